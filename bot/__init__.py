@@ -1,0 +1,1 @@
+"""Atelier: a workshop where a whole community paints at one easel."""

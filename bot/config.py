@@ -1,0 +1,283 @@
+"""The host's settings: frozen sections read from config.toml, overridden by ATELIER_* in the environment.
+
+`config.example.toml` lists every key with its default; a test keeps the two equal. The bot token is never a
+setting: it comes from DISCORD_TOKEN, or from the file that DISCORD_TOKEN_FILE names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bot.errors import ConfigError
+
+EMBEDDED = "embedded"
+"""The `source` of the model that ships with Atelier."""
+
+ENV_PREFIX = "ATELIER_"
+
+_COMMAND_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+
+
+def _command_name(name: str) -> str:
+    if not _COMMAND_NAME.fullmatch(name):
+        raise ValueError("a command name is 1 to 32 lower-case letters, digits, - or _, like imagine")
+    return name
+
+
+def _model_name(name: str) -> str:
+    if not _MODEL_NAME.fullmatch(name):
+        raise ValueError("a model name is 1 to 32 lower-case letters, digits, dots, - or _, like sd15")
+    return name
+
+
+class Section(BaseModel):
+    """One table of config.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DiscordConfig(Section):
+    """How the bot appears and behaves on Discord."""
+
+    command: Annotated[str, AfterValidator(_command_name)] = "imagine"
+    ping_after_seconds: Annotated[int, Field(ge=0)] = 120
+    """A requester who waited longer than this is pinged once, with a link. 0 never pings."""
+    posts_per_channel: Annotated[int, Field(ge=1, le=50)] = 5
+    """Posts and edits per channel in five seconds."""
+
+
+class LimitsConfig(Section):
+    """What everyone may use where moderators have set nothing else."""
+
+    pace: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Images per minute of one person."""
+    depth: Annotated[int, Field(ge=1, le=10_000)] = 5
+    """Requests of one person that may wait at a time."""
+    quota: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Images of one person in any 24 hours."""
+
+
+class EngineConfig(Section):
+    """The process that paints."""
+
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """CPU threads of one picture. 0 chooses: one on a small machine, half the cores on a larger one."""
+    models_in_memory: Annotated[int, Field(ge=1, le=64)] = 2
+    """Checkpoints kept loaded; the least recently used one makes room."""
+
+
+class ModelConfig(Section):
+    """One checkpoint people can choose, with the defaults that suit it."""
+
+    name: Annotated[str, AfterValidator(_model_name)]
+    source: str
+    """`embedded`, a diffusers folder, a single .safetensors file, or a hub id like org/name."""
+    config: str | None = None
+    """For a single file: the diffusers folder or hub id whose configuration it has."""
+    description: Annotated[str, Field(max_length=60)] = ""
+    width: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
+    height: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
+    steps: Annotated[int, Field(ge=1, le=150)] = 30
+    guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
+    negative_prompt: Annotated[str, Field(max_length=1000)] = ""
+    sampler: str = "default"
+    upscale: Annotated[int, Field(ge=1, le=8)] = 1
+    """Enlarge finished pictures by this factor (Lanczos)."""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether this is the model that ships with Atelier."""
+        return self.source == EMBEDDED
+
+    @property
+    def is_single_file(self) -> bool:
+        """Whether the source is one .safetensors file."""
+        return self.source.endswith(".safetensors")
+
+    @property
+    def is_hub_id(self) -> bool:
+        """Whether the source is a hub id such as org/name, not a path."""
+        return (
+            not self.is_embedded
+            and not self.is_single_file
+            and not Path(self.source).exists()
+            and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", self.source) is not None
+        )
+
+
+EMBEDDED_MODEL = ModelConfig(
+    name="emoji",
+    source=EMBEDDED,
+    description="ships with Atelier: small pictures in the style of emoji",
+    width=64,
+    height=64,
+    steps=20,
+    guidance_scale=3.0,
+    upscale=4,
+)
+
+
+class Config(BaseSettings):
+    """All settings. The first model is the one used when nobody chooses."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+
+    data: Path = Path("data")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    discord: DiscordConfig = DiscordConfig()
+    limits: LimitsConfig = LimitsConfig()
+    engine: EngineConfig = EngineConfig()
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)] = (EMBEDDED_MODEL,)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [model.name for model in self.models]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two models are called {twice[0]!r}; give each a name of its own")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the hook's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose content arrives as keyword arguments."""
+        return env_settings, init_settings
+
+
+def load_config(path: Path | None) -> Config:
+    """Read `path`, or the built-in defaults when it is None; relative model paths start at the file's folder.
+
+    Raises ConfigError naming the key and the line of what cannot be used.
+    """
+    text, values = ("", {}) if path is None else _read_toml(path)
+    try:
+        config = Config(**values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, text, path)) from error
+    base = Path.cwd() if path is None else path.resolve().parent
+    return config.model_copy(update={"models": tuple(_located(model, base) for model in config.models)})
+
+
+def read_token(environ: Mapping[str, str] = os.environ) -> str:
+    """The bot token from DISCORD_TOKEN or the file DISCORD_TOKEN_FILE names; ConfigError when there is none."""
+    if token := environ.get("DISCORD_TOKEN", "").strip():
+        return token
+    if name := environ.get("DISCORD_TOKEN_FILE", "").strip():
+        try:
+            token = Path(name).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"DISCORD_TOKEN_FILE: {name} cannot be read ({error.strerror}).") from error
+        if token:
+            return token
+        raise ConfigError(f"DISCORD_TOKEN_FILE: {name} is empty; put the bot token into it.")
+    raise ConfigError(
+        "No bot token: set DISCORD_TOKEN to the token from your application's Bot page on "
+        "discord.com/developers. To look around without one, run: atelier try"
+    )
+
+
+def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _located(model: ModelConfig, base: Path) -> ModelConfig:
+    """Make the model's own paths absolute; leave hub ids and the embedded model alone."""
+
+    def locate(place: str) -> str:
+        path = base / Path(place).expanduser()
+        is_path = path.exists() or place.endswith(".safetensors") or place.startswith((".", "/", "~"))
+        return str(path.resolve()) if is_path else place
+
+    if model.is_embedded:
+        return model
+    config = None if model.config is None else locate(model.config)
+    return model.model_copy(update={"source": locate(model.source), "config": config})
+
+
+def _explain(error: ValidationError, text: str, path: Path | None) -> str:
+    """Say of the first wrong setting where it stands, what is wrong and what would work."""
+    first = error.errors()[0]
+    location = first["loc"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    line = _line_of(text, location)
+    variable = ENV_PREFIX + "__".join(str(part) for part in location).upper()
+    if line is not None:
+        where = f"{path}, line {line}: {key}"
+    elif variable in os.environ:
+        where = f"environment variable {variable}"
+    else:
+        where = f"{path or 'settings'}: {key}".removesuffix(": ")
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "there is no such setting"
+        known = _known_keys(location[:-1])
+        if near := difflib.get_close_matches(str(location[-1]), known, n=1):
+            message += f"; did you mean {near[0]}?"
+    message = message[0].lower() + message[1:]
+    return f"{where}: {message}" + ("" if message.endswith(("?", ".")) else ".")
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section at `location`."""
+    section: type[BaseModel] = Config
+    for part in location:
+        if part == "models":
+            section = ModelConfig
+        elif isinstance(part, str) and part in section.model_fields:
+            inner = section.model_fields[part].annotation
+            section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else section
+    return list(section.model_fields)
+
+
+def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
+    """The line, from 1, on which the key at `location` is set; None if the text does not set it.
+
+    tomllib keeps no positions, so this follows table headers itself; it understands what the example file
+    uses: `[table]`, `[[array of tables]]` and `key = value`.
+    """
+    wanted = list(location)
+    here: list[int | str] = []
+    counts: dict[str, int] = {}
+    header: int | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if match := re.match(r"\[\[\s*([\w.-]+)\s*\]\]", stripped):
+            name = match[1]
+            counts[name] = counts.get(name, -1) + 1
+            here = [*name.split("."), counts[name]]
+        elif match := re.match(r"\[\s*([\w.-]+)\s*\]", stripped):
+            here = list(match[1].split("."))
+        elif match := re.match(r"([\w-]+)\s*=", stripped):
+            if [*here, match[1]] == wanted[: len(here) + 1]:
+                return number
+            continue
+        if here and here == wanted[: len(here)]:
+            header = number
+    return header

@@ -1,0 +1,74 @@
+"""Everything that can go wrong, in one tree.
+
+AtelierError
+├── UserError            words for the person who asked; shown to them and to nobody else
+│   └── Rejected         admission said no: which rule, and when it will work
+├── ConfigError          words for the host; the process ends with exit code 78 (EX_CONFIG)
+├── StorageError         the database or the picture folder cannot be used
+├── EngineError          the engine could not paint; `reason` is fit for the requester
+│   ├── EngineDied       the process went away or fell silent: worth another attempt
+│   └── PaintFailed      the engine lives but this request failed: another attempt would fail too
+└── DeliveryError        Discord did not take a message
+    ├── Unreachable      final: the place is gone or closed to us
+    └── TryLater         passing: the same post may work after `retry_after_seconds`
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+EX_CONFIG = 78
+"""Exit code of a configuration error, from BSD's sysexits.h."""
+
+
+class AtelierError(Exception):
+    """Root of everything Atelier raises on purpose."""
+
+
+class UserError(AtelierError):
+    """A sentence for the person who asked: what was wrong, and what would work."""
+
+
+class Rejected(UserError):  # noqa: N818 - a verdict, not a fault
+    """Admission refused a request; `rule` names the limit, `retry_at` says when asking again will work."""
+
+    def __init__(self, words: str, *, rule: str, retry_at: datetime | None = None) -> None:
+        super().__init__(words)
+        self.rule = rule
+        self.retry_at = retry_at
+
+
+class ConfigError(AtelierError):
+    """The configuration cannot be used: names the key, the line and a remedy."""
+
+
+class StorageError(AtelierError):
+    """The data folder cannot be used."""
+
+
+class EngineError(AtelierError):
+    """The engine could not paint; the message is fit for the requester."""
+
+
+class EngineDied(EngineError):  # noqa: N818
+    """The engine process exited or fell silent."""
+
+
+class PaintFailed(EngineError):  # noqa: N818
+    """The engine lives, but this request failed in a way that a second try would repeat."""
+
+
+class DeliveryError(AtelierError):
+    """Discord did not take a message."""
+
+
+class Unreachable(DeliveryError):  # noqa: N818
+    """The message can never be delivered where it was meant to go."""
+
+
+class TryLater(DeliveryError):  # noqa: N818
+    """Discord is busy or away; the same delivery may work later."""
+
+    def __init__(self, words: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_seconds = retry_after_seconds

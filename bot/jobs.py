@@ -1,0 +1,229 @@
+"""The nouns that travel through the house: a request becomes a job, a job becomes images."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NewType, Self
+
+JobId = NewType("JobId", int)
+UserId = NewType("UserId", int)
+GuildId = NewType("GuildId", int)
+ChannelId = NewType("ChannelId", int)
+MessageId = NewType("MessageId", int)
+
+Clock = Callable[[], datetime]
+
+
+def utcnow() -> datetime:
+    """Now, as an aware UTC time: the default clock of every service."""
+    return datetime.now(UTC)
+
+
+def to_text(at: datetime) -> str:
+    """Write a time so that text order is time order: ISO 8601, UTC, always microseconds."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def from_text(text: str | None) -> datetime | None:
+    """Read what `to_text` wrote; None stays None."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. queued → running → rendered → delivered, or failed, or cancelled."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    RENDERED = "rendered"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Surface(StrEnum):
+    """Where people ask. One process serves one surface and never touches another's jobs."""
+
+    DISCORD = "discord"
+    SANDBOX = "sandbox"
+    TERMINAL = "terminal"
+
+    @property
+    def outlives_process(self) -> bool:
+        """Whether somebody is still there to receive a job after a restart."""
+        return self is Surface.DISCORD
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What to paint, every value resolved. Field names are diffusers' own; sizes are in pixels."""
+
+    prompt: str
+    model: str
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    num_images_per_prompt: int = 1
+    negative_prompt: str = ""
+    sampler: str = "default"
+
+    @property
+    def cost(self) -> float:
+        """Work in megapixel-steps: pixels painted times denoising steps, over a million."""
+        return self.width * self.height * self.num_images_per_prompt * self.num_inference_steps / 1e6
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One seed per image; image n alone is reproduced by asking for seed + n - 1."""
+        return tuple((self.seed + n) % 2**32 for n in range(self.num_images_per_prompt))
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asked, and in which server: the pair that limits are kept for."""
+
+    user_id: UserId
+    guild_id: GuildId
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the answer goes. `message_id` is the message that is edited until it holds the result."""
+
+    channel_id: ChannelId
+    message_id: MessageId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One finished picture: an encoded PNG and what it takes to paint it again."""
+
+    png: bytes
+    seed: int
+    width: int
+    height: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One accepted request and where it stands; a row of the table `jobs`."""
+
+    id: JobId
+    requester: Requester
+    destination: Destination
+    request: GenerationRequest
+    status: JobStatus
+    attempt: int
+    asked_at: datetime
+    started_at: datetime | None = None
+    painted_at: datetime | None = None
+    posted_at: datetime | None = None
+    reason: str | None = None
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Self:
+        """Build a job from a row of the table `jobs`."""
+        asked_at = from_text(row["asked_at"])
+        assert asked_at is not None  # noqa: S101 - the column is NOT NULL
+        message_id = row["message_id"]
+        return cls(
+            id=JobId(row["id"]),
+            requester=Requester(UserId(row["user_id"]), GuildId(row["guild_id"])),
+            destination=Destination(
+                ChannelId(row["channel_id"]), None if message_id is None else MessageId(message_id)
+            ),
+            request=GenerationRequest(
+                prompt=row["prompt"],
+                negative_prompt=row["negative_prompt"],
+                model=row["model"],
+                sampler=row["sampler"],
+                width=row["width"],
+                height=row["height"],
+                num_inference_steps=row["num_inference_steps"],
+                guidance_scale=row["guidance_scale"],
+                seed=row["seed"],
+                num_images_per_prompt=row["num_images_per_prompt"],
+            ),
+            status=JobStatus(row["status"]),
+            attempt=row["attempt"],
+            asked_at=asked_at,
+            started_at=from_text(row["started_at"]),
+            painted_at=from_text(row["painted_at"]),
+            posted_at=from_text(row["posted_at"]),
+            reason=row["reason"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One queued job, as the scheduler sees it: numbers only. `seconds` is the time it will paint."""
+
+    job_id: JobId
+    user_id: UserId
+    guild_id: GuildId
+    asked_at: datetime
+    images: int
+    seconds: float
+    acknowledged: bool = True
+    """Whether the person has seen that it was accepted; only then may it start."""
+    again: bool = False
+    """Whether an earlier attempt was cut short: it already had its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job that was started: who had a turn, when, with how many images."""
+
+    user_id: UserId
+    at: datetime
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A limit a moderator set: `user_id` None is the whole server."""
+
+    user_id: UserId | None
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """News: the engine is at denoising step `step` of `of`."""
+
+    step: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """News: the engine had to be restarted and the job is queued again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """News: the pictures are ready."""
+
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """News: there will be no picture; `reason` is a sentence for the requester."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """News: somebody cancelled the job."""
+
+
+News = Painting | Retrying | Painted | Failed | Cancelled

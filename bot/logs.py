@@ -1,0 +1,36 @@
+"""Logging to standard error, with secrets cut out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+_SECRETS = (
+    # Interaction and webhook tokens travel in URLs, which libraries log.
+    (re.compile(r"(/webhooks/\d+/|/interactions/\d+/)[^/\s?'\"]+"), r"\1[token]"),
+    # A bot token: base64 of the id, a time stamp, a signature.
+    (re.compile(r"[A-Za-z0-9_-]{23,28}\.[A-Za-z0-9_-]{6,7}\.[A-Za-z0-9_-]{27,}"), "[token]"),
+)
+
+
+class RedactingFormatter(logging.Formatter):
+    """A formatter that removes tokens from the finished text, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record, then redact it."""
+        text = super().format(record)
+        for pattern, replacement in _SECRETS:
+            text = pattern.sub(replacement, text)
+        return text
+
+
+def setup_logging(level: str) -> None:
+    """Log at `level` to standard error; discord.py's own debug chatter stays at info."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("discord", "aiosqlite", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.INFO, root.level))
