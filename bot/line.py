@@ -1,0 +1,63 @@
+"""The waiting line as it is now: the queue's rows and the moderators' rules, put before the scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from bot import scheduler
+from bot.config import LimitsConfig
+from bot.jobs import Clock, JobId, Requester, Waiting
+from bot.limits import Limits, resolve
+from bot.scheduler import Turn
+from bot.storage.queue import Queue
+from bot.storage.rules import Rules
+
+
+class Line:
+    """Answers who is next, when everybody is, and what limits hold for a person."""
+
+    def __init__(self, queue: Queue, rules: Rules, defaults: LimitsConfig, clock: Clock) -> None:
+        self._queue = queue
+        self._rules = rules
+        self._defaults = defaults
+        self._clock = clock
+
+    async def next(self) -> Turn | None:
+        """The turn to take next; it may lie in the future. None when nobody waits."""
+        waiting = [job for job in await self._queue.waiting() if job.acknowledged]
+        if not waiting:
+            return None
+        return scheduler.choose(waiting, await self._queue.starts(), await self._paces(waiting), self._clock())
+
+    async def turns(self) -> list[Turn]:
+        """Every waiting job's turn, in order, with the time it is expected to start."""
+        waiting = await self._queue.waiting()
+        free_at = now = self._clock()
+        for job in await self._queue.running():
+            speed = await self._queue.seconds_per_cost(job.request.model)
+            if job.started_at is not None:
+                free_at = max(free_at, job.started_at + timedelta(seconds=job.request.cost * speed))
+        schedule = scheduler.schedule(
+            waiting, await self._queue.starts(), await self._paces(waiting), max(free_at, now)
+        )
+        return list(schedule)
+
+    async def place(self, job_id: JobId) -> tuple[int, Turn] | None:
+        """A job's place in the line, from 1, and its turn; None when it does not wait."""
+        return next(((place, turn) for place, turn in enumerate(await self.turns(), 1) if turn.job_id == job_id), None)
+
+    async def limits(self, requester: Requester) -> Limits:
+        """The limits that hold for a person in a server, and who set them."""
+        return resolve(self._defaults, await self._rules.of(requester.guild_id, requester.user_id))
+
+    async def _paces(self, waiting: Sequence[Waiting]) -> dict[JobId, int]:
+        """The pace of each waiting job's person, in images per minute."""
+        rules = await self._rules.all()
+        paces: dict[Requester, int] = {}
+        for job in waiting:
+            requester = Requester(job.user_id, job.guild_id)
+            if requester not in paces:
+                mine = [r for r in rules.get(job.guild_id, ()) if r.user_id in (None, job.user_id)]
+                paces[requester] = resolve(self._defaults, mine).pace.value
+        return {job.job_id: paces[Requester(job.user_id, job.guild_id)] for job in waiting}

@@ -1,0 +1,234 @@
+"""From what a person typed to a request with every value resolved: options, trailing --flags, model defaults.
+
+A value that is out of range is brought into it and a note says so; one that cannot be understood is refused with
+what would work.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bot.config import ModelConfig
+from bot.errors import UserError
+from bot.jobs import GenerationRequest
+
+PROMPT_LIMIT = 1000
+"""Characters of a prompt, and of a negative prompt."""
+
+STEPS = (1, 150)
+GUIDANCE = (0.0, 30.0)
+IMAGES = (1, 4)
+SEEDS = (0, 2**32 - 1)
+
+ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person asked for; None is what they left open."""
+
+    prompt: str
+    negative_prompt: str | None = None
+    images: int | None = None
+    aspect: str | None = None
+    """A shape such as 16:9, or a size in pixels such as 768x512."""
+    steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int | None = None
+    model: str | None = None
+    sampler: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The request, and a note for every value that had to be changed."""
+
+    request: GenerationRequest
+    notes: tuple[str, ...]
+
+
+_FLAGS: dict[str, str] = {
+    "ar": "aspect",
+    "aspect": "aspect",
+    "size": "aspect",
+    "steps": "steps",
+    "guidance": "guidance_scale",
+    "cfg": "guidance_scale",
+    "seed": "seed",
+    "no": "negative_prompt",
+    "images": "images",
+    "repeat": "images",
+    "model": "model",
+    "sampler": "sampler",
+}
+
+# A phone's keyboard turns two hyphens into a dash; a dash before anything but a flag's name is prose.
+_FLAG_START = re.compile(rf"(?:^|(?<=\s))(?:--(?=[A-Za-z])|[—–](?=(?:{'|'.join(_FLAGS)})\b))")
+_SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
+_ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
+
+
+_JOINER = "\u200d"
+"""Holds emoji such as 👩‍🚀 together; every other invisible character goes."""
+
+
+def clean(text: str) -> str:
+    """Text on one line, without control characters or doubled blanks."""
+    return " ".join("".join(c if c.isprintable() or c == _JOINER else " " for c in text).split())
+
+
+def with_flags(options: Options) -> Options:
+    """Move trailing --flags out of the prompt; a flag wins over the option of the same meaning.
+
+    Raises UserError for a flag that does not exist, has no value or stands before more of the prompt.
+    """
+    text = clean(options.prompt)
+    prompt, *flags = _FLAG_START.split(text)
+    values: dict[str, Any] = {"prompt": prompt.strip()}
+    for flag in flags:
+        name, _, rest = flag.strip().partition(" ")
+        field = _FLAGS.get(name.lower())
+        if field is None:
+            raise UserError(_unknown("flag", f"--{name}", [f"--{known}" for known in _FLAGS]))
+        value, _, beyond = (rest, "", "") if field == "negative_prompt" else rest.partition(" ")
+        if not value:
+            raise UserError(f"--{name} needs a value, like {_example(field, name)}.")
+        if beyond:
+            raise UserError(f"Flags go at the end: move “{beyond}” before --{name}.")
+        values[field] = _read(field, name, value)
+    return replace(options, **values)
+
+
+def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[str]) -> Resolved:
+    """Fill in what was left open from the model's defaults and bring every value into its range.
+
+    `models` must not be empty; its first one is the default. Raises UserError for what cannot be painted.
+    """
+    options = with_flags(options)
+    notes: list[str] = []
+    if not options.prompt:
+        raise UserError("Say what to paint, like: a red apple on a blue background.")
+    negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
+    for name, text in (("prompt", options.prompt), ("negative prompt", negative or "")):
+        if len(text) > PROMPT_LIMIT:
+            raise UserError(
+                f"The {name} has {len(text):,} characters and {PROMPT_LIMIT:,} fit: "
+                f"shorten it by {len(text) - PROMPT_LIMIT:,}."
+            )
+    model = _named("model", options.model, {model.name: model for model in models}, models[0])
+    sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
+    seed = options.seed if options.seed is not None else random.randint(*SEEDS)
+    if not SEEDS[0] <= seed <= SEEDS[1]:
+        raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {seed:,} is outside.")
+    width, height = _size(options.aspect, model, notes)
+    request = GenerationRequest(
+        prompt=options.prompt,
+        negative_prompt=model.negative_prompt if negative is None else negative,
+        model=model.name,
+        sampler=sampler,
+        width=width,
+        height=height,
+        num_inference_steps=int(_within("steps", options.steps, model.steps, STEPS, notes)),
+        guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
+        seed=seed,
+        num_images_per_prompt=int(_within("images", options.images, 1, IMAGES, notes)),
+    )
+    return Resolved(request, tuple(notes))
+
+
+def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
+    """Width and height in pixels of an aspect such as 16:9, with about the area the model paints best.
+
+    Raises UserError when `aspect` is no aspect.
+    """
+    match = _ASPECT.fullmatch(aspect.strip())
+    if not match or not all(float(part) for part in match.groups()):
+        raise UserError(f"“{aspect}” is neither a shape like 16:9 nor a size like {model.width}x{model.height}.")
+    ratio = min(max(float(match[1]) / float(match[2]), 0.25), 4.0)
+    area = model.width * model.height
+    # Large models were trained on multiples of 64; a small one would have no shapes left to choose from.
+    grid = 64 if min(model.width, model.height) >= 512 else 8
+    width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)
+    return tuple(max(grid, round(side / grid) * grid) for side in (width, height))  # type: ignore[return-value]
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """The entry of `known` that `word` was probably meant to be, or None."""
+    matches = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def _size(aspect: str | None, model: ModelConfig, notes: list[str]) -> tuple[int, int]:
+    if aspect is None:
+        return model.width, model.height
+    match = _SIZE.fullmatch(aspect.strip())
+    if match is None:
+        return aspect_size(aspect, model)
+    asked = int(match[1]), int(match[2])
+    native = max(model.width, model.height)
+    low, high = max(8, native // 2 // 8 * 8), native * 2
+    width, height = (min(max(round(side / 8) * 8, low), high) for side in asked)
+    if (width, height) != asked:
+        notes.append(
+            f"size {asked[0]}×{asked[1]} became {width}×{height} "
+            f"(sides of {model.name} go from {low} to {high} in steps of 8)"
+        )
+    return width, height
+
+
+def _within(name: str, asked: float | None, default: float, bounds: tuple[float, float], notes: list[str]) -> float:
+    if asked is None:
+        return default
+    low, high = bounds
+    value = min(max(asked, low), high)
+    if value != asked:
+        notes.append(f"{name} {asked:g} became {value:g} (it goes from {low:g} to {high:g})")
+    return value
+
+
+def _named(kind: str, name: str | None, known: dict[str, Any], default: Any) -> Any:
+    if name is None:
+        return default
+    if name.lower() not in known:
+        raise UserError(_unknown(kind, name, list(known)))
+    return known[name.lower()]
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    words = f"There is no {kind} “{name[:60]}”"
+    if near := nearest(name, known):
+        return f"{words}. Did you mean {near}?"
+    return f"{words}. There is: {', '.join(known)}."
+
+
+def _read(field: str, name: str, value: str) -> Any:
+    """The value of a flag in its field's type."""
+    if field in ("aspect", "negative_prompt", "model", "sampler"):
+        return value
+    try:
+        number = float(value) if field == "guidance_scale" else int(value)
+    except ValueError:
+        raise UserError(f"--{name} needs a number, like {_example(field, name)}; “{value}” is none.") from None
+    if not math.isfinite(number):
+        raise UserError(f"--{name} needs a number, like {_example(field, name)}; “{value}” is none.")
+    return number
+
+
+def _example(field: str, name: str) -> str:
+    values = {
+        "aspect": "16:9",
+        "steps": "20",
+        "guidance_scale": "7.5",
+        "seed": "7",
+        "negative_prompt": "text, blurry",
+        "images": "2",
+        "model": "emoji",
+        "sampler": "euler",
+    }
+    return f"--{name} {values[field]}"

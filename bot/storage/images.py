@@ -1,0 +1,74 @@
+"""The folder of finished pictures. A file is whole or absent: written aside, synced, then renamed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bot.errors import StorageError
+from bot.jobs import Image, JobId
+
+
+class ImageFolder:
+    """Pictures below `root`/images; paths are kept relative to `root` so that the data folder can move."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def keep(self, job_id: JobId, images: Sequence[Image]) -> list[str]:
+        """Write the pictures of a job and return their paths, in the same order.
+
+        Raises StorageError when the disk does not take them.
+        """
+        return await asyncio.to_thread(self._keep, job_id, images)
+
+    async def read(self, paths: Sequence[str]) -> list[bytes]:
+        """Return the contents of the files at `paths`; StorageError when one is gone."""
+        return await asyncio.to_thread(self._read, paths)
+
+    async def drop(self, paths: Sequence[str]) -> None:
+        """Remove files that no row will name."""
+        await asyncio.to_thread(self._drop, paths)
+
+    def _keep(self, job_id: JobId, images: Sequence[Image]) -> list[str]:
+        # A thousand jobs share a folder, so that no folder grows without bound.
+        folder = self._root / "images" / f"{job_id // 1000:04d}"
+        paths = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for number, image in enumerate(images, start=1):
+                path = folder / f"{job_id}-{number}-{image.sha256[:12]}.png"
+                aside = path.with_suffix(".part")
+                with aside.open("wb") as file:
+                    file.write(image.png)
+                    file.flush()
+                    os.fsync(file.fileno())
+                aside.replace(path)
+                paths.append(path.relative_to(self._root).as_posix())
+            _sync_folder(folder)
+        except OSError as error:
+            raise StorageError(f"The picture could not be kept: {error.strerror}.") from error
+        return paths
+
+    def _read(self, paths: Sequence[str]) -> list[bytes]:
+        try:
+            return [(self._root / path).read_bytes() for path in paths]
+        except OSError as error:
+            raise StorageError(f"The picture could not be read back: {error.strerror}.") from error
+
+    def _drop(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            (self._root / path).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable, where the system can sync a folder at all."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

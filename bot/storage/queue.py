@@ -1,0 +1,329 @@
+"""The queue: the life of a job as rows of the table `jobs`. Every move is a compare-and-set.
+
+A move that finds the job in another state than it expects changes nothing and says so; the attempt number
+keeps a late answer of an earlier attempt from counting.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+import aiosqlite
+
+from bot.jobs import (
+    Clock,
+    Destination,
+    GenerationRequest,
+    GuildId,
+    Image,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    Requester,
+    Start,
+    Surface,
+    UserId,
+    Waiting,
+    from_text,
+    to_text,
+)
+from bot.storage.database import Database
+from bot.storage.images import ImageFolder
+
+# The partial index jobs_waiting serves this in order; a test asserts it.
+WAITING = "SELECT * FROM jobs WHERE surface = ? AND status = 'queued' ORDER BY asked_at, id"
+
+# People's turns and paces are read off the jobs that were started; failures cost nobody their pace.
+STARTS = """
+SELECT user_id, started_at, num_images_per_prompt FROM jobs
+WHERE surface = ? AND started_at > ? AND status != 'failed' ORDER BY started_at
+"""
+
+ENQUEUE = """
+INSERT INTO jobs (surface, interaction_id, guild_id, channel_id, message_id, user_id, prompt, negative_prompt,
+    model, sampler, width, height, num_inference_steps, guidance_scale, seed, num_images_per_prompt, cost, asked_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+CLAIM = """
+UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?
+WHERE id = ? AND status = 'queued' AND message_id IS NOT NULL RETURNING *
+"""
+
+# Results wait here until their message shows them.
+UNPOSTED = """
+SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled')
+ORDER BY id
+"""
+
+# The last jobs of a model say how long its next one takes.
+SPEED = """
+SELECT started_at, painted_at, cost FROM jobs
+WHERE model = ? AND painted_at IS NOT NULL ORDER BY painted_at DESC LIMIT 20
+"""
+
+TURN_MEMORY = timedelta(hours=1)
+"""How long a person's last turn counts when it is decided who is next."""
+
+
+class Queue:
+    """The jobs of one surface."""
+
+    def __init__(self, database: Database, images: ImageFolder, surface: Surface, clock: Clock) -> None:
+        self._database = database
+        self._images = images
+        self._surface = surface
+        self._clock = clock
+
+    async def enqueue(
+        self,
+        requester: Requester,
+        destination: Destination,
+        request: GenerationRequest,
+        *,
+        interaction_id: int | None,
+        admit: Callable[[aiosqlite.Connection], Awaitable[None]],
+    ) -> Job | None:
+        """Write the job in one transaction with `admit`, which raises to refuse it.
+
+        A job without a message is not claimed until `place_message` says where it is answered. Returns None when
+        the interaction already made a job: Discord repeats events after a RESUME.
+        """
+
+        async def work(connection: aiosqlite.Connection) -> Job | None:
+            if interaction_id is not None:
+                cursor = await connection.execute("SELECT 1 FROM jobs WHERE interaction_id = ?", (interaction_id,))
+                if await cursor.fetchone() is not None:
+                    return None
+            await admit(connection)
+            cursor = await connection.execute(
+                ENQUEUE,
+                (
+                    self._surface,
+                    interaction_id,
+                    requester.guild_id,
+                    destination.channel_id,
+                    destination.message_id,
+                    requester.user_id,
+                    request.prompt,
+                    request.negative_prompt,
+                    request.model,
+                    request.sampler,
+                    request.width,
+                    request.height,
+                    request.num_inference_steps,
+                    request.guidance_scale,
+                    request.seed,
+                    request.num_images_per_prompt,
+                    request.cost,
+                    to_text(self._clock()),
+                ),
+            )
+            cursor = await connection.execute("SELECT * FROM jobs WHERE id = ?", (cursor.lastrowid,))
+            row = await cursor.fetchone()
+            assert row is not None  # noqa: S101 - inserted above
+            return Job.from_row(row)
+
+        return await self._database.write(work)
+
+    async def place_message(self, job_id: JobId, message_id: MessageId) -> None:
+        """Note which message answers the job; from now on it may be claimed."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.execute("UPDATE jobs SET message_id = ? WHERE id = ?", (message_id, job_id))
+
+        await self._database.write(work)
+
+    async def withdraw(self, job_id: JobId) -> None:
+        """Forget a job whose acknowledgement never reached the person: as if it was never asked."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.execute("DELETE FROM jobs WHERE id = ? AND status = 'queued'", (job_id,))
+
+        await self._database.write(work)
+
+    async def waiting(self) -> list[Waiting]:
+        """Every queued job, oldest first, as the scheduler wants it."""
+        rows = await self._database.fetch_all(WAITING, (self._surface,))
+        speeds = {model: await self.seconds_per_cost(model) for model in {row["model"] for row in rows}}
+        return [
+            Waiting(
+                job_id=JobId(row["id"]),
+                user_id=UserId(row["user_id"]),
+                guild_id=GuildId(row["guild_id"]),
+                asked_at=_time(row["asked_at"]),
+                images=row["num_images_per_prompt"],
+                seconds=row["cost"] * speeds[row["model"]],
+                acknowledged=row["message_id"] is not None,
+                again=row["attempt"] > 0,
+            )
+            for row in rows
+        ]
+
+    async def starts(self) -> list[Start]:
+        """Every job started within the last hour, oldest first."""
+        since = to_text(self._clock() - TURN_MEMORY)
+        rows = await self._database.fetch_all(STARTS, (self._surface, since))
+        return [Start(UserId(row["user_id"]), _time(row["started_at"]), row["num_images_per_prompt"]) for row in rows]
+
+    async def seconds_per_cost(self, model: str, default: float = 1.0) -> float:
+        """Seconds the model takes per megapixel-step, measured over its last 20 jobs; `default` before any."""
+        rows = await self._database.fetch_all(SPEED, (model,))
+        seconds = sum((_time(r["painted_at"]) - _time(r["started_at"])).total_seconds() for r in rows)
+        cost = sum(r["cost"] for r in rows)
+        return seconds / cost if cost else default
+
+    async def get(self, job_id: JobId) -> Job | None:
+        """One job, or None."""
+        row = await self._database.fetch_one("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        return None if row is None else Job.from_row(row)
+
+    async def of_person(self, requester: Requester) -> list[Job]:
+        """The jobs of one person in one server that have not ended, oldest first."""
+        rows = await self._database.fetch_all(
+            "SELECT * FROM jobs WHERE user_id = ? AND guild_id = ? AND surface = ? "
+            "AND status IN ('queued', 'running') ORDER BY asked_at, id",
+            (requester.user_id, requester.guild_id, self._surface),
+        )
+        return [Job.from_row(row) for row in rows]
+
+    async def running(self) -> list[Job]:
+        """The jobs in the engine now."""
+        rows = await self._database.fetch_all(
+            "SELECT * FROM jobs WHERE surface = ? AND status = 'running'", (self._surface,)
+        )
+        return [Job.from_row(row) for row in rows]
+
+    async def claim(self, job_id: JobId) -> Job | None:
+        """Queued → running, attempt + 1; None when somebody cancelled it first."""
+
+        async def work(connection: aiosqlite.Connection) -> sqlite3.Row | None:
+            cursor = await connection.execute(CLAIM, (to_text(self._clock()), job_id))
+            return await cursor.fetchone()
+
+        row = await self._database.write(work)
+        return None if row is None else Job.from_row(row)
+
+    async def requeue(self, job: Job) -> bool:
+        """Running → queued, for another attempt."""
+        return await self._move(job, JobStatus.RUNNING, "status = 'queued'", ())
+
+    async def render(self, job: Job, images: Sequence[Image], model_hash: str | None) -> bool:
+        """Running → rendered: the files first, then the row. False when the job moved on without this attempt."""
+        paths = await self._images.keep(job.id, images)
+        rows = [
+            (job.id, number, path, image.seed, image.width, image.height, image.sha256)
+            for number, (path, image) in enumerate(zip(paths, images, strict=True), start=1)
+        ]
+
+        async def work(connection: aiosqlite.Connection) -> bool:
+            cursor = await connection.execute(
+                "UPDATE jobs SET status = 'rendered', painted_at = ?, model_hash = ? "
+                "WHERE id = ? AND status = 'running' AND attempt = ?",
+                (to_text(self._clock()), model_hash, job.id, job.attempt),
+            )
+            if not cursor.rowcount:
+                return False
+            await connection.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            return True
+
+        settled = await self._database.write(work)
+        if not settled:
+            await self._images.drop(paths)
+        return settled
+
+    async def fail(self, job: Job, reason: str) -> bool:
+        """Running → failed, with words for the requester."""
+        return await self._move(job, JobStatus.RUNNING, "status = 'failed', reason = ?", (reason,))
+
+    async def cancel(self, job_id: JobId) -> bool:
+        """Queued or running → cancelled; False when it had ended already."""
+
+        async def work(connection: aiosqlite.Connection) -> bool:
+            cursor = await connection.execute(
+                "UPDATE jobs SET status = 'cancelled' WHERE id = ? AND status IN ('queued', 'running')",
+                (job_id,),
+            )
+            return bool(cursor.rowcount)
+
+        return await self._database.write(work)
+
+    async def unposted(self) -> list[Job]:
+        """Ended jobs whose message does not say so yet, oldest first."""
+        return [Job.from_row(row) for row in await self._database.fetch_all(UNPOSTED, (self._surface,))]
+
+    async def images(self, job_id: JobId) -> tuple[Image, ...]:
+        """The job's pictures, read back from the folder."""
+        rows = await self._database.fetch_all("SELECT * FROM images WHERE job_id = ? ORDER BY number", (job_id,))
+        contents = await self._images.read([row["path"] for row in rows])
+        return tuple(
+            Image(png, row["seed"], row["width"], row["height"], row["sha256"])
+            for row, png in zip(rows, contents, strict=True)
+        )
+
+    async def posted(self, job: Job, message_id: MessageId | None) -> None:
+        """Note that the job's message says how it ended, and where that message is."""
+        status = "status = 'delivered', " if job.status is JobStatus.RENDERED else ""
+        await self._move(
+            job,
+            job.status,
+            f"{status}posted_at = ?, message_id = coalesce(?, message_id)",
+            (to_text(self._clock()), message_id),
+        )
+
+    async def give_up(self, job: Job, reason: str) -> None:
+        """The job's message can never be delivered: end it, keeping why. Its pictures stay in the folder."""
+        await self._move(
+            job,
+            job.status,
+            "status = CASE status WHEN 'rendered' THEN 'failed' ELSE status END, "
+            "reason = coalesce(reason, ?), posted_at = ?",
+            (reason, to_text(self._clock())),
+        )
+
+    async def recover(self) -> None:
+        """Put the queue in order after a stop.
+
+        What was running waits again, and what was never acknowledged is forgotten; on a surface that ended with
+        its process, everything open ends too.
+        """
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            if self._surface.outlives_process:
+                await connection.execute(
+                    "UPDATE jobs SET status = 'queued' WHERE surface = ? AND status = 'running'",
+                    (self._surface,),
+                )
+                await connection.execute(
+                    "DELETE FROM jobs WHERE surface = ? AND status = 'queued' AND message_id IS NULL",
+                    (self._surface,),
+                )
+            else:
+                await connection.execute(
+                    "UPDATE jobs SET status = CASE status WHEN 'rendered' THEN 'failed' ELSE 'cancelled' END, "
+                    "reason = 'Nobody was there any more.', posted_at = ? WHERE surface = ? "
+                    "AND (status IN ('queued', 'running', 'rendered') "
+                    "OR (posted_at IS NULL AND status IN ('failed', 'cancelled')))",
+                    (to_text(self._clock()), self._surface),
+                )
+
+        await self._database.write(work)
+
+    async def _move(self, job: Job, expected: JobStatus, change: str, parameters: tuple[object, ...]) -> bool:
+        async def work(connection: aiosqlite.Connection) -> bool:
+            cursor = await connection.execute(
+                f"UPDATE jobs SET {change} WHERE id = ? AND status = ? AND attempt = ?",  # noqa: S608 - constants
+                (*parameters, job.id, expected, job.attempt),
+            )
+            return bool(cursor.rowcount)
+
+        return await self._database.write(work)
+
+
+def _time(text: str) -> datetime:
+    time = from_text(text)
+    assert time is not None  # noqa: S101 - for columns that are set
+    return time

@@ -1,0 +1,116 @@
+"""What was used: sums over the table `jobs`, for limits and for /stats."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+import aiosqlite
+
+from bot.jobs import GuildId, Requester, from_text, to_text
+from bot.storage.database import Database
+
+# A failed job and one cancelled before it started cost nothing, so a refund needs no bookkeeping.
+SPENT = """
+SELECT asked_at, num_images_per_prompt AS images FROM jobs
+WHERE user_id = ? AND guild_id = ? AND asked_at > ?
+  AND status != 'failed' AND NOT (status = 'cancelled' AND started_at IS NULL)
+ORDER BY asked_at
+"""
+
+DEPTH = "SELECT count(*) AS n FROM jobs WHERE user_id = ? AND guild_id = ? AND status = 'queued'"
+
+SUMMARY = """
+SELECT count(*) AS asked,
+       coalesce(sum(status = 'delivered'), 0) AS delivered,
+       coalesce(sum(status = 'failed'), 0) AS failed,
+       coalesce(sum(status = 'cancelled'), 0) AS cancelled,
+       coalesce(sum(status IN ('queued', 'running', 'rendered')), 0) AS open,
+       coalesce(sum(num_images_per_prompt) FILTER (WHERE status = 'delivered'), 0) AS images,
+       coalesce(sum(cost) FILTER (WHERE painted_at IS NOT NULL), 0.0) AS cost,
+       count(DISTINCT user_id) AS people,
+       coalesce(sum(julianday(painted_at) - julianday(started_at)), 0.0) * 86400 AS painting_seconds,
+       avg(julianday(posted_at) - julianday(asked_at)) FILTER (WHERE status = 'delivered') * 86400 AS wait_seconds
+FROM jobs WHERE guild_id = ? AND asked_at > ?
+"""
+
+BY_MODEL = """
+SELECT jobs.model, count(DISTINCT jobs.id) AS results,
+       coalesce(sum(ratings.emoji = '👍'), 0) AS up, coalesce(sum(ratings.emoji = '👎'), 0) AS down,
+       count(ratings.emoji) AS reactions
+FROM jobs LEFT JOIN ratings ON ratings.job_id = jobs.id
+WHERE jobs.guild_id = ? AND jobs.asked_at > ? AND jobs.status = 'delivered'
+GROUP BY jobs.model ORDER BY results DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A server's usage since some time. `cost` is in megapixel-steps."""
+
+    asked: int
+    delivered: int
+    failed: int
+    cancelled: int
+    open: int
+    images: int
+    cost: float
+    people: int
+    painting_seconds: float
+    wait_seconds: float | None
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Self:
+        """Build a summary from a row of SUMMARY."""
+        return cls(**{key: row[key] for key in row.keys()})  # noqa: SIM118 - a Row iterates over values
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """How often a model's results were delivered and how they were received."""
+
+    model: str
+    results: int
+    up: int
+    down: int
+    reactions: int
+
+
+class Usage:
+    """Answers what a server used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def summary(self, guild_id: GuildId, since: datetime) -> Summary:
+        """Everything a server asked for since `since`."""
+        row = await self._database.fetch_one(SUMMARY, (guild_id, to_text(since)))
+        assert row is not None  # noqa: S101 - an aggregate always has a row
+        return Summary.from_row(row)
+
+    async def by_model(self, guild_id: GuildId, since: datetime) -> list[ModelUsage]:
+        """Results and ratings per model, the busiest first."""
+        rows = await self._database.fetch_all(BY_MODEL, (guild_id, to_text(since)))
+        return [ModelUsage(row["model"], row["results"], row["up"], row["down"], row["reactions"]) for row in rows]
+
+    async def spent(self, requester: Requester, since: datetime) -> int:
+        """Images a person used in a server since `since`, as the quota counts them."""
+        rows = await self._database.fetch_all(SPENT, (requester.user_id, requester.guild_id, to_text(since)))
+        return sum(row["images"] for row in rows)
+
+
+async def waiting_of(connection: aiosqlite.Connection, requester: Requester) -> int:
+    """Requests of a person that wait in a server; for use inside a transaction."""
+    cursor = await connection.execute(DEPTH, (requester.user_id, requester.guild_id))
+    row = await cursor.fetchone()
+    return 0 if row is None else int(row["n"])
+
+
+async def spent_by(
+    connection: aiosqlite.Connection, requester: Requester, since: datetime
+) -> list[tuple[datetime, int]]:
+    """When a person asked for how many images since `since`, oldest first; for use inside a transaction."""
+    cursor = await connection.execute(SPENT, (requester.user_id, requester.guild_id, to_text(since)))
+    return [(at, row["images"]) for row in await cursor.fetchall() if (at := from_text(row["asked_at"])) is not None]
