@@ -1,0 +1,78 @@
+"""An engine with no weights: paints flat colours at once. For tests of everything around the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import struct
+import zlib
+from collections.abc import AsyncGenerator, Mapping
+
+from bot.engine import Event, Finished, Order, Progress, Started
+from bot.jobs import Image, JobId
+
+
+class FakeEngine:
+    """Paints every order in the colour of its seed; can be held, told to raise, or to take its time."""
+
+    def __init__(self, *, seconds: float = 0.0, slots: int = 1) -> None:
+        self.slots = slots
+        self.seconds = seconds
+        self.orders: list[Order] = []
+        """Every order it was given, in order."""
+        self.raises: list[Exception] = []
+        """Raised one by one, each by one order, at its first step."""
+        self.open = asyncio.Event()
+        """Clear it to hold every order before its first step."""
+        self.open.set()
+        self._troubles: dict[str, str] = {}
+        self._cancelled: set[JobId] = set()
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Models that cannot be used now; set by tests."""
+        return self._troubles
+
+    def trouble(self, model: str, words: str) -> None:
+        """Make a model unusable."""
+        self._troubles[model] = words
+
+    async def ready(self) -> None:
+        """Ready from the start."""
+
+    async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
+        """Paint an order."""
+        self.orders.append(order)
+        yield Started()
+        await self.open.wait()
+        if self.raises:
+            raise self.raises.pop(0)
+        steps = order.request.num_inference_steps
+        for step in range(1, steps + 1):
+            await asyncio.sleep(self.seconds / steps)
+            if order.job_id in self._cancelled:
+                return
+            yield Progress(step, steps)
+        images = tuple(flat_image(seed, order.request.width, order.request.height) for seed in order.request.seeds)
+        yield Finished(images, hashlib.sha256(b"fake").hexdigest())
+
+    def cancel(self, job_id: JobId) -> None:
+        """Stop an order at its next step."""
+        self._cancelled.add(job_id)
+
+
+def flat_image(seed: int, width: int, height: int) -> Image:
+    """A PNG of one colour, chosen by the seed."""
+    colour = hashlib.sha256(str(seed).encode()).digest()[:3]
+    rows = (b"\0" + colour * width) * height
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    png = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    return Image(png, seed, width, height, hashlib.sha256(png).hexdigest())

@@ -1,0 +1,245 @@
+"""The bot's side of the engine process: spawn it, speak with it, watch it, replace it.
+
+An order belongs to the process it was sent to. When that process exits or falls silent every open order raises
+EngineDied, and whoever submitted it decides about another attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import statistics
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bot.config import Config
+from bot.engine import Event, Finished, Order, Progress, Started
+from bot.engine.wire import BadFrame, Frame, read_frame_async
+from bot.errors import EngineDied, PaintFailed
+from bot.jobs import Image, JobId
+
+log = logging.getLogger(__name__)
+
+COMMAND = (sys.executable, "-m", "bot.engine.process")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the engine may be silent or take to leave, in seconds."""
+
+    first_step: float = 600.0
+    """From an order to its first step: loading a model from a slow disk, or fetching it from a hub."""
+    step: float = 30.0
+    """Between steps, or ten times the usual step where that is more."""
+    stop: float = 3.0
+    """From asking it to stop to SIGTERM."""
+    term: float = 5.0
+    """From SIGTERM to SIGKILL."""
+    restart: float = 1.0
+    """Before the second of two starts that failed; doubles up to a minute."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """An order in the child's hands, and its frames on their way to whoever submitted it."""
+
+    order: Order
+    frames: asyncio.Queue[Frame | None] = field(default_factory=asyncio.Queue)
+
+
+class LocalEngine:
+    """One child process at a time; `run` is the task that owns it."""
+
+    def __init__(self, config: Config, *, command: Sequence[str] = COMMAND, patience: Patience | None = None) -> None:
+        self._config = config
+        self._command = command
+        self._patience = patience or Patience()
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = asyncio.Event()
+        self._open: dict[JobId, _Open] = {}
+        self._troubles: dict[str, str] = {}
+        self._steps: deque[float] = deque(maxlen=100)
+
+    @property
+    def slots(self) -> int:
+        """One order at a time."""
+        return 1
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Models that cannot be used now, each with the reason in words; "" concerns all of them."""
+        return self._troubles
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, or None between two of them."""
+        return None if self._process is None else self._process.pid
+
+    async def ready(self) -> None:
+        """Wait until the child can take orders."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Keep a child running until cancelled, then stop it."""
+        failures = 0
+        while True:
+            process = await self._spawn()
+            try:
+                served = await self._listen(process)
+            finally:
+                await self._retire(process)
+            failures = 0 if served else failures + 1
+            log.warning("the engine process ended (exit code %s); starting another", process.returncode)
+            if failures > 1:
+                self._troubles = {"": "The engine does not start; whoever hosts it finds the reason in its log."}
+                await asyncio.sleep(min(self._patience.restart * 2 ** (failures - 2), 60.0))
+
+    async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
+        """Paint, yielding events and Finished last; a cancelled order ends without it.
+
+        Raises EngineDied when the process ends or falls silent, PaintFailed when it cannot paint this.
+        """
+        await self._ready.wait()
+        entry = self._open[order.job_id] = _Open(order)
+        try:
+            self._send(
+                Frame(
+                    "submit",
+                    {"job_id": order.job_id, "attempt": order.attempt, "request": asdict(order.request)},
+                )
+            )
+            allowed = self._patience.first_step
+            stepped_at = asyncio.get_running_loop().time()
+            while True:
+                frame = await self._next_frame(entry, allowed)
+                if frame is None:
+                    return
+                if frame.kind == "progress":
+                    now = asyncio.get_running_loop().time()
+                    if frame.fields["step"] > 1:
+                        self._steps.append(now - stepped_at)
+                    stepped_at = now
+                    usual = statistics.median(self._steps) if self._steps else 0.0
+                    allowed = max(self._patience.step, 10 * usual)
+                event = _event(frame)
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            self._open.pop(order.job_id, None)
+
+    def cancel(self, job_id: JobId) -> None:
+        """Stop working on a job at the next step; its stream of events ends at once."""
+        entry = self._open.get(job_id)
+        if entry is not None:
+            self._send(Frame("cancel", {"job_id": job_id, "attempt": entry.order.attempt}))
+            entry.frames.put_nowait(None)
+
+    async def _next_frame(self, entry: _Open, allowed: float) -> Frame | None:
+        try:
+            async with asyncio.timeout(allowed):
+                return await entry.frames.get()
+        except TimeoutError:
+            log.warning("the engine has been silent for %.0f s; killing it", allowed)
+            if self._process is not None:
+                await self._kill(self._process)
+            raise EngineDied(f"The engine was silent for {allowed:.0f} s.") from None
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        # Without PASSIVE, idle OpenMP threads spin and starve the bot on a small machine: 40 s instead of 1.
+        environ = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_DISABLE_TELEMETRY": "1", **os.environ}
+        for secret in ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE"):
+            environ.pop(secret, None)
+        self._process = process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=environ,
+        )
+        log.info("engine process %d started", process.pid)
+        self._send(
+            Frame(
+                "setup",
+                {
+                    "models": [model.model_dump() for model in self._config.models],
+                    "engine": self._config.engine.model_dump(),
+                    "log_level": self._config.log_level,
+                },
+            )
+        )
+        return process
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> bool:
+        """Hand the child's frames to their orders until it ends; returns whether it ever became ready."""
+        assert process.stdout is not None  # noqa: S101 - opened as a pipe
+        while True:
+            try:
+                frame = await read_frame_async(process.stdout)
+            except BadFrame:
+                log.exception("the engine speaks garbage; killing it")
+                return self._ready.is_set()
+            if frame is None:
+                return self._ready.is_set()
+            if frame.kind == "ready":
+                self._troubles = dict(frame.fields["troubles"])
+                for name, words in self._troubles.items():
+                    log.error("model %s: %s", name or "(all)", words)
+                log.info("engine ready on %s", frame.fields["device"])
+                self._ready.set()
+                continue
+            entry = self._open.get(JobId(frame.fields["job_id"]))
+            if entry is not None and entry.order.attempt == frame.fields["attempt"]:
+                entry.frames.put_nowait(frame)
+
+    async def _retire(self, process: asyncio.subprocess.Process) -> None:
+        """Make sure the child is gone, and let every open order know."""
+        self._ready.clear()
+        self._send(Frame("stop", {}))
+        if process.stdin is not None:
+            process.stdin.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.stop):
+                await process.wait()
+        await self._kill(process)
+        self._process = None
+        for entry in self._open.values():
+            entry.frames.put_nowait(Frame("died", {}))
+
+    async def _kill(self, process: asyncio.subprocess.Process) -> None:
+        """SIGTERM, then SIGKILL if it stays."""
+        for signal_it in (process.terminate, process.kill):
+            if process.returncode is not None:
+                return
+            with suppress(ProcessLookupError, TimeoutError):
+                signal_it()
+                async with asyncio.timeout(self._patience.term):
+                    await process.wait()
+
+    def _send(self, frame: Frame) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None and not process.stdin.is_closing():
+            process.stdin.write(frame.encode())
+
+
+def _event(frame: Frame) -> Event:
+    """The event a frame stands for; raises what it reports."""
+    fields: dict[str, Any] = frame.fields
+    if frame.kind == "started":
+        return Started()
+    if frame.kind == "progress":
+        return Progress(fields["step"], fields["of"])
+    if frame.kind == "finished":
+        images, offset = [], 0
+        for fact in fields["images"]:
+            png = frame.body[offset : offset + fact["size"]]
+            offset += fact["size"]
+            images.append(Image(png, fact["seed"], fact["width"], fact["height"], fact["sha256"]))
+        return Finished(tuple(images), fields["model_hash"])
+    if frame.kind == "failed":
+        raise PaintFailed(fields["reason"])
+    raise EngineDied("The engine stopped while painting.")

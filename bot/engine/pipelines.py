@@ -1,0 +1,260 @@
+"""What a request means in diffusers. Imported in the engine process only."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import io
+import logging
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import PIL.Image
+import torch
+import transformers
+from diffusers.loaders.single_file_utils import infer_diffusers_model_type, load_single_file_checkpoint
+from PIL.PngImagePlugin import PngInfo
+
+from bot.config import EngineConfig, ModelConfig
+from bot.engine.catalog import SAMPLERS, folder_of
+from bot.errors import PaintFailed
+from bot.jobs import GenerationRequest, Image
+
+log = logging.getLogger(__name__)
+
+_SINGLE_FILE_CLASSES = {
+    "v1": "StableDiffusionPipeline",
+    "v2": "StableDiffusionPipeline",
+    "xl_base": "StableDiffusionXLPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+    "sd35_medium": "StableDiffusion3Pipeline",
+    "sd35_large": "StableDiffusion3Pipeline",
+    "flux-dev": "FluxPipeline",
+    "flux-schnell": "FluxPipeline",
+}
+
+# Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
+# https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
+_XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>'
+    "</rdf:RDF></x:xmpmeta>"
+)
+
+
+class Stopped(Exception):  # noqa: N818
+    """The order was cancelled between two steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where tensors live and how wide they are."""
+
+    device: str
+    dtype: torch.dtype
+    threads: int
+
+    @classmethod
+    def choose(cls, settings: EngineConfig) -> Machine:
+        """The best device there is, with the dtype that is right on it, unless the settings say otherwise.
+
+        Raises PaintFailed when the settings name a device this machine has not.
+        """
+        has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        device = next(name for name, there in has.items() if there) if settings.device == "auto" else settings.device
+        if not has[device]:
+            raise PaintFailed(f"engine.device is {device!r}, but torch finds no such device on this machine.")
+        if settings.dtype != "auto":
+            dtype: torch.dtype = getattr(torch, settings.dtype)
+        elif device == "cuda":
+            dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        else:
+            dtype = torch.float16 if device == "mps" else torch.float32
+        # A second thread on two cores costs tens of seconds a picture as soon as anything else runs.
+        cores = os.cpu_count() or 1
+        threads = settings.threads or (1 if cores <= 2 else cores // 2)
+        return cls(device, dtype, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pipeline in memory, the scheduler it came with, and the sha256 of its weights."""
+
+    pipeline: Any
+    scheduler: Any
+    hash: str
+
+
+class Studio:
+    """Holds pipelines and paints with them, one request at a time."""
+
+    def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig) -> None:
+        _quieten()
+        self.machine = Machine.choose(settings)
+        torch.set_num_threads(self.machine.threads)
+        self._models = {model.name: model for model in models}
+        self._room = settings.models_in_memory
+        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+
+    def load(self, name: str) -> Loaded:
+        """The model's pipeline, loading it if need be. Raises PaintFailed in words."""
+        if name in self._loaded:
+            self._loaded.move_to_end(name)
+            return self._loaded[name]
+        while len(self._loaded) >= self._room:
+            self._loaded.popitem(last=False)
+            _free()
+        model = self._models[name]
+        try:
+            pipeline, digest = _load(model, self.machine)
+        except torch.OutOfMemoryError as error:
+            _free()
+            raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
+        except (OSError, ValueError, RuntimeError, ImportError, KeyError, AttributeError) as error:
+            log.exception("model %s cannot be loaded", name)
+            raise PaintFailed(f"The model {name} cannot be loaded: {_first_line(error)}") from error
+        self._loaded[name] = Loaded(pipeline, pipeline.scheduler, digest)
+        return self._loaded[name]
+
+    def paint(self, request: GenerationRequest, on_step: Callable[[int, int], None]) -> tuple[list[Image], str]:
+        """Paint a request; returns its images in the order of its seeds and the model's hash.
+
+        `on_step(step, of)` runs after every denoising step and may raise Stopped. Raises PaintFailed in words.
+        """
+        loaded = self.load(request.model)
+        # A shallow copy with a scheduler of its own: schedulers keep state, pipelines share their weights.
+        pipeline = copy.copy(loaded.pipeline)
+        pipeline.scheduler = _scheduler(loaded, request)
+        pipeline.set_progress_bar_config(disable=True)
+        try:
+            with torch.inference_mode():
+                output = pipeline(**_arguments(pipeline, request, on_step))
+        except torch.OutOfMemoryError as error:
+            _free()
+            raise PaintFailed(
+                f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this machine's "
+                "memory: try a smaller size or fewer images."
+            ) from error
+        if any(getattr(output, "nsfw_content_detected", None) or ()):
+            raise PaintFailed("The model's own safety check withheld the picture. Try another prompt or seed.")
+        pixels = np.asarray(output.images)
+        if not np.isfinite(pixels).all():
+            raise PaintFailed("The model produced no picture (not a number). Try another sampler or fewer steps.")
+        upscale = self._models[request.model].upscale
+        return [_encode(frame, seed, upscale) for frame, seed in zip(pixels, request.seeds, strict=True)], loaded.hash
+
+
+def _arguments(pipeline: Any, request: GenerationRequest, on_step: Callable[[int, int], None]) -> dict[str, Any]:
+    """The pipeline's keyword arguments; those it does not know (Flux has no negative prompt) are left out."""
+
+    def callback(pipe: Any, step: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+        on_step(step + 1, pipe.num_timesteps)
+        return values
+
+    arguments = {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "width": request.width,
+        "height": request.height,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "num_images_per_prompt": request.num_images_per_prompt,
+        # On the CPU whatever the device: the same seed is the same picture on every machine's generator.
+        "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
+        "output_type": "np",
+        "callback_on_step_end": callback,
+    }
+    known = inspect.signature(pipeline.__call__).parameters
+    return {name: value for name, value in arguments.items() if name in known}
+
+
+def _scheduler(loaded: Loaded, request: GenerationRequest) -> Any:
+    """A fresh scheduler for the request's sampler, with the model's own settings."""
+    name, changes = SAMPLERS[request.sampler]
+    kind = getattr(diffusers, name) if name else type(loaded.scheduler)
+    return kind.from_config(loaded.scheduler.config, **changes)
+
+
+def _load(model: ModelConfig, machine: Machine) -> tuple[Any, str]:
+    """The model's pipeline on the machine's device, and the sha256 of its weights."""
+    source = folder_of(model)
+    if model.is_single_file:
+        pipeline = _single_file_class(model).from_single_file(
+            source, config=model.config, torch_dtype=machine.dtype, local_files_only=model.config is not None
+        )
+        digest = _file_hash(Path(source))
+    else:
+        if model.is_hub_id:
+            source = diffusers.DiffusionPipeline.download(source, use_safetensors=True)
+        # Pickled weights can run code when loaded, so only safetensors are.
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(
+            source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
+        )
+        digest = _folder_hash(Path(source))
+    return pipeline.to(machine.device), digest
+
+
+def _single_file_class(model: ModelConfig) -> Any:
+    """The pipeline class of a single file: what its configuration names, or what its tensors look like."""
+    if model.config is not None and Path(model.config).is_dir():
+        name = diffusers.DiffusionPipeline.load_config(model.config)["_class_name"]
+        return getattr(diffusers, name)
+    kind = infer_diffusers_model_type(load_single_file_checkpoint(model.source))
+    if kind not in _SINGLE_FILE_CLASSES:
+        raise ValueError(f"the checkpoint is of the kind {kind!r}, which cannot be guessed; set its `config`")
+    return getattr(diffusers, _SINGLE_FILE_CLASSES[kind])
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folder_hash(folder: Path) -> str:
+    """The sha256 over the names and hashes of all weights below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(f"{path.relative_to(folder).as_posix()} {_file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _encode(pixels: np.ndarray[Any, Any], seed: int, upscale: int) -> Image:
+    """A PNG of an (h, w, 3) array of floats from 0 to 1, enlarged and marked as made by a model."""
+    picture = PIL.Image.fromarray((pixels * 255).round().astype("uint8"))
+    if upscale > 1:
+        size = (picture.width * upscale, picture.height * upscale)
+        picture = picture.resize(size, PIL.Image.Resampling.LANCZOS)
+    info = PngInfo()
+    info.add_text("Software", "Atelier")
+    info.add_itxt("XML:com.adobe.xmp", _XMP)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=info)
+    png = buffer.getvalue()
+    return Image(png, seed, picture.width, picture.height, hashlib.sha256(png).hexdigest())
+
+
+def _free() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _quieten() -> None:
+    """The libraries' own bars and advice would only clutter the bot's log."""
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)

@@ -1,0 +1,26 @@
+"""What torch finds on this machine, as one line of JSON on standard output. Run by `atelier doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+
+def main() -> None:
+    """Print the versions of torch and diffusers and the device torch would use."""
+    import diffusers
+    import torch
+
+    facts = {"torch": torch.__version__, "diffusers": diffusers.__version__, "device": "cpu", "name": "", "gib": 0.0}
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        facts |= {"device": "cuda", "name": properties.name, "gib": properties.total_memory / 2**30}
+    elif torch.backends.mps.is_available():
+        facts |= {"device": "mps", "name": "Apple GPU"}
+    facts["cores"] = os.cpu_count() or 1
+    sys.stdout.write(json.dumps(facts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

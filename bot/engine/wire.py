@@ -1,0 +1,68 @@
+"""Frames on the pipe between the bot and the engine process.
+
+A frame is two big-endian 32-bit lengths, a JSON header and raw bytes (encoded pictures). Down go `setup`,
+`submit`, `cancel` and `stop`; up come `ready`, `started`, `progress`, `finished` and `failed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+_LENGTHS = struct.Struct(">II")
+HEADER_LIMIT = 2**20
+BODY_LIMIT = 2**28
+
+
+class BadFrame(Exception):  # noqa: N818
+    """What came over the pipe is not a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message: `kind`, its JSON `fields`, and raw bytes."""
+
+    kind: str
+    fields: dict[str, Any]
+    body: bytes = b""
+
+    def encode(self) -> bytes:
+        """The frame as bytes."""
+        header = json.dumps({"kind": self.kind, **self.fields}, separators=(",", ":")).encode()
+        return _LENGTHS.pack(len(header), len(self.body)) + header + self.body
+
+
+def read_frame(stream: BinaryIO) -> Frame | None:
+    """Read one frame, blocking; None at the end of the stream. Raises BadFrame."""
+    lengths = stream.read(_LENGTHS.size)
+    if len(lengths) < _LENGTHS.size:
+        return None
+    header_length, body_length = _check(lengths)
+    return _decode(stream.read(header_length), stream.read(body_length))
+
+
+async def read_frame_async(stream: asyncio.StreamReader) -> Frame | None:
+    """Read one frame; None at the end of the stream. Raises BadFrame."""
+    try:
+        header_length, body_length = _check(await stream.readexactly(_LENGTHS.size))
+        return _decode(await stream.readexactly(header_length), await stream.readexactly(body_length))
+    except asyncio.IncompleteReadError:
+        return None
+
+
+def _check(lengths: bytes) -> tuple[int, int]:
+    header_length, body_length = _LENGTHS.unpack(lengths)
+    if header_length > HEADER_LIMIT or body_length > BODY_LIMIT:
+        raise BadFrame(f"a frame of {header_length} + {body_length} bytes is too large")
+    return header_length, body_length
+
+
+def _decode(header: bytes, body: bytes) -> Frame:
+    try:
+        fields = json.loads(header)
+        return Frame(fields.pop("kind"), fields, body)
+    except (ValueError, KeyError, AttributeError) as error:
+        raise BadFrame("a frame's header is not a JSON object with a kind") from error
