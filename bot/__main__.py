@@ -1,0 +1,203 @@
+"""The command line: try, run, imagine, doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import webbrowser
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+from bot.config import Config, load_config, read_token
+from bot.errors import EX_CONFIG, AtelierError, ConfigError
+from bot.jobs import Surface
+from bot.logs import setup_logging
+
+T = TypeVar("T")
+
+cli = typer.Typer(
+    help="A Discord bot that turns one GPU into a workshop for a whole community.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT_CONFIG = Path("config.toml")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The settings; ./config.toml if there, else built-in defaults.")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="The folder for the database and the pictures; ./data by default.")
+]
+
+
+@cli.command("try")
+def try_(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Try everything in the browser: no Discord account, no GPU."""
+    from bot.sandbox import run_sandbox
+
+    def opened(url: str) -> None:
+        typer.echo(f"\nAtelier is open at {url}\nType /imagine there. Ctrl-C ends it.\n")
+        if browser:
+            webbrowser.open(url)
+
+    _run(run_sandbox(_settings(config, data, quiet=True), port, opened))
+
+
+@cli.command()
+def run(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Run the bot on Discord; the token comes from DISCORD_TOKEN."""
+    settings = _settings(config, data)
+    _run(_serve(settings))
+
+
+@cli.command()
+def imagine(
+    prompt: Annotated[str, typer.Argument(help="What to paint; may end in flags, like --seed 7 --ar 16:9.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the picture.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option("--no", help="What to leave out.")] = None,
+    images: Annotated[int | None, typer.Option(help="How many pictures, 1 to 4.")] = None,
+    aspect: Annotated[str | None, typer.Option("--ar", "--size", help="16:9, or 768x512.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", "--cfg", help="Guidance scale.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed paints the same picture.")] = None,
+    model: Annotated[str | None, typer.Option(help="Which model paints.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Which sampler denoises.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Paint one picture here, without Discord."""
+    from bot.options import Options
+    from bot.terminal import imagine as paint
+
+    options = Options(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        images=images,
+        aspect=aspect,
+        steps=steps,
+        guidance_scale=guidance,
+        seed=seed,
+        model=model,
+        sampler=sampler,
+    )
+    paths = _run(paint(_settings(config, data, quiet=True), options, output, Console(stderr=True)))
+    for path in paths or ():
+        typer.echo(path)
+
+
+@cli.command()
+def doctor(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Check Python, torch, GPU, models, database, disk and Discord, each with a remedy."""
+    if not _run(_examine(_settings(config, data, quiet=True))):
+        raise typer.Exit(1)
+
+
+async def _examine(config: Config) -> bool:
+    """Print every finding; False when there is a problem."""
+    from bot.doctor import Verdict, examine
+
+    marks = {Verdict.GOOD: "[green]✓[/]", Verdict.NOTE: "[yellow]•[/]", Verdict.BAD: "[red]✗[/]"}
+    console = Console(highlight=False)
+    healthy = True
+    async for finding in examine(config):
+        healthy = healthy and finding.verdict is not Verdict.BAD
+        console.print(f"{marks[finding.verdict]} [bold]{finding.what}[/]: ", end="")
+        console.print(finding.words, markup=False)
+        if finding.remedy:
+            console.print(f"    → {finding.remedy}", markup=False)
+    return healthy
+
+
+async def _serve(config: Config) -> None:
+    """Serve Discord until stopped. Raises ConfigError when Discord refuses the token."""
+    import aiohttp
+    import discord
+
+    from bot.app import open_app
+    from bot.client import Client
+
+    token = read_token()
+    async with open_app(config, Surface.DISCORD) as app, Client(app) as client:
+        try:
+            await client.start(token)
+        except discord.LoginFailure as error:
+            raise ConfigError(
+                "Discord refuses the token in DISCORD_TOKEN. Copy it again from your application's Bot page "
+                "on discord.com/developers; Reset Token makes a new one."
+            ) from error
+        except (OSError, aiohttp.ClientError) as error:
+            raise AtelierError(f"Discord cannot be reached: {error}. Check the network and start again.") from error
+
+
+def _settings(config: Path | None, data: Path | None, *, quiet: bool = False) -> Config:
+    """Load the settings and set up logging; exits with EX_CONFIG when they are wrong."""
+    try:
+        settings = load_config(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None))
+    except ConfigError as error:
+        _fail(error)
+    # Where a person watches the terminal, only trouble belongs there.
+    level = "warning" if quiet and settings.log_level == "info" else settings.log_level
+    setup_logging(level)
+    changes: dict[str, object] = {"log_level": level}
+    if data is not None:
+        changes["data"] = data
+    return settings.model_copy(update=changes)
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T | None:
+    """Run to the end; SIGINT and SIGTERM cancel it, and words for people become a sentence and an exit code."""
+
+    async def guarded() -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - we are running
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, _once(task))
+        return await main
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        logging.getLogger(__name__).info("stopped")
+        raise typer.Exit(0) from None
+    except AtelierError as error:
+        _fail(error)
+
+
+def _once(task: asyncio.Task[Any]) -> Any:
+    """Cancel the task at the first signal; closing is bounded, so later ones change nothing."""
+    cancelled = False
+
+    def cancel() -> None:
+        nonlocal cancelled
+        if not cancelled:
+            cancelled = True
+            task.cancel()
+
+    return cancel
+
+
+def _fail(error: AtelierError) -> NoReturn:
+    typer.echo(f"atelier: {error}", err=True)
+    raise typer.Exit(EX_CONFIG if isinstance(error, ConfigError) else 1)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The gate: a request comes in, a job or a reasoned refusal comes out, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import aiosqlite
+
+from bot.config import ModelConfig
+from bot.engine import Engine
+from bot.errors import Rejected
+from bot.jobs import Clock, Destination, Job, Requester
+from bot.limits import Limits
+from bot.line import Line
+from bot.options import Options, resolve
+from bot.scheduler import Turn
+from bot.storage.queue import Queue
+from bot.storage.usage import spent_by, waiting_of
+
+QUOTA_WINDOW = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An accepted request: its job, a note for every value that was changed, and its place in the line."""
+
+    job: Job
+    notes: tuple[str, ...]
+    place: int
+    starts_at: datetime
+
+
+class Admission:
+    """Decides whether a request becomes a job."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        line: Line,
+        engine: Engine,
+        models: Sequence[ModelConfig],
+        samplers: Sequence[str],
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._line = line
+        self._engine = engine
+        self._clock = clock
+        self.models = models
+        self.samplers = samplers
+
+    async def admit(
+        self,
+        requester: Requester,
+        options: Options,
+        destination: Destination,
+        *,
+        interaction_id: int | None = None,
+    ) -> Admitted | None:
+        """Accept a request as a job, durably.
+
+        Raises UserError for a request that makes no sense and Rejected for one that a limit forbids. Returns
+        None when Discord delivered the same interaction before.
+        """
+        resolved = resolve(options, self.models, self.samplers)
+        request = resolved.request
+        for model in ("", request.model):
+            if words := self._engine.troubles.get(model):
+                raise Rejected(f"Painting is unavailable: {words}", rule="engine")
+        limits = await self._line.limits(requester)
+        turns = await self._line.turns()
+
+        async def check(connection: aiosqlite.Connection) -> None:
+            depth = await waiting_of(connection, requester)
+            if depth >= limits.depth.value:
+                mine = [turn.starts_at for turn in turns if turn.user_id == requester.user_id]
+                raise _queue_is_full(depth, limits, min(mine, default=None))
+            window = self._clock() - QUOTA_WINDOW
+            spent = await spent_by(connection, requester, window)
+            _check_quota(spent, request.num_images_per_prompt, limits)
+
+        job = await self._queue.enqueue(requester, destination, request, interaction_id=interaction_id, admit=check)
+        if job is None:
+            return None
+        place, turn = await self._line.place(job.id) or (0, Turn(job.id, requester.user_id, self._clock()))
+        return Admitted(job, resolved.notes, place, turn.starts_at)
+
+
+def _queue_is_full(depth: int, limits: Limits, frees_at: datetime | None) -> Rejected:
+    return Rejected(
+        f"Your queue is full: {depth} of {limits.depth.value} requests wait ({limits.depth.origin}).",
+        rule="depth",
+        retry_at=frees_at,
+    )
+
+
+def _check_quota(spent: Sequence[tuple[datetime, int]], images: int, limits: Limits) -> None:
+    """Raise Rejected unless `images` more fit into the day's quota; says when they will."""
+    quota = limits.quota.value
+    used = sum(count for _, count in spent)
+    if used + images <= quota:
+        return
+    if images > quota:
+        raise Rejected(
+            f"{images} images are more than your quota of {quota} in 24 hours ({limits.quota.origin}): "
+            f"ask for {quota} or fewer.",
+            rule="quota",
+        )
+    over, returns_at = used + images - quota, None
+    for asked_at, count in spent:
+        over -= count
+        if over <= 0:
+            returns_at = asked_at + QUOTA_WINDOW
+            break
+    raise Rejected(
+        f"Your quota is used up: {used} of {quota} images in 24 hours ({limits.quota.origin}), "
+        f"and you asked for {images} more.",
+        rule="quota",
+        retry_at=returns_at,
+    )

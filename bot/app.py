@@ -1,0 +1,130 @@
+"""The house, assembled: `open_app` builds every service bottom-up and closes what it opened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+
+from bot.admission import Admission
+from bot.config import Config
+from bot.delivery import Delivery
+from bot.dispatcher import Dispatcher
+from bot.engine import Engine
+from bot.engine.catalog import SAMPLERS, check_models
+from bot.engine.local import LocalEngine
+from bot.errors import ConfigError
+from bot.feedback import Feedback
+from bot.jobs import Clock, Surface, utcnow
+from bot.line import Line
+from bot.storage.database import Database, open_database
+from bot.storage.images import ImageFolder
+from bot.storage.queue import Queue
+from bot.storage.ratings import Ratings
+from bot.storage.rules import Rules
+from bot.storage.usage import Usage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Every service of one running Atelier."""
+
+    config: Config
+    database: Database
+    queue: Queue
+    rules: Rules
+    usage: Usage
+    line: Line
+    engine: Engine
+    admission: Admission
+    delivery: Delivery
+    dispatcher: Dispatcher
+    feedback: Feedback
+
+
+@asynccontextmanager
+async def open_app(
+    config: Config, surface: Surface, *, engine: Engine | None = None, clock: Clock = utcnow
+) -> AsyncIterator[App]:
+    """Open the data folder, start the background tasks, and stop and close everything at the end.
+
+    Without `engine` a LocalEngine is started; a given one is the caller's to run. A background task that dies
+    takes the app down with it, loudly. Raises ConfigError or StorageError when the house cannot open.
+    """
+    check_models(config.models)
+    async with AsyncExitStack() as stack:
+        try:
+            config.data.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(config.data / "lock").acquire(timeout=0))
+        except Timeout as error:
+            raise ConfigError(
+                f"Another Atelier is using the data folder {config.data}. Stop it, or give this one a folder of "
+                "its own with --data."
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"The data folder {config.data} cannot be written: {error.strerror}.") from error
+        database = await stack.enter_async_context(open_database(config.data / "atelier.db"))
+        queue = Queue(database, ImageFolder(config.data), surface, clock)
+        rules = Rules(database, clock)
+        line = Line(queue, rules, config.limits, clock)
+        local = LocalEngine(config) if engine is None else None
+        painter: Engine = local if engine is None else engine  # type: ignore[assignment]
+        delivery = Delivery(database, queue, config.discord.posts_per_channel)
+        dispatcher = Dispatcher(database, queue, line, painter, delivery.announce, clock)
+        app = App(
+            config=config,
+            database=database,
+            queue=queue,
+            rules=rules,
+            usage=Usage(database),
+            line=line,
+            engine=painter,
+            admission=Admission(queue, line, painter, config.models, tuple(SAMPLERS), clock),
+            delivery=delivery,
+            dispatcher=dispatcher,
+            feedback=Feedback(Ratings(database, clock)),
+        )
+        await queue.recover()
+        runs = {"dispatcher": dispatcher.run(), "delivery": delivery.run()}
+        if local is not None:
+            runs["engine"] = local.run()
+        await stack.enter_async_context(_beside(runs))
+        yield app
+
+
+@asynccontextmanager
+async def _beside(runs: Mapping[str, Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    """Run named tasks beside the body and end them with it; if one of them ends first, so does the body.
+
+    Unlike a TaskGroup this lets the body's own exceptions pass unwrapped, which are words for people.
+    """
+    body = asyncio.current_task()
+    dead: list[asyncio.Task[None]] = []
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log.critical("the background task %s died", task.get_name(), exc_info=task.exception())
+            dead.append(task)
+            if body is not None:
+                body.cancel()
+
+    tasks = [asyncio.create_task(run, name=name) for name, run in runs.items()]
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not dead:
+            raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in dead:
+        task.result()

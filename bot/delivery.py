@@ -1,0 +1,184 @@
+"""The outbox: brings news of jobs to their messages, one post at a time per channel.
+
+How a job ended is read from the queue, so it survives a restart and is repeated until it is known to be posted.
+Progress lives in memory, newest only: it is dropped when it is overtaken or when its job has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from asyncio_throttle import Throttler
+
+from bot.errors import StorageError, TryLater, Unreachable
+from bot.jobs import (
+    Cancelled,
+    ChannelId,
+    Failed,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    News,
+    Painted,
+    Painting,
+    Retrying,
+)
+from bot.storage.database import Database
+from bot.storage.queue import Queue
+
+log = logging.getLogger(__name__)
+
+EDIT_SECONDS = 3.0
+"""Between two progress edits of one message."""
+
+THROTTLE_SECONDS = 5.0
+"""The period of `posts_per_channel`."""
+
+LONGEST_RETRY_SECONDS = 60.0
+
+
+class Poster(Protocol):
+    """Whoever can speak to people; a cog on Discord, a progress bar in a terminal."""
+
+    async def show(self, job: Job, news: News) -> MessageId | None:
+        """Make the job's message say `news`; returns the message's id where that changed.
+
+        Raises Unreachable when that can never work, TryLater when it may work in a while.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Channel:
+    """What waits to be posted in one channel, and the task that posts it while there is anything."""
+
+    throttle: Throttler
+    endings: OrderedDict[JobId, Job] = field(default_factory=OrderedDict)
+    progress: dict[JobId, tuple[Job, Painting | Retrying]] = field(default_factory=dict)
+    edited_at: dict[JobId, float] = field(default_factory=dict)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    working: bool = False
+
+
+class Delivery:
+    """Posts news through a poster; `run` is the task that owns it."""
+
+    def __init__(self, database: Database, queue: Queue, posts_per_channel: int) -> None:
+        self._queue = queue
+        self._posts_per_channel = posts_per_channel
+        self._changed = database.listen()
+        self._channels: dict[ChannelId, _Channel] = {}
+        self._poster: Poster | None = None
+        self._attached = asyncio.Event()
+        self._workers: asyncio.TaskGroup | None = None
+
+    def attach(self, poster: Poster) -> None:
+        """Speak through `poster` from now on."""
+        self._poster = poster
+        self._attached.set()
+
+    def announce(self, job: Job, news: Painting | Retrying) -> None:
+        """Show how a job is coming along, if nothing newer is known by the time its channel is free."""
+        channel = self._channel(job)
+        if job.id not in channel.endings:
+            channel.progress[job.id] = (job, news)
+            self._work(job.destination.channel_id, channel)
+
+    async def run(self) -> None:
+        """Post what the queue holds, until cancelled."""
+        await self._attached.wait()
+        async with asyncio.TaskGroup() as self._workers:
+            while True:
+                self._changed.clear()
+                for job in await self._queue.unposted():
+                    channel = self._channel(job)
+                    channel.endings.setdefault(job.id, job)
+                    channel.progress.pop(job.id, None)
+                    self._work(job.destination.channel_id, channel)
+                await self._changed.wait()
+
+    def _channel(self, job: Job) -> _Channel:
+        channel_id = job.destination.channel_id
+        if channel_id not in self._channels:
+            self._channels[channel_id] = _Channel(Throttler(self._posts_per_channel, THROTTLE_SECONDS))
+        return self._channels[channel_id]
+
+    def _work(self, channel_id: ChannelId, channel: _Channel) -> None:
+        channel.wake.set()
+        if not channel.working and self._workers is not None:
+            channel.working = True
+            self._workers.create_task(self._drain(channel), name=f"deliver to {channel_id}")
+
+    async def _drain(self, channel: _Channel) -> None:
+        """Post until nothing is left: endings in order first, then the progress that is due."""
+        try:
+            while channel.endings or channel.progress:
+                channel.wake.clear()
+                if channel.endings:
+                    job_id, job = next(iter(channel.endings.items()))
+                    await self._end(channel, job)
+                    channel.endings.pop(job_id)
+                    channel.edited_at.pop(job_id, None)
+                    continue
+                now = asyncio.get_running_loop().time()
+                due_at, job_id = min(
+                    (channel.edited_at.get(job_id, now - EDIT_SECONDS) + EDIT_SECONDS, job_id)
+                    for job_id in channel.progress
+                )
+                if due_at > now:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(due_at - now):
+                            await channel.wake.wait()
+                    continue
+                job, news = channel.progress.pop(job_id)
+                channel.edited_at[job_id] = now
+                await self._progress(channel, job, news)
+        finally:
+            channel.working = False
+
+    async def _progress(self, channel: _Channel, job: Job, news: Painting | Retrying) -> None:
+        assert self._poster is not None  # noqa: S101 - `run` waits for it
+        async with channel.throttle:
+            try:
+                await self._poster.show(job, news)
+            except (Unreachable, TryLater) as error:
+                # The ending will find out for itself; a missed progress bar is no loss.
+                log.debug("progress of job %d was not shown: %s", job.id, error)
+
+    async def _end(self, channel: _Channel, job: Job) -> None:
+        """Post how a job ended, as often as it takes."""
+        assert self._poster is not None  # noqa: S101 - `run` waits for it
+        news = await self._ending(job)
+        retries = 0
+        while True:
+            async with channel.throttle:
+                try:
+                    message_id = await self._poster.show(job, news)
+                except TryLater as error:
+                    pause = error.retry_after_seconds or min(2.0**retries, LONGEST_RETRY_SECONDS)
+                    log.warning("job %d cannot be posted now (%s); again in %.0f s", job.id, error, pause)
+                except Unreachable as error:
+                    log.warning("job %d cannot be delivered: %s", job.id, error)
+                    await self._queue.give_up(job, str(error))
+                    return
+                else:
+                    await self._queue.posted(job, message_id)
+                    return
+            retries += 1
+            await asyncio.sleep(pause)
+
+    async def _ending(self, job: Job) -> News:
+        if job.status is JobStatus.CANCELLED:
+            return Cancelled()
+        if job.status is JobStatus.FAILED:
+            return Failed(job.reason or "It could not be painted.")
+        try:
+            return Painted(await self._queue.images(job.id))
+        except StorageError as error:
+            return Failed(str(error))

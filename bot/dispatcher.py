@@ -1,0 +1,104 @@
+"""From the line to the engine: choose, claim, submit, settle. Keeps the engine busy and every promise honest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+
+from bot.engine import Engine, Finished, Order, Progress
+from bot.errors import AtelierError, EngineDied
+from bot.jobs import Clock, Job, JobId, Painting, Retrying
+from bot.line import Line
+from bot.storage.database import Database
+from bot.storage.queue import Queue
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+"""How often a job may take the engine down before it is given up."""
+
+
+class Dispatcher:
+    """Feeds the engine; `run` is the task that owns it."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        line: Line,
+        engine: Engine,
+        announce: Callable[[Job, Painting | Retrying], None],
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._line = line
+        self._engine = engine
+        self._announce = announce
+        self._clock = clock
+        self._changed = database.listen()
+
+    async def run(self) -> None:
+        """Paint whatever waits, until cancelled."""
+        slots = asyncio.Semaphore(self._engine.slots)
+        async with asyncio.TaskGroup() as painters:
+            while True:
+                await slots.acquire()
+                job = await self._next_job()
+                painting = painters.create_task(self._paint(job), name=f"paint job {job.id}")
+                painting.add_done_callback(lambda _: slots.release())
+
+    async def cancel(self, job_id: JobId) -> bool:
+        """End a job that has not ended; False when it had. Its place in the engine is free within a step."""
+        cancelled = await self._queue.cancel(job_id)
+        if cancelled:
+            self._engine.cancel(job_id)
+        return cancelled
+
+    async def _next_job(self) -> Job:
+        """Wait for the next job whose turn has come, and claim it."""
+        while True:
+            await self._engine.ready()
+            self._changed.clear()
+            turn = await self._line.next()
+            wait = None if turn is None else (turn.starts_at - self._clock()).total_seconds()
+            if turn is None or (wait is not None and wait > 0):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
+            elif (job := await self._queue.claim(turn.job_id)) is not None:
+                return job
+
+    async def _paint(self, job: Job) -> None:
+        """One attempt at a job, settled whatever happens."""
+        try:
+            await self._attempt(job)
+        except EngineDied as error:
+            log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
+            if job.attempt < ATTEMPTS:
+                await self._queue.requeue(job)
+                self._announce(job, Retrying())
+            else:
+                await self._queue.fail(
+                    job,
+                    f"The engine stopped {ATTEMPTS} times while painting this, so it was given up. "
+                    "A smaller size or another model may work.",
+                )
+        except AtelierError as error:
+            log.info("job %d failed: %s", job.id, error)
+            await self._queue.fail(job, str(error))
+        except Exception:
+            # One job's bug must not stop everybody's queue.
+            log.exception("job %d failed on a bug", job.id)
+            await self._queue.fail(
+                job, f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {job.id}."
+            )
+
+    async def _attempt(self, job: Job) -> None:
+        async with aclosing(self._engine.submit(Order(job.id, job.attempt, job.request))) as events:
+            async for event in events:
+                if isinstance(event, Progress):
+                    self._announce(job, Painting(event.step, event.of))
+                elif isinstance(event, Finished):
+                    await self._queue.render(job, event.images, event.model_hash)

@@ -1,0 +1,164 @@
+"""`atelier doctor`: looks at everything a host needs and says of each what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import aiohttp
+import discord
+
+from bot.client import INTENTS, PERMISSIONS
+from bot.config import Config, read_token
+from bot.engine.catalog import check_models, folder_of
+from bot.errors import ConfigError, StorageError
+from bot.storage.database import open_database
+
+_PROBE_SECONDS = 300
+_LOW_DISK_GIB = 5
+
+
+class Verdict(StrEnum):
+    """How a check came out."""
+
+    GOOD = "ok"
+    NOTE = "note"
+    BAD = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, what was found, and the remedy where one is needed."""
+
+    what: str
+    verdict: Verdict
+    words: str
+    remedy: str = ""
+
+
+async def examine(config: Config) -> AsyncIterator[Finding]:
+    """Yield the findings one by one, the quick ones first."""
+    yield _python()
+    yield _disk(config.data)
+    yield await _database(config.data / "atelier.db")
+    for finding in _models(config):
+        yield finding
+    yield await _torch()
+    async for finding in _discord():
+        yield finding
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("Python", Verdict.GOOD, version)
+
+
+def _disk(data: Path) -> Finding:
+    place = next(path for path in (data.resolve(), *data.resolve().parents) if path.exists())
+    gib = shutil.disk_usage(place).free / 2**30
+    words = f"{gib:.0f} GiB free for {data}"
+    if gib < _LOW_DISK_GIB:
+        return Finding("Disk", Verdict.NOTE, words, "Pictures are kept: free some space, or choose another --data.")
+    return Finding("Disk", Verdict.GOOD, words)
+
+
+async def _database(path: Path) -> Finding:
+    if not await asyncio.to_thread(path.exists):
+        return Finding("Database", Verdict.GOOD, f"{path} will be created at the first start")
+    try:
+        async with open_database(path) as database:
+            row = await database.fetch_one("PRAGMA quick_check")
+            count = await database.fetch_one("SELECT count(*) AS n FROM jobs")
+    except StorageError as error:
+        return Finding("Database", Verdict.BAD, str(error), "Restore a copy of the file, or move it aside.")
+    if row is None or row[0] != "ok":
+        return Finding("Database", Verdict.BAD, f"{path} is damaged", "Restore a copy of the file.")
+    return Finding("Database", Verdict.GOOD, f"{path}, {count['n'] if count else 0} requests")
+
+
+def _models(config: Config) -> list[Finding]:
+    findings = []
+    for model in config.models:
+        what = f"Model {model.name}"
+        try:
+            check_models([model])
+        except ConfigError as error:
+            findings.append(Finding(what, Verdict.BAD, str(error), "Correct the entry in config.toml."))
+            continue
+        if model.is_hub_id:
+            findings.append(Finding(what, Verdict.NOTE, f"{model.source} is fetched from the hub at first use"))
+        else:
+            findings.append(Finding(what, Verdict.GOOD, folder_of(model)))
+    return findings
+
+
+async def _torch() -> Finding:
+    """Ask a process of its own: the bot's never imports torch."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot.engine.probe",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return Finding("Torch", Verdict.BAD, "does not answer", "Reinstall it: pip install --force-reinstall torch")
+    if process.returncode:
+        last = (errors.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
+        return Finding("Torch", Verdict.BAD, f"cannot be imported: {last}", "Reinstall Atelier into a fresh venv.")
+    facts = json.loads(output)
+    versions = f"torch {facts['torch']}, diffusers {facts['diffusers']}"
+    if facts["device"] == "cpu":
+        return Finding(
+            "Torch",
+            Verdict.NOTE,
+            f"{versions}, no GPU: {facts['cores']} CPU cores paint",
+            "Enough for the model in the box; for Stable Diffusion install a GPU driver that torch supports.",
+        )
+    return Finding("Torch", Verdict.GOOD, f"{versions}, {facts['name']} ({facts['gib']:.0f} GiB)")
+
+
+async def _discord() -> AsyncIterator[Finding]:
+    """Token, intents and the permissions in each server, as far as Discord answers."""
+    try:
+        token = read_token()
+    except ConfigError as error:
+        yield Finding("Token", Verdict.NOTE, str(error))
+        return
+    yield Finding("Intents", Verdict.GOOD, "guilds and reactions; none needs to be switched on")
+    async with discord.Client(intents=INTENTS) as client:
+        try:
+            await client.login(token)
+        except discord.LoginFailure:
+            yield Finding(
+                "Token", Verdict.BAD, "Discord refuses it", "Reset it on your application's Bot page and set it again."
+            )
+            return
+        except (OSError, aiohttp.ClientError, discord.HTTPException) as error:
+            yield Finding("Token", Verdict.NOTE, f"present, but Discord cannot be reached ({error})")
+            return
+        assert client.user is not None  # noqa: S101 - logged in
+        yield Finding("Token", Verdict.GOOD, f"belongs to {client.user}")
+        invite = discord.utils.oauth_url(client.user.id, permissions=PERMISSIONS)
+        guilds = await client.http.get_guilds(limit=200)
+        if not guilds:
+            yield Finding("Servers", Verdict.NOTE, "the bot is in none", f"Invite it: {invite}")
+        for guild in guilds:
+            granted = discord.Permissions(int(guild["permissions"]))
+            lacking = [name for name, needed in PERMISSIONS if needed and not getattr(granted, name)]
+            if lacking and not granted.administrator:
+                names = ", ".join(name.replace("_", " ") for name in lacking)
+                yield Finding(f"Server {guild['name']}", Verdict.BAD, f"lacks {names}", f"Invite it again: {invite}")
+            else:
+                yield Finding(f"Server {guild['name']}", Verdict.GOOD, "all permissions granted")

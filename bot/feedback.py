@@ -1,0 +1,38 @@
+"""What people think of results: reactions, counted once per person, emoji and result."""
+
+from __future__ import annotations
+
+from bot.jobs import MessageId, UserId
+from bot.storage.ratings import Ratings
+
+LIKE = "👍"
+DISLIKE = "👎"
+OFFERED = (LIKE, DISLIKE)
+"""The reactions the bot puts under each result, so that rating takes one tap."""
+
+_SKIN_TONES = {ord(tone): None for tone in "🏻🏼🏽🏾🏿"}
+_VARIATION_SELECTOR = {0xFE0F: None}
+
+
+class Feedback:
+    """Keeps reactions in step with what stands under the results."""
+
+    def __init__(self, ratings: Ratings) -> None:
+        self._ratings = ratings
+
+    async def added(self, message_id: MessageId, user_id: UserId, emoji: str) -> bool:
+        """A person reacted; False when the message is no result or the reaction was known."""
+        return await self._ratings.add(message_id, user_id, plain(emoji))
+
+    async def removed(self, message_id: MessageId, user_id: UserId, emoji: str) -> None:
+        """A person took a reaction back."""
+        await self._ratings.remove(message_id, user_id=user_id, emoji=plain(emoji))
+
+    async def cleared(self, message_id: MessageId, emoji: str | None = None) -> None:
+        """A moderator removed all reactions, or all of one emoji."""
+        await self._ratings.remove(message_id, emoji=None if emoji is None else plain(emoji))
+
+
+def plain(emoji: str) -> str:
+    """An emoji without skin tone and variation selector, so that 👍🏽 counts as 👍."""
+    return emoji.translate(_SKIN_TONES).translate(_VARIATION_SELECTOR) or emoji

@@ -1,0 +1,128 @@
+"""`atelier try`: the same client, cogs, queue, engine and database against an in-process Discord, in a browser.
+
+simcord stands in for Discord under the real discord.py and serves a local page that looks like it. Its clock is
+virtual and its page shows only what was published, so a pump moves both along with real time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.app import open_app
+from bot.client import PERMISSIONS, Client
+from bot.config import Config
+from bot.errors import ConfigError
+from bot.jobs import Surface
+
+_PUMP_SECONDS = 0.5
+
+_WELCOME = (
+    "**Welcome to the workshop.** Type `/imagine`, describe a picture and send it: *a red apple on a blue background*, "
+    "*a penguin*, *a rocket --images 4 --seed 7*.\n"
+    "`/queue` shows who waits, 👍 and 👎 under a picture rate it, `/stats` sums up. "
+    "“Viewing as” at the top lets you be someone else; as the moderator you also have `/limits`."
+)
+
+
+async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) -> None:
+    """Serve the sandbox until it is closed in the page or this task is cancelled; `opened` is told its URL.
+
+    Raises ConfigError when the extra packages are missing or the port is taken.
+    """
+    simcord = _simcord()
+
+    async with open_app(config, Surface.SANDBOX) as app:
+        client = Client(app, always_sync=True)
+        env = simcord.Env(client, check_errors=False)
+        # simcord's time starts in January 2026; ids and time stamps should be today's.
+        env.backend.clock._epoch = datetime.now(UTC)
+        env.backend.bot_user.name = "Atelier"
+        await env.start()
+        try:
+            channel, viewers = _furnish(env)
+            await client.get_partial_messageable(channel.id).send(_WELCOME)
+            preview = env.preview(channel, viewers=viewers, layout="channel", port=port)
+            turn = asyncio.Lock()
+            _take_turns(preview, turn)
+            async with preview:
+                opened(preview.url)
+                pump = asyncio.create_task(_pump(env, preview, turn), name="sandbox clock")
+                closed = asyncio.create_task(preview.wait_closed(), name="sandbox page")
+                try:
+                    await asyncio.wait((pump, closed), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    closed.cancel()
+                    pump.cancel()
+                    await asyncio.gather(pump, closed, return_exceptions=True)
+        except simcord.SetupError as error:
+            raise ConfigError(f"The page cannot be served: {error}.") from error
+        finally:
+            await env.shutdown()
+            await client.close()
+
+
+def _simcord() -> Any:
+    """The package simcord, or ConfigError in words."""
+    # On import it makes clients just to look at them, and discord.py warns about each.
+    chatter = logging.getLogger("discord")
+    chatter.disabled, chatter.propagate = True, False
+    try:
+        import simcord
+        import simcord.preview
+    except ImportError as error:
+        raise ConfigError(
+            "`atelier try` needs the packages of the extra 'try': pip install 'atelier-bot[try]'"
+        ) from error
+    finally:
+        chatter.disabled, chatter.propagate = False, True
+    return simcord
+
+
+def _furnish(env: Any) -> tuple[Any, list[Any]]:
+    """A small server: a channel, and a moderator and two members who share it."""
+    import discord
+
+    guild = env.create_guild("The Workshop")
+    members = discord.Permissions(PERMISSIONS.value)
+    members.use_application_commands = True
+    everyone = guild.create_role("painters", permissions=members)
+    keys = guild.create_role("moderators", permissions=discord.Permissions(manage_guild=True, manage_messages=True))
+    channel = guild.create_text_channel("easel", topic="Type /imagine and describe a picture")
+    viewers = [
+        guild.add_member(env.create_user("you", global_name="You (moderator)"), roles=[everyone, keys]),
+        guild.add_member(env.create_user("ada", global_name="Ada"), roles=[everyone]),
+        guild.add_member(env.create_user("grace", global_name="Grace"), roles=[everyone]),
+    ]
+    return channel, viewers
+
+
+def _take_turns(preview: Any, turn: asyncio.Lock) -> None:
+    """Let clicks wait for the pump and the pump for clicks: simcord refuses what overlaps."""
+    act = preview._action
+
+    async def action(context_id: Any, body: Mapping[str, Any]) -> Any:
+        async with turn:
+            return await act(context_id, body)
+
+    preview._action = action
+
+
+async def _pump(env: Any, preview: Any, turn: asyncio.Lock) -> None:
+    """Move simcord's clock with the real one, and publish what the bot did meanwhile."""
+    loop = asyncio.get_running_loop()
+    then = loop.time()
+    while True:
+        await asyncio.sleep(_PUMP_SECONDS)
+        async with turn:
+            now = loop.time()
+            await env.advance_time(now - then)
+            then = now
+            if env.http_requests:
+                # The logs of an afternoon would only grow.
+                env.backend.http_requests.clear()
+                env.backend.transcript.clear()
+                await preview.refresh()

@@ -1,0 +1,108 @@
+"""`atelier imagine`: one picture at the command line, through the same admission, queue, engine and usage log."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from bot.app import App, open_app
+from bot.config import Config, LimitsConfig
+from bot.errors import UserError
+from bot.jobs import (
+    Cancelled,
+    ChannelId,
+    Destination,
+    Failed,
+    GuildId,
+    Image,
+    Job,
+    MessageId,
+    News,
+    Painted,
+    Painting,
+    Requester,
+    Retrying,
+    Surface,
+    UserId,
+)
+from bot.options import Options
+
+HOST = Requester(UserId(0), GuildId(0))
+"""Whoever sits at the terminal; not a member of any server."""
+
+# Nobody has to protect the easel from its own host.
+_UNLIMITED = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000)
+
+_LOOK_SECONDS = 1.0
+
+
+class TerminalPoster:
+    """Shows a job as a progress bar and keeps its ending."""
+
+    def __init__(self, console: Console) -> None:
+        self.ending: News | None = None
+        self.progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console
+        )
+        self._task = self.progress.add_task("Starting the engine", total=None)
+
+    async def show(self, job: Job, news: News) -> MessageId | None:  # noqa: ARG002 - there is only one job
+        """Move the bar, or keep how it ended."""
+        match news:
+            case Painting(step, of):
+                self.progress.update(self._task, description=f"Painting, step {step} of {of}", completed=step, total=of)
+            case Retrying():
+                self.progress.update(self._task, description="The engine was restarted; trying again", completed=0)
+            case Painted() | Failed() | Cancelled():
+                self.ending = news
+        return None
+
+
+async def imagine(config: Config, options: Options, output: Path | None, console: Console) -> list[Path]:
+    """Paint what `options` ask for and write it to `output`; returns the files written, in the order of the seeds.
+
+    Raises UserError in words when there is no picture.
+    """
+    config = config.model_copy(update={"limits": _UNLIMITED})
+    async with open_app(config, Surface.TERMINAL) as app:
+        poster = TerminalPoster(console)
+        with poster.progress:
+            app.delivery.attach(poster)
+            admitted = await app.admission.admit(HOST, options, Destination(ChannelId(0), MessageId(0)))
+            assert admitted is not None  # noqa: S101 - only interactions can repeat
+            for note in admitted.notes:
+                console.print(f"note: {note}")
+            job = await _ended(app, admitted.job)
+        if not isinstance(poster.ending, Painted):
+            raise UserError(job.reason or "The picture was cancelled.")
+        return _write(poster.ending.images, output or Path(f"atelier-{job.id}.png"))
+
+
+async def _ended(app: App, job: Job) -> Job:
+    """Wait until the job's ending was shown; UserError when the engine cannot start at all."""
+    changed = app.database.listen()
+    while True:
+        changed.clear()
+        now = await app.queue.get(job.id)
+        if now is not None and now.posted_at is not None:
+            return now
+        if words := app.engine.troubles.get(""):
+            raise UserError(words)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await changed.wait()
+
+
+def _write(images: tuple[Image, ...], output: Path) -> list[Path]:
+    paths = [output, *(output.with_stem(f"{output.stem}-{n}") for n in range(2, len(images) + 1))]
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        for path, image in zip(paths, images, strict=True):
+            path.write_bytes(image.png)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be written: {error.strerror}.") from error
+    return paths

@@ -1,0 +1,77 @@
+"""Buttons that work for ever: everything they know is in the custom id, everything they may is in the database."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Self
+
+import discord
+
+from bot.client import Client
+from bot.jobs import JobId
+from cogs import _words
+
+
+class JobButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=r"a1:(?P<action>[a-z]{1,16}):(?P<job>[0-9]{1,18})",
+):
+    """A button about one job; what it does is looked up in `Client.buttons`."""
+
+    def __init__(self, action: str, job_id: JobId, button: discord.ui.Button[discord.ui.View]) -> None:
+        button.custom_id = f"a1:{action}:{job_id}"
+        super().__init__(button)
+        self.action = action
+        self.job_id = job_id
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction,  # noqa: ARG003 - discord.py's signature
+        item: discord.ui.Item[Any],
+        match: re.Match[str],
+    ) -> Self:
+        """Rebuild the button that was pressed."""
+        assert isinstance(item, discord.ui.Button)  # noqa: S101 - only buttons carry this custom id
+        return cls(match["action"], JobId(int(match["job"])), item)
+
+    async def callback(self, interaction: discord.Interaction[Client]) -> None:  # type: ignore[override]
+        """Do what the button says, or explain why not."""
+        client = interaction.client
+        action = client.buttons.get(self.action)
+        try:
+            if action is None:
+                await interaction.response.send_message(_words.EXPIRED, ephemeral=True)
+            else:
+                await action(interaction, self.job_id)
+        except Exception as error:  # noqa: BLE001 - explain() logs what is not for the person
+            await client.explain(interaction, error)
+
+
+class ExpiredButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=r"(?!a1:[a-z]{1,16}:[0-9]{1,18}$).+",
+):
+    """Whatever no other button answers to; without it Discord shows an unexplained failure."""
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction,  # noqa: ARG003 - discord.py's signature
+        item: discord.ui.Item[Any],
+        match: re.Match[str],  # noqa: ARG003
+    ) -> Self:
+        """Take over the unknown button."""
+        return cls(item)  # type: ignore[arg-type]
+
+    async def callback(self, interaction: discord.Interaction[Client]) -> None:  # type: ignore[override]
+        """Say that it has expired."""
+        await interaction.response.send_message(_words.EXPIRED, ephemeral=True)
+
+
+def cancel_view(job_id: JobId) -> discord.ui.View:
+    """The red button under a request that has not ended."""
+    view = discord.ui.View(timeout=None)
+    button: discord.ui.Button[discord.ui.View] = discord.ui.Button(label="Cancel", style=discord.ButtonStyle.danger)
+    view.add_item(JobButton("cancel", job_id, button))
+    return view

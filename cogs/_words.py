@@ -1,0 +1,107 @@
+"""What messages say. Everything a person typed is shown inert: no pings, no links, no stray formatting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+import discord
+
+from bot.jobs import GenerationRequest, Job
+
+_SHOWN_PROMPT = 400
+_BAR_CELLS = 10
+
+EXPIRED = "This button has expired."
+
+
+def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
+    """Show a person's text as it is: formatting and mentions escaped, links without preview, cut at `limit`."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    text = re.sub(r"([\\*_`~|<>\[\]()#-])", r"\\\1", text)
+    return discord.utils.escape_mentions(text).replace("://", ":\u200b//")
+
+
+def relative(at: datetime) -> str:
+    """A time that Discord counts down by itself."""
+    return f"<t:{int(at.timestamp())}:R>"
+
+
+def seconds(count: float) -> str:
+    """A duration for people."""
+    if count < 10:
+        return f"{count:.1f} s"
+    if count < 90:
+        return f"{count:.0f} s"
+    return f"{count / 60:.0f} min" if count < 5400 else f"{count / 3600:.1f} h"
+
+
+def pictures(count: int) -> str:
+    """A number of pictures."""
+    return "1 picture" if count == 1 else f"{count} pictures"
+
+
+def headline(job: Job) -> str:
+    """The prompt and who asked."""
+    return f"**{inert(job.request.prompt)}** — <@{job.requester.user_id}>"
+
+
+def queued(job: Job, place: int, starts_at: datetime, now: datetime) -> str:
+    """An accepted request, waiting."""
+    soon = (starts_at - now).total_seconds() < 1
+    when = "it is next and starts now" if soon and place <= 1 else f"starts {relative(starts_at)}"
+    return f"{headline(job)}\n🕓 Queued: place {max(place, 1)}, {when}"
+
+
+def painting(job: Job, step: int, of: int) -> str:
+    """A request at the easel."""
+    done = step * _BAR_CELLS // max(of, 1)
+    return f"{headline(job)}\n🖌️ Painting `{'█' * done}{'░' * (_BAR_CELLS - done)}` step {step} of {of}"
+
+
+def retrying(job: Job) -> str:
+    """A request whose attempt was cut short."""
+    return f"{headline(job)}\n🔁 The engine was restarted. Trying again."
+
+
+def failed(job: Job, reason: str) -> str:
+    """A request that ended without a picture."""
+    return f"{headline(job)}\n❌ {reason}\n-# It does not count towards your quota."
+
+
+def cancelled(job: Job) -> str:
+    """A request that somebody cancelled."""
+    return f"{headline(job)}\n🚫 Cancelled."
+
+
+def result(job: Job) -> str:
+    """The line under finished pictures: everything needed to paint them again."""
+    facts = [parameters(job.request)]
+    if job.started_at is not None and job.painted_at is not None:
+        facts.append(f"painted in {seconds((job.painted_at - job.started_at).total_seconds())}")
+        facts.append(f"{seconds((job.painted_at - job.asked_at).total_seconds())} after asking")
+    return f"{headline(job)}\n-# {' · '.join(facts)}"
+
+
+def parameters(request: GenerationRequest) -> str:
+    """A request's resolved values, in one line."""
+    last = request.seeds[-1]
+    facts = [
+        f"seed `{request.seed}`" if last == request.seed else f"seeds `{request.seed}`–`{last}`",
+        f"model `{request.model}`",
+        f"{request.width}×{request.height}",
+        f"{request.num_inference_steps} steps",
+        f"guidance {request.guidance_scale:g}",
+    ]
+    if request.sampler != "default":
+        facts.append(f"sampler `{request.sampler}`")
+    if request.negative_prompt:
+        facts.append(f"without {inert(request.negative_prompt, 100)}")
+    return " · ".join(facts)
+
+
+def notes(changes: Iterable[str]) -> str:
+    """What was changed about a request before it was accepted."""
+    return "Changed to what this server can paint:\n" + "\n".join(f"- {change}" for change in changes)

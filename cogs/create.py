@@ -1,0 +1,146 @@
+"""/imagine: from what a person typed to an accepted, answered request."""
+
+from __future__ import annotations
+
+import logging
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.admission import Admission
+from bot.client import PERMISSIONS, Client
+from bot.errors import UserError
+from bot.jobs import ChannelId, Destination, GuildId, MessageId, Requester, UserId, utcnow
+from bot.options import ASPECTS, Options, aspect_size
+from bot.storage.queue import Queue
+from cogs import _views, _words
+
+log = logging.getLogger(__name__)
+
+Choices = list[app_commands.Choice[str]]
+
+
+class Create(commands.Cog):
+    """Takes requests for pictures."""
+
+    def __init__(self, admission: Admission, queue: Queue, command: str) -> None:
+        self._admission = admission
+        self._queue = queue
+        # Another bot may own /imagine on a server, so the host may name ours otherwise.
+        self.imagine.name = command
+
+    @app_commands.command(name="imagine", description="Paint a picture of what you describe")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.describe(
+        prompt="What to paint; may end in flags, like --ar 16:9 --seed 7",
+        negative_prompt="What to leave out",
+        images="How many pictures",
+        aspect="A shape like 16:9, or a size like 768x512",
+        steps="Denoising steps: more is slower and finer",
+        guidance_scale="How closely to follow the prompt",
+        seed="The same seed and settings paint the same picture again",
+        model="Which model paints",
+        sampler="Which sampler denoises",
+    )
+    async def imagine(
+        self,
+        interaction: discord.Interaction[Client],
+        prompt: str,
+        negative_prompt: str | None = None,
+        images: app_commands.Range[int, 1, 4] | None = None,
+        aspect: str | None = None,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: int | None = None,
+        model: str | None = None,
+        sampler: str | None = None,
+    ) -> None:
+        """Accept the request and answer with the message that will become the result."""
+        requester, destination = _where(interaction)
+        options = Options(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            images=images,
+            aspect=aspect,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            seed=seed,
+            model=model,
+            sampler=sampler,
+        )
+        admitted = await self._admission.admit(requester, options, destination, interaction_id=interaction.id)
+        if admitted is None:
+            log.info("interaction %d was delivered twice", interaction.id)
+            return
+        job = admitted.job
+        try:
+            answer = await interaction.response.send_message(
+                _words.queued(job, admitted.place, admitted.starts_at, utcnow()),
+                view=_views.cancel_view(job.id),
+            )
+        except discord.HTTPException:
+            # Nobody saw it accepted, so it was not.
+            await self._queue.withdraw(job.id)
+            raise
+        assert answer.message_id is not None  # noqa: S101 - a message was sent
+        await self._queue.place_message(job.id, MessageId(answer.message_id))
+        if admitted.notes:
+            await interaction.followup.send(_words.notes(admitted.notes), ephemeral=True)
+
+    @imagine.autocomplete("model")
+    async def _models(self, _: discord.Interaction[Client], typed: str) -> Choices:
+        return [
+            app_commands.Choice(name=f"{model.name} — {model.description}"[:100].rstrip(" —"), value=model.name)
+            for model in self._admission.models
+            if typed.lower() in f"{model.name} {model.description}".lower()
+        ][:25]
+
+    @imagine.autocomplete("sampler")
+    async def _samplers(self, _: discord.Interaction[Client], typed: str) -> Choices:
+        return [
+            app_commands.Choice(name=name, value=name) for name in self._admission.samplers if typed.lower() in name
+        ][:25]
+
+    @imagine.autocomplete("aspect")
+    async def _aspects(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        models = {model.name: model for model in self._admission.models}
+        model = models.get(getattr(interaction.namespace, "model", None) or "", self._admission.models[0])
+        choices = []
+        for aspect in ASPECTS:
+            width, height = aspect_size(aspect, model)
+            if aspect.startswith(typed.strip()) or not typed:
+                choices.append(app_commands.Choice(name=f"{aspect} — {width}×{height}", value=aspect))
+        return choices
+
+
+def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destination]:
+    """Who asks and where the answer goes; raises UserError where no answer could be delivered."""
+    if interaction.guild_id is None or interaction.channel_id is None:
+        raise UserError(
+            "Pictures are painted in servers, where a community shares the easel. "
+            "Use this command in a channel of a server we share."
+        )
+    needed = discord.Permissions(PERMISSIONS.value)
+    if isinstance(interaction.channel, discord.Thread):
+        needed.send_messages = False
+    else:
+        needed.send_messages_in_threads = False
+    lacking = discord.Permissions(needed.value & ~interaction.app_permissions.value)
+    if lacking.value and not interaction.app_permissions.administrator:
+        names = ", ".join(name.replace("_", " ").title() for name, missing in lacking if missing)
+        raise UserError(
+            f"I cannot post pictures in this channel: I lack {names} here. "
+            "A moderator can grant it in the channel's settings."
+        )
+    return (
+        Requester(UserId(interaction.user.id), GuildId(interaction.guild_id)),
+        Destination(ChannelId(interaction.channel_id)),
+    )
+
+
+async def setup(client: Client) -> None:
+    """Add the cog."""
+    app = client.app
+    await client.add_cog(Create(app.admission, app.queue, app.config.discord.command))

@@ -1,0 +1,127 @@
+"""/queue and /cancel: who waits, for how long, and changing one's mind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import Client
+from bot.dispatcher import Dispatcher
+from bot.errors import UserError
+from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, UserId
+from bot.line import Line
+from bot.scheduler import Turn
+from bot.storage.queue import Queue
+from cogs import _views, _words
+
+_SHOWN = 10
+_ALL = "all"
+
+
+class QueueCog(commands.Cog, name="Queue"):
+    """Shows the waiting line and takes people out of it."""
+
+    def __init__(self, queue: Queue, line: Line, dispatcher: Dispatcher) -> None:
+        self._queue = queue
+        self._line = line
+        self._dispatcher = dispatcher
+
+    @app_commands.command(description="Who waits, in which order, and when your pictures start")
+    @app_commands.guild_only()
+    async def queue(self, interaction: discord.Interaction[Client]) -> None:
+        """Show my requests and everyone's places."""
+        requester = _requester(interaction)
+        turns = await self._line.turns()
+        mine = await self._queue.of_person(requester)
+        limits = await self._line.limits(requester)
+        lines = ["**Yours**"]
+        lines += _of_person(mine, turns) or ["Nothing waits."]
+        lines += [f"-# Up to {limits.depth.value} may wait; {limits.pace.value} images a minute start."]
+        lines += ["", "**Everyone**"]
+        lines += await self._everyone(turns, requester.guild_id)
+        await interaction.response.send_message("\n".join(lines), ephemeral=True)
+
+    @app_commands.command(description="Take your requests out of the queue")
+    @app_commands.guild_only()
+    @app_commands.describe(request="Which one; only needed when several of yours wait")
+    async def cancel(self, interaction: discord.Interaction[Client], request: str | None = None) -> None:
+        """Cancel one of my requests, or all of them."""
+        mine = await self._queue.of_person(_requester(interaction))
+        if not mine:
+            raise UserError("Nothing of yours waits or is being painted here.")
+        if request is None and len(mine) > 1:
+            raise UserError(f"{len(mine)} of your requests are open: say which one, or choose all of them.")
+        chosen = mine if request in (None, _ALL) else [job for job in mine if str(job.id) == request]
+        if not chosen:
+            raise UserError("That is none of your open requests. It may have just finished.")
+        cancelled = [job for job in chosen if await self._dispatcher.cancel(job.id)]
+        if not cancelled:
+            raise UserError("Too late: it has just finished.")
+        what = ", ".join(f"“{_words.inert(job.request.prompt, 60)}”" for job in cancelled)
+        await interaction.response.send_message(f"Cancelled {what}.", ephemeral=True)
+
+    @cancel.autocomplete("request")
+    async def _requests(self, interaction: discord.Interaction[Client], typed: str) -> list[app_commands.Choice[str]]:
+        mine = await self._queue.of_person(_requester(interaction))
+        choices = [app_commands.Choice(name=job.request.prompt[:100], value=str(job.id)) for job in mine]
+        if len(mine) > 1:
+            choices.insert(0, app_commands.Choice(name=f"all {len(mine)}", value=_ALL))
+        return [choice for choice in choices if typed.lower() in choice.name.lower()][:25]
+
+    async def cancel_pressed(self, interaction: discord.Interaction[Client], job_id: JobId) -> None:
+        """The red button: for the requester and for moderators of the server."""
+        job = await self._queue.get(job_id)
+        if job is None or job.requester.guild_id != interaction.guild_id:
+            raise UserError(_words.EXPIRED)
+        if interaction.user.id != job.requester.user_id and not interaction.permissions.manage_messages:
+            raise UserError("Only whoever asked for it, or a moderator, can cancel this.")
+        if not await self._dispatcher.cancel(job_id):
+            raise UserError("Too late: it has just ended.")
+        await interaction.response.send_message("Cancelled.", ephemeral=True)
+
+    async def _everyone(self, turns: Sequence[Turn], guild_id: GuildId) -> list[str]:
+        """The first places of the line; what other people asked for stays theirs."""
+        running = await self._queue.running()
+        lines = [f"🖌️ {_name(job, guild_id)} — being painted" for job in running]
+        for place, turn in enumerate(turns[:_SHOWN], start=1):
+            job = await self._queue.get(turn.job_id)
+            if job is not None:
+                count = _words.pictures(job.request.num_images_per_prompt)
+                lines.append(f"{place}. {_name(job, guild_id)} — {count}, {_words.relative(turn.starts_at)}")
+        if len(turns) > _SHOWN:
+            lines.append(f"-# and {len(turns) - _SHOWN} more")
+        return lines or ["The easel is free."]
+
+
+def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
+    places = {turn.job_id: (place, turn) for place, turn in enumerate(turns, start=1)}
+    lines = []
+    for job in jobs:
+        prompt = _words.inert(job.request.prompt, 60)
+        if job.status is JobStatus.RUNNING:
+            lines.append(f"🖌️ {prompt} — being painted")
+        elif job.id in places:
+            place, turn = places[job.id]
+            lines.append(f"🕓 {prompt} — place {place}, {_words.relative(turn.starts_at)}")
+    return lines
+
+
+def _name(job: Job, guild_id: GuildId) -> str:
+    return f"<@{job.requester.user_id}>" if job.requester.guild_id == guild_id else "someone on another server"
+
+
+def _requester(interaction: discord.Interaction[Client]) -> Requester:
+    assert interaction.guild_id is not None  # noqa: S101 - the commands are guild only
+    return Requester(UserId(interaction.user.id), GuildId(interaction.guild_id))
+
+
+async def setup(client: Client) -> None:
+    """Add the cog and its button."""
+    app = client.app
+    cog = QueueCog(app.queue, app.line, app.dispatcher)
+    client.buttons["cancel"] = cog.cancel_pressed
+    client.add_dynamic_items(_views.JobButton, _views.ExpiredButton)
+    await client.add_cog(cog)

@@ -1,0 +1,126 @@
+"""Brings news of jobs to their messages: the Poster of Discord."""
+
+from __future__ import annotations
+
+import io
+
+import aiohttp
+import discord
+from discord.ext import commands
+
+from bot.client import Client
+from bot.delivery import Delivery
+from bot.errors import DeliveryError, TryLater, Unreachable
+from bot.feedback import OFFERED
+from bot.jobs import Cancelled, Failed, Image, Job, MessageId, News, Painted, Painting, Retrying
+from cogs import _views, _words
+
+# https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
+_UNKNOWN_MESSAGE = 10008
+_TOO_MANY_OLD_EDITS = 30046
+
+_ALT_TEXT = 1024
+
+
+class Results(commands.Cog):
+    """Edits a job's message until it holds the result."""
+
+    def __init__(self, client: Client, delivery: Delivery, ping_after_seconds: int) -> None:
+        self._client = client
+        self._delivery = delivery
+        self._ping_after_seconds = ping_after_seconds
+
+    async def cog_load(self) -> None:
+        """Offer to speak for the delivery."""
+        self._delivery.attach(self)
+
+    async def show(self, job: Job, news: News) -> MessageId | None:
+        """Make the job's message say `news`; a message that is gone is replaced if the job has ended.
+
+        Raises Unreachable or TryLater.
+        """
+        try:
+            return await self._show(job, news)
+        except discord.HTTPException as error:
+            raise _delivery_error(error) from error
+        except (TimeoutError, OSError, aiohttp.ClientError) as error:
+            raise TryLater(f"Discord cannot be reached: {error}") from error
+
+    async def _show(self, job: Job, news: News) -> MessageId | None:
+        channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
+        content, images, open_ = _rendering(job, news)
+        view = _views.cancel_view(job.id) if open_ else None
+        moved_to = None
+        message = None
+        if job.destination.message_id is not None:
+            message = channel.get_partial_message(job.destination.message_id)
+            try:
+                await message.edit(content=content, attachments=_files(job, images), view=view)
+            except discord.HTTPException as error:
+                if open_ or error.code not in (_UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS):
+                    raise
+                message = None
+        if message is None:
+            # The nonce makes a repeated post within a few minutes return the first message.
+            sent = await channel.send(content, files=_files(job, images), nonce=f"a{job.id}")
+            message = channel.get_partial_message(sent.id)
+            moved_to = MessageId(sent.id)
+        if isinstance(news, Painted):
+            await self._finish(job, channel, message)
+        return moved_to
+
+    async def _finish(self, job: Job, channel: discord.PartialMessageable, message: discord.PartialMessage) -> None:
+        """Offer the rating reactions, and ping whoever waited long; neither is worth failing for."""
+        try:
+            for emoji in OFFERED:
+                await message.add_reaction(emoji)
+            if job.painted_at is None or not self._ping_after_seconds:
+                return
+            if (job.painted_at - job.asked_at).total_seconds() > self._ping_after_seconds:
+                await channel.send(
+                    f"<@{job.requester.user_id}> your picture is ready: {message.jump_url}",
+                    allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
+                    nonce=f"a{job.id}p",
+                )
+        except (discord.Forbidden, discord.NotFound):
+            return
+
+
+def _rendering(job: Job, news: News) -> tuple[str, tuple[Image, ...], bool]:
+    """What the message says, the pictures it shows, and whether the job can still be cancelled."""
+    match news:
+        case Painting(step, of):
+            return _words.painting(job, step, of), (), True
+        case Retrying():
+            return _words.retrying(job), (), True
+        case Painted(images):
+            return _words.result(job), images, False
+        case Failed(reason):
+            return _words.failed(job, reason), (), False
+        case Cancelled():
+            return _words.cancelled(job), (), False
+
+
+def _files(job: Job, images: tuple[Image, ...]) -> list[discord.File]:
+    """Fresh uploads, with the prompt as alt text."""
+    return [
+        discord.File(
+            io.BytesIO(image.png),
+            filename=f"atelier-{job.id}-{number}.png",
+            description=job.request.prompt[:_ALT_TEXT],
+        )
+        for number, image in enumerate(images, start=1)
+    ]
+
+
+def _delivery_error(error: discord.HTTPException) -> DeliveryError:
+    """Sort Discord's answer: worth another try, or final."""
+    if error.status == 429 or error.status >= 500:
+        return TryLater(f"Discord answered {error.status}")
+    return Unreachable(f"Discord answered {error.status}: {error.text} (code {error.code})")
+
+
+async def setup(client: Client) -> None:
+    """Add the cog."""
+    app = client.app
+    await client.add_cog(Results(client, app.delivery, app.config.discord.ping_after_seconds))
