@@ -1,0 +1,27 @@
+# Two stages: the first builds a virtual environment, the second carries nothing else.
+# On Linux x86-64 PyPI's torch brings its own CUDA libraries, so a GPU needs only the host's driver and the NVIDIA
+# container toolkit: docker run --gpus all -e DISCORD_TOKEN -v atelier:/data atelier
+
+FROM python:3.11-slim AS build
+WORKDIR /source
+RUN python -m venv /opt/atelier
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY bot bot
+COPY cogs cogs
+RUN /opt/atelier/bin/pip install --no-cache-dir --constraint constraints.txt .
+
+FROM python:3.11-slim
+RUN useradd --create-home --uid 1000 atelier && install --directory --owner atelier /data
+COPY --from=build /opt/atelier /opt/atelier
+ENV PATH=/opt/atelier/bin:$PATH \
+    ATELIER_DATA=/data \
+    HF_HOME=/data/hub \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER atelier
+WORKDIR /home/atelier
+VOLUME /data
+# A config.toml mounted into the working directory is used.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["atelier"]
+CMD ["run"]
