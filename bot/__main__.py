@@ -139,6 +139,11 @@ async def _serve(config: Config) -> None:
             ) from error
         except (OSError, aiohttp.ClientError) as error:
             raise AtelierError(f"Discord cannot be reached: {error}. Check the network and start again.") from error
+        except AttributeError as error:
+            # discord.py 2.7.1 logs why its first connection failed, then trips over the socket it never had.
+            if client.ws is not None:
+                raise
+            raise AtelierError("Discord's gateway cannot be reached. Check the network and start again.") from error
 
 
 def _settings(config: Path | None, data: Path | None, *, quiet: bool = False) -> Config:

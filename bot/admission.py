@@ -70,12 +70,12 @@ class Admission:
             if words := self._engine.troubles.get(model):
                 raise Rejected(f"Painting is unavailable: {words}", rule="engine")
         limits = await self._line.limits(requester)
-        turns = await self._line.turns()
+        turns = {turn.job_id: turn for turn in await self._line.turns()}
+        mine = [turns[job.id].starts_at for job in await self._queue.of_person(requester) if job.id in turns]
 
         async def check(connection: aiosqlite.Connection) -> None:
             depth = await waiting_of(connection, requester)
             if depth >= limits.depth.value:
-                mine = [turn.starts_at for turn in turns if turn.user_id == requester.user_id]
                 raise _queue_is_full(depth, limits, min(mine, default=None))
             window = self._clock() - QUOTA_WINDOW
             spent = await spent_by(connection, requester, window)
@@ -84,7 +84,7 @@ class Admission:
         job = await self._queue.enqueue(requester, destination, request, interaction_id=interaction_id, admit=check)
         if job is None:
             return None
-        place, turn = await self._line.place(job.id) or (0, Turn(job.id, requester.user_id, self._clock()))
+        place, turn = await self._line.place(job.id) or (1, Turn(job.id, requester.user_id, self._clock()))
         return Admitted(job, resolved.notes, place, turn.starts_at)
 
 

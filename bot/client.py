@@ -72,6 +72,8 @@ class Client(commands.Bot):
 
     async def explain(self, interaction: discord.Interaction, error: BaseException) -> None:
         """Tell the person, and only them, what went wrong; the one place where errors become words."""
+        if isinstance(error, app_commands.CommandInvokeError):
+            error = error.original
         words = _words(error)
         prompt = getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
@@ -103,8 +105,6 @@ class Tree(app_commands.CommandTree[Client]):
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, app_commands.CommandInvokeError):
-        error = error.original
     if isinstance(error, Rejected):
         words = str(error)
         if error.retry_at is not None:

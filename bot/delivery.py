@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 EDIT_SECONDS = 3.0
 """Between two progress edits of one message."""
 
+PROGRESS_SECONDS = 1.5
+"""Between two progress edits in one channel, so that progress leaves most of its posts to results."""
+
 THROTTLE_SECONDS = 5.0
 """The period of `posts_per_channel`."""
 
@@ -62,6 +66,7 @@ class _Channel:
     endings: OrderedDict[JobId, Job] = field(default_factory=OrderedDict)
     progress: dict[JobId, tuple[Job, Painting | Retrying]] = field(default_factory=dict)
     edited_at: dict[JobId, float] = field(default_factory=dict)
+    progressed_at: float = -math.inf
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     working: bool = False
 
@@ -93,15 +98,19 @@ class Delivery:
     async def run(self) -> None:
         """Post what the queue holds, until cancelled."""
         await self._attached.wait()
-        async with asyncio.TaskGroup() as self._workers:
-            while True:
-                self._changed.clear()
-                for job in await self._queue.unposted():
-                    channel = self._channel(job)
-                    channel.endings.setdefault(job.id, job)
-                    channel.progress.pop(job.id, None)
-                    self._work(job.destination.channel_id, channel)
-                await self._changed.wait()
+        async with asyncio.TaskGroup() as workers:
+            self._workers = workers
+            try:
+                while True:
+                    self._changed.clear()
+                    for job in await self._queue.unposted():
+                        channel = self._channel(job)
+                        channel.endings.setdefault(job.id, job)
+                        channel.progress.pop(job.id, None)
+                        self._work(job.destination.channel_id, channel)
+                    await self._changed.wait()
+            finally:
+                self._workers = None
 
     def _channel(self, job: Job) -> _Channel:
         channel_id = job.destination.channel_id
@@ -128,17 +137,18 @@ class Delivery:
                     continue
                 now = asyncio.get_running_loop().time()
                 due_at, job_id = min(
-                    (channel.edited_at.get(job_id, now - EDIT_SECONDS) + EDIT_SECONDS, job_id)
-                    for job_id in channel.progress
+                    (channel.edited_at.get(job_id, -math.inf) + EDIT_SECONDS, job_id) for job_id in channel.progress
                 )
+                due_at = max(due_at, channel.progressed_at + PROGRESS_SECONDS)
                 if due_at > now:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(due_at - now):
                             await channel.wake.wait()
                     continue
                 job, news = channel.progress.pop(job_id)
-                channel.edited_at[job_id] = now
                 await self._progress(channel, job, news)
+                # Counted from when it was shown: it may have waited for the throttle.
+                channel.edited_at[job_id] = channel.progressed_at = asyncio.get_running_loop().time()
         finally:
             channel.working = False
 
@@ -150,6 +160,8 @@ class Delivery:
             except (Unreachable, TryLater) as error:
                 # The ending will find out for itself; a missed progress bar is no loss.
                 log.debug("progress of job %d was not shown: %s", job.id, error)
+            except Exception:
+                log.exception("progress of job %d was not shown, because of a bug", job.id)
 
     async def _end(self, channel: _Channel, job: Job) -> None:
         """Post how a job ended, as often as it takes."""
@@ -161,11 +173,16 @@ class Delivery:
                 try:
                     message_id = await self._poster.show(job, news)
                 except TryLater as error:
-                    pause = error.retry_after_seconds or min(2.0**retries, LONGEST_RETRY_SECONDS)
+                    pause = error.retry_after_seconds or min(2.0 ** min(retries, 60), LONGEST_RETRY_SECONDS)
                     log.warning("job %d cannot be posted now (%s); again in %.0f s", job.id, error, pause)
                 except Unreachable as error:
                     log.warning("job %d cannot be delivered: %s", job.id, error)
                     await self._queue.give_up(job, str(error))
+                    return
+                except Exception as error:
+                    # One message's bug must not silence every channel, now and after each restart.
+                    log.exception("job %d cannot be delivered, because of a bug", job.id)
+                    await self._queue.give_up(job, f"It could not be delivered ({type(error).__name__}).")
                     return
                 else:
                     await self._queue.posted(job, message_id)

@@ -70,12 +70,12 @@ async def imagine(config: Config, options: Options, output: Path | None, console
     config = config.model_copy(update={"limits": _UNLIMITED})
     async with open_app(config, Surface.TERMINAL) as app:
         poster = TerminalPoster(console)
+        app.delivery.attach(poster)
+        admitted = await app.admission.admit(HOST, options, Destination(ChannelId(0), MessageId(0)))
+        assert admitted is not None  # noqa: S101 - only interactions can repeat
+        for note in admitted.notes:
+            console.print(f"note: {note}")
         with poster.progress:
-            app.delivery.attach(poster)
-            admitted = await app.admission.admit(HOST, options, Destination(ChannelId(0), MessageId(0)))
-            assert admitted is not None  # noqa: S101 - only interactions can repeat
-            for note in admitted.notes:
-                console.print(f"note: {note}")
             job = await _ended(app, admitted.job)
         if not isinstance(poster.ending, Painted):
             raise UserError(job.reason or "The picture was cancelled.")

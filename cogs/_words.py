@@ -12,6 +12,7 @@ from bot.jobs import GenerationRequest, Job
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
+_SOON_SECONDS = 2
 
 EXPIRED = "This button has expired."
 
@@ -50,15 +51,15 @@ def headline(job: Job) -> str:
 
 def queued(job: Job, place: int, starts_at: datetime, now: datetime) -> str:
     """An accepted request, waiting."""
-    soon = (starts_at - now).total_seconds() < 1
-    when = "it is next and starts now" if soon and place <= 1 else f"starts {relative(starts_at)}"
-    return f"{headline(job)}\n🕓 Queued: place {max(place, 1)}, {when}"
+    soon = (starts_at - now).total_seconds() < _SOON_SECONDS
+    when = "starts in a moment" if soon else f"starts {relative(starts_at)}"
+    return f"{headline(job)}\n🕓 Queued: place {place}, {when}"
 
 
 def painting(job: Job, step: int, of: int) -> str:
     """A request at the easel."""
     done = step * _BAR_CELLS // max(of, 1)
-    return f"{headline(job)}\n🖌️ Painting `{'█' * done}{'░' * (_BAR_CELLS - done)}` step {step} of {of}"
+    return f"{headline(job)}\n🖌️ Painting {'▰' * done}{'▱' * (_BAR_CELLS - done)} step {step} of {of}"
 
 
 def retrying(job: Job) -> str:

@@ -1,0 +1,242 @@
+"""/imagine at Discord's edge: answers, refusals, and messages that survive what Discord does to them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import discord
+import pytest
+import simcord
+
+from bot.config import Config, DiscordConfig, LimitsConfig
+from bot.engine.fake import FakeEngine
+from bot.errors import PaintFailed
+from bot.jobs import JobStatus
+from tests.conftest import Workshop
+
+
+async def test_the_answer_shows_the_place_and_a_cancel_button(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.open.clear()
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    first = await ada.slash(workshop.channel, "imagine", prompt="one")
+    await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+    second = await ada.slash(workshop.channel, "imagine", prompt="two")
+    third = await grace.slash(workshop.channel, "imagine", prompt="three")
+
+    assert "place 1" in first.response.content
+    assert "place 1, starts in a moment" in second.response.content
+    # Grace had no turn yet, so she goes before Ada's second request.
+    assert "place 1" in third.response.content
+    engine.open.set()
+    await workshop.ended(3)
+    assert [order.request.prompt for order in engine.orders] == ["one", "three", "two"]
+
+
+async def test_a_result_carries_everything_needed_to_paint_it_again(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    asked = await ada.slash(workshop.channel, "imagine", prompt="a cat --seed 7 --no dogs --steps 5", images=3)
+    await workshop.ended()
+    message = workshop.message(asked.response.id)
+
+    assert len(message.attachments) == 3
+    assert {attachment.description for attachment in message.attachments} == {"a cat"}
+    for fact in ("a cat", f"<@{ada.id}>", "seeds `7`–`9`", "model `emoji`", "64×64", "5 steps", "without dogs"):
+        assert fact in message.content
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"prompt": "   "}, "Say what to paint"),
+        ({"prompt": "x" * 1001}, "1,000 fit: shorten it by 1."),
+        ({"prompt": "a cat --stepz 5"}, "There is no flag “--stepz”. Did you mean --steps?"),
+        ({"prompt": "a cat", "model": "emojy"}, "There is no model “emojy”. Did you mean emoji?"),
+        ({"prompt": "a cat", "sampler": "eular"}, "There is no sampler “eular”. Did you mean euler?"),
+        ({"prompt": "a cat", "aspect": "wide"}, "neither a shape like 16:9 nor a size like 64x64"),
+        ({"prompt": "a cat", "seed": 2**40}, "A seed goes from 0 to 4,294,967,295"),
+    ],
+)
+async def test_what_cannot_be_painted_is_refused_to_the_asker_alone(
+    workshop: Workshop, options: dict[str, object], words: str
+) -> None:
+    refused = await workshop.member("ada").slash(workshop.channel, "imagine", **options)
+
+    assert refused.ephemeral
+    assert words in refused.response.content
+    assert len(refused.response.content) <= 2000
+    assert await workshop.jobs() == []
+
+
+async def test_a_refusal_hands_the_prompt_back(workshop: Workshop) -> None:
+    refused = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a `cat`", model="none")
+    assert "```\na `cat`\n```" in refused.response.content
+
+
+async def test_a_clamped_value_is_painted_and_a_note_says_so(workshop: Workshop) -> None:
+    asked = await workshop.member("ada").slash(
+        workshop.channel, "imagine", prompt="a cat", steps=100_000, aspect="9000x63"
+    )
+    (job,) = await workshop.ended()
+
+    assert (job.request.num_inference_steps, job.request.width, job.request.height) == (150, 128, 64)
+    (note,) = asked.followups
+    assert note.ephemeral
+    assert "steps 100000 became 150" in note.content
+    assert "size 9000×63 became 128×64" in note.content
+
+
+async def test_a_prompt_pings_nobody_and_formats_nothing(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    prompt = f"@everyone <@{grace.id}> **loud** [safe](https://evil.example) `code`"
+    asked = await ada.slash(workshop.channel, "imagine", prompt=prompt)
+    await workshop.ended()
+    message = workshop.message(asked.response.id)
+
+    assert not message.mention_everyone
+    assert grace.id not in [user.id for user in message.mentions]
+    assert "](https://" not in message.content
+    assert "@everyone" not in message.content
+
+
+async def test_a_missing_permission_is_named_before_anything_is_queued(workshop: Workshop) -> None:
+    bot = workshop.guild.me
+    mute = discord.PermissionOverwrite(attach_files=False, add_reactions=False)
+    channel = workshop.guild.create_text_channel("quiet", overwrites={bot: mute})
+    refused = await workshop.member("ada").slash(channel, "imagine", prompt="a cat")
+
+    assert refused.ephemeral
+    assert "I lack Add Reactions, Attach Files here" in refused.response.content
+    assert await workshop.jobs() == []
+
+
+async def test_a_direct_message_is_told_where_to_paint(workshop: Workshop) -> None:
+    ada = workshop.env.create_user("ada")
+    workshop.guild.add_member(ada, roles=[workshop.members])
+    refused = await ada.slash("imagine", prompt="a cat")
+
+    assert "in a channel of a server we share" in refused.response.content
+    assert await workshop.jobs() == []
+
+
+async def test_a_wait_longer_than_the_token_still_ends_in_the_same_message(
+    workshop: Workshop, engine: FakeEngine
+) -> None:
+    engine.open.clear()
+    asked = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
+    await workshop.env.advance_time(timedelta(minutes=20).total_seconds())
+    engine.open.set()
+    await workshop.ended()
+
+    assert len(workshop.message(asked.response.id).attachments) == 1
+
+
+async def test_a_deleted_message_is_replaced_by_one_new_message(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.open.clear()
+    moderator = workshop.member("mod", moderator=True)
+    asked = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
+    first_message_id = asked.response.id
+    await moderator.delete(asked.response.message)
+    engine.open.set()
+    (job,) = await workshop.ended()
+
+    assert job.status is JobStatus.DELIVERED
+    (message,) = workshop.channel.history()
+    assert message.id == job.destination.message_id != first_message_id
+    await moderator.react(message, "👍")
+    assert len(await workshop.app.database.fetch_all("SELECT 1 FROM ratings")) == 1
+
+
+async def test_a_deleted_channel_ends_the_job_with_its_reason(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.open.clear()
+    await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
+    workshop.env.inject_error("*", f"/channels/{workshop.channel.id}/*", status=404, code=10003, times=None)
+    engine.open.set()
+    (job,) = await workshop.ended()
+
+    assert job.status is JobStatus.FAILED
+    assert "10003" in job.reason
+
+
+async def test_an_answer_discord_refuses_leaves_no_job_behind(workshop: Workshop, engine: FakeEngine) -> None:
+    workshop.foreseen += (discord.app_commands.CommandInvokeError, discord.NotFound)
+    workshop.env.inject_error("POST", "/interactions/*", status=404, code=10062)
+    await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
+
+    assert await workshop.jobs() == []
+    assert engine.orders == []
+
+
+async def test_a_failure_is_said_in_words_and_costs_nothing(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.raises.append(PaintFailed("Too large for this machine."))
+    ada = workshop.member("ada")
+    asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    (job,) = await workshop.ended()
+
+    assert "❌ Too large for this machine." in workshop.message(asked.response.id).content
+    assert await workshop.app.usage.spent(workshop.requester(ada), job.asked_at - timedelta(days=1)) == 0
+
+
+async def test_an_engine_in_trouble_is_said_at_once(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.trouble("emoji", "The model emoji cannot be loaded: no such file")
+    refused = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
+
+    assert "Painting is unavailable: The model emoji cannot be loaded" in refused.response.content
+
+
+async def test_autocomplete_offers_models_samplers_and_shapes_with_their_pixels(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    models = await ada.autocomplete(workshop.channel, "imagine", "model", "em", prompt="x")
+    samplers = await ada.autocomplete(workshop.channel, "imagine", "sampler", "dpm++", prompt="x")
+    shapes = await ada.autocomplete(workshop.channel, "imagine", "aspect", "16", prompt="x")
+
+    assert [choice["value"] for choice in models] == ["emoji"]
+    assert [choice["value"] for choice in samplers] == ["dpm++ 2m", "dpm++ 2m karras", "dpm++ sde"]
+    assert shapes == [{"name": "16:9 — 88×48", "value": "16:9"}]
+
+
+class TestOtherSettings:
+    """The same edge under settings of its own."""
+
+    @pytest.fixture
+    def config(self, config: Config) -> Config:
+        return config.model_copy(
+            update={
+                "discord": DiscordConfig(command="paint", ping_after_seconds=1),
+                "limits": LimitsConfig(depth=1, quota=3),
+            }
+        )
+
+    async def test_the_command_goes_by_the_name_the_host_chose(self, workshop: Workshop) -> None:
+        await workshop.member("ada").slash(workshop.channel, "paint", prompt="a cat")
+        assert len(await workshop.ended()) == 1
+        with pytest.raises(simcord.SetupError):
+            await workshop.member("eve").slash(workshop.channel, "imagine", prompt="a cat")
+
+    async def test_who_waited_long_is_pinged_once_with_a_link(self, workshop: Workshop, engine: FakeEngine) -> None:
+        engine.seconds = 1.5
+        ada = workshop.member("ada")
+        asked = await ada.slash(workshop.channel, "paint", prompt="a cat")
+        await workshop.ended()
+
+        (ping,) = [message for message in workshop.channel.history() if message.id != asked.response.id]
+        assert [user.id for user in ping.mentions] == [ada.id]
+        assert str(asked.response.id) in ping.content
+
+    async def test_a_full_queue_and_a_spent_quota_say_when_it_works_again(
+        self, workshop: Workshop, engine: FakeEngine
+    ) -> None:
+        engine.open.clear()
+        ada = workshop.member("ada")
+        await ada.slash(workshop.channel, "paint", prompt="one")
+        await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+        await ada.slash(workshop.channel, "paint", prompt="two")
+        full = await ada.slash(workshop.channel, "paint", prompt="three")
+        engine.open.set()
+        await workshop.ended(2)
+        spent = await ada.slash(workshop.channel, "paint", prompt="four", images=2)
+
+        assert "Your queue is full: 1 of 1 requests wait" in full.response.content
+        assert "2 of 3 images in 24 hours" in spent.response.content
+        for refusal in (full, spent):
+            assert "It will work <t:" in refusal.response.content
+            assert "Moderators change this with `/limits set`" in refusal.response.content

@@ -1,0 +1,148 @@
+"""/queue, /cancel and the red button."""
+
+from __future__ import annotations
+
+import pytest
+import simcord
+
+from bot.engine.fake import FakeEngine
+from bot.jobs import JobStatus
+from tests.conftest import Workshop
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """An engine that holds what it is given."""
+    engine = FakeEngine()
+    engine.open.clear()
+    return engine
+
+
+async def asked(workshop: Workshop, actor: simcord.MemberActor, *prompts: str) -> list[simcord.InteractionResult]:
+    """Ask for pictures; the very first one of all is at the easel when this returns."""
+    results = [await actor.slash(workshop.channel, "imagine", prompt=prompt) for prompt in prompts]
+    await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+    return results
+
+
+async def test_the_queue_shows_my_prompts_and_only_the_places_of_others(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    await asked(workshop, ada, "a castle", "a moat")
+    await asked(workshop, grace, "a secret")
+    shown = await ada.slash(workshop.channel, "queue")
+
+    assert shown.ephemeral
+    text = shown.response.content
+    assert "🖌️ a castle — being painted" in text
+    assert "🕓 a moat — place 2" in text
+    assert f"1. <@{grace.id}> — 1 picture, <t:" in text
+    assert f"2. <@{ada.id}> — 1 picture, <t:" in text
+    assert "secret" not in text
+
+
+async def test_an_empty_queue_says_that_the_easel_is_free(workshop: Workshop) -> None:
+    shown = await workshop.member("ada").slash(workshop.channel, "queue")
+    assert "Nothing waits." in shown.response.content
+    assert "The easel is free." in shown.response.content
+
+
+async def test_cancel_without_a_choice_takes_the_only_request(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    (answer,) = await asked(workshop, ada, "a castle")
+    said = await ada.slash(workshop.channel, "cancel")
+    (job,) = await workshop.ended()
+
+    assert said.response.content == "Cancelled “a castle”."
+    assert job.status is JobStatus.CANCELLED
+    assert "🚫 Cancelled." in workshop.message(answer.response.id).content
+    assert workshop.message(answer.response.id).components == []
+
+
+async def test_cancel_with_several_open_asks_which_and_takes_one_or_all(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await asked(workshop, ada, "one", "two", "three")
+    unclear = await ada.slash(workshop.channel, "cancel")
+    choices = await ada.autocomplete(workshop.channel, "cancel", "request", "")
+    two = next(choice["value"] for choice in choices if choice["name"] == "two")
+    one_gone = await ada.slash(workshop.channel, "cancel", request=two)
+    all_gone = await ada.slash(workshop.channel, "cancel", request="all")
+    await workshop.ended(3)
+    nothing = await ada.slash(workshop.channel, "cancel")
+
+    assert "3 of your requests are open" in unclear.response.content
+    assert [choice["name"] for choice in choices] == ["all 3", "one", "two", "three"]
+    assert one_gone.response.content == "Cancelled “two”."
+    assert all_gone.response.content == "Cancelled “one”, “three”."
+    assert "Nothing of yours waits" in nothing.response.content
+
+
+async def test_the_request_of_somebody_else_cannot_be_cancelled_by_its_number(workshop: Workshop) -> None:
+    ada, eve = workshop.member("ada"), workshop.member("eve")
+    await asked(workshop, ada, "one", "two")
+    await asked(workshop, eve, "three", "four")
+    target = (await workshop.jobs())[1]
+    refused = await eve.slash(workshop.channel, "cancel", request=str(target.id))
+
+    assert "none of your open requests" in refused.response.content
+    assert (await workshop.app.queue.get(target.id)).status is JobStatus.QUEUED
+
+
+@pytest.mark.parametrize(("presser", "works"), [("owner", True), ("moderator", True), ("stranger", False)])
+async def test_the_red_button_is_for_the_owner_and_for_moderators(
+    workshop: Workshop, presser: str, works: bool
+) -> None:
+    owner = workshop.member("ada")
+    people = {
+        "owner": owner,
+        "moderator": workshop.member("mod", moderator=True),
+        "stranger": workshop.member("eve"),
+    }
+    (answer,) = await asked(workshop, owner, "a castle")
+    pressed = await people[presser].click(answer.response, label="Cancel")
+    job = (await workshop.jobs())[0]
+
+    assert pressed.ephemeral
+    assert (job.status is JobStatus.CANCELLED) == works
+    assert ("Cancelled." if works else "Only whoever asked") in pressed.response.content
+
+
+async def test_the_red_button_works_after_a_restart(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    _, waiting = await asked(workshop, ada, "one", "two")
+    await workshop.restart()
+    pressed = await ada.click(workshop.message(waiting.response.id), label="Cancel")
+
+    assert pressed.response.content == "Cancelled."
+    assert (await workshop.jobs())[1].status is JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "custom_id",
+    [
+        "a1:cancel:999",
+        "a1:cancel:10",
+        "a1:explode:1",
+        "a0:cancel:1",
+        "a1:cancel:",
+        "a1:cancel:1:1",
+        "x",
+        "a1:cancel:-1",
+    ],
+)
+async def test_a_forged_or_foreign_button_says_that_it_expired_and_changes_nothing(
+    workshop: Workshop, custom_id: str
+) -> None:
+    import discord
+
+    ada = workshop.member("ada")
+    await asked(workshop, ada, "a castle")
+    view = discord.ui.View(timeout=None)
+    view.add_item(discord.ui.Button(label="Press", custom_id=custom_id))
+    with workshop.env.time_context():
+        message = await workshop.env.bot.get_channel(workshop.channel.id).send("a message", view=view)
+    view.stop()
+    pressed = await ada.click(message, label="Press")
+
+    assert pressed.ephemeral
+    assert "expired" in pressed.response.content
+    assert [job.status for job in await workshop.jobs()] == [JobStatus.RUNNING]

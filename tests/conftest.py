@@ -1,0 +1,157 @@
+"""The workshop most tests stand in: the real client on an in-process Discord, a real database, any engine.
+
+The app is opened outside simcord's bot scope, as the sandbox does it: its background tasks then live in real time,
+and simcord waits for Discord callbacks alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+import simcord
+
+from bot.app import App, open_app
+from bot.client import PERMISSIONS, Client
+from bot.config import Config
+from bot.engine import Engine
+from bot.engine.fake import FakeEngine
+from bot.errors import AtelierError
+from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId
+
+PATIENCE_SECONDS = 60
+
+
+class Workshop:
+    """A server with a channel, some members and the bot, which can be restarted under them."""
+
+    def __init__(self, config: Config, engine: Engine | None) -> None:
+        self._config = config
+        self._engine = engine
+        self._opened = AsyncExitStack()
+        self.foreseen: tuple[type[Exception], ...] = (AtelierError,)
+        """What callbacks may raise: words for people, and what a test adds."""
+        self.app: App
+        self.env: simcord.Env
+        self.guild: simcord.GuildHandle
+        self.channel: simcord.ChannelHandle
+
+    async def open(self) -> None:
+        """Open the app, connect the client and furnish the server."""
+        self.app = await self._opened.enter_async_context(open_app(self._config, Surface.DISCORD, engine=self._engine))
+        self.env = simcord.Env(Client(self.app))
+        await self.env.start()
+        self.guild = self.env.create_guild("Workshop")
+        self.members = self.guild.create_role(
+            "members",
+            permissions=discord.Permissions(PERMISSIONS.value) | discord.Permissions(use_application_commands=True),
+        )
+        self.moderators = self.guild.create_role(
+            "moderators", permissions=discord.Permissions(manage_guild=True, manage_messages=True)
+        )
+        self.channel = self.guild.create_text_channel("easel")
+
+    async def close(self) -> None:
+        """Disconnect and close everything."""
+        await self.env.shutdown()
+        await self._opened.aclose()
+        bugs = [error for error in self.env.errors if not isinstance(getattr(error, "original", error), self.foreseen)]
+        if bugs:
+            raise ExceptionGroup("the bot raised what no test foresaw", bugs)
+
+    async def restart(self, engine: Engine | None = None) -> None:
+        """Stop the bot and start another on the same data folder; the server and its messages stay."""
+        await self._opened.aclose()
+        self._opened = AsyncExitStack()
+        self.app = await self._opened.enter_async_context(
+            open_app(self._config, Surface.DISCORD, engine=engine or self._engine)
+        )
+        await self.env.restart_bot(Client(self.app))
+
+    def member(self, name: str, *, moderator: bool = False) -> simcord.MemberActor:
+        """A new member of the server."""
+        roles = [self.members, self.moderators] if moderator else [self.members]
+        return self.guild.add_member(self.env.create_user(name), roles=roles)
+
+    def requester(self, actor: simcord.MemberActor) -> Requester:
+        """The member as the house knows them."""
+        return Requester(UserId(actor.id), GuildId(self.guild.id))
+
+    async def until(self, condition: Callable[[], Awaitable[Any]]) -> Any:
+        """Wait until the database makes the condition true; returns what it gave."""
+        changed = self.app.database.listen()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                changed.clear()
+                if found := await condition():
+                    return found
+                await changed.wait()
+
+    async def jobs(self) -> list[Job]:
+        """Every job there is, oldest first."""
+        return [Job.from_row(row) for row in await self.app.database.fetch_all("SELECT * FROM jobs ORDER BY id")]
+
+    async def ended(self, count: int = 1) -> list[Job]:
+        """Wait until `count` jobs have ended and their messages say so; returns them in the order of asking."""
+
+        async def all_posted() -> list[Job]:
+            posted = [job for job in await self.jobs() if job.posted_at is not None]
+            return posted if len(posted) >= count else []
+
+        return await self.until(all_posted)
+
+    async def reached(self, job_id: JobId, status: JobStatus) -> Job:
+        """Wait until a job is in a state."""
+
+        async def there() -> Job | None:
+            job = await self.app.queue.get(job_id)
+            return job if job is not None and job.status is status else None
+
+        return await self.until(there)
+
+    def message(self, message_id: int) -> discord.Message:
+        """The message as it stands in the channel."""
+        return next(message for message in self.channel.history() if message.id == message_id)
+
+    def edits(self, message_id: int) -> list[str]:
+        """What the bot made of a message, edit by edit."""
+        return [
+            entry.json["content"]
+            for entry in self.env.http_requests
+            if entry.method == "PATCH" and entry.path.endswith(f"/messages/{message_id}")
+        ]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """The built-in defaults on a data folder of the test's own."""
+    return Config(data=tmp_path / "data")
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """An engine with no weights."""
+    return FakeEngine()
+
+
+@pytest.fixture
+async def workshop(config: Config, engine: FakeEngine) -> AsyncIterator[Workshop]:
+    """A workshop that paints flat colours."""
+    workshop = Workshop(config, engine)
+    await workshop.open()
+    yield workshop
+    await workshop.close()
+
+
+@pytest.fixture
+async def real_workshop(config: Config) -> AsyncIterator[Workshop]:
+    """A workshop with the real engine process and the model in the box."""
+    workshop = Workshop(config, None)
+    await workshop.open()
+    yield workshop
+    await workshop.close()
