@@ -71,7 +71,7 @@ async def measure(name: str, until: Callable[[], Awaitable[object]]) -> Lateness
     return Lateness(name, samples, megabytes)
 
 
-async def keep_painting(app: App, counter: Counter, seconds: float) -> None:
+async def keep_painting(app: App, seconds: float) -> None:
     """Ask for pictures so that some always wait."""
     loop = asyncio.get_running_loop()
     end, person = loop.time() + seconds, 0
@@ -96,7 +96,7 @@ async def run(seconds: float) -> None:
             assert isinstance(app.engine, LocalEngine)
             phases.append(await measure("engine starts", app.engine.ready))
             phases.append(await measure("engine idle", lambda: asyncio.sleep(seconds)))
-            phases.append(await measure("engine paints", lambda: keep_painting(app, counter, seconds)))
+            phases.append(await measure("engine paints", lambda: keep_painting(app, seconds)))
     print(f"{os.cpu_count()} cores, {seconds:.0f} s a phase, {counter.pictures} pictures painted in the last\n")
     print("| phase | samples | p50 ms | p99 ms | max ms | RSS MB |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -153,7 +153,9 @@ def _json(value: Any) -> web.Response:
 
 
 def _message(number: str, content: str) -> dict[str, Any]:
-    lists = dict.fromkeys(("mentions", "mention_roles", "attachments", "embeds", "components"), [])
+    lists: dict[str, list[Any]] = {
+        name: [] for name in ("mentions", "mention_roles", "attachments", "embeds", "components")
+    }
     return {
         "id": number,
         "channel_id": CHANNEL,

@@ -118,7 +118,7 @@ async def test_try_serves_its_page_and_ends_cleanly_with_its_engine(tmp_path: Pa
 
         assert process.returncode == 0
         assert b"Traceback" not in errors
-        gone, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=5)
         assert alive == []
 
 

@@ -102,7 +102,7 @@ async def test_no_engine_outlives_a_killed_bot(tmp_path: Path, when: str) -> Non
         engine = engine_of(process)
         process.send_signal(signal.SIGKILL)
         await process.wait()
-        gone, alive = await asyncio.to_thread(psutil.wait_procs, [engine], 10)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, [engine], 10)
         assert alive == []
 
 

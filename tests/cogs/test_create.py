@@ -158,7 +158,7 @@ async def test_a_deleted_channel_ends_the_job_with_its_reason(workshop: Workshop
 
 
 async def test_an_answer_discord_refuses_leaves_no_job_behind(workshop: Workshop, engine: FakeEngine) -> None:
-    workshop.foreseen += (discord.app_commands.CommandInvokeError, discord.NotFound)
+    workshop.foreseen += (discord.NotFound,)
     workshop.env.inject_error("POST", "/interactions/*", status=404, code=10062)
     await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
 

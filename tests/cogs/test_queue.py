@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import discord
 import pytest
 import simcord
 
@@ -132,8 +133,6 @@ async def test_the_red_button_works_after_a_restart(workshop: Workshop) -> None:
 async def test_a_forged_or_foreign_button_says_that_it_expired_and_changes_nothing(
     workshop: Workshop, custom_id: str
 ) -> None:
-    import discord
-
     ada = workshop.member("ada")
     await asked(workshop, ada, "a castle")
     view = discord.ui.View(timeout=None)
