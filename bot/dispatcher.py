@@ -77,12 +77,13 @@ class Dispatcher:
         except EngineDied as error:
             log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
             if job.attempt < ATTEMPTS:
-                await self._queue.requeue(job)
-                self._announce(job, Retrying())
+                # It may have been cancelled meanwhile, and then its message says so already.
+                if await self._queue.requeue(job):
+                    self._announce(job, Retrying())
             else:
                 await self._queue.fail(
                     job,
-                    f"The engine stopped {ATTEMPTS} times while painting this, so it was given up. "
+                    f"Painting this was cut off {job.attempt} times, so it was given up. "
                     "A smaller size or another model may work.",
                 )
         except AtelierError as error:

@@ -35,13 +35,17 @@ class Patience:
     first_step: float = 600.0
     """From an order to its first step: loading a model from a slow disk, or fetching it from a hub."""
     step: float = 30.0
-    """Between steps, or ten times the usual step where that is more."""
+    """Between steps, or ten times the usual step or thrice the order's slowest where that is more."""
     stop: float = 3.0
     """From asking it to stop to SIGTERM."""
     term: float = 5.0
     """From SIGTERM to SIGKILL."""
     restart: float = 1.0
-    """Before the second of two starts that failed; doubles up to a minute."""
+    """Before the next start when two in a row failed; doubles up to a minute."""
+
+    def before_start(self, failures: int) -> float:
+        """Seconds to wait after so many failed starts in a row."""
+        return 0.0 if failures < 2 else min(self.restart * 2.0 ** min(failures - 2, 60), 60.0)
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class _Open:
     """An order in the child's hands, and its frames on their way to whoever submitted it."""
 
     order: Order
+    sent: bool = False
     frames: asyncio.Queue[Frame | None] = field(default_factory=asyncio.Queue)
 
 
@@ -88,25 +93,39 @@ class LocalEngine:
         """Keep a child running until cancelled, then stop it."""
         failures = 0
         while True:
-            process = await self._spawn()
-            try:
-                served = await self._listen(process)
-            finally:
-                await self._retire(process)
+            served = await self._serve_once()
             failures = 0 if served else failures + 1
-            log.warning("the engine process ended (exit code %s); starting another", process.returncode)
             if failures > 1:
                 self._troubles = {"": "The engine does not start; whoever hosts it finds the reason in its log."}
-                await asyncio.sleep(min(self._patience.restart * 2 ** (failures - 2), 60.0))
+                await asyncio.sleep(self._patience.before_start(failures))
+
+    async def _serve_once(self) -> bool:
+        """Run one child to its end; returns whether it became ready."""
+        try:
+            process = await self._spawn()
+        except OSError:
+            log.exception("the engine process cannot be started")
+            return False
+        try:
+            served = await self._listen(process)
+        finally:
+            await self._retire(process)
+        log.warning("the engine process ended (exit code %s); starting another", process.returncode)
+        return served
 
     async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
         """Paint, yielding events and Finished last; a cancelled order ends without it.
 
         Raises EngineDied when the process ends or falls silent, PaintFailed when it cannot paint this.
         """
-        await self._ready.wait()
         entry = self._open[order.job_id] = _Open(order)
         try:
+            # Not once: the child may have gone again by the time this task is resumed.
+            while not self._ready.is_set():
+                await self._ready.wait()
+            if not entry.frames.empty():
+                return
+            entry.sent = True
             self._send(
                 Frame(
                     "submit",
@@ -115,6 +134,7 @@ class LocalEngine:
             )
             allowed = self._patience.first_step
             stepped_at = asyncio.get_running_loop().time()
+            slowest = 0.0
             while True:
                 frame = await self._next_frame(entry, allowed)
                 if frame is None:
@@ -123,9 +143,11 @@ class LocalEngine:
                     now = asyncio.get_running_loop().time()
                     if frame.fields["step"] > 1:
                         self._steps.append(now - stepped_at)
+                    # A large model on a CPU takes minutes for each step, and its first one says so.
+                    slowest = max(slowest, now - stepped_at)
                     stepped_at = now
                     usual = statistics.median(self._steps) if self._steps else 0.0
-                    allowed = max(self._patience.step, 10 * usual)
+                    allowed = max(self._patience.step, 10 * usual, min(3 * slowest, self._patience.first_step))
                 event = _event(frame)
                 yield event
                 if isinstance(event, Finished):
@@ -137,7 +159,8 @@ class LocalEngine:
         """Stop working on a job at the next step; its stream of events ends at once."""
         entry = self._open.get(job_id)
         if entry is not None:
-            self._send(Frame("cancel", {"job_id": job_id, "attempt": entry.order.attempt}))
+            if entry.sent:
+                self._send(Frame("cancel", {"job_id": job_id, "attempt": entry.order.attempt}))
             entry.frames.put_nowait(None)
 
     async def _next_frame(self, entry: _Open, allowed: float) -> Frame | None:
@@ -147,6 +170,7 @@ class LocalEngine:
         except TimeoutError:
             log.warning("the engine has been silent for %.0f s; killing it", allowed)
             if self._process is not None:
+                self._ready.clear()
                 await self._kill(self._process)
             raise EngineDied(f"The engine was silent for {allowed:.0f} s.") from None
 
@@ -175,40 +199,48 @@ class LocalEngine:
         return process
 
     async def _listen(self, process: asyncio.subprocess.Process) -> bool:
-        """Hand the child's frames to their orders until it ends; returns whether it ever became ready."""
+        """Hand the child's frames to their orders until it ends; returns whether it became ready."""
         assert process.stdout is not None  # noqa: S101 - opened as a pipe
-        while True:
-            try:
-                frame = await read_frame_async(process.stdout)
-            except BadFrame:
-                log.exception("the engine speaks garbage; killing it")
-                return self._ready.is_set()
-            if frame is None:
-                return self._ready.is_set()
-            if frame.kind == "ready":
-                self._troubles = dict(frame.fields["troubles"])
-                for name, words in self._troubles.items():
-                    log.error("model %s: %s", name or "(all)", words)
-                log.info("engine ready on %s", frame.fields["device"])
-                self._ready.set()
-                continue
-            entry = self._open.get(JobId(frame.fields["job_id"]))
-            if entry is not None and entry.order.attempt == frame.fields["attempt"]:
-                entry.frames.put_nowait(frame)
+        served = False
+        try:
+            while (frame := await read_frame_async(process.stdout)) is not None:
+                if frame.kind == "ready":
+                    self._troubles = dict(frame.fields["troubles"])
+                    for name, words in self._troubles.items():
+                        log.error("model %s: %s", name or "(all)", words)
+                    log.info("engine ready on %s", frame.fields["device"])
+                    served = True
+                    self._ready.set()
+                    continue
+                entry = self._open.get(JobId(frame.fields["job_id"]))
+                if entry is not None and entry.order.attempt == frame.fields["attempt"]:
+                    entry.frames.put_nowait(frame)
+        except (BadFrame, LookupError, TypeError, ValueError):
+            log.exception("the engine speaks garbage; killing it")
+        return served
 
     async def _retire(self, process: asyncio.subprocess.Process) -> None:
-        """Make sure the child is gone, and let every open order know."""
+        """Make sure the child is gone, and let every order it had know."""
+        assert process.stdin is not None  # noqa: S101 - opened as pipes
+        assert process.stdout is not None  # noqa: S101
         self._ready.clear()
         self._send(Frame("stop", {}))
-        if process.stdin is not None:
-            process.stdin.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience.stop):
-                await process.wait()
-        await self._kill(process)
-        self._process = None
-        for entry in self._open.values():
-            entry.frames.put_nowait(Frame("died", {}))
+        process.stdin.close()
+        try:
+            async with asyncio.TaskGroup() as beside:
+                last_words = beside.create_task(_discard(process.stdout), name="discard the engine's last words")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience.stop):
+                        await process.wait()
+                await self._kill(process)
+                last_words.cancel()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            self._process = None
+            for entry in self._open.values():
+                if entry.sent:
+                    entry.frames.put_nowait(Frame("died", {}))
 
     async def _kill(self, process: asyncio.subprocess.Process) -> None:
         """SIGTERM, then SIGKILL if it stays."""
@@ -224,6 +256,12 @@ class LocalEngine:
         process = self._process
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(frame.encode())
+
+
+async def _discard(stream: asyncio.StreamReader) -> None:
+    """Read to the end: a process whose pipe is full cannot leave."""
+    while await stream.read(2**16):
+        pass
 
 
 def _event(frame: Frame) -> Event:

@@ -106,7 +106,7 @@ class Studio:
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
 
     def load(self, name: str) -> Loaded:
-        """The model's pipeline, loading it if need be. Raises PaintFailed in words."""
+        """The model's pipeline, loading it if need be. Raises as `paint` does."""
         if name in self._loaded:
             self._loaded.move_to_end(name)
             return self._loaded[name]
@@ -116,10 +116,12 @@ class Studio:
         model = self._models[name]
         try:
             pipeline, digest = _load(model, self.machine)
-        except torch.OutOfMemoryError as error:
-            _free()
-            raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError, AttributeError) as error:
+        except Exception as error:
+            if _is_device_lost(error):
+                raise
+            if _is_out_of_memory(error):
+                _free()
+                raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
             log.exception("model %s cannot be loaded", name)
             raise PaintFailed(f"The model {name} cannot be loaded: {_first_line(error)}") from error
         self._loaded[name] = Loaded(pipeline, pipeline.scheduler, digest)
@@ -128,22 +130,30 @@ class Studio:
     def paint(self, request: GenerationRequest, on_step: Callable[[int, int], None]) -> tuple[list[Image], str]:
         """Paint a request; returns its images in the order of its seeds and the model's hash.
 
-        `on_step(step, of)` runs after every denoising step and may raise Stopped. Raises PaintFailed in words.
+        `on_step(step, of)` runs after every denoising step and may raise Stopped. Raises PaintFailed in words, and
+        whatever torch raises when the device is lost for this process.
         """
         loaded = self.load(request.model)
         # A shallow copy with a scheduler of its own: schedulers keep state, pipelines share their weights.
         pipeline = copy.copy(loaded.pipeline)
-        pipeline.scheduler = _scheduler(loaded, request)
         pipeline.set_progress_bar_config(disable=True)
         try:
+            pipeline.scheduler = _scheduler(loaded, request)
             with torch.inference_mode():
                 output = pipeline(**_arguments(pipeline, request, on_step))
-        except torch.OutOfMemoryError as error:
-            _free()
-            raise PaintFailed(
-                f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this machine's "
-                "memory: try a smaller size or fewer images."
-            ) from error
+        except Stopped:
+            raise
+        except Exception as error:
+            if _is_device_lost(error):
+                raise
+            if _is_out_of_memory(error):
+                _free()
+                raise PaintFailed(
+                    f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this "
+                    "machine's memory: try a smaller size or fewer images."
+                ) from error
+            log.exception("model %s could not paint", request.model)
+            raise PaintFailed(f"The model {request.model} could not paint this: {_first_line(error)}") from error
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             raise PaintFailed("The model's own safety check withheld the picture. Try another prompt or seed.")
         pixels = np.asarray(output.images)
@@ -189,7 +199,7 @@ def _load(model: ModelConfig, machine: Machine) -> tuple[Any, str]:
     source = folder_of(model)
     if model.is_single_file:
         pipeline = _single_file_class(model).from_single_file(
-            source, config=model.config, torch_dtype=machine.dtype, local_files_only=model.config is not None
+            source, config=model.config, torch_dtype=machine.dtype, local_files_only=_has_config_folder(model)
         )
         digest = _file_hash(Path(source))
     else:
@@ -205,13 +215,18 @@ def _load(model: ModelConfig, machine: Machine) -> tuple[Any, str]:
 
 def _single_file_class(model: ModelConfig) -> Any:
     """The pipeline class of a single file: what its configuration names, or what its tensors look like."""
-    if model.config is not None and Path(model.config).is_dir():
+    if model.config is not None and _has_config_folder(model):
         name = diffusers.DiffusionPipeline.load_config(model.config)["_class_name"]
         return getattr(diffusers, name)
     kind = infer_diffusers_model_type(load_single_file_checkpoint(model.source))
     if kind not in _SINGLE_FILE_CLASSES:
         raise ValueError(f"the checkpoint is of the kind {kind!r}, which cannot be guessed; set its `config`")
     return getattr(diffusers, _SINGLE_FILE_CLASSES[kind])
+
+
+def _has_config_folder(model: ModelConfig) -> bool:
+    """Whether a single file's configuration lies on this machine; a hub id's may have to be fetched."""
+    return model.config is not None and Path(model.config).is_dir()
 
 
 def _file_hash(path: Path) -> str:
@@ -245,6 +260,19 @@ def _encode(pixels: np.ndarray[Any, Any], seed: int, upscale: int) -> Image:
 def _free() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _is_device_lost(error: Exception) -> bool:
+    """Whether every later call in this process will fail too."""
+    return "CUDA error" in str(error)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; on a CPU and on Apple's GPUs torch says so in a plain RuntimeError."""
+    words = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        sign in words for sign in ("can't allocate memory", "out of memory")
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -54,13 +54,15 @@ class Inbox:
         return True
 
     def _read(self) -> None:
-        while (frame := read_frame(self._stream)) is not None:
-            if frame.kind == "cancel":
-                self._cancelled.add(_key(frame))
-            else:
-                self._orders.put(frame)
-        # The pipe ends when the bot does, however it ended. Nobody is left to paint for.
-        os._exit(0)
+        try:
+            while (frame := read_frame(self._stream)) is not None:
+                if frame.kind == "cancel":
+                    self._cancelled.add(_key(frame))
+                else:
+                    self._orders.put(frame)
+        finally:
+            # The pipe ends when the bot does, however it ended. Nobody is left to paint for.
+            os._exit(0)
 
 
 def _key(frame: Frame) -> tuple[JobId, int]:

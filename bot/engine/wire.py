@@ -41,7 +41,10 @@ def read_frame(stream: BinaryIO) -> Frame | None:
     if len(lengths) < _LENGTHS.size:
         return None
     header_length, body_length = _check(lengths)
-    return _decode(stream.read(header_length), stream.read(body_length))
+    header, body = stream.read(header_length), stream.read(body_length)
+    if len(header) < header_length or len(body) < body_length:
+        return None
+    return _decode(header, body)
 
 
 async def read_frame_async(stream: asyncio.StreamReader) -> Frame | None:
@@ -64,5 +67,5 @@ def _decode(header: bytes, body: bytes) -> Frame:
     try:
         fields = json.loads(header)
         return Frame(fields.pop("kind"), fields, body)
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFrame("a frame's header is not a JSON object with a kind") from error

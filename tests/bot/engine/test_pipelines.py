@@ -1,0 +1,265 @@
+"""The studio in this process, with real weights: what is painted, what is said when it cannot be, what is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image as Picture
+
+from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
+from bot.engine.catalog import SAMPLERS
+from bot.engine.pipelines import Stopped, Studio
+from bot.errors import PaintFailed
+from bot.jobs import GenerationRequest, Image
+from tests.bot.engine.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
+
+# torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+SETTINGS = EngineConfig(device="cpu", threads=1)
+
+APPLE = GenerationRequest(
+    prompt="a red apple on a blue background",
+    model="emoji",
+    width=64,
+    height=64,
+    num_inference_steps=4,
+    guidance_scale=3.0,
+    seed=7,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_threads() -> Iterator[None]:
+    """A studio sets torch's threads for the whole process: put them back."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def studio(own_threads: None) -> Studio:
+    """A studio with the embedded model."""
+    return Studio([EMBEDDED_MODEL], SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder with random weights."""
+    return make_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def paint(studio: Studio, request: GenerationRequest) -> list[Image]:
+    """The images alone."""
+    return studio.paint(request, lambda *_: None)[0]
+
+
+def pixels(image: Image) -> np.ndarray:
+    """The picture as whole numbers, (h, w, 3)."""
+    return np.asarray(Picture.open(io.BytesIO(image.png)).convert("RGB")).astype(int)
+
+
+def fingerprint(image: Image) -> str:
+    """The sha256 of the decoded pixels."""
+    return hashlib.sha256(pixels(image).tobytes()).hexdigest()
+
+
+def test_same_request_twice_gives_the_same_pixels(studio: Studio) -> None:
+    (first,), (second,) = paint(studio, APPLE), paint(studio, APPLE)
+    assert fingerprint(first) == fingerprint(second)
+
+
+def test_another_seed_gives_other_pixels(studio: Studio) -> None:
+    (first,), (second,) = paint(studio, APPLE), paint(studio, replace(APPLE, seed=8))
+    assert fingerprint(first) != fingerprint(second)
+
+
+def test_second_of_two_images_is_what_the_next_seed_gives_alone(studio: Studio) -> None:
+    pair = paint(studio, replace(APPLE, num_images_per_prompt=2))
+    (alone,) = paint(studio, replace(APPLE, seed=8))
+    assert [image.seed for image in pair] == [7, 8]
+    # A batch of two sums in another order than a batch of one, so a channel may round to its neighbour.
+    assert np.abs(pixels(pair[1]) - pixels(alone)).max() <= 2
+    assert np.abs(pixels(pair[0]) - pixels(pair[1])).max() > 50, "the two of the pair differ"
+
+
+def test_seeds_wrap_around_at_the_highest(studio: Studio) -> None:
+    pair = paint(studio, replace(APPLE, seed=2**32 - 1, num_images_per_prompt=2))
+    assert [image.seed for image in pair] == [2**32 - 1, 0]
+
+
+def test_picture_is_enlarged_as_its_model_says(studio: Studio) -> None:
+    (image,) = paint(studio, APPLE)
+    decoded = Picture.open(io.BytesIO(image.png))
+    assert decoded.format == "PNG"
+    assert decoded.size == (image.width, image.height) == (256, 256)
+    assert image.sha256 == hashlib.sha256(image.png).hexdigest()
+
+
+def test_file_says_that_a_model_made_it(studio: Studio) -> None:
+    (image,) = paint(studio, APPLE)
+    decoded = Picture.open(io.BytesIO(image.png))
+    source = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    assert f'DigitalSourceType="{source}"' in decoded.text["XML:com.adobe.xmp"]
+    assert decoded.text["Software"] == "Atelier"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_sampler_paints_and_counts_its_steps(studio: Studio, sampler: str, steps: int) -> None:
+    seen: list[tuple[int, int]] = []
+    request = replace(APPLE, sampler=sampler, num_inference_steps=steps)
+    ((image,), _) = studio.paint(request, lambda step, of: seen.append((step, of)))
+    assert pixels(image).std() > 1, "not a blank sheet"
+    # Heun looks twice at every step but the last.
+    of = 2 * steps - 1 if sampler == "heun" else steps
+    assert seen == [(step, of) for step in range(1, of + 1)]
+
+
+def test_samplers_that_differ_give_other_pixels(studio: Studio) -> None:
+    names = ("ddim", "euler", "euler a", "dpm++ 2m", "dpm++ 2m karras", "dpm++ sde")
+    prints = {fingerprint(paint(studio, replace(APPLE, sampler=name))[0]) for name in names}
+    assert len(prints) == len(names)
+
+
+def test_a_sampler_leaves_no_trace_in_the_next_request(studio: Studio) -> None:
+    (before,) = paint(studio, APPLE)
+    paint(studio, replace(APPLE, sampler="euler a", num_inference_steps=9))
+    (after,) = paint(studio, APPLE)
+    assert fingerprint(before) == fingerprint(after)
+
+
+def test_stopped_between_steps_leaves_the_studio_usable(studio: Studio) -> None:
+    (before,) = paint(studio, APPLE)
+
+    def stop_at_second(step: int, _of: int) -> None:
+        if step == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        studio.paint(APPLE, stop_at_second)
+    (after,) = paint(studio, APPLE)
+    assert fingerprint(before) == fingerprint(after)
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 8), (24, 72), (136, 40)])
+def test_any_multiple_of_eight_is_a_size(studio: Studio, width: int, height: int) -> None:
+    (image,) = paint(studio, replace(APPLE, width=width, height=height))
+    assert (image.width, image.height) == (4 * width, 4 * height)
+
+
+def test_what_the_pipeline_refuses_fails_in_words(studio: Studio) -> None:
+    with pytest.raises(PaintFailed, match=r"The model emoji could not paint this: .*divisible by 8"):
+        paint(studio, replace(APPLE, width=63))
+    assert paint(studio, APPLE), "and the next request is painted"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="limits its own address space as Linux does")
+def test_picture_too_large_for_the_memory_fails_in_words(studio: Studio) -> None:
+    import resource
+
+    paint(studio, APPLE)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 200 * 2**20, limits[1]))
+    try:
+        with pytest.raises(PaintFailed, match=r"4096×4096 × 4 is too large .* try a smaller size or fewer images"):
+            paint(studio, replace(APPLE, width=4096, height=4096, num_images_per_prompt=4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert paint(studio, APPLE), "and the next request is painted"
+
+
+def test_device_this_machine_has_not_is_named() -> None:
+    missing = "mps" if not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(PaintFailed, match=f"engine.device is '{missing}', but torch finds no such device"):
+        Studio([EMBEDDED_MODEL], EngineConfig(device=missing))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+        "text_encoder/config.json",
+        "tokenizer/tokenizer.json",
+        "scheduler/scheduler_config.json",
+        "model_index.json",
+    ],
+)
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff" * 100], ids=["empty", "a list", "noise"])
+def test_damaged_folder_fails_in_words(tiny_folder: Path, tmp_path: Path, damage: str, content: bytes) -> None:
+    broken = tmp_path / "broken"
+    for file in (path for path in tiny_folder.rglob("*") if path.is_file()):
+        copy = broken / file.relative_to(tiny_folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.hardlink_to(file)
+    (broken / damage).unlink()
+    (broken / damage).write_bytes(content)
+    studio = Studio([ModelConfig(name="broken", source=str(broken)), EMBEDDED_MODEL], SETTINGS)
+    with pytest.raises(PaintFailed, match=r"The model broken cannot be loaded: .+"):
+        studio.load("broken")
+    assert studio.load("emoji").hash
+
+
+def test_damaged_single_file_fails_in_words(tiny_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "cut.safetensors"
+    file.write_bytes(make_tiny_single_file(tiny_folder, tmp_path / "whole.safetensors").read_bytes()[:5000])
+    studio = Studio([ModelConfig(name="cut", source=str(file), config=str(tiny_folder))], SETTINGS)
+    with pytest.raises(PaintFailed, match=r"The model cut cannot be loaded: .+"):
+        studio.load("cut")
+
+
+def test_pickled_weights_are_not_loaded(tiny_folder: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    pickled = tmp_path / "pickled"
+    StableDiffusionPipeline.from_pretrained(tiny_folder).save_pretrained(pickled, safe_serialization=False)
+    assert list(pickled.rglob("*.bin")), "there is something to refuse"
+    studio = Studio([ModelConfig(name="pickled", source=str(pickled))], SETTINGS)
+    with pytest.raises(PaintFailed, match="The model pickled cannot be loaded: "):
+        studio.load("pickled")
+
+
+def test_folder_and_single_file_of_one_model_paint_identical_pixels(tiny_folder: Path, tmp_path: Path) -> None:
+    file = make_tiny_single_file(tiny_folder, tmp_path / "tiny.safetensors")
+    models = [
+        ModelConfig(name="folder", source=str(tiny_folder)),
+        ModelConfig(name="file", source=str(file), config=str(tiny_folder)),
+    ]
+    studio = Studio(models, SETTINGS)
+    request = replace(APPLE, width=SIZE, height=SIZE, model="folder")
+    (from_folder,), folder_hash = studio.paint(request, lambda *_: None)
+    (from_file,), file_hash = studio.paint(replace(request, model="file"), lambda *_: None)
+    assert fingerprint(from_folder) == fingerprint(from_file)
+    assert file_hash == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert len(folder_hash) == 64
+    assert folder_hash != file_hash
+
+
+def test_hash_changes_with_the_weights_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    same = make_tiny_folder(tmp_path / "same")
+    other = make_tiny_folder(tmp_path / "other", seed=1)
+    folders = {"tiny": tiny_folder, "same": same, "other": other}
+    studio = Studio([ModelConfig(name=name, source=str(folder)) for name, folder in folders.items()], SETTINGS)
+    hashes = {name: studio.load(name).hash for name in folders}
+    assert hashes["tiny"] == hashes["same"] != hashes["other"]
+
+
+def test_least_recently_used_model_makes_room(tiny_folder: Path) -> None:
+    models = [ModelConfig(name=name, source=str(tiny_folder)) for name in ("a", "b", "c")]
+    studio = Studio(models, SETTINGS.model_copy(update={"models_in_memory": 2}))
+    a, b = studio.load("a"), studio.load("b")
+    assert studio.load("a") is a, "kept, and now the most recently used"
+    c = studio.load("c")
+    assert studio.load("a") is a
+    assert studio.load("c") is c
+    assert studio.load("b") is not b, "had to make room"

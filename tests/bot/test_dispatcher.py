@@ -1,0 +1,430 @@
+"""The dispatcher in a real house without weights: what becomes of a job when all goes well and when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import pytest
+
+from bot import delivery
+from bot.app import App, open_app
+from bot.config import Config, LimitsConfig
+from bot.engine.fake import FakeEngine
+from bot.errors import EngineDied, PaintFailed
+from bot.jobs import (
+    Cancelled,
+    ChannelId,
+    Clock,
+    Destination,
+    Failed,
+    GenerationRequest,
+    GuildId,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    News,
+    Painted,
+    Painting,
+    Requester,
+    Retrying,
+    Surface,
+    UserId,
+    utcnow,
+)
+
+APPLE = GenerationRequest(
+    prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
+)
+ADA = UserId(1)
+LONG_SECONDS = 30.0
+
+
+class Recorder:
+    """A poster that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[JobId, News]] = []
+
+    async def show(self, job: Job, news: News) -> MessageId | None:
+        self.shown.append((job.id, news))
+        return None
+
+    def of(self, job: Job) -> list[News]:
+        """What was shown of one job."""
+        return [news for job_id, news in self.shown if job_id == job.id]
+
+
+class House:
+    """An open app, its engine, and what it says."""
+
+    def __init__(self, app: App, engine: FakeEngine, recorder: Recorder) -> None:
+        self.app = app
+        self.engine = engine
+        self.recorder = recorder
+
+    async def ask(self, user: UserId = ADA, request: GenerationRequest = APPLE, *, acknowledged: bool = True) -> Job:
+        """Put a request into the queue."""
+
+        async def admit(_: aiosqlite.Connection) -> None:
+            return
+
+        job = await self.app.queue.enqueue(
+            Requester(user, GuildId(1)),
+            Destination(ChannelId(1), MessageId(1) if acknowledged else None),
+            request,
+            interaction_id=None,
+            admit=admit,
+        )
+        assert job is not None
+        return job
+
+    async def until(self, condition: Callable[[], Awaitable[Any]]) -> Any:
+        """Wait until the database makes the condition true; returns what it gave."""
+        changed = self.app.database.listen()
+        async with asyncio.timeout(LONG_SECONDS):
+            while True:
+                changed.clear()
+                if found := await condition():
+                    return found
+                await changed.wait()
+
+    async def reached(self, job: Job, status: JobStatus) -> Job:
+        """Wait until a job is in a state."""
+
+        async def there() -> Job | None:
+            now = await self.app.queue.get(job.id)
+            return now if now is not None and now.status is status else None
+
+        return await self.until(there)
+
+    async def ended(self, job: Job) -> Job:
+        """Wait until a job has ended and its message says so."""
+
+        async def posted() -> Job | None:
+            now = await self.app.queue.get(job.id)
+            return now if now is not None and now.posted_at is not None else None
+
+        return await self.until(posted)
+
+    def pulse(self) -> None:
+        """Let the orders that are held go on; later ones are held again."""
+        self.engine.open.set()
+        self.engine.open.clear()
+
+
+@asynccontextmanager
+async def opened(
+    config: Config, engine: FakeEngine, recorder: Recorder | None = None, clock: Clock = utcnow
+) -> AsyncIterator[House]:
+    """A house on the config's data folder."""
+    recorder = recorder or Recorder()
+    async with open_app(config, Surface.DISCORD, engine=engine, clock=clock) as app:
+        app.delivery.attach(recorder)
+        yield House(app, engine, recorder)
+
+
+@pytest.fixture(autouse=True)
+def unhurried_by_discord(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's rate limits but the ones a test is about."""
+    for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "THROTTLE_SECONDS"):
+        monkeypatch.setattr(delivery, name, 0.0)
+
+
+@pytest.fixture
+async def house(config: Config) -> AsyncIterator[House]:
+    """A house whose engine paints at once."""
+    async with opened(config, FakeEngine()) as house:
+        yield house
+
+
+def pictures(config: Config) -> list[Path]:
+    """Every file in the picture folder."""
+    return sorted(path for path in (config.data / "images").rglob("*") if path.is_file())
+
+
+async def test_job_is_painted_and_delivered(house: House, config: Config) -> None:
+    job = await house.ended(await house.ask(request=replace(APPLE, num_images_per_prompt=2)))
+    assert (job.status, job.attempt, job.reason) == (JobStatus.DELIVERED, 1, None)
+    painted = house.recorder.of(job)[-1]
+    assert isinstance(painted, Painted)
+    assert [image.seed for image in painted.images] == [7, 8]
+    assert sorted(path.read_bytes() for path in pictures(config)) == sorted(image.png for image in painted.images)
+    row = await house.app.database.fetch_one("SELECT model_hash FROM jobs")
+    assert len(row["model_hash"]) == 64
+
+
+async def test_jobs_that_waited_before_the_house_opened_are_painted(config: Config) -> None:
+    engine = FakeEngine()
+    engine.open.clear()
+    async with opened(config, engine) as house:
+        jobs = [await house.ask() for _ in range(3)]
+    async with opened(config, FakeEngine()) as house:
+        for job in jobs:
+            assert (await house.ended(job)).status is JobStatus.DELIVERED
+
+
+async def test_engine_that_dies_once_gets_the_job_again(house: House) -> None:
+    house.engine.open.clear()
+    house.engine.raises = [EngineDied("gone")]
+    job = await house.ask()
+    await house.reached(job, JobStatus.RUNNING)
+    house.pulse()
+    again = await house.until(lambda: second_attempt(house, job))
+    assert (again.status, again.attempt) == (JobStatus.RUNNING, 2)
+    house.engine.open.set()
+    job = await house.ended(job)
+    assert (job.status, job.attempt, job.reason) == (JobStatus.DELIVERED, 2, None)
+    assert [order.attempt for order in house.engine.orders] == [1, 2]
+    assert sum(isinstance(news, Painted) for news in house.recorder.of(job)) == 1
+
+
+async def second_attempt(house: House, job: Job) -> Job | None:
+    """The job, once it was claimed again."""
+    now = await house.app.queue.get(job.id)
+    return now if now is not None and now.attempt == 2 else None
+
+
+async def test_person_is_told_that_the_engine_tries_again(house: House) -> None:
+    told = asyncio.Event()
+    show = house.recorder.show
+
+    async def listening(job: Job, news: News) -> MessageId | None:
+        if isinstance(news, Retrying):
+            told.set()
+        return await show(job, news)
+
+    house.recorder.show = listening
+    house.engine.open.clear()
+    house.engine.raises = [EngineDied("gone")]
+    job = await house.ask()
+    await house.reached(job, JobStatus.RUNNING)
+    house.pulse()
+    async with asyncio.timeout(LONG_SECONDS):
+        await told.wait()
+
+
+async def test_job_that_takes_the_engine_down_twice_fails_in_words(house: House) -> None:
+    house.engine.raises = [EngineDied("gone"), EngineDied("gone again")]
+    job = await house.ended(await house.ask())
+    assert (job.status, job.attempt) == (JobStatus.FAILED, 2)
+    assert job.reason == (
+        "Painting this was cut off 2 times, so it was given up. A smaller size or another model may work."
+    )
+    assert house.recorder.of(job)[-1] == Failed(job.reason)
+    assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
+
+
+async def test_job_the_engine_refuses_fails_with_its_sentence_and_is_not_tried_again(house: House) -> None:
+    house.engine.raises = [PaintFailed("Too large for this machine's memory.")]
+    job = await house.ended(await house.ask())
+    assert (job.status, job.attempt) == (JobStatus.FAILED, 1)
+    assert house.recorder.of(job)[-1] == Failed("Too large for this machine's memory.")
+    assert len(house.engine.orders) == 1
+
+
+async def test_bug_in_the_engine_fails_that_job_alone(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.engine.raises = [RuntimeError("never seen before")]
+    first, second = await house.ask(), await house.ask()
+    first, second = await house.ended(first), await house.ended(second)
+    assert first.status is JobStatus.FAILED
+    assert first.reason == f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {first.id}."
+    assert second.status is JobStatus.DELIVERED
+    (record,) = [record for record in caplog.records if record.exc_info and "never seen before" in str(record.exc_info)]
+    assert record.message == f"job {first.id} failed on a bug"
+
+
+async def test_folder_that_takes_no_pictures_fails_the_job_in_words(house: House, config: Config) -> None:
+    (config.data / "images").write_text("not a folder")
+    job = await house.ended(await house.ask())
+    assert job.status is JobStatus.FAILED
+    assert "could not be kept" in job.reason
+    (config.data / "images").unlink()
+    assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
+
+
+async def test_cancelled_queued_job_is_never_painted(house: House) -> None:
+    house.engine.open.clear()
+    first, second, third = await house.ask(), await house.ask(), await house.ask()
+    await house.reached(first, JobStatus.RUNNING)
+    assert await house.app.dispatcher.cancel(second.id)
+    house.engine.open.set()
+    assert (await house.ended(second)).status is JobStatus.CANCELLED
+    assert (await house.ended(third)).status is JobStatus.DELIVERED
+    assert [order.job_id for order in house.engine.orders] == [first.id, third.id]
+    assert house.recorder.of(second) == [Cancelled()]
+
+
+async def test_cancelled_running_job_makes_room_and_leaves_no_picture(house: House, config: Config) -> None:
+    house.engine.open.clear()
+    first, second = await house.ask(), await house.ask()
+    await house.reached(first, JobStatus.RUNNING)
+    assert await house.app.dispatcher.cancel(first.id)
+    assert (await house.ended(first)).status is JobStatus.CANCELLED
+    house.engine.open.set()
+    assert (await house.ended(second)).status is JobStatus.DELIVERED
+    assert house.recorder.of(first) == [Cancelled()]
+    assert len(pictures(config)) == 1
+
+
+async def test_ended_job_cannot_be_cancelled(house: House) -> None:
+    job = await house.ended(await house.ask())
+    assert not await house.app.dispatcher.cancel(job.id)
+    assert not await house.app.dispatcher.cancel(JobId(404))
+    assert (await house.app.queue.get(job.id)).status is JobStatus.DELIVERED
+
+
+class DeafEngine(FakeEngine):
+    """An engine that hears of a cancellation too late."""
+
+    def cancel(self, job_id: JobId) -> None:
+        """Go on."""
+
+
+async def test_picture_of_a_job_cancelled_at_the_last_moment_is_dropped(config: Config) -> None:
+    engine = DeafEngine()
+    engine.open.clear()
+    async with opened(config, engine) as house:
+        first, second = await house.ask(), await house.ask()
+        await house.reached(first, JobStatus.RUNNING)
+        assert await house.app.dispatcher.cancel(first.id)
+        await house.ended(first)
+        engine.open.set()
+        await house.ended(second)
+        assert (await house.app.queue.get(first.id)).status is JobStatus.CANCELLED
+        assert not any(isinstance(news, Painted) for news in house.recorder.of(first))
+        assert [path.name.split("-")[0] for path in pictures(config)] == [str(second.id)]
+
+
+async def test_engine_that_dies_after_the_cancellation_says_no_more(config: Config) -> None:
+    engine = DeafEngine()
+    engine.open.clear()
+    async with opened(config, engine) as house:
+        first, second = await house.ask(), await house.ask()
+        await house.reached(first, JobStatus.RUNNING)
+        assert await house.app.dispatcher.cancel(first.id)
+        await house.ended(first)
+        engine.raises = [EngineDied("gone")]
+        engine.open.set()
+        assert (await house.ended(second)).status is JobStatus.DELIVERED
+        # The channel speaks in order, so whatever was to be said of the first has been said.
+        assert house.recorder.of(first) == [Cancelled()]
+        assert [order.job_id for order in engine.orders] == [first.id, second.id]
+
+
+async def test_people_take_turns(house: House) -> None:
+    house.engine.open.clear()
+    people = [UserId(number) for number in range(1, 6)]
+    jobs = [await house.ask(person) for person in people for _ in range(4)]
+    await house.reached(jobs[0], JobStatus.RUNNING)
+    house.engine.open.set()
+    for job in jobs:
+        await house.ended(job)
+    asked = {job.id: job.requester.user_id for job in jobs}
+    assert [asked[order.job_id] for order in house.engine.orders] == people * 4
+
+
+async def test_engine_with_three_slots_has_three_orders_at_a_time(config: Config) -> None:
+    engine = FakeEngine(slots=3)
+    engine.open.clear()
+    async with opened(config, engine) as house:
+        jobs = [await house.ask() for _ in range(5)]
+
+        async def three_run() -> bool:
+            return len(await house.app.queue.running()) == 3
+
+        await house.until(three_run)
+        assert [order.job_id for order in engine.orders] == [job.id for job in jobs[:3]]
+        assert await house.app.dispatcher.cancel(jobs[0].id)
+        engine.open.set()
+        for job in jobs[1:]:
+            assert (await house.ended(job)).status is JobStatus.DELIVERED
+
+
+async def test_job_is_not_painted_before_it_is_acknowledged(house: House) -> None:
+    silent, other = await house.ask(acknowledged=False), await house.ask(UserId(2))
+    await house.ended(other)
+    assert [order.job_id for order in house.engine.orders] == [other.id]
+    await house.app.queue.place_message(silent.id, MessageId(9))
+    assert (await house.ended(silent)).destination.message_id == 9
+
+
+class Timepiece:
+    """A clock that can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return utcnow() + self.ahead
+
+
+async def test_person_beyond_their_pace_waits_until_the_minute_is_over(config: Config) -> None:
+    clock = Timepiece()
+    slow = config.model_copy(update={"limits": LimitsConfig(pace=1)})
+    async with opened(slow, FakeEngine(), clock=clock) as house:
+        first, second = await house.ask(), await house.ask()
+        first = await house.ended(first)
+        other = await house.ended(await house.ask(UserId(2)))
+        assert [order.job_id for order in house.engine.orders] == [first.id, other.id]
+        # Half a second before the minute is over something else happens; then nothing does.
+        clock.ahead = timedelta(seconds=59.5) - (utcnow() - first.started_at)
+        await house.app.database.remember("anything", "at all")
+        second = await house.ended(second)
+        assert second.started_at - first.started_at >= timedelta(minutes=1)
+
+
+async def test_job_that_was_running_when_the_house_closed_is_painted_by_the_next(config: Config) -> None:
+    engine, recorder = FakeEngine(), Recorder()
+    engine.open.clear()
+    async with opened(config, engine, recorder) as house:
+        job = await house.ask()
+        await house.reached(job, JobStatus.RUNNING)
+    with sqlite3.connect(config.data / "atelier.db") as connection:
+        assert connection.execute("SELECT status, reason FROM jobs").fetchall() == [("running", None)]
+    connection.close()
+    assert recorder.shown == []
+    async with opened(config, FakeEngine()) as house:
+        job = await house.ended(job)
+        assert (job.status, job.attempt) == (JobStatus.DELIVERED, 2)
+
+
+@pytest.mark.parametrize("ticks", range(6))
+@pytest.mark.parametrize("commits", range(10))
+async def test_house_closed_at_any_moment_loses_nothing_and_says_nothing_twice(
+    config: Config, commits: int, ticks: int
+) -> None:
+    recorder = Recorder()
+    async with opened(config, FakeEngine(), recorder) as house:
+        changed = house.app.database.listen()
+        jobs = [await house.ask() for _ in range(3)]
+        async with asyncio.timeout(LONG_SECONDS):
+            for _ in range(commits):
+                changed.clear()
+                await changed.wait()
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+    async with opened(config, FakeEngine(), recorder) as house:
+        for job in jobs:
+            assert (await house.ended(job)).status is JobStatus.DELIVERED
+    for job in jobs:
+        assert sum(isinstance(news, Painted) for news in recorder.of(job)) == 1
+
+
+async def test_progress_counts_up_to_the_result(config: Config) -> None:
+    async with opened(config, FakeEngine(seconds=0.2)) as house:
+        job = await house.ended(await house.ask(request=replace(APPLE, num_inference_steps=20)))
+        *progress, painted = house.recorder.of(job)
+        assert isinstance(painted, Painted)
+        assert progress
+        assert all(isinstance(news, Painting) and news.of == 20 for news in progress)
+        steps = [news.step for news in progress]
+        assert steps == sorted(set(steps))
