@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from bot.errors import ConfigError
 
@@ -168,10 +168,14 @@ def load_config(path: Path | None) -> Config:
     Raises ConfigError naming the key and the line of what cannot be used.
     """
     text, values = ("", {}) if path is None else _read_toml(path)
+    _refuse_unknown(values, text, path)
     try:
         config = Config(**values)
     except ValidationError as error:
         raise ConfigError(_explain(error, text, path)) from error
+    except SettingsError as error:
+        # Only the environment can be at fault: it writes tables and lists as JSON.
+        raise ConfigError(f"environment variables {ENV_PREFIX}*: {error}; it must be JSON.") from error
     base = Path.cwd() if path is None else path.resolve().parent
     return config.model_copy(update={"models": tuple(_located(model, base) for model in config.models)})
 
@@ -182,9 +186,11 @@ def read_token(environ: Mapping[str, str] = os.environ) -> str:
         return token
     if name := environ.get("DISCORD_TOKEN_FILE", "").strip():
         try:
-            token = Path(name).read_text(encoding="utf-8").strip()
+            token = Path(name).read_text(encoding="utf-8-sig").strip()
         except OSError as error:
             raise ConfigError(f"DISCORD_TOKEN_FILE: {name} cannot be read ({error.strerror}).") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"DISCORD_TOKEN_FILE: {name} is not UTF-8 text: save it as UTF-8.") from error
         if token:
             return token
         raise ConfigError(f"DISCORD_TOKEN_FILE: {name} is empty; put the bot token into it.")
@@ -194,9 +200,28 @@ def read_token(environ: Mapping[str, str] = os.environ) -> str:
     )
 
 
+def _refuse_unknown(values: Mapping[str, Any], text: str, path: Path | None) -> None:
+    """Name top-level settings that do not exist; pydantic-settings would overlook some of them."""
+    known = list(Config.model_fields)
+    for name in values:
+        if name not in known:
+            line = _line_of(text, (name,))
+            where = f"{path}, line {line}: {name}" if line is not None else f"{path}: {name}"
+            raise ConfigError(f"{where}: {_no_such_setting(name, known)}")
+    for variable in os.environ:
+        name = variable.removeprefix(ENV_PREFIX).split("__")[0].lower()
+        if variable.startswith(ENV_PREFIX) and name not in known:
+            raise ConfigError(f"environment variable {variable}: {_no_such_setting(name, known)}")
+
+
+def _no_such_setting(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return "there is no such setting" + (f"; did you mean {near[0]}?" if near else ".")
+
+
 def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -211,7 +236,10 @@ def _located(model: ModelConfig, base: Path) -> ModelConfig:
     """Make the model's own paths absolute; leave hub ids and the embedded model alone."""
 
     def locate(place: str) -> str:
-        path = base / Path(place).expanduser()
+        try:
+            path = base / Path(place).expanduser()
+        except RuntimeError as error:
+            raise ConfigError(f"model {model.name}: {place} starts in a home folder that does not exist.") from error
         is_path = path.exists() or place.endswith(".safetensors") or place.startswith((".", "/", "~"))
         return str(path.resolve()) if is_path else place
 
@@ -228,18 +256,15 @@ def _explain(error: ValidationError, text: str, path: Path | None) -> str:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     line = _line_of(text, location)
     variable = ENV_PREFIX + "__".join(str(part) for part in location).upper()
-    if line is not None:
-        where = f"{path}, line {line}: {key}"
-    elif variable in os.environ:
+    if variable in os.environ:
         where = f"environment variable {variable}"
+    elif line is not None:
+        where = f"{path}, line {line}: {key}"
     else:
         where = f"{path or 'settings'}: {key}".removesuffix(": ")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = "there is no such setting"
-        known = _known_keys(location[:-1])
-        if near := difflib.get_close_matches(str(location[-1]), known, n=1):
-            message += f"; did you mean {near[0]}?"
+        message = _no_such_setting(str(location[-1]), _known_keys(location[:-1]))
     message = message[0].lower() + message[1:]
     return f"{where}: {message}" + ("" if message.endswith(("?", ".")) else ".")
 

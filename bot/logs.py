@@ -9,6 +9,8 @@ import sys
 _SECRETS = (
     # Interaction and webhook tokens travel in URLs, which libraries log.
     (re.compile(r"(/webhooks/\d+/|/interactions/\d+/)[^/\s?'\"]+"), r"\1[token]"),
+    # An interaction token: base64 of "interaction:", an id and a secret.
+    (re.compile(r"aW50ZXJhY3Rpb24[A-Za-z0-9+/=_-]+"), "[token]"),
     # A bot token: base64 of the id, a time stamp, a signature.
     (re.compile(r"[A-Za-z0-9_-]{23,28}\.[A-Za-z0-9_-]{6,7}\.[A-Za-z0-9_-]{27,}"), "[token]"),
 )

@@ -11,6 +11,7 @@ import math
 import random
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ PROMPT_LIMIT = 1000
 """Characters of a prompt, and of a negative prompt."""
 
 STEPS = (1, 150)
+RATIOS = (0.25, 4.0)
 GUIDANCE = (0.0, 30.0)
 IMAGES = (1, 4)
 SEEDS = (0, 2**32 - 1)
@@ -69,7 +71,7 @@ _FLAGS: dict[str, str] = {
 }
 
 # A phone's keyboard turns two hyphens into a dash; a dash before anything but a flag's name is prose.
-_FLAG_START = re.compile(rf"(?:^|(?<=\s))(?:--(?=[A-Za-z])|[—–](?=(?:{'|'.join(_FLAGS)})\b))")
+_FLAG_START = re.compile(rf"(?:^|(?<=\s))(?:--(?=[A-Za-z])|[—–](?=(?:{'|'.join(_FLAGS)})(?:[\s=]|$)))")
 _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
 _ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
 
@@ -80,7 +82,8 @@ _JOINER = "\u200d"
 
 def clean(text: str) -> str:
     """Text on one line, without control characters or doubled blanks."""
-    return " ".join("".join(c if c.isprintable() or c == _JOINER else " " for c in text).split())
+    words = "".join(c if c.isprintable() or c == _JOINER else " " for c in text).split()
+    return " ".join(words).strip(f" {_JOINER}")
 
 
 def with_flags(options: Options) -> Options:
@@ -95,12 +98,13 @@ def with_flags(options: Options) -> Options:
         name, _, rest = flag.strip().partition(" ")
         field = _FLAGS.get(name.lower())
         if field is None:
-            raise UserError(_unknown("flag", f"--{name}", [f"--{known}" for known in _FLAGS]))
-        value, _, beyond = (rest, "", "") if field == "negative_prompt" else rest.partition(" ")
+            raise UserError(_unknown("flag", name, list(_FLAGS), dashes="--"))
+        # Samplers such as "euler a" have blanks in their names.
+        value, _, beyond = (rest, "", "") if field in ("negative_prompt", "sampler") else rest.partition(" ")
         if not value:
             raise UserError(f"--{name} needs a value, like {_example(field, name)}.")
         if beyond:
-            raise UserError(f"Flags go at the end: move “{beyond}” before --{name}.")
+            raise UserError(f"Flags go at the end: move {_quoted(beyond)} before --{name}.")
         values[field] = _read(field, name, value)
     return replace(options, **values)
 
@@ -125,7 +129,7 @@ def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
     seed = options.seed if options.seed is not None else random.randint(*SEEDS)
     if not SEEDS[0] <= seed <= SEEDS[1]:
-        raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {seed:,} is outside.")
+        raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {_cut(f'{seed:,}')} is outside.")
     width, height = _size(options.aspect, model, notes)
     request = GenerationRequest(
         prompt=options.prompt,
@@ -147,10 +151,7 @@ def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
 
     Raises UserError when `aspect` is no aspect.
     """
-    match = _ASPECT.fullmatch(aspect.strip())
-    if not match or not all(float(part) for part in match.groups()):
-        raise UserError(f"“{aspect}” is neither a shape like 16:9 nor a size like {model.width}x{model.height}.")
-    ratio = min(max(float(match[1]) / float(match[2]), 0.25), 4.0)
+    ratio = min(max(_ratio(aspect, model), RATIOS[0]), RATIOS[1])
     area = model.width * model.height
     # Large models were trained on multiples of 64; a small one would have no shapes left to choose from.
     grid = 64 if min(model.width, model.height) >= 512 else 8
@@ -164,12 +165,22 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def _ratio(aspect: str, model: ModelConfig) -> float:
+    match = _ASPECT.fullmatch(aspect.strip())
+    if not match or not all(float(part) for part in match.groups()):
+        raise UserError(f"{_quoted(aspect)} is neither a shape like 16:9 nor a size like {model.width}x{model.height}.")
+    return float(match[1]) / float(match[2])
+
+
 def _size(aspect: str | None, model: ModelConfig, notes: list[str]) -> tuple[int, int]:
     if aspect is None:
         return model.width, model.height
     match = _SIZE.fullmatch(aspect.strip())
     if match is None:
-        return aspect_size(aspect, model)
+        width, height = aspect_size(aspect, model)
+        if not RATIOS[0] <= _ratio(aspect, model) <= RATIOS[1]:
+            notes.append(f"shape {aspect.strip()} became {width}×{height} (shapes go from 1:4 to 4:1)")
+        return width, height
     asked = int(match[1]), int(match[2])
     native = max(model.width, model.height)
     low, high = max(8, native // 2 // 8 * 8), native * 2
@@ -186,6 +197,8 @@ def _within(name: str, asked: float | None, default: float, bounds: tuple[float,
     if asked is None:
         return default
     low, high = bounds
+    if not _is_finite(asked):
+        raise UserError(f"{name} goes from {low:g} to {high:g}.")
     value = min(max(asked, low), high)
     if value != asked:
         notes.append(f"{name} {asked:g} became {value:g} (it goes from {low:g} to {high:g})")
@@ -200,24 +213,39 @@ def _named(kind: str, name: str | None, known: dict[str, Any], default: Any) -> 
     return known[name.lower()]
 
 
-def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    words = f"There is no {kind} “{name[:60]}”"
+def _unknown(kind: str, name: str, known: Sequence[str], dashes: str = "") -> str:
+    words = f"There is no {kind} {_quoted(dashes + name)}"
     if near := nearest(name, known):
-        return f"{words}. Did you mean {near}?"
-    return f"{words}. There is: {', '.join(known)}."
+        return f"{words}. Did you mean {dashes}{near}?"
+    return f"{words}. There is: {', '.join(dashes + entry for entry in known)}."
 
 
 def _read(field: str, name: str, value: str) -> Any:
     """The value of a flag in its field's type."""
     if field in ("aspect", "negative_prompt", "model", "sampler"):
         return value
+    kind, parse = ("number", float) if field == "guidance_scale" else ("whole number", int)
+    with suppress(ValueError):
+        number = parse(value)
+        if isinstance(number, int) or math.isfinite(number):
+            return number
+    raise UserError(f"--{name} needs a {kind}, like {_example(field, name)}; {_quoted(value)} is none.")
+
+
+def _is_finite(number: float) -> bool:
     try:
-        number = float(value) if field == "guidance_scale" else int(value)
-    except ValueError:
-        raise UserError(f"--{name} needs a number, like {_example(field, name)}; “{value}” is none.") from None
-    if not math.isfinite(number):
-        raise UserError(f"--{name} needs a number, like {_example(field, name)}; “{value}” is none.")
-    return number
+        return math.isfinite(number)
+    except OverflowError:
+        return False  # an int of hundreds of digits
+
+
+def _quoted(text: str) -> str:
+    return f"“{_cut(text)}”"
+
+
+def _cut(text: str) -> str:
+    """A person's own words, short enough that the message which repeats them can be sent."""
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _example(field: str, name: str) -> str:

@@ -14,6 +14,9 @@ _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
 _SOON_SECONDS = 2
 
+# Discord makes a card of an invitation even without a scheme.
+_INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
+
 EXPIRED = "This button has expired."
 
 
@@ -22,7 +25,8 @@ def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     text = re.sub(r"([\\*_`~|<>\[\]()#-])", r"\\\1", text)
-    return discord.utils.escape_mentions(text).replace("://", ":\u200b//")
+    text = _INVITE.sub("\\g<0>\u200b", text.replace("://", ":\u200b//"))
+    return discord.utils.escape_mentions(text)
 
 
 def relative(at: datetime) -> str:

@@ -80,7 +80,7 @@ class Create(commands.Cog):
                 _words.queued(job, admitted.place, admitted.starts_at, utcnow()),
                 view=_views.cancel_view(job.id),
             )
-        except discord.HTTPException:
+        except Exception:
             # Nobody saw it accepted, so it was not.
             await self._queue.withdraw(job.id)
             raise

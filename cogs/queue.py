@@ -17,7 +17,8 @@ from bot.scheduler import Turn
 from bot.storage.queue import Queue
 from cogs import _views, _words
 
-_SHOWN = 10
+_SHOWN = 8
+_SHOWN_PROMPT = 40
 _ALL = "all"
 
 
@@ -38,7 +39,7 @@ class QueueCog(commands.Cog, name="Queue"):
         mine = await self._queue.of_person(requester)
         limits = await self._line.limits(requester)
         lines = ["**Yours**"]
-        lines += _of_person(mine, turns) or ["Nothing waits."]
+        lines += _shortened(_of_person(mine, turns)) or ["Nothing waits."]
         lines += [f"-# Up to {limits.depth.value} may wait; {limits.pace.value} images a minute start."]
         lines += ["", "**Everyone**"]
         lines += await self._everyone(turns, requester.guild_id)
@@ -60,8 +61,8 @@ class QueueCog(commands.Cog, name="Queue"):
         cancelled = [job for job in chosen if await self._dispatcher.cancel(job.id)]
         if not cancelled:
             raise UserError("Too late: it has just finished.")
-        what = ", ".join(f"“{_words.inert(job.request.prompt, 60)}”" for job in cancelled)
-        await interaction.response.send_message(f"Cancelled {what}.", ephemeral=True)
+        named = [f"“{_words.inert(job.request.prompt, _SHOWN_PROMPT)}”" for job in cancelled]
+        await interaction.response.send_message(f"Cancelled {', '.join(_shortened(named))}.", ephemeral=True)
 
     @cancel.autocomplete("request")
     async def _requests(self, interaction: discord.Interaction[Client], typed: str) -> list[app_commands.Choice[str]]:
@@ -96,11 +97,16 @@ class QueueCog(commands.Cog, name="Queue"):
         return lines or ["The easel is free."]
 
 
+def _shortened(lines: list[str]) -> list[str]:
+    """As many entries as a message holds, and how many more there are."""
+    return lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more"]
+
+
 def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
     places = {turn.job_id: (place, turn) for place, turn in enumerate(turns, start=1)}
     lines = []
     for job in jobs:
-        prompt = _words.inert(job.request.prompt, 60)
+        prompt = _words.inert(job.request.prompt, _SHOWN_PROMPT)
         if job.status is JobStatus.RUNNING:
             lines.append(f"🖌️ {prompt} — being painted")
         elif job.id in places:

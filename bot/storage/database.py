@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
@@ -28,6 +28,7 @@ class Database:
         self._connection = connection
         self._turn = asyncio.Lock()
         self._listeners: list[asyncio.Event] = []
+        self._calls: set[asyncio.Task[Any]] = set()
 
     def listen(self) -> asyncio.Event:
         """An event that is set after every commit; whoever waits for it clears it before reading."""
@@ -46,10 +47,10 @@ class Database:
                 await self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     result = await work(self._connection)
+                    await self._connection.commit()
                 except BaseException:
                     await self._connection.rollback()
                     raise
-                await self._connection.commit()
                 for listener in self._listeners:
                     listener.set()
                 return result
@@ -86,11 +87,18 @@ class Database:
         row = await self.fetch_one("SELECT value FROM memory WHERE name = ?", (name,))
         return None if row is None else row["value"]
 
-    @staticmethod
-    async def _finish(call: Awaitable[T]) -> T:
-        """Await `call` shielded from cancellation, with SQLite's errors in our words."""
+    async def settle(self) -> None:
+        """Wait for the transactions whose callers were cancelled."""
+        if self._calls:
+            await asyncio.wait(self._calls)
+
+    async def _finish(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await `call` shielded from cancellation, with a full disk in our words."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
         try:
-            return await asyncio.shield(asyncio.ensure_future(call))
+            return await asyncio.shield(task)
         except sqlite3.OperationalError as error:
             if "full" in str(error):
                 raise StorageError("The storage is full, so nothing new can be accepted.") from error
@@ -104,6 +112,8 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
     Raises StorageError when the file cannot be opened or was written by a newer Atelier.
     """
     try:
+        # Where aiosqlite cannot connect, its thread outlives the event loop and says so in a traceback.
+        sqlite3.connect(path).close()
         connection = await aiosqlite.connect(path, isolation_level=None)
     except sqlite3.Error as error:
         raise StorageError(f"The database {path} cannot be opened: {error}.") from error
@@ -119,7 +129,11 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
             raise StorageError(
                 f"{path} is not a usable database ({error}). Move it aside to start with an empty one."
             ) from error
-        yield Database(connection)
+        database = Database(connection)
+        try:
+            yield database
+        finally:
+            await database.settle()
     finally:
         await connection.close()
 

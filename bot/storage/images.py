@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bot.errors import StorageError
@@ -17,12 +18,12 @@ class ImageFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    async def keep(self, job_id: JobId, images: Sequence[Image]) -> list[str]:
-        """Write the pictures of a job and return their paths, in the same order.
+    async def keep(self, job_id: JobId, attempt: int, images: Sequence[Image]) -> list[str]:
+        """Write the pictures of one attempt at a job and return their paths, in the same order.
 
-        Raises StorageError when the disk does not take them.
+        Raises StorageError, leaving nothing behind, when the disk does not take them.
         """
-        return await asyncio.to_thread(self._keep, job_id, images)
+        return await asyncio.to_thread(self._keep, job_id, attempt, images)
 
     async def read(self, paths: Sequence[str]) -> list[bytes]:
         """Return the contents of the files at `paths`; StorageError when one is gone."""
@@ -32,14 +33,16 @@ class ImageFolder:
         """Remove files that no row will name."""
         await asyncio.to_thread(self._drop, paths)
 
-    def _keep(self, job_id: JobId, images: Sequence[Image]) -> list[str]:
+    def _keep(self, job_id: JobId, attempt: int, images: Sequence[Image]) -> list[str]:
         # A thousand jobs share a folder, so that no folder grows without bound.
         folder = self._root / "images" / f"{job_id // 1000:04d}"
-        paths = []
+        paths: list[str] = []
+        aside: Path | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for number, image in enumerate(images, start=1):
-                path = folder / f"{job_id}-{number}-{image.sha256[:12]}.png"
+                # Attempts paint the same bytes; each has files of its own, so that dropping one's spares the other's.
+                path = folder / f"{job_id}-{attempt}-{number}-{image.sha256[:12]}.png"
                 aside = path.with_suffix(".part")
                 with aside.open("wb") as file:
                     file.write(image.png)
@@ -49,6 +52,10 @@ class ImageFolder:
                 paths.append(path.relative_to(self._root).as_posix())
             _sync_folder(folder)
         except OSError as error:
+            with suppress(OSError):
+                self._drop(paths)
+                if aside is not None:
+                    aside.unlink(missing_ok=True)
             raise StorageError(f"The picture could not be kept: {error.strerror}.") from error
         return paths
 

@@ -213,7 +213,7 @@ class Queue:
 
     async def render(self, job: Job, images: Sequence[Image], model_hash: str | None) -> bool:
         """Running → rendered: the files first, then the row. False when the job moved on without this attempt."""
-        paths = await self._images.keep(job.id, images)
+        paths = await self._images.keep(job.id, job.attempt, images)
         rows = [
             (job.id, number, path, image.seed, image.width, image.height, image.sha256)
             for number, (path, image) in enumerate(zip(paths, images, strict=True), start=1)
@@ -303,8 +303,8 @@ class Queue:
                 )
             else:
                 await connection.execute(
-                    "UPDATE jobs SET status = CASE status WHEN 'rendered' THEN 'failed' ELSE 'cancelled' END, "
-                    "reason = 'Nobody was there any more.', posted_at = ? WHERE surface = ? "
+                    "UPDATE jobs SET status = iif(status IN ('rendered', 'failed'), 'failed', 'cancelled'), "
+                    "reason = coalesce(reason, 'Nobody was there any more.'), posted_at = ? WHERE surface = ? "
                     "AND (status IN ('queued', 'running', 'rendered') "
                     "OR (posted_at IS NULL AND status IN ('failed', 'cancelled')))",
                     (to_text(self._clock()), self._surface),

@@ -145,3 +145,14 @@ async def test_a_forged_or_foreign_button_says_that_it_expired_and_changes_nothi
     assert pressed.ephemeral
     assert "expired" in pressed.response.content
     assert [job.status for job in await workshop.jobs()] == [JobStatus.RUNNING]
+
+
+async def test_a_long_queue_of_ones_own_still_fits_into_a_message(workshop: Workshop) -> None:
+    moderator = workshop.member("mod", moderator=True)
+    await moderator.slash(workshop.channel, "limits set", depth=30)
+    await asked(workshop, moderator, *["*" * 300] * 25)
+    shown = await moderator.slash(workshop.channel, "queue")
+    said = await moderator.slash(workshop.channel, "cancel", request="all")
+
+    assert "and 17 more" in shown.response.content
+    assert said.response.content.endswith("and 17 more.")

@@ -32,8 +32,10 @@ CREATE TABLE jobs (
 
 -- The waiting line, in order of asking.
 CREATE INDEX jobs_waiting ON jobs (surface, asked_at) WHERE status = 'queued';
--- What a person used: pace, queue depth and quota count these.
+-- What a person used: the quota counts these.
 CREATE INDEX jobs_of_person ON jobs (user_id, guild_id, asked_at);
+-- What a person has waiting: the queue depth counts these.
+CREATE INDEX jobs_waiting_of_person ON jobs (user_id, guild_id) WHERE status = 'queued';
 -- Ended jobs whose message does not say so yet: the outbox.
 CREATE INDEX jobs_unposted ON jobs (surface, id)
     WHERE posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled');

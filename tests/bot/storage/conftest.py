@@ -1,0 +1,203 @@
+"""A storeroom: a real SQLite file, a real folder of pictures and a clock that moves when told to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import pytest
+
+from bot.engine.fake import flat_image
+from bot.jobs import (
+    ChannelId,
+    Destination,
+    GenerationRequest,
+    GuildId,
+    Image,
+    Job,
+    JobId,
+    MessageId,
+    Requester,
+    Surface,
+    UserId,
+)
+from bot.storage.database import Database, open_database
+from bot.storage.images import ImageFolder
+from bot.storage.queue import Queue
+from bot.storage.ratings import Ratings
+from bot.storage.rules import Rules
+from bot.storage.usage import Usage
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+GUILD = GuildId(900)
+CHANNEL = ChannelId(700)
+ADA = UserId(1)
+GRACE = UserId(2)
+
+
+@dataclass
+class HandClock:
+    """A clock that stands still until it is moved."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def a_request(**changes: Any) -> GenerationRequest:
+    """A small request."""
+    values: dict[str, Any] = {
+        "prompt": "a red apple",
+        "model": "emoji",
+        "width": 64,
+        "height": 64,
+        "num_inference_steps": 20,
+        "guidance_scale": 3.0,
+        "seed": 7,
+    }
+    return GenerationRequest(**(values | changes))
+
+
+def pictures(request: GenerationRequest) -> tuple[Image, ...]:
+    """What the engine would paint."""
+    return tuple(flat_image(seed, 8, 8) for seed in request.seeds)
+
+
+async def let_in(_: aiosqlite.Connection) -> None:
+    """Admit everything."""
+
+
+@dataclass
+class Store:
+    """Everything in storage, opened on one folder, and the life of a job in one call."""
+
+    folder: Path
+    clock: HandClock
+    database: Database
+    queue: Queue
+    images: ImageFolder
+    rules: Rules
+    ratings: Ratings
+    usage: Usage
+    messages: int = field(default=5000)
+
+    def queue_of(self, surface: Surface) -> Queue:
+        return Queue(self.database, self.images, surface, self.clock)
+
+    async def asked(
+        self,
+        user: int = ADA,
+        *,
+        guild: int = GUILD,
+        acknowledged: bool = True,
+        interaction_id: int | None = None,
+        queue: Queue | None = None,
+        **changes: Any,
+    ) -> Job:
+        """A queued job."""
+        queue = queue or self.queue
+        job = await queue.enqueue(
+            Requester(UserId(user), GuildId(guild)),
+            Destination(CHANNEL),
+            a_request(**changes),
+            interaction_id=interaction_id,
+            admit=let_in,
+        )
+        assert job is not None
+        if acknowledged:
+            self.messages += 1
+            await queue.place_message(job.id, MessageId(self.messages))
+        return await self.now(job)
+
+    async def running(self, user: int = ADA, **changes: Any) -> Job:
+        """A job in the engine."""
+        job = await self.queue.claim((await self.asked(user, **changes)).id)
+        assert job is not None
+        return job
+
+    async def rendered(self, user: int = ADA, *, seconds: float = 0.0, **changes: Any) -> Job:
+        """A painted job whose message does not show it yet."""
+        job = await self.running(user, **changes)
+        self.clock.forward(seconds)
+        assert await self.queue.render(job, pictures(job.request), "hash")
+        return await self.now(job)
+
+    async def delivered(self, user: int = ADA, *, seconds: float = 0.0, **changes: Any) -> Job:
+        """A job whose message shows its pictures."""
+        job = await self.rendered(user, seconds=seconds, **changes)
+        await self.queue.posted(job, None)
+        return await self.now(job)
+
+    async def failed(self, user: int = ADA, **changes: Any) -> Job:
+        """A job that failed in the engine."""
+        job = await self.running(user, **changes)
+        assert await self.queue.fail(job, "Out of memory.")
+        return await self.now(job)
+
+    async def cancelled(self, user: int = ADA, **changes: Any) -> Job:
+        """A job that was cancelled before it started."""
+        job = await self.asked(user, **changes)
+        assert await self.queue.cancel(job.id)
+        return await self.now(job)
+
+    async def now(self, job: Job) -> Job:
+        """The job as its row is now."""
+        row = await self.queue.get(job.id)
+        assert row is not None
+        return row
+
+    async def paths(self, job: Job) -> list[str]:
+        """The files that the job's rows name."""
+        rows = await self.database.fetch_all("SELECT path FROM images WHERE job_id = ? ORDER BY number", (job.id,))
+        return [row["path"] for row in rows]
+
+    def files(self) -> list[str]:
+        """Every file in the folder of pictures, relative to the data folder."""
+        found = (path for path in (self.folder / "images").rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.folder).as_posix() for path in found)
+
+    async def plan(self, sql: str, parameters: Sequence[object]) -> str:
+        """How SQLite runs a query."""
+        rows = await self.database.fetch_all(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        return "; ".join(row["detail"] for row in rows)
+
+
+@asynccontextmanager
+async def open_store(
+    folder: Path, *, surface: Surface = Surface.DISCORD, clock: HandClock | None = None
+) -> AsyncIterator[Store]:
+    """Open a storeroom in `folder`."""
+    clock = clock or HandClock()
+    async with open_database(folder / "atelier.db") as database:
+        images = ImageFolder(folder)
+        yield Store(
+            folder=folder,
+            clock=clock,
+            database=database,
+            queue=Queue(database, images, surface, clock),
+            images=images,
+            rules=Rules(database, clock),
+            ratings=Ratings(database, clock),
+            usage=Usage(database),
+        )
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """A storeroom of Discord's jobs."""
+    async with open_store(tmp_path) as store:
+        yield store
+
+
+def ids(jobs: Sequence[Any]) -> list[JobId]:
+    """The ids of jobs, or of whatever has a job's id."""
+    return [getattr(job, "job_id", None) or job.id for job in jobs]

@@ -1,0 +1,235 @@
+"""The SQLite file: opening, migrating, and transactions that outlive their callers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from importlib import resources
+from pathlib import Path
+
+import aiosqlite
+import pytest
+
+from bot.errors import StorageError
+from bot.storage.database import Database, open_database
+from bot.storage.queue import STARTS, UNPOSTED, WAITING
+from bot.storage.rules import RULES_FOR
+from bot.storage.usage import BY_MODEL, DEPTH, SPENT, SUMMARY
+from tests.bot.storage.conftest import Store
+
+INSERT = "INSERT INTO memory (name, value) VALUES (?, ?)"
+
+
+async def names(database: Database) -> list[str]:
+    return [row["name"] for row in await database.fetch_all("SELECT name FROM memory ORDER BY name")]
+
+
+async def test_a_new_file_gets_every_migration_and_an_old_one_none_again(tmp_path: Path) -> None:
+    path = tmp_path / "atelier.db"
+    scripts = [entry for entry in (resources.files("bot.storage") / "migrations").iterdir() if entry.name[0].isdigit()]
+    for _ in range(2):
+        async with open_database(path) as database:
+            (version,) = await database.fetch_all("PRAGMA user_version")
+            tables = await database.fetch_all("SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'jobs'")
+            await database.remember("visits", (await database.recall("visits") or "") + "x")
+        assert version["user_version"] == len(scripts)
+        assert len(tables) == 1
+    async with open_database(path) as database:
+        assert await database.recall("visits") == "xx"
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)],
+)
+async def test_what_is_committed_survives_a_power_cut(store: Store, pragma: str, value: object) -> None:
+    (row,) = await store.database.fetch_all(f"PRAGMA {pragma}")
+    assert row[0] == value
+
+
+async def test_a_file_of_a_newer_atelier_is_refused_in_words_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "atelier.db"
+    async with open_database(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StorageError, match=r"written by a newer Atelier \(schema 99"):
+        async with open_database(path):
+            pytest.fail("it opened")
+
+
+@pytest.mark.parametrize("content", [b"This is no database at all. " * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+async def test_a_file_that_is_no_database_is_refused_in_words_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "atelier.db"
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"atelier.db is not a usable database .* Move it aside"):
+        async with open_database(path):
+            pytest.fail("it opened")
+    assert path.read_bytes() == content
+
+
+async def test_somebody_elses_database_is_refused_and_keeps_its_tables(tmp_path: Path) -> None:
+    path = tmp_path / "atelier.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE ratings (stars INTEGER)")
+    connection.close()
+    with pytest.raises(StorageError, match="table ratings already exists"):
+        async with open_database(path):
+            pytest.fail("it opened")
+    with sqlite3.connect(path) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        version = connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+    assert (tables, version) == ([("ratings",)], (0,)), "a migration that fails leaves nothing behind"
+
+
+async def test_a_folder_in_the_place_of_the_file_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be opened"):
+        async with open_database(tmp_path):
+            pytest.fail("it opened")
+
+
+async def test_a_write_that_raises_leaves_nothing_and_the_next_one_works(store: Store) -> None:
+    async def half(connection: aiosqlite.Connection) -> None:
+        await connection.execute(INSERT, ("half", "x"))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await store.database.write(half)
+    await store.database.remember("whole", "x")
+    assert await names(store.database) == ["whole"]
+
+
+async def test_a_commit_that_fails_leaves_nothing_and_the_next_write_works(store: Store) -> None:
+    async def orphan(connection: aiosqlite.Connection) -> None:
+        # Deferred, so that the missing job is found out by COMMIT and by nothing before it.
+        await connection.execute("PRAGMA defer_foreign_keys = ON")
+        await connection.execute(INSERT, ("orphan", "x"))
+        await connection.execute("INSERT INTO images VALUES (12345, 1, 'p', 1, 8, 8, 's')")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.database.write(orphan)
+    await store.database.remember("whole", "x")
+    assert await names(store.database) == ["whole"]
+
+
+async def test_a_full_disk_is_said_in_words_and_writing_works_again_once_there_is_room(store: Store) -> None:
+    (pages,) = await store.database.fetch_all("PRAGMA page_count")
+    await store.database.fetch_all(f"PRAGMA max_page_count = {pages[0]}")
+    with pytest.raises(StorageError, match="storage is full"):
+        await store.database.remember("large", "x" * 10**6)
+    await store.database.fetch_all(f"PRAGMA max_page_count = {pages[0] + 10_000}")
+    await store.database.remember("large", "x" * 10**6)
+    assert await names(store.database) == ["large"]
+
+
+async def test_a_storm_of_cancelled_callers_strands_nothing(store: Store) -> None:
+    """Every one of 200 transactions of two rows is there whole or not at all, and the next write works."""
+    dice = random.Random(7)
+    calm = asyncio.Event()
+
+    async def pair(number: int) -> None:
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.execute(INSERT, (f"{number}", "first"))
+            await calm.wait()
+            await connection.execute(INSERT, (f"{number}'", "second"))
+
+        await store.database.write(work)
+
+    storm = [asyncio.create_task(pair(number)) for number in range(200)]
+    await asyncio.sleep(0)
+    for count, task in enumerate(dice.sample(storm, len(storm))):
+        if count == 100:
+            calm.set()
+        await asyncio.sleep(dice.choice((0, 0, 0.0005)))
+        task.cancel()
+    ended = await asyncio.gather(*storm, return_exceptions=True)
+    assert sum(isinstance(end, asyncio.CancelledError) for end in ended) >= 100, "the storm hit"
+
+    await store.database.remember("after", "the storm")
+    found = set(await names(store.database)) - {"after"}
+    whole = {name for name in found if not name.endswith("'") and f"{name}'" in found}
+    assert len(found) == 2 * len(whole)
+    assert whole == {str(number) for number in range(200)}, "what began was finished, caller or not"
+
+
+async def test_cancelled_reads_do_not_block_the_next_one(store: Store) -> None:
+    reads = [asyncio.create_task(store.database.fetch_all("SELECT 1")) for _ in range(50)]
+    await asyncio.sleep(0)
+    for read in reads:
+        read.cancel()
+    await asyncio.gather(*reads, return_exceptions=True)
+    assert [tuple(row) for row in await store.database.fetch_all("SELECT 2")] == [(2,)]
+
+
+async def test_closing_waits_for_a_transaction_whose_caller_is_gone(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def slow(connection: aiosqlite.Connection) -> None:
+        await connection.execute(INSERT, ("first", "x"))
+        begun.set()
+        await asyncio.sleep(0.02)
+        await connection.execute(INSERT, ("second", "x"))
+
+    async with open_database(tmp_path / "atelier.db") as database:
+        caller = asyncio.create_task(database.write(slow))
+        await begun.wait()
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+    async with open_database(tmp_path / "atelier.db") as database:
+        assert await names(database) == ["first", "second"]
+
+
+async def test_listeners_hear_of_commits_and_of_nothing_else(store: Store) -> None:
+    heard = store.database.listen()
+
+    async def fail(connection: aiosqlite.Connection) -> None:
+        await connection.execute(INSERT, ("x", "x"))
+        raise LookupError
+
+    await store.database.fetch_all("SELECT 1")
+    with pytest.raises(LookupError):
+        await store.database.write(fail)
+    assert not heard.is_set()
+    await store.database.remember("x", "x")
+    assert heard.is_set()
+
+
+async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: Store) -> None:
+    assert await store.database.recall("hash") is None
+    await store.database.remember("hash", "one")
+    await store.database.remember("hash", "two")
+    assert await store.database.recall("hash") == "two"
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "index"),
+    [
+        (WAITING, ("discord",), "USING INDEX jobs_waiting (surface=?)"),
+        (UNPOSTED, ("discord",), "USING INDEX jobs_unposted (surface=?)"),
+        (STARTS, ("discord", ""), "USING INDEX jobs_started (surface=? AND started_at>?)"),
+        (DEPTH, (1, 1), "USING INDEX jobs_waiting_of_person (user_id=? AND guild_id=?)"),
+        (SPENT, (1, 1, ""), "USING INDEX jobs_of_person (user_id=? AND guild_id=? AND asked_at>?)"),
+        (SUMMARY, (1, ""), "USING INDEX jobs_by_guild (guild_id=? AND asked_at>?)"),
+        (BY_MODEL, (1, ""), "USING INDEX jobs_by_guild (guild_id=? AND asked_at>?)"),
+        (RULES_FOR, (1, 1), "USING PRIMARY KEY (guild_id=? AND user_id=?)"),
+    ],
+    ids=["WAITING", "UNPOSTED", "STARTS", "DEPTH", "SPENT", "SUMMARY", "BY_MODEL", "RULES_FOR"],
+)
+async def test_hot_queries_use_their_index(store: Store, sql: str, parameters: tuple[object, ...], index: str) -> None:
+    plan = await store.plan(sql, parameters)
+    assert index in plan
+    assert "SCAN" not in plan.replace("USE TEMP B-TREE FOR count(DISTINCT)", "")
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters"),
+    [(WAITING, ("discord",)), (UNPOSTED, ("discord",)), (STARTS, ("discord", "")), (SPENT, (1, 1, ""))],
+    ids=["WAITING", "UNPOSTED", "STARTS", "SPENT"],
+)
+async def test_hot_queries_read_in_order_and_sort_nothing(
+    store: Store, sql: str, parameters: tuple[object, ...]
+) -> None:
+    assert "TEMP B-TREE" not in await store.plan(sql, parameters)

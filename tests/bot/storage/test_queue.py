@@ -1,0 +1,355 @@
+"""The life of a job as rows: every move is a compare-and-set, and a restart loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import aiosqlite
+import pytest
+
+from bot.errors import Rejected, StorageError
+from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Requester, Start, Surface, UserId
+from tests.bot.storage.conftest import (
+    ADA,
+    CHANNEL,
+    GRACE,
+    GUILD,
+    NOON,
+    Store,
+    a_request,
+    ids,
+    let_in,
+    open_store,
+    pictures,
+)
+
+
+async def test_a_job_comes_back_as_it_was_asked(store: Store) -> None:
+    request = a_request(
+        prompt="Ein Häuschen 👩‍🚀 'quoted'; --",
+        negative_prompt="text",
+        sampler="euler a",
+        seed=2**32 - 1,
+        num_images_per_prompt=4,
+        guidance_scale=7.25,
+    )
+    who = Requester(UserId(2**63 - 1), GUILD)
+    asked = await store.queue.enqueue(who, Destination(CHANNEL), request, interaction_id=5, admit=let_in)
+    assert asked is not None
+    assert asked == await store.queue.get(asked.id)
+    assert (asked.requester, asked.request, asked.asked_at) == (who, request, NOON)
+    assert (asked.status, asked.attempt, asked.destination) == (JobStatus.QUEUED, 0, Destination(CHANNEL, None))
+
+
+async def test_no_such_job_is_none(store: Store) -> None:
+    assert await store.queue.get(JobId(12345)) is None
+    assert await store.queue.claim(JobId(12345)) is None
+    assert await store.queue.cancel(JobId(12345)) is False
+
+
+async def test_a_refused_request_leaves_no_row(store: Store) -> None:
+    async def refuse(_: aiosqlite.Connection) -> None:
+        raise Rejected("No.", rule="test")
+
+    with pytest.raises(Rejected):
+        await store.queue.enqueue(
+            Requester(ADA, GUILD), Destination(CHANNEL), a_request(), interaction_id=5, admit=refuse
+        )
+    assert await store.queue.waiting() == []
+    assert (await store.asked(interaction_id=5)).status is JobStatus.QUEUED, "a refusal does not use up the interaction"
+
+
+async def test_the_same_interaction_makes_one_job_even_at_the_same_time(store: Store) -> None:
+    twice = [
+        store.queue.enqueue(Requester(ADA, GUILD), Destination(CHANNEL), a_request(), interaction_id=5, admit=let_in)
+        for _ in range(5)
+    ]
+    made = [job for job in await asyncio.gather(*twice) if job is not None]
+    assert len(made) == 1
+    assert ids(await store.queue.waiting()) == ids(made)
+
+
+async def test_jobs_without_an_interaction_are_never_taken_for_repeats(store: Store) -> None:
+    assert (await store.asked()).id != (await store.asked()).id
+
+
+async def test_the_line_is_in_order_of_asking_and_says_who_was_acknowledged(store: Store) -> None:
+    first = await store.asked(ADA)
+    store.clock.forward(-10)
+    earlier = await store.asked(GRACE, acknowledged=False, num_images_per_prompt=3)
+    waiting = await store.queue.waiting()
+    assert ids(waiting) == [earlier.id, first.id]
+    assert [(job.user_id, job.images, job.acknowledged, job.again) for job in waiting] == [
+        (GRACE, 3, False, False),
+        (ADA, 1, True, False),
+    ]
+
+
+async def test_a_job_is_claimed_once_and_only_after_its_message_is_known(store: Store) -> None:
+    job = await store.asked(acknowledged=False)
+    assert await store.queue.claim(job.id) is None
+    await store.queue.place_message(job.id, MessageId(77))
+    store.clock.forward(3)
+    claims = await asyncio.gather(*(store.queue.claim(job.id) for _ in range(5)))
+    (claimed,) = [claim for claim in claims if claim is not None]
+    assert (claimed.status, claimed.attempt, claimed.destination.message_id) == (JobStatus.RUNNING, 1, 77)
+    assert claimed.started_at == NOON + timedelta(seconds=3)
+
+
+async def test_a_withdrawn_job_is_as_if_never_asked_but_a_started_one_stays(store: Store) -> None:
+    queued, running = await store.asked(), await store.running()
+    await store.queue.withdraw(queued.id)
+    await store.queue.withdraw(running.id)
+    assert await store.queue.get(queued.id) is None
+    assert await store.now(running) == running
+
+
+async def test_a_painted_job_waits_in_the_outbox_until_it_is_posted(store: Store) -> None:
+    job = await store.running(num_images_per_prompt=3)
+    images = pictures(job.request)
+    store.clock.forward(9)
+    assert await store.queue.render(job, images, "weights")
+    rendered = await store.now(job)
+    assert (rendered.status, rendered.painted_at) == (JobStatus.RENDERED, NOON + timedelta(seconds=9))
+    assert await store.queue.unposted() == [rendered]
+    assert await store.queue.images(job.id) == images
+    (row,) = await store.database.fetch_all("SELECT model_hash FROM jobs")
+    assert row["model_hash"] == "weights"
+
+    await store.queue.posted(rendered, MessageId(78))
+    delivered = await store.now(job)
+    assert (delivered.status, delivered.destination.message_id) == (JobStatus.DELIVERED, 78)
+    assert delivered.posted_at == store.clock()
+    assert await store.queue.unposted() == []
+
+
+async def test_posting_where_it_was_promised_keeps_the_message(store: Store) -> None:
+    job = await store.rendered()
+    await store.queue.posted(job, None)
+    assert (await store.now(job)).destination == job.destination
+
+
+async def test_what_cannot_be_delivered_ends_with_its_reason_and_keeps_its_pictures(store: Store) -> None:
+    rendered, failed, cancelled = await store.rendered(), await store.failed(), await store.cancelled()
+    for job in (rendered, failed, cancelled):
+        await store.queue.give_up(job, "The channel is gone.")
+    assert [
+        ((await store.now(job)).status, (await store.now(job)).reason) for job in (rendered, failed, cancelled)
+    ] == [
+        (JobStatus.FAILED, "The channel is gone."),
+        (JobStatus.FAILED, "Out of memory."),
+        (JobStatus.CANCELLED, "The channel is gone."),
+    ]
+    assert await store.queue.unposted() == []
+    assert len(await store.queue.images(rendered.id)) == 1
+
+
+async def in_state(store: Store, state: str) -> Job:
+    made = {
+        "queued": store.asked,
+        "running": store.running,
+        "rendered": store.rendered,
+        "delivered": store.delivered,
+        "failed": store.failed,
+        "cancelled": store.cancelled,
+    }
+    return await made[state]()
+
+
+@pytest.mark.parametrize(
+    ("state", "moves"),
+    [
+        ("queued", {"claim", "cancel"}),
+        ("running", {"cancel", "requeue", "fail", "render"}),
+        ("rendered", set()),
+        ("delivered", set()),
+        ("failed", set()),
+        ("cancelled", set()),
+    ],
+)
+@pytest.mark.parametrize("move", ["claim", "cancel", "requeue", "fail", "render"])
+async def test_a_move_from_any_other_state_changes_nothing_and_says_so(
+    store: Store, state: str, moves: set[str], move: str
+) -> None:
+    job = await in_state(store, state)
+    moved = {
+        "claim": lambda: store.queue.claim(job.id),
+        "cancel": lambda: store.queue.cancel(job.id),
+        "requeue": lambda: store.queue.requeue(job),
+        "fail": lambda: store.queue.fail(job, "late"),
+        "render": lambda: store.queue.render(job, pictures(a_request(seed=99)), None),
+    }[move]
+    files = store.files()
+    assert bool(await moved()) is (move in moves)
+    if move not in moves:
+        assert await store.now(job) == job
+        assert store.files() == files
+
+
+async def test_cancelling_a_running_job_beats_the_pictures_that_come_after(store: Store) -> None:
+    job = await store.running()
+    assert await store.queue.cancel(job.id)
+    assert not await store.queue.render(job, pictures(job.request), "weights")
+    assert (await store.now(job)).status is JobStatus.CANCELLED
+    assert store.files() == []
+    assert not await store.queue.fail(job, "late")
+    assert (await store.now(job)).reason is None
+
+
+async def test_a_late_attempt_changes_nothing_while_the_next_one_paints(store: Store) -> None:
+    late = await store.running()
+    assert await store.queue.requeue(late)
+    again = await store.queue.claim(late.id)
+    assert again is not None
+    assert again.attempt == 2
+    assert not await store.queue.render(late, pictures(late.request), "weights")
+    assert not await store.queue.fail(late, "late")
+    assert not await store.queue.requeue(late)
+    assert await store.now(late) == again
+    assert store.files() == []
+
+
+async def test_a_late_attempt_takes_its_own_files_away_and_not_the_same_pictures_of_the_next_one(
+    store: Store,
+) -> None:
+    late = await store.running(num_images_per_prompt=2)
+    await store.queue.requeue(late)
+    again = await store.queue.claim(late.id)
+    assert again is not None
+    images = pictures(late.request)
+    assert await store.queue.render(again, images, "weights")
+    assert not await store.queue.render(late, images, "weights"), "the same seeds paint the same bytes"
+    assert await store.queue.images(late.id) == images
+    assert store.files() == sorted(await store.paths(late))
+
+
+async def test_pictures_the_disk_refuses_leave_the_job_as_it_was(store: Store) -> None:
+    job = await store.running()
+    (store.folder / "images").write_text("a file where the folder should be")
+    with pytest.raises(StorageError, match="could not be kept"):
+        await store.queue.render(job, pictures(job.request), "weights")
+    assert await store.now(job) == job
+
+
+async def test_a_job_whose_attempt_was_cut_short_waits_again_with_its_turn_counted(store: Store) -> None:
+    job = await store.running()
+    assert await store.queue.requeue(job)
+    (waiting,) = await store.queue.waiting()
+    assert (waiting.job_id, waiting.again) == (job.id, True)
+    assert await store.queue.starts() == [Start(ADA, NOON, 1)]
+
+
+async def test_starts_are_of_the_last_hour_in_order_and_failures_are_left_out(store: Store) -> None:
+    await store.running(ADA)
+    store.clock.forward(1)
+    await store.delivered(GRACE, num_images_per_prompt=3)
+    await store.failed(ADA)
+    await store.cancelled(ADA)
+    assert await store.queue.starts() == [Start(ADA, NOON, 1), Start(GRACE, NOON + timedelta(seconds=1), 3)]
+    store.clock.now = NOON + timedelta(hours=1)
+    assert await store.queue.starts() == [Start(GRACE, NOON + timedelta(seconds=1), 3)]
+
+
+async def test_speed_is_measured_over_the_last_20_jobs_of_a_model(store: Store) -> None:
+    assert await store.queue.seconds_per_cost("emoji", default=3.5) == 3.5
+    await store.delivered(seconds=1000)
+    await store.delivered(seconds=1000, model="other")
+    cost = a_request().cost
+    for _ in range(20):
+        await store.delivered(seconds=2)
+    assert await store.queue.seconds_per_cost("emoji") == pytest.approx(2 / cost)
+    await store.asked(num_images_per_prompt=2)
+    (waiting,) = await store.queue.waiting()
+    assert waiting.seconds == pytest.approx(4)
+
+
+async def test_open_jobs_of_a_person_are_theirs_in_this_server_and_not_ended(store: Store) -> None:
+    running = await store.running()
+    queued = await store.asked()
+    await store.asked(GRACE)
+    await store.asked(ADA, guild=901)
+    await store.delivered()
+    await store.cancelled()
+    assert ids(await store.queue.of_person(Requester(ADA, GUILD))) == [running.id, queued.id]
+    assert ids(await store.queue.running()) == [running.id]
+
+
+async def test_one_surface_never_sees_the_jobs_of_another(store: Store) -> None:
+    await store.asked()
+    await store.running()
+    await store.rendered()
+    await store.failed()
+    other = store.queue_of(Surface.SANDBOX)
+    seen = (
+        await other.waiting(),
+        await other.starts(),
+        await other.running(),
+        await other.unposted(),
+        await other.of_person(Requester(ADA, GUILD)),
+    )
+    assert seen == ([], [], [], [], [])
+    await other.recover()
+    assert [
+        len(await store.queue.waiting()),
+        len(await store.queue.running()),
+        len(await store.queue.unposted()),
+    ] == [1, 1, 2], "recovering one surface leaves the others alone"
+
+
+STATES = ("queued", "unacknowledged", "running", "rendered", "delivered", "failed", "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("surface", "after", "unposted"),
+    [
+        (
+            Surface.DISCORD,
+            {
+                "queued": ("queued", None),
+                "running": ("queued", None),
+                "rendered": ("rendered", None),
+                "delivered": ("delivered", None),
+                "failed": ("failed", "Out of memory."),
+                "cancelled": ("cancelled", None),
+            },
+            {"rendered", "failed", "cancelled"},
+        ),
+        *(
+            (
+                surface,
+                {
+                    "queued": ("cancelled", "Nobody was there any more."),
+                    "unacknowledged": ("cancelled", "Nobody was there any more."),
+                    "running": ("cancelled", "Nobody was there any more."),
+                    "rendered": ("failed", "Nobody was there any more."),
+                    "delivered": ("delivered", None),
+                    "failed": ("failed", "Out of memory."),
+                    "cancelled": ("cancelled", "Nobody was there any more."),
+                },
+                set(),
+            )
+            for surface in (Surface.SANDBOX, Surface.TERMINAL)
+        ),
+    ],
+    ids=["discord", "sandbox", "terminal"],
+)
+async def test_a_stop_loses_nothing_that_somebody_still_waits_for(
+    tmp_path: Path, surface: Surface, after: dict[str, tuple[str, str | None]], unposted: set[str]
+) -> None:
+    jobs: dict[str, Job] = {}
+    async with open_store(tmp_path, surface=surface) as store:
+        for state in STATES:
+            jobs[state] = (
+                await store.asked(acknowledged=False) if state == "unacknowledged" else await in_state(store, state)
+            )
+    async with open_store(tmp_path, surface=surface) as store:
+        for _ in range(2):
+            await store.queue.recover()
+            found = {state: await store.queue.get(job.id) for state, job in jobs.items()}
+            assert {state: (job.status.value, job.reason) for state, job in found.items() if job is not None} == after
+            outbox = ids(await store.queue.unposted())
+            assert {state for state, job in jobs.items() if job.id in outbox} == unposted
+        again = [job.job_id for job in await store.queue.waiting() if job.again]
+        assert again == ([jobs["running"].id] if surface is Surface.DISCORD else [])

@@ -1,0 +1,125 @@
+"""Sums over the jobs, against a table computed by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from bot.jobs import GuildId, Requester, Surface, UserId
+from bot.storage.usage import ModelUsage, Summary, spent_by, waiting_of
+from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store
+
+LONG_AGO = NOON - timedelta(days=1)
+
+
+async def test_a_server_that_asked_for_nothing(store: Store) -> None:
+    nothing = Summary(0, 0, 0, 0, 0, 0, 0.0, 0, 0.0, None)
+    assert await store.usage.summary(GUILD, LONG_AGO) == nothing
+    assert await store.usage.by_model(GUILD, LONG_AGO) == []
+
+
+async def test_a_servers_summary_against_a_hand_computed_table(store: Store) -> None:
+    # cost = width × height × images × steps / 1e6
+    big = {"width": 1000, "height": 500, "num_inference_steps": 10}  #                     cost  paint  wait
+    await store.delivered(ADA, **big, num_images_per_prompt=2, seconds=3)  #                  10      3     3
+    await store.delivered(GRACE, **big, seconds=7.5)  #                                        5    7.5   7.5
+    await store.rendered(ADA, **big, num_images_per_prompt=4, seconds=1)  # painted, open     20      1
+    await store.failed(UserId(3), **big)  #                                 never painted
+    await store.cancelled(ADA, **big)
+    await store.asked(ADA, **big)
+    await store.running(ADA, **big)
+    await store.delivered(ADA, guild=901, **big, seconds=100)  #            another server
+    summary = await store.usage.summary(GUILD, LONG_AGO)
+    assert summary == Summary(
+        asked=7,
+        delivered=2,
+        failed=1,
+        cancelled=1,
+        open=3,
+        images=3,
+        cost=35.0,
+        people=3,
+        painting_seconds=pytest.approx(11.5, abs=0.01),
+        wait_seconds=pytest.approx(5.25, abs=0.01),
+    )
+
+
+async def test_a_summary_starts_when_it_is_told_to(store: Store) -> None:
+    await store.delivered()
+    store.clock.forward(60)
+    await store.delivered()
+    asked = [(await store.usage.summary(GUILD, NOON + timedelta(seconds=s))).asked for s in (-1, 0, 59, 60)]
+    assert asked == [2, 1, 1, 0]
+
+
+async def test_models_by_results_with_their_ratings(store: Store) -> None:
+    for reactions in ([(ADA, "👍"), (GRACE, "👍"), (GRACE, "🎉")], [(ADA, "👎")], []):
+        job = await store.delivered(model="emoji")
+        assert job.destination.message_id is not None
+        for user, emoji in reactions:
+            await store.ratings.add(job.destination.message_id, user, emoji)
+    await store.delivered(model="sd15")
+    await store.failed(model="sd15")
+    await store.delivered(model="elsewhere", guild=901)
+    assert await store.usage.by_model(GUILD, LONG_AGO) == [
+        ModelUsage("emoji", results=3, up=2, down=1, reactions=4),
+        ModelUsage("sd15", results=1, up=0, down=0, reactions=0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "counted"),
+    [("asked", 3), ("running", 3), ("rendered", 3), ("delivered", 3), ("failed", 0), ("cancelled", 0)],
+)
+async def test_failures_and_what_was_cancelled_before_it_started_cost_nothing(
+    store: Store, state: str, counted: int
+) -> None:
+    await getattr(store, state)(num_images_per_prompt=3)
+    assert await store.usage.spent(Requester(ADA, GUILD), LONG_AGO) == counted
+
+
+async def test_cancelling_what_was_being_painted_costs_its_images(store: Store) -> None:
+    job = await store.running(num_images_per_prompt=2)
+    await store.queue.cancel(job.id)
+    assert await store.usage.spent(Requester(ADA, GUILD), LONG_AGO) == 2
+
+
+async def test_a_result_that_could_not_be_delivered_costs_nothing(store: Store) -> None:
+    await store.queue.give_up(await store.rendered(), "The channel is gone.")
+    assert await store.usage.spent(Requester(ADA, GUILD), LONG_AGO) == 0
+
+
+async def test_a_failure_nobody_saw_before_the_sandbox_closed_still_costs_nothing(store: Store) -> None:
+    await store.failed()
+    await store.database.fetch_all("UPDATE jobs SET surface = 'sandbox'")
+    await store.queue_of(Surface.SANDBOX).recover()
+    assert await store.usage.spent(Requester(ADA, GUILD), LONG_AGO) == 0
+
+
+async def test_use_is_counted_per_person_and_server_and_ends_with_the_window(store: Store) -> None:
+    ada = Requester(ADA, GUILD)
+    await store.delivered(ADA, num_images_per_prompt=2)
+    store.clock.forward(60)
+    await store.asked(ADA)
+    await store.asked(GRACE)
+    await store.asked(ADA, guild=901)
+    times = {
+        since: await store.database.write(lambda c, at=NOON + timedelta(seconds=since): spent_by(c, ada, at))  # type: ignore[misc]
+        for since in (-1, 0, 60)
+    }
+    later = NOON + timedelta(seconds=60)
+    assert times == {-1: [(NOON, 2), (later, 1)], 0: [(later, 1)], 60: []}
+
+
+async def test_only_what_waits_counts_as_waiting(store: Store) -> None:
+    for state in ("asked", "running", "rendered", "delivered", "failed", "cancelled"):
+        await getattr(store, state)()
+    await store.asked(acknowledged=False)
+    await store.asked(GRACE)
+    await store.asked(ADA, guild=901)
+    counted = [
+        await store.database.write(lambda c, who=who: waiting_of(c, who))  # type: ignore[misc]
+        for who in (Requester(ADA, GUILD), Requester(GRACE, GUILD), Requester(ADA, GuildId(999)))
+    ]
+    assert counted == [2, 1, 0]

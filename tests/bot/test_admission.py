@@ -1,0 +1,300 @@
+"""The gate: a request comes in, a job or a reasoned refusal comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.admission import Admission, Admitted
+from bot.app import open_app
+from bot.config import EMBEDDED_MODEL, Config, LimitsConfig, ModelConfig
+from bot.engine.catalog import SAMPLERS
+from bot.engine.fake import FakeEngine
+from bot.errors import Rejected, UserError
+from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, Surface, UserId
+from bot.line import Line
+from bot.options import Options
+from tests.bot.storage.conftest import ADA, CHANNEL, GRACE, GUILD, NOON, HandClock, Store, ids, open_store, pictures
+
+MODERATOR = UserId(99)
+OTHER = ModelConfig(name="other", source="org/other")
+ME = Requester(ADA, GUILD)
+
+
+@dataclass
+class Gate:
+    """Admission on a real database, with the clock in our hand and the engine's part played by us."""
+
+    store: Store
+    line: Line
+    admission: Admission
+    engine: FakeEngine
+
+    async def ask(
+        self,
+        prompt: str = "a cat",
+        *,
+        who: Requester = ME,
+        interaction_id: int | None = None,
+        acknowledged: bool = True,
+        images: int | None = None,
+        model: str | None = None,
+    ) -> Admitted | None:
+        admitted = await self.admission.admit(
+            who, Options(prompt, images=images, model=model), Destination(CHANNEL), interaction_id=interaction_id
+        )
+        if admitted is not None and acknowledged:
+            await self.store.queue.place_message(admitted.job.id, MessageId(5000 + admitted.job.id))
+        return admitted
+
+    async def refused(self, **request: object) -> Rejected:
+        before = [job.job_id for job in await self.store.queue.waiting()]
+        with pytest.raises(Rejected) as refusal:
+            await self.ask(**request)  # type: ignore[arg-type]
+        assert [job.job_id for job in await self.store.queue.waiting()] == before, "a refused request leaves no job"
+        return refusal.value
+
+    async def paint(self, *, seconds: float = 0.0) -> Job:
+        """Paint whoever is next, starting when their turn is."""
+        turn = await self.line.next()
+        assert turn is not None
+        self.store.clock.now = max(self.store.clock(), turn.starts_at)
+        job = await self.store.queue.claim(turn.job_id)
+        assert job is not None
+        self.store.clock.forward(seconds)
+        assert await self.store.queue.render(job, pictures(job.request), None)
+        return await self.store.now(job)
+
+    async def start_whoever_may(self) -> None:
+        """Claim every job whose turn has come, as the dispatcher would."""
+        while (turn := await self.line.next()) is not None and turn.starts_at <= self.store.clock():
+            assert await self.store.queue.claim(turn.job_id) is not None
+
+
+def gate_of(store: Store, **limits: int) -> Gate:
+    engine = FakeEngine()
+    line = Line(store.queue, store.rules, LimitsConfig(**limits), store.clock)
+    return Gate(
+        store,
+        line,
+        Admission(store.queue, line, engine, (EMBEDDED_MODEL, OTHER), tuple(SAMPLERS), store.clock),
+        engine,
+    )
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_store(tmp_path) as store:
+        yield store
+
+
+async def test_an_accepted_request_is_a_row_with_a_place_and_a_time(store: Store) -> None:
+    gate = gate_of(store)
+    await store.delivered(UserId(50), seconds=6)
+    first = await gate.ask(who=Requester(GRACE, GUILD))
+    admitted = await gate.ask("a cat --seed 7 --steps 999", interaction_id=5)
+    assert first is not None
+    assert admitted is not None
+    job = await store.now(admitted.job)
+    assert (job.status, job.requester, job.request.seed) == (JobStatus.QUEUED, ME, 7)
+    assert admitted.notes == ("steps 999 became 150 (it goes from 1 to 150)",)
+    assert (first.place, first.starts_at) == (1, store.clock())
+    assert (admitted.place, admitted.starts_at) == (2, store.clock() + timedelta(seconds=6))
+
+
+async def test_a_request_that_makes_no_sense_is_refused_and_uses_nothing_up(store: Store) -> None:
+    gate = gate_of(store, quota=1)
+    with pytest.raises(UserError, match="There is no flag"):
+        await gate.ask("a cat --nonsense 1", interaction_id=5)
+    assert await gate.ask(interaction_id=5) is not None
+
+
+async def test_the_same_interaction_twice_makes_one_job(store: Store) -> None:
+    gate = gate_of(store, depth=1)
+    first = await gate.ask(interaction_id=5)
+    assert first is not None
+    assert await gate.ask(interaction_id=5) is None, "and a repeat is no refusal, although the queue is full"
+    assert ids(await store.queue.waiting()) == [first.job.id]
+
+
+async def test_a_full_queue_is_refused_until_the_oldest_request_starts(store: Store) -> None:
+    gate = gate_of(store, depth=2, pace=1)
+    await gate.ask()
+    await gate.paint()
+    await gate.ask()
+    await gate.ask()
+    refusal = await gate.refused()
+    assert str(refusal) == "Your queue is full: 2 of 2 requests wait (the host's default)."
+    assert (refusal.rule, refusal.retry_at) == ("depth", NOON + timedelta(seconds=60))
+
+    store.clock.now = refusal.retry_at - timedelta(seconds=1)
+    await gate.start_whoever_may()
+    await gate.refused()
+    store.clock.now = refusal.retry_at
+    await gate.start_whoever_may()
+    assert await gate.ask() is not None
+
+
+async def test_a_full_queue_behind_others_says_when_its_first_turn_comes(store: Store) -> None:
+    gate = gate_of(store, depth=1)
+    await store.delivered(UserId(50), seconds=10)
+    await gate.ask(who=Requester(GRACE, GUILD))
+    await gate.ask()
+    assert (await gate.refused()).retry_at == store.clock() + timedelta(seconds=10)
+
+
+async def test_a_full_queue_is_not_emptied_by_a_turn_on_another_server(store: Store) -> None:
+    gate = gate_of(store, depth=1)
+    elsewhere = Requester(ADA, GuildId(901))
+    await store.delivered(UserId(50), seconds=10)
+    await gate.ask(who=elsewhere)
+    store.clock.forward(1)
+    await gate.ask()
+    refusal = await gate.refused()
+    assert refusal.retry_at == store.clock() + timedelta(seconds=10), "the other server's is painted first"
+    await gate.paint(seconds=10)
+    assert refusal.retry_at == store.clock()
+    await gate.start_whoever_may()
+    assert await gate.ask() is not None
+
+
+async def test_depth_counts_one_person_on_one_server_and_only_what_waits(store: Store) -> None:
+    gate = gate_of(store, depth=1)
+    await gate.ask()
+    await gate.refused()
+    assert await gate.ask(who=Requester(GRACE, GUILD)) is not None
+    assert await gate.ask(who=Requester(ADA, GuildId(901))) is not None
+    await gate.paint()
+    assert await gate.ask() is not None
+
+
+async def test_a_job_nobody_was_told_of_yet_counts_too(store: Store) -> None:
+    gate = gate_of(store, depth=1)
+    await gate.ask(acknowledged=False)
+    assert (await gate.refused()).rule == "depth"
+
+
+async def test_the_quota_is_refused_until_enough_of_it_comes_back(store: Store) -> None:
+    gate = gate_of(store, quota=6, depth=9)
+    for images in (2, 1, 3):
+        await gate.ask(images=images)
+        store.clock.forward(3600)
+    refusal = await gate.refused(images=3)
+    assert str(refusal) == (
+        "Your quota is used up: 6 of 6 images in 24 hours (the host's default), and you asked for 3 more."
+    )
+    assert (refusal.rule, refusal.retry_at) == ("quota", NOON + timedelta(hours=25)), "the 2 and the 1 come back"
+    assert (await gate.refused(images=1)).retry_at == NOON + timedelta(hours=24)
+
+    store.clock.now = refusal.retry_at - timedelta(seconds=1)
+    await gate.refused(images=3)
+    store.clock.now = refusal.retry_at
+    assert await gate.ask(images=3) is not None
+
+
+@pytest.mark.parametrize(("quota", "images", "fits"), [(3, 3, True), (3, 4, False), (1, 1, True)])
+async def test_the_quota_may_be_used_to_the_last_image(store: Store, quota: int, images: int, fits: bool) -> None:
+    gate = gate_of(store, quota=quota)
+    if fits:
+        assert await gate.ask(images=images) is not None
+    else:
+        refusal = await gate.refused(images=images)
+        assert str(refusal) == (
+            "4 images are more than your quota of 3 in 24 hours (the host's default): ask for 3 or fewer."
+        )
+        assert refusal.retry_at is None, "it will never work"
+
+
+@pytest.mark.parametrize("ending", ["failed", "cancelled before the start", "cancelled while painting", "delivered"])
+async def test_failures_and_what_was_cancelled_before_its_start_give_quota_back(store: Store, ending: str) -> None:
+    gate = gate_of(store, quota=2)
+    admitted = await gate.ask(images=2)
+    assert admitted is not None
+    if ending != "cancelled before the start":
+        running = await store.queue.claim(admitted.job.id)
+        assert running is not None
+        if ending == "failed":
+            await store.queue.fail(running, "Out of memory.")
+        elif ending == "delivered":
+            await store.queue.render(running, pictures(running.request), None)
+    if ending.startswith("cancelled"):
+        await store.queue.cancel(admitted.job.id)
+
+    if ending in ("failed", "cancelled before the start"):
+        assert await gate.ask(images=2) is not None
+    else:
+        assert (await gate.refused(images=1)).rule == "quota"
+
+
+async def test_a_moderators_rule_holds_from_the_next_request_and_survives_a_restart(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        gate = gate_of(store)
+        await gate.ask()
+        await store.rules.set(GUILD, None, {"depth": 1}, MODERATOR)
+        assert str(await gate.refused()) == "Your queue is full: 1 of 1 requests wait (this server's rule)."
+    async with open_store(tmp_path) as store:
+        gate = gate_of(store)
+        assert (await gate.refused()).rule == "depth"
+        await store.rules.set(GUILD, ADA, {"depth": 2}, MODERATOR)
+        await gate.ask()
+        assert str(await gate.refused()) == "Your queue is full: 2 of 2 requests wait (a rule for this person)."
+        await store.rules.clear(GUILD, ADA)
+        await store.rules.clear(GUILD, None)
+        assert await gate.ask() is not None
+
+
+@pytest.mark.parametrize(
+    ("limits", "accepted"), [({"depth": 5}, 5), ({"depth": 50, "quota": 7}, 7), ({"depth": 3, "quota": 2}, 2)]
+)
+async def test_twenty_requests_at_once_never_exceed_depth_or_quota(
+    store: Store, limits: dict[str, int], accepted: int
+) -> None:
+    gate = gate_of(store, **limits)
+    ended = await asyncio.gather(*(gate.ask(interaction_id=n) for n in range(20)), return_exceptions=True)
+    jobs = [end for end in ended if isinstance(end, Admitted)]
+    assert [type(end) for end in ended if not isinstance(end, Admitted)] == [Rejected] * (20 - accepted)
+    assert sorted(job.job.id for job in jobs) == sorted(ids(await store.queue.waiting()))
+    assert len(jobs) == accepted
+
+
+async def test_an_interaction_repeated_at_once_makes_one_job(store: Store) -> None:
+    gate = gate_of(store)
+    made = [job for job in await asyncio.gather(*(gate.ask(interaction_id=5) for _ in range(20))) if job is not None]
+    assert [admitted.job.id for admitted in made] == ids(await store.queue.waiting())
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("troubled", "asked", "refused"),
+    [("", "emoji", True), ("", "other", True), ("other", "other", True), ("other", "emoji", False)],
+)
+async def test_an_engine_in_trouble_refuses_what_it_cannot_paint(
+    store: Store, troubled: str, asked: str, refused: bool
+) -> None:
+    gate = gate_of(store)
+    gate.engine.trouble(troubled, "the GPU is gone.")
+    if refused:
+        refusal = await gate.refused(model=asked)
+        assert (str(refusal), refusal.rule) == ("Painting is unavailable: the GPU is gone.", "engine")
+        assert refusal.retry_at is None
+    else:
+        assert await gate.ask(model=asked) is not None
+
+
+async def test_the_assembled_house_admits_by_the_hosts_limits(tmp_path: Path) -> None:
+    config = Config(data=tmp_path / "data", limits=LimitsConfig(depth=1))
+    clock = HandClock()
+    async with open_app(config, Surface.DISCORD, engine=FakeEngine(), clock=clock) as app:
+        admitted = await app.admission.admit(ME, Options("a cat"), Destination(CHANNEL))
+        assert admitted is not None
+        assert admitted.job.asked_at == NOON
+        with pytest.raises(Rejected, match="1 of 1 requests wait"):
+            await app.admission.admit(ME, Options("a cat"), Destination(CHANNEL))
+    async with open_app(config, Surface.DISCORD, engine=FakeEngine(), clock=clock) as app:
+        assert await app.queue.get(admitted.job.id) is None, "nobody was told that it was accepted"
+        assert await app.admission.admit(ME, Options("a cat"), Destination(CHANNEL)) is not None

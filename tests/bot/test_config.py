@@ -1,0 +1,279 @@
+"""The host's settings: what is read, what overrides it, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from bot.config import EMBEDDED_MODEL, Config, ModelConfig, load_config, read_token
+from bot.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith("ATELIER_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Any:
+    """Writes a config.toml and gives its path."""
+
+    def write(content: str | bytes) -> Path:
+        path = tmp_path / "config.toml"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+def complaint(path: Path | None) -> str:
+    with pytest.raises(ConfigError) as refused:
+        load_config(path)
+    return str(refused.value)
+
+
+def test_the_example_file_says_the_defaults() -> None:
+    assert load_config(EXAMPLE) == load_config(None) == Config()
+
+
+def test_the_example_file_names_every_setting() -> None:
+    example = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+
+    def check(section: type[BaseModel], values: dict[str, Any], but: set[str]) -> None:
+        assert set(values) == set(section.model_fields) - but
+        for name, field in section.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                check(field.annotation, values[name], set())
+
+    check(Config, example, set())
+    check(ModelConfig, example["models"][0], {"config"})
+    assert re.search(r"^# config = ", EXAMPLE.read_text(encoding="utf-8"), re.M), "it has no default to set"
+
+
+def test_the_examples_that_are_commented_out_work_too(written: Any) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    on = re.sub(r"^# ?(?=\[\[models\]\]|(?:name|source|config) = )", "", text, flags=re.M)
+    assert [model.name for model in load_config(written(on)).models] == ["emoji", "sd14", "mine"]
+
+
+def test_what_the_file_leaves_out_keeps_its_default(written: Any) -> None:
+    config = load_config(written("[limits]\npace = 7\n"))
+    assert (config.limits.pace, config.limits.depth, config.models) == (7, 5, (EMBEDDED_MODEL,))
+
+
+def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> None:
+    assert load_config(written(b"\xef\xbb\xbf[limits]\r\npace = 7\r\n")).limits.pace == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[limits]\npace = 0\n", "line 2: limits.pace: input should be greater than or equal to 1."),
+        ("[limits]\n\n# no\npace = 'x'\n", "line 4: limits.pace: input should be a valid integer"),
+        ("limits = { pace = 0 }\n", "line 1: limits.pace: input should be greater"),
+        ("limits = 3\n", "line 1: limits: input should be a valid dictionary"),
+        ("[limits]\ndepth = 1\n[engine]\ndevice = 'tpu'\n", "line 4: engine.device: input should be 'auto', 'cuda'"),
+        ("log_level = 'loud'\n", "line 1: log_level: input should be 'debug', 'info'"),
+        ("[limits]\npase = 3\n", "line 2: limits.pase: there is no such setting; did you mean pace?"),
+        ("[limit]\npace = 3\n", "line 1: limit: there is no such setting; did you mean limits?"),
+        ("zzz = 3\n", "line 1: zzz: there is no such setting."),
+        ("[discord]\ncommand = 'Paint it'\n", "line 2: discord.command: a command name is 1 to 32 lower-case letters"),
+        ("[discord]\ncommand = ''\n", "line 2: discord.command: a command name is 1 to 32 lower-case letters"),
+        ("[discord]\ncomand = 'x'\n", "line 2: discord.comand: there is no such setting; did you mean command?"),
+        ("models = []\n", "line 1: models: tuple should have at least 1 item"),
+        ("[[models]]\nname = 'a'\n", "line 1: models[0].source: field required."),
+        (
+            "[[models]]\nname = 'a'\nsource = 'embedded'\n[[models]]\nname = 'b'\nsource = 'embedded'\nwidth = 100\n",
+            "line 7: models[1].width: input should be a multiple of 8.",
+        ),
+        (
+            "[[models]]\nname = 'a'\nsource = 'embedded'\nstepps = 1\n",
+            "line 4: models[0].stepps: there is no such setting; did you mean steps?",
+        ),
+        ("[[models]]\nname = 'A b'\nsource = 'x'\n", "line 2: models[0].name: a model name is 1 to 32 lower-case"),
+        ("[[models]]\nname = 'a'\nsource = 'x'\nguidance_scale = nan\n", "line 4: models[0].guidance_scale: input"),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x/y'\n[[models]]\nname = 'a'\nsource = 'x/z'\n",
+            "two models are called 'a'; give each a name of its own.",
+        ),
+        (
+            "[[models]]\nname = 'a'\nsource = '~nobody-by-this-name/x'\n",
+            "model a: ~nobody-by-this-name/x starts in a home folder that does not exist.",
+        ),
+        ("[limits\npace = 3\n", "config.toml is not valid TOML: Expected ']' at the end of a table"),
+        ("pace = 3\npace = 4\n", "config.toml is not valid TOML: Cannot overwrite a value (at line 2"),
+        (b"data = '\xff'\n", "config.toml is not UTF-8 text: save it as UTF-8."),
+        ("data = 'x'\n".encode("utf-16"), "config.toml is not UTF-8 text: save it as UTF-8."),
+    ],
+)
+def test_what_is_wrong_is_named_by_key_and_line(written: Any, content: str | bytes, words: str) -> None:
+    assert words in complaint(written(content))
+
+
+@pytest.mark.parametrize(("name", "words"), [("none.toml", "No such file"), ("", "Is a directory")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, words: str) -> None:
+    assert complaint(tmp_path / name) == f"{tmp_path / name} cannot be read: {words}{' or directory' if name else ''}."
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "read"),
+    [
+        ("ATELIER_LIMITS__PACE", "7", lambda config: config.limits.pace == 7),
+        ("atelier_limits__pace", "7", lambda config: config.limits.pace == 7),
+        ("ATELIER_LIMITS", '{"pace": 7}', lambda config: config.limits.pace == 7),
+        ("ATELIER_DATA", "/srv/atelier", lambda config: config.data == Path("/srv/atelier")),
+        ("ATELIER_LOG_LEVEL", "debug", lambda config: config.log_level == "debug"),
+        ("ATELIER_DISCORD__COMMAND", "paint", lambda config: config.discord.command == "paint"),
+        ("ATELIER_ENGINE__DEVICE", "cpu", lambda config: config.engine.device == "cpu"),
+        (
+            "ATELIER_MODELS",
+            '[{"name": "a", "source": "org/a"}]',
+            lambda config: [model.name for model in config.models] == ["a"],
+        ),
+    ],
+)
+def test_the_environment_wins_over_the_file(
+    written: Any, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, read: Any
+) -> None:
+    path = written("[limits]\npace = 3\ndepth = 9\n")
+    assert not read(load_config(path))
+    monkeypatch.setenv(variable, value)
+    assert read(load_config(path))
+    assert load_config(path).limits.depth == 9, "what the variable does not name stays"
+
+
+@pytest.mark.parametrize("content", ["", "[limits]\npace = 3\n"])
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("ATELIER_LIMITS__PACE", "many", "environment variable ATELIER_LIMITS__PACE: input should be a valid integer"),
+        ("ATELIER_LIMITS__PASE", "3", "environment variable ATELIER_LIMITS__PASE: there is no such setting; did you"),
+        ("ATELIER_LOG_LEVEL", "loud", "environment variable ATELIER_LOG_LEVEL: input should be 'debug'"),
+        ("ATELIER_MODELS", "emoji", 'environment variables ATELIER_*: error parsing value for field "models"'),
+        ("ATELIER_LIMITS", "{", 'environment variables ATELIER_*: error parsing value for field "limits"'),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_not_blamed_on_the_file(
+    written: Any, monkeypatch: pytest.MonkeyPatch, content: str, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert complaint(written(content)).startswith(words)
+    assert complaint(None).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("source", "located", "is_hub_id"),
+    [
+        ("embedded", "embedded", False),
+        ("org/name", "org/name", True),
+        ("CompVis/stable-diffusion-v1-4", "CompVis/stable-diffusion-v1-4", True),
+        ("models/there", "{folder}/models/there", False),
+        ("models/mine.safetensors", "{folder}/models/mine.safetensors", False),
+        ("mine.safetensors", "{folder}/mine.safetensors", False),
+        ("./models/missing", "{folder}/models/missing", False),
+        ("../missing", "{parent}/missing", False),
+        ("/srv/models/x", "/srv/models/x", False),
+        ("~/models/x", "{home}/models/x", False),
+        ("https://example.org/x", "https://example.org/x", False),
+    ],
+)
+def test_a_models_source_is_the_embedded_one_a_path_from_the_files_folder_or_a_hub_id(
+    written: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    located: str,
+    is_hub_id: bool,
+) -> None:
+    (tmp_path / "models" / "there").mkdir(parents=True)
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("HOME", "/home/host")
+    (model,) = load_config(written(f"[[models]]\nname = 'a'\nsource = '{source}'\n")).models
+    assert model.source == located.format(folder=tmp_path, parent=tmp_path.parent, home="/home/host")
+    assert model.is_hub_id is is_hub_id
+    assert model.is_embedded is (source == "embedded")
+    assert model.is_single_file is source.endswith(".safetensors")
+
+
+@pytest.mark.parametrize(("config", "located"), [("arch", "{folder}/arch"), ("org/name", "org/name")])
+def test_a_single_files_architecture_is_found_the_same_way(
+    written: Any, tmp_path: Path, config: str, located: str
+) -> None:
+    (tmp_path / "arch").mkdir()
+    text = f"[[models]]\nname = 'a'\nsource = 'a.safetensors'\nconfig = '{config}'\n"
+    assert load_config(written(text)).models[0].config == located.format(folder=tmp_path)
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    config = load_config(None)
+    for section, name in ((config, "data"), (config.limits, "pace"), (config.models[0], "steps")):
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(section, name, 1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "content", "token"),
+    [
+        ({"DISCORD_TOKEN": "abc"}, None, "abc"),
+        ({"DISCORD_TOKEN": " abc\n"}, None, "abc"),
+        ({"DISCORD_TOKEN": "abc", "DISCORD_TOKEN_FILE": "{file}"}, b"def", "abc"),
+        ({"DISCORD_TOKEN_FILE": "{file}"}, b"def\n", "def"),
+        ({"DISCORD_TOKEN": "  ", "DISCORD_TOKEN_FILE": "{file}"}, b"def\r\n", "def"),
+        ({"DISCORD_TOKEN_FILE": "{file}"}, b"\xef\xbb\xbfdef\r\n", "def"),
+    ],
+)
+def test_the_token_comes_from_the_variable_or_else_from_the_file(
+    tmp_path: Path, environ: dict[str, str], content: bytes | None, token: str
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content or b"")
+    assert read_token({name: value.format(file=file) for name, value in environ.items()}) == token
+
+
+@pytest.mark.parametrize(
+    ("environ", "content", "words"),
+    [
+        ({}, None, "No bot token: set DISCORD_TOKEN .* run: atelier try"),
+        ({"DISCORD_TOKEN": " "}, None, "No bot token"),
+        ({"DISCORD_TOKEN_FILE": "{file}"}, None, "DISCORD_TOKEN_FILE: .*token cannot be read .No such file"),
+        ({"DISCORD_TOKEN_FILE": "{file}"}, b" \n", "DISCORD_TOKEN_FILE: .*token is empty; put the bot token into it"),
+        ({"DISCORD_TOKEN_FILE": "{file}"}, "abc".encode("utf-16"), "DISCORD_TOKEN_FILE: .*token is not UTF-8 text"),
+    ],
+)
+def test_a_missing_token_is_said_in_words(
+    tmp_path: Path, environ: dict[str, str], content: bytes | None, words: str
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        read_token({name: value.format(file=file) for name, value in environ.items()})
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "words"),
+    [
+        ("", {"ATELIER_LIMTS__PACE": "3"}, "environment variable ATELIER_LIMTS__PACE: there is no such setting; did"),
+        ("_env_file = 3\n", {}, "config.toml, line 1: _env_file: there is no such setting."),
+        ("\nlimit = 3\n", {}, "config.toml, line 2: limit: there is no such setting; did you mean limits?"),
+    ],
+)
+def test_a_top_level_name_that_does_not_exist_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, environ: dict[str, str], words: str
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_config(path)

@@ -1,0 +1,141 @@
+"""The waiting line as it is now: rows and rules put before the scheduler."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.config import LimitsConfig
+from bot.jobs import GuildId, JobId, Requester, UserId
+from bot.limits import Origin
+from bot.line import Line
+from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, ids, open_store, pictures
+
+MODERATOR = UserId(99)
+DEFAULTS = LimitsConfig(pace=20, depth=5, quota=200)
+
+
+@pytest.fixture
+async def store(tmp_path: Path):
+    async with open_store(tmp_path) as store:
+        yield store
+
+
+def line_of(store: Store, defaults: LimitsConfig = DEFAULTS) -> Line:
+    return Line(store.queue, store.rules, defaults, store.clock)
+
+
+async def test_an_empty_line(store: Store) -> None:
+    line = line_of(store)
+    assert await line.next() is None
+    assert await line.turns() == []
+    assert await line.place(JobId(1)) is None
+
+
+async def test_whoever_was_not_told_yet_has_a_place_but_does_not_start(store: Store) -> None:
+    line = line_of(store)
+    untold = await store.asked(ADA, acknowledged=False)
+    assert await line.next() is None
+    told = await store.asked(GRACE)
+    assert ids(await line.turns()) == [untold.id, told.id]
+    turn = await line.next()
+    assert turn is not None
+    assert turn.job_id == told.id
+
+
+async def test_places_count_from_one_and_end_with_the_wait(store: Store) -> None:
+    line = line_of(store)
+    first, second = await store.asked(ADA), await store.asked(ADA)
+    third = await store.asked(GRACE)
+    places = [await line.place(job.id) for job in (first, third, second)]
+    assert [place and place[0] for place in places] == [1, 2, 3]
+    await store.queue.claim(first.id)
+    assert await line.place(first.id) is None
+
+
+async def test_the_forecast_goes_by_what_jobs_took_and_by_what_is_left_of_the_running_one(store: Store) -> None:
+    line = line_of(store)
+    await store.delivered(UserId(3), seconds=8)
+    now = store.clock()
+    await store.running(UserId(4))
+    await store.asked(ADA)
+    await store.asked(GRACE, num_images_per_prompt=2)
+    await store.asked(UserId(5))
+    store.clock.forward(3)
+    assert [turn.starts_at for turn in await line.turns()] == [now + timedelta(seconds=s) for s in (8, 16, 32)]
+
+
+async def test_a_running_job_that_takes_longer_than_thought_ends_now(store: Store) -> None:
+    line = line_of(store)
+    await store.delivered(seconds=8)
+    await store.running(UserId(4))
+    await store.asked(GRACE)
+    store.clock.forward(500)
+    assert [turn.starts_at for turn in await line.turns()] == [store.clock()]
+
+
+async def test_the_next_turn_lies_in_the_future_when_everyone_is_over_their_pace(store: Store) -> None:
+    line = line_of(store, LimitsConfig(pace=2))
+    await store.delivered(num_images_per_prompt=2)
+    job = await store.asked()
+    turn = await line.next()
+    assert turn is not None
+    assert (turn.job_id, turn.starts_at) == (job.id, NOON + timedelta(seconds=60))
+
+
+@pytest.mark.parametrize(
+    ("rules", "starts"),
+    [
+        ({}, [0, 0, 0, 0]),
+        ({(GUILD, None): 1}, [0, 60, 0, 60]),
+        ({(GUILD, None): 1, (GUILD, ADA): 9}, [0, 0, 0, 60]),
+        ({(GUILD, GRACE): 1}, [0, 0, 0, 60]),
+        ({(GuildId(901), None): 1}, [0, 0, 0, 0]),
+    ],
+    ids=["none", "the server's", "hers beats the server's", "one person's", "another server's"],
+)
+async def test_moderators_rules_set_the_pace(
+    store: Store, rules: dict[tuple[GuildId, UserId | None], int], starts: list[int]
+) -> None:
+    for (guild, user), pace in rules.items():
+        await store.rules.set(guild, user, {"pace": pace}, MODERATOR)
+    jobs = [await store.asked(user) for user in (ADA, ADA, GRACE, GRACE)]
+    turns = {turn.job_id: turn.starts_at for turn in await line_of(store).turns()}
+    assert [int((turns[job.id] - NOON).total_seconds()) for job in jobs] == starts
+
+
+async def test_what_turns_foretells_is_what_next_does(store: Store) -> None:
+    """Run a line of three people by `next` alone and compare it with the forecast made at the start."""
+    line = line_of(store, LimitsConfig(pace=2))
+    await store.delivered(UserId(9), seconds=7)
+    await store.rules.set(GUILD, GRACE, {"pace": 1}, MODERATOR)
+    for user in (ADA, ADA, ADA, GRACE, GRACE, UserId(3)):
+        await store.asked(user)
+        store.clock.forward(0.5)
+    foretold = await line.turns()
+    done = []
+    while turn := await line.next():
+        store.clock.now = max(store.clock(), turn.starts_at)
+        job = await store.queue.claim(turn.job_id)
+        assert job is not None
+        done.append((turn.job_id, store.clock()))
+        store.clock.forward(7)
+        await store.queue.render(job, pictures(job.request), None)
+    assert done == [(turn.job_id, turn.starts_at) for turn in foretold]
+    assert len(done) == 6
+
+
+async def test_limits_of_a_person_with_who_decided_them(store: Store) -> None:
+    line = line_of(store)
+    await store.rules.set(GUILD, None, {"pace": 3, "depth": 4}, MODERATOR)
+    await store.rules.set(GUILD, ADA, {"depth": 9}, MODERATOR)
+    limits = await line.limits(Requester(ADA, GUILD))
+    assert [(limit.value, limit.origin) for limit in (limits.pace, limits.depth, limits.quota)] == [
+        (3, Origin.SERVER),
+        (9, Origin.PERSON),
+        (200, Origin.DEFAULT),
+    ]
+    assert (await line.limits(Requester(GRACE, GUILD))).depth.value == 4
+    assert (await line.limits(Requester(ADA, GuildId(901)))).depth.value == 5

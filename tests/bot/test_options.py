@@ -1,0 +1,432 @@
+"""From what a person typed to a request with every value resolved."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.config import EMBEDDED_MODEL, ModelConfig
+from bot.errors import UserError
+from bot.jobs import GenerationRequest
+from bot.options import ASPECTS, GUIDANCE, IMAGES, PROMPT_LIMIT, SEEDS, STEPS, Options, aspect_size, clean, resolve
+
+SD15 = ModelConfig(
+    name="sd15", source="org/sd15", steps=30, guidance_scale=7.5, negative_prompt="blurry", sampler="euler a"
+)
+TINY = ModelConfig(name="tiny", source="org/tiny", width=8, height=8)
+WIDE = ModelConfig(name="wide", source="org/wide", width=1024, height=512)
+MODELS = (EMBEDDED_MODEL, SD15, TINY, WIDE)
+SAMPLERS = ("default", "ddim", "dpm++ 2m", "dpm++ 2m karras", "euler", "euler a")
+SENDABLE = 500
+"""Characters of a refusal; the client adds the prompt, and 2,000 fit into a message."""
+
+
+def asked(prompt: str, **options: Any) -> GenerationRequest:
+    return resolve(Options(prompt, **options), MODELS, SAMPLERS).request
+
+
+def notes(prompt: str, **options: Any) -> tuple[str, ...]:
+    return resolve(Options(prompt, **options), MODELS, SAMPLERS).notes
+
+
+def refusal(prompt: str, **options: Any) -> str:
+    with pytest.raises(UserError) as refused:
+        resolve(Options(prompt, **options), MODELS, SAMPLERS)
+    assert len(str(refused.value)) <= SENDABLE
+    return str(refused.value)
+
+
+def test_what_is_left_open_comes_from_the_model() -> None:
+    assert asked("a cat", model="sd15", seed=7) == GenerationRequest(
+        prompt="a cat",
+        model="sd15",
+        width=512,
+        height=512,
+        num_inference_steps=30,
+        guidance_scale=7.5,
+        seed=7,
+        num_images_per_prompt=1,
+        negative_prompt="blurry",
+        sampler="euler a",
+    )
+
+
+def test_the_first_model_is_the_default() -> None:
+    assert asked("a cat").model == "emoji"
+
+
+def test_without_a_seed_every_request_gets_one_of_its_own() -> None:
+    assert len({asked("a cat").seed for _ in range(5)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("--ar 2:1", {"width": 88, "height": 48}),
+        ("--aspect 1:1", {"width": 64, "height": 64}),
+        ("--size 96x48", {"width": 96, "height": 48}),
+        ("--size 96×48", {"width": 96, "height": 48}),
+        ("--ar 96X48", {"width": 96, "height": 48}),
+        ("--steps 12", {"num_inference_steps": 12}),
+        ("--guidance 4.5", {"guidance_scale": 4.5}),
+        ("--cfg 4", {"guidance_scale": 4.0}),
+        ("--cfg 1e1", {"guidance_scale": 10.0}),
+        ("--seed 7", {"seed": 7}),
+        ("--seed 0", {"seed": 0}),
+        ("--seed 4294967295", {"seed": 4294967295}),
+        ("--seed 007", {"seed": 7}),
+        ("--seed ７", {"seed": 7}),
+        ("--no text", {"negative_prompt": "text"}),
+        ("--no text, two heads", {"negative_prompt": "text, two heads"}),
+        ("--no well-known -- things", {"negative_prompt": "well-known -- things"}),
+        ("--images 3", {"num_images_per_prompt": 3}),
+        ("--repeat 2", {"num_images_per_prompt": 2}),
+        ("--model sd15", {"model": "sd15"}),
+        ("--model SD15", {"model": "sd15"}),
+        ("--sampler ddim", {"sampler": "ddim"}),
+        ("--sampler euler a", {"sampler": "euler a"}),
+        ("--sampler DPM++ 2M Karras --seed 7", {"sampler": "dpm++ 2m karras", "seed": 7}),
+        ("--no text --seed 7", {"negative_prompt": "text", "seed": 7}),
+        ("--SEED 7 --Steps 5", {"seed": 7, "num_inference_steps": 5}),
+        ("--seed 1 --seed 2", {"seed": 2}),
+        ("   --seed    7  ", {"seed": 7}),
+        ("\n--seed\n7", {"seed": 7}),
+    ],
+)
+def test_flags(flags: str, expected: dict[str, Any]) -> None:
+    request = asked(f"a cat {flags}")
+    assert request.prompt == "a cat"
+    assert {name: getattr(request, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "prompt", "seed"),
+    [
+        ("a cat —seed 7", "a cat", 7),
+        ("a cat –seed 7", "a cat", 7),
+        ("a cat —ar 1:1 –seed 7", "a cat", 7),
+        ("a cat — seed 7", "a cat — seed 7", None),
+        ("a cat — grey, old", "a cat — grey, old", None),
+        ("a cat —grey, old", "a cat —grey, old", None),
+        ("a cat—seed 7", "a cat—seed 7", None),
+        ("a hall —no-one is there", "a hall —no-one is there", None),
+        ("a dog —no, a cat", "a dog —no, a cat", None),
+        ("1914–1918", "1914–1918", None),
+        ("a well-known--cat", "a well-known--cat", None),
+        ("a cat -- grey", "a cat -- grey", None),
+        ("a cat --2", "a cat --2", None),
+        ("a cat -seed 7", "a cat -seed 7", None),
+    ],
+)
+def test_dashes_from_a_phone_are_repaired_and_dashes_in_prose_are_left_alone(
+    typed: str, prompt: str, seed: int | None
+) -> None:
+    request = asked(typed)
+    assert request.prompt == prompt
+    assert seed is None or request.seed == seed
+
+
+@pytest.mark.parametrize(
+    ("option", "flag", "field", "value"),
+    [
+        ({"seed": 1}, "--seed 2", "seed", 2),
+        ({"steps": 1}, "--steps 2", "num_inference_steps", 2),
+        ({"guidance_scale": 1.0}, "--cfg 2", "guidance_scale", 2.0),
+        ({"images": 1}, "--repeat 2", "num_images_per_prompt", 2),
+        ({"negative_prompt": "cats"}, "--no dogs", "negative_prompt", "dogs"),
+        ({"aspect": "64x64"}, "--ar 80x64", "width", 80),
+        ({"model": "emoji"}, "--model sd15", "model", "sd15"),
+        ({"sampler": "euler"}, "--sampler ddim", "sampler", "ddim"),
+        ({"seed": 2**40}, "--seed 2", "seed", 2),
+    ],
+)
+def test_a_flag_wins_over_the_option(option: dict[str, Any], flag: str, field: str, value: object) -> None:
+    assert getattr(asked(f"a cat {flag}", **option), field) == value
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("a cat --sed 7", "There is no flag “--sed”. Did you mean --seed?"),
+        ("a cat --step 7", "There is no flag “--step”. Did you mean --steps?"),
+        ("a cat --stylize 7", "There is no flag “--stylize”. Did you mean --size?"),
+        ("a cat --zzz", "There is no flag “--zzz”. There is: --ar, --aspect, --size, --steps,"),
+        ("a cat --seed=7", "There is no flag “--seed=7”. Did you mean --seed?"),
+        ("a cat —seed=7", "There is no flag “--seed=7”. Did you mean --seed?"),
+        ("a cat --model sd1.5", "There is no model “sd1.5”. Did you mean sd15?"),
+        ("a cat --model zzz", "There is no model “zzz”. There is: emoji, sd15, tiny, wide."),
+        ("a cat --sampler eular", "There is no sampler “eular”. Did you mean euler?"),
+        ("a cat --sampler euler b", "There is no sampler “euler b”. Did you mean euler a?"),
+        ("a cat --seed", "--seed needs a value, like --seed 7."),
+        ("a cat --no --seed 7", "--no needs a value, like --no text, blurry."),
+        ("a cat --sampler", "--sampler needs a value, like --sampler euler."),
+        ("a cat --seed 7 in a hat", "Flags go at the end: move “in a hat” before --seed."),
+        ("a cat --ar 16:9 in a hat --seed 7", "Flags go at the end: move “in a hat” before --ar."),
+        ("a cat --steps many", "--steps needs a whole number, like --steps 20; “many” is none."),
+        ("a cat --steps 20.5", "--steps needs a whole number, like --steps 20; “20.5” is none."),
+        ("a cat --steps 1e9", "--steps needs a whole number, like --steps 20; “1e9” is none."),
+        ("a cat --seed nan", "--seed needs a whole number, like --seed 7; “nan” is none."),
+        ("a cat --images inf", "--images needs a whole number, like --images 2; “inf” is none."),
+        ("a cat --cfg nan", "--cfg needs a number, like --cfg 7.5; “nan” is none."),
+        ("a cat --cfg inf", "--cfg needs a number, like --cfg 7.5; “inf” is none."),
+        ("a cat --cfg 1e999", "--cfg needs a number, like --cfg 7.5; “1e999” is none."),
+        ("a cat --cfg 7,5", "--cfg needs a number, like --cfg 7.5; “7,5” is none."),
+        ("a cat --seed -1", "A seed goes from 0 to 4,294,967,295; -1 is outside."),
+        ("a cat --seed 4294967296", "A seed goes from 0 to 4,294,967,295; 4,294,967,296 is outside."),
+        ("a cat --ar wide", "“wide” is neither a shape like 16:9 nor a size like 64x64."),
+        ("a cat --ar wide --model sd15", "“wide” is neither a shape like 16:9 nor a size like 512x512."),
+        ("a cat --ar 0:1", "“0:1” is neither a shape"),
+        ("a cat --ar 1:0", "“1:0” is neither a shape"),
+        ("a cat --ar 0.0:0.0", "“0.0:0.0” is neither a shape"),
+        ("a cat --ar -1:1", "“-1:1” is neither a shape"),
+        ("a cat --ar 1:1:1", "“1:1:1” is neither a shape"),
+        ("a cat --ar 99999:1", "“99999:1” is neither a shape"),
+        ("a cat --ar 9999999x9", "“9999999x9” is neither a shape"),
+        ("a cat --ar :", "“:” is neither a shape"),
+    ],
+)
+def test_what_cannot_be_understood_is_named_with_what_would_work(typed: str, words: str) -> None:
+    assert refusal(typed).startswith(words)
+
+
+@pytest.mark.parametrize("digits", [20, 400, 4000, 5000])
+@pytest.mark.parametrize("flag", ["seed", "steps", "cfg", "images", "ar", "model"])
+def test_huge_numbers_are_refused_or_clamped_in_a_sentence_that_fits_into_a_message(flag: str, digits: int) -> None:
+    try:
+        said = notes(f"a cat --{flag} {'9' * digits}")
+    except UserError as error:
+        said = (str(error),)
+    assert 0 < len("".join(said)) <= SENDABLE
+
+
+@pytest.mark.parametrize("option", ["steps", "images", "seed", "guidance_scale"])
+def test_huge_numbers_as_options_are_refused_in_words_too(option: str) -> None:
+    assert "goes from" in refusal("a cat", **{option: 10**400})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_guidance_that_is_no_number_is_refused(number: float) -> None:
+    assert refusal("a cat", guidance_scale=number) == "guidance goes from 0 to 30."
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        " ",
+        "\n\t",
+        "\u200b",
+        "\u200d",
+        " \u200d \u200d",
+        "\u202e",
+        "\u2066\u2069",
+        "\x00\x1b",
+        "--seed 7",
+        "—seed 7",
+    ],
+)
+def test_a_prompt_of_nothing_is_refused(prompt: str) -> None:
+    assert refusal(prompt) == "Say what to paint, like: a red apple on a blue background."
+
+
+@pytest.mark.parametrize(
+    ("typed", "painted"),
+    [
+        ("  a   cat\n\tand a\r\ndog ", "a cat and a dog"),
+        ("a\x00cat\x1b[31m", "a cat [31m"),
+        ("evil\u202etxt.exe\u202c", "evil txt.exe"),
+        ("\u2066a\u2069 \u200fcat\u200e", "a cat"),
+        ("zero\u200bwidth\ufeff", "zero width"),
+        ("an 👩‍🚀 and a 👨‍👩‍👧‍👦", "an 👩‍🚀 and a 👨‍👩‍👧‍👦"),
+        ("a ❤️ and 👍🏽", "a ❤️ and 👍🏽"),
+        ("naïve Übergrößen 猫 قطة", "naïve Übergrößen 猫 قطة"),
+        ("half of an emoji \ud83d", "half of an emoji"),
+        ("\u200da cat\u200d", "a cat"),
+    ],
+)
+def test_prompts_are_one_clean_line(typed: str, painted: str) -> None:
+    request = asked(typed, negative_prompt=typed)
+    assert (request.prompt, request.negative_prompt) == (painted, painted)
+
+
+def test_prompts_may_be_as_long_as_the_limit_without_their_flags() -> None:
+    request = asked("x" * PROMPT_LIMIT + " --seed 7", negative_prompt="y" * PROMPT_LIMIT)
+    assert (len(request.prompt), len(request.negative_prompt)) == (PROMPT_LIMIT, PROMPT_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("typed", "options", "words"),
+    [
+        ("x" * 1003, {}, "The prompt has 1,003 characters and 1,000 fit: shorten it by 3."),
+        ("a cat", {"negative_prompt": "x" * 1001}, "The negative prompt has 1,001 characters and 1,000 fit"),
+        ("a cat --no " + "x" * 1001, {}, "The negative prompt has 1,001 characters and 1,000 fit"),
+    ],
+)
+def test_longer_prompts_are_refused_with_how_much_to_shorten(typed: str, options: dict[str, Any], words: str) -> None:
+    assert refusal(typed, **options).startswith(words)
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "blurry"), ("text", "text"), ("", ""), ("  ", "")])
+def test_a_negative_prompt_replaces_the_models_even_by_nothing(given: str | None, used: str) -> None:
+    assert asked("a cat", model="sd15", negative_prompt=given).negative_prompt == used
+
+
+@pytest.mark.parametrize(
+    ("flags", "field", "value", "note"),
+    [
+        ("--steps 0", "num_inference_steps", 1, "steps 0 became 1 (it goes from 1 to 150)"),
+        ("--steps 151", "num_inference_steps", 150, "steps 151 became 150 (it goes from 1 to 150)"),
+        ("--steps -5", "num_inference_steps", 1, "steps -5 became 1 (it goes from 1 to 150)"),
+        ("--cfg 31", "guidance_scale", 30.0, "guidance 31 became 30 (it goes from 0 to 30)"),
+        ("--cfg -0.5", "guidance_scale", 0.0, "guidance -0.5 became 0 (it goes from 0 to 30)"),
+        ("--images 5", "num_images_per_prompt", 4, "images 5 became 4 (it goes from 1 to 4)"),
+        ("--images 0", "num_images_per_prompt", 1, "images 0 became 1 (it goes from 1 to 4)"),
+        ("--size 65x64", "width", 64, "size 65×64 became 64×64 (sides of emoji go from 32 to 128 in steps of 8)"),
+        ("--size 9999x1", "width", 128, "size 9999×1 became 128×32 (sides of emoji go from 32 to 128 in steps of 8)"),
+        ("--size 0x0", "height", 32, "size 0×0 became 32×32 (sides of emoji go from 32 to 128 in steps of 8)"),
+        ("--ar 1000:1", "width", 128, "shape 1000:1 became 128×32 (shapes go from 1:4 to 4:1)"),
+        ("--ar 1:1000", "height", 128, "shape 1:1000 became 32×128 (shapes go from 1:4 to 4:1)"),
+    ],
+)
+def test_what_is_out_of_range_is_brought_into_it_and_a_note_says_so(
+    flags: str, field: str, value: object, note: str
+) -> None:
+    assert getattr(asked(f"a cat {flags}"), field) == value
+    assert notes(f"a cat {flags}") == (note,)
+
+
+@pytest.mark.parametrize(
+    "flags", ["--steps 1", "--steps 150", "--cfg 0", "--cfg 30", "--images 4", "--size 128x32", "--ar 4:1", "--ar 1:4"]
+)
+def test_what_is_in_range_is_taken_without_a_note(flags: str) -> None:
+    assert notes(f"a cat {flags}") == ()
+
+
+@pytest.mark.parametrize(
+    ("aspect", "emoji", "sd15", "wide"),
+    [
+        ("1:1", (64, 64), (512, 512), (704, 704)),
+        ("4:3", (72, 56), (576, 448), (832, 640)),
+        ("3:4", (56, 72), (448, 576), (640, 832)),
+        ("16:9", (88, 48), (704, 384), (960, 512)),
+        ("9:16", (48, 88), (384, 704), (512, 960)),
+        ("2.39:1", (96, 40), (768, 320), (1088, 448)),
+        ("1 : 1", (64, 64), (512, 512), (704, 704)),
+        ("1000:1", (128, 32), (1024, 256), (1472, 384)),
+        ("0.0001:9999", (32, 128), (256, 1024), (384, 1472)),
+    ],
+)
+def test_a_shape_has_about_the_area_the_model_paints_best(
+    aspect: str, emoji: tuple[int, int], sd15: tuple[int, int], wide: tuple[int, int]
+) -> None:
+    assert [aspect_size(aspect, model) for model in (EMBEDDED_MODEL, SD15, WIDE)] == [emoji, sd15, wide]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=[model.name for model in MODELS])
+def test_every_offered_shape_is_one_the_model_can_paint(model: ModelConfig) -> None:
+    for aspect in ASPECTS:
+        width, height = aspect_size(aspect, model)
+        assert width % 8 == height % 8 == 0
+        turned = aspect_size(":".join(reversed(aspect.split(":"))), model)
+        assert turned == (height, width)
+
+
+FRAGMENTS = st.one_of(
+    st.text(max_size=12),
+    st.text(alphabet="-—–:x×.,0123456789e+aàñ \u200d\u202e\n", max_size=8),
+    st.sampled_from(
+        [
+            *(f"{dash}{name}" for dash in ("--", "—", "–") for name in ("ar", "size", "steps", "cfg", "seed", "no")),
+            *("--images", "--repeat", "--model", "--sampler", "--aspect", "--guidance", "--x", "--"),
+            *("16:9", "0:1", "9999:0.0001", "64x64", "999999x0", "7", "-1", "1e9", "nan", "inf", "euler a", "sd15"),
+            *("9" * 400, "a cat", "tiny", "٣", "²"),
+        ]
+    ),
+)
+TYPED = st.one_of(st.text(max_size=60), st.lists(FRAGMENTS, max_size=8).map(" ".join))
+NUMBERS = st.one_of(st.integers(), st.sampled_from([10**400, -(10**400), 2**32, 0]))
+ANYTHING = st.builds(
+    Options,
+    prompt=TYPED,
+    negative_prompt=st.none() | TYPED,
+    images=st.none() | NUMBERS,
+    aspect=st.none() | TYPED,
+    steps=st.none() | NUMBERS,
+    guidance_scale=st.none() | st.floats(),
+    seed=st.none() | st.integers(0, 2**32 - 1) | NUMBERS,
+    model=st.none() | st.sampled_from(["emoji", "SD15", "tiny", "wide"]) | TYPED,
+    sampler=st.none() | st.sampled_from(SAMPLERS) | TYPED,
+)
+
+
+def check(options: Options) -> None:
+    try:
+        resolved = resolve(options, MODELS, SAMPLERS)
+    except UserError as error:
+        words = str(error)
+    else:
+        words = " ".join(["Accepted.", *resolved.notes])
+        check_request(resolved.request)
+    assert 0 < len(words) <= SENDABLE
+
+
+def check_request(request: GenerationRequest) -> None:
+    model = {model.name: model for model in MODELS}[request.model]
+    longest = 2 * max(model.width, model.height)
+    assert 0 < len(request.prompt) <= PROMPT_LIMIT
+    assert len(request.negative_prompt) <= PROMPT_LIMIT
+    assert clean(request.prompt) == request.prompt
+    assert clean(request.negative_prompt) == request.negative_prompt
+    assert request.sampler in SAMPLERS
+    for side in (request.width, request.height):
+        assert 8 <= side <= longest
+        assert side % 8 == 0
+    for value, (low, high), kind in (
+        (request.num_inference_steps, STEPS, int),
+        (request.guidance_scale, GUIDANCE, float),
+        (request.num_images_per_prompt, IMAGES, int),
+        (request.seed, SEEDS, int),
+    ):
+        assert type(value) is kind
+        assert low <= value <= high
+
+
+@given(ANYTHING)
+@settings(max_examples=400, deadline=None)
+def test_anything_asked_for_is_refused_in_a_sentence_or_within_every_range(options: Options) -> None:
+    check(options)
+
+
+@given(TYPED)
+@settings(max_examples=400, deadline=None)
+def test_anything_typed_is_refused_in_a_sentence_or_within_every_range(prompt: str) -> None:
+    check(Options(prompt))
+
+
+@given(
+    seed=st.integers(*SEEDS),
+    steps=st.integers(*STEPS),
+    guidance=st.floats(*GUIDANCE),
+    images=st.integers(*IMAGES),
+    sampler=st.sampled_from(SAMPLERS),
+    dash=st.sampled_from(["--", "—", "–"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_flags_and_options_of_the_same_values_ask_for_the_same(
+    seed: int, steps: int, guidance: float, images: int, sampler: str, dash: str
+) -> None:
+    flags = (
+        f"{dash}seed {seed} {dash}steps {steps} {dash}cfg {guidance!r} {dash}repeat {images} {dash}sampler {sampler}"
+    )
+    options = {"seed": seed, "steps": steps, "guidance_scale": guidance, "images": images, "sampler": sampler}
+    assert asked(f"a cat {flags}") == asked("a cat", **options)
+
+
+@given(st.text())
+@settings(max_examples=200, deadline=None)
+def test_cleaning_twice_changes_nothing_more(text: str) -> None:
+    assert clean(clean(text)) == clean(text)

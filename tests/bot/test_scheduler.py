@@ -1,0 +1,300 @@
+"""Who is next, and when: tables for the rules, properties for what must hold of any queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.jobs import GuildId, JobId, Start, UserId, Waiting
+from bot.scheduler import PACE_WINDOW, Turn, choose, schedule
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+GENEROUS = 1000
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def asks(
+    job_id: int, user: str, asked: float = 0, *, images: int = 1, seconds: float = 10, again: bool = False
+) -> Waiting:
+    return Waiting(JobId(job_id), UserId(ord(user)), GuildId(9), at(asked), images, seconds, again=again)
+
+
+def started(user: str, when: float, images: int = 1) -> Start:
+    return Start(UserId(ord(user)), at(when), images)
+
+
+def plan(
+    waiting: Sequence[Waiting],
+    starts: Sequence[Start] = (),
+    paces: int | Mapping[str, int] = GENEROUS,
+    free_at: float = 0,
+) -> list[tuple[str, int, float]]:
+    """The schedule as (person, job, seconds after noon)."""
+    of = {job.job_id: paces if isinstance(paces, int) else paces[chr(job.user_id)] for job in waiting}
+    turns = schedule(waiting, starts, of, at(free_at))
+    return [(chr(turn.user_id), int(turn.job_id), (turn.starts_at - NOON).total_seconds()) for turn in turns]
+
+
+def test_nobody_waits() -> None:
+    assert plan([]) == []
+    assert choose([], [started("a", 0)], {}, NOON) is None
+
+
+def test_one_persons_requests_run_in_the_order_of_asking_one_after_the_other() -> None:
+    waiting = [asks(1, "a", -3, seconds=5), asks(2, "a", -2, seconds=7), asks(3, "a", -1)]
+    assert plan(waiting) == [("a", 1, 0), ("a", 2, 5), ("a", 3, 12)]
+
+
+def test_five_people_with_four_requests_each_take_turns() -> None:
+    waiting = [asks(4 * n + k, user, 4 * n + k - 100) for n, user in enumerate("abcde") for k in range(4)]
+    assert "".join(user for user, _, _ in plan(waiting)) == "abcde" * 4
+    assert [job for user, job, _ in plan(waiting) if user == "c"] == [8, 9, 10, 11]
+
+
+def test_a_crowd_of_requests_does_not_delay_a_newcomer() -> None:
+    crowd = [asks(n, "a", n - 100) for n in range(50)]
+    assert plan([*crowd, asks(99, "b", -1)])[:3] == [("a", 0, 0), ("b", 99, 10), ("a", 1, 20)]
+    assert plan([*crowd, asks(99, "b", -1)], [started("a", -10)])[0] == ("b", 99, 0)
+
+
+@pytest.mark.parametrize(
+    ("starts", "order"),
+    [
+        ([], "abc"),
+        ([started("a", -30)], "bca"),
+        ([started("a", -30), started("b", -20)], "cab"),
+        ([started("b", -30), started("a", -20), started("c", -10)], "bac"),
+        ([started("a", -40), started("b", -30), started("c", -20), started("a", -10)], "bca"),
+    ],
+)
+def test_whose_last_turn_is_longest_ago_goes_first_and_who_had_none_before_them(
+    starts: list[Start], order: str
+) -> None:
+    waiting = [asks(1, "a", -3), asks(2, "b", -2), asks(3, "c", -1)]
+    assert "".join(user for user, _, _ in plan(waiting, starts)) == order
+
+
+def test_a_job_that_was_cut_short_goes_first_of_all() -> None:
+    waiting = [asks(1, "b", -9), asks(2, "a", -8, again=True), asks(3, "c", -7, again=True, seconds=4)]
+    served = [started("a", -3, images=GENEROUS), started("c", -2)]
+    assert plan(waiting, served) == [("a", 2, 0), ("c", 3, 10), ("b", 1, 14)]
+
+
+@pytest.mark.parametrize(
+    ("case", "waiting", "starts", "pace", "turns"),
+    [
+        ("within the pace", [asks(1, "a", -1, images=2)], [started("a", -5, 2)], 4, [0]),
+        ("over it, the next minute", [asks(1, "a", -1, images=3)], [started("a", -5, 2)], 4, [55]),
+        ("a minute ago to the second is another minute", [asks(1, "a", -1, images=4)], [started("a", -60, 4)], 4, [0]),
+        ("a second less is not", [asks(1, "a", -1, images=4)], [started("a", -59, 4)], 4, [1]),
+        ("only as long as need be", [asks(1, "a", -1)], [started("a", -50, 1), started("a", -10, 3)], 4, [10]),
+        ("not before it was asked for", [asks(1, "a", 50)], [started("a", -30, 4)], 4, [50]),
+        ("more than the pace, on an empty minute", [asks(1, "a", -1, images=9)], [], 4, [0]),
+        ("more than the pace, after the others", [asks(1, "a", -1, images=9)], [started("a", -20)], 4, [40]),
+        (
+            "and then the others wait a minute",
+            [asks(1, "a", -2, images=9), asks(2, "a", -1)],
+            [],
+            4,
+            [0, 60],
+        ),
+        ("one a minute", [asks(n, "a", n - 9) for n in range(4)], [], 1, [0, 60, 120, 180]),
+        ("two a minute", [asks(n, "a", n - 9) for n in range(5)], [], 2, [0, 10, 60, 70, 120]),
+        ("what others started is theirs", [asks(1, "a", -1)], [started("b", -1, 9)], 1, [0]),
+    ],
+)
+def test_a_persons_queue_is_drained_at_their_pace(
+    case: str, waiting: list[Waiting], starts: list[Start], pace: int, turns: list[float]
+) -> None:
+    assert [when for _, _, when in plan(waiting, starts, pace)] == turns, case
+
+
+def test_whoever_is_over_their_pace_leaves_their_turn_to_the_others() -> None:
+    waiting = [asks(1, "a", -9), asks(2, "a", -8), asks(3, "b", -7), asks(4, "b", -6), asks(5, "b", -5)]
+    assert plan(waiting, paces={"a": 1, "b": 9}) == [
+        ("a", 1, 0),
+        ("b", 3, 10),
+        ("b", 4, 20),
+        ("b", 5, 30),
+        ("a", 2, 60),
+    ]
+
+
+def test_the_engine_is_free_when_it_is() -> None:
+    assert plan([asks(1, "a", -9)], free_at=33) == [("a", 1, 33)]
+    assert plan([asks(1, "a", 40)], free_at=33) == [("a", 1, 40)], "nothing starts before it is asked for"
+
+
+def test_the_forecast_for_a_thousand_people_with_ten_requests_each() -> None:
+    waiting = [
+        Waiting(JobId(n), UserId(n // 10), GuildId(9), NOON + timedelta(milliseconds=n), 1, 2.0) for n in range(10_000)
+    ]
+    turns = list(schedule(waiting, [], dict.fromkeys(range(10_000), 20), at(60)))
+    assert len({turn.job_id for turn in turns}) == 10_000
+    for lap in range(10):
+        assert len({turn.user_id for turn in turns[1000 * lap : 1000 * lap + 1000]}) == 1000
+    assert turns[-1].starts_at == at(60 + 2 * 9_999)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Any queue, after any hour."""
+
+    waiting: list[Waiting]
+    starts: list[Start]
+    paces: dict[JobId, int]
+    free_at: datetime
+
+    def turns(self) -> list[Turn]:
+        return list(schedule(self.waiting, self.starts, self.paces, self.free_at))
+
+
+PEOPLE = "abcd"
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, again: bool = True) -> Case:
+    person = st.sampled_from(PEOPLE)
+    waiting = draw(
+        st.lists(
+            st.builds(
+                asks,
+                st.just(0),
+                person,
+                st.integers(-120, 60),
+                images=st.integers(1, 6),
+                seconds=st.integers(1, 40),
+                again=st.integers(0, 9).map(lambda n: n == 0) if again else st.just(False),
+            ),
+            max_size=14,
+        )
+    )
+    waiting = [
+        Waiting(JobId(n), job.user_id, job.guild_id, job.asked_at, job.images, job.seconds, again=job.again)
+        for n, job in enumerate(sorted(waiting, key=lambda job: job.asked_at))
+    ]
+    starts = draw(st.lists(st.builds(started, person, st.integers(-150, 0), st.integers(1, 6)), max_size=8))
+    of = draw(st.fixed_dictionaries({person: st.integers(1, 8) for person in PEOPLE}))
+    return Case(
+        waiting,
+        sorted(starts, key=lambda start: start.at),
+        {job.job_id: of[chr(job.user_id)] for job in waiting},
+        at(draw(st.integers(0, 30))),
+    )
+
+
+def in_the_minute_before(case: Case, turns: Sequence[Turn], user: UserId, when: datetime) -> int:
+    """Images a person started in the minute that ends at `when`."""
+    images = {job.job_id: job.images for job in case.waiting if not job.again}
+    begun = [(start.at, start.images) for start in case.starts if start.user_id == user]
+    begun += [(turn.starts_at, images.get(turn.job_id, 0)) for turn in turns if turn.user_id == user]
+    return sum(count for start, count in begun if when - PACE_WINDOW < start <= when)
+
+
+@given(cases())
+@settings(max_examples=300, deadline=None)
+def test_every_job_has_exactly_one_turn_and_the_first_is_the_one_that_is_chosen(case: Case) -> None:
+    turns = case.turns()
+    assert sorted((turn.job_id, turn.user_id) for turn in turns) == [(job.job_id, job.user_id) for job in case.waiting]
+    assert choose(case.waiting, case.starts, case.paces, case.free_at) == (turns[0] if turns else None)
+
+
+@given(cases())
+@settings(max_examples=300, deadline=None)
+def test_one_job_is_painted_at_a_time_and_none_before_it_was_asked_for(case: Case) -> None:
+    jobs = {job.job_id: job for job in case.waiting}
+    free_at = case.free_at
+    for turn in case.turns():
+        job = jobs[turn.job_id]
+        assert turn.starts_at >= free_at
+        assert job.again or turn.starts_at >= job.asked_at
+        free_at = turn.starts_at + timedelta(seconds=job.seconds)
+
+
+@given(cases())
+@settings(max_examples=300, deadline=None)
+def test_a_persons_jobs_start_in_the_order_of_asking_and_interrupted_ones_before_everybodys(case: Case) -> None:
+    again = {job.job_id for job in case.waiting if job.again}
+    order = [turn.job_id for turn in case.turns()]
+    assert set(order[: len(again)]) == again
+    assert order[: len(again)] == sorted(again)
+    for person in {job.user_id for job in case.waiting}:
+        theirs = [job.job_id for job in case.waiting if job.user_id == person and not job.again]
+        assert [job_id for job_id in order if job_id in theirs] == theirs
+
+
+@given(cases())
+@settings(max_examples=300, deadline=None)
+def test_nobody_exceeds_their_pace_in_any_minute_but_by_a_request_larger_than_it(case: Case) -> None:
+    turns = case.turns()
+    jobs = {job.job_id: job for job in case.waiting}
+    for turn in turns:
+        job = jobs[turn.job_id]
+        if not job.again:
+            count = in_the_minute_before(case, turns, turn.user_id, turn.starts_at)
+            assert count <= case.paces[turn.job_id] or count == job.images
+
+
+@given(cases())
+@settings(max_examples=300, deadline=None)
+def test_the_engine_never_idles_while_somebody_may_start(case: Case) -> None:
+    turns = case.turns()
+    jobs = {job.job_id: job for job in case.waiting}
+    idle_from = case.free_at
+    for index, turn in enumerate(turns):
+        done = turns[:index]
+        first = {jobs[later.job_id].user_id: jobs[later.job_id] for later in reversed(turns[index:])}
+        moments = {idle_from, *(start.at + PACE_WINDOW for start in case.starts)}
+        moments |= {before.starts_at + PACE_WINDOW for before in done} | {job.asked_at for job in first.values()}
+        for moment in moments:
+            if not idle_from <= moment < turn.starts_at:
+                continue
+            for person, job in first.items():
+                count = in_the_minute_before(case, done, person, moment)
+                fits = count == 0 or count + job.images <= case.paces[job.job_id]
+                assert not (job.asked_at <= moment and fits), f"{job} might have started at {moment}"
+        idle_from = turn.starts_at + timedelta(seconds=jobs[turn.job_id].seconds)
+
+
+@given(cases(again=False))
+@settings(max_examples=300, deadline=None)
+def test_a_newcomer_waits_for_at_most_one_job_of_anybody_else(case: Case) -> None:
+    turns = case.turns()
+    served = {start.user_id for start in case.starts}
+    for newcomer in {job.user_id for job in case.waiting} - served:
+        asked_at = next(job.asked_at for job in case.waiting if job.user_id == newcomer)
+        before: Counter[UserId] = Counter()
+        for turn in turns:
+            if turn.user_id == newcomer:
+                break
+            before[turn.user_id] += turn.starts_at >= asked_at
+        assert all(count <= (user not in served) for user, count in before.items()), (
+            "whoever had a turn lately lets the newcomer go first, whoever had none has one"
+        )
+
+
+@given(cases(again=False))
+@settings(max_examples=300, deadline=None)
+def test_of_all_who_may_start_the_one_whose_last_turn_is_longest_ago_does(case: Case) -> None:
+    turns = case.turns()
+    jobs = {job.job_id: job for job in case.waiting}
+    for index, turn in enumerate(turns):
+        done = turns[:index]
+        last = {start.user_id: start.at for start in case.starts} | {
+            before.user_id: before.starts_at for before in done
+        }
+        never = datetime.min.replace(tzinfo=UTC)
+        for job in {jobs[later.job_id].user_id: jobs[later.job_id] for later in reversed(turns[index:])}.values():
+            count = in_the_minute_before(case, done, job.user_id, turn.starts_at)
+            fits = count == 0 or count + job.images <= case.paces[job.job_id]
+            if fits and job.asked_at <= turn.starts_at:
+                assert last.get(turn.user_id, never) <= last.get(job.user_id, never), f"{job} was passed over"

@@ -1,0 +1,269 @@
+"""What messages say: whatever a person typed stays inert, and everything fits into a message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.config import ModelConfig
+from bot.engine.catalog import SAMPLERS
+from bot.errors import UserError
+from bot.jobs import (
+    ChannelId,
+    Destination,
+    GenerationRequest,
+    GuildId,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    Requester,
+    UserId,
+)
+from bot.options import PROMPT_LIMIT, SEEDS, Options, resolve
+from cogs import _words
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+DISCORD_LIMIT = 2000
+SNOWFLAKE = 2**63 - 1
+
+MODEL = ModelConfig(name="m" * 32, source="org/m", width=4096, height=4096)
+LONGEST_SAMPLER = max(SAMPLERS, key=len)
+
+MESSAGES: dict[str, Callable[[Job], str]] = {
+    "queued": lambda job: _words.queued(job, 10_000, NOON + timedelta(days=9), NOON),
+    "painting": lambda job: _words.painting(job, 600, 600),
+    "retrying": _words.retrying,
+    "failed": lambda job: _words.failed(job, "Painting this was cut off 2 times, so it was given up."),
+    "cancelled": _words.cancelled,
+    "result": _words.result,
+}
+
+
+def a_job(request: GenerationRequest) -> Job:
+    return Job(
+        id=JobId(10**9),
+        requester=Requester(UserId(SNOWFLAKE), GuildId(SNOWFLAKE)),
+        destination=Destination(ChannelId(SNOWFLAKE), MessageId(SNOWFLAKE)),
+        request=request,
+        status=JobStatus.RENDERED,
+        attempt=1,
+        asked_at=NOON,
+        started_at=NOON + timedelta(hours=1),
+        painted_at=NOON + timedelta(hours=2),
+    )
+
+
+def asked_for(prompt: str, negative_prompt: str = "", images: int = 4) -> Job:
+    """A job as it comes out of options: the only way in for what people type."""
+    options = Options(
+        prompt,
+        negative_prompt=negative_prompt,
+        images=images,
+        seed=SEEDS[1] - images,
+        steps=150,
+        guidance_scale=29.123456,
+        aspect="8192x8192",
+        sampler=LONGEST_SAMPLER,
+    )
+    return a_job(resolve(options, [MODEL], tuple(SAMPLERS)).request)
+
+
+def unescaped(shown: str) -> str:
+    """What is left for Discord to make something of."""
+    return re.sub(r"\\[\\*_`~|<>\[\]()#-]", "", shown)
+
+
+def read(shown: str) -> str:
+    """What people see."""
+    return re.sub(r"\\([\\*_`~|<>\[\]()#-])", r"\1", shown).replace("\u200b", "")
+
+
+def is_inert(shown: str) -> bool:
+    left = unescaped(shown)
+    return not re.search(r"[\\*_`~|<>\[\]()#-]|@everyone|@here|@[!&]?\d{17,20}|://", left)
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("a cat", "a cat"),
+        ("@everyone", "@\u200beveryone"),
+        ("@here", "@\u200bhere"),
+        ("<@123>", "\\<@123\\>"),
+        ("<@!123456789012345678>", "\\<@\u200b!123456789012345678\\>"),
+        ("<@&1>", "\\<@&1\\>"),
+        ("<#123>", "\\<\\#123\\>"),
+        ("<:apple:123>", "\\<:apple:123\\>"),
+        ("<t:0:R>", "\\<t:0:R\\>"),
+        ("</imagine:1>", "\\</imagine:1\\>"),
+        ("[x](http://evil)", "\\[x\\]\\(http:\u200b//evil\\)"),
+        ("https://evil.example/x_y", "https:\u200b//evil.example/x\\_y"),
+        ("# big", "\\# big"),
+        ("-# small", "\\-\\# small"),
+        ("> quoted", "\\> quoted"),
+        (">>> all of it", "\\>\\>\\> all of it"),
+        ("- item", "\\- item"),
+        ("* item", "\\* item"),
+        (
+            "**bold** __under__ ~~gone~~ ||hidden||",
+            "\\*\\*bold\\*\\* \\_\\_under\\_\\_ \\~\\~gone\\~\\~ \\|\\|hidden\\|\\|",
+        ),
+        ("`code`", "\\`code\\`"),
+        ("\\*not bold\\*", "\\\\\\*not bold\\\\\\*"),
+        ("\\", "\\\\"),
+    ],
+)
+def test_what_people_type_is_shown_as_it_is(typed: str, shown: str) -> None:
+    assert _words.inert(typed) == shown
+    assert is_inert(shown)
+    assert read(shown) == typed
+
+
+@given(st.text(max_size=300) | st.text(alphabet="\\*_`~|<>[]()#-@&!:/ 0123456789everyonh", max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_inert_and_reads_as_it_was_typed(text: str) -> None:
+    shown = _words.inert(text)
+    assert is_inert(shown)
+    assert read(shown) == text.replace("\u200b", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "limit", "shown"),
+    [("abcdef", 6, "abcdef"), ("abcdefg", 6, "abcde…"), ("*****", 4, "\\*\\*\\*…"), ("<@123>", 3, "\\<@…")],
+)
+def test_long_text_is_cut_before_it_is_escaped(typed: str, limit: int, shown: str) -> None:
+    assert _words.inert(typed, limit) == shown
+
+
+NASTY = {
+    "everyone": "@everyone @here <@123> <@&1>",
+    "a link in disguise": "[free pictures](http://evil)",
+    "2,000 backticks": "`" * 2000,
+    "1,000 backticks": "`" * 1000,
+    "a right-to-left override": "a cat \u202egnp.exe\u202c \u2066x\u2069",
+    "a heading": "# BIG",
+    "a heading on a line of its own": "a cat\n# BIG\n-# small\n> quoted\n- item\n1. item",
+    "a bold end": "a cat** and more **",
+    "a backslash at the end": "a cat\\",
+    "spoilers": "||" * 400,
+    "mentions": "<@123456789012345678>" * 40,
+    "everyone, often": "@everyone" * 100,
+    "links": "://" * 300,
+    "astronauts": "👩‍🚀" * 300,
+    "escapes all the way": "\\" * PROMPT_LIMIT,
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("typed", NASTY.values(), ids=NASTY)
+def test_messages_keep_what_was_typed_inert_and_fit(message: str, typed: str) -> None:
+    try:
+        job = asked_for(typed, negative_prompt=typed)
+    except UserError:
+        assert len(typed) > PROMPT_LIMIT, "refused before it becomes a message"
+        job = asked_for(typed[:PROMPT_LIMIT], negative_prompt=typed[:PROMPT_LIMIT])
+    said = MESSAGES[message](job)
+    assert len(said.encode("utf-16-le")) // 2 <= DISCORD_LIMIT
+    headline, *rest = said.split("\n")
+    who = f"** — <@{SNOWFLAKE}>"
+    assert headline.startswith("**")
+    assert headline.endswith(who)
+    assert is_inert(headline.removeprefix("**").removesuffix(who))
+    assert headline.count(f"<@{SNOWFLAKE}>") == 1
+    assert len(rest) == (2 if message == "failed" else 1), "nothing that was typed begins a line of its own"
+    if message == "result":
+        assert is_inert(rest[0].partition(" · without ")[2].partition(" · painted in ")[0])
+    assert "\u202e" not in said
+
+
+def test_the_longest_request_that_is_accepted_fits_into_every_message_with_room_to_spare() -> None:
+    job = asked_for("*" * PROMPT_LIMIT, negative_prompt="_" * PROMPT_LIMIT)
+    assert {name for name, say in MESSAGES.items() if len(say(job)) > DISCORD_LIMIT - 200} == set()
+
+
+def test_a_result_says_everything_needed_to_paint_it_again() -> None:
+    said = _words.result(asked_for("a cat", "text"))
+    for fact in (
+        "**a cat**",
+        f"seeds `{SEEDS[1] - 4}`–`{SEEDS[1] - 1}`",
+        f"model `{MODEL.name}`",
+        "8192×8192",
+        "150 steps",
+        "guidance 29.1235",
+        f"sampler `{LONGEST_SAMPLER}`",
+        "without text",
+        "painted in 60 min",
+        "2.0 h after asking",
+    ):
+        assert fact in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "seed `7` · model `emoji` · 64×64 · 20 steps · guidance 3"),
+        ({"num_images_per_prompt": 3}, "seeds `7`–`9` · model `emoji` · 64×64 · 20 steps · guidance 3"),
+        ({"guidance_scale": 7.5}, "seed `7` · model `emoji` · 64×64 · 20 steps · guidance 7.5"),
+        ({"sampler": "ddim"}, "seed `7` · model `emoji` · 64×64 · 20 steps · guidance 3 · sampler `ddim`"),
+        ({"negative_prompt": "*x*"}, "seed `7` · model `emoji` · 64×64 · 20 steps · guidance 3 · without \\*x\\*"),
+    ],
+)
+def test_parameters_leave_out_what_is_not_special(changes: dict[str, object], said: str) -> None:
+    values: dict[str, object] = {
+        "prompt": "a cat",
+        "model": "emoji",
+        "width": 64,
+        "height": 64,
+        "num_inference_steps": 20,
+        "guidance_scale": 3.0,
+        "seed": 7,
+    }
+    assert _words.parameters(GenerationRequest(**(values | changes))) == said  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0.0 s"), (1.234, "1.2 s"), (10, "10 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (7200, "2.0 h")],
+)
+def test_durations(count: float, said: str) -> None:
+    assert _words.seconds(count) == said
+
+
+def test_the_bar_fills_with_the_steps() -> None:
+    def bar(step: int) -> str:
+        said = _words.painting(asked_for("a cat"), step, 20)
+        found = re.search(rf"Painting `?(\S{{10}}?)`? step {step} of 20", said)
+        assert found, said
+        return found[1]
+
+    empty, full = bar(0)[0], bar(20)[0]
+    assert empty != full
+    assert [bar(step) for step in (0, 1, 10, 19, 20)] == [
+        full * cells + empty * (10 - cells) for cells in (0, 0, 5, 9, 10)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(-5, "starts in a moment"), (0, "starts in a moment"), (60, "starts <t:1777636860:R>")]
+)
+def test_a_queued_request_says_when_it_starts(seconds: float, said: str) -> None:
+    assert said in _words.queued(asked_for("a cat"), 3, NOON + timedelta(seconds=seconds), NOON)
+    assert "place 3" in _words.queued(asked_for("a cat"), 3, NOON + timedelta(seconds=seconds), NOON)
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 pictures"), (1, "1 picture"), (4, "4 pictures")])
+def test_pictures_are_counted_in_words(count: int, said: str) -> None:
+    assert _words.pictures(count) == said
+
+
+def test_changes_are_listed_one_a_line() -> None:
+    assert _words.notes(["steps 999 became 150", "images 9 became 4"]).split("\n")[1:] == [
+        "- steps 999 became 150",
+        "- images 9 became 4",
+    ]
