@@ -72,9 +72,9 @@ async def open_app(
         database = await stack.enter_async_context(open_database(config.data / "atelier.db"))
         queue = Queue(database, ImageFolder(config.data), surface, clock)
         rules = Rules(database, clock)
-        line = Line(queue, rules, config.limits, clock)
         local = LocalEngine(config) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
+        line = Line(queue, rules, config.limits, painter.slots, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, line, painter, delivery.announce, clock)
         app = App(

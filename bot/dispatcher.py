@@ -46,8 +46,13 @@ class Dispatcher:
             while True:
                 await slots.acquire()
                 job = await self._next_job()
+                # A job that was cut off before may be what kills the engine: nobody else is in it the second time.
+                taken = self._engine.slots if job.attempt > 1 else 1
+                for _ in range(taken - 1):
+                    await slots.acquire()
                 painting = painters.create_task(self._paint(job), name=f"paint job {job.id}")
-                painting.add_done_callback(lambda _: slots.release())
+                for _ in range(taken):
+                    painting.add_done_callback(lambda _: slots.release())
 
     async def cancel(self, job_id: JobId) -> bool:
         """End a job that has not ended; False when it had. Its place in the engine is free within a step."""
@@ -97,7 +102,9 @@ class Dispatcher:
             )
 
     async def _attempt(self, job: Job) -> None:
-        async with aclosing(self._engine.submit(Order(job.id, job.attempt, job.request))) as events:
+        async with aclosing(
+            self._engine.submit(Order(job.id, job.attempt, job.request, job.requester.user_id))
+        ) as events:
             async for event in events:
                 if isinstance(event, Progress):
                     self._announce(job, Painting(event.step, event.of))

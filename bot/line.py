@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot import scheduler
 from bot.config import LimitsConfig
@@ -17,10 +17,11 @@ from bot.storage.rules import Rules
 class Line:
     """Answers who is next, when everybody is, and what limits hold for a person."""
 
-    def __init__(self, queue: Queue, rules: Rules, defaults: LimitsConfig, clock: Clock) -> None:
+    def __init__(self, queue: Queue, rules: Rules, defaults: LimitsConfig, slots: int, clock: Clock) -> None:
         self._queue = queue
         self._rules = rules
         self._defaults = defaults
+        self._slots = slots
         self._clock = clock
 
     async def next(self) -> Turn | None:
@@ -33,15 +34,8 @@ class Line:
     async def turns(self) -> list[Turn]:
         """Every waiting job's turn, in order, with the time it is expected to start."""
         waiting = await self._queue.waiting()
-        free_at = now = self._clock()
-        for job in await self._queue.running():
-            speed = await self._queue.seconds_per_cost(job.request.model)
-            if job.started_at is not None:
-                free_at = max(free_at, job.started_at + timedelta(seconds=job.request.cost * speed))
-        schedule = scheduler.schedule(
-            waiting, await self._queue.starts(), await self._paces(waiting), max(free_at, now)
-        )
-        return list(schedule)
+        paces = await self._paces(waiting)
+        return list(scheduler.schedule(waiting, await self._queue.starts(), paces, await self._free_at()))
 
     async def place(self, job_id: JobId) -> tuple[int, Turn] | None:
         """A job's place in the line, from 1, and its turn; None when it does not wait."""
@@ -50,6 +44,18 @@ class Line:
     async def limits(self, requester: Requester) -> Limits:
         """The limits that hold for a person in a server, and who set them."""
         return resolve(self._defaults, await self._rules.of(requester.guild_id, requester.user_id))
+
+    async def _free_at(self) -> datetime:
+        """When the engine takes its next job: now if it has room, else when the first of those in it should end."""
+        now, running = self._clock(), await self._queue.running()
+        if len(running) < self._slots:
+            return now
+        ends = []
+        for job in running:
+            # Those who share the engine share its speed.
+            alone = job.request.cost * await self._queue.seconds_per_cost(job.request.model)
+            ends.append((job.started_at or now) + timedelta(seconds=alone * len(running)))
+        return max(now, min(ends))
 
     async def _paces(self, waiting: Sequence[Waiting]) -> dict[JobId, int]:
         """The pace of each waiting job's person, in images per minute."""

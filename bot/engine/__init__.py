@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.jobs import GenerationRequest, Image, JobId
+from bot.jobs import GenerationRequest, Image, JobId, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Order:
     job_id: JobId
     attempt: int
     request: GenerationRequest
+    owner: UserId
+    """Whose it is: within the engine, too, people are served alike."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,8 @@ class LocalEngine:
 
     @property
     def slots(self) -> int:
-        """One order at a time."""
-        return 1
+        """Orders in the engine at a time; they share its batches."""
+        return self._config.engine.slots
 
     @property
     def troubles(self) -> Mapping[str, str]:
@@ -129,7 +129,12 @@ class LocalEngine:
             self._send(
                 Frame(
                     "submit",
-                    {"job_id": order.job_id, "attempt": order.attempt, "request": asdict(order.request)},
+                    {
+                        "job_id": order.job_id,
+                        "attempt": order.attempt,
+                        "owner": order.owner,
+                        "request": asdict(order.request),
+                    },
                 )
             )
             allowed = self._patience.first_step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import inspect
 import io
@@ -10,7 +9,7 @@ import logging
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,6 @@ _XMP = (
 )
 
 
-class Stopped(Exception):  # noqa: N818
-    """The order was cancelled between two steps."""
-
-
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Where tensors live and how wide they are."""
@@ -87,15 +82,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A pipeline in memory, the scheduler it came with, and the sha256 of its weights."""
+    """A pipeline in memory, and the scheduler it came with."""
 
     pipeline: Any
     scheduler: Any
-    hash: str
 
 
 class Studio:
-    """Holds pipelines and paints with them, one request at a time."""
+    """Holds pipelines, and knows how a request is put to them and what to make of their answers."""
 
     def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig) -> None:
         _quieten()
@@ -104,9 +98,10 @@ class Studio:
         self._models = {model.name: model for model in models}
         self._room = settings.models_in_memory
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self._hashes: dict[str, str] = {}
 
     def load(self, name: str) -> Loaded:
-        """The model's pipeline, loading it if need be. Raises as `paint` does."""
+        """The model's pipeline, loading it if need be. Raises PaintFailed in words."""
         if name in self._loaded:
             self._loaded.move_to_end(name)
             return self._loaded[name]
@@ -124,74 +119,67 @@ class Studio:
                 raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
             log.exception("model %s cannot be loaded", name)
             raise PaintFailed(f"The model {name} cannot be loaded: {_first_line(error)}") from error
-        self._loaded[name] = Loaded(pipeline, pipeline.scheduler, digest)
+        self._loaded[name] = Loaded(pipeline, pipeline.scheduler)
+        self._hashes[name] = digest
         return self._loaded[name]
 
-    def paint(self, request: GenerationRequest, on_step: Callable[[int, int], None]) -> tuple[list[Image], str]:
-        """Paint a request; returns its images in the order of its seeds and the model's hash.
-
-        `on_step(step, of)` runs after every denoising step and may raise Stopped. Raises PaintFailed in words, and
-        whatever torch raises when the device is lost for this process.
-        """
+    def scheduler(self, request: GenerationRequest) -> Any:
+        """A fresh scheduler for the request's sampler, with the model's own settings. Raises PaintFailed in words."""
         loaded = self.load(request.model)
-        # A shallow copy with a scheduler of its own: schedulers keep state, pipelines share their weights.
-        pipeline = copy.copy(loaded.pipeline)
-        pipeline.set_progress_bar_config(disable=True)
+        name, changes = SAMPLERS[request.sampler]
+        kind = getattr(diffusers, name) if name else type(loaded.scheduler)
         try:
-            pipeline.scheduler = _scheduler(loaded, request)
-            with torch.inference_mode():
-                output = pipeline(**_arguments(pipeline, request, on_step))
-        except Stopped:
-            raise
+            return kind.from_config(loaded.scheduler.config, **changes)
         except Exception as error:
-            if _is_device_lost(error):
-                raise
-            if _is_out_of_memory(error):
-                _free()
-                raise PaintFailed(
-                    f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this "
-                    "machine's memory: try a smaller size or fewer images."
-                ) from error
-            log.exception("model %s could not paint", request.model)
-            raise PaintFailed(f"The model {request.model} could not paint this: {_first_line(error)}") from error
+            # A model's own settings may hold anything; explain() logs what.
+            raise PaintFailed(self.explain(request, error)) from error
+
+    def arguments(self, request: GenerationRequest) -> dict[str, Any]:
+        """What the model's pipeline is called with; what it does not know (Flux has no negative prompt) is left out."""
+        arguments = {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "width": request.width,
+            "height": request.height,
+            "num_inference_steps": request.num_inference_steps,
+            "guidance_scale": request.guidance_scale,
+            "num_images_per_prompt": request.num_images_per_prompt,
+            # On the CPU whatever the device: the same seed is the same picture on every machine's generator.
+            "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
+            "output_type": "np",
+        }
+        known = inspect.signature(self.load(request.model).pipeline.__call__).parameters
+        return {name: value for name, value in arguments.items() if name in known}
+
+    def images(self, request: GenerationRequest, output: Any) -> list[Image]:
+        """The pictures of a pipeline's output, encoded, in the order of the request's seeds.
+
+        Raises PaintFailed when there is nothing to show.
+        """
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             raise PaintFailed("The model's own safety check withheld the picture. Try another prompt or seed.")
         pixels = np.asarray(output.images)
         if not np.isfinite(pixels).all():
             raise PaintFailed("The model produced no picture (not a number). Try another sampler or fewer steps.")
         upscale = self._models[request.model].upscale
-        return [_encode(frame, seed, upscale) for frame, seed in zip(pixels, request.seeds, strict=True)], loaded.hash
+        return [_encode(frame, seed, upscale) for frame, seed in zip(pixels, request.seeds, strict=True)]
 
+    def hash_of(self, name: str) -> str:
+        """The sha256 of the weights of a model that was loaded."""
+        return self._hashes[name]
 
-def _arguments(pipeline: Any, request: GenerationRequest, on_step: Callable[[int, int], None]) -> dict[str, Any]:
-    """The pipeline's keyword arguments; those it does not know (Flux has no negative prompt) are left out."""
-
-    def callback(pipe: Any, step: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-        on_step(step + 1, pipe.num_timesteps)
-        return values
-
-    arguments = {
-        "prompt": request.prompt,
-        "negative_prompt": request.negative_prompt,
-        "width": request.width,
-        "height": request.height,
-        "num_inference_steps": request.num_inference_steps,
-        "guidance_scale": request.guidance_scale,
-        "num_images_per_prompt": request.num_images_per_prompt,
-        # On the CPU whatever the device: the same seed is the same picture on every machine's generator.
-        "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
-        "output_type": "np",
-        "callback_on_step_end": callback,
-    }
-    known = inspect.signature(pipeline.__call__).parameters
-    return {name: value for name, value in arguments.items() if name in known}
-
-
-def _scheduler(loaded: Loaded, request: GenerationRequest) -> Any:
-    """A fresh scheduler for the request's sampler, with the model's own settings."""
-    name, changes = SAMPLERS[request.sampler]
-    kind = getattr(diffusers, name) if name else type(loaded.scheduler)
-    return kind.from_config(loaded.scheduler.config, **changes)
+    def explain(self, request: GenerationRequest, error: Exception) -> str:
+        """Why a request could not be painted, in words for the requester; the log keeps the rest."""
+        if isinstance(error, PaintFailed):
+            return str(error)
+        if _is_out_of_memory(error):
+            _free()
+            return (
+                f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this "
+                "machine's memory: try a smaller size or fewer images."
+            )
+        log.error("model %s could not paint", request.model, exc_info=error)
+        return f"The model {request.model} could not paint this: {_first_line(error)}"
 
 
 def _load(model: ModelConfig, machine: Machine) -> tuple[Any, str]:

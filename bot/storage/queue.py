@@ -7,8 +7,8 @@ keeps a late answer of an earlier attempt from counting.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 import aiosqlite
 
@@ -170,11 +170,17 @@ class Queue:
         return [Start(UserId(row["user_id"]), _time(row["started_at"]), row["num_images_per_prompt"]) for row in rows]
 
     async def seconds_per_cost(self, model: str, default: float = 1.0) -> float:
-        """Seconds the model takes per megapixel-step, measured over its last 20 jobs; `default` before any."""
+        """Seconds the engine takes per megapixel-step of a model, over its last 20 jobs; `default` before any.
+
+        Jobs that were painted together share the time they took.
+        """
         rows = await self._database.fetch_all(SPEED, (model,))
-        seconds = sum((_time(r["painted_at"]) - _time(r["started_at"])).total_seconds() for r in rows)
-        cost = sum(r["cost"] for r in rows)
-        return seconds / cost if cost else default
+        cost = sum(row["cost"] for row in rows)
+        return (
+            _busy_seconds((_time(row["started_at"]), _time(row["painted_at"])) for row in rows) / cost
+            if cost
+            else default
+        )
 
     async def get(self, job_id: JobId) -> Job | None:
         """One job, or None."""
@@ -321,6 +327,16 @@ class Queue:
             return bool(cursor.rowcount)
 
         return await self._database.write(work)
+
+
+def _busy_seconds(spans: Iterable[tuple[datetime, datetime]]) -> float:
+    """The length of the union of spans of time, in seconds."""
+    seconds, until = 0.0, datetime.min.replace(tzinfo=UTC)
+    for start, end in sorted(spans):
+        if end > until:
+            seconds += (end - max(start, until)).total_seconds()
+            until = end
+    return seconds
 
 
 def _time(text: str) -> datetime:

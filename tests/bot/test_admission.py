@@ -78,7 +78,7 @@ class Gate:
 
 def gate_of(store: Store, **limits: int) -> Gate:
     engine = FakeEngine()
-    line = Line(store.queue, store.rules, LimitsConfig(**limits), store.clock)
+    line = Line(store.queue, store.rules, LimitsConfig(**limits), 1, store.clock)
     return Gate(
         store,
         line,

@@ -24,7 +24,7 @@ async def store(tmp_path: Path):
 
 
 def line_of(store: Store, defaults: LimitsConfig = DEFAULTS) -> Line:
-    return Line(store.queue, store.rules, defaults, store.clock)
+    return Line(store.queue, store.rules, defaults, 1, store.clock)
 
 
 async def test_an_empty_line(store: Store) -> None:

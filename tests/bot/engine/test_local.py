@@ -29,7 +29,7 @@ from bot.engine import Event, Finished, Order, Progress, Started
 from bot.engine.local import LocalEngine, Patience
 from bot.engine.wire import Frame
 from bot.errors import EngineDied, PaintFailed
-from bot.jobs import GenerationRequest, JobId
+from bot.jobs import GenerationRequest, JobId, UserId
 from tests.bot.engine.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="speaks of POSIX signals")
@@ -53,7 +53,7 @@ _numbers = count(1)
 
 def order(request: GenerationRequest = APPLE, *, attempt: int = 1) -> Order:
     """An order for a job that nobody had before."""
-    return Order(JobId(next(_numbers)), attempt, request)
+    return Order(JobId(next(_numbers)), attempt, request, UserId(1))
 
 
 @asynccontextmanager
@@ -248,7 +248,7 @@ async def main():
         await asyncio.sleep(0.01)
     print(engine.pid, flush=True)
     request = GenerationRequest("an apple", "emoji", 512, 512, 150, 3.0, 7)
-    async for event in engine.submit(Order(1, 1, request)):
+    async for event in engine.submit(Order(1, 1, request, 1)):
         if isinstance(event, Progress):
             print("painting", flush=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,12 @@ import torch
 from PIL import Image as Picture
 
 from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
+from bot.engine import Finished
 from bot.engine.catalog import SAMPLERS
-from bot.engine.pipelines import Stopped, Studio
+from bot.engine.easel import Easel
+from bot.engine.local import _event
+from bot.engine.pipelines import Studio
+from bot.engine.wire import Frame
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Image
 from tests.bot.engine.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
@@ -57,9 +61,48 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@dataclass
+class Told:
+    """What an easel said of one order."""
+
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    images: list[Image] | None = None
+    model_hash: str = ""
+
+
+def ask(studio: Studio, request: GenerationRequest, *, cancel_after: int | None = None) -> Told:
+    """Give an easel one order, as frames; raises PaintFailed with the reason it gives."""
+    told, reasons = Told(), []
+    key = {"job_id": 1, "attempt": 1}
+    frames = [Frame("submit", {**key, "owner": 1, "request": asdict(request)})]
+
+    def take(*, wait: bool) -> list[Frame]:
+        if cancel_after is not None and len(told.steps) == cancel_after:
+            return [Frame("cancel", key), Frame("stop", {})]
+        taken, frames[:] = frames[:], []
+        return taken or ([Frame("stop", {})] if wait else [])
+
+    def send(frame: Frame) -> None:
+        if frame.kind == "progress":
+            told.steps.append((frame.fields["step"], frame.fields["of"]))
+        elif frame.kind == "finished":
+            event = _event(frame)
+            assert isinstance(event, Finished)
+            told.images, told.model_hash = list(event.images), event.model_hash
+        elif frame.kind == "failed":
+            reasons.append(frame.fields["reason"])
+
+    Easel(studio, take, send, SETTINGS.rows).run()
+    if reasons:
+        raise PaintFailed(reasons[0])
+    return told
+
+
 def paint(studio: Studio, request: GenerationRequest) -> list[Image]:
     """The images alone."""
-    return studio.paint(request, lambda *_: None)[0]
+    images = ask(studio, request).images
+    assert images is not None
+    return images
 
 
 def pixels(image: Image) -> np.ndarray:
@@ -115,13 +158,12 @@ def test_file_says_that_a_model_made_it(studio: Studio) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_sampler_paints_and_counts_its_steps(studio: Studio, sampler: str, steps: int) -> None:
-    seen: list[tuple[int, int]] = []
-    request = replace(APPLE, sampler=sampler, num_inference_steps=steps)
-    ((image,), _) = studio.paint(request, lambda step, of: seen.append((step, of)))
-    assert pixels(image).std() > 1, "not a blank sheet"
+    told = ask(studio, replace(APPLE, sampler=sampler, num_inference_steps=steps))
+    assert told.images is not None
+    assert pixels(told.images[0]).std() > 1, "not a blank sheet"
     # Heun looks twice at every step but the last.
     of = 2 * steps - 1 if sampler == "heun" else steps
-    assert seen == [(step, of) for step in range(1, of + 1)]
+    assert told.steps == [(step, of) for step in range(1, of + 1)]
 
 
 def test_samplers_that_differ_give_other_pixels(studio: Studio) -> None:
@@ -137,15 +179,11 @@ def test_a_sampler_leaves_no_trace_in_the_next_request(studio: Studio) -> None:
     assert fingerprint(before) == fingerprint(after)
 
 
-def test_stopped_between_steps_leaves_the_studio_usable(studio: Studio) -> None:
+def test_cancelled_between_steps_leaves_the_studio_usable(studio: Studio) -> None:
     (before,) = paint(studio, APPLE)
-
-    def stop_at_second(step: int, _of: int) -> None:
-        if step == 2:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        studio.paint(APPLE, stop_at_second)
+    told = ask(studio, APPLE, cancel_after=2)
+    assert told.images is None
+    assert told.steps == [(1, 4), (2, 4)]
     (after,) = paint(studio, APPLE)
     assert fingerprint(before) == fingerprint(after)
 
@@ -207,7 +245,7 @@ def test_damaged_folder_fails_in_words(tiny_folder: Path, tmp_path: Path, damage
     studio = Studio([ModelConfig(name="broken", source=str(broken)), EMBEDDED_MODEL], SETTINGS)
     with pytest.raises(PaintFailed, match=r"The model broken cannot be loaded: .+"):
         studio.load("broken")
-    assert studio.load("emoji").hash
+    assert studio.load("emoji").pipeline
 
 
 def test_damaged_single_file_fails_in_words(tiny_folder: Path, tmp_path: Path) -> None:
@@ -237,12 +275,11 @@ def test_folder_and_single_file_of_one_model_paint_identical_pixels(tiny_folder:
     ]
     studio = Studio(models, SETTINGS)
     request = replace(APPLE, width=SIZE, height=SIZE, model="folder")
-    (from_folder,), folder_hash = studio.paint(request, lambda *_: None)
-    (from_file,), file_hash = studio.paint(replace(request, model="file"), lambda *_: None)
-    assert fingerprint(from_folder) == fingerprint(from_file)
-    assert file_hash == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert len(folder_hash) == 64
-    assert folder_hash != file_hash
+    from_folder, from_file = ask(studio, request), ask(studio, replace(request, model="file"))
+    assert fingerprint(from_folder.images[0]) == fingerprint(from_file.images[0])
+    assert from_file.model_hash == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert len(from_folder.model_hash) == 64
+    assert from_folder.model_hash != from_file.model_hash
 
 
 def test_hash_changes_with_the_weights_alone(tiny_folder: Path, tmp_path: Path) -> None:
@@ -250,7 +287,7 @@ def test_hash_changes_with_the_weights_alone(tiny_folder: Path, tmp_path: Path) 
     other = make_tiny_folder(tmp_path / "other", seed=1)
     folders = {"tiny": tiny_folder, "same": same, "other": other}
     studio = Studio([ModelConfig(name=name, source=str(folder)) for name, folder in folders.items()], SETTINGS)
-    hashes = {name: studio.load(name).hash for name in folders}
+    hashes = {name: (studio.load(name), studio.hash_of(name))[1] for name in folders}
     assert hashes["tiny"] == hashes["same"] != hashes["other"]
 
 

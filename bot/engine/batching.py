@@ -1,0 +1,379 @@
+"""Every denoising step serves everyone: step-level continuous batching of diffusers' own pipelines.
+
+A request runs its pipeline's own `__call__`, unmodified, on a shallow copy of the pipeline inside a greenlet, with a
+scheduler object of its own. The copy's denoiser, ControlNet and VAE are proxies that park the call they get. Between
+two forwards the hub takes news, picks parked calls that fit together, runs one forward for all of them, hands each its
+rows, and lets each run on to its next heavy call. So requests join and leave between any two steps.
+
+What holds, and what it rests on:
+
+- A request's result does not depend on who shares its batch, but for rounding: rows are independent in these modules,
+  schedulers and generators belong to one request, and a call that is alone gets its own arguments untouched.
+- State advances only after a forward succeeded, so a forward may be redone, in smaller parts or call by call.
+- What goes wrong in a request (an exception, rows that are not numbers, memory) ends that request alone. Only an error
+  of the device, after which nothing can run, leaves `run`.
+- No denoising forward has more rows than the cap; a call with more rows goes through in parts.
+- Modules are shared and never cast. A pipeline that changes them while it runs (PAG, FreeU) does not belong here.
+- Grad mode belongs to the thread, not to the greenlet: it is off around everything, and put back after every switch.
+- Whether rows are numbers is read from the device after every forward. That also keeps the host from running ahead of
+  it, so that a cancellation is never queued behind work already launched.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import logging
+import traceback
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import greenlet  # type: ignore[import-untyped,unused-ignore]
+import torch
+
+from bot.engine import Progress, Started
+from bot.engine.rows import Parked, are_numbers, fair, fill, forward, join
+from bot.errors import PaintFailed
+
+log = logging.getLogger(__name__)
+
+_DENOISERS = ("unet", "transformer", "controlnet")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: a pipeline and the arguments to call it with.
+
+    `scheduler` is this call's and nobody else's. `adapters` is what the modules wear during this call: calls that
+    differ in it never share a forward.
+    """
+
+    id: Hashable
+    owner: Hashable
+    pipeline: Any
+    scheduler: Any
+    arguments: Mapping[str, Any]
+    adapters: Hashable = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the call with this id; unknown ids are ignored."""
+
+    id: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The pipeline returned this."""
+
+    output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The call ended with this error: PaintFailed where it is in words for the requester."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The call was stopped."""
+
+
+Event = Started | Progress | Returned | Failed | Cancelled
+Report = Callable[[Call, Event], None]
+Poll = Callable[[bool], Iterable[Call | Cancel] | None]
+"""Asked for news before every forward. Told True, nothing is left to do and it may wait; None is: no more will come."""
+Order = Callable[[Sequence[Parked], Mapping[Hashable, float]], list[Parked]]
+"""Puts parked calls in the order they should be served, given the work done for each owner. Pure."""
+
+
+class Stopped(BaseException):
+    """Raised inside a call that is cancelled. No Exception, so that no pipeline takes it for one of its own."""
+
+
+class _Live:
+    """A call that was taken on: its greenlet, what it waits for, and how far it got when it last ran."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.greenlet: Any = None
+        self.parked: Parked | None = None
+        self.progress: Progress | None = None
+
+
+class Hub:
+    """Runs calls together. Everything happens on the thread that calls `run`."""
+
+    def __init__(
+        self,
+        report: Report,
+        *,
+        row_cap: int = 16,
+        order: Order = fair,
+        wear: Callable[[Call], None] = lambda _call: None,
+    ) -> None:
+        """Make a hub that tells `report` what becomes of each call.
+
+        `wear` puts a call's adapters on its pipeline's modules; it is asked whenever work passes to other ones.
+        """
+        self._report = report
+        self._row_cap = row_cap
+        self._order = order
+        self._wear = wear
+        self._live: dict[Hashable, _Live] = {}
+        self._served: dict[Hashable, float] = {}
+        self._caps: dict[Hashable, int] = {}
+        self._worn: tuple[Any, Hashable] | None = None
+        self._tickets = itertools.count()
+        self._running: _Live | None = None
+        self._greenlet: Any = None
+
+    def add(self, call: Call) -> None:
+        """Take a call on; it starts before the next forward. Raises ValueError if it shares what must be its own."""
+        if call.id in self._live:
+            raise ValueError(f"call {call.id!r} is here already")
+        if any(live.call.scheduler is call.scheduler for live in self._live.values()):
+            raise ValueError(f"call {call.id!r} shares its scheduler object with another; schedulers keep state")
+        # Whoever comes starts level with the least served: absence earns no credit.
+        self._served.setdefault(call.owner, min(self._served.values(), default=0.0))
+        self._live[call.id] = _Live(call)
+
+    def run(self, poll: Poll) -> None:
+        """Serve until `poll` says that no more will come and all calls have ended."""
+        self._greenlet = greenlet.getcurrent()
+        more = True
+        with torch.inference_mode():
+            try:
+                while more or self._live:
+                    news = poll(not self._live) if more else ()
+                    more = more and news is not None
+                    for item in news or ():
+                        if isinstance(item, Cancel):
+                            self._cancel(item.id)
+                        else:
+                            self.add(item)
+                    for live in [live for live in self._live.values() if live.greenlet is None]:
+                        self._start(live)
+                    self._round()
+            finally:
+                for live in self._live.values():
+                    self._stop(live)
+                self._live.clear()
+                self._served.clear()
+
+    def _round(self) -> None:
+        """One forward of a denoiser and one of a VAE, each if there is any: no crowd at the VAE stalls the others."""
+        line = [live.parked for live in self._live.values() if live.parked is not None]
+        for single in (False, True):
+            waiting = [parked for parked in line if parked.single is single]
+            if waiting:
+                ordered = self._order(waiting, self._served)
+                self._serve(fill(ordered, self._cap(ordered[0])))
+
+    def _cap(self, parked: Parked) -> int:
+        return self._caps.get(parked.key, self._row_cap)
+
+    def _serve(self, group: list[Parked]) -> None:
+        """Run one forward for the group and let each call run on; if it fails, find out for whom."""
+        failure: Exception | None = None
+        outputs: list[Any] = []
+        try:
+            outputs = self._forward(group)
+        except Exception as error:  # noqa: BLE001 - whatever a forward raises is its own calls' affair
+            failure = _own_failure(error)
+        if failure is not None and len(group) > 1:
+            for parked in group:
+                self._serve([parked])
+            return
+        for parked in group:
+            self._charge(parked)
+        if failure is not None:
+            self._resume(self._live[group[0].call_id], error=failure)
+            return
+        sound = are_numbers(outputs)
+        for parked, output in zip(group, outputs, strict=True):
+            live = self._live[parked.call_id]
+            if sound or are_numbers(output):
+                self._resume(live, output)
+            else:
+                words = "The model produced no picture (not a number). Try another sampler or fewer steps."
+                self._resume(live, error=PaintFailed(words))
+
+    def _forward(self, group: list[Parked]) -> list[Any]:
+        """Each call's output. When memory ends, the same forward again in parts half as large."""
+        head, rows = group[0], sum(parked.rows for parked in group)
+        self._put_on(self._live[head.call_id].call)
+        while True:
+            cap = min(self._cap(head), rows)
+            try:
+                return forward(group, cap)
+            except torch.OutOfMemoryError as error:
+                # Its frames hold the forward's tensors.
+                traceback.clear_frames(error.__traceback__)
+            _empty_caches()
+            if cap == 1 or head.single:
+                raise PaintFailed("This size is too large for this machine's memory: try a smaller one.")
+            log.warning("out of memory in a forward of %d rows; %d from now on", cap, cap // 2)
+            self._caps[head.key] = cap // 2
+
+    def _charge(self, parked: Parked) -> None:
+        """Count the work for its owner, up to a lead of one full forward: who used idle capacity owes nothing."""
+        self._served[parked.owner] += parked.work
+        full = parked.work / parked.rows * self._row_cap
+        self._served[parked.owner] = min(self._served[parked.owner], min(self._served.values()) + full)
+
+    def _start(self, live: _Live) -> None:
+        self._report(live.call, Started())
+        live.greenlet = greenlet.greenlet(lambda _: self._call_pipeline(live), parent=self._greenlet)
+        self._resume(live)
+
+    def _call_pipeline(self, live: _Live) -> Any:
+        """What a call's greenlet does."""
+        view = copy(live.call.pipeline)
+        # Past the pipeline's own __setattr__, which would write the proxies into its configuration.
+        attributes = vars(view)
+        attributes["scheduler"] = live.call.scheduler
+        for name in _DENOISERS:
+            if getattr(view, name, None) is not None:
+                attributes[name] = _Denoiser(self, getattr(view, name))
+        if getattr(view, "vae", None) is not None:
+            attributes["vae"] = _Vae(self, view.vae)
+        view.set_progress_bar_config(disable=True)
+        arguments = dict(live.call.arguments)
+        if "callback_on_step_end" in inspect.signature(view.__call__).parameters:
+            theirs = arguments.get("callback_on_step_end")
+
+            def on_step(pipe: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+                live.progress = Progress(step + 1, pipe.num_timesteps)
+                changed: dict[str, Any] = values if theirs is None else theirs(pipe, step, timestep, values)
+                return changed
+
+            arguments["callback_on_step_end"] = on_step
+        return view(**arguments)
+
+    def _resume(self, live: _Live, value: Any = None, *, error: Exception | None = None) -> None:
+        """Let a call run on, with its output or an error, until it parks again or ends."""
+        live.parked, live.progress, self._running = None, None, live
+        ended: Event | None = None
+        try:
+            self._put_on(live.call)
+            output = live.greenlet.switch(value) if error is None else live.greenlet.throw(error)
+        except Exception as failure:  # noqa: BLE001 - the call's own failure, whatever it is
+            ended = Failed(_own_failure(failure))
+        else:
+            if live.greenlet.dead:
+                ended = Returned(output)
+        torch.set_grad_enabled(False)
+        if live.progress is not None:
+            self._report(live.call, live.progress)
+        if ended is not None:
+            self._end(live, ended)
+
+    def _cancel(self, call_id: Hashable) -> None:
+        live = self._live.get(call_id)
+        if live is not None:
+            self._stop(live)
+            self._end(live, Cancelled())
+
+    def _stop(self, live: _Live) -> None:
+        """Raise Stopped inside a call. Should it park again, the end of its greenlet ends it."""
+        if live.greenlet is None or live.greenlet.dead:
+            return
+        self._running = live
+        try:
+            live.greenlet.throw(Stopped())
+        except Stopped:
+            log.debug("call %r stopped", live.call.id)
+        except Exception:
+            # Its own tidying up failed, and nobody waits for it any more.
+            log.exception("call %r failed while it was stopped", live.call.id)
+        torch.set_grad_enabled(False)
+
+    def _end(self, live: _Live, event: Event) -> None:
+        del self._live[live.call.id]
+        if not any(other.call.owner == live.call.owner for other in self._live.values()):
+            del self._served[live.call.owner]
+        if not self._live:
+            self._worn = None  # It would keep a pipeline alive that somebody may want to unload.
+        self._report(live.call, event)
+
+    def _put_on(self, call: Call) -> None:
+        if self._worn is None or self._worn[0] is not call.pipeline or self._worn[1] != call.adapters:
+            self._worn = None
+            self._wear(call)
+            self._worn = (call.pipeline, call.adapters)
+
+    def _park(self, module: Any, method: str, args: Any, kwargs: dict[str, Any], *, single: bool) -> Any:
+        """Wait, inside a call, for a module's output."""
+        live = self._running
+        assert live is not None  # noqa: S101 - only a running call has proxies
+        live.parked = Parked(
+            module,
+            method,
+            (args, kwargs),
+            call_id=live.call.id,
+            owner=live.call.owner,
+            adapters=live.call.adapters,
+            since=next(self._tickets),
+            single=single,
+        )
+        return self._greenlet.switch()
+
+
+class _Denoiser:
+    """Looks like the module, but a call of it is parked."""
+
+    def __init__(self, hub: Hub, module: Any) -> None:
+        self._park = hub._park
+        self._module = module
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """The module's: pipelines ask isinstance."""
+        return type(self._module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._park(self._module, "__call__", args, kwargs, single=False)
+
+    def to(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Nothing: what is shared is not cast, as SDXL's `force_upcast` would."""
+        return self
+
+
+class _Vae(_Denoiser):
+    """Looks like the VAE, but encoding and decoding are parked, pictures one by one. It casts what it is given."""
+
+    def encode(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._park(self._module, "encode", (x.to(self.dtype), *args), kwargs, single=True)
+
+    def decode(self, z: Any, *args: Any, **kwargs: Any) -> Any:
+        pictures = z.to(self.dtype).split(1)
+        return join([self._park(self._module, "decode", (p, *args), kwargs, single=True) for p in pictures])
+
+
+def _own_failure(error: Exception) -> Exception:
+    """What a call's end is put down to, without the tensors; raises the error again if it concerns everyone."""
+    if isinstance(error, torch.OutOfMemoryError):
+        traceback.clear_frames(error.__traceback__)
+        _empty_caches()
+        return PaintFailed("This does not fit into this machine's memory: try a smaller size or fewer images.")
+    # After a CUDA error every later call in this process fails too.
+    if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+        raise error
+    traceback.clear_frames(error.__traceback__)
+    return error
+
+
+def _empty_caches() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

@@ -1,0 +1,218 @@
+"""Rows: which calls of a module fit into one forward, how they are put together, and how its output is cut apart.
+
+Knows nothing of requests running; `batching.py` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import torch
+from torch.utils.weak import WeakIdKeyDictionary
+
+CONTEXT_LIMIT = 1024
+"""Tokens: beyond this, repeating prompts to a common length costs more than a forward of their own."""
+
+_POSITIONS = ("img_ids", "txt_ids")
+"""Arguments that count positions, not rows: one for the whole batch, so they must be equal throughout."""
+_PLAIN_BLOCKS = frozenset({"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"})
+_PLAIN_MIDDLES = frozenset({None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn"})
+_PLAIN_ADDITIONS = frozenset({None, "text_time"})
+
+_digests: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+
+class _Role(Enum):
+    """How an argument's leaf goes into a batch."""
+
+    ROWS = "concatenated"
+    STEP = "one value, which becomes one a row"
+    CONTEXT = "repeated to a common length, then concatenated"
+    SAME = "equal in all calls of a bucket, by its key"
+
+
+class Parked:
+    """A call of a heavy module, waiting for its forward. Calls with equal `key` fit together.
+
+    `single` calls share no forward and go through whole. `rows` is the batch dimension, `length` the tokens of context
+    where these may be repeated, `work` the latent elements: what the house counts a request's cost in, up to a factor.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        method: str,
+        tree: tuple[tuple[Any, ...], dict[str, Any]],
+        *,
+        call_id: Hashable = None,
+        owner: Hashable = None,
+        adapters: Hashable = None,
+        since: int = 0,
+        single: bool = False,
+    ) -> None:
+        self.call_id, self.owner, self.since, self.single = call_id, owner, since, single
+        self.function: Callable[..., Any] = getattr(module, method)
+        self.tree = tree
+        paths = list(_leaves(tree))
+        self.leaves = [leaf for _, leaf in paths]
+        sample = next(leaf for leaf in self.leaves if isinstance(leaf, torch.Tensor) and leaf.ndim > 1)
+        self.rows, self.work, self.device, self.length = sample.shape[0], sample.numel(), sample.device, 1
+        masked = any(path[-1] == "encoder_attention_mask" and leaf is not None for path, leaf in paths)
+        self._repeats = not masked and _repeats_exactly(module)
+        signature = [(path, *self._role(path, leaf)) for path, leaf in paths]
+        self.roles = [role for _, role, _ in signature]
+        self.key: Hashable = (id(module), method, adapters, tuple(signature))
+
+    def _role(self, path: tuple[Any, ...], leaf: Any) -> tuple[_Role, Hashable]:
+        """How the leaf is batched, and what must be equal for that."""
+        if not isinstance(leaf, torch.Tensor):
+            plain = isinstance(leaf, int | float | str | torch.dtype | None)
+            return _Role.SAME, (type(leaf), leaf if plain else id(leaf))
+        if path[-1] in _POSITIONS:
+            return _Role.SAME, _contents(leaf)
+        if leaf.ndim == 0 or (leaf.shape == (1,) and self.rows > 1):
+            return _Role.STEP, None
+        if leaf.shape[0] != self.rows:
+            return _Role.SAME, id(leaf)
+        if path[1:] == ("encoder_hidden_states",) and self._repeats:
+            self.length = leaf.shape[1]
+            return _Role.CONTEXT, (leaf.shape[2:], leaf.dtype, leaf.device)
+        return _Role.ROWS, (leaf.shape[1:], leaf.dtype, leaf.device)
+
+
+def fair(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parked]:
+    """Order the line by least-served owner, then oldest; an owner's second call counts the first as served."""
+    ahead = dict(served)
+    ranked = []
+    for parked in sorted(line, key=lambda parked: parked.since):
+        before = ahead.get(parked.owner, 0.0)
+        ranked.append((before, parked.since, parked))
+        ahead[parked.owner] = before + parked.work
+    return [parked for *_, parked in sorted(ranked, key=lambda rank: rank[:2])]
+
+
+def fill(line: Sequence[Parked], cap: int) -> list[Parked]:
+    """The first in the line, and whoever behind it fits into its forward of `cap` rows."""
+    head, *others = line
+    group, rows, length = [head], head.rows, head.length
+    for parked in () if head.single else others:
+        common = math.lcm(length, parked.length)
+        if parked.key == head.key and rows + parked.rows <= cap and common <= max(CONTEXT_LIMIT, length):
+            group.append(parked)
+            rows, length = rows + parked.rows, common
+    return group
+
+
+def forward(group: Sequence[Parked], cap: int) -> list[Any]:
+    """Run one module for the whole group, at most `cap` rows at a time; returns each call's own output."""
+    head, rows = group[0], sum(parked.rows for parked in group)
+    if len(group) == 1 and (rows <= cap or head.single):
+        args, kwargs = head.tree
+        return [head.function(*args, **kwargs)]
+    merged = list(zip(head.roles, _merge(group), strict=True))
+    parts = []
+    for start in range(0, rows, cap):
+        leaves = [leaf if role is _Role.SAME else leaf[start : start + cap] for role, leaf in merged]
+        args, kwargs = _rebuild(head.tree, leaves)
+        parts.append(head.function(*args, **kwargs))
+    return _cut(join(parts), [parked.rows for parked in group])
+
+
+def are_numbers(tree: Any) -> bool:
+    """Whether all floats in a tree are finite; waits for the device once."""
+    floats = [leaf for _, leaf in _leaves(tree) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    return not floats or bool(torch.stack([leaf.isfinite().all() for leaf in floats]).all())
+
+
+def join(parts: Sequence[Any]) -> Any:
+    """One output from those of consecutive rows."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = zip(*([leaf for _, leaf in _leaves(part)] for part in parts), strict=True)
+    return _rebuild(parts[0], [torch.cat(c) if isinstance(c[0], torch.Tensor) else c[0] for c in columns])
+
+
+def _cut(output: Any, sizes: Sequence[int]) -> list[Any]:
+    """Each call's rows of an output."""
+    columns = []
+    for _, leaf in _leaves(output):
+        batched = isinstance(leaf, torch.Tensor) and leaf.ndim > 0 and leaf.shape[0] == sum(sizes)
+        columns.append(leaf.split(list(sizes)) if batched else [leaf] * len(sizes))
+    return [_rebuild(output, leaves) for leaves in zip(*columns, strict=True)]
+
+
+def _merge(group: Sequence[Parked]) -> list[Any]:
+    """The leaves of one call that is all of them."""
+    head = group[0]
+    length = math.lcm(*(parked.length for parked in group))
+    merged = []
+    for number, role in enumerate(head.roles):
+        column = [parked.leaves[number] for parked in group]
+        if role is _Role.SAME:
+            merged.append(column[0])
+            continue
+        if role is _Role.STEP:
+            # Samplers count in integers or floats; cat finds the type that holds both.
+            home = column[0].device
+            column = [leaf.reshape(1).to(home).expand(p.rows) for leaf, p in zip(column, group, strict=True)]
+        elif role is _Role.CONTEXT:
+            column = [leaf.repeat(1, length // leaf.shape[1], 1) for leaf in column]
+        merged.append(torch.cat(column).to(head.device))
+    return merged
+
+
+def _repeats_exactly(module: Any) -> bool:
+    """Whether repeating the whole context changes nothing: true of plain cross-attention, a mean over its tokens.
+
+    Not where tokens are pooled beside one of another kind (the text embedding of DeepFloyd's and our own small
+    model), or attended to together with pixels (Flux).
+    """
+    config = getattr(module, "config", None) or {}
+    blocks = {*config.get("down_block_types", ()), *config.get("up_block_types", ())}
+    return (
+        bool(blocks)
+        and blocks <= _PLAIN_BLOCKS
+        and config.get("mid_block_type") in _PLAIN_MIDDLES
+        and config.get("addition_embed_type") in _PLAIN_ADDITIONS
+        and config.get("encoder_hid_dim_type") is None
+    )
+
+
+def _contents(tensor: torch.Tensor) -> Hashable:
+    """What is in a tensor; read once, since reading waits for the device."""
+    if tensor not in _digests:
+        numbers = tensor.detach().cpu().contiguous().view(torch.uint8).numpy()
+        _digests[tensor] = (tensor.shape, tensor.dtype, hashlib.sha256(numbers.tobytes()).digest())
+    known: Hashable = _digests[tensor]
+    return known
+
+
+def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every leaf with its path."""
+    if isinstance(tree, dict):
+        for name, branch in tree.items():
+            yield from _leaves(branch, (*path, name))
+    elif isinstance(tree, (list, tuple)):
+        for number, branch in enumerate(tree):
+            yield from _leaves(branch, (*path, number))
+    else:
+        yield path, tree
+
+
+def _rebuild(tree: Any, leaves: Iterable[Any]) -> Any:
+    """The same tree with other leaves, in the order of `_leaves`."""
+    supply = iter(leaves)
+
+    def build(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            # diffusers' outputs are dicts that are built from keywords.
+            return type(tree)(**{name: build(branch) for name, branch in tree.items()})
+        if isinstance(tree, (list, tuple)):
+            return type(tree)([build(branch) for branch in tree])
+        return next(supply)
+
+    return build(tree)
