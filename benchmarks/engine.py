@@ -92,7 +92,9 @@ def seconds(arm: Callable[[], int], count: int) -> float:
 def run(count: int, rounds: int, threads: int) -> None:
     studio = Studio([EMBEDDED_MODEL], EngineConfig(device="cpu", threads=threads))
     requests = mixed(count)
-    arms: dict[str, Callable[[], int]] = {"plain diffusers, first come first served": lambda: one_by_one(studio, requests)}
+    arms: dict[str, Callable[[], int]] = {
+        "plain diffusers, first come first served": lambda: one_by_one(studio, requests)
+    }
     for rows in (2, 4, 8, 16, 32):
         arms[f"shared batches, up to {rows} rows"] = lambda rows=rows: shared(studio, requests, rows)
     times = {name: [seconds(arm, count) for _ in range(rounds + 1)][1:] for name, arm in arms.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 import webbrowser
 from collections.abc import Coroutine
 from pathlib import Path
@@ -26,6 +27,12 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+# https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
+_AUTHENTICATION_FAILED = 4004
+
+EX_INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C kept from its result: 128 + SIGINT."""
 
 DEFAULT_CONFIG = Path("config.toml")
 
@@ -50,7 +57,8 @@ def try_(
     def opened(url: str) -> None:
         typer.echo(f"\nAtelier is open at {url}\nType /imagine there. Ctrl-C ends it.\n")
         if browser:
-            webbrowser.open(url)
+            # Some browsers keep whoever opens them waiting until they are closed.
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     _run(run_sandbox(_settings(config, data, quiet=True), port, opened))
 
@@ -92,7 +100,8 @@ def imagine(
         model=model,
         sampler=sampler,
     )
-    paths = _run(paint(_settings(config, data, quiet=True), options, output, Console(stderr=True)))
+    painting = paint(_settings(config, data, quiet=True), options, output, Console(stderr=True))
+    paths = _run(painting, interrupted=EX_INTERRUPTED)
     for path in paths or ():
         typer.echo(path)
 
@@ -132,11 +141,15 @@ async def _serve(config: Config) -> None:
     async with open_app(config, Surface.DISCORD) as app, Client(app) as client:
         try:
             await client.start(token)
-        except discord.LoginFailure as error:
+        except (discord.LoginFailure, discord.ConnectionClosed) as error:
+            if isinstance(error, discord.ConnectionClosed) and error.code != _AUTHENTICATION_FAILED:
+                raise AtelierError(f"Discord closed the connection (code {error.code}). Start again.") from error
             raise ConfigError(
                 "Discord refuses the token in DISCORD_TOKEN. Copy it again from your application's Bot page "
                 "on discord.com/developers; Reset Token makes a new one."
             ) from error
+        except discord.HTTPException as error:
+            raise AtelierError(f"Discord answered {error.status} to the bot's start: {error.text[:200]}") from error
         except (OSError, aiohttp.ClientError) as error:
             raise AtelierError(f"Discord cannot be reached: {error}. Check the network and start again.") from error
         except AttributeError as error:
@@ -161,8 +174,11 @@ def _settings(config: Path | None, data: Path | None, *, quiet: bool = False) ->
     return settings.model_copy(update=changes)
 
 
-def _run(main: Coroutine[Any, Any, T]) -> T | None:
-    """Run to the end; SIGINT and SIGTERM cancel it, and words for people become a sentence and an exit code."""
+def _run(main: Coroutine[Any, Any, T], *, interrupted: int = 0) -> T | None:
+    """Run to the end; words for people become a sentence and an exit code.
+
+    SIGINT and SIGTERM cancel it, and then the exit code is `interrupted`.
+    """
 
     async def guarded() -> T:
         task = asyncio.current_task()
@@ -176,7 +192,7 @@ def _run(main: Coroutine[Any, Any, T]) -> T | None:
         return asyncio.run(guarded())
     except asyncio.CancelledError:
         logging.getLogger(__name__).info("stopped")
-        raise typer.Exit(0) from None
+        raise typer.Exit(interrupted) from None
     except AtelierError as error:
         _fail(error)
 

@@ -136,7 +136,9 @@ EMBEDDED_MODEL = ModelConfig(
 class Config(BaseSettings):
     """All settings. The first model is the one used when nobody chooses."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
+    )
 
     data: Path = Path("data")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -181,13 +183,18 @@ def load_config(path: Path | None) -> Config:
         # Only the environment can be at fault: it writes tables and lists as JSON.
         raise ConfigError(f"environment variables {ENV_PREFIX}*: {error}; it must be JSON.") from error
     base = Path.cwd() if path is None else path.resolve().parent
-    return config.model_copy(update={"models": tuple(_located(model, base) for model in config.models)})
+    try:
+        data = config.data.expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"data: {config.data} starts in a home folder that does not exist.") from error
+    models = tuple(_located(model, base) for model in config.models)
+    return config.model_copy(update={"data": data, "models": models})
 
 
 def read_token(environ: Mapping[str, str] = os.environ) -> str:
     """The bot token from DISCORD_TOKEN or the file DISCORD_TOKEN_FILE names; ConfigError when there is none."""
     if token := environ.get("DISCORD_TOKEN", "").strip():
-        return token
+        return _plausible(token, "DISCORD_TOKEN")
     if name := environ.get("DISCORD_TOKEN_FILE", "").strip():
         try:
             token = Path(name).read_text(encoding="utf-8-sig").strip()
@@ -196,12 +203,20 @@ def read_token(environ: Mapping[str, str] = os.environ) -> str:
         except UnicodeDecodeError as error:
             raise ConfigError(f"DISCORD_TOKEN_FILE: {name} is not UTF-8 text: save it as UTF-8.") from error
         if token:
-            return token
+            return _plausible(token, f"DISCORD_TOKEN_FILE: {name}")
         raise ConfigError(f"DISCORD_TOKEN_FILE: {name} is empty; put the bot token into it.")
     raise ConfigError(
         "No bot token: set DISCORD_TOKEN to the token from your application's Bot page on "
         "discord.com/developers. To look around without one, run: atelier try"
     )
+
+
+def _plausible(token: str, where: str) -> str:
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"{where} holds something other than a bot token: one word of letters, digits, dots, - and _."
+        )
+    return token
 
 
 def _refuse_unknown(values: Mapping[str, Any], text: str, path: Path | None) -> None:
@@ -214,7 +229,8 @@ def _refuse_unknown(values: Mapping[str, Any], text: str, path: Path | None) -> 
             raise ConfigError(f"{where}: {_no_such_setting(name, known)}")
     for variable in os.environ:
         name = variable.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if variable.startswith(ENV_PREFIX) and name not in known:
+        # Others may use the prefix too, as Kubernetes does for a service called atelier; only a slip is refused.
+        if variable.startswith(ENV_PREFIX) and name not in known and difflib.get_close_matches(name, known, cutoff=0.8):
             raise ConfigError(f"environment variable {variable}: {_no_such_setting(name, known)}")
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from asyncio_throttle import Throttler
 
-from bot.errors import StorageError, TryLater, Unreachable
+from bot.errors import DeliveryError, StorageError, TryLater, Unreachable
 from bot.jobs import (
     Cancelled,
     ChannelId,
@@ -30,7 +30,7 @@ from bot.jobs import (
     Painting,
     Retrying,
 )
-from bot.storage.database import Database
+from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Delivery:
             try:
                 while True:
                     self._changed.clear()
-                    for job in await self._queue.unposted():
+                    for job in await insist(self._queue.unposted):
                         channel = self._channel(job)
                         channel.endings.setdefault(job.id, job)
                         channel.progress.pop(job.id, None)
@@ -173,22 +173,34 @@ class Delivery:
                 try:
                     message_id = await self._poster.show(job, news)
                 except TryLater as error:
-                    pause = error.retry_after_seconds or min(2.0 ** min(retries, 60), LONGEST_RETRY_SECONDS)
+                    pause = min(2.0 ** min(retries, 60), LONGEST_RETRY_SECONDS)
                     log.warning("job %d cannot be posted now (%s); again in %.0f s", job.id, error, pause)
                 except Unreachable as error:
                     log.warning("job %d cannot be delivered: %s", job.id, error)
-                    await self._queue.give_up(job, str(error))
+                    await self._give_up(job, news, str(error))
                     return
                 except Exception as error:
                     # One message's bug must not silence every channel, now and after each restart.
                     log.exception("job %d cannot be delivered, because of a bug", job.id)
-                    await self._queue.give_up(job, f"It could not be delivered ({type(error).__name__}).")
+                    await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
                     return
                 else:
-                    await self._queue.posted(job, message_id)
+                    await insist(self._queue.posted, job, message_id)
                     return
             retries += 1
             await asyncio.sleep(pause)
+
+    async def _give_up(self, job: Job, news: News, reason: str) -> None:
+        """End a job whose news cannot be shown; where pictures are refused, words may still be taken."""
+        assert self._poster is not None  # noqa: S101 - `run` waits for it
+        if isinstance(news, Painted):
+            try:
+                await self._poster.show(job, Failed(reason))
+            except DeliveryError:
+                log.warning("job %d: nobody can be told either", job.id)
+            except Exception:
+                log.exception("job %d: nobody can be told either, because of a bug", job.id)
+        await insist(self._queue.give_up, job, reason)
 
     async def _ending(self, job: Job) -> News:
         if job.status is JobStatus.CANCELLED:

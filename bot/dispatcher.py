@@ -11,13 +11,17 @@ from bot.engine import Engine, Finished, Order, Progress
 from bot.errors import AtelierError, EngineDied
 from bot.jobs import Clock, Job, JobId, Painting, Retrying
 from bot.line import Line
-from bot.storage.database import Database
+from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 """How often a job may take the engine down before it is given up."""
+
+
+_KEEP_TRIES = 6
+"""How often it is tried to keep finished pictures before the job is failed."""
 
 
 class Dispatcher:
@@ -46,8 +50,8 @@ class Dispatcher:
             while True:
                 await slots.acquire()
                 job = await self._next_job()
-                # A job that was cut off before may be what kills the engine: nobody else is in it the second time.
-                taken = self._engine.slots if job.attempt > 1 else 1
+                # A job that saw the engine die may be why: nobody else is in it the second time.
+                taken = self._engine.slots if job.deaths else 1
                 for _ in range(taken - 1):
                     await slots.acquire()
                 painting = painters.create_task(self._paint(job), name=f"paint job {job.id}")
@@ -66,13 +70,13 @@ class Dispatcher:
         while True:
             await self._engine.ready()
             self._changed.clear()
-            turn = await self._line.next()
+            turn = await insist(self._line.next)
             wait = None if turn is None else (turn.starts_at - self._clock()).total_seconds()
             if turn is None or (wait is not None and wait > 0):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._changed.wait()
-            elif (job := await self._queue.claim(turn.job_id)) is not None:
+            elif (job := await insist(self._queue.claim, turn.job_id)) is not None:
                 return job
 
     async def _paint(self, job: Job) -> None:
@@ -81,25 +85,28 @@ class Dispatcher:
             await self._attempt(job)
         except EngineDied as error:
             log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
-            if job.attempt < ATTEMPTS:
+            if job.deaths + 1 < ATTEMPTS:
                 # It may have been cancelled meanwhile, and then its message says so already.
-                if await self._queue.requeue(job):
+                if await insist(self._queue.requeue, job):
                     self._announce(job, Retrying())
             else:
-                await self._queue.fail(
+                await self._fail(
                     job,
-                    f"Painting this was cut off {job.attempt} times, so it was given up. "
+                    f"The engine died {ATTEMPTS} times while painting this, so it was given up. "
                     "A smaller size or another model may work.",
                 )
         except AtelierError as error:
             log.info("job %d failed: %s", job.id, error)
-            await self._queue.fail(job, str(error))
+            await self._fail(job, str(error))
         except Exception:
             # One job's bug must not stop everybody's queue.
             log.exception("job %d failed on a bug", job.id)
-            await self._queue.fail(
+            await self._fail(
                 job, f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {job.id}."
             )
+
+    async def _fail(self, job: Job, reason: str) -> None:
+        await insist(self._queue.fail, job, reason)
 
     async def _attempt(self, job: Job) -> None:
         async with aclosing(
@@ -109,4 +116,4 @@ class Dispatcher:
                 if isinstance(event, Progress):
                     self._announce(job, Painting(event.step, event.of))
                 elif isinstance(event, Finished):
-                    await self._queue.render(job, event.images, event.model_hash)
+                    await insist(self._queue.render, job, event.images, event.model_hash, tries=_KEEP_TRIES)

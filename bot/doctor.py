@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -49,7 +50,7 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
     yield await _database(config.data / "atelier.db")
     for finding in _models(config):
         yield finding
-    yield await _torch()
+    yield await _torch(config.engine.device)
     async for finding in _discord():
         yield finding
 
@@ -63,6 +64,8 @@ def _disk(data: Path) -> Finding:
     place = next(path for path in (data.resolve(), *data.resolve().parents) if path.exists())
     gib = shutil.disk_usage(place).free / 2**30
     words = f"{gib:.0f} GiB free for {data}"
+    if not os.access(place, os.W_OK):
+        return Finding("Disk", Verdict.BAD, f"{data} cannot be written", "Choose another folder with --data.")
     if gib < _LOW_DISK_GIB:
         return Finding("Disk", Verdict.NOTE, words, "Pictures are kept: free some space, or choose another --data.")
     return Finding("Disk", Verdict.GOOD, words)
@@ -98,7 +101,7 @@ def _models(config: Config) -> list[Finding]:
     return findings
 
 
-async def _torch() -> Finding:
+async def _torch(wanted: str) -> Finding:
     """Ask a process of its own: the bot's never imports torch."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -119,6 +122,13 @@ async def _torch() -> Finding:
         return Finding("Torch", Verdict.BAD, f"cannot be imported: {last}", "Reinstall Atelier into a fresh venv.")
     facts = json.loads(output)
     versions = f"torch {facts['torch']}, diffusers {facts['diffusers']}"
+    if wanted not in ("auto", "cpu", facts["device"]):
+        return Finding(
+            "Torch",
+            Verdict.BAD,
+            f"{versions}, but engine.device is {wanted!r} and torch finds only {facts['device']!r}",
+            'Install the driver that torch needs, or set engine.device = "auto".',
+        )
     if facts["device"] == "cpu":
         return Finding(
             "Torch",
@@ -137,6 +147,7 @@ async def _discord() -> AsyncIterator[Finding]:
         yield Finding("Token", Verdict.NOTE, str(error))
         return
     yield Finding("Intents", Verdict.GOOD, "guilds and reactions; none needs to be switched on")
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     async with discord.Client(intents=INTENTS) as client:
         try:
             await client.login(token)
@@ -146,12 +157,17 @@ async def _discord() -> AsyncIterator[Finding]:
             )
             return
         except (OSError, aiohttp.ClientError, discord.HTTPException) as error:
-            yield Finding("Token", Verdict.NOTE, f"present, but Discord cannot be reached ({error})")
+            words = f"present, but Discord cannot be reached ({error})"
+            yield Finding("Token", Verdict.NOTE, words, "Check the network and try again.")
             return
         assert client.user is not None  # noqa: S101 - logged in
         yield Finding("Token", Verdict.GOOD, f"belongs to {client.user}")
         invite = discord.utils.oauth_url(client.user.id, permissions=PERMISSIONS)
-        guilds = await client.http.get_guilds(limit=200)
+        try:
+            guilds = await client.http.get_guilds(limit=200)
+        except (OSError, aiohttp.ClientError, discord.HTTPException) as error:
+            yield Finding("Servers", Verdict.NOTE, f"Discord does not list them ({error})", "Try again.")
+            return
         if not guilds:
             yield Finding("Servers", Verdict.NOTE, "the bot is in none", f"Invite it: {invite}")
         for guild in guilds:

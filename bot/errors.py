@@ -10,7 +10,7 @@ AtelierError
 │   └── PaintFailed      the engine lives but this request failed: another attempt would fail too
 └── DeliveryError        Discord did not take a message
     ├── Unreachable      final: the place is gone or closed to us
-    └── TryLater         passing: the same post may work after `retry_after_seconds`
+    └── TryLater         passing: the same post may work in a while
 """
 
 from __future__ import annotations
@@ -68,7 +68,3 @@ class Unreachable(DeliveryError):  # noqa: N818
 
 class TryLater(DeliveryError):  # noqa: N818
     """Discord is busy or away; the same delivery may work later."""
-
-    def __init__(self, words: str, *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(words)
-        self.retry_after_seconds = retry_after_seconds

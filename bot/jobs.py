@@ -125,6 +125,8 @@ class Job:
     painted_at: datetime | None = None
     posted_at: datetime | None = None
     reason: str | None = None
+    deaths: int = 0
+    """Attempts that ended with the engine's death; those a restart of the bot cut off do not count."""
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Self:
@@ -152,6 +154,7 @@ class Job:
             ),
             status=JobStatus(row["status"]),
             attempt=row["attempt"],
+            deaths=row["deaths"],
             asked_at=asked_at,
             started_at=from_text(row["started_at"]),
             painted_at=from_text(row["painted_at"]),

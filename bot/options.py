@@ -95,7 +95,7 @@ def with_flags(options: Options) -> Options:
     prompt, *flags = _FLAG_START.split(text)
     values: dict[str, Any] = {"prompt": prompt.strip()}
     for flag in flags:
-        name, _, rest = flag.strip().partition(" ")
+        name, _, rest = flag.strip().replace("=", " ", 1).partition(" ")
         field = _FLAGS.get(name.lower())
         if field is None:
             raise UserError(_unknown("flag", name, list(_FLAGS), dashes="--"))

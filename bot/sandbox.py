@@ -15,14 +15,14 @@ from typing import Any
 from bot.app import open_app
 from bot.client import PERMISSIONS, Client
 from bot.config import Config
-from bot.errors import ConfigError
+from bot.errors import AtelierError, ConfigError
 from bot.jobs import Surface
 
 _PUMP_SECONDS = 0.5
 
 _WELCOME = (
-    "**Welcome to the workshop.** Type `/imagine`, describe a picture and send it: *a red apple on a blue background*, "
-    "*a penguin*, *a rocket --images 4 --seed 7*.\n"
+    "**Welcome to the workshop.** Type `/{command}`, describe a picture and send it: *a red apple on a blue "
+    "background*, *a penguin*, *a rocket --images 4 --seed 7*.\n"
     "`/queue` shows who waits, 👍 and 👎 under a picture rate it, `/stats` sums up. "
     "“Viewing as” at the top lets you be someone else; as the moderator you also have `/limits`."
 )
@@ -41,10 +41,11 @@ async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) 
         # simcord's time starts in January 2026; ids and time stamps should be today's.
         env.backend.clock._epoch = datetime.now(UTC)
         env.backend.bot_user.name = "Atelier"
+        _overlook_refusals(env)
         await env.start()
         try:
             channel, viewers = _furnish(env)
-            await client.get_partial_messageable(channel.id).send(_WELCOME)
+            await client.get_partial_messageable(channel.id).send(_WELCOME.format(command=config.discord.command))
             preview = env.preview(channel, viewers=viewers, layout="channel", port=port)
             turn = asyncio.Lock()
             _take_turns(preview, turn)
@@ -58,6 +59,8 @@ async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) 
                     closed.cancel()
                     pump.cancel()
                     await asyncio.gather(pump, closed, return_exceptions=True)
+                if not pump.cancelled():
+                    pump.result()
         except simcord.SetupError as error:
             raise ConfigError(f"The page cannot be served: {error}.") from error
         finally:
@@ -82,6 +85,17 @@ def _simcord() -> Any:
     return simcord
 
 
+def _overlook_refusals(env: Any) -> None:
+    """Keep words for people from simcord's page, which would show every refusal as a crash of the bot."""
+    record = env._record_error
+
+    def record_bugs(error: BaseException) -> None:
+        if not isinstance(getattr(error, "original", error), AtelierError):
+            record(error)
+
+    env._record_error = record_bugs
+
+
 def _furnish(env: Any) -> tuple[Any, list[Any]]:
     """A small server: a channel, and a moderator and two members who share it."""
     import discord
@@ -91,7 +105,7 @@ def _furnish(env: Any) -> tuple[Any, list[Any]]:
     members.use_application_commands = True
     everyone = guild.create_role("painters", permissions=members)
     keys = guild.create_role("moderators", permissions=discord.Permissions(manage_guild=True, manage_messages=True))
-    channel = guild.create_text_channel("easel", topic="Type /imagine and describe a picture")
+    channel = guild.create_text_channel("easel", topic="Where everybody paints")
     viewers = [
         guild.add_member(env.create_user("you", global_name="You (moderator)"), roles=[everyone, keys]),
         guild.add_member(env.create_user("ada", global_name="Ada"), roles=[everyone]),

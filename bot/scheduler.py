@@ -97,18 +97,22 @@ class _Person:
     def started(self, at: datetime, images: int) -> None:
         self.last_turn_at = at
         self.recent.append((at, images))
-        while self.recent[0][0] <= at - PACE_WINDOW:
+        # A start matters for a minute, or for a minute per image where the pace is one.
+        while self.recent[0][0] <= at - PACE_WINDOW * max(self.recent[0][1], 1):
             self.recent.popleft()
 
     def ready_at(self, paces: Mapping[JobId, int]) -> datetime:
         """When the oldest request fits into the pace: the images started in the minute before, plus its own.
 
-        A request of more images than the pace allows in a minute starts when the minute before it is empty.
+        A request of more images than a minute allows starts when nothing else counts, and then counts for as many
+        minutes as its images take at this pace.
         """
         job = self.queue[0]
-        room = max(paces[job.job_id] - job.images, 0)
-        for at, images in reversed(self.recent):
+        pace = paces[job.job_id]
+        room = max(pace - job.images, 0)
+        counting = [(at + PACE_WINDOW * max(images / pace, 1.0), min(images, pace)) for at, images in self.recent]
+        for until, images in sorted(counting, reverse=True):
             room -= images
             if room < 0:
-                return max(job.asked_at, at + PACE_WINDOW)
+                return max(job.asked_at, until)
         return job.asked_at

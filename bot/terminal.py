@@ -59,6 +59,7 @@ class TerminalPoster:
                 self.progress.update(self._task, description="The engine was restarted; trying again", completed=0)
             case Painted() | Failed() | Cancelled():
                 self.ending = news
+                self.progress.update(self._task, description="Done", total=1, completed=1)
         return None
 
 
@@ -67,6 +68,8 @@ async def imagine(config: Config, options: Options, output: Path | None, console
 
     Raises UserError in words when there is no picture.
     """
+    if output is not None and output.suffix.lower() != ".png":
+        raise UserError(f"{output} cannot be the picture: name a PNG file, like apple.png.")
     config = config.model_copy(update={"limits": _UNLIMITED})
     async with open_app(config, Surface.TERMINAL) as app:
         poster = TerminalPoster(console)

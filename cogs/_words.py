@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import discord
 
-from bot.jobs import GenerationRequest, Job
+from bot.jobs import GenerationRequest, Image, Job
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
@@ -81,9 +81,11 @@ def cancelled(job: Job) -> str:
     return f"{headline(job)}\n🚫 Cancelled."
 
 
-def result(job: Job) -> str:
+def result(job: Job, images: Sequence[Image]) -> str:
     """The line under finished pictures: everything needed to paint them again."""
     facts = [parameters(job.request)]
+    if images and images[0].width != job.request.width:
+        facts.append(f"enlarged to {images[0].width}×{images[0].height}")
     if job.started_at is not None and job.painted_at is not None:
         facts.append(f"painted in {seconds((job.painted_at - job.started_at).total_seconds())}")
         facts.append(f"{seconds((job.painted_at - job.asked_at).total_seconds())} after asking")

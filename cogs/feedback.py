@@ -20,7 +20,7 @@ class FeedbackCog(commands.Cog, name="Feedback"):
     @commands.Cog.listener()
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """A person reacted."""
-        if not self._is_me(payload.user_id):
+        if not self._is_me(payload.user_id) and (payload.member is None or not payload.member.bot):
             await self._feedback.added(MessageId(payload.message_id), UserId(payload.user_id), str(payload.emoji))
 
     @commands.Cog.listener()

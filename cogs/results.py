@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import aiohttp
 import discord
@@ -18,8 +19,11 @@ from cogs import _views, _words
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 _UNKNOWN_MESSAGE = 10008
 _TOO_MANY_OLD_EDITS = 30046
+_TOO_LARGE = (40005, 50045)
 
 _ALT_TEXT = 1024
+
+log = logging.getLogger(__name__)
 
 
 class Results(commands.Cog):
@@ -82,8 +86,8 @@ class Results(commands.Cog):
                     allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
                     nonce=f"a{job.id}p",
                 )
-        except (discord.Forbidden, discord.NotFound):
-            return
+        except discord.HTTPException as error:
+            log.warning("job %d was delivered, but not all that goes with it: %s", job.id, error)
 
 
 def _rendering(job: Job, news: News) -> tuple[str, tuple[Image, ...], bool]:
@@ -94,7 +98,7 @@ def _rendering(job: Job, news: News) -> tuple[str, tuple[Image, ...], bool]:
         case Retrying():
             return _words.retrying(job), (), True
         case Painted(images):
-            return _words.result(job), images, False
+            return _words.result(job, images), images, False
         case Failed(reason):
             return _words.failed(job, reason), (), False
         case Cancelled():
@@ -117,6 +121,8 @@ def _delivery_error(error: discord.HTTPException) -> DeliveryError:
     """Sort Discord's answer: worth another try, or final."""
     if error.status == 429 or error.status >= 500:
         return TryLater(f"Discord answered {error.status}")
+    if error.status == 413 or error.code in _TOO_LARGE:
+        return Unreachable("Discord takes no pictures as large as these here. Ask for a smaller size or fewer at once.")
     return Unreachable(f"Discord answered {error.status}: {error.text} (code {error.code})")
 
 

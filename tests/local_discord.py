@@ -83,6 +83,11 @@ class LocalDiscord:
         await self.until(lambda: f"9{number}" in self.messages)
         return f"9{number}"
 
+    async def close_gateway(self, code: int) -> None:
+        """Close the bot's connection with a code, as Discord does."""
+        assert self._socket is not None
+        await self._socket.close(code=code)
+
     async def until(self, condition: Any) -> None:
         """Wait until something the bot does makes the condition true."""
         async with asyncio.timeout(30):

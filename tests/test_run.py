@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bot.errors import EX_CONFIG
 from tests.local_discord import LocalDiscord, local_discord
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -124,3 +125,12 @@ async def test_a_job_cut_off_by_a_kill_is_painted_after_the_restart_in_the_same_
         assert not re.search("Traceback|ERROR", "".join(lines))
         finals = [edit for edit in discord.edits if edit["files"]]
         assert [edit["message"] for edit in finals] == [message]
+
+
+async def test_a_token_that_was_reset_while_running_is_one_sentence_and_exit_code_78(tmp_path: Path) -> None:
+    async with local_discord() as discord, running(discord, tmp_path) as process:
+        await discord.close_gateway(4004)
+        _, errors = await process.communicate()
+    assert process.returncode == EX_CONFIG
+    assert errors.decode().strip().splitlines()[-1].startswith("atelier: Discord refuses the token")
+    assert b"Traceback" not in errors

@@ -14,7 +14,8 @@ What holds, and what it rests on:
   of the device, after which nothing can run, leaves `run`.
 - No denoising forward has more rows than the cap; a call with more rows goes through in parts.
 - Modules are shared and never cast. A pipeline that changes them while it runs (PAG, FreeU) does not belong here.
-- Grad mode belongs to the thread, not to the greenlet: it is off around everything, and put back after every switch.
+- Grad mode belongs to the thread, not to the greenlet: a guard around every forward and every switch sets it and puts
+  it back, whatever a call did to it, and leaves `poll`, `wear` and `report` (which may load models) in their own mode.
 - Whether rows are numbers is read from the device after every forward. That also keeps the host from running ahead of
   it, so that a cancellation is never queued behind work already launched.
 """
@@ -147,24 +148,23 @@ class Hub:
         """Serve until `poll` says that no more will come and all calls have ended."""
         self._greenlet = greenlet.getcurrent()
         more = True
-        with torch.inference_mode():
-            try:
-                while more or self._live:
-                    news = poll(not self._live) if more else ()
-                    more = more and news is not None
-                    for item in news or ():
-                        if isinstance(item, Cancel):
-                            self._cancel(item.id)
-                        else:
-                            self.add(item)
-                    for live in [live for live in self._live.values() if live.greenlet is None]:
-                        self._start(live)
-                    self._round()
-            finally:
-                for live in self._live.values():
-                    self._stop(live)
-                self._live.clear()
-                self._served.clear()
+        try:
+            while more or self._live:
+                news = poll(not self._live) if more else ()
+                more = more and news is not None
+                for item in news or ():
+                    if isinstance(item, Cancel):
+                        self._cancel(item.id)
+                    else:
+                        self.add(item)
+                for live in [live for live in self._live.values() if live.greenlet is None]:
+                    self._start(live)
+                self._round()
+        finally:
+            for live in self._live.values():
+                self._stop(live)
+            self._live.clear()
+            self._served.clear()
 
     def _round(self) -> None:
         """One forward of a denoiser and one of a VAE, each if there is any: no crowd at the VAE stalls the others."""
@@ -211,7 +211,8 @@ class Hub:
         while True:
             cap = min(self._cap(head), rows)
             try:
-                return forward(group, cap)
+                with torch.inference_mode():
+                    return forward(group, cap)
             except torch.OutOfMemoryError as error:
                 # Its frames hold the forward's tensors.
                 traceback.clear_frames(error.__traceback__)
@@ -262,13 +263,13 @@ class Hub:
         ended: Event | None = None
         try:
             self._put_on(live.call)
-            output = live.greenlet.switch(value) if error is None else live.greenlet.throw(error)
+            with torch.inference_mode():
+                output = live.greenlet.switch(value) if error is None else live.greenlet.throw(error)
         except Exception as failure:  # noqa: BLE001 - the call's own failure, whatever it is
             ended = Failed(_own_failure(failure))
         else:
             if live.greenlet.dead:
                 ended = Returned(output)
-        torch.set_grad_enabled(False)
         if live.progress is not None:
             self._report(live.call, live.progress)
         if ended is not None:
@@ -286,13 +287,13 @@ class Hub:
             return
         self._running = live
         try:
-            live.greenlet.throw(Stopped())
+            with torch.inference_mode():
+                live.greenlet.throw(Stopped())
         except Stopped:
             log.debug("call %r stopped", live.call.id)
         except Exception:
             # Its own tidying up failed, and nobody waits for it any more.
             log.exception("call %r failed while it was stopped", live.call.id)
-        torch.set_grad_enabled(False)
 
     def _end(self, live: _Live, event: Event) -> None:
         del self._live[live.call.id]

@@ -32,8 +32,10 @@ COMMAND = (sys.executable, "-m", "bot.engine.process")
 class Patience:
     """How long the engine may be silent or take to leave, in seconds."""
 
-    first_step: float = 600.0
-    """From an order to its first step: loading a model from a slow disk, or fetching it from a hub."""
+    start: float = 1800.0
+    """From its start to being ready: importing torch, and loading or even fetching the first model."""
+    first_step: float = 1800.0
+    """From an order to its first step: loading or even fetching another model."""
     step: float = 30.0
     """Between steps, or ten times the usual step or thrice the order's slowest where that is more."""
     stop: float = 3.0
@@ -207,6 +209,7 @@ class LocalEngine:
         """Hand the child's frames to their orders until it ends; returns whether it became ready."""
         assert process.stdout is not None  # noqa: S101 - opened as a pipe
         served = False
+        overdue = asyncio.get_running_loop().call_later(self._patience.start, self._give_up_starting, process)
         try:
             while (frame := await read_frame_async(process.stdout)) is not None:
                 if frame.kind == "ready":
@@ -215,6 +218,7 @@ class LocalEngine:
                         log.error("model %s: %s", name or "(all)", words)
                     log.info("engine ready on %s", frame.fields["device"])
                     served = True
+                    overdue.cancel()
                     self._ready.set()
                     continue
                 entry = self._open.get(JobId(frame.fields["job_id"]))
@@ -222,7 +226,14 @@ class LocalEngine:
                     entry.frames.put_nowait(frame)
         except (BadFrame, LookupError, TypeError, ValueError):
             log.exception("the engine speaks garbage; killing it")
+        finally:
+            overdue.cancel()
         return served
+
+    def _give_up_starting(self, process: asyncio.subprocess.Process) -> None:
+        log.error("the engine was not ready after %.0f s; killing it", self._patience.start)
+        with suppress(ProcessLookupError):
+            process.kill()
 
     async def _retire(self, process: asyncio.subprocess.Process) -> None:
         """Make sure the child is gone, and let every order it had know."""

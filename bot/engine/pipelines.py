@@ -7,11 +7,12 @@ import inspect
 import io
 import logging
 import os
+import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import diffusers
@@ -71,7 +72,7 @@ class Machine:
         if settings.dtype != "auto":
             dtype: torch.dtype = getattr(torch, settings.dtype)
         elif device == "cuda":
-            dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+            dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         else:
             dtype = torch.float16 if device == "mps" else torch.float32
         # A second thread on two cores costs tens of seconds a picture as soon as anything else runs.
@@ -264,7 +265,9 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """What an error says, for people: its first line, without the host's folders."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"(?<![\w:/])(?:/[^\s/'\",]+){2,}/?", lambda path: PurePath(path[0]).name, line)[:300]
 
 
 def _quieten() -> None:

@@ -7,6 +7,7 @@ with what, is decided in `easel.py`.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -20,6 +21,8 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.wire import Frame, read_frame
 from bot.errors import PaintFailed
 from bot.logs import setup_logging
+
+log = logging.getLogger(__name__)
 
 EXIT_DEVICE_LOST = 70
 """The device is in a state only a new process can leave (EX_SOFTWARE of BSD's sysexits.h)."""
@@ -111,7 +114,17 @@ def main() -> None:
             output.write(frame.encode())
             output.flush()
 
-    serve(sys.stdin.buffer, send)
+    code = 0
+    try:
+        serve(sys.stdin.buffer, send)
+    except SystemExit as error:
+        code = EXIT_DEVICE_LOST if error.code else 0
+    except Exception:
+        log.exception("the engine process ends on a bug")
+        code = 1
+    # An ordinary end would wait for the reader's thread, which holds standard input, and abort.
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ end in a task of its own, whatever happens to the caller.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -18,7 +20,21 @@ import aiosqlite
 
 from bot.errors import StorageError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_PASSING = {
+    sqlite3.SQLITE_FULL: "The storage is full, so nothing new can be accepted.",
+    sqlite3.SQLITE_BUSY: "The database is locked by another program.",
+    sqlite3.SQLITE_LOCKED: "The database is locked by another program.",
+    sqlite3.SQLITE_IOERR: "The storage does not work.",
+    sqlite3.SQLITE_READONLY: "The storage cannot be written.",
+}
+"""What a host can mend while Atelier runs, in words."""
+
+INSIST_SECONDS = 5.0
+"""Between two tries of `insist`."""
 
 
 class Database:
@@ -100,9 +116,23 @@ class Database:
         try:
             return await asyncio.shield(task)
         except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise StorageError("The storage is full, so nothing new can be accepted.") from error
+            # The low byte is the primary code: https://www.sqlite.org/rescode.html
+            if words := _PASSING.get(error.sqlite_errorcode & 0xFF):
+                raise StorageError(words) from error
             raise
+
+
+async def insist(call: Callable[..., Awaitable[T]], *arguments: Any, tries: int | None = None) -> T:
+    """Repeat a call while the storage refuses, for ever or so many times: what was promised must not be dropped."""
+    for number in itertools.count(1):
+        try:
+            return await call(*arguments)
+        except StorageError as error:
+            if number == tries:
+                raise
+            log.warning("%s Trying again in %.0f s.", error, INSIST_SECONDS)
+        await asyncio.sleep(INSIST_SECONDS)
+    raise AssertionError  # count() does not end
 
 
 @asynccontextmanager

@@ -36,10 +36,10 @@ from bot.storage.images import ImageFolder
 # The partial index jobs_waiting serves this in order; a test asserts it.
 WAITING = "SELECT * FROM jobs WHERE surface = ? AND status = 'queued' ORDER BY asked_at, id"
 
-# People's turns and paces are read off the jobs that were started; failures cost nobody their pace.
+# People's turns and paces are read off the jobs that were started; a failure was a turn, but costs nobody their pace.
 STARTS = """
-SELECT user_id, started_at, num_images_per_prompt FROM jobs
-WHERE surface = ? AND started_at > ? AND status != 'failed' ORDER BY started_at
+SELECT user_id, started_at, CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images FROM jobs
+WHERE surface = ? AND started_at > ? ORDER BY started_at
 """
 
 ENQUEUE = """
@@ -53,9 +53,10 @@ UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?
 WHERE id = ? AND status = 'queued' AND message_id IS NOT NULL RETURNING *
 """
 
-# Results wait here until their message shows them.
+# Results wait here until their message shows them; what was cancelled before its answer was up waits for that.
 UNPOSTED = """
 SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled')
+  AND message_id IS NOT NULL
 ORDER BY id
 """
 
@@ -167,7 +168,7 @@ class Queue:
         """Every job started within the last hour, oldest first."""
         since = to_text(self._clock() - TURN_MEMORY)
         rows = await self._database.fetch_all(STARTS, (self._surface, since))
-        return [Start(UserId(row["user_id"]), _time(row["started_at"]), row["num_images_per_prompt"]) for row in rows]
+        return [Start(UserId(row["user_id"]), _time(row["started_at"]), row["images"]) for row in rows]
 
     async def seconds_per_cost(self, model: str, default: float = 1.0) -> float:
         """Seconds the engine takes per megapixel-step of a model, over its last 20 jobs; `default` before any.
@@ -214,8 +215,8 @@ class Queue:
         return None if row is None else Job.from_row(row)
 
     async def requeue(self, job: Job) -> bool:
-        """Running → queued, for another attempt."""
-        return await self._move(job, JobStatus.RUNNING, "status = 'queued'", ())
+        """Move running → queued, for another attempt after the engine died in this one."""
+        return await self._move(job, JobStatus.RUNNING, "status = 'queued', deaths = deaths + 1", ())
 
     async def render(self, job: Job, images: Sequence[Image], model_hash: str | None) -> bool:
         """Running → rendered: the files first, then the row. False when the job moved on without this attempt."""

@@ -7,10 +7,11 @@ import aiosqlite
 from bot.jobs import Clock, MessageId, UserId, to_text
 from bot.storage.database import Database
 
-# Only results collect ratings; the primary key makes an event that Discord repeats count once.
+# Only results collect ratings, from the moment they can be seen, shortly before they count as delivered. The
+# primary key makes an event that Discord repeats count once.
 ADD = """
 INSERT INTO ratings (message_id, user_id, emoji, job_id, added_at)
-SELECT ?1, ?2, ?3, id, ?4 FROM jobs WHERE message_id = ?1 AND status = 'delivered'
+SELECT ?1, ?2, ?3, id, ?4 FROM jobs WHERE message_id = ?1 AND status IN ('rendered', 'delivered')
 ON CONFLICT DO NOTHING
 """
 

@@ -18,7 +18,7 @@ from bot import delivery
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
-from bot.errors import EngineDied, PaintFailed
+from bot.errors import EngineDied, PaintFailed, StorageError
 from bot.jobs import (
     Cancelled,
     ChannelId,
@@ -45,6 +45,7 @@ APPLE = GenerationRequest(
     prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
 )
 ADA = UserId(1)
+GRACE = UserId(2)
 LONG_SECONDS = 30.0
 
 
@@ -217,7 +218,7 @@ async def test_job_that_takes_the_engine_down_twice_fails_in_words(house: House)
     job = await house.ended(await house.ask())
     assert (job.status, job.attempt) == (JobStatus.FAILED, 2)
     assert job.reason == (
-        "Painting this was cut off 2 times, so it was given up. A smaller size or another model may work."
+        "The engine died 2 times while painting this, so it was given up. A smaller size or another model may work."
     )
     assert house.recorder.of(job)[-1] == Failed(job.reason)
     assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
@@ -242,7 +243,10 @@ async def test_bug_in_the_engine_fails_that_job_alone(house: House, caplog: pyte
     assert record.message == f"job {first.id} failed on a bug"
 
 
-async def test_folder_that_takes_no_pictures_fails_the_job_in_words(house: House, config: Config) -> None:
+async def test_folder_that_takes_no_pictures_fails_the_job_in_words(
+    house: House, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
     (config.data / "images").write_text("not a folder")
     job = await house.ended(await house.ask())
     assert job.status is JobStatus.FAILED
@@ -428,3 +432,43 @@ async def test_progress_counts_up_to_the_result(config: Config) -> None:
         assert all(isinstance(news, Painting) and news.of == 20 for news in progress)
         steps = [news.step for news in progress]
         assert steps == sorted(set(steps))
+
+
+async def test_a_restart_of_the_bot_costs_a_job_none_of_its_attempts(config: Config) -> None:
+    held, deadly = FakeEngine(), FakeEngine()
+    held.open.clear()
+    deadly.raises = [EngineDied("gone")]
+    async with opened(config, held) as house:
+        job = await house.reached(await house.ask(), JobStatus.RUNNING)
+    async with opened(config, deadly) as house:
+        job = await house.ended(job)
+    assert (job.status, job.attempt, job.deaths) == (JobStatus.DELIVERED, 3, 1)
+
+
+async def test_a_storage_that_refuses_for_a_while_stops_nobody_for_good(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
+    refusals = [StorageError("The storage is full, so nothing new can be accepted.")] * 3
+    claim = house.app.queue.claim
+
+    async def full(job_id: JobId) -> Job | None:
+        if refusals:
+            raise refusals.pop()
+        return await claim(job_id)
+
+    monkeypatch.setattr(house.app.queue, "claim", full)
+    assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
+    assert not refusals
+
+
+async def test_whoever_fails_all_the_time_still_waits_for_their_turn(house: House) -> None:
+    house.engine.open.clear()
+    first = await house.reached(await house.ask(GRACE), JobStatus.RUNNING)
+    jobs = [await house.ask(user) for user in (GRACE, GRACE, ADA, ADA, ADA)]
+    house.engine.raises = [PaintFailed("no")] * 6
+    house.engine.open.set()
+    for job in (first, *jobs):
+        await house.ended(job)
+    owners = [order.owner for order in house.engine.orders]
+    assert owners == [GRACE, ADA, GRACE, ADA, GRACE, ADA]

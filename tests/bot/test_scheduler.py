@@ -101,11 +101,11 @@ def test_a_job_that_was_cut_short_goes_first_of_all() -> None:
         ("more than the pace, on an empty minute", [asks(1, "a", -1, images=9)], [], 4, [0]),
         ("more than the pace, after the others", [asks(1, "a", -1, images=9)], [started("a", -20)], 4, [40]),
         (
-            "and then the others wait a minute",
-            [asks(1, "a", -2, images=9), asks(2, "a", -1)],
+            "and then the others wait as long as it takes at the pace",
+            [asks(1, "a", -2, images=8), asks(2, "a", -1)],
             [],
             4,
-            [0, 60],
+            [0, 120],
         ),
         ("one a minute", [asks(n, "a", n - 9) for n in range(4)], [], 1, [0, 60, 120, 180]),
         ("two a minute", [asks(n, "a", n - 9) for n in range(5)], [], 2, [0, 10, 60, 70, 120]),
@@ -192,12 +192,17 @@ def cases(draw: st.DrawFn, *, again: bool = True) -> Case:
     )
 
 
-def in_the_minute_before(case: Case, turns: Sequence[Turn], user: UserId, when: datetime) -> int:
-    """Images a person started in the minute that ends at `when`."""
+def counts_for(images: int, pace: int) -> timedelta:
+    """How long a start counts: a minute, or as long as its images take at the pace."""
+    return PACE_WINDOW * max(images / pace, 1.0)
+
+
+def counting(case: Case, turns: Sequence[Turn], user: UserId, when: datetime, pace: int) -> int:
+    """Images of a person's starts that still count at `when`, each start up to a minute's worth."""
     images = {job.job_id: job.images for job in case.waiting if not job.again}
     begun = [(start.at, start.images) for start in case.starts if start.user_id == user]
     begun += [(turn.starts_at, images.get(turn.job_id, 0)) for turn in turns if turn.user_id == user]
-    return sum(count for start, count in begun if when - PACE_WINDOW < start <= when)
+    return sum(min(count, pace) for start, count in begun if start <= when < start + counts_for(count, pace))
 
 
 @given(cases())
@@ -240,8 +245,8 @@ def test_nobody_exceeds_their_pace_in_any_minute_but_by_a_request_larger_than_it
     for turn in turns:
         job = jobs[turn.job_id]
         if not job.again:
-            count = in_the_minute_before(case, turns, turn.user_id, turn.starts_at)
-            assert count <= case.paces[turn.job_id] or count == job.images
+            pace = case.paces[turn.job_id]
+            assert counting(case, turns, turn.user_id, turn.starts_at, pace) <= pace
 
 
 @given(cases())
@@ -253,14 +258,17 @@ def test_the_engine_never_idles_while_somebody_may_start(case: Case) -> None:
     for index, turn in enumerate(turns):
         done = turns[:index]
         first = {jobs[later.job_id].user_id: jobs[later.job_id] for later in reversed(turns[index:])}
-        moments = {idle_from, *(start.at + PACE_WINDOW for start in case.starts)}
-        moments |= {before.starts_at + PACE_WINDOW for before in done} | {job.asked_at for job in first.values()}
+        begun = [(start.at, start.images) for start in case.starts]
+        begun += [(before.starts_at, jobs[before.job_id].images) for before in done]
+        moments = {idle_from} | {job.asked_at for job in first.values()}
+        moments |= {at + counts_for(images, pace) for at, images in begun for pace in set(case.paces.values())}
         for moment in moments:
             if not idle_from <= moment < turn.starts_at:
                 continue
             for person, job in first.items():
-                count = in_the_minute_before(case, done, person, moment)
-                fits = count == 0 or count + job.images <= case.paces[job.job_id]
+                pace = case.paces[job.job_id]
+                count = counting(case, done, person, moment, pace)
+                fits = count == 0 or count + job.images <= pace
                 assert not (job.asked_at <= moment and fits), f"{job} might have started at {moment}"
         idle_from = turn.starts_at + timedelta(seconds=jobs[turn.job_id].seconds)
 
@@ -294,7 +302,8 @@ def test_of_all_who_may_start_the_one_whose_last_turn_is_longest_ago_does(case: 
         }
         never = datetime.min.replace(tzinfo=UTC)
         for job in {jobs[later.job_id].user_id: jobs[later.job_id] for later in reversed(turns[index:])}.values():
-            count = in_the_minute_before(case, done, job.user_id, turn.starts_at)
-            fits = count == 0 or count + job.images <= case.paces[job.job_id]
+            pace = case.paces[job.job_id]
+            count = counting(case, done, job.user_id, turn.starts_at, pace)
+            fits = count == 0 or count + job.images <= pace
             if fits and job.asked_at <= turn.starts_at:
                 assert last.get(turn.user_id, never) <= last.get(job.user_id, never), f"{job} was passed over"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import discord
@@ -155,6 +156,43 @@ async def test_a_deleted_channel_ends_the_job_with_its_reason(workshop: Workshop
 
     assert job.status is JobStatus.FAILED
     assert "10003" in job.reason
+
+
+async def test_pictures_discord_does_not_take_are_said_to_be_too_large(workshop: Workshop, monkeypatch) -> None:
+    edit = discord.PartialMessage.edit
+
+    async def too_large(message: discord.PartialMessage, **changes: object) -> discord.Message:
+        if changes.get("attachments"):
+            response = type("Response", (), {"status": 413, "reason": "Payload Too Large", "headers": {}})()
+            raise discord.HTTPException(response, {"code": 40005, "message": "Request entity too large"})
+        return await edit(message, **changes)
+
+    monkeypatch.setattr(discord.PartialMessage, "edit", too_large)
+    asked = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
+    (job,) = await workshop.ended()
+
+    assert job.status is JobStatus.FAILED
+    message = workshop.message(asked.response.id)
+    assert "❌ Discord takes no pictures as large as these here." in message.content
+    assert message.components == []
+
+
+async def test_a_rating_counts_from_the_moment_the_picture_can_be_seen(workshop: Workshop, monkeypatch) -> None:
+    ada, seen = workshop.member("ada"), asyncio.Event()
+    add_reaction, go_on = discord.PartialMessage.add_reaction, asyncio.Event()
+
+    async def slowly(message: discord.PartialMessage, emoji: str) -> None:
+        await add_reaction(message, emoji)
+        seen.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(discord.PartialMessage, "add_reaction", slowly)
+    asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    await seen.wait()
+    await ada.react(workshop.message(asked.response.id), "👍")
+    go_on.set()
+    await workshop.ended()
+    assert len(await workshop.app.database.fetch_all("SELECT 1 FROM ratings")) == 1
 
 
 async def test_an_answer_discord_refuses_leaves_no_job_behind(workshop: Workshop, engine: FakeEngine) -> None:

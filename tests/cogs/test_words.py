@@ -41,7 +41,7 @@ MESSAGES: dict[str, Callable[[Job], str]] = {
     "retrying": _words.retrying,
     "failed": lambda job: _words.failed(job, "Painting this was cut off 2 times, so it was given up."),
     "cancelled": _words.cancelled,
-    "result": _words.result,
+    "result": lambda job: _words.result(job, ()),
 }
 
 
@@ -188,7 +188,7 @@ def test_the_longest_request_that_is_accepted_fits_into_every_message_with_room_
 
 
 def test_a_result_says_everything_needed_to_paint_it_again() -> None:
-    said = _words.result(asked_for("a cat", "text"))
+    said = _words.result(asked_for("a cat", "text"), ())
     for fact in (
         "**a cat**",
         f"seeds `{SEEDS[1] - 4}`–`{SEEDS[1] - 1}`",

@@ -23,6 +23,7 @@ CREATE TABLE jobs (
     status                TEXT    NOT NULL DEFAULT 'queued'
         CHECK (status IN ('queued', 'running', 'rendered', 'delivered', 'failed', 'cancelled')),
     attempt               INTEGER NOT NULL DEFAULT 0,  -- fences off results of an earlier attempt
+    deaths                INTEGER NOT NULL DEFAULT 0,  -- attempts that ended with the engine's death
     reason                TEXT,                        -- why it failed, in words for the requester
     asked_at              TEXT    NOT NULL,
     started_at            TEXT,                        -- of the latest attempt

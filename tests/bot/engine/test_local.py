@@ -547,3 +547,14 @@ async def test_a_child_that_cannot_be_started_is_trouble_and_no_crash(tmp_path: 
     assert "does not start" in engine.troubles[""]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_child_that_hangs_before_it_is_ready_is_replaced(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    patience = Patience(start=0.2, stop=0.1, term=0.1, restart=0.01)
+    engine = LocalEngine(Config(data=tmp_path), command=command, patience=patience)
+    running = asyncio.create_task(engine.run())
+    await until(lambda: "" in engine.troubles)
+    assert "does not start" in engine.troubles[""]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

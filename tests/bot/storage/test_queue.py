@@ -241,15 +241,16 @@ async def test_a_job_whose_attempt_was_cut_short_waits_again_with_its_turn_count
     assert await store.queue.starts() == [Start(ADA, NOON, 1)]
 
 
-async def test_starts_are_of_the_last_hour_in_order_and_failures_are_left_out(store: Store) -> None:
+async def test_starts_are_of_the_last_hour_in_order_and_a_failure_is_a_turn_without_images(store: Store) -> None:
     await store.running(ADA)
     store.clock.forward(1)
     await store.delivered(GRACE, num_images_per_prompt=3)
     await store.failed(ADA)
     await store.cancelled(ADA)
-    assert await store.queue.starts() == [Start(ADA, NOON, 1), Start(GRACE, NOON + timedelta(seconds=1), 3)]
+    later = [Start(GRACE, NOON + timedelta(seconds=1), 3), Start(ADA, NOON + timedelta(seconds=1), 0)]
+    assert await store.queue.starts() == [Start(ADA, NOON, 1), *later]
     store.clock.now = NOON + timedelta(hours=1)
-    assert await store.queue.starts() == [Start(GRACE, NOON + timedelta(seconds=1), 3)]
+    assert await store.queue.starts() == later
 
 
 async def test_speed_is_measured_over_the_last_20_jobs_of_a_model(store: Store) -> None:

@@ -29,8 +29,8 @@ async def test_a_reaction_counts_once_per_person_and_emoji(store: Store) -> None
     assert await rows(store) == [(ADA, "🎉"), (ADA, "👍"), (GRACE, "👍")]
 
 
-@pytest.mark.parametrize("state", ["asked", "running", "rendered", "failed", "cancelled"])
-async def test_only_delivered_results_collect_ratings(store: Store, state: str) -> None:
+@pytest.mark.parametrize("state", ["asked", "running", "failed", "cancelled"])
+async def test_only_results_collect_ratings(store: Store, state: str) -> None:
     job = await getattr(store, state)()
     assert await store.ratings.add(job.destination.message_id, ADA, "👍") is False
     assert await rows(store) == []
