@@ -115,11 +115,18 @@ def _furnish(env: Any) -> tuple[Any, list[Any]]:
 
 
 def _take_turns(preview: Any, turn: asyncio.Lock) -> None:
-    """Let clicks wait for the pump and the pump for clicks: simcord refuses what overlaps."""
+    """Let clicks wait for the pump and the pump for clicks: simcord refuses what overlaps.
+
+    It also refuses what was done on a page published since, which here is any moment. What is clicked or typed is
+    looked up anew all the same, so an action counts as done on the newest page.
+    """
     act = preview._action
 
     async def action(context_id: Any, body: Mapping[str, Any]) -> Any:
         async with turn:
+            page = preview._pages.get(context_id)
+            if page is not None and "published_revision" in body:
+                body = {**body, "published_revision": page.revision}
             return await act(context_id, body)
 
     preview._action = action
