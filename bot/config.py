@@ -74,9 +74,9 @@ class EngineConfig(Section):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of one picture. 0 chooses: one on a small machine, half the cores on a larger one."""
-    slots: Annotated[int, Field(ge=1, le=64)] = 16
+    slots: Annotated[int, Field(ge=1, le=64)] = 8
     """Requests in the engine at a time; they share every denoising step."""
-    rows: Annotated[int, Field(ge=1, le=256)] = 32
+    rows: Annotated[int, Field(ge=1, le=256)] = 16
     """Rows of one forward at most. A picture takes two with guidance and one without; a large one fits fewer."""
     models_in_memory: Annotated[int, Field(ge=1, le=64)] = 2
     """Checkpoints kept loaded; the least recently used one makes room."""
