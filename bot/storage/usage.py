@@ -95,11 +95,6 @@ class Usage:
         rows = await self._database.fetch_all(BY_MODEL, (guild_id, to_text(since)))
         return [ModelUsage(row["model"], row["results"], row["up"], row["down"], row["reactions"]) for row in rows]
 
-    async def spent(self, requester: Requester, since: datetime) -> int:
-        """Images a person used in a server since `since`, as the quota counts them."""
-        rows = await self._database.fetch_all(SPENT, (requester.user_id, requester.guild_id, to_text(since)))
-        return sum(row["images"] for row in rows)
-
 
 async def waiting_of(connection: aiosqlite.Connection, requester: Requester) -> int:
     """Requests of a person that wait in a server; for use inside a transaction."""

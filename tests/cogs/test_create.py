@@ -13,6 +13,7 @@ from bot.config import Config, DiscordConfig, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed
 from bot.jobs import JobStatus
+from bot.storage.usage import spent_by
 from tests.conftest import Workshop
 
 
@@ -211,7 +212,9 @@ async def test_a_failure_is_said_in_words_and_costs_nothing(workshop: Workshop, 
     (job,) = await workshop.ended()
 
     assert "❌ Too large for this machine." in workshop.message(asked.response.id).content
-    assert await workshop.app.usage.spent(workshop.requester(ada), job.asked_at - timedelta(days=1)) == 0
+    since = job.asked_at - timedelta(days=1)
+    requester = workshop.requester(ada)
+    assert await workshop.app.database.write(lambda connection: spent_by(connection, requester, since)) == []
 
 
 async def test_an_engine_in_trouble_is_said_at_once(workshop: Workshop, engine: FakeEngine) -> None:
