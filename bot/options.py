@@ -93,7 +93,7 @@ def with_flags(options: Options) -> Options:
     """
     text = clean(options.prompt)
     prompt, *flags = _FLAG_START.split(text)
-    values: dict[str, Any] = {"prompt": prompt.strip()}
+    values: dict[str, Any] = {"prompt": clean(prompt)}
     for flag in flags:
         name, _, rest = flag.strip().replace("=", " ", 1).partition(" ")
         field = _FLAGS.get(name.lower())

@@ -430,3 +430,7 @@ def test_flags_and_options_of_the_same_values_ask_for_the_same(
 @settings(max_examples=200, deadline=None)
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     assert clean(clean(text)) == clean(text)
+
+
+def test_an_invisible_joiner_before_the_flags_is_no_part_of_the_prompt() -> None:
+    assert asked("a cat\u200d --steps 5").prompt == "a cat"
