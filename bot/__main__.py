@@ -82,6 +82,7 @@ def imagine(
     seed: Annotated[int | None, typer.Option(help="The same seed paints the same picture.")] = None,
     model: Annotated[str | None, typer.Option(help="Which model paints.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Which sampler denoises.")] = None,
+    lora: Annotated[str | None, typer.Option(help="LoRAs of the model, like sketch:0.8.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
@@ -99,6 +100,7 @@ def imagine(
         seed=seed,
         model=model,
         sampler=sampler,
+        lora=lora,
     )
     painting = paint(_settings(config, data, quiet=True), options, output, Console(stderr=True))
     paths = _run(painting, interrupted=EX_INTERRUPTED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,13 +18,14 @@ from bot.options import Options, resolve
 from bot.scheduler import Turn
 from bot.storage.queue import Queue
 from bot.storage.usage import spent_by, waiting_of
+from bot.vocabulary import Vocabulary
 
 QUOTA_WINDOW = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An accepted request: its job, a note for every value that was changed, and its place in the line."""
+    """An accepted request: its job, what the requester should know of it, and its place in the line."""
 
     job: Job
     notes: tuple[str, ...]
@@ -42,12 +43,14 @@ class Admission:
         engine: Engine,
         models: Sequence[ModelConfig],
         samplers: Sequence[str],
+        vocabularies: Mapping[str, Vocabulary],
         clock: Clock,
     ) -> None:
         self._queue = queue
         self._line = line
         self._engine = engine
         self._clock = clock
+        self._vocabularies = vocabularies
         self.models = models
         self.samplers = samplers
 
@@ -84,8 +87,10 @@ class Admission:
         job = await self._queue.enqueue(requester, destination, request, interaction_id=interaction_id, admit=check)
         if job is None:
             return None
+        vocabulary = self._vocabularies.get(request.model)
+        notes = (*resolved.notes, *(vocabulary.notes(request.prompt) if vocabulary else ()))
         place, turn = await self._line.place(job.id) or (1, Turn(job.id, requester.user_id, self._clock()))
-        return Admitted(job, resolved.notes, place, turn.starts_at)
+        return Admitted(job, notes, place, turn.starts_at)
 
 
 def _queue_is_full(depth: int, limits: Limits, frees_at: datetime | None) -> Rejected:

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bot.admission import Admission
-from bot.config import Config
+from bot.config import Config, ModelConfig
 from bot.delivery import Delivery
 from bot.dispatcher import Dispatcher
 from bot.engine import Engine
-from bot.engine.catalog import SAMPLERS, check_models
+from bot.engine.catalog import SAMPLERS, check_models, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError
 from bot.feedback import Feedback
 from bot.jobs import Clock, Surface, utcnow
 from bot.line import Line
-from bot.storage.database import Database, open_database
+from bot.storage.database import Database, insist, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.ratings import Ratings
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage
+from bot.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
+
+_TIMINGS = "timings"
+"""The name under which the house remembers what its engine measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,10 @@ async def open_app(
         database = await stack.enter_async_context(open_database(config.data / "atelier.db"))
         queue = Queue(database, ImageFolder(config.data), surface, clock)
         rules = Rules(database, clock)
-        local = LocalEngine(config) if engine is None else None
+        known = await database.recall(_TIMINGS) or ""
+        local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
-        line = Line(queue, rules, config.limits, painter.slots, clock)
+        line = Line(queue, rules, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, line, painter, delivery.announce, clock)
         app = App(
@@ -85,7 +91,9 @@ async def open_app(
             usage=Usage(database),
             line=line,
             engine=painter,
-            admission=Admission(queue, line, painter, config.models, tuple(SAMPLERS), clock),
+            admission=Admission(
+                queue, line, painter, config.models, tuple(SAMPLERS), _vocabularies(config.models), clock
+            ),
             delivery=delivery,
             dispatcher=dispatcher,
             feedback=Feedback(Ratings(database, clock)),
@@ -93,9 +101,23 @@ async def open_app(
         await queue.recover()
         runs = {"dispatcher": dispatcher.run(), "delivery": delivery.run()}
         if local is not None:
-            runs["engine"] = local.run()
+            runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}
         await stack.enter_async_context(_beside(runs))
         yield app
+
+
+def _vocabularies(models: Sequence[ModelConfig]) -> dict[str, Vocabulary]:
+    """The vocabularies of those models that bring one."""
+    found = {model.name: Vocabulary.read(Path(folder_of(model))) for model in models}
+    return {name: vocabulary for name, vocabulary in found.items() if vocabulary is not None}
+
+
+async def _keep_timings(database: Database, engine: LocalEngine) -> None:
+    """Remember how long the engine takes, so that a restart knows."""
+    while True:
+        await engine.learned.wait()
+        engine.learned.clear()
+        await insist(database.remember, _TIMINGS, engine.timings.dump())
 
 
 @asynccontextmanager

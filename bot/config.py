@@ -36,7 +36,7 @@ def _command_name(name: str) -> str:
 
 def _model_name(name: str) -> str:
     if not _MODEL_NAME.fullmatch(name):
-        raise ValueError("a model name is 1 to 32 lower-case letters, digits, dots, - or _, like sd15")
+        raise ValueError("this name is 1 to 32 lower-case letters, digits, dots, - or _, like sd15")
     return name
 
 
@@ -78,8 +78,22 @@ class EngineConfig(Section):
     """Requests in the engine at a time; they share every denoising step."""
     rows: Annotated[int, Field(ge=1, le=256)] = 16
     """Rows of one forward at most. A picture takes two with guidance and one without; a large one fits fewer."""
+    reproducible: bool = False
+    """Nobody shares a forward and only deterministic algorithms run: the same request, the same picture to the bit."""
     models_in_memory: Annotated[int, Field(ge=1, le=64)] = 2
     """Checkpoints kept loaded; the least recently used one makes room."""
+
+
+class LoraConfig(Section):
+    """A LoRA that people can add to one model."""
+
+    name: Annotated[str, AfterValidator(_model_name)]
+    source: str
+    """A .safetensors file, a folder with one, or a hub id like org/name."""
+    weight: Annotated[float, Field(ge=-2, le=2)] = 1.0
+    """How strongly it is worn where nobody says otherwise."""
+    trigger: Annotated[str, Field(max_length=200)] = ""
+    """Words it was trained on; added to a prompt that lacks them."""
 
 
 class ModelConfig(Section):
@@ -98,7 +112,16 @@ class ModelConfig(Section):
     negative_prompt: Annotated[str, Field(max_length=1000)] = ""
     sampler: str = "default"
     upscale: Annotated[int, Field(ge=1, le=8)] = 1
-    """Enlarge finished pictures by this factor (Lanczos)."""
+    """Enlarge finished pictures by this factor: with the network in the model's `upscaler/`, or by Lanczos."""
+    loras: tuple[LoraConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _lora_names_are_unique(self) -> Self:
+        names = [lora.name for lora in self.loras]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two LoRAs are called {twice[0]!r}; give each a name of its own")
+        return self
 
     @property
     def is_embedded(self) -> bool:
@@ -125,8 +148,8 @@ EMBEDDED_MODEL = ModelConfig(
     name="emoji",
     source=EMBEDDED,
     description="ships with Atelier: small pictures in the style of emoji",
-    width=64,
-    height=64,
+    width=128,
+    height=128,
     steps=20,
     guidance_scale=3.0,
     upscale=4,
@@ -263,10 +286,12 @@ def _located(model: ModelConfig, base: Path) -> ModelConfig:
         is_path = path.exists() or place.endswith(".safetensors") or place.startswith((".", "/", "~"))
         return str(path.resolve()) if is_path else place
 
-    if model.is_embedded:
-        return model
-    config = None if model.config is None else locate(model.config)
-    return model.model_copy(update={"source": locate(model.source), "config": config})
+    loras = tuple(lora.model_copy(update={"source": locate(lora.source)}) for lora in model.loras)
+    changes: dict[str, Any] = {"loras": loras}
+    if not model.is_embedded:
+        config = None if model.config is None else locate(model.config)
+        changes |= {"source": locate(model.source), "config": config}
+    return model.model_copy(update=changes)
 
 
 def _explain(error: ValidationError, text: str, path: Path | None) -> str:
@@ -289,12 +314,15 @@ def _explain(error: ValidationError, text: str, path: Path | None) -> str:
     return f"{where}: {message}" + ("" if message.endswith(("?", ".")) else ".")
 
 
+_ARRAYS: dict[str, type[BaseModel]] = {"models": ModelConfig, "loras": LoraConfig}
+
+
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys of the section at `location`."""
     section: type[BaseModel] = Config
     for part in location:
-        if part == "models":
-            section = ModelConfig
+        if part in _ARRAYS:
+            section = _ARRAYS[str(part)]
         elif isinstance(part, str) and part in section.model_fields:
             inner = section.model_fields[part].annotation
             section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else section
@@ -309,14 +337,19 @@ def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
     """
     wanted = list(location)
     here: list[int | str] = []
-    counts: dict[str, int] = {}
+    counts: dict[tuple[int | str, ...], int] = {}
     header: int | None = None
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
         if match := re.match(r"\[\[\s*([\w.-]+)\s*\]\]", stripped):
-            name = match[1]
-            counts[name] = counts.get(name, -1) + 1
-            here = [*name.split("."), counts[name]]
+            # [[models.loras]] belongs to the last [[models]], and each of these counts its own from 0.
+            *parents, name = match[1].split(".")
+            here = []
+            for parent in parents:
+                here += [parent, *([counts[(*here, parent)]] if (*here, parent) in counts else [])]
+            here.append(name)
+            counts[tuple(here)] = counts.get(tuple(here), -1) + 1
+            here.append(counts[tuple(here)])
         elif match := re.match(r"\[\s*([\w.-]+)\s*\]", stripped):
             here = list(match[1].split("."))
         elif match := re.match(r"([\w-]+)\s*=", stripped):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NewType, Self
+from typing import Any, NewType, Self
 
 JobId = NewType("JobId", int)
 UserId = NewType("UserId", int)
@@ -15,7 +16,13 @@ GuildId = NewType("GuildId", int)
 ChannelId = NewType("ChannelId", int)
 MessageId = NewType("MessageId", int)
 
+Adapters = tuple[tuple[str, float], ...]
+"""LoRAs by name, each with its weight; none is the model as it is."""
+
 Clock = Callable[[], datetime]
+
+Shape = tuple[str, int, int]
+"""A model, and the width and height of its pictures: what requests share a forward by."""
 
 
 def utcnow() -> datetime:
@@ -58,6 +65,16 @@ class Surface(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """What a request asks of the engine: `forwards` of its denoiser with `rows` rows each, and `images` to decode."""
+
+    shape: Shape
+    rows: int
+    forwards: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What to paint, every value resolved. Field names are diffusers' own; sizes are in pixels."""
 
@@ -71,6 +88,12 @@ class GenerationRequest:
     num_images_per_prompt: int = 1
     negative_prompt: str = ""
     sampler: str = "default"
+    loras: Adapters = ()
+
+    @classmethod
+    def from_fields(cls, values: Mapping[str, Any]) -> Self:
+        """Build the request whose fields these are, also after JSON, which knows no tuples."""
+        return cls(**{**values, "loras": tuple((name, weight) for name, weight in values["loras"])})
 
     @property
     def cost(self) -> float:
@@ -78,9 +101,21 @@ class GenerationRequest:
         return self.width * self.height * self.num_images_per_prompt * self.num_inference_steps / 1e6
 
     @property
+    def work(self) -> Work:
+        """What it asks of the engine: guidance takes two rows, Heun's sampler two looks at every step but the last."""
+        images = self.num_images_per_prompt
+        forwards = 2 * self.num_inference_steps - 1 if self.sampler == "heun" else self.num_inference_steps
+        rows = 2 * images if self.guidance_scale > 1 else images
+        return Work((self.model, self.width, self.height), rows, forwards, images)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """One seed per image; image n alone is reproduced by asking for seed + n - 1."""
         return tuple((self.seed + n) % 2**32 for n in range(self.num_images_per_prompt))
+
+
+REQUEST_FIELDS = tuple(field.name for field in fields(GenerationRequest))
+"""The columns of the table `jobs` that hold a request; `loras` is JSON there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +175,8 @@ class Job:
             destination=Destination(
                 ChannelId(row["channel_id"]), None if message_id is None else MessageId(message_id)
             ),
-            request=GenerationRequest(
-                prompt=row["prompt"],
-                negative_prompt=row["negative_prompt"],
-                model=row["model"],
-                sampler=row["sampler"],
-                width=row["width"],
-                height=row["height"],
-                num_inference_steps=row["num_inference_steps"],
-                guidance_scale=row["guidance_scale"],
-                seed=row["seed"],
-                num_images_per_prompt=row["num_images_per_prompt"],
+            request=GenerationRequest.from_fields(
+                {name: row[name] for name in REQUEST_FIELDS} | {"loras": json.loads(row["loras"])}
             ),
             status=JobStatus(row["status"]),
             attempt=row["attempt"],
@@ -165,14 +191,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One queued job, as the scheduler sees it: numbers only. `seconds` is the time it will paint."""
+    """One queued job, as the scheduler sees it: no words."""
 
     job_id: JobId
     user_id: UserId
     guild_id: GuildId
     asked_at: datetime
     images: int
-    seconds: float
+    work: Work
     acknowledged: bool = True
     """Whether the person has seen that it was accepted; only then may it start."""
     again: bool = False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
 
 from bot import scheduler
 from bot.config import LimitsConfig
+from bot.engine import Engine
 from bot.jobs import Clock, JobId, Requester, Waiting
 from bot.limits import Limits, resolve
-from bot.scheduler import Turn
+from bot.scheduler import Room, Turn
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
 
@@ -17,11 +18,11 @@ from bot.storage.rules import Rules
 class Line:
     """Answers who is next, when everybody is, and what limits hold for a person."""
 
-    def __init__(self, queue: Queue, rules: Rules, defaults: LimitsConfig, slots: int, clock: Clock) -> None:
+    def __init__(self, queue: Queue, rules: Rules, defaults: LimitsConfig, engine: Engine, clock: Clock) -> None:
         self._queue = queue
         self._rules = rules
         self._defaults = defaults
-        self._slots = slots
+        self._engine = engine
         self._clock = clock
 
     async def next(self) -> Turn | None:
@@ -29,13 +30,18 @@ class Line:
         waiting = [job for job in await self._queue.waiting() if job.acknowledged]
         if not waiting:
             return None
-        return scheduler.choose(waiting, await self._queue.starts(), await self._paces(waiting), self._clock())
+        return scheduler.choose(waiting, await self._queue.starts(), await self._paces(waiting), self._room())
 
     async def turns(self) -> list[Turn]:
         """Every waiting job's turn, in order, with the time it is expected to start."""
         waiting = await self._queue.waiting()
         paces = await self._paces(waiting)
-        return list(scheduler.schedule(waiting, await self._queue.starts(), paces, await self._free_at()))
+        room = self._room()
+        for job in await self._queue.running():
+            work = job.request.work
+            left = max(work.forwards - self._engine.steps_done.get(job.id, 0), 0)
+            room.start(replace(work, forwards=left), self._clock())
+        return list(scheduler.schedule(waiting, await self._queue.starts(), paces, room))
 
     async def place(self, job_id: JobId) -> tuple[int, Turn] | None:
         """A job's place in the line, from 1, and its turn; None when it does not wait."""
@@ -45,17 +51,9 @@ class Line:
         """The limits that hold for a person in a server, and who set them."""
         return resolve(self._defaults, await self._rules.of(requester.guild_id, requester.user_id))
 
-    async def _free_at(self) -> datetime:
-        """When the engine takes its next job: now if it has room, else when the first of those in it should end."""
-        now, running = self._clock(), await self._queue.running()
-        if len(running) < self._slots:
-            return now
-        ends = []
-        for job in running:
-            # Those who share the engine share its speed.
-            alone = job.request.cost * await self._queue.seconds_per_cost(job.request.model)
-            ends.append((job.started_at or now) + timedelta(seconds=alone * len(running)))
-        return max(now, min(ends))
+    def _room(self) -> Room:
+        """The engine, with nobody in it."""
+        return Room(self._engine.slots, self._engine.timings, self._clock())
 
     async def _paces(self, waiting: Sequence[Waiting]) -> dict[JobId, int]:
         """The pace of each waiting job's person, in images per minute."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import GenerationRequest
+from bot.jobs import Adapters, GenerationRequest
 
 PROMPT_LIMIT = 1000
 """Characters of a prompt, and of a negative prompt."""
@@ -27,6 +27,8 @@ RATIOS = (0.25, 4.0)
 GUIDANCE = (0.0, 30.0)
 IMAGES = (1, 4)
 SEEDS = (0, 2**32 - 1)
+LORA_WEIGHTS = (-2.0, 2.0)
+MOST_LORAS = 4
 
 ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 
@@ -45,6 +47,8 @@ class Options:
     seed: int | None = None
     model: str | None = None
     sampler: str | None = None
+    lora: str | None = None
+    """LoRAs of the model by name, each with a weight or the one that suits it: sketch:0.8, ink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ _FLAGS: dict[str, str] = {
     "repeat": "images",
     "model": "model",
     "sampler": "sampler",
+    "lora": "lora",
 }
 
 # A phone's keyboard turns two hyphens into a dash; a dash before anything but a flag's name is prose.
@@ -99,13 +104,15 @@ def with_flags(options: Options) -> Options:
         field = _FLAGS.get(name.lower())
         if field is None:
             raise UserError(_unknown("flag", name, list(_FLAGS), dashes="--"))
-        # Samplers such as "euler a" have blanks in their names.
-        value, _, beyond = (rest, "", "") if field in ("negative_prompt", "sampler") else rest.partition(" ")
+        # Samplers such as "euler a" have blanks in their names, and a list of LoRAs may have some between them.
+        value, _, beyond = (rest, "", "") if field in ("negative_prompt", "sampler", "lora") else rest.partition(" ")
         if not value:
             raise UserError(f"--{name} needs a value, like {_example(field, name)}.")
         if beyond:
             raise UserError(f"Flags go at the end: move {_quoted(beyond)} before --{name}.")
-        values[field] = _read(field, name, value)
+        read = _read(field, name, value)
+        # The only flag that may come more than once.
+        values[field] = f"{values[field]}, {read}" if field == "lora" and field in values else read
     return replace(options, **values)
 
 
@@ -131,8 +138,9 @@ def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[
     if not SEEDS[0] <= seed <= SEEDS[1]:
         raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {_cut(f'{seed:,}')} is outside.")
     width, height = _size(options.aspect, model, notes)
+    loras = _loras(options.lora, model, notes)
     request = GenerationRequest(
-        prompt=options.prompt,
+        prompt=_triggered(options.prompt, loras, model),
         negative_prompt=model.negative_prompt if negative is None else negative,
         model=model.name,
         sampler=sampler,
@@ -142,6 +150,7 @@ def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[
         guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
         seed=seed,
         num_images_per_prompt=int(_within("images", options.images, 1, IMAGES, notes)),
+        loras=loras,
     )
     return Resolved(request, tuple(notes))
 
@@ -193,6 +202,38 @@ def _size(aspect: str | None, model: ModelConfig, notes: list[str]) -> tuple[int
     return width, height
 
 
+def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
+    """The LoRAs a person named, in their order; the last weight counts for one that is named twice."""
+    known = {lora.name: lora for lora in model.loras}
+    worn: dict[str, float] = {}
+    for entry in (text or "").split(","):
+        name, colon, weight = (part.strip() for part in entry.partition(":"))
+        if not name and not colon:
+            continue
+        if not known:
+            raise UserError(f"The model {model.name} has no LoRAs.")
+        lora = _named("LoRA", name, known, None)
+        try:
+            asked = float(weight) if colon else lora.weight
+        except ValueError:
+            raise UserError(
+                f"The weight of a LoRA is a number, like {lora.name}:0.8; {_quoted(weight)} is none."
+            ) from None
+        worn[lora.name] = _within(f"weight of {lora.name}", asked, lora.weight, LORA_WEIGHTS, notes)
+    if len(worn) > MOST_LORAS:
+        raise UserError(f"{len(worn)} LoRAs are too many: up to {MOST_LORAS} can be worn together.")
+    return tuple(worn.items())
+
+
+def _triggered(prompt: str, loras: Adapters, model: ModelConfig) -> str:
+    """The prompt with the trigger words of its LoRAs, where it lacks them."""
+    triggers = {lora.name: clean(lora.trigger) for lora in model.loras}
+    for name, _ in loras:
+        if triggers[name].lower() not in prompt.lower():
+            prompt = f"{prompt}, {triggers[name]}"
+    return prompt
+
+
 def _within(name: str, asked: float | None, default: float, bounds: tuple[float, float], notes: list[str]) -> float:
     if asked is None:
         return default
@@ -222,7 +263,7 @@ def _unknown(kind: str, name: str, known: Sequence[str], dashes: str = "") -> st
 
 def _read(field: str, name: str, value: str) -> Any:
     """The value of a flag in its field's type."""
-    if field in ("aspect", "negative_prompt", "model", "sampler"):
+    if field in ("aspect", "negative_prompt", "model", "sampler", "lora"):
         return value
     kind, parse = ("number", float) if field == "guidance_scale" else ("whole number", int)
     with suppress(ValueError):
@@ -258,5 +299,6 @@ def _example(field: str, name: str) -> str:
         "images": "2",
         "model": "emoji",
         "sampler": "euler",
+        "lora": "sketch:0.8",
     }
     return f"--{name} {values[field]}"

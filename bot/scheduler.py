@@ -12,12 +12,14 @@ would not do.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
-from bot.jobs import JobId, Start, UserId, Waiting
+from bot.jobs import JobId, Shape, Start, UserId, Waiting, Work
 
 PACE_WINDOW = timedelta(minutes=1)
 
@@ -33,17 +35,79 @@ class Turn:
     starts_at: datetime
 
 
-def choose(
-    waiting: Sequence[Waiting], starts: Sequence[Start], paces: Mapping[JobId, int], now: datetime
-) -> Turn | None:
+class Speed(Protocol):
+    """How long the engine takes."""
+
+    def forward_seconds(self, shape: Shape, rows: int) -> float:
+        """One step of requests of a shape with so many rows together."""
+        ...
+
+    def rest_seconds(self, work: Work) -> float:
+        """What a request takes beside its steps."""
+        ...
+
+
+class Room:
+    """The engine as far as it can be foreseen: who is in it, and when there is a place for one more.
+
+    In every round everybody in it advances by one step: one forward for each shape. Whatever a request takes beside
+    its steps holds up everybody.
+    """
+
+    def __init__(self, slots: int, speed: Speed, now: datetime) -> None:
+        self._slots = slots
+        self._speed = speed
+        self._now = now
+        self._rounds = 0.0
+        self._round_seconds = 0.0
+        self._rows: dict[Shape, int] = {}
+        self._inside: list[tuple[float, int, Work]] = []
+        self._numbers = itertools.count()
+
+    def free_at(self) -> datetime:
+        """When there is a place; whoever ends until then has left."""
+        while len(self._inside) >= self._slots:
+            self._end_first()
+        return self._now
+
+    def start(self, work: Work, at: datetime) -> None:
+        """Let a request in, at a time that is not before the last one."""
+        while self._inside and self._first_ends_at() <= at:
+            self._end_first()
+        if at > self._now:
+            if self._round_seconds:
+                self._rounds += (at - self._now).total_seconds() / self._round_seconds
+            self._now = at
+        heapq.heappush(self._inside, (self._rounds + work.forwards, next(self._numbers), work))
+        self._count(work.shape, work.rows)
+
+    def _first_ends_at(self) -> datetime:
+        rounds, _, work = self._inside[0]
+        steps = max(rounds - self._rounds, 0.0) * self._round_seconds
+        return self._now + timedelta(seconds=steps + self._speed.rest_seconds(work))
+
+    def _end_first(self) -> None:
+        self._now = self._first_ends_at()
+        rounds, _, work = heapq.heappop(self._inside)
+        self._rounds = max(rounds, self._rounds)
+        self._count(work.shape, -work.rows)
+
+    def _count(self, shape: Shape, rows: int) -> None:
+        self._rows[shape] = self._rows.get(shape, 0) + rows
+        if not self._rows[shape]:
+            del self._rows[shape]
+        self._round_seconds = sum(self._speed.forward_seconds(shape, rows) for shape, rows in self._rows.items())
+
+
+def choose(waiting: Sequence[Waiting], starts: Sequence[Start], paces: Mapping[JobId, int], room: Room) -> Turn | None:
     """The next turn, which may lie in the future when everyone is over their pace; None when nobody waits."""
-    return next(schedule(waiting, starts, paces, now), None)
+    return next(schedule(waiting, starts, paces, room), None)
 
 
 def schedule(
-    waiting: Sequence[Waiting], starts: Sequence[Start], paces: Mapping[JobId, int], free_at: datetime
+    waiting: Sequence[Waiting], starts: Sequence[Start], paces: Mapping[JobId, int], room: Room
 ) -> Iterator[Turn]:
-    """Yield every waiting job's turn, in order, for an engine that is free from `free_at` on.
+    """Yield every waiting job's turn, in order, each when there is a place in the room for it.
 
     `waiting` and `starts` are ordered by time; `paces` maps each waiting job to the images per minute its person
     may start. Takes O(n log p) for n jobs of p people.
@@ -59,10 +123,11 @@ def schedule(
         else:
             people.setdefault(job.user_id, _Person(job.user_id)).queue.append(job)
 
-    time = free_at
+    time = room.free_at()
     for job in interrupted:
         yield Turn(job.job_id, job.user_id, time)
-        time += timedelta(seconds=job.seconds)
+        room.start(job.work, time)
+        time = room.free_at()
 
     ready: list[tuple[datetime, datetime, JobId, _Person]] = []
     paced: list[tuple[datetime, JobId, _Person]] = []
@@ -80,7 +145,8 @@ def schedule(
         job = person.queue.popleft()
         yield Turn(job.job_id, job.user_id, time)
         person.started(time, job.images)
-        time += timedelta(seconds=job.seconds)
+        room.start(job.work, time)
+        time = max(time, room.free_at())
         if person.queue:
             heapq.heappush(paced, (person.ready_at(paces), person.queue[0].job_id, person))
 

@@ -104,11 +104,12 @@ def parameters(request: GenerationRequest) -> str:
     ]
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
+    facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
     if request.negative_prompt:
         facts.append(f"without {inert(request.negative_prompt, 100)}")
     return " · ".join(facts)
 
 
-def notes(changes: Iterable[str]) -> str:
-    """What was changed about a request before it was accepted."""
-    return "Changed to what this server can paint:\n" + "\n".join(f"- {change}" for change in changes)
+def notes(remarks: Iterable[str]) -> str:
+    """What a requester should know of an accepted request: changed values, words that the model does not know."""
+    return "About your request:\n" + "\n".join(f"- {remark}" for remark in remarks)

@@ -10,6 +10,7 @@ from discord.ext import commands
 
 from bot.admission import Admission
 from bot.client import PERMISSIONS, Client
+from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import ChannelId, Destination, GuildId, MessageId, Requester, UserId, utcnow
 from bot.options import ASPECTS, Options, aspect_size
@@ -43,6 +44,7 @@ class Create(commands.Cog):
         seed="The same seed and settings paint the same picture again",
         model="Which model paints",
         sampler="Which sampler denoises",
+        lora="LoRAs of the model, like sketch or sketch:0.8, ink",
     )
     async def imagine(
         self,
@@ -56,6 +58,7 @@ class Create(commands.Cog):
         seed: int | None = None,
         model: str | None = None,
         sampler: str | None = None,
+        lora: str | None = None,
     ) -> None:
         """Accept the request and answer with the message that will become the result."""
         requester, destination = _where(interaction)
@@ -69,6 +72,7 @@ class Create(commands.Cog):
             seed=seed,
             model=model,
             sampler=sampler,
+            lora=lora,
         )
         admitted = await self._admission.admit(requester, options, destination, interaction_id=interaction.id)
         if admitted is None:
@@ -103,10 +107,24 @@ class Create(commands.Cog):
             app_commands.Choice(name=name, value=name) for name in self._admission.samplers if typed.lower() in name
         ][:25]
 
+    @imagine.autocomplete("lora")
+    async def _loras(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        *before, last = typed.split(",")
+        chosen = "".join(f"{entry.strip()}, " for entry in before)
+        return [
+            app_commands.Choice(name=f"{chosen}{lora.name}"[:100], value=f"{chosen}{lora.name}"[:100])
+            for lora in self._model(interaction).loras
+            if last.strip().lower() in lora.name
+        ][:25]
+
+    def _model(self, interaction: discord.Interaction[Client]) -> ModelConfig:
+        """The model chosen so far."""
+        models = {model.name: model for model in self._admission.models}
+        return models.get(getattr(interaction.namespace, "model", None) or "", self._admission.models[0])
+
     @imagine.autocomplete("aspect")
     async def _aspects(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
-        models = {model.name: model for model in self._admission.models}
-        model = models.get(getattr(interaction.namespace, "model", None) or "", self._admission.models[0])
+        model = self._model(interaction)
         choices = []
         for aspect in ASPECTS:
             width, height = aspect_size(aspect, model)

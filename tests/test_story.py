@@ -42,7 +42,7 @@ async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_work
     assert job.asked_at <= job.started_at <= job.painted_at <= job.posted_at
     row = await workshop.app.database.fetch_one("SELECT model_hash, cost FROM jobs")
     assert len(row["model_hash"]) == 64
-    assert row["cost"] == 64 * 64 * 60 / 1e6
+    assert row["cost"] == 128 * 128 * 60 / 1e6
 
     # The bot offers both thumbs; Grace takes one.
     assert {str(reaction.emoji) for reaction in result.reactions} == {LIKE, DISLIKE}

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from bot.engine.timing import Timings
 from bot.jobs import GenerationRequest, Image, JobId, UserId
 
 
@@ -58,6 +59,16 @@ class Engine(Protocol):
     @property
     def troubles(self) -> Mapping[str, str]:
         """Models that cannot be used now, each with the reason in words. An entry "" concerns all of them."""
+        ...
+
+    @property
+    def timings(self) -> Timings:
+        """How long it takes, as far as that is known."""
+        ...
+
+    @property
+    def steps_done(self) -> Mapping[JobId, int]:
+        """How far the orders in it are."""
         ...
 
     async def ready(self) -> None:

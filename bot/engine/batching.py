@@ -15,7 +15,7 @@ What holds, and what it rests on:
 - No denoising forward has more rows than the cap; a call with more rows goes through in parts.
 - Modules are shared and never cast. A pipeline that changes them while it runs (PAG, FreeU) does not belong here.
 - Grad mode belongs to the thread, not to the greenlet: a guard around every forward and every switch sets it and puts
-  it back, whatever a call did to it, and leaves `poll`, `wear` and `report` (which may load models) in their own mode.
+  it back, whatever a call did to it, and leaves `poll` and `report` (which may load models) in their own mode.
 - Whether rows are numbers is read from the device after every forward. That also keeps the host from running ahead of
   it, so that a cancellation is never queued behind work already launched.
 """
@@ -25,6 +25,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
+import time
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy
@@ -35,20 +36,24 @@ import greenlet  # type: ignore[import-untyped,unused-ignore]
 import torch
 
 from bot.engine import Progress, Started
-from bot.engine.rows import Parked, are_numbers, fair, fill, forward, join
+from bot.engine.rows import Parked, Wear, are_numbers, bare, fair, fill, forward, is_out_of_memory, join
+from bot.engine.timing import DECODE, START
 from bot.errors import PaintFailed
+from bot.jobs import Adapters, Shape
 
 log = logging.getLogger(__name__)
 
 _DENOISERS = ("unet", "transformer", "controlnet")
+_CAUTIOUS_FORWARDS = 500
+"""How many forwards memory that ran out is believed to be short: what else was in it may have gone since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request: a pipeline and the arguments to call it with.
 
-    `scheduler` is this call's and nobody else's. `adapters` is what the modules wear during this call: calls that
-    differ in it never share a forward.
+    `scheduler` is this call's and nobody else's. `adapters` is what the rows of this call wear in every denoiser; rows
+    that wear different ones share a forward. `shape` is what its times are kept under.
     """
 
     id: Hashable
@@ -56,7 +61,8 @@ class Call:
     pipeline: Any
     scheduler: Any
     arguments: Mapping[str, Any]
-    adapters: Hashable = None
+    adapters: Adapters = ()
+    shape: Shape = ("", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,8 @@ Event = Started | Progress | Returned | Failed | Cancelled
 Report = Callable[[Call, Event], None]
 Poll = Callable[[bool], Iterable[Call | Cancel] | None]
 """Asked for news before every forward. Told True, nothing is left to do and it may wait; None is: no more will come."""
+Measure = Callable[[Call, str, int, float], None]
+"""Told what a forward took: one of its calls, the module or the VAE's method (or `timing.START`), rows, seconds."""
 Order = Callable[[Sequence[Parked], Mapping[Hashable, float]], list[Parked]]
 """Puts parked calls in the order they should be served, given the work done for each owner. Pure."""
 
@@ -116,20 +124,27 @@ class Hub:
         *,
         row_cap: int = 16,
         order: Order = fair,
-        wear: Callable[[Call], None] = lambda _call: None,
+        wear: Wear = bare,
+        measure: Measure = lambda _call, _part, _rows, _seconds: None,
+        knee: Callable[[Call, str], int | None] = lambda _call, _part: None,
+        alone: bool = False,
     ) -> None:
-        """Make a hub that tells `report` what becomes of each call.
+        """Make a hub that tells `report` what becomes of each call; `wear` puts its adapters on every row.
 
-        `wear` puts a call's adapters on its pipeline's modules; it is asked whenever work passes to other ones.
+        `knee` says of a module how many rows one forward should have at most; it splits no single call. With `alone`
+        no call shares a forward with another.
         """
         self._report = report
         self._row_cap = row_cap
         self._order = order
         self._wear = wear
+        self._measure = measure
+        self._knee = knee
+        self._alone = alone
         self._live: dict[Hashable, _Live] = {}
         self._served: dict[Hashable, float] = {}
-        self._caps: dict[Hashable, int] = {}
-        self._worn: tuple[Any, Hashable] | None = None
+        self._caps: dict[Hashable, tuple[int, int]] = {}
+        self._forwards = 0
         self._tickets = itertools.count()
         self._running: _Live | None = None
         self._greenlet: Any = None
@@ -172,16 +187,23 @@ class Hub:
         for single in (False, True):
             waiting = [parked for parked in line if parked.single is single]
             if waiting:
-                ordered = self._order(waiting, self._served)
-                self._serve(fill(ordered, self._cap(ordered[0])))
+                head, *others = self._order(waiting, self._served)
+                self._serve([head] if self._alone else fill([head, *others], self._worth(head)))
+
+    def _worth(self, head: Parked) -> int:
+        """How many rows to put together: no more than memory bears, nor than it takes to use the device well."""
+        knee = self._knee(self._live[head.call_id].call, head.part)
+        return self._cap(head) if knee is None else min(self._cap(head), max(knee, head.rows))
 
     def _cap(self, parked: Parked) -> int:
-        return self._caps.get(parked.key, self._row_cap)
+        cap, until = self._caps.get(parked.key, (self._row_cap, 0))
+        return cap if self._forwards < until else self._row_cap
 
     def _serve(self, group: list[Parked]) -> None:
         """Run one forward for the group and let each call run on; if it fails, find out for whom."""
         failure: Exception | None = None
         outputs: list[Any] = []
+        started, caller = time.perf_counter(), self._live[group[0].call_id].call
         try:
             outputs = self._forward(group)
         except Exception as error:  # noqa: BLE001 - whatever a forward raises is its own calls' affair
@@ -203,24 +225,29 @@ class Hub:
             else:
                 words = "The model produced no picture (not a number). Try another sampler or fewer steps."
                 self._resume(live, error=PaintFailed(words))
+        # What the calls did until their next forward is part of the step: the next one waits for it.
+        if (rows := sum(parked.rows for parked in group)) <= self._cap(group[0]):
+            self._measure(caller, group[0].part, rows, time.perf_counter() - started)
 
     def _forward(self, group: list[Parked]) -> list[Any]:
         """Each call's output. When memory ends, the same forward again in parts half as large."""
         head, rows = group[0], sum(parked.rows for parked in group)
-        self._put_on(self._live[head.call_id].call)
+        self._forwards += 1
         while True:
             cap = min(self._cap(head), rows)
             try:
                 with torch.inference_mode():
-                    return forward(group, cap)
-            except torch.OutOfMemoryError as error:
+                    return forward(group, cap, self._wear)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 # Its frames hold the forward's tensors.
                 traceback.clear_frames(error.__traceback__)
             _empty_caches()
             if cap == 1 or head.single:
                 raise PaintFailed("This size is too large for this machine's memory: try a smaller one.")
             log.warning("out of memory in a forward of %d rows; %d from now on", cap, cap // 2)
-            self._caps[head.key] = cap // 2
+            self._caps[head.key] = (cap // 2, self._forwards + _CAUTIOUS_FORWARDS)
 
     def _charge(self, parked: Parked) -> None:
         """Count the work for its owner, up to a lead of one full forward: who used idle capacity owes nothing."""
@@ -230,8 +257,10 @@ class Hub:
 
     def _start(self, live: _Live) -> None:
         self._report(live.call, Started())
+        started = time.perf_counter()
         live.greenlet = greenlet.greenlet(lambda _: self._call_pipeline(live), parent=self._greenlet)
         self._resume(live)
+        self._measure(live.call, START, 1, time.perf_counter() - started)
 
     def _call_pipeline(self, live: _Live) -> Any:
         """What a call's greenlet does."""
@@ -241,9 +270,9 @@ class Hub:
         attributes["scheduler"] = live.call.scheduler
         for name in _DENOISERS:
             if getattr(view, name, None) is not None:
-                attributes[name] = _Denoiser(self, getattr(view, name))
+                attributes[name] = _Denoiser(self, getattr(view, name), name)
         if getattr(view, "vae", None) is not None:
-            attributes["vae"] = _Vae(self, view.vae)
+            attributes["vae"] = _Vae(self, view.vae, "vae")
         view.set_progress_bar_config(disable=True)
         arguments = dict(live.call.arguments)
         if "callback_on_step_end" in inspect.signature(view.__call__).parameters:
@@ -262,7 +291,6 @@ class Hub:
         live.parked, live.progress, self._running = None, None, live
         ended: Event | None = None
         try:
-            self._put_on(live.call)
             with torch.inference_mode():
                 output = live.greenlet.switch(value) if error is None else live.greenlet.throw(error)
         except Exception as failure:  # noqa: BLE001 - the call's own failure, whatever it is
@@ -299,17 +327,9 @@ class Hub:
         del self._live[live.call.id]
         if not any(other.call.owner == live.call.owner for other in self._live.values()):
             del self._served[live.call.owner]
-        if not self._live:
-            self._worn = None  # It would keep a pipeline alive that somebody may want to unload.
         self._report(live.call, event)
 
-    def _put_on(self, call: Call) -> None:
-        if self._worn is None or self._worn[0] is not call.pipeline or self._worn[1] != call.adapters:
-            self._worn = None
-            self._wear(call)
-            self._worn = (call.pipeline, call.adapters)
-
-    def _park(self, module: Any, method: str, args: Any, kwargs: dict[str, Any], *, single: bool) -> Any:
+    def _park(self, module: Any, method: str, args: Any, kwargs: dict[str, Any], *, part: str, single: bool) -> Any:
         """Wait, inside a call, for a module's output."""
         live = self._running
         assert live is not None  # noqa: S101 - only a running call has proxies
@@ -319,8 +339,9 @@ class Hub:
             (args, kwargs),
             call_id=live.call.id,
             owner=live.call.owner,
-            adapters=live.call.adapters,
+            adapters=() if single else live.call.adapters,
             since=next(self._tickets),
+            part=part,
             single=single,
         )
         return self._greenlet.switch()
@@ -329,9 +350,10 @@ class Hub:
 class _Denoiser:
     """Looks like the module, but a call of it is parked."""
 
-    def __init__(self, hub: Hub, module: Any) -> None:
+    def __init__(self, hub: Hub, module: Any, name: str) -> None:
         self._park = hub._park
         self._module = module
+        self._name = name
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -342,7 +364,7 @@ class _Denoiser:
         return getattr(self._module, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._park(self._module, "__call__", args, kwargs, single=False)
+        return self._park(self._module, "__call__", args, kwargs, part=self._name, single=False)
 
     def to(self, *_args: Any, **_kwargs: Any) -> Any:
         """Nothing: what is shared is not cast, as SDXL's `force_upcast` would."""
@@ -353,16 +375,17 @@ class _Vae(_Denoiser):
     """Looks like the VAE, but encoding and decoding are parked, pictures one by one. It casts what it is given."""
 
     def encode(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._park(self._module, "encode", (x.to(self.dtype), *args), kwargs, single=True)
+        return self._park(self._module, "encode", (x.to(self.dtype), *args), kwargs, part="encode", single=True)
 
     def decode(self, z: Any, *args: Any, **kwargs: Any) -> Any:
         pictures = z.to(self.dtype).split(1)
-        return join([self._park(self._module, "decode", (p, *args), kwargs, single=True) for p in pictures])
+        outputs = [self._park(self._module, "decode", (p, *args), kwargs, part=DECODE, single=True) for p in pictures]
+        return join(outputs)
 
 
 def _own_failure(error: Exception) -> Exception:
     """What a call's end is put down to, without the tensors; raises the error again if it concerns everyone."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         traceback.clear_frames(error.__traceback__)
         _empty_caches()
         return PaintFailed("This does not fit into this machine's memory: try a smaller size or fewer images.")

@@ -39,6 +39,10 @@ def check_models(models: Sequence[ModelConfig]) -> None:
         key = f"models[{number}] ({model.name})"
         if model.sampler not in SAMPLERS:
             raise ConfigError(f"{key}: sampler {model.sampler!r} does not exist; there is: {', '.join(SAMPLERS)}.")
+        for lora in model.loras:
+            path = Path(lora.source)
+            if path.suffix == ".safetensors" and not path.is_file():
+                raise ConfigError(f"{key}: the LoRA {lora.name} has the source {lora.source}, which does not exist.")
         if model.is_hub_id:
             continue
         source = Path(folder_of(model))

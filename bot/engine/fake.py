@@ -9,6 +9,7 @@ import zlib
 from collections.abc import AsyncGenerator, Mapping
 
 from bot.engine import Event, Finished, Order, Progress, Started
+from bot.engine.timing import Timings
 from bot.jobs import Image, JobId
 
 
@@ -18,6 +19,9 @@ class FakeEngine:
     def __init__(self, *, seconds: float = 0.0, slots: int = 1) -> None:
         self.slots = slots
         self.seconds = seconds
+        self.timings = Timings()
+        """What it is said to take; for tests to fill."""
+        self.steps_done: dict[JobId, int] = {}
         self.orders: list[Order] = []
         """Every order it was given, in order."""
         self.raises: list[Exception] = []
@@ -52,6 +56,7 @@ class FakeEngine:
             await asyncio.sleep(self.seconds / steps)
             if order.job_id in self._cancelled:
                 return
+            self.steps_done[order.job_id] = step
             yield Progress(step, steps)
         images = tuple(flat_image(seed, order.request.width, order.request.height) for seed in order.request.seeds)
         yield Finished(images, hashlib.sha256(b"fake").hexdigest())

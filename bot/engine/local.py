@@ -19,6 +19,7 @@ from typing import Any
 
 from bot.config import Config
 from bot.engine import Event, Finished, Order, Progress, Started
+from bot.engine.timing import Timings
 from bot.engine.wire import BadFrame, Frame, read_frame_async
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import Image, JobId
@@ -62,7 +63,10 @@ class _Open:
 class LocalEngine:
     """One child process at a time; `run` is the task that owns it."""
 
-    def __init__(self, config: Config, *, command: Sequence[str] = COMMAND, patience: Patience | None = None) -> None:
+    def __init__(
+        self, config: Config, *, command: Sequence[str] = COMMAND, patience: Patience | None = None, known: str = ""
+    ) -> None:
+        """Make an engine that starts with what `known` says of its timings, as `Timings.dump` wrote it."""
         self._config = config
         self._command = command
         self._patience = patience or Patience()
@@ -71,6 +75,12 @@ class LocalEngine:
         self._open: dict[JobId, _Open] = {}
         self._troubles: dict[str, str] = {}
         self._steps: deque[float] = deque(maxlen=100)
+        self._timings = Timings(row_cap=config.engine.rows)
+        self._timings.load(known)
+        self.steps_done: dict[JobId, int] = {}
+        """How far the orders in the engine are."""
+        self.learned = asyncio.Event()
+        """Set whenever the timings have changed; whoever keeps them clears it."""
 
     @property
     def slots(self) -> int:
@@ -81,6 +91,11 @@ class LocalEngine:
     def troubles(self) -> Mapping[str, str]:
         """Models that cannot be used now, each with the reason in words; "" concerns all of them."""
         return self._troubles
+
+    @property
+    def timings(self) -> Timings:
+        """How long it takes, as its process measured."""
+        return self._timings
 
     @property
     def pid(self) -> int | None:
@@ -147,6 +162,7 @@ class LocalEngine:
                 if frame is None:
                     return
                 if frame.kind == "progress":
+                    self.steps_done[order.job_id] = frame.fields["step"]
                     now = asyncio.get_running_loop().time()
                     if frame.fields["step"] > 1:
                         self._steps.append(now - stepped_at)
@@ -161,6 +177,7 @@ class LocalEngine:
                     return
         finally:
             self._open.pop(order.job_id, None)
+            self.steps_done.pop(order.job_id, None)
 
     def cancel(self, job_id: JobId) -> None:
         """Stop working on a job at the next step; its stream of events ends at once."""
@@ -183,7 +200,13 @@ class LocalEngine:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         # Without PASSIVE, idle OpenMP threads spin and starve the bot on a small machine: 40 s instead of 1.
-        environ = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_DISABLE_TELEMETRY": "1", **os.environ}
+        environ = {
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            # Its advice on import comes before the studio can quieten it.
+            "TRANSFORMERS_VERBOSITY": "error",
+            **os.environ,
+        }
         for secret in ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE"):
             environ.pop(secret, None)
         self._process = process = await asyncio.create_subprocess_exec(
@@ -199,6 +222,7 @@ class LocalEngine:
                 {
                     "models": [model.model_dump() for model in self._config.models],
                     "engine": self._config.engine.model_dump(),
+                    "timings": self._timings.dump(),
                     "log_level": self._config.log_level,
                 },
             )
@@ -220,6 +244,11 @@ class LocalEngine:
                     served = True
                     overdue.cancel()
                     self._ready.set()
+                    continue
+                if frame.kind == "timings":
+                    self._timings = Timings(row_cap=self._config.engine.rows)
+                    self._timings.load(frame.body.decode())
+                    self.learned.set()
                     continue
                 entry = self._open.get(JobId(frame.fields["job_id"]))
                 if entry is not None and entry.order.attempt == frame.fields["attempt"]:

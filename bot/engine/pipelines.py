@@ -7,12 +7,11 @@ import inspect
 import io
 import logging
 import os
-import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -24,9 +23,13 @@ from diffusers.loaders.single_file_utils import infer_diffusers_model_type, load
 from PIL.PngImagePlugin import PngInfo
 
 from bot.config import EngineConfig, ModelConfig
+from bot.engine import upscaling
 from bot.engine.catalog import SAMPLERS, folder_of
+from bot.engine.loras import Wardrobe, first_line
+from bot.engine.prompts import Prompts
+from bot.engine.rows import is_out_of_memory
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Image
+from bot.jobs import Adapters, GenerationRequest, Image
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +83,12 @@ class Machine:
         threads = settings.threads or (1 if cores <= 2 else cores // 2)
         return cls(device, dtype, threads)
 
+    @property
+    def name(self) -> str:
+        """The machine in words: what was timed on another one does not count here."""
+        kind = torch.cuda.get_device_name() if self.device == "cuda" else f"{self.threads} thread(s)"
+        return f"{self.device} ({kind}), {self.dtype}"
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -87,6 +96,9 @@ class Loaded:
 
     pipeline: Any
     scheduler: Any
+    prompts: Prompts
+    lora_troubles: Mapping[str, str]
+    """LoRAs of the model that cannot be worn, each with the reason."""
 
 
 class Studio:
@@ -96,10 +108,17 @@ class Studio:
         _quieten()
         self.machine = Machine.choose(settings)
         torch.set_num_threads(self.machine.threads)
+        if settings.reproducible:
+            # https://docs.pytorch.org/docs/stable/notes/randomness.html: before the first call of cuBLAS.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
         self._models = {model.name: model for model in models}
         self._room = settings.models_in_memory
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._hashes: dict[str, str] = {}
+        # Kept when a model makes room: they are small, and its last pictures may still be waiting to be encoded.
+        self._upscalers: dict[str, upscaling.Upscaler | None] = {}
+        self.wardrobe = Wardrobe()
 
     def load(self, name: str) -> Loaded:
         """The model's pipeline, loading it if need be. Raises PaintFailed in words."""
@@ -111,17 +130,20 @@ class Studio:
             _free()
         model = self._models[name]
         try:
-            pipeline, digest = _load(model, self.machine)
+            pipeline, digest, upscaler = _load(model, self.machine)
+            troubles = self.wardrobe.hang(pipeline, model.loras)
         except Exception as error:
             if _is_device_lost(error):
                 raise
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 _free()
                 raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
             log.exception("model %s cannot be loaded", name)
-            raise PaintFailed(f"The model {name} cannot be loaded: {_first_line(error)}") from error
-        self._loaded[name] = Loaded(pipeline, pipeline.scheduler)
+            raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
+        prompts = Prompts(pipeline, self.wardrobe.on_all)
+        self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, troubles)
         self._hashes[name] = digest
+        self._upscalers[name] = upscaler
         return self._loaded[name]
 
     def scheduler(self, request: GenerationRequest) -> Any:
@@ -136,10 +158,13 @@ class Studio:
             raise PaintFailed(self.explain(request, error)) from error
 
     def arguments(self, request: GenerationRequest) -> dict[str, Any]:
-        """What the model's pipeline is called with; what it does not know (Flux has no negative prompt) is left out."""
+        """What the model's pipeline is called with; what it does not know (Flux has no negative prompt) is left out.
+
+        Raises PaintFailed in words.
+        """
+        loaded = self.load(request.model)
         arguments = {
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
+            **self._encoded(loaded, request),
             "width": request.width,
             "height": request.height,
             "num_inference_steps": request.num_inference_steps,
@@ -149,12 +174,32 @@ class Studio:
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
             "output_type": "np",
         }
-        known = inspect.signature(self.load(request.model).pipeline.__call__).parameters
+        known = inspect.signature(loaded.pipeline.__call__).parameters
         return {name: value for name, value in arguments.items() if name in known}
 
-    def images(self, request: GenerationRequest, output: Any) -> list[Image]:
-        """The pictures of a pipeline's output, encoded, in the order of the request's seeds.
+    def adapters(self, request: GenerationRequest) -> Adapters:
+        """What the request's rows wear. Raises PaintFailed when a LoRA cannot be had."""
+        troubles = self.load(request.model).lora_troubles
+        known = {lora.name for lora in self._models[request.model].loras}
+        for name, _ in request.loras:
+            if name not in known:
+                raise PaintFailed(f"The model {request.model} has no LoRA {name} any more.")
+            if name in troubles:
+                raise PaintFailed(f"The LoRA {name} cannot be used: {troubles[name]}")
+        return request.loras
 
+    def _encoded(self, loaded: Loaded, request: GenerationRequest) -> dict[str, Any]:
+        try:
+            return loaded.prompts.arguments(request.prompt, request.negative_prompt, self.adapters(request))
+        except Exception as error:
+            if _is_device_lost(error):
+                raise
+            raise PaintFailed(self.explain(request, error)) from error
+
+    def images(self, request: GenerationRequest, output: Any) -> list[Image]:
+        """The pictures of a pipeline's output, enlarged and encoded, in the order of the request's seeds.
+
+        It uses the CPU alone, and so may run beside the thread that owns the device.
         Raises PaintFailed when there is nothing to show.
         """
         if any(getattr(output, "nsfw_content_detected", None) or ()):
@@ -162,8 +207,8 @@ class Studio:
         pixels = np.asarray(output.images)
         if not np.isfinite(pixels).all():
             raise PaintFailed("The model produced no picture (not a number). Try another sampler or fewer steps.")
-        upscale = self._models[request.model].upscale
-        return [_encode(frame, seed, upscale) for frame, seed in zip(pixels, request.seeds, strict=True)]
+        factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
+        return [_encode(frame, seed, factor, upscaler) for frame, seed in zip(pixels, request.seeds, strict=True)]
 
     def hash_of(self, name: str) -> str:
         """The sha256 of the weights of a model that was loaded."""
@@ -173,19 +218,20 @@ class Studio:
         """Why a request could not be painted, in words for the requester; the log keeps the rest."""
         if isinstance(error, PaintFailed):
             return str(error)
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             _free()
             return (
                 f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this "
                 "machine's memory: try a smaller size or fewer images."
             )
         log.error("model %s could not paint", request.model, exc_info=error)
-        return f"The model {request.model} could not paint this: {_first_line(error)}"
+        return f"The model {request.model} could not paint this: {first_line(error)}"
 
 
-def _load(model: ModelConfig, machine: Machine) -> tuple[Any, str]:
-    """The model's pipeline on the machine's device, and the sha256 of its weights."""
+def _load(model: ModelConfig, machine: Machine) -> tuple[Any, str, upscaling.Upscaler | None]:
+    """The model's pipeline on the machine's device, the sha256 of its weights, and its upscaler if it brings one."""
     source = folder_of(model)
+    upscaler = None
     if model.is_single_file:
         pipeline = _single_file_class(model).from_single_file(
             source, config=model.config, torch_dtype=machine.dtype, local_files_only=_has_config_folder(model)
@@ -199,7 +245,8 @@ def _load(model: ModelConfig, machine: Machine) -> tuple[Any, str]:
             source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
         )
         digest = _folder_hash(Path(source))
-    return pipeline.to(machine.device), digest
+        upscaler = upscaling.load(Path(source))
+    return pipeline.to(machine.device), digest, upscaler
 
 
 def _single_file_class(model: ModelConfig) -> Any:
@@ -231,12 +278,16 @@ def _folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _encode(pixels: np.ndarray[Any, Any], seed: int, upscale: int) -> Image:
-    """A PNG of an (h, w, 3) array of floats from 0 to 1, enlarged and marked as made by a model."""
+def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upscaling.Upscaler | None) -> Image:
+    """A PNG of an (h, w, 3) array of floats from 0 to 1, enlarged by a factor and marked as made by a model.
+
+    The model's upscaler knows one factor; to any other its result is resized, and so is a picture without an upscaler.
+    """
+    height, width = pixels.shape[:2]
+    if factor > 1 and upscaler is not None:
+        pixels = upscaler.enlarge(pixels)
     picture = PIL.Image.fromarray((pixels * 255).round().astype("uint8"))
-    if upscale > 1:
-        size = (picture.width * upscale, picture.height * upscale)
-        picture = picture.resize(size, PIL.Image.Resampling.LANCZOS)
+    picture = picture.resize((factor * width, factor * height), PIL.Image.Resampling.LANCZOS)
     info = PngInfo()
     info.add_text("Software", "Atelier")
     info.add_itxt("XML:com.adobe.xmp", _XMP)
@@ -254,20 +305,6 @@ def _free() -> None:
 def _is_device_lost(error: Exception) -> bool:
     """Whether every later call in this process will fail too."""
     return "CUDA error" in str(error)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; on a CPU and on Apple's GPUs torch says so in a plain RuntimeError."""
-    words = str(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        sign in words for sign in ("can't allocate memory", "out of memory")
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    """What an error says, for people: its first line, without the host's folders."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return re.sub(r"(?<![\w:/])(?:/[^\s/'\",]+){2,}/?", lambda path: PurePath(path[0]).name, line)[:300]
 
 
 def _quieten() -> None:

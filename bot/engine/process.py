@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from bot.config import EngineConfig, ModelConfig
+from bot.engine.timing import Timings
 from bot.engine.wire import Frame, read_frame
 from bot.errors import PaintFailed
 from bot.logs import setup_logging
@@ -77,10 +78,11 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
         studio.load(models[0].name)
     except PaintFailed as error:
         troubles[models[0].name] = str(error)
-    machine = studio.machine
-    send(Frame("ready", {"troubles": troubles, "device": f"{machine.device}, {machine.dtype}"}))
+    timings = Timings(studio.machine.name, settings.rows)
+    timings.load(setup.fields["timings"])
+    send(Frame("ready", {"troubles": troubles, "device": studio.machine.name}))
     try:
-        Easel(studio, inbox.take, send, settings.rows).run()
+        Easel(studio, inbox.take, send, settings.rows, timings, alone=settings.reproducible).run()
     except RuntimeError as error:
         # After a CUDA error every later call in this process fails too.
         if "CUDA error" in str(error):

@@ -8,11 +8,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from typing import Any
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
+
+from bot.jobs import Adapters
+
+Wear = Callable[[Sequence[Adapters]], AbstractContextManager[None]]
+"""Puts adapters, one entry a row, on the modules that run within it."""
 
 CONTEXT_LIMIT = 1024
 """Tokens: beyond this, repeating prompts to a common length costs more than a forward of their own."""
@@ -39,7 +45,8 @@ class Parked:
     """A call of a heavy module, waiting for its forward. Calls with equal `key` fit together.
 
     `single` calls share no forward and go through whole. `rows` is the batch dimension, `length` the tokens of context
-    where these may be repeated, `work` the latent elements: what the house counts a request's cost in, up to a factor.
+    where these may be repeated, `work` the latent elements: what the house counts a request's cost in, up to a factor,
+    `part` what is computed, by the name its times are kept under.
     """
 
     def __init__(
@@ -50,11 +57,14 @@ class Parked:
         *,
         call_id: Hashable = None,
         owner: Hashable = None,
-        adapters: Hashable = None,
+        adapters: Adapters = (),
         since: int = 0,
+        part: str = "",
         single: bool = False,
     ) -> None:
+        self.part = part
         self.call_id, self.owner, self.since, self.single = call_id, owner, since, single
+        self.adapters = adapters
         self.function: Callable[..., Any] = getattr(module, method)
         self.tree = tree
         paths = list(_leaves(tree))
@@ -65,7 +75,7 @@ class Parked:
         self._repeats = not masked and _repeats_exactly(module)
         signature = [(path, *self._role(path, leaf)) for path, leaf in paths]
         self.roles = [role for _, role, _ in signature]
-        self.key: Hashable = (id(module), method, adapters, tuple(signature))
+        self.key: Hashable = (id(module), method, tuple(signature))
 
     def _role(self, path: tuple[Any, ...], leaf: Any) -> tuple[_Role, Hashable]:
         """How the leaf is batched, and what must be equal for that."""
@@ -82,6 +92,11 @@ class Parked:
             self.length = leaf.shape[1]
             return _Role.CONTEXT, (leaf.shape[2:], leaf.dtype, leaf.device)
         return _Role.ROWS, (leaf.shape[1:], leaf.dtype, leaf.device)
+
+
+def bare(_rows: Sequence[Adapters]) -> AbstractContextManager[None]:
+    """Wear nothing: for models without adapters."""
+    return nullcontext()
 
 
 def fair(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parked]:
@@ -107,19 +122,31 @@ def fill(line: Sequence[Parked], cap: int) -> list[Parked]:
     return group
 
 
-def forward(group: Sequence[Parked], cap: int) -> list[Any]:
+def forward(group: Sequence[Parked], cap: int, wear: Wear = bare) -> list[Any]:
     """Run one module for the whole group, at most `cap` rows at a time; returns each call's own output."""
-    head, rows = group[0], sum(parked.rows for parked in group)
+    head = group[0]
+    worn = [parked.adapters for parked in group for _ in range(parked.rows)]
+    rows = len(worn)
     if len(group) == 1 and (rows <= cap or head.single):
         args, kwargs = head.tree
-        return [head.function(*args, **kwargs)]
+        with wear(worn):
+            return [head.function(*args, **kwargs)]
     merged = list(zip(head.roles, _merge(group), strict=True))
     parts = []
     for start in range(0, rows, cap):
         leaves = [leaf if role is _Role.SAME else leaf[start : start + cap] for role, leaf in merged]
         args, kwargs = _rebuild(head.tree, leaves)
-        parts.append(head.function(*args, **kwargs))
+        with wear(worn[start : start + cap]):
+            parts.append(head.function(*args, **kwargs))
     return _cut(join(parts), [parked.rows for parked in group])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; on a CPU and on Apple's GPUs torch says so in a plain RuntimeError."""
+    words = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(sign in words for sign in ("can't allocate memory", "out of memory"))
+    )
 
 
 def are_numbers(tree: Any) -> bool:

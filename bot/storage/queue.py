@@ -6,13 +6,16 @@ keeps a late answer of an earlier attempt from counting.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
 
 import aiosqlite
 
 from bot.jobs import (
+    REQUEST_FIELDS,
     Clock,
     Destination,
     GenerationRequest,
@@ -42,11 +45,11 @@ SELECT user_id, started_at, CASE status WHEN 'failed' THEN 0 ELSE num_images_per
 WHERE surface = ? AND started_at > ? ORDER BY started_at
 """
 
-ENQUEUE = """
-INSERT INTO jobs (surface, interaction_id, guild_id, channel_id, message_id, user_id, prompt, negative_prompt,
-    model, sampler, width, height, num_inference_steps, guidance_scale, seed, num_images_per_prompt, cost, asked_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_ASKED = ("surface", "interaction_id", "guild_id", "channel_id", "message_id", "user_id", "cost", "asked_at")
+ENQUEUE = (
+    f"INSERT INTO jobs ({', '.join((*_ASKED, *REQUEST_FIELDS))}) "  # noqa: S608 - constants
+    f"VALUES ({', '.join('?' * (len(_ASKED) + len(REQUEST_FIELDS)))})"
+)
 
 CLAIM = """
 UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?
@@ -58,12 +61,6 @@ UNPOSTED = """
 SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled')
   AND message_id IS NOT NULL
 ORDER BY id
-"""
-
-# The last jobs of a model say how long its next one takes.
-SPEED = """
-SELECT started_at, painted_at, cost FROM jobs
-WHERE model = ? AND painted_at IS NOT NULL ORDER BY painted_at DESC LIMIT 20
 """
 
 TURN_MEMORY = timedelta(hours=1)
@@ -109,18 +106,9 @@ class Queue:
                     destination.channel_id,
                     destination.message_id,
                     requester.user_id,
-                    request.prompt,
-                    request.negative_prompt,
-                    request.model,
-                    request.sampler,
-                    request.width,
-                    request.height,
-                    request.num_inference_steps,
-                    request.guidance_scale,
-                    request.seed,
-                    request.num_images_per_prompt,
                     request.cost,
                     to_text(self._clock()),
+                    *(asdict(request) | {"loras": json.dumps(request.loras)}).values(),
                 ),
             )
             cursor = await connection.execute("SELECT * FROM jobs WHERE id = ?", (cursor.lastrowid,))
@@ -149,7 +137,6 @@ class Queue:
     async def waiting(self) -> list[Waiting]:
         """Every queued job, oldest first, as the scheduler wants it."""
         rows = await self._database.fetch_all(WAITING, (self._surface,))
-        speeds = {model: await self.seconds_per_cost(model) for model in {row["model"] for row in rows}}
         return [
             Waiting(
                 job_id=JobId(row["id"]),
@@ -157,7 +144,7 @@ class Queue:
                 guild_id=GuildId(row["guild_id"]),
                 asked_at=_time(row["asked_at"]),
                 images=row["num_images_per_prompt"],
-                seconds=row["cost"] * speeds[row["model"]],
+                work=Job.from_row(row).request.work,
                 acknowledged=row["message_id"] is not None,
                 again=row["attempt"] > 0,
             )
@@ -169,19 +156,6 @@ class Queue:
         since = to_text(self._clock() - TURN_MEMORY)
         rows = await self._database.fetch_all(STARTS, (self._surface, since))
         return [Start(UserId(row["user_id"]), _time(row["started_at"]), row["images"]) for row in rows]
-
-    async def seconds_per_cost(self, model: str, default: float = 1.0) -> float:
-        """Seconds the engine takes per megapixel-step of a model, over its last 20 jobs; `default` before any.
-
-        Jobs that were painted together share the time they took.
-        """
-        rows = await self._database.fetch_all(SPEED, (model,))
-        cost = sum(row["cost"] for row in rows)
-        return (
-            _busy_seconds((_time(row["started_at"]), _time(row["painted_at"])) for row in rows) / cost
-            if cost
-            else default
-        )
 
     async def get(self, job_id: JobId) -> Job | None:
         """One job, or None."""
@@ -328,16 +302,6 @@ class Queue:
             return bool(cursor.rowcount)
 
         return await self._database.write(work)
-
-
-def _busy_seconds(spans: Iterable[tuple[datetime, datetime]]) -> float:
-    """The length of the union of spans of time, in seconds."""
-    seconds, until = 0.0, datetime.min.replace(tzinfo=UTC)
-    for start, end in sorted(spans):
-        if end > until:
-            seconds += (end - max(start, until)).total_seconds()
-            until = end
-    return seconds
 
 
 def _time(text: str) -> datetime:

@@ -15,15 +15,30 @@ from bot.app import open_app
 from bot.config import EMBEDDED_MODEL, Config, LimitsConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
 from bot.engine.fake import FakeEngine
+from bot.engine.timing import STEP
 from bot.errors import Rejected, UserError
 from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, Surface, UserId
 from bot.line import Line
 from bot.options import Options
-from tests.bot.storage.conftest import ADA, CHANNEL, GRACE, GUILD, NOON, HandClock, Store, ids, open_store, pictures
+from bot.vocabulary import Vocabulary
+from tests.bot.storage.conftest import (
+    ADA,
+    CHANNEL,
+    GRACE,
+    GUILD,
+    NOON,
+    HandClock,
+    Store,
+    a_request,
+    ids,
+    open_store,
+    pictures,
+)
 
 MODERATOR = UserId(99)
 OTHER = ModelConfig(name="other", source="org/other")
 ME = Requester(ADA, GUILD)
+KNOWS = Vocabulary(frozenset({"a", "cat"}), {"puma": "cat"})
 
 
 @dataclass
@@ -78,13 +93,27 @@ class Gate:
 
 def gate_of(store: Store, **limits: int) -> Gate:
     engine = FakeEngine()
-    line = Line(store.queue, store.rules, LimitsConfig(**limits), 1, store.clock)
+    line = Line(store.queue, store.rules, LimitsConfig(**limits), engine, store.clock)
     return Gate(
         store,
         line,
-        Admission(store.queue, line, engine, (EMBEDDED_MODEL, OTHER), tuple(SAMPLERS), store.clock),
+        Admission(
+            store.queue,
+            line,
+            engine,
+            (EMBEDDED_MODEL, OTHER),
+            tuple(SAMPLERS),
+            {EMBEDDED_MODEL.name: KNOWS},
+            store.clock,
+        ),
         engine,
     )
+
+
+def ten_seconds_a_picture(gate: Gate) -> None:
+    """Let the engine be known to take that long."""
+    work = a_request().work
+    gate.engine.timings.record(work.shape, STEP, work.rows, 10 / work.forwards)
 
 
 @pytest.fixture
@@ -95,7 +124,8 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def test_an_accepted_request_is_a_row_with_a_place_and_a_time(store: Store) -> None:
     gate = gate_of(store)
-    await store.delivered(UserId(50), seconds=6)
+    work = a_request().work
+    gate.engine.timings.record(work.shape, STEP, work.rows, 6 / work.forwards)
     first = await gate.ask(who=Requester(GRACE, GUILD))
     admitted = await gate.ask("a cat --seed 7 --steps 999", interaction_id=5)
     assert first is not None
@@ -142,7 +172,7 @@ async def test_a_full_queue_is_refused_until_the_oldest_request_starts(store: St
 
 async def test_a_full_queue_behind_others_says_when_its_first_turn_comes(store: Store) -> None:
     gate = gate_of(store, depth=1)
-    await store.delivered(UserId(50), seconds=10)
+    ten_seconds_a_picture(gate)
     await gate.ask(who=Requester(GRACE, GUILD))
     await gate.ask()
     assert (await gate.refused()).retry_at == store.clock() + timedelta(seconds=10)
@@ -151,7 +181,7 @@ async def test_a_full_queue_behind_others_says_when_its_first_turn_comes(store: 
 async def test_a_full_queue_is_not_emptied_by_a_turn_on_another_server(store: Store) -> None:
     gate = gate_of(store, depth=1)
     elsewhere = Requester(ADA, GuildId(901))
-    await store.delivered(UserId(50), seconds=10)
+    ten_seconds_a_picture(gate)
     await gate.ask(who=elsewhere)
     store.clock.forward(1)
     await gate.ask()
@@ -298,3 +328,14 @@ async def test_the_assembled_house_admits_by_the_hosts_limits(tmp_path: Path) ->
     async with open_app(config, Surface.DISCORD, engine=FakeEngine(), clock=clock) as app:
         assert await app.queue.get(admitted.job.id) is None, "nobody was told that it was accepted"
         assert await app.admission.admit(ME, Options("a cat"), Destination(CHANNEL)) is not None
+
+
+async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        gate = gate_of(store)
+        admitted = await gate.ask("a puma")
+        assert admitted is not None
+        assert admitted.notes == ("I don't know “puma”; the nearest I know is “cat”",)
+        elsewhere = await gate.ask("a puma", model="other")
+        assert elsewhere is not None
+        assert elsewhere.notes == ()

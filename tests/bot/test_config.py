@@ -56,14 +56,16 @@ def test_the_example_file_names_every_setting() -> None:
                 check(field.annotation, values[name], set())
 
     check(Config, example, set())
-    check(ModelConfig, example["models"][0], {"config"})
+    check(ModelConfig, example["models"][0], {"config", "loras"})
     assert re.search(r"^# config = ", EXAMPLE.read_text(encoding="utf-8"), re.M), "it has no default to set"
 
 
 def test_the_examples_that_are_commented_out_work_too(written: Any) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    on = re.sub(r"^# ?(?=\[\[models\]\]|(?:name|source|config) = )", "", text, flags=re.M)
-    assert [model.name for model in load_config(written(on)).models] == ["emoji", "sd14", "mine"]
+    on = re.sub(r"^# ?(?=\[\[models(?:\.loras)?\]\]|(?:name|source|config|weight|trigger) = )", "", text, flags=re.M)
+    models = load_config(written(on)).models
+    assert [model.name for model in models] == ["emoji", "sd14", "mine"]
+    assert [lora.name for lora in models[-1].loras] == ["sketch"]
 
 
 def test_what_the_file_leaves_out_keeps_its_default(written: Any) -> None:
@@ -100,7 +102,16 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
             "[[models]]\nname = 'a'\nsource = 'embedded'\nstepps = 1\n",
             "line 4: models[0].stepps: there is no such setting; did you mean steps?",
         ),
-        ("[[models]]\nname = 'A b'\nsource = 'x'\n", "line 2: models[0].name: a model name is 1 to 32 lower-case"),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\n[[models]]\nname = 'b'\nsource = 'x'\n"
+            "[[models.loras]]\nname = 'ink'\nsource = 'y'\n[[models.loras]]\nname = 'clay'\nsource = 'y'\nwait = 2\n",
+            "line 13: models[1].loras[1].wait: there is no such setting; did you mean weight?",
+        ),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\nloras = [{name = 'l', source = 'y'}, {name = 'l', source = 'z'}]\n",
+            "two LoRAs are called 'l'",
+        ),
+        ("[[models]]\nname = 'A b'\nsource = 'x'\n", "line 2: models[0].name: this name is 1 to 32 lower-case"),
         ("[[models]]\nname = 'a'\nsource = 'x'\nguidance_scale = nan\n", "line 4: models[0].guidance_scale: input"),
         (
             "[[models]]\nname = 'a'\nsource = 'x/y'\n[[models]]\nname = 'a'\nsource = 'x/z'\n",

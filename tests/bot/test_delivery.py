@@ -277,10 +277,11 @@ async def test_one_post_at_a_time_per_channel(desk: Desk) -> None:
     async with desk.running():
         await desk.recorder.until(lambda: len(desk.recorder.shown) == 2)
         await desk.database.remember("a commit", "that wakes the delivery")
-        assert desk.recorder.ids() == [here.id, there.id]
+        # Channels do not wait for each other, so either of them may come first.
+        assert sorted(desk.recorder.ids()) == [here.id, there.id]
         desk.recorder.free.set()
         await desk.posted(later)
-    assert desk.recorder.ids() == [here.id, there.id, later.id]
+    assert desk.recorder.ids()[2:] == [later.id]
 
 
 async def test_place_that_is_gone_ends_the_job_with_the_reason(desk: Desk) -> None:

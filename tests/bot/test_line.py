@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from bot.config import LimitsConfig
+from bot.engine.fake import FakeEngine
+from bot.engine.timing import STEP
 from bot.jobs import GuildId, JobId, Requester, UserId
 from bot.limits import Origin
 from bot.line import Line
-from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, ids, open_store, pictures
+from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, a_request, ids, open_store, pictures
 
 MODERATOR = UserId(99)
 DEFAULTS = LimitsConfig(pace=20, depth=5, quota=200)
@@ -23,8 +25,17 @@ async def store(tmp_path: Path):
         yield store
 
 
-def line_of(store: Store, defaults: LimitsConfig = DEFAULTS) -> Line:
-    return Line(store.queue, store.rules, defaults, 1, store.clock)
+def engine_taking(seconds: float) -> FakeEngine:
+    """An engine that takes so long for a picture of the usual kind, and twice as long for two."""
+    engine = FakeEngine()
+    work = a_request().work
+    for count in (1, 2):
+        engine.timings.record(work.shape, STEP, count * work.rows, count * seconds / work.forwards)
+    return engine
+
+
+def line_of(store: Store, defaults: LimitsConfig = DEFAULTS, engine: FakeEngine | None = None) -> Line:
+    return Line(store.queue, store.rules, defaults, engine or FakeEngine(), store.clock)
 
 
 async def test_an_empty_line(store: Store) -> None:
@@ -55,25 +66,30 @@ async def test_places_count_from_one_and_end_with_the_wait(store: Store) -> None
     assert await line.place(first.id) is None
 
 
-async def test_the_forecast_goes_by_what_jobs_took_and_by_what_is_left_of_the_running_one(store: Store) -> None:
-    line = line_of(store)
-    await store.delivered(UserId(3), seconds=8)
-    now = store.clock()
-    await store.running(UserId(4))
+async def test_the_forecast_goes_by_what_the_engine_measured_and_by_what_is_left_of_the_running_one(
+    store: Store,
+) -> None:
+    engine = engine_taking(8)
+    line = line_of(store, engine=engine)
+    running = await store.running(UserId(4))
     await store.asked(ADA)
     await store.asked(GRACE, num_images_per_prompt=2)
     await store.asked(UserId(5))
-    store.clock.forward(3)
-    assert [turn.starts_at for turn in await line.turns()] == [now + timedelta(seconds=s) for s in (8, 16, 32)]
+    for done, left in ((0, 8), (5, 6), (20, 0), (99, 0)):
+        engine.steps_done[running.id] = done
+        starts = [(turn.starts_at - store.clock()).total_seconds() for turn in await line.turns()]
+        assert starts == pytest.approx([left, left + 8, left + 24]), done
 
 
-async def test_a_running_job_that_takes_longer_than_thought_ends_now(store: Store) -> None:
-    line = line_of(store)
-    await store.delivered(seconds=8)
+async def test_a_job_starts_at_once_while_there_is_a_place(store: Store) -> None:
+    engine = engine_taking(8)
+    engine.slots = 3
     await store.running(UserId(4))
-    await store.asked(GRACE)
-    store.clock.forward(500)
-    assert [turn.starts_at for turn in await line.turns()] == [store.clock()]
+    for user in (ADA, GRACE, UserId(3)):
+        await store.asked(user)
+    starts = [(turn.starts_at - store.clock()).total_seconds() for turn in await line_of(store, engine=engine).turns()]
+    # Three together take three times as long as one: this engine gains nothing by sharing.
+    assert starts == pytest.approx([0, 0, 24])
 
 
 async def test_the_next_turn_lies_in_the_future_when_everyone_is_over_their_pace(store: Store) -> None:
@@ -108,7 +124,7 @@ async def test_moderators_rules_set_the_pace(
 
 async def test_what_turns_foretells_is_what_next_does(store: Store) -> None:
     """Run a line of three people by `next` alone and compare it with the forecast made at the start."""
-    line = line_of(store, LimitsConfig(pace=2))
+    line = line_of(store, LimitsConfig(pace=2), engine_taking(7))
     await store.delivered(UserId(9), seconds=7)
     await store.rules.set(GUILD, GRACE, {"pace": 1}, MODERATOR)
     for user in (ADA, ADA, ADA, GRACE, GRACE, UserId(3)):
@@ -123,7 +139,9 @@ async def test_what_turns_foretells_is_what_next_does(store: Store) -> None:
         done.append((turn.job_id, store.clock()))
         store.clock.forward(7)
         await store.queue.render(job, pictures(job.request), None)
-    assert done == [(turn.job_id, turn.starts_at) for turn in foretold]
+    assert [job for job, _ in done] == [turn.job_id for turn in foretold]
+    for (_, at), turn in zip(done, foretold, strict=True):
+        assert abs(at - turn.starts_at) < timedelta(milliseconds=1)
     assert len(done) == 6
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.config import EMBEDDED_MODEL, ModelConfig
+from bot.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
 from bot.errors import UserError
 from bot.jobs import GenerationRequest
 from bot.options import ASPECTS, GUIDANCE, IMAGES, PROMPT_LIMIT, SEEDS, STEPS, Options, aspect_size, clean, resolve
@@ -19,7 +19,14 @@ SD15 = ModelConfig(
 )
 TINY = ModelConfig(name="tiny", source="org/tiny", width=8, height=8)
 WIDE = ModelConfig(name="wide", source="org/wide", width=1024, height=512)
-MODELS = (EMBEDDED_MODEL, SD15, TINY, WIDE)
+LORAS = (
+    LoraConfig(name="sketch", source="sketch.safetensors", weight=0.7, trigger="pencil sketch"),
+    LoraConfig(name="ink", source="ink.safetensors"),
+    *(LoraConfig(name=f"l{n}", source="l.safetensors") for n in range(4)),
+)
+WORN = ModelConfig(name="worn", source="org/worn", loras=LORAS)
+EMOJI = EMBEDDED_MODEL.model_copy(update={"width": 64, "height": 64})
+MODELS = (EMOJI, SD15, TINY, WIDE, WORN)
 SAMPLERS = ("default", "ddim", "dpm++ 2m", "dpm++ 2m karras", "euler", "euler a")
 SENDABLE = 500
 """Characters of a refusal; the client adds the prompt, and 2,000 fit into a message."""
@@ -158,7 +165,7 @@ def test_a_flag_wins_over_the_option(option: dict[str, Any], flag: str, field: s
         ("a cat --sead=7", "There is no flag “--sead”. Did you mean --seed?"),
         ("a cat —seed=x", "--seed needs a whole number, like --seed 7; “x” is none."),
         ("a cat --model sd1.5", "There is no model “sd1.5”. Did you mean sd15?"),
-        ("a cat --model zzz", "There is no model “zzz”. There is: emoji, sd15, tiny, wide."),
+        ("a cat --model zzz", "There is no model “zzz”. There is: emoji, sd15, tiny, wide, worn."),
         ("a cat --sampler eular", "There is no sampler “eular”. Did you mean euler?"),
         ("a cat --sampler euler b", "There is no sampler “euler b”. Did you mean euler a?"),
         ("a cat --seed", "--seed needs a value, like --seed 7."),
@@ -323,7 +330,7 @@ def test_what_is_in_range_is_taken_without_a_note(flags: str) -> None:
 def test_a_shape_has_about_the_area_the_model_paints_best(
     aspect: str, emoji: tuple[int, int], sd15: tuple[int, int], wide: tuple[int, int]
 ) -> None:
-    assert [aspect_size(aspect, model) for model in (EMBEDDED_MODEL, SD15, WIDE)] == [emoji, sd15, wide]
+    assert [aspect_size(aspect, model) for model in (EMOJI, SD15, WIDE)] == [emoji, sd15, wide]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=[model.name for model in MODELS])
@@ -434,3 +441,50 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
 
 def test_an_invisible_joiner_before_the_flags_is_no_part_of_the_prompt() -> None:
     assert asked("a cat\u200d --steps 5").prompt == "a cat"
+
+
+@pytest.mark.parametrize(
+    ("typed", "loras"),
+    [
+        ("a cat", ()),
+        ("a cat --lora ink", (("ink", 1.0),)),
+        ("a cat --lora Sketch:0.4", (("sketch", 0.4),)),
+        ("a cat --lora sketch --lora ink:-0.5 --steps 5", (("sketch", 0.7), ("ink", -0.5))),
+        ("a cat --lora sketch:1, ink : 0.25, ", (("sketch", 1.0), ("ink", 0.25))),
+        ("a cat --lora ink:0.1, ink:0.2", (("ink", 0.2),)),
+    ],
+)
+def test_loras_are_named_with_a_weight_or_get_the_one_that_suits_them(typed: str, loras: object) -> None:
+    assert asked(typed, model="worn").loras == loras
+
+
+@pytest.mark.parametrize(
+    ("typed", "painted"),
+    [
+        ("a cat --lora sketch", "a cat, pencil sketch"),
+        ("a Pencil Sketch of a cat --lora sketch", "a Pencil Sketch of a cat"),
+        ("a cat --lora ink", "a cat"),
+    ],
+)
+def test_trigger_words_are_added_where_a_prompt_lacks_them(typed: str, painted: str) -> None:
+    assert asked(typed, model="worn").prompt == painted
+
+
+@pytest.mark.parametrize(
+    ("lora", "model", "words"),
+    [
+        ("sketsh", "worn", "There is no LoRA “sketsh”. Did you mean sketch?"),
+        ("sketch:much", "worn", "The weight of a LoRA is a number, like sketch:0.8; “much” is none."),
+        ("sketch:nan", "worn", "weight of sketch goes from -2 to 2."),
+        (":1", "worn", "There is no LoRA “”."),
+        ("sketch", "sd15", "The model sd15 has no LoRAs."),
+        ("sketch, ink, l0, l1, l2", "worn", "5 LoRAs are too many: up to 4 can be worn together."),
+    ],
+)
+def test_loras_that_cannot_be_worn_are_refused(lora: str, model: str, words: str) -> None:
+    assert words in refusal("a cat", lora=lora, model=model)
+
+
+def test_a_weight_out_of_range_is_brought_into_it() -> None:
+    assert asked("a cat --lora ink:9", model="worn").loras == (("ink", 2.0),)
+    assert notes("a cat --lora ink:9", model="worn") == ("weight of ink 9 became 2 (it goes from -2 to 2)",)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.jobs import GuildId, JobId, Start, UserId, Waiting
-from bot.scheduler import PACE_WINDOW, Turn, choose, schedule
+from bot.jobs import GuildId, JobId, Shape, Start, UserId, Waiting, Work
+from bot.scheduler import PACE_WINDOW, Room, Turn, choose, schedule
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 GENEROUS = 1000
@@ -22,10 +22,28 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
+class ASecondAForward:
+    """An engine in which everything takes a second a forward."""
+
+    def forward_seconds(self, shape: Shape, rows: int) -> float:
+        return 1.0 if rows else 0.0
+
+    def rest_seconds(self, work: Work) -> float:
+        return 0.0
+
+
+def work(seconds: int, *, rows: int = 1, shape: Shape = ("m", 8, 8)) -> Work:
+    return Work(shape, rows, seconds, 1)
+
+
+def room(free_at: float, slots: int = 1) -> Room:
+    return Room(slots, ASecondAForward(), at(free_at))
+
+
 def asks(
-    job_id: int, user: str, asked: float = 0, *, images: int = 1, seconds: float = 10, again: bool = False
+    job_id: int, user: str, asked: float = 0, *, images: int = 1, seconds: int = 10, again: bool = False
 ) -> Waiting:
-    return Waiting(JobId(job_id), UserId(ord(user)), GuildId(9), at(asked), images, seconds, again=again)
+    return Waiting(JobId(job_id), UserId(ord(user)), GuildId(9), at(asked), images, work(seconds), again=again)
 
 
 def started(user: str, when: float, images: int = 1) -> Start:
@@ -40,13 +58,13 @@ def plan(
 ) -> list[tuple[str, int, float]]:
     """The schedule as (person, job, seconds after noon)."""
     of = {job.job_id: paces if isinstance(paces, int) else paces[chr(job.user_id)] for job in waiting}
-    turns = schedule(waiting, starts, of, at(free_at))
+    turns = schedule(waiting, starts, of, room(free_at))
     return [(chr(turn.user_id), int(turn.job_id), (turn.starts_at - NOON).total_seconds()) for turn in turns]
 
 
 def test_nobody_waits() -> None:
     assert plan([]) == []
-    assert choose([], [started("a", 0)], {}, NOON) is None
+    assert choose([], [started("a", 0)], {}, room(0)) is None
 
 
 def test_one_persons_requests_run_in_the_order_of_asking_one_after_the_other() -> None:
@@ -136,13 +154,45 @@ def test_the_engine_is_free_when_it_is() -> None:
 
 def test_the_forecast_for_a_thousand_people_with_ten_requests_each() -> None:
     waiting = [
-        Waiting(JobId(n), UserId(n // 10), GuildId(9), NOON + timedelta(milliseconds=n), 1, 2.0) for n in range(10_000)
+        Waiting(JobId(n), UserId(n // 10), GuildId(9), NOON + timedelta(milliseconds=n), 1, work(2))
+        for n in range(10_000)
     ]
-    turns = list(schedule(waiting, [], dict.fromkeys(range(10_000), 20), at(60)))
+    turns = list(schedule(waiting, [], dict.fromkeys(range(10_000), 20), room(60)))
     assert len({turn.job_id for turn in turns}) == 10_000
     for lap in range(10):
         assert len({turn.user_id for turn in turns[1000 * lap : 1000 * lap + 1000]}) == 1000
     assert turns[-1].starts_at == at(60 + 2 * 9_999)
+
+
+class SharedForwards:
+    """A forward of B rows takes 1 + B seconds; each picture another four."""
+
+    def forward_seconds(self, shape: Shape, rows: int) -> float:
+        return 1.0 + rows
+
+    def rest_seconds(self, work: Work) -> float:
+        return 4.0 * work.images
+
+
+@pytest.mark.parametrize(
+    ("case", "slots", "works", "starts"),
+    [
+        ("a place for everybody", 3, [work(10), work(10), work(10)], [0, 0, 0]),
+        # Together a step takes three seconds instead of twice two.
+        ("the third waits for the first", 2, [work(10), work(10), work(1)], [0, 0, 34]),
+        ("the shorter one makes room", 2, [work(10), work(2), work(1)], [0, 0, 10]),
+        ("other sizes take forwards of their own", 2, [work(10), work(2, shape=("m", 9, 9)), work(1)], [0, 0, 12]),
+        # Eight steps of the long one are left: the fourth waits for the third, which came later and is shorter.
+        ("and so on", 2, [work(10), work(2), work(1), work(1)], [0, 0, 10, 17]),
+        ("one after the other", 1, [work(10, rows=4), work(1), work(1)], [0, 54, 60]),
+    ],
+)
+def test_those_in_the_engine_share_its_forwards(case: str, slots: int, works: list[Work], starts: list[float]) -> None:
+    waiting = [
+        Waiting(JobId(n), UserId(n), GuildId(9), at(n - 9), 1, wanted, again=False) for n, wanted in enumerate(works)
+    ]
+    turns = schedule(waiting, [], dict.fromkeys(map(JobId, range(9)), GENEROUS), Room(slots, SharedForwards(), NOON))
+    assert [(turn.starts_at - NOON).total_seconds() for turn in turns] == starts, case
 
 
 @dataclass(frozen=True)
@@ -155,7 +205,7 @@ class Case:
     free_at: datetime
 
     def turns(self) -> list[Turn]:
-        return list(schedule(self.waiting, self.starts, self.paces, self.free_at))
+        return list(schedule(self.waiting, self.starts, self.paces, Room(1, ASecondAForward(), self.free_at)))
 
 
 PEOPLE = "abcd"
@@ -179,7 +229,7 @@ def cases(draw: st.DrawFn, *, again: bool = True) -> Case:
         )
     )
     waiting = [
-        Waiting(JobId(n), job.user_id, job.guild_id, job.asked_at, job.images, job.seconds, again=job.again)
+        Waiting(JobId(n), job.user_id, job.guild_id, job.asked_at, job.images, job.work, again=job.again)
         for n, job in enumerate(sorted(waiting, key=lambda job: job.asked_at))
     ]
     starts = draw(st.lists(st.builds(started, person, st.integers(-150, 0), st.integers(1, 6)), max_size=8))
@@ -210,7 +260,9 @@ def counting(case: Case, turns: Sequence[Turn], user: UserId, when: datetime, pa
 def test_every_job_has_exactly_one_turn_and_the_first_is_the_one_that_is_chosen(case: Case) -> None:
     turns = case.turns()
     assert sorted((turn.job_id, turn.user_id) for turn in turns) == [(job.job_id, job.user_id) for job in case.waiting]
-    assert choose(case.waiting, case.starts, case.paces, case.free_at) == (turns[0] if turns else None)
+    assert choose(case.waiting, case.starts, case.paces, Room(1, ASecondAForward(), case.free_at)) == (
+        turns[0] if turns else None
+    )
 
 
 @given(cases())
@@ -222,7 +274,7 @@ def test_one_job_is_painted_at_a_time_and_none_before_it_was_asked_for(case: Cas
         job = jobs[turn.job_id]
         assert turn.starts_at >= free_at
         assert job.again or turn.starts_at >= job.asked_at
-        free_at = turn.starts_at + timedelta(seconds=job.seconds)
+        free_at = turn.starts_at + timedelta(seconds=job.work.forwards)
 
 
 @given(cases())
@@ -270,7 +322,7 @@ def test_the_engine_never_idles_while_somebody_may_start(case: Case) -> None:
                 count = counting(case, done, person, moment, pace)
                 fits = count == 0 or count + job.images <= pace
                 assert not (job.asked_at <= moment and fits), f"{job} might have started at {moment}"
-        idle_from = turn.starts_at + timedelta(seconds=jobs[turn.job_id].seconds)
+        idle_from = turn.starts_at + timedelta(seconds=jobs[turn.job_id].work.forwards)
 
 
 @given(cases(again=False))

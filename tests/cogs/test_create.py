@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import discord
 import pytest
 import simcord
 
-from bot.config import Config, DiscordConfig, LimitsConfig
+from bot.config import EMBEDDED_MODEL, Config, DiscordConfig, LimitsConfig, LoraConfig
 from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed
 from bot.jobs import JobStatus
@@ -42,7 +43,7 @@ async def test_a_result_carries_everything_needed_to_paint_it_again(workshop: Wo
 
     assert len(message.attachments) == 3
     assert {attachment.description for attachment in message.attachments} == {"a cat"}
-    for fact in ("a cat", f"<@{ada.id}>", "seeds `7`–`9`", "model `emoji`", "64×64", "5 steps", "without dogs"):
+    for fact in ("a cat", f"<@{ada.id}>", "seeds `7`–`9`", "model `emoji`", "128×128", "5 steps", "without dogs"):
         assert fact in message.content
 
 
@@ -54,7 +55,7 @@ async def test_a_result_carries_everything_needed_to_paint_it_again(workshop: Wo
         ({"prompt": "a cat --stepz 5"}, "There is no flag “--stepz”. Did you mean --steps?"),
         ({"prompt": "a cat", "model": "emojy"}, "There is no model “emojy”. Did you mean emoji?"),
         ({"prompt": "a cat", "sampler": "eular"}, "There is no sampler “eular”. Did you mean euler?"),
-        ({"prompt": "a cat", "aspect": "wide"}, "neither a shape like 16:9 nor a size like 64x64"),
+        ({"prompt": "a cat", "aspect": "wide"}, "neither a shape like 16:9 nor a size like 128x128"),
         ({"prompt": "a cat", "seed": 2**40}, "A seed goes from 0 to 4,294,967,295"),
     ],
 )
@@ -80,11 +81,11 @@ async def test_a_clamped_value_is_painted_and_a_note_says_so(workshop: Workshop)
     )
     (job,) = await workshop.ended()
 
-    assert (job.request.num_inference_steps, job.request.width, job.request.height) == (150, 128, 64)
+    assert (job.request.num_inference_steps, job.request.width, job.request.height) == (150, 256, 64)
     (note,) = asked.followups
     assert note.ephemeral
     assert "steps 100000 became 150" in note.content
-    assert "size 9000×63 became 128×64" in note.content
+    assert "size 9000×63 became 256×64" in note.content
 
 
 async def test_a_prompt_pings_nobody_and_formats_nothing(workshop: Workshop) -> None:
@@ -232,7 +233,7 @@ async def test_autocomplete_offers_models_samplers_and_shapes_with_their_pixels(
 
     assert [choice["value"] for choice in models] == ["emoji"]
     assert [choice["value"] for choice in samplers] == ["dpm++ 2m", "dpm++ 2m karras", "dpm++ sde"]
-    assert shapes == [{"name": "16:9 — 88×48", "value": "16:9"}]
+    assert shapes == [{"name": "16:9 — 168×96", "value": "16:9"}]
 
 
 class TestOtherSettings:
@@ -281,3 +282,28 @@ class TestOtherSettings:
         for refusal in (full, spent):
             assert "It will work <t:" in refusal.response.content
             assert "Moderators change this with `/limits set`" in refusal.response.content
+
+
+class TestLoras:
+    """A model with LoRAs."""
+
+    @pytest.fixture
+    def config(self, config: Config, tmp_path: Path) -> Config:
+        file = tmp_path / "lora.safetensors"
+        file.touch()
+        loras = tuple(LoraConfig(name=name, source=str(file)) for name in ("sketch", "ink"))
+        return config.model_copy(update={"models": (EMBEDDED_MODEL.model_copy(update={"loras": loras}),)})
+
+    async def test_they_are_offered_chosen_and_named_in_the_result(
+        self, workshop: Workshop, engine: FakeEngine
+    ) -> None:
+        ada = workshop.member("ada")
+        first = await ada.autocomplete(workshop.channel, "imagine", "lora", "sk", prompt="x")
+        second = await ada.autocomplete(workshop.channel, "imagine", "lora", "sketch:0.5,i", prompt="x")
+        asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", lora="sketch:0.5, ink")
+        (job,) = await workshop.ended()
+
+        assert [choice["value"] for choice in first] == ["sketch"]
+        assert [choice["value"] for choice in second] == ["sketch:0.5, ink"]
+        assert engine.orders[0].request.loras == job.request.loras == (("sketch", 0.5), ("ink", 1.0))
+        assert "LoRA `sketch:0.5` · LoRA `ink:1`" in workshop.message(asked.response.id).content

@@ -23,7 +23,7 @@ async def test_usage_and_ratings_of_the_server(workshop: Workshop, engine: FakeE
     text = shown.response.content
     assert "3 pictures for 2 people, 2 of 3 requests delivered" in text
     assert "1 failed, 0 cancelled, 0 open" in text
-    assert "0.1 megapixel-steps" in text
+    assert "0.5 megapixel-steps" in text
     assert "`emoji`: 2 results, 👍 2, 👎 1, 1 other reactions" in text
 
 

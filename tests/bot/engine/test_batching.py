@@ -49,9 +49,9 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[list[rows.Parked]]:
     """The groups that shared a forward, in order."""
     groups: list[list[rows.Parked]] = []
 
-    def recording(group: list[rows.Parked], cap: int) -> list[Any]:
+    def recording(group: list[rows.Parked], cap: int, wear: rows.Wear) -> list[Any]:
         groups.append(list(group))
-        return rows.forward(group, cap)
+        return rows.forward(group, cap, wear)
 
     monkeypatch.setattr(batching, "forward", recording)
     return groups
@@ -426,23 +426,6 @@ def test_positions_that_differ_share_no_forward(forwards: list[list[rows.Parked]
     assert not any({0, 1} <= group for group in steps)
 
 
-def test_adapters_that_differ_share_no_forward_and_each_wears_its_own(
-    kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, forwards: list[list[rows.Parked]]
-) -> None:
-    worn: list[Any] = [None]
-    unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
-    unet.after = lambda sample, output: output + worn[-1]
-    wishes = {f"{shift} {n}": Wish(kinds["txt2img"], seed=n, steps=3) for shift in (0.0, 0.5) for n in range(2)}
-    shifts = {name: float(name.split()[0]) for name in wishes}
-    stage = Stage(wear=lambda call: worn.append(call.adapters))
-    stage.play([wish.call(name, adapters=shifts[name]) for name, wish in wishes.items()])
-    assert all(len({shifts[str(parked.call_id)] for parked in group}) == 1 for group in forwards)
-    assert {len(group) for group in forwards} == {2}
-    for name, wish in wishes.items():
-        worn.append(shifts[name])
-        assert distance(stage.images(name), wish.alone()) <= EXACT
-
-
 def test_pictures_are_decoded_one_between_two_steps(kinds: dict[str, Kind], forwards: list[list[rows.Parked]]) -> None:
     short = [Wish(kinds["txt2img"], steps=2, seed=n, images=2, latents=False) for n in range(3)]
     stage = Stage(row_cap=64)
@@ -452,6 +435,50 @@ def test_pictures_are_decoded_one_between_two_steps(kinds: dict[str, Kind], forw
     assert all(group[0].rows == 1 for group in forwards if group[0].single)
     for number, wish in enumerate(short):
         assert distance(stage.images(number), wish.alone()) <= EXACT
+
+
+def test_a_knee_caps_the_rows_of_a_forward_but_splits_no_call(
+    kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
+    asked = []
+    knees = {"unet": 3}
+    stage = Stage(knee=lambda call, part: asked.append((call.shape, part)) or knees.get(part))
+    wishes = [Wish(kinds["txt2img"], steps=2, seed=n, images=1 + n, latents=False) for n in range(3)]
+    stage.play([wish.call(n, owner=n, shape=("m", n, n)) for n, wish in enumerate(wishes)])
+    assert set(unet.rows) == {2, 4, 6}
+    assert {part for _, part in asked} == {"unet", "decode"}
+    for number, wish in enumerate(wishes):
+        assert distance(stage.images(number), wish.alone()) <= EXACT
+
+
+def test_every_forward_is_measured_by_what_was_computed_and_its_rows(
+    kinds: dict[str, Kind], forwards: list[list[rows.Parked]]
+) -> None:
+    told: list[tuple[str, int, float]] = []
+    stage = Stage(measure=lambda call, part, rows, seconds: told.append((part, rows, seconds)))
+    stage.play([Wish(kinds["controlnet"], steps=2, latents=False).call(n) for n in range(2)])
+    assert sorted(part for part, _, _ in told[:2]) == ["start", "start"]
+    assert [(part, rows) for part, rows, _ in told[2:]] == [
+        (group[0].part, sum(parked.rows for parked in group)) for group in forwards
+    ]
+    assert [part for part, _, _ in told[2:]] == ["controlnet", "unet"] * 2 + ["decode"] * 2
+    assert all(seconds > 0 for _, _, seconds in told)
+
+
+def test_alone_nobody_shares_a_forward_and_every_bit_is_what_it_is_alone(
+    kinds: dict[str, Kind], forwards: list[list[rows.Parked]]
+) -> None:
+    wishes = [Wish(kinds["txt2img"], sampler, seed=n) for n, sampler in enumerate(("euler a", "heun", "unipc"))]
+    together, alone = Stage(), Stage(alone=True)
+    together.play([wish.call(n) for n, wish in enumerate(wishes)])
+    assert max(len(group) for group in forwards) == 3
+    forwards.clear()
+    alone.play([wish.call(n) for n, wish in enumerate(wishes)])
+    assert {len(group) for group in forwards} == {1}
+    for number, wish in enumerate(wishes):
+        assert torch.equal(alone.images(number), wish.alone())
+    assert any(not torch.equal(together.images(n), wish.alone()) for n, wish in enumerate(wishes)), "sharing rounds"
 
 
 # ---- fairness ------------------------------------------------------------------------------------------------------
@@ -560,6 +587,35 @@ def test_a_call_may_be_cancelled_before_it_started(kinds: dict[str, Kind]) -> No
 
 
 # ---- what goes wrong -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shortage",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 5.00 GB)"),
+        MemoryError(),
+    ],
+    ids=lambda error: str(error)[:16],
+)
+def test_memory_is_short_in_the_words_of_every_device_and_is_tried_again_later(
+    kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, shortage: Exception
+) -> None:
+    monkeypatch.setattr(batching, "_CAUTIOUS_FORWARDS", 3)
+    unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
+
+    def before(number: int, _rows: int) -> None:
+        if number == 1:
+            raise shortage
+
+    unet.before = before
+    stage = Stage()
+    stage.play([Wish(kinds["txt2img"], steps=8, seed=n).call(n) for n in range(2)])
+    assert all(isinstance(stage.end(n), Returned) for n in range(2))
+    assert unet.rows[:4] == [4, 4, 2, 2], "in halves"
+    assert sum(unet.rows[4:]) == 6 * 4
+    assert 4 in unet.rows[4:], "and whole again"
 
 
 @pytest.mark.parametrize("bad", range(6))

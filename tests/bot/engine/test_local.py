@@ -146,6 +146,17 @@ class TestRealChild:
         for image in finished.images:
             assert image.sha256 == hashlib.sha256(image.png).hexdigest(), "bodies are cut where they belong"
 
+    async def test_what_it_learns_of_its_speed_is_told(self, engine: LocalEngine) -> None:
+        await paint(engine, order(replace(APPLE, num_inference_steps=20)))
+        async with asyncio.timeout(LONG_SECONDS):
+            while engine.timings.rest_seconds(APPLE.work) == 0:
+                await engine.learned.wait()
+                engine.learned.clear()
+        assert 0 < engine.timings.forward_seconds(APPLE.work.shape, 2) < 0.5
+        assert engine.steps_done == {}, "nobody is in it"
+        # The next one starts with what this one knew.
+        assert LocalEngine(Config(), known=engine.timings.dump()).timings.dump() == engine.timings.dump()
+
     async def test_token_stays_with_the_bot(self, engine: LocalEngine) -> None:
         await engine.ready()
         assert engine.pid is not None
@@ -305,6 +316,7 @@ async def child_reading(*chunks: bytes, close: bool) -> int:
     setup = {
         "models": [model.model_dump() for model in config.models],
         "engine": config.engine.model_dump(),
+        "timings": "",
         "log_level": "info",
     }
     process.stdin.write(b"".join([Frame("setup", setup).encode(), *chunks]))

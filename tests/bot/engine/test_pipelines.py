@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
+from bot.config import EMBEDDED_MODEL, EngineConfig, LoraConfig, ModelConfig
 from bot.engine import Finished
 from bot.engine.catalog import SAMPLERS
 from bot.engine.easel import Easel
@@ -120,6 +120,17 @@ def test_same_request_twice_gives_the_same_pixels(studio: Studio) -> None:
     assert fingerprint(first) == fingerprint(second)
 
 
+def test_reproducible_studio_runs_deterministic_algorithms_only() -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    try:
+        studio = Studio([EMBEDDED_MODEL], SETTINGS.model_copy(update={"reproducible": True}))
+        assert torch.are_deterministic_algorithms_enabled()
+        (first,), (second,) = paint(studio, APPLE), paint(studio, APPLE)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert fingerprint(first) == fingerprint(second)
+
+
 def test_another_seed_gives_other_pixels(studio: Studio) -> None:
     (first,), (second,) = paint(studio, APPLE), paint(studio, replace(APPLE, seed=8))
     assert fingerprint(first) != fingerprint(second)
@@ -208,7 +219,7 @@ def test_picture_too_large_for_the_memory_fails_in_words(studio: Studio) -> None
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 200 * 2**20, limits[1]))
     try:
-        with pytest.raises(PaintFailed, match=r"4096×4096 × 4 is too large .* try a smaller size or fewer images"):
+        with pytest.raises(PaintFailed, match=r"too large for this machine.s memory: try a smaller one"):
             paint(studio, replace(APPLE, width=4096, height=4096, num_images_per_prompt=4))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
@@ -300,3 +311,33 @@ def test_least_recently_used_model_makes_room(tiny_folder: Path) -> None:
     assert studio.load("a") is a
     assert studio.load("c") is c
     assert studio.load("b") is not b, "had to make room"
+
+
+def test_a_lora_is_worn_by_those_who_ask_and_its_troubles_fail_them_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    from tests.bot.engine.test_loras import make_lora
+
+    plain = StableDiffusionPipeline.from_pretrained(tiny_folder)
+    file = make_lora(plain, tmp_path / "ink.safetensors", seed=1)
+    (tmp_path / "broken.safetensors").write_bytes(b"broken")
+    loras = [
+        LoraConfig(name="ink", source=str(file)),
+        LoraConfig(name="broken", source=f"{tmp_path}/broken.safetensors"),
+    ]
+    models = [
+        ModelConfig(name="plain", source=str(tiny_folder)),
+        ModelConfig(name="tiny", source=str(tiny_folder), loras=tuple(loras)),
+    ]
+    studio = Studio(models, SETTINGS)
+    request = replace(APPLE, width=SIZE, height=SIZE, model="tiny")
+    (without,) = paint(studio, request)
+    (worn,) = paint(studio, replace(request, loras=(("ink", 1.0),)))
+    (half,) = paint(studio, replace(request, loras=(("ink", 0.5),)))
+    (original,) = paint(studio, replace(request, model="plain"))
+    assert fingerprint(without) == fingerprint(original)
+    assert len({fingerprint(image) for image in (without, worn, half)}) == 3
+    with pytest.raises(PaintFailed, match="The LoRA broken cannot be used: "):
+        paint(studio, replace(request, loras=(("broken", 1.0),)))
+    with pytest.raises(PaintFailed, match="The model tiny has no LoRA gone any more"):
+        paint(studio, replace(request, loras=(("gone", 1.0),)))

@@ -58,8 +58,8 @@ def a_request(**changes: Any) -> GenerationRequest:
     values: dict[str, Any] = {
         "prompt": "a red apple",
         "model": "emoji",
-        "width": 64,
-        "height": 64,
+        "width": 128,
+        "height": 128,
         "num_inference_steps": 20,
         "guidance_scale": 3.0,
         "seed": 7,

@@ -10,7 +10,7 @@ import aiosqlite
 import pytest
 
 from bot.errors import Rejected, StorageError
-from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Requester, Start, Surface, UserId
+from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Requester, Start, Surface, UserId, Work
 from tests.bot.storage.conftest import (
     ADA,
     CHANNEL,
@@ -253,17 +253,11 @@ async def test_starts_are_of_the_last_hour_in_order_and_a_failure_is_a_turn_with
     assert await store.queue.starts() == later
 
 
-async def test_speed_is_measured_over_the_last_20_jobs_of_a_model(store: Store) -> None:
-    assert await store.queue.seconds_per_cost("emoji", default=3.5) == 3.5
-    await store.delivered(seconds=1000)
-    await store.delivered(seconds=1000, model="other")
-    cost = a_request().cost
-    for _ in range(20):
-        await store.delivered(seconds=2)
-    assert await store.queue.seconds_per_cost("emoji") == pytest.approx(2 / cost)
-    await store.asked(num_images_per_prompt=2)
-    (waiting,) = await store.queue.waiting()
-    assert waiting.seconds == pytest.approx(4)
+async def test_whoever_waits_says_how_much_work_that_is(store: Store) -> None:
+    asked = [await store.asked(num_images_per_prompt=2), await store.asked(sampler="heun", guidance_scale=1.0)]
+    shape = ("emoji", 128, 128)
+    assert [job.work for job in await store.queue.waiting()] == [Work(shape, 4, 20, 2), Work(shape, 1, 39, 1)]
+    assert [job.request.work for job in asked] == [Work(shape, 4, 20, 2), Work(shape, 1, 39, 1)]
 
 
 async def test_open_jobs_of_a_person_are_theirs_in_this_server_and_not_ended(store: Store) -> None:

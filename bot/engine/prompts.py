@@ -1,0 +1,128 @@
+"""From prompts to embeddings: weights and long prompts by compel, everything else as the pipeline itself encodes it.
+
+Imported in the engine process only.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+import torch
+from compel import Compel, CompelForSD, CompelForSDXL
+from compel.prompt_parser import FlattenedPrompt, PromptParser
+
+from bot.errors import PaintFailed
+from bot.jobs import Adapters
+
+ROOM = 128
+"""Texts whose embeddings one model remembers."""
+
+_SD = (
+    diffusers.StableDiffusionPipeline,
+    diffusers.StableDiffusionImg2ImgPipeline,
+    diffusers.StableDiffusionInpaintPipeline,
+)
+_SDXL = (
+    diffusers.StableDiffusionXLPipeline,
+    diffusers.StableDiffusionXLImg2ImgPipeline,
+    diffusers.StableDiffusionXLInpaintPipeline,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """One text: (1, tokens, width), and SDXL's pooled (1, width)."""
+
+    embeds: torch.Tensor
+    pooled: torch.Tensor | None
+
+
+class Prompts:
+    """Encodes the prompts of one pipeline, remembering the last ones."""
+
+    def __init__(self, pipeline: Any, wear: Callable[[Adapters], AbstractContextManager[None]]) -> None:
+        """`wear` puts LoRAs on the text encoders."""
+        self._pipeline = pipeline
+        self._wear = wear
+        self._known: OrderedDict[tuple[str, Adapters], _Encoded] = OrderedDict()
+
+    def arguments(self, prompt: str, negative: str, adapters: Adapters) -> dict[str, Any]:
+        """What the pipeline is called with; where it is of no kind compel knows, the texts themselves.
+
+        Raises PaintFailed when a prompt's weights make no sense.
+        """
+        if not isinstance(self._pipeline, (*_SD, *_SDXL)):
+            return {"prompt": prompt, "negative_prompt": negative}
+        wanted = self._encode(prompt, adapters)
+        unwanted = self._encode(negative, adapters)
+        if not negative and self._pipeline.config.get("force_zeros_for_empty_prompt"):
+            # What diffusers does where SDXL has no negative prompt.
+            assert wanted.pooled is not None  # noqa: S101 - only SDXL has this setting
+            unwanted = _Encoded(torch.zeros_like(wanted.embeds), torch.zeros_like(wanted.pooled))
+        length = max(wanted.embeds.shape[1], unwanted.embeds.shape[1])
+        arguments = {
+            "prompt_embeds": self._padded(wanted, length, adapters),
+            "negative_prompt_embeds": self._padded(unwanted, length, adapters),
+        }
+        if wanted.pooled is not None and unwanted.pooled is not None:
+            arguments |= {"pooled_prompt_embeds": wanted.pooled, "negative_pooled_prompt_embeds": unwanted.pooled}
+        return arguments
+
+    def _padded(self, encoded: _Encoded, length: int, adapters: Adapters) -> torch.Tensor:
+        """The embeddings, brought to a length by empty prompts: guidance needs both texts equally long."""
+        missing = length - encoded.embeds.shape[1]
+        if not missing:
+            return encoded.embeds
+        empty = self._encode("", adapters).embeds
+        return torch.cat([encoded.embeds, empty.repeat(1, missing // empty.shape[1], 1)], dim=1)
+
+    def _encode(self, text: str, adapters: Adapters) -> _Encoded:
+        key = (text, adapters)
+        if key not in self._known:
+            with torch.inference_mode(), self._wear(adapters):
+                self._known[key] = self._plainly(text) if self._is_plain(text) else self._by_compel(text)
+            if len(self._known) > ROOM:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether the pipeline's own encoding says it all: no weights, and no longer than the model reads at once."""
+        tokenizers = [getattr(self._pipeline, name, None) for name in ("tokenizer", "tokenizer_2")]
+        long = any(t is not None and len(t(text).input_ids) > t.model_max_length for t in tokenizers)
+        return not long and not _has_weights(text)
+
+    def _plainly(self, text: str) -> _Encoded:
+        pipeline = self._pipeline
+        embeds, *rest = pipeline.encode_prompt(
+            text, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        return _Encoded(embeds, rest[1] if len(rest) > 1 else None)
+
+    def _by_compel(self, text: str) -> _Encoded:
+        kind = CompelForSDXL if isinstance(self._pipeline, _SDXL) else CompelForSD
+        try:
+            # A new one each time: it remembers the empty prompt as some LoRA's text encoder read it.
+            conditioning = kind(self._pipeline)(text)
+        except (PromptParser.ParsingException, ValueError, RuntimeError) as error:
+            if "CUDA error" in str(error) or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise PaintFailed(f"The weights in this prompt cannot be applied: {str(error)[:200]}") from error
+        return _Encoded(conditioning.embeds, conditioning.pooled_embeds)
+
+
+def _has_weights(text: str) -> bool:
+    """Whether compel reads anything but plain words."""
+    try:
+        conjunction = Compel.parse_prompt_string(text)
+    except PromptParser.ParsingException:
+        return False
+    return len(conjunction.prompts) > 1 or any(
+        not isinstance(prompt, FlattenedPrompt) or any(getattr(child, "weight", None) != 1 for child in prompt.children)
+        for prompt in conjunction.prompts
+    )

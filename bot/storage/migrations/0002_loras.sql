@@ -1,0 +1,1 @@
+ALTER TABLE jobs ADD COLUMN loras TEXT NOT NULL DEFAULT '[]';  -- JSON: [[name, weight], ...]

@@ -1,0 +1,170 @@
+"""Step 2: train the autoencoder, 128 x 128 x 3 pictures to 16 x 16 x 4 latents and back.
+
+Its first three channels start as a highway for the colours, from end to end (`open_highway`). Without it the network
+needs hours to find out that the thumbnail of a picture is most of the picture.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+import typer
+from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from training.compose import Composer
+from training.sources import SIZE
+
+CHANNELS = 4
+#: Pixels on a side of the crops it learns from: smaller crops mean more different ones in the same time.
+CROP = 64
+#: Standard deviation of the noise on latents while training: the denoiser's results are never exact.
+NOISE = 0.05
+
+
+def build(width: int, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> AutoencoderTiny:
+    """Return a fresh autoencoder with an open highway."""
+    model = AutoencoderTiny(
+        encoder_block_out_channels=(width,) * 4,
+        decoder_block_out_channels=(width,) * 4,
+        num_encoder_blocks=encoder,
+        num_decoder_blocks=decoder,
+        latent_channels=CHANNELS,
+    )
+    open_highway(model)
+    return model
+
+
+@torch.no_grad()
+def open_highway(model: AutoencoderTiny) -> None:
+    """Initialise so that channels 0-2 carry red, green and blue through, and the blocks add almost nothing yet."""
+    inside: set[nn.Module] = set()
+    for block in model.modules():
+        if isinstance(block, AutoencoderTinyBlock):
+            layers = [layer for layer in block.conv if isinstance(layer, nn.Conv2d)]
+            for layer in layers:
+                inside.add(layer)
+                nn.init.kaiming_normal_(layer.weight)
+                layer.bias.zero_()
+            layers[-1].weight.mul_(0.2)
+            layers[-1].weight[:3] = 0
+    for part in (model.encoder, model.decoder):
+        outside = [layer for layer in part.modules() if isinstance(layer, nn.Conv2d) and layer not in inside]
+        for layer in outside:
+            layer.weight.normal_(0, layer.weight[0].numel() ** -0.5)
+            if layer.bias is not None:
+                layer.bias.zero_()
+            layer.weight[:3] = 0
+            for channel in range(3):
+                if layer.stride[0] == 2:
+                    layer.weight[channel, channel, 1:3, 1:3] = 0.25
+                else:
+                    layer.weight[channel, channel, 1, 1] = 1.0
+        # Latents spread over about [-1.2, 1.2]; diffusers' decoder gives [-1, 1] for sums in [0, 1].
+        if part is model.encoder:
+            outside[-1].weight[:3] *= 2.4
+            outside[-1].bias[:3] = -1.2
+        else:
+            outside[0].weight[:3] /= 2.4
+            outside[0].bias[:3] = 0.5
+
+
+def difference(made: Tensor, real: Tensor) -> Tensor:
+    """Return the loss of pictures [n, 3, h, w]: values, edges, and colours of 4 x 4 areas."""
+    loss = (made - real).abs().mean() + (made - real).pow(2).mean()
+    for axis in (-1, -2):
+        loss = loss + 0.7 * (made.diff(dim=axis) - real.diff(dim=axis)).abs().mean()
+    return loss + 0.5 * (F.avg_pool2d(made, 4) - F.avg_pool2d(real, 4)).abs().mean()
+
+
+def crops(pictures: Tensor) -> Tensor:
+    """Return two random crops [2n, 3, CROP, CROP] of each picture."""
+    corners = torch.randint(0, SIZE - CROP + 1, (len(pictures), 2, 2)).tolist()
+    return torch.stack(
+        [picture[:, y : y + CROP, x : x + CROP] for picture, two in zip(pictures, corners, strict=True) for y, x in two]
+    )
+
+
+@torch.no_grad()
+def measure(model: AutoencoderTiny, composer: Composer, pictures: int = 192) -> tuple[float, Tensor]:
+    """Return the reconstruction's PSNR in dB over whole pictures, and their latents."""
+    errors, latents = [], []
+    for _ in range(pictures // 32):
+        real = composer.render(composer.scenes(32))
+        latent = model.encode(real * 2 - 1).latents
+        made = (model.decode(latent).sample / 2 + 0.5).clamp(0, 1)
+        errors.append((made - real).pow(2).mean())
+        latents.append(latent)
+    return -10 * math.log10(float(torch.stack(errors).mean())), torch.cat(latents)
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="Folder for everything the training makes.")] = Path("training/work"),
+    minutes: Annotated[float, typer.Option(help="How long to train.")] = 25,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batch: Annotated[int, typer.Option(help="Crops at a time, even.")] = 16,
+    width: Annotated[int, typer.Option(help="Channels of every layer.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="At the start; it falls to nothing along a cosine.")] = 2e-3,
+    decoder_only: Annotated[
+        bool,
+        typer.Option("--decoder-only", help="Go on with the decoder of WORK/autoencoder; latents stay as they are."),
+    ] = False,
+) -> None:
+    """Train into WORK/autoencoder, a diffusers folder with the scaling factor that gives latents unit variance."""
+    torch.manual_seed(int(decoder_only))
+    folder = work / "autoencoder"
+    model = (
+        AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32)
+        if decoder_only
+        else build(width, (0, 1, 2, 2), (4, 3, 1, 0))
+    )
+    model = model.to(device, memory_format=torch.channels_last).train()
+    if decoder_only:
+        model.encoder.requires_grad_(False)
+    composer = Composer(work, device, seed=1 + int(decoder_only))
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=0,
+        fused=True,
+    )
+    started, step, shown = time.monotonic(), 0, 0.0
+    with Progress() as progress:
+        task = progress.add_task("autoencoder", total=1.0)
+        while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
+            for group in optimizer.param_groups:
+                group["lr"] = (
+                    learning_rate * min(1, (step + 1) / 50) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+                )
+            real = crops(composer.render(composer.scenes(batch // 2))) * 2 - 1
+            real = real.contiguous(memory_format=torch.channels_last)
+            with torch.autocast(torch.device(device).type, torch.bfloat16):
+                latent = model.encode(real).latents
+                made = model.decode(latent + NOISE * torch.randn_like(latent)).sample
+            spread = F.relu(latent.float().pow(2).mean() - 1)
+            loss = difference(made.float(), real) + (1e-3 + 0.05 * max(0.0, 1 - step / 100)) * spread
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            value = float(loss.detach())
+            shown = value if step == 1 else 0.98 * shown + 0.02 * value
+            progress.update(task, completed=done, description=f"autoencoder, step {step}, loss {shown:.3f}")
+            if step % 500 == 0:
+                model.save_pretrained(folder)
+    decibel, latents = measure(model.eval(), composer)
+    if not decoder_only:
+        model.register_to_config(scaling_factor=float(1 / latents.std()))
+    model.save_pretrained(folder)
+    typer.echo(f"{step} steps, PSNR {decibel:.2f} dB, latents' spread {latents.std():.3f}, in {folder}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

