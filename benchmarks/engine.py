@@ -59,7 +59,7 @@ def one_by_one(studio: Studio, requests: list[GenerationRequest]) -> int:
     return pictures
 
 
-def shared(studio: Studio, requests: list[GenerationRequest], rows: int) -> int:
+def shared(studio: Studio, requests: list[GenerationRequest], rows: int, *, alone: bool = False) -> int:
     """The easel, given all orders at once."""
     frames = [
         Frame("submit", {"job_id": n, "attempt": 1, "owner": n % 5, "request": asdict(r)})
@@ -77,7 +77,7 @@ def shared(studio: Studio, requests: list[GenerationRequest], rows: int) -> int:
         if frame.kind == "finished":
             finished.append(frame)
 
-    Easel(studio, take, send, rows).run()
+    Easel(studio, take, send, rows, alone=alone).run()
     return len(finished)
 
 
@@ -97,6 +97,7 @@ def run(count: int, rounds: int, threads: int) -> None:
     }
     for rows in (2, 4, 8, 16, 32):
         arms[f"shared batches, up to {rows} rows"] = lambda rows=rows: shared(studio, requests, rows)
+    arms["the easel, nobody sharing (as `reproducible` does)"] = lambda: shared(studio, requests, 16, alone=True)
     times = {name: [seconds(arm, count) for _ in range(rounds + 1)][1:] for name, arm in arms.items()}
     base = min(next(iter(times.values())))
     print(f"{count} requests, {studio.machine.device}, {threads} thread(s), best of {rounds}\n")

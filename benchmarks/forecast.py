@@ -1,0 +1,101 @@
+"""How well the start times that people are told come true.
+
+    python benchmarks/forecast.py [--requests 60] [--warm 12]
+
+The real app with the real engine process and the model in the box. First a few requests by which it learns its own
+speed, then mixed ones of five people (10 to 60 steps, one to three pictures, with and without guidance), ten a second:
+more than are painted, so that a line forms. Each one's start as told when it was accepted is compared with its start
+as it came.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import tempfile
+from pathlib import Path
+
+from bot.admission import Admitted
+from bot.app import App, open_app
+from bot.config import Config, EngineConfig, LimitsConfig
+from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Requester, Surface, UserId
+from bot.options import Options
+
+
+class Nowhere:
+    """A poster to whom nobody listens."""
+
+    async def show(self, job: Job, news: News) -> MessageId | None:
+        return None
+
+
+async def ask(app: App, number: int, choose: random.Random) -> Admitted:
+    options = Options(
+        "a red apple",
+        steps=choose.randint(10, 60),
+        images=choose.randint(1, 3),
+        guidance_scale=choose.choice((1.0, 3.0, 3.0)),
+    )
+    who = Requester(UserId(number % 5), GuildId(1))
+    admitted = await app.admission.admit(who, options, Destination(ChannelId(1)))
+    assert admitted is not None
+    await app.queue.place_message(admitted.job.id, MessageId(number + 1))
+    return admitted
+
+
+async def ended(app: App, admitted: Admitted) -> Job:
+    while True:
+        job = await app.queue.get(admitted.job.id)
+        if job is not None and job.posted_at is not None:
+            return job
+        await asyncio.sleep(0.05)
+
+
+async def run(requests: int, warm: int) -> None:
+    choose = random.Random(7)
+    with tempfile.TemporaryDirectory() as folder:
+        limits = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000)
+        config = Config(
+            data=Path(folder), limits=limits, engine=EngineConfig(device="cpu", threads=1), log_level="error"
+        )
+        async with open_app(config, Surface.SANDBOX) as app:
+            app.delivery.attach(Nowhere())
+            for number in range(warm):
+                await ended(app, await ask(app, number, choose))
+            told = []
+            for number in range(requests):
+                told.append(await ask(app, number, choose))
+                await asyncio.sleep(0.1)
+            jobs = [await ended(app, admitted) for admitted in told]
+    pairs = []
+    for admitted, job in zip(told, jobs, strict=True):
+        assert job.started_at is not None
+        pairs.append(
+            ((admitted.starts_at - job.asked_at).total_seconds(), (job.started_at - job.asked_at).total_seconds())
+        )
+    print(
+        "| told wait | requests | median told s | median real s | median error s | p90 error s | median error / wait |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for low, high in ((0.0, 2.0), (2.0, 10.0), (10.0, 1e9)):
+        some = [(told, real) for told, real in pairs if low <= told < high]
+        if not some:
+            continue
+        errors = sorted(abs(told - real) for told, real in some)
+        ratio = statistics.median(abs(told - real) / max(real, 1.0) for told, real in some)
+        name = f"{low:.0f} to {high:.0f} s" if high < 1e9 else f"over {low:.0f} s"
+        print(
+            f"| {name} | {len(some)} | {statistics.median(t for t, _ in some):.1f} | "
+            f"{statistics.median(r for _, r in some):.1f} | {statistics.median(errors):.2f} | "
+            f"{errors[int(0.9 * (len(errors) - 1))]:.2f} | {ratio:.0%} |"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--requests", type=int, default=60)
+    parser.add_argument("--warm", type=int, default=12)
+    arguments = parser.parse_args()
+    asyncio.run(run(arguments.requests, arguments.warm))
