@@ -40,6 +40,12 @@ def _model_name(name: str) -> str:
     return name
 
 
+def _refuse_twins(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two {what} are called {twice[0]!r}; give each a name of its own")
+
+
 class Section(BaseModel):
     """One table of config.toml."""
 
@@ -96,6 +102,18 @@ class LoraConfig(Section):
     """Words it was trained on; added to a prompt that lacks them."""
 
 
+class ControlNetConfig(Section):
+    """A ControlNet that holds one model's pictures to a picture such as edges, a pose or depths."""
+
+    name: Annotated[str, AfterValidator(_model_name)]
+    source: str
+    """A diffusers folder, a .safetensors file, or a hub id like org/name."""
+    description: Annotated[str, Field(max_length=60)] = ""
+    """What kind of picture it wants."""
+    weight: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """How strictly it is followed where nobody says otherwise."""
+
+
 class ModelConfig(Section):
     """One checkpoint people can choose, with the defaults that suit it."""
 
@@ -114,13 +132,15 @@ class ModelConfig(Section):
     upscale: Annotated[int, Field(ge=1, le=8)] = 1
     """Enlarge finished pictures by this factor: with the network in the model's `upscaler/`, or by Lanczos."""
     loras: tuple[LoraConfig, ...] = ()
+    controlnets: tuple[ControlNetConfig, ...] = ()
 
     @model_validator(mode="after")
-    def _lora_names_are_unique(self) -> Self:
-        names = [lora.name for lora in self.loras]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two LoRAs are called {twice[0]!r}; give each a name of its own")
+    def _names_are_unique(self) -> Self:
+        for what, names in (
+            ("LoRAs", [lora.name for lora in self.loras]),
+            ("ControlNets", [controlnet.name for controlnet in self.controlnets]),
+        ):
+            _refuse_twins(what, names)
         return self
 
     @property
@@ -172,10 +192,7 @@ class Config(BaseSettings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        names = [model.name for model in self.models]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two models are called {twice[0]!r}; give each a name of its own")
+        _refuse_twins("models", [model.name for model in self.models])
         return self
 
     @classmethod
@@ -287,7 +304,8 @@ def _located(model: ModelConfig, base: Path) -> ModelConfig:
         return str(path.resolve()) if is_path else place
 
     loras = tuple(lora.model_copy(update={"source": locate(lora.source)}) for lora in model.loras)
-    changes: dict[str, Any] = {"loras": loras}
+    controlnets = tuple(net.model_copy(update={"source": locate(net.source)}) for net in model.controlnets)
+    changes: dict[str, Any] = {"loras": loras, "controlnets": controlnets}
     if not model.is_embedded:
         config = None if model.config is None else locate(model.config)
         changes |= {"source": locate(model.source), "config": config}
@@ -314,7 +332,11 @@ def _explain(error: ValidationError, text: str, path: Path | None) -> str:
     return f"{where}: {message}" + ("" if message.endswith(("?", ".")) else ".")
 
 
-_ARRAYS: dict[str, type[BaseModel]] = {"models": ModelConfig, "loras": LoraConfig}
+_ARRAYS: dict[str, type[BaseModel]] = {
+    "models": ModelConfig,
+    "loras": LoraConfig,
+    "controlnets": ControlNetConfig,
+}
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -22,7 +22,7 @@ Adapters = tuple[tuple[str, float], ...]
 Clock = Callable[[], datetime]
 
 Shape = tuple[str, int, int]
-"""A model, and the width and height of its pictures: what requests share a forward by."""
+"""A model (with the ControlNet that guides it), and the width and height of its pictures: what is timed together."""
 
 
 def utcnow() -> datetime:
@@ -64,6 +64,14 @@ class Surface(StrEnum):
         return self is Surface.DISCORD
 
 
+class Kind(StrEnum):
+    """What a model is asked for; diffusers has a pipeline for each."""
+
+    TEXT2IMAGE = "text2image"
+    IMAGE2IMAGE = "image2image"
+    INPAINT = "inpaint"
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a request asks of the engine: `forwards` of its denoiser with `rows` rows each, and `images` to decode."""
@@ -89,6 +97,17 @@ class GenerationRequest:
     negative_prompt: str = ""
     sampler: str = "default"
     loras: Adapters = ()
+    image: str = ""
+    """What to start from, an upload by its sha256; empty starts from noise."""
+    mask_image: str = ""
+    """Where to repaint `image`: an upload by its sha256, white is repainted."""
+    strength: float = 1.0
+    """How much of `image` is painted over, from 0 (nothing) to 1."""
+    controlnet: str = ""
+    """The ControlNet that holds the picture to `control_image`, by its name in the configuration."""
+    control_image: str = ""
+    """An upload by its sha256."""
+    controlnet_conditioning_scale: float = 1.0
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
@@ -96,17 +115,36 @@ class GenerationRequest:
         return cls(**{**values, "loras": tuple((name, weight) for name, weight in values["loras"])})
 
     @property
+    def kind(self) -> Kind:
+        """What is asked of the model, whether or not a ControlNet guides it."""
+        if self.mask_image:
+            return Kind.INPAINT
+        return Kind.IMAGE2IMAGE if self.image else Kind.TEXT2IMAGE
+
+    @property
+    def uploads(self) -> tuple[str, ...]:
+        """The sha256 of every picture it builds on."""
+        return tuple(dict.fromkeys(filter(None, (self.image, self.mask_image, self.control_image))))
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps actually taken: with a picture to start from, diffusers takes `strength` of them."""
+        steps = self.num_inference_steps
+        return min(max(int(steps * self.strength), 1), steps) if self.image else steps
+
+    @property
     def cost(self) -> float:
         """Work in megapixel-steps: pixels painted times denoising steps, over a million."""
-        return self.width * self.height * self.num_images_per_prompt * self.num_inference_steps / 1e6
+        return self.width * self.height * self.num_images_per_prompt * self.steps / 1e6
 
     @property
     def work(self) -> Work:
         """What it asks of the engine: guidance takes two rows, Heun's sampler two looks at every step but the last."""
         images = self.num_images_per_prompt
-        forwards = 2 * self.num_inference_steps - 1 if self.sampler == "heun" else self.num_inference_steps
+        forwards = 2 * self.steps - 1 if self.sampler == "heun" else self.steps
         rows = 2 * images if self.guidance_scale > 1 else images
-        return Work((self.model, self.width, self.height), rows, forwards, images)
+        model = f"{self.model}+{self.controlnet}" if self.controlnet else self.model
+        return Work((model, self.width, self.height), rows, forwards, images)
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bot.engine.timing import Timings
@@ -22,6 +22,8 @@ class Order:
     request: GenerationRequest
     owner: UserId
     """Whose it is: within the engine, too, people are served alike."""
+    uploads: Mapping[str, bytes] = field(default_factory=dict)
+    """The encoded pictures that the request names, by their sha256."""
 
 
 @dataclass(frozen=True, slots=True)

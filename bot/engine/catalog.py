@@ -39,10 +39,13 @@ def check_models(models: Sequence[ModelConfig]) -> None:
         key = f"models[{number}] ({model.name})"
         if model.sampler not in SAMPLERS:
             raise ConfigError(f"{key}: sampler {model.sampler!r} does not exist; there is: {', '.join(SAMPLERS)}.")
-        for lora in model.loras:
-            path = Path(lora.source)
+        for what, name, place in (
+            *(("LoRA", lora.name, lora.source) for lora in model.loras),
+            *(("ControlNet", net.name, net.source) for net in model.controlnets),
+        ):
+            path = Path(place)
             if path.suffix == ".safetensors" and not path.is_file():
-                raise ConfigError(f"{key}: the LoRA {lora.name} has the source {lora.source}, which does not exist.")
+                raise ConfigError(f"{key}: the {what} {name} has the source {place}, which does not exist.")
         if model.is_hub_id:
             continue
         source = Path(folder_of(model))

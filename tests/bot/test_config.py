@@ -56,16 +56,18 @@ def test_the_example_file_names_every_setting() -> None:
                 check(field.annotation, values[name], set())
 
     check(Config, example, set())
-    check(ModelConfig, example["models"][0], {"config", "loras"})
+    check(ModelConfig, example["models"][0], {"config", "loras", "controlnets"})
     assert re.search(r"^# config = ", EXAMPLE.read_text(encoding="utf-8"), re.M), "it has no default to set"
 
 
 def test_the_examples_that_are_commented_out_work_too(written: Any) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    on = re.sub(r"^# ?(?=\[\[models(?:\.loras)?\]\]|(?:name|source|config|weight|trigger) = )", "", text, flags=re.M)
+    keys = "name|source|config|weight|trigger|description"
+    on = re.sub(rf"^# ?(?=\[\[models(?:\.\w+)?\]\]|(?:{keys}) = )", "", text, flags=re.M)
     models = load_config(written(on)).models
     assert [model.name for model in models] == ["emoji", "sd14", "mine"]
     assert [lora.name for lora in models[-1].loras] == ["sketch"]
+    assert [net.name for net in models[-1].controlnets] == ["canny"]
 
 
 def test_what_the_file_leaves_out_keeps_its_default(written: Any) -> None:
