@@ -27,6 +27,7 @@ from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.ratings import Ratings
 from bot.storage.rules import Rules
+from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage
 from bot.vocabulary import Vocabulary
 
@@ -76,13 +77,14 @@ async def open_app(
             raise ConfigError(f"The data folder {config.data} cannot be written: {error.strerror}.") from error
         database = await stack.enter_async_context(open_database(config.data / "atelier.db"))
         queue = Queue(database, ImageFolder(config.data), surface, clock)
+        uploads = UploadFolder(config.data)
         rules = Rules(database, clock)
         known = await database.recall(_TIMINGS) or ""
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
         line = Line(queue, rules, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
-        dispatcher = Dispatcher(database, queue, line, painter, delivery.announce, clock)
+        dispatcher = Dispatcher(database, queue, uploads, line, painter, delivery.announce, clock)
         app = App(
             config=config,
             database=database,
@@ -92,13 +94,14 @@ async def open_app(
             line=line,
             engine=painter,
             admission=Admission(
-                queue, line, painter, config.models, tuple(SAMPLERS), _vocabularies(config.models), clock
+                queue, uploads, line, painter, config.models, tuple(SAMPLERS), _vocabularies(config.models), clock
             ),
             delivery=delivery,
             dispatcher=dispatcher,
             feedback=Feedback(Ratings(database, clock)),
         )
         await queue.recover()
+        await uploads.sweep(await queue.uploads())
         runs = {"dispatcher": dispatcher.run(), "delivery": delivery.run()}
         if local is not None:
             runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.timing import Timings
+from bot.errors import PaintFailed
 from bot.jobs import Image, JobId
 
 
@@ -47,13 +48,15 @@ class FakeEngine:
         """Ready from the start."""
 
     async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
-        """Paint an order."""
+        """Paint an order that brings the pictures it names; PaintFailed without them."""
         self.orders.append(order)
+        if {hashlib.sha256(data).hexdigest() for data in order.uploads.values()} != set(order.request.uploads):
+            raise PaintFailed("The order does not bring the pictures it names.")
         yield Started()
         await self.open.wait()
         if self.raises:
             raise self.raises.pop(0)
-        steps = order.request.num_inference_steps
+        steps = order.request.steps
         for step in range(1, steps + 1):
             await asyncio.sleep(self.seconds / steps)
             if order.job_id in self._cancelled:

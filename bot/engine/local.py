@@ -20,7 +20,7 @@ from typing import Any
 from bot.config import Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.timing import Timings
-from bot.engine.wire import BadFrame, Frame, read_frame_async
+from bot.engine.wire import BadFrame, Frame, read_frame_async, submit_frame
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import Image, JobId
 
@@ -144,14 +144,14 @@ class LocalEngine:
                 return
             entry.sent = True
             self._send(
-                Frame(
-                    "submit",
+                submit_frame(
                     {
                         "job_id": order.job_id,
                         "attempt": order.attempt,
                         "owner": order.owner,
                         "request": asdict(order.request),
                     },
+                    order.uploads,
                 )
             )
             allowed = self._patience.first_step

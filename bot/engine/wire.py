@@ -7,9 +7,11 @@ A frame is two big-endian 32-bit lengths, a JSON header and raw bytes (encoded p
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import queue
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -75,6 +77,25 @@ async def read_frame_async(stream: asyncio.StreamReader) -> Frame | None:
         return _decode(await stream.readexactly(header_length), await stream.readexactly(body_length))
     except asyncio.IncompleteReadError:
         return None
+
+
+def submit_frame(fields: Mapping[str, Any], uploads: Mapping[str, bytes]) -> Frame:
+    """Make a `submit` of an order's fields and of the pictures it builds on, by their sha256."""
+    index = [[sha256, len(data)] for sha256, data in uploads.items()]
+    return Frame("submit", {**fields, "uploads": index}, b"".join(uploads.values()))
+
+
+def uploads_of(frame: Frame) -> dict[str, bytes]:
+    """The pictures that came with a `submit`, by their sha256. Raises BadFrame when they are not what it says."""
+    uploads, offset = {}, 0
+    for sha256, size in frame.fields["uploads"]:
+        uploads[sha256] = frame.body[offset : offset + size]
+        offset += size
+        if hashlib.sha256(uploads[sha256]).hexdigest() != sha256:
+            raise BadFrame("a picture in the frame is not the one it names")
+    if offset != len(frame.body):
+        raise BadFrame(f"the frame has {len(frame.body)} bytes of pictures and names {offset}")
+    return uploads
 
 
 def _check(lengths: bytes) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from bot.errors import Rejected, UserError
 from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, Surface, UserId
 from bot.line import Line
 from bot.options import Options
+from bot.storage.uploads import UploadFolder
 from bot.vocabulary import Vocabulary
 from tests.bot.storage.conftest import (
     ADA,
@@ -99,6 +100,7 @@ def gate_of(store: Store, **limits: int) -> Gate:
         line,
         Admission(
             store.queue,
+            UploadFolder(store.folder),
             line,
             engine,
             (EMBEDDED_MODEL, OTHER),
