@@ -17,6 +17,7 @@ from huggingface_hub import snapshot_download
 from safetensors import safe_open
 
 from bot.config import ControlNetConfig, ModelConfig
+from bot.engine import upscaling
 from bot.engine.catalog import folder_of
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Checkpoint:
     digest: str
     """The sha256 of the file, or that over the names and hashes of all weights in the folder."""
     parameters: int
+    """How many numbers the pipeline's modules have; an upscaler stays beside the device."""
     controlnets: Mapping[str, str]
     """The folder or the file of each of its ControlNets that could be had, by its name."""
 
@@ -52,8 +54,8 @@ def fetch(model: ModelConfig) -> Checkpoint:
     for file in weights:
         digest.update(f"{file.relative_to(path).as_posix()} {_hash(file)}\n".encode())
     # A folder may hold its weights twice, the second time in half precision (unet/….fp16.safetensors).
-    plain = [file for file in weights if ".fp16" not in file.suffixes]
-    return Checkpoint(source, digest.hexdigest(), sum(map(_parameters, plain or weights)), controlnets)
+    loaded = [file for file in weights if ".fp16" not in file.suffixes and file.parent.name != upscaling.FOLDER]
+    return Checkpoint(source, digest.hexdigest(), sum(map(_parameters, loaded or weights)), controlnets)
 
 
 def _fetch_controlnet(controlnet: ControlNetConfig) -> str | None:
