@@ -229,8 +229,13 @@ async def _defer(interaction: discord.Interaction[Client]) -> bool:
 
 
 async def _take_back(interaction: discord.Interaction[Client]) -> None:
-    """Delete the public answer: what is said first after a deferral takes its place, and would be as public."""
+    """Delete the public answer, so that what is said next is for the person alone.
+
+    It is answered first: until then whatever is said takes its place, as public as it, and once it is deleted nothing
+    can (https://github.com/discord/discord-api-docs/issues/2739).
+    """
     try:
+        await interaction.edit_original_response(content=_words.REFUSED, view=None)
         await interaction.delete_original_response()
     except discord.HTTPException as error:
         log.warning("a deferred answer could not be taken back: %s", error)
