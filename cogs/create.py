@@ -209,11 +209,10 @@ class Create(commands.Cog):
 
 
 def _stated(role: str, attachment: discord.Attachment) -> Upload:
-    """An attachment as Discord describes it, without its bytes; raises UserError for what is refused unseen."""
-    sides = attachment.width, attachment.height
-    check_facts(ROLES[role], attachment.size, *sides, attachment.content_type)
-    # Discord gives no sides for what it does not know as a picture; what they are is seen once it is here.
-    return Upload(b"", sides[0] or LEAST_SIDE, sides[1] or LEAST_SIDE, "")
+    """A stand-in for an attachment until its bytes are here; raises UserError for what is refused unseen."""
+    check_facts(ROLES[role], attachment.size, attachment.width, attachment.height, attachment.content_type)
+    # A square goes with every other: Discord may state no sides, or those of a photograph that lies on its side.
+    return Upload(b"", LEAST_SIDE, LEAST_SIDE, "")
 
 
 async def _defer(interaction: discord.Interaction[Client]) -> bool:

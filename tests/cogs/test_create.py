@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiohttp
 import discord
 import pytest
 import simcord
+from PIL import Image
 from simcord.backend.cdn import CdnStore
 
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
@@ -458,6 +460,25 @@ class TestUploads:
         assert refused.ephemeral
         assert "50,000×50,000 pixels" in refused.response.content
         assert answers(workshop) == [("POST", "callback")]
+
+    async def test_a_photograph_on_its_side_goes_with_a_mask_of_the_upright_one(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        photograph, mask = encoded("JPEG", (48, 32), exif=exif), encoded("PNG", (32, 48))
+        store = CdnStore.store_attachment
+
+        def measured(*arguments: object) -> dict[str, object]:
+            width, height = Image.open(io.BytesIO(arguments[4])).size
+            return {**store(*arguments), "width": width, "height": height}
+
+        monkeypatch.setattr(CdnStore, "store_attachment", measured)
+        await workshop.member("ada").slash(
+            workshop.channel, "imagine", prompt="a cat", image=("cat.jpg", photograph), mask=("mask.png", mask)
+        )
+        (job,) = await workshop.jobs()
+        assert job.request.width < job.request.height
 
     @pytest.mark.parametrize(
         ("fault", "words"),
