@@ -19,6 +19,7 @@ _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
 _KINDS = {Kind.IMAGE2IMAGE: "from an image", Kind.INPAINT: "repainted under a mask"}
 
+REFUSED = "Not accepted."
 EXPIRED = "This button has expired."
 
 

@@ -209,11 +209,10 @@ class Create(commands.Cog):
 
 
 def _stated(role: str, attachment: discord.Attachment) -> Upload:
-    """An attachment as Discord describes it, without its bytes; raises UserError for what is refused unseen."""
-    sides = attachment.width, attachment.height
-    check_facts(ROLES[role], attachment.size, *sides, attachment.content_type)
-    # Discord gives no sides for what it does not know as a picture; what they are is seen once it is here.
-    return Upload(b"", sides[0] or LEAST_SIDE, sides[1] or LEAST_SIDE, "")
+    """A stand-in for an attachment until its bytes are here; raises UserError for what is refused unseen."""
+    check_facts(ROLES[role], attachment.size, attachment.width, attachment.height, attachment.content_type)
+    # A square goes with every other: Discord may state no sides, or those of a photograph that lies on its side.
+    return Upload(b"", LEAST_SIDE, LEAST_SIDE, "")
 
 
 async def _defer(interaction: discord.Interaction[Client]) -> bool:
@@ -229,8 +228,13 @@ async def _defer(interaction: discord.Interaction[Client]) -> bool:
 
 
 async def _take_back(interaction: discord.Interaction[Client]) -> None:
-    """Delete the public answer: what is said first after a deferral takes its place, and would be as public."""
+    """Delete the public answer, so that what is said next is for the person alone.
+
+    It is answered first: until then whatever is said takes its place, as public as it, and once it is deleted nothing
+    can (https://github.com/discord/discord-api-docs/issues/2739).
+    """
     try:
+        await interaction.edit_original_response(content=_words.REFUSED, view=None)
         await interaction.delete_original_response()
     except discord.HTTPException as error:
         log.warning("a deferred answer could not be taken back: %s", error)

@@ -88,7 +88,7 @@ def submit_frame(fields: Mapping[str, Any], uploads: Mapping[str, bytes]) -> Fra
 def uploads_of(frame: Frame) -> dict[str, bytes]:
     """The pictures that came with a `submit`, by their sha256. Raises BadFrame when they are not what it says."""
     uploads, offset = {}, 0
-    for sha256, size in frame.fields["uploads"]:
+    for sha256, size in frame.fields.get("uploads", ()):
         uploads[sha256] = frame.body[offset : offset + size]
         offset += size
         if hashlib.sha256(uploads[sha256]).hexdigest() != sha256:

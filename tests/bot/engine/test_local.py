@@ -30,6 +30,7 @@ from bot.engine.local import LocalEngine, Patience
 from bot.engine.wire import Frame
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, UserId
+from bot.uploads import MOST_BYTES
 from tests.bot.engine.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="speaks of POSIX signals")
@@ -468,6 +469,20 @@ async def test_result_of_an_earlier_attempt_is_ignored(child: Child) -> None:
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert [image.png for image in finished.images] == [b"picture"]
+
+
+async def test_the_pictures_of_an_order_reach_the_child(child: Child) -> None:
+    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS))
+    child.will("echo")
+    # As much as one request may bring, and far more than a pipe holds.
+    pictures = [bytes([number]) * MOST_BYTES for number in range(3)]
+    names = [hashlib.sha256(data).hexdigest() for data in pictures]
+    request = replace(APPLE, image=names[0], mask_image=names[1], control_image=names[2], controlnet="canny")
+    async with running(engine):
+        events = await paint(engine, replace(order(request), uploads=dict(zip(names, pictures, strict=True))))
+        assert isinstance(events[-1], Finished)
+        assert events[-1].images[0].png == b"".join(pictures)
+        assert isinstance((await paint(engine, order()))[-1], Finished), "one without pictures follows"
 
 
 async def test_slow_model_teaches_its_pace_with_its_first_step(child: Child) -> None:
