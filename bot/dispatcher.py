@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 
-from bot.engine import Engine, Finished, Order, Progress
+from bot.engine import Engine, Finished, Order, Preview, Progress
 from bot.errors import AtelierError, EngineDied
 from bot.jobs import Clock, Job, JobId, Painting, Retrying
 from bot.line import Line
@@ -115,8 +115,11 @@ class Dispatcher:
         uploads = await self._uploads.read(job.request.uploads)
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads)
         async with aclosing(self._engine.submit(order)) as events:
+            preview = b""
             async for event in events:
-                if isinstance(event, Progress):
-                    self._announce(job, Painting(event.step, event.of))
+                if isinstance(event, Preview):
+                    preview = event.jpeg
+                elif isinstance(event, Progress):
+                    self._announce(job, Painting(event.step, event.of, preview))
                 elif isinstance(event, Finished):
                     await insist(self._queue.render, job, event.images, event.model_hash, tries=_KEEP_TRIES)

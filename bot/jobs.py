@@ -273,10 +273,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """News: the engine is at denoising step `step` of `of`."""
+    """News: the engine is at denoising step `step` of `of`; `preview` is a small JPEG of how it looks, or empty."""
 
     step: int
     of: int
+    preview: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class TerminalPoster:
     async def show(self, job: Job, news: News) -> MessageId | None:  # noqa: ARG002 - there is only one job
         """Move the bar, or keep how it ended."""
         match news:
-            case Painting(step, of):
+            case Painting(step=step, of=of):
                 self.progress.update(self._task, description=f"Painting, step {step} of {of}", completed=step, total=of)
             case Retrying():
                 self.progress.update(self._task, description="The engine was restarted; trying again", completed=0)

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 
-from bot.engine import Event, Finished, Order, Progress, Started
+from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.timing import Timings
 from bot.errors import PaintFailed
 from bot.jobs import Image, JobId
@@ -20,6 +20,8 @@ class FakeEngine:
     def __init__(self, *, seconds: float = 0.0, slots: int = 1) -> None:
         self.slots = slots
         self.seconds = seconds
+        self.preview = b""
+        """Shown after every order's first step."""
         self.timings = Timings()
         """What it is said to take; for tests to fill."""
         self.steps_done: dict[JobId, int] = {}
@@ -61,6 +63,8 @@ class FakeEngine:
                 return
             self.steps_done[order.job_id] = step
             yield Progress(step, steps)
+            if step == 1 and self.preview:
+                yield Preview(self.preview)
         images = tuple(flat_image(seed, order.request.width, order.request.height) for seed in order.request.seeds)
         yield Finished(images, hashlib.sha256(b"fake").hexdigest())
 

@@ -1,7 +1,7 @@
 """Frames on the pipe between the bot and the engine process.
 
 A frame is two big-endian 32-bit lengths, a JSON header and raw bytes (encoded pictures). Down go `setup`,
-`submit`, `cancel` and `stop`; up come `ready`, `started`, `progress`, `finished` and `failed`.
+`submit`, `cancel` and `stop`; up come `ready`, `started`, `progress`, `preview`, `finished`, `failed` and `timings`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import queue
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -35,6 +37,25 @@ class Frame:
         """The frame as bytes."""
         header = json.dumps({"kind": self.kind, **self.fields}, separators=(",", ":")).encode()
         return _LENGTHS.pack(len(header), len(self.body)) + header + self.body
+
+
+class Inbox:
+    """Frames in the order they came, from whichever thread."""
+
+    def __init__(self) -> None:
+        self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+
+    def put(self, frame: Frame) -> None:
+        """Add a frame."""
+        self._frames.put(frame)
+
+    def take(self, *, wait: bool) -> list[Frame]:
+        """Everything that came since the last time; waits for a first frame if told to."""
+        frames = [self._frames.get()] if wait else []
+        with suppress(queue.Empty):
+            while True:
+                frames.append(self._frames.get_nowait())
+        return frames
 
 
 def read_frame(stream: BinaryIO) -> Frame | None:

@@ -16,15 +16,16 @@ import simcord
 from PIL import Image
 from simcord.backend.cdn import CdnStore
 
+from bot import delivery
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
 from bot.engine.fake import FakeEngine, flat_image
 from bot.errors import PaintFailed
-from bot.jobs import JobStatus
+from bot.jobs import JobId, JobStatus
 from bot.storage.usage import spent_by
 from bot.uploads import MOST_BYTES
 from cogs.create import DOWNLOAD_SECONDS
 from tests.bot.test_uploads import encoded, png_header
-from tests.conftest import Workshop
+from tests.conftest import PATIENCE_SECONDS, Workshop
 
 
 async def test_the_answer_shows_the_place_and_a_cancel_button(workshop: Workshop, engine: FakeEngine) -> None:
@@ -213,6 +214,35 @@ async def test_an_answer_discord_refuses_leaves_no_job_behind(workshop: Workshop
 
     assert await workshop.jobs() == []
     assert engine.orders == []
+
+
+async def test_a_preview_is_shown_until_the_job_ends(
+    workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "THROTTLE_SECONDS"):
+        monkeypatch.setattr(delivery, name, 0.01)
+    engine.preview = b"how it looks so far"
+    engine.seconds = 2.0
+    ada = workshop.member("ada")
+    asked = [await ada.slash(workshop.channel, "imagine", prompt=f"a cat --steps 5 --seed {n}") for n in (1, 2)]
+
+    async def previewed(message_id: int) -> list[discord.Attachment]:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (shown := workshop.message(message_id).attachments):  # noqa: ASYNC110 - Discord's state
+                await asyncio.sleep(0.01)
+        return shown
+
+    first, second = [answer.response.id for answer in asked]
+    (shown,) = await previewed(first)
+    assert (shown.filename, shown.description) == ("atelier-1-preview.jpg", "So far: a cat")
+    await workshop.ended(1)
+    (picture,) = workshop.message(first).attachments
+    assert picture.filename == "atelier-1-1.png"
+
+    await previewed(second)
+    await workshop.app.dispatcher.cancel(JobId(2))
+    await workshop.ended(2)
+    assert workshop.message(second).attachments == []
 
 
 async def test_a_failure_is_said_in_words_and_costs_nothing(workshop: Workshop, engine: FakeEngine) -> None:
