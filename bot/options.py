@@ -295,7 +295,7 @@ def _check_uploads(options: Options) -> None:
                 "Strength says how much of an image is painted over: add the image to start from, or leave it out."
             )
     elif mask is not None:
-        stretch = (mask.width / mask.height) / (image.width / image.height)
+        stretch = (image.width * mask.height) / (image.height * mask.width)
         if abs(stretch - 1) > MASK_TOLERANCE:
             raise UserError(
                 f"The mask has {mask.width}×{mask.height} pixels and the image {image.width}×{image.height}: "

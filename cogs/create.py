@@ -153,7 +153,8 @@ class Create(commands.Cog):
                     f"Discord did not hand over your files within {DOWNLOAD_SECONDS:.0f} s. Send smaller ones."
                 ) from None
             except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-                log.warning("attachments could not be downloaded: %s", error)
+                # Its words may quote an address that is signed.
+                log.warning("attachments could not be downloaded: %s", type(error).__name__)
                 raise UserError("Discord did not hand over your files. Send them again.") from error
         for role, data in contents.items():
             if len(data) != attachments[role].size:

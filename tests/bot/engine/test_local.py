@@ -57,6 +57,19 @@ def order(request: GenerationRequest = APPLE, *, attempt: int = 1) -> Order:
     return Order(JobId(next(_numbers)), attempt, request, UserId(1))
 
 
+def order_from(request: GenerationRequest, image: bytes) -> Order:
+    """An order that starts from an encoded picture."""
+    sha256 = hashlib.sha256(image).hexdigest()
+    return replace(order(replace(request, image=sha256)), uploads={sha256: image})
+
+
+def encoded(picture: Picture.Image) -> bytes:
+    """A PNG."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
 @asynccontextmanager
 async def running(engine: LocalEngine) -> AsyncIterator[asyncio.Task[None]]:
     """Run an engine beside the body."""
@@ -146,6 +159,29 @@ class TestRealChild:
         assert [image.seed for image in finished.images] == [7, 8, 9]
         for image in finished.images:
             assert image.sha256 == hashlib.sha256(image.png).hexdigest(), "bodies are cut where they belong"
+
+    async def test_starts_from_the_picture_an_order_brings(self, engine: LocalEngine) -> None:
+        picture = Picture.new("RGB", (96, 96), "red")
+        picture.paste("blue", (48, 0, 96, 96))
+        request = replace(APPLE, prompt="a red apple", width=128, height=128, num_inference_steps=10, strength=0.2)
+        events = await paint(engine, order_from(request, encoded(picture)))
+        assert [event.step for event in events if isinstance(event, Progress)] == [1, 2], "a fifth of the steps"
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        painted = Picture.open(io.BytesIO(finished.images[0].png)).convert("RGB")
+        width, height = painted.size
+        left, right = (
+            painted.resize((1, 1), Picture.Resampling.BOX, box).getpixel((0, 0))
+            for box in ((0, 0, width // 2, height), (width // 2, 0, width, height))
+        )
+        assert left[0] - left[2] > 40, "red, as it came"
+        assert right[2] - right[0] > 40, "blue, which nobody asked for in words"
+
+    async def test_damaged_picture_fails_in_words_and_the_child_lives(self, engine: LocalEngine) -> None:
+        whole = encoded(Picture.effect_noise((96, 96), 50))
+        with pytest.raises(PaintFailed, match="The picture is damaged"):
+            await paint(engine, order_from(replace(APPLE, strength=0.5), whole[: len(whole) // 2]))
+        assert isinstance((await paint(engine, order()))[-1], Finished)
 
     async def test_what_it_learns_of_its_speed_is_told(self, engine: LocalEngine) -> None:
         await paint(engine, order(replace(APPLE, num_inference_steps=20)))
