@@ -90,7 +90,7 @@ class LocalDiscord:
 
     async def until(self, condition: Any) -> None:
         """Wait until something the bot does makes the condition true."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()
