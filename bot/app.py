@@ -101,7 +101,9 @@ async def open_app(
             feedback=Feedback(Ratings(database, clock)),
         )
         await queue.recover()
-        await uploads.sweep(await queue.uploads())
+        swept = await queue.sweep() + await uploads.sweep(await queue.uploads())
+        if swept:
+            log.info("%d files that no request names were removed", swept)
         runs = {"dispatcher": dispatcher.run(), "delivery": delivery.run()}
         if local is not None:
             runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}

@@ -19,6 +19,7 @@ import pytest
 from bot import delivery
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
+from bot.delivery import Repost
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
 from bot.jobs import (
@@ -59,7 +60,7 @@ class Recorder:
     def __init__(self) -> None:
         self.shown: list[tuple[JobId, News]] = []
 
-    async def show(self, job: Job, news: News) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         self.shown.append((job.id, news))
         return None
 
@@ -202,10 +203,10 @@ async def test_person_is_told_that_the_engine_tries_again(house: House) -> None:
     told = asyncio.Event()
     show = house.recorder.show
 
-    async def listening(job: Job, news: News) -> MessageId | None:
+    async def listening(job: Job, news: News, repost: Repost) -> MessageId | None:
         if isinstance(news, Retrying):
             told.set()
-        return await show(job, news)
+        return await show(job, news, repost)
 
     house.recorder.show = listening
     house.engine.open.clear()
