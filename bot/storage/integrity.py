@@ -1,15 +1,49 @@
-"""Looking for damage in a database file, without changing it."""
+"""Looking at a database file without changing it: whether it is whole, and what is in it."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from bot.errors import StorageError
 from bot.storage import sqlite
 
 log = logging.getLogger(__name__)
+
+CHECKED = "checked"
+"""The name under which the house remembers its last full check: a time, a space, and what was found or `ok`."""
+
+
+class Check(NamedTuple):
+    """When the last full check was, and what it found; None is a good file."""
+
+    at: datetime
+    damage: str | None
+
+    @classmethod
+    def read(cls, text: str | None) -> Check | None:
+        """Read what `text` wrote; None when nothing was written."""
+        if text is None:
+            return None
+        at, _, finding = text.partition(" ")
+        return cls(datetime.fromisoformat(at), None if finding == "ok" else finding)
+
+    @property
+    def text(self) -> str:
+        """As it is remembered."""
+        return f"{self.at.isoformat(timespec='seconds')} {self.damage or 'ok'}"
+
+
+class Look(NamedTuple):
+    """What is in a database."""
+
+    schema: int
+    jobs: int
+    check: Check | None
+    """The last full check a running Atelier remembers."""
 
 
 def find_damage(path: Path, key: str | None = None, *, full: bool, stop: sqlite.Stop | None = None) -> str | None:
@@ -35,3 +69,15 @@ def find_damage(path: Path, key: str | None = None, *, full: bool, stop: sqlite.
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
     return None if finding == "ok" else str(finding)
+
+
+def inspect(path: Path, key: str | None = None) -> Look:
+    """Read what is in the database at `path`. Raises StorageError when it is none of Atelier's."""
+    try:
+        with closing(sqlite.connect(path, key, readonly=True)) as connection:
+            (schema,) = connection.execute("PRAGMA user_version").fetchone()
+            (jobs,) = connection.execute("SELECT count(*) FROM jobs").fetchone()
+            row = connection.execute("SELECT value FROM memory WHERE name = ?", (CHECKED,)).fetchone()
+    except sqlite.Error as error:
+        raise StorageError(f"{path} is not a database of Atelier: {error}.") from error
+    return Look(schema, jobs, Check.read(None if row is None else row["value"]))

@@ -17,41 +17,18 @@ from bot.errors import StorageError
 from bot.jobs import utcnow
 from bot.storage import sqlite
 from bot.storage.backups import Backup, backups_of, folder_of
-from bot.storage.integrity import find_damage
+from bot.storage.integrity import find_damage, inspect
 
 log = logging.getLogger(__name__)
 
 STAGED = "restoring"
 """Suffix of a copy that is about to become the database."""
 
-CHECKED = "checked"
-"""The name under which the house remembers its last full check: a time, a space, and what was found or `ok`."""
-
 CHECK_SECONDS = 10.0
 """The check at start takes no longer; a file too large for that is checked to its end by the daily upkeep."""
 
 ID_GAP = 100_000
 """How far job ids jump at a restore: buttons under results that the backup does not know must not find new jobs."""
-
-
-class Check(NamedTuple):
-    """When the last full check was, and what it found; None is a good file."""
-
-    at: datetime
-    damage: str | None
-
-    @classmethod
-    def read(cls, text: str | None) -> Check | None:
-        """Read what `text` wrote; None when nothing was written."""
-        if text is None:
-            return None
-        at, _, finding = text.partition(" ")
-        return cls(datetime.fromisoformat(at), None if finding == "ok" else finding)
-
-    @property
-    def text(self) -> str:
-        """As it is remembered."""
-        return f"{self.at.isoformat(timespec='seconds')} {self.damage or 'ok'}"
 
 
 class Restored(NamedTuple):
@@ -102,11 +79,7 @@ def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop 
     The former database is moved aside with its WAL. Raises StorageError, and changes nothing, when `source` is
     damaged or not one of ours.
     """
-    if not source.is_file():
-        raise StorageError(f"{source} does not exist.")
-    if damage := find_damage(source, key, full=True, stop=stop):
-        raise StorageError(f"{source} is damaged or not a database of this key: {damage}. Nothing was changed.")
-    jobs = count_jobs(source, key)
+    jobs = check_backup(source, key, stop)
     copy = path.with_suffix(".copy")
     try:
         sqlite.copy(source, copy, key, stop)
@@ -135,23 +108,21 @@ def finish(path: Path) -> Path | None:
     return former
 
 
-def count_jobs(path: Path, key: str | None = None) -> int:
-    """How many jobs a database has. Raises StorageError when it is none of ours."""
-    try:
-        with closing(sqlite.connect(path, key, readonly=True)) as connection:
-            return int(connection.execute("SELECT count(*) FROM jobs").fetchone()[0])
-    except sqlite.Error as error:
-        raise StorageError(f"{path} is not a database of Atelier: {error}.") from error
+def check_backup(path: Path, key: str | None = None, stop: sqlite.Stop | None = None) -> int:
+    """Check a whole backup and return how many jobs it has; StorageError when it is damaged or none of ours."""
+    if not path.is_file():
+        raise StorageError(f"{path} does not exist.")
+    if damage := find_damage(path, key, full=True, stop=stop):
+        raise StorageError(f"{path} is damaged, or not a database of this key: {damage}.")
+    return inspect(path, key).jobs
 
 
 def _needs_full_check(path: Path, key: str | None) -> bool:
     """Whether the last full check is older than a day, found damage, or cannot be read."""
     try:
-        with closing(sqlite.connect(path, key, readonly=True)) as connection:
-            row = connection.execute("SELECT value FROM memory WHERE name = ?", (CHECKED,)).fetchone()
-    except sqlite.Error:
+        last = inspect(path, key).check
+    except StorageError:
         return True
-    last = Check.read(None if row is None else row[0])
     return last is None or last.damage is not None or abs(utcnow() - last.at).days >= 1
 
 
@@ -160,9 +131,10 @@ def _fault_of(backup: Backup, key: str | None) -> str | None:
     try:
         if not backup.is_unchanged():
             return "its content is not what was written"
-        return find_damage(backup.path, key, full=True)
+        check_backup(backup.path, key)
     except StorageError as error:
         return str(error)
+    return None
 
 
 def _move_aside(path: Path) -> Path | None:

@@ -11,8 +11,7 @@ from bot.jobs import Clock
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of, is_due, rotate
 from bot.storage.database import Database
-from bot.storage.integrity import find_damage
-from bot.storage.recovery import CHECKED, Check
+from bot.storage.integrity import CHECKED, Check, find_damage
 
 log = logging.getLogger(__name__)
 
