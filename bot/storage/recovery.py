@@ -57,7 +57,7 @@ def heal(path: Path, key: str | None = None) -> str | None:
     log.critical("%s is damaged: %s", path, damage)
     for backup in backups:
         if words := _fault_of(backup, key):
-            log.error("the backup %s is not good: %s", backup.path, words)
+            log.error("not put back: %s", words)
             continue
         restored = restore(backup.path, path, key)
         notice = (
@@ -130,7 +130,7 @@ def _fault_of(backup: Backup, key: str | None) -> str | None:
     """Say why a backup must not be put back; None when it is good."""
     try:
         if not backup.is_unchanged():
-            return "its content is not what was written"
+            return f"{backup.path} is damaged: its content is not what was written."
         check_backup(backup.path, key)
     except StorageError as error:
         return str(error)

@@ -44,7 +44,8 @@ def test_seven_days_and_four_weeks_are_kept(made: list[float], kept: list[float]
 
 
 @pytest.mark.parametrize(
-    ("ages", "due"), [([], True), ([0.5], False), ([1.1], True), ([0.9, 3], False), ([-0.5], True), ([-0.5, 0.5], False)]
+    ("ages", "due"),
+    [([], True), ([0.5], False), ([1.1], True), ([0.9, 3], False), ([-0.5], True), ([-0.5, 0.5], False)],
 )
 def test_a_backup_is_due_a_day_after_the_last_whatever_the_clock_did(ages: list[float], due: bool) -> None:
     backups = [Backup(Path(str(age)), MIDDAY - timedelta(days=age), "") for age in ages]
