@@ -449,7 +449,7 @@ async def test_a_storage_that_refuses_for_a_while_stops_nobody_for_good(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
-    refusals = [StorageError("The storage is full, so nothing new can be accepted.")] * 3
+    refusals = [StorageError("Not accepted: the storage is full.")] * 3
     claim = house.app.queue.claim
 
     async def full(job_id: JobId) -> Job | None:

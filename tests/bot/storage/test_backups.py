@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,11 @@ MIDDAY = datetime(2026, 5, 1, 12, tzinfo=UTC)  # a Friday
 
 def days(*ago: float) -> set[datetime]:
     return {MIDDAY - timedelta(days=number) for number in ago}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 - files and logs set no event
+        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +117,7 @@ async def test_a_cancelled_backup_stops_and_leaves_nothing(store: Store) -> None
     )
     database = store.folder / "atelier.db"
     copying = asyncio.create_task(sqlite.in_thread(lambda stop: back_up(database, None, stop)))
-    while not copying.done() and not list(folder_of(database).glob("*.part")):
-        await asyncio.sleep(0.001)
+    await until(lambda: list(folder_of(database).glob("*.part")))
     copying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await copying
@@ -122,7 +127,7 @@ async def test_a_cancelled_backup_stops_and_leaves_nothing(store: Store) -> None
 async def test_a_backup_that_finds_no_room_is_said_in_words_and_leaves_nothing(store: Store) -> None:
     blocked = folder_of(store.folder / "atelier.db")
     blocked.write_text("a file where the folder should be")
-    with pytest.raises(StorageError, match="cannot be written to .*backups: File exists"):
+    with pytest.raises(StorageError, match=r"cannot be written to .*backups: File exists"):
         back_up(store.folder / "atelier.db", None)
 
 
@@ -153,7 +158,7 @@ async def test_a_damaged_database_pushes_no_good_backup_out(store: Store, monkey
         back_up(database, None, now=NOON - timedelta(days=number))
     kept = backups_of(database)
     monkeypatch.setattr(upkeep, "find_damage", lambda *_, **__: "wrong # of entries in index jobs_waiting")
-    with pytest.raises(StorageError, match="is damaged .wrong # of entries"):
+    with pytest.raises(StorageError, match=r"is damaged .wrong # of entries"):
         await upkeep.check_and_back_up(store.database, database, None, store.clock)
     assert backups_of(database) == kept
     assert Check.read(await store.database.recall(CHECKED)) == Check(NOON, "wrong # of entries in index jobs_waiting")
@@ -169,16 +174,13 @@ async def test_the_upkeep_makes_one_backup_a_day_and_outlives_a_storage_that_ref
     heard = store.database.listen()
     try:
         await heard.wait()
-        while "There is no backup of today yet" not in caplog.text:
-            await asyncio.sleep(0.01)
+        await until(lambda: "There is no backup of today yet" in caplog.text)
         folder_of(database).unlink()
-        while not backups_of(database):
-            await asyncio.sleep(0.01)
+        await until(lambda: backups_of(database))
         await asyncio.sleep(0.1)
         assert len(backups_of(database)) == 1
         store.clock.forward(86_401)
-        while len(backups_of(database)) < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(backups_of(database)) == 2)
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)

@@ -246,6 +246,34 @@ async def test_a_storm_of_cancelled_callers_strands_nothing(store: Store) -> Non
     assert whole == {str(number) for number in range(1000)}, "what began was finished, caller or not"
 
 
+async def test_the_wal_is_emptied_when_nobody_writes_and_gone_after_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.storage.database.IDLE_SECONDS", 0.05)
+    wal = tmp_path / "atelier.db-wal"
+    async with open_database(tmp_path / "atelier.db") as database:
+        for number in range(3):
+            await database.remember("large", str(number) * 10**6)
+            assert wal.stat().st_size > 10**6
+            while wal.stat().st_size:  # noqa: ASYNC110 - a file sets no event
+                await asyncio.sleep(0.01)
+        await database.remember("large", "x" * 10**6)
+    assert not wal.exists()
+
+
+async def test_what_is_asked_of_a_closed_database_is_refused_and_waits_for_nothing(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "atelier.db") as database:
+        pass
+    with pytest.raises(StorageError, match="Atelier is stopping"):
+        await database.remember("late", "x")
+
+
+async def test_the_driver_is_free_of_the_wal_reset_fault_and_knows_full_text_search(store: Store) -> None:
+    (version,) = await store.database.fetch_all("SELECT sqlite_version()")
+    assert tuple(map(int, version[0].split("."))) >= (3, 51, 3)
+    await store.database.fetch_all("CREATE VIRTUAL TABLE words USING fts5(text)")
+
+
 async def test_cancelled_reads_do_not_block_the_next_one(store: Store) -> None:
     reads = [asyncio.create_task(store.database.fetch_all("SELECT 1")) for _ in range(50)]
     await asyncio.sleep(0)
