@@ -153,7 +153,7 @@ async def _back_up(config: Config, file: Path | None) -> str:
             path = backups.back_up(database, key, stop)
         else:
             sqlite.copy(database, path := file, key, stop)
-        return f"{path}: {recovery.check_backup(path, key, stop)} requests, {path.stat().st_size / 1024:,.0f} KiB."
+        return f"{path}: {path.stat().st_size / 1024:,.0f} KiB, requests: {recovery.check_backup(path, key, stop)}"
 
     return await sqlite.in_thread(work)
 
@@ -167,7 +167,7 @@ async def _restore(config: Config, file: Path) -> str:
     with hold(config.data):
         restored = await sqlite.in_thread(lambda stop: recovery.restore(file, database, key, stop))
     former = f" The former one is kept as {restored.former}." if restored.former else ""
-    return f"{database} is now as it was in {file}: {restored.jobs} requests.{former}"
+    return f"{database} is now as it was in {file} (requests: {restored.jobs}).{former}"
 
 
 async def _examine(config: Config) -> bool:

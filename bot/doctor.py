@@ -89,12 +89,12 @@ def _database(path: Path) -> list[Finding]:
         key = read_database_key()
         if damage := find_damage(path, key, full=False, stop=lambda: time.monotonic() > end):
             remedy = "Start Atelier, and it takes up the newest good backup; or check ATELIER_DATABASE_KEY."
-            return [Finding(what, Verdict.BAD, f"{path} is damaged: {damage}", remedy)]
+            return [Finding(what, Verdict.BAD, f"{path} is damaged: {damage}", remedy), _backups(path)]
         look = inspect(path, key)
     except (StorageError, ConfigError) as error:
         return [Finding(what, Verdict.BAD, str(error), "Restore a copy: atelier restore FILE")]
     secrecy = "encrypted" if key else "not encrypted"
-    words = f"{path}, {look.jobs} requests, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
+    words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
     newest = len(schema_scripts())
     if look.schema < newest:
         remedy = f"The next start backs it up and brings it to schema {newest}."

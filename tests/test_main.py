@@ -134,14 +134,16 @@ async def test_a_backup_is_restored_and_the_former_database_kept(tmp_path: Path)
     await a_database(data / "atelier.db", "early")
     code, output, errors = await run("backup", copy, "--data", data)
     assert (code, errors) == (0, "")
-    assert re.fullmatch(rf"{copy}: 0 requests, \d+ KiB\.\n", output)
+    assert re.fullmatch(rf"{copy}: \d+ KiB, requests: 0\n", output)
     assert await run("backup", copy, "--data", data) == (1, "", f"atelier: {copy} exists already. Name a new file.\n")
 
     await a_database(data / "atelier.db", "late")
     code, output, errors = await run("restore", copy, "--data", data)
     assert (code, errors) == (0, "")
     (former,) = data.glob("atelier-aside-*.db")
-    assert output == f"{data}/atelier.db is now as it was in {copy}: 0 requests. The former one is kept as {former}.\n"
+    assert (
+        output == f"{data}/atelier.db is now as it was in {copy} (requests: 0). The former one is kept as {former}.\n"
+    )
     assert await names_in(data / "atelier.db") == ["early"]
     assert await names_in(former) == ["early", "late"]
 
@@ -226,7 +228,7 @@ async def test_doctor_changes_nothing_of_an_older_database_and_says_what_the_nex
     words = " ".join(output.split())
 
     assert code == 0, errors
-    assert re.search(r"• Database: .*atelier.db, 0 requests, schema 1, not encrypted, SQLite 3\.\d+\.\d+", words)
+    assert re.search(r"• Database: .*atelier.db, requests: 0, schema 1, not encrypted, SQLite 3\.\d+\.\d+", words)
     assert f"The next start backs it up and brings it to schema {len(schema_scripts())}." in words
     assert "• Integrity: not fully checked yet" in words
     assert "• Backups: none in" in words

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 60.0
 """Between two looks at whether a backup is due; the first leaves a start its peace."""
 
+RETRY_SECONDS = 3600.0
+"""After a backup that failed: a check of a large file is work."""
+
 
 async def keep_up(database: Database, path: Path, key: str | None, clock: Clock) -> None:
     """Check, back up and rotate daily, for ever; trouble is logged and met again at the next look."""
@@ -28,6 +31,7 @@ async def keep_up(database: Database, path: Path, key: str | None, clock: Clock)
                 await check_and_back_up(database, path, key, clock)
         except StorageError as error:
             log.warning("There is no backup of today yet: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def check_and_back_up(database: Database, path: Path, key: str | None, clock: Clock) -> Path:

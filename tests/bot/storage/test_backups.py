@@ -168,6 +168,7 @@ async def test_the_upkeep_makes_one_backup_a_day_and_outlives_a_storage_that_ref
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(upkeep, "RETRY_SECONDS", 0.01)
     database = store.folder / "atelier.db"
     folder_of(database).write_text("in the way")
     keeping = asyncio.create_task(upkeep.keep_up(store.database, database, None, store.clock))
