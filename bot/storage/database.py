@@ -151,7 +151,7 @@ class Database:
         except Exception as error:  # noqa: BLE001 - the callers get it
             for call in calls:
                 _refuse(call, sqlite.in_words(error) or StorageError(f"The database refused to commit: {error}."))
-            await self._connection.rollback()
+            await self._roll_back()
             return
         for call, result, failure in outcomes:
             if failure is None:
@@ -177,6 +177,12 @@ class Database:
         await self._connection.execute("RELEASE call")
         return result, failure
 
+    async def _roll_back(self) -> None:
+        try:
+            await self._connection.rollback()
+        except sqlite.Error as error:
+            log.error("A transaction could not be rolled back (%s); the next one that fails tries it again.", error)  # noqa: TRY400
+
     async def _empty_wal(self) -> None:
         try:
             await self._connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -192,6 +198,11 @@ def _accept(call: _Call, result: Any) -> None:
 def _refuse(call: _Call, error: Exception) -> None:
     if not call.answer.done():
         call.answer.set_exception(error)
+
+
+def _mourn(owner: asyncio.Task[None]) -> None:
+    if not owner.cancelled() and (error := owner.exception()):
+        log.critical("the task that owns the database died", exc_info=error)
 
 
 async def insist(call: Callable[..., Awaitable[T]], *arguments: Any, tries: int | None = None) -> T:
@@ -232,6 +243,7 @@ async def open_database(path: Path, key: str | None = None) -> AsyncIterator[Dat
             ) from error
         database = Database(connection)
         owner = asyncio.create_task(database.own(), name="database")
+        owner.add_done_callback(_mourn)
         try:
             yield database
         finally:

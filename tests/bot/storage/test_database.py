@@ -12,6 +12,7 @@ import aiosqlite
 import pytest
 
 from bot.errors import StorageError
+from bot.storage import sqlite as sqlite_driver
 from bot.storage.database import Database, open_database
 from bot.storage.queue import STARTS, UNPOSTED, WAITING
 from bot.storage.rules import RULES_FOR
@@ -190,6 +191,27 @@ async def test_a_commit_that_fails_fails_everybody_in_it(store: Store) -> None:
     assert await names(store.database) == []
     await store.database.remember("bystander", "x")
     assert await names(store.database) == ["bystander"]
+
+
+async def test_a_rollback_that_fails_stops_nobody_for_good(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def orphan(connection: aiosqlite.Connection) -> None:
+        await connection.execute("PRAGMA defer_foreign_keys = ON")
+        await connection.execute("INSERT INTO images VALUES (12345, 1, 'p', 1, 8, 8, 's')")
+
+    async def fail(_: aiosqlite.Connection) -> None:
+        raise sqlite_driver.Error("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aiosqlite.Connection, "rollback", fail)
+        with pytest.raises(StorageError):
+            await store.database.write(orphan)
+    assert "could not be rolled back (disk I/O error)" in caplog.text
+    with pytest.raises(StorageError, match="cannot start a transaction within a transaction"):
+        await store.database.remember("next", "x")
+    await store.database.remember("after", "x")
+    assert await names(store.database) == ["after"]
 
 
 async def test_a_full_disk_in_a_shared_transaction_keeps_what_was_acknowledged_and_recovers(store: Store) -> None:
