@@ -83,6 +83,11 @@ def imagine(
     model: Annotated[str | None, typer.Option(help="Which model paints.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Which sampler denoises.")] = None,
     lora: Annotated[str | None, typer.Option(help="LoRAs of the model, like sketch:0.8.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture to start from: PNG, JPEG or WebP.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Where to repaint the image: white is repainted.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How much of the image is painted over, up to 1.")] = None,
+    controlnet: Annotated[str | None, typer.Option(help="A ControlNet of the model, like canny:0.7.")] = None,
+    control: Annotated[Path | None, typer.Option(help="The picture that the ControlNet holds yours to.")] = None,
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
@@ -101,8 +106,11 @@ def imagine(
         model=model,
         sampler=sampler,
         lora=lora,
+        strength=strength,
+        controlnet=controlnet,
     )
-    painting = paint(_settings(config, data, quiet=True), options, output, Console(stderr=True))
+    files = {role: path for role, path in (("image", image), ("mask", mask), ("control", control)) if path is not None}
+    painting = paint(_settings(config, data, quiet=True), options, files, output, Console(stderr=True))
     paths = _run(painting, interrupted=EX_INTERRUPTED)
     for path in paths or ():
         typer.echo(path)

@@ -14,9 +14,10 @@ from bot.errors import Rejected
 from bot.jobs import Clock, Destination, Job, Requester
 from bot.limits import Limits
 from bot.line import Line
-from bot.options import Options, resolve
+from bot.options import Options, Resolved, resolve
 from bot.scheduler import Turn
 from bot.storage.queue import Queue
+from bot.storage.uploads import UploadFolder
 from bot.storage.usage import spent_by, waiting_of
 from bot.vocabulary import Vocabulary
 
@@ -39,6 +40,7 @@ class Admission:
     def __init__(
         self,
         queue: Queue,
+        uploads: UploadFolder,
         line: Line,
         engine: Engine,
         models: Sequence[ModelConfig],
@@ -47,12 +49,24 @@ class Admission:
         clock: Clock,
     ) -> None:
         self._queue = queue
+        self._uploads = uploads
         self._line = line
         self._engine = engine
         self._clock = clock
         self._vocabularies = vocabularies
         self.models = models
         self.samplers = samplers
+
+    def check(self, options: Options) -> Resolved:
+        """Resolve a request without admitting it, by the sizes of its uploads alone.
+
+        Raises UserError for a request that makes no sense and Rejected while the engine is in trouble.
+        """
+        resolved = resolve(options, self.models, self.samplers)
+        for model in ("", resolved.request.model):
+            if words := self._engine.troubles.get(model):
+                raise Rejected(f"Painting is unavailable: {words}", rule="engine")
+        return resolved
 
     async def admit(
         self,
@@ -62,16 +76,13 @@ class Admission:
         *,
         interaction_id: int | None = None,
     ) -> Admitted | None:
-        """Accept a request as a job, durably.
+        """Accept a request as a job, durably, and so the pictures it builds on.
 
         Raises UserError for a request that makes no sense and Rejected for one that a limit forbids. Returns
         None when Discord delivered the same interaction before.
         """
-        resolved = resolve(options, self.models, self.samplers)
+        resolved = self.check(options)
         request = resolved.request
-        for model in ("", request.model):
-            if words := self._engine.troubles.get(model):
-                raise Rejected(f"Painting is unavailable: {words}", rule="engine")
         limits = await self._line.limits(requester)
         turns = {turn.job_id: turn for turn in await self._line.turns()}
         mine = [turns[job.id].starts_at for job in await self._queue.of_person(requester) if job.id in turns]
@@ -84,6 +95,8 @@ class Admission:
             spent = await spent_by(connection, requester, window)
             _check_quota(spent, request.num_images_per_prompt, limits)
 
+        for upload in options.uploads:
+            await self._uploads.keep(upload)
         job = await self._queue.enqueue(requester, destination, request, interaction_id=interaction_id, admit=check)
         if job is None:
             return None

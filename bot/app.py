@@ -29,6 +29,7 @@ from bot.storage.ratings import Ratings
 from bot.storage.recovery import heal
 from bot.storage.rules import Rules
 from bot.storage.upkeep import keep_up
+from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage
 from bot.vocabulary import Vocabulary
 
@@ -98,13 +99,14 @@ async def open_app(
         notice = await asyncio.to_thread(heal, path, key)
         database = await stack.enter_async_context(open_database(path, key))
         queue = Queue(database, ImageFolder(config.data), surface, clock)
+        uploads = UploadFolder(config.data)
         rules = Rules(database, clock)
         known = await database.recall(_TIMINGS) or ""
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
         line = Line(queue, rules, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
-        dispatcher = Dispatcher(database, queue, line, painter, delivery.announce, clock)
+        dispatcher = Dispatcher(database, queue, uploads, line, painter, delivery.announce, clock)
         app = App(
             config=config,
             database=database,
@@ -114,7 +116,7 @@ async def open_app(
             line=line,
             engine=painter,
             admission=Admission(
-                queue, line, painter, config.models, tuple(SAMPLERS), _vocabularies(config.models), clock
+                queue, uploads, line, painter, config.models, tuple(SAMPLERS), _vocabularies(config.models), clock
             ),
             delivery=delivery,
             dispatcher=dispatcher,
@@ -122,6 +124,7 @@ async def open_app(
             notice=notice,
         )
         await queue.recover()
+        await uploads.sweep(await queue.uploads())
         runs = {
             "dispatcher": dispatcher.run(),
             "delivery": delivery.run(),

@@ -90,8 +90,10 @@ class EngineConfig(Section):
     """Rows of one forward at most. A picture takes two with guidance and one without; a large one fits fewer."""
     reproducible: bool = False
     """Nobody shares a forward and only deterministic algorithms run: the same request, the same picture to the bit."""
-    models_in_memory: Annotated[int, Field(ge=1, le=64)] = 2
-    """Checkpoints kept loaded; the least recently used one makes room."""
+    preview_seconds: Annotated[float, Field(ge=0, le=600)] = 3
+    """Between two looks at a picture that takes longer than this; 0 shows finished ones only."""
+    memory: Annotated[float, Field(ge=0, le=4096)] = 0
+    """GiB that models may take together; the least recently used makes room. 0 is 70 % of a GPU or half of the RAM."""
 
 
 class LoraConfig(Section):

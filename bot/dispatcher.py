@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 
-from bot.engine import Engine, Finished, Order, Progress
+from bot.engine import Engine, Finished, Order, Preview, Progress
 from bot.errors import AtelierError, EngineDied
 from bot.jobs import Clock, Job, JobId, Painting, Retrying
 from bot.line import Line
 from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
+from bot.storage.uploads import UploadFolder
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,14 @@ class Dispatcher:
         self,
         database: Database,
         queue: Queue,
+        uploads: UploadFolder,
         line: Line,
         engine: Engine,
         announce: Callable[[Job, Painting | Retrying], None],
         clock: Clock,
     ) -> None:
         self._queue = queue
+        self._uploads = uploads
         self._line = line
         self._engine = engine
         self._announce = announce
@@ -109,11 +112,14 @@ class Dispatcher:
         await insist(self._queue.fail, job, reason)
 
     async def _attempt(self, job: Job) -> None:
-        async with aclosing(
-            self._engine.submit(Order(job.id, job.attempt, job.request, job.requester.user_id))
-        ) as events:
+        uploads = await self._uploads.read(job.request.uploads)
+        order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads)
+        async with aclosing(self._engine.submit(order)) as events:
+            preview = b""
             async for event in events:
-                if isinstance(event, Progress):
-                    self._announce(job, Painting(event.step, event.of))
+                if isinstance(event, Preview):
+                    preview = event.jpeg
+                elif isinstance(event, Progress):
+                    self._announce(job, Painting(event.step, event.of, preview))
                 elif isinstance(event, Finished):
                     await insist(self._queue.render, job, event.images, event.model_hash, tries=_KEEP_TRIES)

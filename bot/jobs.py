@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NewType, Protocol, Self
@@ -161,7 +161,7 @@ class GenerationRequest:
         return tuple((self.seed + n) % 2**32 for n in range(self.num_images_per_prompt))
 
 
-REQUEST_FIELDS = tuple(field.name for field in fields(GenerationRequest))
+REQUEST_FIELDS = tuple(column.name for column in fields(GenerationRequest))
 """The columns of the table `jobs` that hold a request; `loras` is JSON there."""
 
 
@@ -179,6 +179,16 @@ class Destination:
 
     channel_id: ChannelId
     message_id: MessageId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A picture that a person sent, as encoded as it came; its size in pixels is what its header says, upright."""
+
+    data: bytes = field(repr=False)
+    width: int
+    height: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +282,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """News: the engine is at denoising step `step` of `of`."""
+    """News: the engine is at denoising step `step` of `of`; `preview` is a small JPEG of how it looks, or empty."""
 
     step: int
     of: int
+    preview: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

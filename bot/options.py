@@ -10,14 +10,14 @@ import difflib
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
-from bot.config import ModelConfig
+from bot.config import ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import UserError
-from bot.jobs import Adapters, GenerationRequest
+from bot.jobs import Adapters, GenerationRequest, Upload
 
 PROMPT_LIMIT = 1000
 """Characters of a prompt, and of a negative prompt."""
@@ -29,6 +29,14 @@ IMAGES = (1, 4)
 SEEDS = (0, 2**32 - 1)
 LORA_WEIGHTS = (-2.0, 2.0)
 MOST_LORAS = 4
+CONTROLNET_WEIGHTS = (0.0, 2.0)
+
+STRENGTH = 0.75
+"""How much of an image is painted over where nobody says: as in CompVis' img2img script and diffusers' examples."""
+INPAINT_STRENGTH = 1.0
+"""The same under a mask: diffusers' default."""
+MASK_TOLERANCE = 0.02
+"""How far the proportions of a mask may be from its image's: a pixel of rounding when one of them was scaled."""
 
 ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 
@@ -49,6 +57,25 @@ class Options:
     sampler: str | None = None
     lora: str | None = None
     """LoRAs of the model by name, each with a weight or the one that suits it: sketch:0.8, ink."""
+    image: Upload | None = None
+    """What to start from."""
+    mask: Upload | None = None
+    """Where to repaint the image: white is repainted."""
+    strength: float | None = None
+    """How much of the image is painted over, up to 1."""
+    controlnet: str | None = None
+    """A ControlNet of the model by name, with a weight or the one that suits it: canny:0.7."""
+    control: Upload | None = None
+    """What the ControlNet holds the picture to."""
+
+    @property
+    def uploads(self) -> tuple[Upload, ...]:
+        """Every upload it comes with."""
+        return tuple(upload for upload in (self.image, self.mask, self.control) if upload is not None)
+
+    def with_uploads(self, uploads: Mapping[str, Upload]) -> Self:
+        """The same with these uploads, by the names of their fields."""
+        return replace(self, image=uploads.get("image"), mask=uploads.get("mask"), control=uploads.get("control"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +100,8 @@ _FLAGS: dict[str, str] = {
     "model": "model",
     "sampler": "sampler",
     "lora": "lora",
+    "strength": "strength",
+    "controlnet": "controlnet",
 }
 
 # A phone's keyboard turns two hyphens into a dash; a dash before anything but a flag's name is prose.
@@ -137,8 +166,11 @@ def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[
     seed = options.seed if options.seed is not None else random.randint(*SEEDS)
     if not SEEDS[0] <= seed <= SEEDS[1]:
         raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {_cut(f'{seed:,}')} is outside.")
-    width, height = _size(options.aspect, model, notes)
+    _check_uploads(options)
+    width, height = _size(options, model, notes)
     loras = _loras(options.lora, model, notes)
+    controlnet, weight = _controlnet(options, models, model, notes)
+    steps = int(_within("steps", options.steps, model.steps, STEPS, notes))
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
         negative_prompt=model.negative_prompt if negative is None else negative,
@@ -146,11 +178,17 @@ def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[
         sampler=sampler,
         width=width,
         height=height,
-        num_inference_steps=int(_within("steps", options.steps, model.steps, STEPS, notes)),
+        num_inference_steps=steps,
         guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
         seed=seed,
         num_images_per_prompt=int(_within("images", options.images, 1, IMAGES, notes)),
         loras=loras,
+        image=options.image.sha256 if options.image else "",
+        mask_image=options.mask.sha256 if options.mask else "",
+        strength=_strength(options, steps, notes),
+        controlnet=controlnet,
+        control_image=options.control.sha256 if options.control else "",
+        controlnet_conditioning_scale=weight,
     )
     return Resolved(request, tuple(notes))
 
@@ -160,7 +198,11 @@ def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
 
     Raises UserError when `aspect` is no aspect.
     """
-    ratio = min(max(_ratio(aspect, model), RATIOS[0]), RATIOS[1])
+    return _shaped(_ratio(aspect, model), model)
+
+
+def _shaped(ratio: float, model: ModelConfig) -> tuple[int, int]:
+    ratio = min(max(ratio, RATIOS[0]), RATIOS[1])
     area = model.width * model.height
     # Large models were trained on multiples of 64; a small one would have no shapes left to choose from.
     grid = 64 if min(model.width, model.height) >= 512 else 8
@@ -181,9 +223,10 @@ def _ratio(aspect: str, model: ModelConfig) -> float:
     return float(match[1]) / float(match[2])
 
 
-def _size(aspect: str | None, model: ModelConfig, notes: list[str]) -> tuple[int, int]:
+def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, int]:
+    aspect, guide = options.aspect, options.image or options.control
     if aspect is None:
-        return model.width, model.height
+        return (model.width, model.height) if guide is None else _shaped(guide.width / guide.height, model)
     match = _SIZE.fullmatch(aspect.strip())
     if match is None:
         width, height = aspect_size(aspect, model)
@@ -204,25 +247,97 @@ def _size(aspect: str | None, model: ModelConfig, notes: list[str]) -> tuple[int
 
 def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
     """The LoRAs a person named, in their order; the last weight counts for one that is named twice."""
-    known = {lora.name: lora for lora in model.loras}
     worn: dict[str, float] = {}
     for entry in (text or "").split(","):
-        name, colon, weight = (part.strip() for part in entry.partition(":"))
-        if not name and not colon:
+        if not entry.strip():
             continue
-        if not known:
+        if not model.loras:
             raise UserError(f"The model {model.name} has no LoRAs.")
-        lora = _named("LoRA", name, known, None)
-        try:
-            asked = float(weight) if colon else lora.weight
-        except ValueError:
-            raise UserError(
-                f"The weight of a LoRA is a number, like {lora.name}:0.8; {_quoted(weight)} is none."
-            ) from None
-        worn[lora.name] = _within(f"weight of {lora.name}", asked, lora.weight, LORA_WEIGHTS, notes)
+        name, weight = _weighed("LoRA", entry, model.loras, LORA_WEIGHTS, notes)
+        worn[name] = weight
     if len(worn) > MOST_LORAS:
         raise UserError(f"{len(worn)} LoRAs are too many: up to {MOST_LORAS} can be worn together.")
     return tuple(worn.items())
+
+
+def _weighed(
+    kind: str,
+    entry: str,
+    known: Sequence[LoraConfig] | Sequence[ControlNetConfig],
+    bounds: tuple[float, float],
+    notes: list[str],
+) -> tuple[str, float]:
+    """The adapter that `entry` names, like sketch or sketch:0.8, and its weight."""
+    name, colon, weight = (part.strip() for part in entry.partition(":"))
+    adapter = _named(kind, name, {adapter.name: adapter for adapter in known}, None)
+    try:
+        asked = float(weight) if colon else adapter.weight
+    except ValueError:
+        raise UserError(
+            f"The weight of a {kind} is a number, like {adapter.name}:0.8; {_quoted(weight)} is none."
+        ) from None
+    return adapter.name, _within(f"weight of {adapter.name}", asked, adapter.weight, bounds, notes)
+
+
+def _check_uploads(options: Options) -> None:
+    """Raise UserError for uploads that cannot be painted from, or not together."""
+    image, mask = options.image, options.mask
+    for what, upload in (("image", image), ("mask", mask), ("control picture", options.control)):
+        if upload is not None and not RATIOS[0] <= upload.width / upload.height <= RATIOS[1]:
+            raise UserError(
+                f"The {what} has {upload.width}×{upload.height} pixels, and shapes go from 1:4 to 4:1: crop it."
+            )
+    if image is None:
+        if mask is not None:
+            raise UserError("A mask says where to repaint an image: add the image to start from, too.")
+        if options.strength is not None:
+            raise UserError(
+                "Strength says how much of an image is painted over: add the image to start from, or leave it out."
+            )
+    elif mask is not None:
+        stretch = (image.width * mask.height) / (image.height * mask.width)
+        if abs(stretch - 1) > MASK_TOLERANCE:
+            raise UserError(
+                f"The mask has {mask.width}×{mask.height} pixels and the image {image.width}×{image.height}: "
+                "draw the mask over the whole image, in the same proportions."
+            )
+
+
+def _strength(options: Options, steps: int, notes: list[str]) -> float:
+    """How much of the image is painted over: so much that int(steps · strength), as diffusers has it, is a step."""
+    if options.image is None:
+        return 1.0
+    usual = INPAINT_STRENGTH if options.mask else STRENGTH
+    # In thousandths, rounded up: 49 · (1 / 49) is below 1 in floating point.
+    least = math.ceil(1000 / steps) / 1000
+    return _within("strength", usual if options.strength is None else options.strength, usual, (least, 1.0), notes)
+
+
+def _controlnet(
+    options: Options, models: Sequence[ModelConfig], model: ModelConfig, notes: list[str]
+) -> tuple[str, float]:
+    """The ControlNet that follows the control picture, and its weight; without one, none."""
+    known = model.controlnets
+    entry = (options.controlnet or "").strip()
+    if not entry and options.control is None:
+        return "", 1.0
+    if not known:
+        others = [other.name for other in models if other.controlnets]
+        raise UserError(
+            f"The model {model.name} has no ControlNets"
+            + (f"; there are some for: {', '.join(others)}." if others else ", and no other model here has.")
+        )
+    if not entry and len(known) > 1:
+        names = ", ".join(net.name for net in known)
+        raise UserError(f"Say which ControlNet holds the picture to the control picture: {names}.")
+    chosen = _weighed("ControlNet", entry or known[0].name, known, CONTROLNET_WEIGHTS, notes)
+    if options.control is None:
+        (wanted,) = (net.description for net in known if net.name == chosen[0])
+        raise UserError(
+            f"The ControlNet {chosen[0]} needs a picture to hold to{f' ({wanted})' if wanted else ''}: "
+            "add it as the control picture."
+        )
+    return chosen
 
 
 def _triggered(prompt: str, loras: Adapters, model: ModelConfig) -> str:
@@ -263,9 +378,9 @@ def _unknown(kind: str, name: str, known: Sequence[str], dashes: str = "") -> st
 
 def _read(field: str, name: str, value: str) -> Any:
     """The value of a flag in its field's type."""
-    if field in ("aspect", "negative_prompt", "model", "sampler", "lora"):
+    if field in ("aspect", "negative_prompt", "model", "sampler", "lora", "controlnet"):
         return value
-    kind, parse = ("number", float) if field == "guidance_scale" else ("whole number", int)
+    kind, parse = ("number", float) if field in ("guidance_scale", "strength") else ("whole number", int)
     with suppress(ValueError):
         number = parse(value)
         if isinstance(number, int) or math.isfinite(number):
@@ -300,5 +415,7 @@ def _example(field: str, name: str) -> str:
         "model": "emoji",
         "sampler": "euler",
         "lora": "sketch:0.8",
+        "strength": "0.6",
+        "controlnet": "canny:0.7",
     }
     return f"--{name} {values[field]}"

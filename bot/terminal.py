@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,9 +28,11 @@ from bot.jobs import (
     Requester,
     Retrying,
     Surface,
+    Upload,
     UserId,
 )
 from bot.options import Options
+from bot.uploads import MOST_BYTES, ROLES, inspect
 
 HOST = Requester(UserId(0), GuildId(0))
 """Whoever sits at the terminal; not a member of any server."""
@@ -53,7 +56,7 @@ class TerminalPoster:
     async def show(self, job: Job, news: News) -> MessageId | None:  # noqa: ARG002 - there is only one job
         """Move the bar, or keep how it ended."""
         match news:
-            case Painting(step, of):
+            case Painting(step=step, of=of):
                 self.progress.update(self._task, description=f"Painting, step {step} of {of}", completed=step, total=of)
             case Retrying():
                 self.progress.update(self._task, description="The engine was restarted; trying again", completed=0)
@@ -63,13 +66,17 @@ class TerminalPoster:
         return None
 
 
-async def imagine(config: Config, options: Options, output: Path | None, console: Console) -> list[Path]:
+async def imagine(
+    config: Config, options: Options, files: Mapping[str, Path], output: Path | None, console: Console
+) -> list[Path]:
     """Paint what `options` ask for and write it to `output`; returns the files written, in the order of the seeds.
 
-    Raises UserError in words when there is no picture.
+    `files` are the pictures to build on, by the names of their options: image, mask and control. Raises UserError in
+    words when there is no picture.
     """
     if output is not None and output.suffix.lower() != ".png":
         raise UserError(f"{output} cannot be the picture: name a PNG file, like apple.png.")
+    options = options.with_uploads({role: _opened(ROLES[role], path) for role, path in files.items()})
     config = config.model_copy(update={"limits": _UNLIMITED})
     async with open_app(config, Surface.TERMINAL) as app:
         poster = TerminalPoster(console)
@@ -83,6 +90,17 @@ async def imagine(config: Config, options: Options, output: Path | None, console
         if not isinstance(poster.ending, Painted):
             raise UserError(job.reason or "The picture was cancelled.")
         return _write(poster.ending.images, output or Path(f"atelier-{job.id}.png"))
+
+
+def _opened(what: str, path: Path) -> Upload:
+    """The picture in a file; raises UserError."""
+    try:
+        with path.open("rb") as file:
+            # A byte more than fits tells that it does not, however much there is.
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"The {what} {path} cannot be read: {error.strerror}.") from error
+    return inspect(what, data)
 
 
 async def _ended(app: App, job: Job) -> Job:

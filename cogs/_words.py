@@ -8,7 +8,7 @@ from datetime import datetime
 
 import discord
 
-from bot.jobs import GenerationRequest, Image, Job
+from bot.jobs import GenerationRequest, Image, Job, Kind
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
@@ -17,6 +17,9 @@ _SOON_SECONDS = 2
 # Discord makes a card of an invitation even without a scheme.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
+_KINDS = {Kind.IMAGE2IMAGE: "from an image", Kind.INPAINT: "repainted under a mask"}
+
+REFUSED = "Not accepted."
 EXPIRED = "This button has expired."
 
 
@@ -105,6 +108,10 @@ def parameters(request: GenerationRequest) -> str:
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
+    if request.image:
+        facts.append(f"{_KINDS[request.kind]} at strength {request.strength:g}")
+    if request.controlnet:
+        facts.append(f"ControlNet `{request.controlnet}:{request.controlnet_conditioning_scale:g}`")
     if request.negative_prompt:
         facts.append(f"without {inert(request.negative_prompt, 100)}")
     return " · ".join(facts)

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Mapping
 
+import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.admission import Admission
+from bot.admission import Admission, Admitted
 from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import ChannelId, Destination, GuildId, MessageId, Requester, UserId, utcnow
+from bot.jobs import ChannelId, Destination, GuildId, MessageId, Requester, Upload, UserId, utcnow
 from bot.options import ASPECTS, Options, aspect_size
 from bot.storage.queue import Queue
+from bot.uploads import LEAST_SIDE, ROLES, check_facts, inspect
 from cogs import _views, _words
 
 log = logging.getLogger(__name__)
 
 Choices = list[app_commands.Choice[str]]
+
+DOWNLOAD_SECONDS = 60.0
+"""How long all attachments of one request may take to come from Discord."""
+DOWNLOADS = 4
+"""Requests whose attachments are fetched at a time: each may hold 60 MiB in memory."""
+
+_ALREADY_ACKNOWLEDGED = 40060
+"""Discord's error code of a second answer to the same interaction."""
 
 
 class Create(commands.Cog):
@@ -28,6 +40,7 @@ class Create(commands.Cog):
     def __init__(self, admission: Admission, queue: Queue, command: str) -> None:
         self._admission = admission
         self._queue = queue
+        self._downloads = asyncio.Semaphore(DOWNLOADS)
         # Another bot may own /imagine on a server, so the host may name ours otherwise.
         self.imagine.name = command
 
@@ -45,6 +58,11 @@ class Create(commands.Cog):
         model="Which model paints",
         sampler="Which sampler denoises",
         lora="LoRAs of the model, like sketch or sketch:0.8, ink",
+        image="A picture to start from: PNG, JPEG or WebP",
+        mask="Where to repaint the image: white is repainted, black stays",
+        strength="How much of the image is painted over, up to 1",
+        controlnet="A ControlNet of the model, like canny or canny:0.7",
+        control="The picture that the ControlNet holds yours to, such as edges or a pose",
     )
     async def imagine(
         self,
@@ -59,6 +77,11 @@ class Create(commands.Cog):
         model: str | None = None,
         sampler: str | None = None,
         lora: str | None = None,
+        image: discord.Attachment | None = None,
+        mask: discord.Attachment | None = None,
+        strength: float | None = None,
+        controlnet: str | None = None,
+        control: discord.Attachment | None = None,
     ) -> None:
         """Accept the request and answer with the message that will become the result."""
         requester, destination = _where(interaction)
@@ -73,25 +96,70 @@ class Create(commands.Cog):
             model=model,
             sampler=sampler,
             lora=lora,
+            strength=strength,
+            controlnet=controlnet,
         )
-        admitted = await self._admission.admit(requester, options, destination, interaction_id=interaction.id)
-        if admitted is None:
-            log.info("interaction %d was delivered twice", interaction.id)
-            return
-        job = admitted.job
+        sent = {"image": image, "mask": mask, "control": control}
+        attachments = {role: attachment for role, attachment in sent.items() if attachment is not None}
+        if attachments:
+            # Whatever can be refused is refused before the answer is public.
+            stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
+            self._admission.check(options.with_uploads(stated))
+            if not await _defer(interaction):
+                return
         try:
-            answer = await interaction.response.send_message(
-                _words.queued(job, admitted.place, admitted.starts_at, utcnow()),
-                view=_views.cancel_view(job.id),
+            uploads = await self._fetched(attachments)
+            admitted = await self._admission.admit(
+                requester, options.with_uploads(uploads), destination, interaction_id=interaction.id
             )
+            if admitted is None:
+                log.info("interaction %d was delivered twice", interaction.id)
+                return
+            message_id = await self._answer(interaction, admitted)
+        except Exception:
+            if attachments:
+                await _take_back(interaction)
+            raise
+        await self._queue.place_message(admitted.job.id, message_id)
+        if admitted.notes:
+            await interaction.followup.send(_words.notes(admitted.notes), ephemeral=True)
+
+    async def _answer(self, interaction: discord.Interaction[Client], admitted: Admitted) -> MessageId:
+        """Show the request as queued; withdraw the job where that fails."""
+        job = admitted.job
+        words = _words.queued(job, admitted.place, admitted.starts_at, utcnow())
+        view = _views.cancel_view(job.id)
+        try:
+            if interaction.response.is_done():
+                return MessageId((await interaction.edit_original_response(content=words, view=view)).id)
+            answer = await interaction.response.send_message(words, view=view)
         except Exception:
             # Nobody saw it accepted, so it was not.
             await self._queue.withdraw(job.id)
             raise
         assert answer.message_id is not None  # noqa: S101 - a message was sent
-        await self._queue.place_message(job.id, MessageId(answer.message_id))
-        if admitted.notes:
-            await interaction.followup.send(_words.notes(admitted.notes), ephemeral=True)
+        return MessageId(answer.message_id)
+
+    async def _fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
+        """Download attachments and look at what came; raises UserError."""
+        if not attachments:
+            return {}
+        async with self._downloads:
+            try:
+                async with asyncio.timeout(DOWNLOAD_SECONDS):
+                    contents = {role: await attachment.read() for role, attachment in attachments.items()}
+            except TimeoutError:
+                raise UserError(
+                    f"Discord did not hand over your files within {DOWNLOAD_SECONDS:.0f} s. Send smaller ones."
+                ) from None
+            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+                # Its words may quote an address that is signed.
+                log.warning("attachments could not be downloaded: %s", type(error).__name__)
+                raise UserError("Discord did not hand over your files. Send them again.") from error
+        for role, data in contents.items():
+            if len(data) != attachments[role].size:
+                raise UserError(f"The {ROLES[role]} did not arrive as it was sent. Send it again.")
+        return {role: await asyncio.to_thread(inspect, ROLES[role], data) for role, data in contents.items()}
 
     @imagine.autocomplete("model")
     async def _models(self, _: discord.Interaction[Client], typed: str) -> Choices:
@@ -117,6 +185,14 @@ class Create(commands.Cog):
             if last.strip().lower() in lora.name
         ][:25]
 
+    @imagine.autocomplete("controlnet")
+    async def _controlnets(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        return [
+            app_commands.Choice(name=f"{net.name} — {net.description}"[:100].rstrip(" —"), value=net.name)
+            for net in self._model(interaction).controlnets
+            if typed.strip().lower() in f"{net.name} {net.description}".lower()
+        ][:25]
+
     def _model(self, interaction: discord.Interaction[Client]) -> ModelConfig:
         """The model chosen so far."""
         models = {model.name: model for model in self._admission.models}
@@ -131,6 +207,38 @@ class Create(commands.Cog):
             if aspect.startswith(typed.strip()) or not typed:
                 choices.append(app_commands.Choice(name=f"{aspect} — {width}×{height}", value=aspect))
         return choices
+
+
+def _stated(role: str, attachment: discord.Attachment) -> Upload:
+    """A stand-in for an attachment until its bytes are here; raises UserError for what is refused unseen."""
+    check_facts(ROLES[role], attachment.size, attachment.width, attachment.height, attachment.content_type)
+    # A square goes with every other: Discord may state no sides, or those of a photograph that lies on its side.
+    return Upload(b"", LEAST_SIDE, LEAST_SIDE, "")
+
+
+async def _defer(interaction: discord.Interaction[Client]) -> bool:
+    """Promise an answer within the 3 s that Discord gives; False when the same interaction has one already."""
+    try:
+        await interaction.response.defer()
+    except discord.HTTPException as error:
+        if error.code != _ALREADY_ACKNOWLEDGED:
+            raise
+        log.info("interaction %d was delivered twice", interaction.id)
+        return False
+    return True
+
+
+async def _take_back(interaction: discord.Interaction[Client]) -> None:
+    """Delete the public answer, so that what is said next is for the person alone.
+
+    It is answered first: until then whatever is said takes its place, as public as it, and once it is deleted nothing
+    can (https://github.com/discord/discord-api-docs/issues/2739).
+    """
+    try:
+        await interaction.edit_original_response(content=_words.REFUSED, view=None)
+        await interaction.delete_original_response()
+    except discord.HTTPException as error:
+        log.warning("a deferred answer could not be taken back: %s", error)
 
 
 def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destination]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 
 import aiohttp
 import discord
@@ -52,21 +53,21 @@ class Results(commands.Cog):
 
     async def _show(self, job: Job, news: News) -> MessageId | None:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        content, images, open_ = _rendering(job, news)
+        content, files, open_ = _rendering(job, news)
         view = _views.cancel_view(job.id) if open_ else None
         moved_to = None
         message = None
         if job.destination.message_id is not None:
             message = channel.get_partial_message(job.destination.message_id)
             try:
-                await message.edit(content=content, attachments=_files(job, images), view=view)
+                await message.edit(content=content, attachments=files(), view=view)
             except discord.HTTPException as error:
                 if open_ or error.code not in (_UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS):
                     raise
                 message = None
         if message is None:
             # The nonce makes a repeated post within a few minutes return the first message.
-            sent = await channel.send(content, files=_files(job, images), nonce=f"a{job.id}")
+            sent = await channel.send(content, files=files(), nonce=f"a{job.id}")
             message = channel.get_partial_message(sent.id)
             moved_to = MessageId(sent.id)
         if isinstance(news, Painted):
@@ -90,19 +91,19 @@ class Results(commands.Cog):
             log.warning("job %d was delivered, but not all that goes with it: %s", job.id, error)
 
 
-def _rendering(job: Job, news: News) -> tuple[str, tuple[Image, ...], bool]:
-    """What the message says, the pictures it shows, and whether the job can still be cancelled."""
+def _rendering(job: Job, news: News) -> tuple[str, Callable[[], list[discord.File]], bool]:
+    """What the message says, what makes the files it shows, and whether the job can still be cancelled."""
     match news:
-        case Painting(step, of):
-            return _words.painting(job, step, of), (), True
+        case Painting(step, of, preview):
+            return _words.painting(job, step, of), lambda: _preview(job, preview), True
         case Retrying():
-            return _words.retrying(job), (), True
+            return _words.retrying(job), list, True
         case Painted(images):
-            return _words.result(job, images), images, False
+            return _words.result(job, images), lambda: _files(job, images), False
         case Failed(reason):
-            return _words.failed(job, reason), (), False
+            return _words.failed(job, reason), list, False
         case Cancelled():
-            return _words.cancelled(job), (), False
+            return _words.cancelled(job), list, False
 
 
 def _files(job: Job, images: tuple[Image, ...]) -> list[discord.File]:
@@ -115,6 +116,14 @@ def _files(job: Job, images: tuple[Image, ...]) -> list[discord.File]:
         )
         for number, image in enumerate(images, start=1)
     ]
+
+
+def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
+    """How it looks so far, if that is known."""
+    if not jpeg:
+        return []
+    alt = f"So far: {job.request.prompt}"[:_ALT_TEXT]
+    return [discord.File(io.BytesIO(jpeg), filename=f"atelier-{job.id}-preview.jpg", description=alt)]
 
 
 def _delivery_error(error: discord.HTTPException) -> DeliveryError:

@@ -72,6 +72,11 @@ async def test_the_same_seed_writes_the_same_picture_twice_and_both_are_in_the_u
     [
         (["imagine", "  "], 1, "Say what to paint"),
         (["imagine", "a cat", "--model", "emojy"], 1, "Did you mean emoji?"),
+        (["imagine", "a cat", "--image", "none.png"], 1, "The image none.png cannot be read: No such file"),
+        (["imagine", "a cat", "--image", "cat.png"], 1, "The image is no picture of a kind that can be read"),
+        (["imagine", "a cat", "--image", "/dev/zero"], 1, "The image is larger than 20 MiB"),
+        (["imagine", "a cat", "--strength", "0.5"], 1, "Strength says how much of an image is painted over"),
+        (["imagine", "a cat", "--controlnet", "canny"], 1, "The model emoji has no ControlNets"),
         (["imagine", "a cat", "--config", "none.toml"], EX_CONFIG, "none.toml cannot be read"),
         (["imagine", "a cat", "--data", "/proc/none"], EX_CONFIG, "/proc/none cannot be written"),
         (["run"], EX_CONFIG, "No bot token: set DISCORD_TOKEN"),
@@ -87,6 +92,7 @@ async def test_bad_input_is_one_sentence_and_an_exit_code(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.chdir(tmp_path)
+    Path("cat.png").write_text("a cat")
     Path("bad.toml").write_text("[limits]\npace = 0\n")
     Path("gone.toml").write_text('[[models]]\nname = "gone"\nsource = "./nowhere"\n')
     exit_code, output, errors = await run(*arguments)

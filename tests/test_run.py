@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -60,20 +61,25 @@ def engine_of(process: asyncio.subprocess.Process) -> psutil.Process:
     return child
 
 
+def pictures(edit: dict[str, Any]) -> list[bytes]:
+    """The finished pictures that an edit brought: previews are JPEGs."""
+    return [file for file in edit["files"] if file.startswith(PNG)]
+
+
 async def test_the_bot_is_ready_before_torch_and_stays_small_while_the_engine_paints(tmp_path: Path) -> None:
     async with local_discord() as discord, running(discord, tmp_path) as process:
         lines = await log_until(process, "engine ready")
         assert any("ready for commands" in line for line in lines[:-1]), "ready for commands came first"
         message = await discord.imagine(**SLOW)
         sizes = []
-        while not any(edit["files"] for edit in discord.edits):
+        while not any(map(pictures, discord.edits)):
             sizes.append(psutil.Process(process.pid).memory_info().rss)
             discord.changed.clear()
             await discord.changed.wait()
 
         assert max(sizes) < 150e6
         assert any("Painting" in edit["content"] for edit in discord.edits)
-        assert [file[:8] for file in discord.edits[-1]["files"]] == [PNG] * 4
+        assert len(pictures(discord.edits[-1])) == 4
         assert {edit["message"] for edit in discord.edits} == {message}
 
 
@@ -84,9 +90,9 @@ async def test_an_engine_killed_mid_picture_costs_nobody_their_picture(tmp_path:
         victim = engine_of(process)
         beats = discord.heartbeats
         victim.kill()
-        await discord.until(lambda: any(edit["files"] for edit in discord.edits))
+        await discord.until(lambda: any(map(pictures, discord.edits)))
 
-        assert len(discord.edits[-1]["files"]) == 4
+        assert len(pictures(discord.edits[-1])) == 4
         assert {edit["message"] for edit in discord.edits} == {message}
         assert any("The engine was restarted" in edit["content"] for edit in discord.edits)
         assert engine_of(process).pid != victim.pid
@@ -115,7 +121,7 @@ async def test_a_job_cut_off_by_a_kill_is_painted_after_the_restart_in_the_same_
             process.send_signal(signal.SIGKILL)
             await process.wait()
         async with running(discord, tmp_path) as process:
-            await discord.until(lambda: any(edit["files"] for edit in discord.edits))
+            await discord.until(lambda: any(map(pictures, discord.edits)))
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(30):
                 lines = await log_until(process, "stopped")
@@ -123,7 +129,7 @@ async def test_a_job_cut_off_by_a_kill_is_painted_after_the_restart_in_the_same_
 
         assert process.returncode == 0
         assert not re.search("Traceback|ERROR", "".join(lines))
-        finals = [edit for edit in discord.edits if edit["files"]]
+        finals = [edit for edit in discord.edits if pictures(edit)]
         assert [edit["message"] for edit in finals] == [message]
 
 

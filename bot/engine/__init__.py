@@ -40,6 +40,13 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """How the order looks so far: a small JPEG."""
+
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The pictures, in the order of the request's seeds, and the sha256 of the weights that painted them."""
 
@@ -47,7 +54,7 @@ class Finished:
     model_hash: str
 
 
-Event = Started | Progress | Finished
+Event = Started | Progress | Preview | Finished
 
 
 class Engine(Protocol):

@@ -8,8 +8,9 @@ import struct
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 
-from bot.engine import Event, Finished, Order, Progress, Started
+from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.timing import Timings
+from bot.errors import PaintFailed
 from bot.jobs import Image, JobId
 
 
@@ -19,6 +20,8 @@ class FakeEngine:
     def __init__(self, *, seconds: float = 0.0, slots: int = 1) -> None:
         self.slots = slots
         self.seconds = seconds
+        self.preview = b""
+        """Shown after every order's first step."""
         self.timings = Timings()
         """What it is said to take; for tests to fill."""
         self.steps_done: dict[JobId, int] = {}
@@ -45,19 +48,23 @@ class FakeEngine:
         """Ready from the start."""
 
     async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
-        """Paint an order."""
+        """Paint an order that brings the pictures it names; PaintFailed without them."""
         self.orders.append(order)
+        if {hashlib.sha256(data).hexdigest() for data in order.uploads.values()} != set(order.request.uploads):
+            raise PaintFailed("The order does not bring the pictures it names.")
         yield Started()
         await self.open.wait()
         if self.raises:
             raise self.raises.pop(0)
-        steps = order.request.num_inference_steps
+        steps = order.request.steps
         for step in range(1, steps + 1):
             await asyncio.sleep(self.seconds / steps)
             if order.job_id in self._cancelled:
                 return
             self.steps_done[order.job_id] = step
             yield Progress(step, steps)
+            if step == 1 and self.preview:
+                yield Preview(self.preview)
         images = tuple(flat_image(seed, order.request.width, order.request.height) for seed in order.request.seeds)
         yield Finished(images, hashlib.sha256(b"fake").hexdigest())
 

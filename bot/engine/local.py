@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bot.config import SECRETS, Config
-from bot.engine import Event, Finished, Order, Progress, Started
+from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.timing import Timings
-from bot.engine.wire import BadFrame, Frame, read_frame_async
+from bot.engine.wire import BadFrame, Frame, read_frame_async, submit_frame
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import Image, JobId
 
@@ -144,14 +144,14 @@ class LocalEngine:
                 return
             entry.sent = True
             self._send(
-                Frame(
-                    "submit",
+                submit_frame(
                     {
                         "job_id": order.job_id,
                         "attempt": order.attempt,
                         "owner": order.owner,
                         "request": asdict(order.request),
                     },
+                    order.uploads,
                 )
             )
             allowed = self._patience.first_step
@@ -161,6 +161,9 @@ class LocalEngine:
                 frame = await self._next_frame(entry, allowed)
                 if frame is None:
                     return
+                if frame.kind == "started":
+                    # Also in the middle of it, when everyone at the easel waits for a model to load.
+                    allowed, stepped_at = self._patience.first_step, asyncio.get_running_loop().time()
                 if frame.kind == "progress":
                     self.steps_done[order.job_id] = frame.fields["step"]
                     now = asyncio.get_running_loop().time()
@@ -316,6 +319,8 @@ def _event(frame: Frame) -> Event:
         return Started()
     if frame.kind == "progress":
         return Progress(fields["step"], fields["of"])
+    if frame.kind == "preview":
+        return Preview(frame.body)
     if frame.kind == "finished":
         images, offset = [], 0
         for fact in fields["images"]:

@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import inspect
 import io
+import json
 import logging
 import os
+import re
 import warnings
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
 import PIL.Image
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import torch
 import transformers
 from diffusers.loaders.single_file_utils import infer_diffusers_model_type, load_single_file_checkpoint
+from diffusers.pipelines.auto_pipeline import (
+    AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+    AUTO_INPAINT_PIPELINES_MAPPING,
+    AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    _get_task_class,
+)
 from PIL.PngImagePlugin import PngInfo
 
 from bot.config import EngineConfig, ModelConfig
-from bot.engine import upscaling
-from bot.engine.catalog import SAMPLERS, folder_of
+from bot.engine import checkpoints, upscaling
+from bot.engine.catalog import SAMPLERS
+from bot.engine.checkpoints import Checkpoint
+from bot.engine.inputs import Inputs
 from bot.engine.loras import Wardrobe, first_line
 from bot.engine.prompts import Prompts
 from bot.engine.rows import is_out_of_memory
 from bot.errors import PaintFailed
-from bot.jobs import Adapters, GenerationRequest, Image
+from bot.jobs import Adapters, GenerationRequest, Image, Kind
 
 log = logging.getLogger(__name__)
 
 _SINGLE_FILE_CLASSES = {
     "v1": "StableDiffusionPipeline",
     "v2": "StableDiffusionPipeline",
+    "inpainting": "StableDiffusionInpaintPipeline",
+    "inpainting_v2": "StableDiffusionInpaintPipeline",
     "xl_base": "StableDiffusionXLPipeline",
+    "xl_inpaint": "StableDiffusionXLInpaintPipeline",
     "sd3": "StableDiffusion3Pipeline",
     "sd35_medium": "StableDiffusion3Pipeline",
     "sd35_large": "StableDiffusion3Pipeline",
     "flux-dev": "FluxPipeline",
     "flux-schnell": "FluxPipeline",
 }
+
+_TASKS: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    Kind.IMAGE2IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+    Kind.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
+}
+_ASKED = {
+    Kind.TEXT2IMAGE: "from words alone",
+    Kind.IMAGE2IMAGE: "from a picture",
+    Kind.INPAINT: "a part of a picture anew",
+}
+_NOTHING = Inputs()
 
 # Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
 # https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
@@ -61,6 +87,8 @@ class Machine:
     device: str
     dtype: torch.dtype
     threads: int
+    budget: int
+    """Bytes that models may take together."""
 
     @classmethod
     def choose(cls, settings: EngineConfig) -> Machine:
@@ -81,7 +109,7 @@ class Machine:
         # A second thread on two cores costs tens of seconds a picture as soon as anything else runs.
         cores = os.cpu_count() or 1
         threads = settings.threads or (1 if cores <= 2 else cores // 2)
-        return cls(device, dtype, threads)
+        return cls(device, dtype, threads, int(settings.memory * 2**30) or _budget(device))
 
     @property
     def name(self) -> str:
@@ -99,6 +127,10 @@ class Loaded:
     prompts: Prompts
     lora_troubles: Mapping[str, str]
     """LoRAs of the model that cannot be worn, each with the reason."""
+    controlnets: dict[str, Any] = field(default_factory=dict)
+    """Those that were asked for so far."""
+    views: dict[tuple[Kind, str], Any] = field(default_factory=dict)
+    """The same modules in diffusers' other pipelines, by what they are asked for and the ControlNet's name."""
 
 
 class Studio:
@@ -113,24 +145,29 @@ class Studio:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
         self._models = {model.name: model for model in models}
-        self._room = settings.models_in_memory
-        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
-        self._hashes: dict[str, str] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._loaded: dict[str, Loaded] = {}
         # Kept when a model makes room: they are small, and its last pictures may still be waiting to be encoded.
         self._upscalers: dict[str, upscaling.Upscaler | None] = {}
         self.wardrobe = Wardrobe()
 
+    def fetch(self, name: str) -> Checkpoint:
+        """The model's files, brought to this machine if need be; in any thread. Raises PaintFailed in words."""
+        if name not in self._checkpoints:
+            try:
+                self._checkpoints[name] = checkpoints.fetch(self._models[name])
+            except Exception as error:
+                log.exception("model %s cannot be fetched", name)
+                raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
+        return self._checkpoints[name]
+
     def load(self, name: str) -> Loaded:
         """The model's pipeline, loading it if need be. Raises PaintFailed in words."""
         if name in self._loaded:
-            self._loaded.move_to_end(name)
             return self._loaded[name]
-        while len(self._loaded) >= self._room:
-            self._loaded.popitem(last=False)
-            _free()
-        model = self._models[name]
+        model, checkpoint = self._models[name], self.fetch(name)
         try:
-            pipeline, digest, upscaler = _load(model, self.machine)
+            pipeline, upscaler = _load(model, checkpoint, self.machine)
             troubles = self.wardrobe.hang(pipeline, model.loras)
         except Exception as error:
             if _is_device_lost(error):
@@ -142,9 +179,28 @@ class Studio:
             raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
         prompts = Prompts(pipeline, self.wardrobe.on_all)
         self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, troubles)
-        self._hashes[name] = digest
         self._upscalers[name] = upscaler
         return self._loaded[name]
+
+    @property
+    def names(self) -> Collection[str]:
+        """All models there are."""
+        return self._models.keys()
+
+    def evict(self, name: str) -> None:
+        """Take a model out of memory; nobody may be painting with it."""
+        del self._loaded[name]
+        _free()
+
+    def is_resident(self, name: str) -> bool:
+        """Whether the model is in memory."""
+        return name in self._loaded
+
+    def size(self, name: str) -> int:
+        """Bytes a fetched model takes in memory, with the ControlNets that are loaded beside it."""
+        beside = self._loaded[name].controlnets.values() if name in self._loaded else ()
+        parameters = self.fetch(name).parameters + sum(int(net.num_parameters()) for net in beside)
+        return parameters * self.machine.dtype.itemsize
 
     def scheduler(self, request: GenerationRequest) -> Any:
         """A fresh scheduler for the request's sampler, with the model's own settings. Raises PaintFailed in words."""
@@ -157,12 +213,22 @@ class Studio:
             # A model's own settings may hold anything; explain() logs what.
             raise PaintFailed(self.explain(request, error)) from error
 
-    def arguments(self, request: GenerationRequest) -> dict[str, Any]:
-        """What the model's pipeline is called with; what it does not know (Flux has no negative prompt) is left out.
+    def pipeline(self, request: GenerationRequest) -> Any:
+        """The model's modules in diffusers' pipeline for such a request. Raises PaintFailed in words."""
+        loaded = self.load(request.model)
+        key = (request.kind, request.controlnet)
+        if key not in loaded.views:
+            controlnet = self._controlnet(request) if request.controlnet else None
+            loaded.views[key] = _view(request, loaded.pipeline, controlnet)
+        return loaded.views[key]
+
+    def arguments(self, request: GenerationRequest, inputs: Inputs = _NOTHING) -> dict[str, Any]:
+        """What that pipeline is called with; what it does not know (Flux has no negative prompt) is left out.
 
         Raises PaintFailed in words.
         """
-        loaded = self.load(request.model)
+        loaded, pipeline = self.load(request.model), self.pipeline(request)
+        known = inspect.signature(pipeline.__call__).parameters
         arguments = {
             **self._encoded(loaded, request),
             "width": request.width,
@@ -174,7 +240,15 @@ class Studio:
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
             "output_type": "np",
         }
-        known = inspect.signature(loaded.pipeline.__call__).parameters
+        if request.image:
+            arguments |= {"image": inputs.image, "strength": request.strength}
+        if request.mask_image:
+            arguments |= {"mask_image": inputs.mask_image}
+        if request.controlnet:
+            # Where there is nothing to start from, what holds the picture is called its image.
+            name = "control_image" if "control_image" in known else "image"
+            scale = request.controlnet_conditioning_scale
+            arguments |= {name: inputs.control_image, "controlnet_conditioning_scale": scale}
         return {name: value for name, value in arguments.items() if name in known}
 
     def adapters(self, request: GenerationRequest) -> Adapters:
@@ -187,6 +261,22 @@ class Studio:
             if name in troubles:
                 raise PaintFailed(f"The LoRA {name} cannot be used: {troubles[name]}")
         return request.loras
+
+    def _controlnet(self, request: GenerationRequest) -> Any:
+        """The request's ControlNet, loading it if need be."""
+        name, loaded = request.controlnet, self.load(request.model)
+        if name not in loaded.controlnets:
+            source = self._checkpoints[request.model].controlnets.get(name)
+            if source is None:
+                raise PaintFailed(f"The model {request.model} has no ControlNet {name} that can be used.")
+            try:
+                loaded.controlnets[name] = _load_controlnet(source, self.machine)
+            except Exception as error:
+                if _is_device_lost(error):
+                    raise
+                log.exception("ControlNet %s cannot be loaded", name)
+                raise PaintFailed(f"The ControlNet {name} cannot be loaded: {first_line(error)}") from error
+        return loaded.controlnets[name]
 
     def _encoded(self, loaded: Loaded, request: GenerationRequest) -> dict[str, Any]:
         try:
@@ -211,8 +301,8 @@ class Studio:
         return [_encode(frame, seed, factor, upscaler) for frame, seed in zip(pixels, request.seeds, strict=True)]
 
     def hash_of(self, name: str) -> str:
-        """The sha256 of the weights of a model that was loaded."""
-        return self._hashes[name]
+        """The sha256 of the weights of a model that was fetched."""
+        return self._checkpoints[name].digest
 
     def explain(self, request: GenerationRequest, error: Exception) -> str:
         """Why a request could not be painted, in words for the requester; the log keeps the rest."""
@@ -228,25 +318,59 @@ class Studio:
         return f"The model {request.model} could not paint this: {first_line(error)}"
 
 
-def _load(model: ModelConfig, machine: Machine) -> tuple[Any, str, upscaling.Upscaler | None]:
-    """The model's pipeline on the machine's device, the sha256 of its weights, and its upscaler if it brings one."""
-    source = folder_of(model)
-    upscaler = None
+def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple[Any, upscaling.Upscaler | None]:
+    """The model's pipeline on the machine's device, and its upscaler if it brings one."""
+    source, upscaler = checkpoint.source, None
     if model.is_single_file:
         pipeline = _single_file_class(model).from_single_file(
             source, config=model.config, torch_dtype=machine.dtype, local_files_only=_has_config_folder(model)
         )
-        digest = _file_hash(Path(source))
     else:
-        if model.is_hub_id:
-            source = diffusers.DiffusionPipeline.download(source, use_safetensors=True)
         # Pickled weights can run code when loaded, so only safetensors are.
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
             source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
         )
-        digest = _folder_hash(Path(source))
         upscaler = upscaling.load(Path(source))
-    return pipeline.to(machine.device), digest, upscaler
+    return pipeline.to(machine.device), upscaler
+
+
+def _load_controlnet(source: str, machine: Machine) -> Any:
+    """A ControlNet on the machine's device."""
+    path = Path(source)
+    if path.is_file():
+        controlnet = diffusers.ControlNetModel.from_single_file(source, torch_dtype=machine.dtype)
+    else:
+        name = json.loads((path / "config.json").read_text(encoding="utf-8"))["_class_name"]
+        if "ControlNet" not in name:
+            raise ValueError(f"it is a {name}, which is no ControlNet")
+        controlnet = getattr(diffusers, name).from_pretrained(
+            source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
+        )
+    return controlnet.to(machine.device)
+
+
+def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
+    """The pipeline's own modules in the class that paints such a request, as AutoPipeline chooses it.
+
+    Not by `from_pipe`, which casts the modules that others are painting with.
+    """
+    name = type(pipeline).__name__
+    if controlnet is not None:
+        name = re.sub("(Img2Img|Inpaint)?Pipeline$", "ControlNetPipeline", name)
+    kind = _get_task_class(_TASKS[request.kind], name, throw_error_if_not_exist=False)
+    if kind is None and controlnet is None and request.kind is Kind.TEXT2IMAGE:
+        # A pipeline of which AutoPipeline knows nothing: it does what it does.
+        return pipeline
+    # Models with nine channels take the mask and what is around it beside every latent.
+    channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
+    if kind is None or (channels == 9 and request.kind is not Kind.INPAINT):
+        what = f"{_ASKED[request.kind]}{' held by a ControlNet' if controlnet is not None else ''}"
+        raise PaintFailed(f"The model {request.model} cannot paint {what}. Choose another model.")
+    if kind is type(pipeline):
+        return pipeline
+    parts = {**pipeline.config, **pipeline.components, "controlnet": controlnet}
+    wanted = inspect.signature(kind.__init__).parameters
+    return kind(**{name: part for name, part in parts.items() if name in wanted})
 
 
 def _single_file_class(model: ModelConfig) -> Any:
@@ -263,19 +387,6 @@ def _single_file_class(model: ModelConfig) -> Any:
 def _has_config_folder(model: ModelConfig) -> bool:
     """Whether a single file's configuration lies on this machine; a hub id's may have to be fetched."""
     return model.config is not None and Path(model.config).is_dir()
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _folder_hash(folder: Path) -> str:
-    """The sha256 over the names and hashes of all weights below a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(f"{path.relative_to(folder).as_posix()} {_file_hash(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upscaling.Upscaler | None) -> Image:
@@ -297,7 +408,23 @@ def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upsc
     return Image(png, seed, picture.width, picture.height, hashlib.sha256(png).hexdigest())
 
 
+def _budget(device: str) -> int:
+    """Bytes for models where nobody said how many: what they paint needs the rest, and on a CPU others do too."""
+    if device == "cuda":
+        return int(0.7 * torch.cuda.mem_get_info()[0])
+    if device == "mps":
+        return int(0.7 * torch.mps.recommended_max_memory())
+    memory = int(psutil.virtual_memory().total)
+    # A container may have less than its machine: https://docs.kernel.org/admin-guide/cgroup-v2.html
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        memory = min(memory, int(text))
+    return memory // 2
+
+
 def _free() -> None:
+    # Pipelines and their views refer to each other.
+    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

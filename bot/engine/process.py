@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import BinaryIO
 
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.timing import Timings
-from bot.engine.wire import Frame, read_frame
+from bot.engine.wire import Frame, Inbox, read_frame
 from bot.errors import PaintFailed
 from bot.logs import setup_logging
 
@@ -29,29 +27,14 @@ EXIT_DEVICE_LOST = 70
 """The device is in a state only a new process can leave (EX_SOFTWARE of BSD's sysexits.h)."""
 
 
-class Inbox:
-    """Frames from the bot, in the order they came."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
-        threading.Thread(target=self._read, name="inbox", daemon=True).start()
-
-    def take(self, *, wait: bool) -> list[Frame]:
-        """Everything that came since the last time; waits for a first frame if told to."""
-        frames = [self._frames.get()] if wait else []
-        with suppress(queue.Empty):
-            while True:
-                frames.append(self._frames.get_nowait())
-        return frames
-
-    def _read(self) -> None:
-        try:
-            while (frame := read_frame(self._stream)) is not None:
-                self._frames.put(frame)
-        finally:
-            # The pipe ends when the bot does, however it ended. Nobody is left to paint for.
-            os._exit(0)
+def _watch(stream: BinaryIO, inbox: Inbox) -> None:
+    """Put the bot's frames into the inbox until its pipe ends, and with it this process."""
+    try:
+        while (frame := read_frame(stream)) is not None:
+            inbox.put(frame)
+    finally:
+        # The pipe ends when the bot does, however it ended. Nobody is left to paint for.
+        os._exit(0)
 
 
 def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
@@ -59,7 +42,8 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     setup = read_frame(stdin)
     if setup is None:
         return
-    inbox = Inbox(stdin)
+    inbox = Inbox()
+    threading.Thread(target=_watch, args=(stdin, inbox), name="inbox", daemon=True).start()
     setup_logging(setup.fields["log_level"])
     models = [ModelConfig(**fields) for fields in setup.fields["models"]]
     settings = EngineConfig(**setup.fields["engine"])
@@ -82,7 +66,15 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     timings.load(setup.fields["timings"])
     send(Frame("ready", {"troubles": troubles, "device": studio.machine.name}))
     try:
-        Easel(studio, inbox.take, send, settings.rows, timings, alone=settings.reproducible).run()
+        Easel(
+            studio,
+            inbox,
+            send,
+            settings.rows,
+            timings,
+            alone=settings.reproducible,
+            preview_seconds=settings.preview_seconds,
+        ).run()
     except RuntimeError as error:
         # After a CUDA error every later call in this process fails too.
         if "CUDA error" in str(error):

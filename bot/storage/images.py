@@ -50,7 +50,7 @@ class ImageFolder:
                     os.fsync(file.fileno())
                 aside.replace(path)
                 paths.append(path.relative_to(self._root).as_posix())
-            _sync_folder(folder)
+            sync_folder(folder)
         except OSError as error:
             with suppress(OSError):
                 self._drop(paths)
@@ -70,7 +70,7 @@ class ImageFolder:
             (self._root / path).unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` durable, where the system can sync a folder at all."""
     if os.name != "posix":
         return

@@ -63,6 +63,12 @@ SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rende
 ORDER BY id
 """
 
+# Of every surface: they share the folder of uploads.
+UPLOADS = """
+SELECT image AS sha256 FROM jobs WHERE image != '' UNION SELECT mask_image FROM jobs WHERE mask_image != ''
+UNION SELECT control_image FROM jobs WHERE control_image != ''
+"""
+
 TURN_MEMORY = timedelta(hours=1)
 """How long a person's last turn counts when it is decided who is next."""
 
@@ -244,6 +250,10 @@ class Queue:
             Image(png, row["seed"], row["width"], row["height"], row["sha256"])
             for row, png in zip(rows, contents, strict=True)
         )
+
+    async def uploads(self) -> set[str]:
+        """The sha256 of every upload that a job names."""
+        return {row["sha256"] for row in await self._database.fetch_all(UPLOADS)}
 
     async def posted(self, job: Job, message_id: MessageId | None) -> None:
         """Note that the job's message says how it ended, and where that message is."""

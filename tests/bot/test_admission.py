@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,12 +15,13 @@ from bot.admission import Admission, Admitted
 from bot.app import open_app
 from bot.config import EMBEDDED_MODEL, Config, LimitsConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
-from bot.engine.fake import FakeEngine
+from bot.engine.fake import FakeEngine, flat_image
 from bot.engine.timing import STEP
-from bot.errors import Rejected, UserError
-from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, Surface, UserId
+from bot.errors import Rejected, StorageError, UserError
+from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, Surface, Upload, UserId
 from bot.line import Line
-from bot.options import Options
+from bot.options import Options, aspect_size
+from bot.storage.uploads import UploadFolder
 from bot.vocabulary import Vocabulary
 from tests.bot.storage.conftest import (
     ADA,
@@ -59,10 +61,10 @@ class Gate:
         acknowledged: bool = True,
         images: int | None = None,
         model: str | None = None,
+        image: Upload | None = None,
     ) -> Admitted | None:
-        admitted = await self.admission.admit(
-            who, Options(prompt, images=images, model=model), Destination(CHANNEL), interaction_id=interaction_id
-        )
+        options = Options(prompt, images=images, model=model, image=image)
+        admitted = await self.admission.admit(who, options, Destination(CHANNEL), interaction_id=interaction_id)
         if admitted is not None and acknowledged:
             await self.store.queue.place_message(admitted.job.id, MessageId(5000 + admitted.job.id))
         return admitted
@@ -99,6 +101,7 @@ def gate_of(store: Store, **limits: int) -> Gate:
         line,
         Admission(
             store.queue,
+            UploadFolder(store.folder),
             line,
             engine,
             (EMBEDDED_MODEL, OTHER),
@@ -142,6 +145,30 @@ async def test_a_request_that_makes_no_sense_is_refused_and_uses_nothing_up(stor
     with pytest.raises(UserError, match="There is no flag"):
         await gate.ask("a cat --nonsense 1", interaction_id=5)
     assert await gate.ask(interaction_id=5) is not None
+
+
+async def test_the_pictures_of_an_accepted_request_are_kept_before_its_row_names_them(store: Store) -> None:
+    gate = gate_of(store)
+    data = flat_image(7, 32, 16).png
+    upload = Upload(data, 32, 16, hashlib.sha256(data).hexdigest())
+    with pytest.raises(UserError, match="There is no flag"):
+        await gate.ask("a cat --nonsense 1", image=upload)
+    assert not (store.folder / "uploads").exists(), "what is refused is not kept"
+
+    admitted = await gate.ask(image=upload)
+    assert admitted is not None
+    request = (await store.now(admitted.job)).request
+    assert (request.image, request.strength) == (upload.sha256, 0.75)
+    assert (request.width, request.height) == aspect_size("2:1", EMBEDDED_MODEL)
+    assert await UploadFolder(store.folder).read(request.uploads) == {upload.sha256: data}
+
+
+async def test_a_request_is_not_accepted_where_its_picture_cannot_be_kept(store: Store) -> None:
+    gate = gate_of(store)
+    (store.folder / "uploads").write_text("in the way")
+    with pytest.raises(StorageError, match="could not be kept"):
+        await gate.ask(image=Upload(b"picture", 16, 16, hashlib.sha256(b"picture").hexdigest()))
+    assert await store.queue.waiting() == []
 
 
 async def test_the_same_interaction_twice_makes_one_job(store: Store) -> None:

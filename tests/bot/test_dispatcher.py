@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -37,9 +39,11 @@ from bot.jobs import (
     Requester,
     Retrying,
     Surface,
+    Upload,
     UserId,
     utcnow,
 )
+from bot.storage.uploads import UploadFolder
 
 APPLE = GenerationRequest(
     prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
@@ -241,6 +245,37 @@ async def test_bug_in_the_engine_fails_that_job_alone(house: House, caplog: pyte
     assert second.status is JobStatus.DELIVERED
     (record,) = [record for record in caplog.records if record.exc_info and "never seen before" in str(record.exc_info)]
     assert record.message == f"job {first.id} failed on a bug"
+
+
+async def test_an_order_brings_the_pictures_that_its_job_names(house: House, config: Config) -> None:
+    uploads = [Upload(data, 16, 16, hashlib.sha256(data).hexdigest()) for data in (b"image", b"mask")]
+    for upload in uploads:
+        await UploadFolder(config.data).keep(upload)
+    image, mask = (upload.sha256 for upload in uploads)
+    request = replace(APPLE, image=image, mask_image=mask, control_image=image, controlnet="canny", strength=0.7)
+    job = await house.ended(await house.ask(request=request))
+    assert (job.status, job.request) == (JobStatus.DELIVERED, request)
+    assert house.engine.orders[0].uploads == {image: b"image", mask: b"mask"}
+
+
+async def test_job_whose_picture_is_gone_fails_in_words_and_is_not_sent(house: House) -> None:
+    job = await house.ended(await house.ask(request=replace(APPLE, image="a" * 64)))
+    assert job.status is JobStatus.FAILED
+    assert "An uploaded picture could not be read back: No such file" in job.reason
+    assert house.engine.orders == []
+    assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
+
+
+async def test_uploads_that_no_job_names_are_gone_after_a_restart(config: Config) -> None:
+    folder = UploadFolder(config.data)
+    named, orphan = (Upload(data, 16, 16, hashlib.sha256(data).hexdigest()) for data in (b"named", b"orphan"))
+    async with opened(config, FakeEngine()) as house:
+        for upload in (named, orphan):
+            await folder.keep(upload)
+            os.utime(config.data / "uploads" / upload.sha256, (0, 0))
+        await house.ended(await house.ask(request=replace(APPLE, image=named.sha256)))
+    async with opened(config, FakeEngine()):
+        assert [path.name for path in (config.data / "uploads").iterdir()] == [named.sha256]
 
 
 async def test_folder_that_takes_no_pictures_fails_the_job_in_words(

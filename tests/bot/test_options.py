@@ -9,22 +9,42 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
+from bot.config import EMBEDDED_MODEL, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import UserError
-from bot.jobs import GenerationRequest
-from bot.options import ASPECTS, GUIDANCE, IMAGES, PROMPT_LIMIT, SEEDS, STEPS, Options, aspect_size, clean, resolve
+from bot.jobs import GenerationRequest, Kind, Upload
+from bot.options import (
+    ASPECTS,
+    CONTROLNET_WEIGHTS,
+    GUIDANCE,
+    IMAGES,
+    PROMPT_LIMIT,
+    SEEDS,
+    STEPS,
+    Options,
+    aspect_size,
+    clean,
+    resolve,
+)
 
 SD15 = ModelConfig(
     name="sd15", source="org/sd15", steps=30, guidance_scale=7.5, negative_prompt="blurry", sampler="euler a"
 )
 TINY = ModelConfig(name="tiny", source="org/tiny", width=8, height=8)
 WIDE = ModelConfig(name="wide", source="org/wide", width=1024, height=512)
+
+
+def an_upload(width: int = 64, height: int = 64, sha256: str = "a" * 64) -> Upload:
+    return Upload(b"", width, height, sha256)
+
+
 LORAS = (
     LoraConfig(name="sketch", source="sketch.safetensors", weight=0.7, trigger="pencil sketch"),
     LoraConfig(name="ink", source="ink.safetensors"),
     *(LoraConfig(name=f"l{n}", source="l.safetensors") for n in range(4)),
 )
-WORN = ModelConfig(name="worn", source="org/worn", loras=LORAS)
+CANNY = ControlNetConfig(name="canny", source="c.safetensors", description="white edges on black", weight=0.8)
+DEPTH = ControlNetConfig(name="depth", source="d.safetensors")
+WORN = ModelConfig(name="worn", source="org/worn", loras=LORAS, controlnets=(CANNY, DEPTH))
 EMOJI = EMBEDDED_MODEL.model_copy(update={"width": 64, "height": 64})
 MODELS = (EMOJI, SD15, TINY, WIDE, WORN)
 SAMPLERS = ("default", "ddim", "dpm++ 2m", "dpm++ 2m karras", "euler", "euler a")
@@ -356,6 +376,8 @@ FRAGMENTS = st.one_of(
 )
 TYPED = st.one_of(st.text(max_size=60), st.lists(FRAGMENTS, max_size=8).map(" ".join))
 NUMBERS = st.one_of(st.integers(), st.sampled_from([10**400, -(10**400), 2**32, 0]))
+SIDES = st.sampled_from([16, 64, 100]) | st.integers(1, 50_000)
+UPLOADS = st.builds(an_upload, SIDES, SIDES, st.sampled_from(["a" * 64, "b" * 64]))
 ANYTHING = st.builds(
     Options,
     prompt=TYPED,
@@ -365,8 +387,13 @@ ANYTHING = st.builds(
     steps=st.none() | NUMBERS,
     guidance_scale=st.none() | st.floats(),
     seed=st.none() | st.integers(0, 2**32 - 1) | NUMBERS,
-    model=st.none() | st.sampled_from(["emoji", "SD15", "tiny", "wide"]) | TYPED,
+    model=st.none() | st.sampled_from(["emoji", "SD15", "tiny", "wide", "worn"]) | TYPED,
     sampler=st.none() | st.sampled_from(SAMPLERS) | TYPED,
+    image=st.none() | UPLOADS,
+    mask=st.none() | UPLOADS,
+    strength=st.none() | st.floats() | NUMBERS,
+    controlnet=st.none() | st.sampled_from(["canny", "depth:0.5", "canny:9"]) | TYPED,
+    control=st.none() | UPLOADS,
 )
 
 
@@ -397,9 +424,16 @@ def check_request(request: GenerationRequest) -> None:
         (request.guidance_scale, GUIDANCE, float),
         (request.num_images_per_prompt, IMAGES, int),
         (request.seed, SEEDS, int),
+        (request.strength, (0.0, 1.0), float),
+        (request.controlnet_conditioning_scale, CONTROLNET_WEIGHTS, float),
     ):
         assert type(value) is kind
         assert low <= value <= high
+    assert bool(request.controlnet) == bool(request.control_image)
+    if request.image:
+        assert int(request.num_inference_steps * request.strength) == request.steps >= 1
+    else:
+        assert (request.mask_image, request.strength) == ("", 1.0)
 
 
 @given(ANYTHING)
@@ -488,3 +522,133 @@ def test_loras_that_cannot_be_worn_are_refused(lora: str, model: str, words: str
 def test_a_weight_out_of_range_is_brought_into_it() -> None:
     assert asked("a cat --lora ink:9", model="worn").loras == (("ink", 2.0),)
     assert notes("a cat --lora ink:9", model="worn") == ("weight of ink 9 became 2 (it goes from -2 to 2)",)
+
+
+IMAGE = an_upload(1500, 1000, "1" * 64)
+MASK = an_upload(750, 500, "2" * 64)
+EDGES = an_upload(500, 1000, "3" * 64)
+
+
+def test_an_image_is_started_from_in_its_own_proportions() -> None:
+    request = asked("a cat", model="sd15", image=IMAGE)
+    assert (request.kind, request.image, request.mask_image) == (Kind.IMAGE2IMAGE, IMAGE.sha256, "")
+    assert (request.width, request.height) == aspect_size("3:2", SD15)
+    assert (request.strength, request.num_inference_steps, request.steps) == (0.75, 30, 22)
+
+
+def test_a_mask_repaints_all_that_it_covers() -> None:
+    request = asked("a cat", image=IMAGE, mask=MASK)
+    assert (request.kind, request.mask_image, request.strength) == (Kind.INPAINT, MASK.sha256, 1.0)
+    assert request.uploads == (IMAGE.sha256, MASK.sha256)
+
+
+def test_a_shape_that_was_asked_for_wins_over_the_images() -> None:
+    assert (asked("a cat --ar 1:1", image=IMAGE).width, asked("a cat", image=IMAGE, aspect="96x64").width) == (64, 96)
+
+
+def test_a_control_picture_gives_its_proportions_where_there_is_no_image() -> None:
+    alone = asked("a cat", model="worn", controlnet="canny", control=EDGES)
+    both = asked("a cat", model="worn", controlnet="canny", control=EDGES, image=IMAGE)
+    assert (alone.width, alone.height) == aspect_size("1:2", WORN)
+    assert (both.width, both.height) == aspect_size("3:2", WORN)
+
+
+@pytest.mark.parametrize(
+    ("flags", "options", "strength"),
+    [
+        ("--strength 0.6", {}, 0.6),
+        ("", {"strength": 0.6}, 0.6),
+        ("—strength 0.6", {"strength": 0.3}, 0.6),
+        ("--strength 1", {}, 1.0),
+        ("--strength 0.3", {"mask": MASK}, 0.3),
+    ],
+)
+def test_strength_is_an_option_and_a_flag(flags: str, options: dict[str, Any], strength: float) -> None:
+    assert asked(f"a cat {flags}", image=IMAGE, **options).strength == strength
+
+
+@pytest.mark.parametrize(
+    ("flags", "strength", "note"),
+    [
+        ("--strength 0.01", 0.05, "strength 0.01 became 0.05 (it goes from 0.05 to 1)"),
+        ("--strength -1", 0.05, "strength -1 became 0.05 (it goes from 0.05 to 1)"),
+        ("--strength 7", 1.0, "strength 7 became 1 (it goes from 0.05 to 1)"),
+        ("--strength 0.5 --steps 1", 1.0, "strength 0.5 became 1 (it goes from 1 to 1)"),
+        ("--steps 1", 1.0, "strength 0.75 became 1 (it goes from 1 to 1)"),
+    ],
+)
+def test_strength_is_brought_to_where_a_step_is_taken_and_a_note_says_so(
+    flags: str, strength: float, note: str
+) -> None:
+    assert asked(f"a cat {flags}", image=IMAGE).strength == strength
+    assert notes(f"a cat {flags}", image=IMAGE) == (note,)
+
+
+@pytest.mark.parametrize("steps", range(STEPS[0], STEPS[1] + 1))
+def test_the_least_strength_takes_one_step(steps: int) -> None:
+    request = asked("a cat", image=IMAGE, steps=steps, strength=0.0)
+    assert int(steps * request.strength) == request.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "options", "expected"),
+    [
+        ("", {"controlnet": "canny"}, ("canny", 0.8)),
+        ("", {"controlnet": "DEPTH : 0.5"}, ("depth", 0.5)),
+        ("--controlnet canny:0.7", {}, ("canny", 0.7)),
+        ("--controlnet depth", {"controlnet": "canny"}, ("depth", 1.0)),
+    ],
+)
+def test_a_controlnet_is_chosen_by_name_with_its_weight_or_one_given(
+    typed: str, options: dict[str, Any], expected: tuple[str, float]
+) -> None:
+    request = asked(f"a cat {typed}", model="worn", control=EDGES, **options)
+    assert (request.controlnet, request.controlnet_conditioning_scale) == expected
+    assert (request.control_image, request.kind) == (EDGES.sha256, Kind.TEXT2IMAGE)
+
+
+def test_the_only_controlnet_is_taken_without_naming_it() -> None:
+    only = SD15.model_copy(update={"controlnets": (CANNY,)})
+    request = resolve(Options("a cat", control=EDGES), [only], SAMPLERS).request
+    assert (request.controlnet, request.controlnet_conditioning_scale) == ("canny", 0.8)
+
+
+def test_a_weight_beyond_its_range_is_brought_into_it_and_a_note_says_so() -> None:
+    said = notes("a cat", model="worn", control=EDGES, controlnet="canny:3")
+    assert said == ("weight of canny 3 became 2 (it goes from 0 to 2)",)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mask": MASK}, "A mask says where to repaint an image: add the image to start from, too."),
+        ({"strength": 0.5}, "Strength says how much of an image is painted over: add the image"),
+        ({"image": IMAGE, "mask": EDGES}, "The mask has 500×1000 pixels and the image 1500×1000: draw the mask over"),
+        ({"image": an_upload(401, 100)}, "The image has 401×100 pixels, and shapes go from 1:4 to 4:1: crop it."),
+        ({"control": an_upload(100, 401)}, "The control picture has 100×401 pixels, and shapes go from 1:4 to 4:1"),
+        ({"image": IMAGE, "strength": math.nan}, "strength goes from 0.05 to 1."),
+        ({"control": EDGES}, "The model emoji has no ControlNets; there are some for: worn."),
+        ({"controlnet": "canny"}, "The model emoji has no ControlNets; there are some for: worn."),
+        ({"control": EDGES, "model": "worn"}, "Say which ControlNet holds the picture to the control picture: canny, "),
+        (
+            {"controlnet": "canny", "model": "worn"},
+            "The ControlNet canny needs a picture to hold to (white edges on black): add it as the control picture.",
+        ),
+        ({"controlnet": "depth", "model": "worn"}, "The ControlNet depth needs a picture to hold to: add it"),
+        (
+            {"controlnet": "cany", "control": EDGES, "model": "worn"},
+            "There is no ControlNet “cany”. Did you mean canny?",
+        ),
+        (
+            {"controlnet": "canny:much", "control": EDGES, "model": "worn"},
+            "The weight of a ControlNet is a number, like canny:0.8; “much” is none.",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_what_would(options: dict[str, Any], words: str) -> None:
+    assert refusal("a cat", **options).startswith(words)
+
+
+def test_where_no_model_has_controlnets_none_is_promised() -> None:
+    with pytest.raises(UserError, match="The model sd15 has no ControlNets, and no other model here has"):
+        resolve(Options("a cat", control=EDGES), [SD15], SAMPLERS)

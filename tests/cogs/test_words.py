@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.config import ModelConfig
+from bot.config import ControlNetConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
 from bot.errors import UserError
 from bot.jobs import (
@@ -23,6 +23,7 @@ from bot.jobs import (
     JobStatus,
     MessageId,
     Requester,
+    Upload,
     UserId,
 )
 from bot.options import PROMPT_LIMIT, SEEDS, Options, resolve
@@ -32,7 +33,9 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DISCORD_LIMIT = 2000
 SNOWFLAKE = 2**63 - 1
 
-MODEL = ModelConfig(name="m" * 32, source="org/m", width=4096, height=4096)
+CONTROLNET = ControlNetConfig(name="c" * 32, source="org/c", weight=0.123456)
+MODEL = ModelConfig(name="m" * 32, source="org/m", width=4096, height=4096, controlnets=(CONTROLNET,))
+UPLOAD = Upload(b"", 64, 64, "a" * 64)
 LONGEST_SAMPLER = max(SAMPLERS, key=len)
 
 MESSAGES: dict[str, Callable[[Job], str]] = {
@@ -70,6 +73,10 @@ def asked_for(prompt: str, negative_prompt: str = "", images: int = 4) -> Job:
         guidance_scale=29.123456,
         aspect="8192x8192",
         sampler=LONGEST_SAMPLER,
+        image=UPLOAD,
+        mask=UPLOAD,
+        strength=0.123456,
+        control=UPLOAD,
     )
     return a_job(resolve(options, [MODEL], tuple(SAMPLERS)).request)
 
@@ -197,6 +204,8 @@ def test_a_result_says_everything_needed_to_paint_it_again() -> None:
         "150 steps",
         "guidance 29.1235",
         f"sampler `{LONGEST_SAMPLER}`",
+        "repainted under a mask at strength 0.123456",
+        f"ControlNet `{CONTROLNET.name}:0.123456`",
         "without text",
         "painted in 60 min",
         "2.0 h after asking",

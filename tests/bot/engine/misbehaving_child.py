@@ -16,6 +16,7 @@ flood           answers an order with text and never stops talking
 nonsense        answers an order with a frame that lacks its fields
 late            answers an order with the result of an attempt before it, then with its own
 slow            takes long for each step
+echo            answers an order with the pictures that came with it, as one
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from bot.engine.wire import Frame, read_frame
+from bot.engine.wire import Frame, read_frame, uploads_of
 
 SLOW_SECONDS = 0.4
 
@@ -66,6 +67,9 @@ def answer(mode: str, order: Frame) -> None:
         send("progress")
         return
     send("started", order)
+    if mode == "echo":
+        finish(order, b"".join(uploads_of(order).values()))
+        return
     if mode in ("hang", "ignore-sigterm"):
         hang()
     if mode == "slow":

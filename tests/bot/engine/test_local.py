@@ -30,6 +30,7 @@ from bot.engine.local import LocalEngine, Patience
 from bot.engine.wire import Frame
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, UserId
+from bot.uploads import MOST_BYTES
 from tests.bot.engine.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="speaks of POSIX signals")
@@ -54,6 +55,19 @@ _numbers = count(1)
 def order(request: GenerationRequest = APPLE, *, attempt: int = 1) -> Order:
     """An order for a job that nobody had before."""
     return Order(JobId(next(_numbers)), attempt, request, UserId(1))
+
+
+def order_from(request: GenerationRequest, image: bytes) -> Order:
+    """An order that starts from an encoded picture."""
+    sha256 = hashlib.sha256(image).hexdigest()
+    return replace(order(replace(request, image=sha256)), uploads={sha256: image})
+
+
+def encoded(picture: Picture.Image) -> bytes:
+    """A PNG."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 @asynccontextmanager
@@ -146,6 +160,29 @@ class TestRealChild:
         assert [image.seed for image in finished.images] == [7, 8, 9]
         for image in finished.images:
             assert image.sha256 == hashlib.sha256(image.png).hexdigest(), "bodies are cut where they belong"
+
+    async def test_starts_from_the_picture_an_order_brings(self, engine: LocalEngine) -> None:
+        picture = Picture.new("RGB", (96, 96), "red")
+        picture.paste("blue", (48, 0, 96, 96))
+        request = replace(APPLE, prompt="a red apple", width=128, height=128, num_inference_steps=10, strength=0.2)
+        events = await paint(engine, order_from(request, encoded(picture)))
+        assert [event.step for event in events if isinstance(event, Progress)] == [1, 2], "a fifth of the steps"
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        painted = Picture.open(io.BytesIO(finished.images[0].png)).convert("RGB")
+        width, height = painted.size
+        left, right = (
+            painted.resize((1, 1), Picture.Resampling.BOX, box).getpixel((0, 0))
+            for box in ((0, 0, width // 2, height), (width // 2, 0, width, height))
+        )
+        assert left[0] - left[2] > 40, "red, as it came"
+        assert right[2] - right[0] > 40, "blue, which nobody asked for in words"
+
+    async def test_damaged_picture_fails_in_words_and_the_child_lives(self, engine: LocalEngine) -> None:
+        whole = encoded(Picture.effect_noise((96, 96), 50))
+        with pytest.raises(PaintFailed, match="The picture is damaged"):
+            await paint(engine, order_from(replace(APPLE, strength=0.5), whole[: len(whole) // 2]))
+        assert isinstance((await paint(engine, order()))[-1], Finished)
 
     async def test_what_it_learns_of_its_speed_is_told(self, engine: LocalEngine) -> None:
         await paint(engine, order(replace(APPLE, num_inference_steps=20)))
@@ -469,6 +506,20 @@ async def test_result_of_an_earlier_attempt_is_ignored(child: Child) -> None:
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert [image.png for image in finished.images] == [b"picture"]
+
+
+async def test_the_pictures_of_an_order_reach_the_child(child: Child) -> None:
+    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS))
+    child.will("echo")
+    # As much as one request may bring, and far more than a pipe holds.
+    pictures = [bytes([number]) * MOST_BYTES for number in range(3)]
+    names = [hashlib.sha256(data).hexdigest() for data in pictures]
+    request = replace(APPLE, image=names[0], mask_image=names[1], control_image=names[2], controlnet="canny")
+    async with running(engine):
+        events = await paint(engine, replace(order(request), uploads=dict(zip(names, pictures, strict=True))))
+        assert isinstance(events[-1], Finished)
+        assert events[-1].images[0].png == b"".join(pictures)
+        assert isinstance((await paint(engine, order()))[-1], Finished), "one without pictures follows"
 
 
 async def test_slow_model_teaches_its_pace_with_its_first_step(child: Child) -> None:

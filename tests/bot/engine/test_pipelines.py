@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import weakref
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from bot.engine.catalog import SAMPLERS
 from bot.engine.easel import Easel
 from bot.engine.local import _event
 from bot.engine.pipelines import Studio
-from bot.engine.wire import Frame
+from bot.engine.wire import Frame, Inbox
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Image
 from tests.bot.engine.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
@@ -72,19 +73,18 @@ class Told:
 
 def ask(studio: Studio, request: GenerationRequest, *, cancel_after: int | None = None) -> Told:
     """Give an easel one order, as frames; raises PaintFailed with the reason it gives."""
-    told, reasons = Told(), []
+    told, reasons, inbox = Told(), [], Inbox()
     key = {"job_id": 1, "attempt": 1}
-    frames = [Frame("submit", {**key, "owner": 1, "request": asdict(request)})]
-
-    def take(*, wait: bool) -> list[Frame]:
-        if cancel_after is not None and len(told.steps) == cancel_after:
-            return [Frame("cancel", key), Frame("stop", {})]
-        taken, frames[:] = frames[:], []
-        return taken or ([Frame("stop", {})] if wait else [])
+    inbox.put(Frame("submit", {**key, "owner": 1, "request": asdict(request), "uploads": []}))
+    if cancel_after is None:
+        inbox.put(Frame("stop", {}))
 
     def send(frame: Frame) -> None:
         if frame.kind == "progress":
             told.steps.append((frame.fields["step"], frame.fields["of"]))
+            if len(told.steps) == cancel_after:
+                inbox.put(Frame("cancel", key))
+                inbox.put(Frame("stop", {}))
         elif frame.kind == "finished":
             event = _event(frame)
             assert isinstance(event, Finished)
@@ -92,7 +92,7 @@ def ask(studio: Studio, request: GenerationRequest, *, cancel_after: int | None 
         elif frame.kind == "failed":
             reasons.append(frame.fields["reason"])
 
-    Easel(studio, take, send, SETTINGS.rows).run()
+    Easel(studio, inbox, send, SETTINGS.rows).run()
     if reasons:
         raise PaintFailed(reasons[0])
     return told
@@ -302,15 +302,19 @@ def test_hash_changes_with_the_weights_alone(tiny_folder: Path, tmp_path: Path) 
     assert hashes["tiny"] == hashes["same"] != hashes["other"]
 
 
-def test_least_recently_used_model_makes_room(tiny_folder: Path) -> None:
-    models = [ModelConfig(name=name, source=str(tiny_folder)) for name in ("a", "b", "c")]
-    studio = Studio(models, SETTINGS.model_copy(update={"models_in_memory": 2}))
-    a, b = studio.load("a"), studio.load("b")
-    assert studio.load("a") is a, "kept, and now the most recently used"
-    c = studio.load("c")
-    assert studio.load("a") is a
-    assert studio.load("c") is c
-    assert studio.load("b") is not b, "had to make room"
+def test_size_of_a_model_is_what_its_modules_take(tiny_folder: Path) -> None:
+    studio = Studio([ModelConfig(name="tiny", source=str(tiny_folder))], SETTINGS)
+    modules = [m for m in studio.load("tiny").pipeline.components.values() if isinstance(m, torch.nn.Module)]
+    assert studio.size("tiny") == sum(p.numel() * p.element_size() for m in modules for p in m.parameters())
+
+
+def test_evicted_model_leaves_the_memory(tiny_folder: Path) -> None:
+    studio = Studio([ModelConfig(name="tiny", source=str(tiny_folder))], SETTINGS)
+    unet = weakref.ref(studio.load("tiny").pipeline.unet)
+    studio.evict("tiny")
+    assert not studio.is_resident("tiny")
+    assert unet() is None
+    assert studio.load("tiny").pipeline.unet is not None
 
 
 def test_a_lora_is_worn_by_those_who_ask_and_its_troubles_fail_them_alone(tiny_folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import struct
@@ -12,7 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.engine.wire import BODY_LIMIT, HEADER_LIMIT, BadFrame, Frame, read_frame, read_frame_async
+from bot.engine.wire import (
+    BODY_LIMIT,
+    HEADER_LIMIT,
+    BadFrame,
+    Frame,
+    read_frame,
+    read_frame_async,
+    submit_frame,
+    uploads_of,
+)
 
 Reader = Callable[[bytes], Awaitable[list[Frame | None]]]
 
@@ -105,3 +115,33 @@ def test_the_largest_prompts_fit_into_a_header() -> None:
     assert len(frame.encode()) < HEADER_LIMIT
     assert read_frame(io.BytesIO(frame.encode())) == frame
     assert json.loads(frame.encode()[8:])["request"] == request
+
+
+@given(st.lists(st.binary(max_size=200), max_size=3, unique=True))
+@settings(deadline=None)
+def test_the_pictures_of_an_order_come_out_as_they_went_in(pictures: list[bytes]) -> None:
+    uploads = {hashlib.sha256(data).hexdigest(): data for data in pictures}
+    sent = submit_frame({"job_id": 1}, uploads)
+    received = read_frame(io.BytesIO(sent.encode()))
+    assert received is not None
+    assert received.fields["job_id"] == 1
+    assert uploads_of(received) == uploads
+
+
+ONE, TWO = b"one", b"two"
+NAMES = [[hashlib.sha256(data).hexdigest(), len(data)] for data in (ONE, TWO)]
+
+
+@pytest.mark.parametrize(
+    ("index", "body", "words"),
+    [
+        (NAMES, TWO + ONE, "not the one it names"),
+        (NAMES, ONE, "not the one it names"),
+        (NAMES, ONE + TWO + b"more", "10 bytes of pictures and names 6"),
+        ([], ONE, "3 bytes of pictures and names 0"),
+    ],
+    ids=["swapped", "short", "long", "unnamed"],
+)
+def test_pictures_that_are_not_what_the_frame_says_are_refused(index: list[object], body: bytes, words: str) -> None:
+    with pytest.raises(BadFrame, match=words):
+        uploads_of(Frame("submit", {"uploads": index}, body))

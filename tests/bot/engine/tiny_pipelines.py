@@ -115,13 +115,34 @@ def stable_diffusion_xl(folder: Path, dtype: torch.dtype, *, kind: Any = None) -
 
 
 def controlnet(dtype: torch.dtype) -> Any:
-    net = diffusers.ControlNetModel(
-        **BLOCKS, in_channels=4, cross_attention_dim=32, conditioning_embedding_out_channels=(8, 16)
+    return _awake(
+        diffusers.ControlNetModel(
+            **BLOCKS, in_channels=4, cross_attention_dim=32, conditioning_embedding_out_channels=(8, 16)
+        ).to(dtype)
     )
+
+
+def controlnet_xl(dtype: torch.dtype) -> Any:
+    return _awake(
+        diffusers.ControlNetModel(
+            **{**BLOCKS, "attention_head_dim": (2, 4)},
+            in_channels=4,
+            cross_attention_dim=64,
+            use_linear_projection=True,
+            transformer_layers_per_block=(1, 2),
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=32 + 6 * 8,
+            conditioning_embedding_out_channels=(8, 16),
+        ).to(dtype)
+    )
+
+
+def _awake(net: Any) -> Any:
     # A ControlNet starts as one that changes nothing; this one must.
     for parameter in (*net.controlnet_down_blocks.parameters(), *net.controlnet_mid_block.parameters()):
         torch.nn.init.normal_(parameter, std=0.1)
-    return net.to(dtype).eval()
+    return net.eval()
 
 
 def flux(dtype: torch.dtype) -> Any:

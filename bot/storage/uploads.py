@@ -1,0 +1,86 @@
+"""The folder of uploads, each kept once under the sha256 of its bytes: written aside, synced, then renamed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Container, Iterable
+from pathlib import Path
+
+from bot.errors import StorageError
+from bot.jobs import Upload
+from bot.storage.images import sync_folder
+
+SPARED_SECONDS = 3600.0
+"""How old a file must be before it may be swept."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class UploadFolder:
+    """Uploads below `root`/uploads."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "uploads"
+
+    async def keep(self, upload: Upload) -> None:
+        """Write an upload, or write it anew; StorageError when the disk does not take it."""
+        await asyncio.to_thread(self._keep, upload)
+
+    async def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return the uploads whose sha256 these are, by it; StorageError when one is gone or damaged."""
+        return await asyncio.to_thread(self._read, names)
+
+    async def sweep(self, named: Container[str]) -> int:
+        """Remove what is not `named` and older than SPARED_SECONDS; returns how many files that were."""
+        return await asyncio.to_thread(self._sweep, named)
+
+    def _keep(self, upload: Upload) -> None:
+        path = self._path(upload.sha256)
+        aside: Path | None = None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
+                aside = Path(file.name)
+                file.write(upload.data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+            sync_folder(self._folder)
+        except OSError as error:
+            if aside is not None:
+                aside.unlink(missing_ok=True)
+            raise StorageError(f"The upload could not be kept: {error.strerror}.") from error
+
+    def _read(self, names: Iterable[str]) -> dict[str, bytes]:
+        found = {}
+        for name in names:
+            try:
+                data = self._path(name).read_bytes()
+            except OSError as error:
+                raise StorageError(f"An uploaded picture could not be read back: {error.strerror}.") from error
+            if hashlib.sha256(data).hexdigest() != name:
+                raise StorageError("An uploaded picture was damaged on the disk. Send it again.")
+            found[name] = data
+        return found
+
+    def _sweep(self, named: Container[str]) -> int:
+        before = time.time() - SPARED_SECONDS
+        try:
+            # The folder comes with the first upload.
+            there = [path for path in self._folder.glob("*") if path.is_file() and path.name not in named]
+            old = [path for path in there if path.stat().st_mtime < before]
+            for path in old:
+                path.unlink()
+        except OSError as error:
+            raise StorageError(f"The folder of uploads cannot be put in order: {error.strerror}.") from error
+        return len(old)
+
+    def _path(self, name: str) -> Path:
+        if not _SHA256.fullmatch(name):
+            raise StorageError("An upload is named by 64 hexadecimal digits, and this name has others.")
+        return self._folder / name

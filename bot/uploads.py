@@ -1,0 +1,74 @@
+"""What may be uploaded, judged by the header alone: nothing here decodes a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import imagesize
+
+from bot.errors import UserError
+from bot.jobs import Upload
+
+ROLES = {"image": "image", "mask": "mask", "control": "control picture"}
+"""What an upload is for: the name of its option, and what people call it."""
+
+MOST_BYTES = 20 * 2**20
+MOST_PIXELS = 50_000_000
+LEAST_SIDE = 16
+
+# Colour profiles and notes come before a JPEG's size, rarely more than a little. Where imagesize finds no size it reads
+# byte by byte: seconds for the largest upload.
+_HEADER_BYTES = 4 * 2**20
+
+_MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
+
+
+def check_facts(what: str, size: int, width: int | None, height: int | None, media_type: str | None = None) -> None:
+    """Refuse an upload by what is known of it without its bytes; None is unknown.
+
+    `what` is one of the values of ROLES, `size` counts bytes and the sides pixels. Raises UserError.
+    """
+    if media_type is not None and media_type.partition(";")[0].strip().lower() not in _MEDIA_TYPES:
+        raise _no_picture(what)
+    if size == 0:
+        raise UserError(f"The {what} is an empty file: send a PNG, JPEG or WebP.")
+    if size > MOST_BYTES:
+        raise UserError(
+            f"The {what} is larger than {MOST_BYTES // 2**20} MiB: scale it down, or save it as JPEG or WebP."
+        )
+    if width is None or height is None:
+        return
+    if width * height > MOST_PIXELS:
+        raise UserError(
+            f"The {what} has {width:,}×{height:,} pixels, more than {MOST_PIXELS // 10**6} million: scale it down."
+        )
+    if min(width, height) < LEAST_SIDE:
+        raise UserError(f"The {what} has {width}×{height} pixels: each side needs {LEAST_SIDE} or more.")
+
+
+def inspect(what: str, data: bytes) -> Upload:
+    """Take bytes for a picture, or refuse them; file names and announced types do not count.
+
+    `what` is one of the values of ROLES. The size is that of the picture upright: of the formats taken, JPEG says in
+    its header when it lies on its side. Raises UserError.
+    """
+    check_facts(what, len(data), None, None)
+    if not _is_picture(data):
+        raise _no_picture(what)
+    width, height = imagesize.get(io.BytesIO(data[:_HEADER_BYTES]))
+    if width < 1 or height < 1:
+        raise UserError(f"The {what} is damaged: its size cannot be read. Save it anew as PNG, JPEG or WebP.")
+    check_facts(what, len(data), width, height)
+    return Upload(data, width, height, hashlib.sha256(data).hexdigest())
+
+
+def _is_picture(data: bytes) -> bool:
+    """Whether the first bytes are those of PNG, JPEG or WebP."""
+    return data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or (
+        data.startswith(b"RIFF") and data[8:12] == b"WEBP"
+    )
+
+
+def _no_picture(what: str) -> UserError:
+    return UserError(f"The {what} is no picture of a kind that can be read: send a PNG, JPEG or WebP.")
