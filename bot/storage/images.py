@@ -33,12 +33,12 @@ class ImageFolder:
         """Remove files that no row will name."""
         await asyncio.to_thread(self._drop, paths)
 
-    async def sweep(self, named: Container[str]) -> int:
-        """Remove files that are not `named`: of attempts that were cut off. Returns how many.
+    async def sweep(self, named: Container[str], known: Container[int]) -> int:
+        """Remove the files of `known` jobs that are not `named`: of attempts that were cut off. Returns how many.
 
         Nothing may be painting meanwhile.
         """
-        return await asyncio.to_thread(self._sweep, named)
+        return await asyncio.to_thread(self._sweep, named, known)
 
     def _keep(self, job_id: JobId, attempt: int, images: Sequence[Image]) -> list[str]:
         # A thousand jobs share a folder, so that no folder grows without bound.
@@ -66,10 +66,12 @@ class ImageFolder:
             raise StorageError(f"The picture could not be kept: {error.strerror}.") from error
         return paths
 
-    def _sweep(self, named: Container[str]) -> int:
+    def _sweep(self, named: Container[str], known: Container[int]) -> int:
         swept = 0
         for path in (self._root / "images").glob("*/*"):
-            if path.relative_to(self._root).as_posix() not in named:
+            job_id = path.name.partition("-")[0]
+            is_ours = job_id.isdecimal() and int(job_id) in known
+            if is_ours and path.relative_to(self._root).as_posix() not in named:
                 path.unlink(missing_ok=True)
                 swept += 1
         return swept

@@ -283,9 +283,13 @@ class Queue:
         )
 
     async def sweep(self) -> int:
-        """Remove pictures that no job names; returns how many files that were."""
+        """Remove the pictures of attempts that were cut off; returns how many files that were.
+
+        Those of jobs that are not known at all are left: a restored backup may not have them yet.
+        """
         rows = await self._database.fetch_all("SELECT path FROM images")
-        return await self._images.sweep({row["path"] for row in rows})
+        known = await self._database.fetch_all("SELECT id FROM jobs")
+        return await self._images.sweep({row["path"] for row in rows}, {row["id"] for row in known})
 
     async def uploads(self) -> set[str]:
         """The sha256 of every upload that a job names."""

@@ -379,12 +379,15 @@ async def test_a_repost_is_known_to_have_begun_before(tmp_path: Path) -> None:
         assert await store.queue.repost(job) == began
 
 
-async def test_pictures_that_no_job_names_are_swept(tmp_path: Path) -> None:
+async def test_pictures_of_attempts_that_were_cut_off_are_swept(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         job = await in_state(store, "rendered")
         (path,) = (tmp_path / "images").glob("*/*")
-        for name in ("9-1-1-feedbeef.png", "9-1-2-feedbeef.part"):
-            (path.parent / name).write_bytes(b"cut off")
+        unknown = path.with_name(f"{job.id + 1}-1-1-feedbeef.png")
+        for cut_off in (path.with_name(f"{job.id}-9-1-feedbeef.png"), path.with_name(f"{job.id}-9-2-beef.part")):
+            cut_off.write_bytes(b"cut off")
+        unknown.write_bytes(b"newer than the backup that was restored")
         assert await store.queue.sweep() == 2
         assert await store.queue.sweep() == 0
         assert len(await store.queue.images(job.id)) == 1
+        assert unknown.exists()
