@@ -90,6 +90,8 @@ class EngineConfig(Section):
     """Rows of one forward at most. A picture takes two with guidance and one without; a large one fits fewer."""
     reproducible: bool = False
     """Nobody shares a forward and only deterministic algorithms run: the same request, the same picture to the bit."""
+    graphs: bool = True
+    """Record forwards as CUDA graphs, on CUDA only."""
     compile: bool = False
     """Compile forwards while nobody waits, on CUDA only; who comes meanwhile waits for it, seconds to minutes."""
     preview_seconds: Annotated[float, Field(ge=0, le=600)] = 3

@@ -190,9 +190,9 @@ class Graphs:
         return graph
 
 
-def graphs(device: str, *, compiling: bool, reproducible: bool) -> Graphs:
-    """The way forwards go on a device. Reproducibly, all go the same way: a graph's padding and compiled code round."""
-    if device != "cuda" or reproducible:
+def graphs(device: str, *, recording: bool, compiling: bool) -> Graphs:
+    """The way forwards go on a device; a graph's padding and compiled code round differently."""
+    if device != "cuda" or not recording:
         return Graphs()
     return Graphs(CudaRecorder(), backend="inductor" if compiling else None)
 

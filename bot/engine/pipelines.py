@@ -150,9 +150,8 @@ class Studio:
         # Kept when a model makes room: they are small, and its last pictures may still be waiting to be encoded.
         self._upscalers: dict[str, upscaling.Upscaler | None] = {}
         self.wardrobe = Wardrobe()
-        self.graphs = acceleration.graphs(
-            self.machine.device, compiling=settings.compile, reproducible=settings.reproducible
-        )
+        recording = settings.graphs and not settings.reproducible
+        self.graphs = acceleration.graphs(self.machine.device, recording=recording, compiling=settings.compile)
 
     def fetch(self, name: str) -> Checkpoint:
         """The model's files, brought to this machine if need be; in any thread. Raises PaintFailed in words."""

@@ -293,8 +293,8 @@ def test_a_model_that_leaves_takes_its_graphs_along(tmp_path: Path) -> None:
 
 
 def test_on_a_cpu_nothing_is_recorded_and_nothing_reproducibly() -> None:
-    assert acceleration.graphs("cpu", compiling=True, reproducible=False)._recorder is None
-    assert acceleration.graphs("cuda", compiling=True, reproducible=True)._recorder is None
+    assert acceleration.graphs("cpu", recording=True, compiling=True)._recorder is None
+    assert acceleration.graphs("cuda", recording=False, compiling=True)._recorder is None
 
 
 # ---- compiled ------------------------------------------------------------------------------------------------------
