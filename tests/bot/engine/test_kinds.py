@@ -336,6 +336,7 @@ def test_views_share_the_modules_and_leave_them_as_they_were(studio: Studio) -> 
             assert type(view) is cls
             assert view.unet is loaded.pipeline.unet
             assert view.vae is loaded.pipeline.vae
+            assert view.config.requires_safety_checker is False, "as the model says, not as diffusers would"
     assert loaded.pipeline.unet.dtype is torch.float64
 
 
