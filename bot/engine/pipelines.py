@@ -8,6 +8,7 @@ import inspect
 import io
 import json
 import logging
+import math
 import os
 import re
 import warnings
@@ -69,6 +70,9 @@ _ASKED = {
     Kind.INPAINT: "a part of a picture anew",
 }
 _NOTHING = Inputs()
+
+_PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projection_dim")
+"""Settings of a denoiser that a ControlNet made for it has too, and by which diffusers' families differ."""
 
 # Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
 # https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
@@ -246,7 +250,7 @@ class Studio:
             "output_type": "np",
         }
         if request.image:
-            arguments |= {"image": inputs.image, "strength": request.strength}
+            arguments |= {"image": inputs.image, "strength": _strength(request)}
         if request.mask_image:
             arguments |= {"mask_image": inputs.mask_image}
         if request.controlnet:
@@ -275,10 +279,13 @@ class Studio:
             if source is None:
                 raise PaintFailed(f"The model {request.model} has no ControlNet {name} that can be used.")
             try:
-                loaded.controlnets[name] = _load_controlnet(source, self.machine)
+                loaded.controlnets[name] = _load_controlnet(source, loaded.pipeline, self.machine)
             except Exception as error:
                 if _is_device_lost(error):
                     raise
+                if is_out_of_memory(error):
+                    _free()
+                    raise PaintFailed(f"The ControlNet {name} does not fit into this machine's memory.") from error
                 log.exception("ControlNet %s cannot be loaded", name)
                 raise PaintFailed(f"The ControlNet {name} cannot be loaded: {first_line(error)}") from error
         return loaded.controlnets[name]
@@ -343,18 +350,25 @@ def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple
     return pipeline.to(machine.device), upscaler
 
 
-def _load_controlnet(source: str, machine: Machine) -> Any:
-    """A ControlNet on the machine's device."""
+def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
+    """A ControlNet on the machine's device. Raises ValueError if it is none, or none for this pipeline."""
     path = Path(source)
     if path.is_file():
-        controlnet = diffusers.ControlNetModel.from_single_file(source, torch_dtype=machine.dtype)
+        # Without a configuration beside it, diffusers fetches that of the ControlNet it looks like.
+        beside = str(path.parent) if (path.parent / "config.json").is_file() else None
+        controlnet = diffusers.ControlNetModel.from_single_file(
+            source, config=beside, torch_dtype=machine.dtype, local_files_only=beside is not None
+        )
     else:
         name = json.loads((path / "config.json").read_text(encoding="utf-8"))["_class_name"]
-        if "ControlNet" not in name:
-            raise ValueError(f"it is a {name}, which is no ControlNet")
+        if not name.endswith("ControlNetModel"):
+            raise ValueError(f"it is a {name}, which is no ControlNet that can be used")
         controlnet = getattr(diffusers, name).from_pretrained(
             source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
         )
+    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
+    if any(controlnet.config.get(width) != denoiser.config.get(width) for width in _PROMPT_WIDTHS):
+        raise ValueError("it is made for another kind of model")
     if machine.device == "cuda":
         acceleration.lay_out(controlnet)
     return controlnet.to(machine.device)
@@ -365,7 +379,8 @@ def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
 
     Not by `from_pipe`, which casts the modules that others are painting with.
     """
-    name = type(pipeline).__name__
+    # A model may be saved with a ControlNet of its own; which one is asked for says the request.
+    name = type(pipeline).__name__.replace("ControlNet", "")
     if controlnet is not None:
         name = re.sub("(Img2Img|Inpaint)?Pipeline$", "ControlNetPipeline", name)
     kind = _get_task_class(_TASKS[request.kind], name, throw_error_if_not_exist=False)
@@ -377,11 +392,17 @@ def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
     if kind is None or (channels == 9 and request.kind is not Kind.INPAINT):
         what = f"{_ASKED[request.kind]}{' held by a ControlNet' if controlnet is not None else ''}"
         raise PaintFailed(f"The model {request.model} cannot paint {what}. Choose another model.")
-    if kind is type(pipeline):
+    if kind is type(pipeline) and controlnet is None:
         return pipeline
     parts = {**pipeline.config, **pipeline.components, "controlnet": controlnet}
     wanted = inspect.signature(kind.__init__).parameters
     return kind(**{name: part for name, part in parts.items() if name in wanted})
+
+
+def _strength(request: GenerationRequest) -> float:
+    """The request's strength, or the least of which diffusers makes one step: int(steps · strength) ≥ 1."""
+    # 49 · (1 / 49) is below 1 in floating point; of the next number it is not.
+    return max(request.strength, math.nextafter(1 / request.num_inference_steps, 1))
 
 
 def _single_file_class(model: ModelConfig) -> Any:

@@ -26,11 +26,17 @@ _SD = (
     diffusers.StableDiffusionPipeline,
     diffusers.StableDiffusionImg2ImgPipeline,
     diffusers.StableDiffusionInpaintPipeline,
+    diffusers.StableDiffusionControlNetPipeline,
+    diffusers.StableDiffusionControlNetImg2ImgPipeline,
+    diffusers.StableDiffusionControlNetInpaintPipeline,
 )
 _SDXL = (
     diffusers.StableDiffusionXLPipeline,
     diffusers.StableDiffusionXLImg2ImgPipeline,
     diffusers.StableDiffusionXLInpaintPipeline,
+    diffusers.StableDiffusionXLControlNetPipeline,
+    diffusers.StableDiffusionXLControlNetImg2ImgPipeline,
+    diffusers.StableDiffusionXLControlNetInpaintPipeline,
 )
 
 

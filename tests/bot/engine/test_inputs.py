@@ -71,6 +71,9 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "CMYK": lambda: saved(quarters().convert("CMYK"), "JPEG", quality=95),
     "turned by EXIF": rotated,
     "animated": lambda: saved(quarters(), "WEBP", save_all=True, append_images=[quarters().rotate(180)], lossless=True),
+    "several in one, as phones save them": lambda: saved(
+        quarters(), "MPO", save_all=True, append_images=[quarters().rotate(180)], quality=95
+    ),
     "opaque alpha": lambda: saved(quarters().convert("RGBA")),
     "other proportions": lambda: saved(quarters(96, 96)),
 }
@@ -89,13 +92,16 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
 
 
 def test_transparency_shows_white_and_keeps_what_a_mask_leaves_out() -> None:
-    clear = saved(Image.new("RGBA", (64, 48), (255, 0, 0, 0)))
+    clear = Image.new("RGBA", (64, 48), (255, 0, 0, 0))
+    stroke = clear.copy()
+    stroke.paste("white", (32, 0, 64, 48))
     request = replace(REQUEST, mask_image="mask")
-    inputs = decode(request, {"picture": clear, "mask": clear})
+    inputs = decode(request, {"picture": saved(clear), "mask": saved(stroke)})
     assert inputs.image is not None
     assert inputs.mask_image is not None
     assert inputs.image.getpixel((9, 9)) == (255, 255, 255)
-    assert (inputs.mask_image.mode, inputs.mask_image.getpixel((9, 9))) == ("L", 0)
+    assert inputs.mask_image.mode == "L"
+    assert [inputs.mask_image.getpixel((x, 9)) for x in (9, 54)] == [0, 255]
 
 
 def test_mask_stays_where_it_was_on_its_picture() -> None:
@@ -106,6 +112,36 @@ def test_mask_stays_where_it_was_on_its_picture() -> None:
     assert inputs.mask_image is not None
     blue = (np.asarray(inputs.image) == (0, 0, 255)).all(-1)
     assert (blue == (np.asarray(inputs.mask_image) > 127)).mean() > 0.95, "but for the edge, which is smooth"
+
+
+@pytest.mark.parametrize("high", [994, 1000, 1019])
+def test_mask_that_was_rounded_otherwise_is_cut_where_its_picture_is(high: int) -> None:
+    picture, mask = Image.new("RGB", (1000, 1000), "white"), Image.new("L", (1000, high))
+    picture.paste("black", (0, 0, 1000, 250))
+    mask.paste(255, (0, 0, 1000, high // 4))
+    request = replace(REQUEST, mask_image="mask", width=512, height=384)
+    inputs = decode(request, {"picture": saved(picture), "mask": saved(mask)})
+    assert inputs.image is not None
+    assert inputs.mask_image is not None
+    black, white = (np.asarray(inputs.image)[:, 9, 0] < 128).sum(), (np.asarray(inputs.mask_image)[:, 9] >= 128).sum()
+    assert abs(int(black) - int(white)) <= 1
+    assert black == 64, "a quarter of 512, less what is cut off above"
+
+
+@pytest.mark.parametrize(("shade", "good"), [(0, False), (127, False), (128, True)])
+def test_mask_that_repaints_nothing_is_refused(shade: int, good: bool) -> None:
+    request = replace(REQUEST, mask_image="mask")
+    files = {"picture": saved(quarters()), "mask": saved(Image.new("L", (128, 96), shade))}
+    if good:
+        assert decode(request, files).mask_image is not None
+        return
+    with pytest.raises(PaintFailed, match="Nothing in the mask is white: paint white over what is to be painted anew"):
+        decode(request, files)
+
+
+def test_upload_that_is_gone_is_named() -> None:
+    with pytest.raises(PaintFailed, match="The mask is not here any more: ask again and attach it"):
+        decode(replace(REQUEST, mask_image="mask"), {"picture": saved(quarters())})
 
 
 def test_mask_of_other_proportions_is_refused() -> None:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import CLIPImageProcessorPil
 
 from bot.config import EMBEDDED_MODEL, ControlNetConfig, EngineConfig, LoraConfig, ModelConfig
+from bot.engine import Progress
 from bot.engine.batching import Call, Cancel, Cancelled, Event, Failed, Hub, Returned
 from bot.engine.catalog import SAMPLERS
 from bot.engine.inputs import decode
@@ -25,6 +27,7 @@ from bot.engine.pipelines import Studio
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Kind
 from tests.bot.engine import tiny_pipelines
+from tests.bot.engine.test_batching import Borrowed
 from tests.bot.engine.test_loras import make_lora
 from tests.bot.engine.tiny_pipelines import SIDE
 
@@ -42,12 +45,15 @@ CLASSES = {
     ("sd", Kind.IMAGE2IMAGE, True): diffusers.StableDiffusionControlNetImg2ImgPipeline,
     ("sd", Kind.INPAINT, True): diffusers.StableDiffusionControlNetInpaintPipeline,
     ("sd9", Kind.INPAINT, False): diffusers.StableDiffusionInpaintPipeline,
+    ("sd9", Kind.INPAINT, True): diffusers.StableDiffusionControlNetInpaintPipeline,
     ("sdxl", Kind.TEXT2IMAGE, False): diffusers.StableDiffusionXLPipeline,
     ("sdxl", Kind.IMAGE2IMAGE, False): diffusers.StableDiffusionXLImg2ImgPipeline,
     ("sdxl", Kind.INPAINT, False): diffusers.StableDiffusionXLInpaintPipeline,
     ("sdxl", Kind.TEXT2IMAGE, True): diffusers.StableDiffusionXLControlNetPipeline,
     ("sdxl", Kind.IMAGE2IMAGE, True): diffusers.StableDiffusionXLControlNetImg2ImgPipeline,
     ("sdxl", Kind.INPAINT, True): diffusers.StableDiffusionXLControlNetInpaintPipeline,
+    ("sdxl9", Kind.INPAINT, False): diffusers.StableDiffusionXLInpaintPipeline,
+    ("sdxl9", Kind.INPAINT, True): diffusers.StableDiffusionXLControlNetInpaintPipeline,
 }
 """Which of diffusers' pipelines paints what, for every kind we offer; the last says whether a ControlNet holds it."""
 
@@ -79,11 +85,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Models and their ControlNets, with random weights."""
     root = tmp_path_factory.mktemp("kinds")
     torch.manual_seed(0)
-    inpainting = diffusers.StableDiffusionInpaintPipeline
+    inpainting, inpainting_xl = diffusers.StableDiffusionInpaintPipeline, diffusers.StableDiffusionXLInpaintPipeline
     makers = {
         "sd": lambda: tiny_pipelines.stable_diffusion(root, torch.float32),
         "sd9": lambda: tiny_pipelines.stable_diffusion(root, torch.float32, in_channels=9, kind=inpainting),
         "sdxl": lambda: tiny_pipelines.stable_diffusion_xl(root, torch.float32),
+        "sdxl9": lambda: tiny_pipelines.stable_diffusion_xl(root, torch.float32, in_channels=9, kind=inpainting_xl),
         "sd-edges": lambda: tiny_pipelines.controlnet(torch.float32),
         "sdxl-edges": lambda: tiny_pipelines.controlnet_xl(torch.float32),
     }
@@ -98,11 +105,11 @@ def studio(folders: dict[str, Path]) -> Studio:
     """All of them in double precision."""
 
     def model(name: str, *, loras: tuple[LoraConfig, ...] = ()) -> ModelConfig:
-        nets = [ControlNetConfig(name="edges", source=str(folders[f"{name}-edges"]))] if name != "sd9" else []
-        return ModelConfig(name=name, source=str(folders[name]), loras=loras, controlnets=tuple(nets))
+        net = ControlNetConfig(name="edges", source=str(folders[f"{name.removesuffix('9')}-edges"]))
+        return ModelConfig(name=name, source=str(folders[name]), loras=loras, controlnets=(net,))
 
     ink = LoraConfig(name="ink", source=str(folders["ink.safetensors"]))
-    studio = Studio([model("sd", loras=(ink,)), model("sd9"), model("sdxl")], SETTINGS)
+    studio = Studio([model("sd", loras=(ink,)), model("sd9"), model("sdxl"), model("sdxl9")], SETTINGS)
     studio.machine = replace(studio.machine, dtype=torch.float64)
     return studio
 
@@ -112,15 +119,15 @@ def alone(folders: dict[str, Path]) -> dict[tuple[str, Kind, bool], Any]:
     """diffusers' own pipelines, made by hand from modules of their own."""
     whole = {
         name: diffusers.DiffusionPipeline.from_pretrained(folders[name], torch_dtype=torch.float64)
-        for name in ("sd", "sd9", "sdxl")
+        for name in ("sd", "sd9", "sdxl", "sdxl9")
     }
     pipelines = {}
     for (name, kind, held), cls in CLASSES.items():
         parts = {part: module for part, module in whole[name].components.items() if part != "image_encoder"}
         if held:
-            net = diffusers.ControlNetModel.from_pretrained(folders[f"{name}-edges"], torch_dtype=torch.float64)
-            parts["controlnet"] = net
-        more = {"add_watermarker": False} if name == "sdxl" else {"requires_safety_checker": False}
+            source = folders[f"{name.removesuffix('9')}-edges"]
+            parts["controlnet"] = diffusers.ControlNetModel.from_pretrained(source, torch_dtype=torch.float64)
+        more = {"add_watermarker": False} if "xl" in name else {"requires_safety_checker": False}
         if cls in (diffusers.StableDiffusionXLImg2ImgPipeline, diffusers.StableDiffusionXLInpaintPipeline):
             more["requires_aesthetics_score"] = False
         pipelines[name, kind, held] = cls(**parts, **more)
@@ -129,13 +136,14 @@ def alone(folders: dict[str, Path]) -> dict[tuple[str, Kind, bool], Any]:
 
 def request_for(case: tuple[str, Kind, bool], dice: random.Random, sampler: str) -> GenerationRequest:
     model, kind, held = case
+    side = dice.choice([SIDE, SIDE, SIDE // 2])
     return GenerationRequest(
         prompt=dice.choice(["red cat", "old ship", "robot 7"]),
         negative_prompt=dice.choice(["", "ugly", "low, bad"]),
         model=model,
-        width=SIDE,
-        height=SIDE,
-        num_inference_steps=dice.randint(3, 5),
+        width=side,
+        height=side,
+        num_inference_steps=dice.randint(3, 4),
         guidance_scale=dice.choice([1.0, 3.0, 7.5]),
         seed=dice.randrange(2**32),
         num_images_per_prompt=dice.choice([1, 1, 2]),
@@ -153,21 +161,26 @@ def case_of(request: GenerationRequest) -> tuple[str, Kind, bool]:
     return request.model, request.kind, bool(request.controlnet)
 
 
-def call_of(studio: Studio, request: GenerationRequest, call_id: object, owner: object) -> Call:
-    """The request as the easel puts it to the hub, but for latents instead of rounded pixels."""
-    arguments = studio.arguments(request, decode(request, UPLOADS)) | {"output_type": "latent"}
+def call_of(studio: Studio, request: GenerationRequest, call_id: object, owner: object, output: str = "latent") -> Call:
+    """The request as the easel puts it to the hub, but for latents or tensors instead of pixels in single precision."""
+    arguments = studio.arguments(request, decode(request, UPLOADS)) | {"output_type": output}
     adapters = studio.adapters(request)
     return Call(call_id, owner, studio.pipeline(request), studio.scheduler(request), arguments, adapters)
 
 
-def painted_alone(pipeline: Any, request: GenerationRequest) -> torch.Tensor:
+def painted_alone(pipeline: Any, request: GenerationRequest, output: str = "latent") -> torch.Tensor:
     """What somebody who reads diffusers' documentation would write."""
     name, changes = SAMPLERS[request.sampler]
     own = pipeline.scheduler
     pipeline.scheduler = (getattr(diffusers, name) if name else type(own)).from_config(own.config, **changes)
     pipeline.set_progress_bar_config(disable=True)
-    arguments: dict[str, Any] = {}
-    pictures = {sha256: Image.open(io.BytesIO(data)) for sha256, data in UPLOADS.items()}
+    arguments: dict[str, Any] = {"height": request.height, "width": request.width}
+    if request.kind is Kind.IMAGE2IMAGE and not request.controlnet:
+        arguments = {}  # its picture says
+    pictures = {
+        sha256: Image.open(io.BytesIO(data)).resize((request.width, request.height), Image.Resampling.LANCZOS)
+        for sha256, data in UPLOADS.items()
+    }
     if request.image:
         arguments |= {"image": pictures[IMAGE], "strength": request.strength}
     if request.mask_image:
@@ -184,7 +197,7 @@ def painted_alone(pipeline: Any, request: GenerationRequest) -> torch.Tensor:
             guidance_scale=request.guidance_scale,
             num_images_per_prompt=request.num_images_per_prompt,
             generator=generators,
-            output_type="latent",
+            output_type=output,
             **arguments,
         ).images
     finally:
@@ -193,7 +206,9 @@ def painted_alone(pipeline: Any, request: GenerationRequest) -> torch.Tensor:
     return images
 
 
-def played(script: dict[int, list[Call | Cancel]], **options: Any) -> dict[object, Event]:
+def played(
+    script: dict[int, list[Call | Cancel]], hear: Callable[[Event], object] = lambda _event: None, **options: Any
+) -> dict[object, Event]:
     """How every call of a script ended; the numbers are those of the forwards before which they come."""
     ends: dict[object, Event] = {}
     rounds = iter(range(10_000))
@@ -202,7 +217,11 @@ def played(script: dict[int, list[Call | Cancel]], **options: Any) -> dict[objec
         now = next(rounds)
         return None if now > max(script) else script.get(now, [])
 
-    Hub(lambda call, event: ends.__setitem__(call.id, event), row_cap=12, **options).run(poll)
+    def report(call: Call, event: Event) -> None:
+        ends[call.id] = event
+        hear(event)
+
+    Hub(report, row_cap=12, **options).run(poll)
     return ends
 
 
@@ -218,24 +237,71 @@ def test_every_kind_and_sampler_in_a_changing_crowd_equals_diffusers_alone(
     studio: Studio, alone: dict[tuple[str, Kind, bool], Any]
 ) -> None:
     dice = random.Random(1)
-    requests = [request_for(case, dice, sampler) for case in CLASSES for sampler in SAMPLERS]
+    # Every sampler with every kind; with a ControlNet beside it in turns, so that each meets one in SD and in SDXL.
+    requests = [
+        request_for(case, dice, sampler)
+        for number, case in enumerate(CLASSES)
+        for turn, sampler in enumerate(SAMPLERS, start=number)
+        if not case[2] or turn % 3 == 0
+    ]
+    for family in ("sd", "sdxl"):
+        assert {r.sampler for r in requests if r.controlnet and r.model.removesuffix("9") == family} == set(SAMPLERS)
     dice.shuffle(requests)
+    outputs = ["latent" if number % 4 else "pt" for number in range(len(requests))]
     script: dict[int, list[Call | Cancel]] = defaultdict(list)
-    for number, request in enumerate(requests):
-        script[number // 2].append(call_of(studio, request, number, owner=number % 7))
+    for number, (request, output) in enumerate(zip(requests, outputs, strict=True)):
+        script[number // 2].append(call_of(studio, request, number, number % 7, output))
     leaving = replace(requests[0], num_inference_steps=50, strength=1.0)
     script[2].append(call_of(studio, leaving, "leaves", "ada"))
     script[9].append(Cancel("leaves"))
     broken = call_of(studio, requests[1], "falls", "ada")
     script[3].append(replace(broken, arguments={**broken.arguments, "prompt_embeds": torch.zeros(1, 7, 5)}))
 
+    spoilt = call_of(studio, requests[2], "spoilt", "ada")
+    embeds = torch.full_like(spoilt.arguments["prompt_embeds"], torch.nan)
+    script[4].append(replace(spoilt, arguments={**spoilt.arguments, "prompt_embeds": embeds}))
+
     ends = played(script, wear=studio.wardrobe.on_rows)
 
     assert isinstance(ends["leaves"], Cancelled)
     assert isinstance(ends["falls"], Failed)
+    assert isinstance(ends["spoilt"], Failed)
+    assert "not a number" in str(ends["spoilt"].error)
+    for number, (request, output) in enumerate(zip(requests, outputs, strict=True)):
+        expected = painted_alone(alone[case_of(request)], request, output)
+        assert distance(ends[number], expected) <= EXACT, request
+
+
+def test_that_promise_breaks_where_calls_share_a_scheduler(
+    studio: Studio, alone: dict[tuple[str, Kind, bool], Any]
+) -> None:
+    dice = random.Random(7)
+    cases = [case for case in CLASSES if case[0] == "sd"]
+    requests = [replace(request_for(case, dice, "dpm++ 2m"), strength=1.0, width=SIDE, height=SIDE) for case in cases]
+    one = studio.scheduler(requests[0])
+    calls = [call_of(studio, request, number, number) for number, request in enumerate(requests)]
+    own = played({0: [*calls]})
+    shared = played({0: [replace(call, scheduler=Borrowed(one)) for call in calls]})
     for number, request in enumerate(requests):
         expected = painted_alone(alone[case_of(request)], request)
-        assert distance(ends[number], expected) <= EXACT, request
+        assert distance(own[number], expected) <= EXACT
+        assert isinstance(shared[number], Failed) or distance(shared[number], expected) > 1e-3
+
+
+@pytest.mark.parametrize("steps", [1, 5, 49])
+@pytest.mark.parametrize("sampler", ["default", "heun"])
+def test_as_little_of_a_picture_as_can_be_is_painted_over_in_one_step(studio: Studio, steps: int, sampler: str) -> None:
+    """49 · (1 / 49) is below 1 in floating point, and diffusers takes no step at all then."""
+    for kind in (Kind.IMAGE2IMAGE, Kind.INPAINT):
+        for strength in (0.0, 1 / steps):
+            case = request_for(("sd", kind, False), random.Random(8), sampler)
+            request = replace(case, num_inference_steps=steps, strength=strength)
+            told: list[Event] = []
+            ends = played({0: [call_of(studio, request, 1, 1)]}, hear=told.append)
+            assert isinstance(ends[1], Returned)
+            assert ends[1].output.images.shape[0] == request.num_images_per_prompt
+            assert [event for event in told if isinstance(event, Progress)] == [Progress(1, 1)]
+            assert request.steps == request.work.forwards == 1
 
 
 def test_adapters_are_worn_by_rows_that_start_from_a_picture_too(
@@ -270,6 +336,7 @@ def test_views_share_the_modules_and_leave_them_as_they_were(studio: Studio) -> 
             assert type(view) is cls
             assert view.unet is loaded.pipeline.unet
             assert view.vae is loaded.pipeline.vae
+            assert view.config.requires_safety_checker is False, "as the model says, not as diffusers would"
     assert loaded.pipeline.unet.dtype is torch.float64
 
 
@@ -287,6 +354,7 @@ def test_controlnet_that_cannot_be_had_fails_those_who_ask_for_it_alone(folders:
         ControlNetConfig(name="edges", source=str(folders["sd-edges"])),
         ControlNetConfig(name="other", source=str(folders["sd"] / "unet")),
         ControlNetConfig(name="gone", source=str(folders["sd"] / "nowhere")),
+        ControlNetConfig(name="xl", source=str(folders["sdxl-edges"])),
     )
     studio = Studio([ModelConfig(name="sd", source=str(folders["sd"]), controlnets=nets)], SETTINGS)
     request = request_for(("sd", Kind.TEXT2IMAGE, True), random.Random(5), "ddim")
@@ -297,6 +365,70 @@ def test_controlnet_that_cannot_be_had_fails_those_who_ask_for_it_alone(folders:
         studio.pipeline(replace(request, controlnet="other"))
     with pytest.raises(PaintFailed, match="The model sd has no ControlNet gone that can be used"):
         studio.pipeline(replace(request, controlnet="gone"))
+    with pytest.raises(PaintFailed, match="The ControlNet xl cannot be loaded: it is made for another kind of model"):
+        studio.pipeline(replace(request, controlnet="xl"))
+    assert list(studio.load("sd").controlnets) == ["edges"], "what cannot be used takes no memory"
+
+
+def test_controlnet_may_be_one_file_beside_its_configuration(folders: dict[str, Path]) -> None:
+    folder = folders["sd-edges"]
+    nets = (
+        ControlNetConfig(name="folder", source=str(folder)),
+        ControlNetConfig(name="file", source=str(folder / "diffusion_pytorch_model.safetensors")),
+    )
+    studio = Studio([ModelConfig(name="sd", source=str(folders["sd"]), controlnets=nets)], SETTINGS)
+    request = request_for(("sd", Kind.TEXT2IMAGE, True), random.Random(5), "ddim")
+    states = [studio.pipeline(replace(request, controlnet=net.name)).controlnet.state_dict() for net in nets]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_model_saved_with_a_controlnet_does_what_it_is_asked(folders: dict[str, Path], tmp_path: Path) -> None:
+    plain = diffusers.DiffusionPipeline.from_pretrained(folders["sd"])
+    parts = {name: part for name, part in plain.components.items() if name != "image_encoder"}
+    saved = diffusers.StableDiffusionControlNetPipeline(
+        **parts, controlnet=tiny_pipelines.controlnet(torch.float32), requires_safety_checker=False
+    )
+    saved.save_pretrained(tmp_path)
+    edges = ControlNetConfig(name="edges", source=str(folders["sd-edges"]))
+    models = [
+        ModelConfig(name="sd", source=str(folders["sd"]), controlnets=(edges,)),
+        ModelConfig(name="saved", source=str(tmp_path), controlnets=(edges,)),
+    ]
+    studio = Studio(models, SETTINGS)
+    for case in (case for case in CLASSES if case[0] == "sd"):
+        request = replace(request_for(case, random.Random(9), "ddim"), prompt="red (cat)1.4")
+        both = [replace(request, model=model.name) for model in models]
+        assert [type(studio.pipeline(request)) for request in both] == [CLASSES[case]] * 2
+        ends = played({0: [call_of(studio, request, request.model, 1) for request in both]})
+        assert isinstance(ends["sd"], Returned)
+        assert distance(ends["saved"], ends["sd"].output.images) < 1e-4
+
+
+@pytest.mark.parametrize(("threshold", "withheld"), [(-1.0, True), (2.0, False)])
+def test_safety_check_of_a_model_sees_every_kind(
+    folders: dict[str, Path], tmp_path: Path, threshold: float, *, withheld: bool
+) -> None:
+    """The cosine between a picture and a concept is above the one and below the other."""
+    guarded = diffusers.DiffusionPipeline.from_pretrained(folders["sd"])
+    guarded.register_modules(
+        safety_checker=tiny_pipelines.safety_checker(threshold), feature_extractor=CLIPImageProcessorPil()
+    )
+    guarded.register_to_config(requires_safety_checker=True)
+    guarded.save_pretrained(tmp_path)
+    edges = ControlNetConfig(name="edges", source=str(folders["sd-edges"]))
+    studio = Studio([ModelConfig(name="sd", source=str(tmp_path), controlnets=(edges,), upscale=2)], SETTINGS)
+    for case in (case for case in CLASSES if case[0] == "sd"):
+        request = request_for(case, random.Random(10), "ddim")
+        assert studio.pipeline(request).config.requires_safety_checker
+        end = played({0: [call_of(studio, request, 1, 1, "np")]})[1]
+        assert isinstance(end, Returned)
+        if withheld:
+            with pytest.raises(PaintFailed, match="The model's own safety check withheld the picture"):
+                studio.images(request, end.output)
+        else:
+            images = studio.images(request, end.output)
+            assert [(i.width, i.height) for i in images] == [(2 * request.width,) * 2] * request.num_images_per_prompt
 
 
 def test_second_of_two_pictures_is_what_the_next_seed_gives_alone(studio: Studio) -> None:

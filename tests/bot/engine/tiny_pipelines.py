@@ -10,8 +10,9 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPConfig, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from bot.engine.catalog import SAMPLERS
 
@@ -86,13 +87,13 @@ def stable_diffusion(folder: Path, dtype: torch.dtype, *, in_channels: int = 4, 
     ).to(dtype)
 
 
-def stable_diffusion_xl(folder: Path, dtype: torch.dtype, *, kind: Any = None) -> Any:
+def stable_diffusion_xl(folder: Path, dtype: torch.dtype, *, in_channels: int = 4, kind: Any = None) -> Any:
     words = tokenizer(folder)
     unet = diffusers.UNet2DConditionModel(
         **{**BLOCKS, "attention_head_dim": (2, 4)},
         up_block_types=UP,
         sample_size=16,
-        in_channels=4,
+        in_channels=in_channels,
         out_channels=4,
         cross_attention_dim=64,
         use_linear_projection=True,
@@ -136,6 +137,18 @@ def controlnet_xl(dtype: torch.dtype) -> Any:
             conditioning_embedding_out_channels=(8, 16),
         ).to(dtype)
     )
+
+
+def safety_checker(threshold: float) -> Any:
+    """One that withholds what is closer to any of its random concepts than a threshold, by the cosine."""
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    checker = StableDiffusionSafetyChecker(
+        CLIPConfig(vision_config={**sizes, "image_size": 224, "patch_size": 112}, projection_dim=16)
+    )
+    for name in ("concept_embeds", "special_care_embeds"):
+        torch.nn.init.normal_(getattr(checker, name))
+        torch.nn.init.constant_(getattr(checker, f"{name}_weights"), threshold)
+    return checker.eval()
 
 
 def _awake(net: Any) -> Any:
