@@ -34,6 +34,7 @@ import torch
 
 from benchmarks import flood, models, probes
 from benchmarks.arms import Arms, UnavailableError
+from benchmarks.comfyui import ComfyUI
 from benchmarks.loads import Arrival, Outcome, closed, mixed, poisson, quantile
 from benchmarks.report import Chart, svg, table
 from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
@@ -51,7 +52,7 @@ NAMES = {
     "comfyui": "ComfyUI's sampler",
 }
 LOADS = (0.8, 1.5, 3.0)
-UNDER_LOAD = ("naive", "compiled", "static", "ours")
+UNDER_LOAD = ("naive", "compiled", "static", "ours", "comfyui")
 """The arms that are compared with requests coming over time."""
 
 
@@ -80,7 +81,7 @@ class Bench:
         self.charts: list[Chart] = []
 
     def chosen(self, among: Sequence[str]) -> list[str]:
-        return [name for name in among if name in self.asked.arms]
+        return [name for name in among if name in self.asked.arms and name in self.arms.all]
 
     def closed(self) -> str:
         """Everything waits at the start."""
@@ -270,10 +271,10 @@ def run(asked: argparse.Namespace) -> list[Path]:
         if asked.random:
             machine = Machine.choose(settings)
             model = models.save(Path(folder), asked.random, toy=asked.toy, dtype=machine.dtype, device=machine.device)
+        if asked.size:
+            model = model.model_copy(update={"width": asked.size, "height": asked.size})
         bench = Bench(asked, model, settings, budget)
         if asked.comfyui:
-            from benchmarks.comfyui import ComfyUI
-
             bench.arms.more["comfyui"] = ComfyUI(asked.comfyui, bench.arms).serve
         words = "\n".join(f"## {title}\n\n{text}\n" for title, text in _parts(bench))
         machine = bench.arms.studio.machine
@@ -314,6 +315,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--random", choices=models.KINDS, help="the real architecture with random weights")
     parser.add_argument("--toy", action="store_true", help="with --random: far narrower, 64 pixels")
+    parser.add_argument("--size", type=int, help="pixels of a side, where not the model's own")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps", "auto"))
     parser.add_argument("--dtype", default="auto", choices=("auto", "bfloat16", "float16", "float32"))
     parser.add_argument("--threads", type=int, default=1)

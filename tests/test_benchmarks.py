@@ -13,6 +13,7 @@ from diffusers import UNet2DConditionModel
 
 from benchmarks import direct, engine, loads, models
 from benchmarks.arms import Arms, UnavailableError, joined
+from benchmarks.comfyui import ComfyUI
 from benchmarks.report import Chart, svg, table
 from bot.config import EngineConfig
 
@@ -116,3 +117,8 @@ def test_words_in_a_chart_cannot_break_it() -> None:
 def test_a_table_has_as_many_cells_in_every_row() -> None:
     lines = table(["a", "b"], [["1", "2"]]).splitlines()
     assert {line.count("|") for line in lines} == {3}
+
+
+def test_a_folder_without_comfyui_is_named(arms: Arms, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=f"ComfyUI cannot be imported from {tmp_path}"):
+        ComfyUI(tmp_path, arms)
