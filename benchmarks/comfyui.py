@@ -32,12 +32,14 @@ class ComfyUI:
         """Raises UnavailableError if there is no ComfyUI, or none that knows the model."""
         self._arms = arms
         sys.path.insert(0, str(folder))
+        sys.path.insert(0, str(folder))
         try:
             # What it would read from the command line has to be known before its other modules are imported.
             importlib.import_module("comfy.cli_args").args.cpu = arms.studio.machine.device == "cpu"
             self._sample: Any = importlib.import_module("comfy.sample")
             loader: Any = importlib.import_module("comfy.sd")
         except ImportError as error:
+            sys.path.remove(str(folder))
             raise UnavailableError(f"ComfyUI cannot be imported from {folder}: {error}") from error
         weights = {name: tensor.clone() for name, tensor in arms.pipeline.unet.state_dict().items()}
         options = {"dtype": arms.studio.machine.dtype}

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import platform
 import shlex
@@ -275,7 +276,8 @@ def run(asked: argparse.Namespace) -> list[Path]:
             model = model.model_copy(update={"width": asked.size, "height": asked.size})
         bench = Bench(asked, model, settings, budget)
         if asked.comfyui:
-            bench.arms.more["comfyui"] = ComfyUI(asked.comfyui, bench.arms).serve
+            comfyui = functools.cache(lambda: ComfyUI(asked.comfyui, bench.arms))
+            bench.arms.more["comfyui"] = lambda load: comfyui().serve(load)
         words = "\n".join(f"## {title}\n\n{text}\n" for title, text in _parts(bench))
         machine = bench.arms.studio.machine
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
