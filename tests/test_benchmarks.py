@@ -11,11 +11,12 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from benchmarks import direct, engine, loads, models
+from benchmarks import direct, engine, event_loop, forecast, loads, models
 from benchmarks.arms import Arms, UnavailableError, joined
 from benchmarks.comfyui import ComfyUI
 from benchmarks.report import Chart, svg, table
 from bot.config import EngineConfig
+from bot.options import Options
 
 # diffusers 0.42 hands tensors to numpy 2 in the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -29,6 +30,7 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> Arms:
     return Arms(models.save(tmp_path_factory.mktemp("model"), "sd15", toy=True), SETTINGS)
 
 
+@pytest.mark.timeout(600)
 def test_the_engine_is_measured_in_all_its_parts(tmp_path: Path) -> None:
     words = "--random sd15 --toy --requests 2 --steps 2 3 --rounds 1 --flood 2 --cancels 2 --rows 4"
     chosen = "--arms naive static ours alone no-knee direct"
@@ -41,12 +43,12 @@ def test_the_engine_is_measured_in_all_its_parts(tmp_path: Path) -> None:
     assert len(drawn.findall("{*}g")) == 2, "the knee and the loads over time"
 
 
-def test_sdxl_is_measured_too_and_says_which_arm_cannot_run(tmp_path: Path) -> None:
-    words = (
-        "--random sdxl --toy --requests 2 --steps 2 2 --rounds 1 --arms naive ours direct --parts closed curve --rows 4"
-    )
-    report, _ = engine.run(engine.arguments([*words.split(), "--out", str(tmp_path)]))
+def test_sdxl_is_measured_too_and_arms_that_cannot_run_say_why(tmp_path: Path) -> None:
+    words = f"--random sdxl --toy --requests 2 --steps 2 2 --rounds 1 --rows 4 --comfyui {tmp_path}"
+    chosen = "--arms naive ours direct comfyui --parts closed curve"
+    report, _ = engine.run(engine.arguments([*f"{words} {chosen}".split(), "--out", str(tmp_path)]))
     assert "| a hand-written loop | not written for StableDiffusionXLPipeline |" in report.read_text()
+    assert f"| ComfyUI's sampler | ComfyUI cannot be imported from {tmp_path}" in report.read_text()
 
 
 def test_without_a_compiler_the_compiled_arm_says_so(arms: Arms, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +124,17 @@ def test_a_table_has_as_many_cells_in_every_row() -> None:
 def test_a_folder_without_comfyui_is_named(arms: Arms, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=f"ComfyUI cannot be imported from {tmp_path}"):
         ComfyUI(tmp_path, arms)
+
+
+@pytest.mark.timeout(600)
+def test_the_event_loop_is_measured_in_every_phase() -> None:
+    text = event_loop.report(0.5, Options("a fox", images=1, steps=1))
+    for phase in ("empty loop", "engine starts", "engine idle", "engine paints", "engine loads and paints"):
+        assert f"| {phase} |" in text
+    assert ("compiles" in text) is ("compile" in EngineConfig.model_fields)
+
+
+@pytest.mark.timeout(600)
+async def test_the_forecast_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    await forecast.run(requests=3, warm=1)
+    assert "| told wait | requests |" in capsys.readouterr().out
