@@ -38,6 +38,8 @@ class Outcome:
     arrivals: list[float]
     latencies: list[float]
     seconds: float
+    cpu_seconds: float = 0.0
+    """Of all threads of this process: what other work on the machine hardly touches."""
 
     @property
     def per_second(self) -> float:
@@ -109,10 +111,10 @@ class Desk:
         self._done: dict[int, float] = {}
         self._failures: list[BaseException] = []
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        self._start = time.perf_counter()
+        self._start, self._cpu_start = time.perf_counter(), time.process_time()
 
     def __enter__(self) -> Self:
-        self._start = time.perf_counter()
+        self._start, self._cpu_start = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,7 +156,8 @@ class Desk:
         if missing := len(self._arrivals) - len(self._done):
             raise RuntimeError(f"{missing} of {len(self._arrivals)} requests were not painted")
         latencies = [self._done[number] - arrival.at for number, arrival in enumerate(self._arrivals)]
-        return Outcome([arrival.at for arrival in self._arrivals], latencies, max(self._done.values()))
+        arrivals = [arrival.at for arrival in self._arrivals]
+        return Outcome(arrivals, latencies, max(self._done.values()), time.process_time() - self._cpu_start)
 
     def _encode(self, number: int, output: Any) -> None:
         try:
