@@ -31,11 +31,15 @@ def synchronize() -> None:
 def seconds_now() -> float:
     """A clock to measure this thread's work by.
 
-    Where it does all the work itself, on one thread of the CPU, its CPU time: other programs on the machine hardly touch
-    that. Else the time that passes.
+    Its CPU time where that is all there is to count, since other programs on the machine hardly touch it; else the
+    time that passes.
     """
-    alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
-    return time.thread_time() if alone else time.perf_counter()
+    return time.thread_time() if works_alone() else time.perf_counter()
+
+
+def works_alone() -> bool:
+    """Whether one thread of the CPU does all the work."""
+    return torch.get_num_threads() == 1 and not torch.cuda.is_available()
 
 
 def best_seconds(work: Callable[[], object], times: int) -> float:
