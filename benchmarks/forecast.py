@@ -1,6 +1,6 @@
 """How well the start times that people are told come true.
 
-    python benchmarks/forecast.py [--requests 60] [--warm 12]
+    python -m benchmarks.forecast [--requests 60] [--warm 12]
 
 The real app with the real engine process and the model in the box. First a few requests by which it learns its own
 speed, then mixed ones of five people (10 to 60 steps, one to three pictures, with and without guidance), ten a second:

@@ -1,0 +1,140 @@
+"""Every benchmark's command still runs, at its smallest size. No test asserts a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from benchmarks import direct, engine, event_loop, forecast, loads, models
+from benchmarks.arms import Arms, UnavailableError, joined
+from benchmarks.comfyui import ComfyUI
+from benchmarks.report import Chart, svg, table
+from bot.config import EngineConfig
+from bot.options import Options
+
+# diffusers 0.42 hands tensors to numpy 2 in the old way.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+SETTINGS = EngineConfig(device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory: pytest.TempPathFactory) -> Arms:
+    """A toy of Stable Diffusion 1.5 with random weights."""
+    return Arms(models.save(tmp_path_factory.mktemp("model"), "sd15", toy=True), SETTINGS)
+
+
+@pytest.mark.timeout(600)
+def test_the_engine_is_measured_in_all_its_parts(tmp_path: Path) -> None:
+    words = "--random sd15 --toy --requests 2 --steps 2 3 --rounds 1 --flood 2 --cancels 2 --rows 4"
+    chosen = "--arms naive static ours alone no-knee direct"
+    report, charts = engine.run(engine.arguments([*f"{words} {chosen}".split(), "--out", str(tmp_path)]))
+    text = report.read_text()
+    for title, *_ in engine.PARTS.values():
+        assert f"## {title}" in text
+    assert "left out" not in text.lower()
+    drawn = ElementTree.parse(charts).getroot()
+    assert len(drawn.findall("{*}g")) == 2, "the knee and the loads over time"
+
+
+def test_sdxl_is_measured_too_and_arms_that_cannot_run_say_why(tmp_path: Path) -> None:
+    words = f"--random sdxl --toy --requests 2 --steps 2 2 --rounds 1 --rows 4 --comfyui {tmp_path}"
+    chosen = "--arms naive ours direct comfyui --parts closed curve"
+    report, _ = engine.run(engine.arguments([*f"{words} {chosen}".split(), "--out", str(tmp_path)]))
+    assert "| a hand-written loop | not written for StableDiffusionXLPipeline |" in report.read_text()
+    assert f"| ComfyUI's sampler | ComfyUI cannot be imported from {tmp_path}" in report.read_text()
+
+
+def test_without_a_compiler_the_compiled_arm_says_so(arms: Arms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UnavailableError, match="no compiler here"):
+        arms.compiled(loads.closed(loads.mixed(arms.model, 1, (1, 1))))
+
+
+def test_what_does_not_fit_into_the_budget_is_left_out_and_said(tmp_path: Path) -> None:
+    words = "--random sd15 --toy --requests 1 --steps 1 1 --rounds 1 --arms naive --parts closed curve --budget 0"
+    report, _ = engine.run(engine.arguments([*words.split(), "--out", str(tmp_path)]))
+    assert report.read_text().count("Left out: the budget was spent.") == 2
+
+
+def test_the_hand_written_loop_paints_what_the_pipeline_paints(arms: Arms) -> None:
+    """Or it would be compared for work that it does not do."""
+    requests = loads.mixed(arms.model, 5, (2, 4))
+    waiting = [direct.Painting(arms.studio, number, request) for number, request in enumerate(requests)]
+    painted: dict[int, np.ndarray] = {}
+
+    def take(_idle: bool) -> list[direct.Painting] | None:
+        taken, waiting[:] = waiting[:], []
+        return taken or None
+
+    direct.serve(arms.pipeline.unet, 4, take, lambda number, output: painted.update({number: output.images}))
+    for number, request in enumerate(requests):
+        arms.pipeline.scheduler = arms.studio.scheduler(request)
+        with torch.inference_mode():
+            expected = arms.pipeline(**arms.studio.arguments(request)).images
+        np.testing.assert_allclose(painted[number], expected, atol=1e-4)
+
+
+def test_a_static_batch_paints_what_single_calls_paint(arms: Arms) -> None:
+    request = loads.mixed(arms.model, 1, (2, 2))[0]
+    calls = [arms.studio.arguments(replace(request, seed=seed, prompt=f"cat {seed}")) for seed in (1, 2)]
+    arms.pipeline.scheduler = arms.studio.scheduler(request)
+    with torch.inference_mode():
+        together = arms.pipeline(**joined(calls)).images
+        calls = [arms.studio.arguments(replace(request, seed=seed, prompt=f"cat {seed}")) for seed in (1, 2)]
+        apart = [arms.pipeline(**call).images[0] for call in calls]
+    np.testing.assert_allclose(together, apart, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "parameters"), [("sd15", 859_520_964), ("sdxl", 2_567_463_684)])
+def test_the_large_models_are_the_published_ones(kind: str, parameters: int) -> None:
+    """By the parameters of their denoisers: built without memory or weights."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**models.unet_config(kind))
+    assert sum(weights.numel() for weights in unet.parameters()) == parameters
+
+
+def test_a_line_that_is_asked_for_too_much_grows() -> None:
+    arrivals = [float(n) for n in range(20)]
+    served = loads.Outcome(arrivals, [1.0] * 20, 21.0)
+    behind = loads.Outcome(arrivals, [1.0 + 0.5 * n for n in range(20)], 31.0)
+    assert (served.trend, behind.trend) == ("stable", "growing")
+
+
+def test_quantiles_are_values_that_occurred() -> None:
+    assert [loads.quantile([3.0, 1.0, 2.0, 4.0], share) for share in (0.25, 0.5, 0.95, 1.0)] == [1.0, 2.0, 4.0, 4.0]
+
+
+def test_words_in_a_chart_cannot_break_it() -> None:
+    drawn = svg([Chart("a < b & c", "x", "y", {"line": [(1.0, 2.0), (2.0, 3.0)]}, {"dots": [(1.0, 1.0)]})])
+    assert ElementTree.fromstring(drawn).find(".//{*}text").text == "a < b & c"  # type: ignore[union-attr]
+
+
+def test_a_table_has_as_many_cells_in_every_row() -> None:
+    lines = table(["a", "b"], [["1", "2"]]).splitlines()
+    assert {line.count("|") for line in lines} == {3}
+
+
+def test_a_folder_without_comfyui_is_named(arms: Arms, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=f"ComfyUI cannot be imported from {tmp_path}"):
+        ComfyUI(tmp_path, arms)
+
+
+@pytest.mark.timeout(600)
+def test_the_event_loop_is_measured_in_every_phase() -> None:
+    text = event_loop.report(0.5, Options("a fox", images=1, steps=1))
+    for phase in ("empty loop", "engine starts", "engine idle", "engine paints", "engine loads and paints"):
+        assert f"| {phase} |" in text
+    assert ("compiles" in text) is ("compile" in EngineConfig.model_fields)
+
+
+@pytest.mark.timeout(600)
+async def test_the_forecast_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    await forecast.run(requests=3, warm=1)
+    assert "| told wait | requests |" in capsys.readouterr().out
