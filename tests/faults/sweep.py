@@ -135,8 +135,8 @@ async def sweep(home: Path, chosen: Callable[[int], Iterable[int]], jobs: int = 
     async def one(number: int) -> Outcome:
         async with turns:
             outcome = await play(afternoon, home / str(number), number)
-            for broken in outcome.broken:
-                print(f"{number:4d}  {outcome.name}\n      {broken}", flush=True)
+            if outcome.broken:
+                print("\n      ".join((f"{number:4d}  {outcome.name}", *outcome.broken)), flush=True)
             return outcome
 
     count = len(undisturbed.points)
@@ -159,7 +159,7 @@ def main() -> None:
     killed = [outcome for outcome in outcomes if outcome.deaths]
     broken = [outcome for outcome in outcomes if outcome.broken]
     kinds = {re.sub(r"\d+", "n", outcome.name) for outcome in killed}
-    print(f"{count} crash points; killed at {len(killed)} of {len(kinds)} kinds; {len(broken)} broke a promise")
+    print(f"{count} crash points; killed at {len(killed)}, of {len(kinds)} kinds; {len(broken)} broke a promise")
     sys.exit(bool(broken))
 
 
