@@ -27,9 +27,11 @@ from tests.faults.invariants import Remains, violations
 from tests.faults.stage import Stage, Stuck, open_stage
 from tests.local_discord import Person
 
-BOT_SECONDS = 3.0
-"""The longest life of the bot: about twice what it takes to start."""
+BOT_SECONDS = 2.0
+"""How long the bot may be online before it is killed, at most."""
 ENGINE_SECONDS = 0.5
+STARTING = 0.2
+"""How many of the kills of the bot hit it before it is online."""
 CHANNELS = 8
 
 
@@ -56,17 +58,15 @@ async def kill_on(stage: Stage, kills: int, dice: random.Random) -> Counter[str]
     done = Counter[str]()
     while sum(done.values()) < kills:
         victim = dice.choice(("bot", "engine"))
+        if victim == "engine" or dice.random() > STARTING:
+            await stage.until(lambda: stage.discord.connected, "the bot did not come back")
         await asyncio.sleep(dice.uniform(0, BOT_SECONDS if victim == "bot" else ENGINE_SECONDS))
         bot = stage.process
-        if bot is None or bot.returncode is not None:
-            continue
-        if victim == "bot":
-            bot.kill()
-            done[victim] += 1
-            continue
         with suppress(psutil.Error):
-            for engine in psutil.Process(bot.pid).children():
-                engine.kill()
+            if bot is None or bot.returncode is not None:
+                continue
+            for process in [bot] if victim == "bot" else psutil.Process(bot.pid).children():
+                process.kill()
                 done[victim] += 1
     return done
 
