@@ -22,6 +22,7 @@ import psutil
 
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
+from bot.delivery import Repost
 from bot.engine.local import LocalEngine
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Painted, Requester, Surface, UserId
 from bot.options import Options
@@ -51,7 +52,7 @@ class Counter:
     def __init__(self) -> None:
         self.pictures = 0
 
-    async def show(self, job: Job, news: News) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         self.pictures += len(news.images) if isinstance(news, Painted) else 0
         return None
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from bot.admission import Admitted
 from bot.app import App, open_app
 from bot.config import Config, EngineConfig, LimitsConfig
+from bot.delivery import Repost
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Requester, Surface, UserId
 from bot.options import Options
 
@@ -27,7 +28,7 @@ from bot.options import Options
 class Nowhere:
     """A poster to whom nobody listens."""
 
-    async def show(self, job: Job, news: News) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         return None
 
 

@@ -1,4 +1,4 @@
-"""The command line: try, run, imagine, doctor."""
+"""The command line: try, run, imagine, doctor, backup, restore."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from bot.config import Config, load_config, read_token
-from bot.errors import EX_CONFIG, AtelierError, ConfigError
+from bot.config import Config, load_config, read_database_key, read_token
+from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
 
@@ -121,6 +121,61 @@ def doctor(config: ConfigOption = None, data: DataOption = None) -> None:
     """Check Python, torch, GPU, models, database, disk and Discord, each with a remedy."""
     if not _run(_examine(_settings(config, data, quiet=True))):
         raise typer.Exit(1)
+
+
+@cli.command()
+def backup(
+    file: Annotated[
+        Path | None, typer.Argument(help="A new file; one in the data folder's backups by default.")
+    ] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Copy the database while Atelier runs or not; the pictures are plain files in the data folder."""
+    typer.echo(_run(_back_up(_settings(config, data, quiet=True), file), interrupted=EX_INTERRUPTED))
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `atelier backup` made.")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Put a backup in the place of the database, which is moved aside; Atelier must be stopped."""
+    typer.echo(_run(_restore(_settings(config, data, quiet=True), file), interrupted=EX_INTERRUPTED))
+
+
+async def _back_up(config: Config, file: Path | None) -> str:
+    """Write a backup, check it, and say what it is."""
+    from bot.app import database_of
+    from bot.storage import backups, recovery, sqlite
+
+    database, key = database_of(config.data), read_database_key()
+
+    def work(stop: sqlite.Stop) -> str:
+        if not database.exists():
+            raise StorageError(f"{database} does not exist: there is nothing to back up.")
+        if file is not None and file.exists():
+            raise StorageError(f"{file} exists already. Name a new file.")
+        if file is None:
+            path = backups.back_up(database, key, stop)
+        else:
+            sqlite.copy(database, path := file, key, stop)
+        return f"{path}: {path.stat().st_size / 1024:,.0f} KiB, requests: {recovery.check_backup(path, key, stop)}"
+
+    return await sqlite.in_thread(work)
+
+
+async def _restore(config: Config, file: Path) -> str:
+    """Restore a backup and say what became of the database."""
+    from bot.app import database_of, hold
+    from bot.storage import recovery, sqlite
+
+    database, key = database_of(config.data), read_database_key()
+    with hold(config.data):
+        restored = await sqlite.in_thread(lambda stop: recovery.restore(file, database, key, stop))
+    former = f" The former one is kept as {restored.former}." if restored.former else ""
+    return f"{database} is now as it was in {file} (requests: {restored.jobs}).{former}"
 
 
 async def _examine(config: Config) -> bool:

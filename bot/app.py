@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bot.admission import Admission
-from bot.config import Config, ModelConfig
+from bot.config import Config, ModelConfig, read_database_key
 from bot.delivery import Delivery
 from bot.dispatcher import Dispatcher
 from bot.engine import Engine
@@ -26,7 +26,9 @@ from bot.storage.database import Database, insist, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.ratings import Ratings
+from bot.storage.recovery import heal
 from bot.storage.rules import Rules
+from bot.storage.upkeep import keep_up
 from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage
 from bot.vocabulary import Vocabulary
@@ -52,6 +54,33 @@ class App:
     delivery: Delivery
     dispatcher: Dispatcher
     feedback: Feedback
+    notice: str | None
+    """A sentence for people about what happened to their requests at this start, if anything did."""
+
+
+def database_of(data: Path) -> Path:
+    """The database in a data folder."""
+    return data / "atelier.db"
+
+
+@contextmanager
+def hold(data: Path) -> Iterator[None]:
+    """Make the data folder and keep every other Atelier out of it. Raises ConfigError when one is in."""
+    lock = FileLock(data / "lock")
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(
+            f"Another Atelier is using the data folder {data}. Stop it, or give this one a folder of its own with "
+            "--data."
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"The data folder {data} cannot be written: {error.strerror}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @asynccontextmanager
@@ -65,17 +94,10 @@ async def open_app(
     """
     check_models(config.models)
     async with AsyncExitStack() as stack:
-        try:
-            config.data.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(config.data / "lock").acquire(timeout=0))
-        except Timeout as error:
-            raise ConfigError(
-                f"Another Atelier is using the data folder {config.data}. Stop it, or give this one a folder of "
-                "its own with --data."
-            ) from error
-        except OSError as error:
-            raise ConfigError(f"The data folder {config.data} cannot be written: {error.strerror}.") from error
-        database = await stack.enter_async_context(open_database(config.data / "atelier.db"))
+        stack.enter_context(hold(config.data))
+        path, key = database_of(config.data), read_database_key()
+        notice = await asyncio.to_thread(heal, path, key)
+        database = await stack.enter_async_context(open_database(path, key))
         queue = Queue(database, ImageFolder(config.data), surface, clock)
         uploads = UploadFolder(config.data)
         rules = Rules(database, clock)
@@ -99,10 +121,17 @@ async def open_app(
             delivery=delivery,
             dispatcher=dispatcher,
             feedback=Feedback(Ratings(database, clock)),
+            notice=notice,
         )
         await queue.recover()
-        await uploads.sweep(await queue.uploads())
-        runs = {"dispatcher": dispatcher.run(), "delivery": delivery.run()}
+        swept = await queue.sweep() + await uploads.sweep(await queue.uploads())
+        if swept:
+            log.info("%d files that no request names were removed", swept)
+        runs = {
+            "dispatcher": dispatcher.run(),
+            "delivery": delivery.run(),
+            "upkeep": keep_up(database, path, key, clock),
+        }
         if local is not None:
             runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}
         await stack.enter_async_context(_beside(runs))

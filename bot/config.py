@@ -1,7 +1,8 @@
 """The host's settings: frozen sections read from config.toml, overridden by ATELIER_* in the environment.
 
-`config.example.toml` lists every key with its default; a test keeps the two equal. The bot token is never a
-setting: it comes from DISCORD_TOKEN, or from the file that DISCORD_TOKEN_FILE names.
+`config.example.toml` lists every key with its default; a test keeps the two equal. Secrets are never settings: the bot
+token comes from DISCORD_TOKEN, the key of the database from ATELIER_DATABASE_KEY, or each from the file that the same
+name with _FILE names.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ EMBEDDED = "embedded"
 """The `source` of the model that ships with Atelier."""
 
 ENV_PREFIX = "ATELIER_"
+
+SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
+"""Environment variables that no other process needs to see."""
 
 _COMMAND_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
@@ -86,6 +90,8 @@ class EngineConfig(Section):
     """Rows of one forward at most. A picture takes two with guidance and one without; a large one fits fewer."""
     reproducible: bool = False
     """Nobody shares a forward and only deterministic algorithms run: the same request, the same picture to the bit."""
+    compile: bool = False
+    """Compile forwards while nobody waits, on CUDA only; who comes meanwhile waits for it, seconds to minutes."""
     preview_seconds: Annotated[float, Field(ge=0, le=600)] = 3
     """Between two looks at a picture that takes longer than this; 0 shows finished ones only."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
@@ -235,22 +241,36 @@ def load_config(path: Path | None) -> Config:
 
 def read_token(environ: Mapping[str, str] = os.environ) -> str:
     """The bot token from DISCORD_TOKEN or the file DISCORD_TOKEN_FILE names; ConfigError when there is none."""
-    if token := environ.get("DISCORD_TOKEN", "").strip():
-        return _plausible(token, "DISCORD_TOKEN")
-    if name := environ.get("DISCORD_TOKEN_FILE", "").strip():
-        try:
-            token = Path(name).read_text(encoding="utf-8-sig").strip()
-        except OSError as error:
-            raise ConfigError(f"DISCORD_TOKEN_FILE: {name} cannot be read ({error.strerror}).") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"DISCORD_TOKEN_FILE: {name} is not UTF-8 text: save it as UTF-8.") from error
-        if token:
-            return _plausible(token, f"DISCORD_TOKEN_FILE: {name}")
-        raise ConfigError(f"DISCORD_TOKEN_FILE: {name} is empty; put the bot token into it.")
+    if found := _read_secret("DISCORD_TOKEN", "the bot token", environ):
+        return _plausible(*found)
     raise ConfigError(
         "No bot token: set DISCORD_TOKEN to the token from your application's Bot page on "
         "discord.com/developers. To look around without one, run: atelier try"
     )
+
+
+def read_database_key(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The key of the database from ATELIER_DATABASE_KEY or the file ATELIER_DATABASE_KEY_FILE names, or None."""
+    found = _read_secret("ATELIER_DATABASE_KEY", "the key of the database", environ)
+    return found[0] if found else None
+
+
+def _read_secret(name: str, what: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """A secret and where it was found; ConfigError when the file that should hold it does not."""
+    if secret := environ.get(name, "").strip():
+        return secret, name
+    if not (place := environ.get(f"{name}_FILE", "").strip()):
+        return None
+    where = f"{name}_FILE: {place}"
+    try:
+        secret = Path(place).read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where} is not UTF-8 text: save it as UTF-8.") from error
+    if not secret:
+        raise ConfigError(f"{where} is empty; put {what} into it.")
+    return secret, where
 
 
 def _plausible(token: str, where: str) -> str:

@@ -10,8 +10,11 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from asyncio_throttle import Throttler
@@ -46,13 +49,22 @@ THROTTLE_SECONDS = 5.0
 
 LONGEST_RETRY_SECONDS = 60.0
 
+REFUSALS = 3
+CLOSED_SECONDS = 600.0
+"""How long a channel is left alone that refused so many endings in a row: Discord bans who goes on asking."""
+
+
+Repost = Callable[[], Awaitable[datetime | None]]
+"""Notes that a new message is begun for a job. Returns when one was first begun before: it may be there already."""
+
 
 class Poster(Protocol):
     """Whoever can speak to people; a cog on Discord, a progress bar in a terminal."""
 
-    async def show(self, job: Job, news: News) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         """Make the job's message say `news`; returns the message's id where that changed.
 
+        Before a new message is posted for a job whose own is gone, `repost` is awaited.
         Raises Unreachable when that can never work, TryLater when it may work in a while.
         """
         ...
@@ -69,6 +81,20 @@ class _Channel:
     progressed_at: float = -math.inf
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     working: bool = False
+    refusals: int = 0
+    """Endings in a row that can never be delivered here."""
+    closed_until: float = -math.inf
+
+    def refuse(self) -> None:
+        """Count a refusal; after a few in a row the channel is left alone for a while."""
+        self.refusals += 1
+        if self.refusals >= REFUSALS:
+            self.closed_until = asyncio.get_running_loop().time() + CLOSED_SECONDS
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the channel is left alone now."""
+        return asyncio.get_running_loop().time() < self.closed_until
 
 
 class Delivery:
@@ -153,11 +179,10 @@ class Delivery:
             channel.working = False
 
     async def _progress(self, channel: _Channel, job: Job, news: Painting | Retrying) -> None:
-        assert self._poster is not None  # noqa: S101 - `run` waits for it
         async with channel.throttle:
             try:
-                await self._poster.show(job, news)
-            except (Unreachable, TryLater) as error:
+                await self._show(job, news)
+            except DeliveryError as error:
                 # The ending will find out for itself; a missed progress bar is no loss.
                 log.debug("progress of job %d was not shown: %s", job.id, error)
             except Exception:
@@ -165,18 +190,21 @@ class Delivery:
 
     async def _end(self, channel: _Channel, job: Job) -> None:
         """Post how a job ended, as often as it takes."""
-        assert self._poster is not None  # noqa: S101 - `run` waits for it
+        if channel.is_closed:
+            await insist(self._queue.give_up, job, "Discord refuses whatever is posted in this channel.")
+            return
         news = await self._ending(job)
         retries = 0
         while True:
             async with channel.throttle:
                 try:
-                    message_id = await self._poster.show(job, news)
+                    message_id = await self._show(job, news)
                 except TryLater as error:
                     pause = min(2.0 ** min(retries, 60), LONGEST_RETRY_SECONDS)
                     log.warning("job %d cannot be posted now (%s); again in %.0f s", job.id, error, pause)
                 except Unreachable as error:
                     log.warning("job %d cannot be delivered: %s", job.id, error)
+                    channel.refuse()
                     await self._give_up(job, news, str(error))
                     return
                 except Exception as error:
@@ -185,6 +213,7 @@ class Delivery:
                     await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
                     return
                 else:
+                    channel.refusals = 0
                     await insist(self._queue.posted, job, message_id)
                     return
             retries += 1
@@ -192,15 +221,18 @@ class Delivery:
 
     async def _give_up(self, job: Job, news: News, reason: str) -> None:
         """End a job whose news cannot be shown; where pictures are refused, words may still be taken."""
-        assert self._poster is not None  # noqa: S101 - `run` waits for it
         if isinstance(news, Painted):
             try:
-                await self._poster.show(job, Failed(reason))
+                await self._show(job, Failed(reason))
             except DeliveryError:
                 log.warning("job %d: nobody can be told either", job.id)
             except Exception:
                 log.exception("job %d: nobody can be told either, because of a bug", job.id)
         await insist(self._queue.give_up, job, reason)
+
+    async def _show(self, job: Job, news: News) -> MessageId | None:
+        assert self._poster is not None  # noqa: S101 - `run` waits for it
+        return await self._poster.show(job, news, partial(insist, self._queue.repost, job))
 
     async def _ending(self, job: Job) -> News:
         if job.status is JobStatus.CANCELLED:

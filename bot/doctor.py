@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,13 +16,19 @@ from pathlib import Path
 import aiohttp
 import discord
 
+from bot.app import database_of
 from bot.client import INTENTS, PERMISSIONS
-from bot.config import Config, read_token
-from bot.engine.catalog import check_models, folder_of
+from bot.config import Config, read_database_key, read_token
+from bot.engine import catalog
 from bot.errors import ConfigError, StorageError
-from bot.storage.database import open_database
+from bot.jobs import utcnow
+from bot.storage import sqlite
+from bot.storage.backups import EVERY, backups_of, folder_of
+from bot.storage.database import schema_scripts
+from bot.storage.integrity import Check, find_damage, inspect
 
 _PROBE_SECONDS = 300
+_CHECK_SECONDS = 60
 _LOW_DISK_GIB = 5
 
 
@@ -47,7 +54,8 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
     """Yield the findings one by one, the quick ones first."""
     yield _python()
     yield _disk(config.data)
-    yield await _database(config.data / "atelier.db")
+    for finding in await asyncio.to_thread(_database, database_of(config.data)):
+        yield finding
     for finding in _models(config):
         yield finding
     yield await _torch(config.engine.device)
@@ -71,18 +79,50 @@ def _disk(data: Path) -> Finding:
     return Finding("Disk", Verdict.GOOD, words)
 
 
-async def _database(path: Path) -> Finding:
-    if not await asyncio.to_thread(path.exists):
-        return Finding("Database", Verdict.GOOD, f"{path} will be created at the first start")
+def _database(path: Path) -> list[Finding]:
+    """Look at the database without changing it: an older one is migrated by the next start, not here."""
+    what = "Database"
+    if not path.exists():
+        return [Finding(what, Verdict.GOOD, f"{path} will be created at the first start")]
+    end = time.monotonic() + _CHECK_SECONDS
     try:
-        async with open_database(path) as database:
-            row = await database.fetch_one("PRAGMA quick_check")
-            count = await database.fetch_one("SELECT count(*) AS n FROM jobs")
-    except StorageError as error:
-        return Finding("Database", Verdict.BAD, str(error), "Restore a copy of the file, or move it aside.")
-    if row is None or row[0] != "ok":
-        return Finding("Database", Verdict.BAD, f"{path} is damaged", "Restore a copy of the file.")
-    return Finding("Database", Verdict.GOOD, f"{path}, {count['n'] if count else 0} requests")
+        key = read_database_key()
+        if damage := find_damage(path, key, full=False, stop=lambda: time.monotonic() > end):
+            remedy = "Start Atelier, and it takes up the newest good backup; or check ATELIER_DATABASE_KEY."
+            return [Finding(what, Verdict.BAD, f"{path} is damaged: {damage}", remedy), _backups(path)]
+        look = inspect(path, key)
+    except (StorageError, ConfigError) as error:
+        return [Finding(what, Verdict.BAD, str(error), "Restore a copy: atelier restore FILE")]
+    secrecy = "encrypted" if key else "not encrypted"
+    words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
+    newest = len(schema_scripts())
+    if look.schema < newest:
+        remedy = f"The next start backs it up and brings it to schema {newest}."
+        return [Finding(what, Verdict.NOTE, words, remedy), _integrity(look.check), _backups(path)]
+    if look.schema > newest:
+        remedy = f"A newer Atelier wrote it, this one knows schema {newest}: upgrade Atelier."
+        return [Finding(what, Verdict.BAD, words, remedy)]
+    return [Finding(what, Verdict.GOOD, words), _integrity(look.check), _backups(path)]
+
+
+def _integrity(check: Check | None) -> Finding:
+    if check is None:
+        return Finding("Integrity", Verdict.NOTE, "not fully checked yet", "A running bot does it once a day.")
+    if check.damage:
+        remedy = "Stop and start Atelier: it takes up the newest good backup."
+        return Finding("Integrity", Verdict.BAD, f"damaged on {check.at:%Y-%m-%d}: {check.damage}", remedy)
+    return Finding("Integrity", Verdict.GOOD, f"last full check on {check.at:%Y-%m-%d at %H:%M} UTC")
+
+
+def _backups(path: Path) -> Finding:
+    backups = backups_of(path)
+    if not backups:
+        remedy = "A running bot makes one a day; now: atelier backup"
+        return Finding("Backups", Verdict.NOTE, f"none in {folder_of(path)}", remedy)
+    words = f"{len(backups)} in {folder_of(path)}, the newest of {backups[0].made_at:%Y-%m-%d at %H:%M} UTC"
+    if utcnow() - backups[0].made_at > 2 * EVERY:
+        return Finding("Backups", Verdict.NOTE, words, "A running bot makes one a day; now: atelier backup")
+    return Finding("Backups", Verdict.GOOD, words)
 
 
 def _models(config: Config) -> list[Finding]:
@@ -90,14 +130,14 @@ def _models(config: Config) -> list[Finding]:
     for model in config.models:
         what = f"Model {model.name}"
         try:
-            check_models([model])
+            catalog.check_models([model])
         except ConfigError as error:
             findings.append(Finding(what, Verdict.BAD, str(error), "Correct the entry in config.toml."))
             continue
         if model.is_hub_id:
             findings.append(Finding(what, Verdict.NOTE, f"{model.source} is fetched from the hub at first use"))
         else:
-            findings.append(Finding(what, Verdict.GOOD, folder_of(model)))
+            findings.append(Finding(what, Verdict.GOOD, catalog.folder_of(model)))
     return findings
 
 

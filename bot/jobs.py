@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NewType, Self
+from typing import Any, NewType, Protocol, Self
 
 JobId = NewType("JobId", int)
 UserId = NewType("UserId", int)
@@ -23,6 +22,16 @@ Clock = Callable[[], datetime]
 
 Shape = tuple[str, int, int]
 """A model (with the ControlNet that guides it), and the width and height of its pictures: what is timed together."""
+
+
+class Row(Protocol):
+    """A row of the database: its values by column, by name or by position from 0."""
+
+    def __getitem__(self, column: str | int, /) -> Any: ...
+
+    def keys(self) -> list[str]:
+        """The names of the columns."""
+        ...
 
 
 def utcnow() -> datetime:
@@ -212,7 +221,7 @@ class Job:
     """Attempts that ended with the engine's death; those a restart of the bot cut off do not count."""
 
     @classmethod
-    def from_row(cls, row: sqlite3.Row) -> Self:
+    def from_row(cls, row: Row) -> Self:
         """Build a job from a row of the table `jobs`."""
         asked_at = from_text(row["asked_at"])
         assert asked_at is not None  # noqa: S101 - the column is NOT NULL

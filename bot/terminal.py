@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
+from bot.delivery import Repost
 from bot.errors import UserError
 from bot.jobs import (
     Cancelled,
@@ -53,7 +54,7 @@ class TerminalPoster:
         )
         self._task = self.progress.add_task("Starting the engine", total=None)
 
-    async def show(self, job: Job, news: News) -> MessageId | None:  # noqa: ARG002 - there is only one job
+    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:  # noqa: ARG002 - one job, one bar
         """Move the bar, or keep how it ended."""
         match news:
             case Painting(step=step, of=of):

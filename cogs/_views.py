@@ -19,7 +19,7 @@ class JobButton(
     """A button about one job; what it does is looked up in `Client.buttons`."""
 
     def __init__(self, action: str, job_id: JobId, button: discord.ui.Button[discord.ui.View]) -> None:
-        button.custom_id = f"a1:{action}:{job_id}"
+        button.custom_id = custom_id(action, job_id)
         super().__init__(button)
         self.action = action
         self.job_id = job_id
@@ -67,6 +67,11 @@ class ExpiredButton(
     async def callback(self, interaction: discord.Interaction[Client]) -> None:  # type: ignore[override]
         """Say that it has expired."""
         await interaction.response.send_message(_words.EXPIRED, ephemeral=True)
+
+
+def custom_id(action: str, job_id: JobId) -> str:
+    """What a button about a job is known by, for ever."""
+    return f"a1:{action}:{job_id}"
 
 
 def cancel_view(job_id: JobId) -> discord.ui.View:

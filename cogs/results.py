@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 
 import aiohttp
 import discord
 from discord.ext import commands
 
 from bot.client import Client
-from bot.delivery import Delivery
+from bot.delivery import Delivery, Repost
 from bot.errors import DeliveryError, TryLater, Unreachable
 from bot.feedback import OFFERED
-from bot.jobs import Cancelled, Failed, Image, Job, MessageId, News, Painted, Painting, Retrying
+from bot.jobs import Cancelled, Failed, Image, Job, MessageId, News, Painted, Painting, Retrying, utcnow
+from bot.storage.database import insist
+from bot.storage.queue import Queue
 from cogs import _views, _words
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
@@ -24,34 +28,48 @@ _TOO_LARGE = (40005, 50045)
 
 _ALT_TEXT = 1024
 
+LOOK_BACK = 1000
+"""Messages of a channel that are looked through for one that may be ours."""
+LOOK_AGAIN_SECONDS = 30.0
+CLOCKS_DIFFER = timedelta(minutes=2)
+"""Also how long an answer that began with a download may be older than its job."""
+
 log = logging.getLogger(__name__)
 
 
 class Results(commands.Cog):
     """Edits a job's message until it holds the result."""
 
-    def __init__(self, client: Client, delivery: Delivery, ping_after_seconds: int) -> None:
+    def __init__(self, client: Client, delivery: Delivery, queue: Queue, ping_after_seconds: int) -> None:
         self._client = client
         self._delivery = delivery
+        self._queue = queue
         self._ping_after_seconds = ping_after_seconds
+        self._opened_at = utcnow()
+        self._settling: asyncio.Task[None] | None = None
 
     async def cog_load(self) -> None:
         """Offer to speak for the delivery."""
         self._delivery.attach(self)
 
-    async def show(self, job: Job, news: News) -> MessageId | None:
+    async def cog_unload(self) -> None:
+        """Leave what is still in doubt to the next run."""
+        if self._settling is not None:
+            self._settling.cancel()
+
+    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         """Make the job's message say `news`; a message that is gone is replaced if the job has ended.
 
         Raises Unreachable or TryLater.
         """
         try:
-            return await self._show(job, news)
+            return await self._show(job, news, repost)
         except discord.HTTPException as error:
             raise _delivery_error(error) from error
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
             raise TryLater(f"Discord cannot be reached: {error}") from error
 
-    async def _show(self, job: Job, news: News) -> MessageId | None:
+    async def _show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         content, files, open_ = _rendering(job, news)
         view = _views.cancel_view(job.id) if open_ else None
@@ -66,13 +84,61 @@ class Results(commands.Cog):
                     raise
                 message = None
         if message is None:
-            # The nonce makes a repeated post within a few minutes return the first message.
-            sent = await channel.send(content, files=files(), nonce=f"a{job.id}")
+            begun_at = await repost()
+            sent = await self._posted(channel, content, begun_at) if begun_at is not None else None
+            if sent is None:
+                # The nonce makes a repeated post within a few minutes return the first message.
+                sent = await channel.send(content, files=files(), nonce=f"a{job.id}")
             message = channel.get_partial_message(sent.id)
             moved_to = MessageId(sent.id)
         if isinstance(news, Painted):
             await self._finish(job, channel, message)
         return moved_to
+
+    async def _posted(
+        self, channel: discord.PartialMessageable, content: str, begun_at: datetime
+    ) -> discord.Message | None:
+        """The message that an interrupted attempt to post this has left, if it has."""
+        async for message in _own_messages(self._client, channel, begun_at):
+            if message.content == content and await self._queue.speaks_for(MessageId(message.id)) is None:
+                return message
+        return None
+
+    async def _find_answers(self) -> None:
+        """Find out which jobs of earlier runs were acknowledged although nobody noted it; withdraw the others."""
+        for job in await insist(self._queue.unacknowledged, self._opened_at):
+            button = _views.custom_id("cancel", job.id)
+            channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
+            try:
+                answers = [
+                    message
+                    async for message in _own_messages(self._client, channel, job.asked_at)
+                    if button in _custom_ids(message)
+                ]
+            except (discord.HTTPException, TimeoutError, OSError, aiohttp.ClientError) as error:
+                refusal = _delivery_error(error) if isinstance(error, discord.HTTPException) else TryLater(str(error))
+                log.warning("whether job %d was acknowledged cannot be found out: %s", job.id, refusal)
+                if isinstance(refusal, TryLater):
+                    raise refusal from error
+                answers = []
+            if answers:
+                await insist(self._queue.place_message, job.id, MessageId(answers[0].id))
+            else:
+                log.info("job %d was never acknowledged and is withdrawn", job.id)
+                await insist(self._queue.withdraw, job.id)
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Settle, once, what an earlier run left in doubt."""
+        if self._settling is None:
+            self._settling = asyncio.create_task(self._settle(), name="find answers of an earlier run")
+
+    async def _settle(self) -> None:
+        while True:
+            try:
+                return await self._find_answers()
+            except TryLater:
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _finish(self, job: Job, channel: discord.PartialMessageable, message: discord.PartialMessage) -> None:
         """Offer the rating reactions, and ping whoever waited long; neither is worth failing for."""
@@ -104,6 +170,21 @@ def _rendering(job: Job, news: News) -> tuple[str, Callable[[], list[discord.Fil
             return _words.failed(job, reason), list, False
         case Cancelled():
             return _words.cancelled(job), list, False
+
+
+async def _own_messages(
+    client: Client, channel: discord.PartialMessageable, since: datetime
+) -> AsyncIterator[discord.Message]:
+    """What we posted in a channel since then, oldest first; Discord's clock and ours may differ."""
+    async for message in channel.history(limit=LOOK_BACK, after=since - CLOCKS_DIFFER, oldest_first=True):
+        if client.user is not None and message.author.id == client.user.id:
+            yield message
+
+
+def _custom_ids(message: discord.Message) -> set[str | None]:
+    """The custom ids of a message's buttons."""
+    rows = [row for row in message.components if isinstance(row, discord.ActionRow)]
+    return {button.custom_id for row in rows for button in row.children if isinstance(button, discord.Button)}
 
 
 def _files(job: Job, images: tuple[Image, ...]) -> list[discord.File]:
@@ -138,4 +219,4 @@ def _delivery_error(error: discord.HTTPException) -> DeliveryError:
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await client.add_cog(Results(client, app.delivery, app.config.discord.ping_after_seconds))
+    await client.add_cog(Results(client, app.delivery, app.queue, app.config.discord.ping_after_seconds))

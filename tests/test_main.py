@@ -9,8 +9,9 @@ import re
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import aiohttp
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from bot.errors import EX_CONFIG
+from bot.storage.database import open_database, schema_scripts
 
 ATELIER = (sys.executable, "-m", "bot")
 
@@ -80,6 +82,9 @@ async def test_the_same_seed_writes_the_same_picture_twice_and_both_are_in_the_u
         (["run"], EX_CONFIG, "No bot token: set DISCORD_TOKEN"),
         (["imagine", "a cat", "--config", "bad.toml"], EX_CONFIG, "bad.toml, line 2: limits.pace:"),
         (["imagine", "a cat", "--config", "gone.toml"], EX_CONFIG, "nowhere does not exist"),
+        (["backup"], 1, "atelier.db does not exist: there is nothing to back up"),
+        (["restore", "bad.toml"], 1, "bad.toml is damaged, or not a database of this key"),
+        (["restore", "none.db"], 1, "none.db does not exist"),
     ],
 )
 async def test_bad_input_is_one_sentence_and_an_exit_code(
@@ -99,14 +104,87 @@ async def test_bad_input_is_one_sentence_and_an_exit_code(
     assert len(errors.strip().splitlines()) == 1
 
 
-async def test_a_second_atelier_on_the_same_data_is_sent_away(tmp_path: Path) -> None:
+async def test_a_second_atelier_on_the_same_data_is_sent_away_at_once_and_disturbs_nobody(tmp_path: Path) -> None:
     async with atelier("try", "--no-browser", "--data", tmp_path) as first:
         await opened(first)
-        code, _, errors = await run("imagine", "a cat", "--data", tmp_path)
-        assert code == EX_CONFIG
-        assert "Another Atelier is using the data folder" in errors
+        started = time.monotonic()
+        assert (await run("imagine", "--help"))[0] == 0
+        floor = time.monotonic() - started
+        for command in (["imagine", "a cat"], ["restore", "bad.db"]):
+            started = time.monotonic()
+            code, _, errors = await run(*command, "--data", tmp_path)
+            assert code == EX_CONFIG
+            assert errors.startswith(f"atelier: Another Atelier is using the data folder {tmp_path}. Stop it, or give")
+            # What the interpreter and the imports cost differs between machines by more than the second allowed.
+            assert time.monotonic() - started < 1 + 5 * floor
+        assert (await run("backup", tmp_path / "copy.db", "--data", tmp_path))[0] == 0, "a backup disturbs nobody"
         first.send_signal(signal.SIGINT)
         await first.communicate()
+
+
+async def a_database(path: Path, *names: str) -> None:
+    """A database that remembers some names."""
+    path.parent.mkdir(exist_ok=True)
+    async with open_database(path) as database:
+        for name in names:
+            await database.remember(name, "x")
+
+
+async def names_in(path: Path) -> list[str]:
+    async with open_database(path) as database:
+        return [row["name"] for row in await database.fetch_all("SELECT name FROM memory ORDER BY name")]
+
+
+async def test_a_backup_is_restored_and_the_former_database_kept(tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy.db"
+    await a_database(data / "atelier.db", "early")
+    code, output, errors = await run("backup", copy, "--data", data)
+    assert (code, errors) == (0, "")
+    assert re.fullmatch(rf"{copy}: \d+ KiB, requests: 0\n", output)
+    assert await run("backup", copy, "--data", data) == (1, "", f"atelier: {copy} exists already. Name a new file.\n")
+
+    await a_database(data / "atelier.db", "late")
+    code, output, errors = await run("restore", copy, "--data", data)
+    assert (code, errors) == (0, "")
+    (former,) = data.glob("atelier-aside-*.db")
+    assert (
+        output == f"{data}/atelier.db is now as it was in {copy} (requests: 0). The former one is kept as {former}.\n"
+    )
+    assert await names_in(data / "atelier.db") == ["early"]
+    assert await names_in(former) == ["early", "late"]
+
+
+async def test_a_damaged_database_is_replaced_at_start_and_the_log_says_so_loudly(tmp_path: Path) -> None:
+    await a_database(tmp_path / "atelier.db", "kept")
+    assert (await run("backup", "--data", tmp_path))[0] == 0
+    with (tmp_path / "atelier.db").open("rb+") as file:
+        file.truncate(20_000)
+    code, output, _ = await run("doctor", "--data", tmp_path)
+    assert code == 1
+    assert re.search(r"✗ Database: \S*atelier.db is damaged: .* → Start Atelier", " ".join(output.split()))
+    code, _, errors = await run("imagine", "a red apple", "--data", tmp_path, "-o", tmp_path / "b.png")
+    assert code == 0, errors
+    assert "CRITICAL" in errors
+    assert "The database was damaged and was put back as it was on" in errors
+    assert "kept" in await names_in(tmp_path / "atelier.db")
+
+
+async def test_an_encrypted_database_needs_its_key_and_no_log_has_it(tmp_path: Path) -> None:
+    picture = ("imagine", "a red apple", "--data", tmp_path, "-o", tmp_path / "a.png")
+    key = {"ATELIER_DATABASE_KEY": "correct horse", "ATELIER_LOG_LEVEL": "debug"}
+    code, _, errors = await run(*picture, **key)
+    assert code == 0, errors
+    assert "correct horse" not in errors
+    assert b"apple" not in (tmp_path / "atelier.db").read_bytes()
+    for wrong in ({}, {"ATELIER_DATABASE_KEY": "battery staple"}):
+        code, _, errors = await run(*picture, **wrong)
+        assert code == 1
+        assert "If it is encrypted, check ATELIER_DATABASE_KEY" in errors
+        assert "battery staple" not in errors
+        assert "Traceback" not in errors
+    code, output, _ = await run("doctor", "--data", tmp_path, **key)
+    assert code == 0
+    assert "encrypted" in output
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
@@ -145,6 +223,22 @@ async def test_doctor_finds_this_machine_in_order(tmp_path: Path) -> None:
     for what in ("Python", "Disk", "Database", "Model emoji", "Torch", "Token"):
         assert re.search(rf"^[✓•] {what}: ", output, re.MULTILINE), what
     assert "DISCORD_TOKEN" in output
+
+
+async def test_doctor_changes_nothing_of_an_older_database_and_says_what_the_next_start_does(tmp_path: Path) -> None:
+    path = tmp_path / "atelier.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(schema_scripts()[0] + "PRAGMA user_version = 1;")
+    before = path.read_bytes()
+    code, output, errors = await run("doctor", "--data", tmp_path)
+    words = " ".join(output.split())
+
+    assert code == 0, errors
+    assert re.search(r"• Database: .*atelier.db, requests: 0, schema 1, not encrypted, SQLite 3\.\d+\.\d+", words)
+    assert f"The next start backs it up and brings it to schema {len(schema_scripts())}." in words
+    assert "• Integrity: not fully checked yet" in words
+    assert "• Backups: none in" in words
+    assert path.read_bytes() == before
 
 
 async def test_doctor_names_a_missing_model_and_its_remedy(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ import itertools
 import logging
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ import greenlet  # type: ignore[import-untyped,unused-ignore]
 import torch
 
 from bot.engine import Progress, Started
-from bot.engine.rows import Parked, Wear, are_numbers, bare, fair, fill, forward, is_out_of_memory, join
+from bot.engine.rows import Parked, Run, Wear, are_numbers, bare, eagerly, fair, fill, forward, is_out_of_memory, join
 from bot.engine.timing import DECODE, START
 from bot.errors import PaintFailed
 from bot.jobs import Adapters, Shape
@@ -125,19 +126,21 @@ class Hub:
         row_cap: int = 16,
         order: Order = fair,
         wear: Wear = bare,
+        run: Run = eagerly,
         measure: Measure = lambda _call, _part, _rows, _seconds: None,
         knee: Callable[[Call, str], int | None] = lambda _call, _part: None,
         alone: bool = False,
     ) -> None:
         """Make a hub that tells `report` what becomes of each call; `wear` puts its adapters on every row.
 
-        `knee` says of a module how many rows one forward should have at most; it splits no single call. With `alone`
-        no call shares a forward with another.
+        Forwards go through `run`. `knee` says of a module how many rows one forward should have at most; it splits no
+        single call. With `alone` no call shares a forward with another.
         """
         self._report = report
         self._row_cap = row_cap
         self._order = order
         self._wear = wear
+        self._run_on = run
         self._measure = measure
         self._knee = knee
         self._alone = alone
@@ -230,20 +233,25 @@ class Hub:
             self._measure(caller, group[0].part, rows, time.perf_counter() - started)
 
     def _forward(self, group: list[Parked]) -> list[Any]:
-        """Each call's output. When memory ends, the same forward again in parts half as large."""
+        """Each call's output. When memory ends, the same again in parts half as large, or a picture in tiles."""
         head, rows = group[0], sum(parked.rows for parked in group)
         self._forwards += 1
+        tiled = False
         while True:
             cap = min(self._cap(head), rows)
             try:
-                with torch.inference_mode():
-                    return forward(group, cap, self._wear)
+                with torch.inference_mode(), _in_tiles(head.module) if tiled else nullcontext():
+                    return forward(group, cap, self._wear, self._run_on)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 # Its frames hold the forward's tensors.
                 traceback.clear_frames(error.__traceback__)
             _empty_caches()
+            # Not reproducibly: tiles are blended, and whether memory ends depends on what else is in it.
+            if head.single and not tiled and not self._alone and getattr(head.module, "use_tiling", None) is False:
+                tiled = True
+                continue
             if cap == 1 or head.single:
                 raise PaintFailed("This size is too large for this machine's memory: try a smaller one.")
             log.warning("out of memory in a forward of %d rows; %d from now on", cap, cap // 2)
@@ -394,6 +402,16 @@ def _own_failure(error: Exception) -> Exception:
         raise error
     traceback.clear_frames(error.__traceback__)
     return error
+
+
+@contextmanager
+def _in_tiles(vae: Any) -> Iterator[None]:
+    """Let a VAE take large pictures tile by tile, which needs little memory."""
+    vae.enable_tiling()
+    try:
+        yield
+    finally:
+        vae.disable_tiling()
 
 
 def _empty_caches() -> None:

@@ -90,6 +90,7 @@ class Easel:
             self._report,
             row_cap=rows,
             wear=studio.wardrobe.on_rows,
+            run=studio.graphs,
             measure=self._measure,
             knee=self._knee,
             alone=alone,
@@ -128,7 +129,8 @@ class Easel:
                 return None
             if news or not idle:
                 return news
-            wait = not loading
+            # What is compiled while nobody waits is one forward at a time, and whoever comes meanwhile waits for it.
+            wait = not loading and not (not self._waiting and self._studio.graphs.improve())
 
     def _receive(self, *, wait: bool) -> list[Key]:
         """Take in what came; returns the orders to be stopped."""

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bot.config import Config
+from bot.config import SECRETS, Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.timing import Timings
 from bot.engine.wire import BadFrame, Frame, read_frame_async, submit_frame
@@ -210,7 +210,7 @@ class LocalEngine:
             "TRANSFORMERS_VERBOSITY": "error",
             **os.environ,
         }
-        for secret in ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE"):
+        for secret in SECRETS:
             environ.pop(secret, None)
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command,

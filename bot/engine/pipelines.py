@@ -32,7 +32,7 @@ from diffusers.pipelines.auto_pipeline import (
 from PIL.PngImagePlugin import PngInfo
 
 from bot.config import EngineConfig, ModelConfig
-from bot.engine import checkpoints, upscaling
+from bot.engine import acceleration, checkpoints, upscaling
 from bot.engine.catalog import SAMPLERS
 from bot.engine.checkpoints import Checkpoint
 from bot.engine.inputs import Inputs
@@ -150,6 +150,9 @@ class Studio:
         # Kept when a model makes room: they are small, and its last pictures may still be waiting to be encoded.
         self._upscalers: dict[str, upscaling.Upscaler | None] = {}
         self.wardrobe = Wardrobe()
+        self.graphs = acceleration.graphs(
+            self.machine.device, compiling=settings.compile, reproducible=settings.reproducible
+        )
 
     def fetch(self, name: str) -> Checkpoint:
         """The model's files, brought to this machine if need be; in any thread. Raises PaintFailed in words."""
@@ -169,6 +172,8 @@ class Studio:
         try:
             pipeline, upscaler = _load(model, checkpoint, self.machine)
             troubles = self.wardrobe.hang(pipeline, model.loras)
+            # LoRAs hang on the projections that would be fused.
+            acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
         except Exception as error:
             if _is_device_lost(error):
                 raise
@@ -190,6 +195,7 @@ class Studio:
     def evict(self, name: str) -> None:
         """Take a model out of memory; nobody may be painting with it."""
         del self._loaded[name]
+        self.graphs.clear()
         _free()
 
     def is_resident(self, name: str) -> bool:
@@ -331,6 +337,10 @@ def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple
             source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
         )
         upscaler = upscaling.load(Path(source))
+    vae: Any = getattr(pipeline, "vae", None)
+    if machine.dtype == torch.float16 and hasattr(pipeline, "upcast_vae") and vae.config.get("force_upcast"):
+        # SDXL's overflows in half precision. Its pipelines would cast it at every picture, but it is shared.
+        vae.to(torch.float32)
     return pipeline.to(machine.device), upscaler
 
 
@@ -346,6 +356,8 @@ def _load_controlnet(source: str, machine: Machine) -> Any:
         controlnet = getattr(diffusers, name).from_pretrained(
             source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
         )
+    if machine.device == "cuda":
+        acceleration.lay_out(controlnet)
     return controlnet.to(machine.device)
 
 

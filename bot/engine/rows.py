@@ -20,6 +20,9 @@ from bot.jobs import Adapters
 Wear = Callable[[Sequence[Adapters]], AbstractContextManager[None]]
 """Puts adapters, one entry a row, on the modules that run within it."""
 
+Run = Callable[["Parked", Sequence[Any], Sequence[Adapters]], Any]
+"""Runs a call's function on leaves that take its own leaves' places, given what each row wears; returns its output."""
+
 CONTEXT_LIMIT = 1024
 """Tokens: beyond this, repeating prompts to a common length costs more than a forward of their own."""
 
@@ -65,9 +68,11 @@ class Parked:
         self.part = part
         self.call_id, self.owner, self.since, self.single = call_id, owner, since, single
         self.adapters = adapters
+        self.module = module
         self.function: Callable[..., Any] = getattr(module, method)
         self.tree = tree
         paths = list(_leaves(tree))
+        self.paths = tuple(path for path, _ in paths)
         self.leaves = [leaf for _, leaf in paths]
         sample = next(leaf for leaf in self.leaves if isinstance(leaf, torch.Tensor) and leaf.ndim > 1)
         self.rows, self.work, self.device, self.length = sample.shape[0], sample.numel(), sample.device, 1
@@ -122,23 +127,46 @@ def fill(line: Sequence[Parked], cap: int) -> list[Parked]:
     return group
 
 
-def forward(group: Sequence[Parked], cap: int, wear: Wear = bare) -> list[Any]:
+def eagerly(parked: Parked, leaves: Sequence[Any], _worn: Sequence[Adapters]) -> Any:
+    """Run the function as it is; one that is alone gets its own arguments untouched."""
+    args, kwargs = parked.tree if leaves is parked.leaves else rebuild(parked.tree, leaves)
+    return parked.function(*args, **kwargs)
+
+
+def forward(group: Sequence[Parked], cap: int, wear: Wear = bare, run: Run = eagerly) -> list[Any]:
     """Run one module for the whole group, at most `cap` rows at a time; returns each call's own output."""
     head = group[0]
     worn = [parked.adapters for parked in group for _ in range(parked.rows)]
     rows = len(worn)
     if len(group) == 1 and (rows <= cap or head.single):
-        args, kwargs = head.tree
         with wear(worn):
-            return [head.function(*args, **kwargs)]
+            return [run(head, head.leaves, worn)]
     merged = list(zip(head.roles, _merge(group), strict=True))
     parts = []
     for start in range(0, rows, cap):
         leaves = [leaf if role is _Role.SAME else leaf[start : start + cap] for role, leaf in merged]
-        args, kwargs = _rebuild(head.tree, leaves)
         with wear(worn[start : start + cap]):
-            parts.append(head.function(*args, **kwargs))
+            parts.append(run(head, leaves, worn[start : start + cap]))
     return _cut(join(parts), [parked.rows for parked in group])
+
+
+def pad(parked: Parked, leaves: Sequence[Any], rows: int, size: int) -> list[Any]:
+    """The leaves of `rows` rows for `size` rows, on the device: the last row again and again, and a step for each."""
+    padded = []
+    for role, leaf in zip(parked.roles, leaves, strict=True):
+        if role is _Role.SAME:
+            padded.append(leaf)
+            continue
+        whole = leaf.reshape(-1).expand(rows) if role is _Role.STEP else leaf
+        more = whole[-1:].expand(size - rows, *whole.shape[1:])
+        padded.append(torch.cat([whole, more]).to(parked.device))
+    return padded
+
+
+def first_rows(output: Any, rows: int, size: int) -> Any:
+    """A copy of the first rows of an output that has `size`."""
+    output = _cut(output, [rows, size - rows])[0]
+    return rebuild(output, [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for _, leaf in _leaves(output)])
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -160,7 +188,7 @@ def join(parts: Sequence[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
     columns = zip(*([leaf for _, leaf in _leaves(part)] for part in parts), strict=True)
-    return _rebuild(parts[0], [torch.cat(c) if isinstance(c[0], torch.Tensor) else c[0] for c in columns])
+    return rebuild(parts[0], [torch.cat(c) if isinstance(c[0], torch.Tensor) else c[0] for c in columns])
 
 
 def _cut(output: Any, sizes: Sequence[int]) -> list[Any]:
@@ -169,7 +197,7 @@ def _cut(output: Any, sizes: Sequence[int]) -> list[Any]:
     for _, leaf in _leaves(output):
         batched = isinstance(leaf, torch.Tensor) and leaf.ndim > 0 and leaf.shape[0] == sum(sizes)
         columns.append(leaf.split(list(sizes)) if batched else [leaf] * len(sizes))
-    return [_rebuild(output, leaves) for leaves in zip(*columns, strict=True)]
+    return [rebuild(output, leaves) for leaves in zip(*columns, strict=True)]
 
 
 def _merge(group: Sequence[Parked]) -> list[Any]:
@@ -230,8 +258,8 @@ def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
         yield path, tree
 
 
-def _rebuild(tree: Any, leaves: Iterable[Any]) -> Any:
-    """The same tree with other leaves, in the order of `_leaves`."""
+def rebuild(tree: Any, leaves: Iterable[Any]) -> Any:
+    """The same tree with other leaves, in the order it has them."""
     supply = iter(leaves)
 
     def build(tree: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The SQLite file: opening, migrating, and the one connection through which everything is read and written.
+"""The SQLite file: opening, migrating, and the one task through which everything is read and written.
 
-A cancelled call must not strand a transaction half way, so every transaction is one function that runs to its
-end in a task of its own, whatever happens to the caller.
+A cancelled call must not strand a transaction half way, so every transaction is one function, and the task that
+owns the connection runs it to its end, whatever happens to the caller.
 """
 
 from __future__ import annotations
@@ -9,42 +9,51 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
 
 from bot.errors import StorageError
+from bot.jobs import Row
+from bot.storage import sqlite
+from bot.storage.backups import back_up
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PASSING = {
-    sqlite3.SQLITE_FULL: "The storage is full, so nothing new can be accepted.",
-    sqlite3.SQLITE_BUSY: "The database is locked by another program.",
-    sqlite3.SQLITE_LOCKED: "The database is locked by another program.",
-    sqlite3.SQLITE_IOERR: "The storage does not work.",
-    sqlite3.SQLITE_READONLY: "The storage cannot be written.",
-}
-"""What a host can mend while Atelier runs, in words."""
-
 INSIST_SECONDS = 5.0
 """Between two tries of `insist`."""
 
+IDLE_SECONDS = 5.0
+"""So long after the last commit the WAL is emptied into the file."""
+
+_ROWS_AT_A_TIME = 64
+"""How many rows aiosqlite fetches from its thread at once; its own default."""
+
+
+class _Call(NamedTuple):
+    work: Callable[[aiosqlite.Connection], Awaitable[Any]]
+    writes: bool
+    answer: asyncio.Future[Any]
+
 
 class Database:
-    """One aiosqlite connection, used by one caller at a time."""
+    """One aiosqlite connection and the task that owns it; everybody else hands over work and waits.
+
+    Writers that wait while others are being committed share the next transaction, each in a savepoint of its own:
+    one sync of the disk for all of them.
+    """
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
-        self._turn = asyncio.Lock()
+        self._calls: asyncio.Queue[_Call | None] = asyncio.Queue()
+        self._closed = False
         self._listeners: list[asyncio.Event] = []
-        self._calls: set[asyncio.Task[Any]] = set()
 
     def listen(self) -> asyncio.Event:
         """An event that is set after every commit; whoever waits for it clears it before reading."""
@@ -53,36 +62,22 @@ class Database:
         return event
 
     async def write(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
-        """Run `work` as one immediate transaction and commit it; roll back if it raises.
+        """Run `work` as one transaction and return its result once it is durable; undo it if it raises.
 
-        A caller that is cancelled leaves the transaction to finish by itself.
+        A caller that is cancelled leaves the transaction to finish by itself. Raises StorageError when the storage
+        refuses; then nothing was written.
         """
+        return await self._ask(work, writes=True)
 
-        async def transaction() -> T:
-            async with self._turn:
-                await self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    result = await work(self._connection)
-                    await self._connection.commit()
-                except BaseException:
-                    await self._connection.rollback()
-                    raise
-                for listener in self._listeners:
-                    listener.set()
-                return result
-
-        return await self._finish(transaction())
-
-    async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[sqlite3.Row]:
+    async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """Return every row of a query."""
 
-        async def query() -> list[sqlite3.Row]:
-            async with self._turn:
-                return list(await self._connection.execute_fetchall(sql, parameters))
+        async def query(connection: aiosqlite.Connection) -> list[Row]:
+            return list(await connection.execute_fetchall(sql, parameters))
 
-        return await self._finish(query())
+        return await self._ask(query, writes=False)
 
-    async def fetch_one(self, sql: str, parameters: Iterable[Any] = ()) -> sqlite3.Row | None:
+    async def fetch_one(self, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
         """Return the first row of a query, or None."""
         rows = await self.fetch_all(sql, parameters)
         return rows[0] if rows else None
@@ -103,23 +98,111 @@ class Database:
         row = await self.fetch_one("SELECT value FROM memory WHERE name = ?", (name,))
         return None if row is None else row["value"]
 
-    async def settle(self) -> None:
-        """Wait for the transactions whose callers were cancelled."""
-        if self._calls:
-            await asyncio.wait(self._calls)
+    async def _ask(self, work: Callable[[aiosqlite.Connection], Awaitable[T]], *, writes: bool) -> T:
+        if self._closed:
+            raise StorageError("Atelier is stopping.")
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._calls.put_nowait(_Call(work, writes, answer))
+        return await answer
 
-    async def _finish(self, call: Coroutine[Any, Any, T]) -> T:
-        """Await `call` shielded from cancellation, with a full disk in our words."""
-        task = asyncio.create_task(call)
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+    def close(self) -> None:
+        """Take no more work; `own` ends after what was handed over."""
+        self._closed = True
+        self._calls.put_nowait(None)
+
+    async def own(self) -> None:
+        """Do the work that is handed over until `close`, then empty the WAL."""
+        wal_is_empty, open_ = True, True
+        while open_:
+            try:
+                async with asyncio.timeout(None if wal_is_empty else IDLE_SECONDS):
+                    batch = [await self._calls.get()]
+            except TimeoutError:
+                await self._empty_wal()
+                wal_is_empty = True
+                continue
+            while not self._calls.empty():
+                batch.append(self._calls.get_nowait())
+            calls = [call for call in batch if call is not None]
+            open_ = len(calls) == len(batch)
+            for call in calls:
+                if not call.writes:
+                    await self._read(call)
+            if writers := [call for call in calls if call.writes]:
+                await self._write(writers)
+                wal_is_empty = False
+        await self._empty_wal()
+
+    async def _read(self, call: _Call) -> None:
         try:
-            return await asyncio.shield(task)
-        except sqlite3.OperationalError as error:
-            # The low byte is the primary code: https://www.sqlite.org/rescode.html
-            if words := _PASSING.get(error.sqlite_errorcode & 0xFF):
-                raise StorageError(words) from error
-            raise
+            result = await call.work(self._connection)
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            _refuse(call, sqlite.in_words(error) or error)
+        else:
+            _accept(call, result)
+
+    async def _write(self, calls: Sequence[_Call]) -> None:
+        """Run the work of all in one transaction; nobody hears of theirs before it is committed."""
+        outcomes: list[tuple[_Call, Any, Exception | None]] = []
+        try:
+            await self._connection.execute("BEGIN IMMEDIATE")
+            outcomes = [(call, *await self._in_savepoint(call)) for call in calls]
+            await self._connection.commit()
+        except Exception as error:  # noqa: BLE001 - the callers get it
+            for call in calls:
+                _refuse(call, sqlite.in_words(error) or StorageError(f"The database refused to commit: {error}."))
+            await self._roll_back()
+            return
+        for call, result, failure in outcomes:
+            if failure is None:
+                _accept(call, result)
+            else:
+                _refuse(call, failure)
+        if any(failure is None for _, _, failure in outcomes):
+            for listener in self._listeners:
+                listener.set()
+
+    async def _in_savepoint(self, call: _Call) -> tuple[Any, Exception | None]:
+        """Return the result of a work, or why it was undone; raises when the whole transaction is lost."""
+        await self._connection.execute("SAVEPOINT call")
+        result, failure = None, None
+        try:
+            result = await call.work(self._connection)
+        except Exception as error:
+            # A full disk or a failing one can end the transaction: https://www.sqlite.org/lang_transaction.html
+            if not self._connection.in_transaction:
+                raise
+            await self._connection.execute("ROLLBACK TO call")
+            failure = sqlite.in_words(error) or error
+        await self._connection.execute("RELEASE call")
+        return result, failure
+
+    async def _roll_back(self) -> None:
+        try:
+            await self._connection.rollback()
+        except sqlite.Error as error:
+            log.error("A transaction could not be rolled back (%s); the next one that fails tries it again.", error)  # noqa: TRY400
+
+    async def _empty_wal(self) -> None:
+        try:
+            await self._connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite.Error as error:
+            log.warning("The WAL could not be emptied (%s); it is tried again after the next write.", error)
+
+
+def _accept(call: _Call, result: Any) -> None:
+    if not call.answer.done():
+        call.answer.set_result(result)
+
+
+def _refuse(call: _Call, error: Exception) -> None:
+    if not call.answer.done():
+        call.answer.set_exception(error)
+
+
+def _mourn(owner: asyncio.Task[None]) -> None:
+    if not owner.cancelled() and (error := owner.exception()):
+        log.critical("the task that owns the database died", exc_info=error)
 
 
 async def insist(call: Callable[..., Awaitable[T]], *arguments: Any, tries: int | None = None) -> T:
@@ -136,50 +219,61 @@ async def insist(call: Callable[..., Awaitable[T]], *arguments: Any, tries: int 
 
 
 @asynccontextmanager
-async def open_database(path: Path) -> AsyncIterator[Database]:
+async def open_database(path: Path, key: str | None = None) -> AsyncIterator[Database]:
     """Open the database at `path`, create or migrate it, and close it at the end.
 
     Raises StorageError when the file cannot be opened or was written by a newer Atelier.
     """
     try:
         # Where aiosqlite cannot connect, its thread outlives the event loop and says so in a traceback.
-        sqlite3.connect(path).close()
-        connection = await aiosqlite.connect(path, isolation_level=None)
-    except sqlite3.Error as error:
+        sqlite.connect(path, key).close()
+        connection = await aiosqlite.Connection(lambda: sqlite.connect(path, key), _ROWS_AT_A_TIME)
+    except sqlite.Error as error:
         raise StorageError(f"The database {path} cannot be opened: {error}.") from error
     try:
-        connection.row_factory = sqlite3.Row
         try:
             await connection.execute("PRAGMA journal_mode = WAL")
             await connection.execute("PRAGMA synchronous = FULL")
             await connection.execute("PRAGMA foreign_keys = ON")
             await connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
-            await _migrate(connection, path)
-        except sqlite3.DatabaseError as error:
+            await _migrate(connection, path, key)
+        except sqlite.Error as error:
             raise StorageError(
                 f"{path} is not a usable database ({error}). Move it aside to start with an empty one."
             ) from error
         database = Database(connection)
+        owner = asyncio.create_task(database.own(), name="database")
+        owner.add_done_callback(_mourn)
         try:
             yield database
         finally:
-            await database.settle()
+            database.close()
+            await asyncio.wait([owner])
+            owner.result()
     finally:
         await connection.close()
 
 
-async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
-    """Apply the migrations the file has not seen, each in a transaction of its own."""
-    cursor = await connection.execute("PRAGMA user_version")
-    row = await cursor.fetchone()
-    version = 0 if row is None else int(row[0])
+def schema_scripts() -> list[str]:
+    """The migrations in order; the first makes schema 1 of an empty file."""
     folder = resources.files("bot.storage") / "migrations"
     scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    return [script.read_text(encoding="utf-8") for script in scripts]
+
+
+async def _migrate(connection: aiosqlite.Connection, path: Path, key: str | None) -> None:
+    """Apply the migrations the file has not seen, all in one transaction, after a backup of what there is."""
+    ((version,),) = await connection.execute_fetchall("PRAGMA user_version")
+    scripts = schema_scripts()
     if version > len(scripts):
         raise StorageError(
             f"{path} was written by a newer Atelier (schema {version}, this one knows {len(scripts)}). "
             "Upgrade Atelier, or restore an older copy of the file."
         )
-    for number, script in enumerate(scripts[version:], start=version + 1):
-        sql = script.read_text(encoding="utf-8")
-        await connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")
+    if version == len(scripts):
+        return
+    if version:
+        backup = await sqlite.in_thread(lambda stop: back_up(path, key, stop))
+        log.info("schema %d becomes %d; the database as it was is kept as %s", version, len(scripts), backup)
+    steps = [f"{sql}\nPRAGMA user_version = {number};" for number, sql in enumerate(scripts, start=1)]
+    await connection.executescript("\n".join(("BEGIN IMMEDIATE;", *steps[version:], "COMMIT;")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,6 +33,13 @@ class ImageFolder:
         """Remove files that no row will name."""
         await asyncio.to_thread(self._drop, paths)
 
+    async def sweep(self, named: Container[str], known: Container[int]) -> int:
+        """Remove the files of `known` jobs that are not `named`: of attempts that were cut off. Returns how many.
+
+        Nothing may be painting meanwhile.
+        """
+        return await asyncio.to_thread(self._sweep, named, known)
+
     def _keep(self, job_id: JobId, attempt: int, images: Sequence[Image]) -> list[str]:
         # A thousand jobs share a folder, so that no folder grows without bound.
         folder = self._root / "images" / f"{job_id // 1000:04d}"
@@ -58,6 +65,16 @@ class ImageFolder:
                     aside.unlink(missing_ok=True)
             raise StorageError(f"The picture could not be kept: {error.strerror}.") from error
         return paths
+
+    def _sweep(self, named: Container[str], known: Container[int]) -> int:
+        swept = 0
+        for path in (self._root / "images").glob("*/*"):
+            job_id = path.name.partition("-")[0]
+            is_ours = job_id.isdecimal() and int(job_id) in known
+            if is_ours and path.relative_to(self._root).as_posix() not in named:
+                path.unlink(missing_ok=True)
+                swept += 1
+        return swept
 
     def _read(self, paths: Sequence[str]) -> list[bytes]:
         try:

@@ -63,6 +63,11 @@ SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rende
 ORDER BY id
 """
 
+UNACKNOWLEDGED = """
+SELECT * FROM jobs WHERE surface = ? AND asked_at < ? AND message_id IS NULL AND status IN ('queued', 'cancelled')
+ORDER BY id
+"""
+
 # Of every surface: they share the folder of uploads.
 UPLOADS = """
 SELECT image AS sha256 FROM jobs WHERE image != '' UNION SELECT mask_image FROM jobs WHERE mask_image != ''
@@ -136,7 +141,10 @@ class Queue:
         """Forget a job whose acknowledgement never reached the person: as if it was never asked."""
 
         async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute("DELETE FROM jobs WHERE id = ? AND status = 'queued'", (job_id,))
+            await connection.execute(
+                "DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled' AND message_id IS NULL)",
+                (job_id,),
+            )
 
         await self._database.write(work)
 
@@ -242,6 +250,29 @@ class Queue:
         """Ended jobs whose message does not say so yet, oldest first."""
         return [Job.from_row(row) for row in await self._database.fetch_all(UNPOSTED, (self._surface,))]
 
+    async def unacknowledged(self, before: datetime) -> list[Job]:
+        """Jobs asked for until then of which nobody noted a message: whether there is one, Discord alone knows."""
+        rows = await self._database.fetch_all(UNACKNOWLEDGED, (self._surface, to_text(before)))
+        return [Job.from_row(row) for row in rows]
+
+    async def repost(self, job: Job) -> datetime | None:
+        """Note that a new message is begun for a job; returns when one was first begun before, if ever."""
+
+        async def work(connection: aiosqlite.Connection) -> datetime | None:
+            cursor = await connection.execute("SELECT reposted_at FROM jobs WHERE id = ?", (job.id,))
+            row = await cursor.fetchone()
+            await connection.execute(
+                "UPDATE jobs SET reposted_at = coalesce(reposted_at, ?) WHERE id = ?", (to_text(self._clock()), job.id)
+            )
+            return None if row is None else from_text(row["reposted_at"])
+
+        return await self._database.write(work)
+
+    async def speaks_for(self, message_id: MessageId) -> JobId | None:
+        """The job that a message is known to belong to."""
+        row = await self._database.fetch_one("SELECT id FROM jobs WHERE message_id = ?", (message_id,))
+        return None if row is None else JobId(row["id"])
+
     async def images(self, job_id: JobId) -> tuple[Image, ...]:
         """The job's pictures, read back from the folder."""
         rows = await self._database.fetch_all("SELECT * FROM images WHERE job_id = ? ORDER BY number", (job_id,))
@@ -250,6 +281,15 @@ class Queue:
             Image(png, row["seed"], row["width"], row["height"], row["sha256"])
             for row, png in zip(rows, contents, strict=True)
         )
+
+    async def sweep(self) -> int:
+        """Remove the pictures of attempts that were cut off; returns how many files that were.
+
+        Those of jobs that are not known at all are left: a restored backup may not have them yet.
+        """
+        rows = await self._database.fetch_all("SELECT path FROM images")
+        known = await self._database.fetch_all("SELECT id FROM jobs")
+        return await self._images.sweep({row["path"] for row in rows}, {row["id"] for row in known})
 
     async def uploads(self) -> set[str]:
         """The sha256 of every upload that a job names."""
@@ -278,18 +318,13 @@ class Queue:
     async def recover(self) -> None:
         """Put the queue in order after a stop.
 
-        What was running waits again, and what was never acknowledged is forgotten; on a surface that ended with
-        its process, everything open ends too.
+        What was running waits again; on a surface that ended with its process, everything open ends.
         """
 
         async def work(connection: aiosqlite.Connection) -> None:
             if self._surface.outlives_process:
                 await connection.execute(
                     "UPDATE jobs SET status = 'queued' WHERE surface = ? AND status = 'running'",
-                    (self._surface,),
-                )
-                await connection.execute(
-                    "DELETE FROM jobs WHERE surface = ? AND status = 'queued' AND message_id IS NULL",
                     (self._surface,),
                 )
             else:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import aiosqlite
 
-from bot.jobs import Clock, GuildId, Rule, UserId, to_text
+from bot.jobs import Clock, GuildId, Row, Rule, UserId, to_text
 from bot.storage.database import Database
 
 # One look-up by primary key finds the server's rules and the person's.
@@ -60,5 +58,5 @@ class Rules:
         return await self._database.write(work)
 
 
-def _rule(row: sqlite3.Row) -> Rule:
+def _rule(row: Row) -> Rule:
     return Rule(UserId(row["user_id"]) if row["user_id"] else None, row["name"], row["value"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 import aiosqlite
 
-from bot.jobs import GuildId, Requester, from_text, to_text
+from bot.jobs import GuildId, Requester, Row, from_text, to_text
 from bot.storage.database import Database
 
 # A failed job and one cancelled before it started cost nothing, so a refund needs no bookkeeping.
@@ -62,7 +61,7 @@ class Summary:
     wait_seconds: float | None
 
     @classmethod
-    def from_row(cls, row: sqlite3.Row) -> Self:
+    def from_row(cls, row: Row) -> Self:
         """Build a summary from a row of SUMMARY."""
         return cls(**{key: row[key] for key in row.keys()})  # noqa: SIM118 - a Row iterates over values
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from bot.config import EMBEDDED_MODEL, Config, ModelConfig, load_config, read_token
+from bot.config import EMBEDDED_MODEL, Config, ModelConfig, load_config, read_database_key, read_token
 from bot.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -251,6 +251,38 @@ def test_the_token_comes_from_the_variable_or_else_from_the_file(
     file = tmp_path / "token"
     file.write_bytes(content or b"")
     assert read_token({name: value.format(file=file) for name, value in environ.items()}) == token
+
+
+@pytest.mark.parametrize(
+    ("environ", "content", "key"),
+    [
+        ({}, None, None),
+        ({"ATELIER_DATABASE_KEY": ""}, None, None),
+        ({"ATELIER_DATABASE_KEY": "correct horse"}, None, "correct horse"),
+        ({"ATELIER_DATABASE_KEY_FILE": "{file}"}, b"'; DROP\n", "'; DROP"),
+    ],
+)
+def test_the_key_of_the_database_comes_from_the_variable_or_else_from_the_file(
+    tmp_path: Path, environ: dict[str, str], content: bytes | None, key: str | None
+) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(content or b"")
+    assert read_database_key({name: value.format(file=file) for name, value in environ.items()}) == key
+
+
+def test_a_key_file_that_holds_no_key_is_refused_and_a_key_is_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(" ")
+    with pytest.raises(ConfigError, match="key is empty; put the key of the database into it"):
+        read_database_key({"ATELIER_DATABASE_KEY_FILE": str(file)})
+    monkeypatch.setenv("ATELIER_DATABASE_KEY", "correct horse")
+    assert "correct horse" not in repr(load_config(None))
+    config = tmp_path / "config.toml"
+    config.write_text('database_key = "correct horse"')
+    with pytest.raises(ConfigError, match="database_key: there is no such setting"):
+        load_config(config)
 
 
 @pytest.mark.parametrize(

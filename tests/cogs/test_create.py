@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
+import aiosqlite
 import discord
 import pytest
 import simcord
@@ -19,8 +20,10 @@ from simcord.backend.cdn import CdnStore
 from bot import delivery
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
 from bot.engine.fake import FakeEngine, flat_image
-from bot.errors import PaintFailed
-from bot.jobs import JobId, JobStatus
+from bot.errors import PaintFailed, StorageError
+from bot.jobs import ChannelId, Destination, JobId, JobStatus, to_text
+from bot.options import Options
+from bot.storage.queue import Queue
 from bot.storage.usage import spent_by
 from bot.uploads import MOST_BYTES
 from cogs.create import DOWNLOAD_SECONDS
@@ -157,6 +160,69 @@ async def test_a_deleted_message_is_replaced_by_one_new_message(workshop: Worksh
     assert message.id == job.destination.message_id != first_message_id
     await moderator.react(message, "👍")
     assert len(await workshop.app.database.fetch_all("SELECT 1 FROM ratings")) == 1
+
+
+async def date(workshop: Workshop, column: str, message: discord.Message) -> None:
+    """Put a date of every job where its message is: simcord has a clock of its own."""
+
+    async def work(connection: aiosqlite.Connection) -> None:
+        await connection.execute(f"UPDATE jobs SET {column} = ?", (to_text(message.created_at),))
+
+    await workshop.app.database.write(work)
+
+
+async def test_an_answer_nobody_noted_before_a_kill_is_found_and_becomes_the_result(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: object) -> None:
+        raise StorageError("as good as killed")
+
+    ada = workshop.member("ada")
+    with monkeypatch.context() as fault:
+        fault.setattr(Queue, "place_message", killed)
+        await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    here = Destination(ChannelId(workshop.channel.id))
+    await workshop.app.admission.admit(workshop.requester(ada), Options("a dog"), here)
+    assert [job.destination.message_id for job in await workshop.jobs()] == [None, None]
+    (answer,) = [message for message in workshop.channel.history() if "a cat" in message.content]
+    await date(workshop, "asked_at", answer)
+    await workshop.restart()
+    (job,) = await workshop.ended()
+
+    assert job.destination.message_id == answer.id
+    assert len(workshop.message(answer.id).attachments) == 1
+
+    async def only_one() -> bool:
+        return [job.request.prompt for job in await workshop.jobs()] == ["a cat"]
+
+    await workshop.until(only_one)
+
+
+async def test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice(
+    workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    reached = asyncio.Event()
+    engine.open.clear()
+    moderator = workshop.member("mod", moderator=True)
+    asked = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
+    await moderator.delete(asked.response.message)
+    with monkeypatch.context() as fault:
+        fault.setattr(Queue, "posted", killed)
+        engine.open.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await reached.wait()
+    (posted,) = workshop.channel.history()
+    await date(workshop, "reposted_at", posted)
+    await workshop.restart()
+    (job,) = await workshop.ended()
+
+    (message,) = workshop.channel.history()
+    assert job.destination.message_id == message.id
+    assert len(message.attachments) == 1
 
 
 async def test_a_deleted_channel_ends_the_job_with_its_reason(workshop: Workshop, engine: FakeEngine) -> None:

@@ -49,9 +49,9 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[list[rows.Parked]]:
     """The groups that shared a forward, in order."""
     groups: list[list[rows.Parked]] = []
 
-    def recording(group: list[rows.Parked], cap: int, wear: rows.Wear) -> list[Any]:
+    def recording(group: list[rows.Parked], cap: int, *ways: Any) -> list[Any]:
         groups.append(list(group))
-        return rows.forward(group, cap, wear)
+        return rows.forward(group, cap, *ways)
 
     monkeypatch.setattr(batching, "forward", recording)
     return groups

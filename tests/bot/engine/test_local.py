@@ -24,7 +24,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image as Picture
 
-from bot.config import EMBEDDED_MODEL, Config, EngineConfig, ModelConfig
+from bot.config import EMBEDDED_MODEL, SECRETS, Config, EngineConfig, ModelConfig
 from bot.engine import Event, Finished, Order, Progress, Started
 from bot.engine.local import LocalEngine, Patience
 from bot.engine.wire import Frame
@@ -131,6 +131,7 @@ async def engine(models: tuple[ModelConfig, ...]) -> AsyncIterator[LocalEngine]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISCORD_TOKEN", "the bot's token")
         patch.setenv("DISCORD_TOKEN_FILE", "/run/secrets/token")
+        patch.setenv("ATELIER_DATABASE_KEY", "the database's key")
         patch.setenv("ATELIER_TEST", "something else")
         engine = LocalEngine(Config(models=models, engine=EngineConfig(device="cpu", threads=1)))
         async with running(engine):
@@ -199,8 +200,8 @@ class TestRealChild:
         assert engine.pid is not None
         environ = psutil.Process(engine.pid).environ()
         assert environ["ATELIER_TEST"] == "something else", "the rest is passed on"
-        assert not {"DISCORD_TOKEN", "DISCORD_TOKEN_FILE"} & environ.keys()
-        assert "the bot's token" not in environ.values()
+        assert not set(SECRETS) & environ.keys()
+        assert not {"the bot's token", "the database's key"} & set(environ.values())
 
     async def test_model_somebody_brought_paints_alike_from_folder_and_file(self, engine: LocalEngine) -> None:
         request = replace(APPLE, width=SIZE, height=SIZE)

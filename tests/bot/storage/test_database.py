@@ -12,11 +12,12 @@ import aiosqlite
 import pytest
 
 from bot.errors import StorageError
+from bot.storage import sqlite as sqlite_driver
 from bot.storage.database import Database, open_database
 from bot.storage.queue import STARTS, UNPOSTED, WAITING
 from bot.storage.rules import RULES_FOR
 from bot.storage.usage import BY_MODEL, DEPTH, SPENT, SUMMARY
-from tests.bot.storage.conftest import Store
+from tests.bot.storage.conftest import Store, ids
 
 INSERT = "INSERT INTO memory (name, value) VALUES (?, ?)"
 
@@ -109,10 +110,122 @@ async def test_a_commit_that_fails_leaves_nothing_and_the_next_write_works(store
         await connection.execute(INSERT, ("orphan", "x"))
         await connection.execute("INSERT INTO images VALUES (12345, 1, 'p', 1, 8, 8, 's')")
 
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(StorageError, match="refused to commit: FOREIGN KEY"):
         await store.database.write(orphan)
     await store.database.remember("whole", "x")
     assert await names(store.database) == ["whole"]
+
+
+async def test_a_thousand_writers_at_once_share_a_few_commits(store: Store) -> None:
+    heard, commits = store.database.listen(), 0
+
+    async def count() -> None:
+        nonlocal commits
+        while True:
+            await heard.wait()
+            heard.clear()
+            commits += 1
+
+    counting = asyncio.create_task(count())
+    jobs = await asyncio.gather(*(store.asked(user, acknowledged=False) for user in range(1, 1001)))
+    counting.cancel()
+
+    assert len(set(ids(jobs))) == 1000
+    assert 1 <= commits <= 10
+    with sqlite3.connect(store.folder / "atelier.db") as outside:
+        assert outside.execute("SELECT count(*) FROM jobs").fetchone() == (1000,), "durable, not only visible here"
+    outside.close()
+
+
+async def test_one_of_a_shared_transaction_that_raises_takes_nobody_with_it(store: Store) -> None:
+    async def refuse(connection: aiosqlite.Connection) -> None:
+        await connection.execute(INSERT, ("refused", "x"))
+        raise LookupError("no")
+
+    async def clash(connection: aiosqlite.Connection) -> None:
+        await connection.execute(INSERT, ("first", "again"))
+
+    ended = await asyncio.gather(
+        store.database.remember("first", "x"),
+        store.database.write(refuse),
+        store.database.write(clash),
+        store.database.remember("last", "x"),
+        return_exceptions=True,
+    )
+    assert [type(end).__name__ for end in ended] == ["NoneType", "LookupError", "IntegrityError", "NoneType"]
+    assert await names(store.database) == ["first", "last"]
+
+
+async def test_nobody_hears_of_theirs_before_it_is_committed(store: Store) -> None:
+    """The first of a shared transaction is answered only after the last has done its work."""
+    told: list[str] = []
+    gate = asyncio.Event()
+
+    async def wait(_: aiosqlite.Connection) -> None:
+        await gate.wait()
+
+    first = asyncio.create_task(store.database.remember("first", "x"))
+    first.add_done_callback(lambda _: told.append("first"))
+    last = asyncio.create_task(store.database.write(wait))
+    await asyncio.sleep(0.05)
+    with sqlite3.connect(store.folder / "atelier.db") as outside:
+        assert outside.execute("SELECT count(*) FROM memory").fetchone() == (0,)
+    outside.close()
+    assert told == []
+    gate.set()
+    await asyncio.gather(first, last)
+    assert await names(store.database) == ["first"]
+
+
+async def test_a_commit_that_fails_fails_everybody_in_it(store: Store) -> None:
+    async def orphan(connection: aiosqlite.Connection) -> None:
+        await connection.execute("PRAGMA defer_foreign_keys = ON")
+        await connection.execute("INSERT INTO images VALUES (12345, 1, 'p', 1, 8, 8, 's')")
+
+    heard = store.database.listen()
+    ended = await asyncio.gather(
+        store.database.remember("bystander", "x"), store.database.write(orphan), return_exceptions=True
+    )
+    assert [type(end) for end in ended] == [StorageError, StorageError]
+    assert not heard.is_set()
+    assert await names(store.database) == []
+    await store.database.remember("bystander", "x")
+    assert await names(store.database) == ["bystander"]
+
+
+async def test_a_rollback_that_fails_stops_nobody_for_good(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def orphan(connection: aiosqlite.Connection) -> None:
+        await connection.execute("PRAGMA defer_foreign_keys = ON")
+        await connection.execute("INSERT INTO images VALUES (12345, 1, 'p', 1, 8, 8, 's')")
+
+    async def fail(_: aiosqlite.Connection) -> None:
+        raise sqlite_driver.Error("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aiosqlite.Connection, "rollback", fail)
+        with pytest.raises(StorageError):
+            await store.database.write(orphan)
+    assert "could not be rolled back (disk I/O error)" in caplog.text
+    with pytest.raises(StorageError, match="cannot start a transaction within a transaction"):
+        await store.database.remember("next", "x")
+    await store.database.remember("after", "x")
+    assert await names(store.database) == ["after"]
+
+
+async def test_a_full_disk_in_a_shared_transaction_keeps_what_was_acknowledged_and_recovers(store: Store) -> None:
+    acknowledged = [await store.asked(user) for user in range(1, 6)]
+    (pages,) = await store.database.fetch_all("PRAGMA page_count")
+    await store.database.fetch_all(f"PRAGMA max_page_count = {pages[0]}")
+    ended = await asyncio.gather(*(store.asked(9, prompt="x" * 3000) for _ in range(20)), return_exceptions=True)
+    assert {str(end) for end in ended} == {"Not accepted: the storage is full."}
+    assert ids(await store.queue.waiting()) == ids(acknowledged)
+    assert await store.queue.claim(acknowledged[0].id), "what needs no room goes on"
+
+    await store.database.fetch_all(f"PRAGMA max_page_count = {pages[0] + 1000}")
+    later = await asyncio.gather(*(store.asked(9, prompt="x" * 3000) for _ in range(20)))
+    assert ids(await store.queue.waiting()) == [*ids(acknowledged[1:]), *sorted(ids(later))]
 
 
 async def test_a_full_disk_is_said_in_words_and_writing_works_again_once_there_is_room(store: Store) -> None:
@@ -126,7 +239,7 @@ async def test_a_full_disk_is_said_in_words_and_writing_works_again_once_there_i
 
 
 async def test_a_storm_of_cancelled_callers_strands_nothing(store: Store) -> None:
-    """Every one of 200 transactions of two rows is there whole or not at all, and the next write works."""
+    """Every one of 1,000 transactions of two rows is there whole or not at all, and the next write works."""
     dice = random.Random(7)
     calm = asyncio.Event()
 
@@ -138,21 +251,49 @@ async def test_a_storm_of_cancelled_callers_strands_nothing(store: Store) -> Non
 
         await store.database.write(work)
 
-    storm = [asyncio.create_task(pair(number)) for number in range(200)]
+    storm = [asyncio.create_task(pair(number)) for number in range(1000)]
     await asyncio.sleep(0)
     for count, task in enumerate(dice.sample(storm, len(storm))):
-        if count == 100:
+        if count == 500:
             calm.set()
-        await asyncio.sleep(dice.choice((0, 0, 0.0005)))
+        await asyncio.sleep(dice.choice((0, 0, 0.0001)))
         task.cancel()
     ended = await asyncio.gather(*storm, return_exceptions=True)
-    assert sum(isinstance(end, asyncio.CancelledError) for end in ended) >= 100, "the storm hit"
+    assert sum(isinstance(end, asyncio.CancelledError) for end in ended) >= 500, "the storm hit"
 
     await store.database.remember("after", "the storm")
     found = set(await names(store.database)) - {"after"}
     whole = {name for name in found if not name.endswith("'") and f"{name}'" in found}
     assert len(found) == 2 * len(whole)
-    assert whole == {str(number) for number in range(200)}, "what began was finished, caller or not"
+    assert whole == {str(number) for number in range(1000)}, "what began was finished, caller or not"
+
+
+async def test_the_wal_is_emptied_when_nobody_writes_and_gone_after_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.storage.database.IDLE_SECONDS", 0.05)
+    wal = tmp_path / "atelier.db-wal"
+    async with open_database(tmp_path / "atelier.db") as database:
+        for number in range(3):
+            await database.remember("large", str(number) * 10**6)
+            assert wal.stat().st_size > 10**6
+            while wal.stat().st_size:  # noqa: ASYNC110 - a file sets no event
+                await asyncio.sleep(0.01)
+        await database.remember("large", "x" * 10**6)
+    assert not wal.exists()
+
+
+async def test_what_is_asked_of_a_closed_database_is_refused_and_waits_for_nothing(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "atelier.db") as database:
+        pass
+    with pytest.raises(StorageError, match="Atelier is stopping"):
+        await database.remember("late", "x")
+
+
+async def test_the_driver_is_free_of_the_wal_reset_fault_and_knows_full_text_search(store: Store) -> None:
+    (version,) = await store.database.fetch_all("SELECT sqlite_version()")
+    assert tuple(map(int, version[0].split("."))) >= (3, 51, 3)
+    await store.database.fetch_all("CREATE VIRTUAL TABLE words USING fts5(text)")
 
 
 async def test_cancelled_reads_do_not_block_the_next_one(store: Store) -> None:
@@ -210,7 +351,7 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         (WAITING, ("discord",), "USING INDEX jobs_waiting (surface=?)"),
         (UNPOSTED, ("discord",), "USING INDEX jobs_unposted (surface=?)"),
         (STARTS, ("discord", ""), "USING INDEX jobs_started (surface=? AND started_at>?)"),
-        (DEPTH, (1, 1), "USING INDEX jobs_waiting_of_person (user_id=? AND guild_id=?)"),
+        (DEPTH, (1, 1), "USING COVERING INDEX jobs_waiting_of_person (user_id=? AND guild_id=?)"),
         (SPENT, (1, 1, ""), "USING INDEX jobs_of_person (user_id=? AND guild_id=? AND asked_at>?)"),
         (SUMMARY, (1, ""), "USING INDEX jobs_by_guild (guild_id=? AND asked_at>?)"),
         (BY_MODEL, (1, ""), "USING INDEX jobs_by_guild (guild_id=? AND asked_at>?)"),

@@ -303,6 +303,7 @@ STATES = ("queued", "unacknowledged", "running", "rendered", "delivered", "faile
             Surface.DISCORD,
             {
                 "queued": ("queued", None),
+                "unacknowledged": ("queued", None),
                 "running": ("queued", None),
                 "rendered": ("rendered", None),
                 "delivered": ("delivered", None),
@@ -348,3 +349,45 @@ async def test_a_stop_loses_nothing_that_somebody_still_waits_for(
             assert {state for state, job in jobs.items() if job.id in outbox} == unposted
         again = [job.job_id for job in await store.queue.waiting() if job.again]
         assert again == ([jobs["running"].id] if surface is Surface.DISCORD else [])
+
+
+async def test_what_nobody_noted_a_message_for_is_found_and_settled(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        noted, asked = await store.asked(), await store.asked(acknowledged=False)
+        cancelled, running = await store.asked(acknowledged=False), await in_state(store, "running")
+        await store.queue.cancel(cancelled.id)
+        assert await store.queue.unacknowledged(asked.asked_at) == [], "only those of earlier runs"
+        later = store.clock() + timedelta(seconds=1)
+        assert ids(await store.queue.unacknowledged(later)) == [asked.id, cancelled.id]
+        await store.queue.place_message(asked.id, MessageId(77))
+        for job in (cancelled, running):
+            await store.queue.withdraw(job.id)
+        assert await store.queue.unacknowledged(later) == []
+        assert await store.queue.get(cancelled.id) is None
+        assert await store.queue.get(running.id) is not None
+        assert await store.queue.get(noted.id) is not None
+        assert await store.queue.speaks_for(MessageId(77)) == asked.id
+        assert await store.queue.speaks_for(MessageId(78)) is None
+
+
+async def test_a_repost_is_known_to_have_begun_before(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        job = await in_state(store, "rendered")
+        began = store.clock()
+        assert await store.queue.repost(job) is None
+        store.clock.now += timedelta(minutes=5)
+        assert await store.queue.repost(job) == began
+
+
+async def test_pictures_of_attempts_that_were_cut_off_are_swept(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        job = await in_state(store, "rendered")
+        (path,) = (tmp_path / "images").glob("*/*")
+        unknown = path.with_name(f"{job.id + 1}-1-1-feedbeef.png")
+        for cut_off in (path.with_name(f"{job.id}-9-1-feedbeef.png"), path.with_name(f"{job.id}-9-2-beef.part")):
+            cut_off.write_bytes(b"cut off")
+        unknown.write_bytes(b"newer than the backup that was restored")
+        assert await store.queue.sweep() == 2
+        assert await store.queue.sweep() == 0
+        assert len(await store.queue.images(job.id)) == 1
+        assert unknown.exists()

@@ -1,0 +1,125 @@
+"""The folder of backups: whole copies of the database, each named by its time and its content's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from bot.errors import StorageError
+from bot.jobs import utcnow
+from bot.storage import sqlite
+
+DAILY = 7
+WEEKLY = 4
+EVERY = timedelta(days=1)
+"""Between two backups."""
+
+_NAME = re.compile(r"(\d{8}T\d{6})-([0-9a-f]{16})\.db")
+_TIME = "%Y%m%dT%H%M%S"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One file of the folder; `digest` is the start of its sha256 in hexadecimal digits."""
+
+    path: Path
+    made_at: datetime
+    digest: str
+
+    @classmethod
+    def at(cls, path: Path) -> Self | None:
+        """The backup that a file's name stands for; None for a file of another kind."""
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            return None
+        return cls(path, datetime.strptime(match[1], _TIME).replace(tzinfo=UTC), match[2])
+
+    def is_unchanged(self) -> bool:
+        """Whether the file still has the content it was made with. Raises StorageError when it cannot be read."""
+        return _digest_of(self.path) == self.digest
+
+
+def folder_of(database: Path) -> Path:
+    """The folder of a database's backups."""
+    return database.parent / "backups"
+
+
+def backups_of(database: Path) -> list[Backup]:
+    """Every backup of a database, newest first."""
+    folder = folder_of(database)
+    found = (Backup.at(path) for path in (folder.iterdir() if folder.is_dir() else ()))
+    return sorted((backup for backup in found if backup is not None), key=lambda backup: backup.path.name, reverse=True)
+
+
+def back_up(database: Path, key: str | None, stop: sqlite.Stop | None = None, now: datetime | None = None) -> Path:
+    """Copy a database into its folder of backups and return the copy's path; others may write meanwhile.
+
+    Raises StorageError when the disk does not take it or the database is damaged.
+    """
+    folder = folder_of(database)
+    made_at = (now or utcnow()).astimezone(UTC).strftime(_TIME)
+    unnamed = folder / f"{made_at}.{os.getpid()}.new"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sqlite.copy(database, unnamed, key, stop)
+        path = unnamed.replace(folder / f"{made_at}-{_digest_of(unnamed)}.db")
+        sqlite.sync_folder(folder)
+    except OSError as error:
+        raise StorageError(f"The backup cannot be written to {folder}: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            unnamed.unlink(missing_ok=True)
+    return path
+
+
+def is_due(backups: Iterable[Backup], now: datetime) -> bool:
+    """Whether the newest backup is older than a day, or there is none; one from the future counts for nothing."""
+    return not any(timedelta() <= now - backup.made_at < EVERY for backup in backups)
+
+
+def worth_keeping(times: Iterable[datetime]) -> set[datetime]:
+    """Which backups stay: the newest of each of the last 7 days, and of the last 4 ISO weeks, that have one.
+
+    As restic's `forget --keep-daily 7 --keep-weekly 4`: days without a backup do not count, so that a pause
+    deletes nothing.
+    """
+    newest_first = sorted(times, reverse=True)
+
+    def newest_of_each(period: Callable[[datetime], Hashable], count: int) -> set[datetime]:
+        newest: dict[Hashable, datetime] = {}
+        for time in newest_first:
+            newest.setdefault(period(time), time)
+        return set(list(newest.values())[:count])
+
+    return newest_of_each(lambda time: time.date(), DAILY) | newest_of_each(lambda time: time.isocalendar()[:2], WEEKLY)
+
+
+def rotate(database: Path) -> list[Path]:
+    """Delete the backups that are not worth keeping, and what killed backups left; return their paths."""
+    backups = backups_of(database)
+    kept = worth_keeping(backup.made_at for backup in backups)
+    doomed = [backup.path for backup in backups if backup.made_at not in kept]
+    yesterday = utcnow().timestamp() - EVERY.total_seconds()
+    try:
+        for pattern in ("*.new", "*.part"):
+            doomed += [path for path in folder_of(database).glob(pattern) if path.stat().st_mtime < yesterday]
+        for path in doomed:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"Old backups cannot be deleted: {error.strerror}.") from error
+    return doomed
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,167 @@
+"""The database put back from a backup: at start when the file is damaged, and by hand.
+
+The file in use is never overwritten. A checked copy is made beside it under the name `STAGED`; from that moment the
+restore is decided, and `finish`, which every start runs first, carries it out however often it is killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from bot.errors import StorageError
+from bot.jobs import utcnow
+from bot.storage import sqlite
+from bot.storage.backups import Backup, backups_of, folder_of
+from bot.storage.integrity import find_damage, inspect
+
+log = logging.getLogger(__name__)
+
+STAGED = "restoring"
+"""Suffix of a copy that is about to become the database."""
+
+CHECK_SECONDS = 10.0
+"""The check at start takes no longer; a file too large for that is checked to its end by the daily upkeep."""
+
+ID_GAP = 100_000
+"""How far job ids jump at a restore: buttons under results that the backup does not know must not find new jobs."""
+
+
+class Restored(NamedTuple):
+    """What a restore did: the jobs the database has now, and where the former file is, if there was one."""
+
+    jobs: int
+    former: Path | None
+
+
+def heal(path: Path, key: str | None = None) -> str | None:
+    """Finish a restore, check the file at `path`, and put back the newest good backup when it is damaged.
+
+    Returns a sentence for people when a backup was put back. Raises StorageError, and changes nothing, when the
+    file is damaged and no backup is good: a wrong key looks like that, too.
+    """
+    finish(path)
+    backups = backups_of(path)
+    if not path.exists() or not (path.stat().st_size or backups):
+        if backups:
+            log.warning("%s is missing and a new one is made; `atelier restore FILE` puts back a backup.", path)
+        return None
+    end = time.monotonic() + CHECK_SECONDS
+    damage = find_damage(path, key, full=_needs_full_check(path, key), stop=lambda: time.monotonic() > end)
+    if damage is None:
+        return None
+    log.critical("%s is damaged: %s", path, damage)
+    for backup in backups:
+        if words := _fault_of(backup, key):
+            log.error("not put back: %s", words)
+            continue
+        restored = restore(backup.path, path, key)
+        notice = (
+            f"The database was damaged and was put back as it was on {backup.made_at:%Y-%m-%d at %H:%M} UTC. "
+            "Requests since then are lost."
+        )
+        log.critical("%s The damaged file is kept as %s.", notice, restored.former)
+        return notice
+    raise StorageError(
+        f"{path} is not a usable database ({damage}), and there is no good backup of it in {folder_of(path)}. "
+        "If it is encrypted, check ATELIER_DATABASE_KEY. Otherwise restore a copy with: atelier restore FILE. "
+        "Move it aside to start with an empty one."
+    )
+
+
+def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop | None = None) -> Restored:
+    """Make a copy of `source` the database at `path`; nobody else may use that.
+
+    The former database is moved aside with its WAL. Raises StorageError, and changes nothing, when `source` is
+    damaged or not one of ours.
+    """
+    jobs = check_backup(source, key, stop)
+    copy = path.with_suffix(".copy")
+    try:
+        sqlite.copy(source, copy, key, stop)
+        _skip_ids(copy, key)
+        copy.replace(path.with_suffix(f".{STAGED}"))
+        sqlite.sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be replaced: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            copy.unlink(missing_ok=True)
+    return Restored(jobs, finish(path))
+
+
+def finish(path: Path) -> Path | None:
+    """Carry out a restore that was decided, if there is one; return where the former database is."""
+    staged = path.with_suffix(f".{STAGED}")
+    try:
+        if not staged.exists():
+            return None
+        former = _move_aside(path)
+        staged.replace(path)
+        sqlite.sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be replaced: {error.strerror}.") from error
+    return former
+
+
+def check_backup(path: Path, key: str | None = None, stop: sqlite.Stop | None = None) -> int:
+    """Check a whole backup and return how many jobs it has; StorageError when it is damaged or none of ours."""
+    if not path.is_file():
+        raise StorageError(f"{path} does not exist.")
+    if damage := find_damage(path, key, full=True, stop=stop):
+        raise StorageError(f"{path} is damaged, or not a database of this key: {damage}.")
+    return inspect(path, key).jobs
+
+
+def _needs_full_check(path: Path, key: str | None) -> bool:
+    """Whether the last full check is older than a day, found damage, or cannot be read."""
+    try:
+        last = inspect(path, key).check
+    except StorageError:
+        return True
+    return last is None or last.damage is not None or abs(utcnow() - last.at).days >= 1
+
+
+def _fault_of(backup: Backup, key: str | None) -> str | None:
+    """Say why a backup must not be put back; None when it is good."""
+    try:
+        if not backup.is_unchanged():
+            return f"{backup.path} is damaged: its content is not what was written."
+        check_backup(backup.path, key)
+    except StorageError as error:
+        return str(error)
+    return None
+
+
+def _move_aside(path: Path) -> Path | None:
+    """Rename a database with its WAL, so that SQLite would still open it; return its new name, None if it is gone."""
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    names = (path.with_name(f"{path.stem}-aside-{stamp}{number}.db") for number in ("", *(f"-{n}" for n in range(99))))
+    aside = next(name for name in names if not any(name.with_name(name.name + end).exists() for end in _ENDINGS))
+    moved = False
+    for ending in reversed(_ENDINGS):
+        part = path.with_name(path.name + ending)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + ending))
+            moved = True
+    return aside if moved else None
+
+
+_ENDINGS = ("", "-wal", "-shm", "-journal")
+"""The files of one database: https://www.sqlite.org/tempfiles.html"""
+
+
+def _skip_ids(path: Path, key: str | None) -> None:
+    try:
+        with closing(sqlite.connect(path, key)) as connection:
+            connection.execute(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT 'jobs', 0 "
+                "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'jobs')"
+            )
+            connection.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'jobs'", (ID_GAP,))
+    except sqlite.Error as error:
+        raise StorageError(f"{path} cannot be prepared: {error}.") from error
