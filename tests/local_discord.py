@@ -1,26 +1,36 @@
-"""A Discord on this machine, of just the routes and gateway events that one picture needs.
+"""A Discord on this machine: one server, its channels and people, on real sockets.
 
-simcord replaces discord.py's transport inside the process; this one is reached over real sockets, so that
-`atelier run` can be started, watched and killed as the process it is.
+simcord replaces discord.py's transport inside the process; this one is reached over HTTP and a WebSocket, so that
+`atelier run` can be started, watched and killed as the process it is. What it was told stays: a bot that comes back
+finds every message as it left it. It keeps to what docs.discord.com promises, also where that is awkward.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 import json
+import re
+import struct
 import sys
+import time
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from aiohttp import WSMsgType, web
+from aiohttp import ClientConnectionError, WSMsgType, web
 
 BOT = {"id": "100", "username": "Atelier", "discriminator": "0", "avatar": None, "bot": True}
-MEMBER = {"id": "200", "username": "ada", "discriminator": "0", "avatar": None, "global_name": "Ada"}
 GUILD, CHANNEL = "300", "400"
 EVERYTHING = str((1 << 50) - 1)
 HEARTBEAT_MS = 500
+NONCE_SECONDS = 120.0
+"""How long a nonce is known; the reference says "the past few minutes"."""
+
+EPHEMERAL, LOADING = 1 << 6, 1 << 7
 
 # What `atelier run` is, with Discord's two addresses replaced.
 RUN = """
@@ -31,72 +41,258 @@ from bot.__main__ import main
 main()
 """
 
+_OPTION_TYPES = {str: 3, int: 4, bool: 5, float: 10}
+_ATTACHMENT = 11
+_EPOCH_MS = 1420070400000
+
+
+class Person(NamedTuple):
+    """A member without any rights."""
+
+    id: str
+    name: str
+
+    def payload(self) -> dict[str, Any]:
+        """The user, as Discord sends it."""
+        return {
+            "id": self.id,
+            "username": self.name.lower(),
+            "discriminator": "0",
+            "avatar": None,
+            "global_name": self.name,
+        }
+
+    def member(self) -> dict[str, Any]:
+        """The member, as Discord sends it."""
+        return {
+            "user": self.payload(),
+            "roles": [],
+            "joined_at": _now(),
+            "permissions": "0",
+            "deaf": False,
+            "mute": False,
+            "flags": 0,
+        }
+
+
+ADA, BOB = Person("200", "Ada"), Person("201", "Bob")
+
+
+@dataclass
+class Message:
+    """One message and what became of it."""
+
+    id: str
+    channel: str
+    interaction: Interaction | None = None
+    content: str = ""
+    attachments: list[dict[str, Any]] = field(default_factory=list)
+    components: list[Any] = field(default_factory=list)
+    flags: int = 0
+    reactions: set[tuple[str, str]] = field(default_factory=set)
+    """Emoji and the id of who added it."""
+    pinged: set[str] = field(default_factory=set)
+    """Whom it notified: ids of people, or "everyone"."""
+    deleted: bool = False
+    edited: bool = False
+
+    @property
+    def public(self) -> bool:
+        """Whether everybody sees it."""
+        return not self.deleted and not self.flags & EPHEMERAL
+
+    def buttons(self) -> list[str]:
+        """The custom ids of its buttons."""
+        return [button["custom_id"] for row in self.components for button in row["components"]]
+
+    def payload(self) -> dict[str, Any]:
+        """The message, as Discord sends it."""
+        asked = {}
+        if self.interaction is not None:
+            asked["interaction_metadata"] = {
+                "id": self.interaction.id,
+                "type": self.interaction.type,
+                "user": self.interaction.person.payload(),
+                "authorizing_integration_owners": {"0": GUILD},
+            }
+        return {
+            "id": self.id,
+            "channel_id": self.channel,
+            "author": BOT,
+            "content": self.content,
+            "timestamp": _now(self.id),
+            "edited_timestamp": _now() if self.edited else None,
+            "tts": False,
+            "mention_everyone": "everyone" in self.pinged,
+            "mentions": [],
+            "mention_roles": [],
+            "attachments": self.attachments,
+            "embeds": [],
+            "components": self.components,
+            "flags": self.flags,
+            "pinned": False,
+            "type": 0,
+            **asked,
+        }
+
+
+@dataclass
+class Interaction:
+    """What a person did, and how the bot answered."""
+
+    id: str
+    type: int
+    person: Person
+    channel: str
+    event: dict[str, Any]
+    life: int
+    """How often the bot had identified when it was told."""
+    deferred: bool = False
+    response: Message | None = None
+    followups: list[Message] = field(default_factory=list)
+
+    @property
+    def answer(self) -> Message | None:
+        """The bot's first words; a mere deferral is none."""
+        return None if self.response is None or self.response.flags & LOADING else self.response
+
+
+@dataclass
+class Fault:
+    """An error to give to the next requests whose `METHOD /path` matches; status 0 closes the connection."""
+
+    route: str
+    status: int = 0
+    code: int = 0
+    after: bool = False
+    """Whether the request takes effect first."""
+    times: int = 1
+
+
+class _Refused(Exception):  # noqa: N818
+    """Discord's answer to a request that cannot be."""
+
+    def __init__(self, status: int, code: int, words: str) -> None:
+        super().__init__(words)
+        self.response = _json({"code": code, "message": words}, status)
+
 
 @dataclass
 class LocalDiscord:
-    """What the bot did: how often it identified, how it answered, what became of the message."""
+    """One server, and what the bot did there."""
 
     port: int = 0
     identified: int = 0
     heartbeats: int = 0
-    messages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    messages: dict[str, Message] = field(default_factory=dict)
+    """Every message there ever was, by its id, in the order they came."""
+    interactions: dict[str, Interaction] = field(default_factory=dict)
     edits: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What is attached anywhere, by the attachment's id."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _socket: web.WebSocketResponse | None = None
     _sequence: int = 0
+    _numbers: Any = field(default_factory=itertools.count)
+    _nonces: dict[tuple[str, str], tuple[float, Message]] = field(default_factory=dict)
+
+    def addresses(self) -> tuple[str, str]:
+        """Where the REST API and the gateway are."""
+        return f"http://127.0.0.1:{self.port}/api", f"ws://127.0.0.1:{self.port}/gateway/"
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of an Atelier that lives on this Discord."""
-        rest, gateway = f"http://127.0.0.1:{self.port}/api", f"ws://127.0.0.1:{self.port}/gateway/"
-        return [sys.executable, "-c", RUN, rest, gateway, *arguments]
+        return [sys.executable, "-c", RUN, *self.addresses(), *arguments]
 
-    async def imagine(self, **options: str | int) -> str:
+    async def imagine(self, **options: Any) -> str:
         """Let Ada type /imagine; returns the id of the message the bot answers with."""
-        number = str(1000 + self._sequence)
-        typed = [{"name": name, "type": 4 if isinstance(v, int) else 3, "value": v} for name, v in options.items()]
-        await self._dispatch(
-            "INTERACTION_CREATE",
-            {
-                "id": number,
-                "application_id": BOT["id"],
-                "type": 2,
-                "token": f"token{number}",
-                "version": 1,
-                "guild_id": GUILD,
-                "channel_id": CHANNEL,
-                "channel": {"id": CHANNEL, "type": 0, "name": "easel", "position": 0, "permissions": EVERYTHING},
-                "member": {
-                    "user": MEMBER,
-                    "roles": [],
-                    "joined_at": _now(),
-                    "permissions": "0",
-                    "deaf": False,
-                    "mute": False,
-                    "flags": 0,
-                },
-                "app_permissions": EVERYTHING,
-                "entitlements": [],
-                "attachment_size_limit": 10 * 2**20,
-                "data": {"id": "500", "name": "imagine", "type": 1, "options": typed},
-            },
-        )
-        await self.until(lambda: f"9{number}" in self.messages)
-        return f"9{number}"
+        interaction = await self.type("imagine", **options)
+        await self.until(lambda: interaction.answer is not None)
+        assert interaction.answer is not None
+        return interaction.answer.id
+
+    async def type(self, name: str, person: Person = ADA, channel: str = CHANNEL, **options: Any) -> Interaction:
+        """Let a person use a slash command; options that are bytes are attached as PNGs."""
+        attachments: dict[str, Any] = {}
+        typed = []
+        for option, value in options.items():
+            if isinstance(value, bytes):
+                attached = self._attach(f"{option}.png", value)
+                attachments[attached["id"]] = attached
+                typed.append({"name": option, "type": _ATTACHMENT, "value": attached["id"]})
+            else:
+                typed.append({"name": option, "type": _OPTION_TYPES[type(value)], "value": value})
+        data = {"id": "500", "name": name, "type": 1, "options": typed, "resolved": {"attachments": attachments}}
+        return await self._interact(2, person, channel, {"data": data})
+
+    async def press(self, message: Message, custom_id: str, person: Person = ADA) -> Interaction:
+        """Let a person press a button."""
+        data = {"component_type": 2, "custom_id": custom_id}
+        return await self._interact(3, person, message.channel, {"data": data, "message": message.payload()})
+
+    async def repeat(self, interaction: Interaction) -> None:
+        """Send the event of an interaction once more, as Discord may after a RESUME."""
+        await self._dispatch("INTERACTION_CREATE", interaction.event)
+
+    async def react(self, message: Message, emoji: str, person: Person = ADA) -> bool:
+        """Let a person react; returns whether the bot was there to be told."""
+        message.reactions.add((emoji, person.id))
+        return await self._dispatch("MESSAGE_REACTION_ADD", _reaction(message, emoji, person))
+
+    async def take_back(self, message: Message, emoji: str, person: Person = ADA) -> bool:
+        """Let a person take a reaction back; returns whether the bot was there to be told."""
+        message.reactions.discard((emoji, person.id))
+        return await self._dispatch("MESSAGE_REACTION_REMOVE", _reaction(message, emoji, person))
+
+    def public(self) -> list[Message]:
+        """The messages that everybody sees, oldest first."""
+        return [message for message in self.messages.values() if message.public]
+
+    @property
+    def connected(self) -> bool:
+        """Whether a bot is there to be told anything."""
+        return self._socket is not None
 
     async def close_gateway(self, code: int) -> None:
         """Close the bot's connection with a code, as Discord does."""
         assert self._socket is not None
         await self._socket.close(code=code)
 
-    async def until(self, condition: Any) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> None:
         """Wait until something the bot does makes the condition true."""
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(seconds):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()
 
+    async def _interact(self, type_: int, person: Person, channel: str, particulars: dict[str, Any]) -> Interaction:
+        number = self._snowflake()
+        event = {
+            "id": number,
+            "application_id": BOT["id"],
+            "type": type_,
+            "token": f"token{number}",
+            "version": 1,
+            "guild_id": GUILD,
+            "channel_id": channel,
+            "channel": {"id": channel, "type": 0, "name": "easel", "position": 0, "permissions": EVERYTHING},
+            "member": person.member(),
+            "app_permissions": EVERYTHING,
+            "entitlements": [],
+            "attachment_size_limit": 10 * 2**20,
+            **particulars,
+        }
+        interaction = Interaction(number, type_, person, channel, event, self.identified)
+        self.interactions[number] = interaction
+        await self._dispatch("INTERACTION_CREATE", event)
+        return interaction
+
+    def _snowflake(self) -> str:
+        return str(((time.time_ns() // 10**6 - _EPOCH_MS) << 22) + next(self._numbers) % 2**22)
+
     async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
-        self._socket = socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_json({"op": 10, "d": {"heartbeat_interval": HEARTBEAT_MS}})
         async for message in socket:
@@ -108,6 +304,7 @@ class LocalDiscord:
                 await socket.send_json({"op": 11})
             elif operation == 2:
                 self.identified += 1
+                self._socket = socket
                 await self._dispatch(
                     "READY",
                     {
@@ -115,69 +312,246 @@ class LocalDiscord:
                         "user": BOT,
                         "guilds": [],
                         "session_id": "s",
-                        "resume_gateway_url": f"ws://127.0.0.1:{self.port}/gateway/",
+                        "resume_gateway_url": self.addresses()[1],
                         "application": {"id": BOT["id"], "flags": 0},
                     },
                 )
             self.changed.set()
+        if self._socket is socket:
+            self._socket = None
         return socket
 
-    async def _dispatch(self, name: str, payload: dict[str, Any]) -> None:
-        assert self._socket is not None
+    async def _dispatch(self, name: str, payload: dict[str, Any]) -> bool:
+        """Tell the bot of an event; False when nobody is there, and then it is lost."""
+        if self._socket is None:
+            return False
         self._sequence += 1
-        await self._socket.send_json({"op": 0, "t": name, "s": self._sequence, "d": payload})
+        try:
+            await self._socket.send_json({"op": 0, "t": name, "s": self._sequence, "d": payload})
+        except (ConnectionError, ClientConnectionError):
+            return False
+        return True
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Answer a request, or give it the error that was ordered."""
+        route = f"{request.method} {request.path}"
+        fault = next((fault for fault in self.faults if fault.times and re.search(fault.route, route)), None)
+        if fault is not None:
+            fault.times -= 1
+        try:
+            if fault is None or fault.after:
+                response = await handler(request)
+        except _Refused as refused:
+            response = refused.response
+        finally:
+            self.changed.set()
+        if fault is None:
+            return response
+        if fault.status:
+            return _json({"code": fault.code, "message": "as ordered"}, fault.status)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
 
     async def _callback(self, request: web.Request) -> web.Response:
-        number = request.match_info["id"]
-        data = (await request.json())["data"]
-        message = self.messages[f"9{number}"] = _message(f"9{number}", data.get("content", ""))
-        self.changed.set()
+        interaction = self._of_token(request)
+        body, files = await _body(request)
+        if interaction.response is not None or interaction.deferred:
+            raise _Refused(400, 40060, "Interaction has already been acknowledged.")
+        kind, data = body["type"], body.get("data") or {}
+        if kind in (4, 5):
+            interaction.deferred = kind == 5
+            interaction.response = self._create(interaction.channel, data, files, interaction)
+            interaction.response.flags |= LOADING if kind == 5 else 0
+        elif kind == 6:
+            interaction.deferred = True
+        else:
+            raise _Refused(400, 50035, f"This Discord knows no answers of type {kind}.")
+        message = interaction.response
+        if message is None or request.query.get("with_response") not in ("1", "true"):
+            return web.Response(status=204)
         return _json(
             {
-                "interaction": {"id": number, "type": 2, "response_message_id": message["id"]},
-                "resource": {"type": 4, "message": message},
+                "interaction": {"id": interaction.id, "type": interaction.type, "response_message_id": message.id},
+                "resource": {"type": kind, "message": message.payload()},
             }
         )
 
-    async def _edit(self, request: web.Request) -> web.Response:
-        files = []
-        if request.content_type.startswith("multipart/"):
-            form = await request.post()
-            payload = json.loads(str(form["payload_json"]))
-            files = [part.file.read() for part in form.values() if isinstance(part, web.FileField)]
-        else:
-            payload = await request.json()
-        self.edits.append({"message": request.match_info["message"], **payload, "files": files})
-        self.changed.set()
-        return _json(_message(request.match_info["message"], payload["content"]))
+    async def _follow_up(self, request: web.Request) -> web.Response:
+        interaction = self._of_token(request)
+        body, files = await _body(request)
+        if interaction.response is None and not interaction.deferred:
+            raise _Refused(404, 10015, "Unknown Webhook")
+        if interaction.response is not None and interaction.response.flags & LOADING:
+            # The first words after a deferral become the answer, as public as it.
+            self._change(interaction.response, {**body, "flags": 0}, files)
+            return _json(interaction.response.payload())
+        if interaction.response is not None and interaction.response.deleted:
+            raise _Refused(404, 10008, "Unknown Message")
+        message = self._create(interaction.channel, body, files, interaction)
+        interaction.followups.append(message)
+        return _json(message.payload())
+
+    async def _original(self, request: web.Request) -> web.Response:
+        interaction = self._of_token(request)
+        message = interaction.response
+        if message is None:
+            raise _Refused(404, 10015, "Unknown Webhook")
+        if message.deleted:
+            raise _Refused(404, 10008, "Unknown Message")
+        if request.method == "DELETE":
+            message.deleted = True
+            return web.Response(status=204)
+        if request.method == "PATCH":
+            self._change(message, *await _body(request))
+        return _json(message.payload())
+
+    async def _messages(self, request: web.Request) -> web.Response:
+        channel = request.match_info["channel"]
+        if request.method == "GET":
+            before = int(request.query.get("before", 2**63))
+            after = int(request.query.get("after", 0))
+            found = [m for m in self.public() if m.channel == channel and after < int(m.id) < before]
+            # Newest first; those next to `after` where that is given.
+            limit = int(request.query.get("limit", 50))
+            chosen = found[:limit] if after else found[-limit:]
+            return _json([message.payload() for message in reversed(chosen)])
+        body, files = await _body(request)
+        known = (channel, str(body.get("nonce")))
+        if body.get("enforce_nonce") and known in self._nonces:
+            at, message = self._nonces[known]
+            if time.monotonic() - at < NONCE_SECONDS:
+                return _json({**message.payload(), "nonce": body["nonce"]})
+        message = self._create(channel, body, files)
+        if body.get("nonce") is not None:
+            self._nonces[known] = (time.monotonic(), message)
+        return _json({**message.payload(), "nonce": body.get("nonce")})
+
+    async def _message(self, request: web.Request) -> web.Response:
+        message = self._found(request)
+        if request.method == "DELETE":
+            message.deleted = True
+            return web.Response(status=204)
+        if request.method == "PATCH":
+            body, files = await _body(request)
+            self._change(message, body, files)
+            self.edits.append({"message": message.id, **body, "files": list(files.values())})
+        return _json(message.payload())
+
+    async def _react(self, request: web.Request) -> web.Response:
+        self._found(request).reactions.add((request.match_info["emoji"], BOT["id"]))
+        return web.Response(status=204)
+
+    async def _file(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.files[request.match_info["id"]])
+
+    def _of_token(self, request: web.Request) -> Interaction:
+        token = request.match_info["token"]
+        interaction = self.interactions.get(token.removeprefix("token"))
+        if interaction is None:
+            raise _Refused(404, 10062, "Unknown interaction")
+        return interaction
+
+    def _found(self, request: web.Request) -> Message:
+        message = self.messages.get(request.match_info["message"])
+        if message is None or not message.public or message.channel != request.match_info["channel"]:
+            raise _Refused(404, 10008, "Unknown Message")
+        return message
+
+    def _create(
+        self, channel: str, body: dict[str, Any], files: dict[int, bytes], interaction: Interaction | None = None
+    ) -> Message:
+        message = Message(self._snowflake(), channel, interaction, flags=body.get("flags") or 0)
+        self.messages[message.id] = message
+        self._write(message, body, files)
+        return message
+
+    def _change(self, message: Message, body: dict[str, Any], files: dict[int, bytes]) -> None:
+        message.flags &= ~LOADING
+        message.edited = True
+        self._write(message, body, files)
+
+    def _write(self, message: Message, body: dict[str, Any], files: dict[int, bytes]) -> None:
+        if "content" in body:
+            message.content = body["content"] or ""
+            message.pinged |= _pinged(message.content, body.get("allowed_mentions"))
+        if "components" in body:
+            message.components = body["components"] or []
+        # A list of attachments replaces what was there: those it names by their ids stay, those it numbers are new.
+        if "attachments" in body:
+            kept = {attachment["id"]: attachment for attachment in message.attachments}
+            message.attachments = [
+                self._attach(entry["filename"], files[int(entry["id"])])
+                if int(entry["id"]) in files
+                else kept[str(entry["id"])]
+                for entry in body["attachments"] or []
+            ]
+
+    def _attach(self, name: str, data: bytes) -> dict[str, Any]:
+        number = self._snowflake()
+        self.files[number] = data
+        url = f"http://127.0.0.1:{self.port}/files/{number}/{name}"
+        described = {
+            "id": number,
+            "filename": name,
+            "size": len(data),
+            "url": url,
+            "proxy_url": url,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        if data[12:16] == b"IHDR":
+            width, height = struct.unpack(">II", data[16:24])
+            described |= {"content_type": "image/png", "width": width, "height": height}
+        return described
 
 
-def _json(value: Any) -> web.Response:
-    # As a body: discord.py expects the content type without a charset.
-    return web.Response(body=json.dumps(value).encode(), content_type="application/json")
-
-
-def _message(number: str, content: str) -> dict[str, Any]:
-    lists: dict[str, list[Any]] = {
-        name: [] for name in ("mentions", "mention_roles", "attachments", "embeds", "components")
+async def _body(request: web.Request) -> tuple[dict[str, Any], dict[int, bytes]]:
+    """The JSON of a request, and the files that came with it by their number."""
+    if not request.content_type.startswith("multipart/"):
+        return await request.json(), {}
+    form = await request.post()
+    files = {
+        int(name.removeprefix("files[").removesuffix("]")): part.file.read()
+        for name, part in form.items()
+        if isinstance(part, web.FileField)
     }
+    return json.loads(str(form["payload_json"])), files
+
+
+def _pinged(content: str, allowed: dict[str, Any] | None) -> set[str]:
+    """Whom words notify: without `allowed_mentions` everyone they name."""
+    everything = {"parse": ["users", "everyone"]}
+    allowed = everything if allowed is None else allowed
+    named = set(re.findall(r"<@!?(\d+)>", content))
+    people = named if "users" in allowed.get("parse", ()) else named & set(map(str, allowed.get("users", ())))
+    crowd = "everyone" in allowed.get("parse", ()) and re.search(r"@(everyone|here)\b", content)
+    return people | ({"everyone"} if crowd else set())
+
+
+def _reaction(message: Message, emoji: str, person: Person) -> dict[str, Any]:
     return {
-        "id": number,
-        "channel_id": CHANNEL,
-        "author": BOT,
-        "content": content,
-        "timestamp": _now(),
-        "edited_timestamp": None,
-        "tts": False,
-        "mention_everyone": False,
-        "pinned": False,
+        "user_id": person.id,
+        "channel_id": message.channel,
+        "message_id": message.id,
+        "guild_id": GUILD,
+        "emoji": {"id": None, "name": emoji},
+        "member": person.member(),
+        "burst": False,
         "type": 0,
-        **lists,
     }
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
+def _json(value: Any, status: int = 200) -> web.Response:
+    # As a body: discord.py expects the content type without a charset.
+    return web.Response(body=json.dumps(value).encode(), content_type="application/json", status=status)
+
+
+def _now(snowflake: str | None = None) -> str:
+    """The time, or the one that a snowflake tells."""
+    if snowflake is None:
+        return datetime.now(UTC).isoformat()
+    return datetime.fromtimestamp(((int(snowflake) >> 22) + _EPOCH_MS) / 1000, UTC).isoformat()
 
 
 @asynccontextmanager
@@ -191,21 +565,19 @@ async def local_discord() -> Any:
 
         return answer
 
-    async def nothing(_: web.Request) -> web.Response:
-        return web.Response(status=204)
-
     application = {
         "id": BOT["id"],
         "name": "Atelier",
         "description": "",
         "icon": None,
-        "owner": MEMBER,
+        "owner": ADA.payload(),
         "bot_public": True,
         "bot_require_code_grant": False,
         "verify_key": "",
         "flags": 0,
     }
-    app = web.Application()
+    message = "/api/channels/{channel}/messages/{message}"
+    app = web.Application(middlewares=[discord._answer], client_max_size=25 * 2**20)
     app.add_routes(
         [
             web.get("/gateway/", discord._gateway),
@@ -213,8 +585,16 @@ async def local_discord() -> Any:
             web.get("/api/oauth2/applications/@me", always(application)),
             web.put("/api/applications/{id}/commands", always([])),
             web.post("/api/interactions/{id}/{token}/callback", discord._callback),
-            web.patch("/api/channels/{channel}/messages/{message}", discord._edit),
-            web.put("/api/channels/{channel}/messages/{message}/reactions/{emoji}/@me", nothing),
+            web.post("/api/webhooks/{id}/{token}", discord._follow_up),
+            *(
+                web.route(method, "/api/webhooks/{id}/{token}/messages/@original", discord._original)
+                for method in ("GET", "PATCH", "DELETE")
+            ),
+            web.get("/api/channels/{channel}/messages", discord._messages),
+            web.post("/api/channels/{channel}/messages", discord._messages),
+            *(web.route(method, message, discord._message) for method in ("GET", "PATCH", "DELETE")),
+            web.put(message + "/reactions/{emoji}/@me", discord._react),
+            web.get("/files/{id}/{name}", discord._file),
         ]
     )
     runner = web.AppRunner(app, shutdown_timeout=0.1)

@@ -1,0 +1,149 @@
+"""What must hold when everything has ended, whatever was killed meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.local_discord import LOADING, LocalDiscord, Message
+
+Row = dict[str, Any]
+
+SAYS = {"delivered": "-# ", "failed": "❌", "cancelled": "🚫"}
+"""What a message about a job says, by how the job ended."""
+
+_PING = "your picture is ready"
+
+
+@dataclass
+class Remains:
+    """What is left of a scenario: Discord as people see it, and the rows and files of the bot."""
+
+    discord: LocalDiscord
+    data: Path
+    jobs: Sequence[Row]
+    images: Sequence[Row]
+    deaths: int
+    """How often the bot was killed."""
+
+
+def violations(remains: Remains) -> list[str]:
+    """Every broken promise, in words; an empty list is what is wanted."""
+    return [
+        *_acknowledged(remains),
+        *_messages(remains),
+        *_results(remains),
+        *_usage(remains),
+        *_pings(remains),
+        *_attempts(remains),
+    ]
+
+
+def _acknowledged(remains: Remains) -> list[str]:
+    """I1: who saw that a request was accepted has one row, which has ended."""
+    found = []
+    rows = Counter(str(job["interaction_id"]) for job in remains.jobs)
+    for interaction in remains.discord.interactions.values():
+        answer = interaction.answer
+        if interaction.type == 2 and answer is not None and answer.public and rows[interaction.id] != 1:
+            found.append(f"I1: {rows[interaction.id]} rows for what was answered with {answer.content!r}")
+    return found + [
+        f"I1: job {job['id']} has not ended: {job['status']}, posted at {job['posted_at']}"
+        for job in remains.jobs
+        if job["status"] not in SAYS or job["posted_at"] is None
+    ]
+
+
+def _messages(remains: Remains) -> list[str]:
+    """I2: how a job ended is what its message says, and there is no message but those."""
+    found = []
+    public = {message.id: message for message in remains.discord.public()}
+    for job in remains.jobs:
+        message = public.pop(str(job["message_id"]), None)
+        if message is None:
+            found.append(f"I2: job {job['id']} ended as {job['status']}, and has no message")
+        elif SAYS.get(job["status"], "…") not in message.content or message.buttons():
+            found.append(f"I2: job {job['id']} ended as {job['status']}, and its message says {message.content!r}")
+    # Of a deferral that was never answered Discord itself says that the bot did not respond.
+    return found + [
+        f"I2: a message of no job says {message.content!r}"
+        for message in public.values()
+        if not message.flags & LOADING and _PING not in message.content
+    ]
+
+
+def _results(remains: Remains) -> list[str]:
+    """I3: a delivered job shows its pictures once, to the byte; no other job shows any."""
+    found = []
+    shown = Counter(str(number) for message in remains.discord.public() for number in _pictured(message))
+    for job in remains.jobs:
+        wanted = job["status"] == "delivered"
+        if shown[str(job["id"])] != wanted:
+            found.append(f"I3: job {job['id']} ended as {job['status']}, and {shown[str(job['id'])]} messages show it")
+            continue
+        images = [image for image in remains.images if image["job_id"] == job["id"]]
+        if not wanted:
+            continue
+        if len(images) != job["num_images_per_prompt"]:
+            found.append(f"I3: job {job['id']} has {len(images)} pictures")
+        message = remains.discord.messages[str(job["message_id"])]
+        kept = [hashlib.sha256((remains.data / image["path"]).read_bytes()).hexdigest() for image in images]
+        if not kept == [image["sha256"] for image in images] == [file["sha256"] for file in message.attachments]:
+            found.append(f"I3: job {job['id']} shows other pictures than were kept")
+    return found
+
+
+def _usage(remains: Remains) -> list[str]:
+    """I4: what counts towards a person's quota is what they see, and what was cancelled while it was painted."""
+    found = []
+    counted = Counter[str]()
+    seen = Counter[str]()
+    for job in remains.jobs:
+        # The rule of `bot.storage.usage.SPENT`.
+        if job["status"] != "failed" and not (job["status"] == "cancelled" and job["started_at"] is None):
+            counted[str(job["user_id"])] += job["num_images_per_prompt"]
+        if job["status"] == "cancelled" and job["started_at"] is not None:
+            seen[str(job["user_id"])] += job["num_images_per_prompt"]
+    for message in remains.discord.public():
+        if _pictured(message) and (named := re.search(r"<@(\d+)>", message.content.splitlines()[0].rpartition("—")[2])):
+            seen[named[1]] += len(message.attachments)
+    if counted != seen:
+        found.append(f"I4: {dict(counted)} pictures count, and people have {dict(seen)}")
+    return found
+
+
+def _pings(remains: Remains) -> list[str]:
+    """I6: nobody is notified but whoever asked, and they once."""
+    found = []
+    asked = {str(job["message_id"]): str(job["user_id"]) for job in remains.jobs}
+    pings = Counter[str]()
+    for message in remains.discord.messages.values():
+        about = message.id
+        if _PING in message.content:
+            about = message.content.rpartition("/")[2]
+            pings[about] += 1
+        if strangers := message.pinged - {asked.get(about)}:
+            found.append(f"I6: {message.content!r} notified {sorted(strangers)}")
+    found += [f"I6: {count} pings about one result" for count in pings.values() if count > 1]
+    return found
+
+
+def _attempts(remains: Remains) -> list[str]:
+    """Two attempts that the engine cut off end a job; a restart of the bot costs none of them."""
+    return [
+        f"attempts: job {job['id']} has {job['attempt']} of them, {job['deaths']} deaths of the engine "
+        f"and {remains.deaths} of the bot"
+        for job in remains.jobs
+        if job["deaths"] > 1 or job["attempt"] > 1 + job["deaths"] + remains.deaths
+    ]
+
+
+def _pictured(message: Message) -> set[str]:
+    """The jobs whose finished pictures a message shows."""
+    names = (re.fullmatch(r"atelier-(\d+)-\d+\.png", file["filename"]) for file in message.attachments)
+    return {name[1] for name in names if name is not None}

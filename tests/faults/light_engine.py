@@ -1,0 +1,121 @@
+"""An engine process without torch: the real pipe, the real frames, flat pictures. What a prompt says it does.
+
+    python tests/faults/light_engine.py FOLDER
+
+refuse          fails the order
+held by NAME    takes its last step once FOLDER/NAME exists
+kill once       ends the process, the first time that somebody asks
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+import sys
+import threading
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from bot.engine.wire import Frame, Inbox, read_frame, uploads_of
+from bot.jobs import GenerationRequest
+
+STEPS = 3
+STEP_SECONDS = 0.01
+SIDE = 16
+
+
+@dataclass
+class Order:
+    """One order and how far it is."""
+
+    about: dict[str, int]
+    request: GenerationRequest
+    step: int = 0
+
+
+def main(folder: Path) -> NoReturn:
+    """Serve orders, a step of each in turn, until the pipe ends."""
+    inbox = Inbox()
+    threading.Thread(target=_read, args=(inbox,), daemon=True).start()
+    orders: dict[tuple[int, int], Order] = {}
+    while True:
+        for frame in inbox.take(wait=not orders):
+            if frame.kind == "stop":
+                os._exit(0)  # a thread that reads the pipe would be in the way of a quieter end
+            if frame.kind == "setup":
+                _send(Frame("ready", {"troubles": {}, "device": "none"}))
+                continue
+            about = {name: frame.fields[name] for name in ("job_id", "attempt")}
+            if frame.kind == "cancel":
+                orders.pop(tuple(about.values()), None)
+                continue
+            uploads_of(frame)
+            orders[tuple(about.values())] = Order(about, GenerationRequest.from_fields(frame.fields["request"]))
+        for key, order in list(orders.items()):
+            if _ends(order, folder):
+                del orders[key]
+        if orders:
+            time.sleep(STEP_SECONDS)
+
+
+def _ends(order: Order, folder: Path) -> bool:
+    """Take a step of an order; whether it was its last."""
+    prompt = order.request.prompt
+    if "kill once" in prompt and not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os._exit(1)
+    if "refuse" in prompt:
+        _send(Frame("failed", {**order.about, "reason": "The model refuses this."}))
+        return True
+    held = re.search(r"held by (\w+)", prompt)
+    if held and order.step == STEPS - 1 and not (folder / held[1]).exists():
+        return False
+    if order.step == 0:
+        _send(Frame("started", order.about))
+    order.step += 1
+    _send(Frame("progress", {**order.about, "step": order.step, "of": STEPS}))
+    if order.step < STEPS:
+        return False
+    pictures = [picture(prompt, seed) for seed in order.request.seeds]
+    facts = [
+        {"seed": seed, "width": SIDE, "height": SIDE, "sha256": hashlib.sha256(png).hexdigest(), "size": len(png)}
+        for seed, png in zip(order.request.seeds, pictures, strict=True)
+    ]
+    _send(Frame("finished", {**order.about, "images": facts, "model_hash": "light"}, b"".join(pictures)))
+    return True
+
+
+def picture(prompt: str, seed: int) -> bytes:
+    """A PNG of one colour, which tells the prompt and the seed."""
+    colour = hashlib.sha256(f"{prompt} {seed}".encode()).digest()[:3]
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + colour * SIDE) * SIDE)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    )
+
+
+def _read(inbox: Inbox) -> None:
+    while (frame := read_frame(sys.stdin.buffer)) is not None:
+        inbox.put(frame)
+    os._exit(0)
+
+
+def _send(frame: Frame) -> None:
+    try:
+        sys.stdout.buffer.write(frame.encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,236 @@
+"""Where the sweep is played: a local Discord, a data folder, and a bot that is started again whenever it was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+from tests.local_discord import CHANNEL, Interaction, LocalDiscord, Message, Person, local_discord
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "canary.of.the.token"
+
+PATIENCE_SECONDS = 30.0
+"""For whatever must happen sooner or later, restarts and a busy machine included."""
+
+CONFIG = """
+[discord]
+ping_after_seconds = 1
+posts_per_channel = 50
+
+[limits]
+pace = 10000
+depth = 1000
+quota = 100000
+"""
+
+Row = dict[str, Any]
+
+
+class Stuck(Exception):  # noqa: N818
+    """What had to happen did not."""
+
+
+class Reaction(NamedTuple):
+    """Something a person did under a message, and in which life the bot was told; None was never told."""
+
+    message: str
+    person: str
+    emoji: str
+    stands: bool
+    life: int | None
+
+
+class Stage:
+    """People who ask, and the bot's process under them."""
+
+    def __init__(self, discord: LocalDiscord, folder: Path, crash_at: int = 0) -> None:
+        self.discord = discord
+        self.folder = folder
+        self.deaths = 0
+        self.reactions: list[Reaction] = []
+        self.process: asyncio.subprocess.Process | None = None
+        self._crash_at = crash_at
+        self._stopping = False
+
+    @property
+    def data(self) -> Path:
+        """The bot's data folder."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> str:
+        """Everything the bot logged."""
+        return (self.folder / "log").read_text(encoding="utf-8")
+
+    async def live(self) -> None:
+        """Run the bot, again and again as long as it is killed. Raises Stuck when it ends by itself."""
+        (self.folder / "config.toml").write_text(CONFIG)
+        arguments = ["run", "--config", str(self.folder / "config.toml"), "--data", str(self.data)]
+        while True:
+            with (self.folder / "log").open("ab") as log:
+                self.process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "tests.faults.victim", *self.discord.addresses(), str(self.folder)),
+                    *arguments,
+                    stderr=log,
+                    cwd=ROOT,
+                    env={**os.environ, "DISCORD_TOKEN": TOKEN, "CRASH_AT": str(self._crash_at)},
+                )
+            try:
+                code = await self.process.wait()
+            except asyncio.CancelledError:
+                with suppress(ProcessLookupError):
+                    self.process.kill()
+                await self.process.wait()
+                raise
+            if code == -signal.SIGKILL:
+                self.deaths += 1
+                self._crash_at = 0
+            elif code == 0 and self._stopping:
+                return
+            else:
+                raise Stuck(f"the bot ended with {code}: {self.log[-2000:]}")
+
+    def kill(self) -> None:
+        """Kill the bot now."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+
+    async def until(self, condition: Callable[[], Any], words: str) -> None:
+        """Wait until the bot makes the condition true; raises Stuck with `words`."""
+        try:
+            await self.discord.until(condition, PATIENCE_SECONDS)
+        except TimeoutError:
+            raise Stuck(f"{words}; Discord shows {[m.content for m in self.discord.public()]}") from None
+
+    async def ask(self, person: Person, prompt: str, channel: str = CHANNEL, **options: Any) -> Message:
+        """Let a person ask until the bot answers: whoever got none asks anew. Returns the answer."""
+
+        async def type_() -> Interaction:
+            return await self.discord.type("imagine", person, channel, prompt=prompt, **options)
+
+        answer = await self._insist(type_, lambda: False)
+        assert answer is not None
+        if not answer.public:
+            raise Stuck(f"{prompt!r} was refused: {answer.content}")
+        return answer
+
+    async def cancel(self, person: Person, message: Message) -> Message | None:
+        """Let a person press a message's button until the bot answers, or the button is gone; returns the answer."""
+        return await self._insist(
+            lambda: self.discord.press(message, message.buttons()[0], person), lambda: not message.buttons()
+        )
+
+    async def react(self, person: Person, message: Message, emoji: str, *, stands: bool = True) -> None:
+        """Let a person react, or take it back; what nobody was there to hear is lost."""
+        act = self.discord.react if stands else self.discord.take_back
+        told = await act(message, emoji, person)
+        life = self.discord.identified if told else None
+        self.reactions.append(Reaction(message.id, person.id, emoji, stands, life))
+
+    async def ended(self, word: str) -> list[Message]:
+        """Wait until there is a message about what was asked with `word` and none waits; returns them."""
+
+        def over() -> bool:
+            about = self.about(word)
+            return bool(about) and not any(message.buttons() for message in about)
+
+        await self.until(over, f"{word} did not end")
+        return self.about(word)
+
+    def about(self, word: str) -> list[Message]:
+        """The messages everybody sees about what was asked with `word`."""
+        return [message for message in self.discord.public() if word in message.content]
+
+    async def idle(self) -> None:
+        """Wait until every job has ended and its message says so."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not self._is_idle():  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise Stuck(f"never idle: {self.rows('SELECT * FROM jobs WHERE posted_at IS NULL')}") from None
+
+    async def close(self) -> None:
+        """Let everything end, and stop the bot as its host does; if it is killed then, again."""
+        while True:
+            await self.idle()
+            process = self.process
+            assert process is not None
+            self._stopping = True
+            with suppress(ProcessLookupError):
+                process.terminate()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                if await process.wait() == 0:
+                    return
+
+    def _is_idle(self) -> bool:
+        alive = self.process is not None and self.process.returncode is None
+        if not (alive and self.discord.connected and (self.data / "atelier.db").exists()):
+            return False
+        return not self.rows("SELECT 1 FROM jobs WHERE posted_at IS NULL")
+
+    def rows(self, sql: str, *parameters: object) -> list[Row]:
+        """Read the database, beside the bot and without leaving a trace."""
+        with closing(sqlite3.connect(f"file:{self.data / 'atelier.db'}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql, parameters)]
+
+    def engines(self) -> list[psutil.Process]:
+        """The engine processes of this stage."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                line = process.cmdline()
+                if line[1:2] and line[1].endswith("light_engine.py") and line[2:] == [str(self.folder)]:
+                    found.append(process)
+        return found
+
+    async def _insist(self, act: Callable[[], Any], needless: Callable[[], bool]) -> Message | None:
+        """Do something until the bot answers it."""
+        while True:
+            await self.until(lambda: self.discord.connected, "the bot did not come back")
+            if needless():
+                return None
+            interaction = await act()
+
+            def settled(interaction: Interaction = interaction) -> bool:
+                return interaction.answer is not None or self.discord.identified > interaction.life
+
+            await self.until(settled, f"interaction {interaction.event['data']} was not answered")
+            if interaction.answer is not None:
+                return interaction.answer
+
+
+@asynccontextmanager
+async def open_stage(folder: Path, crash_at: int = 0) -> AsyncIterator[Stage]:
+    """A stage with a bot on it, which is gone at the end; a bot that ends by itself ends the body with Stuck."""
+    async with local_discord() as discord:
+        stage = Stage(discord, folder, crash_at)
+        body = asyncio.current_task()
+        assert body is not None
+        life = asyncio.create_task(stage.live())
+
+        def ended(life: asyncio.Task[None]) -> None:
+            if not life.cancelled() and life.exception() is not None:
+                body.cancel()
+
+        life.add_done_callback(ended)
+        try:
+            yield stage
+        except asyncio.CancelledError:
+            if life.done():
+                life.result()
+            raise
+        finally:
+            life.cancel()
+            await asyncio.wait([life])

@@ -1,0 +1,167 @@
+"""The crash-point sweep: one afternoon of two people, played once for every side effect the bot has, killed there.
+
+    python -m tests.faults.sweep [--every 1] [--only 17] [--jobs 2]
+
+Numbers the side effects of an undisturbed run, then plays the same again for each number: the bot is killed at it,
+started again, and left until it is idle; then the invariants must hold. Prints what was broken, and exits with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.invariants import Remains, violations
+from tests.faults.light_engine import picture
+from tests.faults.stage import TOKEN, Stage, Stuck, open_stage
+from tests.local_discord import ADA, BOB
+
+WORDS = ("anemone", "buttercup", "crocus", "dahlia", "edelweiss", "foxglove")
+"""What is asked for, one word each; none may be found in the log."""
+
+_GONE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run."""
+
+    number: int
+    points: list[str]
+    """The crash points that were passed, by name, over all lives of the bot."""
+    deaths: int
+    broken: list[str]
+
+    @property
+    def name(self) -> str:
+        """The point where the bot was killed."""
+        return self.points[self.number - 1] if self.deaths else "was not reached"
+
+
+async def afternoon(stage: Stage) -> None:
+    """Two people ask, wait, cancel, delete and react; what the bot did not hear they do again."""
+    fox = await stage.ask(ADA, "foxglove, kill once", "401")
+    await stage.ended("foxglove")
+    anemone = await stage.ask(ADA, "anemone @everyone <@201>", images=2)
+    assert fox.interaction is not None
+    assert anemone.interaction is not None
+    await stage.discord.repeat(anemone.interaction)
+    await stage.ask(BOB, "buttercup, refuse")
+    crocus = await stage.ask(ADA, "crocus held by nobody", "401")
+    dahlia = await stage.ask(BOB, "dahlia held by gate", "402")
+    (result,) = await stage.ended("anemone")
+    await stage.ended("buttercup")
+    await stage.react(ADA, result, "👍")
+    await stage.react(BOB, result, "❤️")
+    await stage.cancel(BOB, crocus)
+    await stage.cancel(ADA, crocus)
+    await stage.until(lambda: "Painting" in dahlia.content, "dahlia was not begun")
+    dahlia.deleted = True
+    await stage.react(BOB, result, "❤️", stands=False)
+    (stage.folder / "gate").touch()
+    await stage.ended("dahlia")
+    await stage.ask(ADA, "edelweiss", "401", image=picture("edelweiss", 1), strength=0.5)
+    await stage.ended("edelweiss")
+    await stage.ended("crocus")
+
+
+async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, number: int = 0) -> Outcome:
+    """Play a scenario in a fresh folder, with the bot killed at a crash point; 0 is none."""
+    folder.mkdir()
+    broken = []
+    try:
+        async with open_stage(folder, number) as stage:
+            await scenario(stage)
+            await stage.idle()
+            broken += _ratings(stage)
+            await stage.close()
+    except Stuck as stuck:
+        broken.append(f"stuck: {stuck}")
+    broken += violations(
+        Remains(
+            stage.discord,
+            stage.data,
+            stage.rows("SELECT * FROM jobs"),
+            stage.rows("SELECT * FROM images ORDER BY job_id, number"),
+            stage.deaths,
+        )
+    )
+    broken += [f"log: {words!r} is in it" for words in (*WORDS, TOKEN) if words in stage.log]
+    broken += [f"log: {trace}" for trace in re.findall(r"Traceback.*?\n(?=\d|\Z)", stage.log, re.DOTALL)]
+    broken += await _engines(stage)
+    points = (folder / "points").read_text(encoding="utf-8").splitlines()
+    return Outcome(number, points, stage.deaths, broken)
+
+
+def _ratings(stage: Stage) -> list[str]:
+    """The bot counts the reactions that stand: those it was told of in this life for sure, no others twice."""
+    rated = {(str(row["message_id"]), str(row["user_id"]), row["emoji"]) for row in stage.rows("SELECT * FROM ratings")}
+    found = []
+    last = {reaction[:3]: reaction for reaction in stage.reactions}
+    for key, reaction in last.items():
+        plain = (*key[:2], key[2].removesuffix("\ufe0f"))
+        if reaction.life == stage.discord.identified and (plain in rated) != reaction.stands:
+            found.append(f"ratings: {reaction} and {rated}")
+        rated.discard(plain)
+    return found + [f"ratings: nobody gave {rating}" for rating in rated]
+
+
+async def _engines(stage: Stage) -> list[str]:
+    """No engine process outlives the bot."""
+    try:
+        async with asyncio.timeout(_GONE_SECONDS):
+            while stage.engines():  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        return [f"engines: {len(stage.engines())} are left"]
+    return []
+
+
+async def sweep(home: Path, chosen: Callable[[int], Iterable[int]], jobs: int = 2) -> tuple[int, Sequence[Outcome]]:
+    """Count the points, then play those that `chosen` picks of so many; returns their number and the outcomes.
+
+    Raises AssertionError when the undisturbed run breaks a promise.
+    """
+    undisturbed = await play(afternoon, home / "0")
+    assert not undisturbed.broken, undisturbed.broken
+    turns = asyncio.Semaphore(jobs)
+
+    async def one(number: int) -> Outcome:
+        async with turns:
+            outcome = await play(afternoon, home / str(number), number)
+            if outcome.broken:
+                print("\n      ".join((f"{number:4d}  {outcome.name}", *outcome.broken)), flush=True)
+            return outcome
+
+    count = len(undisturbed.points)
+    return count, await asyncio.gather(*(one(number) for number in chosen(count)))
+
+
+def main() -> None:
+    """Sweep, and say what was found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--every", type=int, default=1, help="play every so manieth point only")
+    parser.add_argument("--only", type=int, help="play this point alone")
+    parser.add_argument("--jobs", type=int, default=2, help="so many at a time")
+    arguments = parser.parse_args()
+
+    def chosen(count: int) -> Iterable[int]:
+        return [arguments.only] if arguments.only else range(1, count + 1, arguments.every)
+
+    with tempfile.TemporaryDirectory() as home:
+        count, outcomes = asyncio.run(sweep(Path(home), chosen, arguments.jobs))
+    killed = [outcome for outcome in outcomes if outcome.deaths]
+    broken = [outcome for outcome in outcomes if outcome.broken]
+    kinds = {re.sub(r"\d+", "n", outcome.name) for outcome in killed}
+    print(f"{count} crash points; killed at {len(killed)}, of {len(kinds)} kinds; {len(broken)} broke a promise")
+    sys.exit(bool(broken))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Whatever the bot is doing when it is killed: every request that was accepted ends once, and visibly.
+
+A few of its side effects on every run; all of them with `python -m tests.faults.sweep`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.faults.sweep import sweep
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by POSIX signals")
+
+FEW = 8
+
+
+async def test_a_kill_at_any_side_effect_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    count, outcomes = await sweep(tmp_path, lambda count: range(count // FEW, count + 1, count // FEW))
+    print(f"{count} crash points, killed at {[outcome.number for outcome in outcomes if outcome.deaths]}")
+    assert {f"{outcome.number} {outcome.name}": outcome.broken for outcome in outcomes if outcome.broken} == {}
+    # The last points move a little from run to run.
+    assert sum(outcome.deaths for outcome in outcomes) >= FEW - 1

@@ -1,0 +1,147 @@
+"""`atelier run` on the local Discord with a light engine, able to die at any of its side effects.
+
+    python -m tests.faults.victim REST GATEWAY FOLDER run --data FOLDER/data
+
+Nothing in the product knows: the boundaries to the database, the disk, Discord and the engine are wrapped here, in
+this process. Every side effect is a crash point just before it and, where somebody else saw it first, just after.
+They are numbered in the order they come; CRASH_AT=n ends the process at number n, by SIGKILL. FOLDER/points gets
+their names, one a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import aiosqlite
+import discord.gateway
+import discord.http
+import yarl
+
+import bot.__main__
+import bot.app
+import bot.engine.local
+from bot.engine.wire import Frame
+
+CHANGE = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM) \w+( SET \w+( = '\w+)?)?")
+"""What a statement changes, in a few words."""
+ENGINE = Path(__file__).with_name("light_engine.py")
+
+
+class Points:
+    """Counts crash points, writes down their names, and dies at the one that was ordered."""
+
+    def __init__(self, path: Path, crash_at: int) -> None:
+        self._file = path.open("a", buffering=1, encoding="utf-8")
+        self._crash_at = crash_at
+        self._numbers = itertools.count(1)
+        # Some are passed on the threads that write files.
+        self._lock = threading.Lock()
+
+    def passing(self, name: str) -> None:
+        """Pass a crash point, or do not."""
+        with self._lock:
+            number = next(self._numbers)
+            self._file.write(f"{name}\n")
+            if number == self._crash_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wrap_database(points: Points) -> None:
+    """A commit is a point before and after it, named by what was written."""
+    execute, commit = aiosqlite.Connection.execute, aiosqlite.Connection.commit
+    written: list[str] = []
+
+    def remembering(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
+        if change := re.match(
+            r"\s*(INSERT|UPDATE|DELETE)\b.*?(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|limits|$)", sql
+        ):
+            written.append(f"{change[1].lower()} {change[2]}")
+        return execute(self, sql, parameters)
+
+    async def committing(self: aiosqlite.Connection) -> None:
+        name = f"commit ({', '.join(written)})"
+        written.clear()
+        points.passing(f"{name}: before")
+        await commit(self)
+        points.passing(f"{name}: after")
+
+    aiosqlite.Connection.execute = remembering  # type: ignore[method-assign]
+    aiosqlite.Connection.commit = committing  # type: ignore[method-assign]
+
+
+def wrap_disk(points: Points) -> None:
+    """A sync and a rename are points before them."""
+
+    def before(call: Callable[..., Any], name: str) -> Callable[..., Any]:
+        @wraps(call)
+        def passing(*arguments: Any, **options: Any) -> Any:
+            points.passing(name)
+            return call(*arguments, **options)
+
+        return passing
+
+    os.fsync = before(os.fsync, "sync a file or folder: before")
+    os.replace = before(os.replace, "rename a file: before")
+
+
+def wrap_discord(points: Points) -> None:
+    """A request is a point before it, and once Discord has answered but the bot has not read it."""
+    request = aiohttp.ClientSession._request
+
+    async def requesting(self: aiohttp.ClientSession, method: str, url: Any, **options: Any) -> aiohttp.ClientResponse:
+        if yarl.URL(url).path.startswith("/gateway/"):
+            return await request(self, method, url, **options)
+        path = re.sub(r"\d{3,}", "…", yarl.URL(url).path.removeprefix("/api/"))
+        points.passing(f"{method} {path}: before")
+        response = await request(self, method, url, **options)
+        points.passing(f"{method} {path}: after")
+        return response
+
+    aiohttp.ClientSession._request = requesting  # type: ignore[method-assign]
+
+
+def wrap_engine(points: Points, folder: Path) -> None:
+    """A frame is a point before it is sent, and before what came is read."""
+    engine = bot.engine.local
+    send, read = engine.LocalEngine._send, engine.read_frame_async
+
+    def sending(self: engine.LocalEngine, frame: Frame) -> None:
+        points.passing(f"{frame.kind} to the engine: before")
+        send(self, frame)
+
+    async def reading(stream: asyncio.StreamReader) -> Frame | None:
+        frame = await read(stream)
+        points.passing(f"{'the end' if frame is None else frame.kind} from the engine: after")
+        return frame
+
+    engine.LocalEngine._send = sending  # type: ignore[method-assign]
+    engine.read_frame_async = reading
+    bot.app.LocalEngine = partial(engine.LocalEngine, command=(sys.executable, str(ENGINE), str(folder)))  # type: ignore[misc,assignment]
+
+
+def main() -> None:
+    """Wrap every boundary, then run."""
+    rest, gateway, folder = sys.argv.pop(1), sys.argv.pop(1), Path(sys.argv.pop(1))
+    points = Points(folder / "points", int(os.environ.pop("CRASH_AT", "0")))
+    wrap_database(points)
+    wrap_disk(points)
+    wrap_discord(points)
+    wrap_engine(points, folder)
+    discord.http.Route.BASE = rest
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+    bot.__main__.main()
+
+
+if __name__ == "__main__":
+    main()
