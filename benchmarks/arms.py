@@ -21,7 +21,7 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.easel import Easel
 from bot.engine.pipelines import Studio
 from bot.engine.timing import Timings
-from bot.engine.wire import Frame
+from bot.engine.wire import Frame, Inbox
 from bot.jobs import GenerationRequest, Shape
 
 Arm = Callable[[Sequence[Arrival]], Outcome]
@@ -146,20 +146,17 @@ class Arms:
 
     def _easel(self, arrivals: Sequence[Arrival], timings: Timings, *, alone: bool = False) -> Outcome:
         """At most `engine.slots` orders are in it together, as the bot's dispatcher has it."""
-        slots = threading.Semaphore(self._settings.slots)
-        failures: list[str] = []
+        slots, inbox, failures = threading.Semaphore(self._settings.slots), Inbox(), list[str]()
         with Desk(self.studio, arrivals) as desk:
-            waiting: deque[int] = deque()
 
-            def take(*, wait: bool) -> list[Frame]:
-                waiting.extend(desk.due(wait=wait and not waiting))
-                frames: list[Frame] = []
-                while waiting and slots.acquire(blocking=wait and not frames):
-                    number = waiting.popleft()
-                    arrival = desk.arrival(number)
-                    order = {"job_id": number, "attempt": 1, "owner": arrival.owner}
-                    frames.append(Frame("submit", {**order, "request": asdict(arrival.request)}))
-                return frames or ([Frame("stop", {})] if wait else [])
+            def feed() -> None:
+                while desk.more:
+                    for number in desk.due(wait=True):
+                        slots.acquire()
+                        arrival = desk.arrival(number)
+                        order = {"job_id": number, "attempt": 1, "owner": arrival.owner, "uploads": []}
+                        inbox.put(Frame("submit", {**order, "request": asdict(arrival.request)}))
+                inbox.put(Frame("stop", {}))
 
             def send(frame: Frame) -> None:
                 if frame.kind == "finished":
@@ -169,7 +166,10 @@ class Arms:
                 if frame.kind in ("finished", "failed"):
                     slots.release()
 
-            Easel(self.studio, take, send, self._settings.rows, timings, alone=alone).run()
+            feeder = threading.Thread(target=feed, name="feeder")
+            feeder.start()
+            Easel(self.studio, inbox, send, self._settings.rows, timings, alone=alone).run()
+            feeder.join()
             if failures:
                 raise RuntimeError(failures[0])
             return desk.outcome()

@@ -3,10 +3,11 @@
     python -m benchmarks.event_loop [--seconds 20]
 
 Runs the real app with the real engine process and the model in the box, in one go: an empty loop (this machine's
-noise floor), the app while the engine starts, idle, painting without a pause, and painting with two models of which
-only one fits into memory, so that one is always loaded. Where the engine can compile, another app starts with a
-compiling engine and paints. Lateness is how much later than asked a 5 ms sleep ends, in milliseconds; the memory is
-that of the bot process. The goal: while loading, compiling and painting p99 is at most 20 ms above the idle app's.
+noise floor), the app while the engine starts, idle, painting without a pause, painting with two models of which only
+one fits into memory, so that one is always loaded, and painting while a denoiser is compiled in a process beside it:
+on a CPU the engine itself compiles nothing. Lateness is how much later than asked a 5 ms sleep ends, in milliseconds;
+the memory is that of the bot process. The goal: while loading, compiling and painting p99 is at most 20 ms above the
+idle app's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,6 +39,15 @@ SLEEP_SECONDS = 0.005
 USUAL = Options("a red apple on a blue background", images=4)
 GOAL_MS = 20.0
 """By how much p99 may be above the idle app's."""
+ROOM_FOR_ONE = 0.001
+"""GiB for models: less than any of them takes, and then each is tried alone."""
+COMPILE = (
+    sys.executable,
+    "-c",
+    "import torch; from benchmarks import models; unet = models.build('sd15', toy=True).unet\n"
+    "torch.compile(unet, dynamic=False)(torch.randn(2, 4, 8, 8), torch.tensor(1), torch.randn(2, 24, 32))",
+)
+"""What an engine with `engine.compile` does while it compiles."""
 
 
 @dataclass
@@ -102,17 +113,24 @@ async def run(seconds: float, asked: Options, models: Sequence[ModelConfig]) -> 
     """The phases, and the pictures that were painted in them. `models` are two."""
     phases = [await measure("empty loop", lambda: asyncio.sleep(seconds))]
     counted = Counted()
-    async with opened(counted, models, models_in_memory=1) as app:
+    async with opened(counted, models, memory=ROOM_FOR_ONE) as app:
         phases.append(await measure("engine starts", app.engine.ready))
         phases.append(await measure("engine idle", lambda: asyncio.sleep(seconds)))
         phases.append(await measure("engine paints", lambda: keep_painting(app, seconds, asked, counted, models[:1])))
         phases.append(
             await measure("engine loads and paints", lambda: keep_painting(app, seconds, asked, counted, models))
         )
-    if "compile" in EngineConfig.model_fields:
-        name = "engine compiles and paints"
-        async with opened(counted, models[:1], compile=True) as app:
-            phases.append(await measure(name, lambda: keep_painting(app, seconds, asked, counted, models[:1])))
+        if shutil.which("g++"):
+            compiler = await asyncio.create_subprocess_exec(
+                *COMPILE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+            )
+            phases.append(
+                await measure(
+                    "a process compiles, engine paints",
+                    lambda: asyncio.gather(compiler.wait(), keep_painting(app, 0, asked, counted, models[:1])),
+                )
+            )
+            assert compiler.returncode == 0, "the denoiser was not compiled"
     return phases, counted.pictures.total()
 
 
@@ -150,8 +168,8 @@ def report(seconds: float, asked: Options = USUAL) -> str:
         above = p99(phase) - idle
         held = f"{above:+.2f} ms: {'pass' if above <= GOAL_MS else 'miss'}" if phase.name.endswith("paints") else ""
         lines.append(f"{phase.row()} {held} |")
-    if not phases[-1].name.startswith("engine compiles"):
-        lines.append("\nCompiling was left out: this engine has no setting for it.")
+    if "compiles" not in phases[-1].name:
+        lines.append("\nCompiling was left out: there is no g++ here.")
     return "\n".join(lines)
 
 
