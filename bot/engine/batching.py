@@ -37,7 +37,20 @@ import greenlet  # type: ignore[import-untyped,unused-ignore]
 import torch
 
 from bot.engine import Progress, Started
-from bot.engine.rows import Parked, Run, Wear, are_numbers, bare, eagerly, fair, fill, forward, is_out_of_memory, join
+from bot.engine.rows import (
+    Parked,
+    Run,
+    Wear,
+    are_numbers,
+    bare,
+    eagerly,
+    fair,
+    fill,
+    forward,
+    is_light,
+    is_out_of_memory,
+    join,
+)
 from bot.engine.timing import DECODE, START
 from bot.errors import PaintFailed
 from bot.jobs import Adapters, Shape
@@ -129,12 +142,14 @@ class Hub:
         run: Run = eagerly,
         measure: Measure = lambda _call, _part, _rows, _seconds: None,
         knee: Callable[[Call, str], int | None] = lambda _call, _part: None,
+        company: Callable[[Call, str, int], int | None] = lambda _call, _part, _rows: None,
         alone: bool = False,
     ) -> None:
         """Make a hub that tells `report` what becomes of each call; `wear` puts its adapters on every row.
 
-        Forwards go through `run`. `knee` says of a module how many rows one forward should have at most; it splits no
-        single call. With `alone` no call shares a forward with another.
+        Forwards go through `run`. `knee` says of a module how many rows one forward should have at most, and `company`
+        how many so that a call of so many rows is held up little, if its owner asks for little; they split no single
+        call. With `alone` no call shares a forward with another.
         """
         self._report = report
         self._row_cap = row_cap
@@ -143,6 +158,7 @@ class Hub:
         self._run_on = run
         self._measure = measure
         self._knee = knee
+        self._company = company
         self._alone = alone
         self._live: dict[Hashable, _Live] = {}
         self._served: dict[Hashable, float] = {}
@@ -191,12 +207,18 @@ class Hub:
             waiting = [parked for parked in line if parked.single is single]
             if waiting:
                 head, *others = self._order(waiting, self._served)
-                self._serve([head] if self._alone else fill([head, *others], self._worth(head)))
+                self._serve([head] if self._alone else fill([head, *others], self._worth(head, waiting)))
 
-    def _worth(self, head: Parked) -> int:
-        """How many rows to put together: no more than memory bears, nor than it takes to use the device well."""
-        knee = self._knee(self._live[head.call_id].call, head.part)
-        return self._cap(head) if knee is None else min(self._cap(head), max(knee, head.rows))
+    def _worth(self, head: Parked, line: Sequence[Parked]) -> int:
+        """How many rows to put together.
+
+        No more than memory bears, than it takes to use the device well, or than who asks for little should wait for.
+        """
+        call, rows = self._live[head.call_id].call, self._cap(head)
+        limits = [self._knee(call, head.part)]
+        if is_light(head, line):
+            limits.append(self._company(call, head.part, head.rows))
+        return min([rows, *(max(limit, head.rows) for limit in limits if limit is not None)])
 
     def _cap(self, parked: Parked) -> int:
         cap, until = self._caps.get(parked.key, (self._row_cap, 0))

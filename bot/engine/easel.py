@@ -93,6 +93,7 @@ class Easel:
             run=studio.graphs,
             measure=self._measure,
             knee=self._knee,
+            company=self._company,
             alone=alone,
         )
         self._timings = timings or Timings()
@@ -319,6 +320,9 @@ class Easel:
         if _PARTS.get(part) != STEP or next(self._forwards) % _LOOK_BEYOND == 0:
             return None
         return self._timings.knee(call.shape)
+
+    def _company(self, call: Call, part: str, rows: int) -> int | None:
+        return self._timings.company(call.shape, rows) if _PARTS.get(part) == STEP else None
 
     def _tell_timings(self, idle: bool) -> None:
         """Tell the bot what was learned, now and then and before resting."""

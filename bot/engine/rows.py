@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
@@ -113,6 +114,14 @@ def fair(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parke
         ranked.append((before, parked.since, parked))
         ahead[parked.owner] = before + parked.work
     return [parked for *_, parked in sorted(ranked, key=lambda rank: rank[:2])]
+
+
+def is_light(head: Parked, line: Sequence[Parked]) -> bool:
+    """Whether the head's owner asks for little: at most a quarter of what somebody else has in the line."""
+    asked: Counter[Hashable] = Counter()
+    for parked in line:
+        asked[parked.owner] += parked.work
+    return 4 * asked[head.owner] <= max(asked.values())
 
 
 def fill(line: Sequence[Parked], cap: int) -> list[Parked]:

@@ -28,6 +28,8 @@ _TRUSTED = 3
 """Measurements after which the seconds of a row count are believed to show a trend."""
 _WORTH = 0.05
 """What twice the rows must gain in pictures per second to be worth the longer steps."""
+COMPANY = 2.5
+"""How many times as long a forward may take for the company it gives to somebody who asks for little."""
 _GUESS = 0.5e-6
 """Seconds per pixel and row of a model nobody has timed yet."""
 
@@ -51,6 +53,10 @@ class Line:
         if self.per_row <= 0:
             return None
         return max(1, math.ceil((1 - 2 * _WORTH) / (2 * _WORTH) * self.base / self.per_row))
+
+    def rows_within(self, seconds: float) -> int | None:
+        """How many rows a forward of so many seconds has; None if any number of them."""
+        return None if self.per_row <= 0 else max(int((seconds - self.base) / self.per_row), 0)
 
 
 def fit(points: Mapping[int, float]) -> Line:
@@ -108,6 +114,11 @@ class Timings:
             return None
         line = self._line(shape, STEP)
         return None if line is None else line.knee()
+
+    def company(self, shape: Shape, rows: int) -> int | None:
+        """Rows of a forward that takes at most COMPANY times as long as one of `rows`; None while that is unknown."""
+        line = None if self.knee(shape) is None else self._line(shape, STEP)
+        return None if line is None else line.rows_within(COMPANY * line.seconds(rows))
 
     def dump(self) -> str:
         """Everything known, as JSON of one line."""

@@ -452,6 +452,31 @@ def test_a_knee_caps_the_rows_of_a_forward_but_splits_no_call(
         assert distance(stage.images(number), wish.alone()) <= EXACT
 
 
+def test_who_asks_for_little_is_given_less_company(kinds: dict[str, Kind], forwards: list[list[rows.Parked]]) -> None:
+    stage = Stage(row_cap=16, company=lambda _call, part, asked: 2 * asked if part == "unet" else None)
+    script: dict[int, list[Call | Cancel]] = {
+        0: [Wish(kinds["txt2img"], steps=8, seed=n).call(n, owner="heavy") for n in range(6)],
+        3: [Wish(kinds["txt2img"], steps=3).call("light", owner="light")],
+    }
+    stage.play(script)
+    company = [
+        sum(parked.rows for parked in group)
+        for group in forwards
+        if "light" in {parked.call_id for parked in group} and group[0].part == "unet"
+    ]
+    assert company[1:] == [4, 4], "once it comes first: its own two rows, and two others"
+    assert sum(parked.rows for parked in forwards[0]) == 12, "who is alone fills the forward"
+
+
+@pytest.mark.parametrize(
+    ("line", "light"),
+    [("a", False), ("ab", False), ("abbb", False), ("abbbb", True), ("aabbbb", False), ("abbbbcc", True)],
+)
+def test_light_is_who_asks_for_a_quarter_of_somebody_elses(line: str, light: bool) -> None:
+    parked = [SimpleNamespace(owner=owner, work=2.0) for owner in line]
+    assert rows.is_light(parked[0], parked) is light  # type: ignore[arg-type]
+
+
 def test_every_forward_is_measured_by_what_was_computed_and_its_rows(
     kinds: dict[str, Kind], forwards: list[list[rows.Parked]]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.engine.timing import DECODE, START, STEP, Line, Timings, fit
+from bot.engine.timing import COMPANY, DECODE, START, STEP, Line, Timings, fit
 from bot.jobs import Work
 
 SHAPE = ("m", 512, 512)
@@ -105,6 +105,15 @@ def test_no_knee_is_known_before_two_row_counts_were_timed_thrice() -> None:
     assert timed({4: 1.0}).knee(SHAPE) is None
     assert timed({2: 1.0, 4: 1.9}, times=2).knee(SHAPE) is None
     assert timed({2: 1.0, 4: 1.9}).knee(SHAPE) == 1 + int(9 * 0.1 / 0.45)
+
+
+def test_company_takes_a_forward_of_little_no_longer_than_stated() -> None:
+    assert Timings().company(SHAPE, 2) is None
+    known = timed({1: 4.0, 2: 7.0})  # 1 + 3 B
+    rows = known.company(SHAPE, 2)
+    assert rows == 5
+    assert known.forward_seconds(SHAPE, 2) * COMPANY >= 1 + 3 * rows
+    assert timed({1: 4.0, 2: 4.0}).company(SHAPE, 1) is None, "where rows cost nothing, any number may come along"
 
 
 def test_more_rows_than_the_cap_or_the_knee_go_in_several_forwards() -> None:
