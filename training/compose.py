@@ -99,6 +99,14 @@ class Scene:
     placements: list[Placement] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Mix:
+    """How many of the pictures show a pair of things, and several of one; the others show a single thing."""
+
+    pairs: float = 0.16
+    several: float = 0.12
+
+
 class Composer:
     """Draws random scenes: `scenes` decides (on the CPU), `render` paints (on any device)."""
 
@@ -110,11 +118,12 @@ class Composer:
         vendors: dict[str, float] | None = None,
         subjects: list[int] | None = None,
         large: int | None = None,
+        mix: Mix | None = None,
     ) -> None:
         """Read WORK/sprites.npz; `vendors` weighs the emoji sets (by default, Fluent before all).
 
         `subjects` are the concepts to draw, by index; all of them by default. `large` is a second size to render at;
-        its sprites must have been drawn, and are held in memory.
+        its sprites must have been drawn, and are held in memory. `mix` says how often a picture shows more than one.
         """
         stored = np.load(sprite_file(work))
         pixels = torch.from_numpy(stored["pixels"]).permute(0, 3, 1, 2)
@@ -136,6 +145,7 @@ class Composer:
             drawn = torch.from_numpy(np.load(sprite_file(work, large))["pixels"]).permute(0, 3, 1, 2)
             self._sprites[large] = drawn.to(device)
             self._paintings[large] = torch.from_numpy(scenes.paint(VARIANTS, size=large)).to(device)
+        self._mix = mix or Mix()
         self._random = random.Random(seed)
 
     def dye(self, sprite: int, colour: str) -> Tensor:
@@ -201,12 +211,12 @@ class Composer:
         if luck < 0.015 and scene.painting != _PLAIN:
             scene.caption = behind.removeprefix("on ").removeprefix("in ").removeprefix("at ")
             return scene
-        if luck < 0.72:
-            text = self._single(scene, vendor, drop, behind)
-        elif luck < 0.88:
+        if luck >= 1 - self._mix.several:
+            text = self._several(scene, vendor, drop)
+        elif luck >= 1 - self._mix.several - self._mix.pairs:
             text = self._pair(scene, vendor, drop)
         else:
-            text = self._several(scene, vendor, drop)
+            text = self._single(scene, vendor, drop, behind)
         if text is None:
             return None
         scene.caption = text + where

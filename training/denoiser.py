@@ -2,7 +2,8 @@
 
 v-prediction with a schedule that ends in almost pure noise, so that backgrounds can be black or white; an exponential
 moving average of the weights is what ships. The state lies in WORK/denoiser/state.pt: calling again goes on, and the
-learning rate follows the minutes spent of the total.
+learning rate follows the minutes spent of the total. `--start` begins with the weights of an exported folder, for a
+second stretch when the state is gone: with the optimizer and the learning rate from the start, and with its words.
 
 Two findings decide whether the text is obeyed at all. The text encoder learns at a twentieth of the UNet's rate: at the
 full rate it collapses to one vector for every prompt. And padding is an empty vector: the END token repeated would
@@ -16,6 +17,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 import time
 from pathlib import Path
 from queue import Empty, Full
@@ -29,7 +31,8 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from training.compose import Composer
+from bot.vocabulary import FILE
+from training.compose import Composer, Mix
 from training.sources import core
 from training.words import LENGTH
 
@@ -115,8 +118,9 @@ def build_scheduler() -> DDIMScheduler:
 class Source:
     """Makes training pictures as the denoiser sees them: latents and token ids."""
 
-    def __init__(self, work: Path, device: str, seed: int, everything: bool) -> None:
-        self._composer = Composer(work, device, seed=seed, vendors=VENDORS, subjects=None if everything else core())
+    def __init__(self, work: Path, device: str, seed: int, everything: bool, mix: Mix) -> None:
+        subjects = None if everything else core()
+        self._composer = Composer(work, device, seed=seed, vendors=VENDORS, subjects=subjects, mix=mix)
         self._tokenizer = CLIPTokenizer.from_pretrained(work / "words")
         self._autoencoder = load_autoencoder(work).to(device, memory_format=torch.channels_last)
         self._device = device
@@ -132,6 +136,25 @@ class Source:
         return scaled.half(), tokenize(self._tokenizer, [scene.caption for scene in scenes]).to(self._device)
 
 
+def adopt(start: Path, work: Path) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """Return the networks of an exported folder; its words and its autoencoder take the place of those in WORK.
+
+    The networks are worth nothing with any others. Raises BadParameter when it is no such folder.
+    """
+    if not (start / "model_index.json").is_file():
+        raise typer.BadParameter(f"{start} is no exported model: it has no model_index.json")
+    unet = UNet2DConditionModel.from_pretrained(start / "unet", torch_dtype=torch.float32)
+    text = CLIPTextModel.from_pretrained(start / "text_encoder", dtype=torch.float32)
+    words = text.get_input_embeddings()
+    words.weight.requires_grad_(False)
+    shutil.copytree(start / "tokenizer", work / "words", dirs_exist_ok=True)
+    np.save(work / "words" / "table.npy", words.weight.numpy())
+    if (start / FILE).is_file():
+        shutil.copy(start / FILE, work / "words")
+    shutil.copytree(start / "vae", work / "autoencoder", dirs_exist_ok=True)
+    return unet.train(), text.train()
+
+
 def load_autoencoder(work: Path) -> AutoencoderTiny:
     """Return the finished autoencoder of WORK, frozen."""
     model = AutoencoderTiny.from_pretrained(work / "autoencoder", torch_dtype=torch.float32)
@@ -144,11 +167,11 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return torch.tensor(ids, dtype=torch.int32)
 
 
-def produce(work: Path, seed: int, everything: bool, queue: Any) -> None:
+def produce(work: Path, seed: int, everything: bool, mix: Mix, queue: Any) -> None:
     """Fill a queue with fresh pictures as long as the parent lives; the work of a helper process."""
     torch.set_num_threads(1)
     os.nice(5)
-    source = Source(work, "cpu", seed, everything)
+    source = Source(work, "cpu", seed, everything, mix)
     parent = multiprocessing.parent_process()
     while parent is not None and parent.is_alive():
         latents, ids = source.make(CHUNK)
@@ -237,6 +260,13 @@ def main(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the UNet: minutes to start, faster then.")
     ] = False,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin with an exported folder, its words and its autoencoder; not to resume.")
+    ] = None,
+    pairs: Annotated[float, typer.Option(help="Part of the pictures that show two different things.")] = Mix.pairs,
+    several: Annotated[
+        float, typer.Option(help="Part of the pictures that show two or three of a thing.")
+    ] = Mix.several,
     snapshots: Annotated[float, typer.Option(help="Minutes between exports to WORK/denoiser/NNN; 0 for none.")] = 15,
 ) -> None:
     """Train into WORK/denoiser, and export the average of the weights to WORK/model."""
@@ -246,10 +276,19 @@ def main(
     kind = torch.device(device).type
     folder = work / "denoiser"
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = CLIPTokenizer.from_pretrained(work / "words")
-    table = torch.from_numpy(np.load(work / "words" / "table.npy"))
-    text = build_text_encoder(table, tokenizer).to(device)
-    unet = build_unet(table.shape[1], tuple(map(int, channels.split(",")))).to(device)
+    mix = Mix(pairs, several)
+    state = folder / "state.pt"
+    if start is not None and state.exists():
+        raise typer.BadParameter(f"{state} is of a training begun before: leave out --start, or move it away")
+    if start is not None:
+        unet, text = adopt(start, work)
+        tokenizer = CLIPTokenizer.from_pretrained(work / "words")
+    else:
+        tokenizer = CLIPTokenizer.from_pretrained(work / "words")
+        table = torch.from_numpy(np.load(work / "words" / "table.npy"))
+        text = build_text_encoder(table, tokenizer)
+        unet = build_unet(table.shape[1], tuple(map(int, channels.split(","))))
+    unet, text = unet.to(device), text.to(device)
     alphas = build_scheduler().alphas_cumprod.to(device)
     autoencoder = load_autoencoder(work)
 
@@ -264,7 +303,6 @@ def main(
     )
     average = [p.detach().clone() for p in parameters]
     step, seen, spent = 0, 0, 0.0
-    state = folder / "state.pt"
     if state.exists():
         stored = torch.load(state, map_location=device, weights_only=True)
         for parameter, mean, now, then in zip(parameters, average, stored["now"], stored["average"], strict=True):
@@ -302,12 +340,12 @@ def main(
         queue = context.Queue(64)
         for number in range(workers):
             seed = time.time_ns() % 2**31 + number
-            context.Process(target=produce, args=(work, seed, everything, queue), daemon=True).start()
+            context.Process(target=produce, args=(work, seed, everything, mix, queue), daemon=True).start()
         for _ in range(FIRST // CHUNK):
             latents, ids = queue.get()
             store.add((torch.from_numpy(latents), torch.from_numpy(ids)))
     else:
-        source = Source(work, device, time.time_ns() % 2**31, everything)
+        source = Source(work, device, time.time_ns() % 2**31, everything, mix)
         store.add(source.make(max(batch, CHUNK)))
 
     forward = torch.compile(unet) if compiled else unet

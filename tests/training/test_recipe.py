@@ -11,11 +11,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
 from transformers import CLIPTokenizer
+from typer import BadParameter
 from typer.testing import CliRunner, Result
 
 from bot.vocabulary import Vocabulary
 from training import autoencoder, denoiser, ship, sources, words
-from training.compose import Composer, held_out
+from training.compose import Composer, Mix, held_out
 from training.sources import SIZE, VENDORS, code, concepts, core
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
@@ -139,6 +140,42 @@ def test_training_goes_on_where_it_stopped(trained: Path) -> None:
     after = torch.load(trained / "denoiser" / "state.pt", weights_only=True)
     assert after["step"] > before["step"] > 0
     assert after["minutes"] > before["minutes"]
+
+
+def test_a_second_stretch_begins_with_what_shipped(trained: Path, tmp_path: Path) -> None:
+    """Another run's words must not stay: the weights were learned with those of the folder."""
+    shipped, work = tmp_path / "shipped", tmp_path / "work"
+    run(ship.main, "--work", trained, "--target", shipped)
+    (work / "words").mkdir(parents=True)
+    (work / "sprites.npz").write_bytes((trained / "sprites.npz").read_bytes())
+    np.save(work / "words" / "table.npy", np.ones((3, 128), np.float32))
+    again = ("--work", work, "--start", shipped, "--minutes", 0.02, "--total", 0.02, "--batch", 4, "--workers", 0,
+             "--bank", 64, "--learning-rate", 1e-5, "--pairs", 0.5, "--several", 0.5)  # fmt: skip
+    run(denoiser.main, *again)
+
+    before, after = (StableDiffusionPipeline.from_pretrained(folder) for folder in (shipped, work / "model"))
+    assert after.tokenizer.get_vocab() == before.tokenizer.get_vocab()
+    for name in ("text_encoder", "vae", "unet"):
+        pairs = list(zip(getattr(before, name).parameters(), getattr(after, name).parameters(), strict=True))
+        assert all(torch.allclose(then, now, atol=5e-3) for then, now in pairs), name
+    changed = zip(before.unet.parameters(), after.unet.parameters(), strict=True)
+    assert any(not torch.equal(then, now) for then, now in changed)
+    run(ship.main, "--work", work, "--target", tmp_path / "second")
+    with pytest.raises(BadParameter, match="leave out --start"):
+        denoiser.main(work, start=shipped)
+    with pytest.raises(BadParameter, match="no exported model"):
+        denoiser.adopt(tmp_path, work)
+
+
+def test_the_mix_says_how_many_things_a_picture_shows(trained: Path) -> None:
+    def things(mix: Mix) -> list[int]:
+        composer = Composer(trained, seed=2, subjects=core()[:10], mix=mix)
+        return [len({p.sprite for p in s.placements}) for s in composer.scenes(600) if len(s.placements) > 1]
+
+    assert things(Mix(0, 0)) == []
+    assert set(things(Mix(0, 0.5))) == {1}
+    assert set(things(Mix(0.5, 0))) == {2}
+    assert len(things(Mix(0.5, 0.4))) > 450
 
 
 def test_the_decoder_goes_on_alone(trained: Path) -> None:

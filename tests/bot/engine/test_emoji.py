@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -106,8 +107,8 @@ def test_inpainting_repaints_the_mask_alone(model: StableDiffusionPipeline) -> N
     assert isinstance(AutoPipelineForInpainting.from_pipe(model), StableDiffusionInpaintPipeline)
 
 
-def test_a_lora_learns_a_style_in_seconds(model: StableDiffusionPipeline) -> None:
-    """The style is everything seen through blue glass; a stranger's prompt must take it on, and lose it again."""
+def test_a_lora_learns_a_style_in_seconds(model: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """The style is everything seen through blue glass; a new prompt takes it on from a file, and loses it again."""
     torch.manual_seed(0)
     prompts = ["an apple", "a cat", "a car", "a house"]
     plain = [paint(model, prompt, seed=seed, steps=10) for seed, prompt in enumerate(prompts)]
@@ -135,10 +136,12 @@ def test_a_lora_learns_a_style_in_seconds(model: StableDiffusionPipeline) -> Non
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert get_peft_model_state_dict(unet, adapter_name="glass")
-
-    styled = paint(model, "a star", seed=9)
+    model.save_lora_weights(tmp_path, get_peft_model_state_dict(unet, adapter_name="glass"))
     unet.delete_adapters("glass")
+
+    model.load_lora_weights(tmp_path, adapter_name="glass")
+    styled = paint(model, "a star", seed=9)
+    model.unload_lora_weights()
     after = paint(model, "a star", seed=9)
 
     def blueness(picture: np.ndarray[Any, Any]) -> float:
