@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
 import aiohttp
@@ -21,8 +21,6 @@ from bot.storage.database import insist
 from bot.storage.queue import Queue
 from cogs import _views, _words
 from cogs._verdicts import Verdict, classify
-
-_ALT_TEXT = 1024
 
 LOOK_BACK = 1000
 """Messages of a channel that are looked through for one that may be ours."""
@@ -171,7 +169,7 @@ def _rendering(job: Job, news: News) -> tuple[str, Callable[[], list[discord.Fil
             content = _words.result(job, images)
             if webp:
                 content += f"\n{_words.smaller(lossless)}"
-            return content, lambda: result_files(job, webp or [image.png for image in images]), False
+            return content, lambda: _views.result_files(job, webp or [image.png for image in images]), False
         case Failed(reason):
             return _words.failed(job, reason), list, False
         case Cancelled():
@@ -193,23 +191,11 @@ def _custom_ids(message: discord.Message) -> set[str | None]:
     return {button.custom_id for row in rows for button in row.children if isinstance(button, discord.Button)}
 
 
-def result_files(job: Job, pictures: Sequence[bytes]) -> list[discord.File]:
-    """Fresh uploads of PNGs or WebPs, with the prompt as alt text."""
-    return [
-        discord.File(
-            io.BytesIO(picture),
-            filename=f"atelier-{job.id}-{number}.{'webp' if picture.startswith(b'RIFF') else 'png'}",
-            description=job.request.prompt[:_ALT_TEXT],
-        )
-        for number, picture in enumerate(pictures, start=1)
-    ]
-
-
 def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
     """How it looks so far, if that is known."""
     if not jpeg:
         return []
-    alt = f"So far: {job.request.prompt}"[:_ALT_TEXT]
+    alt = f"So far: {job.request.prompt}"[: _views.ALT_TEXT]
     return [discord.File(io.BytesIO(jpeg), filename=f"atelier-{job.id}-preview.jpg", description=alt)]
 
 
