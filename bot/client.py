@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 
 import discord
 from discord import app_commands
@@ -14,11 +16,12 @@ from discord.ext import commands
 
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
-from bot.jobs import JobId
+from bot.jobs import JobId, from_text, to_text, utcnow
+from bot.storage.database import insist
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = ("cogs.create", "cogs.results", "cogs.queue", "cogs.feedback", "cogs.limits", "cogs.stats")
+EXTENSIONS = ("cogs.create", "cogs.results", "cogs.queue", "cogs.feedback", "cogs.limits", "cogs.stats", "cogs.history")
 
 INTENTS = discord.Intents(guilds=True, guild_reactions=True)
 """None of these is privileged: nothing has to be switched on in the developer portal."""
@@ -36,6 +39,13 @@ PERMISSIONS = discord.Permissions(
 ButtonAction = Callable[[discord.Interaction["Client"], JobId], Awaitable[None]]
 
 _PROMPT_BACK = 1200
+
+FREE_IDENTIFIES = 5
+IDENTIFY_WINDOW = timedelta(hours=1)
+LONGEST_IDENTIFY_PAUSE = 300.0
+"""Discord resets the token of a bot that identifies a thousand times a day; at this pace it is 288 times."""
+
+_IDENTIFIES = "identifies"
 
 
 class Client(commands.Bot):
@@ -64,6 +74,18 @@ class Client(commands.Bot):
         for extension in EXTENSIONS:
             await self.load_extension(extension)
         await self._sync()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Wait until the gateway may be told who we are, and note it durably: a crash loop counts, too."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        noted = json.loads(await self.app.database.recall(_IDENTIFIES) or "[]")
+        earlier = [at for at in map(from_text, noted) if at is not None]
+        # discord.py gives a connection a minute to identify; then it calls this again.
+        if pause := identify_pause(earlier, utcnow()):
+            log.warning("identified %d times within an hour; waiting %.0f s before the next", len(earlier), pause)
+            await asyncio.sleep(pause)
+        kept = [to_text(at) for at in (*earlier, utcnow()) if at > utcnow() - IDENTIFY_WINDOW]
+        await insist(self.app.database.remember, _IDENTIFIES, json.dumps(kept))
 
     async def on_ready(self) -> None:
         """Say so in the log."""
@@ -101,6 +123,17 @@ class Tree(app_commands.CommandTree[Client]):
     async def on_error(self, interaction: discord.Interaction[Client], error: app_commands.AppCommandError) -> None:
         """Explain what went wrong."""
         await self.client.explain(interaction, error)
+
+
+def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
+    """Seconds until the bot may identify again: a few times an hour at once, then less and less often."""
+    # What a clock that was set back has left in the future says nothing.
+    recent = [at for at in earlier if now - IDENTIFY_WINDOW < at <= now]
+    over = len(recent) - FREE_IDENTIFIES
+    if over < 0:
+        return 0.0
+    pause = min(5.0 * 2.0**over, LONGEST_IDENTIFY_PAUSE)
+    return max(0.0, pause - (now - max(recent)).total_seconds())
 
 
 def _words(error: BaseException) -> str:

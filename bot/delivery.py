@@ -19,7 +19,8 @@ from typing import Protocol
 
 from asyncio_throttle import Throttler
 
-from bot.errors import DeliveryError, StorageError, TryLater, Unreachable
+from bot.engine.smaller import smaller
+from bot.errors import DeliveryError, EngineError, NotUnderstood, StorageError, TooLarge, TryLater, Unreachable
 from bot.jobs import (
     Cancelled,
     ChannelId,
@@ -65,7 +66,8 @@ class Poster(Protocol):
         """Make the job's message say `news`; returns the message's id where that changed.
 
         Before a new message is posted for a job whose own is gone, `repost` is awaited.
-        Raises Unreachable when that can never work, TryLater when it may work in a while.
+        Raises Unreachable when that can never work there, NotUnderstood when it would work nowhere, TooLarge when
+        smaller files may be taken, TryLater when it may work in a while.
         """
         ...
 
@@ -78,6 +80,8 @@ class _Channel:
     endings: OrderedDict[JobId, Job] = field(default_factory=OrderedDict)
     progress: dict[JobId, tuple[Job, Painting | Retrying]] = field(default_factory=dict)
     edited_at: dict[JobId, float] = field(default_factory=dict)
+    mute: set[JobId] = field(default_factory=set)
+    """Jobs whose progress was refused: what cannot be shown is not asked for again and again."""
     progressed_at: float = -math.inf
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     working: bool = False
@@ -117,7 +121,7 @@ class Delivery:
     def announce(self, job: Job, news: Painting | Retrying) -> None:
         """Show how a job is coming along, if nothing newer is known by the time its channel is free."""
         channel = self._channel(job)
-        if job.id not in channel.endings:
+        if job.id not in channel.endings and job.id not in channel.mute and not channel.is_closed:
             channel.progress[job.id] = (job, news)
             self._work(job.destination.channel_id, channel)
 
@@ -160,6 +164,7 @@ class Delivery:
                     await self._end(channel, job)
                     channel.endings.pop(job_id)
                     channel.edited_at.pop(job_id, None)
+                    channel.mute.discard(job_id)
                     continue
                 now = asyncio.get_running_loop().time()
                 due_at, job_id = min(
@@ -185,6 +190,9 @@ class Delivery:
             except DeliveryError as error:
                 # The ending will find out for itself; a missed progress bar is no loss.
                 log.debug("progress of job %d was not shown: %s", job.id, error)
+                if not isinstance(error, TryLater):
+                    channel.mute.add(job.id)
+                    channel.progress.pop(job.id, None)
             except Exception:
                 log.exception("progress of job %d was not shown, because of a bug", job.id)
 
@@ -202,9 +210,25 @@ class Delivery:
                 except TryLater as error:
                     pause = min(2.0 ** min(retries, 60), LONGEST_RETRY_SECONDS)
                     log.warning("job %d cannot be posted now (%s); again in %.0f s", job.id, error, pause)
+                except TooLarge as error:
+                    if not isinstance(news, Painted) or news.webp:
+                        await self._give_up(job, news, str(error))
+                        return
+                    try:
+                        files = await smaller(news.images, error.limit)
+                    except EngineError as failure:
+                        log.warning("job %d: %s", job.id, failure)
+                        await self._give_up(job, news, str(error))
+                        return
+                    news = Painted(news.images, files.files, files.lossless)
+                    continue
                 except Unreachable as error:
                     log.warning("job %d cannot be delivered: %s", job.id, error)
                     channel.refuse()
+                    await self._give_up(job, news, str(error))
+                    return
+                except NotUnderstood as error:
+                    log.error("job %d cannot be delivered, because of a bug: %s", job.id, error)  # noqa: TRY400
                     await self._give_up(job, news, str(error))
                     return
                 except Exception as error:

@@ -10,6 +10,8 @@ AtelierError
 │   └── PaintFailed      the engine lives but this request failed: another attempt would fail too
 └── DeliveryError        Discord did not take a message
     ├── Unreachable      final: the place is gone or closed to us
+    ├── NotUnderstood    final: our bug, and no fault of the place
+    ├── TooLarge         the pictures, encoded smaller, may be taken
     └── TryLater         passing: the same post may work in a while
 """
 
@@ -64,6 +66,18 @@ class DeliveryError(AtelierError):
 
 class Unreachable(DeliveryError):  # noqa: N818
     """The message can never be delivered where it was meant to go."""
+
+
+class NotUnderstood(DeliveryError):  # noqa: N818
+    """Discord does not understand the message: a bug of ours, which the next attempt would repeat."""
+
+
+class TooLarge(DeliveryError):  # noqa: N818
+    """The pictures are larger than is taken there; `limit` is how many bytes a file may have, as far as we know."""
+
+    def __init__(self, words: str, *, limit: int) -> None:
+        super().__init__(words)
+        self.limit = limit
 
 
 class TryLater(DeliveryError):  # noqa: N818

@@ -296,9 +296,12 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """News: the pictures are ready."""
+    """News: the pictures are ready; `webp` are they encoded smaller, where a place takes no files as large."""
 
     images: tuple[Image, ...]
+    webp: tuple[bytes, ...] = ()
+    lossless: bool = True
+    """Whether `webp` shows every pixel as it was painted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,23 @@
-"""Buttons that work for ever: everything they know is in the custom id, everything they may is in the database."""
+"""What messages carry: files, and buttons that work for ever.
+
+Everything a button knows is in its custom id, everything it may is in the database.
+"""
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Sequence
 from typing import Any, Self
 
 import discord
 
 from bot.client import Client
-from bot.jobs import JobId
+from bot.jobs import Job, JobId
 from cogs import _words
+
+ALT_TEXT = 1024
+"""How much of a prompt describes its picture to those who do not see it."""
 
 
 class JobButton(
@@ -74,9 +82,28 @@ def custom_id(action: str, job_id: JobId) -> str:
     return f"a1:{action}:{job_id}"
 
 
+def job_button(
+    action: str, job_id: JobId, label: str, style: discord.ButtonStyle = discord.ButtonStyle.secondary
+) -> JobButton:
+    """A button about a job."""
+    button: discord.ui.Button[discord.ui.View] = discord.ui.Button(label=label, style=style)
+    return JobButton(action, job_id, button)
+
+
 def cancel_view(job_id: JobId) -> discord.ui.View:
     """The red button under a request that has not ended."""
     view = discord.ui.View(timeout=None)
-    button: discord.ui.Button[discord.ui.View] = discord.ui.Button(label="Cancel", style=discord.ButtonStyle.danger)
-    view.add_item(JobButton("cancel", job_id, button))
+    view.add_item(job_button("cancel", job_id, "Cancel", discord.ButtonStyle.danger))
     return view
+
+
+def result_files(job: Job, pictures: Sequence[bytes]) -> list[discord.File]:
+    """Fresh uploads of PNGs or WebPs, with the prompt as alt text."""
+    return [
+        discord.File(
+            io.BytesIO(picture),
+            filename=f"atelier-{job.id}-{number}.{'webp' if picture.startswith(b'RIFF') else 'png'}",
+            description=job.request.prompt[:ALT_TEXT],
+        )
+        for number, picture in enumerate(pictures, start=1)
+    ]

@@ -95,6 +95,12 @@ def result(job: Job, images: Sequence[Image]) -> str:
     return f"{headline(job)}\n-# {' · '.join(facts)}"
 
 
+def smaller(lossless: bool) -> str:
+    """Why a result is no PNG."""
+    how = "every pixel is as it was painted" if lossless else "a little is lost"
+    return f"-# As WebP, since the PNG is too large for Discord here: {how}"
+
+
 def parameters(request: GenerationRequest) -> str:
     """A request's resolved values, in one line."""
     last = request.seeds[-1]

@@ -20,6 +20,7 @@ from bot.options import ASPECTS, Options, aspect_size
 from bot.storage.queue import Queue
 from bot.uploads import LEAST_SIDE, ROLES, check_facts, inspect
 from cogs import _views, _words
+from cogs._verdicts import ALREADY_ACKNOWLEDGED
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,6 @@ DOWNLOAD_SECONDS = 60.0
 """How long all attachments of one request may take to come from Discord."""
 DOWNLOADS = 4
 """Requests whose attachments are fetched at a time: each may hold 60 MiB in memory."""
-
-_ALREADY_ACKNOWLEDGED = 40060
-"""Discord's error code of a second answer to the same interaction."""
 
 
 class Create(commands.Cog):
@@ -221,7 +219,7 @@ async def _defer(interaction: discord.Interaction[Client]) -> bool:
     try:
         await interaction.response.defer()
     except discord.HTTPException as error:
-        if error.code != _ALREADY_ACKNOWLEDGED:
+        if error.code != ALREADY_ACKNOWLEDGED:
             raise
         log.info("interaction %d was delivered twice", interaction.id)
         return False

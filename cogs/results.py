@@ -14,19 +14,13 @@ from discord.ext import commands
 
 from bot.client import Client
 from bot.delivery import Delivery, Repost
-from bot.errors import DeliveryError, TryLater, Unreachable
+from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
 from bot.feedback import OFFERED
-from bot.jobs import Cancelled, Failed, Image, Job, MessageId, News, Painted, Painting, Retrying, utcnow
+from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, Retrying, utcnow
 from bot.storage.database import insist
 from bot.storage.queue import Queue
 from cogs import _views, _words
-
-# https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
-_UNKNOWN_MESSAGE = 10008
-_TOO_MANY_OLD_EDITS = 30046
-_TOO_LARGE = (40005, 50045)
-
-_ALT_TEXT = 1024
+from cogs._verdicts import Verdict, classify
 
 LOOK_BACK = 1000
 """Messages of a channel that are looked through for one that may be ours."""
@@ -60,12 +54,12 @@ class Results(commands.Cog):
     async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         """Make the job's message say `news`; a message that is gone is replaced if the job has ended.
 
-        Raises Unreachable or TryLater.
+        Raises what its verdict on Discord's refusal is.
         """
         try:
             return await self._show(job, news, repost)
         except discord.HTTPException as error:
-            raise _delivery_error(error) from error
+            raise _delivery_error(error, self._file_limit(job)) from error
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
             raise TryLater(f"Discord cannot be reached: {error}") from error
 
@@ -80,7 +74,7 @@ class Results(commands.Cog):
             try:
                 await message.edit(content=content, attachments=files(), view=view)
             except discord.HTTPException as error:
-                if open_ or error.code not in (_UNKNOWN_MESSAGE, _TOO_MANY_OLD_EDITS):
+                if open_ or classify(error.status, error.code) is not Verdict.ELSEWHERE:
                     raise
                 message = None
         if message is None:
@@ -94,6 +88,11 @@ class Results(commands.Cog):
         if isinstance(news, Painted):
             await self._finish(job, channel, message)
         return moved_to
+
+    def _file_limit(self, job: Job) -> int:
+        """How large a file may be where the job is answered."""
+        guild = self._client.get_guild(job.requester.guild_id)
+        return discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES if guild is None else guild.filesize_limit
 
     async def _posted(
         self, channel: discord.PartialMessageable, content: str, begun_at: datetime
@@ -116,7 +115,9 @@ class Results(commands.Cog):
                     if button in _custom_ids(message)
                 ]
             except (discord.HTTPException, TimeoutError, OSError, aiohttp.ClientError) as error:
-                refusal = _delivery_error(error) if isinstance(error, discord.HTTPException) else TryLater(str(error))
+                refusal = (
+                    _delivery_error(error, 0) if isinstance(error, discord.HTTPException) else TryLater(str(error))
+                )
                 log.warning("whether job %d was acknowledged cannot be found out: %s", job.id, refusal)
                 if isinstance(refusal, TryLater):
                     raise refusal from error
@@ -164,8 +165,11 @@ def _rendering(job: Job, news: News) -> tuple[str, Callable[[], list[discord.Fil
             return _words.painting(job, step, of), lambda: _preview(job, preview), True
         case Retrying():
             return _words.retrying(job), list, True
-        case Painted(images):
-            return _words.result(job, images), lambda: _files(job, images), False
+        case Painted(images, webp, lossless):
+            content = _words.result(job, images)
+            if webp:
+                content += f"\n{_words.smaller(lossless)}"
+            return content, lambda: _views.result_files(job, webp or [image.png for image in images]), False
         case Failed(reason):
             return _words.failed(job, reason), list, False
         case Cancelled():
@@ -187,33 +191,31 @@ def _custom_ids(message: discord.Message) -> set[str | None]:
     return {button.custom_id for row in rows for button in row.children if isinstance(button, discord.Button)}
 
 
-def _files(job: Job, images: tuple[Image, ...]) -> list[discord.File]:
-    """Fresh uploads, with the prompt as alt text."""
-    return [
-        discord.File(
-            io.BytesIO(image.png),
-            filename=f"atelier-{job.id}-{number}.png",
-            description=job.request.prompt[:_ALT_TEXT],
-        )
-        for number, image in enumerate(images, start=1)
-    ]
-
-
 def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
     """How it looks so far, if that is known."""
     if not jpeg:
         return []
-    alt = f"So far: {job.request.prompt}"[:_ALT_TEXT]
+    alt = f"So far: {job.request.prompt}"[: _views.ALT_TEXT]
     return [discord.File(io.BytesIO(jpeg), filename=f"atelier-{job.id}-preview.jpg", description=alt)]
 
 
-def _delivery_error(error: discord.HTTPException) -> DeliveryError:
-    """Sort Discord's answer: worth another try, or final."""
-    if error.status == 429 or error.status >= 500:
-        return TryLater(f"Discord answered {error.status}")
-    if error.status == 413 or error.code in _TOO_LARGE:
-        return Unreachable("Discord takes no pictures as large as these here. Ask for a smaller size or fewer at once.")
-    return Unreachable(f"Discord answered {error.status}: {error.text} (code {error.code})")
+def _delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryError:
+    """Discord's refusal, as the delivery sorts them."""
+    match classify(error.status, error.code):
+        case Verdict.LATER:
+            return TryLater(f"Discord answered {error.status}")
+        case Verdict.TOO_LARGE:
+            return TooLarge(
+                "Discord takes no pictures as large as these here. Ask for a smaller size or fewer at once.",
+                limit=file_limit,
+            )
+        case Verdict.BUG:
+            # Its text quotes the form, and so the prompt.
+            return NotUnderstood(
+                f"Discord answered {error.status} (code {error.code}): Atelier's own fault, not yours."
+            )
+        case _:
+            return Unreachable(f"Discord answered {error.status}: {error.text} (code {error.code})")
 
 
 async def setup(client: Client) -> None:

@@ -28,6 +28,14 @@ log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-m", "bot.engine.process")
 
+STEADY_SECONDS = 60.0
+"""A child that lived so long, or brought any order to its end, was no failure."""
+
+_DOES_NOT_START = "The engine does not start; whoever hosts it finds the reason in its log."
+_KEEPS_DYING = (
+    "The engine keeps dying; it is started again after a pause. Whoever hosts it finds the reason in its log."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -74,6 +82,7 @@ class LocalEngine:
         self._ready = asyncio.Event()
         self._open: dict[JobId, _Open] = {}
         self._troubles: dict[str, str] = {}
+        self._ended_orders = 0
         self._steps: deque[float] = deque(maxlen=100)
         self._timings = Timings(row_cap=config.engine.rows)
         self._timings.load(known)
@@ -110,11 +119,16 @@ class LocalEngine:
         """Keep a child running until cancelled, then stop it."""
         failures = 0
         while True:
+            started_at, self._ended_orders = asyncio.get_running_loop().time(), 0
             served = await self._serve_once()
-            failures = 0 if served else failures + 1
-            if failures > 1:
-                self._troubles = {"": "The engine does not start; whoever hosts it finds the reason in its log."}
-                await asyncio.sleep(self._patience.before_start(failures))
+            lived = asyncio.get_running_loop().time() - started_at
+            steady = served and (self._ended_orders > 0 or lived >= STEADY_SECONDS)
+            failures = 0 if steady else failures + 1
+            # Two deaths at work may be one poisonous request's; a child that is never ready has no such excuse.
+            counted = failures - 1 if served else failures
+            if counted > 1:
+                self._troubles = {"": _KEEPS_DYING if served else _DOES_NOT_START}
+                await asyncio.sleep(self._patience.before_start(counted))
 
     async def _serve_once(self) -> bool:
         """Run one child to its end; returns whether it became ready."""
@@ -253,6 +267,7 @@ class LocalEngine:
                     self._timings.load(frame.body.decode())
                     self.learned.set()
                     continue
+                self._ended_orders += frame.kind in ("finished", "failed")
                 entry = self._open.get(JobId(frame.fields["job_id"]))
                 if entry is not None and entry.order.attempt == frame.fields["attempt"]:
                     entry.frames.put_nowait(frame)

@@ -74,6 +74,9 @@ _NOTHING = Inputs()
 _PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projection_dim")
 """Settings of a denoiser that a ControlNet made for it has too, and by which diffusers' families differ."""
 
+_BLACK = 2 / 255
+"""A picture is nothing where no channel of any pixel is brighter."""
+
 # Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
 # https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
 _XMP = (
@@ -309,6 +312,9 @@ class Studio:
         pixels = np.asarray(output.images)
         if not np.isfinite(pixels).all():
             raise PaintFailed("The model produced no picture (not a number). Try another sampler or fewer steps.")
+        # A VAE that overflows, and a safety checker that says nothing, leave plain black; no scene is as dark as that.
+        if any(float(frame.max()) < _BLACK for frame in pixels):
+            raise PaintFailed("The model produced a black picture. Try another seed, sampler or size.")
         factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
         return [_encode(frame, seed, factor, upscaler) for frame, seed in zip(pixels, request.seeds, strict=True)]
 

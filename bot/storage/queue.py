@@ -68,6 +68,13 @@ SELECT * FROM jobs WHERE surface = ? AND asked_at < ? AND message_id IS NULL AND
 ORDER BY id
 """
 
+# The index jobs_of_person serves this newest first; a test asserts it.
+HISTORY = """
+SELECT * FROM jobs WHERE user_id = ? AND guild_id = ? AND surface = ?
+  AND status IN ('delivered', 'failed', 'cancelled') AND posted_at IS NOT NULL
+ORDER BY asked_at DESC, id DESC LIMIT ? OFFSET ?
+"""
+
 # Of every surface: they share the folder of uploads.
 UPLOADS = """
 SELECT image AS sha256 FROM jobs WHERE image != '' UNION SELECT mask_image FROM jobs WHERE mask_image != ''
@@ -184,6 +191,17 @@ class Queue:
             (requester.user_id, requester.guild_id, self._surface),
         )
         return [Job.from_row(row) for row in rows]
+
+    async def history(self, requester: Requester, skip: int, count: int) -> list[Job]:
+        """What ended of one person's requests in one server, newest first; `skip` are passed over."""
+        rows = await self._database.fetch_all(
+            HISTORY, (requester.user_id, requester.guild_id, self._surface, count, skip)
+        )
+        return [Job.from_row(row) for row in rows]
+
+    async def has_images(self, job_id: JobId) -> bool:
+        """Whether a job was painted, delivered or not."""
+        return await self._database.fetch_one("SELECT 1 FROM images WHERE job_id = ?", (job_id,)) is not None
 
     async def running(self) -> list[Job]:
         """The jobs in the engine now."""

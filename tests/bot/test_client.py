@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bot.client import EXTENSIONS
+import pytest
+
+from bot.client import EXTENSIONS, FREE_IDENTIFIES, Client, identify_pause
+from bot.jobs import to_text, utcnow
 from tests.conftest import Workshop
 
 
@@ -13,7 +19,7 @@ async def test_every_cog_file_is_loaded_and_command_names_are_unique(workshop: W
     assert {name.removeprefix("cogs.") for name in EXTENSIONS} == files
     names = [command.qualified_name for command in workshop.env.bot.tree.walk_commands()]
     assert sorted(names) == sorted(set(names))
-    assert {"imagine", "queue", "cancel", "limits set", "limits show", "limits clear", "stats"} <= set(names)
+    assert {"imagine", "queue", "cancel", "limits set", "limits show", "limits clear", "stats", "history"} <= set(names)
 
 
 async def test_commands_are_uploaded_only_when_they_changed(workshop: Workshop) -> None:
@@ -42,3 +48,31 @@ async def test_a_bug_is_told_with_a_reference_and_logged_with_its_traceback(
     reference = told.response.content.rstrip(".").split()[-1]
     (record,) = [record for record in caplog.records if reference in record.getMessage()]
     assert record.exc_info is not None
+
+
+def test_identifying_again_and_again_never_burns_the_days_budget() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    now, identified = start, []
+    while now < start + timedelta(days=1):
+        now += timedelta(seconds=identify_pause(identified, now))
+        identified.append(now)
+        now += timedelta(seconds=1)  # it crashes at once
+    assert len(identified) < 400, "Discord allows a thousand"
+    assert identified[4] - start < timedelta(seconds=10), "a few restarts of a host cost nothing"
+    day = timedelta(days=1)
+    assert identify_pause([at + day for at in identified], start) == 0, "a clock set back keeps nobody out"
+
+
+async def test_identifies_are_counted_across_restarts(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
+    long_ago, now = to_text(utcnow() - timedelta(hours=2)), to_text(utcnow())
+    await workshop.app.database.remember("identifies", json.dumps([long_ago, *[now] * FREE_IDENTIFIES]))
+    await workshop.restart()
+    client = Client(workshop.app)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await client.before_identify_hook(None, initial=True)
+    assert "waiting 5 s before the next" in caplog.text
+    await workshop.app.database.remember("identifies", json.dumps([long_ago, now]))
+    await client.before_identify_hook(None, initial=True)
+    kept = json.loads(await workshop.app.database.recall("identifies") or "")
+    assert (kept[0], len(kept)) == (now, 2), "and what is over is forgotten"

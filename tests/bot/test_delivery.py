@@ -344,13 +344,15 @@ async def test_bug_in_one_message_silences_nobody(desk: Desk, caplog: pytest.Log
 
 
 async def test_progress_that_cannot_be_shown_is_no_loss(desk: Desk) -> None:
-    answers = [TryLater("busy"), Unreachable("gone"), ZeroDivisionError("a bug")]
+    answers = [TryLater("busy"), ZeroDivisionError("a bug"), Unreachable("gone")]
     desk.recorder.answer = lambda job, news: answers.pop(0) if isinstance(news, Painting) else None
     async with desk.running():
         job = await desk.running_job()
         for step in range(1, 4):
             desk.delivery.announce(job, Painting(step, 3))
             await desk.recorder.until(lambda step=step: len(desk.recorder.shown) == step)
+        # Where it can never be shown it is not tried again: Discord counts refusals.
+        desk.delivery.announce(job, Painting(3, 3))
         await desk.queue.render(job, [flat_image(7, 8, 8)], "hash")
         assert (await desk.posted(job)).status is JobStatus.DELIVERED
     assert [type(news) for news in desk.recorder.of(job)] == [Painting] * 3 + [Painted]

@@ -236,16 +236,24 @@ async def test_a_deleted_channel_ends_the_job_with_its_reason(workshop: Workshop
     assert "10003" in job.reason
 
 
-async def test_pictures_discord_does_not_take_are_said_to_be_too_large(workshop: Workshop, monkeypatch) -> None:
-    edit = discord.PartialMessage.edit
+def refusing(monkeypatch: pytest.MonkeyPatch, taken: Callable[[list[discord.File]], bool]) -> list[list[str]]:
+    """Have Discord refuse files as too large unless `taken` says otherwise; returns what was tried, by name."""
+    edit, tried = discord.PartialMessage.edit, []
 
-    async def too_large(message: discord.PartialMessage, **changes: object) -> discord.Message:
+    async def edited(message: discord.PartialMessage, **changes: object) -> discord.Message:
         if changes.get("attachments"):
-            response = type("Response", (), {"status": 413, "reason": "Payload Too Large", "headers": {}})()
-            raise discord.HTTPException(response, {"code": 40005, "message": "Request entity too large"})
+            tried.append([file.filename for file in changes["attachments"]])
+            if not taken(changes["attachments"]):
+                response = type("Response", (), {"status": 413, "reason": "Payload Too Large", "headers": {}})()
+                raise discord.HTTPException(response, {"code": 40005, "message": "Request entity too large"})
         return await edit(message, **changes)
 
-    monkeypatch.setattr(discord.PartialMessage, "edit", too_large)
+    monkeypatch.setattr(discord.PartialMessage, "edit", edited)
+    return tried
+
+
+async def test_pictures_discord_does_not_take_are_said_to_be_too_large(workshop: Workshop, monkeypatch) -> None:
+    tried = refusing(monkeypatch, lambda files: False)
     asked = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
     (job,) = await workshop.ended()
 
@@ -253,6 +261,50 @@ async def test_pictures_discord_does_not_take_are_said_to_be_too_large(workshop:
     message = workshop.message(asked.response.id)
     assert "❌ Discord takes no pictures as large as these here." in message.content
     assert message.components == []
+    assert tried == [[f"atelier-{job.id}-1.png"], [f"atelier-{job.id}-1.webp"]], "encoded smaller once, and no more"
+
+
+async def test_pictures_too_large_as_png_are_posted_as_webp_with_a_note(workshop: Workshop, monkeypatch) -> None:
+    tried = refusing(monkeypatch, lambda files: files[0].filename.endswith(".webp"))
+    asked = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat", images=2)
+    (job,) = await workshop.ended()
+
+    assert job.status is JobStatus.DELIVERED
+    message = workshop.message(asked.response.id)
+    assert [attachment.filename for attachment in message.attachments] == [
+        f"atelier-{job.id}-1.webp",
+        f"atelier-{job.id}-2.webp",
+    ]
+    assert "As WebP, since the PNG is too large for Discord here" in message.content
+    assert len(tried) == 2
+    kept = await workshop.app.queue.images(job.id)
+    assert [hashlib.sha256(image.png).hexdigest() for image in kept] == [image.sha256 for image in kept], "as painted"
+
+
+async def test_a_lost_permission_costs_at_most_three_refusals_a_job(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.seconds = 4.0
+    await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat --steps 50")
+    workshop.env.inject_error("*", f"/channels/{workshop.channel.id}/*", status=403, code=50013, times=None)
+    before = len(workshop.env.http_requests)
+    (job,) = await workshop.ended()
+
+    assert (job.status, "50013" in job.reason) == (JobStatus.FAILED, True)
+    asked = [entry for entry in workshop.env.http_requests[before:] if "/channels/" in entry.path]
+    assert 2 <= len(asked) <= 3, "progress is not shown again where it was refused"
+
+
+async def test_a_message_discord_does_not_understand_fails_without_the_prompt_in_the_log(
+    workshop: Workshop, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    workshop.env.inject_error("PATCH", f"/channels/{workshop.channel.id}/*", status=400, code=50035, times=None)
+    await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a canary")
+    (job,) = await workshop.ended()
+    assert (job.status, job.reason) == (
+        JobStatus.FAILED,
+        "Discord answered 400 (code 50035): Atelier's own fault, not yours.",
+    )
+    assert "because of a bug" in caplog.text
+    assert "canary" not in caplog.text
 
 
 async def test_a_rating_counts_from_the_moment_the_picture_can_be_seen(workshop: Workshop, monkeypatch) -> None:

@@ -145,5 +145,5 @@ def _attempts(remains: Remains) -> list[str]:
 
 def _pictured(message: Message) -> set[str]:
     """The jobs whose finished pictures a message shows."""
-    names = (re.fullmatch(r"atelier-(\d+)-\d+\.png", file["filename"]) for file in message.attachments)
+    names = (re.fullmatch(r"atelier-(\d+)-\d+\.(?:png|webp)", file["filename"]) for file in message.attachments)
     return {name[1] for name in names if name is not None}

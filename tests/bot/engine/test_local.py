@@ -25,7 +25,7 @@ import pytest_asyncio
 from PIL import Image as Picture
 
 from bot.config import EMBEDDED_MODEL, SECRETS, Config, EngineConfig, ModelConfig
-from bot.engine import Event, Finished, Order, Progress, Started
+from bot.engine import Event, Finished, Order, Progress, Started, local
 from bot.engine.local import LocalEngine, Patience
 from bot.engine.wire import Frame
 from bot.errors import EngineDied, PaintFailed
@@ -478,6 +478,28 @@ async def test_child_that_exits_at_once_is_started_less_and_less_often(
         assert engine.troubles == {}
     gaps = [later - earlier for earlier, later in pairwise(starts()[:5])]
     assert all(gap >= pause for gap, pause in zip(gaps, (0, 0.05, 0.1, 0.2), strict=True)), gaps
+
+
+@pytest.mark.parametrize("mode", ["exit-on-order", "ready-exit"])
+async def test_child_that_dies_again_and_again_opens_the_breaker_and_closes_it_by_itself(
+    child: Child, mode: str
+) -> None:
+    engine = engine_of(child)
+    child.will(mode)
+    troubled = []
+
+    async with running(engine):
+        for _ in range(3):
+            if mode == "exit-on-order":
+                assert engine.troubles == {}, "two deaths may be one request's"
+                with pytest.raises(EngineDied):
+                    await paint(engine, order())
+        await until(lambda: engine.troubles)
+        troubled.append(engine.troubles[""])
+        child.will("well")
+        assert isinstance((await paint(engine, order()))[-1], Finished), "without a restart of the bot"
+        assert engine.troubles == {}
+    assert troubled == [local._KEEPS_DYING]
 
 
 def test_pause_before_a_start_doubles_up_to_a_minute() -> None:

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -209,6 +210,17 @@ def test_what_the_pipeline_refuses_fails_in_words(studio: Studio) -> None:
     with pytest.raises(PaintFailed, match=r"The model emoji could not paint this: .*divisible by 8"):
         paint(studio, replace(APPLE, width=63))
     assert paint(studio, APPLE), "and the next request is painted"
+
+
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "not a number"), (0.0, "a black picture")])
+def test_picture_of_nothing_is_never_shown(studio: Studio, value: float, words: str) -> None:
+    request = replace(APPLE, num_images_per_prompt=2)
+    studio.load(request.model)
+    frames = np.full((2, 64, 64, 3), 0.5)
+    assert len(studio.images(request, SimpleNamespace(images=frames))) == 2
+    frames[1] = value
+    with pytest.raises(PaintFailed, match=words):
+        studio.images(request, SimpleNamespace(images=frames))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="limits its own address space as Linux does")

@@ -14,7 +14,7 @@ import pytest
 from bot.errors import StorageError
 from bot.storage import sqlite as sqlite_driver
 from bot.storage.database import Database, open_database
-from bot.storage.queue import STARTS, UNPOSTED, WAITING
+from bot.storage.queue import HISTORY, STARTS, UNPOSTED, WAITING
 from bot.storage.rules import RULES_FOR
 from bot.storage.usage import BY_MODEL, DEPTH, SPENT, SUMMARY
 from tests.bot.storage.conftest import Store, ids
@@ -367,8 +367,14 @@ async def test_hot_queries_use_their_index(store: Store, sql: str, parameters: t
 
 @pytest.mark.parametrize(
     ("sql", "parameters"),
-    [(WAITING, ("discord",)), (UNPOSTED, ("discord",)), (STARTS, ("discord", "")), (SPENT, (1, 1, ""))],
-    ids=["WAITING", "UNPOSTED", "STARTS", "SPENT"],
+    [
+        (WAITING, ("discord",)),
+        (UNPOSTED, ("discord",)),
+        (STARTS, ("discord", "")),
+        (SPENT, (1, 1, "")),
+        (HISTORY, (1, 1, "discord", 6, 0)),
+    ],
+    ids=["WAITING", "UNPOSTED", "STARTS", "SPENT", "HISTORY"],
 )
 async def test_hot_queries_read_in_order_and_sort_nothing(
     store: Store, sql: str, parameters: tuple[object, ...]

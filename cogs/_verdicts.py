@@ -1,0 +1,66 @@
+"""What to do after Discord refused a message: a table of its error codes, and nothing else."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+# https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
+UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK, UNKNOWN_INTERACTION = (
+    10003,
+    10004,
+    10008,
+    10015,
+    10062,
+)
+ALREADY_ACKNOWLEDGED = 40060
+_TOO_MANY_OLD_EDITS = 30046
+
+
+class Verdict(Enum):
+    """What a refusal means for the message that was refused."""
+
+    FINAL = auto()
+    """The place is gone or closed to us: no repetition helps."""
+    ELSEWHERE = auto()
+    """This message or its token can be used no more; a new message may be."""
+    TOO_LARGE = auto()
+    """The files, encoded smaller, may be taken."""
+    LATER = auto()
+    """Discord is busy or away."""
+    BUG = auto()
+    """Discord does not understand us: it would not the next time either, and the place is not to blame."""
+
+
+_CODES = {
+    50001: Verdict.FINAL,  # missing access
+    50013: Verdict.FINAL,  # missing permissions
+    UNKNOWN_CHANNEL: Verdict.FINAL,
+    UNKNOWN_GUILD: Verdict.FINAL,
+    50007: Verdict.FINAL,  # cannot send messages to this user
+    50278: Verdict.FINAL,  # no mutual server with this user
+    200000: Verdict.FINAL,  # blocked by the server's AutoMod
+    20009: Verdict.FINAL,  # explicit content cannot be sent to the recipient
+    400001: Verdict.FINAL,  # access to file uploads is limited for this server
+    50027: Verdict.ELSEWHERE,  # invalid webhook token: fifteen minutes are over
+    UNKNOWN_WEBHOOK: Verdict.ELSEWHERE,
+    UNKNOWN_INTERACTION: Verdict.ELSEWHERE,
+    UNKNOWN_MESSAGE: Verdict.ELSEWHERE,
+    _TOO_MANY_OLD_EDITS: Verdict.ELSEWHERE,
+    40005: Verdict.TOO_LARGE,  # request entity too large
+    50045: Verdict.TOO_LARGE,  # file exceeds the largest size
+    130000: Verdict.LATER,  # the API is overloaded
+    50035: Verdict.BUG,  # invalid form body
+    ALREADY_ACKNOWLEDGED: Verdict.BUG,
+}
+
+
+def classify(status: int, code: int) -> Verdict:
+    """What an HTTP status and Discord's own code (0 where there is none) mean; the code says more."""
+    if verdict := _CODES.get(code):
+        return verdict
+    if status == 429 or status >= 500:
+        return Verdict.LATER
+    if status == 413:
+        return Verdict.TOO_LARGE
+    # A form that is refused is our fault; that we may not be there, or that there is nothing, is the place's.
+    return Verdict.FINAL if status in (401, 403, 404) else Verdict.BUG

@@ -1,0 +1,96 @@
+"""/history: what became of one's own requests, also where the channel took no answer."""
+
+from __future__ import annotations
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import Client
+from bot.engine.smaller import smaller
+from bot.errors import EngineError, StorageError, UserError
+from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, UserId
+from bot.storage.queue import Queue
+from cogs import _views, _words
+from cogs._verdicts import Verdict, classify
+
+_PAGE = 5
+_SHOWN_PROMPT = 60
+_SHOWN_REASON = 150
+_MARKS = {JobStatus.DELIVERED: "🖼️", JobStatus.FAILED: "❌", JobStatus.CANCELLED: "🚫"}
+
+
+class History(commands.Cog):
+    """Shows people their own requests, and their pictures once more."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    @app_commands.command(description="Your last requests here, and their pictures once more")
+    @app_commands.guild_only()
+    @app_commands.describe(page="Further back in time")
+    async def history(
+        self, interaction: discord.Interaction[Client], page: app_commands.Range[int, 1, 1000] = 1
+    ) -> None:
+        """Show a page of my ended requests, each painted one with a button."""
+        jobs = await self._queue.history(_requester(interaction), (page - 1) * _PAGE, _PAGE + 1)
+        if not jobs:
+            raise UserError("Nothing of yours has ended here yet." if page == 1 else "There is nothing that far back.")
+        shown, more = jobs[:_PAGE], len(jobs) > _PAGE
+        view = discord.ui.View(timeout=None)
+        lines = []
+        for number, job in enumerate(shown, start=(page - 1) * _PAGE + 1):
+            lines.append(f"{number}. {_line(job, interaction)}")
+            if await self._queue.has_images(job.id):
+                view.add_item(_views.job_button("show", job.id, f"Show {number}"))
+        if more:
+            lines.append(f"-# `/history page:{page + 1}` goes further back.")
+        await interaction.response.send_message("\n".join(lines), view=view, ephemeral=True)
+
+    async def show_pressed(self, interaction: discord.Interaction[Client], job_id: JobId) -> None:
+        """Send the pictures of one request to its owner alone."""
+        job = await self._queue.get(job_id)
+        if job is None or job.requester != _requester(interaction) or not await self._queue.has_images(job_id):
+            raise UserError(_words.EXPIRED)
+        await interaction.response.defer(ephemeral=True)
+        try:
+            images = await self._queue.images(job_id)
+        except StorageError:
+            raise UserError("The pictures of this request are no longer kept.") from None
+        words = _words.result(job, images)
+        try:
+            await interaction.followup.send(
+                words, files=_views.result_files(job, [image.png for image in images]), ephemeral=True
+            )
+        except discord.HTTPException as error:
+            if classify(error.status, error.code) is not Verdict.TOO_LARGE:
+                raise
+            try:
+                done = await smaller(images, interaction.filesize_limit)
+            except EngineError as failure:
+                raise UserError(str(failure)) from error
+            words += f"\n{_words.smaller(done.lossless)}"
+            await interaction.followup.send(words, files=_views.result_files(job, done.files), ephemeral=True)
+
+
+def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
+    """One request: when, what, what became of it, and where."""
+    line = f"{_MARKS[job.status]} {_words.relative(job.asked_at)} {_words.inert(job.request.prompt, _SHOWN_PROMPT)}"
+    if job.reason:
+        line += f" — {_words.inert(job.reason, _SHOWN_REASON)}"
+    elif job.destination.message_id is not None:
+        place = f"{interaction.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
+        line += f" — https://discord.com/channels/{place}"
+    return line
+
+
+def _requester(interaction: discord.Interaction[Client]) -> Requester:
+    assert interaction.guild_id is not None  # noqa: S101 - the command is guild only, and so are its buttons
+    return Requester(UserId(interaction.user.id), GuildId(interaction.guild_id))
+
+
+async def setup(client: Client) -> None:
+    """Add the cog and its button."""
+    cog = History(client.app.queue)
+    client.buttons["show"] = cog.show_pressed
+    await client.add_cog(cog)
