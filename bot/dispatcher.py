@@ -21,6 +21,9 @@ ATTEMPTS = 2
 """How often a job may take the engine down before it is given up."""
 
 
+LOOK_AGAIN_SECONDS = 5.0
+"""The longest sleep before the next turn: the clock may be set meanwhile, and nothing wakes us then."""
+
 _KEEP_TRIES = 6
 """How often it is tried to keep finished pictures before the job is failed."""
 
@@ -77,7 +80,7 @@ class Dispatcher:
             wait = None if turn is None else (turn.starts_at - self._clock()).total_seconds()
             if turn is None or (wait is not None and wait > 0):
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
+                    async with asyncio.timeout(None if wait is None else min(wait, LOOK_AGAIN_SECONDS)):
                         await self._changed.wait()
             elif (job := await insist(self._queue.claim, turn.job_id)) is not None:
                 return job

@@ -156,14 +156,18 @@ class Queue:
         await self._database.write(work)
 
     async def waiting(self) -> list[Waiting]:
-        """Every queued job, oldest first, as the scheduler wants it."""
+        """Every queued job, oldest first, as the scheduler wants it.
+
+        What a clock that was set back has left in the future counts as now: nobody waits for a day to come again.
+        """
+        now = self._clock()
         rows = await self._database.fetch_all(WAITING, (self._surface,))
         return [
             Waiting(
                 job_id=JobId(row["id"]),
                 user_id=UserId(row["user_id"]),
                 guild_id=GuildId(row["guild_id"]),
-                asked_at=_time(row["asked_at"]),
+                asked_at=min(_time(row["asked_at"]), now),
                 images=row["num_images_per_prompt"],
                 work=Job.from_row(row).request.work,
                 acknowledged=row["message_id"] is not None,
@@ -174,9 +178,10 @@ class Queue:
 
     async def starts(self) -> list[Start]:
         """Every job started within the last hour, oldest first."""
-        since = to_text(self._clock() - TURN_MEMORY)
+        now = self._clock()
+        since = to_text(now - TURN_MEMORY)
         rows = await self._database.fetch_all(STARTS, (self._surface, since))
-        return [Start(UserId(row["user_id"]), _time(row["started_at"]), row["images"]) for row in rows]
+        return [Start(UserId(row["user_id"]), min(_time(row["started_at"]), now), row["images"]) for row in rows]
 
     async def get(self, job_id: JobId) -> Job | None:
         """One job, or None."""

@@ -1,0 +1,269 @@
+"""Anything in any order: people, moderators, the engine, the clock, Discord and the bot's end, on a real database.
+
+After every run everything is let go; then each request that was accepted has ended, its one message says how, and
+nobody was given more than their quota.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from bot import delivery, dispatcher
+from bot.app import App, open_app
+from bot.config import Config, DiscordConfig, LimitsConfig
+from bot.delivery import Repost
+from bot.dispatcher import ATTEMPTS
+from bot.engine.fake import FakeEngine
+from bot.errors import EngineDied, PaintFailed, Rejected, TryLater, Unreachable
+from bot.jobs import (
+    Cancelled,
+    ChannelId,
+    Destination,
+    Failed,
+    GuildId,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    News,
+    Painted,
+    Painting,
+    Requester,
+    Retrying,
+    Surface,
+    UserId,
+    utcnow,
+)
+from bot.options import Options
+
+GUILD = GuildId(1)
+PATIENCE_SECONDS = 30.0
+DAY = timedelta(days=1)
+QUOTA = 6
+SAYS = {JobStatus.DELIVERED: Painted, JobStatus.FAILED: Failed, JobStatus.CANCELLED: Cancelled}
+
+
+@dataclass
+class Wall:
+    """What people see. It outlives the bot, refuses when told to, and knows nonces."""
+
+    messages: dict[MessageId, News | None] = field(default_factory=dict)
+    reposts: dict[JobId, MessageId] = field(default_factory=dict)
+    refusals: list[Exception] = field(default_factory=list)
+    added: int = 0
+
+    def add(self) -> MessageId:
+        """A new message that says nothing yet."""
+        self.added += 1  # ids are never given twice
+        self.messages[message_id := MessageId(self.added)] = None
+        return message_id
+
+    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
+        """Edit the job's message; one that is gone is replaced once."""
+        await asyncio.sleep(0)
+        if self.refusals and not isinstance(news, Painting | Retrying):
+            raise self.refusals.pop(0)
+        message_id = job.destination.message_id
+        assert message_id is not None
+        if message_id in self.messages:
+            self.messages[message_id] = news
+            return None
+        if isinstance(news, Painting | Retrying):
+            raise Unreachable("Unknown Message")
+        await repost()
+        if job.id not in self.reposts:
+            self.reposts[job.id] = self.add()
+        self.messages[self.reposts[job.id]] = news
+        # Discord has it, but the bot may be gone before it hears so.
+        await asyncio.sleep(0)
+        return self.reposts[job.id]
+
+
+class House(RuleBasedStateMachine):
+    """One server, two people."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.home = Path(tempfile.mkdtemp())
+        self.opened = AsyncExitStack()
+        self.app: App
+        self.engine = FakeEngine(slots=2)
+        self.wall = Wall()
+        self.shift = timedelta()
+        self.quota = QUOTA
+        self.interactions: dict[int, JobId] = {}
+        self.undelivered = 0
+        self.seconds = delivery.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS
+        delivery.LONGEST_RETRY_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = 0.01
+
+    @initialize()
+    def open(self) -> None:
+        """Start the bot."""
+        self.engine = FakeEngine(slots=2)
+        self.engine.open.clear()
+        config = Config(
+            data=self.home,
+            discord=DiscordConfig(posts_per_channel=50),
+            limits=LimitsConfig(pace=10_000, depth=4, quota=QUOTA),
+        )
+        opening = open_app(config, Surface.DISCORD, engine=self.engine, clock=lambda: utcnow() + self.shift)
+        self.app = self.runner.run(self.opened.enter_async_context(opening))
+        self.app.delivery.attach(self.wall)
+
+    @rule(person=st.integers(1, 2), images=st.integers(1, 3), acknowledged=st.booleans())
+    def submit(self, person: int, images: int, acknowledged: bool) -> None:
+        """Ask; where the answer is lost the request is withdrawn, as if it was never made."""
+        interaction = len(self.interactions) + 1 + self.undelivered
+        who = Requester(UserId(person), GUILD)
+
+        async def ask() -> None:
+            destination = Destination(ChannelId(person))
+            options = Options(prompt="a red apple", images=images, steps=2)
+            try:
+                admitted = await self.app.admission.admit(who, options, destination, interaction_id=interaction)
+            except Rejected:
+                self.undelivered += 1
+                return
+            assert admitted is not None
+            spent = [job for job in await self.jobs() if job.requester == who and self.counts(job)]
+            assert sum(job.request.num_images_per_prompt for job in spent) <= self.quota, "I4: no extra quota"
+            if acknowledged:
+                await self.app.queue.place_message(admitted.job.id, self.wall.add())
+                self.interactions[interaction] = admitted.job.id
+            else:
+                await self.app.queue.withdraw(admitted.job.id)
+                self.undelivered += 1
+
+        self.runner.run(ask())
+
+    @precondition(lambda self: self.interactions)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        """Discord sends an event again, after a RESUME."""
+        interaction = data.draw(st.sampled_from(sorted(self.interactions)))
+
+        async def ask() -> None:
+            who, destination = Requester(UserId(9), GUILD), Destination(ChannelId(9))
+            options = Options(prompt="a red apple", steps=2)
+            assert await self.app.admission.admit(who, options, destination, interaction_id=interaction) is None
+
+        self.runner.run(ask())
+
+    @precondition(lambda self: self.interactions)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """Press a red button, perhaps too late."""
+        job_id = data.draw(st.sampled_from(sorted(self.interactions.values())))
+        self.runner.run(self.app.dispatcher.cancel(job_id))
+
+    @precondition(lambda self: self.wall.messages)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        """A moderator deletes a message that does not say how it ended."""
+        open_ = [at for at, news in self.wall.messages.items() if not isinstance(news, Painted | Failed | Cancelled)]
+        if open_:
+            self.wall.messages.pop(data.draw(st.sampled_from(open_)))
+
+    @rule(error=st.sampled_from([EngineDied("It died."), PaintFailed("The model refuses this.")]))
+    def hurt(self, error: Exception) -> None:
+        """The engine will die, or refuse, at some order's first step."""
+        self.engine.raises.append(error)
+
+    @rule(times=st.integers(1, 3))
+    def refuse(self, times: int) -> None:
+        """Discord will be busy."""
+        self.wall.refusals += [TryLater("503")] * times
+
+    @rule(quota=st.integers(1, 9))
+    def limit(self, quota: int) -> None:
+        """A moderator changes the quota; what was accepted stays accepted."""
+        self.quota = max(quota, self.quota)
+        self.runner.run(self.app.rules.set(GUILD, None, {"quota": quota}, UserId(3)))
+
+    @rule(days=st.sampled_from([-1, 1]))
+    def jump(self, days: int) -> None:
+        """The clock goes wrong by a day, and stays so."""
+        self.shift = days * DAY
+
+    @rule(seconds=st.sampled_from([0.0, 0.002, 0.02]))
+    def paint(self, seconds: float) -> None:
+        """Let the engine work for a while."""
+
+        async def work() -> None:
+            self.engine.open.set()
+            await asyncio.sleep(seconds)
+            self.engine.open.clear()
+
+        self.runner.run(work())
+
+    @rule()
+    def restart(self) -> None:
+        """Stop the bot whatever it is doing, and start another."""
+        self.runner.run(self.opened.aclose())
+        self.opened = AsyncExitStack()
+        self.open()
+
+    def counts(self, job: Job) -> bool:
+        """Whether a job counts towards its person's quota now, by the words of the promise."""
+        if job.status is JobStatus.FAILED or (job.status is JobStatus.CANCELLED and job.started_at is None):
+            return False
+        return job.asked_at > utcnow() + self.shift - DAY
+
+    async def jobs(self) -> list[Job]:
+        """Every row."""
+        return [Job.from_row(row) for row in await self.app.database.fetch_all("SELECT * FROM jobs ORDER BY id")]
+
+    async def settle(self) -> None:
+        """Let everything go, and see that every promise was kept."""
+        self.engine.open.set()
+        changed = self.app.database.listen()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not all(job.posted_at for job in await self.jobs()):
+                await changed.wait()
+                changed.clear()
+        jobs = {job.id: job for job in await self.jobs()}
+        assert set(jobs) == set(self.interactions.values()), "I1: one row for each accepted request"
+        for job in jobs.values():
+            assert job.destination.message_id is not None
+            shown = self.wall.messages[job.destination.message_id]
+            assert isinstance(shown, SAYS[job.status]), f"I2: {job.status}, and the message says {shown}"
+            assert job.deaths < ATTEMPTS or job.status is JobStatus.FAILED
+        named = [job.destination.message_id for job in jobs.values()]
+        assert len(set(named)) == len(named)
+        results = [at for at, news in self.wall.messages.items() if isinstance(news, Painted)]
+        delivered = [job for job in jobs.values() if job.status is JobStatus.DELIVERED]
+        assert len(results) == len(delivered), "I3: one result for each job"
+
+    def teardown(self) -> None:
+        """Settle, close and clean up."""
+        try:
+            if hasattr(self, "app"):
+                self.runner.run(self.settle())
+        finally:
+            delivery.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS = self.seconds
+            self.runner.run(self.opened.aclose())
+            self.runner.close()
+            shutil.rmtree(self.home)
+
+
+TestHouse = House.TestCase
+# No shrinking: a broken promise often shows as patience that ends, and would be waited for hundreds of times.
+TestHouse.settings = settings(
+    max_examples=30,
+    stateful_step_count=25,
+    deadline=None,
+    phases=[Phase.generate],
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)

@@ -1,0 +1,87 @@
+"""Which test holds which row of the fault table: an index that breaks when a test is renamed or taken away."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+ROWS = {
+    "bot killed with requests queued": ["faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing"],
+    "bot killed at a denoising step": ["test_run.py::test_a_job_cut_off_by_a_kill_is_painted_after_the_restart"],
+    "kill between row commit and ack": ["cogs/test_create.py::test_an_answer_nobody_noted_before_a_kill_is_found"],
+    "kill between render and post": ["bot/test_delivery.py::test_ending_that_was_not_shown_is_shown_after_a_restart"],
+    "kill between Discord's accept and our commit": [
+        "cogs/test_create.py::test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice"
+    ],
+    "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
+    "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
+    "out of memory": ["bot/engine/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words"],
+    "NaN or black picture": ["bot/engine/test_pipelines.py::test_picture_of_nothing_is_never_shown"],
+    "poison prompt": [
+        "bot/test_dispatcher.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
+        "faults/test_machine.py::TestHouse",
+    ],
+    "model missing or broken": [
+        "bot/engine/test_local.py::test_damaged_model_fails_in_words_and_the_child_lives",
+        "bot/engine/test_local.py::test_child_that_dies_again_and_again_opens_the_breaker",
+        "cogs/test_create.py::test_an_engine_in_trouble_is_said_at_once",
+    ],
+    "token older than 15 min": [
+        "cogs/test_create.py::test_a_wait_longer_than_the_token_still_ends_in_the_same_message"
+    ],
+    "429, 5xx, resets": [
+        "bot/test_delivery.py::test_busy_discord_is_asked_again_until_it_works",
+        "bot/test_delivery.py::test_order_is_kept_within_a_channel_and_another_is_not_held_up",
+    ],
+    "channel or message deleted, permission lost": [
+        "cogs/test_create.py::test_a_deleted_channel_ends_the_job_with_its_reason",
+        "cogs/test_create.py::test_a_lost_permission_costs_at_most_three_refusals_a_job",
+        "bot/test_delivery.py::test_channel_that_refuses_everything_is_left_alone_for_a_while",
+    ],
+    "file too large": ["cogs/test_create.py::test_pictures_too_large_as_png_are_posted_as_webp_with_a_note"],
+    "RESUME with duplicates": [
+        "cogs/test_create.py::test_an_interaction_that_discord_delivers_twice_makes_one_job",
+        "cogs/test_feedback.py::test_a_repeated_event_counts_once",
+        "bot/test_client.py::test_identifying_again_and_again_never_burns_the_days_budget",
+    ],
+    "disk full": ["bot/storage/test_database.py::test_a_full_disk_in_a_shared_transaction"],
+    "second instance on the same data": ["test_main.py::test_a_second_atelier_on_the_same_data_is_sent_away_at_once"],
+    "storm of cancelled tasks at the database": [
+        "bot/storage/test_database.py::test_a_storm_of_cancelled_callers_strands_nothing"
+    ],
+    "database damaged": [
+        "bot/storage/test_recovery.py::test_a_damaged_file_is_kept_aside_and_the_newest_backup_takes_its_place",
+        "bot/storage/test_recovery.py::test_a_wrong_key_is_said_and_nothing_is_touched",
+    ],
+    "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
+    "clock ± 1 day": ["faults/test_machine.py::TestHouse"],
+    "SIGTERM, also with a hung engine": [
+        "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything"
+    ],
+    "bombs": [
+        "cogs/test_create.py::test_a_bomb_that_discord_measured_is_not_even_downloaded",
+        "bot/test_uploads.py::test_what_is_no_picture_to_work_from_is_refused",
+    ],
+    "inert text": ["cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing"],
+    "forged or foreign buttons": ["cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired"],
+    "log canaries": [
+        "bot/test_logs.py::test_tokens_in_tracebacks_and_their_causes_are_cut_out",
+        "cogs/test_create.py::test_a_message_discord_does_not_understand_fails_without_the_prompt_in_the_log",
+        "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",
+    ],
+}
+"""Beginnings of test names, by the fault they hold against."""
+
+
+@pytest.mark.parametrize(("fault", "tests"), ROWS.items(), ids=list(ROWS))
+def test_every_row_has_tests_that_exist(fault: str, tests: list[str]) -> None:
+    for node in tests:
+        path, _, name = node.partition("::")
+        tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
+        defined = [part.name for part in ast.walk(tree) if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+        defined += [part.id for part in ast.walk(tree) if isinstance(part, ast.Name)]
+        assert any(test.startswith(name) for test in defined if name), f"{fault}: {node} is gone"
