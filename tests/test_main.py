@@ -68,6 +68,23 @@ async def test_the_same_seed_writes_the_same_picture_twice_and_both_are_in_the_u
 
 
 @pytest.mark.parametrize(
+    ("prompt", "note"),
+    [
+        ("🍎 and 🐊 und 猫 και γάτα \u200b~~<|endoftext|>~~", "I don't know “🐊”, “und”, “猫”, “και” and more"),
+        ("ox " * 300, "I don't know “ox”"),
+    ],
+)
+async def test_strange_words_are_named_and_painted_past(tmp_path: Path, prompt: str, note: str) -> None:
+    picture = tmp_path / "strange.png"
+    code, _, errors = await run("imagine", prompt, "--steps", "2", "-o", picture, "--data", tmp_path / "data")
+    assert code == 0, errors
+    assert note in errors
+    assert "Traceback" not in errors
+    with Image.open(picture) as painted:
+        assert painted.size == (512, 512)
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["imagine", "  "], 1, "Say what to paint"),
