@@ -187,7 +187,7 @@ def main() -> None:
         profiler.runcall(bot.__main__.main)
     finally:
         with Path(profile).open("w", encoding="utf-8") as file:
-            pstats.Stats(profiler, stream=file).sort_stats("cumulative").print_stats(60)
+            pstats.Stats(profiler, stream=file).sort_stats("tottime").print_stats(60)
 
 
 if __name__ == "__main__":
