@@ -84,8 +84,11 @@ class Admission:
         resolved = self.check(options)
         request = resolved.request
         limits = await self._line.limits(requester)
-        turns = {turn.job_id: turn for turn in await self._line.turns()}
-        mine = [turns[job.id].starts_at for job in await self._queue.of_person(requester) if job.id in turns]
+        mine: list[datetime] = []
+        open_ = {job.id for job in await self._queue.of_person(requester)}
+        # Only a refusal says when a place frees, and in a long line that takes a while to find out.
+        if len(open_) >= limits.depth.value:
+            mine = [turn.starts_at for turn in await self._line.turns() if turn.job_id in open_]
 
         async def check(connection: aiosqlite.Connection) -> None:
             depth = await waiting_of(connection, requester)

@@ -11,6 +11,7 @@ from bot.engine import Engine
 from bot.jobs import Clock, JobId, Requester, Waiting
 from bot.limits import Limits, resolve
 from bot.scheduler import Room, Turn
+from bot.shared import Shared
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
 
@@ -24,6 +25,7 @@ class Line:
         self._defaults = defaults
         self._engine = engine
         self._clock = clock
+        self._schedules = Shared(self._schedule)
 
     async def next(self) -> Turn | None:
         """The turn to take next; it may lie in the future. None when nobody waits."""
@@ -34,6 +36,9 @@ class Line:
 
     async def turns(self) -> list[Turn]:
         """Every waiting job's turn, in order, with the time it is expected to start."""
+        return await self._schedules.fresh()
+
+    async def _schedule(self) -> list[Turn]:
         waiting = await self._queue.waiting()
         paces = await self._paces(waiting)
         room = self._room()

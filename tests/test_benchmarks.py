@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from benchmarks import direct, engine, event_loop, forecast, loads, models
+from benchmarks import direct, engine, event_loop, forecast, load, loads, models, soak
 from benchmarks.arms import Arms, UnavailableError, joined
 from benchmarks.comfyui import ComfyUI
 from benchmarks.report import Chart, svg, table
@@ -138,3 +138,21 @@ def test_the_event_loop_is_measured_in_every_phase() -> None:
 async def test_the_forecast_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     await forecast.run(requests=3, warm=1)
     assert "| told wait | requests |" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(600)
+def test_the_load_is_measured_in_all_its_parts(tmp_path: Path) -> None:
+    words = "--seconds 1 --rate 20 --people 5 --each 4 --rounds 1"
+    text = load.run([*words.split(), "--out", str(tmp_path)]).read_text()
+    for title, _ in load.PARTS.values():
+        assert f"## {title}" in text
+    assert "| never or after 3 s (10062) | 0 |" in text
+    assert "nan" not in text
+
+
+def test_the_soak_finds_what_grows_and_loses_nothing(tmp_path: Path) -> None:
+    report, broken = soak.run(["--jobs", "100", "--people", "5", "--out", str(tmp_path)])
+    assert "100 delivered, broken promises: 0" in report.read_text()
+    # So few jobs have a slope of noise; a promise must hold for each of them.
+    assert not [words for words in broken if "grow" not in words]
+    assert soak.slope_of([(0.0, 5.0), (1.0, 7.0), (2.0, 9.0)]) == 2.0

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.engine.timing import STEP
 from bot.jobs import GuildId, JobId, Requester, UserId
 from bot.limits import Origin
 from bot.line import Line
+from bot.scheduler import Turn
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, a_request, ids, open_store, pictures
 
 MODERATOR = UserId(99)
@@ -157,3 +163,21 @@ async def test_limits_of_a_person_with_who_decided_them(store: Store) -> None:
     ]
     assert (await line.limits(Requester(GRACE, GUILD))).depth.value == 4
     assert (await line.limits(Requester(ADA, GuildId(901)))).depth.value == 5
+
+
+async def test_a_crowd_that_asks_for_its_places_shares_few_schedules(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = line_of(store)
+    jobs = [await store.asked(UserId(number)) for number in range(1, 31)]
+    schedules = 0
+
+    def counted(*arguments: Any) -> Iterator[Turn]:
+        nonlocal schedules
+        schedules += 1
+        return scheduler.schedule(*arguments)
+
+    monkeypatch.setattr("bot.line.scheduler", SimpleNamespace(schedule=counted))
+    places = await asyncio.gather(*(line.place(job.id) for job in jobs))
+    assert [place and place[0] for place in places] == list(range(1, 31))
+    assert schedules == 1
