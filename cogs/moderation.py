@@ -32,7 +32,7 @@ Reason = app_commands.Range[str, 1, 300]
 
 _SHOWN = 10
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d{1,4})\s*([mhdw])[a-z]*", re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
 _LONGEST = timedelta(days=3650)
 _MESSAGE = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d+)/(\d+)/)?(\d{15,20})")
 
@@ -302,7 +302,7 @@ def _said(case: Case | None, otherwise: str) -> str:
 
 def _duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
-    duration = timedelta(seconds=int(match[1]) * _UNITS[match[2].lower()]) if match else timedelta()
+    duration = timedelta(seconds=int(match[1]) * _UNITS[match[2][0].lower()]) if match else timedelta()
     if not timedelta() < duration <= _LONGEST:
         raise UserError(f"“{_words.inert(text, 40)}” is no duration like 30m, 12h or 7d. Nothing was changed.")
     return duration

@@ -91,10 +91,10 @@ class Workshop:
         keys = guild.create_role("keys", permissions=discord.Permissions(manage_guild=True))
         return guild.add_member(self.env.create_user("other"), roles=[keys]), guild.create_text_channel("easel")
 
-    def open_group(self, name: str, actor: simcord.MemberActor) -> None:
+    async def open_group(self, name: str, actor: simcord.MemberActor) -> None:
         """Let an admin open a group of commands to a member."""
         with self.env.time_context():
-            group = next(c for c in self.env.bot.tree.get_commands() if c.name == name)
+            group = next(c for c in await self.env.bot.tree.fetch_commands() if c.name == name)
         self.guild.set_command_permissions(group, {actor: True})
 
     def requester(self, actor: simcord.MemberActor) -> Requester:

@@ -48,7 +48,8 @@ ORDER BY number DESC LIMIT ?5
 
 # What a later case did to the same subject stands in the way of undoing an earlier one.
 LATER = """
-SELECT * FROM cases WHERE guild_id = ? AND scope = ? AND subject_id = ? AND number > ? ORDER BY number DESC
+SELECT * FROM cases INDEXED BY cases_of_subject
+WHERE guild_id = ? AND scope = ? AND subject_id = ? AND number > ? ORDER BY number DESC
 """
 
 # A surface's own jobs: the sandbox and the terminal cannot cancel what Discord's people asked for.

@@ -36,8 +36,9 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     assert "**quota** 50 GPU seconds in 24 hours, about " in text
     assert "pictures — the rule for this server" in text
     assert f"**models** none models to choose from — the rule for <@{ada.id}>" in text
-    assert f"**weight** 300 share of the GPU when many wait, 100 being usual — the rule for <@&{workshop.members.id}>" in (
-        text
+    assert (
+        f"**weight** 300 share of the GPU when many wait, 100 being usual — the rule for <@&{workshop.members.id}>"
+        in (text)
     )
 
 
@@ -97,7 +98,9 @@ async def test_explain_says_which_rule_gives_what_and_why_requests_were_refused(
 async def test_a_role_and_a_channel_decide_what_a_request_becomes(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", steps=5, role=workshop.members))
-    await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", images=1, channel=workshop.channel))
+    await confirmed(
+        moderator, await moderator.slash(workshop.channel, "limits set", images=1, channel=workshop.channel)
+    )
     await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3, steps=9)
     (job,) = await workshop.ended()
     assert (job.request.num_inference_steps, job.request.num_images_per_prompt) == (5, 1)
@@ -198,7 +201,7 @@ async def test_discord_hides_the_group_from_members(workshop: Workshop) -> None:
 @pytest.mark.parametrize("command", ["show", "set", "clear", "explain"])
 async def test_the_code_refuses_members_to_whom_an_admin_opened_the_group(workshop: Workshop, command: str) -> None:
     eve = workshop.member("eve")
-    workshop.open_group("limits", eve)
+    await workshop.open_group("limits", eve)
     options = {"set": {"pace": 100}, "explain": {"member": eve}}.get(command, {})
     refused = await eve.slash(workshop.channel, f"limits {command}", **options)
 
