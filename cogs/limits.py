@@ -38,6 +38,9 @@ Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | disc
 Choices = list[app_commands.Choice[str]]
 
 _REFUSALS = 5
+_MOST_CHANNELS = 25
+_CHOSEN = 75
+"""Characters of what is chosen already, after which a choice has no room for one more."""
 _ALL = "all"
 _NONE = "none"
 _NOBODY = UserId(0)
@@ -82,7 +85,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         subject = _subject(guild_id, member, role, channel)
         who, where = _standing(guild_id, subject, member, channel)
         words = await self._table(guild_id, subject, who, where)
-        await interaction.response.send_message(words, ephemeral=True)
+        await interaction.response.send_message(_words.fitting(words.splitlines()), ephemeral=True)
 
     @app_commands.command(description="Set limits for this server, a channel, a role or a person")
     @app_commands.describe(
@@ -197,9 +200,13 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
     async def _channels_typed(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
         guild = interaction.guild
         channels = [] if guild is None else guild.text_channels
-        *_, last = typed.split()[-1:] or [""]
-        found = [channel for channel in channels if last.strip("#").lower() in channel.name]
-        choices = [app_commands.Choice(name=f"#{channel.name}"[:100], value=f"<#{channel.id}>") for channel in found]
+        *before, last = typed.split() if typed and not typed.endswith(" ") else [*typed.split(), ""]
+        chosen = "".join(f"{entry} " for entry in before)
+        choices = [
+            app_commands.Choice(name=f"{chosen}#{channel.name}"[:100], value=f"{chosen}<#{channel.id}>")
+            for channel in channels
+            if last.strip("#").lower() in channel.name and len(chosen) < _CHOSEN
+        ]
         return [app_commands.Choice(name=_ALL, value=_ALL), *choices][:25]
 
     async def _change(
@@ -222,7 +229,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         async def do() -> str:
             case = await self._cases.change(by, action, subject, plain, [name.value for name in remove])
             said = "Nothing to change: it is so already." if case is None else _words.receipt(case)
-            return f"{said}\n{await self._table(guild_id, subject, who, where)}"
+            table = await self._table(guild_id, subject, who, where)
+            return _words.fitting([said, *table.splitlines()])
 
         book = await self._rules.book(guild_id)
         less = takes_away(
@@ -322,6 +330,8 @@ def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tupl
         return None
     if entries == [_NONE]:
         return ()
+    if len(entries) > _MOST_CHANNELS:
+        raise UserError(f"Up to {_MOST_CHANNELS} channels can be named. Nothing was changed.")
     ids = [int(match[1]) if (match := _CHANNEL.fullmatch(entry)) else 0 for entry in entries]
     here = set() if interaction.guild is None else {channel.id for channel in interaction.guild.channels}
     strange = [entry for entry, channel_id in zip(entries, ids, strict=True) if channel_id not in here]

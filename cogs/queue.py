@@ -112,6 +112,8 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
         elif job.id in places:
             place, turn = places[job.id]
             lines.append(f"🕓 {prompt} — place {place}, {_words.relative(turn.starts_at)}")
+        else:
+            lines.append(f"⏸️ {prompt} — paused by a moderator, keeps its place")
     return lines
 
 

@@ -187,6 +187,33 @@ async def test_a_limit_that_makes_no_sense_is_refused_whole(
     assert await workshop.app.database.fetch_all("SELECT 1 FROM rules") == []
 
 
+async def test_what_is_typed_is_completed_one_after_the_other(workshop: Workshop) -> None:
+    moderator = workshop.member("mod", moderator=True)
+    studio = workshop.guild.create_text_channel("studio")
+
+    async def offered(option: str, typed: str) -> list[str]:
+        choices = await moderator.autocomplete(workshop.channel, "limits set", option, typed)
+        return [choice["value"] for choice in choices]
+
+    easel = f"<#{workshop.channel.id}>"
+    assert await offered("channels", "") == ["all", easel, f"<#{studio.id}>"]
+    assert await offered("channels", f"{easel} stu") == ["all", f"{easel} <#{studio.id}>"]
+    assert await offered("models", "") == ["all", "none", "emoji"]
+    assert await offered("models", "emoji, em") == ["emoji, emoji"]
+
+
+async def test_lists_as_long_as_they_may_be_are_answered(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    many = [workshop.guild.create_text_channel(f"room-{number}") for number in range(26)]
+    for names in (many[:25], many[1:]):
+        named = " ".join(f"<#{channel.id}>" for channel in names)
+        answer = await moderator.slash(workshop.channel, "limits set", channels=named, member=ada)
+        assert answer.response.content.startswith("Case ")
+    too_many = " ".join(f"<#{channel.id}>" for channel in many)
+    refused = await moderator.slash(workshop.channel, "limits set", channels=too_many, member=ada)
+    assert "Up to 25 channels can be named." in refused.response.content
+
+
 async def test_a_rule_is_about_one_thing(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     refused = await moderator.slash(workshop.channel, "limits set", pace=3, member=ada, role=workshop.members)

@@ -87,6 +87,8 @@ async def test_what_waits_stays_through_a_pause_and_a_restart_and_goes_on_after_
     assert "nothing starts, and nobody can ask, until you resume" in asked.response.content
     assert (await confirmed(moderator, asked)).startswith("Case 1: pause for this server: paused no → yes.")
     assert await said(moderator, workshop, "pause", channel=workshop.channel) != ""
+    shown = await ada.slash(workshop.channel, "queue")
+    assert "⏸️ two — paused by a moderator, keeps its place" in shown.response.content
     engine.open.set()
     await workshop.ended(1)
     await workshop.restart()
