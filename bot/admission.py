@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import aiosqlite
 
 from bot.config import ModelConfig
 from bot.engine import Engine
-from bot.errors import Rejected
-from bot.jobs import Clock, Destination, Job, Requester
-from bot.limits import Limits
+from bot.errors import Rejected, StorageError
+from bot.jobs import Book, ChannelId, Clock, Destination, Job, Requester, Scope
+from bot.limits import Limits, Origin, block_of, named, pause_of, place_refused, quota_from
 from bot.line import Line
 from bot.options import Options, Resolved, resolve
 from bot.scheduler import Turn
 from bot.storage.queue import Queue
+from bot.storage.refusals import Refusals
+from bot.storage.rules import Rules
 from bot.storage.uploads import UploadFolder
 from bot.storage.usage import spent_by, waiting_of
 from bot.vocabulary import Vocabulary
 
+log = logging.getLogger(__name__)
+
 QUOTA_WINDOW = timedelta(hours=24)
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,8 @@ class Admission:
         self,
         queue: Queue,
         uploads: UploadFolder,
+        rules: Rules,
+        refusals: Refusals,
         line: Line,
         engine: Engine,
         models: Sequence[ModelConfig],
@@ -50,6 +60,8 @@ class Admission:
     ) -> None:
         self._queue = queue
         self._uploads = uploads
+        self._rules = rules
+        self._refusals = refusals
         self._line = line
         self._engine = engine
         self._clock = clock
@@ -57,16 +69,40 @@ class Admission:
         self.models = models
         self.samplers = samplers
 
-    def check(self, options: Options) -> Resolved:
+    async def check(self, requester: Requester, options: Options, destination: Destination) -> Resolved:
         """Resolve a request without admitting it, by the sizes of its uploads alone.
 
-        Raises UserError for a request that makes no sense and Rejected while the engine is in trouble.
+        Raises UserError for a request that makes no sense and Rejected for one that a moderator's rule forbids, or
+        while the engine is in trouble.
         """
-        resolved = resolve(options, self.models, self.samplers)
+        async with self._noting(requester):
+            return await self._resolved(requester, options, destination)
+
+    async def _resolved(self, requester: Requester, options: Options, destination: Destination) -> Resolved:
+        where = destination.channels
+        book = await self._rules.book(requester.guild_id)
+        _check_decisions(book, requester, where, self._clock())
+        limits = await self._line.limits(requester, where)
+        if words := place_refused(limits, where):
+            raise Rejected(words, rule="channels", origin=str(limits.channels.origin))
+        resolved = resolve(options, self.models, self.samplers, limits)
         for model in ("", resolved.request.model):
             if words := self._engine.troubles.get(model):
                 raise Rejected(f"Painting is unavailable: {words}", rule="engine")
         return resolved
+
+    @asynccontextmanager
+    async def _noting(self, requester: Requester) -> AsyncIterator[None]:
+        """Note a refusal, for whoever is asked about it later."""
+        try:
+            yield
+        except Rejected as refusal:
+            try:
+                await self._refusals.add(requester, refusal)
+            except StorageError as error:
+                # The person hears of it all the same.
+                log.warning("a refusal was not noted: %s", error)
+            raise
 
     async def admit(
         self,
@@ -81,9 +117,16 @@ class Admission:
         Raises UserError for a request that makes no sense and Rejected for one that a limit forbids. Returns
         None when Discord delivered the same interaction before.
         """
-        resolved = self.check(options)
+        async with self._noting(requester):
+            return await self._admit(requester, options, destination, interaction_id)
+
+    async def _admit(
+        self, requester: Requester, options: Options, destination: Destination, interaction_id: int | None
+    ) -> Admitted | None:
+        resolved = await self._resolved(requester, options, destination)
         request = resolved.request
-        limits = await self._line.limits(requester)
+        limits = await self._line.limits(requester, destination.channels)
+        reset_at = quota_from(await self._rules.book(requester.guild_id), requester)
         mine: list[datetime] = []
         open_ = {job.id for job in await self._queue.of_person(requester)}
         # Only a refusal says when a place frees, and in a long line that takes a while to find out.
@@ -94,7 +137,7 @@ class Admission:
             depth = await waiting_of(connection, requester)
             if depth >= limits.depth.value:
                 raise _queue_is_full(depth, limits, min(mine, default=None))
-            window = self._clock() - QUOTA_WINDOW
+            window = max(self._clock() - QUOTA_WINDOW, reset_at or _NEVER)
             spent = await spent_by(connection, requester, window)
             _check_quota(spent, request.num_images_per_prompt, limits)
 
@@ -109,11 +152,31 @@ class Admission:
         return Admitted(job, notes, place, turn.starts_at)
 
 
+def _check_decisions(book: Book, requester: Requester, where: Sequence[ChannelId], now: datetime) -> None:
+    """Raise Rejected where a moderator lets nobody ask, or not this person."""
+    if block := block_of(book, requester, now):
+        raise Rejected(
+            "A moderator does not let you ask for pictures on this server.",
+            rule="block",
+            retry_at=block.until,
+            origin=str(Origin(Scope.PERSON, requester.user_id)),
+        )
+    if paused := pause_of(book, where):
+        raise Rejected(
+            f"A moderator paused painting for {named(paused)}. What waits keeps its place.",
+            rule="pause",
+            origin=str(Origin(*paused)),
+        )
+
+
 def _queue_is_full(depth: int, limits: Limits, frees_at: datetime | None) -> Rejected:
     return Rejected(
         f"Your queue is full: {depth} of {limits.depth.value} requests wait ({limits.depth.origin}).",
         rule="depth",
         retry_at=frees_at,
+        origin=str(limits.depth.origin),
+        asked=depth + 1,
+        allowed=limits.depth.value,
     )
 
 
@@ -128,6 +191,9 @@ def _check_quota(spent: Sequence[tuple[datetime, int]], images: int, limits: Lim
             f"{images} images are more than your quota of {quota} in 24 hours ({limits.quota.origin}): "
             f"ask for {quota} or fewer.",
             rule="quota",
+            origin=str(limits.quota.origin),
+            asked=images,
+            allowed=quota,
         )
     over, returns_at = used + images - quota, None
     for asked_at, count in spent:
@@ -140,4 +206,7 @@ def _check_quota(spent: Sequence[tuple[datetime, int]], images: int, limits: Lim
         f"and you asked for {images} more.",
         rule="quota",
         retry_at=returns_at,
+        origin=str(limits.quota.origin),
+        asked=used + images,
+        allowed=quota,
     )

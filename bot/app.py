@@ -22,11 +22,14 @@ from bot.errors import ConfigError
 from bot.feedback import Feedback
 from bot.jobs import Clock, Surface, utcnow
 from bot.line import Line
+from bot.storage.cases import Cases
 from bot.storage.database import Database, insist, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.ratings import Ratings
 from bot.storage.recovery import heal
+from bot.storage.refusals import Refusals
+from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from bot.storage.upkeep import keep_up
 from bot.storage.uploads import UploadFolder
@@ -47,6 +50,9 @@ class App:
     database: Database
     queue: Queue
     rules: Rules
+    cases: Cases
+    refusals: Refusals
+    removals: Removals
     usage: Usage
     line: Line
     engine: Engine
@@ -98,9 +104,10 @@ async def open_app(
         path, key = database_of(config.data), read_database_key()
         notice = await asyncio.to_thread(heal, path, key)
         database = await stack.enter_async_context(open_database(path, key))
-        queue = Queue(database, ImageFolder(config.data), surface, clock)
+        images = ImageFolder(config.data)
+        queue = Queue(database, images, surface, clock)
         uploads = UploadFolder(config.data)
-        rules = Rules(database, clock)
+        rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
@@ -112,11 +119,23 @@ async def open_app(
             database=database,
             queue=queue,
             rules=rules,
+            cases=Cases(database, rules, surface, clock),
+            refusals=refusals,
+            removals=Removals(database, images, clock),
             usage=Usage(database),
             line=line,
             engine=painter,
             admission=Admission(
-                queue, uploads, line, painter, config.models, tuple(SAMPLERS), _vocabularies(config.models), clock
+                queue,
+                uploads,
+                rules,
+                refusals,
+                line,
+                painter,
+                config.models,
+                tuple(SAMPLERS),
+                _vocabularies(config.models),
+                clock,
             ),
             delivery=delivery,
             dispatcher=dispatcher,

@@ -21,7 +21,16 @@ from bot.storage.database import insist
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = ("cogs.create", "cogs.results", "cogs.queue", "cogs.feedback", "cogs.limits", "cogs.stats", "cogs.history")
+EXTENSIONS = (
+    "cogs.create",
+    "cogs.results",
+    "cogs.queue",
+    "cogs.feedback",
+    "cogs.limits",
+    "cogs.moderation",
+    "cogs.stats",
+    "cogs.history",
+)
 
 INTENTS = discord.Intents(guilds=True, guild_reactions=True)
 """None of these is privileged: nothing has to be switched on in the developer portal."""
@@ -39,6 +48,9 @@ PERMISSIONS = discord.Permissions(
 ButtonAction = Callable[[discord.Interaction["Client"], JobId], Awaitable[None]]
 
 _PROMPT_BACK = 1200
+
+_REMEDIES = {"pause": "`/mod resume`", "block": "`/mod unblock`"}
+"""What changes a rule that is no limit."""
 
 FREE_IDENTIFIES = 5
 IDENTIFY_WINDOW = timedelta(hours=1)
@@ -141,8 +153,8 @@ def _words(error: BaseException) -> str:
         words = str(error)
         if error.retry_at is not None:
             words += f" It will work <t:{int(error.retry_at.timestamp()) + 1}:R>."
-        if error.rule in ("depth", "quota"):
-            words += " Moderators change this with `/limits set`."
+        if remedy := _REMEDIES.get(error.rule, "`/limits set`" if error.origin else None):
+            words += f" Moderators change this with {remedy}."
         return words
     if isinstance(error, (UserError, StorageError)):
         return str(error)

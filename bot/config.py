@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from bot.errors import ConfigError
@@ -73,8 +73,20 @@ class LimitsConfig(Section):
     """Images per minute of one person."""
     depth: Annotated[int, Field(ge=1, le=10_000)] = 5
     """Requests of one person that may wait at a time."""
-    quota: Annotated[int, Field(ge=1, le=1_000_000)] = 200
-    """Images of one person in any 24 hours."""
+    quota: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    """GPU seconds of one person in any 24 hours."""
+    pixels: Annotated[int, Field(ge=64, le=2**26)] = 2048 * 2048
+    """The largest picture, as width times height before it is enlarged; a larger one is made smaller."""
+    steps: Annotated[int, Field(ge=1, le=150)] = 150
+    """The most denoising steps; more are cut."""
+    images: Annotated[int, Field(ge=1, le=4)] = 4
+    """The most pictures of one request; more are cut."""
+    models: Literal["all"] | tuple[str, ...] = "all"
+    """The models people may choose, by their names here."""
+    weight: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """The share of the GPU that a person has when many wait: twice the weight, twice as much."""
+    channels: Literal["all"] | tuple[StrictInt, ...] = "all"
+    """The channels in which people may ask, by their ids."""
 
 
 class EngineConfig(Section):
@@ -203,6 +215,14 @@ class Config(BaseSettings):
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         _refuse_twins("models", [model.name for model in self.models])
+        return self
+
+    @model_validator(mode="after")
+    def _allowed_models_exist(self) -> Self:
+        known = [model.name for model in self.models]
+        for name in () if self.limits.models == "all" else self.limits.models:
+            if name not in known:
+                raise ValueError(f"limits.models names {name!r}, and the models are: {', '.join(known)}")
         return self
 
     @classmethod

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 
 from bot.engine import Engine, Finished, Order, Preview, Progress
-from bot.errors import AtelierError, EngineDied
+from bot.errors import AtelierError, EngineDied, PaintFailed
 from bot.jobs import Clock, Job, JobId, Painting, Retrying
 from bot.line import Line
 from bot.storage.database import Database, insist
@@ -71,6 +71,11 @@ class Dispatcher:
             self._engine.cancel(job_id)
         return cancelled
 
+    def stop(self, job_ids: Iterable[JobId]) -> None:
+        """Free the places in the engine of jobs that were cancelled."""
+        for job_id in job_ids:
+            self._engine.cancel(job_id)
+
     async def _next_job(self) -> Job:
         """Wait for the next job whose turn has come, and claim it."""
         while True:
@@ -115,6 +120,9 @@ class Dispatcher:
         await insist(self._queue.fail, job, reason)
 
     async def _attempt(self, job: Job) -> None:
+        # The limits of now hold, also for what was accepted by others.
+        if objection := await self._line.objection(job):
+            raise PaintFailed(objection)
         uploads = await self._uploads.read(job.request.uploads)
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads)
         async with aclosing(self._engine.submit(order)) as events:

@@ -32,12 +32,24 @@ class UserError(AtelierError):
 
 
 class Rejected(UserError):  # noqa: N818 - a verdict, not a fault
-    """Admission refused a request; `rule` names the limit, `retry_at` says when asking again will work."""
+    """Admission refused a request: `rule` names the limit, `origin` who decided it, `retry_at` when it will work."""
 
-    def __init__(self, words: str, *, rule: str, retry_at: datetime | None = None) -> None:
+    def __init__(
+        self,
+        words: str,
+        *,
+        rule: str,
+        retry_at: datetime | None = None,
+        origin: str = "",
+        asked: float | None = None,
+        allowed: float | None = None,
+    ) -> None:
         super().__init__(words)
         self.rule = rule
         self.retry_at = retry_at
+        self.origin = origin
+        self.asked = asked
+        self.allowed = allowed
 
 
 class ConfigError(AtelierError):

@@ -14,6 +14,7 @@ UserId = NewType("UserId", int)
 GuildId = NewType("GuildId", int)
 ChannelId = NewType("ChannelId", int)
 MessageId = NewType("MessageId", int)
+RoleId = NewType("RoleId", int)
 
 Adapters = tuple[tuple[str, float], ...]
 """LoRAs by name, each with its weight; none is the model as it is."""
@@ -167,10 +168,11 @@ REQUEST_FIELDS = tuple(column.name for column in fields(GenerationRequest))
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asked, and in which server: the pair that limits are kept for."""
+    """Who asked, and in which server; with the roles they had then, the highest first, since limits may go by them."""
 
     user_id: UserId
     guild_id: GuildId
+    roles: tuple[RoleId, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,13 @@ class Destination:
 
     channel_id: ChannelId
     message_id: MessageId | None = None
+    parent_id: ChannelId | None = None
+    """The channel that a thread hangs on."""
+
+    @property
+    def channels(self) -> tuple[ChannelId, ...]:
+        """Whose rules hold there: those of a thread before those of its channel."""
+        return (self.channel_id,) if self.parent_id is None else (self.channel_id, self.parent_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +237,13 @@ class Job:
         message_id = row["message_id"]
         return cls(
             id=JobId(row["id"]),
-            requester=Requester(UserId(row["user_id"]), GuildId(row["guild_id"])),
+            requester=Requester(
+                UserId(row["user_id"]), GuildId(row["guild_id"]), tuple(map(RoleId, json.loads(row["roles"])))
+            ),
             destination=Destination(
-                ChannelId(row["channel_id"]), None if message_id is None else MessageId(message_id)
+                ChannelId(row["channel_id"]),
+                None if message_id is None else MessageId(message_id),
+                None if row["parent_id"] is None else ChannelId(row["parent_id"]),
             ),
             request=GenerationRequest.from_fields(
                 {name: row[name] for name in REQUEST_FIELDS} | {"loras": json.loads(row["loras"])}
@@ -256,6 +269,10 @@ class Waiting:
     asked_at: datetime
     images: int
     work: Work
+    roles: tuple[RoleId, ...] = ()
+    """Those that the person had when they asked, the highest first."""
+    channels: tuple[ChannelId, ...] = ()
+    """Where they asked: the channel and, for a thread, the one it hangs on."""
     acknowledged: bool = True
     """Whether the person has seen that it was accepted; only then may it start."""
     again: bool = False
@@ -271,13 +288,23 @@ class Start:
     images: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A limit a moderator set: `user_id` None is the whole server."""
+class Scope(StrEnum):
+    """What a moderator's rule is about."""
 
-    user_id: UserId | None
-    name: str
-    value: int
+    SERVER = "server"
+    CHANNEL = "channel"
+    ROLE = "role"
+    PERSON = "person"
+
+
+Subject = tuple[Scope, int]
+"""A scope and the id of the channel, role or person; 0 is the whole server."""
+
+RuleValue = int | str | bool | tuple[int, ...] | tuple[str, ...] | None
+"""A number, a time, or a list of what is allowed, where None is everything."""
+
+Book = Mapping[Subject, Mapping[str, RuleValue]]
+"""Every rule of one server: by what it is about, then by its name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,23 @@
-"""Which limits hold for a person, and why: a pure function over the rules.
+"""Which limits hold for a person in a channel, and who decided them: pure functions over a server's rules.
 
-A person's own rule beats the server's, which beats the host's default.
+A person's own rule beats those of their roles, of which the highest role with a rule wins; a role's beats the
+channel's, where a thread comes before the channel it hangs on; the channel's beats the server's, and that the host's
+default. Every limit is decided by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any, Generic, TypeVar
 
 from bot.config import LimitsConfig
 from bot.errors import UserError
-from bot.jobs import Rule
+from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 class LimitName(StrEnum):
@@ -20,59 +26,232 @@ class LimitName(StrEnum):
     PACE = "pace"
     DEPTH = "depth"
     QUOTA = "quota"
+    PIXELS = "pixels"
+    STEPS = "steps"
+    IMAGES = "images"
+    MODELS = "models"
+    WEIGHT = "weight"
+    CHANNELS = "channels"
 
 
 MEANING = {
     LimitName.PACE: "images per minute",
     LimitName.DEPTH: "requests waiting at a time",
-    LimitName.QUOTA: "images in 24 hours",
+    LimitName.QUOTA: "GPU seconds in 24 hours",
+    LimitName.PIXELS: "pixels of a picture",
+    LimitName.STEPS: "denoising steps",
+    LimitName.IMAGES: "pictures of one request",
+    LimitName.MODELS: "models to choose from",
+    LimitName.WEIGHT: "share of the GPU when many wait, 100 being usual",
+    LimitName.CHANNELS: "channels to ask in",
 }
 
-HIGHEST = {LimitName.PACE: 10_000, LimitName.DEPTH: 10_000, LimitName.QUOTA: 1_000_000}
+BOUNDS = {
+    LimitName.PACE: (1, 10_000),
+    LimitName.DEPTH: (1, 10_000),
+    LimitName.QUOTA: (1, 1_000_000),
+    LimitName.PIXELS: (64, 2**26),
+    LimitName.STEPS: (1, 150),
+    LimitName.IMAGES: (1, 4),
+    LimitName.WEIGHT: (1, 10_000),
+}
+"""Of the limits that are numbers: the least and the most that can be set."""
 
+PAUSED = "paused"
+"""The name of a server's or channel's rule that nothing is started there."""
+BLOCKED = "blocked"
+"""The name of a person's rule that they may not ask: until a time, or None for as long as it stands."""
+QUOTA_FROM = "quota_from"
+"""The name of a person's rule that what they used before that time does not count."""
 
-class Origin(StrEnum):
-    """Who decided a value."""
-
-    DEFAULT = "the host's default"
-    SERVER = "this server's rule"
-    PERSON = "a rule for this person"
+SERVER: Subject = (Scope.SERVER, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class Origin:
+    """Who decided a value: the rule of a subject, or the host where there is no scope."""
+
+    scope: Scope | None = None
+    subject_id: int = 0
+
+    def __str__(self) -> str:
+        """Name it, for people."""
+        return "the host's default" if self.scope is None else f"the rule for {named((self.scope, self.subject_id))}"
+
+
+HOST = Origin()
+
+
+def named(subject: Subject) -> str:
+    """What a rule is about, in words that Discord fills in."""
+    scope, subject_id = subject
+    match scope:
+        case Scope.SERVER:
+            return "this server"
+        case Scope.CHANNEL:
+            return f"<#{subject_id}>"
+        case Scope.ROLE:
+            return f"<@&{subject_id}>"
+        case Scope.PERSON:
+            return f"<@{subject_id}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(Generic[T_co]):
     """One value and who decided it."""
 
-    value: int
+    value: T_co
     origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Everything that holds for one person in one server."""
+    """Everything that holds for one person in one place. A list names what is allowed; None in its place is all."""
 
-    pace: Limit
-    depth: Limit
-    quota: Limit
+    pace: Limit[int]
+    depth: Limit[int]
+    quota: Limit[int]
+    pixels: Limit[int]
+    steps: Limit[int]
+    images: Limit[int]
+    models: Limit[tuple[str, ...] | None]
+    weight: Limit[int]
+    channels: Limit[tuple[int, ...] | None]
 
-    def __getitem__(self, name: LimitName) -> Limit:
-        limit: Limit = getattr(self, name)
+    def __getitem__(self, name: LimitName) -> Limit[Any]:
+        limit: Limit[Any] = getattr(self, name)
         return limit
 
 
-def resolve(defaults: LimitsConfig, rules: Iterable[Rule]) -> Limits:
-    """The limits of a person from the rules of their server and their own; the most specific rule wins."""
-    decided = {name: Limit(getattr(defaults, name), Origin.DEFAULT) for name in LimitName}
-    for rule in sorted(rules, key=lambda rule: rule.user_id is not None):
-        origin = Origin.SERVER if rule.user_id is None else Origin.PERSON
-        decided[LimitName(rule.name)] = Limit(rule.value, origin)
-    return Limits(decided[LimitName.PACE], decided[LimitName.DEPTH], decided[LimitName.QUOTA])
+def subjects(who: Requester, where: Sequence[ChannelId] = ()) -> list[Subject]:
+    """Whatever a rule may be about that bears on a person in a channel: the order of precedence."""
+    return [
+        (Scope.PERSON, who.user_id),
+        *((Scope.ROLE, role_id) for role_id in who.roles),
+        *((Scope.CHANNEL, channel_id) for channel_id in where),
+        SERVER,
+    ]
 
 
-def check_values(values: dict[LimitName, int]) -> None:
-    """Raise UserError unless every value is one that can be enforced."""
+def rulings(
+    defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[ChannelId] = ()
+) -> dict[LimitName, list[Limit[Any]]]:
+    """For each limit every value that bears on a person there: the one that holds first, the host's default last."""
+    bearing = [subject for subject in subjects(who, where) if subject in book]
+    decided = {}
+    for name in LimitName:
+        limits = [Limit(book[subject][name], Origin(*subject)) for subject in bearing if name in book[subject]]
+        default = getattr(defaults, name)
+        decided[name] = [*limits, Limit(None if default == "all" else default, HOST)]
+    return decided
+
+
+def resolve(defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[ChannelId] = ()) -> Limits:
+    """Tell what holds for a person in a channel, given by its id and, for a thread, its channel's; see above."""
+    return Limits(**{name: limits[0] for name, limits in rulings(defaults, book, who, where).items()})
+
+
+def is_paused(book: Book, where: Sequence[ChannelId]) -> bool:
+    """Whether nothing may start in a channel, or in the whole server."""
+    return pause_of(book, where) is not None
+
+
+def pause_of(book: Book, where: Sequence[ChannelId]) -> Subject | None:
+    """What a moderator paused, if that holds in a channel: the server or the channel."""
+    places: list[Subject] = [SERVER, *((Scope.CHANNEL, channel_id) for channel_id in where)]
+    return next((place for place in places if PAUSED in book.get(place, {})), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A person may not ask, until a time or as long as it stands."""
+
+    until: datetime | None
+
+
+def block_of(book: Book, who: Requester, now: datetime) -> Block | None:
+    """What keeps a person from asking, if anything does now."""
+    rules = book.get((Scope.PERSON, who.user_id), {})
+    if BLOCKED not in rules:
+        return None
+    until = _time(rules[BLOCKED])
+    return None if until is not None and until <= now else Block(until)
+
+
+def quota_from(book: Book, who: Requester) -> datetime | None:
+    """Since when what a person uses counts, if a moderator reset their quota."""
+    return _time(book.get((Scope.PERSON, who.user_id), {}).get(QUOTA_FROM))
+
+
+def _time(value: RuleValue) -> datetime | None:
+    return from_text(value) if isinstance(value, str) else None
+
+
+def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
+    """Raise UserError unless every value is one that can be enforced in a scope."""
     for name, value in values.items():
-        if not 1 <= value <= HIGHEST[name]:
+        if name is LimitName.CHANNELS and scope is Scope.CHANNEL:
             raise UserError(
-                f"{name} ({MEANING[name]}) goes from 1 to {HIGHEST[name]:,}; {value:,} is outside. Nothing was changed."
+                "Channels to ask in are set for the server, a role or a person, not for a channel. Nothing was changed."
             )
+        if name not in BOUNDS:
+            continue
+        low, high = BOUNDS[name]
+        if not isinstance(value, int) or not low <= value <= high:
+            said = f"{value:,}" if isinstance(value, int) else "that"
+            raise UserError(
+                f"{name} ({MEANING[name]}) goes from {low:,} to {high:,}; {said} is outside. Nothing was changed."
+            )
+
+
+def place_refused(limits: Limits, where: Sequence[ChannelId]) -> str | None:
+    """Why nobody may ask in a channel, in words; None where they may."""
+    allowed = limits.channels.value
+    if allowed is None or any(channel_id in allowed for channel_id in where):
+        return None
+    if not allowed:
+        return f"Pictures may be asked for in no channel ({limits.channels.origin})."
+    places = value_in_words(LimitName.CHANNELS, allowed)
+    return f"Pictures may not be asked for in this channel ({limits.channels.origin}), but in {places}."
+
+
+def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> str | None:
+    """Why a request that was accepted may not be painted by the limits of now, in words; None if it may."""
+    changed = "The limits have changed while this waited"
+    if refused := place_refused(limits, where):
+        return f"{changed}. {refused}"
+    if limits.models.value is not None and request.model not in limits.models.value:
+        return f"{changed}: the model {request.model} may not be used here any more ({limits.models.origin})."
+    asked = {
+        LimitName.PIXELS: request.width * request.height,
+        LimitName.STEPS: request.num_inference_steps,
+        LimitName.IMAGES: request.num_images_per_prompt,
+    }
+    for name, count in asked.items():
+        if count > limits[name].value:
+            return f"{changed}: {limits[name].value:,} {MEANING[name]} at most, not {count:,} ({limits[name].origin})."
+    return None
+
+
+def takes_away(before: Limits, after: Limits) -> list[LimitName]:
+    """Which limits allow less than they did."""
+    return [name for name in LimitName if _allows_less(before[name].value, after[name].value)]
+
+
+def _allows_less(before: Any, after: Any) -> bool:
+    if isinstance(after, int):
+        return bool(after < before)
+    if after is None:
+        return False
+    return before is None or not set(before) <= set(after)
+
+
+def value_in_words(name: LimitName, value: Any) -> str:
+    """A limit's value, for people."""
+    if value is None:
+        return "all"
+    if name is LimitName.CHANNELS:
+        return ", ".join(f"<#{channel_id}>" for channel_id in value) or "none"
+    if name is LimitName.MODELS:
+        return ", ".join(f"`{model}`" for model in value) or "none"
+    return f"{value:,}"

@@ -8,8 +8,8 @@ from dataclasses import replace
 from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine import Engine
-from bot.jobs import Clock, JobId, Requester, Waiting
-from bot.limits import Limits, resolve
+from bot.jobs import ChannelId, Clock, Job, JobId, Requester, RoleId, Waiting
+from bot.limits import Limits, is_paused, objection, resolve
 from bot.scheduler import Room, Turn
 from bot.shared import Shared
 from bot.storage.queue import Queue
@@ -29,17 +29,17 @@ class Line:
 
     async def next(self) -> Turn | None:
         """The turn to take next; it may lie in the future. None when nobody waits."""
-        waiting = [job for job in await self._queue.waiting() if job.acknowledged]
+        waiting = [job for job in await self._may_start() if job.acknowledged]
         if not waiting:
             return None
         return scheduler.choose(waiting, await self._queue.starts(), await self._paces(waiting), self._room())
 
     async def turns(self) -> list[Turn]:
-        """Every waiting job's turn, in order, with the time it is expected to start."""
+        """Every waiting job's turn, in order, with the time it is expected to start; of what is paused, none."""
         return await self._schedules.fresh()
 
     async def _schedule(self) -> list[Turn]:
-        waiting = await self._queue.waiting()
+        waiting = await self._may_start()
         paces = await self._paces(waiting)
         room = self._room()
         for job in await self._queue.running():
@@ -52,9 +52,19 @@ class Line:
         """A job's place in the line, from 1, and its turn; None when it does not wait."""
         return next(((place, turn) for place, turn in enumerate(await self.turns(), 1) if turn.job_id == job_id), None)
 
-    async def limits(self, requester: Requester) -> Limits:
-        """The limits that hold for a person in a server, and who set them."""
-        return resolve(self._defaults, await self._rules.of(requester.guild_id, requester.user_id))
+    async def limits(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
+        """The limits that hold for a person in a channel, and who set them."""
+        return resolve(self._defaults, await self._rules.book(requester.guild_id), requester, where)
+
+    async def objection(self, job: Job) -> str | None:
+        """Why a job may not be painted by the limits of now, in words; None if it may."""
+        where = job.destination.channels
+        return objection(job.request, await self.limits(job.requester, where), where)
+
+    async def _may_start(self) -> list[Waiting]:
+        """Everybody who waits, but where a moderator paused."""
+        waiting, books = await self._queue.waiting(), await self._rules.books()
+        return [job for job in waiting if not is_paused(books.get(job.guild_id, {}), job.channels)]
 
     def _room(self) -> Room:
         """The engine, with nobody in it."""
@@ -62,11 +72,14 @@ class Line:
 
     async def _paces(self, waiting: Sequence[Waiting]) -> dict[JobId, int]:
         """The pace of each waiting job's person, in images per minute."""
-        rules = await self._rules.all()
-        paces: dict[Requester, int] = {}
+        books = await self._rules.books()
+        paces: dict[tuple[Requester, tuple[RoleId, ...], tuple[ChannelId, ...]], int] = {}
+        by_job = {}
         for job in waiting:
-            requester = Requester(job.user_id, job.guild_id)
-            if requester not in paces:
-                mine = [r for r in rules.get(job.guild_id, ()) if r.user_id in (None, job.user_id)]
-                paces[requester] = resolve(self._defaults, mine).pace.value
-        return {job.job_id: paces[Requester(job.user_id, job.guild_id)] for job in waiting}
+            requester = Requester(job.user_id, job.guild_id, job.roles)
+            key = (requester, job.roles, job.channels)
+            if key not in paces:
+                book = books.get(job.guild_id, {})
+                paces[key] = resolve(self._defaults, book, requester, job.channels).pace.value
+            by_job[job.job_id] = paces[key]
+        return by_job

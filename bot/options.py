@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from bot.config import ControlNetConfig, LoraConfig, ModelConfig
-from bot.errors import UserError
+from bot.errors import Rejected, UserError
 from bot.jobs import Adapters, GenerationRequest, Upload
 
 PROMPT_LIMIT = 1000
@@ -86,6 +86,44 @@ class Resolved:
     notes: tuple[str, ...]
 
 
+class Cap(Protocol):
+    """The most that a person may ask for, and who decided it."""
+
+    @property
+    def value(self) -> Any:
+        """A number, or the names that are allowed; None allows all."""
+        ...
+
+    @property
+    def origin(self) -> object:
+        """Whose rule it is, in words."""
+        ...
+
+
+class Caps(Protocol):
+    """What a person may ask for at most."""
+
+    @property
+    def pixels(self) -> Cap:
+        """Width times height of a picture."""
+        ...
+
+    @property
+    def steps(self) -> Cap:
+        """Denoising steps."""
+        ...
+
+    @property
+    def images(self) -> Cap:
+        """Pictures of one request."""
+        ...
+
+    @property
+    def models(self) -> Cap:
+        """Models by name."""
+        ...
+
+
 _FLAGS: dict[str, str] = {
     "ar": "aspect",
     "aspect": "aspect",
@@ -145,10 +183,13 @@ def with_flags(options: Options) -> Options:
     return replace(options, **values)
 
 
-def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[str]) -> Resolved:
-    """Fill in what was left open from the model's defaults and bring every value into its range.
+def resolve(
+    options: Options, models: Sequence[ModelConfig], samplers: Sequence[str], caps: Caps | None = None
+) -> Resolved:
+    """Fill in what was left open from the model's defaults and bring every value into its range, and below its cap.
 
-    `models` must not be empty; its first one is the default. Raises UserError for what cannot be painted.
+    `models` must not be empty; its first one that is allowed is the default. Raises UserError for what cannot be
+    painted and Rejected for what may not be: where there is no less to give, as of models.
     """
     options = with_flags(options)
     notes: list[str] = []
@@ -161,16 +202,18 @@ def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[
                 f"The {name} has {len(text):,} characters and {PROMPT_LIMIT:,} fit: "
                 f"shorten it by {len(text) - PROMPT_LIMIT:,}."
             )
-    model = _named("model", options.model, {model.name: model for model in models}, models[0])
+    model = _model(options.model, models, caps, notes)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
     seed = options.seed if options.seed is not None else random.randint(*SEEDS)
     if not SEEDS[0] <= seed <= SEEDS[1]:
         raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {_cut(f'{seed:,}')} is outside.")
     _check_uploads(options)
     width, height = _size(options, model, notes)
+    if caps is not None:
+        width, height = _smaller(width, height, model, caps.pixels, notes)
     loras = _loras(options.lora, model, notes)
     controlnet, weight = _controlnet(options, models, model, notes)
-    steps = int(_within("steps", options.steps, model.steps, STEPS, notes))
+    steps = _capped("steps", options.steps, model.steps, STEPS, None if caps is None else caps.steps, notes)
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
         negative_prompt=model.negative_prompt if negative is None else negative,
@@ -181,7 +224,9 @@ def resolve(options: Options, models: Sequence[ModelConfig], samplers: Sequence[
         num_inference_steps=steps,
         guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
         seed=seed,
-        num_images_per_prompt=int(_within("images", options.images, 1, IMAGES, notes)),
+        num_images_per_prompt=_capped(
+            "images", options.images, 1, IMAGES, None if caps is None else caps.images, notes
+        ),
         loras=loras,
         image=options.image.sha256 if options.image else "",
         mask_image=options.mask.sha256 if options.mask else "",
@@ -243,6 +288,56 @@ def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, 
             f"(sides of {model.name} go from {low} to {high} in steps of 8)"
         )
     return width, height
+
+
+def _model(name: str | None, models: Sequence[ModelConfig], caps: Caps | None, notes: list[str]) -> ModelConfig:
+    """The model that is asked for, or the first that is allowed."""
+    asked: ModelConfig = _named("model", name, {model.name: model for model in models}, models[0])
+    allowed = None if caps is None else caps.models.value
+    if caps is None or allowed is None or asked.name in allowed:
+        return asked
+    origin = caps.models.origin
+    known = [model for model in models if model.name in allowed]
+    if not known:
+        raise Rejected(f"No model may be used here ({origin}).", rule="models", origin=str(origin))
+    if name is None:
+        notes.append(f"model became {known[0].name} ({origin})")
+        return known[0]
+    names = ", ".join(model.name for model in known)
+    raise Rejected(
+        f"The model {asked.name} may not be used here ({origin}). There is: {names}.",
+        rule="models",
+        origin=str(origin),
+    )
+
+
+def _smaller(width: int, height: int, model: ModelConfig, cap: Cap, notes: list[str]) -> tuple[int, int]:
+    """The size scaled down to so many pixels. Raises Rejected where the model paints nothing that small."""
+    if width * height <= cap.value:
+        return width, height
+    scale = math.sqrt(cap.value / (width * height))
+    small = [int(side * scale) // 8 * 8 for side in (width, height)]
+    least = max(8, min(model.width, model.height) // 4 // 8 * 8)
+    if min(small) < least:
+        raise Rejected(
+            f"Pictures may have up to {cap.value:,} pixels here ({cap.origin}), and {model.name} paints none so small.",
+            rule="pixels",
+            origin=str(cap.origin),
+            asked=width * height,
+            allowed=cap.value,
+        )
+    notes.append(f"size {width}×{height} became {small[0]}×{small[1]} (up to {cap.value:,} pixels: {cap.origin})")
+    return small[0], small[1]
+
+
+def _capped(
+    name: str, asked: int | None, default: int, bounds: tuple[int, int], cap: Cap | None, notes: list[str]
+) -> int:
+    """A whole number within its bounds and below its cap, the model's own default too."""
+    if cap is None or cap.value >= bounds[1] or (default if asked is None else asked) <= cap.value:
+        return int(_within(name, asked, default, bounds, notes))
+    notes.append(f"{name} {default if asked is None else asked} became {cap.value} ({cap.origin})")
+    return int(cap.value)
 
 
 def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:

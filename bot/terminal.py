@@ -39,7 +39,7 @@ HOST = Requester(UserId(0), GuildId(0))
 """Whoever sits at the terminal; not a member of any server."""
 
 # Nobody has to protect the easel from its own host.
-_UNLIMITED = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000)
+_UNLIMITED = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000, pixels=2**26)
 
 _LOOK_SECONDS = 1.0
 

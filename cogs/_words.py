@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import discord
 
 from bot.jobs import GenerationRequest, Image, Job, Kind
+from bot.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
+from bot.storage.cases import CANCEL, DELETE, Case
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
+_MESSAGE = 2000
 _SOON_SECONDS = 2
 
 # Discord makes a card of an invitation even without a scheme.
@@ -21,6 +25,7 @@ _KINDS = {Kind.IMAGE2IMAGE: "from an image", Kind.INPAINT: "repainted under a ma
 
 REFUSED = "Not accepted."
 EXPIRED = "This button has expired."
+REMOVED = "🗑️ A moderator removed this result."
 
 
 def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
@@ -126,3 +131,50 @@ def parameters(request: GenerationRequest) -> str:
 def notes(remarks: Iterable[str]) -> str:
     """What a requester should know of an accepted request: changed values, words that the model does not know."""
     return "About your request:\n" + "\n".join(f"- {remark}" for remark in remarks)
+
+
+def fitting(lines: Sequence[str]) -> str:
+    """As many lines as one message holds."""
+    text = "\n".join(lines)
+    return text if len(text) <= _MESSAGE else text[: _MESSAGE - 2].rpartition("\n")[0] + "\n…"
+
+
+def receipt(case: Case) -> str:
+    """What a moderator did, and how to take it back."""
+    undo = "" if case.action in (CANCEL, DELETE) else f" `/mod undo case:{case.number}` takes it back."
+    return f"Case {case.number}: {change(case)}.{undo}"
+
+
+def change(case: Case) -> str:
+    """What a case changed, from what to what."""
+    what = f"{case.action} for {named(case.subject)}"
+    if case.undoes is not None:
+        what = f"undo of case {case.undoes} for {named(case.subject)}"
+    if case.action == DELETE:
+        return f"{what}: {pictures(case.before['pictures'])} of message {case.before['message']}"
+    if case.action == CANCEL:
+        count = len(case.after)
+        return f"{what}: {count} request{'' if count == 1 else 's'}"
+    names = list(dict.fromkeys((*case.before, *case.after)))
+    changes = [
+        f"{_RULES.get(name, name)} {_value(name, case.before)} → {_value(name, case.after)}"
+        for name in names
+        if _value(name, case.before) != _value(name, case.after)
+    ]
+    return f"{what}: {', '.join(changes)}" if changes else what
+
+
+_RULES = {QUOTA_FROM: "what they used before counts"}
+
+
+def _value(name: str, rules: Mapping[str, Any]) -> str:
+    """A rule's value, or that there is none."""
+    if name not in rules:
+        return "yes" if name == QUOTA_FROM else "no" if name in (PAUSED, BLOCKED) else "no rule"
+    value = rules[name]
+    if name in list(LimitName):
+        return value_in_words(LimitName(name), value)
+    if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):
+        at = datetime.fromisoformat(value)
+        return f"no, until {relative(at)}" if name == QUOTA_FROM else f"until {relative(at)}"
+    return "yes" if value in (None, True) else str(value)

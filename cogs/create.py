@@ -15,11 +15,11 @@ from bot.admission import Admission, Admitted
 from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import ChannelId, Destination, GuildId, MessageId, Requester, Upload, UserId, utcnow
+from bot.jobs import Destination, MessageId, Requester, Upload, utcnow
 from bot.options import ASPECTS, Options, aspect_size
 from bot.storage.queue import Queue
 from bot.uploads import LEAST_SIDE, ROLES, check_facts, inspect
-from cogs import _views, _words
+from cogs import _people, _views, _words
 from cogs._verdicts import ALREADY_ACKNOWLEDGED
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Create(commands.Cog):
         if attachments:
             # Whatever can be refused is refused before the answer is public.
             stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
-            self._admission.check(options.with_uploads(stated))
+            await self._admission.check(requester, options.with_uploads(stated), destination)
             if not await _defer(interaction):
                 return
         try:
@@ -258,10 +258,7 @@ def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destina
             f"I cannot post pictures in this channel: I lack {names} here. "
             "A moderator can grant it in the channel's settings."
         )
-    return (
-        Requester(UserId(interaction.user.id), GuildId(interaction.guild_id)),
-        Destination(ChannelId(interaction.channel_id)),
-    )
+    return _people.requester(interaction), _people.destination(interaction)
 
 
 async def setup(client: Client) -> None:

@@ -1,41 +1,107 @@
-"""/limits: moderators see and set what people may use, for the server and for one person."""
+"""/limits: moderators see, set and explain what people may use: on the server, in a channel, by role, in person."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Client
+from bot.config import LimitsConfig, ModelConfig
+from bot.engine import Engine
 from bot.errors import UserError
-from bot.jobs import GuildId, Requester, UserId
-from bot.limits import MEANING, LimitName, Limits, check_values
-from bot.line import Line
+from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, Work, utcnow
+from bot.limits import (
+    MEANING,
+    SERVER,
+    Limit,
+    LimitName,
+    block_of,
+    check_values,
+    named,
+    pause_of,
+    resolve,
+    rulings,
+    takes_away,
+    value_in_words,
+)
+from bot.storage.cases import By, Cases, Values
+from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
+from cogs import _people, _words
+from cogs._confirm import Confirmations
+
+Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
+Choices = list[app_commands.Choice[str]]
+
+_REFUSALS = 5
+_MOST_CHANNELS = 25
+_CHOSEN = 75
+"""Characters of what is chosen already, after which a choice has no room for one more."""
+_ALL = "all"
+_NONE = "none"
+_NOBODY = UserId(0)
+_SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)
+_CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
 
 
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
 class LimitsCog(commands.GroupCog, group_name="limits", group_description="What people may use here"):
-    """Shows and changes the limits of one server; a change holds from the next request on."""
+    """Shows and changes the limits of one server; a change holds at once, for what waits too."""
 
-    def __init__(self, rules: Rules, line: Line) -> None:
+    def __init__(
+        self,
+        client: Client,
+        rules: Rules,
+        cases: Cases,
+        refusals: Refusals,
+        defaults: LimitsConfig,
+        models: tuple[ModelConfig, ...],
+        engine: Engine,
+    ) -> None:
         self._rules = rules
-        self._line = line
+        self._cases = cases
+        self._refusals = refusals
+        self._defaults = defaults
+        self._models = models
+        self._engine = engine
+        self._confirmations = Confirmations(client, "limits")
 
-    @app_commands.command(description="Show the limits of this server, or of one person")
-    @app_commands.describe(member="Whose limits; leave open for the server's")
-    async def show(self, interaction: discord.Interaction[Client], member: discord.User | None = None) -> None:
+    @app_commands.command(description="Show the limits of this server, a channel, a role or a person")
+    @app_commands.describe(member="Whose limits", role="Of everyone with a role", channel="Of everyone in a channel")
+    async def show(
+        self,
+        interaction: discord.Interaction[Client],
+        member: discord.User | None = None,
+        role: discord.Role | None = None,
+        channel: Place | None = None,
+    ) -> None:
         """Show what holds and who decided it."""
-        guild_id = _moderated(interaction)
-        await interaction.response.send_message(await self._table(guild_id, member), ephemeral=True)
+        guild_id = _people.moderated(interaction)
+        subject = _subject(guild_id, member, role, channel)
+        who, where = _standing(guild_id, subject, member, channel)
+        words = await self._table(guild_id, subject, who, where)
+        await interaction.response.send_message(_words.fitting(words.splitlines()), ephemeral=True)
 
-    @app_commands.command(description="Set limits for this server, or for one person")
+    @app_commands.command(description="Set limits for this server, a channel, a role or a person")
     @app_commands.describe(
         pace="Images per minute of one person; what is over it waits",
         depth="Requests of one person that may wait at a time",
-        quota="Images of one person in any 24 hours",
-        member="For whom; leave open for the whole server",
+        quota="GPU seconds of one person in any 24 hours",
+        pixels="The largest picture, like 1024x1024; a larger one is made smaller",
+        steps="The most denoising steps; more are cut",
+        images="The most pictures of one request; more are cut",
+        models="The models to choose from, like sd15, sdxl; or all, or none",
+        weight="Share of the GPU when many wait: 100 is usual, 200 twice as much",
+        channels="Where to ask, like #easel #studio; or all, or none",
+        member="For whom; leave all three open for the whole server",
+        role="For everyone with a role",
+        channel="For everyone in a channel",
+        reason="Why; kept with the case",
     )
     async def set(
         self,
@@ -43,52 +109,263 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         pace: int | None = None,
         depth: int | None = None,
         quota: int | None = None,
+        pixels: str | None = None,
+        steps: int | None = None,
+        images: int | None = None,
+        models: str | None = None,
+        weight: int | None = None,
+        channels: str | None = None,
         member: discord.User | None = None,
+        role: discord.Role | None = None,
+        channel: Place | None = None,
+        reason: app_commands.Range[str, 1, 300] | None = None,
     ) -> None:
         """Change what is given, keep the rest."""
-        guild_id = _moderated(interaction)
-        given = {LimitName.PACE: pace, LimitName.DEPTH: depth, LimitName.QUOTA: quota}
-        values = {name: value for name, value in given.items() if value is not None}
+        guild_id = _people.moderated(interaction)
+        subject = _subject(guild_id, member, role, channel)
+        given: dict[LimitName, RuleValue] = {
+            LimitName.PACE: pace,
+            LimitName.DEPTH: depth,
+            LimitName.QUOTA: quota,
+            LimitName.PIXELS: None if pixels is None else _pixels(pixels),
+            LimitName.STEPS: steps,
+            LimitName.IMAGES: images,
+            LimitName.WEIGHT: weight,
+        }
+        values: dict[LimitName, RuleValue] = {name: value for name, value in given.items() if value is not None}
+        if models is not None:
+            values[LimitName.MODELS] = self._named_models(models)
+        if channels is not None:
+            values[LimitName.CHANNELS] = _named_channels(channels, interaction)
         if not values:
-            raise UserError("Say what to set: pace, depth or quota.")
-        check_values(values)
-        by = UserId(interaction.user.id)
-        await self._rules.set(guild_id, _user_id(member), {str(n): v for n, v in values.items()}, by)
-        table = await self._table(guild_id, member)
-        await interaction.response.send_message(f"Done.\n{table}", ephemeral=True)
+            raise UserError(f"Say what to set: {', '.join(LimitName)}.")
+        check_values(subject[0], values)
+        await self._change(interaction, guild_id, subject, "limits set", values, (), reason, member, channel)
 
-    @app_commands.command(description="Remove what was set for this server, or for one person")
-    @app_commands.describe(member="For whom; leave open for the whole server")
-    async def clear(self, interaction: discord.Interaction[Client], member: discord.User | None = None) -> None:
+    @app_commands.command(description="Remove limits that were set for this server, a channel, a role or a person")
+    @app_commands.describe(
+        limit="Which one; leave open for all of them",
+        member="For whom; leave all three open for the whole server",
+        role="For everyone with a role",
+        channel="For everyone in a channel",
+        reason="Why; kept with the case",
+    )
+    @app_commands.choices(limit=[app_commands.Choice(name=f"{n} — {MEANING[n]}", value=n.value) for n in LimitName])
+    async def clear(
+        self,
+        interaction: discord.Interaction[Client],
+        limit: str | None = None,
+        member: discord.User | None = None,
+        role: discord.Role | None = None,
+        channel: Place | None = None,
+        reason: app_commands.Range[str, 1, 300] | None = None,
+    ) -> None:
         """Go back to what holds without the rules."""
-        guild_id = _moderated(interaction)
-        cleared = await self._rules.clear(guild_id, _user_id(member))
-        said = "Done." if cleared else "Nothing was set there."
-        table = await self._table(guild_id, member)
-        await interaction.response.send_message(f"{said}\n{table}", ephemeral=True)
+        guild_id = _people.moderated(interaction)
+        subject = _subject(guild_id, member, role, channel)
+        names = tuple(LimitName) if limit is None else (LimitName(limit),)
+        await self._change(interaction, guild_id, subject, "limits clear", {}, names, reason, member, channel)
 
-    async def _table(self, guild_id: GuildId, member: discord.User | None) -> str:
-        limits = await self._line.limits(Requester(_user_id(member) or UserId(0), guild_id))
-        whom = "everyone here" if member is None else f"<@{member.id}>"
-        return "\n".join([f"Limits for {whom}:", *_lines(limits)])
+    @app_commands.command(description="Which rule gives a person which limit, and why they were refused lately")
+    @app_commands.describe(member="Whom to explain", channel="Where they ask; leave open for here")
+    async def explain(
+        self, interaction: discord.Interaction[Client], member: discord.User, channel: Place | None = None
+    ) -> None:
+        """Show every rule that bears on a person, the one that holds first, and their latest refusals."""
+        guild_id = _people.moderated(interaction)
+        who = _people.as_requester(member, guild_id)
+        where = _people.destination(interaction).channels if channel is None else _channels(channel)
+        book = await self._rules.book(guild_id)
+        lines = [f"What holds for <@{member.id}> in <#{where[0]}>, and which rules it beats:"]
+        if block := block_of(book, who, utcnow()):
+            until = "" if block.until is None else f" until {_words.relative(block.until)}"
+            lines.append(f"- ⛔ blocked{until}")
+        if paused := pause_of(book, where):
+            lines.append(f"- ⏸️ painting is paused for {named(paused)}")
+        lines += [
+            self._line(name, limits[0]) + "".join(f"; not {_short(name, limit)}" for limit in limits[1:])
+            for name, limits in rulings(self._defaults, book, who, where).items()
+        ]
+        refusals = await self._refusals.of_person(who, _REFUSALS)
+        lines += ["", "Their latest refusals:" if refusals else "Nothing was refused to them lately."]
+        lines += map(_refusal, refusals)
+        await interaction.response.send_message(_words.fitting(lines), ephemeral=True)
+
+    @set.autocomplete("models")
+    async def _models_typed(self, _: discord.Interaction[Client], typed: str) -> Choices:
+        names = [_ALL, _NONE, *(model.name for model in self._models)]
+        return _next_of_list(names, typed)
+
+    @set.autocomplete("channels")
+    async def _channels_typed(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        guild = interaction.guild
+        channels = [] if guild is None else guild.text_channels
+        *before, last = typed.split() if typed and not typed.endswith(" ") else [*typed.split(), ""]
+        chosen = "".join(f"{entry} " for entry in before)
+        choices = [
+            app_commands.Choice(name=f"{chosen}#{channel.name}"[:100], value=f"{chosen}<#{channel.id}>")
+            for channel in channels
+            if last.strip("#").lower() in channel.name and len(chosen) < _CHOSEN
+        ]
+        return [app_commands.Choice(name=_ALL, value=_ALL), *choices][:25]
+
+    async def _change(
+        self,
+        interaction: discord.Interaction[Client],
+        guild_id: GuildId,
+        subject: Subject,
+        action: str,
+        values: Mapping[LimitName, RuleValue],
+        remove: tuple[LimitName, ...],
+        reason: str | None,
+        member: discord.User | None,
+        channel: Place | None,
+    ) -> None:
+        """Change the rules of a subject, after a question where that takes something from many."""
+        by = By(guild_id, UserId(interaction.user.id), reason or "")
+        who, where = _standing(guild_id, subject, member, channel)
+        plain: Values = {name.value: value for name, value in values.items()}
+
+        async def do() -> str:
+            case = await self._cases.change(by, action, subject, plain, [name.value for name in remove])
+            said = "Nothing to change: it is so already." if case is None else _words.receipt(case)
+            table = await self._table(guild_id, subject, who, where)
+            return _words.fitting([said, *table.splitlines()])
+
+        book = await self._rules.book(guild_id)
+        less = takes_away(
+            resolve(self._defaults, book, who, where),
+            resolve(self._defaults, _with(book, subject, plain, remove), who, where),
+        )
+        if less and subject[0] is not Scope.PERSON:
+            whom = "everyone" if subject == SERVER else f"everyone in {named(subject)}"
+            if subject[0] is Scope.ROLE:
+                whom = f"everyone with {named(subject)}"
+            question = f"This leaves {whom} with less: {', '.join(less)}. It holds at once, for what waits too."
+            await self._confirmations.ask(interaction, question, do)
+        else:
+            await interaction.response.send_message(await do(), ephemeral=True)
+
+    async def _table(self, guild_id: GuildId, subject: Subject, who: Requester, where: tuple[ChannelId, ...]) -> str:
+        limits = resolve(self._defaults, await self._rules.book(guild_id), who, where)
+        whom = "everyone here" if subject == SERVER else named(subject)
+        return "\n".join([f"Limits for {whom}:", *(self._line(name, limits[name]) for name in LimitName)])
+
+    def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
+        about = f", about {self._pictures(limit.value)}" if name is LimitName.QUOTA else ""
+        return f"- **{name}** {value_in_words(name, limit.value)} {MEANING[name]}{about} — {limit.origin}"
+
+    def _pictures(self, seconds: RuleValue) -> str:
+        """How many pictures of the usual kind so many seconds are."""
+        assert isinstance(seconds, int)  # noqa: S101 - a quota is
+        model = self._models[0]
+        rows = 2 if model.guidance_scale > 1 else 1
+        work = Work((model.name, model.width, model.height), rows, model.steps, 1)
+        timings = self._engine.timings
+        one = timings.forward_seconds(work.shape, rows) * work.forwards + timings.rest_seconds(work)
+        return _words.pictures(max(int(seconds / one), 1))
+
+    def _named_models(self, text: str) -> tuple[str, ...] | None:
+        names = [name.strip().lower() for name in text.split(",") if name.strip()]
+        if names == [_ALL]:
+            return None
+        if names == [_NONE]:
+            return ()
+        known = [model.name for model in self._models]
+        if not names or (strange := [name for name in names if name not in known]):
+            said = f"There is no model {strange[0]!r}. " if names else ""
+            raise UserError(f"{said}There is: {', '.join(known)}; or say all, or none. Nothing was changed.")
+        return tuple(sorted(set(names)))
 
 
-def _lines(limits: Limits) -> list[str]:
-    return [f"- **{name}** {limits[name].value:,} {MEANING[name]} — {limits[name].origin}" for name in LimitName]
+def _subject(
+    guild_id: GuildId, member: discord.User | None, role: discord.Role | None, channel: Place | None
+) -> Subject:
+    """What a command is about. Raises UserError when that is more than one thing."""
+    if sum(option is not None for option in (member, role, channel)) > 1:
+        raise UserError("Choose one: a member, a role or a channel. Leave all three open for the whole server.")
+    if member is not None:
+        return (Scope.PERSON, member.id)
+    if role is not None:
+        if role.id == guild_id:
+            raise UserError("Everyone has this role: leave it open to set limits for the whole server.")
+        return (Scope.ROLE, role.id)
+    return SERVER if channel is None else (Scope.CHANNEL, channel.id)
 
 
-def _user_id(member: discord.User | None) -> UserId | None:
-    return None if member is None else UserId(member.id)
+def _standing(
+    guild_id: GuildId, subject: Subject, member: discord.User | None, channel: Place | None
+) -> tuple[Requester, tuple[ChannelId, ...]]:
+    """Somebody for whom what a subject says holds, where nothing more special does."""
+    if member is not None:
+        return _people.as_requester(member, guild_id), ()
+    roles = (RoleId(subject[1]),) if subject[0] is Scope.ROLE else ()
+    return Requester(_NOBODY, guild_id, roles), () if channel is None else _channels(channel)
 
 
-def _moderated(interaction: discord.Interaction[Client]) -> GuildId:
-    """The server the person moderates; Discord's own check is only a default that admins can change."""
-    assert interaction.guild_id is not None  # noqa: S101 - the group is guild only
-    if not interaction.permissions.manage_guild:
-        raise UserError("Only members with Manage Server can see and set limits.")
-    return GuildId(interaction.guild_id)
+def _channels(channel: Place) -> tuple[ChannelId, ...]:
+    if isinstance(channel, discord.Thread):
+        return ChannelId(channel.id), ChannelId(channel.parent_id)
+    return (ChannelId(channel.id),)
+
+
+def _with(book: Book, subject: Subject, values: Values, remove: tuple[LimitName, ...]) -> Book:
+    """The book as it would be after a change."""
+    kept = {name: value for name, value in book.get(subject, {}).items() if name not in remove}
+    return {**book, subject: {**kept, **values}}
+
+
+def _pixels(text: str) -> int:
+    if match := _SIZE.fullmatch(text.strip()):
+        return int(match[1]) * int(match[2])
+    digits = text.replace(",", "").replace("_", "").strip()
+    if digits.isascii() and digits.isdigit() and len(digits) < 12:
+        return int(digits)
+    raise UserError(f"“{_words.inert(text, 60)}” is no size like 1024x1024. Nothing was changed.")
+
+
+def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tuple[int, ...] | None:
+    entries = text.replace(",", " ").replace("><", "> <").split()
+    if entries == [_ALL]:
+        return None
+    if entries == [_NONE]:
+        return ()
+    if len(entries) > _MOST_CHANNELS:
+        raise UserError(f"Up to {_MOST_CHANNELS} channels can be named. Nothing was changed.")
+    ids = [int(match[1]) if (match := _CHANNEL.fullmatch(entry)) else 0 for entry in entries]
+    here = set() if interaction.guild is None else {channel.id for channel in interaction.guild.channels}
+    strange = [entry for entry, channel_id in zip(entries, ids, strict=True) if channel_id not in here]
+    if strange or not ids:
+        said = _words.inert(strange[0] if strange else text, 60)
+        raise UserError(f"“{said}” is no channel of this server. Name some like #easel #studio. Nothing was changed.")
+    return tuple(sorted(set(ids)))
+
+
+def _next_of_list(names: list[str], typed: str) -> Choices:
+    """Choices that add one more to a list with commas."""
+    *before, last = typed.split(",")
+    chosen = "".join(f"{entry.strip()}, " for entry in before)
+    return [
+        app_commands.Choice(name=f"{chosen}{name}"[:100], value=f"{chosen}{name}"[:100])
+        for name in names
+        if last.strip().lower() in name
+    ][:25]
+
+
+def _short(name: LimitName, limit: Limit[RuleValue]) -> str:
+    return f"{value_in_words(name, limit.value)} ({limit.origin})"
+
+
+def _refusal(refusal: Refusal) -> str:
+    numbers = "" if refusal.asked is None else f": {refusal.asked:,.0f} of {refusal.allowed or 0:,.0f}"
+    origin = f" ({refusal.origin})" if refusal.origin else ""
+    works = "" if refusal.retry_at is None else f", would work {_words.relative(refusal.retry_at)}"
+    return f"- {_words.relative(refusal.at)} **{refusal.rule}**{numbers}{origin}{works}"
 
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await client.add_cog(LimitsCog(client.app.rules, client.app.line))
+    app = client.app
+    await client.add_cog(
+        LimitsCog(client, app.rules, app.cases, app.refusals, app.config.limits, app.config.models, app.engine)
+    )

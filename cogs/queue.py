@@ -11,11 +11,11 @@ from discord.ext import commands
 from bot.client import Client
 from bot.dispatcher import Dispatcher
 from bot.errors import UserError
-from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, UserId
+from bot.jobs import GuildId, Job, JobId, JobStatus
 from bot.line import Line
 from bot.scheduler import Turn
 from bot.storage.queue import Queue
-from cogs import _views, _words
+from cogs import _people, _views, _words
 
 _SHOWN = 8
 _SHOWN_PROMPT = 40
@@ -34,10 +34,10 @@ class QueueCog(commands.Cog, name="Queue"):
     @app_commands.guild_only()
     async def queue(self, interaction: discord.Interaction[Client]) -> None:
         """Show my requests and everyone's places."""
-        requester = _requester(interaction)
+        requester = _people.requester(interaction)
         turns = await self._line.turns()
         mine = await self._queue.of_person(requester)
-        limits = await self._line.limits(requester)
+        limits = await self._line.limits(requester, _people.destination(interaction).channels)
         lines = ["**Yours**"]
         lines += _shortened(_of_person(mine, turns)) or ["Nothing waits."]
         lines += [f"-# Up to {limits.depth.value} may wait; {limits.pace.value} images a minute start."]
@@ -50,7 +50,7 @@ class QueueCog(commands.Cog, name="Queue"):
     @app_commands.describe(request="Which one; only needed when several of yours wait")
     async def cancel(self, interaction: discord.Interaction[Client], request: str | None = None) -> None:
         """Cancel one of my requests, or all of them."""
-        mine = await self._queue.of_person(_requester(interaction))
+        mine = await self._queue.of_person(_people.requester(interaction))
         if not mine:
             raise UserError("Nothing of yours waits or is being painted here.")
         if request is None and len(mine) > 1:
@@ -66,7 +66,7 @@ class QueueCog(commands.Cog, name="Queue"):
 
     @cancel.autocomplete("request")
     async def _requests(self, interaction: discord.Interaction[Client], typed: str) -> list[app_commands.Choice[str]]:
-        mine = await self._queue.of_person(_requester(interaction))
+        mine = await self._queue.of_person(_people.requester(interaction))
         choices = [app_commands.Choice(name=job.request.prompt[:100], value=str(job.id)) for job in mine]
         if len(mine) > 1:
             choices.insert(0, app_commands.Choice(name=f"all {len(mine)}", value=_ALL))
@@ -112,16 +112,13 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
         elif job.id in places:
             place, turn = places[job.id]
             lines.append(f"🕓 {prompt} — place {place}, {_words.relative(turn.starts_at)}")
+        else:
+            lines.append(f"⏸️ {prompt} — paused by a moderator, keeps its place")
     return lines
 
 
 def _name(job: Job, guild_id: GuildId) -> str:
     return f"<@{job.requester.user_id}>" if job.requester.guild_id == guild_id else "someone on another server"
-
-
-def _requester(interaction: discord.Interaction[Client]) -> Requester:
-    assert interaction.guild_id is not None  # noqa: S101 - the commands are guild only
-    return Requester(UserId(interaction.user.id), GuildId(interaction.guild_id))
 
 
 async def setup(client: Client) -> None:

@@ -85,6 +85,18 @@ class Workshop:
         roles = [self.members, self.moderators] if moderator else [self.members]
         return self.guild.add_member(self.env.create_user(name), roles=roles)
 
+    def elsewhere(self) -> tuple[simcord.MemberActor, simcord.ChannelHandle]:
+        """A moderator of another server, and a channel there."""
+        guild = self.env.create_guild("Elsewhere")
+        keys = guild.create_role("keys", permissions=discord.Permissions(manage_guild=True))
+        return guild.add_member(self.env.create_user("other"), roles=[keys]), guild.create_text_channel("easel")
+
+    async def open_group(self, name: str, actor: simcord.MemberActor) -> None:
+        """Let an admin open a group of commands to a member."""
+        with self.env.time_context():
+            group = next(c for c in await self.env.bot.tree.fetch_commands() if c.name == name)
+        self.guild.set_command_permissions(group, {actor: True})
+
     def requester(self, actor: simcord.MemberActor) -> Requester:
         """The member as the house knows them."""
         return Requester(UserId(actor.id), GuildId(self.guild.id))

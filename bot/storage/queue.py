@@ -45,7 +45,10 @@ SELECT user_id, started_at, CASE status WHEN 'failed' THEN 0 ELSE num_images_per
 WHERE surface = ? AND started_at > ? ORDER BY started_at
 """
 
-_ASKED = ("surface", "interaction_id", "guild_id", "channel_id", "message_id", "user_id", "cost", "asked_at")
+_ASKED = (
+    *("surface", "interaction_id", "guild_id", "channel_id", "parent_id", "message_id"),
+    *("user_id", "roles", "cost", "asked_at"),
+)
 ENQUEUE = (
     f"INSERT INTO jobs ({', '.join((*_ASKED, *REQUEST_FIELDS))}) "  # noqa: S608 - constants
     f"VALUES ({', '.join('?' * (len(_ASKED) + len(REQUEST_FIELDS)))})"
@@ -122,8 +125,10 @@ class Queue:
                     interaction_id,
                     requester.guild_id,
                     destination.channel_id,
+                    destination.parent_id,
                     destination.message_id,
                     requester.user_id,
+                    json.dumps(requester.roles),
                     request.cost,
                     to_text(self._clock()),
                     *(asdict(request) | {"loras": json.dumps(request.loras)}).values(),
@@ -161,19 +166,21 @@ class Queue:
         What a clock that was set back has left in the future counts as now: nobody waits for a day to come again.
         """
         now = self._clock()
-        rows = await self._database.fetch_all(WAITING, (self._surface,))
+        jobs = [Job.from_row(row) for row in await self._database.fetch_all(WAITING, (self._surface,))]
         return [
             Waiting(
-                job_id=JobId(row["id"]),
-                user_id=UserId(row["user_id"]),
-                guild_id=GuildId(row["guild_id"]),
-                asked_at=min(_time(row["asked_at"]), now),
-                images=row["num_images_per_prompt"],
-                work=Job.from_row(row).request.work,
-                acknowledged=row["message_id"] is not None,
-                again=row["attempt"] > 0,
+                job_id=job.id,
+                user_id=job.requester.user_id,
+                guild_id=job.requester.guild_id,
+                asked_at=min(job.asked_at, now),
+                images=job.request.num_images_per_prompt,
+                work=job.request.work,
+                roles=job.requester.roles,
+                channels=job.destination.channels,
+                acknowledged=job.destination.message_id is not None,
+                again=job.attempt > 0,
             )
-            for row in rows
+            for job in jobs
         ]
 
     async def starts(self) -> list[Start]:
@@ -207,6 +214,14 @@ class Queue:
     async def has_images(self, job_id: JobId) -> bool:
         """Whether a job was painted, delivered or not."""
         return await self._database.fetch_one("SELECT 1 FROM images WHERE job_id = ?", (job_id,)) is not None
+
+    async def open_in(self, guild_id: GuildId) -> list[Job]:
+        """The jobs of a server that have not ended, oldest first."""
+        rows = await self._database.fetch_all(
+            "SELECT * FROM jobs WHERE guild_id = ? AND surface = ? AND status IN ('queued', 'running') ORDER BY id",
+            (guild_id, self._surface),
+        )
+        return [Job.from_row(row) for row in rows]
 
     async def running(self) -> list[Job]:
         """The jobs in the engine now."""

@@ -1,62 +1,60 @@
-"""The limits moderators set, kept in the table `limits`."""
+"""What moderators decided, kept in the table `rules`; `cases.py` is what changes it."""
 
 from __future__ import annotations
 
-import aiosqlite
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from bot.jobs import Clock, GuildId, Row, Rule, UserId, to_text
+from bot.jobs import Book, GuildId, RuleValue, Scope, Subject
 from bot.storage.database import Database
 
-# One look-up by primary key finds the server's rules and the person's.
-RULES_FOR = "SELECT user_id, name, value FROM limits WHERE guild_id = ? AND user_id IN (0, ?)"
+ALL = "SELECT guild_id, scope, subject_id, name, value FROM rules"
 
-SET = """
-INSERT INTO limits (guild_id, user_id, name, value, set_by, set_at) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET value = excluded.value, set_by = excluded.set_by, set_at = excluded.set_at
-"""
+_NONE: Book = MappingProxyType({})
 
 
 class Rules:
-    """Reads and changes the rules of servers and of persons in them."""
+    """The rules of every server, read once and again after a change."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
+        self._books: Mapping[GuildId, Book] | None = None
+        self._changes = 0
 
-    async def of(self, guild_id: GuildId, user_id: UserId | None = None) -> list[Rule]:
-        """The rules that bear on a person in a server, or on the server alone."""
-        rows = await self._database.fetch_all(RULES_FOR, (guild_id, user_id or 0))
-        return [_rule(row) for row in rows]
+    async def book(self, guild_id: GuildId) -> Book:
+        """Every rule of a server."""
+        return (await self.books()).get(guild_id, _NONE)
 
-    async def all(self) -> dict[GuildId, list[Rule]]:
-        """Every rule of every server."""
-        rules: dict[GuildId, list[Rule]] = {}
-        for row in await self._database.fetch_all("SELECT guild_id, user_id, name, value FROM limits"):
-            rules.setdefault(GuildId(row["guild_id"]), []).append(_rule(row))
-        return rules
+    async def books(self) -> Mapping[GuildId, Book]:
+        """Every rule of every server that has any."""
+        while self._books is None:
+            changes = self._changes
+            books: dict[GuildId, dict[Subject, dict[str, RuleValue]]] = {}
+            for row in await self._database.fetch_all(ALL):
+                book = books.setdefault(GuildId(row["guild_id"]), {})
+                book.setdefault((Scope(row["scope"]), row["subject_id"]), {})[row["name"]] = from_json(row["value"])
+            # What was read before a change is not kept after it.
+            if changes == self._changes:
+                self._books = books
+        return self._books
 
-    async def set(self, guild_id: GuildId, user_id: UserId | None, values: dict[str, int], by: UserId) -> None:
-        """Set limits by name for a person, or for the server when `user_id` is None."""
-        at = to_text(self._clock())
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.executemany(
-                SET, [(guild_id, user_id or 0, name, value, by, at) for name, value in values.items()]
-            )
-
-        await self._database.write(work)
-
-    async def clear(self, guild_id: GuildId, user_id: UserId | None) -> bool:
-        """Remove all rules of a person, or of the server; False when there were none."""
-
-        async def work(connection: aiosqlite.Connection) -> bool:
-            cursor = await connection.execute(
-                "DELETE FROM limits WHERE guild_id = ? AND user_id = ?", (guild_id, user_id or 0)
-            )
-            return bool(cursor.rowcount)
-
-        return await self._database.write(work)
+    def changed(self) -> None:
+        """Forget what was read: the table has changed."""
+        self._changes += 1
+        self._books = None
 
 
-def _rule(row: Row) -> Rule:
-    return Rule(UserId(row["user_id"]) if row["user_id"] else None, row["name"], row["value"])
+def to_json(value: RuleValue) -> str:
+    """Write a rule's value; whole numbers stay whole, ids too."""
+    return json.dumps(value)
+
+
+def from_json(text: str) -> RuleValue:
+    """Read what `to_json` wrote."""
+    return as_value(json.loads(text))
+
+
+def as_value(value: object) -> RuleValue:
+    """A rule's value as it comes out of JSON, which knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value  # type: ignore[return-value]

@@ -18,7 +18,8 @@ from bot.engine.catalog import SAMPLERS
 from bot.engine.fake import FakeEngine, flat_image
 from bot.engine.timing import STEP
 from bot.errors import Rejected, StorageError, UserError
-from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, Surface, Upload, UserId
+from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, RoleId, Scope, Surface, Upload, to_text
+from bot.limits import BLOCKED, PAUSED, SERVER
 from bot.line import Line
 from bot.options import Options, aspect_size
 from bot.storage.uploads import UploadFolder
@@ -37,7 +38,6 @@ from tests.bot.storage.conftest import (
     pictures,
 )
 
-MODERATOR = UserId(99)
 OTHER = ModelConfig(name="other", source="org/other")
 ME = Requester(ADA, GUILD)
 KNOWS = Vocabulary(frozenset({"a", "cat"}), {"puma": "cat"})
@@ -102,6 +102,8 @@ def gate_of(store: Store, **limits: int) -> Gate:
         Admission(
             store.queue,
             UploadFolder(store.folder),
+            store.rules,
+            store.refusals,
             line,
             engine,
             (EMBEDDED_MODEL, OTHER),
@@ -292,16 +294,16 @@ async def test_a_moderators_rule_holds_from_the_next_request_and_survives_a_rest
     async with open_store(tmp_path) as store:
         gate = gate_of(store)
         await gate.ask()
-        await store.rules.set(GUILD, None, {"depth": 1}, MODERATOR)
-        assert str(await gate.refused()) == "Your queue is full: 1 of 1 requests wait (this server's rule)."
+        await store.rule(GUILD, SERVER, depth=1)
+        assert str(await gate.refused()) == "Your queue is full: 1 of 1 requests wait (the rule for this server)."
     async with open_store(tmp_path) as store:
         gate = gate_of(store)
         assert (await gate.refused()).rule == "depth"
-        await store.rules.set(GUILD, ADA, {"depth": 2}, MODERATOR)
+        await store.rule(GUILD, (Scope.PERSON, ADA), depth=2)
         await gate.ask()
-        assert str(await gate.refused()) == "Your queue is full: 2 of 2 requests wait (a rule for this person)."
-        await store.rules.clear(GUILD, ADA)
-        await store.rules.clear(GUILD, None)
+        assert str(await gate.refused()) == "Your queue is full: 2 of 2 requests wait (the rule for <@1>)."
+        await store.no_rule(GUILD, (Scope.PERSON, ADA), "depth")
+        await store.no_rule(GUILD, SERVER, "depth")
         assert await gate.ask() is not None
 
 
@@ -363,3 +365,98 @@ async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(
         elsewhere = await gate.ask("a puma", model="other")
         assert elsewhere is not None
         assert elsewhere.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("subject", "rule", "asked", "words", "name"),
+    [
+        (SERVER, {BLOCKED: None}, {}, None, None),
+        ((Scope.PERSON, 2), {BLOCKED: None}, {}, None, None),
+        ((Scope.PERSON, 1), {BLOCKED: None}, {}, "A moderator does not let you ask for pictures", "block"),
+        (SERVER, {PAUSED: True}, {}, "A moderator paused painting for this server.", "pause"),
+        ((Scope.CHANNEL, 700), {PAUSED: True}, {}, "A moderator paused painting for <#700>.", "pause"),
+        ((Scope.CHANNEL, 701), {PAUSED: True}, {}, None, None),
+        (
+            SERVER,
+            {"channels": (701,)},
+            {},
+            "may not be asked for in this channel (the rule for this server)",
+            "channels",
+        ),
+        (SERVER, {"channels": ()}, {}, "may be asked for in no channel", "channels"),
+        (SERVER, {"channels": (700,)}, {}, None, None),
+        (SERVER, {"models": ()}, {}, "No model may be used here (the rule for this server).", "models"),
+        (SERVER, {"models": ("gone",)}, {}, "No model may be used here", "models"),
+        (SERVER, {"models": ("other",)}, {"model": "emoji"}, "There is: other.", "models"),
+        (SERVER, {"pixels": 64}, {}, "emoji paints none so small", "pixels"),
+    ],
+)
+async def test_a_moderators_rule_refuses_with_its_name_and_origin_and_is_noted(
+    store: Store, subject: tuple[Scope, int], rule: dict, asked: dict, words: str | None, name: str | None
+) -> None:
+    gate = gate_of(store)
+    await store.rule(GUILD, subject, **rule)
+    if words is None:
+        assert await gate.ask(**asked) is not None
+        return
+    refusal = await gate.refused(**asked)
+    assert words in str(refusal)
+    (noted,) = await store.refusals.of_person(ME, 9)
+    assert (noted.rule, noted.origin, noted.at) == (name, refusal.origin, NOON)
+    assert await store.refusals.of_person(Requester(ADA, GuildId(901)), 9) == []
+
+
+async def test_what_has_a_smaller_meaning_is_made_smaller_with_the_rule_that_says_so(store: Store) -> None:
+    gate = gate_of(store)
+    await store.rule(GUILD, (Scope.ROLE, 50), steps=10, images=1, pixels=64 * 64, models=("emoji",))
+    who = Requester(ADA, GUILD, (RoleId(50),))
+    admitted = await gate.ask("a cat", who=who, images=3)
+    assert admitted is not None
+    request = admitted.job.request
+    made = (request.num_inference_steps, request.num_images_per_prompt, request.width, request.height)
+    assert made == (10, 1, 64, 64)
+    assert admitted.notes == (
+        "size 128×128 became 64×64 (up to 4,096 pixels: the rule for <@&50>)",
+        "steps 20 became 10 (the rule for <@&50>)",
+        "images 3 became 1 (the rule for <@&50>)",
+    )
+    assert (await store.now(admitted.job)).requester.roles == (50,)
+
+
+async def test_the_first_model_that_is_allowed_is_the_default(store: Store) -> None:
+    gate = gate_of(store)
+    await store.rule(GUILD, SERVER, models=("other",))
+    admitted = await gate.ask()
+    assert admitted is not None
+    assert admitted.job.request.model == "other"
+    assert "model became other (the rule for this server)" in admitted.notes
+
+
+async def test_a_block_with_an_end_says_when_and_ends_then(store: Store) -> None:
+    gate = gate_of(store)
+    until = NOON + timedelta(hours=1)
+    await store.rule(GUILD, (Scope.PERSON, ADA), blocked=to_text(until))
+    assert (await gate.refused()).retry_at == until
+    store.clock.now = until
+    assert await gate.ask() is not None
+
+
+async def test_a_quota_that_was_reset_counts_from_then_on(store: Store) -> None:
+    gate = gate_of(store, quota=2)
+    await gate.ask(images=2)
+    store.clock.forward(60)
+    assert (await gate.refused()).rule == "quota"
+    await store.rule(GUILD, (Scope.PERSON, ADA), quota_from=to_text(store.clock()))
+    store.clock.forward(1)
+    await gate.ask(images=2)
+    assert (await gate.refused()).rule == "quota"
+
+
+async def test_a_refusal_forgets_whom_it_met_after_a_month(store: Store) -> None:
+    gate = gate_of(store, depth=1)
+    await gate.ask()
+    await gate.refused()
+    store.clock.forward(31 * 86400)
+    await gate.refused(who=ME)
+    rows = await store.database.fetch_all("SELECT user_id, rule, asked, allowed FROM refusals ORDER BY id")
+    assert [tuple(row) for row in rows] == [(0, "depth", 2.0, 1.0), (ADA, "depth", 2.0, 1.0)]

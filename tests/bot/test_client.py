@@ -19,7 +19,18 @@ async def test_every_cog_file_is_loaded_and_command_names_are_unique(workshop: W
     assert {name.removeprefix("cogs.") for name in EXTENSIONS} == files
     names = [command.qualified_name for command in workshop.env.bot.tree.walk_commands()]
     assert sorted(names) == sorted(set(names))
-    assert {"imagine", "queue", "cancel", "limits set", "limits show", "limits clear", "stats", "history"} <= set(names)
+    assert {
+        "imagine",
+        "queue",
+        "cancel",
+        "limits set",
+        "limits show",
+        "limits clear",
+        "limits explain",
+        "mod undo",
+        "stats",
+        "history",
+    } <= set(names)
 
 
 async def test_commands_are_uploaded_only_when_they_changed(workshop: Workshop) -> None:

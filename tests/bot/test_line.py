@@ -15,13 +15,12 @@ from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.engine.timing import STEP
-from bot.jobs import GuildId, JobId, Requester, UserId
-from bot.limits import Origin
+from bot.jobs import GuildId, JobId, Requester, Scope, UserId
+from bot.limits import HOST, PAUSED, SERVER, Origin
 from bot.line import Line
 from bot.scheduler import Turn
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, a_request, ids, open_store, pictures
 
-MODERATOR = UserId(99)
 DEFAULTS = LimitsConfig(pace=20, depth=5, quota=200)
 
 
@@ -122,7 +121,7 @@ async def test_moderators_rules_set_the_pace(
     store: Store, rules: dict[tuple[GuildId, UserId | None], int], starts: list[int]
 ) -> None:
     for (guild, user), pace in rules.items():
-        await store.rules.set(guild, user, {"pace": pace}, MODERATOR)
+        await store.rule(guild, SERVER if user is None else (Scope.PERSON, user), pace=pace)
     jobs = [await store.asked(user) for user in (ADA, ADA, GRACE, GRACE)]
     turns = {turn.job_id: turn.starts_at for turn in await line_of(store).turns()}
     assert [int((turns[job.id] - NOON).total_seconds()) for job in jobs] == starts
@@ -132,7 +131,7 @@ async def test_what_turns_foretells_is_what_next_does(store: Store) -> None:
     """Run a line of three people by `next` alone and compare it with the forecast made at the start."""
     line = line_of(store, LimitsConfig(pace=2), engine_taking(7))
     await store.delivered(UserId(9), seconds=7)
-    await store.rules.set(GUILD, GRACE, {"pace": 1}, MODERATOR)
+    await store.rule(GUILD, (Scope.PERSON, GRACE), pace=1)
     for user in (ADA, ADA, ADA, GRACE, GRACE, UserId(3)):
         await store.asked(user)
         store.clock.forward(0.5)
@@ -153,13 +152,13 @@ async def test_what_turns_foretells_is_what_next_does(store: Store) -> None:
 
 async def test_limits_of_a_person_with_who_decided_them(store: Store) -> None:
     line = line_of(store)
-    await store.rules.set(GUILD, None, {"pace": 3, "depth": 4}, MODERATOR)
-    await store.rules.set(GUILD, ADA, {"depth": 9}, MODERATOR)
+    await store.rule(GUILD, SERVER, pace=3, depth=4)
+    await store.rule(GUILD, (Scope.PERSON, ADA), depth=9)
     limits = await line.limits(Requester(ADA, GUILD))
     assert [(limit.value, limit.origin) for limit in (limits.pace, limits.depth, limits.quota)] == [
-        (3, Origin.SERVER),
-        (9, Origin.PERSON),
-        (200, Origin.DEFAULT),
+        (3, Origin(*SERVER)),
+        (9, Origin(Scope.PERSON, ADA)),
+        (200, HOST),
     ]
     assert (await line.limits(Requester(GRACE, GUILD))).depth.value == 4
     assert (await line.limits(Requester(ADA, GuildId(901)))).depth.value == 5
@@ -181,3 +180,25 @@ async def test_a_crowd_that_asks_for_its_places_shares_few_schedules(
     places = await asyncio.gather(*(line.place(job.id) for job in jobs))
     assert [place and place[0] for place in places] == list(range(1, 31))
     assert schedules == 1
+
+
+async def test_what_is_paused_keeps_its_place_and_does_not_start(store: Store) -> None:
+    line = line_of(store)
+    jobs = [await store.asked(user) for user in (ADA, GRACE)]
+    elsewhere = await store.asked(UserId(3), guild=901)
+    await store.rule(GUILD, SERVER, paused=True)
+    assert ids(await line.turns()) == [elsewhere.id]
+    turn = await line.next()
+    assert turn is not None
+    assert turn.job_id == elsewhere.id
+    await store.no_rule(GUILD, SERVER, PAUSED)
+    assert ids(await line.turns()) == [*ids(jobs), elsewhere.id]
+
+
+async def test_the_roles_at_the_time_of_asking_set_the_pace_of_what_waits(store: Store) -> None:
+    line = line_of(store)
+    jobs = [await store.asked(ADA, roles=(50, 51)) for _ in range(2)]
+    for role, pace in ((51, 9), (50, 1)):
+        await store.rule(GUILD, (Scope.ROLE, role), pace=pace)
+        starts = {turn.job_id: turn.starts_at for turn in await line.turns()}
+        assert (starts[jobs[1].id] - NOON >= timedelta(seconds=60)) is (pace == 1)

@@ -688,7 +688,7 @@ class TestUploads:
     ) -> None:
         engine.open.clear()
         moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-        await moderator.slash(workshop.channel, "limits set", quota=1)
+        await moderator.slash(workshop.channel, "limits set", quota=1, member=ada)
         refused = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2, image=("cat.png", CAT))
         (told,) = refused.followups
         assert told.ephemeral

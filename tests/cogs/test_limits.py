@@ -1,8 +1,7 @@
-"""/limits: what moderators see and set, and that it holds."""
+"""/limits: what moderators see, set and explain, and that it holds."""
 
 from __future__ import annotations
 
-import discord
 import pytest
 import simcord
 
@@ -11,16 +10,44 @@ from bot.jobs import JobStatus
 from tests.conftest import Workshop
 
 
+async def confirmed(actor: simcord.MemberActor, asked: simcord.InteractionResult) -> str:
+    """Say yes, and return what the question became."""
+    assert asked.ephemeral
+    result = await actor.click(asked.response, label="Do it")
+    return result.response.content
+
+
 async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-    await moderator.slash(workshop.channel, "limits set", quota=50)
-    await moderator.slash(workshop.channel, "limits set", depth=9, member=ada)
+    asked = await moderator.slash(workshop.channel, "limits set", quota=50)
+    assert asked.response.content.startswith("This leaves everyone with less: quota.")
+    assert await workshop.app.rules.books() == {}, "nothing holds before it is confirmed"
+    done = await confirmed(moderator, asked)
+    assert done.startswith("Case 1: limits set for this server: quota no rule → 50. `/mod undo case:1` takes it back.")
+    receipt = await moderator.slash(workshop.channel, "limits set", depth=2, models="none", member=ada, reason="flood")
+    assert receipt.response.content.startswith(f"Case 2: limits set for <@{ada.id}>: depth no rule → 2, models no rule")
+    await moderator.slash(workshop.channel, "limits set", weight=300, role=workshop.members)
     shown = await moderator.slash(workshop.channel, "limits show", member=ada)
 
     assert shown.ephemeral
-    assert "**pace** 20 images per minute — the host's default" in shown.response.content
-    assert "**depth** 9 requests waiting at a time — a rule for this person" in shown.response.content
-    assert "**quota** 50 images in 24 hours — this server's rule" in shown.response.content
+    text = shown.response.content
+    assert "**pace** 20 images per minute — the host's default" in text
+    assert f"**depth** 2 requests waiting at a time — the rule for <@{ada.id}>" in text
+    assert "**quota** 50 GPU seconds in 24 hours, about " in text
+    assert "pictures — the rule for this server" in text
+    assert f"**models** none models to choose from — the rule for <@{ada.id}>" in text
+    assert (
+        f"**weight** 300 share of the GPU when many wait, 100 being usual — the rule for <@&{workshop.members.id}>"
+        in (text)
+    )
+
+
+async def test_a_question_can_be_answered_with_no(workshop: Workshop) -> None:
+    moderator = workshop.member("mod", moderator=True)
+    asked = await moderator.slash(workshop.channel, "limits set", quota=50)
+    kept = await moderator.click(asked.response, label="Leave it")
+    assert kept.response.content == "Nothing was changed."
+    assert await workshop.app.rules.books() == {}
 
 
 async def test_a_change_holds_from_the_next_request_on_and_survives_a_restart(
@@ -31,7 +58,7 @@ async def test_a_change_holds_from_the_next_request_on_and_survives_a_restart(
     await ada.slash(workshop.channel, "imagine", prompt="one")
     await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
     await ada.slash(workshop.channel, "imagine", prompt="two")
-    await moderator.slash(workshop.channel, "limits set", depth=1)
+    await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", depth=1))
     refused = await ada.slash(workshop.channel, "imagine", prompt="three")
     await workshop.restart()
     await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
@@ -39,14 +66,79 @@ async def test_a_change_holds_from_the_next_request_on_and_survives_a_restart(
     await moderator.slash(workshop.channel, "limits set", depth=2, member=ada)
     accepted = await ada.slash(workshop.channel, "imagine", prompt="five")
 
-    assert "1 of 1 requests wait (this server's rule)" in refused.response.content
-    assert "1 of 1 requests wait (this server's rule)" in still.response.content
+    for answer, prompt in ((refused, "three"), (still, "four")):
+        text = answer.response.content
+        assert "1 of 1 requests wait (the rule for this server). It will work <t:" in text
+        assert "Moderators change this with `/limits set`." in text
+        assert f"```\n{prompt}\n```" in text
+        assert answer.ephemeral
     assert "Queued" in accepted.response.content
+
+
+async def test_explain_says_which_rule_gives_what_and_why_requests_were_refused(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "limits set", pace=60, channel=workshop.channel)
+    await moderator.slash(workshop.channel, "limits set", pace=40, member=ada)
+    await moderator.slash(workshop.channel, "limits set", models="none", member=ada)
+    await ada.slash(workshop.channel, "imagine", prompt="a secret")
+    explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
+
+    text = explained.response.content
+    assert (
+        f"**pace** 40 images per minute — the rule for <@{ada.id}>; not 60 (the rule for <#{workshop.channel.id}>); "
+        "not 20 (the host's default)"
+    ) in text
+    assert f"**models** (the rule for <@{ada.id}>)" in text.partition("refusals")[2]
+    assert "secret" not in text
+    assert (await moderator.slash(workshop.channel, "limits explain", member=moderator)).response.content.endswith(
+        "Nothing was refused to them lately."
+    )
+
+
+async def test_a_role_and_a_channel_decide_what_a_request_becomes(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", steps=5, role=workshop.members))
+    await confirmed(
+        moderator, await moderator.slash(workshop.channel, "limits set", images=1, channel=workshop.channel)
+    )
+    await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3, steps=9)
+    (job,) = await workshop.ended()
+    assert (job.request.num_inference_steps, job.request.num_images_per_prompt) == (5, 1)
+
+
+async def test_a_channel_that_is_not_allowed_refuses_and_names_those_that_are(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    studio = workshop.guild.create_text_channel("studio")
+    asked = await moderator.slash(workshop.channel, "limits set", channels=f"<#{studio.id}>")
+    await confirmed(moderator, asked)
+    refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    accepted = await ada.slash(studio, "imagine", prompt="a cat")
+
+    assert f"may not be asked for in this channel (the rule for this server), but in <#{studio.id}>." in (
+        refused.response.content
+    )
+    assert "Queued" in accepted.response.content
+
+
+async def test_a_limit_that_changes_while_something_waits_holds_for_it(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.open.clear()
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="one")
+    await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+    await ada.slash(workshop.channel, "imagine", prompt="two", images=2)
+    await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", images=1))
+    engine.open.set()
+    jobs = await workshop.ended(2)
+
+    assert [job.status for job in jobs] == [JobStatus.DELIVERED, JobStatus.FAILED]
+    assert "The limits have changed while this waited: 1 pictures of one request at most, not 2" in (
+        workshop.message(jobs[1].destination.message_id or 0).content
+    )
 
 
 async def test_a_raised_pace_frees_what_waits_at_once(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-    await moderator.slash(workshop.channel, "limits set", pace=1)
+    await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", pace=1))
     await ada.slash(workshop.channel, "imagine", prompt="one")
     paced = await ada.slash(workshop.channel, "imagine", prompt="two")
     await workshop.ended(1)
@@ -58,22 +150,31 @@ async def test_a_raised_pace_frees_what_waits_at_once(workshop: Workshop) -> Non
 
 
 async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
-    moderator = workshop.member("mod", moderator=True)
-    await moderator.slash(workshop.channel, "limits set", pace=3)
-    cleared = await moderator.slash(workshop.channel, "limits clear")
-    again = await moderator.slash(workshop.channel, "limits clear")
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "limits set", pace=3, depth=2, member=ada)
+    one = await moderator.slash(workshop.channel, "limits clear", member=ada, limit="pace")
+    cleared = await moderator.slash(workshop.channel, "limits clear", member=ada)
+    again = await moderator.slash(workshop.channel, "limits clear", member=ada)
 
-    assert "**pace** 20 images per minute — the host's default" in cleared.response.content
-    assert again.response.content.startswith("Nothing was set there.")
+    assert f"Case 2: limits clear for <@{ada.id}>: pace 3 → no rule." in one.response.content
+    assert "**depth** 2 " in one.response.content
+    assert "**depth** 5 requests waiting at a time — the host's default" in cleared.response.content
+    assert again.response.content.startswith("Nothing to change: it is so already.")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "Say what to set"),
+        ({}, "Say what to set: pace, depth, quota"),
         ({"pace": 0}, "pace (images per minute) goes from 1 to 10,000; 0 is outside."),
         ({"depth": -5}, "depth (requests waiting at a time) goes from 1"),
         ({"quota": 2_000_000, "pace": 5}, "Nothing was changed."),
+        ({"pixels": "large"}, "is no size like 1024x1024. Nothing was changed."),
+        ({"pixels": "9x1"}, "goes from 64"),
+        ({"models": "emoji, mona"}, "There is no model 'mona'. There is: emoji; or say all, or none."),
+        ({"models": ""}, "There is: emoji; or say all"),
+        ({"channels": "<#123456789012345678>"}, "is no channel of this server"),
+        ({"channels": "@everyone"}, "is no channel of this server"),
     ],
 )
 async def test_a_limit_that_makes_no_sense_is_refused_whole(
@@ -83,7 +184,40 @@ async def test_a_limit_that_makes_no_sense_is_refused_whole(
     refused = await moderator.slash(workshop.channel, "limits set", **options)
 
     assert words in refused.response.content
-    assert await workshop.app.database.fetch_all("SELECT 1 FROM limits") == []
+    assert await workshop.app.database.fetch_all("SELECT 1 FROM rules") == []
+
+
+async def test_what_is_typed_is_completed_one_after_the_other(workshop: Workshop) -> None:
+    moderator = workshop.member("mod", moderator=True)
+    studio = workshop.guild.create_text_channel("studio")
+
+    async def offered(option: str, typed: str) -> list[str]:
+        choices = await moderator.autocomplete(workshop.channel, "limits set", option, typed)
+        return [choice["value"] for choice in choices]
+
+    easel = f"<#{workshop.channel.id}>"
+    assert await offered("channels", "") == ["all", easel, f"<#{studio.id}>"]
+    assert await offered("channels", f"{easel} stu") == ["all", f"{easel} <#{studio.id}>"]
+    assert await offered("models", "") == ["all", "none", "emoji"]
+    assert await offered("models", "emoji, em") == ["emoji, emoji"]
+
+
+async def test_lists_as_long_as_they_may_be_are_answered(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    many = [workshop.guild.create_text_channel(f"room-{number}") for number in range(26)]
+    for names in (many[:25], many[1:]):
+        named = " ".join(f"<#{channel.id}>" for channel in names)
+        answer = await moderator.slash(workshop.channel, "limits set", channels=named, member=ada)
+        assert answer.response.content.startswith("Case ")
+    too_many = " ".join(f"<#{channel.id}>" for channel in many)
+    refused = await moderator.slash(workshop.channel, "limits set", channels=too_many, member=ada)
+    assert "Up to 25 channels can be named." in refused.response.content
+
+
+async def test_a_rule_is_about_one_thing(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    refused = await moderator.slash(workshop.channel, "limits set", pace=3, member=ada, role=workshop.members)
+    assert "Choose one: a member, a role or a channel." in refused.response.content
 
 
 async def test_discord_hides_the_group_from_members(workshop: Workshop) -> None:
@@ -91,24 +225,23 @@ async def test_discord_hides_the_group_from_members(workshop: Workshop) -> None:
         await workshop.member("eve").slash(workshop.channel, "limits set", pace=100)
 
 
-async def test_the_code_refuses_members_to_whom_an_admin_opened_the_group(workshop: Workshop) -> None:
+@pytest.mark.parametrize("command", ["show", "set", "clear", "explain"])
+async def test_the_code_refuses_members_to_whom_an_admin_opened_the_group(workshop: Workshop, command: str) -> None:
     eve = workshop.member("eve")
-    with workshop.env.time_context():
-        group = next(c for c in await workshop.env.bot.tree.fetch_commands() if c.name == "limits")
-    workshop.guild.set_command_permissions(group, {eve: True})
-    refused = await eve.slash(workshop.channel, "limits set", pace=100)
+    await workshop.open_group("limits", eve)
+    options = {"set": {"pace": 100}, "explain": {"member": eve}}.get(command, {})
+    refused = await eve.slash(workshop.channel, f"limits {command}", **options)
 
     assert "Only members with Manage Server" in refused.response.content
-    assert await workshop.app.database.fetch_all("SELECT 1 FROM limits") == []
+    assert await workshop.app.database.fetch_all("SELECT 1 FROM cases") == []
 
 
 async def test_a_rule_of_one_server_is_nothing_to_another(workshop: Workshop) -> None:
     moderator = workshop.member("mod", moderator=True)
-    await moderator.slash(workshop.channel, "limits set", pace=3)
-    elsewhere = workshop.env.create_guild("Elsewhere")
-    channel = elsewhere.create_text_channel("easel")
-    keys = elsewhere.create_role("keys", permissions=discord.Permissions(manage_guild=True))
-    other = elsewhere.add_member(workshop.env.create_user("other"), roles=[keys])
+    await moderator.slash(workshop.channel, "limits set", pace=33)
+    other, channel = workshop.elsewhere()
     shown = await other.slash(channel, "limits show")
+    explained = await other.slash(channel, "limits explain", member=other)
 
-    assert "**pace** 20 images per minute — the host's default" in shown.response.content
+    for answer in (shown, explained):
+        assert "**pace** 20 images per minute — the host's default" in answer.response.content

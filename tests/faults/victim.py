@@ -64,7 +64,8 @@ def wrap_database(points: Points) -> None:
 
     def remembering(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
         if change := re.match(
-            r"\s*(INSERT|UPDATE|DELETE)\b.*?(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|limits|$)", sql
+            r"\s*(INSERT|UPDATE|DELETE)\b.*?(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|$)",
+            sql,
         ):
             written.append(f"{change[1].lower()} {change[2]}")
         return execute(self, sql, parameters)

@@ -23,13 +23,19 @@ from bot.jobs import (
     JobId,
     MessageId,
     Requester,
+    RoleId,
+    RuleValue,
+    Subject,
     Surface,
     UserId,
 )
+from bot.storage.cases import By, Case, Cases
 from bot.storage.database import Database, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.ratings import Ratings
+from bot.storage.refusals import Refusals
+from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage
 
@@ -38,6 +44,7 @@ GUILD = GuildId(900)
 CHANNEL = ChannelId(700)
 ADA = UserId(1)
 GRACE = UserId(2)
+MODERATOR = UserId(99)
 
 
 @dataclass
@@ -86,6 +93,9 @@ class Store:
     queue: Queue
     images: ImageFolder
     rules: Rules
+    cases: Cases
+    refusals: Refusals
+    removals: Removals
     ratings: Ratings
     usage: Usage
     messages: int = field(default=5000)
@@ -98,6 +108,7 @@ class Store:
         user: int = ADA,
         *,
         guild: int = GUILD,
+        roles: tuple[int, ...] = (),
         acknowledged: bool = True,
         interaction_id: int | None = None,
         queue: Queue | None = None,
@@ -106,7 +117,7 @@ class Store:
         """A queued job."""
         queue = queue or self.queue
         job = await queue.enqueue(
-            Requester(UserId(user), GuildId(guild)),
+            Requester(UserId(user), GuildId(guild), tuple(map(RoleId, roles))),
             Destination(CHANNEL),
             a_request(**changes),
             interaction_id=interaction_id,
@@ -149,6 +160,14 @@ class Store:
         assert await self.queue.cancel(job.id)
         return await self.now(job)
 
+    async def rule(self, guild: int, subject: Subject, **values: RuleValue) -> Case | None:
+        """Let a moderator set rules."""
+        return await self.cases.change(By(GuildId(guild), MODERATOR), "limits set", subject, values)
+
+    async def no_rule(self, guild: int, subject: Subject, *names: str) -> Case | None:
+        """Let a moderator remove rules."""
+        return await self.cases.change(By(GuildId(guild), MODERATOR), "limits clear", subject, {}, names)
+
     async def now(self, job: Job) -> Job:
         """The job as its row is now."""
         row = await self.queue.get(job.id)
@@ -179,13 +198,17 @@ async def open_store(
     clock = clock or HandClock()
     async with open_database(folder / "atelier.db") as database:
         images = ImageFolder(folder)
+        rules = Rules(database)
         yield Store(
             folder=folder,
             clock=clock,
             database=database,
             queue=Queue(database, images, surface, clock),
             images=images,
-            rules=Rules(database, clock),
+            rules=rules,
+            cases=Cases(database, rules, surface, clock),
+            refusals=Refusals(database, clock),
+            removals=Removals(database, images, clock),
             ratings=Ratings(database, clock),
             usage=Usage(database),
         )

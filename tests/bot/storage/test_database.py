@@ -13,9 +13,10 @@ import pytest
 
 from bot.errors import StorageError
 from bot.storage import sqlite as sqlite_driver
+from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
 from bot.storage.queue import HISTORY, STARTS, UNPOSTED, WAITING
-from bot.storage.rules import RULES_FOR
+from bot.storage.refusals import FORGET, OF_PERSON
 from bot.storage.usage import BY_MODEL, DEPTH, SPENT, SUMMARY
 from tests.bot.storage.conftest import Store, ids
 
@@ -355,9 +356,30 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         (SPENT, (1, 1, ""), "USING INDEX jobs_of_person (user_id=? AND guild_id=? AND asked_at>?)"),
         (SUMMARY, (1, ""), "USING INDEX jobs_by_guild (guild_id=? AND asked_at>?)"),
         (BY_MODEL, (1, ""), "USING INDEX jobs_by_guild (guild_id=? AND asked_at>?)"),
-        (RULES_FOR, (1, 1), "USING PRIMARY KEY (guild_id=? AND user_id=?)"),
+        (RULES_OF, (1, "person", 1), "USING PRIMARY KEY (guild_id=? AND scope=? AND subject_id=?)"),
+        (LATEST, (1, 9, None, None, 9), "USING PRIMARY KEY (guild_id=? AND number<?)"),
+        (
+            LATER,
+            (1, "person", 1, 1),
+            "USING INDEX cases_of_subject (guild_id=? AND scope=? AND subject_id=? AND number>?)",
+        ),
+        (OF_PERSON, (1, 1, 9), "USING INDEX refusals_of_person (guild_id=? AND user_id=?)"),
+        (FORGET, ("",), "USING INDEX refusals_known (at<?)"),
     ],
-    ids=["WAITING", "UNPOSTED", "STARTS", "DEPTH", "SPENT", "SUMMARY", "BY_MODEL", "RULES_FOR"],
+    ids=[
+        "WAITING",
+        "UNPOSTED",
+        "STARTS",
+        "DEPTH",
+        "SPENT",
+        "SUMMARY",
+        "BY_MODEL",
+        "RULES_OF",
+        "LATEST",
+        "LATER",
+        "OF_PERSON",
+        "FORGET",
+    ],
 )
 async def test_hot_queries_use_their_index(store: Store, sql: str, parameters: tuple[object, ...], index: str) -> None:
     plan = await store.plan(sql, parameters)

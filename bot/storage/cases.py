@@ -1,0 +1,247 @@
+"""What moderators did, numbered per server: every change is written together with its case, and can be undone.
+
+A change of rules is a compare-and-set when it is undone: only where the rules still say what the case left is put
+back what was before, and that is a case of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from bot.errors import UserError
+from bot.jobs import Clock, GuildId, JobId, Row, RuleValue, Scope, Subject, Surface, UserId, from_text, to_text
+from bot.storage.database import Database
+from bot.storage.rules import Rules, as_value, from_json, to_json
+
+T = TypeVar("T")
+
+Values = Mapping[str, RuleValue]
+
+CANCEL = "cancel"
+DELETE = "delete"
+UNDO = "undo"
+
+RULES_OF = "SELECT name, value FROM rules WHERE guild_id = ? AND scope = ? AND subject_id = ?"
+
+SET = """
+INSERT INTO rules (guild_id, scope, subject_id, name, value) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET value = excluded.value
+"""
+
+ADD = """
+INSERT INTO cases (guild_id, number, at, by_id, action, scope, subject_id, before, after, reason, undoes)
+VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM cases WHERE guild_id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+RETURNING *
+"""
+
+# The primary key serves this backwards from the newest.
+LATEST = """
+SELECT * FROM cases WHERE guild_id = ?1 AND number < ?2 AND (?3 IS NULL OR scope = ?3 AND subject_id = ?4)
+ORDER BY number DESC LIMIT ?5
+"""
+
+# What a later case did to the same subject stands in the way of undoing an earlier one.
+LATER = """
+SELECT * FROM cases INDEXED BY cases_of_subject
+WHERE guild_id = ? AND scope = ? AND subject_id = ? AND number > ? ORDER BY number DESC
+"""
+
+# A surface's own jobs: the sandbox and the terminal cannot cancel what Discord's people asked for.
+OPEN_JOBS = """
+SELECT id, status FROM jobs WHERE surface = ?1 AND guild_id = ?2 AND status IN ('queued', 'running')
+  AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR user_id = ?4)
+ORDER BY id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing a moderator did. `before` and `after` are the rules it changed; what is not in them was no rule."""
+
+    guild_id: GuildId
+    number: int
+    at: datetime
+    by: UserId
+    action: str
+    subject: Subject
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    reason: str
+    undoes: int | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Case:
+        """Build a case from a row of the table `cases`."""
+        at = from_text(row["at"])
+        assert at is not None  # noqa: S101 - the column is NOT NULL
+        return cls(
+            guild_id=GuildId(row["guild_id"]),
+            number=row["number"],
+            at=at,
+            by=UserId(row["by_id"]),
+            action=row["action"],
+            subject=(Scope(row["scope"]), row["subject_id"]),
+            before={name: as_value(value) for name, value in json.loads(row["before"]).items()},
+            after={name: as_value(value) for name, value in json.loads(row["after"]).items()},
+            reason=row["reason"],
+            undoes=row["undoes"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Which moderator does something, where, and why."""
+
+    guild_id: GuildId
+    user_id: UserId
+    reason: str = ""
+
+
+class Cases:
+    """Changes rules and jobs for moderators, each time with a case."""
+
+    def __init__(self, database: Database, rules: Rules, surface: Surface, clock: Clock) -> None:
+        self._database = database
+        self._rules = rules
+        self._surface = surface
+        self._clock = clock
+
+    async def change(
+        self, by: By, action: str, subject: Subject, values: Values, remove: Iterable[str] = ()
+    ) -> Case | None:
+        """Set the rules `values` of a subject and remove others by name; None when all was so already."""
+        removed = tuple(remove)
+
+        async def work(connection: aiosqlite.Connection) -> Case | None:
+            rules = await _rules_of(connection, by.guild_id, subject)
+            before = {name: value for name, value in rules.items() if name in values or name in removed}
+            if before == dict(values):
+                return None
+            await _put(connection, by.guild_id, subject, before, values)
+            return await add_case(connection, to_text(self._clock()), by, action, subject, before, values)
+
+        return await self._write(work)
+
+    async def cancel(
+        self, by: By, subject: Subject, *, job_id: JobId | None = None, user_id: UserId | None = None
+    ) -> tuple[Case | None, list[JobId]]:
+        """Cancel the open jobs of a server, of one person there or one alone; returns the case and which they were."""
+
+        async def work(connection: aiosqlite.Connection) -> tuple[Case | None, list[JobId]]:
+            found = await connection.execute(OPEN_JOBS, (self._surface, by.guild_id, job_id, user_id))
+            were = {str(row["id"]): row["status"] for row in await found.fetchall()}
+            if not were:
+                return None, []
+            # In one transaction with the case, so as the queue itself does it.
+            await connection.executemany(
+                "UPDATE jobs SET status = 'cancelled' WHERE id = ? AND status IN ('queued', 'running')",
+                [(int(job),) for job in were],
+            )
+            case = await add_case(
+                connection, to_text(self._clock()), by, CANCEL, subject, were, dict.fromkeys(were, "cancelled")
+            )
+            return case, [JobId(int(job)) for job in were]
+
+        return await self._write(work)
+
+    async def undo(self, by: By, number: int) -> Case:
+        """Put back what was before a case. Raises UserError where that cannot be, or a later change would be lost."""
+
+        async def work(connection: aiosqlite.Connection) -> Case:
+            case = await _case(connection, by.guild_id, number)
+            if case.action in (CANCEL, DELETE):
+                what = "Who was cancelled can ask again" if case.action == CANCEL else "The pictures are gone"
+                raise UserError(f"Case {number} cannot be undone. {what}.")
+            names = {*case.before, *case.after}
+            rules = await _rules_of(connection, by.guild_id, case.subject)
+            now = {name: value for name, value in rules.items() if name in names}
+            if now != case.after:
+                later = await _later(connection, case, names)
+                since = f" by case {later}" if later else ""
+                raise UserError(f"Case {number} cannot be undone: what it changed has been changed since{since}.")
+            await _put(connection, by.guild_id, case.subject, now, case.before)
+            return await add_case(
+                connection, to_text(self._clock()), by, UNDO, case.subject, now, case.before, undoes=number
+            )
+
+        return await self._write(work)
+
+    async def get(self, guild_id: GuildId, number: int) -> Case:
+        """One case of a server. Raises UserError when it has no such case."""
+        rows = await self._database.fetch_all(
+            "SELECT * FROM cases WHERE guild_id = ? AND number = ?", (guild_id, number)
+        )
+        return _found(rows, number)
+
+    async def latest(
+        self, guild_id: GuildId, count: int, *, before: int = 2**31, subject: Subject | None = None
+    ) -> list[Case]:
+        """The newest cases of a server, or those about a subject, the newest first."""
+        scope, subject_id = subject or (None, None)
+        rows = await self._database.fetch_all(LATEST, (guild_id, before, scope, subject_id, count))
+        return [Case.from_row(row) for row in rows]
+
+    async def _write(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+        try:
+            return await self._database.write(work)
+        finally:
+            # Also when the caller is cancelled, for then the transaction goes on by itself.
+            self._rules.changed()
+
+
+async def add_case(
+    connection: aiosqlite.Connection,
+    at: str,
+    by: By,
+    action: str,
+    subject: Subject,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    undoes: int | None = None,
+) -> Case:
+    """Number and write a case; for use inside the transaction that does what it says."""
+    facts = (action, *subject, json.dumps(before), json.dumps(after), by.reason, undoes)
+    cursor = await connection.execute(ADD, (by.guild_id, at, by.user_id, *facts))
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - inserted above
+    return Case.from_row(row)
+
+
+async def _rules_of(connection: aiosqlite.Connection, guild_id: GuildId, subject: Subject) -> dict[str, RuleValue]:
+    cursor = await connection.execute(RULES_OF, (guild_id, *subject))
+    return {row["name"]: from_json(row["value"]) for row in await cursor.fetchall()}
+
+
+async def _put(
+    connection: aiosqlite.Connection, guild_id: GuildId, subject: Subject, before: Values, after: Values
+) -> None:
+    """Turn the rules `before` of a subject into those `after`."""
+    await connection.executemany(
+        "DELETE FROM rules WHERE guild_id = ? AND scope = ? AND subject_id = ? AND name = ?",
+        [(guild_id, *subject, name) for name in before if name not in after],
+    )
+    await connection.executemany(SET, [(guild_id, *subject, name, to_json(value)) for name, value in after.items()])
+
+
+async def _case(connection: aiosqlite.Connection, guild_id: GuildId, number: int) -> Case:
+    cursor = await connection.execute("SELECT * FROM cases WHERE guild_id = ? AND number = ?", (guild_id, number))
+    return _found(list(await cursor.fetchall()), number)
+
+
+def _found(rows: Sequence[Row], number: int) -> Case:
+    if not rows:
+        raise UserError(f"There is no case {number} on this server. `/mod cases` lists them.")
+    return Case.from_row(rows[0])
+
+
+async def _later(connection: aiosqlite.Connection, case: Case, names: set[str]) -> int | None:
+    """The newest case that touched what a case changed."""
+    cursor = await connection.execute(LATER, (case.guild_id, *case.subject, case.number))
+    later = [Case.from_row(row) for row in await cursor.fetchall()]
+    return next((other.number for other in later if names & {*other.before, *other.after}), None)

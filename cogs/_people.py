@@ -1,0 +1,37 @@
+"""Who is speaking, and where, as the house knows them; and whether they moderate the server."""
+
+from __future__ import annotations
+
+import discord
+
+from bot.errors import UserError
+from bot.jobs import ChannelId, Destination, GuildId, Requester, RoleId, UserId
+
+
+def requester(interaction: discord.Interaction) -> Requester:
+    """Whoever started an interaction in a server, with their roles."""
+    assert interaction.guild_id is not None  # noqa: S101 - the commands are guild only
+    return as_requester(interaction.user, GuildId(interaction.guild_id))
+
+
+def as_requester(user: discord.User | discord.Member, guild_id: GuildId) -> Requester:
+    """A person in a server; their roles, the highest first, if they are a member."""
+    roles = user.roles if isinstance(user, discord.Member) else []
+    return Requester(
+        UserId(user.id), guild_id, tuple(RoleId(role.id) for role in reversed(roles) if not role.is_default())
+    )
+
+
+def destination(interaction: discord.Interaction) -> Destination:
+    """The channel of an interaction; a thread hangs on another, whose rules hold there, too."""
+    assert interaction.channel_id is not None  # noqa: S101 - commands are used in channels
+    parent_id = interaction.channel.parent_id if isinstance(interaction.channel, discord.Thread) else None
+    return Destination(ChannelId(interaction.channel_id), parent_id=None if parent_id is None else ChannelId(parent_id))
+
+
+def moderated(interaction: discord.Interaction) -> GuildId:
+    """The server that a person moderates; Discord's own check is only a default that admins can change."""
+    assert interaction.guild_id is not None  # noqa: S101 - the groups are guild only
+    if not interaction.permissions.manage_guild:
+        raise UserError("Only members with Manage Server can do this.")
+    return GuildId(interaction.guild_id)

@@ -1,0 +1,324 @@
+"""/mod: pause, block, cancel, remove; every change is a numbered case, and most can be undone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from datetime import timedelta
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import Client
+from bot.dispatcher import Dispatcher
+from bot.errors import UserError
+from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
+from bot.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of, named
+from bot.storage.cases import By, Case, Cases
+from bot.storage.database import insist
+from bot.storage.queue import Queue
+from bot.storage.removals import Removals
+from bot.storage.rules import Rules
+from cogs import _people, _words
+from cogs._confirm import Confirmations
+
+log = logging.getLogger(__name__)
+
+Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
+Choices = list[app_commands.Choice[str]]
+Reason = app_commands.Range[str, 1, 300]
+
+_SHOWN = 10
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
+_LONGEST = timedelta(days=3650)
+_MESSAGE = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d+)/(\d+)/)?(\d{15,20})")
+
+# https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
+_GONE = (10003, 10004, 10008, 50001, 50013)
+
+NOTE_AGAIN_SECONDS = 60.0
+
+
+@app_commands.guild_only()
+@app_commands.default_permissions(manage_guild=True)
+class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, block, cancel, remove, and undo"):
+    """What moderators of a server do there; it reaches nothing of another server."""
+
+    quota = app_commands.Group(name="quota", description="What people used of their quota")
+
+    def __init__(
+        self,
+        client: Client,
+        rules: Rules,
+        cases: Cases,
+        removals: Removals,
+        queue: Queue,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._client = client
+        self._rules = rules
+        self._cases = cases
+        self._removals = removals
+        self._queue = queue
+        self._dispatcher = dispatcher
+        self._confirmations = Confirmations(client, "mod")
+        self._noting: asyncio.Task[None] | None = None
+
+    @app_commands.command(description="Start nothing more, on the server or in a channel; what waits keeps its place")
+    @app_commands.describe(channel="Where; leave open for the whole server", reason="Why; kept with the case")
+    async def pause(
+        self, interaction: discord.Interaction[Client], channel: Place | None = None, reason: Reason | None = None
+    ) -> None:
+        """Stop starting requests, and accepting them."""
+        by, subject = _by(interaction, reason), _place(channel)
+
+        async def do() -> str:
+            case = await self._cases.change(by, "pause", subject, {PAUSED: True})
+            return _said(case, f"Painting is paused for {named(subject)} already.")
+
+        if subject == SERVER:
+            question = "This pauses painting on the whole server: nothing starts, and nobody can ask, until you resume."
+            await self._confirmations.ask(interaction, question, do)
+        else:
+            await interaction.response.send_message(await do(), ephemeral=True)
+
+    @app_commands.command(description="Go on where painting was paused")
+    @app_commands.describe(channel="Where; leave open for the whole server", reason="Why; kept with the case")
+    async def resume(
+        self, interaction: discord.Interaction[Client], channel: Place | None = None, reason: Reason | None = None
+    ) -> None:
+        """Start what waits, and accept requests."""
+        subject = _place(channel)
+        case = await self._cases.change(_by(interaction, reason), "resume", subject, {}, [PAUSED])
+        said = _said(case, f"Painting is not paused for {named(subject)}.")
+        await interaction.response.send_message(said, ephemeral=True)
+
+    @app_commands.command(description="Take no more requests from a person")
+    @app_commands.describe(
+        member="Whom", duration="For how long, like 30m, 12h, 7d; open: until you unblock", reason="Why; kept"
+    )
+    @app_commands.rename(duration="for")
+    async def block(
+        self,
+        interaction: discord.Interaction[Client],
+        member: discord.User,
+        duration: str | None = None,
+        reason: Reason | None = None,
+    ) -> None:
+        """Refuse a person's requests from now on; what waits is painted unless it is cancelled."""
+        by = _by(interaction, reason)
+        until = None if duration is None else to_text(utcnow() + _duration(duration))
+        case = await self._cases.change(by, "block", (Scope.PERSON, member.id), {BLOCKED: until})
+        said = _said(case, f"<@{member.id}> is blocked already.")
+        if waiting := await self._queue.of_person(Requester(UserId(member.id), by.guild_id)):
+            requests = "1 request" if len(waiting) == 1 else f"{len(waiting)} requests"
+            said += f"\n{requests} of theirs still wait: `/mod cancel member` takes them out."
+        await interaction.response.send_message(said, ephemeral=True)
+
+    @app_commands.command(description="Take requests from a blocked person again")
+    @app_commands.describe(member="Whom", reason="Why; kept with the case")
+    async def unblock(
+        self, interaction: discord.Interaction[Client], member: discord.User, reason: Reason | None = None
+    ) -> None:
+        """End a block."""
+        by = _by(interaction, reason)
+        stands = block_of(await self._rules.book(by.guild_id), Requester(UserId(member.id), by.guild_id), utcnow())
+        case = await self._cases.change(by, "unblock", (Scope.PERSON, member.id), {}, [BLOCKED]) if stands else None
+        await interaction.response.send_message(_said(case, f"<@{member.id}> is not blocked."), ephemeral=True)
+
+    @app_commands.command(description="Cancel open requests: one, a person's, or all of this server")
+    @app_commands.describe(
+        job="One request", member="All of a person's", everything="All of this server's", reason="Why; kept"
+    )
+    async def cancel(
+        self,
+        interaction: discord.Interaction[Client],
+        job: str | None = None,
+        member: discord.User | None = None,
+        everything: bool = False,
+        reason: Reason | None = None,
+    ) -> None:
+        """Cancel what waits or is being painted; it costs nobody their quota that had not started."""
+        by = _by(interaction, reason)
+        if sum((job is not None, member is not None, everything)) != 1:
+            raise UserError("Choose one: a job, a member, or everything:True.")
+        if job is not None and not (job.isascii() and job.isdigit() and len(job) < 18):
+            raise UserError("That is no open request of this server. Choose one from the list.")
+        subject: Subject = SERVER
+        if member is not None:
+            subject = (Scope.PERSON, member.id)
+        elif job is not None and (found := await self._queue.get(JobId(int(job)))) is not None:
+            subject = (Scope.PERSON, found.requester.user_id)
+
+        async def do() -> str:
+            case, cancelled = await self._cases.cancel(
+                by,
+                subject,
+                job_id=None if job is None else JobId(int(job)),
+                user_id=None if member is None else UserId(member.id),
+            )
+            self._dispatcher.stop(cancelled)
+            return _said(case, "Nothing of that is open here.")
+
+        if everything:
+            question = "This cancels every request of this server that waits or is being painted. It cannot be undone."
+            await self._confirmations.ask(interaction, question, do)
+        else:
+            await interaction.response.send_message(await do(), ephemeral=True)
+
+    @cancel.autocomplete("job")
+    async def _open_jobs(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        if interaction.guild_id is None or not interaction.permissions.manage_guild:
+            return []
+        jobs = await self._queue.open_in(GuildId(interaction.guild_id))
+        choices = [app_commands.Choice(name=_about(job), value=str(job.id)) for job in jobs]
+        return [choice for choice in choices if typed in choice.name][:25]
+
+    @quota.command(name="reset", description="Let what a person used of their quota not count")
+    @app_commands.describe(member="Whose", reason="Why; kept with the case")
+    async def quota_reset(
+        self, interaction: discord.Interaction[Client], member: discord.User, reason: Reason | None = None
+    ) -> None:
+        """Count what a person uses from now on only."""
+        values: dict[str, RuleValue] = {QUOTA_FROM: to_text(utcnow())}
+        case = await self._cases.change(_by(interaction, reason), "quota reset", (Scope.PERSON, member.id), values)
+        await interaction.response.send_message(_said(case, "It was just reset."), ephemeral=True)
+
+    @app_commands.command(description="Remove a result for good: from its message and from the disk")
+    @app_commands.describe(message="The link of the message, or its id", reason="Why; kept with the case")
+    async def delete(
+        self, interaction: discord.Interaction[Client], message: str, reason: Reason | None = None
+    ) -> None:
+        """Remove the pictures of a message; the message says so to everybody."""
+        by = _by(interaction, reason)
+        match = _MESSAGE.fullmatch(message.strip())
+        if match is None or (match[1] and int(match[1]) != by.guild_id):
+            raise UserError("That is no link to a message on this server: open its menu and copy the link.")
+        case, job = await self._removals.remove(by, MessageId(int(match[3])))
+        await interaction.response.send_message(_words.receipt(case), ephemeral=True)
+        if not await self._note(job):
+            self._note_later()
+
+    @app_commands.command(description="What moderators did here: who, when, what, and why")
+    @app_commands.describe(case="One case by its number", member="About whom", before="Older than this case")
+    async def cases(
+        self,
+        interaction: discord.Interaction[Client],
+        case: app_commands.Range[int, 1, 2**31 - 1] | None = None,
+        member: discord.User | None = None,
+        before: app_commands.Range[int, 1, 2**31 - 1] | None = None,
+    ) -> None:
+        """List the newest cases, or show one."""
+        guild_id = _people.moderated(interaction)
+        if case is not None:
+            found = [await self._cases.get(guild_id, case)]
+        else:
+            subject = None if member is None else (Scope.PERSON, member.id)
+            found = await self._cases.latest(guild_id, _SHOWN, before=before or 2**31, subject=subject)
+        lines = [_line(one) for one in found] or ["There are no such cases."]
+        if len(found) == _SHOWN and found[-1].number > 1:
+            lines.append(f"-# Older ones: `/mod cases before:{found[-1].number}`")
+        await interaction.response.send_message(_words.fitting(lines), ephemeral=True)
+
+    @app_commands.command(description="Put back what was before a case")
+    @app_commands.describe(case="The number of the case", reason="Why; kept with the new case")
+    async def undo(
+        self,
+        interaction: discord.Interaction[Client],
+        case: app_commands.Range[int, 1, 2**31 - 1],
+        reason: Reason | None = None,
+    ) -> None:
+        """Undo a case, unless what it changed has been changed since."""
+        undone = await self._cases.undo(_by(interaction, reason), case)
+        await interaction.response.send_message(_words.receipt(undone), ephemeral=True)
+
+    @undo.autocomplete("case")
+    async def _undoable(
+        self, interaction: discord.Interaction[Client], typed: int | str
+    ) -> list[app_commands.Choice[int]]:
+        if interaction.guild_id is None or not interaction.permissions.manage_guild:
+            return []
+        cases = await self._cases.latest(GuildId(interaction.guild_id), 25)
+        return [
+            app_commands.Choice(name=f"{case.number}: {case.action}"[:100], value=case.number)
+            for case in cases
+            if str(case.number).startswith(str(typed or ""))
+        ]
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Finish what an earlier run began to remove."""
+        self._note_later()
+
+    async def cog_unload(self) -> None:
+        """Leave open notes to the next run."""
+        if self._noting is not None:
+            self._noting.cancel()
+
+    def _note_later(self) -> None:
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.create_task(self._note_all(), name="note removals")
+
+    async def _note_all(self) -> None:
+        while owed := await insist(self._removals.owed):
+            noted = [await self._note(job) for job in owed]
+            if not all(noted):
+                await asyncio.sleep(NOTE_AGAIN_SECONDS)
+
+    async def _note(self, job: Job) -> bool:
+        """Let a result's message say that it was removed; False when that is worth another try."""
+        assert job.destination.message_id is not None  # noqa: S101 - it was found by it
+        channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
+        message = channel.get_partial_message(job.destination.message_id)
+        try:
+            await message.edit(content=_words.REMOVED, attachments=[], embeds=[], view=None)
+        except discord.HTTPException as error:
+            if error.code not in _GONE:
+                log.warning("the message of job %d does not say yet that it was removed: %s", job.id, error)
+                return False
+            log.info("the message of job %d cannot say that it was removed: %s", job.id, error)
+        except (TimeoutError, OSError) as error:
+            log.warning("the message of job %d does not say yet that it was removed: %s", job.id, error)
+            return False
+        await insist(self._removals.noted, job)
+        return True
+
+
+def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:
+    """The moderator who does something; raises UserError when they are none."""
+    return By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
+
+
+def _place(channel: Place | None) -> Subject:
+    return SERVER if channel is None else (Scope.CHANNEL, channel.id)
+
+
+def _said(case: Case | None, otherwise: str) -> str:
+    return otherwise if case is None else _words.receipt(case)
+
+
+def _duration(text: str) -> timedelta:
+    match = _DURATION.fullmatch(text.strip())
+    duration = timedelta(seconds=int(match[1]) * _UNITS[match[2][0].lower()]) if match else timedelta()
+    if not timedelta() < duration <= _LONGEST:
+        raise UserError(f"“{_words.inert(text, 40)}” is no duration like 30m, 12h or 7d. Nothing was changed.")
+    return duration
+
+
+def _about(job: Job) -> str:
+    """A request without its words, which are for whoever asked."""
+    return f"{job.id}: {_words.pictures(job.request.num_images_per_prompt)} with {job.request.model}, {job.status}"
+
+
+def _line(case: Case) -> str:
+    reason = f" — {_words.inert(case.reason, 300)}" if case.reason else ""
+    return f"**{case.number}** {_words.relative(case.at)} <@{case.by}>: {_words.change(case)}{reason}"
+
+
+async def setup(client: Client) -> None:
+    """Add the cog."""
+    app = client.app
+    await client.add_cog(Moderation(client, app.rules, app.cases, app.removals, app.queue, app.dispatcher))
