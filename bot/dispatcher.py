@@ -79,7 +79,7 @@ class Dispatcher:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._changed.wait()
-            elif (job := await insist(self._queue.claim, turn.job_id)) is not None:
+            elif (job := await insist(self._queue.claim, turn.job_id, turn.at, turn.clock)) is not None:
                 return job
 
     async def _paint(self, job: Job) -> None:

@@ -256,6 +256,9 @@ class Waiting:
     asked_at: datetime
     images: int
     work: Work
+    seconds: float = 1.0
+    """GPU seconds it is taken to cost."""
+    channel_id: ChannelId = ChannelId(0)
     acknowledged: bool = True
     """Whether the person has seen that it was accepted; only then may it start."""
     again: bool = False
@@ -264,11 +267,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A job that was started: who had a turn, when, with how many images."""
+    """A job that was started: who had a turn, when, with how many images that count for their pace."""
 
+    job_id: JobId
     user_id: UserId
     at: datetime
     images: int
+    seconds: float = 0.0
+    """GPU seconds: those it used, or is taken to use until that is known."""
+    turn: float = 0.0
+    """Where in virtual time its turn was."""
+    clock: float = 0.0
+    """How far virtual time had come."""
 
 
 @dataclass(frozen=True, slots=True)

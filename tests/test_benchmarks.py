@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from benchmarks import direct, engine, event_loop, forecast, loads, models
+from benchmarks import direct, engine, event_loop, forecast, line, loads, models
 from benchmarks.arms import Arms, UnavailableError, joined
 from benchmarks.comfyui import ComfyUI
 from benchmarks.report import Chart, svg, table
@@ -138,3 +138,7 @@ def test_the_event_loop_is_measured_in_every_phase() -> None:
 async def test_the_forecast_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     await forecast.run(requests=3, warm=1)
     assert "| told wait | requests |" in capsys.readouterr().out
+
+
+def test_a_choice_among_many_is_measured() -> None:
+    assert "| 20 | 4 |" in line.report(waiting=20, claims=5)

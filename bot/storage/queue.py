@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import aiosqlite
 
 from bot.jobs import (
     REQUEST_FIELDS,
+    ChannelId,
     Clock,
     Destination,
     GenerationRequest,
@@ -26,10 +27,12 @@ from bot.jobs import (
     JobStatus,
     MessageId,
     Requester,
+    Row,
     Start,
     Surface,
     UserId,
     Waiting,
+    Work,
     from_text,
     to_text,
 )
@@ -40,19 +43,53 @@ from bot.storage.images import ImageFolder
 WAITING = "SELECT * FROM jobs WHERE surface = ? AND status = 'queued' ORDER BY asked_at, id"
 
 # People's turns and paces are read off the jobs that were started; a failure was a turn, but costs nobody their pace.
-STARTS = """
-SELECT user_id, started_at, CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images FROM jobs
-WHERE surface = ? AND started_at > ? ORDER BY started_at
+_AS_START = """
+  CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
+  coalesce(used_seconds, held_seconds) AS seconds, coalesce(turn, 0) AS place, coalesce(clock, 0) AS virtual_time
+"""
+STARTS = f"""
+SELECT id, user_id, started_at, {_AS_START} FROM jobs WHERE surface = ? AND started_at > ? ORDER BY started_at
+"""  # noqa: S608 - constants
+
+# Those among a few jobs that are still what they were touched for; by primary key.
+TOUCHED = f"""
+SELECT *, {_AS_START} FROM jobs WHERE surface = ? AND id IN (SELECT value FROM json_each(?))
+"""  # noqa: S608 - constants
+
+# What a view of the line starts from; the indexes jobs_waiting, jobs_running and jobs_started serve it.
+LIVE = """
+SELECT id FROM jobs WHERE surface = ? AND status = 'queued' UNION
+SELECT id FROM jobs WHERE surface = ? AND status = 'running' UNION
+SELECT id FROM jobs WHERE surface = ? AND started_at > ?
 """
 
-_ASKED = ("surface", "interaction_id", "guild_id", "channel_id", "message_id", "user_id", "cost", "asked_at")
+# Whoever keeps a view of the line hears of every row that changed, whoever changed it; these live with the connection.
+WATCH = (
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_insert AFTER INSERT ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, message_id, started_at, used_seconds "
+    "ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_delete AFTER DELETE ON main.jobs BEGIN SELECT touched(OLD.id); END",
+)
+
+_ASKED = (
+    "surface",
+    "interaction_id",
+    "guild_id",
+    "channel_id",
+    "message_id",
+    "user_id",
+    "cost",
+    "held_seconds",
+    "asked_at",
+)
 ENQUEUE = (
     f"INSERT INTO jobs ({', '.join((*_ASKED, *REQUEST_FIELDS))}) "  # noqa: S608 - constants
     f"VALUES ({', '.join('?' * (len(_ASKED) + len(REQUEST_FIELDS)))})"
 )
 
 CLAIM = """
-UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?
+UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn = coalesce(turn, ?),
+  clock = coalesce(clock, ?)
 WHERE id = ? AND status = 'queued' AND message_id IS NOT NULL RETURNING *
 """
 
@@ -75,7 +112,17 @@ UNION SELECT control_image FROM jobs WHERE control_image != ''
 """
 
 TURN_MEMORY = timedelta(hours=1)
-"""How long a person's last turn counts when it is decided who is next."""
+"""How long a person's last turns count when it is decided who is next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Jobs that changed, as they are now: of those that neither wait nor were started lately there is only the id."""
+
+    ids: frozenset[JobId]
+    waiting: tuple[Waiting, ...]
+    starts: tuple[Start, ...]
+    running: Mapping[JobId, Work]
 
 
 class Queue:
@@ -86,6 +133,7 @@ class Queue:
         self._images = images
         self._surface = surface
         self._clock = clock
+        self._watchers: list[Callable[[int], None]] = []
 
     async def enqueue(
         self,
@@ -95,9 +143,11 @@ class Queue:
         *,
         interaction_id: int | None,
         admit: Callable[[aiosqlite.Connection], Awaitable[None]],
+        seconds: float | None = None,
     ) -> Job | None:
         """Write the job in one transaction with `admit`, which raises to refuse it.
 
+        `seconds` is what it is taken to cost in GPU time; without it, a second for every megapixel-step.
         A job without a message is not claimed until `place_message` says where it is answered. Returns None when
         the interaction already made a job: Discord repeats events after a RESUME.
         """
@@ -118,6 +168,7 @@ class Queue:
                     destination.message_id,
                     requester.user_id,
                     request.cost,
+                    request.cost if seconds is None else seconds,
                     to_text(self._clock()),
                     *(asdict(request) | {"loras": json.dumps(request.loras)}).values(),
                 ),
@@ -150,26 +201,44 @@ class Queue:
 
     async def waiting(self) -> list[Waiting]:
         """Every queued job, oldest first, as the scheduler wants it."""
-        rows = await self._database.fetch_all(WAITING, (self._surface,))
-        return [
-            Waiting(
-                job_id=JobId(row["id"]),
-                user_id=UserId(row["user_id"]),
-                guild_id=GuildId(row["guild_id"]),
-                asked_at=_time(row["asked_at"]),
-                images=row["num_images_per_prompt"],
-                work=Job.from_row(row).request.work,
-                acknowledged=row["message_id"] is not None,
-                again=row["attempt"] > 0,
-            )
-            for row in rows
-        ]
+        return [_waiting(row) for row in await self._database.fetch_all(WAITING, (self._surface,))]
 
     async def starts(self) -> list[Start]:
         """Every job started within the last hour, oldest first."""
         since = to_text(self._clock() - TURN_MEMORY)
-        rows = await self._database.fetch_all(STARTS, (self._surface, since))
-        return [Start(UserId(row["user_id"]), _time(row["started_at"]), row["images"]) for row in rows]
+        return [_start(row) for row in await self._database.fetch_all(STARTS, (self._surface, since))]
+
+    async def watch(self, touched: Callable[[int], None]) -> set[int]:
+        """Have `touched` called, in the thread of the database, with the id of every job that is written from now on.
+
+        It may be written in a transaction that is undone, and it is not committed yet: see what became of it with
+        `look`. Returns the jobs that wait, are painted or were started within the last hour.
+        """
+        self._watchers.append(touched)
+
+        def tell(job_id: int) -> None:
+            for watcher in self._watchers:
+                watcher(job_id)
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.create_function("touched", 1, tell)
+            for trigger in WATCH:
+                await connection.execute(trigger)
+
+        await self._database.write(work)
+        since = to_text(self._clock() - TURN_MEMORY)
+        return {row["id"] for row in await self._database.fetch_all(LIVE, (*[self._surface] * 3, since))}
+
+    async def look(self, touched: Collection[int]) -> Touched:
+        """Jobs as they are now."""
+        rows = await self._database.fetch_all(TOUCHED, (self._surface, json.dumps(list(touched))))
+        since = to_text(self._clock() - TURN_MEMORY)
+        return Touched(
+            frozenset(map(JobId, touched)),
+            tuple(_waiting(row) for row in rows if row["status"] == JobStatus.QUEUED),
+            tuple(_start(row) for row in rows if (row["started_at"] or "") > since),
+            {JobId(row["id"]): Job.from_row(row).request.work for row in rows if row["status"] == JobStatus.RUNNING},
+        )
 
     async def get(self, job_id: JobId) -> Job | None:
         """One job, or None."""
@@ -192,11 +261,15 @@ class Queue:
         )
         return [Job.from_row(row) for row in rows]
 
-    async def claim(self, job_id: JobId) -> Job | None:
-        """Queued → running, attempt + 1; None when somebody cancelled it first."""
+    async def claim(self, job_id: JobId, turn: float | None = None, clock: float | None = None) -> Job | None:
+        """Queued → running, attempt + 1; None when somebody cancelled it first.
+
+        `turn` is where its turn was in virtual time and `clock` how far that had come: kept of the first attempt only,
+        since a turn is charged once.
+        """
 
         async def work(connection: aiosqlite.Connection) -> sqlite3.Row | None:
-            cursor = await connection.execute(CLAIM, (to_text(self._clock()), job_id))
+            cursor = await connection.execute(CLAIM, (to_text(self._clock()), turn, clock, job_id))
             return await cursor.fetchone()
 
         row = await self._database.write(work)
@@ -347,6 +420,33 @@ class Queue:
             return bool(cursor.rowcount)
 
         return await self._database.write(work)
+
+
+def _waiting(row: Row) -> Waiting:
+    return Waiting(
+        job_id=JobId(row["id"]),
+        user_id=UserId(row["user_id"]),
+        guild_id=GuildId(row["guild_id"]),
+        asked_at=_time(row["asked_at"]),
+        images=row["num_images_per_prompt"],
+        work=Job.from_row(row).request.work,
+        seconds=row["held_seconds"],
+        channel_id=ChannelId(row["channel_id"]),
+        acknowledged=row["message_id"] is not None,
+        again=row["attempt"] > 0,
+    )
+
+
+def _start(row: Row) -> Start:
+    return Start(
+        JobId(row["id"]),
+        UserId(row["user_id"]),
+        _time(row["started_at"]),
+        row["images"],
+        row["seconds"],
+        row["place"],
+        row["virtual_time"],
+    )
 
 
 def _time(text: str) -> datetime:

@@ -89,6 +89,7 @@ class House:
             request,
             interaction_id=None,
             admit=admit,
+            seconds=1.0,
         )
         assert job is not None
         return job
@@ -491,10 +492,10 @@ async def test_a_storage_that_refuses_for_a_while_stops_nobody_for_good(
     refusals = [StorageError("Not accepted: the storage is full.")] * 3
     claim = house.app.queue.claim
 
-    async def full(job_id: JobId) -> Job | None:
+    async def full(job_id: JobId, turn: float, clock: float) -> Job | None:
         if refusals:
             raise refusals.pop()
-        return await claim(job_id)
+        return await claim(job_id, turn, clock)
 
     monkeypatch.setattr(house.app.queue, "claim", full)
     assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
