@@ -107,16 +107,25 @@ async def open_app(
         line = Line(queue, rules, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, uploads, line, painter, delivery.announce, clock)
+        usage = Usage(database)
         app = App(
             config=config,
             database=database,
             queue=queue,
             rules=rules,
-            usage=Usage(database),
+            usage=usage,
             line=line,
             engine=painter,
             admission=Admission(
-                queue, uploads, line, painter, config.models, tuple(SAMPLERS), _vocabularies(config.models), clock
+                queue,
+                uploads,
+                line,
+                painter,
+                config.models,
+                tuple(SAMPLERS),
+                _vocabularies(config.models),
+                usage,
+                clock,
             ),
             delivery=delivery,
             dispatcher=dispatcher,

@@ -18,7 +18,7 @@ from bot.jobs import JobId
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = ("cogs.create", "cogs.results", "cogs.queue", "cogs.feedback", "cogs.limits", "cogs.stats")
+EXTENSIONS = ("cogs.create", "cogs.results", "cogs.queue", "cogs.quota", "cogs.feedback", "cogs.limits", "cogs.stats")
 
 INTENTS = discord.Intents(guilds=True, guild_reactions=True)
 """None of these is privileged: nothing has to be switched on in the developer portal."""

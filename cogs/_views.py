@@ -74,6 +74,18 @@ def custom_id(action: str, job_id: JobId) -> str:
     return f"a1:{action}:{job_id}"
 
 
+def bill_view(number: JobId) -> discord.ui.View:
+    """The buttons under a bill: known by a number of its own instead of a job's, since there is no job yet."""
+    view = discord.ui.View(timeout=None)
+    for action, label, style in (
+        ("accept", "Paint it", discord.ButtonStyle.primary),
+        ("decline", "No", discord.ButtonStyle.secondary),
+    ):
+        button: discord.ui.Button[discord.ui.View] = discord.ui.Button(label=label, style=style)
+        view.add_item(JobButton(action, number, button))
+    return view
+
+
 def cancel_view(job_id: JobId) -> discord.ui.View:
     """The red button under a request that has not ended."""
     view = discord.ui.View(timeout=None)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from benchmarks import direct, engine, event_loop, forecast, line, loads, models
+from benchmarks import direct, engine, event_loop, fairness, forecast, line, loads, models
 from benchmarks.arms import Arms, UnavailableError, joined
 from benchmarks.comfyui import ComfyUI
 from benchmarks.report import Chart, svg, table
@@ -142,3 +142,10 @@ async def test_the_forecast_is_measured(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_choice_among_many_is_measured() -> None:
     assert "| 20 | 4 |" in line.report(waiting=20, claims=5)
+
+
+def test_fairness_is_simulated_beside_what_others_do(tmp_path: Path) -> None:
+    text = fairness.run(minutes=10, light=10, out=tmp_path)
+    index = {cells[1].strip(): float(cells[2]) for row in text.splitlines()[2:] if (cells := row.split("|"))}
+    assert index["ours"] > index["round robin"] > index["first come first served"]
+    assert len(ElementTree.parse(tmp_path / "fairness.svg").getroot().findall("{*}g")) == 2

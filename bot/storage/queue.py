@@ -42,6 +42,8 @@ from bot.storage.images import ImageFolder
 # The partial index jobs_waiting serves this in order; a test asserts it.
 WAITING = "SELECT * FROM jobs WHERE surface = ? AND status = 'queued' ORDER BY asked_at, id"
 
+COUNT = "SELECT count(*) AS n FROM jobs WHERE surface = ? AND status = 'queued'"
+
 # People's turns and paces are read off the jobs that were started; a failure was a turn, but costs nobody their pace.
 _AS_START = """
   CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
@@ -180,6 +182,14 @@ class Queue:
 
         return await self._database.write(work)
 
+    async def promise(self, job_id: JobId, starts_at: datetime) -> None:
+        """Note the start that the person is told, to see later how true it came."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.execute("UPDATE jobs SET promised_at = ? WHERE id = ?", (to_text(starts_at), job_id))
+
+        await self._database.write(work)
+
     async def place_message(self, job_id: JobId, message_id: MessageId) -> None:
         """Note which message answers the job; from now on it may be claimed."""
 
@@ -202,6 +212,11 @@ class Queue:
     async def waiting(self) -> list[Waiting]:
         """Every queued job, oldest first, as the scheduler wants it."""
         return [_waiting(row) for row in await self._database.fetch_all(WAITING, (self._surface,))]
+
+    async def depth(self) -> int:
+        """How many jobs wait."""
+        row = await self._database.fetch_one(COUNT, (self._surface,))
+        return 0 if row is None else int(row["n"])
 
     async def starts(self) -> list[Start]:
         """Every job started within the last hour, oldest first."""
@@ -279,8 +294,13 @@ class Queue:
         """Move running → queued, for another attempt after the engine died in this one."""
         return await self._move(job, JobStatus.RUNNING, "status = 'queued', deaths = deaths + 1", ())
 
-    async def render(self, job: Job, images: Sequence[Image], model_hash: str | None) -> bool:
-        """Running → rendered: the files first, then the row. False when the job moved on without this attempt."""
+    async def render(
+        self, job: Job, images: Sequence[Image], model_hash: str | None, used_seconds: float | None = None
+    ) -> bool:
+        """Running → rendered: the files first, then the row. False when the job moved on without this attempt.
+
+        What it used takes the place of what was held for it, in the same transaction; unknown, what was held stays.
+        """
         paths = await self._images.keep(job.id, job.attempt, images)
         rows = [
             (job.id, number, path, image.seed, image.width, image.height, image.sha256)
@@ -289,9 +309,9 @@ class Queue:
 
         async def work(connection: aiosqlite.Connection) -> bool:
             cursor = await connection.execute(
-                "UPDATE jobs SET status = 'rendered', painted_at = ?, model_hash = ? "
+                "UPDATE jobs SET status = 'rendered', painted_at = ?, model_hash = ?, used_seconds = ? "
                 "WHERE id = ? AND status = 'running' AND attempt = ?",
-                (to_text(self._clock()), model_hash, job.id, job.attempt),
+                (to_text(self._clock()), model_hash, used_seconds, job.id, job.attempt),
             )
             if not cursor.rowcount:
                 return False
@@ -303,17 +323,20 @@ class Queue:
             await self._images.drop(paths)
         return settled
 
-    async def fail(self, job: Job, reason: str) -> bool:
-        """Running → failed, with words for the requester."""
-        return await self._move(job, JobStatus.RUNNING, "status = 'failed', reason = ?", (reason,))
+    async def fail(self, job: Job, reason: str, used_seconds: float | None = None) -> bool:
+        """Running → failed, with words for the requester. It costs them nothing, whatever it used."""
+        return await self._move(
+            job, JobStatus.RUNNING, "status = 'failed', reason = ?, used_seconds = ?", (reason, used_seconds)
+        )
 
-    async def cancel(self, job_id: JobId) -> bool:
-        """Queued or running → cancelled; False when it had ended already."""
+    async def cancel(self, job_id: JobId, used_seconds: float = 0.0) -> bool:
+        """Queued or running → cancelled; False when it had ended already. Only what it used until then is charged."""
 
         async def work(connection: aiosqlite.Connection) -> bool:
             cursor = await connection.execute(
-                "UPDATE jobs SET status = 'cancelled' WHERE id = ? AND status IN ('queued', 'running')",
-                (job_id,),
+                "UPDATE jobs SET status = 'cancelled', used_seconds = ? "
+                "WHERE id = ? AND status IN ('queued', 'running')",
+                (used_seconds, job_id),
             )
             return bool(cursor.rowcount)
 

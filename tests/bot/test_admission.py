@@ -6,10 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bot.admission import Admission, Admitted
 from bot.app import open_app
@@ -18,7 +21,7 @@ from bot.engine.catalog import SAMPLERS
 from bot.engine.fake import FakeEngine, flat_image
 from bot.engine.timing import STEP
 from bot.errors import Rejected, StorageError, UserError
-from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, Surface, Upload, UserId
+from bot.jobs import Destination, GuildId, Job, JobId, JobStatus, MessageId, Requester, Surface, Upload, UserId
 from bot.line import Line
 from bot.options import Options, aspect_size
 from bot.storage.uploads import UploadFolder
@@ -107,6 +110,7 @@ def gate_of(store: Store, **limits: int) -> Gate:
             (EMBEDDED_MODEL, OTHER),
             tuple(SAMPLERS),
             {EMBEDDED_MODEL.name: KNOWS},
+            store.usage,
             store.clock,
         ),
         engine,
@@ -243,7 +247,8 @@ async def test_the_quota_is_refused_until_enough_of_it_comes_back(store: Store) 
         store.clock.forward(3600)
     refusal = await gate.refused(images=3)
     assert str(refusal) == (
-        "Your quota is used up: 6 of 6 images in 24 hours (the host's default), and you asked for 3 more."
+        "Your quota is used up: 6 of 6 pictures in 24 hours (the host's default), "
+        "and this takes as much GPU time as 3 more."
     )
     assert (refusal.rule, refusal.retry_at) == ("quota", NOON + timedelta(hours=25)), "the 2 and the 1 come back"
     assert (await gate.refused(images=1)).retry_at == NOON + timedelta(hours=24)
@@ -262,7 +267,8 @@ async def test_the_quota_may_be_used_to_the_last_image(store: Store, quota: int,
     else:
         refusal = await gate.refused(images=images)
         assert str(refusal) == (
-            "4 images are more than your quota of 3 in 24 hours (the host's default): ask for 3 or fewer."
+            "This takes as much GPU time as about 4 usual pictures, more than your quota of 3 in 24 hours "
+            "(the host's default): ask for fewer or smaller ones, or fewer steps."
         )
         assert refusal.retry_at is None, "it will never work"
 
@@ -280,9 +286,10 @@ async def test_failures_and_what_was_cancelled_before_its_start_give_quota_back(
         elif ending == "delivered":
             await store.queue.render(running, pictures(running.request), None)
     if ending.startswith("cancelled"):
-        await store.queue.cancel(admitted.job.id)
+        # What it used until then counts, and that was next to nothing.
+        await store.queue.cancel(admitted.job.id, 0.0)
 
-    if ending in ("failed", "cancelled before the start"):
+    if ending in ("failed", "cancelled before the start", "cancelled while painting"):
         assert await gate.ask(images=2) is not None
     else:
         assert (await gate.refused(images=1)).rule == "quota"
@@ -363,3 +370,85 @@ async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(
         elsewhere = await gate.ask("a puma", model="other")
         assert elsewhere is not None
         assert elsewhere.notes == ()
+
+
+async def test_what_was_held_becomes_what_was_used(store: Store) -> None:
+    gate = gate_of(store, quota=4)
+    ten_seconds_a_picture(gate)
+    admitted = await gate.ask(images=1)
+    assert admitted is not None
+    assert (await gate.admission.allowance(ME)).used == pytest.approx(10)
+    running = await store.queue.claim(admitted.job.id)
+    assert running is not None
+    await store.queue.render(running, pictures(running.request), None, 4.0)
+    allowance = await gate.admission.allowance(ME)
+    assert (allowance.used, allowance.left) == pytest.approx((4, 36))
+    assert allowance.fits_at(36) is None, "it does now"
+    assert allowance.fits_at(37) == NOON + timedelta(hours=24)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "claim", "render", "fail", "cancel", "requeue", "post", "give up", "day"]),
+        st.integers(0, 5),
+        st.integers(1, 4),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_ledger_never_exceeds_the_quota_and_refunds_once(
+    tmp_path_factory: pytest.TempPathFactory, steps: Any
+) -> None:
+    """Any history, with every move tried twice, beside a ledger kept by hand."""
+    asyncio.run(_keep_books(tmp_path_factory.mktemp("books"), steps))
+
+
+async def _keep_books(folder: Path, steps: list[tuple[str, int, int]]) -> None:
+    async with open_store(folder) as store:
+        gate = gate_of(store, quota=8, depth=1000)
+        ten_seconds_a_picture(gate)
+        books: dict[int, tuple[datetime, float]] = {}
+        for what, which, images in steps:
+            if what == "day":
+                store.clock.forward(images * 6 * 3600)
+            if what == "ask":
+                ended = await asyncio.gather(*(gate.ask(images=images) for _ in range(3)), return_exceptions=True)
+                for end in ended:
+                    assert isinstance(end, Admitted | Rejected)
+                    if isinstance(end, Admitted):
+                        row = await store.database.fetch_one(
+                            "SELECT held_seconds FROM jobs WHERE id = ?", (end.job.id,)
+                        )
+                        assert row is not None
+                        books[end.job.id] = (end.job.asked_at, row["held_seconds"])
+            if not books:
+                continue
+            job = await store.queue.get(JobId(sorted(books)[which % len(books)]))
+            assert job is not None
+            for again in (False, True):
+                charged: float | None = None
+                if what == "claim":
+                    await store.queue.claim(job.id)
+                elif what == "render" and await store.queue.render(job, pictures(job.request), None, 3.0):
+                    charged = 3.0
+                elif what == "fail" and await store.queue.fail(job, "no", 2.0):
+                    charged = 0.0
+                elif what == "cancel" and await store.queue.cancel(job.id, 1.0):
+                    charged = 1.0
+                elif what == "requeue":
+                    await store.queue.requeue(job)
+                elif what == "post" and job.status is JobStatus.RENDERED:
+                    await store.queue.posted(job, None)
+                elif what == "give up" and job.status is JobStatus.RENDERED:
+                    await store.queue.give_up(job, "gone")
+                    charged = 0.0
+                assert charged is None or not again or what == "give up", "no move is made twice"
+                if charged is not None:
+                    books[job.id] = (job.asked_at, charged)
+            allowance = await gate.admission.allowance(ME)
+            since = store.clock() - timedelta(hours=24)
+            assert allowance.used == pytest.approx(sum(amount for at, amount in books.values() if at > since))
+            assert allowance.used <= allowance.quota + 1e-6
