@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,9 +26,11 @@ QUOTA_WINDOW = timedelta(hours=24)
 
 
 _BIG_SHARE = 0.25
-"""A request that takes more than this of what is left of the quota, and than a usual picture, is confirmed first,"""
+"""A request that takes more than this of what is left of the quota is confirmed first,"""
 _BIG_SECONDS = 30.0
 """and so is one that takes more GPU seconds than this."""
+_SMALL_SECONDS = 5.0
+"""What is quick is never worth a question."""
 _NOTHING = 1e-6
 
 
@@ -83,7 +86,7 @@ class Bill:
     @property
     def is_big(self) -> bool:
         """Whether whoever asks should see it first."""
-        share = self.seconds > _BIG_SHARE * self.allowance.left and self.seconds > self.allowance.picture + _NOTHING
+        share = self.seconds > _BIG_SHARE * self.allowance.left and self.seconds > _SMALL_SECONDS
         return share or self.seconds > _BIG_SECONDS
 
 
@@ -212,7 +215,7 @@ def _check_quota(allowance: Allowance, seconds: float) -> None:
     """Raise Rejected unless so many GPU seconds more fit into the day's quota; says when they will."""
     if allowance.used + seconds <= allowance.quota + _NOTHING:
         return
-    most, asked = allowance.pictures(allowance.quota), max(allowance.pictures(seconds), 1)
+    most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - _NOTHING)
     if seconds > allowance.quota + _NOTHING:
         raise Rejected(
             f"This takes as much GPU time as about {asked} usual pictures, more than your quota of {most} in 24 hours "
