@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import aiosqlite
@@ -17,12 +18,12 @@ from bot.jobs import Book, ChannelId, Clock, Destination, Job, Requester, Scope
 from bot.limits import Limits, Origin, block_of, named, pause_of, place_refused, quota_from
 from bot.line import Line
 from bot.options import Options, Resolved, resolve
-from bot.scheduler import Turn
+from bot.scheduler import Turn, seconds_of
 from bot.storage.queue import Queue
 from bot.storage.refusals import Refusals
 from bot.storage.rules import Rules
 from bot.storage.uploads import UploadFolder
-from bot.storage.usage import spent_by, waiting_of
+from bot.storage.usage import Usage, spent_by, waiting_of
 from bot.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,71 @@ log = logging.getLogger(__name__)
 QUOTA_WINDOW = timedelta(hours=24)
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+_BIG_SHARE = 0.25
+"""A request that takes more than this of what is left of the quota is confirmed first,"""
+_BIG_SECONDS = 30.0
+"""and so is one that takes more GPU seconds than this."""
+_SMALL_SECONDS = 5.0
+"""What is quick is never worth a question."""
+_NOTHING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A person's quota of GPU time in 24 hours: what of it is used or held, by when they asked for it."""
+
+    quota: float
+    origin: str
+    spent: tuple[tuple[datetime, float], ...]
+    picture: float
+    """Seconds of a usual picture, to speak of the others in."""
+
+    @property
+    def used(self) -> float:
+        """Seconds that count now."""
+        return sum(seconds for _, seconds in self.spent)
+
+    @property
+    def left(self) -> float:
+        """Seconds that may still be asked for."""
+        return max(self.quota - self.used, 0.0)
+
+    def pictures(self, seconds: float) -> int:
+        """How many usual pictures that is."""
+        return round(seconds / self.picture)
+
+    def fits_at(self, seconds: float) -> datetime | None:
+        """When so much will fit; None when it never does or does now."""
+        over = self.used + seconds - self.quota
+        if over <= _NOTHING or seconds > self.quota + _NOTHING:
+            return None
+        for asked_at, amount in self.spent:
+            over -= amount
+            if over <= _NOTHING:
+                return asked_at + QUOTA_WINDOW
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a request would cost, before anything is held for it."""
+
+    images: int
+    seconds: float
+    allowance: Allowance
+
+    @property
+    def fits(self) -> bool:
+        """Whether the quota has room for it now."""
+        return self.seconds <= self.allowance.left + _NOTHING
+
+    @property
+    def is_big(self) -> bool:
+        """Whether whoever asks should see it first."""
+        share = self.seconds > _BIG_SHARE * self.allowance.left and self.seconds > _SMALL_SECONDS
+        return share or self.seconds > _BIG_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +122,11 @@ class Admission:
         models: Sequence[ModelConfig],
         samplers: Sequence[str],
         vocabularies: Mapping[str, Vocabulary],
+        usage: Usage,
         clock: Clock,
     ) -> None:
         self._queue = queue
+        self._usage = usage
         self._uploads = uploads
         self._rules = rules
         self._refusals = refusals
@@ -104,6 +172,32 @@ class Admission:
                 log.warning("a refusal was not noted: %s", error)
             raise
 
+    async def allowance(self, requester: Requester, destination: Destination) -> Allowance:
+        """What a person used of their quota in a server, and what is left where they ask."""
+        limits = await self._line.limits(requester, destination.channels)
+        spent = await self._usage.spent(requester, await self._counted_from(requester))
+        return self._allowance(limits, spent)
+
+    async def bill(self, requester: Requester, options: Options, destination: Destination) -> Bill:
+        """What a request would cost; raises what `check` raises. Nothing is held."""
+        request = (await self.check(requester, options, destination)).request
+        seconds = seconds_of(request.work, self._engine.timings)
+        return Bill(request.num_images_per_prompt, seconds, await self.allowance(requester, destination))
+
+    async def _counted_from(self, requester: Requester) -> datetime:
+        """Since when use counts: for a day, or since a moderator let somebody start anew."""
+        reset_at = quota_from(await self._rules.book(requester.guild_id), requester)
+        return max(self._clock() - QUOTA_WINDOW, reset_at or _NEVER)
+
+    def _allowance(self, limits: Limits, spent: Sequence[tuple[datetime, float]]) -> Allowance:
+        picture = self._usual_picture()
+        return Allowance(limits.quota.value, str(limits.quota.origin), tuple(spent), picture)
+
+    def _usual_picture(self) -> float:
+        """Seconds of one picture by the first model, as it is set up."""
+        request = resolve(Options("a picture"), self.models, self.samplers).request
+        return seconds_of(replace(request, num_images_per_prompt=1).work, self._engine.timings)
+
     async def admit(
         self,
         requester: Requester,
@@ -125,8 +219,9 @@ class Admission:
     ) -> Admitted | None:
         resolved = await self._resolved(requester, options, destination)
         request = resolved.request
+        seconds = seconds_of(request.work, self._engine.timings)
         limits = await self._line.limits(requester, destination.channels)
-        reset_at = quota_from(await self._rules.book(requester.guild_id), requester)
+        counted_from = await self._counted_from(requester)
         mine: list[datetime] = []
         open_ = {job.id for job in await self._queue.of_person(requester)}
         # Only a refusal says when a place frees, and in a long line that takes a while to find out.
@@ -137,18 +232,20 @@ class Admission:
             depth = await waiting_of(connection, requester)
             if depth >= limits.depth.value:
                 raise _queue_is_full(depth, limits, min(mine, default=None))
-            window = max(self._clock() - QUOTA_WINDOW, reset_at or _NEVER)
-            spent = await spent_by(connection, requester, window)
-            _check_quota(spent, request.num_images_per_prompt, limits)
+            spent = await spent_by(connection, requester, counted_from)
+            _check_quota(self._allowance(limits, spent), seconds)
 
         for upload in options.uploads:
             await self._uploads.keep(upload)
-        job = await self._queue.enqueue(requester, destination, request, interaction_id=interaction_id, admit=check)
+        job = await self._queue.enqueue(
+            requester, destination, request, interaction_id=interaction_id, admit=check, seconds=seconds
+        )
         if job is None:
             return None
         vocabulary = self._vocabularies.get(request.model)
         notes = (*resolved.notes, *(vocabulary.notes(request.prompt) if vocabulary else ()))
         place, turn = await self._line.place(job.id) or (1, Turn(job.id, requester.user_id, self._clock()))
+        await self._queue.promise(job.id, turn.starts_at)
         return Admitted(job, notes, place, turn.starts_at)
 
 
@@ -180,33 +277,26 @@ def _queue_is_full(depth: int, limits: Limits, frees_at: datetime | None) -> Rej
     )
 
 
-def _check_quota(spent: Sequence[tuple[datetime, int]], images: int, limits: Limits) -> None:
-    """Raise Rejected unless `images` more fit into the day's quota; says when they will."""
-    quota = limits.quota.value
-    used = sum(count for _, count in spent)
-    if used + images <= quota:
+def _check_quota(allowance: Allowance, seconds: float) -> None:
+    """Raise Rejected unless so many GPU seconds more fit into the day's quota; says when they will."""
+    if allowance.used + seconds <= allowance.quota + _NOTHING:
         return
-    if images > quota:
+    most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - _NOTHING)
+    if seconds > allowance.quota + _NOTHING:
         raise Rejected(
-            f"{images} images are more than your quota of {quota} in 24 hours ({limits.quota.origin}): "
-            f"ask for {quota} or fewer.",
+            f"This takes as much GPU time as about {asked} usual pictures, more than your quota of {most} in 24 hours "
+            f"({allowance.origin}): ask for fewer or smaller ones, or fewer steps.",
             rule="quota",
-            origin=str(limits.quota.origin),
-            asked=images,
-            allowed=quota,
+            origin=allowance.origin,
+            asked=math.ceil(seconds),
+            allowed=allowance.quota,
         )
-    over, returns_at = used + images - quota, None
-    for asked_at, count in spent:
-        over -= count
-        if over <= 0:
-            returns_at = asked_at + QUOTA_WINDOW
-            break
     raise Rejected(
-        f"Your quota is used up: {used} of {quota} images in 24 hours ({limits.quota.origin}), "
-        f"and you asked for {images} more.",
+        f"Your quota is used up: {allowance.pictures(allowance.used)} of {most} pictures in 24 hours "
+        f"({allowance.origin}), and this takes as much GPU time as {asked} more.",
         rule="quota",
-        retry_at=returns_at,
-        origin=str(limits.quota.origin),
-        asked=used + images,
-        allowed=quota,
+        retry_at=allowance.fits_at(seconds),
+        origin=allowance.origin,
+        asked=math.ceil(allowance.used + seconds),
+        allowed=allowance.quota,
     )

@@ -114,6 +114,7 @@ async def open_app(
         line = Line(queue, rules, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, uploads, line, painter, delivery.announce, clock)
+        usage = Usage(database)
         app = App(
             config=config,
             database=database,
@@ -122,7 +123,7 @@ async def open_app(
             cases=Cases(database, rules, surface, clock),
             refusals=refusals,
             removals=Removals(database, images, clock),
-            usage=Usage(database),
+            usage=usage,
             line=line,
             engine=painter,
             admission=Admission(
@@ -135,6 +136,7 @@ async def open_app(
                 config.models,
                 tuple(SAMPLERS),
                 _vocabularies(config.models),
+                usage,
                 clock,
             ),
             delivery=delivery,

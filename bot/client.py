@@ -25,6 +25,7 @@ EXTENSIONS = (
     "cogs.create",
     "cogs.results",
     "cogs.queue",
+    "cogs.quota",
     "cogs.feedback",
     "cogs.limits",
     "cogs.moderation",

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 
-from bot.engine import Engine, Finished, Order, Preview, Progress
+from bot.engine import Engine, Finished, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, PaintFailed
 from bot.jobs import Clock, Job, JobId, Painting, Retrying
 from bot.line import Line
+from bot.meter import Meter
 from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
 from bot.storage.uploads import UploadFolder
@@ -48,6 +49,7 @@ class Dispatcher:
         self._announce = announce
         self._clock = clock
         self._changed = database.listen()
+        self._meter = Meter()
 
     async def run(self) -> None:
         """Paint whatever waits, until cancelled."""
@@ -66,7 +68,7 @@ class Dispatcher:
 
     async def cancel(self, job_id: JobId) -> bool:
         """End a job that has not ended; False when it had. Its place in the engine is free within a step."""
-        cancelled = await self._queue.cancel(job_id)
+        cancelled = await self._queue.cancel(job_id, self._meter.used(job_id, _now()))
         if cancelled:
             self._engine.cancel(job_id)
         return cancelled
@@ -87,11 +89,17 @@ class Dispatcher:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if wait is None else min(wait, LOOK_AGAIN_SECONDS)):
                         await self._changed.wait()
-            elif (job := await insist(self._queue.claim, turn.job_id)) is not None:
+            elif (job := await insist(self._queue.claim, turn.job_id, turn.at, turn.clock)) is not None:
                 return job
 
     async def _paint(self, job: Job) -> None:
         """One attempt at a job, settled whatever happens."""
+        try:
+            await self._try(job)
+        finally:
+            self._meter.leave(job.id, _now())
+
+    async def _try(self, job: Job) -> None:
         try:
             await self._attempt(job)
         except EngineDied as error:
@@ -117,7 +125,7 @@ class Dispatcher:
             )
 
     async def _fail(self, job: Job, reason: str) -> None:
-        await insist(self._queue.fail, job, reason)
+        await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))
 
     async def _attempt(self, job: Job) -> None:
         # The limits of now hold, also for what was accepted by others.
@@ -128,9 +136,16 @@ class Dispatcher:
         async with aclosing(self._engine.submit(order)) as events:
             preview = b""
             async for event in events:
-                if isinstance(event, Preview):
+                if isinstance(event, Started):
+                    self._meter.enter(job.id, job.request.work, _now())
+                elif isinstance(event, Preview):
                     preview = event.jpeg
                 elif isinstance(event, Progress):
                     self._announce(job, Painting(event.step, event.of, preview))
                 elif isinstance(event, Finished):
-                    await insist(self._queue.render, job, event.images, event.model_hash, tries=_KEEP_TRIES)
+                    used = self._meter.used(job.id, _now())
+                    await insist(self._queue.render, job, event.images, event.model_hash, used, tries=_KEEP_TRIES)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

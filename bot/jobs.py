@@ -269,6 +269,8 @@ class Waiting:
     asked_at: datetime
     images: int
     work: Work
+    seconds: float = 1.0
+    """GPU seconds it is taken to cost."""
     roles: tuple[RoleId, ...] = ()
     """Those that the person had when they asked, the highest first."""
     channels: tuple[ChannelId, ...] = ()
@@ -281,11 +283,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A job that was started: who had a turn, when, with how many images."""
+    """A job that was started: who had a turn, when, with how many images that count for their pace."""
 
+    job_id: JobId
     user_id: UserId
     at: datetime
     images: int
+    seconds: float = 0.0
+    """GPU seconds: those it used, or is taken to use until that is known."""
+    turn: float = 0.0
+    """Where in virtual time its turn was."""
+    clock: float = 0.0
+    """How far virtual time had come."""
 
 
 class Scope(StrEnum):

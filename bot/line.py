@@ -1,19 +1,28 @@
-"""The waiting line as it is now: the queue's rows and the moderators' rules, put before the scheduler."""
+"""The waiting line as it is now: the queue's rows and the moderators' rules, put before the scheduler.
+
+It keeps a view of the rows, so that a choice among ten thousand reads only what has changed; a restart reads them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine import Engine
-from bot.jobs import ChannelId, Clock, Job, JobId, Requester, RoleId, Waiting
+from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, Start, UserId, Waiting, Work
 from bot.limits import Limits, is_paused, objection, resolve
-from bot.scheduler import Room, Turn
+from bot.scheduler import TURN_MEMORY, Room, Standing, Terms, Turn
 from bot.shared import Shared
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
+
+_Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
+
+_AT_A_TIME = 100
+"""Turns that are foreseen before others get a word in."""
 
 
 class Line:
@@ -26,30 +35,31 @@ class Line:
         self._engine = engine
         self._clock = clock
         self._schedules = Shared(self._schedule)
+        self._touched: set[int] = set()
+        self._looking = asyncio.Lock()
+        self._watched = False
+        self._standing = Standing(self._terms)
+        self._rebuilt_at = clock()
+        self._waiting: dict[JobId, Waiting] = {}
+        self._starts: dict[JobId, Start] = {}
+        self._running: dict[JobId, Work] = {}
+        self._books: Mapping[GuildId, Book] = {}
+        self._terms_now: dict[_Who, Terms] = {}
 
     async def next(self) -> Turn | None:
-        """The turn to take next; it may lie in the future. None when nobody waits."""
-        waiting = [job for job in await self._may_start() if job.acknowledged]
-        if not waiting:
-            return None
-        return scheduler.choose(waiting, await self._queue.starts(), await self._paces(waiting), self._room())
+        """The turn to take next; it may lie in the future. None when nobody may start."""
+        await self._look()
+        return self._standing.next(self._clock(), {work.shape for work in self._running.values()})
 
     async def turns(self) -> list[Turn]:
-        """Every waiting job's turn, in order, with the time it is expected to start; of what is paused, none."""
+        """Every waiting job's turn, in order, with the time it is expected to start; of what may not start, none."""
         return await self._schedules.fresh()
 
     async def _schedule(self) -> list[Turn]:
-        waiting = await self._may_start()
-        paces = await self._paces(waiting)
-        room = self._room()
-        for job in await self._queue.running():
-            work = job.request.work
-            left = max(work.forwards - self._engine.steps_done.get(job.id, 0), 0)
-            room.start(replace(work, forwards=left), self._clock())
-        return list(scheduler.schedule(waiting, await self._queue.starts(), paces, room))
+        return [turn async for turn in self._foreseen()]
 
     async def place(self, job_id: JobId) -> tuple[int, Turn] | None:
-        """A job's place in the line, from 1, and its turn; None when it does not wait."""
+        """A job's place in the line, from 1, and its turn; None when it does not wait or may not start."""
         return next(((place, turn) for place, turn in enumerate(await self.turns(), 1) if turn.job_id == job_id), None)
 
     async def limits(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
@@ -61,25 +71,67 @@ class Line:
         where = job.destination.channels
         return objection(job.request, await self.limits(job.requester, where), where)
 
-    async def _may_start(self) -> list[Waiting]:
-        """Everybody who waits, but where a moderator paused."""
-        waiting, books = await self._queue.waiting(), await self._rules.books()
-        return [job for job in waiting if not is_paused(books.get(job.guild_id, {}), job.channels)]
+    async def _foreseen(self) -> AsyncIterator[Turn]:
+        """Run the schedule ahead of time."""
+        await self._look()
+        room = Room(self._engine.slots, self._engine.timings, self._clock())
+        for job_id, work in self._running.items():
+            left = max(work.forwards - self._engine.steps_done.get(job_id, 0), 0)
+            room.start(replace(work, forwards=left), self._clock())
+        turns = scheduler.schedule(list(self._waiting.values()), list(self._starts.values()), self._terms, room)
+        for number, turn in enumerate(turns, start=1):
+            yield turn
+            if not number % _AT_A_TIME:
+                await asyncio.sleep(0)
 
-    def _room(self) -> Room:
-        """The engine, with nobody in it."""
-        return Room(self._engine.slots, self._engine.timings, self._clock())
+    async def _look(self) -> None:
+        """Take in what has changed since the last time."""
+        async with self._looking:
+            books = await self._rules.books()
+            if not self._watched:
+                self._touched.update(await self._queue.watch(self._touched.add))
+                self._watched = True
+            ids = [self._touched.pop() for _ in range(len(self._touched))]
+            try:
+                touched = await self._queue.look(ids) if ids else None
+            except BaseException:
+                self._touched.update(ids)
+                raise
+            if touched is not None:
+                for job_id in touched.ids:
+                    self._waiting.pop(job_id, None)
+                    self._running.pop(job_id, None)
+                    self._standing.leaves(job_id)
+                self._running |= touched.running
+                self._starts |= {start.job_id: start for start in touched.starts}
+                self._waiting |= {job.job_id: job for job in touched.waiting}
+                for start in touched.starts:
+                    self._standing.started(start)
+                for job in touched.waiting:
+                    if job.acknowledged:
+                        self._standing.waits(job)
+            if books is not self._books or self._clock() > self._rebuilt_at + TURN_MEMORY:
+                self._books = books
+                self._rebuild()
 
-    async def _paces(self, waiting: Sequence[Waiting]) -> dict[JobId, int]:
-        """The pace of each waiting job's person, in images per minute."""
-        books = await self._rules.books()
-        paces: dict[tuple[Requester, tuple[RoleId, ...], tuple[ChannelId, ...]], int] = {}
-        by_job = {}
-        for job in waiting:
-            requester = Requester(job.user_id, job.guild_id, job.roles)
-            key = (requester, job.roles, job.channels)
-            if key not in paces:
-                book = books.get(job.guild_id, {})
-                paces[key] = resolve(self._defaults, book, requester, job.channels).pace.value
-            by_job[job.job_id] = paces[key]
-        return by_job
+    def _rebuild(self) -> None:
+        """Put everybody where they belong by other rules, and forget who used something long ago."""
+        self._terms_now.clear()
+        self._standing = Standing(self._terms)
+        self._rebuilt_at = self._clock()
+        since = self._rebuilt_at - TURN_MEMORY
+        self._starts = {job_id: start for job_id, start in self._starts.items() if start.at > since}
+        for start in self._starts.values():
+            self._standing.started(start)
+        for job in self._waiting.values():
+            if job.acknowledged:
+                self._standing.waits(job)
+
+    def _terms(self, job: Waiting) -> Terms:
+        """What holds for a waiting job."""
+        who = (job.user_id, job.guild_id, job.roles, job.channels)
+        if who not in self._terms_now:
+            book = self._books.get(job.guild_id, {})
+            limits = resolve(self._defaults, book, Requester(job.user_id, job.guild_id, job.roles), job.channels)
+            self._terms_now[who] = Terms(limits.pace.value, limits.weight.value, is_paused(book, job.channels))
+        return self._terms_now[who]

@@ -1,9 +1,22 @@
-"""Who is next, and when: a pure function over the waiting jobs.
+"""Who is next, and when: weighted fair queueing over GPU time, by person.
 
-People take turns. Of those who may start now, the one whose last turn is longest ago goes first, and whoever had
-none lately goes before them; within a person, the oldest request. A person's own queue is drained at their pace:
-as many images in any minute as their limit says. A job whose attempt was cut short goes first of all, since its
-turn was already counted.
+Every turn has a place in virtual time, which is GPU seconds over weight. Somebody's next turn comes where their last
+one ended, or now, for whoever has used nothing lately: `max(ended, clock)`. Waiting moves it forward, by a second for
+every minute, and the earliest turn is taken. The clock follows the earliest turn, so it stands still while anybody
+waits whose turn has come. From this follow, and tests show, for people of any number:
+
+- Whoever has used nothing lately waits for at most one job of each other person.
+- Of two people who both wait all the time, neither gets more GPU time over weight than the other, but for one job of
+  each and what waiting forgave.
+- Whoever's last job took s seconds at weight w waits at most s/w minutes until their turn has come, and from then on
+  for at most one job of each other person: not even an endless stream of newcomers starves anybody.
+
+A request of a size that is being painted anyway may go before the first one, since it shares its forwards: by
+`AFFINITY_SECONDS` of virtual time at most, and only if its person was not started since the first one waits.
+
+Within a person, the oldest request goes first, at their pace: as many images in any minute as their limit says. A
+job whose attempt was cut short goes first of all, since its turn was already counted. Nothing is kept but rows: where
+somebody's last turn ended is read off their jobs of the last hour.
 
 The forecast is the schedule itself, run ahead of time, so that the queue never promises what the scheduler
 would not do.
@@ -13,17 +26,36 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import insort
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bot.jobs import JobId, Shape, Start, UserId, Waiting, Work
 
 PACE_WINDOW = timedelta(minutes=1)
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
+TURN_MEMORY = timedelta(hours=1)
+"""How long what somebody used counts when it is decided who is next."""
+
+FORGIVEN = 1 / 60
+"""Seconds of GPU time that every second of waiting is worth."""
+
+AFFINITY_SECONDS = 5.0
+_AFFINITY_LOOKS = 8
+"""How many of the first are looked at for one of a size that is being painted."""
+
+USUAL_WEIGHT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for a waiting job: images a minute, its person's weight, and whether it may start at all."""
+
+    pace: int
+    weight: int = USUAL_WEIGHT
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +65,13 @@ class Turn:
     job_id: JobId
     user_id: UserId
     starts_at: datetime
+    at: float | None = None
+    """Where the turn is in virtual time; None for a job that had its turn before."""
+    clock: float = 0.0
+    """How far virtual time has come then."""
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Speed(Protocol):
@@ -45,6 +84,11 @@ class Speed(Protocol):
     def rest_seconds(self, work: Work) -> float:
         """What a request takes beside its steps."""
         ...
+
+
+def seconds_of(work: Work, speed: Speed) -> float:
+    """The GPU time that a request takes alone; sharing its forwards makes it cheaper."""
+    return work.forwards * speed.forward_seconds(work.shape, work.rows) + speed.rest_seconds(work)
 
 
 class Room:
@@ -63,6 +107,11 @@ class Room:
         self._rows: dict[Shape, int] = {}
         self._inside: list[tuple[float, int, Work]] = []
         self._numbers = itertools.count()
+
+    @property
+    def shapes(self) -> Collection[Shape]:
+        """What is being painted."""
+        return self._rows.keys()
 
     def free_at(self) -> datetime:
         """When there is a place; whoever ends until then has left."""
@@ -99,86 +148,223 @@ class Room:
         self._round_seconds = sum(self._speed.forward_seconds(shape, rows) for shape, rows in self._rows.items())
 
 
-def choose(waiting: Sequence[Waiting], starts: Sequence[Start], paces: Mapping[JobId, int], room: Room) -> Turn | None:
-    """The next turn, which may lie in the future when everyone is over their pace; None when nobody waits."""
-    return next(schedule(waiting, starts, paces, room), None)
+class _Entry(NamedTuple):
+    """A person in the heap: the first request of whoever has the smallest `key` goes first."""
 
-
-def schedule(
-    waiting: Sequence[Waiting], starts: Sequence[Start], paces: Mapping[JobId, int], room: Room
-) -> Iterator[Turn]:
-    """Yield every waiting job's turn, in order, each when there is a place in the room for it.
-
-    `waiting` and `starts` are ordered by time; `paces` maps each waiting job to the images per minute its person
-    may start. Takes O(n log p) for n jobs of p people.
-    """
-    people: dict[UserId, _Person] = {}
-    for start in starts:
-        person = people.setdefault(start.user_id, _Person(start.user_id))
-        person.started(start.at, start.images)
-    interrupted = []
-    for job in waiting:
-        if job.again:
-            interrupted.append(job)
-        else:
-            people.setdefault(job.user_id, _Person(job.user_id)).queue.append(job)
-
-    time = room.free_at()
-    for job in interrupted:
-        yield Turn(job.job_id, job.user_id, time)
-        room.start(job.work, time)
-        time = room.free_at()
-
-    ready: list[tuple[datetime, datetime, JobId, _Person]] = []
-    paced: list[tuple[datetime, JobId, _Person]] = []
-    for person in people.values():
-        if person.queue:
-            heapq.heappush(paced, (person.ready_at(paces), person.queue[0].job_id, person))
-    while ready or paced:
-        if not ready:
-            time = max(time, paced[0][0])
-        while paced and paced[0][0] <= time:
-            person = heapq.heappop(paced)[2]
-            oldest = person.queue[0]
-            heapq.heappush(ready, (person.last_turn_at, oldest.asked_at, oldest.job_id, person))
-        person = heapq.heappop(ready)[3]
-        job = person.queue.popleft()
-        yield Turn(job.job_id, job.user_id, time)
-        person.started(time, job.images)
-        room.start(job.work, time)
-        time = max(time, room.free_at())
-        if person.queue:
-            heapq.heappush(paced, (person.ready_at(paces), person.queue[0].job_id, person))
+    key: float
+    since: datetime
+    job_id: JobId
+    user_id: UserId
+    version: int
 
 
 @dataclass(slots=True)
 class _Person:
-    """One person's queue, last turn and recent starts, while a schedule is computed."""
+    """One person's queue and what they started lately."""
 
-    user_id: UserId
-    queue: deque[Waiting] = field(default_factory=deque)
-    last_turn_at: datetime = _NEVER
-    recent: deque[tuple[datetime, int]] = field(default_factory=deque)
+    queue: list[tuple[datetime, JobId, Waiting]] = field(default_factory=list)
+    starts: dict[JobId, Start] = field(default_factory=dict)
+    version: int = 0
 
-    def started(self, at: datetime, images: int) -> None:
-        self.last_turn_at = at
-        self.recent.append((at, images))
-        # A start matters for a minute, or for a minute per image where the pace is one.
-        while self.recent[0][0] <= at - PACE_WINDOW * max(self.recent[0][1], 1):
-            self.recent.popleft()
+    @property
+    def last_start_at(self) -> datetime:
+        return max((start.at for start in self.starts.values()), default=_NEVER)
 
-    def ready_at(self, paces: Mapping[JobId, int]) -> datetime:
+    def ended(self, weight: int) -> float:
+        """Where in virtual time the last turn ended."""
+        share = weight / USUAL_WEIGHT
+        return max((start.turn + start.seconds / share for start in self.starts.values()), default=0.0)
+
+    def forget(self, before: datetime) -> None:
+        # A start matters to the pace for a minute, or for a minute per image where it is one.
+        for job_id, start in list(self.starts.items()):
+            if start.at <= before and start.at <= before + TURN_MEMORY - PACE_WINDOW * max(start.images, 1):
+                del self.starts[job_id]
+
+    def ready_at(self, pace: int) -> datetime:
         """When the oldest request fits into the pace: the images started in the minute before, plus its own.
 
         A request of more images than a minute allows starts when nothing else counts, and then counts for as many
         minutes as its images take at this pace.
         """
-        job = self.queue[0]
-        pace = paces[job.job_id]
+        job = self.queue[0][2]
         room = max(pace - job.images, 0)
-        counting = [(at + PACE_WINDOW * max(images / pace, 1.0), min(images, pace)) for at, images in self.recent]
+        counting = [
+            (start.at + PACE_WINDOW * max(start.images / pace, 1.0), min(start.images, pace))
+            for start in self.starts.values()
+        ]
         for until, images in sorted(counting, reverse=True):
             room -= images
             if room < 0:
                 return max(job.asked_at, until)
         return job.asked_at
+
+
+class Standing:
+    """Everybody's place: who waits, and where in virtual time their turn is. It is told of every change.
+
+    A choice among n people takes O(log n).
+    """
+
+    def __init__(self, terms: Callable[[Waiting], Terms]) -> None:
+        self.clock = 0.0
+        self._terms = terms
+        self._people: dict[UserId, _Person] = {}
+        self._jobs: dict[JobId, Waiting] = {}
+        self._interrupted: list[tuple[datetime, JobId, Waiting]] = []
+        self._ready: list[_Entry] = []
+        self._paced: list[tuple[datetime, JobId, UserId, int]] = []
+
+    def started(self, start: Start) -> None:
+        """Take note of a job that was started, or of what is newly known of one."""
+        self.clock = max(self.clock, start.clock)
+        person = self._people.setdefault(start.user_id, _Person())
+        person.starts[start.job_id] = start
+        person.forget(start.at - TURN_MEMORY)
+        self._line_up(start.user_id)
+
+    def waits(self, job: Waiting) -> None:
+        """Take a job into the line."""
+        self.leaves(job.job_id)
+        self._jobs[job.job_id] = job
+        entry = (job.asked_at, job.job_id, job)
+        if job.again:
+            insort(self._interrupted, entry)
+            return
+        person = self._people.setdefault(job.user_id, _Person())
+        insort(person.queue, entry)
+        if person.queue[0] is entry:
+            self._line_up(job.user_id)
+
+    def leaves(self, job_id: JobId) -> None:
+        """Take a job out of the line, if it is in it."""
+        job = self._jobs.pop(job_id, None)
+        if job is None:
+            return
+        entry = (job.asked_at, job.job_id, job)
+        if job.again:
+            self._interrupted.remove(entry)
+            return
+        queue = self._people[job.user_id].queue
+        was_first = queue[0][1] == job_id
+        queue.remove(entry)
+        if was_first:
+            self._line_up(job.user_id)
+
+    def next(self, now: datetime, shapes: Collection[Shape]) -> Turn | None:
+        """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.
+
+        `shapes` are being painted. Nothing is changed: whoever takes the turn says so with `started` and `leaves`.
+        """
+        interrupted = next((job for _, _, job in self._interrupted if not self._terms(job).paused), None)
+        if interrupted is not None:
+            return Turn(interrupted.job_id, interrupted.user_id, now, clock=self.clock)
+        self._admit(now)
+        if first := self._first():
+            return self._turn(first, now, shapes)
+        while self._paced and not self._is_current(self._paced[0][2], self._paced[0][3]):
+            heapq.heappop(self._paced)
+        if not self._paced:
+            return None
+        now = self._paced[0][0]
+        early = self._admit(now)
+        first = self._first()
+        assert first is not None  # noqa: S101 - one was let in above
+        turn = self._turn(first, now, shapes)
+        for user_id in early:
+            self._line_up(user_id)
+        return turn
+
+    def _turn(self, first: _Entry, now: datetime, shapes: Collection[Shape]) -> Turn:
+        """The turn of the first one, or of one that may go before."""
+        chosen = self._with_company(first, shapes) or first
+        key = chosen.key - FORGIVEN * now.timestamp()
+        clock = max(self.clock, first.key - FORGIVEN * now.timestamp())
+        return Turn(chosen.job_id, chosen.user_id, now, max(key, self.clock), clock)
+
+    def take(self, turn: Turn) -> Waiting:
+        """Let a turn be taken, as the rows will say."""
+        job = self._jobs[turn.job_id]
+        self.leaves(turn.job_id)
+        if turn.at is not None:
+            self.started(Start(job.job_id, job.user_id, turn.starts_at, job.images, job.seconds, turn.at, turn.clock))
+        return job
+
+    def _line_up(self, user_id: UserId) -> None:
+        """Put a person's first request where it belongs; what the heaps hold of them so far is void."""
+        person = self._people[user_id]
+        person.version += 1
+        if not person.queue:
+            return
+        job = person.queue[0][2]
+        terms = self._terms(job)
+        if not terms.paused:
+            entry = (person.ready_at(terms.pace), job.job_id, user_id, person.version)
+            heapq.heappush(self._paced, entry)
+
+    def _admit(self, now: datetime) -> list[UserId]:
+        """Move whoever's pace allows it by now to those who are ready; returns who that is."""
+        admitted = []
+        while self._paced and self._paced[0][0] <= now:
+            _, job_id, user_id, version = heapq.heappop(self._paced)
+            person = self._people[user_id]
+            if person.version == version:
+                job = person.queue[0][2]
+                since = max(job.asked_at, person.last_start_at)
+                base = max(person.ended(self._terms(job).weight), self.clock)
+                key = base + FORGIVEN * since.timestamp()
+                heapq.heappush(self._ready, _Entry(key, since, job_id, user_id, version))
+                admitted.append(user_id)
+        return admitted
+
+    def _first(self) -> _Entry | None:
+        while self._ready and not self._is_current(self._ready[0].user_id, self._ready[0].version):
+            heapq.heappop(self._ready)
+        return self._ready[0] if self._ready else None
+
+    def _with_company(self, first: _Entry, shapes: Collection[Shape]) -> _Entry | None:
+        """One of the next whose size is being painted, where the first one's is not."""
+        if not shapes or self._jobs[first.job_id].work.shape in shapes:
+            return None
+        looked: list[_Entry] = []
+        found = None
+        while len(looked) < _AFFINITY_LOOKS and (entry := self._first()) and entry.key <= first.key + AFFINITY_SECONDS:
+            looked.append(heapq.heappop(self._ready))
+            if (
+                self._jobs[entry.job_id].work.shape in shapes
+                and self._people[entry.user_id].last_start_at <= first.since
+            ):
+                found = entry
+                break
+        for entry in looked:
+            heapq.heappush(self._ready, entry)
+        return found
+
+    def _is_current(self, user_id: UserId, version: int) -> bool:
+        return self._people[user_id].version == version
+
+
+def choose(
+    waiting: Iterable[Waiting], starts: Iterable[Start], terms: Callable[[Waiting], Terms], room: Room
+) -> Turn | None:
+    """The next turn, which may lie in the future when everyone is over their pace; None when nobody may start."""
+    return next(schedule(waiting, starts, terms, room), None)
+
+
+def schedule(
+    waiting: Iterable[Waiting], starts: Iterable[Start], terms: Callable[[Waiting], Terms], room: Room
+) -> Iterator[Turn]:
+    """Yield the turn of every waiting job that may start, in order, each when there is a place in the room for it.
+
+    Takes O(n log p) for n jobs of p people.
+    """
+    standing = Standing(terms)
+    for start in starts:
+        standing.started(start)
+    for job in waiting:
+        standing.waits(job)
+    time = room.free_at()
+    while turn := standing.next(time, room.shapes):
+        yield turn
+        room.start(standing.take(turn).work, turn.starts_at)
+        time = max(turn.starts_at, room.free_at())

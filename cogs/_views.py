@@ -90,6 +90,14 @@ def job_button(
     return JobButton(action, job_id, button)
 
 
+def bill_view(number: JobId) -> discord.ui.View:
+    """The buttons under a bill: known by a number of its own instead of a job's, since there is no job yet."""
+    view = discord.ui.View(timeout=None)
+    view.add_item(job_button("accept", number, "Paint it", discord.ButtonStyle.primary))
+    view.add_item(job_button("decline", number, "No"))
+    return view
+
+
 def cancel_view(job_id: JobId) -> discord.ui.View:
     """The red button under a request that has not ended."""
     view = discord.ui.View(timeout=None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import discord
 
+from bot.admission import Bill
 from bot.jobs import GenerationRequest, Image, Job, Kind
 from bot.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
 from bot.storage.cases import CANCEL, DELETE, Case
@@ -24,6 +25,7 @@ _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 _KINDS = {Kind.IMAGE2IMAGE: "from an image", Kind.INPAINT: "repainted under a mask"}
 
 REFUSED = "Not accepted."
+EXPIRED_BILL = "This has been answered, or Atelier was restarted meanwhile. Ask again; nothing was counted."
 EXPIRED = "This button has expired."
 REMOVED = "🗑️ A moderator removed this result."
 
@@ -126,6 +128,28 @@ def parameters(request: GenerationRequest) -> str:
     if request.negative_prompt:
         facts.append(f"without {inert(request.negative_prompt, 100)}")
     return " · ".join(facts)
+
+
+def bill(bill: Bill) -> str:
+    """What a big request would cost."""
+    allowance = bill.allowance
+    asked = max(allowance.pictures(bill.seconds), 1)
+    return (
+        f"{pictures(bill.images)}, about {seconds(bill.seconds)} of GPU time: "
+        f"{asked} of the {allowance.pictures(allowance.left)} pictures left to you today. Paint it?"
+    )
+
+
+def presence(waiting: int, running: int) -> str:
+    """What the bot is seen to be doing."""
+    if not waiting and not running:
+        return "The easel is free"
+    return f"Painting {running}, {waiting} waiting"
+
+
+def declined(prompt: str) -> str:
+    """A big request that was not confirmed."""
+    return f"Nothing was counted. Your prompt, to copy:\n```\n{prompt.replace('```', '`​``')[:1200]}\n```"
 
 
 def notes(remarks: Iterable[str]) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import secrets
+from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import aiohttp
 import discord
@@ -15,7 +19,7 @@ from bot.admission import Admission, Admitted
 from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import Destination, MessageId, Requester, Upload, utcnow
+from bot.jobs import Destination, JobId, MessageId, Requester, Upload, utcnow
 from bot.options import ASPECTS, Options, aspect_size
 from bot.storage.queue import Queue
 from bot.uploads import LEAST_SIDE, ROLES, check_facts, inspect
@@ -28,8 +32,20 @@ Choices = list[app_commands.Choice[str]]
 
 DOWNLOAD_SECONDS = 60.0
 """How long all attachments of one request may take to come from Discord."""
+OPEN_BILLS = 1000
+"""Big requests that wait for their confirmation; the oldest is forgotten first."""
 DOWNLOADS = 4
 """Requests whose attachments are fetched at a time: each may hold 60 MiB in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A big request whose bill was not answered yet."""
+
+    requester: Requester
+    destination: Destination
+    options: Options
+    attachments: Mapping[str, discord.Attachment]
 
 
 class Create(commands.Cog):
@@ -38,6 +54,9 @@ class Create(commands.Cog):
     def __init__(self, admission: Admission, queue: Queue, command: str) -> None:
         self._admission = admission
         self._queue = queue
+        self._asked: OrderedDict[JobId, _Asked] = OrderedDict()
+        # Another run's buttons must not meet this run's requests.
+        self._numbers = itertools.count(secrets.randbelow(10**17))
         self._downloads = asyncio.Semaphore(DOWNLOADS)
         # Another bot may own /imagine on a server, so the host may name ours otherwise.
         self.imagine.name = command
@@ -99,12 +118,51 @@ class Create(commands.Cog):
         )
         sent = {"image": image, "mask": mask, "control": control}
         attachments = {role: attachment for role, attachment in sent.items() if attachment is not None}
-        if attachments:
-            # Whatever can be refused is refused before the answer is public.
-            stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
-            await self._admission.check(requester, options.with_uploads(stated), destination)
-            if not await _defer(interaction):
-                return
+        # Whatever can be refused is refused before the answer is public.
+        stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
+        bill = await self._admission.bill(requester, options.with_uploads(stated), destination)
+        if bill.is_big and bill.fits:
+            number = self._ask_first(_Asked(requester, destination, options, attachments))
+            await interaction.response.send_message(_words.bill(bill), view=_views.bill_view(number), ephemeral=True)
+            return
+        await self._accept(interaction, requester, destination, options, attachments)
+
+    def _ask_first(self, asked: _Asked) -> JobId:
+        """Keep a request until its bill is answered; nothing is held for it. A restart forgets it."""
+        number = JobId(next(self._numbers))
+        self._asked[number] = asked
+        while len(self._asked) > OPEN_BILLS:
+            self._asked.popitem(last=False)
+        return number
+
+    async def accept_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
+        """The bill is fine: ask for it now, by whatever limits hold now."""
+        asked = self._answered(interaction, number)
+        await self._accept(interaction, asked.requester, asked.destination, asked.options, asked.attachments)
+
+    async def decline_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
+        """It is too much: hand the prompt back."""
+        asked = self._answered(interaction, number)
+        await interaction.response.edit_message(content=_words.declined(asked.options.prompt), view=None)
+
+    def _answered(self, interaction: discord.Interaction[Client], number: JobId) -> _Asked:
+        """Take out what a bill was about; raises UserError once it is answered or forgotten."""
+        asked = self._asked.get(number)
+        if asked is None or asked.requester.user_id != interaction.user.id:
+            raise UserError(_words.EXPIRED_BILL)
+        return self._asked.pop(number)
+
+    async def _accept(
+        self,
+        interaction: discord.Interaction[Client],
+        requester: Requester,
+        destination: Destination,
+        options: Options,
+        attachments: Mapping[str, discord.Attachment],
+    ) -> None:
+        """Download what comes with the request, admit it and answer."""
+        if attachments and not await _defer(interaction):
+            return
         try:
             uploads = await self._fetched(attachments)
             admitted = await self._admission.admit(
@@ -264,4 +322,6 @@ def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destina
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await client.add_cog(Create(app.admission, app.queue, app.config.discord.command))
+    cog = Create(app.admission, app.queue, app.config.discord.command)
+    client.buttons |= {"accept": cog.accept_pressed, "decline": cog.decline_pressed}
+    await client.add_cog(cog)

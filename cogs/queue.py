@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import discord
 from discord import app_commands
-from discord.ext import commands
+from discord.ext import commands, tasks
 
 from bot.client import Client
 from bot.dispatcher import Dispatcher
 from bot.errors import UserError
-from bot.jobs import GuildId, Job, JobId, JobStatus
+from bot.jobs import GuildId, Job, JobId, JobStatus, Requester
 from bot.line import Line
 from bot.scheduler import Turn
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
+
+PRESENCE_SECONDS = 20.0
+"""Between two looks at whether the presence is still true; Discord takes five changes in as many."""
 
 _SHOWN = 8
 _SHOWN_PROMPT = 40
@@ -25,10 +28,28 @@ _ALL = "all"
 class QueueCog(commands.Cog, name="Queue"):
     """Shows the waiting line and takes people out of it."""
 
-    def __init__(self, queue: Queue, line: Line, dispatcher: Dispatcher) -> None:
+    def __init__(self, client: Client, queue: Queue, line: Line, dispatcher: Dispatcher) -> None:
+        self._client = client
         self._queue = queue
         self._line = line
         self._dispatcher = dispatcher
+        self._shown: str | None = None
+
+    async def cog_load(self) -> None:
+        """Keep the presence true."""
+        self.presence.start()
+
+    async def cog_unload(self) -> None:
+        """Stop."""
+        self.presence.cancel()
+
+    @tasks.loop(seconds=PRESENCE_SECONDS)
+    async def presence(self) -> None:
+        """Show how many wait, where that has changed."""
+        words = _words.presence(await self._queue.depth(), len(await self._queue.running()))
+        if words != self._shown and self._client.is_ready():
+            await self._client.change_presence(activity=discord.CustomActivity(words))
+            self._shown = words
 
     @app_commands.command(description="Who waits, in which order, and when your pictures start")
     @app_commands.guild_only()
@@ -40,6 +61,8 @@ class QueueCog(commands.Cog, name="Queue"):
         limits = await self._line.limits(requester, _people.destination(interaction).channels)
         lines = ["**Yours**"]
         lines += _shortened(_of_person(mine, turns)) or ["Nothing waits."]
+        if reason := _reason(requester, turns):
+            lines.append(f"-# {reason}")
         lines += [f"-# Up to {limits.depth.value} may wait; {limits.pace.value} images a minute start."]
         lines += ["", "**Everyone**"]
         lines += await self._everyone(turns, requester.guild_id)
@@ -117,6 +140,26 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
     return lines
 
 
+def _reason(requester: Requester, turns: Sequence[Turn]) -> str:
+    """Why a person's first request has its place: who goes before it, and why."""
+    place = next((n for n, turn in enumerate(turns) if turn.user_id == requester.user_id), None)
+    if place is None:
+        return ""
+    before, mine = turns[:place], turns[place]
+    if not before:
+        return "Yours is next: nobody who waits has used less GPU time."
+    again = sum(turn.at is None for turn in before)
+    less = len({turn.user_id for turn in before if turn.at is not None})
+    reasons = []
+    if less:
+        people = "one person who waits has" if less == 1 else f"{less} people who wait have"
+        reasons.append(f"{people} used less GPU time or waited longer")
+    if again:
+        reasons.append(f"{again} of those before you had begun and were cut short")
+    paced = mine.starts_at > before[-1].starts_at and len(before) > less + again
+    return f"Place {place + 1}: {', and '.join(reasons)}." + (" Your pace counts, too." if paced else "")
+
+
 def _name(job: Job, guild_id: GuildId) -> str:
     return f"<@{job.requester.user_id}>" if job.requester.guild_id == guild_id else "someone on another server"
 
@@ -124,7 +167,7 @@ def _name(job: Job, guild_id: GuildId) -> str:
 async def setup(client: Client) -> None:
     """Add the cog and its button."""
     app = client.app
-    cog = QueueCog(app.queue, app.line, app.dispatcher)
+    cog = QueueCog(client, app.queue, app.line, app.dispatcher)
     client.buttons["cancel"] = cog.cancel_pressed
     client.add_dynamic_items(_views.JobButton, _views.ExpiredButton)
     await client.add_cog(cog)

@@ -10,7 +10,7 @@ from discord.ext import commands
 
 from bot.client import Client
 from bot.jobs import GuildId, utcnow
-from bot.storage.usage import ModelUsage, Summary, Usage
+from bot.storage.usage import ModelUsage, Promises, Summary, Usage
 from cogs import _words
 
 
@@ -30,10 +30,11 @@ class Stats(commands.Cog):
         since = utcnow() - timedelta(days=days)
         summary = await self._usage.summary(guild_id, since)
         by_model = await self._usage.by_model(guild_id, since)
-        await interaction.response.send_message(_table(summary, by_model, days), ephemeral=True)
+        promises = await self._usage.promises(guild_id, since)
+        await interaction.response.send_message(_table(summary, promises, by_model, days), ephemeral=True)
 
 
-def _table(summary: Summary, by_model: list[ModelUsage], days: int) -> str:
+def _table(summary: Summary, promises: Promises, by_model: list[ModelUsage], days: int) -> str:
     if not summary.asked:
         return f"Nobody asked for a picture here in the last {days} days."
     lines = [
@@ -45,6 +46,9 @@ def _table(summary: Summary, by_model: list[ModelUsage], days: int) -> str:
     ]
     if summary.wait_seconds is not None:
         lines.append(f"- {_words.seconds(summary.wait_seconds)} from asking to picture, on average")
+    if promises.told:
+        told = f"{promises.kept} of {promises.told} start times that people were told"
+        lines.append(f"- {told} came true, give or take half of the wait")
     lines += [
         f"- `{model.model}`: {model.results} results, 👍 {model.up}, 👎 {model.down}, "
         f"{model.reactions - model.up - model.down} other reactions"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from benchmarks import direct, engine, event_loop, forecast, load, loads, models, soak
+from benchmarks import direct, engine, event_loop, fairness, forecast, line, load, loads, models, soak
 from benchmarks.arms import Arms, UnavailableError, joined
 from benchmarks.comfyui import ComfyUI
 from benchmarks.report import Chart, svg, table
@@ -156,3 +156,14 @@ def test_the_soak_finds_what_grows_and_loses_nothing(tmp_path: Path) -> None:
     # So few jobs have a slope of noise; a promise must hold for each of them.
     assert not [words for words in broken if "grow" not in words]
     assert soak.slope_of([(0.0, 5.0), (1.0, 7.0), (2.0, 9.0)]) == 2.0
+
+
+def test_a_choice_among_many_is_measured() -> None:
+    assert "| 20 | 4 |" in line.report(waiting=20, claims=5)
+
+
+def test_fairness_is_simulated_beside_what_others_do(tmp_path: Path) -> None:
+    text = fairness.run(minutes=10, light=10, out=tmp_path)
+    index = {cells[1].strip(): float(cells[2]) for row in text.splitlines()[2:] if (cells := row.split("|"))}
+    assert index["ours"] > index["round robin"] > index["first come first served"]
+    assert len(ElementTree.parse(tmp_path / "fairness.svg").getroot().findall("{*}g")) == 2

@@ -32,6 +32,8 @@ class FakeEngine:
         self.open = asyncio.Event()
         """Clear it to hold every order before its first step."""
         self.open.set()
+        self.held = 0
+        """Orders that wait for that now."""
         self._troubles: dict[str, str] = {}
         self._cancelled: set[JobId] = set()
 
@@ -53,7 +55,11 @@ class FakeEngine:
         if {hashlib.sha256(data).hexdigest() for data in order.uploads.values()} != set(order.request.uploads):
             raise PaintFailed("The order does not bring the pictures it names.")
         yield Started()
-        await self.open.wait()
+        self.held += 1
+        try:
+            await self.open.wait()
+        finally:
+            self.held -= 1
         if self.raises:
             raise self.raises.pop(0)
         steps = order.request.steps

@@ -138,9 +138,10 @@ class Cases:
             were = {str(row["id"]): row["status"] for row in await found.fetchall()}
             if not were:
                 return None, []
-            # In one transaction with the case, so as the queue itself does it.
+            # In one transaction with the case, so as the queue itself does it; what was begun costs its person nothing.
             await connection.executemany(
-                "UPDATE jobs SET status = 'cancelled' WHERE id = ? AND status IN ('queued', 'running')",
+                "UPDATE jobs SET status = 'cancelled', used_seconds = 0 "
+                "WHERE id = ? AND status IN ('queued', 'running')",
                 [(int(job),) for job in were],
             )
             case = await add_case(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import aiosqlite
@@ -26,10 +26,12 @@ from bot.jobs import (
     JobStatus,
     MessageId,
     Requester,
+    Row,
     Start,
     Surface,
     UserId,
     Waiting,
+    Work,
     from_text,
     to_text,
 )
@@ -39,15 +41,49 @@ from bot.storage.images import ImageFolder
 # The partial index jobs_waiting serves this in order; a test asserts it.
 WAITING = "SELECT * FROM jobs WHERE surface = ? AND status = 'queued' ORDER BY asked_at, id"
 
+COUNT = "SELECT count(*) AS n FROM jobs WHERE surface = ? AND status = 'queued'"
+
 # People's turns and paces are read off the jobs that were started; a failure was a turn, but costs nobody their pace.
-STARTS = """
-SELECT user_id, started_at, CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images FROM jobs
-WHERE surface = ? AND started_at > ? ORDER BY started_at
+_AS_START = """
+  CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
+  coalesce(used_seconds, held_seconds) AS seconds, coalesce(turn, 0) AS place, coalesce(clock, 0) AS virtual_time
+"""
+STARTS = f"""
+SELECT id, user_id, started_at, {_AS_START} FROM jobs WHERE surface = ? AND started_at > ? ORDER BY started_at
+"""  # noqa: S608 - constants
+
+# Those among a few jobs that are still what they were touched for; by primary key.
+TOUCHED = f"""
+SELECT *, {_AS_START} FROM jobs WHERE surface = ? AND id IN (SELECT value FROM json_each(?))
+"""  # noqa: S608 - constants
+
+# What a view of the line starts from; the indexes jobs_waiting, jobs_running and jobs_started serve it.
+LIVE = """
+SELECT id FROM jobs WHERE surface = ? AND status = 'queued' UNION
+SELECT id FROM jobs WHERE surface = ? AND status = 'running' UNION
+SELECT id FROM jobs WHERE surface = ? AND started_at > ?
 """
 
+# Whoever keeps a view of the line hears of every row that changed, whoever changed it; these live with the connection.
+WATCH = (
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_insert AFTER INSERT ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, message_id, started_at, used_seconds "
+    "ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_delete AFTER DELETE ON main.jobs BEGIN SELECT touched(OLD.id); END",
+)
+
 _ASKED = (
-    *("surface", "interaction_id", "guild_id", "channel_id", "parent_id", "message_id"),
-    *("user_id", "roles", "cost", "asked_at"),
+    "surface",
+    "interaction_id",
+    "guild_id",
+    "channel_id",
+    "parent_id",
+    "message_id",
+    "user_id",
+    "roles",
+    "cost",
+    "held_seconds",
+    "asked_at",
 )
 ENQUEUE = (
     f"INSERT INTO jobs ({', '.join((*_ASKED, *REQUEST_FIELDS))}) "  # noqa: S608 - constants
@@ -55,7 +91,8 @@ ENQUEUE = (
 )
 
 CLAIM = """
-UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?
+UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn = coalesce(turn, ?),
+  clock = coalesce(clock, ?)
 WHERE id = ? AND status = 'queued' AND message_id IS NOT NULL RETURNING *
 """
 
@@ -85,7 +122,17 @@ UNION SELECT control_image FROM jobs WHERE control_image != ''
 """
 
 TURN_MEMORY = timedelta(hours=1)
-"""How long a person's last turn counts when it is decided who is next."""
+"""How long a person's last turns count when it is decided who is next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Jobs that changed, as they are now: of those that neither wait nor were started lately there is only the id."""
+
+    ids: frozenset[JobId]
+    waiting: tuple[Waiting, ...]
+    starts: tuple[Start, ...]
+    running: Mapping[JobId, Work]
 
 
 class Queue:
@@ -96,6 +143,7 @@ class Queue:
         self._images = images
         self._surface = surface
         self._clock = clock
+        self._watchers: list[Callable[[int], None]] = []
 
     async def enqueue(
         self,
@@ -105,9 +153,11 @@ class Queue:
         *,
         interaction_id: int | None,
         admit: Callable[[aiosqlite.Connection], Awaitable[None]],
+        seconds: float | None = None,
     ) -> Job | None:
         """Write the job in one transaction with `admit`, which raises to refuse it.
 
+        `seconds` is what it is taken to cost in GPU time; without it, a second for every megapixel-step.
         A job without a message is not claimed until `place_message` says where it is answered. Returns None when
         the interaction already made a job: Discord repeats events after a RESUME.
         """
@@ -130,6 +180,7 @@ class Queue:
                     requester.user_id,
                     json.dumps(requester.roles),
                     request.cost,
+                    request.cost if seconds is None else seconds,
                     to_text(self._clock()),
                     *(asdict(request) | {"loras": json.dumps(request.loras)}).values(),
                 ),
@@ -140,6 +191,14 @@ class Queue:
             return Job.from_row(row)
 
         return await self._database.write(work)
+
+    async def promise(self, job_id: JobId, starts_at: datetime) -> None:
+        """Note the start that the person is told, to see later how true it came."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.execute("UPDATE jobs SET promised_at = ? WHERE id = ?", (to_text(starts_at), job_id))
+
+        await self._database.write(work)
 
     async def place_message(self, job_id: JobId, message_id: MessageId) -> None:
         """Note which message answers the job; from now on it may be claimed."""
@@ -161,34 +220,53 @@ class Queue:
         await self._database.write(work)
 
     async def waiting(self) -> list[Waiting]:
-        """Every queued job, oldest first, as the scheduler wants it.
-
-        What a clock that was set back has left in the future counts as now: nobody waits for a day to come again.
-        """
+        """Every queued job, oldest first, as the scheduler wants it."""
         now = self._clock()
-        jobs = [Job.from_row(row) for row in await self._database.fetch_all(WAITING, (self._surface,))]
-        return [
-            Waiting(
-                job_id=job.id,
-                user_id=job.requester.user_id,
-                guild_id=job.requester.guild_id,
-                asked_at=min(job.asked_at, now),
-                images=job.request.num_images_per_prompt,
-                work=job.request.work,
-                roles=job.requester.roles,
-                channels=job.destination.channels,
-                acknowledged=job.destination.message_id is not None,
-                again=job.attempt > 0,
-            )
-            for job in jobs
-        ]
+        return [_waiting(row, now) for row in await self._database.fetch_all(WAITING, (self._surface,))]
+
+    async def depth(self) -> int:
+        """How many jobs wait."""
+        row = await self._database.fetch_one(COUNT, (self._surface,))
+        return 0 if row is None else int(row["n"])
 
     async def starts(self) -> list[Start]:
         """Every job started within the last hour, oldest first."""
         now = self._clock()
         since = to_text(now - TURN_MEMORY)
-        rows = await self._database.fetch_all(STARTS, (self._surface, since))
-        return [Start(UserId(row["user_id"]), min(_time(row["started_at"]), now), row["images"]) for row in rows]
+        return [_start(row, now) for row in await self._database.fetch_all(STARTS, (self._surface, since))]
+
+    async def watch(self, touched: Callable[[int], None]) -> set[int]:
+        """Have `touched` called, in the thread of the database, with the id of every job that is written from now on.
+
+        It may be written in a transaction that is undone, and it is not committed yet: see what became of it with
+        `look`. Returns the jobs that wait, are painted or were started within the last hour.
+        """
+        self._watchers.append(touched)
+
+        def tell(job_id: int) -> None:
+            for watcher in self._watchers:
+                watcher(job_id)
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.create_function("touched", 1, tell)
+            for trigger in WATCH:
+                await connection.execute(trigger)
+
+        await self._database.write(work)
+        since = to_text(self._clock() - TURN_MEMORY)
+        return {row["id"] for row in await self._database.fetch_all(LIVE, (*[self._surface] * 3, since))}
+
+    async def look(self, touched: Collection[int]) -> Touched:
+        """Jobs as they are now."""
+        rows = await self._database.fetch_all(TOUCHED, (self._surface, json.dumps(list(touched))))
+        now = self._clock()
+        since = to_text(now - TURN_MEMORY)
+        return Touched(
+            frozenset(map(JobId, touched)),
+            tuple(_waiting(row, now) for row in rows if row["status"] == JobStatus.QUEUED),
+            tuple(_start(row, now) for row in rows if (row["started_at"] or "") > since),
+            {JobId(row["id"]): Job.from_row(row).request.work for row in rows if row["status"] == JobStatus.RUNNING},
+        )
 
     async def get(self, job_id: JobId) -> Job | None:
         """One job, or None."""
@@ -204,6 +282,14 @@ class Queue:
         )
         return [Job.from_row(row) for row in rows]
 
+    async def open_in(self, guild_id: GuildId) -> list[Job]:
+        """The jobs of a server that have not ended, oldest first."""
+        rows = await self._database.fetch_all(
+            "SELECT * FROM jobs WHERE guild_id = ? AND surface = ? AND status IN ('queued', 'running') ORDER BY id",
+            (guild_id, self._surface),
+        )
+        return [Job.from_row(row) for row in rows]
+
     async def history(self, requester: Requester, skip: int, count: int) -> list[Job]:
         """What ended of one person's requests in one server, newest first; `skip` are passed over."""
         rows = await self._database.fetch_all(
@@ -215,14 +301,6 @@ class Queue:
         """Whether a job was painted, delivered or not."""
         return await self._database.fetch_one("SELECT 1 FROM images WHERE job_id = ?", (job_id,)) is not None
 
-    async def open_in(self, guild_id: GuildId) -> list[Job]:
-        """The jobs of a server that have not ended, oldest first."""
-        rows = await self._database.fetch_all(
-            "SELECT * FROM jobs WHERE guild_id = ? AND surface = ? AND status IN ('queued', 'running') ORDER BY id",
-            (guild_id, self._surface),
-        )
-        return [Job.from_row(row) for row in rows]
-
     async def running(self) -> list[Job]:
         """The jobs in the engine now."""
         rows = await self._database.fetch_all(
@@ -230,11 +308,15 @@ class Queue:
         )
         return [Job.from_row(row) for row in rows]
 
-    async def claim(self, job_id: JobId) -> Job | None:
-        """Queued → running, attempt + 1; None when somebody cancelled it first."""
+    async def claim(self, job_id: JobId, turn: float | None = None, clock: float | None = None) -> Job | None:
+        """Queued → running, attempt + 1; None when somebody cancelled it first.
+
+        `turn` is where its turn was in virtual time and `clock` how far that had come: kept of the first attempt only,
+        since a turn is charged once.
+        """
 
         async def work(connection: aiosqlite.Connection) -> sqlite3.Row | None:
-            cursor = await connection.execute(CLAIM, (to_text(self._clock()), job_id))
+            cursor = await connection.execute(CLAIM, (to_text(self._clock()), turn, clock, job_id))
             return await cursor.fetchone()
 
         row = await self._database.write(work)
@@ -244,8 +326,13 @@ class Queue:
         """Move running → queued, for another attempt after the engine died in this one."""
         return await self._move(job, JobStatus.RUNNING, "status = 'queued', deaths = deaths + 1", ())
 
-    async def render(self, job: Job, images: Sequence[Image], model_hash: str | None) -> bool:
-        """Running → rendered: the files first, then the row. False when the job moved on without this attempt."""
+    async def render(
+        self, job: Job, images: Sequence[Image], model_hash: str | None, used_seconds: float | None = None
+    ) -> bool:
+        """Running → rendered: the files first, then the row. False when the job moved on without this attempt.
+
+        What it used takes the place of what was held for it, in the same transaction; unknown, what was held stays.
+        """
         paths = await self._images.keep(job.id, job.attempt, images)
         rows = [
             (job.id, number, path, image.seed, image.width, image.height, image.sha256)
@@ -254,9 +341,9 @@ class Queue:
 
         async def work(connection: aiosqlite.Connection) -> bool:
             cursor = await connection.execute(
-                "UPDATE jobs SET status = 'rendered', painted_at = ?, model_hash = ? "
+                "UPDATE jobs SET status = 'rendered', painted_at = ?, model_hash = ?, used_seconds = ? "
                 "WHERE id = ? AND status = 'running' AND attempt = ?",
-                (to_text(self._clock()), model_hash, job.id, job.attempt),
+                (to_text(self._clock()), model_hash, used_seconds, job.id, job.attempt),
             )
             if not cursor.rowcount:
                 return False
@@ -268,17 +355,20 @@ class Queue:
             await self._images.drop(paths)
         return settled
 
-    async def fail(self, job: Job, reason: str) -> bool:
-        """Running → failed, with words for the requester."""
-        return await self._move(job, JobStatus.RUNNING, "status = 'failed', reason = ?", (reason,))
+    async def fail(self, job: Job, reason: str, used_seconds: float | None = None) -> bool:
+        """Running → failed, with words for the requester. It costs them nothing, whatever it used."""
+        return await self._move(
+            job, JobStatus.RUNNING, "status = 'failed', reason = ?, used_seconds = ?", (reason, used_seconds)
+        )
 
-    async def cancel(self, job_id: JobId) -> bool:
-        """Queued or running → cancelled; False when it had ended already."""
+    async def cancel(self, job_id: JobId, used_seconds: float = 0.0) -> bool:
+        """Queued or running → cancelled; False when it had ended already. Only what it used until then is charged."""
 
         async def work(connection: aiosqlite.Connection) -> bool:
             cursor = await connection.execute(
-                "UPDATE jobs SET status = 'cancelled' WHERE id = ? AND status IN ('queued', 'running')",
-                (job_id,),
+                "UPDATE jobs SET status = 'cancelled', used_seconds = ? "
+                "WHERE id = ? AND status IN ('queued', 'running')",
+                (used_seconds, job_id),
             )
             return bool(cursor.rowcount)
 
@@ -385,6 +475,36 @@ class Queue:
             return bool(cursor.rowcount)
 
         return await self._database.write(work)
+
+
+def _waiting(row: Row, now: datetime) -> Waiting:
+    # What a clock that was set back has left in the future counts as now: nobody waits for a day to come again.
+    job = Job.from_row(row)
+    return Waiting(
+        job_id=job.id,
+        user_id=job.requester.user_id,
+        guild_id=job.requester.guild_id,
+        asked_at=min(job.asked_at, now),
+        images=job.request.num_images_per_prompt,
+        work=job.request.work,
+        seconds=row["held_seconds"],
+        roles=job.requester.roles,
+        channels=job.destination.channels,
+        acknowledged=job.destination.message_id is not None,
+        again=job.attempt > 0,
+    )
+
+
+def _start(row: Row, now: datetime) -> Start:
+    return Start(
+        JobId(row["id"]),
+        UserId(row["user_id"]),
+        min(_time(row["started_at"]), now),
+        row["images"],
+        row["seconds"],
+        row["place"],
+        row["virtual_time"],
+    )
 
 
 def _time(text: str) -> datetime:

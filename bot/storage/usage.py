@@ -11,15 +11,22 @@ import aiosqlite
 from bot.jobs import GuildId, Requester, Row, from_text, to_text
 from bot.storage.database import Database
 
-# A failed job and one cancelled before it started cost nothing, so a refund needs no bookkeeping.
+# What was held counts until it is known what was used. A failure costs nothing, and of what was cancelled only what was
+# used until then: what a row costs follows from its state, so it is refunded once, in the transaction that ends it.
 SPENT = """
-SELECT asked_at, num_images_per_prompt AS images FROM jobs
-WHERE user_id = ? AND guild_id = ? AND asked_at > ?
-  AND status != 'failed' AND NOT (status = 'cancelled' AND started_at IS NULL)
-ORDER BY asked_at
+SELECT asked_at, CASE status WHEN 'failed' THEN 0.0 WHEN 'cancelled' THEN coalesce(used_seconds, 0.0)
+                 ELSE coalesce(used_seconds, held_seconds) END AS seconds
+FROM jobs WHERE user_id = ? AND guild_id = ? AND asked_at > ? ORDER BY asked_at
 """
 
 DEPTH = "SELECT count(*) AS n FROM jobs WHERE user_id = ? AND guild_id = ? AND status = 'queued'"
+
+# How wrong the starts were that people were told, of those that started and waited: seconds promised and real.
+PROMISES = """
+SELECT (julianday(promised_at) - julianday(asked_at)) * 86400 AS told,
+       (julianday(started_at) - julianday(asked_at)) * 86400 AS waited
+FROM jobs WHERE guild_id = ? AND asked_at > ? AND promised_at IS NOT NULL AND started_at IS NOT NULL AND attempt = 1
+"""
 
 SUMMARY = """
 SELECT count(*) AS asked,
@@ -77,6 +84,19 @@ class ModelUsage:
     reactions: int
 
 
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """How many start times were told, and how many of them came true to half of the wait."""
+
+    told: int
+    kept: int
+
+
+KEPT_SHARE = 0.5
+KEPT_SECONDS = 2.0
+"""A start that was told came true if it was off by no more than half of the wait, or by two seconds."""
+
+
 class Usage:
     """Answers what a server used."""
 
@@ -88,6 +108,17 @@ class Usage:
         row = await self._database.fetch_one(SUMMARY, (guild_id, to_text(since)))
         assert row is not None  # noqa: S101 - an aggregate always has a row
         return Summary.from_row(row)
+
+    async def promises(self, guild_id: GuildId, since: datetime) -> Promises:
+        """How well the start times that people were told came true in a server since `since`."""
+        rows = await self._database.fetch_all(PROMISES, (guild_id, to_text(since)))
+        kept = sum(abs(row["told"] - row["waited"]) <= max(KEPT_SHARE * row["waited"], KEPT_SECONDS) for row in rows)
+        return Promises(len(rows), kept)
+
+    async def spent(self, requester: Requester, since: datetime) -> list[tuple[datetime, float]]:
+        """When a person asked for how many GPU seconds in a server since `since`, oldest first."""
+        rows = await self._database.fetch_all(SPENT, (requester.user_id, requester.guild_id, to_text(since)))
+        return [_spent(row) for row in rows if row["seconds"] > 0]
 
     async def by_model(self, guild_id: GuildId, since: datetime) -> list[ModelUsage]:
         """Results and ratings per model, the busiest first."""
@@ -104,7 +135,13 @@ async def waiting_of(connection: aiosqlite.Connection, requester: Requester) -> 
 
 async def spent_by(
     connection: aiosqlite.Connection, requester: Requester, since: datetime
-) -> list[tuple[datetime, int]]:
-    """When a person asked for how many images since `since`, oldest first; for use inside a transaction."""
+) -> list[tuple[datetime, float]]:
+    """When a person asked for how many GPU seconds since `since`, oldest first; for use inside a transaction."""
     cursor = await connection.execute(SPENT, (requester.user_id, requester.guild_id, to_text(since)))
-    return [(at, row["images"]) for row in await cursor.fetchall() if (at := from_text(row["asked_at"])) is not None]
+    return [_spent(row) for row in await cursor.fetchall() if row["seconds"] > 0]
+
+
+def _spent(row: Row) -> tuple[datetime, float]:
+    at = from_text(row["asked_at"])
+    assert at is not None  # noqa: S101 - the column is NOT NULL
+    return at, row["seconds"]

@@ -6,10 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bot.admission import Admission, Admitted
 from bot.app import open_app
@@ -18,7 +21,20 @@ from bot.engine.catalog import SAMPLERS
 from bot.engine.fake import FakeEngine, flat_image
 from bot.engine.timing import STEP
 from bot.errors import Rejected, StorageError, UserError
-from bot.jobs import Destination, GuildId, Job, JobStatus, MessageId, Requester, RoleId, Scope, Surface, Upload, to_text
+from bot.jobs import (
+    Destination,
+    GuildId,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    Requester,
+    RoleId,
+    Scope,
+    Surface,
+    Upload,
+    to_text,
+)
 from bot.limits import BLOCKED, PAUSED, SERVER
 from bot.line import Line
 from bot.options import Options, aspect_size
@@ -109,16 +125,19 @@ def gate_of(store: Store, **limits: int) -> Gate:
             (EMBEDDED_MODEL, OTHER),
             tuple(SAMPLERS),
             {EMBEDDED_MODEL.name: KNOWS},
+            store.usage,
             store.clock,
         ),
         engine,
     )
 
 
-def ten_seconds_a_picture(gate: Gate) -> None:
-    """Let the engine be known to take that long."""
+def a_picture_takes(seconds: float, gate: Gate) -> Gate:
+    """Let the engine be known to take so long for every usual picture."""
     work = a_request().work
-    gate.engine.timings.record(work.shape, STEP, work.rows, 10 / work.forwards)
+    for rows in (work.rows, 2 * work.rows):
+        gate.engine.timings.record(work.shape, STEP, rows, seconds * rows / work.rows / work.forwards)
+    return gate
 
 
 @pytest.fixture
@@ -143,7 +162,7 @@ async def test_an_accepted_request_is_a_row_with_a_place_and_a_time(store: Store
 
 
 async def test_a_request_that_makes_no_sense_is_refused_and_uses_nothing_up(store: Store) -> None:
-    gate = gate_of(store, quota=1)
+    gate = a_picture_takes(1, gate_of(store, quota=1))
     with pytest.raises(UserError, match="There is no flag"):
         await gate.ask("a cat --nonsense 1", interaction_id=5)
     assert await gate.ask(interaction_id=5) is not None
@@ -201,7 +220,7 @@ async def test_a_full_queue_is_refused_until_the_oldest_request_starts(store: St
 
 async def test_a_full_queue_behind_others_says_when_its_first_turn_comes(store: Store) -> None:
     gate = gate_of(store, depth=1)
-    ten_seconds_a_picture(gate)
+    a_picture_takes(10, gate)
     await gate.ask(who=Requester(GRACE, GUILD))
     await gate.ask()
     assert (await gate.refused()).retry_at == store.clock() + timedelta(seconds=10)
@@ -210,7 +229,7 @@ async def test_a_full_queue_behind_others_says_when_its_first_turn_comes(store: 
 async def test_a_full_queue_is_not_emptied_by_a_turn_on_another_server(store: Store) -> None:
     gate = gate_of(store, depth=1)
     elsewhere = Requester(ADA, GuildId(901))
-    ten_seconds_a_picture(gate)
+    a_picture_takes(10, gate)
     await gate.ask(who=elsewhere)
     store.clock.forward(1)
     await gate.ask()
@@ -239,13 +258,14 @@ async def test_a_job_nobody_was_told_of_yet_counts_too(store: Store) -> None:
 
 
 async def test_the_quota_is_refused_until_enough_of_it_comes_back(store: Store) -> None:
-    gate = gate_of(store, quota=6, depth=9)
+    gate = a_picture_takes(1, gate_of(store, quota=6, depth=9))
     for images in (2, 1, 3):
         await gate.ask(images=images)
         store.clock.forward(3600)
     refusal = await gate.refused(images=3)
     assert str(refusal) == (
-        "Your quota is used up: 6 of 6 images in 24 hours (the host's default), and you asked for 3 more."
+        "Your quota is used up: 6 of 6 pictures in 24 hours (the host's default), "
+        "and this takes as much GPU time as 3 more."
     )
     assert (refusal.rule, refusal.retry_at) == ("quota", NOON + timedelta(hours=25)), "the 2 and the 1 come back"
     assert (await gate.refused(images=1)).retry_at == NOON + timedelta(hours=24)
@@ -258,20 +278,21 @@ async def test_the_quota_is_refused_until_enough_of_it_comes_back(store: Store) 
 
 @pytest.mark.parametrize(("quota", "images", "fits"), [(3, 3, True), (3, 4, False), (1, 1, True)])
 async def test_the_quota_may_be_used_to_the_last_image(store: Store, quota: int, images: int, fits: bool) -> None:
-    gate = gate_of(store, quota=quota)
+    gate = a_picture_takes(1, gate_of(store, quota=quota))
     if fits:
         assert await gate.ask(images=images) is not None
     else:
         refusal = await gate.refused(images=images)
         assert str(refusal) == (
-            "4 images are more than your quota of 3 in 24 hours (the host's default): ask for 3 or fewer."
+            "This takes as much GPU time as about 4 usual pictures, more than your quota of 3 in 24 hours "
+            "(the host's default): ask for fewer or smaller ones, or fewer steps."
         )
         assert refusal.retry_at is None, "it will never work"
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled before the start", "cancelled while painting", "delivered"])
 async def test_failures_and_what_was_cancelled_before_its_start_give_quota_back(store: Store, ending: str) -> None:
-    gate = gate_of(store, quota=2)
+    gate = a_picture_takes(1, gate_of(store, quota=2))
     admitted = await gate.ask(images=2)
     assert admitted is not None
     if ending != "cancelled before the start":
@@ -282,9 +303,10 @@ async def test_failures_and_what_was_cancelled_before_its_start_give_quota_back(
         elif ending == "delivered":
             await store.queue.render(running, pictures(running.request), None)
     if ending.startswith("cancelled"):
-        await store.queue.cancel(admitted.job.id)
+        # What it used until then counts, and that was next to nothing.
+        await store.queue.cancel(admitted.job.id, 0.0)
 
-    if ending in ("failed", "cancelled before the start"):
+    if ending in ("failed", "cancelled before the start", "cancelled while painting"):
         assert await gate.ask(images=2) is not None
     else:
         assert (await gate.refused(images=1)).rule == "quota"
@@ -313,7 +335,7 @@ async def test_a_moderators_rule_holds_from_the_next_request_and_survives_a_rest
 async def test_twenty_requests_at_once_never_exceed_depth_or_quota(
     store: Store, limits: dict[str, int], accepted: int
 ) -> None:
-    gate = gate_of(store, **limits)
+    gate = a_picture_takes(1, gate_of(store, **limits))
     ended = await asyncio.gather(*(gate.ask(interaction_id=n) for n in range(20)), return_exceptions=True)
     jobs = [end for end in ended if isinstance(end, Admitted)]
     assert [type(end) for end in ended if not isinstance(end, Admitted)] == [Rejected] * (20 - accepted)
@@ -442,7 +464,7 @@ async def test_a_block_with_an_end_says_when_and_ends_then(store: Store) -> None
 
 
 async def test_a_quota_that_was_reset_counts_from_then_on(store: Store) -> None:
-    gate = gate_of(store, quota=2)
+    gate = a_picture_takes(1, gate_of(store, quota=2))
     await gate.ask(images=2)
     store.clock.forward(60)
     assert (await gate.refused()).rule == "quota"
@@ -460,3 +482,85 @@ async def test_a_refusal_forgets_whom_it_met_after_a_month(store: Store) -> None
     await gate.refused(who=ME)
     rows = await store.database.fetch_all("SELECT user_id, rule, asked, allowed FROM refusals ORDER BY id")
     assert [tuple(row) for row in rows] == [(0, "depth", 2.0, 1.0), (ADA, "depth", 2.0, 1.0)]
+
+
+async def test_what_was_held_becomes_what_was_used(store: Store) -> None:
+    gate = gate_of(store, quota=40)
+    a_picture_takes(10, gate)
+    admitted = await gate.ask(images=1)
+    assert admitted is not None
+    assert (await gate.admission.allowance(ME, Destination(CHANNEL))).used == pytest.approx(10)
+    running = await store.queue.claim(admitted.job.id)
+    assert running is not None
+    await store.queue.render(running, pictures(running.request), None, 4.0)
+    allowance = await gate.admission.allowance(ME, Destination(CHANNEL))
+    assert (allowance.used, allowance.left) == pytest.approx((4, 36))
+    assert allowance.fits_at(36) is None, "it does now"
+    assert allowance.fits_at(37) == NOON + timedelta(hours=24)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "claim", "render", "fail", "cancel", "requeue", "post", "give up", "day"]),
+        st.integers(0, 5),
+        st.integers(1, 4),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_ledger_never_exceeds_the_quota_and_refunds_once(
+    tmp_path_factory: pytest.TempPathFactory, steps: Any
+) -> None:
+    """Any history, with every move tried twice, beside a ledger kept by hand."""
+    asyncio.run(_keep_books(tmp_path_factory.mktemp("books"), steps))
+
+
+async def _keep_books(folder: Path, steps: list[tuple[str, int, int]]) -> None:
+    async with open_store(folder) as store:
+        gate = gate_of(store, quota=80, depth=1000)
+        a_picture_takes(10, gate)
+        books: dict[int, tuple[datetime, float]] = {}
+        for what, which, images in steps:
+            if what == "day":
+                store.clock.forward(images * 6 * 3600)
+            if what == "ask":
+                ended = await asyncio.gather(*(gate.ask(images=images) for _ in range(3)), return_exceptions=True)
+                for end in ended:
+                    assert isinstance(end, Admitted | Rejected)
+                    if isinstance(end, Admitted):
+                        row = await store.database.fetch_one(
+                            "SELECT held_seconds FROM jobs WHERE id = ?", (end.job.id,)
+                        )
+                        assert row is not None
+                        books[end.job.id] = (end.job.asked_at, row["held_seconds"])
+            if not books:
+                continue
+            job = await store.queue.get(JobId(sorted(books)[which % len(books)]))
+            assert job is not None
+            for again in (False, True):
+                charged: float | None = None
+                if what == "claim":
+                    await store.queue.claim(job.id)
+                elif what == "render" and await store.queue.render(job, pictures(job.request), None, 3.0):
+                    charged = 3.0
+                elif what == "fail" and await store.queue.fail(job, "no", 2.0):
+                    charged = 0.0
+                elif what == "cancel" and await store.queue.cancel(job.id, 1.0):
+                    charged = 1.0
+                elif what == "requeue":
+                    await store.queue.requeue(job)
+                elif what == "post" and job.status is JobStatus.RENDERED:
+                    await store.queue.posted(job, None)
+                elif what == "give up" and job.status is JobStatus.RENDERED:
+                    await store.queue.give_up(job, "gone")
+                    charged = 0.0
+                assert charged is None or not again or what == "give up", "no move is made twice"
+                if charged is not None:
+                    books[job.id] = (job.asked_at, charged)
+            allowance = await gate.admission.allowance(ME, Destination(CHANNEL))
+            since = store.clock() - timedelta(hours=24)
+            assert allowance.used == pytest.approx(sum(amount for at, amount in books.values() if at > since))
+            assert allowance.used <= allowance.quota + 1e-6

@@ -89,6 +89,7 @@ class House:
             request,
             interaction_id=None,
             admit=admit,
+            seconds=1.0,
         )
         assert job is not None
         return job
@@ -121,8 +122,15 @@ class House:
 
         return await self.until(posted)
 
-    def pulse(self) -> None:
-        """Let the orders that are held go on; later ones are held again."""
+    async def held(self, count: int) -> None:
+        """Wait until so many orders are in the engine, held before their first step."""
+        async with asyncio.timeout(LONG_SECONDS):
+            while self.engine.held < count:  # noqa: ASYNC110 - a fake tells nobody
+                await asyncio.sleep(0.01)
+
+    async def pulse(self) -> None:
+        """Let the order that is held go on; later ones are held again."""
+        await self.held(1)
         self.engine.open.set()
         self.engine.open.clear()
 
@@ -183,7 +191,7 @@ async def test_engine_that_dies_once_gets_the_job_again(house: House) -> None:
     house.engine.raises = [EngineDied("gone")]
     job = await house.ask()
     await house.reached(job, JobStatus.RUNNING)
-    house.pulse()
+    await house.pulse()
     again = await house.until(lambda: second_attempt(house, job))
     assert (again.status, again.attempt) == (JobStatus.RUNNING, 2)
     house.engine.open.set()
@@ -213,7 +221,7 @@ async def test_person_is_told_that_the_engine_tries_again(house: House) -> None:
     house.engine.raises = [EngineDied("gone")]
     job = await house.ask()
     await house.reached(job, JobStatus.RUNNING)
-    house.pulse()
+    await house.pulse()
     async with asyncio.timeout(LONG_SECONDS):
         await told.wait()
 
@@ -360,6 +368,13 @@ async def test_engine_that_dies_after_the_cancellation_says_no_more(config: Conf
         assert [order.job_id for order in engine.orders] == [first.id, second.id]
 
 
+@pytest.fixture
+def alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every job is measured as one second, or the fake engine's milliseconds would decide who is next."""
+    monkeypatch.setattr("bot.meter.Meter.used", lambda *_: 1.0)
+
+
+@pytest.mark.usefixtures("alike")
 async def test_people_take_turns(house: House) -> None:
     house.engine.open.clear()
     people = [UserId(number) for number in range(1, 6)]
@@ -378,10 +393,7 @@ async def test_engine_with_three_slots_has_three_orders_at_a_time(config: Config
     async with opened(config, engine) as house:
         jobs = [await house.ask() for _ in range(5)]
 
-        async def three_run() -> bool:
-            return len(await house.app.queue.running()) == 3
-
-        await house.until(three_run)
+        await house.held(3)
         assert [order.job_id for order in engine.orders] == [job.id for job in jobs[:3]]
         assert await house.app.dispatcher.cancel(jobs[0].id)
         engine.open.set()
@@ -491,16 +503,17 @@ async def test_a_storage_that_refuses_for_a_while_stops_nobody_for_good(
     refusals = [StorageError("Not accepted: the storage is full.")] * 3
     claim = house.app.queue.claim
 
-    async def full(job_id: JobId) -> Job | None:
+    async def full(job_id: JobId, turn: float, clock: float) -> Job | None:
         if refusals:
             raise refusals.pop()
-        return await claim(job_id)
+        return await claim(job_id, turn, clock)
 
     monkeypatch.setattr(house.app.queue, "claim", full)
     assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
     assert not refusals
 
 
+@pytest.mark.usefixtures("alike")
 async def test_whoever_fails_all_the_time_still_waits_for_their_turn(house: House) -> None:
     house.engine.open.clear()
     first = await house.reached(await house.ask(GRACE), JobStatus.RUNNING)

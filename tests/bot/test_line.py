@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiosqlite
 import pytest
 
 from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.engine.timing import STEP
-from bot.jobs import GuildId, JobId, Requester, Scope, UserId
+from bot.jobs import GuildId, Job, JobId, Requester, Scope, UserId
 from bot.limits import HOST, PAUSED, SERVER, Origin
 from bot.line import Line
 from bot.scheduler import Turn
-from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, a_request, ids, open_store, pictures
+from bot.storage.queue import CLAIM, LIVE, TOUCHED, Touched
+from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, HandClock, Store, a_request, ids, open_store, pictures
 
 DEFAULTS = LimitsConfig(pace=20, depth=5, quota=200)
 
@@ -164,24 +166,6 @@ async def test_limits_of_a_person_with_who_decided_them(store: Store) -> None:
     assert (await line.limits(Requester(ADA, GuildId(901)))).depth.value == 5
 
 
-async def test_a_crowd_that_asks_for_its_places_shares_few_schedules(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = line_of(store)
-    jobs = [await store.asked(UserId(number)) for number in range(1, 31)]
-    schedules = 0
-
-    def counted(*arguments: Any) -> Iterator[Turn]:
-        nonlocal schedules
-        schedules += 1
-        return scheduler.schedule(*arguments)
-
-    monkeypatch.setattr("bot.line.scheduler", SimpleNamespace(schedule=counted))
-    places = await asyncio.gather(*(line.place(job.id) for job in jobs))
-    assert [place and place[0] for place in places] == list(range(1, 31))
-    assert schedules == 1
-
-
 async def test_what_is_paused_keeps_its_place_and_does_not_start(store: Store) -> None:
     line = line_of(store)
     jobs = [await store.asked(user) for user in (ADA, GRACE)]
@@ -202,3 +186,174 @@ async def test_the_roles_at_the_time_of_asking_set_the_pace_of_what_waits(store:
         await store.rule(GUILD, (Scope.ROLE, role), pace=pace)
         starts = {turn.job_id: turn.starts_at for turn in await line.turns()}
         assert (starts[jobs[1].id] - NOON >= timedelta(seconds=60)) is (pace == 1)
+
+
+@pytest.mark.parametrize("slots", [1, 8])
+async def test_whoever_asks_for_one_starts_before_the_next_but_one_of_who_asked_for_a_hundred(
+    store: Store, slots: int
+) -> None:
+    """Through the real rows: one person queues a hundred, and when some are painted twenty others ask for one each."""
+    engine = engine_taking(2)
+    engine.slots = slots
+    line = line_of(store, LimitsConfig(pace=10_000, depth=10_000), engine)
+    for _ in range(100):
+        await store.asked(ADA, seconds=2.0)
+    order: list[UserId] = []
+    inside: list[Job] = []
+
+    async def start_one() -> None:
+        turn = await line.next()
+        assert turn is not None
+        assert turn.starts_at <= store.clock()
+        job = await store.queue.claim(turn.job_id, turn.at, turn.clock)
+        assert job is not None
+        order.append(job.requester.user_id)
+        inside.append(job)
+
+    for _ in range(slots + 5):
+        await start_one()
+        if len(inside) == slots:
+            store.clock.forward(2)
+            ended = inside.pop(0)
+            await store.queue.render(ended, pictures(ended.request), None)
+    others = [UserId(100 + n) for n in range(20)]
+    for user in others:
+        await store.asked(user, seconds=2.0)
+    order.clear()
+    while len(set(order) - {ADA}) < 20:
+        await start_one()
+        store.clock.forward(2)
+        ended = inside.pop(0)
+        await store.queue.render(ended, pictures(ended.request), None)
+    assert order.count(ADA) <= 1, "each of the twenty starts before her next but one"
+
+
+async def test_a_rule_changed_mid_queue_holds_for_what_waits(store: Store) -> None:
+    line = line_of(store)
+    await store.asked(ADA, num_images_per_prompt=2)
+    first = await line.next()
+    assert first is not None
+    await store.queue.claim(first.job_id, first.at, first.clock)
+    job = await store.asked(ADA)
+    turn = await line.next()
+    assert turn is not None
+    assert (turn.job_id, turn.starts_at) == (job.id, NOON)
+    await store.rule(GUILD, SERVER, pace=1)
+    turn = await line.next()
+    assert turn is not None
+    assert (turn.job_id, turn.starts_at) == (job.id, NOON + timedelta(seconds=120)), "two images take two minutes"
+
+
+async def test_whoever_is_told_of_a_row_by_another_hand_has_it_too(store: Store) -> None:
+    """The view hears of every write, also of those that do not come through the queue."""
+    line = line_of(store)
+    jobs = [await store.asked(user) for user in (ADA, GRACE)]
+    assert ids(await line.turns()) == ids(jobs)
+
+    async def cancel(connection: aiosqlite.Connection) -> None:
+        await connection.execute("UPDATE jobs SET status = 'cancelled' WHERE id = ?", (jobs[0].id,))
+
+    await store.database.write(cancel)
+    assert ids(await line.turns()) == ids(jobs[1:])
+
+    async def forget(connection: aiosqlite.Connection) -> None:
+        await connection.execute("DELETE FROM jobs")
+
+    await store.database.write(forget)
+    assert await line.turns() == []
+
+
+async def test_after_a_restart_the_same_one_is_next(tmp_path: Path) -> None:
+    """Nothing but rows is kept: who used how much is read off them."""
+    order = []
+    for restarts in (False, True):
+        folder = tmp_path / str(restarts)
+        folder.mkdir()
+        clock, done = HandClock(), []
+        async with open_store(folder, clock=clock) as store:
+            for user, seconds in ((ADA, 9.0), (ADA, 9.0), (GRACE, 4.0), (GRACE, 4.0), (GRACE, 4.0), (UserId(3), 1.0)):
+                await store.asked(user, seconds=seconds)
+        for _ in range(2 if restarts else 1):
+            async with open_store(folder, clock=clock) as store:
+                line = line_of(store)
+                for _ in range(3 if restarts else 6):
+                    clock.forward(9)
+                    turn = await line.next()
+                    assert turn is not None
+                    job = await store.queue.claim(turn.job_id, turn.at, turn.clock)
+                    assert job is not None
+                    await store.queue.render(job, pictures(job.request), None)
+                    done.append(turn)
+        order.append(done)
+    assert order[0] == order[1]
+
+
+async def fill(store: Store, people: int, each: int) -> None:
+    """Copy one waiting job until so many people have as many waiting each."""
+    first = await store.asked(UserId(1000))
+
+    async def work(connection: aiosqlite.Connection) -> None:
+        columns = [row[1] for row in await connection.execute_fetchall("PRAGMA table_info(jobs)")]
+        kept = [name for name in columns if name not in ("id", "user_id", "interaction_id", "asked_at")]
+        rows = f"""
+        WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < {people * each - 1})
+        INSERT INTO jobs (user_id, asked_at, {", ".join(kept)})
+        SELECT 1000 + i % {people}, strftime('%Y-%m-%dT%H:%M:%S', asked_at, '-' || i || ' seconds') || '.000000+00:00',
+        {", ".join(kept)} FROM n, jobs WHERE jobs.id = {first.id}
+        """
+        await connection.execute(rows)
+
+    await store.database.write(work)
+
+
+@pytest.mark.parametrize("people", [1, 2000, 10_000])
+async def test_ten_thousand_waiting_are_chosen_from_without_reading_them_all(store: Store, people: int) -> None:
+    """A time is benchmarks/line.py's to tell; here: the work of a choice does not grow with those who wait."""
+    await fill(store, people, 10_000 // people)
+    line = line_of(store, LimitsConfig(pace=10_000))
+    assert await line.next() is not None
+    looked: list[int] = []
+    look = store.queue.look
+
+    async def counted(touched: Collection[int]) -> Touched:
+        looked.append(len(touched))
+        return await look(touched)
+
+    store.queue.look = counted  # type: ignore[method-assign]
+    for _ in range(20):
+        turn = await line.next()
+        assert turn is not None
+        assert await store.queue.claim(turn.job_id, turn.at, turn.clock) is not None
+    assert await line.next() is not None
+    assert looked == [1] * 20
+
+
+async def test_the_queries_of_a_choice_use_their_indexes(store: Store) -> None:
+    await fill(store, 100, 10)
+    plan = await store.plan(TOUCHED, ("discord", "[1, 2]"))
+    assert "SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert "SCAN jobs" not in plan
+    plan = await store.plan(CLAIM, ("now", 0.0, 0.0, 1))
+    assert "SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    plan = await store.plan(LIVE, ("discord", "discord", "discord", "then"))
+    for index in ("jobs_waiting", "jobs_running", "jobs_started"):
+        assert f"INDEX {index} " in plan
+    assert "SCAN jobs" not in plan
+
+
+async def test_a_crowd_that_asks_for_its_places_shares_few_schedules(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = line_of(store)
+    jobs = [await store.asked(UserId(number)) for number in range(1, 31)]
+    schedules = 0
+
+    def counted(*arguments: Any) -> Iterator[Turn]:
+        nonlocal schedules
+        schedules += 1
+        return scheduler.schedule(*arguments)
+
+    monkeypatch.setattr("bot.line.scheduler", SimpleNamespace(schedule=counted))
+    places = await asyncio.gather(*(line.place(job.id) for job in jobs))
+    assert [place and place[0] for place in places] == list(range(1, 31))
+    assert schedules == 1

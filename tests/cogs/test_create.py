@@ -432,10 +432,12 @@ class TestOtherSettings:
         full = await ada.slash(workshop.channel, "paint", prompt="three")
         engine.open.set()
         await workshop.ended(2)
+        # This engine takes no time at all; let it have taken what was foreseen.
+        await workshop.app.database.fetch_all("UPDATE jobs SET used_seconds = held_seconds")
         spent = await ada.slash(workshop.channel, "paint", prompt="four", images=2)
 
         assert "Your queue is full: 1 of 1 requests wait" in full.response.content
-        assert "2 of 3 images in 24 hours" in spent.response.content
+        assert "2 of 3 pictures in 24 hours" in spent.response.content
         for refusal in (full, spent):
             assert "It will work <t:" in refusal.response.content
             assert "Moderators change this with `/limits set`" in refusal.response.content
@@ -692,7 +694,7 @@ class TestUploads:
         refused = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2, image=("cat.png", CAT))
         (told,) = refused.followups
         assert told.ephemeral
-        assert "2 images are more than your quota of 1" in told.content
+        assert "about 2 usual pictures, more than your quota of 1" in told.content
         assert await workshop.jobs() == []
 
     async def test_an_answer_discord_does_not_edit_leaves_no_job_behind(

@@ -99,16 +99,16 @@ def _results(remains: Remains) -> list[str]:
 
 
 def _usage(remains: Remains) -> list[str]:
-    """I4: what counts towards a person's quota is what they see, and what was cancelled while it was painted."""
+    """I4: what counts in full towards a person's quota is what they see; of what was cancelled only what it used."""
     found = []
     counted = Counter[str]()
     seen = Counter[str]()
     for job in remains.jobs:
         # The rule of `bot.storage.usage.SPENT`.
-        if job["status"] != "failed" and not (job["status"] == "cancelled" and job["started_at"] is None):
+        if job["status"] not in ("failed", "cancelled"):
             counted[str(job["user_id"])] += job["num_images_per_prompt"]
-        if job["status"] == "cancelled" and job["started_at"] is not None:
-            seen[str(job["user_id"])] += job["num_images_per_prompt"]
+        if job["status"] == "cancelled" and job["used_seconds"] is None and job["started_at"] is not None:
+            found.append(f"I4: job {job['id']} was cancelled, and what was held for it is not settled")
     for message in remains.discord.public():
         if _pictured(message) and (named := re.search(r"<@(\d+)>", message.content.splitlines()[0].rpartition("—")[2])):
             seen[named[1]] += len(message.attachments)

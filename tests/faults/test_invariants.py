@@ -32,6 +32,7 @@ def remains(tmp_path: Path) -> Remains:
         "user_id": 200,
         "status": "delivered",
         "started_at": "2026-01-01",
+        "used_seconds": 1.0,
         "posted_at": "2026-01-01",
         "attempt": 2,
         "deaths": 0,

@@ -112,6 +112,7 @@ class Store:
         acknowledged: bool = True,
         interaction_id: int | None = None,
         queue: Queue | None = None,
+        seconds: float | None = None,
         **changes: Any,
     ) -> Job:
         """A queued job."""
@@ -122,6 +123,7 @@ class Store:
             a_request(**changes),
             interaction_id=interaction_id,
             admit=let_in,
+            seconds=seconds,
         )
         assert job is not None
         if acknowledged:

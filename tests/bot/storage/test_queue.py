@@ -233,24 +233,28 @@ async def test_pictures_the_disk_refuses_leave_the_job_as_it_was(store: Store) -
     assert await store.now(job) == job
 
 
-async def test_a_job_whose_attempt_was_cut_short_waits_again_with_its_turn_counted(store: Store) -> None:
-    job = await store.running()
+async def test_a_job_whose_attempt_was_cut_short_waits_again_with_its_turn_counted_once(store: Store) -> None:
+    asked = await store.asked(seconds=4.0)
+    job = await store.queue.claim(asked.id, 7.0, 6.0)
+    assert job is not None
     assert await store.queue.requeue(job)
     (waiting,) = await store.queue.waiting()
     assert (waiting.job_id, waiting.again) == (job.id, True)
-    assert await store.queue.starts() == [Start(ADA, NOON, 1)]
+    assert await store.queue.claim(job.id, 99.0, 98.0) is not None
+    assert await store.queue.starts() == [Start(job.id, ADA, NOON, 1, 4.0, 7.0, 6.0)]
 
 
 async def test_starts_are_of_the_last_hour_in_order_and_a_failure_is_a_turn_without_images(store: Store) -> None:
-    await store.running(ADA)
+    first = await store.running(ADA, seconds=1.0)
     store.clock.forward(1)
-    await store.delivered(GRACE, num_images_per_prompt=3)
-    await store.failed(ADA)
+    second = await store.delivered(GRACE, num_images_per_prompt=3)
+    third = await store.failed(ADA)
     await store.cancelled(ADA)
-    later = [Start(GRACE, NOON + timedelta(seconds=1), 3), Start(ADA, NOON + timedelta(seconds=1), 0)]
-    assert await store.queue.starts() == [Start(ADA, NOON, 1), *later]
+    later = [(second.id, GRACE, NOON + timedelta(seconds=1), 3), (third.id, ADA, NOON + timedelta(seconds=1), 0)]
+    starts = [(start.job_id, start.user_id, start.at, start.images) for start in await store.queue.starts()]
+    assert starts == [(first.id, ADA, NOON, 1), *later]
     store.clock.now = NOON + timedelta(hours=1)
-    assert await store.queue.starts() == later
+    assert [(start.job_id, start.user_id, start.at, start.images) for start in await store.queue.starts()] == later
 
 
 async def test_whoever_waits_says_how_much_work_that_is(store: Store) -> None:

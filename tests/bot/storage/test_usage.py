@@ -8,7 +8,7 @@ import pytest
 
 from bot.jobs import GuildId, Requester, Surface, UserId
 from bot.storage.usage import ModelUsage, Summary, spent_by, waiting_of
-from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store
+from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, a_request
 
 LONG_AGO = NOON - timedelta(days=1)
 
@@ -16,7 +16,7 @@ LONG_AGO = NOON - timedelta(days=1)
 async def spent(store: Store) -> int:
     """Images Ada used, as the quota counts them."""
     used = await store.database.write(lambda connection: spent_by(connection, Requester(ADA, GUILD), LONG_AGO))
-    return sum(images for _, images in used)
+    return round(sum(seconds for _, seconds in used) / a_request().cost)
 
 
 async def test_a_server_that_asked_for_nothing(store: Store) -> None:
@@ -85,10 +85,10 @@ async def test_failures_and_what_was_cancelled_before_it_started_cost_nothing(
     assert await spent(store) == counted
 
 
-async def test_cancelling_what_was_being_painted_costs_its_images(store: Store) -> None:
+async def test_cancelling_what_was_being_painted_costs_what_it_used(store: Store) -> None:
     job = await store.running(num_images_per_prompt=2)
-    await store.queue.cancel(job.id)
-    assert await spent(store) == 2
+    await store.queue.cancel(job.id, a_request().cost)
+    assert await spent(store) == 1
 
 
 async def test_a_result_that_could_not_be_delivered_costs_nothing(store: Store) -> None:
@@ -115,7 +115,8 @@ async def test_use_is_counted_per_person_and_server_and_ends_with_the_window(sto
         for since in (-1, 0, 60)
     }
     later = NOON + timedelta(seconds=60)
-    assert times == {-1: [(NOON, 2), (later, 1)], 0: [(later, 1)], 60: []}
+    one = a_request().cost
+    assert times == {-1: [(NOON, 2 * one), (later, one)], 0: [(later, one)], 60: []}
 
 
 async def test_only_what_waits_counts_as_waiting(store: Store) -> None:

@@ -1,0 +1,45 @@
+"""/quota: what is left of the day's GPU time, and when the rest returns."""
+
+from __future__ import annotations
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.admission import QUOTA_WINDOW, Admission
+from bot.client import Client
+from cogs import _people, _words
+
+_SHOWN = 5
+
+
+class Quota(commands.Cog):
+    """Shows a person their own quota; nobody else's."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    @app_commands.command(description="What is left of your quota here, and when the rest returns")
+    @app_commands.guild_only()
+    async def quota(self, interaction: discord.Interaction[Client]) -> None:
+        """Show what is left, and the next times at which some of it returns."""
+        allowance = await self._admission.allowance(_people.requester(interaction), _people.destination(interaction))
+        lines = [
+            f"**{allowance.pictures(allowance.left)} of {_words.pictures(allowance.pictures(allowance.quota))}** left: "
+            f"{_words.seconds(allowance.left)} of {_words.seconds(allowance.quota)} of GPU time in 24 hours "
+            f"({allowance.origin})."
+        ]
+        returning = [(at, seconds) for at, seconds in allowance.spent if seconds > 0]
+        lines += [
+            f"- {_words.seconds(seconds)} return {_words.relative(at + QUOTA_WINDOW)}"
+            for at, seconds in returning[:_SHOWN]
+        ]
+        if len(returning) > _SHOWN:
+            lines.append(f"- and {len(returning) - _SHOWN} more")
+        lines.append("-# A picture counts as a usual one of the first model. What fails costs nothing.")
+        await interaction.response.send_message("\n".join(lines), ephemeral=True)
+
+
+async def setup(client: Client) -> None:
+    """Add the cog."""
+    await client.add_cog(Quota(client.app.admission))
