@@ -12,7 +12,7 @@ from dataclasses import replace
 from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine import Engine
-from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, Start, UserId, Waiting, Work
+from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, Start, UserId, Waiting
 from bot.limits import Limits, is_paused, objection, resolve
 from bot.scheduler import TURN_MEMORY, Room, Standing, Terms, Turn
 from bot.shared import Shared
@@ -21,6 +21,8 @@ from bot.storage.rules import Rules
 
 _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
+_KEPT_PART = 4
+"""One place in so many is kept for people who have none."""
 _AT_A_TIME = 100
 """Turns that are foreseen before others get a word in."""
 
@@ -42,14 +44,29 @@ class Line:
         self._rebuilt_at = clock()
         self._waiting: dict[JobId, Waiting] = {}
         self._starts: dict[JobId, Start] = {}
-        self._running: dict[JobId, Work] = {}
+        self._running: dict[JobId, Job] = {}
         self._books: Mapping[GuildId, Book] = {}
         self._terms_now: dict[_Who, Terms] = {}
 
     async def next(self) -> Turn | None:
-        """The turn to take next; it may lie in the future. None when nobody may start."""
+        """The turn to take next; it may lie in the future. None when nobody may start before something changes."""
         await self._look()
-        return self._standing.next(self._clock(), {work.shape for work in self._running.values()})
+        turn = self._standing.next(self._clock(), {job.request.work.shape for job in self._running.values()})
+        return None if turn is None or self._is_kept_for_others(turn) else turn
+
+    def _is_kept_for_others(self, turn: Turn) -> bool:
+        """Whether the last free places are left to people who have none, so that no flood fills the engine.
+
+        An attempt that was cut short has had its turn. Forecasts do not count with it: whoever has no place comes
+        earlier for it than they were told, and the others' forwards are full without the last of theirs.
+        """
+        kept = self._engine.slots // _KEPT_PART
+        return (
+            turn.at is not None
+            and kept > 0
+            and self._engine.slots - len(self._running) <= kept
+            and any(job.requester.user_id == turn.user_id for job in self._running.values())
+        )
 
     async def turns(self) -> list[Turn]:
         """Every waiting job's turn, in order, with the time it is expected to start; of what may not start, none."""
@@ -75,7 +92,8 @@ class Line:
         """Run the schedule ahead of time."""
         await self._look()
         room = Room(self._engine.slots, self._engine.timings, self._clock())
-        for job_id, work in self._running.items():
+        for job_id, job in self._running.items():
+            work = job.request.work
             left = max(work.forwards - self._engine.steps_done.get(job_id, 0), 0)
             room.start(replace(work, forwards=left), self._clock())
         turns = scheduler.schedule(list(self._waiting.values()), list(self._starts.values()), self._terms, room)

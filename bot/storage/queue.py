@@ -31,7 +31,6 @@ from bot.jobs import (
     Surface,
     UserId,
     Waiting,
-    Work,
     from_text,
     to_text,
 )
@@ -132,7 +131,7 @@ class Touched:
     ids: frozenset[JobId]
     waiting: tuple[Waiting, ...]
     starts: tuple[Start, ...]
-    running: Mapping[JobId, Work]
+    running: Mapping[JobId, Job]
 
 
 class Queue:
@@ -265,7 +264,7 @@ class Queue:
             frozenset(map(JobId, touched)),
             tuple(_waiting(row, now) for row in rows if row["status"] == JobStatus.QUEUED),
             tuple(_start(row, now) for row in rows if (row["started_at"] or "") > since),
-            {JobId(row["id"]): Job.from_row(row).request.work for row in rows if row["status"] == JobStatus.RUNNING},
+            {JobId(row["id"]): Job.from_row(row) for row in rows if row["status"] == JobStatus.RUNNING},
         )
 
     async def get(self, job_id: JobId) -> Job | None:

@@ -212,7 +212,7 @@ async def test_whoever_asks_for_one_starts_before_the_next_but_one_of_who_asked_
 
     for _ in range(slots + 5):
         await start_one()
-        if len(inside) == slots:
+        if len(inside) == slots - slots // 4:
             store.clock.forward(2)
             ended = inside.pop(0)
             await store.queue.render(ended, pictures(ended.request), None)
@@ -226,6 +226,31 @@ async def test_whoever_asks_for_one_starts_before_the_next_but_one_of_who_asked_
         ended = inside.pop(0)
         await store.queue.render(ended, pictures(ended.request), None)
     assert order.count(ADA) <= 1, "each of the twenty starts before her next but one"
+
+
+@pytest.mark.parametrize(("slots", "taken"), [(1, 1), (3, 3), (4, 3), (8, 6)])
+async def test_the_last_places_are_kept_for_people_who_have_none(store: Store, slots: int, taken: int) -> None:
+    engine = engine_taking(2)
+    engine.slots = slots
+    line = line_of(store, LimitsConfig(pace=10_000, depth=10_000), engine)
+    mine = [await store.asked(ADA) for _ in range(2 * slots)]
+
+    async def start_those_who_may() -> list[Job]:
+        started = []
+        while len(await store.queue.running()) < slots and (turn := await line.next()):
+            job = await store.queue.claim(turn.job_id, turn.at, turn.clock)
+            assert job is not None
+            started.append(job)
+        return started
+
+    running = await start_those_who_may()
+    assert ids(running) == ids(mine[:taken])
+    if taken < slots:
+        theirs = [await store.asked(user) for user in (GRACE, GRACE)]
+        assert ids(await start_those_who_may()) == ids(theirs[:1]), "one place for everybody who had none"
+    else:
+        await store.queue.render(running[0], pictures(running[0].request), None)
+        assert ids(await start_those_who_may()) == ids(mine[taken : taken + 1])
 
 
 async def test_a_rule_changed_mid_queue_holds_for_what_waits(store: Store) -> None:
