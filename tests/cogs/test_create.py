@@ -401,7 +401,7 @@ class TestOtherSettings:
         return config.model_copy(
             update={
                 "discord": DiscordConfig(command="paint", ping_after_seconds=1),
-                "limits": LimitsConfig(depth=1, quota=3),
+                "limits": LimitsConfig(depth=1, quota=1),
             }
         )
 
@@ -691,10 +691,12 @@ class TestUploads:
         engine.open.clear()
         moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
         await moderator.slash(workshop.channel, "limits set", quota=1, member=ada)
-        refused = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2, image=("cat.png", CAT))
+        refused = await ada.slash(
+            workshop.channel, "imagine", prompt="a cat", images=4, steps=40, image=("cat.png", CAT)
+        )
         (told,) = refused.followups
         assert told.ephemeral
-        assert "about 2 usual pictures, more than your quota of 1" in told.content
+        assert "about 6 usual pictures, more than your quota of 3" in told.content
         assert await workshop.jobs() == []
 
     async def test_an_answer_discord_does_not_edit_leaves_no_job_behind(

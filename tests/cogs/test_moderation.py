@@ -172,12 +172,15 @@ async def test_a_cancel_that_means_nothing_or_too_much_cancels_nothing(
     assert await workshop.app.database.fetch_all("SELECT 1 FROM cases") == []
 
 
-async def test_a_quota_that_is_reset_is_free_again_and_an_undo_takes_that_back(workshop: Workshop) -> None:
+async def test_a_quota_that_is_reset_is_free_again_and_an_undo_takes_that_back(
+    workshop: Workshop, engine: FakeEngine
+) -> None:
+    engine.open.clear()
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await moderator.slash(workshop.channel, "limits set", quota=1, member=ada)
 
     async def asks() -> str:
-        return (await ada.slash(workshop.channel, "imagine", prompt="a cat")).response.content
+        return (await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3)).response.content
 
     assert "Queued" in await asks()
     assert "quota" in await asks()

@@ -31,7 +31,7 @@ async def test_a_quota_is_ones_own_and_a_servers_own(workshop: Workshop) -> None
     assert mine.ephemeral
     assert "return <t:" in mine.response.content
     for other in (theirs, elsewhere):
-        assert "**200 of 200 pictures** left" in other.response.content
+        assert "**1831 of 1831 pictures** left" in other.response.content
         assert "return" not in other.response.content
 
 
@@ -39,7 +39,7 @@ async def test_a_big_request_is_confirmed_and_nothing_is_held_until_then(worksho
     ada = workshop.member("ada")
     bill = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2)
     assert bill.ephemeral
-    assert "2 pictures, about 0.7 s of GPU time: 2 of the 200 pictures left to you today." in bill.response.content
+    assert "2 pictures, about 0.7 s of GPU time: 2 of the 1831 pictures left to you today." in bill.response.content
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
     (job,) = await workshop.ended()
