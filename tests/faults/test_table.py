@@ -36,14 +36,18 @@ ROWS = {
     "429, 5xx, resets": [
         "bot/test_delivery.py::test_busy_discord_is_asked_again_until_it_works",
         "bot/test_delivery.py::test_order_is_kept_within_a_channel_and_another_is_not_held_up",
+        "faults/test_process.py::test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_is_kept",
     ],
-    "channel or message deleted, permission lost": [
+    "channel or message deleted, bot kicked, permission lost": [
+        "faults/test_process.py::test_a_place_that_is_closed_ends_its_jobs_soon_and_is_asked_little",
         "cogs/test_create.py::test_a_deleted_channel_ends_the_job_with_its_reason",
         "cogs/test_create.py::test_a_lost_permission_costs_at_most_three_refusals_a_job",
         "bot/test_delivery.py::test_channel_that_refuses_everything_is_left_alone_for_a_while",
     ],
     "file too large": ["cogs/test_create.py::test_pictures_too_large_as_png_are_posted_as_webp_with_a_note"],
-    "RESUME with duplicates": [
+    "gateway drop, RESUME with duplicates": [
+        "faults/test_process.py::test_a_resume_that_brings_what_was_heard_already_makes_one_job_and_one_rating",
+        "faults/test_process.py::test_a_session_that_discord_forgot_is_begun_anew_by_one_identify",
         "cogs/test_create.py::test_an_interaction_that_discord_delivers_twice_makes_one_job",
         "cogs/test_feedback.py::test_a_repeated_event_counts_once",
         "bot/test_client.py::test_identifying_again_and_again_never_burns_the_days_budget",
@@ -60,11 +64,15 @@ ROWS = {
     "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
     "clock ± 1 day": ["faults/test_machine.py::TestHouse"],
     "SIGTERM, also with a hung engine": [
-        "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything"
+        "faults/test_process.py::test_sigterm_with_a_hung_engine_ends_in_time_leaves_nobody_behind_and_loses_nothing",
+        "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything",
     ],
     "bombs": [
         "cogs/test_create.py::test_a_bomb_that_discord_measured_is_not_even_downloaded",
         "bot/test_uploads.py::test_what_is_no_picture_to_work_from_is_refused",
+        "bot/engine/test_inputs.py::test_what_cannot_be_used_is_refused_in_words",
+        "bot/engine/test_inputs.py::test_picture_comes_out_upright_in_the_size_that_is_painted",
+        "bot/engine/test_inputs.py::test_sixteen_bits_are_scaled_not_clipped",
     ],
     "inert text": ["cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing"],
     "forged or foreign buttons": ["cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired"],

@@ -1,0 +1,143 @@
+"""The bot's process, and what it speaks with failing in turn: the gateway, the API, the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.stage import Stage, open_stage
+from tests.local_discord import ADA, BOB, Fault, Message
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="stops processes by POSIX signals")
+
+RESULT = r"^PATCH /api/channels/\d+/messages/\d+$"
+
+
+def pictures(message: Message) -> list[str]:
+    """The names of a message's pictures."""
+    return [attachment["filename"] for attachment in message.attachments]
+
+
+async def painting(stage: Stage, message: Message) -> None:
+    """Wait until a message says that it is painted."""
+    await stage.until(lambda: "Painting" in message.content, "it was not begun")
+
+
+async def test_sigterm_with_a_hung_engine_ends_in_time_leaves_nobody_behind_and_loses_nothing(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        message = await stage.ask(ADA, "anemone, hang once")
+        await stage.discord.until(lambda: (tmp_path / "hung").exists())
+        (hung,) = stage.engines()
+        begun = time.monotonic()
+        await stage.restart()
+        took = time.monotonic() - begun
+
+        assert took <= 30
+        assert not psutil.pid_exists(hung.pid)
+        assert await stage.ended("anemone") == [message]
+        assert pictures(message) == ["atelier-1-1.png"]
+        await stage.close()
+
+
+async def test_a_resume_that_brings_what_was_heard_already_makes_one_job_and_one_rating(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        result = await stage.ask(ADA, "anemone")
+        await stage.ended("anemone")
+        await stage.react(BOB, result, "👍")
+        discord.overlap = 100
+        await discord.drop_gateway()
+        # Meanwhile Ada asks again and Bob changes his mind twice; nobody hears it yet.
+        missed = await discord.type("imagine", ADA, prompt="buttercup")
+        await discord.take_back(result, "👍", BOB)
+        await discord.react(result, "👍", BOB)
+        await stage.until(lambda: discord.resumed, "it was not resumed")
+        await stage.ended("buttercup")
+        await stage.react(ADA, result, "❤️")
+        await stage.until_rows("SELECT 1 FROM ratings", 2)
+
+        assert (discord.identified, discord.resumed) == (1, 1)
+        assert missed.answer is not None
+        assert pictures(missed.answer) == ["atelier-2-1.png"]
+        assert len(stage.rows("SELECT 1 FROM jobs")) == 2
+        assert len(discord.public()) == 2
+        await stage.close()
+
+
+async def test_a_session_that_discord_forgot_is_begun_anew_by_one_identify(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        message = await stage.ask(ADA, "anemone held by gate")
+        await painting(stage, message)
+        await discord.drop_gateway(forget=True)
+        (tmp_path / "gate").touch()
+        await stage.until(lambda: pictures(message), "without a gateway nothing was delivered")
+        await stage.until(lambda: discord.connected, "it did not come back")
+        await stage.ask(ADA, "buttercup")
+        await stage.ended("buttercup")
+
+        assert (discord.identified, discord.resumed) == (2, 0)
+        assert stage.deaths == 0
+        await stage.close()
+
+
+async def test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_is_kept(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        first = await stage.ask(ADA, "anemone held by gate")
+        second = await stage.ask(BOB, "buttercup")
+        await stage.ended("buttercup")
+        third = await stage.ask(BOB, "crocus held by gate")
+        await asyncio.gather(painting(stage, first), painting(stage, third))
+        begun = len(discord.requests)
+        edits = len(discord.edits)
+        # Away; then it hears an edit, but its answer is lost.
+        discord.faults = [Fault(RESULT, 503), Fault(RESULT, after=True)]
+        (tmp_path / "gate").touch()
+        await stage.ended("anemone")
+        await stage.ended("crocus")
+        await stage.idle()
+
+        assert [pictures(message) for message in (first, second, third)] == [[f"atelier-{n}-1.png"] for n in (1, 2, 3)]
+        assert len([message for message in discord.public() if message.interaction]) == 3
+        tries = [request for request in discord.requests[begun:] if request.route.startswith("PATCH")]
+        assert [request.status for request in tries] == [503, 0, 200, 200]
+        assert all(later.at - earlier.at > 0.9 for earlier, later in pairwise(tries[:3]))
+        finals = [edit["message"] for edit in discord.edits[edits:]]
+        assert finals in ([first.id, first.id, third.id], [third.id, third.id, first.id])
+        await stage.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, 50001), (404, 10003)], ids=["the bot is kicked", "the channel is deleted"]
+)
+async def test_a_place_that_is_closed_ends_its_jobs_soon_and_is_asked_little(
+    tmp_path: Path, status: int, code: int
+) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        for number in range(4):
+            await painting(stage, await stage.ask(ADA, f"anemone {number} held by gate", "401"))
+        other = await stage.ask(BOB, "buttercup held by gate", "402")
+        await painting(stage, other)
+        discord.faults = [Fault("/api/channels/401", status, code, times=1000)]
+        begun = time.monotonic()
+        (tmp_path / "gate").touch()
+        await stage.ended("buttercup")
+        await stage.idle()
+
+        assert time.monotonic() - begun < 10
+        refused = [request for request in discord.requests if request.status == status]
+        assert 0 < len(refused) <= 3 * 4
+        reasons = stage.rows("SELECT status, reason FROM jobs WHERE channel_id = 401")
+        assert {row["status"] for row in reasons} == {"failed"}
+        assert all(row["reason"] for row in reasons)
+        assert pictures(other) == ["atelier-5-1.png"]
+        discord.faults.clear()
+        await stage.close()
