@@ -242,9 +242,13 @@ class LocalDiscord:
         return await self._interact(2, person, channel, {"data": data})
 
     async def press(self, message: Message, custom_id: str, person: Person = ADA) -> Interaction:
-        """Let a person press a button."""
+        """Let a person press a button; one that is not there is forged."""
         data = {"component_type": 2, "custom_id": custom_id}
-        return await self._interact(3, person, message.channel, {"data": data, "message": message.payload()})
+        payload = message.payload()
+        if custom_id not in message.buttons():
+            forged = {"type": 2, "style": 2, "label": "?", "custom_id": custom_id}
+            payload["components"] = [{"type": 1, "components": [forged]}]
+        return await self._interact(3, person, message.channel, {"data": data, "message": payload})
 
     async def repeat(self, interaction: Interaction) -> None:
         """Send the event of an interaction once more, as Discord may after a RESUME."""

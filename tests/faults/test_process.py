@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import psutil
 import pytest
@@ -140,4 +143,43 @@ async def test_a_place_that_is_closed_ends_its_jobs_soon_and_is_asked_little(
         assert all(row["reason"] for row in reasons)
         assert pictures(other) == ["atelier-5-1.png"]
         discord.faults.clear()
+        await stage.close()
+
+
+async def test_a_thousand_random_buttons_change_nothing(tmp_path: Path) -> None:
+    random = Random(5)
+    kinds = [
+        "a1:cancel:1",
+        "a1:show:2",
+        "a1:cancel:",
+        "a1:",
+        "1",
+        "\n",
+        "cancel",
+        ":",
+        "é",
+        "٣",
+        " ",
+        "'; --",
+        "9" * 19,
+    ]
+    made = ("".join(random.choices(kinds, k=random.randint(1, 4)))[:100] for _ in itertools.count())
+    async with open_stage(tmp_path) as stage:
+        await stage.ask(ADA, "anemone")
+        waiting = await stage.ask(ADA, "buttercup held by gate")
+        await stage.ended("anemone")
+        await painting(stage, waiting)
+        await stage.until(lambda: len(waiting.buttons()) == 1, "there is no button")
+        tables = [row["name"] for row in stage.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        before = {table: stage.rows(f"SELECT * FROM {table}") for table in tables}
+        pressed = [await stage.discord.press(waiting, custom_id, BOB) for custom_id in itertools.islice(made, 1000)]
+        for interaction in pressed:
+            await stage.until(lambda one=interaction: one.answer is not None, str(interaction.event["data"]))
+
+        words = {re.sub(r"\s+", " ", one.answer.content) for one in pressed if one.answer is not None}
+        assert all("expired" in said or "Only whoever asked" in said for said in words), words
+        assert not any(one.answer.public for one in pressed if one.answer is not None)
+        assert {table: stage.rows(f"SELECT * FROM {table}") for table in tables} == before
+        (tmp_path / "gate").touch()
+        await stage.ended("buttercup")
         await stage.close()

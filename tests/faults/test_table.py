@@ -20,7 +20,10 @@ ROWS = {
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
     "out of memory": ["bot/engine/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words"],
-    "NaN or black picture": ["bot/engine/test_pipelines.py::test_picture_of_nothing_is_never_shown"],
+    "NaN or black picture": [
+        "bot/engine/test_pipelines.py::test_picture_of_nothing_is_never_shown",
+        "bot/engine/test_batching.py::test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single",
+    ],
     "poison prompt": [
         "bot/test_dispatcher.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
         "faults/test_machine.py::TestHouse",
@@ -75,7 +78,10 @@ ROWS = {
         "bot/engine/test_inputs.py::test_sixteen_bits_are_scaled_not_clipped",
     ],
     "inert text": ["cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing"],
-    "forged or foreign buttons": ["cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired"],
+    "forged or foreign buttons": [
+        "cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired",
+        "faults/test_process.py::test_a_thousand_random_buttons_change_nothing",
+    ],
     "log canaries": [
         "bot/test_logs.py::test_tokens_in_tracebacks_and_their_causes_are_cut_out",
         "cogs/test_create.py::test_a_message_discord_does_not_understand_fails_without_the_prompt_in_the_log",
