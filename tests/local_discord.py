@@ -43,6 +43,7 @@ main()
 
 _OPTION_TYPES = {str: 3, int: 4, bool: 5, float: 10}
 _ATTACHMENT = 11
+_INVALID_FORM = 50035
 _EPOCH_MS = 1420070400000
 
 
@@ -387,7 +388,7 @@ class LocalDiscord:
         finally:
             self.changed.set()
         if fault is not None:
-            response = _json({"code": fault.code, "message": "as ordered"}, fault.status or 503)
+            response = await _fault(fault, request)
         self.requests.append(Request(at, route, response.status if fault is None else fault.status))
         if fault is not None and not fault.status:
             assert request.transport is not None
@@ -544,6 +545,21 @@ class LocalDiscord:
             width, height = struct.unpack(">II", data[16:24])
             described |= {"content_type": "image/png", "width": width, "height": height}
         return described
+
+
+async def _fault(fault: Fault, request: web.Request) -> web.Response:
+    """The answer that was ordered; where Discord does not understand a form it quotes it."""
+    error: dict[str, Any] = {"code": fault.code, "message": "as ordered"}
+    if fault.code == _INVALID_FORM and not fault.after:
+        body, _ = await _body(request)
+        content = body.get("data", body).get("content")
+        error["errors"] = {"content": {"_errors": [{"code": "BASE_TYPE_BAD", "message": f"What is {content!r}?"}]}}
+    if fault.status == 429:
+        error["retry_after"] = 0.1
+    response = _json(error, fault.status or 503)
+    # Without this header discord.py takes a 429 for Cloudflare's.
+    response.headers["Via"] = "1.1 local"
+    return response
 
 
 async def _body(request: web.Request) -> tuple[dict[str, Any], dict[int, bytes]]:

@@ -77,7 +77,7 @@ def _ends(order: Order, folder: Path) -> bool:
         (folder / "hung").touch()
         os.kill(os.getpid(), signal.SIGSTOP)
     if "refuse" in prompt:
-        _send(Frame("failed", {**order.about, "reason": "The model refuses this."}))
+        _send(Frame("failed", {**order.about, "reason": f"The model refuses {prompt!r}."}))
         return True
     held = re.search(r"held by (\w+)", prompt)
     if held and order.step == STEPS - 1 and not (folder / held[1]).exists():

@@ -23,6 +23,8 @@ PATIENCE_SECONDS = 30.0
 """For whatever must happen sooner or later, restarts and a busy machine included."""
 
 CONFIG = """
+log_level = "debug"
+
 [discord]
 ping_after_seconds = 1
 posts_per_channel = 50

@@ -10,11 +10,13 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.faults.stage import Stage, open_stage
+from tests.faults.light_engine import picture
+from tests.faults.stage import TOKEN, Stage, open_stage
 from tests.local_discord import ADA, BOB, Fault, Message
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="stops processes by POSIX signals")
@@ -183,3 +185,43 @@ async def test_a_thousand_random_buttons_change_nothing(tmp_path: Path) -> None:
         (tmp_path / "gate").touch()
         await stage.ended("buttercup")
         await stage.close()
+
+
+ERRORS = [(400, 50035), (401, 0), (403, 50013), (404, 10062), (413, 40005), (429, 0), (500, 0), (503, 0), (0, 0)]
+"""What Discord may answer: a status and its own code; 0 is a connection that breaks."""
+
+
+async def test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine_answer(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+
+        async def meets(
+            route: str, error: tuple[int, int], *, times: int = 1, told: bool = True, **options: Any
+        ) -> None:
+            """Ask for a foxglove, with an error on the way."""
+            fault = Fault(route, *error, times=times)
+            discord.faults = [fault]
+            asked = await discord.type("imagine", ADA, prompt="a foxglove", negative_prompt="an edelweiss", **options)
+            await stage.until(lambda: not fault.times, f"{fault} was not met")
+            await stage.until(lambda: not told or asked.answer or asked.followups, f"{fault} was never explained")
+            await stage.idle()
+
+        await stage.until(lambda: discord.connected, "the bot did not come")
+        for error in ERRORS:
+            await meets("/callback$", error)
+            await meets("^PATCH /api/webhooks/", error, image=picture("foxglove", 1), strength=0.5)
+            await meets(RESULT, error)
+        # Nor can it be said that it went wrong.
+        await meets("/callback$", (400, 50035), times=2, told=False)
+        await meets("/callback$", (0, 0), times=2, told=False)
+        await meets("/callback$", (400, 50035), told=False, model="foxglove")
+        discord.faults.clear()
+        await stage.ask(ADA, "foxglove, refuse")
+        await stage.ask(ADA, "foxglove, kill once")
+        await stage.idle()
+        await stage.close()
+
+        for canary in (TOKEN, r"token\d{5,}", "foxglove", "edelweiss"):
+            assert [line for line in stage.log.splitlines() if re.search(canary, line)] == [], canary
+        assert stage.log.count("a bug, reference") >= 5, "there was something to log"
+        assert "could not be told" in stage.log

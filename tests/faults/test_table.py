@@ -83,6 +83,8 @@ ROWS = {
         "faults/test_process.py::test_a_thousand_random_buttons_change_nothing",
     ],
     "log canaries": [
+        "faults/test_process.py::test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine_answer",
+        "bot/test_logs.py::test_the_words_of_a_request_are_cut_out",
         "bot/test_logs.py::test_tokens_in_tracebacks_and_their_causes_are_cut_out",
         "cogs/test_create.py::test_a_message_discord_does_not_understand_fails_without_the_prompt_in_the_log",
         "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",

@@ -212,6 +212,14 @@ def test_what_the_pipeline_refuses_fails_in_words(studio: Studio) -> None:
     assert paint(studio, APPLE), "and the next request is painted"
 
 
+def test_an_error_that_quotes_the_request_is_logged_without_it(
+    studio: Studio, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = replace(APPLE, prompt="a foxglove", negative_prompt="an edelweiss")
+    studio.explain(request, ValueError("What is 'foxglove' without edelweiss?"))
+    assert "ValueError: What is '…' without …?" in caplog.text
+
+
 @pytest.mark.parametrize(("value", "words"), [(np.nan, "not a number"), (0.0, "a black picture")])
 def test_picture_of_nothing_is_never_shown(studio: Studio, value: float, words: str) -> None:
     request = replace(APPLE, num_images_per_prompt=2)
