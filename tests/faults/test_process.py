@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import os
 import re
+import struct
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +16,12 @@ from typing import Any
 
 import psutil
 import pytest
+from PIL import Image
 
+from bot.config import EMBEDDED_MODEL
+from bot.engine.catalog import SAMPLERS
+from bot.errors import UserError
+from bot.options import Options, resolve
 from tests.faults.light_engine import picture
 from tests.faults.stage import TOKEN, Stage, open_stage
 from tests.local_discord import ADA, BOB, Fault, Message
@@ -225,3 +232,40 @@ async def test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine
             assert [line for line in stage.log.splitlines() if re.search(canary, line)] == [], canary
         assert stage.log.count("a bug, reference") >= 5, "there was something to log"
         assert "could not be told" in stage.log
+
+
+NAMES = ("../../etc/passwd", "/etc/passwd", "emoji/../../etc/passwd", "file:///etc/passwd", "~/passwd.safetensors")
+
+
+@pytest.mark.parametrize("option", ["model", "sampler", "lora", "controlnet"])
+def test_a_name_that_is_a_path_names_nothing(option: str) -> None:
+    for name in NAMES:
+        with pytest.raises(UserError, match=r"There is no|has no"):
+            resolve(Options("a cat", **{option: name}), [EMBEDDED_MODEL], list(SAMPLERS))
+
+
+async def test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends(tmp_path: Path) -> None:
+    huge, frames, noise = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.new("L", (64, 64)).save(huge, "PNG")
+    stretched = huge.getvalue()[:16] + struct.pack(">II", 50_000, 50_000) + huge.getvalue()[24:]
+    pictures = [Image.new("L", (16, 16), number % 255) for number in range(1000)]
+    pictures[0].save(frames, "GIF", save_all=True, append_images=pictures[1:])
+    Image.effect_noise((64, 64), 99).save(noise, "JPEG")
+    async with open_stage(tmp_path) as stage:
+        await stage.until(lambda: stage.discord.connected, "the bot did not come")
+        refusals = [
+            *({"model": name} for name in NAMES),
+            {"image": stretched},
+            {"image": frames.getvalue()},
+        ]
+        for options in refusals:
+            asked = await stage.discord.type("imagine", ADA, prompt="anemone", **options)
+            await stage.until(lambda one=asked: one.answer or one.followups, f"{options} was not answered")
+            await stage.until(lambda: not stage.discord.public(), f"{options} was not refused")
+        # What only a decoder can find out is the engine's to refuse.
+        await stage.ask(ADA, "buttercup", image=noise.getvalue()[:-500])
+        await stage.ended("buttercup")
+        await stage.close()
+
+        assert len(stage.rows("SELECT 1 FROM jobs")) == 1
+        assert "AUDIT" not in stage.log

@@ -71,6 +71,7 @@ ROWS = {
         "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything",
     ],
     "bombs": [
+        "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
         "cogs/test_create.py::test_a_bomb_that_discord_measured_is_not_even_downloaded",
         "bot/test_uploads.py::test_what_is_no_picture_to_work_from_is_refused",
         "bot/engine/test_inputs.py::test_what_cannot_be_used_is_refused_in_words",
@@ -81,6 +82,11 @@ ROWS = {
     "forged or foreign buttons": [
         "cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired",
         "faults/test_process.py::test_a_thousand_random_buttons_change_nothing",
+    ],
+    "names that are paths, pickles renamed": [
+        "faults/test_process.py::test_a_name_that_is_a_path_names_nothing",
+        "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
+        "bot/engine/test_pipelines.py::test_a_pickle_by_any_name_is_not_loaded",
     ],
     "log canaries": [
         "faults/test_process.py::test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine_answer",
