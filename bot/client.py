@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
+import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -17,6 +18,7 @@ from discord.ext import commands
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import JobId, from_text, to_text, utcnow
+from bot.logs import traced
 from bot.storage.database import insist
 
 log = logging.getLogger(__name__)
@@ -108,7 +110,7 @@ class Client(commands.Bot):
         """Tell the person, and only them, what went wrong; the one place where errors become words."""
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original
-        words = _words(error)
+        words = _words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)])
         prompt = getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
             words += f"\nYour prompt, to copy:\n```\n{prompt.replace('```', '`​``')[:_PROMPT_BACK]}\n```"
@@ -118,7 +120,14 @@ class Client(commands.Bot):
             else:
                 await interaction.response.send_message(words, ephemeral=True)
         except discord.HTTPException as failure:
-            log.warning("a person could not be told what went wrong: %s", failure)
+            # Its text quotes the form, and that the prompt.
+            log.warning(
+                "a person could not be told what went wrong: Discord answered %d (code %d)",
+                failure.status,
+                failure.code,
+            )
+        except (aiohttp.ClientError, OSError) as failure:
+            log.warning("a person could not be told what went wrong: %s", type(failure).__name__)
 
     async def _sync(self) -> None:
         """Upload the commands when they differ from what Discord has: uploads are rationed."""
@@ -149,7 +158,8 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
     return max(0.0, pause - (now - max(recent)).total_seconds())
 
 
-def _words(error: BaseException) -> str:
+def _words(error: BaseException, private: Sequence[str]) -> str:
+    """What to tell a person; what was `private` to them does not go into the log."""
     if isinstance(error, Rejected):
         words = str(error)
         if error.retry_at is not None:
@@ -164,5 +174,6 @@ def _words(error: BaseException) -> str:
     if isinstance(error, app_commands.TransformerError):
         return f"“{error.value}” is not something this option understands."
     reference = secrets.token_hex(3)
-    log.error("a bug, reference %s", reference, exc_info=error)
+    quoted = [error.text] if isinstance(error, discord.HTTPException) else []
+    log.error("a bug, reference %s\n%s", reference, traced(error, *private, *quoted))
     return f"Something broke inside Atelier. Whoever hosts it finds it in the log as {reference}."

@@ -34,6 +34,7 @@ from bot.jobs import (
     Painting,
     Retrying,
 )
+from bot.logs import traced, without_words
 from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
 
@@ -193,8 +194,8 @@ class Delivery:
                 if not isinstance(error, TryLater):
                     channel.mute.add(job.id)
                     channel.progress.pop(job.id, None)
-            except Exception:
-                log.exception("progress of job %d was not shown, because of a bug", job.id)
+            except Exception as error:  # noqa: BLE001 - it is logged
+                _log_bug(job, "its progress was not shown", error)
 
     async def _end(self, channel: _Channel, job: Job) -> None:
         """Post how a job ended, as often as it takes."""
@@ -223,7 +224,7 @@ class Delivery:
                     news = Painted(news.images, files.files, files.lossless)
                     continue
                 except Unreachable as error:
-                    log.warning("job %d cannot be delivered: %s", job.id, error)
+                    log.warning("job %d cannot be delivered: %s", job.id, without_words(str(error), *job.request.texts))
                     channel.refuse()
                     await self._give_up(job, news, str(error))
                     return
@@ -231,9 +232,9 @@ class Delivery:
                     log.error("job %d cannot be delivered, because of a bug: %s", job.id, error)  # noqa: TRY400
                     await self._give_up(job, news, str(error))
                     return
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - it is logged
                     # One message's bug must not silence every channel, now and after each restart.
-                    log.exception("job %d cannot be delivered, because of a bug", job.id)
+                    _log_bug(job, "it cannot be delivered", error)
                     await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
                     return
                 else:
@@ -250,8 +251,8 @@ class Delivery:
                 await self._show(job, Failed(reason))
             except DeliveryError:
                 log.warning("job %d: nobody can be told either", job.id)
-            except Exception:
-                log.exception("job %d: nobody can be told either, because of a bug", job.id)
+            except Exception as error:  # noqa: BLE001 - it is logged
+                _log_bug(job, "nobody can be told either", error)
         await insist(self._queue.give_up, job, reason)
 
     async def _show(self, job: Job, news: News) -> MessageId | None:
@@ -267,3 +268,7 @@ class Delivery:
             return Painted(await self._queue.images(job.id))
         except StorageError as error:
             return Failed(str(error))
+
+
+def _log_bug(job: Job, what: str, error: Exception) -> None:
+    log.error("job %d: %s, because of a bug\n%s", job.id, what, traced(error, *job.request.texts))

@@ -11,6 +11,7 @@ from bot.engine import Engine, Finished, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, PaintFailed
 from bot.jobs import Clock, Job, JobId, Painting, Retrying
 from bot.line import Line
+from bot.logs import traced, without_words
 from bot.meter import Meter
 from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
@@ -115,11 +116,11 @@ class Dispatcher:
                     "A smaller size or another model may work.",
                 )
         except AtelierError as error:
-            log.info("job %d failed: %s", job.id, error)
+            log.info("job %d failed: %s", job.id, without_words(str(error), *job.request.texts))
             await self._fail(job, str(error))
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - it is logged
             # One job's bug must not stop everybody's queue.
-            log.exception("job %d failed on a bug", job.id)
+            log.error("job %d failed on a bug\n%s", job.id, traced(error, *job.request.texts))  # noqa: TRY400
             await self._fail(
                 job, f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {job.id}."
             )

@@ -132,6 +132,11 @@ class GenerationRequest:
         return Kind.IMAGE2IMAGE if self.image else Kind.TEXT2IMAGE
 
     @property
+    def texts(self) -> tuple[str, str]:
+        """What somebody wrote: it goes into no log."""
+        return self.prompt, self.negative_prompt
+
+    @property
     def uploads(self) -> tuple[str, ...]:
         """The sha256 of every picture it builds on."""
         return tuple(dict.fromkeys(filter(None, (self.image, self.mask_image, self.control_image))))

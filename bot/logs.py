@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 
 _SECRETS = (
     # Interaction and webhook tokens travel in URLs, which libraries log.
@@ -25,6 +26,19 @@ class RedactingFormatter(logging.Formatter):
         for pattern, replacement in _SECRETS:
             text = pattern.sub(replacement, text)
         return text
+
+
+def without_words(text: str, *private: str) -> str:
+    """A text without the words of these, the short ones excepted: an error may quote what somebody asked for."""
+    words = {word for words in private for word in re.findall(r"\w{4,}", words)}
+    if not words:
+        return text
+    return re.sub("|".join(sorted(map(re.escape, words), key=len, reverse=True)), "…", text, flags=re.IGNORECASE)
+
+
+def traced(error: BaseException, *private: str) -> str:
+    """The traceback of an error, without the words of these."""
+    return without_words("".join(traceback.format_exception(error)).rstrip(), *private)
 
 
 def setup_logging(level: str) -> None:

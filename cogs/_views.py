@@ -58,7 +58,7 @@ class JobButton(
 
 class ExpiredButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"(?!a1:[a-z]{1,16}:[0-9]{1,18}$).+",
+    template=r"(?!a1:[a-z]{1,16}:[0-9]{1,18}\Z)[\s\S]+",
 ):
     """Whatever no other button answers to; without it Discord shows an unexplained failure."""
 

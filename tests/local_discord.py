@@ -43,6 +43,7 @@ main()
 
 _OPTION_TYPES = {str: 3, int: 4, bool: 5, float: 10}
 _ATTACHMENT = 11
+_INVALID_FORM = 50035
 _EPOCH_MS = 1420070400000
 
 
@@ -169,6 +170,14 @@ class Fault:
     times: int = 1
 
 
+class Request(NamedTuple):
+    """One request to the REST API, when it came and how it was answered; status 0 is a closed connection."""
+
+    at: float
+    route: str
+    status: int
+
+
 class _Refused(Exception):  # noqa: N818
     """Discord's answer to a request that cannot be."""
 
@@ -183,7 +192,11 @@ class LocalDiscord:
 
     port: int = 0
     identified: int = 0
+    resumed: int = 0
+    overlap: int = 0
+    """How many events a RESUME brings that the bot has seen already."""
     heartbeats: int = 0
+    requests: list[Request] = field(default_factory=list)
     messages: dict[str, Message] = field(default_factory=dict)
     """Every message there ever was, by its id, in the order they came."""
     interactions: dict[str, Interaction] = field(default_factory=dict)
@@ -193,7 +206,10 @@ class LocalDiscord:
     """What is attached anywhere, by the attachment's id."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _socket: web.WebSocketResponse | None = None
-    _sequence: int = 0
+    _connection: asyncio.Transport | None = None
+    _session: str = ""
+    _events: list[dict[str, Any]] = field(default_factory=list)
+    """Every event of the session, as it was or would have been sent."""
     _numbers: Any = field(default_factory=itertools.count)
     _nonces: dict[tuple[str, str], tuple[float, Message]] = field(default_factory=dict)
 
@@ -227,9 +243,13 @@ class LocalDiscord:
         return await self._interact(2, person, channel, {"data": data})
 
     async def press(self, message: Message, custom_id: str, person: Person = ADA) -> Interaction:
-        """Let a person press a button."""
+        """Let a person press a button; one that is not there is forged."""
         data = {"component_type": 2, "custom_id": custom_id}
-        return await self._interact(3, person, message.channel, {"data": data, "message": message.payload()})
+        payload = message.payload()
+        if custom_id not in message.buttons():
+            forged = {"type": 2, "style": 2, "label": "?", "custom_id": custom_id}
+            payload["components"] = [{"type": 1, "components": [forged]}]
+        return await self._interact(3, person, message.channel, {"data": data, "message": payload})
 
     async def repeat(self, interaction: Interaction) -> None:
         """Send the event of an interaction once more, as Discord may after a RESUME."""
@@ -258,6 +278,14 @@ class LocalDiscord:
         """Close the bot's connection with a code, as Discord does."""
         assert self._socket is not None
         await self._socket.close(code=code)
+
+    async def drop_gateway(self, *, forget: bool = False) -> None:
+        """Let the bot's connection break; told to forget, Discord will not resume its session."""
+        assert self._connection is not None
+        if forget:
+            self._session = ""
+        self._connection.abort()
+        await self.until(lambda: not self.connected)
 
     async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> None:
         """Wait until something the bot does makes the condition true."""
@@ -298,36 +326,48 @@ class LocalDiscord:
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
                 continue
-            operation = json.loads(message.data)["op"]
-            if operation == 1:
+            command = json.loads(message.data)
+            if command["op"] == 1:
                 self.heartbeats += 1
                 await socket.send_json({"op": 11})
-            elif operation == 2:
+            elif command["op"] == 2:
                 self.identified += 1
-                self._socket = socket
+                self._socket, self._connection = socket, request.transport
+                self._session, self._events = f"session{self.identified}", []
                 await self._dispatch(
                     "READY",
                     {
                         "v": 10,
                         "user": BOT,
                         "guilds": [],
-                        "session_id": "s",
+                        "session_id": self._session,
                         "resume_gateway_url": self.addresses()[1],
                         "application": {"id": BOT["id"], "flags": 0},
                     },
                 )
+            elif command["op"] == 6:
+                if command["d"]["session_id"] != self._session:
+                    await socket.send_json({"op": 9, "d": False})
+                    continue
+                for event in self._events[max(1, command["d"]["seq"] - self.overlap) :]:
+                    await socket.send_json(event)
+                self.resumed += 1
+                self._socket, self._connection = socket, request.transport
+                await self._dispatch("RESUMED", {})
             self.changed.set()
         if self._socket is socket:
             self._socket = None
+        self.changed.set()
         return socket
 
     async def _dispatch(self, name: str, payload: dict[str, Any]) -> bool:
-        """Tell the bot of an event; False when nobody is there, and then it is lost."""
+        """Tell the bot of an event; False when nobody is there, and then only a RESUME brings it."""
+        event = {"op": 0, "t": name, "s": len(self._events) + 1, "d": payload}
+        self._events.append(event)
         if self._socket is None:
             return False
-        self._sequence += 1
         try:
-            await self._socket.send_json({"op": 0, "t": name, "s": self._sequence, "d": payload})
+            await self._socket.send_json(event)
         except (ConnectionError, ClientConnectionError):
             return False
         return True
@@ -336,6 +376,7 @@ class LocalDiscord:
     async def _answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
         """Answer a request, or give it the error that was ordered."""
         route = f"{request.method} {request.path}"
+        at = time.monotonic()
         fault = next((fault for fault in self.faults if fault.times and re.search(fault.route, route)), None)
         if fault is not None:
             fault.times -= 1
@@ -346,13 +387,13 @@ class LocalDiscord:
             response = refused.response
         finally:
             self.changed.set()
-        if fault is None:
-            return response
-        if fault.status:
-            return _json({"code": fault.code, "message": "as ordered"}, fault.status)
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
+        if fault is not None:
+            response = await _fault(fault, request)
+        self.requests.append(Request(at, route, response.status if fault is None else fault.status))
+        if fault is not None and not fault.status:
+            assert request.transport is not None
+            request.transport.abort()
+        return response
 
     async def _callback(self, request: web.Request) -> web.Response:
         interaction = self._of_token(request)
@@ -504,6 +545,21 @@ class LocalDiscord:
             width, height = struct.unpack(">II", data[16:24])
             described |= {"content_type": "image/png", "width": width, "height": height}
         return described
+
+
+async def _fault(fault: Fault, request: web.Request) -> web.Response:
+    """The answer that was ordered; where Discord does not understand a form it quotes it."""
+    error: dict[str, Any] = {"code": fault.code, "message": "as ordered"}
+    if fault.code == _INVALID_FORM and not fault.after:
+        body, _ = await _body(request)
+        content = body.get("data", body).get("content")
+        error["errors"] = {"content": {"_errors": [{"code": "BASE_TYPE_BAD", "message": f"What is {content!r}?"}]}}
+    if fault.status == 429:
+        error["retry_after"] = 0.1
+    response = _json(error, fault.status or 503)
+    # Without this header discord.py takes a 429 for Cloudflare's.
+    response.headers["Via"] = "1.1 local"
+    return response
 
 
 async def _body(request: web.Request) -> tuple[dict[str, Any], dict[int, bytes]]:

@@ -19,7 +19,7 @@ class Api:
 
     def __init__(self, discord: LocalDiscord, session: aiohttp.ClientSession) -> None:
         self.discord = discord
-        self._session = session
+        self.session = session
 
     async def __call__(self, method: str, path: str, body: Any = None, **files: bytes) -> tuple[int, Any]:
         """The status and the JSON of the answer."""
@@ -29,7 +29,7 @@ class Api:
             for number, (name, data) in enumerate(files.items()):
                 form.add_field(f"files[{number}]", data, filename=f"{name}.png")
         sent = {"data": form} if files else {"json": body}
-        async with self._session.request(method, self.discord.addresses()[0] + path, **sent) as response:
+        async with self.session.request(method, self.discord.addresses()[0] + path, **sent) as response:
             return response.status, await response.json() if response.status != 204 else None
 
 
@@ -105,3 +105,27 @@ async def test_words_ping_whom_they_name_unless_told_otherwise(api: Api) -> None
         set(),
         {"201"},
     ]
+
+
+async def test_a_resumed_session_brings_what_was_missed_and_a_forgotten_one_is_invalid(api: Api) -> None:
+    discord, gateway = api.discord, api.discord.addresses()[1]
+
+    async def connect(command: dict[str, Any]) -> list[tuple[Any, Any]]:
+        """Say hello, and hear what comes at once."""
+        async with api.session.ws_connect(gateway) as socket:
+            await socket.receive_json()
+            await socket.send_json(command)
+            await socket.send_json({"op": 1})
+            heard: list[tuple[Any, Any]] = []
+            while (event := await socket.receive_json())["op"] != 11:
+                heard.append((event.get("t") or event["op"], event.get("s")))
+        await discord.until(lambda: not discord.connected)
+        return heard
+
+    assert await connect({"op": 2}) == [("READY", 1)]
+    await discord.type("queue")
+    resume = {"op": 6, "d": {"session_id": "session1", "seq": 1}}
+    assert await connect(resume) == [("INTERACTION_CREATE", 2), ("RESUMED", 3)]
+    resume["d"] = {"session_id": "session0", "seq": 1}
+    assert await connect(resume) == [(9, None)]
+    assert (discord.identified, discord.resumed) == (1, 1)

@@ -29,7 +29,7 @@ import time
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ from bot.engine.rows import (
     is_light,
     is_out_of_memory,
     join,
+    rebuild,
 )
 from bot.engine.timing import DECODE, START
 from bot.errors import PaintFailed
@@ -231,6 +232,9 @@ class Hub:
         started, caller = time.perf_counter(), self._live[group[0].call_id].call
         try:
             outputs = self._forward(group)
+            if _may_overflow(group[0]) and not are_numbers(outputs):
+                log.warning("a picture overflowed in half precision; it is decoded again in single")
+                outputs = self._forward([_in_single_precision(group[0])])
         except Exception as error:  # noqa: BLE001 - whatever a forward raises is its own calls' affair
             failure = _own_failure(error)
         if failure is not None and len(group) > 1:
@@ -424,6 +428,20 @@ def _own_failure(error: Exception) -> Exception:
         raise error
     traceback.clear_frames(error.__traceback__)
     return error
+
+
+def _may_overflow(parked: Parked) -> bool:
+    """Whether a call decodes a picture in float16: many a VAE was not made for its range."""
+    return parked.part == DECODE and parked.module.dtype is torch.float16
+
+
+def _in_single_precision(parked: Parked) -> Parked:
+    """The same call of a copy of its module: what is shared is not cast. It is rare, so the copy is not kept."""
+    module = deepcopy(parked.module).float()
+    leaves = [
+        leaf.float() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf for leaf in parked.leaves
+    ]
+    return Parked(module, "decode", rebuild(parked.tree, leaves), part=parked.part, single=parked.single)
 
 
 @contextmanager

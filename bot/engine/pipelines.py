@@ -42,6 +42,7 @@ from bot.engine.prompts import Prompts
 from bot.engine.rows import is_out_of_memory
 from bot.errors import PaintFailed
 from bot.jobs import Adapters, GenerationRequest, Image, Kind
+from bot.logs import traced
 
 log = logging.getLogger(__name__)
 
@@ -332,7 +333,7 @@ class Studio:
                 f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this "
                 "machine's memory: try a smaller size or fewer images."
             )
-        log.error("model %s could not paint", request.model, exc_info=error)
+        log.error("model %s could not paint\n%s", request.model, traced(error, *request.texts))
         return f"The model {request.model} could not paint this: {first_line(error)}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.logs import RedactingFormatter, setup_logging
+from bot.logs import RedactingFormatter, setup_logging, traced, without_words
 
 INTERACTION = "aW50ZXJhY3Rpb246MTM2NTQ4MjAxNzM5MDQ1NjgzMjpLcVJ0WnhXYjdQbUxqMk5zRHZGaEdjWQ"
 WEBHOOK = "3d89bb7572e0fb30d8128367b3b1b44fecd1726de135cbe28a41f8b2f777c372ba2939e72279b94526ff5d1bd4358d65cf11"
@@ -90,6 +90,21 @@ def test_tokens_in_tracebacks_and_their_causes_are_cut_out(log: tuple[logging.Lo
     assert "OSError: Cannot connect to https://discord.com/api/v10/webhooks/1/[token]/messages/@original" in text
     assert "LookupError: [token]\nand /webhooks/1/[token]" in text
     assert not any(secret in text for secret in (INTERACTION, WEBHOOK, BOT))
+
+
+def test_the_words_of_a_request_are_cut_out() -> None:
+    assert without_words("No Foxglove at (1, 2) in a fox", "a foxglove (2", "") == "No … at (1, 2) in a fox"
+    assert without_words("as it is", "", "a b") == "as it is"
+    try:
+        try:
+            raise ValueError("What is 'a foxglove'?")
+        except ValueError as error:
+            raise LookupError("a\nfoxglove") from error
+    except LookupError as error:
+        text = traced(error, "a foxglove")
+    assert "test_logs.py" in text
+    assert "ValueError: What is 'a …'?" in text
+    assert text.endswith("LookupError: a\n…")
 
 
 @pytest.mark.usefixtures("_loggers_as_they_were")

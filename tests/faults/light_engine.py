@@ -4,6 +4,7 @@
 
 refuse          fails the order
 held by NAME    takes its last step once FOLDER/NAME exists
+hang once       stops the process for good, the first time: no signal but SIGKILL ends it
 kill once       ends the process, the first time that somebody asks
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import signal
 import struct
 import sys
 import threading
@@ -71,8 +73,11 @@ def _ends(order: Order, folder: Path) -> bool:
     if "kill once" in prompt and not (folder / "killed").exists():
         (folder / "killed").touch()
         os._exit(1)
+    if "hang once" in prompt and not (folder / "hung").exists():
+        (folder / "hung").touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
     if "refuse" in prompt:
-        _send(Frame("failed", {**order.about, "reason": "The model refuses this."}))
+        _send(Frame("failed", {**order.about, "reason": f"The model refuses {prompt!r}."}))
         return True
     held = re.search(r"held by (\w+)", prompt)
     if held and order.step == STEPS - 1 and not (folder / held[1]).exists():

@@ -23,6 +23,8 @@ PATIENCE_SECONDS = 30.0
 """For whatever must happen sooner or later, restarts and a busy machine included."""
 
 CONFIG = """
+log_level = "debug"
+
 [discord]
 ping_after_seconds = 1
 posts_per_channel = 50
@@ -61,6 +63,7 @@ class Stage:
         self.process: asyncio.subprocess.Process | None = None
         self._crash_at = crash_at
         self._stopping = False
+        self._restarting = False
 
     @property
     def data(self) -> Path:
@@ -95,6 +98,8 @@ class Stage:
             if code == -signal.SIGKILL:
                 self.deaths += 1
                 self._crash_at = 0
+            elif code == 0 and self._restarting:
+                self._restarting = False
             elif code == 0 and self._stopping:
                 return
             else:
@@ -104,6 +109,14 @@ class Stage:
         """Kill the bot now."""
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
+
+    async def restart(self) -> None:
+        """Stop the bot as its host does; it is started again once it has ended."""
+        process = self.process
+        assert process is not None
+        self._restarting = True
+        process.terminate()
+        await process.wait()
 
     async def until(self, condition: Callable[[], Any], words: str) -> None:
         """Wait until the bot makes the condition true; raises Stuck with `words`."""
@@ -184,6 +197,15 @@ class Stage:
         with closing(sqlite3.connect(f"file:{self.data / 'atelier.db'}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, parameters)]
+
+    async def until_rows(self, sql: str, count: int) -> None:
+        """Wait until a query gives so many rows."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while len(self.rows(sql)) != count:  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise Stuck(f"{sql}: {self.rows(sql)}") from None
 
     def engines(self) -> list[psutil.Process]:
         """The engine processes of this stage."""

@@ -20,7 +20,10 @@ ROWS = {
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
     "out of memory": ["bot/engine/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words"],
-    "NaN or black picture": ["bot/engine/test_pipelines.py::test_picture_of_nothing_is_never_shown"],
+    "NaN or black picture": [
+        "bot/engine/test_pipelines.py::test_picture_of_nothing_is_never_shown",
+        "bot/engine/test_batching.py::test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single",
+    ],
     "poison prompt": [
         "bot/test_dispatcher.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
         "faults/test_machine.py::TestHouse",
@@ -36,14 +39,18 @@ ROWS = {
     "429, 5xx, resets": [
         "bot/test_delivery.py::test_busy_discord_is_asked_again_until_it_works",
         "bot/test_delivery.py::test_order_is_kept_within_a_channel_and_another_is_not_held_up",
+        "faults/test_process.py::test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_is_kept",
     ],
-    "channel or message deleted, permission lost": [
+    "channel or message deleted, bot kicked, permission lost": [
+        "faults/test_process.py::test_a_place_that_is_closed_ends_its_jobs_soon_and_is_asked_little",
         "cogs/test_create.py::test_a_deleted_channel_ends_the_job_with_its_reason",
         "cogs/test_create.py::test_a_lost_permission_costs_at_most_three_refusals_a_job",
         "bot/test_delivery.py::test_channel_that_refuses_everything_is_left_alone_for_a_while",
     ],
     "file too large": ["cogs/test_create.py::test_pictures_too_large_as_png_are_posted_as_webp_with_a_note"],
-    "RESUME with duplicates": [
+    "gateway drop, RESUME with duplicates": [
+        "faults/test_process.py::test_a_resume_that_brings_what_was_heard_already_makes_one_job_and_one_rating",
+        "faults/test_process.py::test_a_session_that_discord_forgot_is_begun_anew_by_one_identify",
         "cogs/test_create.py::test_an_interaction_that_discord_delivers_twice_makes_one_job",
         "cogs/test_feedback.py::test_a_repeated_event_counts_once",
         "bot/test_client.py::test_identifying_again_and_again_never_burns_the_days_budget",
@@ -60,15 +67,30 @@ ROWS = {
     "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
     "clock ± 1 day": ["faults/test_machine.py::TestHouse"],
     "SIGTERM, also with a hung engine": [
-        "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything"
+        "faults/test_process.py::test_sigterm_with_a_hung_engine_ends_in_time_leaves_nobody_behind_and_loses_nothing",
+        "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything",
     ],
     "bombs": [
+        "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
         "cogs/test_create.py::test_a_bomb_that_discord_measured_is_not_even_downloaded",
         "bot/test_uploads.py::test_what_is_no_picture_to_work_from_is_refused",
+        "bot/engine/test_inputs.py::test_what_cannot_be_used_is_refused_in_words",
+        "bot/engine/test_inputs.py::test_picture_comes_out_upright_in_the_size_that_is_painted",
+        "bot/engine/test_inputs.py::test_sixteen_bits_are_scaled_not_clipped",
     ],
     "inert text": ["cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing"],
-    "forged or foreign buttons": ["cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired"],
+    "forged or foreign buttons": [
+        "cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired",
+        "faults/test_process.py::test_a_thousand_random_buttons_change_nothing",
+    ],
+    "names that are paths, pickles renamed": [
+        "faults/test_process.py::test_a_name_that_is_a_path_names_nothing",
+        "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
+        "bot/engine/test_pipelines.py::test_a_pickle_by_any_name_is_not_loaded",
+    ],
     "log canaries": [
+        "faults/test_process.py::test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine_answer",
+        "bot/test_logs.py::test_the_words_of_a_request_are_cut_out",
         "bot/test_logs.py::test_tokens_in_tracebacks_and_their_causes_are_cut_out",
         "cogs/test_create.py::test_a_message_discord_does_not_understand_fails_without_the_prompt_in_the_log",
         "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",

@@ -5,7 +5,7 @@
 Nothing in the product knows: the boundaries to the database, the disk, Discord and the engine are wrapped here, in
 this process. Every side effect is a crash point just before it and, where somebody else saw it first, just after.
 They are numbered in the order they come; CRASH_AT=n ends the process at number n, by SIGKILL. FOLDER/points gets
-their names, one a line.
+their names, one a line, and the log whatever a bot has no business with.
 """
 
 from __future__ import annotations
@@ -55,6 +55,18 @@ class Points:
             self._file.write(f"{name}\n")
             if number == self._crash_at:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch() -> None:
+    """Log what the bot must never do: take in what could decode a picture, or open a file that a stranger named."""
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "import" and str(arguments[0]).partition(".")[0] in ("PIL", "torch", "numpy"):
+            print(f"AUDIT: imports {arguments[0]}", file=sys.stderr, flush=True)
+        if event == "open" and "passwd" in str(arguments[0]):
+            print(f"AUDIT: opens {arguments[0]}", file=sys.stderr, flush=True)
+
+    sys.addaudithook(hook)
 
 
 def wrap_database(points: Points) -> None:
@@ -135,6 +147,7 @@ def main() -> None:
     """Wrap every boundary, then run."""
     rest, gateway, folder = sys.argv.pop(1), sys.argv.pop(1), Path(sys.argv.pop(1))
     points = Points(folder / "points", int(os.environ.pop("CRASH_AT", "0")))
+    watch()
     wrap_database(points)
     wrap_disk(points)
     wrap_discord(points)

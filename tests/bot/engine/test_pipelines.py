@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
+import shutil
 import weakref
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psutil
@@ -16,7 +19,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from bot.config import EMBEDDED_MODEL, EngineConfig, LoraConfig, ModelConfig
+from bot.config import EMBEDDED_MODEL, ControlNetConfig, EngineConfig, LoraConfig, ModelConfig
 from bot.engine import Finished
 from bot.engine.catalog import SAMPLERS
 from bot.engine.easel import Easel
@@ -212,6 +215,14 @@ def test_what_the_pipeline_refuses_fails_in_words(studio: Studio) -> None:
     assert paint(studio, APPLE), "and the next request is painted"
 
 
+def test_an_error_that_quotes_the_request_is_logged_without_it(
+    studio: Studio, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = replace(APPLE, prompt="a foxglove", negative_prompt="an edelweiss")
+    studio.explain(request, ValueError("What is 'foxglove' without edelweiss?"))
+    assert "ValueError: What is '…' without …?" in caplog.text
+
+
 @pytest.mark.parametrize(("value", "words"), [(np.nan, "not a number"), (0.0, "a black picture")])
 def test_picture_of_nothing_is_never_shown(studio: Studio, value: float, words: str) -> None:
     request = replace(APPLE, num_images_per_prompt=2)
@@ -288,6 +299,48 @@ def test_pickled_weights_are_not_loaded(tiny_folder: Path, tmp_path: Path) -> No
     studio = Studio([ModelConfig(name="pickled", source=str(pickled))], SETTINGS)
     with pytest.raises(PaintFailed, match="The model pickled cannot be loaded: "):
         studio.load("pickled")
+
+
+class Poison:
+    """Leaves a file behind when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("torches", [True, False], ids=["by torch", "bare"])
+@pytest.mark.parametrize("place", ["model", "folder", "LoRA", "ControlNet"])
+def test_a_pickle_by_any_name_is_not_loaded(tiny_folder: Path, tmp_path: Path, place: str, torches: bool) -> None:
+    trap, file = tmp_path / "trap", tmp_path / "mine.safetensors"
+    pickle.loads(pickle.dumps(Poison(trap)))
+    assert trap.exists(), "it would spring"
+    trap.unlink()
+    if torches:
+        torch.save({"weight": Poison(trap)}, file)
+    else:
+        file.write_bytes(pickle.dumps({"weight": Poison(trap)}))
+    model = ModelConfig(name="mine", source=str(tiny_folder))
+    if place == "model":
+        model = ModelConfig(name="mine", source=str(file), config=str(tiny_folder))
+    elif place == "folder":
+        shutil.copytree(tiny_folder, tmp_path / "folder")
+        shutil.copy(file, tmp_path / "folder" / "unet" / "diffusion_pytorch_model.safetensors")
+        model = ModelConfig(name="mine", source=str(tmp_path / "folder"))
+    elif place == "LoRA":
+        model = model.model_copy(update={"loras": (LoraConfig(name="sketch", source=str(file)),)})
+    else:
+        (tmp_path / "config.json").write_text("{}")
+        model = model.model_copy(update={"controlnets": (ControlNetConfig(name="canny", source=str(file)),)})
+    studio = Studio([model], SETTINGS)
+    request = replace(APPLE, model="mine", width=SIZE, height=SIZE, loras=(("sketch", 1.0),) if place == "LoRA" else ())
+    if place == "ControlNet":
+        request = replace(request, controlnet="canny")
+    with pytest.raises(PaintFailed, match="cannot be"):
+        (studio.adapters if place == "LoRA" else studio.pipeline)(request)
+    assert not trap.exists()
 
 
 def test_folder_and_single_file_of_one_model_paint_identical_pixels(tiny_folder: Path, tmp_path: Path) -> None:
