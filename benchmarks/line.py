@@ -51,7 +51,7 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
         async with open_database(folder / "atelier.db") as database:
             queue = _queue(database, folder)
             await queue.recover()
-            line = Line(queue, Rules(database, utcnow), LimitsConfig(pace=10_000), FakeEngine(), utcnow)
+            line = Line(queue, Rules(database), LimitsConfig(pace=10_000), FakeEngine(), utcnow)
             assert await line.next() is not None
             ready = time.perf_counter() - started
             chosen: list[float] = []
