@@ -65,7 +65,10 @@ ROWS = {
         "bot/storage/test_recovery.py::test_a_wrong_key_is_said_and_nothing_is_touched",
     ],
     "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
-    "clock ± 1 day": ["faults/test_machine.py::TestHouse"],
+    "clock ± 1 day": [
+        "faults/test_machine.py::TestHouse",
+        "bot/test_dispatcher.py::test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a_day",
+    ],
     "SIGTERM, also with a hung engine": [
         "faults/test_process.py::test_sigterm_with_a_hung_engine_ends_in_time_leaves_nobody_behind_and_loses_nothing",
         "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything",
