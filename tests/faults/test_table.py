@@ -10,7 +10,10 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 ROWS = {
-    "bot killed with requests queued": ["faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing"],
+    "bot killed with requests queued": [
+        "faults/test_process.py::test_a_hundred_requests_outlive_a_kill_and_go_on_at_once",
+        "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",
+    ],
     "bot killed at a denoising step": ["test_run.py::test_a_job_cut_off_by_a_kill_is_painted_after_the_restart"],
     "kill between row commit and ack": ["cogs/test_create.py::test_an_answer_nobody_noted_before_a_kill_is_found"],
     "kill between render and post": ["bot/test_delivery.py::test_ending_that_was_not_shown_is_shown_after_a_restart"],
