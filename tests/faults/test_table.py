@@ -22,7 +22,11 @@ ROWS = {
     ],
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
-    "out of memory": ["bot/engine/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words"],
+    "out of memory": [
+        "bot/engine/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",
+        "bot/engine/test_acceleration.py::test_a_decoder_without_memory_for_the_whole_picture_takes_it_in_tiles",
+        "bot/engine/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words",
+    ],
     "NaN or black picture": [
         "bot/engine/test_pipelines.py::test_picture_of_nothing_is_never_shown",
         "bot/engine/test_batching.py::test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single",
