@@ -455,6 +455,19 @@ async def test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a
         assert clock.ahead
 
 
+async def test_clock_that_is_set_back_delays_nobody_who_waits(config: Config) -> None:
+    clock, engine = Timepiece(), FakeEngine(slots=1)
+    engine.open.clear()
+    clock.ahead = timedelta(days=1)
+    async with opened(config, engine, clock=clock) as house:
+        first, second = await house.ask(), await house.ask()
+        await house.reached(first, JobStatus.RUNNING)
+        assert [turn.job_id for turn in await house.app.line.turns()] == [second.id]
+        clock.ahead = timedelta()
+        engine.open.set()
+        assert (await house.ended(second)).status is JobStatus.DELIVERED
+
+
 async def test_job_that_was_running_when_the_house_closed_is_painted_by_the_next(config: Config) -> None:
     engine, recorder = FakeEngine(), Recorder()
     engine.open.clear()
