@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from bot import scheduler
 from bot.config import LimitsConfig
@@ -23,6 +24,8 @@ _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
 _KEPT_PART = 4
 """One place in so many is kept for people who have none."""
+_UNSTEADY = timedelta(seconds=1)
+"""By how much a clock may be set back without anybody minding."""
 _AT_A_TIME = 100
 """Turns that are foreseen before others get a word in."""
 
@@ -41,7 +44,7 @@ class Line:
         self._looking = asyncio.Lock()
         self._watched = False
         self._standing = Standing(self._terms)
-        self._rebuilt_at = clock()
+        self._rebuilt_at = self._looked_at = clock()
         self._waiting: dict[JobId, Waiting] = {}
         self._starts: dict[JobId, Start] = {}
         self._running: dict[JobId, Job] = {}
@@ -128,7 +131,11 @@ class Line:
                 for job in touched.waiting:
                     if job.acknowledged:
                         self._standing.waits(job)
-            if books is not self._books or self._clock() > self._rebuilt_at + TURN_MEMORY:
+            now, before = self._clock(), self._looked_at
+            self._looked_at = now
+            # What a clock that was set back has left in the future is taken for now: nobody waits for it to come again.
+            set_back = now < before - _UNSTEADY
+            if books is not self._books or now > self._rebuilt_at + TURN_MEMORY or set_back:
                 self._books = books
                 self._rebuild()
 
@@ -136,9 +143,12 @@ class Line:
         """Put everybody where they belong by other rules, and forget who used something long ago."""
         self._terms_now.clear()
         self._standing = Standing(self._terms)
-        self._rebuilt_at = self._clock()
+        self._rebuilt_at = now = self._clock()
         since = self._rebuilt_at - TURN_MEMORY
-        self._starts = {job_id: start for job_id, start in self._starts.items() if start.at > since}
+        self._starts = {
+            job_id: replace(start, at=min(start.at, now)) for job_id, start in self._starts.items() if start.at > since
+        }
+        self._waiting = {job_id: replace(job, asked_at=min(job.asked_at, now)) for job_id, job in self._waiting.items()}
         for start in self._starts.values():
             self._standing.started(start)
         for job in self._waiting.values():

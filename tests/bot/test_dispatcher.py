@@ -16,7 +16,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from bot import delivery
+from bot import delivery, dispatcher
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery import Repost
@@ -44,6 +44,7 @@ from bot.jobs import (
     UserId,
     utcnow,
 )
+from bot.scheduler import Turn
 from bot.storage.uploads import UploadFolder
 
 APPLE = GenerationRequest(
@@ -432,6 +433,39 @@ async def test_person_beyond_their_pace_waits_until_the_minute_is_over(config: C
         await house.app.database.remember("anything", "at all")
         second = await house.ended(second)
         assert second.started_at - first.started_at >= timedelta(minutes=1)
+
+
+async def test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a_day(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "LOOK_AGAIN_SECONDS", 0.05)
+    clock = Timepiece()
+    async with opened(config, FakeEngine(), clock=clock) as house:
+        choose = house.app.line.next
+
+        async def then_the_clock_is_set() -> Turn | None:
+            turn = await choose()
+            if turn is not None and not clock.ahead:
+                clock.ahead = timedelta(days=-1)
+            return turn
+
+        monkeypatch.setattr(house.app.line, "next", then_the_clock_is_set)
+        job = await house.ended(await house.ask())
+        assert job.status is JobStatus.DELIVERED
+        assert clock.ahead
+
+
+async def test_clock_that_is_set_back_delays_nobody_who_waits(config: Config) -> None:
+    clock, engine = Timepiece(), FakeEngine(slots=1)
+    engine.open.clear()
+    clock.ahead = timedelta(days=1)
+    async with opened(config, engine, clock=clock) as house:
+        first, second = await house.ask(), await house.ask()
+        await house.reached(first, JobStatus.RUNNING)
+        assert [turn.job_id for turn in await house.app.line.turns()] == [second.id]
+        clock.ahead = timedelta()
+        engine.open.set()
+        assert (await house.ended(second)).status is JobStatus.DELIVERED
 
 
 async def test_job_that_was_running_when_the_house_closed_is_painted_by_the_next(config: Config) -> None:

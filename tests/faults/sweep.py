@@ -92,7 +92,7 @@ async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, numbe
             stage.deaths,
         )
     )
-    broken += [f"log: {words!r} is in it" for words in (*WORDS, TOKEN) if words in stage.log]
+    broken += [f"log: {words!r} is in it" for words in (*WORDS, TOKEN, "AUDIT") if words in stage.log]
     broken += [f"log: {trace}" for trace in re.findall(r"Traceback.*?\n(?=\d|\Z)", stage.log, re.DOTALL)]
     broken += await _engines(stage)
     points = (folder / "points").read_text(encoding="utf-8").splitlines()

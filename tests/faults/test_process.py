@@ -41,6 +41,31 @@ async def painting(stage: Stage, message: Message) -> None:
     await stage.until(lambda: "Painting" in message.content, "it was not begun")
 
 
+async def test_a_hundred_requests_outlive_a_kill_and_go_on_at_once(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        messages = [
+            await stage.ask(person, f"anemone {number} held by gate", str(400 + number % 5))
+            for number in range(50)
+            for person in (ADA, BOB)
+        ]
+        (tmp_path / "gate").touch()
+        await stage.until(lambda: any(map(pictures, messages)), "nothing was painted")
+        stage.kill()
+        await stage.until(lambda: discord.identified == 2, "it did not come back")
+        ready, before = time.monotonic(), sum(map(bool, map(pictures, messages)))
+        await stage.until(lambda: sum(map(bool, map(pictures, messages))) > before, "it did not go on")
+        assert time.monotonic() - ready < 5
+        await stage.idle()
+
+        assert sorted(name for message in messages for name in pictures(message)) == sorted(
+            f"atelier-{number}-1.png" for number in range(1, 101)
+        )
+        assert not any(pictures(message) for message in discord.public() if message not in messages)
+        assert stage.deaths == 1
+        await stage.close()
+
+
 async def test_sigterm_with_a_hung_engine_ends_in_time_leaves_nobody_behind_and_loses_nothing(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
         message = await stage.ask(ADA, "anemone, hang once")

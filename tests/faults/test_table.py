@@ -10,7 +10,10 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 ROWS = {
-    "bot killed with requests queued": ["faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing"],
+    "bot killed with requests queued": [
+        "faults/test_process.py::test_a_hundred_requests_outlive_a_kill_and_go_on_at_once",
+        "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",
+    ],
     "bot killed at a denoising step": ["test_run.py::test_a_job_cut_off_by_a_kill_is_painted_after_the_restart"],
     "kill between row commit and ack": ["cogs/test_create.py::test_an_answer_nobody_noted_before_a_kill_is_found"],
     "kill between render and post": ["bot/test_delivery.py::test_ending_that_was_not_shown_is_shown_after_a_restart"],
@@ -19,7 +22,11 @@ ROWS = {
     ],
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
-    "out of memory": ["bot/engine/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words"],
+    "out of memory": [
+        "bot/engine/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",
+        "bot/engine/test_acceleration.py::test_a_decoder_without_memory_for_the_whole_picture_takes_it_in_tiles",
+        "bot/engine/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words",
+    ],
     "NaN or black picture": [
         "bot/engine/test_pipelines.py::test_picture_of_nothing_is_never_shown",
         "bot/engine/test_batching.py::test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single",
@@ -65,7 +72,10 @@ ROWS = {
         "bot/storage/test_recovery.py::test_a_wrong_key_is_said_and_nothing_is_touched",
     ],
     "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
-    "clock ± 1 day": ["faults/test_machine.py::TestHouse"],
+    "clock ± 1 day": [
+        "faults/test_machine.py::TestHouse",
+        "bot/test_dispatcher.py::test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a_day",
+    ],
     "SIGTERM, also with a hung engine": [
         "faults/test_process.py::test_sigterm_with_a_hung_engine_ends_in_time_leaves_nobody_behind_and_loses_nothing",
         "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything",
