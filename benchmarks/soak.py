@@ -130,6 +130,7 @@ def run(words: Sequence[str] | None = None) -> tuple[Path, list[str]]:
         text, broken = asyncio.run(soak(arguments.jobs, arguments.people, Path(home)))
     print("\n".join((text, *broken[:50])))
     report: Path = arguments.out / "soak.md"
+    arguments.out.mkdir(parents=True, exist_ok=True)
     report.write_text(text, encoding="utf-8")
     return report, broken
 
