@@ -73,7 +73,7 @@ async def kill_on(stage: Stage, kills: int, dice: random.Random) -> Counter[str]
 
 async def run(kills: int, people: int, seed: int, folder: Path) -> list[str]:
     dice, numbers, over = random.Random(seed), count(1), asyncio.Event()
-    broken = []
+    broken, killed = [], Counter[str]()
     try:
         async with open_stage(folder) as stage:
             asking = [asyncio.create_task(ask_on(stage, n, dice, numbers, over)) for n in range(people)]

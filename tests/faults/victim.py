@@ -30,6 +30,7 @@ import yarl
 
 import bot.__main__
 import bot.app
+import bot.client
 import bot.engine.local
 from bot.engine.wire import Frame
 
@@ -59,7 +60,6 @@ class Points:
 
 def watch() -> None:
     """Log what the bot must never do: take in what could decode a picture, or open a file that a stranger named."""
-
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "import" and str(arguments[0]).partition(".")[0] in ("PIL", "torch", "numpy"):
             print(f"AUDIT: imports {arguments[0]}", file=sys.stderr, flush=True)
@@ -154,6 +154,8 @@ def main() -> None:
     wrap_engine(points, folder)
     discord.http.Route.BASE = rest
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+    # Kills in a row are no crash loop here: the next life need not wait for its turn to identify.
+    bot.client.FREE_IDENTIFIES = 10_000
     bot.__main__.main()
 
 
