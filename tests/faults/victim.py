@@ -60,6 +60,7 @@ class Points:
 
 def watch() -> None:
     """Log what the bot must never do: take in what could decode a picture, or open a file that a stranger named."""
+
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "import" and str(arguments[0]).partition(".")[0] in ("PIL", "torch", "numpy"):
             print(f"AUDIT: imports {arguments[0]}", file=sys.stderr, flush=True)
