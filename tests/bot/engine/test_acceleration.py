@@ -436,6 +436,6 @@ def test_a_vae_that_overflows_in_half_precision_is_kept_in_single(tmp_path: Path
 
     if dtype == "float16":
         loaded.vae.to(torch.float16)
-        stage = Stage()
-        stage.play([replace(call, id=1, scheduler=scheduler_for(loaded, "default"))])
-        assert "not a number" in str(stage.error(1)), "else there was nothing to keep"
+        with torch.inference_mode():
+            decoded = loaded.vae.decode(torch.randn(1, 4, 8, 8, dtype=torch.float16)).sample
+        assert not decoded.isfinite().all(), "else there was nothing to keep"
