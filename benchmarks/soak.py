@@ -58,15 +58,16 @@ async def soak(jobs: int, people: int, home: Path) -> tuple[str, list[str]]:
         await asyncio.gather(*(ask_on(number) for number in range(people)))
         took = time.time() - begun
         await asyncio.sleep(IDLE_SECONDS)
-        told = [second for second in bot.seconds(begun) if second.at <= begun + took]
-        wal = bot.seconds()[-1].wal
+        last = bot.seconds()[-1]
+        # A short one may be over before the first second is.
+        told = [second for second in bot.seconds(begun) if second.at <= begun + took] or [last]
     with closing(sqlite3.connect(home / "data" / "atelier.db")) as connection:
         connection.row_factory = sqlite3.Row
         rows = [dict(row) for row in connection.execute("SELECT * FROM jobs")]
         images = [dict(row) for row in connection.execute("SELECT * FROM images ORDER BY job_id, number")]
     broken = violations(Remains(discord, home / "data", rows, images, deaths=0))
     samples = [(_done_by(progress, second.at) / 1000, second) for second in told]
-    samples = [(thousands, second) for thousands, second in samples if thousands >= WARM * jobs / 1000]
+    samples = [(thousands, second) for thousands, second in samples if thousands >= WARM * jobs / 1000] or samples
     table_rows, grown = [], []
     for name, attribute, goal, words in (
         ("memory, MB", "rss", 1.0, "< 1"),
@@ -92,7 +93,7 @@ async def soak(jobs: int, people: int, home: Path) -> tuple[str, list[str]]:
         [
             "WAL, MiB",
             *(f"{size:.1f}" for size in (told[0].wal, statistics.median(second.wal for second in told), largest)),
-            f"{wal:.1f} (idle)",
+            f"{last.wal:.1f} (idle)",
             "",
             "< 64",
             "holds" if largest < 64 else "**does not hold**",
