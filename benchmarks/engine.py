@@ -271,7 +271,9 @@ PARTS: dict[str, tuple[str, Callable[[Bench], str], float]] = {
 def run(asked: argparse.Namespace) -> list[Path]:
     """Measure and write; returns the files written."""
     budget = Budget(time.monotonic() + asked.budget)
-    settings = EngineConfig(device=asked.device, dtype=asked.dtype, threads=asked.threads, rows=asked.rows)
+    settings = EngineConfig(
+        device=asked.device, dtype=asked.dtype, threads=asked.threads, rows=asked.rows, slots=asked.slots
+    )
     with tempfile.TemporaryDirectory() as folder:
         model = EMBEDDED_MODEL
         if asked.random:
@@ -327,6 +329,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dtype", default="auto", choices=("auto", "bfloat16", "float16", "float32"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, default=EngineConfig().rows)
+    parser.add_argument("--slots", type=int, default=EngineConfig().slots)
     parser.add_argument("--requests", type=int, default=48)
     parser.add_argument("--steps", type=int, nargs=2, default=(10, 30), metavar=("FEWEST", "MOST"))
     parser.add_argument("--rounds", type=int, default=2)

@@ -2,8 +2,9 @@
 
 An order passes three rooms. At the door, threads beside the device decode what it brought and fetch its model's files.
 In the waiting room it stays until its model is in memory, which `residency.py` decides before every step. At the easel
-the hub paints it. The thread that calls `run` is the only one that touches the device; pictures are encoded in a thread
-of their own, so that nobody's next step waits for somebody's PNG. Imported in the engine process only.
+the hub paints it. The thread that calls `run` is the only one that touches the device; pictures are encoded in threads
+of their own, so that nobody's next step waits for somebody's PNG, and in turns, so that nobody's PNG waits for somebody
+else's pile. Imported in the engine process only.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from bot.engine.inputs import Inputs, decode
 from bot.engine.pipelines import Studio
 from bot.engine.previews import Glimpse, Palette
 from bot.engine.timing import DECODE, START, STEP, Timings
+from bot.engine.turns import Turns
 from bot.engine.wire import Frame, Inbox, uploads_of
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest
+from bot.jobs import GenerationRequest, Image
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class _Order:
 class _Canvas:
     """An order at the easel, and when it was last shown."""
 
+    owner: int
     request: GenerationRequest
     glimpse: Glimpse
     shown_at: float
@@ -111,7 +114,7 @@ class Easel:
         self._stopping = False
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
         self._fetcher = ThreadPoolExecutor(len(studio.names), thread_name_prefix="fetcher")
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._encoder = Turns(studio.machine.encoders, "encoder")
 
     def run(self) -> None:
         """Paint until a `stop` comes. Raises what torch raises when the device is lost."""
@@ -239,7 +242,7 @@ class Easel:
                 continue
             calls.append(call)
             now = self._used_at[model] = time.monotonic()
-            self._painting[order.key] = _Canvas(order.request, Glimpse(call.scheduler), now)
+            self._painting[order.key] = _Canvas(order.owner, order.request, Glimpse(call.scheduler), now)
         return calls
 
     def _call(self, order: _Order) -> Call:
@@ -266,7 +269,8 @@ class Easel:
                 if step < of:
                     self._preview(key, call.pipeline)
             case Returned(output):
-                self._encoder.submit(self._finish, key, self._painting.pop(key).request, output)
+                canvas = self._painting.pop(key)
+                self._encoder.submit(canvas.owner, self._finish(key, canvas.request, output))
             case Failed(error):
                 request = self._painting.pop(key).request
                 self._tell("failed", key, reason=self._studio.explain(request, error))
@@ -285,16 +289,21 @@ class Easel:
         if model not in self._palettes:
             self._palettes[model] = Palette(pipeline.vae, pipeline.vae_scale_factor)
         canvas.shown_at = now
-        self._encoder.submit(self._show, key, self._palettes[model], latents.float().cpu().numpy())
+        self._encoder.submit(canvas.owner, self._show(key, self._palettes[model], latents.float().cpu().numpy()))
 
-    def _show(self, key: Key, palette: Palette, latents: Any) -> None:
-        """Send a preview; in the encoder's thread."""
+    def _show(self, key: Key, palette: Palette, latents: Any) -> Iterator[None]:
+        """Send a preview; in an encoder's thread, one piece."""
         self._tell("preview", key, previews.encode(palette.picture(latents)))
+        yield
 
-    def _finish(self, key: Key, request: GenerationRequest, output: Any) -> None:
-        """Encode an order's pictures and send them; in the encoder's thread."""
+    def _finish(self, key: Key, request: GenerationRequest, output: Any) -> Iterator[None]:
+        """Encode an order's pictures and send them; in the encoders' threads, a piece for each picture."""
+        images: list[Image] = []
         try:
-            images = self._studio.images(request, output)
+            for image in self._studio.images(request, output):
+                images.append(image)
+                if len(images) < request.num_images_per_prompt:
+                    yield
         except PaintFailed as error:
             self._tell("failed", key, reason=str(error))
             return

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,8 @@ _NOTHING = Inputs()
 _PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projection_dim")
 """Settings of a denoiser that a ControlNet made for it has too, and by which diffusers' families differ."""
 
+_MOST_ENCODERS = 4
+"""Threads that encode PNGs; zlib needs no lock of the interpreter's, but the pixels do now and then."""
 _BLACK = 2 / 255
 """A picture is nothing where no channel of any pixel is brighter."""
 
@@ -118,6 +120,11 @@ class Machine:
         cores = os.cpu_count() or 1
         threads = settings.threads or (1 if cores <= 2 else cores // 2)
         return cls(device, dtype, threads, int(settings.memory * 2**30) or _budget(device))
+
+    @property
+    def encoders(self) -> int:
+        """How many threads encode pictures beside those that paint."""
+        return max(1, min(_MOST_ENCODERS, (os.cpu_count() or 1) - self.threads))
 
     @property
     def name(self) -> str:
@@ -302,8 +309,8 @@ class Studio:
                 raise
             raise PaintFailed(self.explain(request, error)) from error
 
-    def images(self, request: GenerationRequest, output: Any) -> list[Image]:
-        """The pictures of a pipeline's output, enlarged and encoded, in the order of the request's seeds.
+    def images(self, request: GenerationRequest, output: Any) -> Iterator[Image]:
+        """The pictures of a pipeline's output, enlarged and encoded one by one, in the order of the request's seeds.
 
         It uses the CPU alone, and so may run beside the thread that owns the device.
         Raises PaintFailed when there is nothing to show.
@@ -317,7 +324,8 @@ class Studio:
         if any(float(frame.max()) < _BLACK for frame in pixels):
             raise PaintFailed("The model produced a black picture. Try another seed, sampler or size.")
         factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
-        return [_encode(frame, seed, factor, upscaler) for frame, seed in zip(pixels, request.seeds, strict=True)]
+        for frame, seed in zip(pixels, request.seeds, strict=True):
+            yield _encode(frame, seed, factor, upscaler)
 
     def hash_of(self, name: str) -> str:
         """The sha256 of the weights of a model that was fetched."""

@@ -28,7 +28,7 @@ _TRUSTED = 3
 """Measurements after which the seconds of a row count are believed to show a trend."""
 _WORTH = 0.05
 """What twice the rows must gain in pictures per second to be worth the longer steps."""
-COMPANY = 2.5
+COMPANY = 2.0
 """How many times as long a forward may take for the company it gives to somebody who asks for little."""
 _GUESS = 0.5e-6
 """Seconds per pixel and row of a model nobody has timed yet."""

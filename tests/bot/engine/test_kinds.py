@@ -425,9 +425,9 @@ def test_safety_check_of_a_model_sees_every_kind(
         assert isinstance(end, Returned)
         if withheld:
             with pytest.raises(PaintFailed, match="The model's own safety check withheld the picture"):
-                studio.images(request, end.output)
+                next(studio.images(request, end.output))
         else:
-            images = studio.images(request, end.output)
+            images = list(studio.images(request, end.output))
             assert [(i.width, i.height) for i in images] == [(2 * request.width,) * 2] * request.num_images_per_prompt
 
 

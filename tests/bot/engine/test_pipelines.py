@@ -228,10 +228,10 @@ def test_picture_of_nothing_is_never_shown(studio: Studio, value: float, words: 
     request = replace(APPLE, num_images_per_prompt=2)
     studio.load(request.model)
     frames = np.full((2, 64, 64, 3), 0.5)
-    assert len(studio.images(request, SimpleNamespace(images=frames))) == 2
+    assert len(list(studio.images(request, SimpleNamespace(images=frames)))) == 2
     frames[1] = value
     with pytest.raises(PaintFailed, match=words):
-        studio.images(request, SimpleNamespace(images=frames))
+        next(studio.images(request, SimpleNamespace(images=frames)))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="limits its own address space as Linux does")
