@@ -14,7 +14,8 @@ import aiosqlite
 from bot.config import ModelConfig
 from bot.engine import Engine
 from bot.errors import Rejected, StorageError
-from bot.jobs import Book, ChannelId, Clock, Destination, Job, Requester, Scope
+from bot.forecast import statement
+from bot.jobs import Book, ChannelId, Clock, Destination, Job, Queued, Requester, Scope
 from bot.limits import Limits, Origin, block_of, named, pause_of, place_refused, quota_from
 from bot.line import Line
 from bot.options import Options, Resolved, resolve
@@ -106,6 +107,8 @@ class Admitted:
     notes: tuple[str, ...]
     place: int
     starts_at: datetime
+    said: Queued
+    """What they are told of that."""
 
 
 class Admission:
@@ -245,8 +248,9 @@ class Admission:
         vocabulary = self._vocabularies.get(request.model)
         notes = (*resolved.notes, *(vocabulary.notes(request.prompt) if vocabulary else ()))
         place, turn = await self._line.place(job.id) or (1, Turn(job.id, requester.user_id, self._clock()))
-        await self._queue.promise(job.id, turn.starts_at)
-        return Admitted(job, notes, place, turn.starts_at)
+        said = statement(place, turn.starts_at, self._clock())
+        await self._queue.promise(job.id, turn.starts_at, said)
+        return Admitted(job, notes, place, turn.starts_at, said)
 
 
 def _check_decisions(book: Book, requester: Requester, where: Sequence[ChannelId], now: datetime) -> None:

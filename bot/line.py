@@ -82,6 +82,15 @@ class Line:
         """A job's place in the line, from 1, and its turn; None when it does not wait or may not start."""
         return next(((place, turn) for place, turn in enumerate(await self.turns(), 1) if turn.job_id == job_id), None)
 
+    @property
+    def waiting(self) -> Mapping[JobId, Waiting]:
+        """Every waiting job, as of the last look."""
+        return self._waiting
+
+    def is_held(self, job: Waiting) -> bool:
+        """Whether a moderator's pause keeps a waiting job from starting."""
+        return self._terms(job).paused
+
     async def limits(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
         """The limits that hold for a person in a channel, and who set them."""
         return resolve(self._defaults, await self._rules.book(requester.guild_id), requester, where)

@@ -19,7 +19,7 @@ from bot.admission import Admission, Admitted
 from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import Destination, JobId, MessageId, Requester, Upload, utcnow
+from bot.jobs import Destination, JobId, MessageId, Requester, Upload
 from bot.options import ASPECTS, Options, aspect_size
 from bot.storage.queue import Queue
 from bot.uploads import LEAST_SIDE, ROLES, check_facts, inspect
@@ -183,7 +183,7 @@ class Create(commands.Cog):
     async def _answer(self, interaction: discord.Interaction[Client], admitted: Admitted) -> MessageId:
         """Show the request as queued; withdraw the job where that fails."""
         job = admitted.job
-        words = _words.queued(job, admitted.place, admitted.starts_at, utcnow())
+        words = _words.queued(job, admitted.said)
         view = _views.cancel_view(job.id)
         try:
             if interaction.response.is_done():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import discord
 import pytest
 import simcord
 
+from bot import delivery, updates
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
-from tests.conftest import Workshop
+from tests.conftest import PATIENCE_SECONDS, Workshop
 
 
 @pytest.fixture
@@ -17,6 +21,13 @@ def engine() -> FakeEngine:
     engine = FakeEngine()
     engine.open.clear()
     return engine
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((updates, "REVIEW_SECONDS"), (delivery, "UPDATE_SECONDS"), (delivery, "PROGRESS_SECONDS")):
+        monkeypatch.setattr(module, name, 0.05)
+    monkeypatch.setattr(delivery, "EDIT_SECONDS", 0.05)
 
 
 async def asked(workshop: Workshop, actor: simcord.MemberActor, *prompts: str) -> list[simcord.InteractionResult]:
@@ -156,3 +167,33 @@ async def test_a_long_queue_of_ones_own_still_fits_into_a_message(workshop: Work
 
     assert "and 17 more" in shown.response.content
     assert said.response.content.endswith("and 17 more.")
+
+
+async def test_messages_are_corrected_when_the_line_changes_in_all_the_ways_it_can(workshop: Workshop) -> None:
+    """Somebody before them cancels, a moderator changes a limit, pauses and resumes."""
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "limits set", pace=1, member=ada)
+    _, two, three = await asked(workshop, ada, "one", "two", "three")
+
+    async def says(answer: simcord.InteractionResult, words: str) -> str:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while words not in (now := workshop.message(answer.response.id).content):  # noqa: ASYNC110 - an edit
+                await asyncio.sleep(0.01)
+        return now
+
+    second, third = (re.search(r"<t:(\d+):R>", answer.response.content) for answer in (two, three))
+    assert second
+    assert third
+    assert int(third[1]) - int(second[1]) == 60
+    await ada.click(two.response, label="Cancel")
+    moved = re.search(r"<t:(\d+):R>", await says(three, "place 1, starts <t:"))
+    assert moved
+    assert abs(int(moved[1]) - int(second[1])) <= 1
+    await moderator.slash(workshop.channel, "mod pause", channel=workshop.channel)
+    await says(three, "⏸️ Paused by a moderator. It keeps its place.")
+    await moderator.slash(workshop.channel, "mod resume", channel=workshop.channel)
+    await says(three, f"Queued: place 1, starts <t:{moved[1]}")
+    await moderator.slash(workshop.channel, "limits set", pace=9, member=ada)
+    pressed = await ada.click(workshop.message(three.response.id), label="Cancel")
+    assert pressed.response.content == "Cancelled."
+    assert "🚫 Cancelled." in await says(three, "🚫")
