@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import aiosqlite
 
-from bot.config import ModelConfig
+from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.errors import Rejected, StorageError
 from bot.forecast import statement
@@ -33,13 +33,6 @@ QUOTA_WINDOW = timedelta(hours=24)
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
-
-_BIG_SHARE = 0.25
-"""A request that takes more than this of what is left of the quota is confirmed first,"""
-_BIG_SECONDS = 30.0
-"""and so is one that takes more GPU seconds than this."""
-_SMALL_SECONDS = 5.0
-"""What is quick is never worth a question."""
 _NOTHING = 1e-6
 
 
@@ -86,6 +79,7 @@ class Bill:
     images: int
     seconds: float
     allowance: Allowance
+    thresholds: BillConfig
 
     @property
     def fits(self) -> bool:
@@ -95,8 +89,9 @@ class Bill:
     @property
     def is_big(self) -> bool:
         """Whether whoever asks should see it first."""
-        share = self.seconds > _BIG_SHARE * self.allowance.left and self.seconds > _SMALL_SECONDS
-        return share or self.seconds > _BIG_SECONDS
+        big = self.thresholds
+        share = self.seconds > big.share * self.allowance.left and self.seconds > big.at_least
+        return share or self.seconds > big.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +121,7 @@ class Admission:
         samplers: Sequence[str],
         vocabularies: Mapping[str, Vocabulary],
         usage: Usage,
+        thresholds: BillConfig,
         clock: Clock,
     ) -> None:
         self._queue = queue
@@ -136,6 +132,7 @@ class Admission:
         self._line = line
         self._engine = engine
         self._clock = clock
+        self._thresholds = thresholds
         self._vocabularies = vocabularies
         self.models = models
         self.samplers = samplers
@@ -185,7 +182,8 @@ class Admission:
         """What a request would cost; raises what `check` raises. Nothing is held."""
         request = (await self.check(requester, options, destination)).request
         seconds = seconds_of(request.work, self._engine.timings)
-        return Bill(request.num_images_per_prompt, seconds, await self.allowance(requester, destination))
+        allowance = await self.allowance(requester, destination)
+        return Bill(request.num_images_per_prompt, seconds, allowance, self._thresholds)
 
     async def _counted_from(self, requester: Requester) -> datetime:
         """Since when use counts: for a day, or since a moderator let somebody start anew."""

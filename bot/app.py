@@ -138,6 +138,7 @@ async def open_app(
                 tuple(SAMPLERS),
                 _vocabularies(config.models),
                 usage,
+                config.bill,
                 clock,
             ),
             delivery=delivery,

@@ -138,7 +138,10 @@ class Create(commands.Cog):
     async def accept_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
         """The bill is fine: ask for it now, by whatever limits hold now."""
         asked = self._answered(interaction, number)
-        await self._accept(interaction, asked.requester, asked.destination, asked.options, asked.attachments)
+        try:
+            await self._accept(interaction, asked.requester, asked.destination, asked.options, asked.attachments)
+        except UserError as error:
+            await interaction.client.explain(interaction, error, asked.options.prompt)
 
     async def decline_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
         """It is too much: hand the prompt back."""
