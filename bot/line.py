@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot import scheduler
 from bot.config import LimitsConfig
@@ -71,6 +71,11 @@ class Line:
     def waiting(self) -> Mapping[JobId, Waiting]:
         """Every waiting job, as of the last look."""
         return self._waiting
+
+    def paced_until(self, user_id: UserId) -> datetime | None:
+        """Until when a person's pace keeps the first of what they have waiting; None when it does not."""
+        ready_at = self._standing.ready_at(user_id)
+        return ready_at if ready_at is not None and ready_at > self._clock() else None
 
     def is_held(self, job: Waiting) -> bool:
         """Whether a moderator's pause keeps a waiting job from starting."""

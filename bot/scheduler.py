@@ -272,6 +272,11 @@ class Standing:
         if was_first:
             self._line_up(job.user_id)
 
+    def ready_at(self, user_id: UserId) -> datetime | None:
+        """When a person's pace lets the first of what they have waiting start; None where nothing waits."""
+        person = self._people.get(user_id)
+        return person.ready_at(self._terms(person.queue[0][2]).pace) if person and person.queue else None
+
     def next(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId] = ()) -> Turn | None:
         """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.
 
