@@ -30,7 +30,7 @@ UNDO = "undo"
 _FINAL = {
     CANCEL: "their places and what was held of their quotas are given away. Whoever asked can ask again: `/history` "
     "shows them what for.",
-    DELETE: "the pictures are gone, from the disk too. Whoever asked can ask again.",
+    DELETE: "the pictures are gone, from the disk too.",
 }
 """Why what cannot be undone cannot be."""
 

@@ -68,8 +68,7 @@ SELECT id FROM jobs WHERE surface = ? AND started_at > ?
 WATCH = (
     "CREATE TEMP TRIGGER IF NOT EXISTS line_insert AFTER INSERT ON main.jobs BEGIN SELECT touched(NEW.id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, message_id, started_at, used_seconds, "
-    "stated_place "
-    "ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "stated_place, stated_at ON main.jobs BEGIN SELECT touched(NEW.id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_delete AFTER DELETE ON main.jobs BEGIN SELECT touched(OLD.id); END",
 )
 
