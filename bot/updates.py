@@ -31,7 +31,7 @@ LOOK_AGAIN_SECONDS = 15.0
 EDITABLE = timedelta(minutes=55)
 """What is older is left alone: of a message older than an hour Discord takes few edits, and its result needs one."""
 
-_IN_A_ROW = 500
+_IN_A_ROW = 200
 """Jobs that are looked at before others get a word in."""
 
 

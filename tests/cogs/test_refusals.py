@@ -25,6 +25,7 @@ from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
 from bot.limits import LimitName
 from tests.cogs.test_limits import confirmed
+from tests.cogs.test_moderation import COMMANDS
 from tests.conftest import Workshop
 
 SERVERS = "(the rule for this server)"
@@ -55,6 +56,15 @@ LATER = {LimitName.PACE: "test_a_pace_makes_wait", LimitName.WEIGHT: "test_a_wei
 def test_every_limit_is_here() -> None:
     assert {*REFUSED, *LESS, *LATER} == set(LimitName)
     assert all(name in globals() for name in LATER.values())
+
+
+async def test_every_command_of_moderators_is_tried_and_members_see_none(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    theirs = set(moderator.available_commands(workshop.channel)) - set(ada.available_commands(workshop.channel))
+    groups = {name for name in theirs if name.startswith(("mod ", "limits "))}
+    tried = {f"mod {name}" for name in COMMANDS} | {f"limits {name}" for name in ("show", "set", "clear", "explain")}
+    assert groups == tried
+    assert not [name for name in ada.available_commands(workshop.channel) if name.startswith(("mod ", "limits "))]
 
 
 @pytest.mark.parametrize("asker", ["member", "moderator"])
@@ -121,7 +131,11 @@ async def test_a_weight_set_mid_queue_reorders_what_waits(workshop: Workshop, en
     before = [names[turn.job_id] for turn in await workshop.app.line.turns()]
     await moderator.slash(workshop.channel, "limits set", weight=400, member=ada)
     engine.open.set()
-    await workshop.ended(9)
+
+    async def all_painted() -> bool:
+        return all(job.painted_at for job in await workshop.jobs())
+
+    await workshop.until(all_painted)
     assert before == ["grace", "ada"] * 4
     assert [order.request.prompt.split()[0] for order in engine.orders[1:]] == [
         "grace", "ada", "ada", "ada", "ada", "grace", "grace", "grace",
