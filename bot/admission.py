@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import aiosqlite
 
-from bot.config import ModelConfig
+from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.errors import Rejected, StorageError
-from bot.jobs import Book, ChannelId, Clock, Destination, Job, Requester, Scope
+from bot.forecast import statement
+from bot.jobs import Book, ChannelId, Clock, Destination, Job, Queued, Requester, Scope
 from bot.limits import Limits, Origin, block_of, named, pause_of, place_refused, quota_from
 from bot.line import Line
 from bot.options import Options, Resolved, resolve
@@ -32,13 +33,6 @@ QUOTA_WINDOW = timedelta(hours=24)
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
-
-_BIG_SHARE = 0.25
-"""A request that takes more than this of what is left of the quota is confirmed first,"""
-_BIG_SECONDS = 30.0
-"""and so is one that takes more GPU seconds than this."""
-_SMALL_SECONDS = 5.0
-"""What is quick is never worth a question."""
 _NOTHING = 1e-6
 
 
@@ -85,6 +79,7 @@ class Bill:
     images: int
     seconds: float
     allowance: Allowance
+    thresholds: BillConfig
 
     @property
     def fits(self) -> bool:
@@ -94,8 +89,9 @@ class Bill:
     @property
     def is_big(self) -> bool:
         """Whether whoever asks should see it first."""
-        share = self.seconds > _BIG_SHARE * self.allowance.left and self.seconds > _SMALL_SECONDS
-        return share or self.seconds > _BIG_SECONDS
+        big = self.thresholds
+        share = self.seconds > big.share * self.allowance.left and self.seconds > big.at_least
+        return share or self.seconds > big.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +102,8 @@ class Admitted:
     notes: tuple[str, ...]
     place: int
     starts_at: datetime
+    said: Queued
+    """What they are told of that."""
 
 
 class Admission:
@@ -123,6 +121,7 @@ class Admission:
         samplers: Sequence[str],
         vocabularies: Mapping[str, Vocabulary],
         usage: Usage,
+        thresholds: BillConfig,
         clock: Clock,
     ) -> None:
         self._queue = queue
@@ -133,6 +132,7 @@ class Admission:
         self._line = line
         self._engine = engine
         self._clock = clock
+        self._thresholds = thresholds
         self._vocabularies = vocabularies
         self.models = models
         self.samplers = samplers
@@ -182,7 +182,8 @@ class Admission:
         """What a request would cost; raises what `check` raises. Nothing is held."""
         request = (await self.check(requester, options, destination)).request
         seconds = seconds_of(request.work, self._engine.timings)
-        return Bill(request.num_images_per_prompt, seconds, await self.allowance(requester, destination))
+        allowance = await self.allowance(requester, destination)
+        return Bill(request.num_images_per_prompt, seconds, allowance, self._thresholds)
 
     async def _counted_from(self, requester: Requester) -> datetime:
         """Since when use counts: for a day, or since a moderator let somebody start anew."""
@@ -245,8 +246,9 @@ class Admission:
         vocabulary = self._vocabularies.get(request.model)
         notes = (*resolved.notes, *(vocabulary.notes(request.prompt) if vocabulary else ()))
         place, turn = await self._line.place(job.id) or (1, Turn(job.id, requester.user_id, self._clock()))
-        await self._queue.promise(job.id, turn.starts_at)
-        return Admitted(job, notes, place, turn.starts_at)
+        said = statement(place, turn.starts_at, self._clock())
+        await self._queue.promise(job.id, turn.starts_at, said)
+        return Admitted(job, notes, place, turn.starts_at, said)
 
 
 def _check_decisions(book: Book, requester: Requester, where: Sequence[ChannelId], now: datetime) -> None:

@@ -34,6 +34,7 @@ from bot.storage.rules import Rules
 from bot.storage.upkeep import keep_up
 from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage
+from bot.updates import Updates
 from bot.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ async def open_app(
                 tuple(SAMPLERS),
                 _vocabularies(config.models),
                 usage,
+                config.bill,
                 clock,
             ),
             delivery=delivery,
@@ -151,6 +153,7 @@ async def open_app(
         runs = {
             "dispatcher": dispatcher.run(),
             "delivery": delivery.run(),
+            "updates": Updates(database, queue, line, delivery, clock).run(),
             "upkeep": keep_up(database, path, key, clock),
         }
         if local is not None:

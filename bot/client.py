@@ -106,12 +106,15 @@ class Client(commands.Bot):
         """Say so in the log."""
         log.info("ready for commands as %s in %d servers", self.user, len(self.guilds))
 
-    async def explain(self, interaction: discord.Interaction, error: BaseException) -> None:
-        """Tell the person, and only them, what went wrong; the one place where errors become words."""
+    async def explain(self, interaction: discord.Interaction, error: BaseException, prompt: str | None = None) -> None:
+        """Tell the person, and only them, what went wrong; the one place where errors become words.
+
+        The prompt they typed is handed back with it; of a button's, whoever knows it tells.
+        """
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original
         words = _words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)])
-        prompt = getattr(interaction.namespace, "prompt", None)
+        prompt = prompt or getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
             words += f"\nYour prompt, to copy:\n```\n{prompt.replace('```', '`​``')[:_PROMPT_BACK]}\n```"
         try:

@@ -89,6 +89,17 @@ class LimitsConfig(Section):
     """The channels in which people may ask, by their ids."""
 
 
+class BillConfig(Section):
+    """Which requests are confirmed first, after their cost was shown."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Those that take more than this of what is left of the quota,"""
+    at_least: Annotated[float, Field(ge=0, le=1_000_000)] = 5.0
+    """unless they take no more GPU seconds than this: what is quick is never worth a question;"""
+    seconds: Annotated[float, Field(ge=0, le=1_000_000)] = 30.0
+    """and those that take more GPU seconds than this, whatever is left."""
+
+
 class EngineConfig(Section):
     """The process that paints."""
 
@@ -209,6 +220,7 @@ class Config(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     discord: DiscordConfig = DiscordConfig()
     limits: LimitsConfig = LimitsConfig()
+    bill: BillConfig = BillConfig()
     engine: EngineConfig = EngineConfig()
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)] = (EMBEDDED_MODEL,)
 

@@ -1,7 +1,8 @@
 """The outbox: brings news of jobs to their messages, one post at a time per channel.
 
 How a job ended is read from the queue, so it survives a restart and is repeated until it is known to be posted.
-Progress lives in memory, newest only: it is dropped when it is overtaken or when its job has ended.
+Progress and corrections of what was said about a wait live in memory, newest only: they are dropped when they are
+overtaken or when their job has ended.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from bot.jobs import (
     MessageId,
     News,
     Painted,
-    Painting,
-    Retrying,
+    Passing,
+    Queued,
 )
 from bot.logs import traced, without_words
 from bot.storage.database import Database, insist
@@ -45,6 +46,9 @@ EDIT_SECONDS = 3.0
 
 PROGRESS_SECONDS = 1.5
 """Between two progress edits in one channel, so that progress leaves most of its posts to results."""
+
+UPDATE_SECONDS = 10.0
+"""Between two corrections of what one message says about its wait."""
 
 THROTTLE_SECONDS = 5.0
 """The period of `posts_per_channel`."""
@@ -79,11 +83,13 @@ class _Channel:
 
     throttle: Throttler
     endings: OrderedDict[JobId, Job] = field(default_factory=OrderedDict)
-    progress: dict[JobId, tuple[Job, Painting | Retrying]] = field(default_factory=dict)
+    progress: dict[JobId, tuple[Job, Passing]] = field(default_factory=dict)
     edited_at: dict[JobId, float] = field(default_factory=dict)
     mute: set[JobId] = field(default_factory=set)
     """Jobs whose progress was refused: what cannot be shown is not asked for again and again."""
     progressed_at: float = -math.inf
+    updating: bool = False
+    """Whether a correction is being shown."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     working: bool = False
     refusals: int = 0
@@ -100,6 +106,13 @@ class _Channel:
     def is_closed(self) -> bool:
         """Whether the channel is left alone now."""
         return asyncio.get_running_loop().time() < self.closed_until
+
+    def takes_update(self, job_id: JobId) -> bool:
+        """Whether a correction would be shown soon: one at a time, and nothing better is to be said."""
+        rested = asyncio.get_running_loop().time() - self.edited_at.get(job_id, -math.inf) >= UPDATE_SECONDS
+        busy = self.updating or any(isinstance(news, Queued) for _, news in self.progress.values())
+        known = job_id in self.endings or job_id in self.mute or job_id in self.progress
+        return rested and not (busy or known or self.is_closed)
 
 
 class Delivery:
@@ -119,9 +132,18 @@ class Delivery:
         self._poster = poster
         self._attached.set()
 
-    def announce(self, job: Job, news: Painting | Retrying) -> None:
+    def takes_update(self, channel_id: ChannelId, job_id: JobId) -> bool:
+        """Whether a channel has room for a correction of what a waiting job's message says."""
+        channel = self._channels.get(channel_id)
+        return channel is None or channel.takes_update(job_id)
+
+    def announce(self, job: Job, news: Passing) -> None:
         """Show how a job is coming along, if nothing newer is known by the time its channel is free."""
         channel = self._channel(job)
+        if isinstance(news, Queued):
+            # Whoever is painted takes turns with it: it is due from now on, not before everybody.
+            due_at = asyncio.get_running_loop().time()
+            channel.edited_at[job.id] = max(channel.edited_at.get(job.id, -math.inf), due_at - EDIT_SECONDS)
         if job.id not in channel.endings and job.id not in channel.mute and not channel.is_closed:
             channel.progress[job.id] = (job, news)
             self._work(job.destination.channel_id, channel)
@@ -178,16 +200,25 @@ class Delivery:
                             await channel.wake.wait()
                     continue
                 job, news = channel.progress.pop(job_id)
-                await self._progress(channel, job, news)
-                # Counted from when it was shown: it may have waited for the throttle.
-                channel.edited_at[job_id] = channel.progressed_at = asyncio.get_running_loop().time()
+                if await self._progress(channel, job, news):
+                    # Counted from when it was shown: it may have waited for the throttle.
+                    channel.edited_at[job_id] = channel.progressed_at = asyncio.get_running_loop().time()
         finally:
             channel.working = False
 
-    async def _progress(self, channel: _Channel, job: Job, news: Painting | Retrying) -> None:
+    async def _progress(self, channel: _Channel, job: Job, news: Passing) -> bool:
+        """Show how a job is coming along; False when that was overtaken before it was tried."""
         async with channel.throttle:
+            channel.updating = isinstance(news, Queued)
             try:
+                # What is said from here on about a job that just starts is said after this, by the same task.
+                if isinstance(news, Queued) and not await self._waits(job):
+                    return False
                 await self._show(job, news)
+                if isinstance(news, Queued):
+                    await self._queue.state(job.id, news)
+            except StorageError as error:
+                log.debug("what the message of job %d says was not noted: %s", job.id, error)
             except DeliveryError as error:
                 # The ending will find out for itself; a missed progress bar is no loss.
                 log.debug("progress of job %d was not shown: %s", job.id, error)
@@ -196,6 +227,13 @@ class Delivery:
                     channel.progress.pop(job.id, None)
             except Exception as error:  # noqa: BLE001 - it is logged
                 _log_bug(job, "its progress was not shown", error)
+            finally:
+                channel.updating = False
+        return True
+
+    async def _waits(self, job: Job) -> bool:
+        now = await self._queue.get(job.id)
+        return now is not None and now.status is JobStatus.QUEUED
 
     async def _end(self, channel: _Channel, job: Job) -> None:
         """Post how a job ended, as often as it takes."""

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 
 from bot.engine import Engine, Finished, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, PaintFailed
-from bot.jobs import Clock, Job, JobId, Painting, Retrying
+from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
 from bot.line import Line
 from bot.logs import traced, without_words
 from bot.meter import Meter
@@ -40,7 +40,7 @@ class Dispatcher:
         uploads: UploadFolder,
         line: Line,
         engine: Engine,
-        announce: Callable[[Job, Painting | Retrying], None],
+        announce: Callable[[Job, Passing], None],
         clock: Clock,
     ) -> None:
         self._queue = queue

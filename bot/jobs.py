@@ -265,6 +265,23 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """News: it waits at `place` in the line, from 1, and starts then; without a time it starts in a moment."""
+
+    place: int
+    starts_at: datetime | None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a moderator's pause keeps it from starting: it has no place then."""
+        return self.place == 0
+
+
+HELD = Queued(0, None)
+"""News: it waits for a moderator to end a pause."""
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """One queued job, as the scheduler sees it: no words."""
 
@@ -284,6 +301,8 @@ class Waiting:
     """Whether the person has seen that it was accepted; only then may it start."""
     again: bool = False
     """Whether an earlier attempt was cut short: it already had its turn."""
+    said: Queued | None = None
+    """What its message says of its wait; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,4 +376,7 @@ class Cancelled:
     """News: somebody cancelled the job."""
 
 
-News = Painting | Retrying | Painted | Failed | Cancelled
+Passing = Queued | Painting | Retrying
+"""News that the next one replaces: what of it is not shown is no loss."""
+
+News = Passing | Painted | Failed | Cancelled

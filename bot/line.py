@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot import scheduler
 from bot.config import LimitsConfig
@@ -22,8 +22,6 @@ from bot.storage.rules import Rules
 
 _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
-_KEPT_PART = 4
-"""One place in so many is kept for people who have none."""
 _UNSTEADY = timedelta(seconds=1)
 """By how much a clock may be set back without anybody minding."""
 _AT_A_TIME = 100
@@ -54,22 +52,9 @@ class Line:
     async def next(self) -> Turn | None:
         """The turn to take next; it may lie in the future. None when nobody may start before something changes."""
         await self._look()
-        turn = self._standing.next(self._clock(), {job.request.work.shape for job in self._running.values()})
-        return None if turn is None or self._is_kept_for_others(turn) else turn
-
-    def _is_kept_for_others(self, turn: Turn) -> bool:
-        """Whether the last free places are left to people who have none, so that no flood fills the engine.
-
-        An attempt that was cut short has had its turn. Forecasts do not count with it: whoever has no place comes
-        earlier for it than they were told, and the others' forwards are full without the last of theirs.
-        """
-        kept = self._engine.slots // _KEPT_PART
-        return (
-            turn.at is not None
-            and kept > 0
-            and self._engine.slots - len(self._running) <= kept
-            and any(job.requester.user_id == turn.user_id for job in self._running.values())
-        )
+        inside = self._running.values()
+        barred = scheduler.barred(self._engine.slots, [job.requester.user_id for job in inside])
+        return self._standing.next(self._clock(), {job.request.work.shape for job in inside}, barred)
 
     async def turns(self) -> list[Turn]:
         """Every waiting job's turn, in order, with the time it is expected to start; of what may not start, none."""
@@ -81,6 +66,20 @@ class Line:
     async def place(self, job_id: JobId) -> tuple[int, Turn] | None:
         """A job's place in the line, from 1, and its turn; None when it does not wait or may not start."""
         return next(((place, turn) for place, turn in enumerate(await self.turns(), 1) if turn.job_id == job_id), None)
+
+    @property
+    def waiting(self) -> Mapping[JobId, Waiting]:
+        """Every waiting job, as of the last look."""
+        return self._waiting
+
+    def paced_until(self, user_id: UserId) -> datetime | None:
+        """Until when a person's pace keeps the first of what they have waiting; None when it does not."""
+        ready_at = self._standing.ready_at(user_id)
+        return ready_at if ready_at is not None and ready_at > self._clock() else None
+
+    def is_held(self, job: Waiting) -> bool:
+        """Whether a moderator's pause keeps a waiting job from starting."""
+        return self._terms(job).paused
 
     async def limits(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
         """The limits that hold for a person in a channel, and who set them."""
@@ -98,7 +97,7 @@ class Line:
         for job_id, job in self._running.items():
             work = job.request.work
             left = max(work.forwards - self._engine.steps_done.get(job_id, 0), 0)
-            room.start(replace(work, forwards=left), self._clock())
+            room.start(replace(work, forwards=left), job.requester.user_id, self._clock())
         turns = scheduler.schedule(list(self._waiting.values()), list(self._starts.values()), self._terms, room)
         for number, turn in enumerate(turns, start=1):
             yield turn

@@ -14,6 +14,9 @@ waits whose turn has come. From this follow, and tests show, for people of any n
 A request of a size that is being painted anyway may go before the first one, since it shares its forwards: by
 `AFFINITY_SECONDS` of virtual time at most, and only if its person was not started since the first one waits.
 
+The last quarter of the engine's places is kept for people who have none in it, so that no flood fills it: while only
+those are free, they go before whoever has one. The clock does not move for it.
+
 Within a person, the oldest request goes first, at their pace: as many images in any minute as their limit says. A
 job whose attempt was cut short goes first of all, since its turn was already counted. Nothing is kept but rows: where
 somebody's last turn ended is read off their jobs of the last hour.
@@ -47,6 +50,9 @@ _AFFINITY_LOOKS = 8
 """How many of the first are looked at for one of a size that is being painted."""
 
 USUAL_WEIGHT = 100
+
+_KEPT_PART = 4
+"""One place in so many is kept for people who have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,12 @@ def seconds_of(work: Work, speed: Speed) -> float:
     return work.forwards * speed.forward_seconds(work.shape, work.rows) + speed.rest_seconds(work)
 
 
+def barred(slots: int, inside: Collection[UserId]) -> Collection[UserId]:
+    """Whom the free places are kept from, by who is in the engine with how many requests."""
+    kept = slots // _KEPT_PART
+    return frozenset(inside) if kept and slots - len(inside) <= kept else frozenset()
+
+
 class Room:
     """The engine as far as it can be foreseen: who is in it, and when there is a place for one more.
 
@@ -105,7 +117,7 @@ class Room:
         self._rounds = 0.0
         self._round_seconds = 0.0
         self._rows: dict[Shape, int] = {}
-        self._inside: list[tuple[float, int, Work]] = []
+        self._inside: list[tuple[float, int, Work, UserId]] = []
         self._numbers = itertools.count()
 
     @property
@@ -119,25 +131,34 @@ class Room:
             self._end_first()
         return self._now
 
-    def start(self, work: Work, at: datetime) -> None:
+    def barred(self) -> Collection[UserId]:
+        """Whom the free places are kept from."""
+        return barred(self._slots, [user_id for _, _, _, user_id in self._inside])
+
+    def start(self, work: Work, user_id: UserId, at: datetime) -> None:
         """Let a request in, at a time that is not before the last one."""
-        while self._inside and self._first_ends_at() <= at:
+        self.pass_until(at)
+        heapq.heappush(self._inside, (self._rounds + work.forwards, next(self._numbers), work, user_id))
+        self._count(work.shape, work.rows)
+
+    def pass_until(self, at: datetime) -> None:
+        """Let time pass; whoever ends until then has left."""
+        while self._inside and self.first_ends_at() <= at:
             self._end_first()
         if at > self._now:
             if self._round_seconds:
                 self._rounds += (at - self._now).total_seconds() / self._round_seconds
             self._now = at
-        heapq.heappush(self._inside, (self._rounds + work.forwards, next(self._numbers), work))
-        self._count(work.shape, work.rows)
 
-    def _first_ends_at(self) -> datetime:
-        rounds, _, work = self._inside[0]
+    def first_ends_at(self) -> datetime:
+        """When the first of those inside leaves."""
+        rounds, _, work, _ = self._inside[0]
         steps = max(rounds - self._rounds, 0.0) * self._round_seconds
         return self._now + timedelta(seconds=steps + self._speed.rest_seconds(work))
 
     def _end_first(self) -> None:
-        self._now = self._first_ends_at()
-        rounds, _, work = heapq.heappop(self._inside)
+        self._now = self.first_ends_at()
+        rounds, _, work, _ = heapq.heappop(self._inside)
         self._rounds = max(rounds, self._rounds)
         self._count(work.shape, -work.rows)
 
@@ -251,35 +272,46 @@ class Standing:
         if was_first:
             self._line_up(job.user_id)
 
-    def next(self, now: datetime, shapes: Collection[Shape]) -> Turn | None:
+    def ready_at(self, user_id: UserId) -> datetime | None:
+        """When a person's pace lets the first of what they have waiting start; None where nothing waits."""
+        person = self._people.get(user_id)
+        return person.ready_at(self._terms(person.queue[0][2]).pace) if person and person.queue else None
+
+    def next(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId] = ()) -> Turn | None:
         """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.
 
-        `shapes` are being painted. Nothing is changed: whoever takes the turn says so with `started` and `leaves`.
+        `shapes` are being painted, and `barred` may not start now; a later turn only says when to ask again then.
+        Nothing is changed: whoever takes the turn says so with `started` and `leaves`.
         """
         interrupted = next((job for _, _, job in self._interrupted if not self._terms(job).paused), None)
         if interrupted is not None:
             return Turn(interrupted.job_id, interrupted.user_id, now, clock=self.clock)
         self._admit(now)
-        if first := self._first():
-            return self._turn(first, now, shapes)
+        if turn := self._ready_turn(now, shapes, barred):
+            return turn
         while self._paced and not self._is_current(self._paced[0][2], self._paced[0][3]):
             heapq.heappop(self._paced)
         if not self._paced:
             return None
         now = self._paced[0][0]
         early = self._admit(now)
-        first = self._first()
-        assert first is not None  # noqa: S101 - one was let in above
-        turn = self._turn(first, now, shapes)
+        turn = self._ready_turn(now, shapes, barred) or self._ready_turn(now, shapes, ())
         for user_id in early:
             self._line_up(user_id)
         return turn
 
-    def _turn(self, first: _Entry, now: datetime, shapes: Collection[Shape]) -> Turn:
-        """The turn of the first one, or of one that may go before."""
-        chosen = self._with_company(first, shapes) or first
+    def _ready_turn(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId]) -> Turn | None:
+        """The turn of the first one who may start, or of one that may go before."""
+        head, passed = self._first(), []
+        while (first := self._first()) and first.user_id in barred:
+            passed.append(heapq.heappop(self._ready))
+        chosen = first and (self._with_company(first, shapes, barred) or first)
+        for entry in passed:
+            heapq.heappush(self._ready, entry)
+        if head is None or chosen is None:
+            return None
         key = chosen.key - FORGIVEN * now.timestamp()
-        clock = max(self.clock, first.key - FORGIVEN * now.timestamp())
+        clock = max(self.clock, head.key - FORGIVEN * now.timestamp())
         return Turn(chosen.job_id, chosen.user_id, now, max(key, self.clock), clock)
 
     def take(self, turn: Turn) -> Waiting:
@@ -322,7 +354,7 @@ class Standing:
             heapq.heappop(self._ready)
         return self._ready[0] if self._ready else None
 
-    def _with_company(self, first: _Entry, shapes: Collection[Shape]) -> _Entry | None:
+    def _with_company(self, first: _Entry, shapes: Collection[Shape], barred: Collection[UserId]) -> _Entry | None:
         """One of the next whose size is being painted, where the first one's is not."""
         if not shapes or self._jobs[first.job_id].work.shape in shapes:
             return None
@@ -331,7 +363,8 @@ class Standing:
         while len(looked) < _AFFINITY_LOOKS and (entry := self._first()) and entry.key <= first.key + AFFINITY_SECONDS:
             looked.append(heapq.heappop(self._ready))
             if (
-                self._jobs[entry.job_id].work.shape in shapes
+                entry.user_id not in barred
+                and self._jobs[entry.job_id].work.shape in shapes
                 and self._people[entry.user_id].last_start_at <= first.since
             ):
                 found = entry
@@ -364,7 +397,16 @@ def schedule(
     for job in waiting:
         standing.waits(job)
     time = room.free_at()
-    while turn := standing.next(time, room.shapes):
+    while True:
+        kept_from = room.barred()
+        turn = standing.next(time, room.shapes, kept_from)
+        if kept_from and (turn is None or turn.starts_at > time):
+            # Nobody may take what is free, until somebody leaves or somebody else's pace allows it.
+            time = room.first_ends_at() if turn is None else min(room.first_ends_at(), turn.starts_at)
+            room.pass_until(time)
+            continue
+        if turn is None:
+            return
         yield turn
-        room.start(standing.take(turn).work, turn.starts_at)
+        room.start(standing.take(turn).work, turn.user_id, turn.starts_at)
         time = max(turn.starts_at, room.free_at())

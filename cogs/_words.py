@@ -10,14 +10,13 @@ from typing import Any
 import discord
 
 from bot.admission import Bill
-from bot.jobs import GenerationRequest, Image, Job, Kind
+from bot.jobs import GenerationRequest, Image, Job, Kind, Queued
 from bot.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
 from bot.storage.cases import CANCEL, DELETE, Case
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
 _MESSAGE = 2000
-_SOON_SECONDS = 2
 
 # Discord makes a card of an invitation even without a scheme.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
@@ -63,11 +62,12 @@ def headline(job: Job) -> str:
     return f"**{inert(job.request.prompt)}** — <@{job.requester.user_id}>"
 
 
-def queued(job: Job, place: int, starts_at: datetime, now: datetime) -> str:
+def queued(job: Job, news: Queued) -> str:
     """An accepted request, waiting."""
-    soon = (starts_at - now).total_seconds() < _SOON_SECONDS
-    when = "starts in a moment" if soon else f"starts {relative(starts_at)}"
-    return f"{headline(job)}\n🕓 Queued: place {place}, {when}"
+    if news.is_held:
+        return f"{headline(job)}\n⏸️ Paused by a moderator. It keeps its place."
+    when = "starts in a moment" if news.starts_at is None else f"starts {relative(news.starts_at)}"
+    return f"{headline(job)}\n🕓 Queued: place {news.place}, {when}"
 
 
 def painting(job: Job, step: int, of: int) -> str:

@@ -19,7 +19,7 @@ from bot.admission import Admission, Admitted
 from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import Destination, JobId, MessageId, Requester, Upload, utcnow
+from bot.jobs import Destination, JobId, MessageId, Requester, Upload
 from bot.options import ASPECTS, Options, aspect_size
 from bot.storage.queue import Queue
 from bot.uploads import LEAST_SIDE, ROLES, check_facts, inspect
@@ -138,7 +138,10 @@ class Create(commands.Cog):
     async def accept_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
         """The bill is fine: ask for it now, by whatever limits hold now."""
         asked = self._answered(interaction, number)
-        await self._accept(interaction, asked.requester, asked.destination, asked.options, asked.attachments)
+        try:
+            await self._accept(interaction, asked.requester, asked.destination, asked.options, asked.attachments)
+        except UserError as error:
+            await interaction.client.explain(interaction, error, asked.options.prompt)
 
     async def decline_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
         """It is too much: hand the prompt back."""
@@ -183,7 +186,7 @@ class Create(commands.Cog):
     async def _answer(self, interaction: discord.Interaction[Client], admitted: Admitted) -> MessageId:
         """Show the request as queued; withdraw the job where that fails."""
         job = admitted.job
-        words = _words.queued(job, admitted.place, admitted.starts_at, utcnow())
+        words = _words.queued(job, admitted.said)
         view = _views.cancel_view(job.id)
         try:
             if interaction.response.is_done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import discord
 from discord import app_commands
@@ -48,6 +49,15 @@ _SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
 
 
+@dataclass(frozen=True, slots=True)
+class _Whom:
+    """What a command is about, and somebody for whom it holds where nothing more special does."""
+
+    subject: Subject
+    who: Requester
+    where: tuple[ChannelId, ...]
+
+
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
 class LimitsCog(commands.GroupCog, group_name="limits", group_description="What people may use here"):
@@ -81,11 +91,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         channel: Place | None = None,
     ) -> None:
         """Show what holds and who decided it."""
-        guild_id = _people.moderated(interaction)
-        subject = _subject(guild_id, member, role, channel)
-        who, where = _standing(guild_id, subject, member, channel)
-        words = await self._table(guild_id, subject, who, where)
-        await interaction.response.send_message(_words.fitting(words.splitlines()), ephemeral=True)
+        lines = await self._table(_whom(interaction, member, role, channel))
+        await interaction.response.send_message(_words.fitting(lines), ephemeral=True)
 
     @app_commands.command(description="Set limits for this server, a channel, a role or a person")
     @app_commands.describe(
@@ -121,8 +128,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         reason: app_commands.Range[str, 1, 300] | None = None,
     ) -> None:
         """Change what is given, keep the rest."""
-        guild_id = _people.moderated(interaction)
-        subject = _subject(guild_id, member, role, channel)
+        whom = _whom(interaction, member, role, channel)
         given: dict[LimitName, RuleValue] = {
             LimitName.PACE: pace,
             LimitName.DEPTH: depth,
@@ -139,8 +145,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             values[LimitName.CHANNELS] = _named_channels(channels, interaction)
         if not values:
             raise UserError(f"Say what to set: {', '.join(LimitName)}.")
-        check_values(subject[0], values)
-        await self._change(interaction, guild_id, subject, "limits set", values, (), reason, member, channel)
+        check_values(whom.subject[0], values)
+        await self._change(interaction, whom, "limits set", values, (), reason)
 
     @app_commands.command(description="Remove limits that were set for this server, a channel, a role or a person")
     @app_commands.describe(
@@ -161,10 +167,9 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         reason: app_commands.Range[str, 1, 300] | None = None,
     ) -> None:
         """Go back to what holds without the rules."""
-        guild_id = _people.moderated(interaction)
-        subject = _subject(guild_id, member, role, channel)
+        whom = _whom(interaction, member, role, channel)
         names = tuple(LimitName) if limit is None else (LimitName(limit),)
-        await self._change(interaction, guild_id, subject, "limits clear", {}, names, reason, member, channel)
+        await self._change(interaction, whom, "limits clear", {}, names, reason)
 
     @app_commands.command(description="Which rule gives a person which limit, and why they were refused lately")
     @app_commands.describe(member="Whom to explain", channel="Where they ask; leave open for here")
@@ -212,44 +217,40 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
     async def _change(
         self,
         interaction: discord.Interaction[Client],
-        guild_id: GuildId,
-        subject: Subject,
+        whom: _Whom,
         action: str,
         values: Mapping[LimitName, RuleValue],
         remove: tuple[LimitName, ...],
         reason: str | None,
-        member: discord.User | None,
-        channel: Place | None,
     ) -> None:
         """Change the rules of a subject, after a question where that takes something from many."""
-        by = By(guild_id, UserId(interaction.user.id), reason or "")
-        who, where = _standing(guild_id, subject, member, channel)
+        by = By(whom.who.guild_id, UserId(interaction.user.id), reason or "")
+        subject = whom.subject
         plain: Values = {name.value: value for name, value in values.items()}
 
         async def do() -> str:
             case = await self._cases.change(by, action, subject, plain, [name.value for name in remove])
             said = "Nothing to change: it is so already." if case is None else _words.receipt(case)
-            table = await self._table(guild_id, subject, who, where)
-            return _words.fitting([said, *table.splitlines()])
+            return _words.fitting([said, *await self._table(whom)])
 
-        book = await self._rules.book(guild_id)
+        book = await self._rules.book(by.guild_id)
         less = takes_away(
-            resolve(self._defaults, book, who, where),
-            resolve(self._defaults, _with(book, subject, plain, remove), who, where),
+            resolve(self._defaults, book, whom.who, whom.where),
+            resolve(self._defaults, _with(book, subject, plain, remove), whom.who, whom.where),
         )
         if less and subject[0] is not Scope.PERSON:
-            whom = "everyone" if subject == SERVER else f"everyone in {named(subject)}"
+            everyone = "everyone" if subject == SERVER else f"everyone in {named(subject)}"
             if subject[0] is Scope.ROLE:
-                whom = f"everyone with {named(subject)}"
-            question = f"This leaves {whom} with less: {', '.join(less)}. It holds at once, for what waits too."
+                everyone = f"everyone with {named(subject)}"
+            question = f"This leaves {everyone} with less: {', '.join(less)}. It holds at once, for what waits too."
             await self._confirmations.ask(interaction, question, do)
         else:
             await interaction.response.send_message(await do(), ephemeral=True)
 
-    async def _table(self, guild_id: GuildId, subject: Subject, who: Requester, where: tuple[ChannelId, ...]) -> str:
-        limits = resolve(self._defaults, await self._rules.book(guild_id), who, where)
-        whom = "everyone here" if subject == SERVER else named(subject)
-        return "\n".join([f"Limits for {whom}:", *(self._line(name, limits[name]) for name in LimitName)])
+    async def _table(self, whom: _Whom) -> list[str]:
+        limits = resolve(self._defaults, await self._rules.book(whom.who.guild_id), whom.who, whom.where)
+        title = "everyone here" if whom.subject == SERVER else named(whom.subject)
+        return [f"Limits for {title}:", *(self._line(name, limits[name]) for name in LimitName)]
 
     def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
         about = f", about {self._pictures(limit.value)}" if name is LimitName.QUOTA else ""
@@ -293,14 +294,20 @@ def _subject(
     return SERVER if channel is None else (Scope.CHANNEL, channel.id)
 
 
-def _standing(
-    guild_id: GuildId, subject: Subject, member: discord.User | None, channel: Place | None
-) -> tuple[Requester, tuple[ChannelId, ...]]:
-    """Somebody for whom what a subject says holds, where nothing more special does."""
+def _whom(
+    interaction: discord.Interaction[Client],
+    member: discord.User | None,
+    role: discord.Role | None,
+    channel: Place | None,
+) -> _Whom:
+    """What a moderator's command is about. Raises UserError when that is more than one thing, or they are none."""
+    guild_id = _people.moderated(interaction)
+    subject = _subject(guild_id, member, role, channel)
     if member is not None:
-        return _people.as_requester(member, guild_id), ()
+        return _Whom(subject, _people.as_requester(member, guild_id), ())
     roles = (RoleId(subject[1]),) if subject[0] is Scope.ROLE else ()
-    return Requester(_NOBODY, guild_id, roles), () if channel is None else _channels(channel)
+    where = () if channel is None else _channels(channel)
+    return _Whom(subject, Requester(_NOBODY, guild_id, roles), where)
 
 
 def _channels(channel: Place) -> tuple[ChannelId, ...]:

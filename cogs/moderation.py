@@ -141,7 +141,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         everything: bool = False,
         reason: Reason | None = None,
     ) -> None:
-        """Cancel what waits or is being painted; it costs nobody their quota that had not started."""
+        """Cancel what waits or is being painted; it costs nobody their quota, not even what was begun."""
         by = _by(interaction, reason)
         if sum((job is not None, member is not None, everything)) != 1:
             raise UserError("Choose one: a job, a member, or everything:True.")

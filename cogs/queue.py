@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import discord
 from discord import app_commands
@@ -61,7 +62,7 @@ class QueueCog(commands.Cog, name="Queue"):
         limits = await self._line.limits(requester, _people.destination(interaction).channels)
         lines = ["**Yours**"]
         lines += _shortened(_of_person(mine, turns)) or ["Nothing waits."]
-        if reason := _reason(requester, turns):
+        if reason := _reason(requester, turns, self._line.paced_until(requester.user_id)):
             lines.append(f"-# {reason}")
         lines += [f"-# Up to {limits.depth.value} may wait; {limits.pace.value} images a minute start."]
         lines += ["", "**Everyone**"]
@@ -140,14 +141,15 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
     return lines
 
 
-def _reason(requester: Requester, turns: Sequence[Turn]) -> str:
+def _reason(requester: Requester, turns: Sequence[Turn], paced_until: datetime | None) -> str:
     """Why a person's first request has its place: who goes before it, and why."""
     place = next((n for n, turn in enumerate(turns) if turn.user_id == requester.user_id), None)
     if place is None:
         return ""
-    before, mine = turns[:place], turns[place]
+    paced = "" if paced_until is None else f" Your pace lets it start {_words.relative(paced_until)}."
+    before = turns[:place]
     if not before:
-        return "Yours is next: nobody who waits has used less GPU time."
+        return f"Yours is next: nobody who waits has used less GPU time.{paced}"
     again = sum(turn.at is None for turn in before)
     less = len({turn.user_id for turn in before if turn.at is not None})
     reasons = []
@@ -156,8 +158,7 @@ def _reason(requester: Requester, turns: Sequence[Turn]) -> str:
         reasons.append(f"{people} used less GPU time or waited longer")
     if again:
         reasons.append(f"{again} of those before you had begun and were cut short")
-    paced = mine.starts_at > before[-1].starts_at and len(before) > less + again
-    return f"Place {place + 1}: {', and '.join(reasons)}." + (" Your pace counts, too." if paced else "")
+    return f"Place {place + 1}: {', and '.join(reasons)}.{paced}"
 
 
 def _name(job: Job, guild_id: GuildId) -> str:

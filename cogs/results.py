@@ -16,7 +16,7 @@ from bot.client import Client
 from bot.delivery import Delivery, Repost
 from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
 from bot.feedback import OFFERED
-from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, Retrying, utcnow
+from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, Queued, Retrying, utcnow
 from bot.storage.database import insist
 from bot.storage.queue import Queue
 from cogs import _views, _words
@@ -161,6 +161,8 @@ class Results(commands.Cog):
 def _rendering(job: Job, news: News) -> tuple[str, Callable[[], list[discord.File]], bool]:
     """What the message says, what makes the files it shows, and whether the job can still be cancelled."""
     match news:
+        case Queued():
+            return _words.queued(job, news), list, True
         case Painting(step, of, preview):
             return _words.painting(job, step, of), lambda: _preview(job, preview), True
         case Retrying():

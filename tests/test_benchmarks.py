@@ -136,7 +136,7 @@ def test_the_event_loop_is_measured_in_every_phase() -> None:
 
 @pytest.mark.timeout(600)
 async def test_the_forecast_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    await forecast.run(requests=3, warm=1)
+    await forecast.run(requests=3, warm=1, rate=10)
     assert "| told wait | requests |" in capsys.readouterr().out
 
 

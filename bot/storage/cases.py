@@ -27,6 +27,13 @@ CANCEL = "cancel"
 DELETE = "delete"
 UNDO = "undo"
 
+_FINAL = {
+    CANCEL: "their places and what was held of their quotas are given away. Whoever asked can ask again: `/history` "
+    "shows them what for.",
+    DELETE: "the pictures are gone, from the disk too.",
+}
+"""Why what cannot be undone cannot be."""
+
 RULES_OF = "SELECT name, value FROM rules WHERE guild_id = ? AND scope = ? AND subject_id = ?"
 
 SET = """
@@ -138,7 +145,8 @@ class Cases:
             were = {str(row["id"]): row["status"] for row in await found.fetchall()}
             if not were:
                 return None, []
-            # In one transaction with the case, so as the queue itself does it; what was begun costs its person nothing.
+            # In one transaction with the case, so as the queue itself does it. Whoever cancels their own pays for what
+            # it used until then; this was not their decision, so what was begun costs them nothing.
             await connection.executemany(
                 "UPDATE jobs SET status = 'cancelled', used_seconds = 0 "
                 "WHERE id = ? AND status IN ('queued', 'running')",
@@ -157,8 +165,7 @@ class Cases:
         async def work(connection: aiosqlite.Connection) -> Case:
             case = await _case(connection, by.guild_id, number)
             if case.action in (CANCEL, DELETE):
-                what = "Who was cancelled can ask again" if case.action == CANCEL else "The pictures are gone"
-                raise UserError(f"Case {number} cannot be undone. {what}.")
+                raise UserError(f"Case {number} cannot be undone: {_FINAL[case.action]}")
             names = {*case.before, *case.after}
             rules = await _rules_of(connection, by.guild_id, case.subject)
             now = {name: value for name, value in rules.items() if name in names}

@@ -25,6 +25,7 @@ from bot.jobs import (
     JobId,
     JobStatus,
     MessageId,
+    Queued,
     Requester,
     Row,
     Start,
@@ -66,8 +67,8 @@ SELECT id FROM jobs WHERE surface = ? AND started_at > ?
 # Whoever keeps a view of the line hears of every row that changed, whoever changed it; these live with the connection.
 WATCH = (
     "CREATE TEMP TRIGGER IF NOT EXISTS line_insert AFTER INSERT ON main.jobs BEGIN SELECT touched(NEW.id); END",
-    "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, message_id, started_at, used_seconds "
-    "ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, message_id, started_at, used_seconds, "
+    "stated_place, stated_at ON main.jobs BEGIN SELECT touched(NEW.id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_delete AFTER DELETE ON main.jobs BEGIN SELECT touched(OLD.id); END",
 )
 
@@ -191,11 +192,25 @@ class Queue:
 
         return await self._database.write(work)
 
-    async def promise(self, job_id: JobId, starts_at: datetime) -> None:
+    async def promise(self, job_id: JobId, starts_at: datetime, said: Queued) -> None:
         """Note the start that the person is told, to see later how true it came."""
 
         async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute("UPDATE jobs SET promised_at = ? WHERE id = ?", (to_text(starts_at), job_id))
+            await connection.execute(
+                "UPDATE jobs SET promised_at = ?, stated_at = ?, stated_place = ? WHERE id = ?",
+                (to_text(starts_at), *_statement(said), job_id),
+            )
+
+        await self._database.write(work)
+
+    async def state(self, job_id: JobId, said: Queued) -> None:
+        """Note what a waiting job's message says now; the promise made at first stays what it is measured by."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.execute(
+                "UPDATE jobs SET stated_at = ?, stated_place = ? WHERE id = ? AND status = 'queued'",
+                (*_statement(said), job_id),
+            )
 
         await self._database.write(work)
 
@@ -491,7 +506,12 @@ def _waiting(row: Row, now: datetime) -> Waiting:
         channels=job.destination.channels,
         acknowledged=job.destination.message_id is not None,
         again=job.attempt > 0,
+        said=None if row["stated_place"] is None else Queued(row["stated_place"], from_text(row["stated_at"])),
     )
+
+
+def _statement(said: Queued) -> tuple[str | None, int]:
+    return None if said.starts_at is None else to_text(said.starts_at), said.place
 
 
 def _start(row: Row, now: datetime) -> Start:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bot.admission import Admission, Admitted
 from bot.app import open_app
-from bot.config import EMBEDDED_MODEL, Config, LimitsConfig, ModelConfig
+from bot.config import EMBEDDED_MODEL, BillConfig, Config, LimitsConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
 from bot.engine.fake import FakeEngine, flat_image
 from bot.engine.timing import STEP
@@ -126,6 +126,7 @@ def gate_of(store: Store, **limits: int) -> Gate:
             tuple(SAMPLERS),
             {EMBEDDED_MODEL.name: KNOWS},
             store.usage,
+            BillConfig(),
             store.clock,
         ),
         engine,

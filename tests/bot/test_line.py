@@ -152,6 +152,38 @@ async def test_what_turns_foretells_is_what_next_does(store: Store) -> None:
     assert len(done) == 6
 
 
+@pytest.mark.parametrize("slots", [3, 4, 8])
+async def test_what_is_foretold_counts_with_the_places_that_are_kept(store: Store, slots: int) -> None:
+    """One who floods and others who ask for little, by `next` alone; many together take as long as one alone."""
+    engine = FakeEngine(slots=slots)
+    work = a_request().work
+    for rows in (work.rows, 9 * work.rows):
+        engine.timings.record(work.shape, STEP, rows, 20 / work.forwards)
+    line = line_of(store, LimitsConfig(pace=10_000, depth=10_000), engine)
+    for user in (GRACE, UserId(3)):
+        await store.delivered(user, num_inference_steps=150, seconds=99)
+    for number in range(20):
+        await store.asked(ADA, seconds=2.0)
+        if number % 7 == 0:
+            await store.asked(UserId(GRACE + number % 3), seconds=2.0)
+    foretold = [(turn.job_id, turn.starts_at) for turn in await line.turns()]
+    done, inside = [], []
+    while len(done) < len(foretold):
+        turn = await line.next() if len(inside) < slots else None
+        if turn is not None and turn.starts_at <= store.clock():
+            job = await store.queue.claim(turn.job_id, turn.at, turn.clock)
+            assert job is not None
+            inside.append((store.clock() + timedelta(seconds=20), job))
+            done.append((turn.job_id, store.clock()))
+            continue
+        ends_at, ended = inside.pop(0)
+        store.clock.now = ends_at
+        await store.queue.render(ended, pictures(ended.request), None)
+    assert [job_id for job_id, _ in done] == [job_id for job_id, _ in foretold]
+    for (_, at), (_, told) in zip(done, foretold, strict=True):
+        assert abs(at - told) < timedelta(milliseconds=1)
+
+
 async def test_limits_of_a_person_with_who_decided_them(store: Store) -> None:
     line = line_of(store)
     await store.rule(GUILD, SERVER, pace=3, depth=4)

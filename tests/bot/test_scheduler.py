@@ -275,6 +275,16 @@ def test_those_in_the_engine_share_its_forwards(case: str, slots: int, works: li
     assert [(turn.starts_at - NOON).total_seconds() for turn in turns] == starts, case
 
 
+def test_the_last_places_are_kept_for_whoever_has_none_without_moving_the_clock() -> None:
+    """One of four: she fills three, and the last goes to somebody whose turn would come after all of hers."""
+    waiting = [asks(n, "a", -9 + n) for n in range(6)] + [asks(n, "z", -1) for n in (7, 8)]
+    turns = list(schedule(waiting, [started("z", -99, seconds=500)], generous, room(0, slots=4)))
+    assert [(turn.job_id, (turn.starts_at - NOON).total_seconds()) for turn in turns] == [
+        (0, 0), (1, 0), (2, 0), (7, 0), (3, 10), (4, 10), (5, 10), (8, 10),
+    ]  # fmt: skip
+    assert max(turn.clock for turn in turns[:7]) < 500, "his turn came early, and that is nobody's loss"
+
+
 @dataclass(frozen=True)
 class Case:
     """Any queue, after any hour."""
@@ -507,6 +517,26 @@ def test_what_is_kept_up_to_date_is_what_is_built_anew(case: Case, data: st.Data
         if job.job_id not in gone:
             anew.waits(job)
     assert kept.next(case.free_at, ()) == anew.next(case.free_at, ())
+
+
+@given(cases(), st.integers(1, 9))
+@settings(max_examples=500, deadline=None)
+def test_with_places_kept_everybody_has_a_turn_in_order_and_nobody_takes_what_is_kept_for_others(
+    case: Case, slots: int
+) -> None:
+    jobs = {job.job_id: job for job in case.waiting}
+    turns = list(schedule(case.waiting, case.starts, case.terms, Room(slots, ASecondAForward(), case.free_at)))
+    assert Counter(turn.job_id for turn in turns) == Counter(jobs.keys())
+    assert all(before.starts_at <= after.starts_at for before, after in itertools.pairwise(turns))
+    for n, turn in enumerate(turns):
+        # Everything takes a second a forward whoever is beside it, so when somebody leaves is known.
+        ends = [
+            (before.starts_at + timedelta(seconds=jobs[before.job_id].work.forwards), before) for before in turns[:n]
+        ]
+        inside = [before.user_id for until, before in ends if until > turn.starts_at + timedelta(milliseconds=1)]
+        assert len(inside) < slots
+        if turn.at is not None:
+            assert turn.user_id not in inside or slots - len(inside) > slots // 4
 
 
 @given(cases())

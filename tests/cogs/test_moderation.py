@@ -156,9 +156,12 @@ async def test_cancelling_one_a_persons_or_all(workshop: Workshop, engine: FakeE
     assert "undo" not in told
     ended = await workshop.ended(3 - left)
     assert [job.status for job in ended] == [JobStatus.CANCELLED] * (3 - left)
-    assert "Case 1 cannot be undone. Who was cancelled can ask again." in await said(
-        moderator, workshop, "undo", case=1
-    )
+    refused = await said(moderator, workshop, "undo", case=1)
+    assert refused.startswith("Case 1 cannot be undone: their places and what was held of their quotas are given away.")
+    for actor in (ada, grace):
+        quota = (await actor.slash(workshop.channel, "quota")).response.content
+        cancelled = which == "everything" or (which == "member" and actor is ada)
+        assert ("**1831 of 1831" in quota) is cancelled, "a moderator's cancel costs nobody anything"
     engine.open.set()
     assert sum(job.status is JobStatus.DELIVERED for job in await workshop.ended(3)) == left
 
@@ -210,7 +213,9 @@ async def test_a_deleted_result_is_gone_from_the_message_and_the_disk_and_says_s
     assert list(files.glob("*/*.png")) == []
     assert await workshop.app.database.fetch_all("SELECT 1 FROM images") == []
     assert "were removed before" in await said(moderator, workshop, "delete", message=str(result.response.id))
-    assert "The pictures are gone." in await said(moderator, workshop, "undo", case=1)
+    assert "Case 1 cannot be undone: the pictures are gone, from the disk too." in await said(
+        moderator, workshop, "undo", case=1
+    )
 
 
 async def test_a_note_that_a_message_owes_is_made_up_for_after_a_restart(

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from datetime import timedelta
+
 import discord
 import pytest
 import simcord
 
+from bot import delivery, updates
 from bot.engine.fake import FakeEngine
-from bot.jobs import JobStatus
-from tests.conftest import Workshop
+from bot.jobs import GuildId, JobId, JobStatus, Requester, UserId
+from bot.scheduler import Turn
+from cogs.queue import _reason
+from tests.bot.storage.conftest import NOON
+from tests.conftest import PATIENCE_SECONDS, Workshop
 
 
 @pytest.fixture
@@ -17,6 +25,13 @@ def engine() -> FakeEngine:
     engine = FakeEngine()
     engine.open.clear()
     return engine
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((updates, "REVIEW_SECONDS"), (delivery, "UPDATE_SECONDS"), (delivery, "PROGRESS_SECONDS")):
+        monkeypatch.setattr(module, name, 0.05)
+    monkeypatch.setattr(delivery, "EDIT_SECONDS", 0.05)
 
 
 async def asked(workshop: Workshop, actor: simcord.MemberActor, *prompts: str) -> list[simcord.InteractionResult]:
@@ -156,3 +171,119 @@ async def test_a_long_queue_of_ones_own_still_fits_into_a_message(workshop: Work
 
     assert "and 17 more" in shown.response.content
     assert said.response.content.endswith("and 17 more.")
+
+
+async def test_messages_are_corrected_when_the_line_changes_in_all_the_ways_it_can(workshop: Workshop) -> None:
+    """Somebody before them cancels, a moderator changes a limit, pauses and resumes."""
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "limits set", pace=1, member=ada)
+    _, two, three = await asked(workshop, ada, "one", "two", "three")
+
+    async def says(answer: simcord.InteractionResult, words: str) -> str:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while words not in (now := workshop.message(answer.response.id).content):  # noqa: ASYNC110 - an edit
+                await asyncio.sleep(0.01)
+        return now
+
+    second, third = (re.search(r"<t:(\d+):R>", answer.response.content) for answer in (two, three))
+    assert second
+    assert third
+    assert int(third[1]) - int(second[1]) == 60
+    await ada.click(two.response, label="Cancel")
+    moved = re.search(r"<t:(\d+):R>", await says(three, "place 1, starts <t:"))
+    assert moved
+    assert abs(int(moved[1]) - int(second[1])) <= 1
+    await moderator.slash(workshop.channel, "mod pause", channel=workshop.channel)
+    await says(three, "⏸️ Paused by a moderator. It keeps its place.")
+    await moderator.slash(workshop.channel, "mod resume", channel=workshop.channel)
+    await says(three, f"Queued: place 1, starts <t:{moved[1]}")
+    await moderator.slash(workshop.channel, "limits set", pace=9, member=ada)
+    pressed = await ada.click(workshop.message(three.response.id), label="Cancel")
+    assert pressed.response.content == "Cancelled."
+    assert "🚫 Cancelled." in await says(three, "🚫")
+
+
+def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
+    """Turns of people in this order; the first few had theirs before."""
+    return [
+        Turn(JobId(n), UserId(ord(who)), NOON + timedelta(seconds=n), None if n < cut_short else float(n))
+        for n, who in enumerate(people)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("turns", "paced", "said"),
+    [
+        (turns_of(""), False, ""),
+        (turns_of("ab"), False, ""),
+        (turns_of("mab"), False, "Yours is next: nobody who waits has used less GPU time."),
+        (turns_of("m"), True, "Yours is next: nobody who waits has used less GPU time. Your pace lets it start <t:"),
+        (turns_of("abam"), False, "Place 4: 2 people who wait have used less GPU time or waited longer."),
+        (
+            turns_of("aam"),
+            True,
+            "Place 3: one person who waits has used less GPU time or waited longer. Your pace lets",
+        ),
+        (turns_of("am", 1), False, "Place 2: 1 of those before you had begun and were cut short."),
+        (
+            turns_of("abm", 1),
+            False,
+            "Place 3: one person who waits has used less GPU time or waited longer, and 1 of those before you had",
+        ),
+    ],
+)
+def test_the_queue_explains_a_place(turns: list[Turn], paced: bool, said: str) -> None:
+    reason = _reason(Requester(UserId(ord("m")), GuildId(1)), turns, NOON if paced else None)
+    assert reason.startswith(said)
+    assert ("pace" in reason) is paced
+    assert bool(reason) is bool(said)
+
+
+async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: Workshop) -> None:
+    moderator, ada, grace = workshop.member("mod", moderator=True), workshop.member("ada"), workshop.member("grace")
+    await moderator.slash(workshop.channel, "limits set", pace=1, member=ada)
+    await asked(workshop, ada, "one", "two")
+    await asked(workshop, grace, "three")
+    assert (
+        "-# Yours is next: nobody who waits has used less GPU time.\n"
+        in (await grace.slash(workshop.channel, "queue")).response.content
+    )
+    shown = (await ada.slash(workshop.channel, "queue")).response.content
+    assert (
+        "-# Place 2: one person who waits has used less GPU time or waited longer. Your pace lets it start <t:" in shown
+    )
+
+
+async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await asked(workshop, ada, "a secret", "another")
+    other, there = workshop.elsewhere()
+    shown = (await other.slash(there, "queue")).response.content
+    assert "Nothing waits." in shown
+    assert "1. someone on another server — 1 picture" in shown
+    assert str(ada.id) not in shown
+    assert "Nothing of yours waits" in (await other.slash(there, "cancel", request="1")).response.content
+    assert await other.autocomplete(there, "cancel", "request", "") == []
+
+
+async def test_the_presence_shows_the_queue_where_that_has_changed(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    async def changed(*, activity: discord.CustomActivity) -> None:
+        shown.append(str(activity))
+
+    bot = workshop.env.bot
+    monkeypatch.setattr(bot, "change_presence", changed)
+    cog = bot.get_cog("Queue")
+    ada = workshop.member("ada")
+    await cog.presence()
+    await asked(workshop, ada, "one", "two", "three")
+    await cog.presence()
+    await cog.presence()
+    await ada.slash(workshop.channel, "cancel", request="all")
+    await workshop.ended(3)
+    await cog.presence()
+    assert shown[-2:] == ["Painting 1, 2 waiting", "The easel is free"]
+    assert len(shown) <= 3

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+
 import discord
 import pytest
 
-from bot import admission
 from bot.client import PERMISSIONS
+from bot.config import BillConfig, Config
+from bot.engine.fake import FakeEngine
 from tests.conftest import Workshop
 
 USE = discord.Permissions(use_application_commands=True).value
 
 
-@pytest.fixture(autouse=True)
-def everything_is_big(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "_BIG_SECONDS", 0.4)
+@pytest.fixture
+def config(config: Config) -> Config:
+    """Nearly everything is big."""
+    return config.model_copy(update={"bill": BillConfig(seconds=0.4)})
 
 
 async def test_a_quota_is_ones_own_and_a_servers_own(workshop: Workshop) -> None:
@@ -56,3 +60,72 @@ async def test_after_a_restart_a_bill_says_that_it_expired(workshop: Workshop) -
     pressed = await ada.click(bill.response, label="Paint it")
     assert "Atelier was restarted meanwhile" in pressed.response.content
     assert await workshop.jobs() == []
+
+
+async def test_a_bill_that_is_declined_hands_the_prompt_back_and_counts_nothing(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a ``` cat", images=2)
+    declined = await ada.click(bill.response, label="No")
+    assert "Nothing was counted. Your prompt, to copy:\n```\na `​`` cat\n```" in declined.response.content
+    assert declined.response.components == []
+    assert await workshop.jobs() == []
+    assert "**1831 of 1831" in (await ada.slash(workshop.channel, "quota")).response.content
+
+
+async def test_a_refusal_after_the_bill_says_all_that_any_other_does(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.open.clear()
+    ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2)
+    await moderator.slash(workshop.channel, "limits set", quota=1, member=ada)
+    await ada.slash(workshop.channel, "imagine", prompt="first", images=1)
+    other = await ada.slash(workshop.channel, "imagine", prompt="second", images=1)
+    refused = await ada.click(bill.response, label="Paint it")
+    assert "Queued" in other.response.content
+    text = refused.response.content
+    assert refused.ephemeral
+    assert f"Your quota is used up: 2 of 3 pictures in 24 hours (the rule for <@{ada.id}>)" in text
+    assert "It will work <t:" in text
+    assert "Moderators change this with `/limits set`." in text
+    assert "```\na cat\n```" in text
+    assert len(await workshop.jobs()) == 2
+
+
+async def test_nobody_else_can_answer_a_bill(workshop: Workshop) -> None:
+    """It is shown to whoever asked alone; its buttons are forged here under a message that others see."""
+    ada = workshop.member("ada")
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a secret", images=2)
+    (row,) = bill.response.components
+    view = discord.ui.View(timeout=None)
+    for button in row["components"]:
+        view.add_item(discord.ui.Button(label=button["label"], custom_id=button["custom_id"]))
+    with workshop.env.time_context():
+        forged = await workshop.env.bot.get_channel(workshop.channel.id).send("a message", view=view)
+    view.stop()
+    for stranger in (workshop.member("eve"), workshop.member("mod", moderator=True)):
+        for label in ("Paint it", "No"):
+            pressed = await stranger.click(forged, label=label)
+            assert "This has been answered" in pressed.response.content
+            assert "secret" not in pressed.response.content
+    assert await workshop.jobs() == []
+    await ada.click(bill.response, label="Paint it")
+    assert len(await workshop.jobs()) == 1
+
+
+async def test_the_oldest_bill_expires_where_there_are_too_many(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["cogs.create"], "OPEN_BILLS", 1)
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    first = await ada.slash(workshop.channel, "imagine", prompt="one", images=2)
+    second = await grace.slash(workshop.channel, "imagine", prompt="two", images=2)
+    assert "Ask again; nothing was counted." in (await ada.click(first.response, label="Paint it")).response.content
+    await grace.click(second.response, label="Paint it")
+    assert [job.request.prompt for job in await workshop.jobs()] == ["two"]
+
+
+async def test_the_host_says_what_is_big(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    small = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=1)
+    big = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=1, steps=40)
+    assert "Queued" in small.response.content
+    assert "Paint it?" in big.response.content

@@ -14,6 +14,7 @@ from bot.config import ControlNetConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
 from bot.errors import UserError
 from bot.jobs import (
+    HELD,
     ChannelId,
     Destination,
     GenerationRequest,
@@ -22,6 +23,7 @@ from bot.jobs import (
     JobId,
     JobStatus,
     MessageId,
+    Queued,
     Requester,
     Upload,
     UserId,
@@ -39,7 +41,7 @@ UPLOAD = Upload(b"", 64, 64, "a" * 64)
 LONGEST_SAMPLER = max(SAMPLERS, key=len)
 
 MESSAGES: dict[str, Callable[[Job], str]] = {
-    "queued": lambda job: _words.queued(job, 10_000, NOON + timedelta(days=9), NOON),
+    "queued": lambda job: _words.queued(job, Queued(10_000, NOON + timedelta(days=9))),
     "painting": lambda job: _words.painting(job, 600, 600),
     "retrying": _words.retrying,
     "failed": lambda job: _words.failed(job, "Painting this was cut off 2 times, so it was given up."),
@@ -259,11 +261,15 @@ def test_the_bar_fills_with_the_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(-5, "starts in a moment"), (0, "starts in a moment"), (60, "starts <t:1777636860:R>")]
+    ("news", "said"),
+    [
+        (Queued(3, None), "Queued: place 3, starts in a moment"),
+        (Queued(3, NOON + timedelta(seconds=60)), "Queued: place 3, starts <t:1777636860:R>"),
+        (HELD, "Paused by a moderator. It keeps its place."),
+    ],
 )
-def test_a_queued_request_says_when_it_starts(seconds: float, said: str) -> None:
-    assert said in _words.queued(asked_for("a cat"), 3, NOON + timedelta(seconds=seconds), NOON)
-    assert "place 3" in _words.queued(asked_for("a cat"), 3, NOON + timedelta(seconds=seconds), NOON)
+def test_a_queued_request_says_when_it_starts(news: Queued, said: str) -> None:
+    assert said in _words.queued(asked_for("a cat"), news)
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 pictures"), (1, "1 picture"), (4, "4 pictures")])

@@ -38,9 +38,8 @@ from bot.jobs import (
     MessageId,
     News,
     Painted,
-    Painting,
+    Passing,
     Requester,
-    Retrying,
     Surface,
     UserId,
     utcnow,
@@ -77,14 +76,14 @@ class Wall:
     async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         """Edit the job's message; one that is gone is replaced once."""
         await asyncio.sleep(0)
-        if self.refusals and not isinstance(news, Painting | Retrying):
+        if self.refusals and not isinstance(news, Passing):
             raise self.refusals.pop(0)
         message_id = job.destination.message_id
         assert message_id is not None
         if message_id in self.messages:
             self.messages[message_id] = news
             return None
-        if isinstance(news, Painting | Retrying):
+        if isinstance(news, Passing):
             raise Unreachable("Unknown Message")
         await repost()
         if job.id not in self.reposts:

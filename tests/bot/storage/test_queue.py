@@ -10,7 +10,8 @@ import aiosqlite
 import pytest
 
 from bot.errors import Rejected, StorageError
-from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Requester, Start, Surface, UserId, Work
+from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Queued, Requester, Start, Surface, UserId, Work
+from bot.storage.usage import Promises
 from tests.bot.storage.conftest import (
     ADA,
     CHANNEL,
@@ -395,3 +396,24 @@ async def test_pictures_of_attempts_that_were_cut_off_are_swept(tmp_path: Path) 
         assert await store.queue.sweep() == 0
         assert len(await store.queue.images(job.id)) == 1
         assert unknown.exists()
+
+
+async def test_what_was_promised_is_kept_and_what_is_said_since_is_beside_it(store: Store) -> None:
+    first, second, third = [await store.asked(user) for user in (ADA, GRACE, UserId(3))]
+    for job, seconds in ((first, 10), (second, 10), (third, 100)):
+        at = NOON + timedelta(seconds=seconds)
+        await store.queue.promise(job.id, at, Queued(2, at))
+    await store.queue.state(second.id, Queued(1, None))
+    assert [job.said for job in await store.queue.waiting()] == [
+        Queued(2, NOON + timedelta(seconds=10)),
+        Queued(1, None),
+        Queued(2, NOON + timedelta(seconds=100)),
+    ]
+    for seconds, job in ((15, first), (10, second), (5, third)):
+        store.clock.forward(seconds)
+        assert await store.queue.claim(job.id) is not None
+    # 10 s told and 15 waited; 10 and 25, whatever was said meanwhile; 100 and 30.
+    assert await store.usage.promises(GUILD, NOON - timedelta(days=1)) == Promises(3, 1)
+    await store.queue.state(first.id, Queued(9, None))
+    rows = await store.database.fetch_all("SELECT stated_place FROM jobs ORDER BY id")
+    assert [row["stated_place"] for row in rows] == [2, 1, 2], "nothing is said of a wait that is over"

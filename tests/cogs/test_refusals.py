@@ -1,0 +1,248 @@
+"""What happens to a request that is over each of the nine limits, or that a moderator's decision stops.
+
+A refusal says the rule, when it will work, who can change it, and hands the prompt back, to the asker alone. Where less
+still means something, less is painted, and a note says by whose rule.
+
+Where every command is tried, as a member, as a moderator, and as a moderator of another server:
+
+- /limits show, set, clear, explain: test_limits (hidden and refused to members), and here in two servers
+- /mod pause, resume, block, unblock, cancel, quota reset, delete, cases, undo: test_moderation, and here in two servers
+- questions before a change: here; the bill before a big request: test_quota
+- /imagine: here, members and moderators alike
+- /queue, /cancel, the red button: test_queue; /quota: test_quota
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import discord
+import pytest
+import simcord
+
+from bot.client import PERMISSIONS
+from bot.engine.fake import FakeEngine
+from bot.jobs import JobStatus
+from bot.limits import LimitName
+from tests.cogs.test_limits import confirmed
+from tests.cogs.test_moderation import COMMANDS
+from tests.conftest import Workshop
+
+SERVERS = "(the rule for this server)"
+
+
+async def ruled(workshop: Workshop, moderator: simcord.MemberActor, **options: Any) -> None:
+    """Set a limit, and mean it."""
+    answer = await moderator.slash(workshop.channel, "limits set", **options)
+    if "It holds at once" in answer.response.content:
+        await confirmed(moderator, answer)
+
+
+REFUSED: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
+    LimitName.DEPTH: ({"depth": 1}, {}, "Your queue is full: 1 of 1 requests wait", True),
+    LimitName.QUOTA: ({"quota": 1}, {"images": 3}, "Your quota is used up: 2 of 3 pictures in 24 hours", True),
+    LimitName.PIXELS: ({"pixels": "8x8"}, {}, "Pictures may have up to 64 pixels here", False),
+    LimitName.MODELS: ({"models": "none"}, {}, "No model may be used here", False),
+    LimitName.CHANNELS: ({"channels": "none"}, {}, "Pictures may be asked for in no channel", False),
+}
+LESS: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str]] = {
+    LimitName.PIXELS: ({"pixels": "64x64"}, {}, "size 128×128 became 64×64"),
+    LimitName.STEPS: ({"steps": 5}, {"steps": 9}, "steps 9 became 5"),
+    LimitName.IMAGES: ({"images": 1}, {"images": 3}, "images 3 became 1"),
+}
+LATER = {LimitName.PACE: "test_a_pace_makes_wait", LimitName.WEIGHT: "test_a_weight_set_mid_queue_reorders_what_waits"}
+
+
+def test_every_limit_is_here() -> None:
+    assert {*REFUSED, *LESS, *LATER} == set(LimitName)
+    assert all(name in globals() for name in LATER.values())
+
+
+async def test_every_command_of_moderators_is_tried_and_members_see_none(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    theirs = set(moderator.available_commands(workshop.channel)) - set(ada.available_commands(workshop.channel))
+    groups = {name for name in theirs if name.startswith(("mod ", "limits "))}
+    tried = {f"mod {name}" for name in COMMANDS} | {f"limits {name}" for name in ("show", "set", "clear", "explain")}
+    assert groups == tried
+    assert not [name for name in ada.available_commands(workshop.channel) if name.startswith(("mod ", "limits "))]
+
+
+@pytest.mark.parametrize("asker", ["member", "moderator"])
+@pytest.mark.parametrize("limit", REFUSED)
+async def test_a_refusal_says_all_there_is_to_say(
+    workshop: Workshop, engine: FakeEngine, limit: LimitName, asker: str
+) -> None:
+    engine.open.clear()
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    who = ada if asker == "member" else moderator
+    rule, options, words, returns = REFUSED[limit]
+    for prompt in ("one", "two"):
+        await who.slash(workshop.channel, "imagine", prompt=prompt)
+        await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+    await ruled(workshop, moderator, **rule)
+    refused = await who.slash(workshop.channel, "imagine", prompt="a `cat`", **options)
+
+    text = refused.response.content
+    assert refused.ephemeral
+    assert words in text
+    assert "the rule for this server" in text
+    assert ("It will work <t:" in text) is returns
+    assert "Moderators change this with `/limits set`." in text
+    assert text.endswith("Your prompt, to copy:\n```\na `cat`\n```")
+    assert len(await workshop.jobs()) == 2
+    explained = await moderator.slash(workshop.channel, "limits explain", member=who)
+    noted = explained.response.content.partition("Their latest refusals:")[2]
+    assert f"**{limit}**" in noted
+    assert ("would work <t:" in noted) is returns
+
+
+@pytest.mark.parametrize("limit", LESS)
+async def test_less_is_painted_and_a_note_says_by_whose_rule(workshop: Workshop, limit: LimitName) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    rule, options, words = LESS[limit]
+    await ruled(workshop, moderator, **rule)
+    asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", **options)
+    assert "Queued" in asked.response.content
+    (note,) = asked.followups
+    assert words in note.content
+    assert "the rule for this server" in note.content
+
+
+async def test_a_pace_makes_wait(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await ruled(workshop, moderator, pace=1)
+    await ada.slash(workshop.channel, "imagine", prompt="one")
+    paced = await ada.slash(workshop.channel, "imagine", prompt="two")
+    assert "Queued: place 1, starts <t:" in paced.response.content
+    assert "1 images a minute start" in (await ada.slash(workshop.channel, "queue")).response.content
+
+
+async def test_a_weight_set_mid_queue_reorders_what_waits(workshop: Workshop, engine: FakeEngine) -> None:
+    """Two who each wait for four: by turns, until a moderator gives one of them four times the share."""
+    engine.open.clear()
+    engine.seconds = 0.2
+    moderator, ada, grace = workshop.member("mod", moderator=True), workshop.member("ada"), workshop.member("grace")
+    await moderator.slash(workshop.channel, "imagine", prompt="first")
+    await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+    for number in range(4):
+        for actor in (grace, ada):
+            await actor.slash(workshop.channel, "imagine", prompt=f"{'ada' if actor is ada else 'grace'} {number}")
+    names = {job.id: job.request.prompt.split()[0] for job in await workshop.jobs()}
+    before = [names[turn.job_id] for turn in await workshop.app.line.turns()]
+    await moderator.slash(workshop.channel, "limits set", weight=400, member=ada)
+    engine.open.set()
+
+    async def all_painted() -> bool:
+        return all(job.painted_at for job in await workshop.jobs())
+
+    await workshop.until(all_painted)
+    assert before == ["grace", "ada"] * 4
+    assert [order.request.prompt.split()[0] for order in engine.orders[1:]] == [
+        "grace", "ada", "ada", "ada", "ada", "grace", "grace", "grace",
+    ]  # fmt: skip
+
+
+async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
+    workshop: Workshop, engine: FakeEngine
+) -> None:
+    """Whoever moderates another server changes nothing here, however they name whom and what."""
+    engine.open.clear()
+    ada = workshop.member("ada")
+    other, there = workshop.elsewhere()
+    guild = other.guild
+    role = guild.create_role(
+        "members",
+        permissions=discord.Permissions(PERMISSIONS.value) | discord.Permissions(use_application_commands=True),
+    )
+    also = guild.add_member(ada.user, roles=[role])
+    await other.slash(there, "mod block", member=also)
+    await other.slash(there, "mod quota reset", member=also)
+    await confirmed(other, await other.slash(there, "limits set", depth=1))
+    await other.slash(there, "limits set", models="none", member=also)
+    foreign = await other.slash(there, "limits set", channels=f"<#{workshop.channel.id}>", member=also)
+    assert "is no channel of this server" in foreign.response.content
+    assert "does not let you ask" in (await also.slash(there, "imagine", prompt="a cat")).response.content
+    for prompt in ("one", "two", "three"):
+        assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt=prompt)).response.content
+    moderator = workshop.member("mod", moderator=True)
+    shown = await moderator.slash(workshop.channel, "limits explain", member=ada)
+    assert "rule for" not in shown.response.content
+    assert "Nothing was refused to them lately." in shown.response.content
+    assert (await moderator.slash(workshop.channel, "mod cases")).response.content == "There are no such cases."
+
+
+async def test_a_question_is_for_whoever_was_asked_while_they_may(workshop: Workshop) -> None:
+    """Its buttons are forged here under a message that others see; whoever lost the right meanwhile may not say yes."""
+    moderator = workshop.member("mod", moderator=True)
+    asked = await moderator.slash(workshop.channel, "mod pause")
+    (row,) = asked.response.components
+    view = discord.ui.View(timeout=None)
+    for button in row["components"]:
+        view.add_item(discord.ui.Button(label=button["label"], custom_id=button["custom_id"]))
+    with workshop.env.time_context():
+        forged = await workshop.env.bot.get_channel(workshop.channel.id).send("a message", view=view)
+    view.stop()
+    second, eve = workshop.member("second", moderator=True), workshop.member("eve")
+    for label, presser, said in (
+        ("Do it", eve, "Only members with Manage Server"),
+        ("Do it", second, "expired"),
+        ("Leave it", eve, "expired"),
+        ("Leave it", second, "expired"),
+    ):
+        assert said in (await presser.click(forged, label=label)).response.content
+    assert await workshop.app.rules.books() == {}
+    await workshop.restart()
+    late = await moderator.click(asked.response, label="Do it")
+    assert "expired" in late.response.content
+    assert await workshop.app.rules.books() == {}
+
+
+async def test_rules_of_a_channel_hold_in_its_threads_and_a_threads_own_come_first(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    with workshop.env.time_context():
+        await workshop.env.bot.get_channel(workshop.channel.id).create_thread(
+            name="sketches", type=discord.ChannelType.public_thread
+        )
+    (thread,) = workshop.channel.threads
+    await ruled(workshop, moderator, steps=5, images=2, channel=workshop.channel)
+    await ruled(workshop, moderator, images=1, channel=thread)
+    await ruled(workshop, moderator, channels=f"<#{workshop.channel.id}>")
+    await ada.slash(thread, "imagine", prompt="a cat", images=3, steps=9)
+    (job,) = await workshop.ended()
+    assert (job.request.num_inference_steps, job.request.num_images_per_prompt) == (5, 1)
+    explained = (await moderator.slash(thread, "limits explain", member=ada)).response.content
+    assert f"**steps** 5 denoising steps — the rule for <#{workshop.channel.id}>" in explained
+    assert (
+        f"1 pictures of one request — the rule for <#{thread.id}>; not 2 (the rule for <#{workshop.channel.id}>)"
+        in (explained)
+    )
+    await moderator.slash(workshop.channel, "mod pause", channel=workshop.channel)
+    paused = await ada.slash(thread, "imagine", prompt="a dog")
+    assert f"paused painting for <#{workshop.channel.id}>" in paused.response.content
+    await moderator.slash(workshop.channel, "mod resume", channel=workshop.channel)
+    await moderator.slash(workshop.channel, "mod pause", channel=thread)
+    assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="a dog")).response.content
+    assert f"paused painting for <#{thread.id}>" in (await ada.slash(thread, "imagine", prompt="a")).response.content
+
+
+async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engine: FakeEngine) -> None:
+    """What was used still counts, what was let go still does not, and a case can be undone by whoever comes later."""
+    engine.open.clear()
+    moderator, ada, grace = workshop.member("mod", moderator=True), workshop.member("ada"), workshop.member("grace")
+    for actor in (ada, grace):
+        await ruled(workshop, moderator, quota=1, member=actor)
+        assert "Queued" in (await actor.slash(workshop.channel, "imagine", prompt="a", images=3)).response.content
+    await moderator.slash(workshop.channel, "mod quota reset", member=ada, reason="a good cause")
+    before = [(await moderator.slash(workshop.channel, "mod cases")).response.content]
+    before += [(await actor.slash(workshop.channel, "quota")).response.content for actor in (ada, grace)]
+    await workshop.restart()
+    after = [(await moderator.slash(workshop.channel, "mod cases")).response.content]
+    after += [(await actor.slash(workshop.channel, "quota")).response.content for actor in (ada, grace)]
+    assert after == before
+    assert "— a good cause" in before[0]
+    assert "**3 of 3 pictures** left" in before[1]
+    assert "**0 of 3 pictures** left" in before[2]
+    assert "quota is used up" in (await grace.slash(workshop.channel, "imagine", prompt="b")).response.content
+    assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="b")).response.content
+    await moderator.slash(workshop.channel, "mod undo", case=3)
+    assert "quota is used up" in (await ada.slash(workshop.channel, "imagine", prompt="c")).response.content
