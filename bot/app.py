@@ -30,6 +30,7 @@ from bot.storage.ratings import Ratings
 from bot.storage.recovery import heal
 from bot.storage.refusals import Refusals
 from bot.storage.removals import Removals
+from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.upkeep import keep_up
 from bot.storage.uploads import UploadFolder
@@ -53,7 +54,7 @@ class App:
     cases: Cases
     refusals: Refusals
     removals: Removals
-    usage: Usage
+    reports: Reports
     line: Line
     engine: Engine
     admission: Admission
@@ -123,7 +124,7 @@ async def open_app(
             cases=Cases(database, rules, surface, clock),
             refusals=refusals,
             removals=Removals(database, images, clock),
-            usage=usage,
+            reports=Reports(path, key, clock),
             line=line,
             engine=painter,
             admission=Admission(
