@@ -48,6 +48,7 @@ class App:
     """Every service of one running Atelier."""
 
     config: Config
+    surface: Surface
     database: Database
     queue: Queue
     rules: Rules
@@ -118,6 +119,7 @@ async def open_app(
         usage = Usage(database)
         app = App(
             config=config,
+            surface=surface,
             database=database,
             queue=queue,
             rules=rules,
