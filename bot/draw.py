@@ -59,6 +59,7 @@ def _dress(axes: Axes, title: str) -> None:
     axes.set_axisbelow(True)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2))
     axes.margins(y=0.12)
+    axes.use_sticky_edges = False  # a bar without height would hold the top down to itself
     for spine in axes.spines.values():
         spine.set_visible(False)
 

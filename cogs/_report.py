@@ -173,7 +173,12 @@ def _of_figures(figures: Figures) -> Iterator[tuple[str, str, float]]:
 
 
 def _cells(start: datetime, end: datetime, measure: str, of: str, value: float) -> tuple[str, ...]:
-    return f"{start:%Y-%m-%dT%H:%M:%SZ}", f"{end:%Y-%m-%dT%H:%M:%SZ}", measure, inert_cell(of), f"{round(value, 3):g}"
+    return f"{start:%Y-%m-%dT%H:%M:%SZ}", f"{end:%Y-%m-%dT%H:%M:%SZ}", measure, inert_cell(of), number_cell(value)
+
+
+def number_cell(value: float) -> str:
+    """A number with up to three digits behind the point."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def inert_cell(text: str) -> str:

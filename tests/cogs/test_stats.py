@@ -125,7 +125,7 @@ async def test_the_figures_the_chart_and_the_table_say_the_same(workshop: Worksh
 
     totals, rows = await answer.totals(), await answer.rows()
     (row,) = await workshop.app.database.fetch_all("SELECT sum(used_seconds) AS used FROM jobs")
-    assert totals["gpu_seconds", ""] == f"{round(row['used'], 3):g}"
+    assert totals["gpu_seconds", ""] == _report.number_cell(row["used"])
     for key, value in {"requests": 3, "delivered": 2, "failed": 1, "pictures": 4, "people": 1}.items():
         assert totals[key, ""] == str(value)
     assert (totals["refused", "block"], totals["results", "emoji"]) == ("1", "2")
@@ -187,6 +187,14 @@ async def test_without_a_chart_the_figures_and_the_table_are_there(
 )
 def test_no_cell_is_a_formula(cell: str, inert: str) -> None:
     assert _report.inert_cell(cell) == inert
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [(0, "0"), (10, "10"), (0.0, "0"), (1e7, "10000000"), (1234567.8916, "1234567.892"), (0.5, "0.5"), (1e-9, "0")],
+)
+def test_a_number_is_whole_where_it_can_be_and_never_a_power(value: float, cell: str) -> None:
+    assert _report.number_cell(value) == cell
 
 
 @pytest.mark.parametrize(
