@@ -1,11 +1,12 @@
 """A process that lives for one chart: JSON in, a PNG out.
 
-`python -m bot.draw`, started by `plot.py`. The chart has a dark ground of its own, so that it reads
-alike in Discord's dark and light themes, and letters that a phone shows large enough.
+`python -m bot.draw`, started by `plot.py`. The chart has a dark ground of its own, so that it reads alike in Discord's
+dark and light themes, and letters that a phone shows large enough.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -67,7 +68,7 @@ def _dress(axes: Axes, title: str) -> None:
 def _bars(axes: Axes, series: list[dict[str, Any]]) -> None:
     values = [[value or 0 for value in one["values"]] for one in series]
     ground = [0.0] * len(values[0])
-    for one, heights, colour in zip(series, values, _COLOURS, strict=False):
+    for one, heights, colour in zip(series, values, itertools.cycle(_COLOURS), strict=False):
         axes.bar(range(len(heights)), heights, bottom=ground, width=0.8, color=colour, label=one["name"])
         ground = [below + height for below, height in zip(ground, heights, strict=True)]
     if all(float(value).is_integer() for value in ground):
@@ -76,7 +77,7 @@ def _bars(axes: Axes, series: list[dict[str, Any]]) -> None:
 
 
 def _lines(axes: Axes, series: list[dict[str, Any]]) -> None:
-    for one, colour in zip(series, _COLOURS, strict=False):
+    for one, colour in zip(series, itertools.cycle(_COLOURS), strict=False):
         values = [float("nan") if value is None else value for value in one["values"]]
         axes.plot(range(len(values)), values, color=colour, linewidth=1.6, marker="o", markersize=4, label=one["name"])
     _legend(axes, series)

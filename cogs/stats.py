@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 Back = Literal["24 hours", "7 days", "30 days", "90 days", "12 months"]
 Where = Literal["this server", "all servers"]
 
+_TERMINAL = GuildId(0)
+"""What the terminal asks for has no server."""
+
 NOT_THE_HOST = "Only whoever hosts Atelier sees all servers. Moderators use `/stats` on their server, for that one."
 NOT_A_MODERATOR = "Only members with Manage Server can do this."
 
@@ -50,7 +53,7 @@ class Stats(commands.Cog):
         if _report.is_empty(report):
             await interaction.edit_original_response(content=_report.empty(report))
             return
-        names = {GuildId(guild.id): guild.name for guild in self._client.guilds}
+        names = {_TERMINAL: "atelier imagine"} | {GuildId(guild.id): guild.name for guild in self._client.guilds}
         words = _report.text(report, names)
         table = _report.table(report).encode()
         files = [discord.File(io.BytesIO(table), "stats.csv", description="The same figures as a table")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from bot.errors import Rejected, StorageError
 from bot.jobs import GuildId, Job, Requester, UserId, to_text
 from bot.storage import reports
+from bot.storage.database import open_database
+from bot.storage.refusals import Refusals
 from bot.storage.reports import (
     FIGURES,
     GROUP,
@@ -245,6 +248,17 @@ async def test_a_report_does_not_wait_for_the_writer_nor_the_writer_for_it(
     report = await reports_of(store).report(GUILD, Period.DAY)
     assert len(asked) == 1
     assert report.total.asked == 1, "it reads one snapshot"
+
+
+async def test_an_encrypted_file_is_read_with_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "atelier.db"
+    async with open_database(path, "a key") as database:
+        refusals = Refusals(database, lambda: NOON)
+        await refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pause"))
+        report = await Reports(path, "a key", lambda: NOON).report(GUILD, Period.DAY)
+        assert report.refused == {"pause": 1}
+        with pytest.raises(StorageError):
+            await Reports(path, "another", lambda: NOON).report(GUILD, Period.DAY)
 
 
 async def test_a_file_that_is_gone_is_told_in_words(store: Store) -> None:
