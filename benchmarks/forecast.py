@@ -26,7 +26,7 @@ from bot.config import Config, EngineConfig, LimitsConfig
 from bot.delivery import Repost
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Queued, Requester, Surface, UserId, utcnow
 from bot.options import Options
-from bot.storage.usage import KEPT_SECONDS, KEPT_SHARE
+from bot.storage.reports import KEPT_SECONDS, KEPT_SHARE
 
 
 class Nowhere:

@@ -8,6 +8,7 @@ import signal
 import threading
 import webbrowser
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -203,7 +204,11 @@ async def _serve(config: Config) -> None:
     from bot.client import Client
 
     token = read_token()
-    async with open_app(config, Surface.DISCORD) as app, Client(app) as client:
+    async with open_app(config, Surface.DISCORD) as app, Client(app) as client, AsyncExitStack() as stack:
+        if config.metrics.listen:
+            from bot.metrics import serving
+
+            await stack.enter_async_context(serving(app, config.metrics.listen, lambda: client.latency))
         try:
             await client.start(token)
         except (discord.LoginFailure, discord.ConnectionClosed) as error:

@@ -30,6 +30,7 @@ from bot.storage.ratings import Ratings
 from bot.storage.recovery import heal
 from bot.storage.refusals import Refusals
 from bot.storage.removals import Removals
+from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.upkeep import keep_up
 from bot.storage.uploads import UploadFolder
@@ -48,13 +49,14 @@ class App:
     """Every service of one running Atelier."""
 
     config: Config
+    surface: Surface
     database: Database
     queue: Queue
     rules: Rules
     cases: Cases
     refusals: Refusals
     removals: Removals
-    usage: Usage
+    reports: Reports
     line: Line
     engine: Engine
     admission: Admission
@@ -118,13 +120,14 @@ async def open_app(
         usage = Usage(database)
         app = App(
             config=config,
+            surface=surface,
             database=database,
             queue=queue,
             rules=rules,
             cases=Cases(database, rules, surface, clock),
             refusals=refusals,
             removals=Removals(database, images, clock),
-            usage=usage,
+            reports=Reports(path, key, clock),
             line=line,
             engine=painter,
             admission=Admission(

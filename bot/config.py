@@ -29,6 +29,7 @@ SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELI
 """Environment variables that no other process needs to see."""
 
 _COMMAND_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+_ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})")
 _MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
@@ -42,6 +43,13 @@ def _model_name(name: str) -> str:
     if not _MODEL_NAME.fullmatch(name):
         raise ValueError("this name is 1 to 32 lower-case letters, digits, dots, - or _, like sd15")
     return name
+
+
+def _address(listen: str) -> str:
+    match = _ADDRESS.fullmatch(listen)
+    if listen and (match is None or not 0 < int(match[1]) < 2**16):
+        raise ValueError("an address to listen at is host:port, like 127.0.0.1:9464 or [::1]:9464")
+    return listen
 
 
 def _refuse_twins(what: str, names: list[str]) -> None:
@@ -121,6 +129,13 @@ class EngineConfig(Section):
     """Between two looks at a picture that takes longer than this; 0 shows finished ones only."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together; the least recently used makes room. 0 is 70 % of a GPU or half of the RAM."""
+
+
+class MetricsConfig(Section):
+    """A page of metrics for Prometheus."""
+
+    listen: Annotated[str, AfterValidator(_address)] = ""
+    """Where it is served, as address:port; nowhere by default. It asks nobody who they are."""
 
 
 class LoraConfig(Section):
@@ -222,6 +237,7 @@ class Config(BaseSettings):
     limits: LimitsConfig = LimitsConfig()
     bill: BillConfig = BillConfig()
     engine: EngineConfig = EngineConfig()
+    metrics: MetricsConfig = MetricsConfig()
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)] = (EMBEDDED_MODEL,)
 
     @model_validator(mode="after")

@@ -8,11 +8,12 @@ AtelierError
 ├── EngineError          the engine could not paint; `reason` is fit for the requester
 │   ├── EngineDied       the process went away or fell silent: worth another attempt
 │   └── PaintFailed      the engine lives but this request failed: another attempt would fail too
-└── DeliveryError        Discord did not take a message
-    ├── Unreachable      final: the place is gone or closed to us
-    ├── NotUnderstood    final: our bug, and no fault of the place
-    ├── TooLarge         the pictures, encoded smaller, may be taken
-    └── TryLater         passing: the same post may work in a while
+├── DeliveryError        Discord did not take a message
+│   ├── Unreachable      final: the place is gone or closed to us
+│   ├── NotUnderstood    final: our bug, and no fault of the place
+│   ├── TooLarge         the pictures, encoded smaller, may be taken
+│   └── TryLater         passing: the same post may work in a while
+└── PlotError            a chart could not be drawn
 """
 
 from __future__ import annotations
@@ -94,3 +95,7 @@ class TooLarge(DeliveryError):  # noqa: N818
 
 class TryLater(DeliveryError):  # noqa: N818
     """Discord is busy or away; the same delivery may work later."""
+
+
+class PlotError(AtelierError):
+    """A chart could not be drawn, in words."""

@@ -23,8 +23,8 @@ _PUMP_SECONDS = 0.5
 _WELCOME = (
     "**Welcome to the workshop.** Type `/{command}`, describe a picture and send it: *a red apple on a blue "
     "background*, *a penguin*, *a rocket --images 4 --seed 7*.\n"
-    "`/queue` shows who waits, 👍 and 👎 under a picture rate it, `/stats` sums up. "
-    "“Viewing as” at the top lets you be someone else; as the moderator you also have `/limits`."
+    "`/queue` shows who waits, 👍 and 👎 under a picture rate it. "
+    "“Viewing as” at the top lets you be someone else; as the moderator you also have `/limits`, `/mod` and `/stats`."
 )
 
 

@@ -1,62 +1,84 @@
-"""/stats: what a server used and how its results were received."""
+"""/stats: what a server used, waited for, was refused and liked, for its moderators; of all servers, for the host."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+import io
+import logging
+from typing import Literal
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import plot
 from bot.client import Client
-from bot.jobs import GuildId, utcnow
-from bot.storage.usage import ModelUsage, Promises, Summary, Usage
-from cogs import _words
+from bot.errors import PlotError, UserError
+from bot.jobs import GuildId
+from bot.storage.reports import Period, Reports
+from cogs import _report
+
+log = logging.getLogger(__name__)
+
+Back = Literal["24 hours", "7 days", "30 days", "90 days", "12 months"]
+Where = Literal["this server", "all servers"]
+
+_TERMINAL = GuildId(0)
+"""What the terminal asks for has no server."""
+
+NOT_THE_HOST = "Only whoever hosts Atelier sees all servers. Moderators use `/stats` on their server, for that one."
+NOT_A_MODERATOR = "Only members with Manage Server can do this."
 
 
 class Stats(commands.Cog):
-    """Sums up usage; it names nobody."""
+    """Sums up what happened; it names nobody."""
 
-    def __init__(self, usage: Usage) -> None:
-        self._usage = usage
+    def __init__(self, client: Client, reports: Reports) -> None:
+        self._client = client
+        self._reports = reports
+        self._drawing = asyncio.Lock()
 
-    @app_commands.command(description="What this server painted and how it was received")
-    @app_commands.guild_only()
-    @app_commands.describe(days="How many days back")
-    async def stats(self, interaction: discord.Interaction[Client], days: app_commands.Range[int, 1, 365] = 7) -> None:
-        """Show usage and ratings of the last days."""
-        assert interaction.guild_id is not None  # noqa: S101 - the command is guild only
-        guild_id = GuildId(interaction.guild_id)
-        since = utcnow() - timedelta(days=days)
-        summary = await self._usage.summary(guild_id, since)
-        by_model = await self._usage.by_model(guild_id, since)
-        promises = await self._usage.promises(guild_id, since)
-        await interaction.response.send_message(_table(summary, promises, by_model, days), ephemeral=True)
+    @app_commands.command(description="What was painted, waited for, refused and liked: in figures, a chart, a table")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.default_permissions(manage_guild=True)
+    @app_commands.describe(last="How far back", of="Of which servers; all of them are for the host alone")
+    async def stats(
+        self, interaction: discord.Interaction[Client], last: Back = "7 days", of: Where = "this server"
+    ) -> None:
+        """Show the figures, with a chart and a table to keep."""
+        scope = await self._scope(interaction, of)
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        report = await self._reports.report(scope, Period(last))
+        if _report.is_empty(report):
+            await interaction.edit_original_response(content=_report.empty(report))
+            return
+        names = {_TERMINAL: "atelier imagine"} | {GuildId(guild.id): guild.name for guild in self._client.guilds}
+        words = _report.text(report, names)
+        table = _report.table(report).encode()
+        files = [discord.File(io.BytesIO(table), "stats.csv", description="The same figures as a table")]
+        try:
+            # One at a time: whoever asks again and again makes others wait for a chart, and nobody for a picture.
+            async with self._drawing:
+                png = await plot.draw(_report.chart(report))
+        except PlotError as error:
+            log.warning("%s", error)
+            words += f"\n-# {error}"
+        else:
+            files.insert(0, discord.File(io.BytesIO(png), "stats.png", description=_report.alt(report)))
+        await interaction.edit_original_response(content=words, attachments=files)
 
-
-def _table(summary: Summary, promises: Promises, by_model: list[ModelUsage], days: int) -> str:
-    if not summary.asked:
-        return f"Nobody asked for a picture here in the last {days} days."
-    lines = [
-        f"**The last {days} days on this server**",
-        f"- {_words.pictures(summary.images)} for {summary.people} people, "
-        f"{summary.delivered} of {summary.asked} requests delivered",
-        f"- {summary.failed} failed, {summary.cancelled} cancelled, {summary.open} open",
-        f"- {summary.cost:.1f} megapixel-steps in {_words.seconds(summary.painting_seconds)} of painting",
-    ]
-    if summary.wait_seconds is not None:
-        lines.append(f"- {_words.seconds(summary.wait_seconds)} from asking to picture, on average")
-    if promises.told:
-        told = f"{promises.kept} of {promises.told} start times that people were told"
-        lines.append(f"- {told} came true, give or take half of the wait")
-    lines += [
-        f"- `{model.model}`: {model.results} results, 👍 {model.up}, 👎 {model.down}, "
-        f"{model.reactions - model.up - model.down} other reactions"
-        for model in by_model
-    ]
-    return "\n".join(lines)
+    async def _scope(self, interaction: discord.Interaction[Client], of: Where) -> GuildId | None:
+        """The server that a person may see, or None for all of them; Discord's own check is only a default."""
+        if of == "all servers" or interaction.guild_id is None:
+            if not await self._client.is_owner(interaction.user):
+                raise UserError(NOT_THE_HOST)
+            return None
+        if not interaction.permissions.manage_guild and not await self._client.is_owner(interaction.user):
+            raise UserError(NOT_A_MODERATOR)
+        return GuildId(interaction.guild_id)
 
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await client.add_cog(Stats(client.app.usage))
+    await client.add_cog(Stats(client, client.app.reports))

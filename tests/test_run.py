@@ -6,11 +6,13 @@ import asyncio
 import os
 import re
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 
@@ -66,7 +68,13 @@ def pictures(edit: dict[str, Any]) -> list[bytes]:
     return [file for file in edit["files"] if file.startswith(PNG)]
 
 
-async def test_the_bot_is_ready_before_torch_and_stays_small_while_the_engine_paints(tmp_path: Path) -> None:
+async def test_the_bot_is_ready_before_torch_and_stays_small_while_the_engine_paints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        page = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("ATELIER_METRICS__LISTEN", page)
     async with local_discord() as discord, running(discord, tmp_path) as process:
         lines = await log_until(process, "engine ready")
         assert any("ready for commands" in line for line in lines[:-1]), "ready for commands came first"
@@ -81,6 +89,14 @@ async def test_the_bot_is_ready_before_torch_and_stays_small_while_the_engine_pa
         assert any("Painting" in edit["content"] for edit in discord.edits)
         assert len(pictures(discord.edits[-1])) == 4
         assert {edit["message"] for edit in discord.edits} == {message}
+        async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+            metrics = ""
+            while not re.search(r"^atelier_batch_rows_count [1-9]", metrics, re.MULTILINE):
+                async with session.get(f"http://{page}/metrics") as answer:
+                    metrics = await answer.text()
+        assert re.search(r"^atelier_gateway_latency_seconds [0-9.e-]+$", metrics, re.MULTILINE)
+        (rss,) = re.findall(r"^process_resident_memory_bytes ([0-9.e+]+)$", metrics, re.MULTILINE)
+        assert 50e6 < float(rss) < 150e6
 
 
 async def test_an_engine_killed_mid_picture_costs_nobody_their_picture(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bot.engine.tally import Tally
 from bot.engine.timing import Timings
 from bot.jobs import GenerationRequest, Image, JobId, UserId
 
@@ -73,6 +74,11 @@ class Engine(Protocol):
     @property
     def timings(self) -> Timings:
         """How long it takes, as far as that is known."""
+        ...
+
+    @property
+    def tally(self) -> Tally:
+        """The steps it did since the bot began."""
         ...
 
     @property

@@ -24,6 +24,7 @@ from bot.engine.batching import Call, Cancel, Event, Failed, Hub, Returned
 from bot.engine.inputs import Inputs, decode
 from bot.engine.pipelines import Studio
 from bot.engine.previews import Glimpse, Palette
+from bot.engine.tally import Tally
 from bot.engine.timing import DECODE, START, STEP, Timings
 from bot.engine.turns import Turns
 from bot.engine.wire import Frame, Inbox, uploads_of
@@ -100,6 +101,7 @@ class Easel:
             alone=alone,
         )
         self._timings = timings or Timings()
+        self._tally = Tally()
         self._told_at: float | None = None
         self._learned = False
         self._forwards = itertools.count(1)
@@ -324,6 +326,8 @@ class Easel:
         if part in _PARTS:
             self._timings.record(call.shape, _PARTS[part], rows, seconds)
             self._learned = True
+            if _PARTS[part] == STEP:
+                self._tally.count(rows, seconds)
 
     def _knee(self, call: Call, part: str) -> int | None:
         if _PARTS.get(part) != STEP or next(self._forwards) % _LOOK_BEYOND == 0:
@@ -337,7 +341,7 @@ class Easel:
         """Tell the bot what was learned, now and then and before resting."""
         now = time.monotonic()
         if self._learned and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
-            self._send(Frame("timings", {}, self._timings.dump().encode()))
+            self._send(Frame("timings", {"steps": self._tally.take()}, self._timings.dump().encode()))
             self._learned, self._told_at = False, now
 
     def _tell(self, kind: str, key: Key, body: bytes = b"", **fields: Any) -> None:

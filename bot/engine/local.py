@@ -19,6 +19,7 @@ from typing import Any
 
 from bot.config import SECRETS, Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
+from bot.engine.tally import Tally
 from bot.engine.timing import Timings
 from bot.engine.wire import BadFrame, Frame, read_frame_async, submit_frame
 from bot.errors import EngineDied, PaintFailed
@@ -86,6 +87,8 @@ class LocalEngine:
         self._steps: deque[float] = deque(maxlen=100)
         self._timings = Timings(row_cap=config.engine.rows)
         self._timings.load(known)
+        self.tally = Tally()
+        """The steps of all its processes together."""
         self.steps_done: dict[JobId, int] = {}
         """How far the orders in the engine are."""
         self.learned = asyncio.Event()
@@ -265,6 +268,8 @@ class LocalEngine:
                 if frame.kind == "timings":
                     self._timings = Timings(row_cap=self._config.engine.rows)
                     self._timings.load(frame.body.decode())
+                    if "steps" in frame.fields:
+                        self.tally.add(frame.fields["steps"])
                     self.learned.set()
                     continue
                 self._ended_orders += frame.kind in ("finished", "failed")

@@ -93,6 +93,12 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
         ("zzz = 3\n", "line 1: zzz: there is no such setting."),
         ("[discord]\ncommand = 'Paint it'\n", "line 2: discord.command: a command name is 1 to 32 lower-case letters"),
         ("[discord]\ncommand = ''\n", "line 2: discord.command: a command name is 1 to 32 lower-case letters"),
+        (
+            "[metrics]\nlisten = '9464'\n",
+            "line 2: metrics.listen: an address to listen at is host:port, like 127.0",
+        ),
+        ("[metrics]\nlisten = 'localhost:65536'\n", "line 2: metrics.listen: an address to listen at is host:port"),
+        ("[metrics]\nlisten = ':9464'\n", "line 2: metrics.listen: an address to listen at is host:port"),
         ("[discord]\ncomand = 'x'\n", "line 2: discord.comand: there is no such setting; did you mean command?"),
         ("models = []\n", "line 1: models: tuple should have at least 1 item"),
         ("[[models]]\nname = 'a'\n", "line 1: models[0].source: field required."),
@@ -147,6 +153,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, words: s
         ("ATELIER_DATA", "/srv/atelier", lambda config: config.data == Path("/srv/atelier")),
         ("ATELIER_LOG_LEVEL", "debug", lambda config: config.log_level == "debug"),
         ("ATELIER_DISCORD__COMMAND", "paint", lambda config: config.discord.command == "paint"),
+        ("ATELIER_METRICS__LISTEN", "[::1]:9464", lambda config: config.metrics.listen == "[::1]:9464"),
         ("ATELIER_ENGINE__DEVICE", "cpu", lambda config: config.engine.device == "cpu"),
         (
             "ATELIER_MODELS",

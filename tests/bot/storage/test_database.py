@@ -17,7 +17,7 @@ from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
 from bot.storage.queue import HISTORY, STARTS, UNPOSTED, WAITING
 from bot.storage.refusals import FORGET, OF_PERSON
-from bot.storage.usage import BY_MODEL, DEPTH, SPENT, SUMMARY
+from bot.storage.usage import DEPTH, SPENT
 from tests.bot.storage.conftest import Store, ids
 
 INSERT = "INSERT INTO memory (name, value) VALUES (?, ?)"
@@ -354,8 +354,6 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         (STARTS, ("discord", ""), "USING INDEX jobs_started (surface=? AND started_at>?)"),
         (DEPTH, (1, 1), "USING COVERING INDEX jobs_waiting_of_person (user_id=? AND guild_id=?)"),
         (SPENT, (1, 1, ""), "USING INDEX jobs_of_person (user_id=? AND guild_id=? AND asked_at>?)"),
-        (SUMMARY, (1, ""), "USING INDEX jobs_by_guild (guild_id=? AND asked_at>?)"),
-        (BY_MODEL, (1, ""), "USING INDEX jobs_by_guild (guild_id=? AND asked_at>?)"),
         (RULES_OF, (1, "person", 1), "USING PRIMARY KEY (guild_id=? AND scope=? AND subject_id=?)"),
         (LATEST, (1, 9, None, None, 9), "USING PRIMARY KEY (guild_id=? AND number<?)"),
         (
@@ -372,8 +370,6 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         "STARTS",
         "DEPTH",
         "SPENT",
-        "SUMMARY",
-        "BY_MODEL",
         "RULES_OF",
         "LATEST",
         "LATER",

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from bot.jobs import GuildId, Requester, Surface, UserId
-from bot.storage.usage import ModelUsage, Summary, spent_by, waiting_of
+from bot.jobs import GuildId, Requester, Surface
+from bot.storage.usage import spent_by, waiting_of
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, a_request
 
 LONG_AGO = NOON - timedelta(days=1)
@@ -17,61 +17,6 @@ async def spent(store: Store) -> int:
     """Images Ada used, as the quota counts them."""
     used = await store.database.write(lambda connection: spent_by(connection, Requester(ADA, GUILD), LONG_AGO))
     return round(sum(seconds for _, seconds in used) / a_request().cost)
-
-
-async def test_a_server_that_asked_for_nothing(store: Store) -> None:
-    nothing = Summary(0, 0, 0, 0, 0, 0, 0.0, 0, 0.0, None)
-    assert await store.usage.summary(GUILD, LONG_AGO) == nothing
-    assert await store.usage.by_model(GUILD, LONG_AGO) == []
-
-
-async def test_a_servers_summary_against_a_hand_computed_table(store: Store) -> None:
-    # cost = width × height × images × steps / 1e6
-    big = {"width": 1000, "height": 500, "num_inference_steps": 10}  #                     cost  paint  wait
-    await store.delivered(ADA, **big, num_images_per_prompt=2, seconds=3)  #                  10      3     3
-    await store.delivered(GRACE, **big, seconds=7.5)  #                                        5    7.5   7.5
-    await store.rendered(ADA, **big, num_images_per_prompt=4, seconds=1)  # painted, open     20      1
-    await store.failed(UserId(3), **big)  #                                 never painted
-    await store.cancelled(ADA, **big)
-    await store.asked(ADA, **big)
-    await store.running(ADA, **big)
-    await store.delivered(ADA, guild=901, **big, seconds=100)  #            another server
-    summary = await store.usage.summary(GUILD, LONG_AGO)
-    assert summary == Summary(
-        asked=7,
-        delivered=2,
-        failed=1,
-        cancelled=1,
-        open=3,
-        images=3,
-        cost=35.0,
-        people=3,
-        painting_seconds=pytest.approx(11.5, abs=0.01),
-        wait_seconds=pytest.approx(5.25, abs=0.01),
-    )
-
-
-async def test_a_summary_starts_when_it_is_told_to(store: Store) -> None:
-    await store.delivered()
-    store.clock.forward(60)
-    await store.delivered()
-    asked = [(await store.usage.summary(GUILD, NOON + timedelta(seconds=s))).asked for s in (-1, 0, 59, 60)]
-    assert asked == [2, 1, 1, 0]
-
-
-async def test_models_by_results_with_their_ratings(store: Store) -> None:
-    for reactions in ([(ADA, "👍"), (GRACE, "👍"), (GRACE, "🎉")], [(ADA, "👎")], []):
-        job = await store.delivered(model="emoji")
-        assert job.destination.message_id is not None
-        for user, emoji in reactions:
-            await store.ratings.add(job.destination.message_id, user, emoji)
-    await store.delivered(model="sd15")
-    await store.failed(model="sd15")
-    await store.delivered(model="elsewhere", guild=901)
-    assert await store.usage.by_model(GUILD, LONG_AGO) == [
-        ModelUsage("emoji", results=3, up=2, down=1, reactions=4),
-        ModelUsage("sd15", results=1, up=0, down=0, reactions=0),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,142 @@
+"""A page of metrics for Prometheus, served beside the bot on its own event loop where the host asks for it.
+
+It has sums and states of the whole Atelier: no server, no person and no words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from bot.app import App
+from bot.engine.tally import Histogram, Tally
+from bot.errors import StorageError
+from bot.jobs import utcnow
+from bot.storage.database import insist
+from bot.storage.gauges import Gauge, Gauges
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 60.0
+"""Between two tries to listen at an address that is taken."""
+
+_CLOSING_SECONDS = 1.0
+"""How long who reads the page may delay the bot's end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot(Collector):
+    """Everything the page shows, as it was at one moment."""
+
+    gauge: Gauge
+    slots: int
+    troubles: int
+    steps: Tally
+    latency: float
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, named as docs/operations.md says."""
+        gauge = self.gauge
+        yield GaugeMetricFamily("atelier_queue_depth", "Requests that wait.", gauge.depth)
+        yield GaugeMetricFamily(
+            "atelier_queue_oldest_seconds", "How long the oldest request that waits has waited.", gauge.oldest_seconds
+        )
+        yield GaugeMetricFamily("atelier_jobs_running", "Requests in the engine.", gauge.running)
+        yield GaugeMetricFamily("atelier_engine_slots", "How many requests the engine takes at a time.", self.slots)
+        yield GaugeMetricFamily("atelier_models_unusable", "Models that cannot be used now.", self.troubles)
+        if math.isfinite(self.latency):
+            yield GaugeMetricFamily(
+                "atelier_gateway_latency_seconds", "Between a heartbeat and Discord's answer to it.", self.latency
+            )
+        yield _labelled("atelier_jobs", "Requests that ended.", "outcome", gauge.outcomes.items())
+        yield _labelled("atelier_refusals", "Requests that were refused.", "rule", gauge.refused.items())
+        yield CounterMetricFamily("atelier_pictures", "Pictures that were delivered.", gauge.pictures)
+        yield CounterMetricFamily("atelier_gpu_seconds", "Engine time that requests used.", gauge.gpu_seconds)
+        yield _histogram("atelier_batch_rows", "Rows of a denoising step.", self.steps.rows)
+        yield _histogram("atelier_step_seconds", "Time of a denoising step.", self.steps.seconds)
+
+
+def _labelled(name: str, words: str, label: str, counts: Iterable[tuple[str, int]]) -> Metric:
+    family = CounterMetricFamily(name, words, labels=[label])
+    for value, count in counts:
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(name: str, words: str, histogram: Histogram) -> Metric:
+    bounds = (*map(floatToGoString, histogram.bounds), "+Inf")
+    buckets = list(zip(bounds, itertools.accumulate(histogram.counts), strict=True))
+    return HistogramMetricFamily(name, words, buckets=buckets, sum_value=histogram.sum)
+
+
+@asynccontextmanager
+async def serving(app: App, listen: str, latency: Callable[[], float]) -> AsyncIterator[None]:
+    """Serve the page at `listen` while the body runs. An address that is taken stops nobody: it is tried again."""
+    gauges = Gauges(app.database, app.surface, utcnow)
+
+    async def page(request: web.Request) -> web.Response:
+        try:
+            gauge = await gauges.read()
+        except StorageError as error:
+            return web.Response(status=503, text=f"{error}\n")
+        engine = app.engine
+        registry = CollectorRegistry()
+        registry.register(Snapshot(gauge, engine.slots, len(engine.troubles), engine.tally, latency()))
+        ProcessCollector(registry=registry)
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    application = web.Application()
+    application.add_routes([web.get("/metrics", page)])
+    task = asyncio.create_task(_serve(gauges, application, listen), name="metrics")
+    task.add_done_callback(_mourn)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _serve(gauges: Gauges, application: web.Application, listen: str) -> None:
+    """Serve until cancelled."""
+    await insist(gauges.watch)
+    host, _, port = listen.rpartition(":")
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSING_SECONDS)
+    await runner.setup()
+    try:
+        told = False
+        while True:
+            try:
+                await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+                break
+            except OSError as error:
+                if not told:
+                    log.error(  # noqa: TRY400 - words for the host
+                        "The metrics cannot be served on %s (%s). Atelier goes on without them and tries again every "
+                        "minute; metrics.listen in config.toml names another address.",
+                        listen,
+                        error.strerror or error,
+                    )
+                told = True
+                await asyncio.sleep(AGAIN_SECONDS)
+        log.info("metrics on http://%s/metrics", listen)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def _mourn(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("the task that serves the metrics died", exc_info=error)

@@ -1,0 +1,295 @@
+"""Reports of what was asked for, painted, waited for, refused and liked, over a span of time: for /stats.
+
+They are read through a connection of their own, in a thread: a year of a busy server holds up nobody's write. Nothing
+in a report names a person, and what people like is told of groups of ten and more alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from bot.jobs import Clock, GuildId, Row, to_text
+from bot.storage import sqlite
+
+KEPT_SHARE = 0.5
+KEPT_SECONDS = 2.0
+"""A start that was told came true if it was off by no more than half of the wait, or by two seconds."""
+
+GROUP = 10
+"""What fewer people like is not told: Discord's policy wants taste in aggregate only."""
+
+# Servers with requests or refusals, by one step along an index for each: there is none on the time alone.
+SERVERS = """
+WITH RECURSIVE
+  asking(id) AS (SELECT min(guild_id) FROM jobs UNION ALL
+    SELECT (SELECT min(guild_id) FROM jobs WHERE guild_id > asking.id) FROM asking WHERE asking.id IS NOT NULL),
+  refused(id) AS (SELECT min(guild_id) FROM refusals UNION ALL
+    SELECT (SELECT min(guild_id) FROM refusals WHERE guild_id > refused.id) FROM refused WHERE refused.id IS NOT NULL)
+SELECT id FROM asking WHERE id IS NOT NULL UNION SELECT id FROM refused WHERE id IS NOT NULL
+"""
+
+# The indexes jobs_by_guild and refusals_by_guild serve these; a test asserts it.
+_ASKED = """
+FROM jobs WHERE jobs.guild_id IN (SELECT value FROM json_each(:servers))
+  AND jobs.asked_at >= :since AND jobs.asked_at < :until
+"""
+
+# One row for every step of the span in which anything was asked for. A percentile is the value of the row that so many
+# do not exceed.
+FIGURES = f"""
+WITH
+  asked AS (
+    SELECT (unixepoch(asked_at) - unixepoch(:since)) / :step AS step, user_id, status,
+      num_images_per_prompt AS images, used_seconds,
+      (julianday(started_at) - julianday(asked_at)) * 86400 AS start,
+      iif(status = 'delivered', (julianday(posted_at) - julianday(asked_at)) * 86400, NULL) AS wait
+    {_ASKED}),
+  placed AS (
+    SELECT *, count(start) OVER (PARTITION BY step) AS starts, count(wait) OVER (PARTITION BY step) AS waits,
+      row_number() OVER (PARTITION BY step, start IS NULL ORDER BY start) AS start_place,
+      row_number() OVER (PARTITION BY step, wait IS NULL ORDER BY wait) AS wait_place
+    FROM asked)
+SELECT step, count(*) AS asked, count(DISTINCT user_id) AS people,
+  sum(status = 'delivered') AS delivered, sum(status = 'failed') AS failed, sum(status = 'cancelled') AS cancelled,
+  coalesce(sum(images) FILTER (WHERE status = 'delivered'), 0) AS pictures,
+  coalesce(sum(used_seconds), 0.0) AS gpu_seconds,
+  max(start) FILTER (WHERE start_place = (starts + 1) / 2) AS start_median,
+  max(start) FILTER (WHERE start_place = (starts * 95 + 99) / 100) AS start_p95,
+  max(wait) FILTER (WHERE wait_place = (waits + 1) / 2) AS wait_median,
+  max(wait) FILTER (WHERE wait_place = (waits * 95 + 99) / 100) AS wait_p95
+FROM placed GROUP BY step
+"""  # noqa: S608 - constants
+
+# Of those that started at the first attempt: a restart delays whom it cuts off, and no forecast knows of it.
+PROMISES = f"""
+WITH
+  promised AS (
+    SELECT abs(julianday(promised_at) - julianday(started_at)) * 86400 AS error,
+      (julianday(started_at) - julianday(asked_at)) * 86400 AS waited
+    {_ASKED} AND promised_at IS NOT NULL AND started_at IS NOT NULL AND attempt = 1),
+  placed AS (SELECT *, row_number() OVER (ORDER BY error) AS place, count(*) OVER () AS count FROM promised)
+SELECT count(*) AS told, coalesce(sum(error <= max({KEPT_SHARE} * waited, {KEPT_SECONDS})), 0) AS kept,
+  max(error) FILTER (WHERE place = (count + 1) / 2) AS error_median
+FROM placed
+"""  # noqa: S608 - constants
+
+MODELS = f"""
+SELECT jobs.model, count(DISTINCT jobs.id) AS results, count(DISTINCT ratings.user_id) AS raters,
+  coalesce(sum(ratings.emoji = '👍'), 0) AS up, coalesce(sum(ratings.emoji = '👎'), 0) AS down,
+  count(ratings.emoji) AS reactions
+FROM (SELECT id, model {_ASKED} AND status = 'delivered') AS jobs LEFT JOIN ratings ON ratings.job_id = jobs.id
+GROUP BY jobs.model ORDER BY results DESC, jobs.model
+"""  # noqa: S608 - constants
+
+USE_OF_SERVERS = f"""
+SELECT guild_id, coalesce(sum(num_images_per_prompt) FILTER (WHERE status = 'delivered'), 0) AS pictures,
+  coalesce(sum(used_seconds), 0.0) AS gpu_seconds
+{_ASKED} GROUP BY guild_id ORDER BY gpu_seconds DESC, guild_id
+"""
+
+REFUSALS = """
+SELECT (unixepoch(at) - unixepoch(:since)) / :step AS step, rule, count(*) AS count
+FROM refusals WHERE guild_id IN (SELECT value FROM json_each(:servers)) AND at >= :since AND at < :until
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+class Period(StrEnum):
+    """How far back a report goes."""
+
+    DAY = "24 hours"
+    WEEK = "7 days"
+    MONTH = "30 days"
+    QUARTER = "90 days"
+    YEAR = "12 months"
+
+
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_STEPS = {
+    Period.DAY: (_HOUR, 24),
+    Period.WEEK: (_DAY, 7),
+    Period.MONTH: (_DAY, 30),
+    Period.QUARTER: (7 * _DAY, 13),
+    Period.YEAR: (7 * _DAY, 52),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time in equal steps. They begin on the hour, or at midnight UTC; the last one is not over yet."""
+
+    since: datetime
+    step: timedelta
+    count: int
+
+    @classmethod
+    def of(cls, period: Period, now: datetime) -> Self:
+        """The steps of a period that ends now."""
+        step, count = _STEPS[period]
+        begun = now.replace(minute=0, second=0, microsecond=0)
+        end = begun + _HOUR if step == _HOUR else begun.replace(hour=0) + _DAY
+        return cls(end - count * step, step, count)
+
+    @property
+    def until(self) -> datetime:
+        """The end of the last step."""
+        return self.since + self.count * self.step
+
+    @property
+    def starts(self) -> list[datetime]:
+        """When each step begins."""
+        return [self.since + number * self.step for number in range(self.count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What became of the requests of some time; seconds are None where there are none."""
+
+    asked: int = 0
+    people: int = 0
+    delivered: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    pictures: int = 0
+    gpu_seconds: float = 0.0
+    start_median: float | None = None
+    """From asking to the start, of what was started."""
+    start_p95: float | None = None
+    wait_median: float | None = None
+    """From asking to the pictures, of what was delivered."""
+    wait_p95: float | None = None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build figures from a row of FIGURES."""
+        return cls(**{key: row[key] for key in row.keys() if key != "step"})  # noqa: SIM118 - a Row iterates over values
+
+    @property
+    def open(self) -> int:
+        """Requests that have not ended, or whose message does not show the pictures yet."""
+        return self.asked - self.delivered - self.failed - self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """How a model's results were received."""
+
+    up: int
+    down: int
+    others: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """How often a model's results were delivered, and how they were received where enough people said so."""
+
+    model: str
+    results: int
+    reception: Reception | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build it from a row of MODELS."""
+        up, down = row["up"], row["down"]
+        told = Reception(up, down, row["reactions"] - up - down) if row["raters"] >= GROUP else None
+        return cls(row["model"], row["results"], told)
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """How many start times were told, how many of them came true, and by how much half of them were off at most."""
+
+    told: int
+    kept: int
+    error_median: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a server used."""
+
+    guild_id: GuildId
+    pictures: int
+    gpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything about one server, or about all of them: only then `servers` says what each of them used."""
+
+    period: Period
+    span: Span
+    total: Figures
+    steps: tuple[Figures, ...]
+    models: tuple[ModelReport, ...]
+    promises: Promises
+    refusals: tuple[Mapping[str, int], ...]
+    """How many requests each rule refused, step by step."""
+    servers: tuple[Use, ...] | None = None
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many requests each rule refused, the one that refused the most first."""
+        rules = {rule for step in self.refusals for rule in step}
+        sums = {rule: sum(step.get(rule, 0) for step in self.refusals) for rule in rules}
+        return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
+
+
+class Reports:
+    """Reads reports from the database file."""
+
+    def __init__(self, path: Path, key: str | None, clock: Clock) -> None:
+        self._path = path
+        self._key = key
+        self._clock = clock
+
+    async def report(self, guild_id: GuildId | None, period: Period) -> Report:
+        """Report on a server, or with None on all of them. Raises StorageError when the storage refuses."""
+        span = Span.of(period, self._clock())
+        return await sqlite.in_thread(lambda stop: self._read(guild_id, period, span, stop))
+
+    def _read(self, guild_id: GuildId | None, period: Period, span: Span, stop: sqlite.Stop) -> Report:
+        try:
+            with closing(sqlite.connect(self._path, self._key, readonly=True, stop=stop)) as connection:
+                # One snapshot, so that the parts add up.
+                connection.execute("BEGIN")
+                servers = [guild_id] if guild_id is not None else [row["id"] for row in connection.execute(SERVERS)]
+                values = {
+                    "servers": json.dumps(servers),
+                    "since": to_text(span.since),
+                    "until": to_text(span.until),
+                    "step": int(span.step.total_seconds()),
+                }
+                return _report(connection, period, span, values, whole=guild_id is None)
+        except sqlite.Error as error:
+            raise sqlite.in_words(error) or error from error
+
+
+def _report(connection: Any, period: Period, span: Span, values: Mapping[str, Any], *, whole: bool) -> Report:
+    all_of_it = {**values, "step": values["step"] * span.count}
+    total = connection.execute(FIGURES, all_of_it).fetchone()
+    steps = {row["step"]: Figures.from_row(row) for row in connection.execute(FIGURES, values)}
+    refusals: list[dict[str, int]] = [{} for _ in range(span.count)]
+    for row in connection.execute(REFUSALS, values):
+        refusals[row["step"]][row["rule"]] = row["count"]
+    promises = connection.execute(PROMISES, values).fetchone()
+    servers = tuple(
+        Use(row["guild_id"], row["pictures"], row["gpu_seconds"]) for row in connection.execute(USE_OF_SERVERS, values)
+    )
+    return Report(
+        period,
+        span,
+        Figures() if total is None else Figures.from_row(total),
+        tuple(steps.get(number, Figures()) for number in range(span.count)),
+        tuple(map(ModelReport.from_row, connection.execute(MODELS, values))),
+        Promises(promises["told"], promises["kept"], promises["error_median"]),
+        tuple(refusals),
+        servers if whole else None,
+    )

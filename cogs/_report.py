@@ -1,0 +1,211 @@
+"""A report as words, as a chart, and as a table of comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from bot.jobs import GuildId
+from bot.plot import Chart, Panel, Series
+from bot.storage.reports import GROUP, Figures, Report
+from cogs import _words
+
+HEADER = ("start", "end", "measure", "of", "value")
+"""The columns of the table: one value a row, of a step of the span or of all of it."""
+
+_ALT = 1024
+_SHOWN_SERVERS = 5
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
+
+
+def is_empty(report: Report) -> bool:
+    """Whether nothing was asked for, nor refused."""
+    return not report.total.asked and not report.refused
+
+
+def empty(report: Report) -> str:
+    """Why there is nothing to see."""
+    return f"Nobody asked for a picture in the last {report.period}."
+
+
+def text(report: Report, names: Mapping[GuildId, str]) -> str:
+    """A report in words; `names` of servers, in a report on all of them."""
+    total, promises = report.total, report.promises
+    people = "1 person" if total.people == 1 else f"{total.people} people"
+    lines = [
+        f"**{title(report)}**",
+        f"- {_words.pictures(total.pictures)} for {people} in {_words.seconds(total.gpu_seconds)} of GPU time",
+        f"- {total.asked} requests: {total.delivered} delivered, {total.failed} failed, "
+        f"{total.cancelled} cancelled, {total.open} open",
+    ]
+    if total.start_median is not None and total.start_p95 is not None:
+        lines.append(f"- Half started within {_words.seconds(total.start_median)}, {_most(total.start_p95)}")
+    if total.wait_median is not None and total.wait_p95 is not None:
+        lines.append(f"- Half had their pictures within {_words.seconds(total.wait_median)}, {_most(total.wait_p95)}")
+    if promises.error_median is not None:
+        lines.append(
+            f"- {promises.kept / promises.told:.0%} of {promises.told} stated start times came true, give or take half "
+            f"of the wait; half were off by {_words.seconds(promises.error_median)} or less"
+        )
+    if report.refused:
+        lines.append(f"- Refused: {', '.join(f'{count} by {rule}' for rule, count in report.refused.items())}")
+    for model in report.models:
+        liked = model.reception
+        said = f"fewer than {GROUP} people rated it" if liked is None else f"👍 {liked.up}, 👎 {liked.down}"
+        if liked is not None and liked.others:
+            said += f", {liked.others} other reactions"
+        lines.append(f"- `{model.model}`: {_requests(model.results)} delivered, {said}")
+    servers = report.servers or ()
+    for server in servers[:_SHOWN_SERVERS]:
+        name = _words.inert(names.get(server.guild_id, f"server {server.guild_id}"), 100)
+        use = f"{_words.pictures(server.pictures)}, {_words.seconds(server.gpu_seconds)} of GPU time"
+        lines.append(f"- {name}: {use}")
+    if len(servers) > _SHOWN_SERVERS:
+        lines.append(f"-# and {len(servers) - _SHOWN_SERVERS} more servers")
+    return _words.fitting(lines)
+
+
+def title(report: Report) -> str:
+    """What is reported on."""
+    where = "This server" if report.servers is None else "All servers"
+    return f"{where}, the last {report.period}"
+
+
+def chart(report: Report) -> Chart:
+    """The report over time."""
+    steps = report.steps
+    gpu, gpu_unit = _scaled([figures.gpu_seconds for figures in steps])
+    half, _ = _scaled([figures.wait_median for figures in steps], of=[figures.wait_p95 for figures in steps])
+    most, wait_unit = _scaled([figures.wait_p95 for figures in steps])
+    return Chart(
+        f"{title(report)} (UTC)",
+        _names(report.span.starts, report.span.step),
+        (
+            Panel("Pictures", (Series("pictures", [figures.pictures for figures in steps]),)),
+            Panel(f"GPU time, {gpu_unit}", (Series("GPU time", gpu),)),
+            Panel(f"Wait, {wait_unit}", (Series("half within", half), Series("95 % within", most)), lines=True),
+            Panel(
+                "Not painted",
+                (
+                    Series("failed", [figures.failed for figures in steps]),
+                    Series("cancelled", [figures.cancelled for figures in steps]),
+                    Series("refused", [sum(rules.values()) for rules in report.refusals]),
+                ),
+            ),
+        ),
+    )
+
+
+def alt(report: Report) -> str:
+    """What the chart shows, for whoever does not see it."""
+    steps, starts = report.steps, report.span.starts
+    busiest = max(range(len(steps)), key=lambda number: steps[number].pictures)
+    every = {timedelta(hours=1): "hour", timedelta(days=1): "day"}.get(report.span.step, "week")
+    words = f"{title(report)}, by the {every}, in UTC. {_words.pictures(report.total.pictures)} in all"
+    if steps[busiest].pictures:
+        begun = f"{starts[busiest]:%H:%M}" if every == "hour" else f"{starts[busiest].day} {starts[busiest]:%B}"
+        words += f", most in the {every} of {begun}: {steps[busiest].pictures}"
+    words += f"; {_words.seconds(report.total.gpu_seconds)} of GPU time"
+    if report.total.wait_median is not None:
+        words += f"; half had their pictures within {_words.seconds(report.total.wait_median)}"
+    ends = (report.total.failed, "failed"), (report.total.cancelled, "cancelled"), (_sum(report.refused), "refused")
+    words += "; " + ", ".join(f"{count} {what}" for count, what in ends)
+    return f"Four charts. {words}."[:_ALT]
+
+
+def table(report: Report) -> str:
+    """The report as a table with HEADER: first all of the span, then each of its steps; times in UTC, ISO 8601.
+
+    It names no person and quotes nobody, and no cell of it is a formula to a spreadsheet.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(HEADER)
+    span = report.span
+    for measure, of, value in _of_all(report):
+        writer.writerow(_cells(span.since, span.until, measure, of, value))
+    for start, figures, refusals in zip(span.starts, report.steps, report.refusals, strict=True):
+        for measure, of, value in (*_of_figures(figures), *(("refused", rule, refusals[rule]) for rule in refusals)):
+            writer.writerow(_cells(start, start + span.step, measure, of, value))
+    return file.getvalue()
+
+
+def _of_all(report: Report) -> Iterator[tuple[str, str, float]]:
+    yield "people", "", report.total.people
+    yield from _of_figures(report.total)
+    yield "start_times_stated", "", report.promises.told
+    yield "start_times_kept", "", report.promises.kept
+    if report.promises.error_median is not None:
+        yield "start_time_error_seconds_median", "", report.promises.error_median
+    for rule, count in report.refused.items():
+        yield "refused", rule, count
+    for model in report.models:
+        yield "results", model.model, model.results
+        if model.reception is not None:
+            yield "thumbs_up", model.model, model.reception.up
+            yield "thumbs_down", model.model, model.reception.down
+            yield "other_reactions", model.model, model.reception.others
+    for server in report.servers or ():
+        yield "server_pictures", str(server.guild_id), server.pictures
+        yield "server_gpu_seconds", str(server.guild_id), server.gpu_seconds
+
+
+def _of_figures(figures: Figures) -> Iterator[tuple[str, str, float]]:
+    values: dict[str, float | None] = {
+        "requests": figures.asked,
+        "delivered": figures.delivered,
+        "failed": figures.failed,
+        "cancelled": figures.cancelled,
+        "open": figures.open,
+        "pictures": figures.pictures,
+        "gpu_seconds": figures.gpu_seconds,
+        "start_seconds_median": figures.start_median,
+        "start_seconds_p95": figures.start_p95,
+        "wait_seconds_median": figures.wait_median,
+        "wait_seconds_p95": figures.wait_p95,
+    }
+    for measure, value in values.items():
+        if value is not None:
+            yield measure, "", value
+
+
+def _cells(start: datetime, end: datetime, measure: str, of: str, value: float) -> tuple[str, ...]:
+    return f"{start:%Y-%m-%dT%H:%M:%SZ}", f"{end:%Y-%m-%dT%H:%M:%SZ}", measure, inert_cell(of), number_cell(value)
+
+
+def number_cell(value: float) -> str:
+    """A number with up to three digits behind the point."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def inert_cell(text: str) -> str:
+    """A text as a spreadsheet takes for no formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _scaled(
+    seconds: Sequence[float | None], of: Iterable[float | None] | None = None
+) -> tuple[list[float | None], str]:
+    """Durations in the largest unit of which the longest is two, and that unit; `of` is what else is in the picture."""
+    longest = max((value for value in of or seconds if value is not None), default=0.0)
+    unit, size = next((one for one in _UNITS if longest >= 2 * one[1]), _UNITS[-1])
+    return [None if value is None else value / size for value in seconds], unit
+
+
+def _names(starts: Sequence[datetime], step: timedelta) -> list[str]:
+    return [f"{start:%H:%M}" if step < timedelta(days=1) else f"{start.day} {start:%b}" for start in starts]
+
+
+def _most(seconds: float) -> str:
+    return f"95 % within {_words.seconds(seconds)}"
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count} requests"
+
+
+def _sum(counts: Mapping[str, int]) -> int:
+    return sum(counts.values())
