@@ -11,7 +11,7 @@ import pytest
 
 from bot.errors import Rejected, StorageError
 from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Queued, Requester, Start, Surface, UserId, Work
-from bot.storage.usage import Promises
+from bot.storage.reports import Period, Reports
 from tests.bot.storage.conftest import (
     ADA,
     CHANNEL,
@@ -413,7 +413,8 @@ async def test_what_was_promised_is_kept_and_what_is_said_since_is_beside_it(sto
         store.clock.forward(seconds)
         assert await store.queue.claim(job.id) is not None
     # 10 s told and 15 waited; 10 and 25, whatever was said meanwhile; 100 and 30.
-    assert await store.usage.promises(GUILD, NOON - timedelta(days=1)) == Promises(3, 1)
+    report = await Reports(store.folder / "atelier.db", None, store.clock).report(GUILD, Period.DAY)
+    assert (report.promises.told, report.promises.kept) == (3, 1)
     await store.queue.state(first.id, Queued(9, None))
     rows = await store.database.fetch_all("SELECT stated_place FROM jobs ORDER BY id")
     assert [row["stated_place"] for row in rows] == [2, 1, 2], "nothing is said of a wait that is over"

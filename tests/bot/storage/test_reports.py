@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.errors import Rejected, StorageError
-from bot.jobs import GuildId, Job, Requester, UserId, to_text
+from bot.jobs import GuildId, Job, Queued, Requester, UserId, to_text
 from bot.storage import reports
 from bot.storage.database import open_database
 from bot.storage.refusals import Refusals
@@ -146,7 +146,8 @@ async def test_stated_start_times_by_how_wrong_they_were(store: Store) -> None:
     #                    told, came true
     for told, waited in ((10, 10), (14.9, 10), (15.1, 10), (0.5, 2.4), (30, 2), (4, None)):
         job = await store.asked()
-        await store.queue.promise(job.id, NOON + timedelta(seconds=told))
+        at = NOON + timedelta(seconds=told)
+        await store.queue.promise(job.id, at, Queued(1, at))
         if waited is not None:
             store.clock.forward(waited)
             await store.queue.claim(job.id)
@@ -158,7 +159,7 @@ async def test_stated_start_times_by_how_wrong_they_were(store: Store) -> None:
 
 async def test_a_second_attempt_says_nothing_about_what_was_foreseen(store: Store) -> None:
     job = await store.asked()
-    await store.queue.promise(job.id, NOON)
+    await store.queue.promise(job.id, NOON, Queued(1, None))
     await store.queue.claim(job.id)
     await store.queue.recover()
     store.clock.forward(60)
