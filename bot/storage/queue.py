@@ -45,6 +45,7 @@ COUNT = "SELECT count(*) AS n FROM jobs WHERE surface = ? AND status = 'queued'"
 
 # People's turns and paces are read off the jobs that were started; a failure was a turn, but costs nobody their pace.
 _AS_START = """
+  status NOT IN ('queued', 'running') AS settled,
   CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
   coalesce(used_seconds, held_seconds) AS seconds, coalesce(turn, 0) AS place, coalesce(clock, 0) AS virtual_time
 """
@@ -523,6 +524,7 @@ def _start(row: Row, now: datetime) -> Start:
         row["seconds"],
         row["place"],
         row["virtual_time"],
+        bool(row["settled"]),
     )
 
 
