@@ -168,6 +168,10 @@ class Fault:
     after: bool = False
     """Whether the request takes effect first."""
     times: int = 1
+    retry_after: float = 0.1
+    """What a 429 says to wait, in seconds."""
+    everywhere: bool = False
+    """Whether a 429 is about all routes."""
 
 
 class Request(NamedTuple):
@@ -555,7 +559,7 @@ async def _fault(fault: Fault, request: web.Request) -> web.Response:
         content = body.get("data", body).get("content")
         error["errors"] = {"content": {"_errors": [{"code": "BASE_TYPE_BAD", "message": f"What is {content!r}?"}]}}
     if fault.status == 429:
-        error["retry_after"] = 0.1
+        error |= {"retry_after": fault.retry_after, "global": fault.everywhere}
     response = _json(error, fault.status or 503)
     # Without this header discord.py takes a 429 for Cloudflare's.
     response.headers["Via"] = "1.1 local"
