@@ -107,6 +107,26 @@ def barred(slots: int, inside: Collection[UserId]) -> Collection[UserId]:
     return frozenset(inside) if kept and slots - len(inside) <= kept else frozenset()
 
 
+class _Remembered:
+    """A speed that is asked about each thing once: it does not change while a schedule is run ahead."""
+
+    def __init__(self, speed: Speed) -> None:
+        self._speed = speed
+        self._forwards: dict[tuple[Shape, int], float] = {}
+        self._rests: dict[Work, float] = {}
+
+    def forward_seconds(self, shape: Shape, rows: int) -> float:
+        key = (shape, rows)
+        if key not in self._forwards:
+            self._forwards[key] = self._speed.forward_seconds(shape, rows)
+        return self._forwards[key]
+
+    def rest_seconds(self, work: Work) -> float:
+        if work not in self._rests:
+            self._rests[work] = self._speed.rest_seconds(work)
+        return self._rests[work]
+
+
 class Room:
     """The engine as far as it can be foreseen: who is in it, and when there is a place for one more.
 
@@ -116,7 +136,7 @@ class Room:
 
     def __init__(self, slots: int, speed: Speed, now: datetime) -> None:
         self._slots = slots
-        self._speed = speed
+        self._speed = _Remembered(speed)
         self._now = now
         self._rounds = 0.0
         self._round_seconds = 0.0
