@@ -69,17 +69,22 @@ ROWS = {
         "cogs/test_feedback.py::test_a_repeated_event_counts_once",
         "bot/test_client.py::test_identifying_again_and_again_never_burns_the_days_budget",
     ],
-    "disk full": ["bot/storage/test_database.py::test_a_full_disk_in_a_shared_transaction"],
+    "disk full": [
+        "bot/storage/test_database.py::test_a_full_disk_in_a_shared_transaction",
+        "bot/storage/test_database.py::test_a_full_disk_is_said_in_words_and_writing_works_again",
+    ],
     "second instance on the same data": ["test_main.py::test_a_second_atelier_on_the_same_data_is_sent_away_at_once"],
     "storm of cancelled tasks at the database": [
         "bot/storage/test_database.py::test_a_storm_of_cancelled_callers_strands_nothing"
     ],
     "database damaged": [
         "bot/storage/test_recovery.py::test_a_damaged_file_is_kept_aside_and_the_newest_backup_takes_its_place",
+        "bot/storage/test_recovery.py::test_any_flipped_bit_of_an_encrypted_database_is_found",
         "bot/storage/test_recovery.py::test_a_wrong_key_is_said_and_nothing_is_touched",
     ],
     "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
     "clock ± 1 day": [
+        "bot/test_admission.py::test_a_clock_that_is_set_back_a_day_and_put_right_again_gives_nobody_more",
         "faults/test_machine.py::TestHouse",
         "bot/test_dispatcher.py::test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a_day",
     ],
