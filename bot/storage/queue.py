@@ -331,8 +331,8 @@ class Queue:
         """
 
         async def work(connection: aiosqlite.Connection) -> sqlite3.Row | None:
-            cursor = await connection.execute(CLAIM, (to_text(self._clock()), turn, clock, job_id))
-            return await cursor.fetchone()
+            rows = list(await connection.execute_fetchall(CLAIM, (to_text(self._clock()), turn, clock, job_id)))
+            return rows[0] if rows else None
 
         row = await self._database.write(work)
         return None if row is None else Job.from_row(row)

@@ -75,16 +75,23 @@ def watch() -> None:
 
 def wrap_database(points: Points) -> None:
     """A commit is a point before and after it, named by what was written."""
-    execute, commit = aiosqlite.Connection.execute, aiosqlite.Connection.commit
+    commit = aiosqlite.Connection.commit
     written: list[str] = []
 
-    def remembering(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
+    def remember(sql: str) -> None:
         if change := re.match(
             r"\s*(INSERT|UPDATE|DELETE)\b.*?(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|$)",
             sql,
         ):
             written.append(f"{change[1].lower()} {change[2]}")
-        return execute(self, sql, parameters)
+
+    def remembering(call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
+        def executing(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
+            remember(sql)
+            return call(self, sql, parameters)
+
+        return executing
 
     async def committing(self: aiosqlite.Connection) -> None:
         name = f"commit ({', '.join(written)})"
@@ -93,7 +100,8 @@ def wrap_database(points: Points) -> None:
         await commit(self)
         points.passing(f"{name}: after")
 
-    aiosqlite.Connection.execute = remembering  # type: ignore[method-assign]
+    for name in ("execute", "execute_fetchall"):
+        setattr(aiosqlite.Connection, name, remembering(getattr(aiosqlite.Connection, name)))
     aiosqlite.Connection.commit = committing  # type: ignore[method-assign]
 
 
