@@ -206,6 +206,23 @@ async def test_a_limit_of_all_routes_stops_all_of_them_for_its_time_and_loses_no
         await stage.close()
 
 
+async def test_a_result_that_discord_takes_and_says_it_failed_is_there_once(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        message = await stage.ask(ADA, "anemone held by gate")
+        await painting(stage, message)
+        message.deleted = True
+        # discord.py posts again by itself, and only the nonce tells Discord that it has it already.
+        discord.faults = [Fault(r"^POST /api/channels/\d+/messages$", 500, after=True, times=2)]
+        (tmp_path / "gate").touch()
+        await stage.ended("anemone")
+        await stage.idle()
+
+        assert [pictures(message) for message in discord.public()] == [["atelier-1-1.png"]]
+        assert discord.faults[0].times == 0
+        await stage.close()
+
+
 async def test_what_was_painted_before_a_kill_is_shown_after_it_and_not_painted_again(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
         discord = stage.discord

@@ -21,7 +21,8 @@ ROWS = {
         "bot/test_delivery.py::test_ending_that_was_not_shown_is_shown_after_a_restart",
     ],
     "kill between Discord's accept and our commit": [
-        "cogs/test_create.py::test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice"
+        "cogs/test_create.py::test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice",
+        "faults/test_process.py::test_a_result_that_discord_takes_and_says_it_failed_is_there_once",
     ],
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
@@ -36,6 +37,7 @@ ROWS = {
     ],
     "poison prompt": [
         "bot/test_dispatcher.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
+        "bot/test_dispatcher.py::test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it",
         "faults/test_machine.py::TestHouse",
     ],
     "model missing or broken": [
