@@ -24,7 +24,7 @@ _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
 _UNSTEADY = timedelta(seconds=1)
 """By how much a clock may be set back without anybody minding."""
-_AT_A_TIME = 100
+_AT_A_TIME = 20
 """Turns that are foreseen before others get a word in."""
 
 

@@ -32,9 +32,9 @@ INSIST_SECONDS = 5.0
 IDLE_SECONDS = 5.0
 """So long after the last commit the WAL is emptied into the file."""
 
-_CACHE_KIB = 4096
-"""How much of the file SQLite keeps in memory. The driver would take up twice that, a megabyte a thousand requests; the
-system caches the file as well."""
+_CACHE_KIB = 2048
+"""How much of the file SQLite keeps in memory. The driver would take up four times that, a megabyte for every thousand
+requests; the system caches the file as well."""
 
 _ROWS_AT_A_TIME = 64
 """How many rows aiosqlite fetches from its thread at once; its own default."""

@@ -22,7 +22,7 @@ ROWS = {
     ],
     "kill between Discord's accept and our commit": [
         "cogs/test_create.py::test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice",
-        "faults/test_process.py::test_a_result_that_discord_takes_and_says_it_failed_is_there_once",
+        "faults/test_process.py::test_a_post_that_discord_took_but_never_answered_is_there_once",
     ],
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
