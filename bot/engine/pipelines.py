@@ -244,8 +244,7 @@ class Studio:
         if key not in loaded.views:
             controlnet = self._controlnet(request) if request.controlnet else None
             view = _view(request, loaded.pipeline, controlnet)
-            if hasattr(view, "run_safety_checker") and view.safety_checker is not None:
-                safety.guard(request.model, view)
+            safety.guard(request.model, getattr(loaded.pipeline, safety.FOLDER, None), view)
             loaded.views[key] = view
         return loaded.views[key]
 

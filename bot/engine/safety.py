@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import diffusers
 from safetensors import safe_open
@@ -22,11 +22,6 @@ log = logging.getLogger(__name__)
 
 FOLDER = "safety_checker"
 """Where it lies in a model's folder, and what diffusers calls it."""
-
-
-class _Checked(Protocol):
-    safety_checker: Any
-    run_safety_checker: Any
 
 
 def is_named(folder: Path) -> bool:
@@ -77,9 +72,22 @@ def unavailable(model: str, why: str) -> PaintFailed:
     )
 
 
-def guard(model: str, pipeline: _Checked) -> None:
-    """Let no picture out of a pipeline whose safety checker did not judge it."""
-    check = pipeline.run_safety_checker
+def guard(model: str, checker: Any, pipeline: Any) -> None:
+    """Let no picture out of a pipeline that the model's safety checker did not judge.
+
+    Raises PaintFailed where the pipeline has no use for it.
+    """
+    if checker is None:
+        return
+    if getattr(pipeline, FOLDER, None) is not checker:
+        raise PaintFailed(
+            f"Safety check unavailable: what the model {model} paints like this, its safety checker would not see. "
+            "Choose another model."
+        )
+    check = getattr(pipeline, "run_safety_checker", None)
+    if check is None:
+        # It looks for itself, as those of Cosmos do, and whatever it raises shows nothing.
+        return
 
     def guarded(image: Any, *arguments: Any, **options: Any) -> Any:
         try:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -15,9 +16,11 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil
 
 from bot.config import EngineConfig, ModelConfig
+from bot.engine import safety
 from bot.engine.easel import Easel
 from bot.engine.pipelines import Studio
 from bot.engine.wire import Frame, Inbox
+from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest
 from tests.bot.engine import tiny_pipelines
 from tests.bot.engine.tiny_models import SIZE, make_tiny_folder
@@ -134,6 +137,11 @@ def test_a_checker_that_fails_at_a_picture_shows_it_to_nobody(checked: Path, fau
     assert "Try again or another model" in failed.fields["reason"]
     checker.forward = judge
     assert said(studio)[-1].kind == "finished", "and the next one is painted"
+
+
+def test_a_pipeline_without_the_models_checker_is_not_used() -> None:
+    with pytest.raises(PaintFailed, match=r"Safety check unavailable: .* its safety checker would not see"):
+        safety.guard("checked", object(), SimpleNamespace(run_safety_checker=crashes))
 
 
 def test_a_model_that_names_no_checker_is_painted_without(tmp_path: Path) -> None:
