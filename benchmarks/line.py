@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiosqlite
 
+from benchmarks.load import commit_ms
 from benchmarks.loads import quantile
 from benchmarks.report import table
 from bot.config import LimitsConfig
@@ -41,8 +42,8 @@ from bot.storage.rules import Rules
 REQUEST = GenerationRequest("a red apple", "emoji", 128, 128, 20, 3.0, 7)
 
 
-async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[float], list[float]]:
-    """Seconds from opening to ready, of every choice and of every claim with its choice."""
+async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[float], list[float], list[float]]:
+    """Seconds from opening to ready, of every choice, of every claim with its choice, and of as many bare commits."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with open_database(folder / "atelier.db") as database:
@@ -63,7 +64,7 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
                 chosen.append(time.perf_counter() - before)
                 assert await queue.claim(turn.job_id, turn.at, turn.clock) is not None
                 taken.append(time.perf_counter() - before)
-    return ready, chosen, taken
+        return ready, chosen, taken, [ms / 1e3 for ms in commit_ms(folder, claims)]
 
 
 def _queue(database: Database, folder: Path) -> Queue:
@@ -93,13 +94,12 @@ async def _fill(database: Database, queue: Queue, waiting: int, people: int) -> 
 def report(waiting: int, claims: int) -> str:
     rows = []
     for people in sorted({1, max(waiting // 5, 1), waiting}):
-        ready, chosen, taken = asyncio.run(measure(waiting, people, claims))
-        figures = [f"{quantile(taken, share) * 1e3:.2f}" for share in (0.5, 0.99, 1.0)]
-        figures.insert(0, f"{quantile(chosen, 0.99) * 1e3:.2f}")
-        rows.append([f"{waiting:,}", f"{people:,}", *figures, f"{ready:.2f}"])
-    return table(
-        ["waiting", "people", "choice p99 ms", "claim p50 ms", "p99 ms", "longest ms", "restart to ready s"], rows
-    )
+        ready, chosen, taken, bare = asyncio.run(measure(waiting, people, claims))
+        figures = [quantile(chosen, 0.99), *(quantile(taken, share) for share in (0.5, 0.99, 1.0))]
+        figures += [quantile(bare, share) for share in (0.5, 0.99)]
+        rows.append([f"{waiting:,}", f"{people:,}", *(f"{seconds * 1e3:.2f}" for seconds in figures), f"{ready:.2f}"])
+    claim = ["claim p50 ms", "p99 ms", "longest ms", "bare commit p50 ms", "p99 ms"]
+    return table(["waiting", "people", "choice p99 ms", *claim, "restart to ready s"], rows)
 
 
 if __name__ == "__main__":

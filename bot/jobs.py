@@ -319,6 +319,8 @@ class Start:
     """Where in virtual time its turn was."""
     clock: float = 0.0
     """How far virtual time had come."""
+    settled: bool = True
+    """Whether what it used is known for good."""
 
 
 class Scope(StrEnum):

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine import Engine
-from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, Start, UserId, Waiting
+from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
 from bot.limits import Limits, is_paused, objection, resolve
 from bot.scheduler import TURN_MEMORY, Room, Standing, Terms, Turn
 from bot.shared import Shared
@@ -24,7 +24,7 @@ _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
 _UNSTEADY = timedelta(seconds=1)
 """By how much a clock may be set back without anybody minding."""
-_AT_A_TIME = 100
+_AT_A_TIME = 20
 """Turns that are foreseen before others get a word in."""
 
 
@@ -44,7 +44,6 @@ class Line:
         self._standing = Standing(self._terms)
         self._rebuilt_at = self._looked_at = clock()
         self._waiting: dict[JobId, Waiting] = {}
-        self._starts: dict[JobId, Start] = {}
         self._running: dict[JobId, Job] = {}
         self._books: Mapping[GuildId, Book] = {}
         self._terms_now: dict[_Who, Terms] = {}
@@ -98,7 +97,7 @@ class Line:
             work = job.request.work
             left = max(work.forwards - self._engine.steps_done.get(job_id, 0), 0)
             room.start(replace(work, forwards=left), job.requester.user_id, self._clock())
-        turns = scheduler.schedule(list(self._waiting.values()), list(self._starts.values()), self._terms, room)
+        turns = scheduler.schedule(list(self._waiting.values()), self._standing.starts, self._terms, room)
         for number, turn in enumerate(turns, start=1):
             yield turn
             if not number % _AT_A_TIME:
@@ -123,7 +122,6 @@ class Line:
                     self._running.pop(job_id, None)
                     self._standing.leaves(job_id)
                 self._running |= touched.running
-                self._starts |= {start.job_id: start for start in touched.starts}
                 self._waiting |= {job.job_id: job for job in touched.waiting}
                 for start in touched.starts:
                     self._standing.started(start)
@@ -141,14 +139,12 @@ class Line:
     def _rebuild(self) -> None:
         """Put everybody where they belong by other rules, and forget who used something long ago."""
         self._terms_now.clear()
-        self._standing = Standing(self._terms)
         self._rebuilt_at = now = self._clock()
         since = self._rebuilt_at - TURN_MEMORY
-        self._starts = {
-            job_id: replace(start, at=min(start.at, now)) for job_id, start in self._starts.items() if start.at > since
-        }
+        starts = [replace(start, at=min(start.at, now)) for start in self._standing.starts if start.at > since]
+        self._standing = Standing(self._terms)
         self._waiting = {job_id: replace(job, asked_at=min(job.asked_at, now)) for job_id, job in self._waiting.items()}
-        for start in self._starts.values():
+        for start in starts:
             self._standing.started(start)
         for job in self._waiting.values():
             if job.acknowledged:

@@ -54,6 +54,9 @@ USUAL_WEIGHT = 100
 _KEPT_PART = 4
 """One place in so many is kept for people who have none."""
 
+_LEAST_KEPT = 8
+"""Starts of a person that are not worth tidying up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -78,6 +81,7 @@ class Turn:
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_FAR_OFF = datetime.max.replace(tzinfo=UTC)
 
 
 class Speed(Protocol):
@@ -103,6 +107,26 @@ def barred(slots: int, inside: Collection[UserId]) -> Collection[UserId]:
     return frozenset(inside) if kept and slots - len(inside) <= kept else frozenset()
 
 
+class _Remembered:
+    """A speed that is asked about each thing once: it does not change while a schedule is run ahead."""
+
+    def __init__(self, speed: Speed) -> None:
+        self._speed = speed
+        self._forwards: dict[tuple[Shape, int], float] = {}
+        self._rests: dict[Work, float] = {}
+
+    def forward_seconds(self, shape: Shape, rows: int) -> float:
+        key = (shape, rows)
+        if key not in self._forwards:
+            self._forwards[key] = self._speed.forward_seconds(shape, rows)
+        return self._forwards[key]
+
+    def rest_seconds(self, work: Work) -> float:
+        if work not in self._rests:
+            self._rests[work] = self._speed.rest_seconds(work)
+        return self._rests[work]
+
+
 class Room:
     """The engine as far as it can be foreseen: who is in it, and when there is a place for one more.
 
@@ -112,7 +136,7 @@ class Room:
 
     def __init__(self, slots: int, speed: Speed, now: datetime) -> None:
         self._slots = slots
-        self._speed = speed
+        self._speed = _Remembered(speed)
         self._now = now
         self._rounds = 0.0
         self._round_seconds = 0.0
@@ -186,6 +210,8 @@ class _Person:
     queue: list[tuple[datetime, JobId, Waiting]] = field(default_factory=list)
     starts: dict[JobId, Start] = field(default_factory=dict)
     version: int = 0
+    _room: int = _LEAST_KEPT
+    _oldest: datetime = _FAR_OFF
 
     @property
     def last_start_at(self) -> datetime:
@@ -196,11 +222,28 @@ class _Person:
         share = weight / USUAL_WEIGHT
         return max((start.turn + start.seconds / share for start in self.starts.values()), default=0.0)
 
-    def forget(self, before: datetime) -> None:
-        # A start matters to the pace for a minute, or for a minute per image where it is one.
-        for job_id, start in list(self.starts.items()):
-            if start.at <= before and start.at <= before + TURN_MEMORY - PACE_WINDOW * max(start.images, 1):
-                del self.starts[job_id]
+    def started(self, start: Start) -> None:
+        """Remember a start, and forget those that decide nothing any more once there are many or one is old."""
+        self.starts[start.job_id] = start
+        self._oldest = min(self._oldest, start.at)
+        if len(self.starts) >= self._room or self._oldest <= start.at - TURN_MEMORY:
+            self._forget(start.at)
+
+    def _forget(self, now: datetime) -> None:
+        kept: list[Start] = []
+        ends: list[Start] = []
+        for start in sorted(self.starts.values(), key=lambda start: (start.at, start.job_id), reverse=True):
+            # Where the last turn ended is where a later one did that began and took no less, whatever the weight.
+            surpassed = any(end.turn >= start.turn and end.seconds >= start.seconds for end in ends)
+            if start.settled and not surpassed:
+                ends.append(start)
+            # A start matters to the pace for a minute, or for a minute per image where it is one.
+            paces = start.at > now - PACE_WINDOW * max(start.images, 1)
+            if paces or (start.at > now - TURN_MEMORY and not (start.settled and surpassed)):
+                kept.append(start)
+        self.starts = {start.job_id: start for start in kept}
+        self._oldest = min((start.at for start in kept), default=_FAR_OFF)
+        self._room = max(2 * len(kept), _LEAST_KEPT)
 
     def ready_at(self, pace: int) -> datetime:
         """When the oldest request fits into the pace: the images started in the minute before, plus its own.
@@ -236,12 +279,16 @@ class Standing:
         self._ready: list[_Entry] = []
         self._paced: list[tuple[datetime, JobId, UserId, int]] = []
 
+    @property
+    def starts(self) -> list[Start]:
+        """Those that still decide something: from them another standing comes to the same turns."""
+        return [start for person in self._people.values() for start in person.starts.values()]
+
     def started(self, start: Start) -> None:
         """Take note of a job that was started, or of what is newly known of one."""
         self.clock = max(self.clock, start.clock)
         person = self._people.setdefault(start.user_id, _Person())
-        person.starts[start.job_id] = start
-        person.forget(start.at - TURN_MEMORY)
+        person.started(start)
         self._line_up(start.user_id)
 
     def waits(self, job: Waiting) -> None:

@@ -168,6 +168,10 @@ class Fault:
     after: bool = False
     """Whether the request takes effect first."""
     times: int = 1
+    retry_after: float = 0.1
+    """What a 429 says to wait, in seconds."""
+    everywhere: bool = False
+    """Whether a 429 is about all routes."""
 
 
 class Request(NamedTuple):
@@ -195,6 +199,8 @@ class LocalDiscord:
     resumed: int = 0
     overlap: int = 0
     """How many events a RESUME brings that the bot has seen already."""
+    lagging: bool = False
+    """Whether what was posted does not show in a channel's history yet."""
     heartbeats: int = 0
     requests: list[Request] = field(default_factory=list)
     messages: dict[str, Message] = field(default_factory=dict)
@@ -453,7 +459,8 @@ class LocalDiscord:
         if request.method == "GET":
             before = int(request.query.get("before", 2**63))
             after = int(request.query.get("after", 0))
-            found = [m for m in self.public() if m.channel == channel and after < int(m.id) < before]
+            shown = [] if self.lagging else self.public()
+            found = [m for m in shown if m.channel == channel and after < int(m.id) < before]
             # Newest first; those next to `after` where that is given.
             limit = int(request.query.get("limit", 50))
             chosen = found[:limit] if after else found[-limit:]
@@ -555,7 +562,7 @@ async def _fault(fault: Fault, request: web.Request) -> web.Response:
         content = body.get("data", body).get("content")
         error["errors"] = {"content": {"_errors": [{"code": "BASE_TYPE_BAD", "message": f"What is {content!r}?"}]}}
     if fault.status == 429:
-        error["retry_after"] = 0.1
+        error |= {"retry_after": fault.retry_after, "global": fault.everywhere}
     response = _json(error, fault.status or 503)
     # Without this header discord.py takes a 429 for Cloudflare's.
     response.headers["Via"] = "1.1 local"

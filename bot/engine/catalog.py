@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,19 @@ def folder_of(model: ModelConfig) -> str:
     if model.source == EMBEDDED:
         return str(resources.files("bot") / "models" / "emoji")
     return model.source
+
+
+def traces_of(model: ModelConfig) -> frozenset[tuple[str, int, int]]:
+    """What shows that a model on this machine was changed: its files' paths, sizes and times; of a hub id nothing.
+
+    Reads the disk. What comes after a file that goes meanwhile is left out.
+    """
+    source, found = Path(folder_of(model)), set()
+    with suppress(OSError):
+        for path in (source, *source.rglob("*")):
+            facts = path.stat()
+            found.add((str(path), facts.st_size, facts.st_mtime_ns))
+    return frozenset(found)
 
 
 def check_models(models: Sequence[ModelConfig]) -> None:

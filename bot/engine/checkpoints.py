@@ -17,7 +17,7 @@ from huggingface_hub import snapshot_download
 from safetensors import safe_open
 
 from bot.config import ControlNetConfig, ModelConfig
-from bot.engine import upscaling
+from bot.engine import safety, upscaling
 from bot.engine.catalog import folder_of
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Checkpoint:
 def fetch(model: ModelConfig) -> Checkpoint:
     """Bring a model to this machine; reading it all for its hash also leaves it in the system's cache for the load.
 
-    Raises what diffusers and the file system raise.
+    Raises what diffusers and the file system raise, and PaintFailed for a safety checker that is named and damaged.
     """
     source = folder_of(model)
     if model.is_hub_id:
@@ -49,6 +49,8 @@ def fetch(model: ModelConfig) -> Checkpoint:
     path = Path(source)
     if path.is_file():
         return Checkpoint(source, _hash(path), _parameters(path), controlnets)
+    if safety.is_named(path):
+        safety.look(model.name, path)
     weights = sorted(path.rglob("*.safetensors"))
     digest = hashlib.sha256()
     for file in weights:

@@ -19,6 +19,7 @@ from typing import Any
 
 from bot.config import SECRETS, Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
+from bot.engine.catalog import traces_of
 from bot.engine.tally import Tally
 from bot.engine.timing import Timings
 from bot.engine.wire import BadFrame, Frame, read_frame_async, submit_frame
@@ -54,10 +55,18 @@ class Patience:
     """From SIGTERM to SIGKILL."""
     restart: float = 1.0
     """Before the next start when two in a row failed; doubles up to a minute."""
+    mend: float = 60.0
+    """Before a model that could not be loaded is tried again; doubles up to half an hour."""
+    look: float = 5.0
+    """Between two looks whether its files have changed, for then it is tried at once."""
 
     def before_start(self, failures: int) -> float:
         """Seconds to wait after so many failed starts in a row."""
         return 0.0 if failures < 2 else min(self.restart * 2.0 ** min(failures - 2, 60), 60.0)
+
+    def before_mending(self, tries: int) -> float:
+        """Seconds until what could not be loaded is tried again, after so many tries in vain."""
+        return min(self.mend * 2.0 ** min(tries, 60), max(self.mend, 1800.0))
 
 
 @dataclass(slots=True)
@@ -84,6 +93,8 @@ class LocalEngine:
         self._open: dict[JobId, _Open] = {}
         self._troubles: dict[str, str] = {}
         self._ended_orders = 0
+        self._mendings = 0
+        self._mending = False
         self._steps: deque[float] = deque(maxlen=100)
         self._timings = Timings(row_cap=config.engine.rows)
         self._timings.load(known)
@@ -122,10 +133,10 @@ class LocalEngine:
         """Keep a child running until cancelled, then stop it."""
         failures = 0
         while True:
-            started_at, self._ended_orders = asyncio.get_running_loop().time(), 0
+            started_at, self._ended_orders, self._mending = asyncio.get_running_loop().time(), 0, False
             served = await self._serve_once()
             lived = asyncio.get_running_loop().time() - started_at
-            steady = served and (self._ended_orders > 0 or lived >= STEADY_SECONDS)
+            steady = served and (self._ended_orders > 0 or lived >= STEADY_SECONDS or self._mending)
             failures = 0 if steady else failures + 1
             # Two deaths at work may be one poisonous request's; a child that is never ready has no such excuse.
             counted = failures - 1 if served else failures
@@ -140,12 +151,48 @@ class LocalEngine:
         except OSError:
             log.exception("the engine process cannot be started")
             return False
+        mending = asyncio.create_task(self._mend(), name="mend models")
         try:
             served = await self._listen(process)
         finally:
-            await self._retire(process)
+            # Nothing is awaited before the child is on its way: whoever cancels twice is in a hurry.
+            mending.cancel()
+            try:
+                await self._retire(process)
+            finally:
+                (failure,) = await asyncio.gather(mending, return_exceptions=True)
+        if isinstance(failure, Exception):
+            log.error("broken models are not tried again, because of a bug", exc_info=failure)
         log.warning("the engine process ended (exit code %s); starting another", process.returncode)
         return served
+
+    async def _mend(self) -> None:
+        """Let a child go that could not load what it should, once another may: nobody has to restart the bot.
+
+        That is after a while, or when the model's files have changed and are written no more; not while it paints.
+        """
+        await self._ready.wait()
+        if not self._troubles:
+            self._mendings = 0
+            return
+        broken = [model for model in self._config.models if model.name in self._troubles]
+
+        def look() -> list[frozenset[tuple[str, int, int]]]:
+            return [traces_of(model) for model in broken]
+
+        loop = asyncio.get_running_loop()
+        due_at = loop.time() + self._patience.before_mending(self._mendings)
+        before = last = await asyncio.to_thread(look)
+        while True:
+            await asyncio.sleep(self._patience.look)
+            earlier, last = last, await asyncio.to_thread(look)
+            if not self._open and (loop.time() >= due_at or before != last == earlier):
+                break
+        log.info("another engine tries what this one could not load")
+        self._mendings += 1
+        self._mending = True
+        self._ready.clear()
+        self._send(Frame("stop", {}))
 
     async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
         """Paint, yielding events and Finished last; a cancelled order ends without it.

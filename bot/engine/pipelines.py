@@ -33,7 +33,7 @@ from diffusers.pipelines.auto_pipeline import (
 from PIL.PngImagePlugin import PngInfo
 
 from bot.config import EngineConfig, ModelConfig
-from bot.engine import acceleration, checkpoints, upscaling
+from bot.engine import acceleration, checkpoints, safety, upscaling
 from bot.engine.catalog import SAMPLERS
 from bot.engine.checkpoints import Checkpoint
 from bot.engine.inputs import Inputs
@@ -173,6 +173,8 @@ class Studio:
         if name not in self._checkpoints:
             try:
                 self._checkpoints[name] = checkpoints.fetch(self._models[name])
+            except PaintFailed:
+                raise
             except Exception as error:
                 log.exception("model %s cannot be fetched", name)
                 raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
@@ -188,6 +190,8 @@ class Studio:
             troubles = self.wardrobe.hang(pipeline, model.loras)
             # LoRAs hang on the projections that would be fused.
             acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
+        except PaintFailed:
+            raise
         except Exception as error:
             if _is_device_lost(error):
                 raise
@@ -239,7 +243,9 @@ class Studio:
         key = (request.kind, request.controlnet)
         if key not in loaded.views:
             controlnet = self._controlnet(request) if request.controlnet else None
-            loaded.views[key] = _view(request, loaded.pipeline, controlnet)
+            view = _view(request, loaded.pipeline, controlnet)
+            safety.guard(request.model, getattr(loaded.pipeline, safety.FOLDER, None), view)
+            loaded.views[key] = view
         return loaded.views[key]
 
     def arguments(self, request: GenerationRequest, inputs: Inputs = _NOTHING) -> dict[str, Any]:
@@ -353,9 +359,12 @@ def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple
             source, config=model.config, torch_dtype=machine.dtype, local_files_only=_has_config_folder(model)
         )
     else:
+        parts = {}
+        if safety.is_named(Path(source)) and (checker := safety.load(model.name, Path(source), machine.dtype)):
+            parts = {safety.FOLDER: checker}
         # Pickled weights can run code when loaded, so only safetensors are.
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
-            source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
+            source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True, **parts
         )
         upscaler = upscaling.load(Path(source))
     vae: Any = getattr(pipeline, "vae", None)

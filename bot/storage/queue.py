@@ -45,6 +45,7 @@ COUNT = "SELECT count(*) AS n FROM jobs WHERE surface = ? AND status = 'queued'"
 
 # People's turns and paces are read off the jobs that were started; a failure was a turn, but costs nobody their pace.
 _AS_START = """
+  status NOT IN ('queued', 'running') AS settled,
   CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
   coalesce(used_seconds, held_seconds) AS seconds, coalesce(turn, 0) AS place, coalesce(clock, 0) AS virtual_time
 """
@@ -330,8 +331,8 @@ class Queue:
         """
 
         async def work(connection: aiosqlite.Connection) -> sqlite3.Row | None:
-            cursor = await connection.execute(CLAIM, (to_text(self._clock()), turn, clock, job_id))
-            return await cursor.fetchone()
+            rows = list(await connection.execute_fetchall(CLAIM, (to_text(self._clock()), turn, clock, job_id)))
+            return rows[0] if rows else None
 
         row = await self._database.write(work)
         return None if row is None else Job.from_row(row)
@@ -523,6 +524,7 @@ def _start(row: Row, now: datetime) -> Start:
         row["seconds"],
         row["place"],
         row["virtual_time"],
+        bool(row["settled"]),
     )
 
 

@@ -277,6 +277,14 @@ async def test_the_quota_is_refused_until_enough_of_it_comes_back(store: Store) 
     assert await gate.ask(images=3) is not None
 
 
+async def test_a_clock_that_is_set_back_a_day_and_put_right_again_gives_nobody_more(store: Store) -> None:
+    gate = a_picture_takes(1, gate_of(store, quota=3, depth=9))
+    assert await gate.ask(images=3) is not None
+    for days in (-1, 1):
+        store.clock.forward(days * 24 * 3600)
+        assert (await gate.refused(images=1)).rule == "quota"
+
+
 @pytest.mark.parametrize(("quota", "images", "fits"), [(3, 3, True), (3, 4, False), (1, 1, True)])
 async def test_the_quota_may_be_used_to_the_last_image(store: Store, quota: int, images: int, fits: bool) -> None:
     gate = a_picture_takes(1, gate_of(store, quota=quota))

@@ -227,6 +227,23 @@ async def test_person_is_told_that_the_engine_tries_again(house: House) -> None:
         await told.wait()
 
 
+async def test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it(config: Config) -> None:
+    engine = FakeEngine(slots=3)
+    engine.open.clear()
+    engine.raises = [EngineDied("gone")]
+    async with opened(config, engine) as house:
+        job = await house.ask()
+        await house.pulse()
+        await house.until(lambda: second_attempt(house, job))
+        await house.held(1)
+        others = [await house.ask(GRACE) for _ in range(2)]
+        await asyncio.sleep(0.2)
+        assert [order.job_id for order in engine.orders] == [job.id, job.id]
+        engine.open.set()
+        for ended in (job, *others):
+            assert (await house.ended(ended)).status is JobStatus.DELIVERED
+
+
 async def test_job_that_takes_the_engine_down_twice_fails_in_words(house: House) -> None:
     house.engine.raises = [EngineDied("gone"), EngineDied("gone again")]
     job = await house.ended(await house.ask())
@@ -442,6 +459,8 @@ async def test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a
     clock = Timepiece()
     async with opened(config, FakeEngine(), clock=clock) as house:
         choose = house.app.line.next
+        # What the first look writes would wake the dispatcher.
+        await choose()
 
         async def then_the_clock_is_set() -> Turn | None:
             turn = await choose()

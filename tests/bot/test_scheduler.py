@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.jobs import GuildId, JobId, Shape, Start, UserId, Waiting, Work
-from bot.scheduler import AFFINITY_SECONDS, FORGIVEN, PACE_WINDOW, Room, Standing, Terms, Turn, choose, schedule
+from bot.scheduler import (
+    AFFINITY_SECONDS,
+    FORGIVEN,
+    PACE_WINDOW,
+    TURN_MEMORY,
+    Room,
+    Standing,
+    Terms,
+    Turn,
+    choose,
+    schedule,
+)
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 GENEROUS = 1000
@@ -551,3 +562,53 @@ def test_every_job_is_charged_once_and_one_that_had_its_turn_is_not(case: Case) 
         if turn.at is not None:
             assert turn.at >= turn.clock - AFFINITY_SECONDS - 1e-6 or turn.at >= charged.get(turn.user_id, 0.0)
             charged[turn.user_id] = turn.at
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Start]:
+    """What is told of one person's starts, as it comes: each when it begins, most once more when it has ended."""
+    told: list[Start] = []
+    open_: list[Start] = []
+    when = 0.0
+    for number in range(1, draw(st.integers(1, 40)) + 1):
+        when += draw(st.sampled_from([0, 1, 30, 200, 900]))
+        turn = float(draw(st.integers(0, 50)))
+        seconds = float(draw(st.integers(1, 9)))
+        told.append(Start(JobId(number), UserId(1), at(when), draw(st.integers(1, 4)), seconds, turn, settled=False))
+        open_.append(told[-1])
+        while len(open_) > 1 and draw(st.booleans()):
+            ended = open_.pop(draw(st.integers(0, len(open_) - 2)))
+            used = float(draw(st.integers(0, 9)))
+            told.append(replace(ended, images=draw(st.sampled_from([0, ended.images])), seconds=used, settled=True))
+    # The newest is what everything is old by.
+    return sorted(told, key=lambda start: start.job_id == JobId(number))
+
+
+@given(histories(), st.integers(1, 9), st.sampled_from([1, 50, 100, 700]))
+@settings(max_examples=500, deadline=None)
+def test_what_is_forgotten_of_a_person_decided_nothing(told: list[Start], pace: int, weight: int) -> None:
+    standing = Standing(lambda _: Terms(pace, weight))
+    for start in told:
+        standing.started(start)
+    now = told[-1].at
+    standing.waits(asks(1000, chr(1), asked=(now - NOON).total_seconds()))
+    last = {start.job_id: start for start in told}.values()
+
+    ended = max(start.turn + start.seconds * 100 / weight for start in last if start.at > now - TURN_MEMORY)
+    counting = [(start.at + PACE_WINDOW * max(start.images / pace, 1), min(start.images, pace)) for start in last]
+    counting.sort(reverse=True)
+    images = itertools.accumulate(count for _, count in counting)
+    ready_at = next((until for (until, _), sum_ in zip(counting, images, strict=True) if sum_ > pace - 1), now)
+    turn = standing.next(now, ())
+    assert turn is not None
+    assert turn.starts_at == max(now, ready_at)
+    forgiven = FORGIVEN * (turn.starts_at - now).total_seconds()
+    assert turn.at == pytest.approx(max(ended - forgiven, 0), abs=1e-4)
+
+
+def test_of_an_hour_of_starts_little_is_remembered() -> None:
+    standing = Standing(generous)
+    for number in range(3600):
+        seconds = 1 + number * 7919 % 10
+        standing.started(Start(JobId(number), UserId(1), at(number), 1, seconds, float(number)))
+    assert len(standing.starts) < 2 * PACE_WINDOW.total_seconds() + 20

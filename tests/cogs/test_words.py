@@ -156,6 +156,7 @@ NASTY = {
     "2,000 backticks": "`" * 2000,
     "1,000 backticks": "`" * 1000,
     "a right-to-left override": "a cat \u202egnp.exe\u202c \u2066x\u2069",
+    "zalgo": "".join(letter + "\u0317\u0336\u030d" * 20 for letter in "a cat"),
     "a heading": "# BIG",
     "a heading on a line of its own": "a cat\n# BIG\n-# small\n> quoted\n- item\n1. item",
     "a bold end": "a cat** and more **",

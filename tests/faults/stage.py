@@ -55,9 +55,11 @@ class Reaction(NamedTuple):
 class Stage:
     """People who ask, and the bot's process under them."""
 
-    def __init__(self, discord: LocalDiscord, folder: Path, crash_at: int = 0) -> None:
+    def __init__(self, discord: LocalDiscord, folder: Path, crash_at: int = 0, speed: float = 1.0) -> None:
         self.discord = discord
         self.folder = folder
+        self.speed = speed
+        """How many of the bot's seconds pass in one of ours."""
         self.deaths = 0
         self.reactions: list[Reaction] = []
         self.process: asyncio.subprocess.Process | None = None
@@ -86,7 +88,12 @@ class Stage:
                     *arguments,
                     stderr=log,
                     cwd=ROOT,
-                    env={**os.environ, "DISCORD_TOKEN": TOKEN, "CRASH_AT": str(self._crash_at)},
+                    env={
+                        **os.environ,
+                        "DISCORD_TOKEN": TOKEN,
+                        "CRASH_AT": str(self._crash_at),
+                        "SPEED": str(self.speed),
+                    },
                 )
             try:
                 code = await self.process.wait()
@@ -234,10 +241,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(folder: Path, crash_at: int = 0) -> AsyncIterator[Stage]:
+async def open_stage(folder: Path, crash_at: int = 0, *, speed: float = 1.0) -> AsyncIterator[Stage]:
     """A stage with a bot on it, which is gone at the end; a bot that ends by itself ends the body with Stuck."""
     async with local_discord() as discord:
-        stage = Stage(discord, folder, crash_at)
+        stage = Stage(discord, folder, crash_at, speed)
         body = asyncio.current_task()
         assert body is not None
         life = asyncio.create_task(stage.live())

@@ -151,6 +151,97 @@ async def test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_
         await stage.close()
 
 
+async def test_five_minutes_of_errors_are_asked_once_a_second_at_most_and_cost_nothing_but_time(tmp_path: Path) -> None:
+    async with open_stage(tmp_path, speed=60) as stage:
+        discord = stage.discord
+        here = [await stage.ask(ADA, f"anemone {number} held by gate", "401") for number in range(2)]
+        there = await stage.ask(BOB, "buttercup held by gate", "402")
+        await asyncio.gather(*(painting(stage, message) for message in (*here, there)))
+        begun, edits = len(discord.requests), len(discord.edits)
+        discord.faults = [Fault(RESULT, status) for _ in range(100) for status in (500, 503, 0)]
+        (tmp_path / "gate").touch()
+        await asyncio.sleep(300 / stage.speed)
+        later = await stage.ask(BOB, "crocus", "402")
+        tries = [request for request in discord.requests[begun:] if request.route.startswith("PATCH")]
+        discord.faults.clear()
+        await stage.ended("crocus")
+        await stage.idle()
+
+        messages = [*here, there, later]
+        assert [pictures(message) for message in messages] == [[f"atelier-{number}-1.png"] for number in range(1, 5)]
+        assert [message for message in discord.public() if message.interaction] == messages
+        for channel in ("401", "402"):
+            asked_at = [request.at * stage.speed for request in tries if f"/{channel}/" in request.route]
+            assert len(asked_at) > 5, "it goes on"
+            # Over ten of them, since a hundredth of our seconds is more than half of one of the bot's.
+            assert all(after - before > 9 for before, after in zip(asked_at, asked_at[10:], strict=False))
+        order = [edit["message"] for edit in discord.edits[edits:] if edit.get("files")]
+        assert order.index(here[0].id) < order.index(here[1].id)
+        assert order.index(there.id) < order.index(later.id)
+        await stage.close()
+
+
+async def test_a_limit_of_all_routes_stops_all_of_them_for_its_time_and_loses_nothing(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        here = [await stage.ask(ADA, f"anemone {number} held by gate", "401") for number in range(2)]
+        there = await stage.ask(BOB, "buttercup held by gate", "402")
+        await asyncio.gather(*(painting(stage, message) for message in (*here, there)))
+        begun = len(discord.requests)
+        # More often than discord.py repeats a request by itself, in both channels.
+        discord.faults = [Fault(RESULT, 429, times=12, retry_after=0.4, everywhere=True)]
+        (tmp_path / "gate").touch()
+        await stage.ended("anemone")
+        await stage.ended("buttercup")
+        await stage.idle()
+
+        assert [pictures(message) for message in (*here, there)] == [[f"atelier-{n}-1.png"] for n in (1, 2, 3)]
+        assert [message for message in discord.public() if message.interaction] == [*here, there]
+        asked = discord.requests[begun:]
+        assert sum(request.status == 429 for request in asked) == 12
+        for limited in (request for request in asked if request.status == 429):
+            # What was under way when the limit came is not called back.
+            held = [request.at for request in asked if limited.at + 0.1 < request.at < limited.at + 0.35]
+            assert held == []
+        await stage.close()
+
+
+async def test_a_post_that_discord_took_but_never_answered_is_there_once(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        message = await stage.ask(ADA, "anemone held by gate")
+        await painting(stage, message)
+        message.deleted = True
+        # Not even the history shows it yet: only the nonce tells Discord that it has it already.
+        discord.lagging = True
+        discord.faults = [Fault(r"^POST /api/channels/\d+/messages$", after=True)]
+        (tmp_path / "gate").touch()
+        await stage.ended("anemone")
+        await stage.idle()
+
+        assert [pictures(message) for message in discord.public()] == [["atelier-1-1.png"]]
+        posts = [request.status for request in discord.requests if request.route.startswith("POST /api/channels")]
+        assert posts == [0, 200]
+        await stage.close()
+
+
+async def test_what_was_painted_before_a_kill_is_shown_after_it_and_not_painted_again(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        discord = stage.discord
+        discord.faults = [Fault(RESULT, 503, times=1000)]
+        message = await stage.ask(ADA, "anemone")
+        await stage.until_rows("SELECT 1 FROM jobs WHERE status = 'rendered'", 1)
+        (image,) = stage.rows("SELECT * FROM images")
+        stage.kill()
+        await stage.until(lambda: discord.identified == 2, "it did not come back")
+        discord.faults.clear()
+        await stage.ended("anemone")
+
+        assert stage.rows("SELECT attempt FROM jobs") == [{"attempt": 1}]
+        assert [file["sha256"] for file in message.attachments] == [image["sha256"]]
+        await stage.close()
+
+
 @pytest.mark.parametrize(
     ("status", "code"), [(403, 50001), (404, 10003)], ids=["the bot is kicked", "the channel is deleted"]
 )

@@ -16,9 +16,13 @@ ROWS = {
     ],
     "bot killed at a denoising step": ["test_run.py::test_a_job_cut_off_by_a_kill_is_painted_after_the_restart"],
     "kill between row commit and ack": ["cogs/test_create.py::test_an_answer_nobody_noted_before_a_kill_is_found"],
-    "kill between render and post": ["bot/test_delivery.py::test_ending_that_was_not_shown_is_shown_after_a_restart"],
+    "kill between render and post": [
+        "faults/test_process.py::test_what_was_painted_before_a_kill_is_shown_after_it_and_not_painted_again",
+        "bot/test_delivery.py::test_ending_that_was_not_shown_is_shown_after_a_restart",
+    ],
     "kill between Discord's accept and our commit": [
-        "cogs/test_create.py::test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice"
+        "cogs/test_create.py::test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice",
+        "faults/test_process.py::test_a_post_that_discord_took_but_never_answered_is_there_once",
     ],
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
@@ -33,11 +37,14 @@ ROWS = {
     ],
     "poison prompt": [
         "bot/test_dispatcher.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
+        "bot/test_dispatcher.py::test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it",
         "faults/test_machine.py::TestHouse",
     ],
     "model missing or broken": [
         "bot/engine/test_local.py::test_damaged_model_fails_in_words_and_the_child_lives",
         "bot/engine/test_local.py::test_child_that_dies_again_and_again_opens_the_breaker",
+        "bot/engine/test_local.py::test_a_model_that_cannot_be_loaded_is_tried_again_less_and_less_often_until_it_can",
+        "bot/engine/test_local.py::test_a_model_that_is_put_right_is_tried_at_once",
         "cogs/test_create.py::test_an_engine_in_trouble_is_said_at_once",
     ],
     "token older than 15 min": [
@@ -47,6 +54,8 @@ ROWS = {
         "bot/test_delivery.py::test_busy_discord_is_asked_again_until_it_works",
         "bot/test_delivery.py::test_order_is_kept_within_a_channel_and_another_is_not_held_up",
         "faults/test_process.py::test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_is_kept",
+        "faults/test_process.py::test_five_minutes_of_errors_are_asked_once_a_second_at_most",
+        "faults/test_process.py::test_a_limit_of_all_routes_stops_all_of_them_for_its_time_and_loses_nothing",
     ],
     "channel or message deleted, bot kicked, permission lost": [
         "faults/test_process.py::test_a_place_that_is_closed_ends_its_jobs_soon_and_is_asked_little",
@@ -62,17 +71,22 @@ ROWS = {
         "cogs/test_feedback.py::test_a_repeated_event_counts_once",
         "bot/test_client.py::test_identifying_again_and_again_never_burns_the_days_budget",
     ],
-    "disk full": ["bot/storage/test_database.py::test_a_full_disk_in_a_shared_transaction"],
+    "disk full": [
+        "bot/storage/test_database.py::test_a_full_disk_in_a_shared_transaction",
+        "bot/storage/test_database.py::test_a_full_disk_is_said_in_words_and_writing_works_again",
+    ],
     "second instance on the same data": ["test_main.py::test_a_second_atelier_on_the_same_data_is_sent_away_at_once"],
     "storm of cancelled tasks at the database": [
         "bot/storage/test_database.py::test_a_storm_of_cancelled_callers_strands_nothing"
     ],
     "database damaged": [
         "bot/storage/test_recovery.py::test_a_damaged_file_is_kept_aside_and_the_newest_backup_takes_its_place",
+        "bot/storage/test_recovery.py::test_any_flipped_bit_of_an_encrypted_database_is_found",
         "bot/storage/test_recovery.py::test_a_wrong_key_is_said_and_nothing_is_touched",
     ],
     "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
     "clock ± 1 day": [
+        "bot/test_admission.py::test_a_clock_that_is_set_back_a_day_and_put_right_again_gives_nobody_more",
         "faults/test_machine.py::TestHouse",
         "bot/test_dispatcher.py::test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a_day",
     ],
@@ -88,7 +102,11 @@ ROWS = {
         "bot/engine/test_inputs.py::test_picture_comes_out_upright_in_the_size_that_is_painted",
         "bot/engine/test_inputs.py::test_sixteen_bits_are_scaled_not_clipped",
     ],
-    "inert text": ["cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing"],
+    "inert text": [
+        "cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing",
+        "cogs/test_words.py::test_messages_keep_what_was_typed_inert_and_fit",
+        "cogs/test_words.py::test_any_text_is_inert_and_reads_as_it_was_typed",
+    ],
     "forged or foreign buttons": [
         "cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired",
         "faults/test_process.py::test_a_thousand_random_buttons_change_nothing",
@@ -104,6 +122,12 @@ ROWS = {
         "bot/test_logs.py::test_tokens_in_tracebacks_and_their_causes_are_cut_out",
         "cogs/test_create.py::test_a_message_discord_does_not_understand_fails_without_the_prompt_in_the_log",
         "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",
+    ],
+    "safety model missing or crashing": [
+        "bot/engine/test_safety.py::test_a_model_whose_checker_is_missing_or_damaged_paints_nothing_and_says_why",
+        "bot/engine/test_safety.py::test_a_checker_that_fails_at_a_picture_shows_it_to_nobody",
+        "bot/engine/test_kinds.py::test_safety_check_of_a_model_sees_every_kind",
+        "bot/engine/test_previews.py::test_nobody_sees_what_a_safety_checker_has_not_seen",
     ],
 }
 """Beginnings of test names, by the fault they hold against."""

@@ -5,7 +5,8 @@
 Nothing in the product knows: the boundaries to the database, the disk, Discord and the engine are wrapped here, in
 this process. Every side effect is a crash point just before it and, where somebody else saw it first, just after.
 They are numbered in the order they come; CRASH_AT=n ends the process at number n, by SIGKILL. FOLDER/points gets
-their names, one a line, and the log whatever a bot has no business with.
+their names, one a line, and the log whatever a bot has no business with. With SPEED=n whatever waits in the event loop
+waits for the n-th part of its time.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import asyncio
 import itertools
 import os
 import re
+import selectors
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -72,16 +75,23 @@ def watch() -> None:
 
 def wrap_database(points: Points) -> None:
     """A commit is a point before and after it, named by what was written."""
-    execute, commit = aiosqlite.Connection.execute, aiosqlite.Connection.commit
+    commit = aiosqlite.Connection.commit
     written: list[str] = []
 
-    def remembering(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
+    def remember(sql: str) -> None:
         if change := re.match(
             r"\s*(INSERT|UPDATE|DELETE)\b.*?(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|$)",
             sql,
         ):
             written.append(f"{change[1].lower()} {change[2]}")
-        return execute(self, sql, parameters)
+
+    def remembering(call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
+        def executing(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
+            remember(sql)
+            return call(self, sql, parameters)
+
+        return executing
 
     async def committing(self: aiosqlite.Connection) -> None:
         name = f"commit ({', '.join(written)})"
@@ -90,7 +100,8 @@ def wrap_database(points: Points) -> None:
         await commit(self)
         points.passing(f"{name}: after")
 
-    aiosqlite.Connection.execute = remembering  # type: ignore[method-assign]
+    for name in ("execute", "execute_fetchall"):
+        setattr(aiosqlite.Connection, name, remembering(getattr(aiosqlite.Connection, name)))
     aiosqlite.Connection.commit = committing  # type: ignore[method-assign]
 
 
@@ -144,11 +155,23 @@ def wrap_engine(points: Points, folder: Path) -> None:
     bot.app.LocalEngine = partial(engine.LocalEngine, command=(sys.executable, str(ENGINE), str(folder)))  # type: ignore[misc,assignment]
 
 
+def quicken(speed: float) -> None:
+    """Let the time of event loops pass so many times as fast."""
+    select = selectors.DefaultSelector.select
+
+    def selecting(self: Any, timeout: float | None = None) -> Any:
+        return select(self, timeout / speed if timeout else timeout)
+
+    selectors.DefaultSelector.select = selecting  # type: ignore[method-assign]
+    asyncio.BaseEventLoop.time = lambda self: time.monotonic() * speed  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Wrap every boundary, then run."""
     rest, gateway, folder = sys.argv.pop(1), sys.argv.pop(1), Path(sys.argv.pop(1))
     points = Points(folder / "points", int(os.environ.pop("CRASH_AT", "0")))
     watch()
+    quicken(float(os.environ.pop("SPEED", "1")))
     wrap_database(points)
     wrap_disk(points)
     wrap_discord(points)

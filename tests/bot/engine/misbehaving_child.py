@@ -10,6 +10,7 @@ hang-after-step takes one step of an order, then says nothing more
 ignore-sigterm  hang, and SIGTERM does not end it
 exit            exits before it is ready
 ready-exit      is ready, and exits
+trouble         cannot load the first model, and answers orders for another
 exit-on-order   takes an order and exits
 garbage         answers an order with text
 flood           answers an order with text and never stops talking
@@ -95,7 +96,7 @@ def main(mode: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if mode == "silent":
         hang()
-    send("ready", troubles={}, device="none")
+    send("ready", troubles={"emoji": "It is broken."} if mode == "trouble" else {}, device="none")
     if mode == "ready-exit":
         os._exit(0)
     while (frame := read_frame(sys.stdin.buffer)) is not None and frame.kind != "stop":

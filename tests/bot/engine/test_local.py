@@ -408,6 +408,13 @@ def child(tmp_path: Path) -> Child:
     return Child(tmp_path)
 
 
+@pytest.fixture
+def starts(caplog: pytest.LogCaptureFixture) -> Callable[[], list[float]]:
+    """When each child was started."""
+    caplog.set_level(logging.INFO, "bot.engine.local")
+    return lambda: [record.created for record in caplog.records if record.message.endswith("started")]
+
+
 def engine_of(child: Child, patience: Patience = QUICK) -> LocalEngine:
     """An engine with a misbehaving child."""
     return LocalEngine(Config(), command=child.command, patience=patience)
@@ -464,15 +471,10 @@ async def test_child_that_never_becomes_ready_for_an_order_is_waited_for(child: 
 
 
 async def test_child_that_exits_at_once_is_started_less_and_less_often(
-    child: Child, caplog: pytest.LogCaptureFixture
+    child: Child, starts: Callable[[], list[float]]
 ) -> None:
-    caplog.set_level(logging.INFO, "bot.engine.local")
     engine = engine_of(child)
     child.will("exit")
-
-    def starts() -> list[float]:
-        return [record.created for record in caplog.records if record.message.endswith("started")]
-
     async with running(engine):
         await until(lambda: len(starts()) >= 5)
         assert engine.troubles == {"": "The engine does not start; whoever hosts it finds the reason in its log."}
@@ -509,6 +511,57 @@ def test_pause_before_a_start_doubles_up_to_a_minute() -> None:
     patience = Patience(restart=1.0)
     assert [patience.before_start(failures) for failures in range(10)] == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]
     assert patience.before_start(100_000) == 60, "also after ten weeks"
+
+
+async def test_a_model_that_cannot_be_loaded_is_tried_again_less_and_less_often_until_it_can(
+    child: Child, starts: Callable[[], list[float]]
+) -> None:
+    engine = engine_of(child, replace(QUICK, mend=0.2, look=0.01))
+    child.will("trouble")
+    async with running(engine):
+        await until(lambda: len(starts()) >= 4)
+        assert engine.troubles == {"emoji": "It is broken."}, "a child that says so is no failed start"
+        child.will("well")
+        await until(lambda: engine.troubles == {})
+        assert isinstance((await paint(engine, order()))[-1], Finished), "without a restart of the bot"
+    gaps = [later - earlier for earlier, later in pairwise(starts()[:4])]
+    assert all(gap >= pause for gap, pause in zip(gaps, (0.2, 0.4, 0.8), strict=True)), gaps
+
+
+async def test_a_model_that_is_put_right_is_tried_at_once(
+    child: Child, starts: Callable[[], list[float]], tmp_path: Path
+) -> None:
+    weights = tmp_path / "broken" / "unet" / "weights"
+    weights.parent.mkdir(parents=True)
+    config = Config(models=(ModelConfig(name="emoji", source=str(tmp_path / "broken")),))
+    patience = replace(QUICK, mend=LONG_SECONDS, look=0.05)
+    engine = LocalEngine(config, command=child.command, patience=patience)
+    child.will("trouble")
+    async with running(engine):
+        await until(lambda: engine.troubles)
+        await asyncio.sleep(5 * patience.look)
+        assert len(starts()) == 1, "nothing has changed"
+        child.will("well")
+        weights.write_bytes(b"whole")
+        await until(lambda: engine.troubles == {})
+    assert len(starts()) == 2
+
+
+async def test_nobody_who_paints_with_another_model_is_interrupted_for_it(
+    child: Child, starts: Callable[[], list[float]]
+) -> None:
+    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS, mend=0.01, look=0.01))
+    child.will("trouble")
+    async with running(engine), aclosing(engine.submit(order())) as events:
+        await anext(events)
+        begun = len(starts())
+        await asyncio.sleep(0.2)
+        assert len(starts()) == begun
+
+
+def test_pause_before_a_broken_model_is_tried_again_doubles_up_to_half_an_hour() -> None:
+    pauses = [Patience().before_mending(tries) for tries in (0, 1, 2, 4, 5, 100_000)]
+    assert pauses == [60, 120, 240, 960, 1800, 1800]
 
 
 async def test_one_failed_start_is_no_trouble(child: Child) -> None:

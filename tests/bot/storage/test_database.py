@@ -50,6 +50,12 @@ async def test_what_is_committed_survives_a_power_cut(store: Store, pragma: str,
     assert row[0] == value
 
 
+async def test_the_memory_for_pages_of_the_file_is_bounded(store: Store) -> None:
+    row = await store.database.fetch_one("PRAGMA cache_size")
+    assert row is not None
+    assert -3000 < row[0] < 0, "in KiB"
+
+
 async def test_a_file_of_a_newer_atelier_is_refused_in_words_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "atelier.db"
     async with open_database(path):

@@ -242,7 +242,7 @@ async def test_a_job_whose_attempt_was_cut_short_waits_again_with_its_turn_count
     (waiting,) = await store.queue.waiting()
     assert (waiting.job_id, waiting.again) == (job.id, True)
     assert await store.queue.claim(job.id, 99.0, 98.0) is not None
-    assert await store.queue.starts() == [Start(job.id, ADA, NOON, 1, 4.0, 7.0, 6.0)]
+    assert await store.queue.starts() == [Start(job.id, ADA, NOON, 1, 4.0, 7.0, 6.0, settled=False)]
 
 
 async def test_starts_are_of_the_last_hour_in_order_and_a_failure_is_a_turn_without_images(store: Store) -> None:
@@ -254,6 +254,7 @@ async def test_starts_are_of_the_last_hour_in_order_and_a_failure_is_a_turn_with
     later = [(second.id, GRACE, NOON + timedelta(seconds=1), 3), (third.id, ADA, NOON + timedelta(seconds=1), 0)]
     starts = [(start.job_id, start.user_id, start.at, start.images) for start in await store.queue.starts()]
     assert starts == [(first.id, ADA, NOON, 1), *later]
+    assert [start.settled for start in await store.queue.starts()] == [False, True, True]
     store.clock.now = NOON + timedelta(hours=1)
     assert [(start.job_id, start.user_id, start.at, start.images) for start in await store.queue.starts()] == later
 
