@@ -227,7 +227,7 @@ class Bench:
 
     def flood(self) -> str:
         """One person floods."""
-        count, rounds = self.asked.flood, self.asked.rounds
+        count, rounds = self.asked.flood, self.asked.visits
         taken = asyncio.run(
             flood.measure(self.model, self.settings, flood=count, rounds=rounds, steps=self.asked.steps)
         )
@@ -288,7 +288,8 @@ def run(asked: argparse.Namespace) -> list[Path]:
         words = "\n".join(f"## {title}\n\n{text}\n" for title, text in _parts(bench))
         machine = bench.arms.studio.machine
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    name = "-".join(["engine", *([model.name] if asked.random else []), machine.device])
+    threads = [f"{asked.threads}-threads"] if machine.device == "cpu" and asked.threads > 1 else []
+    name = "-".join(["engine", *([model.name] if asked.random else []), machine.device, *threads])
     text = (
         f"# {model.name}, {model.width}×{model.height}, {machine.name}\n\n"
         f"    python -m benchmarks.engine {shlex.join(asked.words)}\n\n"
@@ -334,6 +335,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, nargs=2, default=(10, 30), metavar=("FEWEST", "MOST"))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--flood", type=int, default=40, help="requests of the one who floods")
+    parser.add_argument("--visits", type=int, default=4, help="how often each of the five others asks meanwhile")
     parser.add_argument("--cancels", type=int, default=20)
     parser.add_argument("--arms", nargs="+", default=list(NAMES), choices=list(NAMES))
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
