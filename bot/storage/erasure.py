@@ -31,7 +31,7 @@ FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns WHER
 # A moderator's reason may quote what somebody asked for: those about the person go, and whatever holds a whole prompt.
 ERASE_REASONS = """
 UPDATE cases SET reason = '' WHERE reason != '' AND (scope = 'person' AND subject_id = :user OR EXISTS (
-  SELECT 1 FROM jobs WHERE user_id = :user AND prompt != '' AND instr(lower(reason), lower(prompt)) > 0
+  SELECT 1 FROM jobs WHERE user_id = :user AND prompt != '' AND instr(lower(cases.reason), lower(prompt)) > 0
 ))
 """
 

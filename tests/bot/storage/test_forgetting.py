@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from bot.admission import QUOTA_WINDOW
@@ -83,6 +84,13 @@ async def one_of_each(store: Store, user: int = ADA, word: str = WORD) -> list[J
     return [await way(user, prompt=f"a {word}", negative_prompt=word) for way in ways]
 
 
+async def set_all(store: Store, table: str, column: str, value: str, where: str) -> None:
+    async def work(connection: aiosqlite.Connection) -> None:
+        await connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
+
+    await store.database.write(work)
+
+
 async def forgotten(store: Store, user: int = ADA) -> Forgetting:
     """Carry out a wish to the end."""
     forgetting = forgetting_of(store)
@@ -116,11 +124,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
                 value = UPLOAD
             if column in ("roles", "loras"):
                 value = json.dumps([value])
-            await store.database.write(
-                lambda connection, sql=f"UPDATE {table} SET {column} = ? WHERE {which.get(table, 'true')}", value=value: (
-                    connection.execute(sql, (value,))
-                )
-            )
+            await set_all(store, table, column, value, which.get(table, "true"))
     assert left_of([WORD], store.folder) != []
     await forgotten(store)
     assert left_of([WORD, UPLOAD, f"<@{ADA}>"], store.folder) == []
