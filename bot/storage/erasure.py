@@ -113,7 +113,7 @@ def statements(columns: Columns) -> list[str]:
         ("refusals", FORGET_REFUSALS),
         ("wishes", WISH),
     ]
-    return [sql for table, sql in steps if table in columns]
+    return [sql for table, sql in steps if columns.get(table)]
 
 
 def wishes_in(path: Path, key: str | None = None) -> list[Wish]:
@@ -126,12 +126,18 @@ def wishes_in(path: Path, key: str | None = None) -> list[Wish]:
 
 
 def erase(
-    path: Path, key: str | None, wishes: Sequence[Wish], stop: sqlite.Stop | None = None, *, precious: bool = False
+    path: Path,
+    key: str | None,
+    wishes: Sequence[Wish],
+    stop: sqlite.Stop | None = None,
+    *,
+    precious: bool = False,
+    comes_back: bool = False,
 ) -> None:
     """Carry out wishes in a database that nobody else uses, those it knows of excepted.
 
     Rewrites the file, so that no byte is left of what was deleted; a kill meanwhile damages one that is not `precious`.
-    Raises StorageError when it cannot be written.
+    One that `comes_back` notes the files that are to go with it. Raises StorageError when it cannot be written.
     """
     try:
         with closing(sqlite.connect(path, key, stop=stop)) as connection:
@@ -142,7 +148,8 @@ def erase(
                 if not precious:
                     # A journal on the disk would hold what is deleted, and outlive a kill.
                     connection.execute("PRAGMA journal_mode = MEMORY")
-                steps = statements(columns_of(connection.execute(COLUMNS)))
+                columns = columns_of(connection.execute(COLUMNS))
+                steps = statements(columns if comes_back else {**columns, "doomed_files": set()})
                 connection.execute("BEGIN IMMEDIATE")
                 for wish in new:
                     values = {"user": wish.user_id, "at": wish.at, "surface": Surface.DISCORD}

@@ -85,7 +85,7 @@ def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop 
     try:
         sqlite.copy(source, copy, key, stop)
         _skip_ids(copy, key)
-        erase(copy, key, _wishes_since(path, key), stop)
+        erase(copy, key, _wishes_since(path, key), stop, comes_back=True)
         copy.replace(path.with_suffix(f".{STAGED}"))
         sqlite.sync_folder(path.parent)
     except OSError as error:

@@ -77,7 +77,8 @@ def wrap_database(points: Points) -> None:
 
     def remembering(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
         if change := re.match(
-            r"\s*(INSERT|UPDATE|DELETE)\b.*?(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|$)",
+            r"\s*(INSERT|UPDATE|DELETE)\b.*?"
+            r"(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|wishes|doomed|$)",
             sql,
         ):
             written.append(f"{change[1].lower()} {change[2]}")
@@ -90,12 +91,23 @@ def wrap_database(points: Points) -> None:
         await commit(self)
         points.passing(f"{name}: after")
 
+    fetch = aiosqlite.Connection.execute_fetchall
+
+    async def fetching(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
+        if sql != "VACUUM":
+            return await fetch(self, sql, parameters)
+        points.passing("rewrite the database: before")
+        rows = await fetch(self, sql, parameters)
+        points.passing("rewrite the database: after")
+        return rows
+
+    aiosqlite.Connection.execute_fetchall = fetching  # type: ignore[assignment]
     aiosqlite.Connection.execute = remembering  # type: ignore[method-assign]
     aiosqlite.Connection.commit = committing  # type: ignore[method-assign]
 
 
 def wrap_disk(points: Points) -> None:
-    """A sync and a rename are points before them."""
+    """A sync, a rename and a deletion are points before them."""
 
     def before(call: Callable[..., Any], name: str) -> Callable[..., Any]:
         @wraps(call)
@@ -107,6 +119,7 @@ def wrap_disk(points: Points) -> None:
 
     os.fsync = before(os.fsync, "sync a file or folder: before")
     os.replace = before(os.replace, "rename a file: before")
+    os.unlink = before(os.unlink, "delete a file: before")
 
 
 def wrap_discord(points: Points) -> None:
