@@ -15,7 +15,7 @@ from bot.errors import StorageError
 from bot.storage import sqlite as sqlite_driver
 from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
-from bot.storage.forgetting import OPEN_WISHES, UNNAME
+from bot.storage.forgetting import UNNAME
 from bot.storage.queue import HISTORY, STARTS, TO_REMOVE, UNPOSTED, WAITING
 from bot.storage.refusals import FORGET, OF_PERSON
 from bot.storage.usage import DEPTH, SPENT
@@ -354,7 +354,6 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         (UNPOSTED, ("discord",), "USING INDEX jobs_unposted (surface=?)"),
         (TO_REMOVE, ("discord",), "USING INDEX jobs_to_remove (surface=?)"),
         (UNNAME, ("",), "USING INDEX jobs_forgotten"),
-        (OPEN_WISHES, (), "USING INDEX wishes_open"),
         (STARTS, ("discord", ""), "USING INDEX jobs_started (surface=? AND started_at>?)"),
         (DEPTH, (1, 1), "USING COVERING INDEX jobs_waiting_of_person (user_id=? AND guild_id=?)"),
         (SPENT, (1, 1, ""), "USING INDEX jobs_of_person (user_id=? AND guild_id=? AND asked_at>?)"),
@@ -373,7 +372,6 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         "UNPOSTED",
         "TO_REMOVE",
         "UNNAME",
-        "OPEN_WISHES",
         "STARTS",
         "DEPTH",
         "SPENT",
