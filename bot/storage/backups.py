@@ -91,15 +91,18 @@ def clear_leftovers(database: Path, *, start: bool = False) -> bool:
 
     They hold what may be deleted elsewhere by now. At a start our own number is left over from before us.
     """
-    if start:
-        database.with_suffix(".copy").unlink(missing_ok=True)
     cleared = True
-    for path in (*folder_of(database).glob("*.new*"), *database.parent.glob("*.part")):
-        pid = re.search(r"\.(\d+)\.(?:new|part)", path.name)
-        if pid is not None and psutil.pid_exists(int(pid[1])) and not (start and int(pid[1]) == os.getpid()):
-            cleared = False
-        else:
-            path.unlink(missing_ok=True)
+    try:
+        if start:
+            database.with_suffix(".copy").unlink(missing_ok=True)
+        for path in (*folder_of(database).glob("*.new*"), *database.parent.glob("*.part")):
+            pid = re.search(r"\.(\d+)\.(?:new|part)", path.name)
+            if pid is not None and psutil.pid_exists(int(pid[1])) and not (start and int(pid[1]) == os.getpid()):
+                cleared = False
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"An unfinished copy cannot be deleted: {error.strerror}.") from error
     return cleared
 
 

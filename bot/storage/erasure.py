@@ -156,6 +156,8 @@ def erase(
                     for sql in steps:
                         connection.execute(sql, values)
                 connection.execute("COMMIT")
+            if new or precious:
+                # What is precious may have been left between the two by a kill.
                 connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite.Error as error:

@@ -189,7 +189,7 @@ class Forgetting:
                 if not await self.finish():
                     pause = RETRY_SECONDS
                 await self.tidy()
-            except StorageError as error:
+            except (StorageError, OSError) as error:
                 log.warning("What somebody wished to have deleted is not gone from every file yet: %s", error)
                 pause = RETRY_SECONDS
             with suppress(TimeoutError):
