@@ -58,6 +58,7 @@ STAYS = {
             "posted_at",
             "reposted_at",
             "promised_at",
+            "stated_at",
             "forgotten_at",
             "removed_at",
         ),
