@@ -1,4 +1,4 @@
-"""The command line: try, run, imagine, doctor, backup, restore."""
+"""The command line: try, run, imagine, doctor, backup, restore, forget."""
 
 from __future__ import annotations
 
@@ -144,6 +144,28 @@ def restore(
 ) -> None:
     """Put a backup in the place of the database, which is moved aside; Atelier must be stopped."""
     typer.echo(_run(_restore(_settings(config, data, quiet=True), file), interrupted=EX_INTERRUPTED))
+
+
+@cli.command()
+def forget(
+    user_id: Annotated[int, typer.Argument(min=1, help="The person's id on Discord.")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Delete what is kept about a person, as their /privacy delete does; Atelier must be stopped."""
+    typer.echo(_run(_forget(_settings(config, data, quiet=True), user_id), interrupted=EX_INTERRUPTED))
+
+
+async def _forget(config: Config, user_id: int) -> str:
+    """Delete what is kept about a person and say what that was."""
+    from bot.app import forget_now
+    from bot.jobs import UserId
+
+    held = await forget_now(config, UserId(user_id))
+    return (
+        f"Deleted: requests {held.requests}, pictures {held.pictures}, ratings {held.ratings}. "
+        "The messages about them are deleted when Atelier runs again."
+    )
 
 
 async def _back_up(config: Config, file: Path | None) -> str:

@@ -236,11 +236,12 @@ class Admission:
             spent = await spent_by(connection, requester, counted_from)
             _check_quota(self._allowance(limits, spent), seconds)
 
-        for upload in options.uploads:
-            await self._uploads.keep(upload)
-        job = await self._queue.enqueue(
-            requester, destination, request, interaction_id=interaction_id, admit=check, seconds=seconds
-        )
+        with self._uploads.held(options.uploads):
+            for upload in options.uploads:
+                await self._uploads.keep(upload)
+            job = await self._queue.enqueue(
+                requester, destination, request, interaction_id=interaction_id, admit=check, seconds=seconds
+            )
         if job is None:
             return None
         vocabulary = self._vocabularies.get(request.model)

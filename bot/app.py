@@ -18,12 +18,14 @@ from bot.dispatcher import Dispatcher
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, check_models, folder_of
 from bot.engine.local import LocalEngine
-from bot.errors import ConfigError
+from bot.errors import ConfigError, StorageError
 from bot.feedback import Feedback
-from bot.jobs import Clock, Surface, utcnow
+from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.line import Line
+from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
 from bot.storage.database import Database, insist, open_database
+from bot.storage.forgetting import Forgetting, Held
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.ratings import Ratings
@@ -57,6 +59,7 @@ class App:
     refusals: Refusals
     removals: Removals
     reports: Reports
+    forgetting: Forgetting
     line: Line
     engine: Engine
     admission: Admission
@@ -105,6 +108,7 @@ async def open_app(
     async with AsyncExitStack() as stack:
         stack.enter_context(hold(config.data))
         path, key = database_of(config.data), read_database_key()
+        await asyncio.to_thread(clear_leftovers, path, start=True)
         notice = await asyncio.to_thread(heal, path, key)
         database = await stack.enter_async_context(open_database(path, key))
         images = ImageFolder(config.data)
@@ -118,6 +122,7 @@ async def open_app(
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, uploads, line, painter, delivery.announce, clock)
         usage = Usage(database)
+        forgetting = Forgetting(database, images, uploads, path, key, surface, clock)
         app = App(
             config=config,
             surface=surface,
@@ -128,6 +133,7 @@ async def open_app(
             refusals=refusals,
             removals=Removals(database, images, clock),
             reports=Reports(path, key, clock),
+            forgetting=forgetting,
             line=line,
             engine=painter,
             admission=Admission(
@@ -158,11 +164,29 @@ async def open_app(
             "delivery": delivery.run(),
             "updates": Updates(database, queue, line, delivery, clock).run(),
             "upkeep": keep_up(database, path, key, clock),
+            "forgetting": forgetting.run(),
         }
         if local is not None:
             runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}
         await stack.enter_async_context(_beside(runs))
         yield app
+
+
+async def forget_now(config: Config, user_id: UserId) -> Held:
+    """Delete what is kept about a person, to the last byte, while nobody runs; returns what was kept."""
+    with hold(config.data):
+        path, key = database_of(config.data), read_database_key()
+        if not path.exists():
+            raise StorageError(f"{path} does not exist: nothing is kept about anybody.")
+        await asyncio.to_thread(clear_leftovers, path, start=True)
+        async with open_database(path, key) as database:
+            images, uploads = ImageFolder(config.data), UploadFolder(config.data)
+            forgetting = Forgetting(database, images, uploads, path, key, Surface.DISCORD, utcnow)
+            held = await forgetting.held(user_id)
+            await forgetting.forget(user_id)
+            if not await forgetting.finish():
+                raise StorageError("A backup is being made. What is left to do is done when Atelier runs again.")
+    return held
 
 
 def _vocabularies(models: Sequence[ModelConfig]) -> dict[str, Vocabulary]:

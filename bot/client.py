@@ -33,6 +33,7 @@ EXTENSIONS = (
     "cogs.moderation",
     "cogs.stats",
     "cogs.history",
+    "cogs.privacy",
 )
 
 INTENTS = discord.Intents(guilds=True, guild_reactions=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -55,6 +55,10 @@ THROTTLE_SECONDS = 5.0
 
 LONGEST_RETRY_SECONDS = 60.0
 
+REMOVALS = 25
+REMOVALS_SECONDS = 120.0
+"""So many messages are deleted in a channel in so many seconds: of old ones Discord takes 30, and holds up the next."""
+
 REFUSALS = 3
 CLOSED_SECONDS = 600.0
 """How long a channel is left alone that refused so many endings in a row: Discord bans who goes on asking."""
@@ -76,6 +80,10 @@ class Poster(Protocol):
         """
         ...
 
+    async def remove(self, job: Job) -> None:
+        """Delete whatever was posted about a job whose words are deleted; raises as `show` does."""
+        ...
+
 
 @dataclass(slots=True)
 class _Channel:
@@ -90,6 +98,10 @@ class _Channel:
     progressed_at: float = -math.inf
     updating: bool = False
     """Whether a correction is being shown."""
+    removals: OrderedDict[JobId, None] = field(default_factory=OrderedDict)
+    """Forgotten jobs whose messages are to be deleted, when nothing else is to be said."""
+    removed_at: deque[float] = field(default_factory=lambda: deque(maxlen=REMOVALS))
+    removable_at: float = -math.inf
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     working: bool = False
     refusals: int = 0
@@ -101,6 +113,11 @@ class _Channel:
         self.refusals += 1
         if self.refusals >= REFUSALS:
             self.closed_until = asyncio.get_running_loop().time() + CLOSED_SECONDS
+
+    def remove_next(self, now: float) -> float:
+        """When the next message may be deleted."""
+        full = len(self.removed_at) == self.removed_at.maxlen
+        return max(now, self.removable_at, self.closed_until, self.removed_at[0] + REMOVALS_SECONDS if full else now)
 
     @property
     def is_closed(self) -> bool:
@@ -139,12 +156,13 @@ class Delivery:
 
     def announce(self, job: Job, news: Passing) -> None:
         """Show how a job is coming along, if nothing newer is known by the time its channel is free."""
-        channel = self._channel(job)
+        channel = self._channel(job.destination.channel_id)
         if isinstance(news, Queued):
             # Whoever is painted takes turns with it: it is due from now on, not before everybody.
             due_at = asyncio.get_running_loop().time()
             channel.edited_at[job.id] = max(channel.edited_at.get(job.id, -math.inf), due_at - EDIT_SECONDS)
-        if job.id not in channel.endings and job.id not in channel.mute and not channel.is_closed:
+        over = channel.endings.keys() | channel.removals.keys() | channel.mute
+        if job.id not in over and not channel.is_closed:
             channel.progress[job.id] = (job, news)
             self._work(job.destination.channel_id, channel)
 
@@ -157,16 +175,25 @@ class Delivery:
                 while True:
                     self._changed.clear()
                     for job in await insist(self._queue.unposted):
-                        channel = self._channel(job)
+                        channel = self._channel(job.destination.channel_id)
                         channel.endings.setdefault(job.id, job)
                         channel.progress.pop(job.id, None)
                         self._work(job.destination.channel_id, channel)
+                    for job_id, channel_id in await insist(self._queue.to_remove):
+                        self._forget(job_id, channel_id)
                     await self._changed.wait()
             finally:
                 self._workers = None
 
-    def _channel(self, job: Job) -> _Channel:
-        channel_id = job.destination.channel_id
+    def _forget(self, job_id: JobId, channel_id: ChannelId) -> None:
+        """Say nothing more about a job, and have its message deleted."""
+        channel = self._channel(channel_id)
+        channel.removals.setdefault(job_id)
+        channel.endings.pop(job_id, None)
+        channel.progress.pop(job_id, None)
+        self._work(channel_id, channel)
+
+    def _channel(self, channel_id: ChannelId) -> _Channel:
         if channel_id not in self._channels:
             self._channels[channel_id] = _Channel(Throttler(self._posts_per_channel, THROTTLE_SECONDS))
         return self._channels[channel_id]
@@ -178,26 +205,31 @@ class Delivery:
             self._workers.create_task(self._drain(channel), name=f"deliver to {channel_id}")
 
     async def _drain(self, channel: _Channel) -> None:
-        """Post until nothing is left: endings in order first, then the progress that is due."""
+        """Post until nothing is left: endings in order first, then the progress that is due, then what is to go."""
         try:
-            while channel.endings or channel.progress:
+            while channel.endings or channel.progress or channel.removals:
                 channel.wake.clear()
                 if channel.endings:
                     job_id, job = next(iter(channel.endings.items()))
                     await self._end(channel, job)
-                    channel.endings.pop(job_id)
+                    channel.endings.pop(job_id, None)
                     channel.edited_at.pop(job_id, None)
                     channel.mute.discard(job_id)
                     continue
                 now = asyncio.get_running_loop().time()
                 due_at, job_id = min(
-                    (channel.edited_at.get(job_id, -math.inf) + EDIT_SECONDS, job_id) for job_id in channel.progress
+                    ((channel.edited_at.get(job_id, -math.inf) + EDIT_SECONDS, job_id) for job_id in channel.progress),
+                    default=(math.inf, JobId(0)),
                 )
                 due_at = max(due_at, channel.progressed_at + PROGRESS_SECONDS)
-                if due_at > now:
+                remove_at = channel.remove_next(now) if channel.removals else math.inf
+                if min(due_at, remove_at) > now:
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(due_at - now):
+                        async with asyncio.timeout(min(due_at, remove_at) - now):
                             await channel.wake.wait()
+                    continue
+                if remove_at < due_at:
+                    await self._remove(channel)
                     continue
                 job, news = channel.progress.pop(job_id)
                 if await self._progress(channel, job, news):
@@ -205,6 +237,34 @@ class Delivery:
                     channel.edited_at[job_id] = channel.progressed_at = asyncio.get_running_loop().time()
         finally:
             channel.working = False
+
+    async def _remove(self, channel: _Channel) -> None:
+        """Delete the message of the oldest job that is to go."""
+        job_id = next(iter(channel.removals))
+        # Its message may have moved since it was forgotten.
+        job = await insist(self._queue.get, job_id)
+        async with channel.throttle:
+            channel.removed_at.append(asyncio.get_running_loop().time())
+            try:
+                if job is not None:
+                    assert self._poster is not None  # noqa: S101 - `run` waits for it
+                    await self._poster.remove(job)
+            except TryLater as error:
+                log.warning("the message of job %d cannot be deleted now: %s", job_id, error)
+                channel.removals.move_to_end(job_id)
+                channel.removable_at = asyncio.get_running_loop().time() + LONGEST_RETRY_SECONDS
+                return
+            except DeliveryError:
+                # What Discord says may quote it.
+                log.warning("the message of job %d cannot be deleted: its place is out of reach", job_id)
+                channel.refuse()
+            except Exception as error:  # noqa: BLE001 - it is logged
+                log.error("job %d: its message was not deleted, because of a bug: %s", job_id, type(error).__name__)  # noqa: TRY400
+            else:
+                channel.refusals = 0
+        if job is not None:
+            await insist(self._queue.removed, job)
+        channel.removals.pop(job_id)
 
     async def _progress(self, channel: _Channel, job: Job, news: Passing) -> bool:
         """Show how a job is coming along; False when that was overtaken before it was tried."""
@@ -242,7 +302,7 @@ class Delivery:
             return
         news = await self._ending(job)
         retries = 0
-        while True:
+        while job.id not in channel.removals:
             async with channel.throttle:
                 try:
                     message_id = await self._show(job, news)

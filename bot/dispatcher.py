@@ -74,6 +74,10 @@ class Dispatcher:
             self._engine.cancel(job_id)
         return cancelled
 
+    def used(self, job_id: JobId) -> float:
+        """GPU seconds that a job has used until now."""
+        return self._meter.used(job_id, _now())
+
     def stop(self, job_ids: Iterable[JobId]) -> None:
         """Free the places in the engine of jobs that were cancelled."""
         for job_id in job_ids:

@@ -233,6 +233,8 @@ class Job:
     reason: str | None = None
     deaths: int = 0
     """Attempts that ended with the engine's death; those a restart of the bot cut off do not count."""
+    reposted_at: datetime | None = None
+    """When a new message was first begun for it, in the place of one that was gone."""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
@@ -260,6 +262,7 @@ class Job:
             started_at=from_text(row["started_at"]),
             painted_at=from_text(row["painted_at"]),
             posted_at=from_text(row["posted_at"]),
+            reposted_at=from_text(row["reposted_at"]),
             reason=row["reason"],
         )
 

@@ -66,6 +66,9 @@ class TerminalPoster:
                 self.progress.update(self._task, description="Done", total=1, completed=1)
         return None
 
+    async def remove(self, job: Job) -> None:
+        """Nothing stands at a terminal that could be deleted."""
+
 
 async def imagine(
     config: Config, options: Options, files: Mapping[str, Path], output: Path | None, console: Console

@@ -1,4 +1,4 @@
-"""Asks a moderator whether they mean it, before much is taken from many."""
+"""Asks whether somebody means it, before much is taken from many, or everything from them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ Do = Callable[[], Awaitable[str]]
 class Confirmations:
     """Open questions by number. A restart forgets them, and then their buttons say that they have expired."""
 
-    def __init__(self, client: Client, action: str) -> None:
+    def __init__(
+        self, client: Client, action: str, may: Callable[[discord.Interaction], object] = _people.moderated
+    ) -> None:
         self._action = action
+        self._may = may
         self._open: OrderedDict[int, tuple[int, Do]] = OrderedDict()
         client.buttons[f"{action}yes"] = self._confirmed
         client.buttons[f"{action}no"] = self._kept
@@ -45,7 +48,7 @@ class Confirmations:
 
     async def _confirmed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
         # Whoever lost the right meanwhile may not say yes.
-        _people.moderated(interaction)
+        self._may(interaction)
         do = self._take(interaction, number)
         await interaction.response.edit_message(content=await do(), view=None)
 

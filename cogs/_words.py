@@ -13,6 +13,7 @@ from bot.admission import Bill
 from bot.jobs import GenerationRequest, Image, Job, Kind, Queued
 from bot.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
 from bot.storage.cases import CANCEL, DELETE, Case
+from bot.storage.forgetting import Held
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
@@ -26,6 +27,10 @@ _KINDS = {Kind.IMAGE2IMAGE: "from an image", Kind.INPAINT: "repainted under a ma
 REFUSED = "Not accepted."
 EXPIRED_BILL = "This has been answered, or Atelier was restarted meanwhile. Ask again; nothing was counted."
 EXPIRED = "This button has expired."
+FORGOTTEN = (
+    "Deleted. My messages with your requests and pictures go one after the other. You can ask for new pictures "
+    "whenever you like; what you used of your quota today still counts."
+)
 REMOVED = "🗑️ A moderator removed this result."
 
 
@@ -161,6 +166,45 @@ def fitting(lines: Sequence[str]) -> str:
     """As many lines as one message holds."""
     text = "\n".join(lines)
     return text if len(text) <= _MESSAGE else text[: _MESSAGE - 2].rpartition("\n")[0] + "\n…"
+
+
+def kept(held: Held) -> str:
+    """What is kept about a person, why, and for how long."""
+    return (
+        f"**Kept about you, on all servers together:** {_counted(held)}.\n"
+        "- Your requests with their words and settings, their pictures and those you sent: for `/history` and to paint "
+        "them again. Until you delete them.\n"
+        "- What they cost in GPU time, and when: for quotas and turns.\n"
+        "- Your reactions under results: to sum up how models are liked. Until you take them back.\n"
+        "- Which rule refused a request of yours, without its words: 30 days.\n"
+        "- Limits that moderators set for you, and their cases about you.\n"
+        "- A backup a day: the newest of 7 days and of 4 weeks.\n"
+        "But for Discord itself nobody gets any of it. `/privacy export` gives you all of it, `/privacy delete` "
+        "deletes it."
+    )
+
+
+def _counted(held: Held) -> str:
+    requests = "1 request" if held.requests == 1 else f"{held.requests} requests"
+    ratings = "1 rating" if held.ratings == 1 else f"{held.ratings} ratings"
+    return f"{requests}, {pictures(held.pictures)}, {ratings}"
+
+
+def forget_question(held: Held) -> str:
+    """What a deletion takes, and what it leaves."""
+    open_ = f" {held.open} of the requests have not ended: they are cancelled." if held.open else ""
+    return (
+        f"**This deletes what Atelier keeps about you, on all servers: {_counted(held)}.**{open_}\n"
+        "It cannot be undone. `/privacy export` and `/history` give you a copy first.\n"
+        "**Goes at once:** your prompts and settings, your pictures and those you sent, your ratings; within minutes "
+        "also from the backups.\n"
+        "**Goes one by one,** 25 in two minutes in each channel: my messages with your requests and pictures.\n"
+        "**Stays:** when and where you asked, with which model and for how much GPU time: 3 days with your name, since "
+        "a deletion resets no quota, then without it. Limits and blocks that moderators set for you, and their cases "
+        "without the reasons. For 90 days that you deleted this, for backups that are put back.\n"
+        "**Out of my reach:** your reactions under others' messages, copies that people or the host made elsewhere, "
+        "and messages where I may not go any more."
+    )
 
 
 def receipt(case: Case) -> str:

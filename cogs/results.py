@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import aiohttp
@@ -20,7 +21,7 @@ from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting,
 from bot.storage.database import insist
 from bot.storage.queue import Queue
 from cogs import _views, _words
-from cogs._verdicts import Verdict, classify
+from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 
 LOOK_BACK = 1000
 """Messages of a channel that are looked through for one that may be ours."""
@@ -56,8 +57,28 @@ class Results(commands.Cog):
 
         Raises what its verdict on Discord's refusal is.
         """
-        try:
+        with self._judging(job):
             return await self._show(job, news, repost)
+
+    async def remove(self, job: Job) -> None:
+        """Delete the message of a job whose words are deleted, and what a repost of it may have left."""
+        channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
+        with self._judging(job):
+            if job.destination.message_id is not None:
+                await _delete(channel.get_partial_message(job.destination.message_id))
+            if job.reposted_at is not None:
+                # The first message may stand there still, and so may a second whose id nobody had time to note.
+                whose, button = f"<@{job.requester.user_id}>", _views.custom_id("cancel", job.id)
+                async for message in _own_messages(self._client, channel, job.asked_at):
+                    spoken_for = await self._queue.speaks_for(MessageId(message.id)) is not None
+                    if whose in message.content and not spoken_for and _custom_ids(message) <= {button}:
+                        await _delete(message)
+
+    @contextmanager
+    def _judging(self, job: Job) -> Iterator[None]:
+        """Turn what Discord refuses into the delivery's errors."""
+        try:
+            yield
         except discord.HTTPException as error:
             raise _delivery_error(error, self._file_limit(job)) from error
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
@@ -176,6 +197,15 @@ def _rendering(job: Job, news: News) -> tuple[str, Callable[[], list[discord.Fil
             return _words.failed(job, reason), list, False
         case Cancelled():
             return _words.cancelled(job), list, False
+
+
+async def _delete(message: discord.Message | discord.PartialMessage) -> None:
+    """Delete a message that may be gone already."""
+    try:
+        await message.delete()
+    except discord.HTTPException as error:
+        if error.code != UNKNOWN_MESSAGE:
+            raise
 
 
 async def _own_messages(

@@ -235,7 +235,7 @@ class LocalDiscord:
         return interaction.answer.id
 
     async def type(self, name: str, person: Person = ADA, channel: str = CHANNEL, **options: Any) -> Interaction:
-        """Let a person use a slash command; options that are bytes are attached as PNGs."""
+        """Let a person use a slash command or a subcommand; options that are bytes are attached as PNGs."""
         attachments: dict[str, Any] = {}
         typed = []
         for option, value in options.items():
@@ -245,6 +245,9 @@ class LocalDiscord:
                 typed.append({"name": option, "type": _ATTACHMENT, "value": attached["id"]})
             else:
                 typed.append({"name": option, "type": _OPTION_TYPES[type(value)], "value": value})
+        name, _, subcommand = name.partition(" ")
+        if subcommand:
+            typed = [{"name": subcommand, "type": 1, "options": typed}]
         data = {"id": "500", "name": name, "type": 1, "options": typed, "resolved": {"attachments": attachments}}
         return await self._interact(2, person, channel, {"data": data})
 
@@ -413,6 +416,9 @@ class LocalDiscord:
             interaction.response.flags |= LOADING if kind == 5 else 0
         elif kind == 6:
             interaction.deferred = True
+        elif kind == 7:
+            interaction.response = self.messages[interaction.event["message"]["id"]]
+            self._change(interaction.response, data, files)
         else:
             raise _Refused(400, 50035, f"This Discord knows no answers of type {kind}.")
         message = interaction.response

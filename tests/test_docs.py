@@ -27,7 +27,7 @@ def test_the_readme_opens_with_the_commands_to_try_and_to_test() -> None:
     assert "README.md" in Path(".ci/run").read_text(encoding="utf-8"), "CI takes its command from there"
 
 
-@pytest.mark.parametrize("command", ["try", "run", "imagine", "doctor", "backup", "restore"])
+@pytest.mark.parametrize("command", ["try", "run", "imagine", "doctor", "backup", "restore", "forget"])
 def test_every_command_takes_the_options_the_readme_names(command: str) -> None:
     assert f"`atelier {command}" in Path("README.md").read_text(encoding="utf-8")
     shown = CliRunner().invoke(cli, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})

@@ -276,3 +276,17 @@ async def opened(process: asyncio.subprocess.Process) -> str:
             if found := re.search(rb"http://127\.0\.0\.1:\d+/", line):
                 return found[0].decode()
     raise AssertionError("the page never opened")
+
+
+async def test_a_host_deletes_what_is_kept_about_a_person_by_their_id(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert (await run("forget", "7", "--data", data))[::2] == (
+        1,
+        f"atelier: {data / 'atelier.db'} does not exist: nothing is kept about anybody.\n",
+    )
+    assert (await run("forget", "0", "--data", data))[0] == 2, "nobody is everybody"
+    async with open_database(data / "atelier.db") as database:
+        await database.remember("x", "x")
+    code, output, errors = await run("forget", "7", "--data", data)
+    assert code == 0, errors
+    assert output.startswith("Deleted: requests 0, pictures 0, ratings 0.")

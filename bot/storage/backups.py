@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
+import psutil  # type: ignore[import-untyped,unused-ignore]
+
 from bot.errors import StorageError
 from bot.jobs import utcnow
 from bot.storage import sqlite
@@ -64,12 +66,12 @@ def back_up(database: Path, key: str | None, stop: sqlite.Stop | None = None, no
     Raises StorageError when the disk does not take it or the database is damaged.
     """
     folder = folder_of(database)
-    made_at = (now or utcnow()).astimezone(UTC).strftime(_TIME)
-    unnamed = folder / f"{made_at}.{os.getpid()}.new"
+    made_at = now or utcnow()
+    unnamed = folder / f"{_stamp(made_at)}.{os.getpid()}.new"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sqlite.copy(database, unnamed, key, stop)
-        path = unnamed.replace(folder / f"{made_at}-{_digest_of(unnamed)}.db")
+        path = rename(unnamed, made_at)
         sqlite.sync_folder(folder)
     except OSError as error:
         raise StorageError(f"The backup cannot be written to {folder}: {error.strerror}.") from error
@@ -77,6 +79,31 @@ def back_up(database: Path, key: str | None, stop: sqlite.Stop | None = None, no
         with suppress(OSError):
             unnamed.unlink(missing_ok=True)
     return path
+
+
+def rename(unnamed: Path, made_at: datetime, digest: str | None = None) -> Path:
+    """Give a file of the folder the name of a backup, after its content unless a digest is given; returns its path."""
+    return unnamed.replace(unnamed.with_name(f"{_stamp(made_at)}-{digest or _digest_of(unnamed)}.db"))
+
+
+def clear_leftovers(database: Path, *, start: bool = False) -> bool:
+    """Remove the copies that killed processes left unfinished; False while somebody is making one.
+
+    They hold what may be deleted elsewhere by now. At a start our own number is left over from before us.
+    """
+    cleared = True
+    try:
+        if start:
+            database.with_suffix(".copy").unlink(missing_ok=True)
+        for path in (*folder_of(database).glob("*.new*"), *database.parent.glob("*.part")):
+            pid = re.search(r"\.(\d+)\.(?:new|part)", path.name)
+            if pid is not None and psutil.pid_exists(int(pid[1])) and not (start and int(pid[1]) == os.getpid()):
+                cleared = False
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"An unfinished copy cannot be deleted: {error.strerror}.") from error
+    return cleared
 
 
 def is_due(backups: Iterable[Backup], now: datetime) -> bool:
@@ -115,6 +142,10 @@ def rotate(database: Path) -> list[Path]:
     except OSError as error:
         raise StorageError(f"Old backups cannot be deleted: {error.strerror}.") from error
     return doomed
+
+
+def _stamp(made_at: datetime) -> str:
+    return made_at.astimezone(UTC).strftime(_TIME)
 
 
 def _digest_of(path: Path) -> str:

@@ -102,6 +102,27 @@ class Database:
         row = await self.fetch_one("SELECT value FROM memory WHERE name = ?", (name,))
         return None if row is None else row["value"]
 
+    async def scrub(self) -> None:
+        """Rewrite the file, so that neither it nor its WAL holds a byte of what was deleted.
+
+        Raises StorageError while that cannot be, as long as somebody else reads the file.
+        """
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            ((patience,),) = await connection.execute_fetchall("PRAGMA busy_timeout")
+            # Everybody waits for this: who reads the file meanwhile is not waited for, but met again.
+            await connection.execute_fetchall("PRAGMA busy_timeout = 0")
+            try:
+                await connection.execute_fetchall("VACUUM")
+                ((busy, _, _),) = await connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                await connection.execute_fetchall(f"PRAGMA busy_timeout = {patience}")
+            if busy:
+                raise StorageError("The database is being read by another program.")
+
+        # Not a transaction: SQLite rewrites a file by one of its own.
+        await self._ask(work, writes=False)
+
     async def _ask(self, work: Callable[[aiosqlite.Connection], Awaitable[T]], *, writes: bool) -> T:
         if self._closed:
             raise StorageError("Atelier is stopping.")
@@ -245,6 +266,8 @@ async def open_database(path: Path, key: str | None = None) -> AsyncIterator[Dat
             await connection.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
             await connection.execute("PRAGMA synchronous = FULL")
             await connection.execute("PRAGMA foreign_keys = ON")
+            # What is deleted is overwritten, here and in the WAL.
+            await connection.execute("PRAGMA secure_delete = ON")
             await connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
             await _migrate(connection, path, key)
         except sqlite.Error as error:

@@ -30,7 +30,7 @@ class ImageFolder:
         return await asyncio.to_thread(self._read, paths)
 
     async def drop(self, paths: Sequence[str]) -> None:
-        """Remove files that no row will name."""
+        """Remove files that no row will name, for good."""
         await asyncio.to_thread(self._drop, paths)
 
     async def sweep(self, named: Container[str], known: Container[int]) -> int:
@@ -85,6 +85,9 @@ class ImageFolder:
     def _drop(self, paths: Sequence[str]) -> None:
         for path in paths:
             (self._root / path).unlink(missing_ok=True)
+        for folder in {(self._root / path).parent for path in paths}:
+            if folder.exists():
+                sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ import aiosqlite
 
 from bot.jobs import (
     REQUEST_FIELDS,
+    ChannelId,
     Clock,
     Destination,
     GenerationRequest,
@@ -100,8 +101,15 @@ WHERE id = ? AND status = 'queued' AND message_id IS NOT NULL RETURNING *
 # Results wait here until their message shows them; what was cancelled before its answer was up waits for that.
 UNPOSTED = """
 SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled')
-  AND message_id IS NOT NULL
+  AND message_id IS NOT NULL AND forgotten_at IS NULL
 ORDER BY id
+"""
+
+# Of what was deleted at somebody's wish; it may be thousands, and each takes Discord a while.
+TO_REMOVE = """
+SELECT id, channel_id FROM jobs
+WHERE surface = ? AND forgotten_at IS NOT NULL AND removed_at IS NULL AND message_id IS NOT NULL
+ORDER BY id LIMIT 1000
 """
 
 UNACKNOWLEDGED = """
@@ -112,7 +120,7 @@ ORDER BY id
 # The index jobs_of_person serves this newest first; a test asserts it.
 HISTORY = """
 SELECT * FROM jobs WHERE user_id = ? AND guild_id = ? AND surface = ?
-  AND status IN ('delivered', 'failed', 'cancelled') AND posted_at IS NOT NULL
+  AND status IN ('delivered', 'failed', 'cancelled') AND posted_at IS NOT NULL AND forgotten_at IS NULL
 ORDER BY asked_at DESC, id DESC LIMIT ? OFFSET ?
 """
 
@@ -393,6 +401,22 @@ class Queue:
         """Ended jobs whose message does not say so yet, oldest first."""
         return [Job.from_row(row) for row in await self._database.fetch_all(UNPOSTED, (self._surface,))]
 
+    async def to_remove(self) -> list[tuple[JobId, ChannelId]]:
+        """Forgotten jobs whose messages are still there, and where, the oldest first."""
+        rows = await self._database.fetch_all(TO_REMOVE, (self._surface,))
+        return [(JobId(row["id"]), ChannelId(row["channel_id"])) for row in rows]
+
+    async def removed(self, job: Job) -> None:
+        """Note that nothing is left of a forgotten job's message, or that it is out of reach."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            now = to_text(self._clock())
+            await connection.execute(
+                "UPDATE jobs SET removed_at = ?, posted_at = coalesce(posted_at, ?) WHERE id = ?", (now, now, job.id)
+            )
+
+        await self._database.write(work)
+
     async def unacknowledged(self, before: datetime) -> list[Job]:
         """Jobs asked for until then of which nobody noted a message: whether there is one, Discord alone knows."""
         rows = await self._database.fetch_all(UNACKNOWLEDGED, (self._surface, to_text(before)))
@@ -441,12 +465,15 @@ class Queue:
     async def posted(self, job: Job, message_id: MessageId | None) -> None:
         """Note that the job's message says how it ended, and where that message is."""
         status = "status = 'delivered', " if job.status is JobStatus.RENDERED else ""
-        await self._move(
+        moved = await self._move(
             job,
             job.status,
             f"{status}posted_at = ?, message_id = coalesce(?, message_id)",
             (to_text(self._clock()), message_id),
         )
+        if not moved and message_id is not None:
+            # It was forgotten meanwhile: then the new message must be found, to be deleted.
+            await self.place_message(job.id, message_id)
 
     async def give_up(self, job: Job, reason: str) -> None:
         """The job's message can never be delivered: end it, keeping why. Its pictures stay in the folder."""
@@ -454,7 +481,8 @@ class Queue:
             job,
             job.status,
             "status = CASE status WHEN 'rendered' THEN 'failed' ELSE status END, "
-            "reason = coalesce(reason, ?), posted_at = ?",
+            # What was forgotten meanwhile gets no words any more: Discord's may quote the prompt.
+            "reason = iif(forgotten_at IS NULL, coalesce(reason, ?), NULL), posted_at = ?",
             (reason, to_text(self._clock())),
         )
 
@@ -476,6 +504,11 @@ class Queue:
                     "reason = coalesce(reason, 'Nobody was there any more.'), posted_at = ? WHERE surface = ? "
                     "AND (status IN ('queued', 'running', 'rendered') "
                     "OR (posted_at IS NULL AND status IN ('failed', 'cancelled')))",
+                    (to_text(self._clock()), self._surface),
+                )
+                await connection.execute(
+                    "UPDATE jobs SET removed_at = ? WHERE surface = ? AND forgotten_at IS NOT NULL "
+                    "AND removed_at IS NULL",
                     (to_text(self._clock()), self._surface),
                 )
 

@@ -11,7 +11,8 @@ from bot.storage.database import Database
 # primary key makes an event that Discord repeats count once.
 ADD = """
 INSERT INTO ratings (message_id, user_id, emoji, job_id, added_at)
-SELECT ?1, ?2, ?3, id, ?4 FROM jobs WHERE message_id = ?1 AND status IN ('rendered', 'delivered')
+SELECT ?1, ?2, ?3, id, ?4 FROM jobs
+WHERE message_id = ?1 AND status IN ('rendered', 'delivered') AND forgotten_at IS NULL
 ON CONFLICT DO NOTHING
 """
 

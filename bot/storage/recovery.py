@@ -17,6 +17,7 @@ from bot.errors import StorageError
 from bot.jobs import utcnow
 from bot.storage import sqlite
 from bot.storage.backups import Backup, backups_of, folder_of
+from bot.storage.erasure import Wish, erase, wishes_in
 from bot.storage.integrity import find_damage, inspect
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop 
     try:
         sqlite.copy(source, copy, key, stop)
         _skip_ids(copy, key)
+        erase(copy, key, _wishes_since(path, key), stop, comes_back=True)
         copy.replace(path.with_suffix(f".{STAGED}"))
         sqlite.sync_folder(path.parent)
     except OSError as error:
@@ -135,6 +137,15 @@ def _fault_of(backup: Backup, key: str | None) -> str | None:
     except StorageError as error:
         return str(error)
     return None
+
+
+def _wishes_since(path: Path, key: str | None) -> list[Wish]:
+    """What people wished to have deleted, as far as the former database can tell: it stays deleted."""
+    try:
+        return wishes_in(path, key) if path.exists() else []
+    except StorageError as error:
+        log.warning("whether anybody's data was deleted since the backup cannot be found out: %s", error)
+        return []
 
 
 def _move_aside(path: Path) -> Path | None:

@@ -8,7 +8,9 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Container, Iterable
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bot.errors import StorageError
@@ -26,6 +28,17 @@ class UploadFolder:
 
     def __init__(self, root: Path) -> None:
         self._folder = root / "uploads"
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def held(self, uploads: Iterable[Upload]) -> Iterator[None]:
+        """Keep uploads from being dropped until a row names them."""
+        names = [upload.sha256 for upload in uploads]
+        self._held.update(names)
+        try:
+            yield
+        finally:
+            self._held.subtract(names)
 
     async def keep(self, upload: Upload) -> None:
         """Write an upload, or write it anew; StorageError when the disk does not take it."""
@@ -34,6 +47,24 @@ class UploadFolder:
     async def read(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the uploads whose sha256 these are, by it; StorageError when one is gone or damaged."""
         return await asyncio.to_thread(self._read, names)
+
+    def drop(self, names: Iterable[str]) -> list[str]:
+        """Remove uploads that no row names; returns those that are held and so stay for now."""
+        held = []
+        try:
+            for name in names:
+                if self._held[name] > 0:
+                    held.append(name)
+                else:
+                    self._path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"An upload cannot be deleted: {error.strerror}.") from error
+        return held
+
+    async def sync(self) -> None:
+        """Make what was removed gone for good."""
+        if self._folder.exists():
+            await asyncio.to_thread(sync_folder, self._folder)
 
     async def sweep(self, named: Container[str]) -> int:
         """Remove what is not `named` and older than SPARED_SECONDS; returns how many files that were."""

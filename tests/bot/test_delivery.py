@@ -14,7 +14,7 @@ import asyncio_throttle
 import pytest
 
 from bot import delivery
-from bot.delivery import Delivery, Repost
+from bot.delivery import REMOVALS, Delivery, Repost
 from bot.engine.fake import flat_image
 from bot.errors import TryLater, Unreachable
 from bot.jobs import (
@@ -37,8 +37,10 @@ from bot.jobs import (
     utcnow,
 )
 from bot.storage.database import Database, open_database
+from bot.storage.forgetting import Forgetting
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
+from bot.storage.uploads import UploadFolder
 
 APPLE = GenerationRequest(
     prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
@@ -59,6 +61,8 @@ class Recorder:
         self.free = asyncio.Event()
         """Clear it to keep every post on its way."""
         self.free.set()
+        self.removed: list[Job] = []
+        self.on_remove: Callable[[Job], Answer] = lambda job: None
         self._changed = asyncio.Condition()
 
     async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
@@ -71,6 +75,11 @@ class Recorder:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def remove(self, job: Job) -> None:
+        self.removed.append(job)
+        if isinstance(answer := self.on_remove(job), Exception):
+            raise answer
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until what was shown makes the condition true."""
@@ -502,3 +511,57 @@ async def test_progress_announced_while_closing_breaks_nothing(desk: Desk) -> No
         await desk.posted(await desk.painted_job())
     desk.delivery.announce(job, Painting(1, 9))
     assert job.id not in desk.recorder.ids()
+
+
+async def test_what_was_forgotten_is_said_no_more_and_its_message_is_deleted_after_what_was_on_its_way(
+    desk: Desk, tmp_path: Path
+) -> None:
+    on_its_way, waiting, running = await desk.painted_job(), await desk.painted_job(), await desk.running_job()
+    images, uploads = ImageFolder(tmp_path), UploadFolder(tmp_path)
+    forgetting = Forgetting(desk.database, images, uploads, tmp_path / "atelier.db", None, Surface.DISCORD, utcnow)
+    desk.recorder.answer = lambda job, news: MessageId(77)
+    desk.recorder.free.clear()
+    async with desk.running():
+        await desk.recorder.until(lambda: desk.recorder.ids() == [on_its_way.id])
+        await forgetting.forget(UserId(1))
+        await desk.database.remember("a commit", "that is seen after it")
+        desk.delivery.announce(running, Painting(1, 3))
+        desk.recorder.free.set()
+        for job in (on_its_way, waiting, running):
+            await desk.posted(job)
+    assert desk.recorder.ids() == [on_its_way.id]
+    assert [job.id for job in desk.recorder.removed] == [on_its_way.id, waiting.id, running.id]
+    assert desk.recorder.removed[0].destination.message_id == 77, "the one that was posted last"
+    assert {job.request.prompt for job in desk.recorder.removed} == {""}
+
+
+async def test_messages_are_deleted_a_few_at_a_time_later_where_discord_is_busy_and_endings_go_first(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "REMOVALS_SECONDS", 0.5)
+    forgetting = Forgetting(
+        desk.database,
+        ImageFolder(tmp_path),
+        UploadFolder(tmp_path),
+        tmp_path / "atelier.db",
+        None,
+        Surface.DISCORD,
+        utcnow,
+    )
+    jobs = [await desk.running_job() for _ in range(REMOVALS + 2)]
+    busy = [TryLater("503"), Unreachable("Missing Access")]
+    desk.recorder.on_remove = lambda job: busy.pop(0) if busy else None
+    await forgetting.forget(UserId(1))
+    async with desk.running():
+        begun = time.monotonic()
+        await desk.posted(jobs[-1])
+        other = await desk.painted_job()
+        assert (await desk.posted(other)).status is JobStatus.DELIVERED
+        assert time.monotonic() - begun < LONG_SECONDS
+        for job in jobs:
+            await desk.posted(job)
+        assert time.monotonic() - begun > 0.5
+    order = [job.id for job in desk.recorder.removed]
+    assert order[0] == jobs[0].id
+    assert sorted(order) == sorted([jobs[0].id, *(job.id for job in jobs)])
+    assert await desk.queue.to_remove() == []

@@ -30,6 +30,9 @@ class Remains:
     images: Sequence[Row]
     deaths: int
     """How often the bot was killed."""
+    forgotten: Sequence[str] = ()
+    """Words that people asked for with and wished to have deleted."""
+    log: str = ""
 
 
 def violations(remains: Remains) -> list[str]:
@@ -39,6 +42,7 @@ def violations(remains: Remains) -> list[str]:
         *_messages(remains),
         *_results(remains),
         *_usage(remains),
+        *_forgotten(remains),
         *_pings(remains),
         *_attempts(remains),
     ]
@@ -65,7 +69,10 @@ def _messages(remains: Remains) -> list[str]:
     public = {message.id: message for message in remains.discord.public()}
     for job in remains.jobs:
         message = public.pop(str(job["message_id"]), None)
-        if message is None:
+        if job.get("forgotten_at"):
+            if message is not None:
+                found.append(f"I2: job {job['id']} was deleted at a wish, and its message says {message.content!r}")
+        elif message is None:
             found.append(f"I2: job {job['id']} ended as {job['status']}, and has no message")
         elif SAYS.get(job["status"], "…") not in message.content or message.buttons():
             found.append(f"I2: job {job['id']} ended as {job['status']}, and its message says {message.content!r}")
@@ -82,7 +89,7 @@ def _results(remains: Remains) -> list[str]:
     found = []
     shown = Counter(str(number) for message in remains.discord.public() for number in _pictured(message))
     for job in remains.jobs:
-        wanted = job["status"] == "delivered"
+        wanted = job["status"] == "delivered" and not job.get("forgotten_at")
         if shown[str(job["id"])] != wanted:
             found.append(f"I3: job {job['id']} ended as {job['status']}, and {shown[str(job['id'])]} messages show it")
             continue
@@ -105,7 +112,7 @@ def _usage(remains: Remains) -> list[str]:
     seen = Counter[str]()
     for job in remains.jobs:
         # The rule of `bot.storage.usage.SPENT`.
-        if job["status"] not in ("failed", "cancelled"):
+        if job["status"] not in ("failed", "cancelled") and not job.get("forgotten_at"):
             counted[str(job["user_id"])] += job["num_images_per_prompt"]
         if job["status"] == "cancelled" and job["used_seconds"] is None and job["started_at"] is not None:
             found.append(f"I4: job {job['id']} was cancelled, and what was held for it is not settled")
@@ -115,6 +122,27 @@ def _usage(remains: Remains) -> list[str]:
     if counted != seen:
         found.append(f"I4: {dict(counted)} pictures count, and people have {dict(seen)}")
     return found
+
+
+def _forgotten(remains: Remains) -> list[str]:
+    """I5: of what somebody wished to have deleted no byte is left, nor any picture."""
+    found = [f"I5: {where}" for where in left_of(remains.forgotten, remains.data)]
+    found += [f"I5: {word!r} is in the log" for word in remains.forgotten if word in remains.log]
+    found += [
+        f"I5: {word!r} is said by a message"
+        for word in remains.forgotten
+        for message in remains.discord.public()
+        if word in message.content
+    ]
+    ids = {str(job["id"]) for job in remains.jobs if job.get("forgotten_at")}
+    files = (remains.data / "images").rglob("*")
+    return found + [f"I5: {path.name} is left" for path in files if path.is_file() and path.name.split("-")[0] in ids]
+
+
+def left_of(words: Sequence[str], folder: Path) -> list[str]:
+    """Which files hold which of these words, byte by byte."""
+    contents = [(path, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [f"{word!r} is in {path.name}" for path, content in contents for word in words if word.encode() in content]
 
 
 def _pings(remains: Remains) -> list[str]:

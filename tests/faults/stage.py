@@ -62,6 +62,8 @@ class Stage:
         """How many of the bot's seconds pass in one of ours."""
         self.deaths = 0
         self.reactions: list[Reaction] = []
+        self.forgotten: list[str] = []
+        """Words that were asked for with and are to be deleted."""
         self.process: asyncio.subprocess.Process | None = None
         self._crash_at = crash_at
         self._stopping = False
@@ -150,6 +152,28 @@ class Stage:
             lambda: self.discord.press(message, message.buttons()[0], person), lambda: not message.buttons()
         )
 
+    async def forget(self, person: Person, *words: str) -> None:
+        """Let a person have everything about them deleted, asked for with these words, until the bot says that it is.
+
+        Whoever is not answered, or whose question a restart made the bot forget, starts over.
+        """
+        while True:
+
+            async def type_() -> Interaction:
+                return await self.discord.type("privacy delete", person)
+
+            question = await self._insist(type_, lambda: False)
+            assert question is not None
+            pressed = await self.discord.press(question, question.buttons()[0], person)
+
+            def settled(pressed: Interaction = pressed) -> bool:
+                return pressed.answer is not None or self.discord.identified > pressed.life
+
+            await self.until(settled, "a deletion was not answered")
+            if pressed.answer is question:
+                self.forgotten += words
+                return
+
     async def react(self, person: Person, message: Message, emoji: str, *, stands: bool = True) -> None:
         """Let a person react, or take it back; what nobody was there to hear is lost."""
         act = self.discord.react if stands else self.discord.take_back
@@ -197,7 +221,10 @@ class Stage:
         alive = self.process is not None and self.process.returncode is None
         if not (alive and self.discord.connected and (self.data / "atelier.db").exists()):
             return False
-        return not self.rows("SELECT 1 FROM jobs WHERE posted_at IS NULL")
+        return not self.rows(
+            "SELECT 1 FROM jobs WHERE posted_at IS NULL OR forgotten_at IS NOT NULL AND removed_at IS NULL "
+            "UNION ALL SELECT 1 FROM wishes WHERE done_at IS NULL"
+        )
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:
         """Read the database, beside the bot and without leaving a trace."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import re
 import sys
 import tempfile
@@ -17,12 +18,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.storage.backups import back_up
 from tests.faults.invariants import Remains, violations
 from tests.faults.light_engine import picture
 from tests.faults.stage import TOKEN, Stage, Stuck, open_stage
 from tests.local_discord import ADA, BOB
 
-WORDS = ("anemone", "buttercup", "crocus", "dahlia", "edelweiss", "foxglove")
+WORDS = ("anemone", "buttercup", "crocus", "dahlia", "edelweiss", "foxglove", "gentian")
 """What is asked for, one word each; none may be found in the log."""
 
 _GONE_SECONDS = 10.0
@@ -45,7 +47,7 @@ class Outcome:
 
 
 async def afternoon(stage: Stage) -> None:
-    """Two people ask, wait, cancel, delete and react; what the bot did not hear they do again."""
+    """Two people ask, wait, cancel, delete and react, and one has all deleted; what was not heard they do again."""
     fox = await stage.ask(ADA, "foxglove, kill once", "401")
     await stage.ended("foxglove")
     anemone = await stage.ask(ADA, "anemone @everyone <@201>", images=2)
@@ -69,6 +71,10 @@ async def afternoon(stage: Stage) -> None:
     await stage.ask(ADA, "edelweiss", "401", image=picture("edelweiss", 1), strength=0.5)
     await stage.ended("edelweiss")
     await stage.ended("crocus")
+    gentian = await stage.ask(BOB, "gentian held by nobody", "402", image=picture("gentian", 1))
+    await stage.until(lambda: "Painting" in gentian.content, "gentian was not begun")
+    back_up(stage.data / "atelier.db", None)
+    await stage.forget(BOB, "buttercup", "dahlia", "gentian", hashlib.sha256(picture("gentian", 1)).hexdigest())
 
 
 async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, number: int = 0) -> Outcome:
@@ -90,6 +96,8 @@ async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, numbe
             stage.rows("SELECT * FROM jobs"),
             stage.rows("SELECT * FROM images ORDER BY job_id, number"),
             stage.deaths,
+            stage.forgotten,
+            stage.log,
         )
     )
     broken += [f"log: {words!r} is in it" for words in (*WORDS, TOKEN, "AUDIT") if words in stage.log]
@@ -103,7 +111,10 @@ def _ratings(stage: Stage) -> list[str]:
     """The bot counts the reactions that stand: those it was told of in this life for sure, no others twice."""
     rated = {(str(row["message_id"]), str(row["user_id"]), row["emoji"]) for row in stage.rows("SELECT * FROM ratings")}
     found = []
-    last = {reaction[:3]: reaction for reaction in stage.reactions}
+    # Of whoever had all deleted there is none left.
+    last = {
+        reaction[:3]: reaction for reaction in stage.reactions if not (stage.forgotten and reaction.person == BOB.id)
+    }
     for key, reaction in last.items():
         plain = (*key[:2], key[2].removesuffix("\ufe0f"))
         if reaction.life == stage.discord.identified and (plain in rated) != reaction.stands:
@@ -147,12 +158,18 @@ def main() -> None:
     """Sweep, and say what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--every", type=int, default=1, help="play every so manieth point only")
+    parser.add_argument("--first", type=int, default=1, help="begin at this point")
+    parser.add_argument("--last", type=int, default=100_000, help="end at this point")
     parser.add_argument("--only", type=int, help="play this point alone")
     parser.add_argument("--jobs", type=int, default=2, help="so many at a time")
     arguments = parser.parse_args()
 
     def chosen(count: int) -> Iterable[int]:
-        return [arguments.only] if arguments.only else range(1, count + 1, arguments.every)
+        return (
+            [arguments.only]
+            if arguments.only
+            else range(arguments.first, min(count, arguments.last) + 1, arguments.every)
+        )
 
     with tempfile.TemporaryDirectory() as home:
         count, outcomes = asyncio.run(sweep(Path(home), chosen, arguments.jobs))

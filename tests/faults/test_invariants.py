@@ -97,6 +97,26 @@ def pinged_twice(remains: Remains) -> None:
         remains.discord.messages[number] = Message(number, CHANNEL, content=words, pinged={"200"})
 
 
+def a_word_is_left(remains: Remains) -> None:
+    (remains.data / "atelier.db-wal").write_bytes(b"... a red xylophone ...")
+    remains.forgotten = ["xylophone"]
+
+
+def a_word_is_logged(remains: Remains) -> None:
+    remains.forgotten, remains.log = ["xylophone"], "job 1 failed: xylophone"
+
+
+def forgotten_and_still_shown(remains: Remains) -> None:
+    remains.jobs[0]["forgotten_at"] = "2026-01-01"
+
+
+def forgotten_and_its_picture_is_left(remains: Remains) -> None:
+    remains.jobs[0]["forgotten_at"] = "2026-01-01"
+    remains.discord.messages["6"].deleted = True
+    (remains.data / "images").mkdir()
+    (remains.data / "images" / "1-1-1-0123.png").write_bytes(PNG)
+
+
 def too_many_attempts(remains: Remains) -> None:
     remains.jobs[0]["attempt"] = 3
 
@@ -116,6 +136,10 @@ def too_many_attempts(remains: Remains) -> None:
         (a_picture_short, {"I3", "I4"}),
         (a_stranger_is_pinged, {"I6"}),
         (pinged_twice, {"I6"}),
+        (a_word_is_left, {"I5"}),
+        (a_word_is_logged, {"I5"}),
+        (forgotten_and_still_shown, {"I2", "I3", "I4"}),
+        (forgotten_and_its_picture_is_left, {"I5"}),
         (too_many_attempts, {"attempts"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

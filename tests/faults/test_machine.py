@@ -46,7 +46,9 @@ from bot.jobs import (
 )
 from bot.limits import SERVER
 from bot.options import Options
+from bot.storage import forgetting
 from bot.storage.cases import By
+from tests.faults.invariants import left_of
 
 GUILD = GuildId(1)
 PATIENCE_SECONDS = 30.0
@@ -93,6 +95,15 @@ class Wall:
         await asyncio.sleep(0)
         return self.reposts[job.id]
 
+    async def remove(self, job: Job) -> None:
+        """Delete the job's message, and the one that replaced it."""
+        await asyncio.sleep(0)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        for message_id in (job.destination.message_id, self.reposts.get(job.id)):
+            if message_id is not None:
+                self.messages.pop(message_id, None)
+
 
 class House(RuleBasedStateMachine):
     """One server, two people."""
@@ -108,9 +119,14 @@ class House(RuleBasedStateMachine):
         self.shift = timedelta()
         self.quota = QUOTA
         self.interactions: dict[int, JobId] = {}
+        self.people: dict[JobId, int] = {}
+        """Who asked, whatever the rows say later."""
+        self.forgotten: set[JobId] = set()
+        self.eras = {1: 0, 2: 0}
+        """How often a person had everything deleted."""
         self.undelivered = 0
-        self.seconds = delivery.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS
-        delivery.LONGEST_RETRY_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = 0.01
+        self.seconds = delivery.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS
+        delivery.LONGEST_RETRY_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = forgetting.RETRY_SECONDS = 0.01
 
     @initialize()
     def open(self) -> None:
@@ -137,13 +153,14 @@ class House(RuleBasedStateMachine):
 
         async def ask() -> None:
             destination = Destination(ChannelId(person))
-            options = Options(prompt="a red apple", images=images, steps=2)
+            options = Options(prompt=f"apple {self.word(person)}", images=images, steps=2)
             try:
                 admitted = await self.app.admission.admit(who, options, destination, interaction_id=interaction)
             except Rejected:
                 self.undelivered += 1
                 return
             assert admitted is not None
+            self.people[admitted.job.id] = person
             assert await self.spent(who) <= self.quota + 1e-6, "I4: no extra quota"
             if acknowledged:
                 await self.app.queue.place_message(admitted.job.id, self.wall.add())
@@ -174,6 +191,22 @@ class House(RuleBasedStateMachine):
         if self.interactions:
             job_id = sorted(self.interactions.values())[which % len(self.interactions)]
             self.runner.run(self.app.dispatcher.cancel(job_id))
+
+    @rule(person=st.integers(1, 2))
+    def forget(self, person: int) -> None:
+        """A person has everything about them deleted."""
+
+        async def forget() -> None:
+            stopped = await self.app.forgetting.forget(UserId(person), self.app.dispatcher.used)
+            self.app.dispatcher.stop(stopped)
+
+        self.forgotten |= {job_id for job_id in self.interactions.values() if self.people[job_id] == person}
+        self.eras[person] += 1
+        self.runner.run(forget())
+
+    def word(self, person: int, era: int | None = None) -> str:
+        """What a person's prompts have in common until they have everything deleted."""
+        return f"xylophone{person}of{self.eras[person] if era is None else era}z"
 
     @rule(which=WHICH)
     def delete(self, which: int) -> None:
@@ -224,8 +257,10 @@ class House(RuleBasedStateMachine):
     async def spent(self, who: Requester) -> float:
         """The GPU seconds that count towards a person's quota now, by the words of the promise."""
         seconds = 0.0
-        for row in await self.app.database.fetch_all("SELECT * FROM jobs WHERE user_id = ?", (who.user_id,)):
+        for row in await self.app.database.fetch_all("SELECT * FROM jobs"):
             job, used = Job.from_row(row), row["used_seconds"]
+            if self.people[job.id] != who.user_id:
+                continue
             if job.asked_at <= utcnow() + self.shift - DAY or job.status is JobStatus.FAILED:
                 continue
             held = 0.0 if job.status is JobStatus.CANCELLED else row["held_seconds"]
@@ -241,21 +276,32 @@ class House(RuleBasedStateMachine):
         self.engine.open.set()
         changed = self.app.database.listen()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not all(job.posted_at for job in await self.jobs()):
+            while not all(job.posted_at for job in await self.jobs()) or await self.owed():
                 await changed.wait()
                 changed.clear()
         jobs = {job.id: job for job in await self.jobs()}
         assert set(jobs) == set(self.interactions.values()), "I1: one row for each accepted request"
         for job in jobs.values():
             assert job.destination.message_id is not None
+            if job.id in self.forgotten:
+                assert job.destination.message_id not in self.wall.messages, "I5: its message is gone"
+                assert job.status in SAYS, "I1: it has ended"
+                continue
             shown = self.wall.messages[job.destination.message_id]
             assert isinstance(shown, SAYS[job.status]), f"I2: {job.status}, and the message says {shown}"
             assert job.deaths < ATTEMPTS or job.status is JobStatus.FAILED
-        named = [job.destination.message_id for job in jobs.values()]
+        named = [job.destination.message_id for job in jobs.values() if job.id not in self.forgotten]
         assert len(set(named)) == len(named)
         results = [at for at, news in self.wall.messages.items() if isinstance(news, Painted)]
-        delivered = [job for job in jobs.values() if job.status is JobStatus.DELIVERED]
+        delivered = [job for job in jobs.values() if job.status is JobStatus.DELIVERED and job.id not in self.forgotten]
         assert len(results) == len(delivered), "I3: one result for each job"
+        words = [self.word(person, era) for person, eras in self.eras.items() for era in range(eras)]
+        assert left_of(words, self.home) == [], "I5: no byte is left"
+
+    async def owed(self) -> bool:
+        """Whether anything is left to be deleted."""
+        sql = "SELECT 1 FROM wishes WHERE done_at IS NULL UNION ALL SELECT 1 FROM jobs WHERE forgotten_at IS NOT NULL "
+        return bool(await self.app.database.fetch_all(f"{sql} AND removed_at IS NULL"))
 
     def teardown(self) -> None:
         """Settle, close and clean up."""
@@ -263,7 +309,7 @@ class House(RuleBasedStateMachine):
             if hasattr(self, "app"):
                 self.runner.run(self.settle())
         finally:
-            delivery.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS = self.seconds
+            delivery.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS = self.seconds
             self.runner.run(self.opened.aclose())
             self.runner.close()
             shutil.rmtree(self.home)

@@ -80,7 +80,8 @@ def wrap_database(points: Points) -> None:
 
     def remember(sql: str) -> None:
         if change := re.match(
-            r"\s*(INSERT|UPDATE|DELETE)\b.*?(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|$)",
+            r"\s*(INSERT|UPDATE|DELETE)\b.*?"
+            r"(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|wishes|doomed|$)",
             sql,
         ):
             written.append(f"{change[1].lower()} {change[2]}")
@@ -102,11 +103,23 @@ def wrap_database(points: Points) -> None:
 
     for name in ("execute", "execute_fetchall"):
         setattr(aiosqlite.Connection, name, remembering(getattr(aiosqlite.Connection, name)))
+    fetch = aiosqlite.Connection.execute_fetchall
+
+    async def rewriting(self: aiosqlite.Connection) -> Any:
+        points.passing("rewrite the database: before")
+        rows = await fetch(self, "VACUUM")
+        points.passing("rewrite the database: after")
+        return rows
+
+    def fetching(self: aiosqlite.Connection, sql: str, parameters: Any = None) -> Any:
+        return rewriting(self) if sql == "VACUUM" else fetch(self, sql, parameters)
+
+    aiosqlite.Connection.execute_fetchall = fetching  # type: ignore[assignment]
     aiosqlite.Connection.commit = committing  # type: ignore[method-assign]
 
 
 def wrap_disk(points: Points) -> None:
-    """A sync and a rename are points before them."""
+    """A sync, a rename and a deletion are points before them."""
 
     def before(call: Callable[..., Any], name: str) -> Callable[..., Any]:
         @wraps(call)
@@ -118,6 +131,7 @@ def wrap_disk(points: Points) -> None:
 
     os.fsync = before(os.fsync, "sync a file or folder: before")
     os.replace = before(os.replace, "rename a file: before")
+    os.unlink = before(os.unlink, "delete a file: before")
 
 
 def wrap_discord(points: Points) -> None:

@@ -17,6 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bot.app import forget_now
+from bot.config import Config
+from bot.jobs import UserId
 from bot.storage import sqlite
 from bot.storage.backups import back_up
 from bot.storage.database import open_database
@@ -33,6 +36,7 @@ ACTIONS: dict[str, Callable[[Path], Any]] = {
     "back up": lambda path: back_up(path, None),
     "heal": heal,
     "restore": lambda path: restore(path.parent / "given.db", path),
+    "forget": lambda path: asyncio.run(forget_now(Config(data=path.parent), UserId(1))),
 }
 
 

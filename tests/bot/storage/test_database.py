@@ -15,7 +15,8 @@ from bot.errors import StorageError
 from bot.storage import sqlite as sqlite_driver
 from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
-from bot.storage.queue import HISTORY, STARTS, UNPOSTED, WAITING
+from bot.storage.forgetting import UNNAME
+from bot.storage.queue import HISTORY, STARTS, TO_REMOVE, UNPOSTED, WAITING
 from bot.storage.refusals import FORGET, OF_PERSON
 from bot.storage.usage import DEPTH, SPENT
 from tests.bot.storage.conftest import Store, ids
@@ -357,6 +358,8 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
     [
         (WAITING, ("discord",), "USING INDEX jobs_waiting (surface=?)"),
         (UNPOSTED, ("discord",), "USING INDEX jobs_unposted (surface=?)"),
+        (TO_REMOVE, ("discord",), "USING INDEX jobs_to_remove (surface=?)"),
+        (UNNAME, ("",), "USING INDEX jobs_forgotten"),
         (STARTS, ("discord", ""), "USING INDEX jobs_started (surface=? AND started_at>?)"),
         (DEPTH, (1, 1), "USING COVERING INDEX jobs_waiting_of_person (user_id=? AND guild_id=?)"),
         (SPENT, (1, 1, ""), "USING INDEX jobs_of_person (user_id=? AND guild_id=? AND asked_at>?)"),
@@ -373,6 +376,8 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
     ids=[
         "WAITING",
         "UNPOSTED",
+        "TO_REMOVE",
+        "UNNAME",
         "STARTS",
         "DEPTH",
         "SPENT",

@@ -1,0 +1,223 @@
+"""What is deleted at a person's wish, as statements; and how a database file is rid of it to the last byte.
+
+The same statements serve the database in use, its backups and former databases, also those of an earlier schema.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bot.errors import StorageError
+from bot.jobs import Surface, UserId
+from bot.storage import sqlite
+from bot.storage.backups import Backup, backups_of, folder_of, rename
+from bot.storage.integrity import find_damage
+
+log = logging.getLogger(__name__)
+
+ERASING = ".erasing"
+"""Ending of a backup that is being rewritten."""
+
+COLUMNS = """
+SELECT tables.name AS "table", columns.name AS "column"
+FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'
+"""
+
+# A moderator's reason may quote what somebody asked for: those about the person go, and whatever holds a whole prompt.
+ERASE_REASONS = """
+UPDATE cases SET reason = '' WHERE reason != '' AND (scope = 'person' AND subject_id = :user OR EXISTS (
+  SELECT 1 FROM jobs WHERE user_id = :user AND prompt != '' AND instr(lower(cases.reason), lower(prompt)) > 0
+))
+"""
+
+DOOM_IMAGES = """
+INSERT OR IGNORE INTO doomed_files
+SELECT path FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = :user)
+"""
+DOOM_UPLOADS = """
+INSERT OR IGNORE INTO doomed_files
+SELECT 'uploads/' || name FROM (
+  SELECT image AS name FROM jobs WHERE user_id = :user UNION SELECT mask_image FROM jobs WHERE user_id = :user
+  UNION SELECT control_image FROM jobs WHERE user_id = :user
+) WHERE name != ''
+"""
+
+ERASE_IMAGES = "DELETE FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = :user)"
+
+ERASED: Mapping[str, str] = {
+    # What the person chose.
+    "prompt": "''",
+    "negative_prompt": "''",
+    "seed": "0",
+    "loras": "'[]'",
+    "image": "''",
+    "mask_image": "''",
+    "controlnet": "''",
+    "control_image": "''",
+    "roles": "'[]'",
+    # It may quote the prompt.
+    "reason": "NULL",
+    # What is open ends. Nothing is refunded by it but what had not begun.
+    "used_seconds": """CASE WHEN status IN ('queued', 'running') THEN coalesce(used_seconds, 0)
+        WHEN status = 'rendered' THEN coalesce(used_seconds, held_seconds) ELSE used_seconds END""",
+    "status": "iif(status IN ('queued', 'running', 'rendered'), 'cancelled', status)",
+    "forgotten_at": "coalesce(forgotten_at, :at)",
+    # What was said on surfaces that ended with their process is gone.
+    "removed_at": "iif(surface = :surface, removed_at, coalesce(removed_at, :at))",
+}
+"""What becomes of the columns of a person's jobs; the numbers that quotas and sums are made of stay."""
+
+ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
+
+FORGET_REFUSALS = """
+UPDATE refusals SET user_id = 0, origin = replace(origin, '<@' || :user || '>', 'a person') WHERE user_id = :user
+"""
+
+WISH = "INSERT INTO wishes (user_id, at) VALUES (:user, :at)"
+
+
+class Wish(NamedTuple):
+    """That everything about a person be deleted; `at` as text."""
+
+    user_id: UserId
+    at: str
+
+
+Columns = Mapping[str, set[str]]
+"""The columns of every table by its name."""
+
+
+def columns_of(rows: Iterable[Any]) -> Columns:
+    """Sort the rows of COLUMNS."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row["table"], set()).add(row["column"])
+    return found
+
+
+def statements(columns: Columns) -> list[str]:
+    """What erases a person, in order, for a schema with these columns; the parameters are user, at and surface."""
+    erased = ", ".join(f"{name} = {value}" for name, value in ERASED.items() if name in columns["jobs"])
+    steps = [
+        ("cases", ERASE_REASONS),
+        ("doomed_files", DOOM_IMAGES),
+        ("doomed_files", DOOM_UPLOADS),
+        ("images", ERASE_IMAGES),
+        ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
+        ("ratings", ERASE_RATINGS),
+        ("refusals", FORGET_REFUSALS),
+        ("wishes", WISH),
+    ]
+    return [sql for table, sql in steps if columns.get(table)]
+
+
+def wishes_in(path: Path, key: str | None = None) -> list[Wish]:
+    """The wishes that a database knows of; StorageError when it cannot be read."""
+    try:
+        with closing(sqlite.connect(path, key, readonly=True)) as connection:
+            return _known(connection)
+    except sqlite.Error as error:
+        raise sqlite.in_words(error) or StorageError(f"{path} cannot be read: {error}.") from error
+
+
+def erase(
+    path: Path,
+    key: str | None,
+    wishes: Sequence[Wish],
+    stop: sqlite.Stop | None = None,
+    *,
+    precious: bool = False,
+    comes_back: bool = False,
+) -> None:
+    """Carry out wishes in a database that nobody else uses, those it knows of excepted.
+
+    Rewrites the file, so that no byte is left of what was deleted; a kill meanwhile damages one that is not `precious`.
+    One that `comes_back` notes the files that are to go with it. Raises StorageError when it cannot be written.
+    """
+    try:
+        with closing(sqlite.connect(path, key, stop=stop)) as connection:
+            known = _known(connection)
+            new = [wish for wish in wishes if wish not in known]
+            connection.execute("PRAGMA secure_delete = ON")
+            if new:
+                if not precious:
+                    # A journal on the disk would hold what is deleted, and outlive a kill.
+                    connection.execute("PRAGMA journal_mode = MEMORY")
+                columns = columns_of(connection.execute(COLUMNS))
+                steps = statements(columns if comes_back else {**columns, "doomed_files": set()})
+                connection.execute("BEGIN IMMEDIATE")
+                for wish in new:
+                    values = {"user": wish.user_id, "at": wish.at, "surface": Surface.DISCORD}
+                    for sql in steps:
+                        connection.execute(sql, values)
+                connection.execute("COMMIT")
+            if new or precious:
+                # What is precious may have been left between the two by a kill.
+                connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite.Error as error:
+        raise sqlite.in_words(error) or StorageError(f"{path} cannot be rewritten: {error}.") from error
+
+
+def erase_copies(database: Path, key: str | None, wishes: Sequence[Wish], stop: sqlite.Stop | None = None) -> list[str]:
+    """Carry out wishes in the backups of a database and in the former ones beside it.
+
+    Returns, in words, what could not be reached: a damaged file, or one with another key. Raises StorageError when
+    the disk does not take what is rewritten; whatever was done then stays done.
+    """
+    missed = []
+    for path in folder_of(database).glob(f"*{ERASING}*"):
+        path.unlink(missing_ok=True)
+    for backup in backups_of(database):
+        if not backup.path.exists():
+            continue  # too old, and just deleted
+        if words := _unreadable(backup.path, key):
+            missed.append(words)
+        elif set(wishes) - set(wishes_in(backup.path, key)):
+            _rewrite(backup, key, wishes, stop)
+    for former in sorted(database.parent.glob(f"{database.stem}-aside-*.db")):
+        if words := _unreadable(former, key):
+            missed.append(words)
+        else:
+            erase(former, key, wishes, stop, precious=True)
+    return missed
+
+
+def _rewrite(backup: Backup, key: str | None, wishes: Sequence[Wish], stop: sqlite.Stop | None) -> None:
+    """Put a copy without what was deleted in the place of a backup; a kill leaves one of them, or both."""
+    aside = backup.path.with_suffix(ERASING)
+    # Who finds a damaged one must go on finding it damaged.
+    digest = None if backup.is_unchanged() else backup.digest
+    try:
+        sqlite.copy(backup.path, aside, key, stop)
+        erase(aside, key, wishes, stop)
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        if rename(aside, backup.made_at, digest) != backup.path:
+            backup.path.unlink()
+        sqlite.sync_folder(backup.path.parent)
+    except OSError as error:
+        raise StorageError(f"The backup {backup.path} cannot be rewritten: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _unreadable(path: Path, key: str | None) -> str | None:
+    """Why a file cannot be looked into, in words; None if it can."""
+    try:
+        damage = find_damage(path, key, full=False)
+    except StorageError as error:
+        return str(error)
+    return damage and f"{path} is damaged, or not a database of this key: {damage}."
+
+
+def _known(connection: Any) -> list[Wish]:
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'wishes'").fetchone():
+        return []
+    return [Wish(UserId(row["user_id"]), row["at"]) for row in connection.execute("SELECT user_id, at FROM wishes")]

@@ -1,0 +1,69 @@
+"""/privacy: what is kept about me, a copy of it, and deleting it; for everybody, everywhere, about themselves alone."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import Client
+from bot.dispatcher import Dispatcher
+from bot.errors import UserError
+from bot.jobs import UserId
+from bot.storage.forgetting import Forgetting
+from cogs import _words
+from cogs._confirm import Confirmations
+
+
+class Privacy(commands.GroupCog, group_name="privacy", group_description="What is kept about you, and deleting it"):
+    """Shows people what is kept about them, and deletes it; nobody reaches anybody else's."""
+
+    def __init__(self, client: Client, forgetting: Forgetting, dispatcher: Dispatcher) -> None:
+        self._forgetting = forgetting
+        self._dispatcher = dispatcher
+        # Whoever was asked may answer.
+        self._confirmations = Confirmations(client, "privacy", may=lambda _: None)
+
+    @app_commands.command(description="What Atelier keeps about you, why, and for how long")
+    async def show(self, interaction: discord.Interaction[Client]) -> None:
+        """Say what is kept, in words and numbers."""
+        held = await self._forgetting.held(UserId(interaction.user.id))
+        await interaction.response.send_message(_words.kept(held), ephemeral=True)
+
+    @app_commands.command(description="Everything Atelier keeps about you, as a JSON file")
+    async def export(self, interaction: discord.Interaction[Client]) -> None:
+        """Send every row about a person to them."""
+        await interaction.response.defer(ephemeral=True)
+        rows = await self._forgetting.export(UserId(interaction.user.id))
+        data, name = json.dumps(rows, indent=1, ensure_ascii=False).encode(), "atelier.json"
+        if len(data) > interaction.filesize_limit:
+            data, name = gzip.compress(data), "atelier.json.gz"
+        if len(data) > interaction.filesize_limit:
+            raise UserError("That is more than Discord takes in one file. Ask whoever hosts Atelier for it.")
+        await interaction.followup.send(
+            "Everything that is kept about you. `/history` has the pictures.",
+            file=discord.File(io.BytesIO(data), name),
+            ephemeral=True,
+        )
+
+    @app_commands.command(description="Delete what Atelier keeps about you, on every server; it asks first")
+    async def delete(self, interaction: discord.Interaction[Client]) -> None:
+        """Delete everything about a person once they confirm what goes and what stays."""
+        user_id = UserId(interaction.user.id)
+
+        async def do() -> str:
+            cancelled = await self._forgetting.forget(user_id, self._dispatcher.used)
+            self._dispatcher.stop(cancelled)
+            return _words.FORGOTTEN
+
+        question = _words.forget_question(await self._forgetting.held(user_id))
+        await self._confirmations.ask(interaction, question, do)
+
+
+async def setup(client: Client) -> None:
+    """Add the cog."""
+    await client.add_cog(Privacy(client, client.app.forgetting, client.app.dispatcher))

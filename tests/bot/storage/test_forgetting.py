@@ -1,0 +1,324 @@
+"""A person's wish to have everything deleted: no byte is left in a file, no quota is reset, and no kill stops it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import aiosqlite
+import pytest
+
+from bot.admission import QUOTA_WINDOW
+from bot.errors import Rejected, StorageError
+from bot.jobs import Job, JobStatus, Requester, Scope, Surface, Upload, UserId
+from bot.storage import sqlite
+from bot.storage.backups import back_up, backups_of
+from bot.storage.cases import By
+from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
+from bot.storage.recovery import heal, restore
+from bot.storage.uploads import UploadFolder
+from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, open_store
+from tests.bot.storage.test_recovery import kill_everywhere, make_schema_1
+from tests.faults.invariants import left_of
+
+WORD = "xylophone"
+UPLOAD = hashlib.sha256(WORD.encode()).hexdigest()
+
+GONE = {
+    "jobs": {
+        "prompt",
+        "negative_prompt",
+        "loras",
+        "image",
+        "mask_image",
+        "controlnet",
+        "control_image",
+        "reason",
+        "roles",
+    },
+    "images": {"path", "sha256"},
+    "ratings": {"emoji", "added_at"},
+    "cases": {"reason"},
+}
+"""Columns of text that hold a person's words, or what they chose."""
+
+STAYS = {
+    "jobs": {
+        *("surface", "model", "model_hash", "sampler", "status"),  # sums and turns are made of these
+        *(
+            "asked_at",
+            "started_at",
+            "painted_at",
+            "posted_at",
+            "reposted_at",
+            "promised_at",
+            "stated_at",
+            "forgotten_at",
+            "removed_at",
+        ),
+    },
+    "rules": {"scope", "name", "value"},  # what moderators decided: a deletion lifts no limit and no block
+    "cases": {"at", "action", "scope", "before", "after"},  # numbers and rules
+    "refusals": {"at", "rule", "origin", "retry_at"},  # numbers of nobody
+    "removals": {"noted_at"},
+    "memory": {"name", "value"},  # the house's own
+    "wishes": {"at", "done_at"},
+    "doomed_files": {"path"},  # empty once the files are gone
+}
+
+
+def forgetting_of(store: Store) -> Forgetting:
+    folder = store.folder
+    path, uploads = folder / "atelier.db", UploadFolder(folder)
+    return Forgetting(store.database, store.images, uploads, path, None, Surface.DISCORD, store.clock)
+
+
+async def one_of_each(store: Store, user: int = ADA, word: str = WORD) -> list[Job]:
+    """A job in every state, asked for with a word."""
+    ways = (store.asked, store.running, store.rendered, store.delivered, store.failed, store.cancelled)
+    return [await way(user, prompt=f"a {word}", negative_prompt=word) for way in ways]
+
+
+async def set_all(store: Store, table: str, column: str, value: str, where: str) -> None:
+    async def work(connection: aiosqlite.Connection) -> None:
+        await connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
+
+    await store.database.write(work)
+
+
+async def forgotten(store: Store, user: int = ADA) -> Forgetting:
+    """Carry out a wish to the end."""
+    forgetting = forgetting_of(store)
+    await forgetting.forget(UserId(user))
+    assert await forgetting.finish()
+    return forgetting
+
+
+async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_byte(store: Store) -> None:
+    await one_of_each(store)
+    (_, _, _, delivered, *_) = await store.database.fetch_all("SELECT id FROM jobs")
+    await store.ratings.add((await store.queue.get(delivered["id"])).destination.message_id, ADA, WORD)
+    await store.cases.change(By(GUILD, MODERATOR, WORD), "limits set", (Scope.PERSON, ADA), {"pace": 1})
+    await store.cases.change(By(GUILD, MODERATOR, f"who wants A {WORD}?"), "pause", (Scope.SERVER, 0), {"paused": True})
+    await store.refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pace", origin=f"the rule for <@{ADA}>"))
+    texts: dict[str, set[str]] = {}
+    for row in await store.database.fetch_all(
+        'SELECT t.name AS "table", c.name AS "column" FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c '
+        "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND c.type NOT IN ('INTEGER', 'REAL')"
+    ):
+        texts.setdefault(row["table"], set()).add(row["column"])
+    known = {table: GONE.get(table, set()) | STAYS.get(table, set()) for table in GONE | STAYS}
+    assert texts == known, "whoever adds a column of text says here what a deletion does with it, and then does it"
+
+    which = {"jobs": "id != 4", "cases": "scope = 'person'"}  # what quotes a prompt of hers stays as it is
+    for table, columns in GONE.items():
+        # A longer value than before, so that it moves to another page.
+        for column in columns - {"path"}:
+            value = f"{WORD} {column} " + "x" * 3000
+            if column.endswith("image"):
+                value = UPLOAD
+            if column in ("roles", "loras"):
+                value = json.dumps([value])
+            await set_all(store, table, column, value, which.get(table, "true"))
+    assert left_of([WORD], store.folder) != []
+    await forgotten(store)
+    assert left_of([WORD, UPLOAD, f"<@{ADA}>"], store.folder) == []
+    assert store.files() == []
+    jobs = [await store.queue.get(row["id"]) for row in await store.database.fetch_all("SELECT id FROM jobs")]
+    assert {job.status for job in jobs} == {JobStatus.CANCELLED, JobStatus.DELIVERED, JobStatus.FAILED}
+    assert await store.refusals.of_person(Requester(ADA, GUILD), 9) == []
+
+
+async def test_other_people_keep_what_is_theirs(store: Store) -> None:
+    await one_of_each(store, GRACE, "walrus")
+    await one_of_each(store)
+    before = [tuple(row) for row in await store.database.fetch_all("SELECT * FROM jobs WHERE user_id = ?", (GRACE,))]
+    files = len(store.files())
+    await forgotten(store)
+    after = [tuple(row) for row in await store.database.fetch_all("SELECT * FROM jobs WHERE user_id = ?", (GRACE,))]
+    assert after == before
+    assert len(store.files()) == files - 2
+
+
+async def test_a_deletion_gives_back_no_quota_but_what_had_not_begun(store: Store) -> None:
+    since, ada = NOON - timedelta(days=1), Requester(ADA, GUILD)
+    _, running, *_ = await one_of_each(store)
+    before = await store.usage.spent(ada, since)
+    held = 0.32768
+    assert [seconds for _, seconds in before] == pytest.approx([held] * 4)
+    await forgetting_of(store).forget(ADA, lambda job_id: 0.125 * (job_id == running.id))
+    assert [seconds for _, seconds in await store.usage.spent(ada, since)] == pytest.approx([0.125, held, held])
+    assert await store.queue.of_person(ada) == []
+
+
+async def test_late_answers_of_what_was_forgotten_bring_nothing_back(store: Store) -> None:
+    waiting, running, rendered, delivered, failed, cancelled = await one_of_each(store)
+    await forgotten(store)
+    assert not await store.queue.render(running, (), "hash")
+    assert not await store.queue.fail(running, f"The model refuses {WORD!r}.")
+    assert not await store.queue.requeue(running)
+    assert await store.queue.claim(waiting.id) is None
+    await store.queue.give_up(failed, f"Discord answered 400: What is {WORD!r}?")
+    await store.queue.posted(rendered, UserId(77))
+    rows = await store.database.fetch_all("SELECT * FROM jobs")
+    assert {row["reason"] for row in rows} == {None}
+    assert (await store.now(rendered)).destination.message_id == 77, "a new message must be found, to be deleted"
+    assert await store.queue.unposted() == []
+    assert [job_id for job_id, _ in await store.queue.to_remove()] == [
+        job.id for job in (waiting, running, rendered, delivered, failed, cancelled)
+    ]
+    await store.queue.removed(rendered)
+    assert len(await store.queue.to_remove()) == 5
+    assert left_of([WORD], store.folder) == []
+
+
+async def test_whose_numbers_they_were_is_forgotten_later_and_so_is_the_wish(store: Store) -> None:
+    assert QUOTA_WINDOW + timedelta(days=1) < NAMED_FOR, "also with a clock that goes wrong by a day"
+    (job, *_) = await one_of_each(store)
+    forgetting = await forgotten(store)
+    for one in await store.database.fetch_all("SELECT id FROM jobs WHERE id != ?", (job.id,)):
+        await store.queue.removed(await store.queue.get(one["id"]))
+
+    async def named() -> list[int]:
+        return [row["id"] for row in await store.database.fetch_all("SELECT id FROM jobs WHERE user_id = ?", (ADA,))]
+
+    await forgetting.tidy()
+    assert len(await named()) == 6
+    store.clock.forward(NAMED_FOR.total_seconds() + 1)
+    await forgetting.tidy()
+    assert await named() == [job.id], "its message is still there, and is found by whom it is about"
+    await store.queue.removed(job)
+    await forgetting.tidy()
+    assert await named() == []
+    assert len(await store.database.fetch_all("SELECT 1 FROM wishes")) == 1
+    store.clock.forward(REMEMBERED_FOR.total_seconds())
+    await forgetting.tidy()
+    assert await store.database.fetch_all("SELECT 1 FROM wishes") == []
+    assert (await store.usage.summary(GUILD, NOON - timedelta(days=1))).asked == 6, "sums stay what they were"
+
+
+async def test_backups_and_former_databases_lose_the_words_and_nothing_else(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, folder = store.folder / "atelier.db", store.folder
+    await one_of_each(store, GRACE, "walrus")
+    await one_of_each(store)
+    backups = [back_up(path, None, now=NOON - timedelta(days=days)) for days in range(3)]
+    make_schema_1(old := folder / "old.db")
+    with closing(sqlite.connect(old)) as connection:
+        connection.execute("UPDATE jobs SET prompt = ? WHERE user_id = 1", (WORD,))
+    back_up(old, None, now=NOON - timedelta(days=9)).rename(folder / "backups" / "20260420T120000-0123456789abcdef.db")
+    old.unlink()
+    shutil.copy(path, folder / "atelier-aside-20260401T120000.db")
+    shutil.copy(f"{path}-wal", folder / "atelier-aside-20260401T120000.db-wal")
+    (backups[2].with_name("20260419T120000-0123456789abcdef.db")).write_bytes(b"no database of ours")
+    assert len(left_of([WORD], folder)) > 5
+    await forgotten(store)
+
+    assert left_of([WORD], folder) == []
+    assert len(left_of(["walrus"], folder)) == 5
+    assert [backup.made_at for backup in backups_of(path)[:3]] == [NOON - timedelta(days=days) for days in range(3)]
+    assert [backup.is_unchanged() for backup in backups_of(path)] == [True] * 3 + [False] * 2
+    assert "only you can delete: " + str(folder / "backups" / "20260419T120000-0123456789abcdef.db") in caplog.text
+    later = [backup.path for backup in backups_of(path)]
+    await store.asked(GRACE, prompt="a zebra")
+    await forgotten(store)
+    assert [backup.path for backup in backups_of(path)] == later, "what a wish is known in is as it should be"
+
+
+async def test_a_backup_that_is_put_back_later_brings_nothing_back(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "atelier.db"
+    path.parent.mkdir()
+    async with open_store(path.parent) as store:
+        await one_of_each(store)
+        shutil.copy(back_up(path, None), elsewhere := tmp_path / "elsewhere.db")
+        await forgotten(store)
+    assert left_of([WORD], tmp_path) == [f"{WORD!r} is in elsewhere.db"]
+    assert restore(elsewhere, path).jobs == 6
+    elsewhere.unlink()
+    assert left_of([WORD], tmp_path) == []
+    async with open_store(path.parent) as store:
+        assert await store.queue.waiting() == []
+        assert await forgetting_of(store).finish()
+        # It is known for the next time, too.
+        assert len(await store.database.fetch_all("SELECT 1 FROM wishes")) == 1
+
+
+async def test_an_upload_goes_unless_somebody_else_needs_it(store: Store) -> None:
+    uploads = UploadFolder(store.folder)
+    names = []
+    for number in range(3):
+        upload = Upload(bytes(9) + bytes([number]), 64, 64, "")
+        names.append(sha256 := hashlib.sha256(upload.data).hexdigest())
+        await uploads.keep(Upload(upload.data, 64, 64, sha256))
+    await store.asked(ADA, image=names[0], mask_image=names[1])
+    await store.asked(GRACE, image=names[1])
+    forgetting = Forgetting(
+        store.database, store.images, uploads, store.folder / "atelier.db", None, Surface.DISCORD, store.clock
+    )
+    await forgetting.forget(ADA)
+    with uploads.held([Upload(b"", 64, 64, names[0])]):
+        assert not await forgetting.finish(), "somebody is about to name it"
+        assert len(list((store.folder / "uploads").iterdir())) == 3
+    assert await forgetting.finish()
+    assert sorted(path.name for path in (store.folder / "uploads").iterdir()) == sorted(names[1:])
+
+
+async def test_a_backup_that_is_being_made_is_waited_for_and_what_a_killed_one_left_is_removed(store: Store) -> None:
+    await one_of_each(store)
+    backups = store.folder / "backups"
+    backups.mkdir()
+    killed, alive = backups / "20260501T120000.4194304.new", backups / f"20260501T120000.{os.getpid()}.new.1.part"
+    for path in (killed, alive):
+        path.write_bytes(WORD.encode())
+    forgetting = forgetting_of(store)
+    await forgetting.forget(ADA)
+    assert not await forgetting.finish()
+    assert left_of([WORD], store.folder) == [f"{WORD!r} is in {alive.name}"]
+    alive.unlink()
+    assert await forgetting.finish()
+
+
+async def test_a_reader_of_the_file_keeps_the_words_there_no_longer_than_it_reads(store: Store) -> None:
+    await one_of_each(store)
+    forgetting = forgetting_of(store)
+    with closing(sqlite.connect(store.folder / "atelier.db", readonly=True)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM jobs").fetchall()
+        await forgetting.forget(ADA)
+        begun = time.monotonic()
+        with pytest.raises(StorageError, match="read by another program"):
+            await forgetting.finish()
+        assert time.monotonic() - begun < 2, "nobody else waits for it"
+        reader.execute("COMMIT")
+    assert await forgetting.finish()
+    assert left_of([WORD], store.folder) == []
+
+
+async def test_a_deletion_killed_anywhere_was_not_begun_or_is_finished_by_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    async with open_store(tmp_path / "start") as store:
+        await store.delivered(ADA, prompt=WORD)
+        await store.delivered(GRACE, prompt="a walrus")
+        back_up(tmp_path / "start" / "atelier.db", None, now=NOON)
+    left = kill_everywhere("forget", tmp_path)
+    assert len(left) > 40, "it was killed at many steps"
+    finished = []
+    for path in left:
+        heal(path)
+        async with open_store(path.parent) as store:
+            begun = bool(await store.database.fetch_all("SELECT 1 FROM wishes"))
+            await forgetting_of(store).finish()
+        finished.append(begun)
+        remains = left_of([WORD], path.parent)
+        assert not remains if begun else f"{WORD!r} is in atelier.db" in remains
+        assert len(left_of(["walrus"], path.parent)) == 2
+        assert [backup.is_unchanged() for backup in backups_of(path)] == [True]
+    assert finished == sorted(finished), "once begun, always finished"
+    assert (finished[0], finished[-1]) == (False, True)
