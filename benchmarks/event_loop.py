@@ -99,7 +99,7 @@ async def keep_painting(
     loop = asyncio.get_running_loop()
     end, person, before = loop.time() + seconds, 0, counted.pictures.copy()
     while loop.time() < end or any(counted.pictures[model.name] == before[model.name] for model in models):
-        while len(await app.queue.waiting()) < 3:
+        while await app.queue.depth() < 3:
             person += 1
             await app.admission.admit(
                 Requester(UserId(person), GuildId(1)),

@@ -38,6 +38,7 @@ from bot.storage.database import Database, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
+from bot.storage.watch import Watch
 
 REQUEST = GenerationRequest("a red apple", "emoji", 128, 128, 20, 3.0, 7)
 
@@ -52,7 +53,13 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
         async with open_database(folder / "atelier.db") as database:
             queue = _queue(database, folder)
             await queue.recover()
-            line = Line(queue, Rules(database), LimitsConfig(pace=10_000), FakeEngine(), utcnow)
+            line = Line(
+                Watch(database, Surface.DISCORD, utcnow),
+                Rules(database),
+                LimitsConfig(pace=10_000),
+                FakeEngine(),
+                utcnow,
+            )
             assert await line.next() is not None
             ready = time.perf_counter() - started
             chosen: list[float] = []

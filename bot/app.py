@@ -37,6 +37,7 @@ from bot.storage.rules import Rules
 from bot.storage.upkeep import keep_up
 from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage
+from bot.storage.watch import Watch
 from bot.updates import Updates
 from bot.vocabulary import Vocabulary
 
@@ -118,7 +119,7 @@ async def open_app(
         known = await database.recall(_TIMINGS) or ""
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
-        line = Line(queue, rules, config.limits, painter, clock)
+        line = Line(Watch(database, surface, clock), rules, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, uploads, line, painter, delivery.announce, clock)
         usage = Usage(database)

@@ -17,8 +17,8 @@ from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, Rol
 from bot.limits import Limits, is_paused, objection, resolve
 from bot.scheduler import TURN_MEMORY, Room, Standing, Terms, Turn
 from bot.shared import Shared
-from bot.storage.queue import Queue
 from bot.storage.rules import Rules
+from bot.storage.watch import Watch
 
 _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
@@ -31,8 +31,8 @@ _AT_A_TIME = 20
 class Line:
     """Answers who is next, when everybody is, and what limits hold for a person."""
 
-    def __init__(self, queue: Queue, rules: Rules, defaults: LimitsConfig, engine: Engine, clock: Clock) -> None:
-        self._queue = queue
+    def __init__(self, watch: Watch, rules: Rules, defaults: LimitsConfig, engine: Engine, clock: Clock) -> None:
+        self._watch = watch
         self._rules = rules
         self._defaults = defaults
         self._engine = engine
@@ -108,11 +108,11 @@ class Line:
         async with self._looking:
             books = await self._rules.books()
             if not self._watched:
-                self._touched.update(await self._queue.watch(self._touched.add))
+                self._touched.update(await self._watch.watch(self._touched.add))
                 self._watched = True
             ids = [self._touched.pop() for _ in range(len(self._touched))]
             try:
-                touched = await self._queue.look(ids) if ids else None
+                touched = await self._watch.look(ids) if ids else None
             except BaseException:
                 self._touched.update(ids)
                 raise

@@ -217,7 +217,7 @@ class Hub:
         """
         call, rows = self._live[head.call_id].call, self._cap(head)
         limits = [self._knee(call, head.part)]
-        if is_light(head, line):
+        if is_light(head, line, self._row_cap):
             limits.append(self._company(call, head.part, head.rows))
         return min([rows, *(max(limit, head.rows) for limit in limits if limit is not None)])
 

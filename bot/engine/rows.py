@@ -116,12 +116,18 @@ def fair(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parke
     return [parked for *_, parked in sorted(ranked, key=lambda rank: rank[:2])]
 
 
-def is_light(head: Parked, line: Sequence[Parked]) -> bool:
-    """Whether the head's owner asks for little: at most a quarter of what somebody else has in the line."""
+def is_light(head: Parked, line: Sequence[Parked], cap: int) -> bool:
+    """Whether the head's owner asks for little beside a flood.
+
+    That is at most a quarter of what somebody else has in the line, who could fill half a forward of `cap` rows alone:
+    among people who all ask for a picture or two, one row less is no reason to go slowly.
+    """
     asked: Counter[Hashable] = Counter()
+    rows: Counter[Hashable] = Counter()
     for parked in line:
         asked[parked.owner] += parked.work
-    return 4 * asked[head.owner] <= max(asked.values())
+        rows[parked.owner] += parked.rows
+    return any(4 * asked[head.owner] <= asked[owner] and 2 * rows[owner] >= cap for owner in asked)
 
 
 def fill(line: Sequence[Parked], cap: int) -> list[Parked]:

@@ -86,10 +86,10 @@ class Gate:
         return admitted
 
     async def refused(self, **request: object) -> Rejected:
-        before = [job.job_id for job in await self.store.queue.waiting()]
+        before = [job.job_id for job in await self.store.waiting()]
         with pytest.raises(Rejected) as refusal:
             await self.ask(**request)  # type: ignore[arg-type]
-        assert [job.job_id for job in await self.store.queue.waiting()] == before, "a refused request leaves no job"
+        assert [job.job_id for job in await self.store.waiting()] == before, "a refused request leaves no job"
         return refusal.value
 
     async def paint(self, *, seconds: float = 0.0) -> Job:
@@ -111,7 +111,7 @@ class Gate:
 
 def gate_of(store: Store, **limits: int) -> Gate:
     engine = FakeEngine()
-    line = Line(store.queue, store.rules, LimitsConfig(**limits), engine, store.clock)
+    line = Line(store.watch, store.rules, LimitsConfig(**limits), engine, store.clock)
     return Gate(
         store,
         line,
@@ -190,7 +190,7 @@ async def test_a_request_is_not_accepted_where_its_picture_cannot_be_kept(store:
     (store.folder / "uploads").write_text("in the way")
     with pytest.raises(StorageError, match="could not be kept"):
         await gate.ask(image=Upload(b"picture", 16, 16, hashlib.sha256(b"picture").hexdigest()))
-    assert await store.queue.waiting() == []
+    assert await store.waiting() == []
 
 
 async def test_the_same_interaction_twice_makes_one_job(store: Store) -> None:
@@ -198,7 +198,7 @@ async def test_the_same_interaction_twice_makes_one_job(store: Store) -> None:
     first = await gate.ask(interaction_id=5)
     assert first is not None
     assert await gate.ask(interaction_id=5) is None, "and a repeat is no refusal, although the queue is full"
-    assert ids(await store.queue.waiting()) == [first.job.id]
+    assert ids(await store.waiting()) == [first.job.id]
 
 
 async def test_a_full_queue_is_refused_until_the_oldest_request_starts(store: Store) -> None:
@@ -348,14 +348,14 @@ async def test_twenty_requests_at_once_never_exceed_depth_or_quota(
     ended = await asyncio.gather(*(gate.ask(interaction_id=n) for n in range(20)), return_exceptions=True)
     jobs = [end for end in ended if isinstance(end, Admitted)]
     assert [type(end) for end in ended if not isinstance(end, Admitted)] == [Rejected] * (20 - accepted)
-    assert sorted(job.job.id for job in jobs) == sorted(ids(await store.queue.waiting()))
+    assert sorted(job.job.id for job in jobs) == sorted(ids(await store.waiting()))
     assert len(jobs) == accepted
 
 
 async def test_an_interaction_repeated_at_once_makes_one_job(store: Store) -> None:
     gate = gate_of(store)
     made = [job for job in await asyncio.gather(*(gate.ask(interaction_id=5) for _ in range(20))) if job is not None]
-    assert [admitted.job.id for admitted in made] == ids(await store.queue.waiting())
+    assert [admitted.job.id for admitted in made] == ids(await store.waiting())
     assert len(made) == 1
 
 

@@ -20,7 +20,8 @@ from bot.jobs import GuildId, Job, JobId, Requester, Scope, UserId
 from bot.limits import HOST, PAUSED, SERVER, Origin
 from bot.line import Line
 from bot.scheduler import Turn
-from bot.storage.queue import CLAIM, LIVE, TOUCHED, Touched
+from bot.storage.queue import CLAIM
+from bot.storage.watch import LIVE, TOUCHED, Touched
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, HandClock, Store, a_request, ids, open_store, pictures
 
 DEFAULTS = LimitsConfig(pace=20, depth=5, quota=200)
@@ -42,7 +43,7 @@ def engine_taking(seconds: float) -> FakeEngine:
 
 
 def line_of(store: Store, defaults: LimitsConfig = DEFAULTS, engine: FakeEngine | None = None) -> Line:
-    return Line(store.queue, store.rules, defaults, engine or FakeEngine(), store.clock)
+    return Line(store.watch, store.rules, defaults, engine or FakeEngine(), store.clock)
 
 
 async def test_an_empty_line(store: Store) -> None:
@@ -370,13 +371,13 @@ async def test_ten_thousand_waiting_are_chosen_from_without_reading_them_all(sto
     line = line_of(store, LimitsConfig(pace=10_000))
     assert await line.next() is not None
     looked: list[int] = []
-    look = store.queue.look
+    look = store.watch.look
 
     async def counted(touched: Collection[int]) -> Touched:
         looked.append(len(touched))
         return await look(touched)
 
-    store.queue.look = counted  # type: ignore[method-assign]
+    store.watch.look = counted  # type: ignore[method-assign]
     for _ in range(20):
         turn = await line.next()
         assert turn is not None

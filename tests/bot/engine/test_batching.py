@@ -469,12 +469,20 @@ def test_who_asks_for_little_is_given_less_company(kinds: dict[str, Kind], forwa
 
 
 @pytest.mark.parametrize(
-    ("line", "light"),
-    [("a", False), ("ab", False), ("abbb", False), ("abbbb", True), ("aabbbb", False), ("abbbbcc", True)],
+    ("line", "cap", "light"),
+    [
+        ("a", 16, False),
+        ("ab", 16, False),
+        ("abbb", 12, False),
+        ("abbbb", 16, True),
+        ("aabbbb", 16, False),
+        ("abbbbcc", 16, True),
+        ("abbbb", 18, False),  # no flood: eight rows do not fill half a forward
+    ],
 )
-def test_light_is_who_asks_for_a_quarter_of_somebody_elses(line: str, light: bool) -> None:
-    parked = [SimpleNamespace(owner=owner, work=2.0) for owner in line]
-    assert rows.is_light(parked[0], parked) is light  # type: ignore[arg-type]
+def test_light_is_who_asks_for_a_quarter_of_a_flood(line: str, cap: int, light: bool) -> None:
+    parked = [SimpleNamespace(owner=owner, work=2.0, rows=2) for owner in line]
+    assert rows.is_light(parked[0], parked, cap) is light  # type: ignore[arg-type]
 
 
 def test_every_forward_is_measured_by_what_was_computed_and_its_rows(

@@ -25,9 +25,11 @@ from bot.jobs import (
     Requester,
     RoleId,
     RuleValue,
+    Start,
     Subject,
     Surface,
     UserId,
+    Waiting,
 )
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import Database, open_database
@@ -38,6 +40,7 @@ from bot.storage.refusals import Refusals
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage
+from bot.storage.watch import Touched, Watch
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 GUILD = GuildId(900)
@@ -98,7 +101,19 @@ class Store:
     removals: Removals
     ratings: Ratings
     usage: Usage
+    watch: Watch
     messages: int = field(default=5000)
+
+    async def waiting(self) -> list[Waiting]:
+        """Every queued job, oldest first, as the line sees it."""
+        return sorted((await self._touched()).waiting, key=lambda job: (job.asked_at, job.job_id))
+
+    async def starts(self) -> list[Start]:
+        """Every job started within the last hour, oldest first, as the line sees it."""
+        return sorted((await self._touched()).starts, key=lambda start: (start.at, start.job_id))
+
+    async def _touched(self) -> Touched:
+        return await self.watch.look([row["id"] for row in await self.database.fetch_all("SELECT id FROM jobs")])
 
     def queue_of(self, surface: Surface) -> Queue:
         return Queue(self.database, self.images, surface, self.clock)
@@ -213,6 +228,7 @@ async def open_store(
             removals=Removals(database, images, clock),
             ratings=Ratings(database, clock),
             usage=Usage(database),
+            watch=Watch(database, surface, clock),
         )
 
 

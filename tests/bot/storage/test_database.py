@@ -16,7 +16,7 @@ from bot.storage import sqlite as sqlite_driver
 from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import UNNAME
-from bot.storage.queue import HISTORY, STARTS, TO_REMOVE, UNPOSTED, WAITING
+from bot.storage.queue import HISTORY, TO_REMOVE, UNPOSTED
 from bot.storage.refusals import FORGET, OF_PERSON
 from bot.storage.usage import DEPTH, SPENT
 from tests.bot.storage.conftest import Store, ids
@@ -228,12 +228,12 @@ async def test_a_full_disk_in_a_shared_transaction_keeps_what_was_acknowledged_a
     await store.database.fetch_all(f"PRAGMA max_page_count = {pages[0]}")
     ended = await asyncio.gather(*(store.asked(9, prompt="x" * 3000) for _ in range(20)), return_exceptions=True)
     assert {str(end) for end in ended} == {"Not accepted: the storage is full."}
-    assert ids(await store.queue.waiting()) == ids(acknowledged)
+    assert ids(await store.waiting()) == ids(acknowledged)
     assert await store.queue.claim(acknowledged[0].id), "what needs no room goes on"
 
     await store.database.fetch_all(f"PRAGMA max_page_count = {pages[0] + 1000}")
     later = await asyncio.gather(*(store.asked(9, prompt="x" * 3000) for _ in range(20)))
-    assert ids(await store.queue.waiting()) == [*ids(acknowledged[1:]), *sorted(ids(later))]
+    assert ids(await store.waiting()) == [*ids(acknowledged[1:]), *sorted(ids(later))]
 
 
 async def test_a_full_disk_is_said_in_words_and_writing_works_again_once_there_is_room(store: Store) -> None:
@@ -356,11 +356,9 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
 @pytest.mark.parametrize(
     ("sql", "parameters", "index"),
     [
-        (WAITING, ("discord",), "USING INDEX jobs_waiting (surface=?)"),
         (UNPOSTED, ("discord",), "USING INDEX jobs_unposted (surface=?)"),
         (TO_REMOVE, ("discord",), "USING INDEX jobs_to_remove (surface=?)"),
         (UNNAME, ("",), "USING INDEX jobs_forgotten"),
-        (STARTS, ("discord", ""), "USING INDEX jobs_started (surface=? AND started_at>?)"),
         (DEPTH, (1, 1), "USING COVERING INDEX jobs_waiting_of_person (user_id=? AND guild_id=?)"),
         (SPENT, (1, 1, ""), "USING INDEX jobs_of_person (user_id=? AND guild_id=? AND asked_at>?)"),
         (RULES_OF, (1, "person", 1), "USING PRIMARY KEY (guild_id=? AND scope=? AND subject_id=?)"),
@@ -374,11 +372,9 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         (FORGET, ("",), "USING INDEX refusals_known (at<?)"),
     ],
     ids=[
-        "WAITING",
         "UNPOSTED",
         "TO_REMOVE",
         "UNNAME",
-        "STARTS",
         "DEPTH",
         "SPENT",
         "RULES_OF",
@@ -397,13 +393,11 @@ async def test_hot_queries_use_their_index(store: Store, sql: str, parameters: t
 @pytest.mark.parametrize(
     ("sql", "parameters"),
     [
-        (WAITING, ("discord",)),
         (UNPOSTED, ("discord",)),
-        (STARTS, ("discord", "")),
         (SPENT, (1, 1, "")),
         (HISTORY, (1, 1, "discord", 6, 0)),
     ],
-    ids=["WAITING", "UNPOSTED", "STARTS", "SPENT", "HISTORY"],
+    ids=["UNPOSTED", "SPENT", "HISTORY"],
 )
 async def test_hot_queries_read_in_order_and_sort_nothing(
     store: Store, sql: str, parameters: tuple[object, ...]

@@ -245,7 +245,7 @@ async def test_a_backup_that_is_put_back_later_brings_nothing_back(tmp_path: Pat
     elsewhere.unlink()
     assert left_of([WORD], tmp_path) == []
     async with open_store(path.parent) as store:
-        assert await store.queue.waiting() == []
+        assert await store.waiting() == []
         assert await forgetting_of(store).finish()
         # It is known for the next time, too.
         assert len(await store.database.fetch_all("SELECT 1 FROM wishes")) == 1

@@ -12,6 +12,7 @@ import pytest
 from bot.errors import Rejected, StorageError
 from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Queued, Requester, Start, Surface, UserId, Work
 from bot.storage.reports import Period, Reports
+from bot.storage.watch import Watch
 from tests.bot.storage.conftest import (
     ADA,
     CHANNEL,
@@ -58,7 +59,7 @@ async def test_a_refused_request_leaves_no_row(store: Store) -> None:
         await store.queue.enqueue(
             Requester(ADA, GUILD), Destination(CHANNEL), a_request(), interaction_id=5, admit=refuse
         )
-    assert await store.queue.waiting() == []
+    assert await store.waiting() == []
     assert (await store.asked(interaction_id=5)).status is JobStatus.QUEUED, "a refusal does not use up the interaction"
 
 
@@ -69,22 +70,20 @@ async def test_the_same_interaction_makes_one_job_even_at_the_same_time(store: S
     ]
     made = [job for job in await asyncio.gather(*twice) if job is not None]
     assert len(made) == 1
-    assert ids(await store.queue.waiting()) == ids(made)
+    assert ids(await store.waiting()) == ids(made)
 
 
 async def test_jobs_without_an_interaction_are_never_taken_for_repeats(store: Store) -> None:
     assert (await store.asked()).id != (await store.asked()).id
 
 
-async def test_the_line_is_in_order_of_asking_and_says_who_was_acknowledged(store: Store) -> None:
-    first = await store.asked(ADA)
-    store.clock.forward(-10)
-    earlier = await store.asked(GRACE, acknowledged=False, num_images_per_prompt=3)
-    waiting = await store.queue.waiting()
-    assert ids(waiting) == [earlier.id, first.id]
-    assert [(job.user_id, job.images, job.acknowledged, job.again) for job in waiting] == [
-        (GRACE, 3, False, False),
-        (ADA, 1, True, False),
+async def test_what_waits_says_since_when_and_who_was_acknowledged(store: Store) -> None:
+    await store.asked(ADA)
+    store.clock.forward(10)
+    await store.asked(GRACE, acknowledged=False, num_images_per_prompt=3)
+    assert [(job.user_id, job.asked_at, job.images, job.acknowledged, job.again) for job in await store.waiting()] == [
+        (ADA, NOON, 1, True, False),
+        (GRACE, NOON + timedelta(seconds=10), 3, False, False),
     ]
 
 
@@ -239,10 +238,10 @@ async def test_a_job_whose_attempt_was_cut_short_waits_again_with_its_turn_count
     job = await store.queue.claim(asked.id, 7.0, 6.0)
     assert job is not None
     assert await store.queue.requeue(job)
-    (waiting,) = await store.queue.waiting()
+    (waiting,) = await store.waiting()
     assert (waiting.job_id, waiting.again) == (job.id, True)
     assert await store.queue.claim(job.id, 99.0, 98.0) is not None
-    assert await store.queue.starts() == [Start(job.id, ADA, NOON, 1, 4.0, 7.0, 6.0, settled=False)]
+    assert await store.starts() == [Start(job.id, ADA, NOON, 1, 4.0, 7.0, 6.0, settled=False)]
 
 
 async def test_starts_are_of_the_last_hour_in_order_and_a_failure_is_a_turn_without_images(store: Store) -> None:
@@ -252,17 +251,17 @@ async def test_starts_are_of_the_last_hour_in_order_and_a_failure_is_a_turn_with
     third = await store.failed(ADA)
     await store.cancelled(ADA)
     later = [(second.id, GRACE, NOON + timedelta(seconds=1), 3), (third.id, ADA, NOON + timedelta(seconds=1), 0)]
-    starts = [(start.job_id, start.user_id, start.at, start.images) for start in await store.queue.starts()]
+    starts = [(start.job_id, start.user_id, start.at, start.images) for start in await store.starts()]
     assert starts == [(first.id, ADA, NOON, 1), *later]
-    assert [start.settled for start in await store.queue.starts()] == [False, True, True]
+    assert [start.settled for start in await store.starts()] == [False, True, True]
     store.clock.now = NOON + timedelta(hours=1)
-    assert [(start.job_id, start.user_id, start.at, start.images) for start in await store.queue.starts()] == later
+    assert [(start.job_id, start.user_id, start.at, start.images) for start in await store.starts()] == later
 
 
 async def test_whoever_waits_says_how_much_work_that_is(store: Store) -> None:
     asked = [await store.asked(num_images_per_prompt=2), await store.asked(sampler="heun", guidance_scale=1.0)]
     shape = ("emoji", 128, 128)
-    assert [job.work for job in await store.queue.waiting()] == [Work(shape, 4, 20, 2), Work(shape, 1, 39, 1)]
+    assert [job.work for job in await store.waiting()] == [Work(shape, 4, 20, 2), Work(shape, 1, 39, 1)]
     assert [job.request.work for job in asked] == [Work(shape, 4, 20, 2), Work(shape, 1, 39, 1)]
 
 
@@ -284,16 +283,17 @@ async def test_one_surface_never_sees_the_jobs_of_another(store: Store) -> None:
     await store.failed()
     other = store.queue_of(Surface.SANDBOX)
     seen = (
-        await other.waiting(),
-        await other.starts(),
         await other.running(),
         await other.unposted(),
         await other.of_person(Requester(ADA, GUILD)),
     )
-    assert seen == ([], [], [], [], [])
+    assert seen == ([], [], [])
+    everything = [row["id"] for row in await store.database.fetch_all("SELECT id FROM jobs")]
+    touched = await Watch(store.database, Surface.SANDBOX, store.clock).look(everything)
+    assert (touched.waiting, touched.starts, touched.running) == ((), (), {})
     await other.recover()
     assert [
-        len(await store.queue.waiting()),
+        len(await store.waiting()),
         len(await store.queue.running()),
         len(await store.queue.unposted()),
     ] == [1, 1, 2], "recovering one surface leaves the others alone"
@@ -353,7 +353,7 @@ async def test_a_stop_loses_nothing_that_somebody_still_waits_for(
             assert {state: (job.status.value, job.reason) for state, job in found.items() if job is not None} == after
             outbox = ids(await store.queue.unposted())
             assert {state for state, job in jobs.items() if job.id in outbox} == unposted
-        again = [job.job_id for job in await store.queue.waiting() if job.again]
+        again = [job.job_id for job in await store.waiting() if job.again]
         assert again == ([jobs["running"].id] if surface is Surface.DISCORD else [])
 
 
@@ -405,7 +405,7 @@ async def test_what_was_promised_is_kept_and_what_is_said_since_is_beside_it(sto
         at = NOON + timedelta(seconds=seconds)
         await store.queue.promise(job.id, at, Queued(2, at))
     await store.queue.state(second.id, Queued(1, None))
-    assert [job.said for job in await store.queue.waiting()] == [
+    assert [job.said for job in await store.waiting()] == [
         Queued(2, NOON + timedelta(seconds=10)),
         Queued(1, None),
         Queued(2, NOON + timedelta(seconds=100)),

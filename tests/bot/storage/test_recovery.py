@@ -120,7 +120,7 @@ async def test_a_damaged_file_is_kept_aside_and_the_newest_backup_takes_its_plac
     async with open_store(tmp_path) as store:
         job = await store.asked()
         assert job.id > ID_GAP, "a button under a lost result must not find a new job"
-        assert [waiting.job_id for waiting in await store.queue.waiting()] == [1, 2, job.id]
+        assert [waiting.job_id for waiting in await store.waiting()] == [1, 2, job.id]
 
 
 async def test_any_flipped_bit_of_an_encrypted_database_is_found(tmp_path: Path) -> None:
