@@ -179,7 +179,7 @@ def kept(held: Held) -> str:
         "- Which rule refused a request of yours, without its words: 30 days.\n"
         "- Limits that moderators set for you, and their cases about you.\n"
         "- A backup a day: the newest of 7 days and of 4 weeks.\n"
-        "But for Discord itself nobody gets any of it. `/privacy export` gives you all of it, `/privacy delete` "
+        "\nNobody but Discord itself gets any of it. `/privacy export` gives you all of it, `/privacy delete` "
         "deletes it."
     )
 
