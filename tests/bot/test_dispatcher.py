@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from bot import delivery, dispatcher
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery import Repost
+from bot.engine import Event, Order
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
 from bot.jobs import (
@@ -384,6 +385,35 @@ async def test_engine_that_dies_after_the_cancellation_says_no_more(config: Conf
         # The channel speaks in order, so whatever was to be said of the first has been said.
         assert house.recorder.of(first) == [Cancelled()]
         assert [order.job_id for order in engine.orders] == [first.id, second.id]
+
+
+class FatalEngine(DeafEngine):
+    """An engine that dies of a person's first attempts, and knows no order before it has it."""
+
+    async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
+        """Die, or paint."""
+        if order.owner == ADA and order.attempt == 1:
+            self.orders.append(order)
+            raise EngineDied("gone")
+        async for event in super().submit(order):
+            yield event
+
+
+async def test_job_cancelled_while_it_waits_to_be_alone_in_the_engine_never_gets_there(config: Config) -> None:
+    engine = FatalEngine(slots=2)
+    engine.open.clear()
+    async with opened(config, engine) as house:
+        other = await house.ask(GRACE)
+        await house.held(1)
+        job = await house.ask(ADA)
+        await house.until(lambda: second_attempt(house, job))
+        assert await house.app.dispatcher.cancel(job.id)
+        await house.ended(job)
+        engine.open.set()
+        await house.ended(other)
+        await house.ended(await house.ask(GRACE))
+        assert [order.job_id for order in engine.orders].count(job.id) == 1
+        assert house.recorder.of(job)[-1] == Cancelled(), "nothing is said over its end"
 
 
 @pytest.fixture
