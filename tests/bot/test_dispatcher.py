@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import sqlite3
@@ -316,6 +317,21 @@ async def test_folder_that_takes_no_pictures_fails_the_job_in_words(
     assert "could not be kept" in job.reason
     (config.data / "images").unlink()
     assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
+
+
+async def test_a_disk_that_is_full_for_long_fails_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
+    refused = 0
+
+    def fsync(_: int) -> None:
+        nonlocal refused
+        refused += 1
+        if refused < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bot.storage.images.os.fsync", fsync)
+    job = await house.ended(await house.ask())
+    assert (job.status, job.attempt) == (JobStatus.DELIVERED, 1)
 
 
 async def test_cancelled_queued_job_is_never_painted(house: House) -> None:
