@@ -148,7 +148,7 @@ def restore(
 
 @cli.command()
 def forget(
-    user_id: Annotated[int, typer.Argument(min=1, help="The person's id on Discord.")],
+    user_id: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="The person's id on Discord.")],
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:

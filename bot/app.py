@@ -29,7 +29,7 @@ from bot.storage.forgetting import Forgetting, Held
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.ratings import Ratings
-from bot.storage.recovery import heal
+from bot.storage.recovery import finish, heal
 from bot.storage.refusals import Refusals
 from bot.storage.removals import Removals
 from bot.storage.reports import Reports
@@ -177,6 +177,8 @@ async def forget_now(config: Config, user_id: UserId) -> Held:
     """Delete what is kept about a person, to the last byte, while nobody runs; returns what was kept."""
     with hold(config.data):
         path, key = database_of(config.data), read_database_key()
+        # A restore that was decided would bring back what is deleted now.
+        await asyncio.to_thread(finish, path)
         if not path.exists():
             raise StorageError(f"{path} does not exist: nothing is kept about anybody.")
         await asyncio.to_thread(clear_leftovers, path, start=True)

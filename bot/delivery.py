@@ -64,6 +64,10 @@ CLOSED_SECONDS = 600.0
 """How long a channel is left alone that refused so many endings in a row: Discord bans who goes on asking."""
 
 
+_READ_TRIES = 3
+"""How often it is tried to read finished pictures before their job is shown as a failure."""
+
+
 Repost = Callable[[], Awaitable[datetime | None]]
 """Notes that a new message is begun for a job. Returns when one was first begun before: it may be there already."""
 
@@ -363,7 +367,8 @@ class Delivery:
         if job.status is JobStatus.FAILED:
             return Failed(job.reason or "It could not be painted.")
         try:
-            return Painted(await self._queue.images(job.id))
+            # What cannot be read now may be in a moment; what is gone is waited for in vain, but not for long.
+            return Painted(await insist(self._queue.images, job.id, tries=_READ_TRIES))
         except StorageError as error:
             return Failed(str(error))
 

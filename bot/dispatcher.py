@@ -137,6 +137,9 @@ class Dispatcher:
         if objection := await self._line.objection(job):
             raise PaintFailed(objection)
         uploads = await self._uploads.read(job.request.uploads)
+        # Of what was cancelled until here the engine has not heard, and its message speaks of that alone.
+        if not await insist(self._queue.is_running, job):
+            return
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads)
         async with aclosing(self._engine.submit(order)) as events:
             preview = b""

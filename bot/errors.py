@@ -5,6 +5,7 @@ AtelierError
 │   └── Rejected         admission said no: which rule, and when it will work
 ├── ConfigError          words for the host; the process ends with exit code 78 (EX_CONFIG)
 ├── StorageError         the database or the picture folder cannot be used
+│   └── StorageFull      there is no room: all is well again once some is made
 ├── EngineError          the engine could not paint; `reason` is fit for the requester
 │   ├── EngineDied       the process went away or fell silent: worth another attempt
 │   └── PaintFailed      the engine lives but this request failed: another attempt would fail too
@@ -59,6 +60,10 @@ class ConfigError(AtelierError):
 
 class StorageError(AtelierError):
     """The data folder cannot be used."""
+
+
+class StorageFull(StorageError):  # noqa: N818
+    """The disk takes no more for now."""
 
 
 class EngineError(AtelierError):

@@ -285,6 +285,7 @@ async def test_a_host_deletes_what_is_kept_about_a_person_by_their_id(tmp_path: 
         f"atelier: {data / 'atelier.db'} does not exist: nothing is kept about anybody.\n",
     )
     assert (await run("forget", "0", "--data", data))[0] == 2, "nobody is everybody"
+    assert (await run("forget", f"{2**63}", "--data", data))[0] == 2, "no id is as long"
     async with open_database(data / "atelier.db") as database:
         await database.remember("x", "x")
     code, output, errors = await run("forget", "7", "--data", data)

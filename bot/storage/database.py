@@ -7,7 +7,6 @@ owns the connection runs it to its end, whatever happens to the caller.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
 
-from bot.errors import StorageError
+from bot.errors import StorageError, StorageFull
 from bot.jobs import Row
 from bot.storage import sqlite
 from bot.storage.backups import back_up
@@ -236,16 +235,20 @@ def _mourn(owner: asyncio.Task[None]) -> None:
 
 
 async def insist(call: Callable[..., Awaitable[T]], *arguments: Any, tries: int | None = None) -> T:
-    """Repeat a call while the storage refuses, for ever or so many times: what was promised must not be dropped."""
-    for number in itertools.count(1):
+    """Repeat a call while the storage refuses, for ever or so many times: what was promised must not be dropped.
+
+    A disk that is full is waited for in both cases.
+    """
+    tried = 0
+    while True:
         try:
             return await call(*arguments)
         except StorageError as error:
-            if number == tries:
+            tried += not isinstance(error, StorageFull)
+            if tried == tries:
                 raise
             log.warning("%s Trying again in %.0f s.", error, INSIST_SECONDS)
         await asyncio.sleep(INSIST_SECONDS)
-    raise AssertionError  # count() does not end
 
 
 @asynccontextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bot.errors import StorageError
+from bot.errors import StorageError, StorageFull
 from bot.jobs import Image, JobId
 
 
@@ -63,7 +64,8 @@ class ImageFolder:
                 self._drop(paths)
                 if aside is not None:
                     aside.unlink(missing_ok=True)
-            raise StorageError(f"The picture could not be kept: {error.strerror}.") from error
+            kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+            raise kind(f"The picture could not be kept: {error.strerror}.") from error
         return paths
 
     def _sweep(self, named: Container[str], known: Container[int]) -> int:

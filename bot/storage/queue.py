@@ -250,6 +250,11 @@ class Queue:
         row = await self._database.write(work)
         return None if row is None else Job.from_row(row)
 
+    async def is_running(self, job: Job) -> bool:
+        """Whether this attempt at a job still counts: it was not cancelled meanwhile."""
+        now = await self.get(job.id)
+        return now is not None and (now.status, now.attempt) == (JobStatus.RUNNING, job.attempt)
+
     async def requeue(self, job: Job) -> bool:
         """Move running → queued, for another attempt after the engine died in this one."""
         return await self._move(job, JobStatus.RUNNING, "status = 'queued', deaths = deaths + 1", ())

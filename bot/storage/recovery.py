@@ -81,6 +81,8 @@ def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop 
     damaged or not one of ours.
     """
     jobs = check_backup(source, key, stop)
+    # One that a kill cut short has what was deleted since; a former database that is gone tells nothing.
+    finish(path)
     copy = path.with_suffix(".copy")
     try:
         sqlite.copy(source, copy, key, stop)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from sqlcipher3 import dbapi2
 
-from bot.errors import StorageError
+from bot.errors import StorageError, StorageFull
 
 T = TypeVar("T")
 
@@ -81,7 +81,9 @@ def connect(path: Path, key: str | None = None, *, readonly: bool = False, stop:
 def in_words(error: Exception) -> StorageError | None:
     """Say what a host can mend; None where the error is a bug of ours."""
     words = _WORDS.get(_code(error))
-    return None if words is None else StorageError(words)
+    if words is None:
+        return None
+    return StorageFull(words) if _code(error) == dbapi2.SQLITE_FULL else StorageError(words)
 
 
 def is_damage(error: Exception) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from bot import delivery
 from bot.delivery import REMOVALS, Delivery, Repost
 from bot.engine.fake import flat_image
-from bot.errors import TryLater, Unreachable
+from bot.errors import StorageError, TryLater, Unreachable
 from bot.jobs import (
     Cancelled,
     ChannelId,
@@ -157,6 +157,7 @@ def posts_per_channel() -> int:
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses but those a test is about."""
+    monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
     for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "LONGEST_RETRY_SECONDS"):
         monkeypatch.setattr(delivery, name, 0.0)
 
@@ -229,6 +230,24 @@ async def test_picture_that_is_gone_is_told_in_words(desk: Desk, tmp_path: Path)
     (news,) = desk.recorder.of(job)
     assert isinstance(news, Failed)
     assert "could not be read back" in news.reason
+
+
+async def test_picture_that_cannot_be_read_for_a_moment_is_shown_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, failures = ImageFolder.read, [StorageError("Too many open files."), StorageError("The database is locked.")]
+
+    async def reluctant(self: ImageFolder, paths: list[str]) -> list[bytes]:
+        if failures:
+            raise failures.pop()
+        return await read(self, paths)
+
+    monkeypatch.setattr(ImageFolder, "read", reluctant)
+    job = await desk.painted_job()
+    async with desk.running():
+        await desk.posted(job)
+    (news,) = desk.recorder.of(job)
+    assert isinstance(news, Painted)
 
 
 async def test_busy_discord_is_asked_again_until_it_works(desk: Desk) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from bot import delivery, dispatcher
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery import Repost
+from bot.engine import Event, Order
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
 from bot.jobs import (
@@ -317,6 +319,21 @@ async def test_folder_that_takes_no_pictures_fails_the_job_in_words(
     assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
 
 
+async def test_a_disk_that_is_full_for_long_fails_nobody(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
+    refused = 0
+
+    def fsync(_: int) -> None:
+        nonlocal refused
+        refused += 1
+        if refused < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bot.storage.images.os.fsync", fsync)
+    job = await house.ended(await house.ask())
+    assert (job.status, job.attempt) == (JobStatus.DELIVERED, 1)
+
+
 async def test_cancelled_queued_job_is_never_painted(house: House) -> None:
     house.engine.open.clear()
     first, second, third = await house.ask(), await house.ask(), await house.ask()
@@ -384,6 +401,35 @@ async def test_engine_that_dies_after_the_cancellation_says_no_more(config: Conf
         # The channel speaks in order, so whatever was to be said of the first has been said.
         assert house.recorder.of(first) == [Cancelled()]
         assert [order.job_id for order in engine.orders] == [first.id, second.id]
+
+
+class FatalEngine(DeafEngine):
+    """An engine that dies of a person's first attempts, and knows no order before it has it."""
+
+    async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
+        """Die, or paint."""
+        if order.owner == ADA and order.attempt == 1:
+            self.orders.append(order)
+            raise EngineDied("gone")
+        async for event in super().submit(order):
+            yield event
+
+
+async def test_job_cancelled_while_it_waits_to_be_alone_in_the_engine_never_gets_there(config: Config) -> None:
+    engine = FatalEngine(slots=2)
+    engine.open.clear()
+    async with opened(config, engine) as house:
+        other = await house.ask(GRACE)
+        await house.held(1)
+        job = await house.ask(ADA)
+        await house.until(lambda: second_attempt(house, job))
+        assert await house.app.dispatcher.cancel(job.id)
+        await house.ended(job)
+        engine.open.set()
+        await house.ended(other)
+        await house.ended(await house.ask(GRACE))
+        assert [order.job_id for order in engine.orders].count(job.id) == 1
+        assert house.recorder.of(job)[-1] == Cancelled(), "nothing is said over its end"
 
 
 @pytest.fixture

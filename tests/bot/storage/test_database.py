@@ -11,7 +11,7 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from bot.errors import StorageError
+from bot.errors import StorageError, StorageFull
 from bot.storage import sqlite as sqlite_driver
 from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
@@ -239,7 +239,7 @@ async def test_a_full_disk_in_a_shared_transaction_keeps_what_was_acknowledged_a
 async def test_a_full_disk_is_said_in_words_and_writing_works_again_once_there_is_room(store: Store) -> None:
     (pages,) = await store.database.fetch_all("PRAGMA page_count")
     await store.database.fetch_all(f"PRAGMA max_page_count = {pages[0]}")
-    with pytest.raises(StorageError, match="storage is full"):
+    with pytest.raises(StorageFull, match="storage is full"):
         await store.database.remember("large", "x" * 10**6)
     await store.database.fetch_all(f"PRAGMA max_page_count = {pages[0] + 10_000}")
     await store.database.remember("large", "x" * 10**6)

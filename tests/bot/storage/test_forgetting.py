@@ -15,13 +15,15 @@ import aiosqlite
 import pytest
 
 from bot.admission import QUOTA_WINDOW
+from bot.app import forget_now
+from bot.config import Config
 from bot.errors import Rejected, StorageError
 from bot.jobs import Job, JobStatus, Requester, Scope, Surface, Upload, UserId
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
-from bot.storage.recovery import heal, restore
+from bot.storage.recovery import STAGED, heal, restore
 from bot.storage.uploads import UploadFolder
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, open_store
 from tests.bot.storage.test_recovery import kill_everywhere, make_schema_1
@@ -249,6 +251,35 @@ async def test_a_backup_that_is_put_back_later_brings_nothing_back(tmp_path: Pat
         assert await forgetting_of(store).finish()
         # It is known for the next time, too.
         assert len(await store.database.fetch_all("SELECT 1 FROM wishes")) == 1
+
+
+@pytest.mark.parametrize("cut", ["before the former database is moved", "after it"])
+async def test_a_restore_after_one_that_was_killed_brings_nothing_back(tmp_path: Path, cut: str) -> None:
+    path = tmp_path / "data" / "atelier.db"
+    path.parent.mkdir()
+    async with open_store(path.parent) as store:
+        await one_of_each(store)
+        shutil.copy(back_up(path, None), elsewhere := tmp_path / "elsewhere.db")
+        await forgotten(store)
+    restore(elsewhere, path)
+    path.rename(path.with_suffix(f".{STAGED}"))
+    if cut.startswith("before"):
+        (former,) = path.parent.glob("atelier-aside-*.db")
+        former.rename(path)
+    restore(elsewhere, path)
+    elsewhere.unlink()
+    assert left_of([WORD], tmp_path) == []
+
+
+async def test_a_deletion_by_the_host_is_not_undone_by_a_restore_that_was_killed(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "atelier.db"
+    path.parent.mkdir()
+    async with open_store(path.parent) as store:
+        await one_of_each(store)
+    shutil.copy(path, path.with_suffix(f".{STAGED}"))
+    assert (await forget_now(Config(data=path.parent), UserId(ADA))).requests == 6
+    assert heal(path) is None
+    assert left_of([WORD], tmp_path) == []
 
 
 async def test_an_upload_goes_unless_somebody_else_needs_it(store: Store) -> None:
