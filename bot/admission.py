@@ -15,7 +15,7 @@ from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.errors import Rejected, StorageError
 from bot.forecast import statement
-from bot.jobs import Book, ChannelId, Clock, Destination, Job, Queued, Requester, Scope
+from bot.jobs import Book, ChannelId, Clock, Destination, Job, JobStatus, Queued, Requester, Scope
 from bot.limits import Limits, Origin, block_of, named, pause_of, place_refused, quota_from
 from bot.line import Line
 from bot.options import Options, Resolved, resolve
@@ -223,25 +223,26 @@ class Admission:
         seconds = seconds_of(request.work, self._engine.timings)
         limits = await self._line.limits(requester, destination.channels)
         counted_from = await self._counted_from(requester)
-        mine: list[datetime] = []
-        open_ = {job.id for job in await self._queue.of_person(requester)}
-        # Only a refusal says when a place frees, and in a long line that takes a while to find out.
-        if len(open_) >= limits.depth.value:
-            mine = [turn.starts_at for turn in await self._line.turns() if turn.job_id in open_]
 
         async def check(connection: aiosqlite.Connection) -> None:
             depth = await waiting_of(connection, requester)
             if depth >= limits.depth.value:
-                raise _queue_is_full(depth, limits, min(mine, default=None))
+                raise _queue_is_full(depth, limits)
             spent = await spent_by(connection, requester, counted_from)
             _check_quota(self._allowance(limits, spent), seconds)
 
         with self._uploads.held(options.uploads):
             for upload in options.uploads:
                 await self._uploads.keep(upload)
-            job = await self._queue.enqueue(
-                requester, destination, request, interaction_id=interaction_id, admit=check, seconds=seconds
-            )
+            try:
+                job = await self._queue.enqueue(
+                    requester, destination, request, interaction_id=interaction_id, admit=check, seconds=seconds
+                )
+            except Rejected as refusal:
+                # Only a refusal says when a place frees, and in a long line that takes a while to find out.
+                if refusal.rule == "depth":
+                    refusal.retry_at = await self._place_frees_at(requester, limits.depth.value)
+                raise
         if job is None:
             return None
         vocabulary = self._vocabularies.get(request.model)
@@ -250,6 +251,13 @@ class Admission:
         said = statement(place, turn.starts_at, self._clock())
         await self._queue.promise(job.id, turn.starts_at, said)
         return Admitted(job, notes, place, turn.starts_at, said)
+
+    async def _place_frees_at(self, requester: Requester, most: int) -> datetime | None:
+        """When so many of a person's requests have started that one more may wait; None where that is not in sight."""
+        waiting = {job.id for job in await self._queue.of_person(requester) if job.status is JobStatus.QUEUED}
+        starts = sorted(turn.starts_at for turn in await self._line.turns() if turn.job_id in waiting)
+        over = len(waiting) - most
+        return starts[max(over, 0)] if over < len(starts) else None
 
 
 def _check_decisions(book: Book, requester: Requester, where: Sequence[ChannelId], now: datetime) -> None:
@@ -269,11 +277,10 @@ def _check_decisions(book: Book, requester: Requester, where: Sequence[ChannelId
         )
 
 
-def _queue_is_full(depth: int, limits: Limits, frees_at: datetime | None) -> Rejected:
+def _queue_is_full(depth: int, limits: Limits) -> Rejected:
     return Rejected(
         f"Your queue is full: {depth} of {limits.depth.value} requests wait ({limits.depth.origin}).",
         rule="depth",
-        retry_at=frees_at,
         origin=str(limits.depth.origin),
         asked=depth + 1,
         allowed=limits.depth.value,

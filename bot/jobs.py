@@ -324,6 +324,8 @@ class Start:
     """How far virtual time had come."""
     settled: bool = True
     """Whether what it used is known for good."""
+    guild_id: GuildId = GuildId(0)
+    """Where it was asked for: there it counts for their pace."""
 
 
 class Scope(StrEnum):

@@ -17,9 +17,11 @@ A request of a size that is being painted anyway may go before the first one, si
 The last quarter of the engine's places is kept for people who have none in it, so that no flood fills it: while only
 those are free, they go before whoever has one. The clock does not move for it.
 
-Within a person, the oldest request goes first, at their pace: as many images in any minute as their limit says. A
-job whose attempt was cut short goes first of all, since its turn was already counted. Nothing is kept but rows: where
-somebody's last turn ended is read off their jobs of the last hour.
+Within a person, the oldest request goes first, at their pace: as many images in any minute as their limit says. On
+another server they have another queue and another pace, so that what moderators pause or slow here holds up nothing
+there; of the first of each, whichever may start earlier goes. What is paused is in nobody's way. A job whose attempt
+was cut short goes first of all, since its turn was already counted. Nothing is kept but rows: where somebody's last
+turn ended is read off their jobs of the last hour.
 
 The forecast is the schedule itself, run ahead of time, so that the queue never promises what the scheduler
 would not do.
@@ -31,11 +33,11 @@ import heapq
 import itertools
 from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from bot.jobs import JobId, Shape, Start, UserId, Waiting, Work
+from bot.jobs import GuildId, JobId, Shape, Start, UserId, Waiting, Work
 
 PACE_WINDOW = timedelta(minutes=1)
 
@@ -205,9 +207,9 @@ class _Entry(NamedTuple):
 
 @dataclass(slots=True)
 class _Person:
-    """One person's queue and what they started lately."""
+    """One person's queue on each server, and what they started lately."""
 
-    queue: list[tuple[datetime, JobId, Waiting]] = field(default_factory=list)
+    queues: dict[GuildId, list[tuple[datetime, JobId, Waiting]]] = field(default_factory=dict)
     starts: dict[JobId, Start] = field(default_factory=dict)
     version: int = 0
     _room: int = _LEAST_KEPT
@@ -245,17 +247,17 @@ class _Person:
         self._oldest = min((start.at for start in kept), default=_FAR_OFF)
         self._room = max(2 * len(kept), _LEAST_KEPT)
 
-    def ready_at(self, pace: int) -> datetime:
-        """When the oldest request fits into the pace: the images started in the minute before, plus its own.
+    def ready_at(self, job: Waiting, pace: int) -> datetime:
+        """When a request fits into the pace of its server: the images started there in the minute before, plus its own.
 
         A request of more images than a minute allows starts when nothing else counts, and then counts for as many
         minutes as its images take at this pace.
         """
-        job = self.queue[0][2]
         room = max(pace - job.images, 0)
         counting = [
             (start.at + PACE_WINDOW * max(start.images / pace, 1.0), min(start.images, pace))
             for start in self.starts.values()
+            if start.guild_id == job.guild_id
         ]
         for until, images in sorted(counting, reverse=True):
             room -= images
@@ -292,16 +294,19 @@ class Standing:
         self._line_up(start.user_id)
 
     def waits(self, job: Waiting) -> None:
-        """Take a job into the line."""
+        """Take a job into the line, unless it is paused: then it stands aside, in nobody's way."""
         self.leaves(job.job_id)
+        if self._terms(job).paused:
+            return
         self._jobs[job.job_id] = job
         entry = (job.asked_at, job.job_id, job)
         if job.again:
             insort(self._interrupted, entry)
             return
         person = self._people.setdefault(job.user_id, _Person())
-        insort(person.queue, entry)
-        if person.queue[0] is entry:
+        queue = person.queues.setdefault(job.guild_id, [])
+        insort(queue, entry)
+        if queue[0] is entry:
             self._line_up(job.user_id)
 
     def leaves(self, job_id: JobId) -> None:
@@ -313,16 +318,20 @@ class Standing:
         if job.again:
             self._interrupted.remove(entry)
             return
-        queue = self._people[job.user_id].queue
+        queues = self._people[job.user_id].queues
+        queue = queues[job.guild_id]
         was_first = queue[0][1] == job_id
         queue.remove(entry)
+        if not queue:
+            del queues[job.guild_id]
         if was_first:
             self._line_up(job.user_id)
 
     def ready_at(self, user_id: UserId) -> datetime | None:
         """When a person's pace lets the first of what they have waiting start; None where nothing waits."""
         person = self._people.get(user_id)
-        return person.ready_at(self._terms(person.queue[0][2]).pace) if person and person.queue else None
+        head = self._head(person) if person else None
+        return head and head[0]
 
     def next(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId] = ()) -> Turn | None:
         """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.
@@ -330,8 +339,8 @@ class Standing:
         `shapes` are being painted, and `barred` may not start now; a later turn only says when to ask again then.
         Nothing is changed: whoever takes the turn says so with `started` and `leaves`.
         """
-        interrupted = next((job for _, _, job in self._interrupted if not self._terms(job).paused), None)
-        if interrupted is not None:
+        if self._interrupted:
+            interrupted = self._interrupted[0][2]
             return Turn(interrupted.job_id, interrupted.user_id, now, clock=self.clock)
         self._admit(now)
         if turn := self._ready_turn(now, shapes, barred):
@@ -366,20 +375,23 @@ class Standing:
         job = self._jobs[turn.job_id]
         self.leaves(turn.job_id)
         if turn.at is not None:
-            self.started(Start(job.job_id, job.user_id, turn.starts_at, job.images, job.seconds, turn.at, turn.clock))
+            start = Start(job.job_id, job.user_id, turn.starts_at, job.images, job.seconds, turn.at, turn.clock)
+            self.started(replace(start, guild_id=job.guild_id))
         return job
 
     def _line_up(self, user_id: UserId) -> None:
         """Put a person's first request where it belongs; what the heaps hold of them so far is void."""
         person = self._people[user_id]
         person.version += 1
-        if not person.queue:
-            return
-        job = person.queue[0][2]
-        terms = self._terms(job)
-        if not terms.paused:
-            entry = (person.ready_at(terms.pace), job.job_id, user_id, person.version)
-            heapq.heappush(self._paced, entry)
+        if head := self._head(person):
+            ready_at, _, job_id = head
+            heapq.heappush(self._paced, (ready_at, job_id, user_id, person.version))
+
+    def _head(self, person: _Person) -> tuple[datetime, datetime, JobId] | None:
+        """Which request of a person may start first, behind when that is: one of the first of each server."""
+        firsts = [queue[0][2] for queue in person.queues.values()]
+        ready = ((person.ready_at(job, self._terms(job).pace), job.asked_at, job.job_id) for job in firsts)
+        return min(ready, default=None)
 
     def _admit(self, now: datetime) -> list[UserId]:
         """Move whoever's pace allows it by now to those who are ready; returns who that is."""
@@ -388,7 +400,7 @@ class Standing:
             _, job_id, user_id, version = heapq.heappop(self._paced)
             person = self._people[user_id]
             if person.version == version:
-                job = person.queue[0][2]
+                job = self._jobs[job_id]
                 since = max(job.asked_at, person.last_start_at)
                 base = max(person.ended(self._terms(job).weight), self.clock)
                 key = base + FORGIVEN * since.timestamp()

@@ -27,14 +27,14 @@ class Confirmations:
     ) -> None:
         self._action = action
         self._may = may
-        self._open: OrderedDict[int, tuple[int, Do]] = OrderedDict()
+        self._open: OrderedDict[int, tuple[tuple[int, int | None], Do]] = OrderedDict()
         client.buttons[f"{action}yes"] = self._confirmed
         client.buttons[f"{action}no"] = self._kept
 
     async def ask(self, interaction: discord.Interaction, question: str, do: Do) -> None:
         """Ask; `do` is done once the same person says yes, and returns what to tell them."""
         number = secrets.randbelow(10**17)
-        self._open[number] = (interaction.user.id, do)
+        self._open[number] = (_asker(interaction), do)
         while len(self._open) > _OPEN:
             self._open.popitem(last=False)
         view = discord.ui.View(timeout=None)
@@ -58,7 +58,12 @@ class Confirmations:
 
     def _take(self, interaction: discord.Interaction[Client], number: JobId) -> Do:
         asked_by, do = self._open.get(number, (None, None))
-        if do is None or asked_by != interaction.user.id:
+        if do is None or asked_by != _asker(interaction):
             raise UserError(_words.EXPIRED)
         del self._open[number]
         return do
+
+
+def _asker(interaction: discord.Interaction) -> tuple[int, int | None]:
+    """Who was asked, and where: the right that is checked again with the answer is that of the same server."""
+    return interaction.user.id, interaction.guild_id

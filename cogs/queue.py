@@ -12,9 +12,10 @@ from discord.ext import commands, tasks
 from bot.client import Client
 from bot.dispatcher import Dispatcher
 from bot.errors import UserError
-from bot.jobs import GuildId, Job, JobId, JobStatus, Requester
+from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Scope, UserId
 from bot.line import Line
 from bot.scheduler import Turn
+from bot.storage.cases import By, Cases
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 
@@ -29,11 +30,12 @@ _ALL = "all"
 class QueueCog(commands.Cog, name="Queue"):
     """Shows the waiting line and takes people out of it."""
 
-    def __init__(self, client: Client, queue: Queue, line: Line, dispatcher: Dispatcher) -> None:
+    def __init__(self, client: Client, queue: Queue, line: Line, dispatcher: Dispatcher, cases: Cases) -> None:
         self._client = client
         self._queue = queue
         self._line = line
         self._dispatcher = dispatcher
+        self._cases = cases
         self._shown: str | None = None
 
     async def cog_load(self) -> None:
@@ -103,6 +105,15 @@ class QueueCog(commands.Cog, name="Queue"):
             raise UserError(_words.EXPIRED)
         if interaction.user.id != job.requester.user_id and not interaction.permissions.manage_messages:
             raise UserError("Only whoever asked for it, or a moderator, can cancel this.")
+        if interaction.user.id != job.requester.user_id:
+            # As `/mod cancel` does it: with a case, and whoever asked pays for nothing.
+            by = By(job.requester.guild_id, UserId(interaction.user.id))
+            case, cancelled = await self._cases.cancel(by, (Scope.PERSON, job.requester.user_id), job_id=job_id)
+            if case is None:
+                raise UserError("Too late: it has just ended.")
+            self._dispatcher.stop(cancelled)
+            await interaction.response.send_message(f"Cancelled. {_words.receipt(case)}", ephemeral=True)
+            return
         if not await self._dispatcher.cancel(job_id):
             raise UserError("Too late: it has just ended.")
         await interaction.response.send_message("Cancelled.", ephemeral=True)
@@ -168,7 +179,7 @@ def _name(job: Job, guild_id: GuildId) -> str:
 async def setup(client: Client) -> None:
     """Add the cog and its button."""
     app = client.app
-    cog = QueueCog(client, app.queue, app.line, app.dispatcher)
+    cog = QueueCog(client, app.queue, app.line, app.dispatcher, app.cases)
     client.buttons["cancel"] = cog.cancel_pressed
     client.add_dynamic_items(_views.JobButton, _views.ExpiredButton)
     await client.add_cog(cog)

@@ -28,12 +28,17 @@ SELECT tables.name AS "table", columns.name AS "column"
 FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'
 """
 
-# A moderator's reason may quote what somebody asked for: those about the person go, and whatever holds a whole prompt.
-ERASE_REASONS = """
+QUOTED = 10
+"""What is shorter is found in any sentence: whoever asks for an "e" must not blank what moderators wrote of others."""
+
+# A moderator's reason may quote what somebody asked for: those about the person go, and whatever holds a whole prompt
+# of theirs on that server.
+ERASE_REASONS = f"""
 UPDATE cases SET reason = '' WHERE reason != '' AND (scope = 'person' AND subject_id = :user OR EXISTS (
-  SELECT 1 FROM jobs WHERE user_id = :user AND prompt != '' AND instr(lower(cases.reason), lower(prompt)) > 0
+  SELECT 1 FROM jobs WHERE user_id = :user AND guild_id = cases.guild_id
+    AND length(trim(prompt)) >= {QUOTED} AND instr(lower(cases.reason), lower(trim(prompt))) > 0
 ))
-"""
+"""  # noqa: S608 - a constant
 
 DOOM_IMAGES = """
 INSERT OR IGNORE INTO doomed_files

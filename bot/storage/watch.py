@@ -11,6 +11,7 @@ import aiosqlite
 
 from bot.jobs import (
     Clock,
+    GuildId,
     Job,
     JobId,
     JobStatus,
@@ -137,6 +138,7 @@ def _start(row: Row, now: datetime) -> Start:
         row["place"],
         row["virtual_time"],
         bool(row["settled"]),
+        GuildId(row["guild_id"]),
     )
 
 

@@ -227,6 +227,22 @@ async def test_a_full_queue_behind_others_says_when_its_first_turn_comes(store: 
     assert (await gate.refused()).retry_at == store.clock() + timedelta(seconds=10)
 
 
+async def test_a_queue_that_is_longer_than_a_new_limit_says_when_enough_of_it_has_started(store: Store) -> None:
+    gate = a_picture_takes(10, gate_of(store, depth=6, pace=100))
+    for _ in range(6):
+        await gate.ask()
+    await store.rule(GUILD, SERVER, depth=3)
+    assert (await gate.refused()).retry_at == store.clock() + timedelta(seconds=30)
+
+
+async def test_who_fills_a_queue_at_once_hears_when_a_place_frees_as_well(store: Store) -> None:
+    gate = gate_of(store, depth=2)
+    answers = await asyncio.gather(*(gate.ask() for _ in range(6)), return_exceptions=True)
+    refusals = [answer for answer in answers if isinstance(answer, Rejected)]
+    assert [refusal.rule for refusal in refusals] == ["depth"] * 4
+    assert all(refusal.retry_at is not None for refusal in refusals)
+
+
 async def test_a_full_queue_is_not_emptied_by_a_turn_on_another_server(store: Store) -> None:
     gate = gate_of(store, depth=1)
     elsewhere = Requester(ADA, GuildId(901))

@@ -22,7 +22,19 @@ from bot.line import Line
 from bot.scheduler import Turn
 from bot.storage.queue import CLAIM
 from bot.storage.watch import LIVE, TOUCHED, Touched
-from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, HandClock, Store, a_request, ids, open_store, pictures
+from tests.bot.storage.conftest import (
+    ADA,
+    CHANNEL,
+    GRACE,
+    GUILD,
+    NOON,
+    HandClock,
+    Store,
+    a_request,
+    ids,
+    open_store,
+    pictures,
+)
 
 DEFAULTS = LimitsConfig(pace=20, depth=5, quota=200)
 
@@ -210,6 +222,28 @@ async def test_what_is_paused_keeps_its_place_and_does_not_start(store: Store) -
     assert turn.job_id == elsewhere.id
     await store.no_rule(GUILD, SERVER, PAUSED)
     assert ids(await line.turns()) == [*ids(jobs), elsewhere.id]
+
+
+@pytest.mark.parametrize("rule", [{"paused": True}, {"pace": 1}])
+async def test_what_moderators_pause_or_slow_holds_up_nothing_of_the_same_person_on_another_server(
+    store: Store, rule: dict[str, Any]
+) -> None:
+    line = line_of(store)
+    here = [await store.asked(ADA) for _ in range(3)]
+    there = [await store.asked(ADA, guild=901) for _ in range(2)]
+    await store.rule(GUILD, SERVER, **rule)
+    soon = [turn.job_id for turn in await line.turns() if turn.starts_at < NOON + timedelta(seconds=60)]
+    assert soon == ids([*here[: 0 if "paused" in rule else 1], *there])
+    await store.no_rule(GUILD, SERVER, *rule)
+    assert ids(await line.turns()) == ids([*here, *there])
+
+
+async def test_a_paused_channel_holds_up_nothing_of_the_same_person_in_another_channel(store: Store) -> None:
+    line = line_of(store)
+    await store.asked(ADA)
+    elsewhere = await store.asked(ADA, channel=402)
+    await store.rule(GUILD, (Scope.CHANNEL, CHANNEL), paused=True)
+    assert ids(await line.turns()) == [elsewhere.id]
 
 
 async def test_the_roles_at_the_time_of_asking_set_the_pace_of_what_waits(store: Store) -> None:

@@ -76,7 +76,7 @@ _numbers = itertools.count(1_000_000)
 
 
 def started(user: str, when: float, images: int = 1, *, turn: float = 0, seconds: float = 10) -> Start:
-    return Start(JobId(next(_numbers)), UserId(ord(user)), at(when), images, seconds, turn, turn)
+    return Start(JobId(next(_numbers)), UserId(ord(user)), at(when), images, seconds, turn, turn, guild_id=GuildId(9))
 
 
 def plan(
@@ -574,7 +574,10 @@ def histories(draw: st.DrawFn) -> list[Start]:
         when += draw(st.sampled_from([0, 1, 30, 200, 900]))
         turn = float(draw(st.integers(0, 50)))
         seconds = float(draw(st.integers(1, 9)))
-        told.append(Start(JobId(number), UserId(1), at(when), draw(st.integers(1, 4)), seconds, turn, settled=False))
+        images = draw(st.integers(1, 4))
+        told.append(
+            Start(JobId(number), UserId(1), at(when), images, seconds, turn, settled=False, guild_id=GuildId(9))
+        )
         open_.append(told[-1])
         while len(open_) > 1 and draw(st.booleans()):
             ended = open_.pop(draw(st.integers(0, len(open_) - 2)))

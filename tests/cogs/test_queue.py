@@ -120,6 +120,11 @@ async def test_the_red_button_is_for_the_owner_and_for_moderators(
     assert pressed.ephemeral
     assert (job.status is JobStatus.CANCELLED) == works
     assert ("Cancelled." if works else "Only whoever asked") in pressed.response.content
+    cases = await workshop.app.cases.latest(GuildId(workshop.guild.id), 9)
+    assert [case.by for case in cases] == ([people[presser].id] if presser == "moderator" else [])
+    if presser == "moderator":
+        row = await workshop.app.database.fetch_one("SELECT used_seconds FROM jobs")
+        assert row["used_seconds"] == 0, "it was not their decision, so what was begun costs them nothing"
 
 
 async def test_the_red_button_works_after_a_restart(workshop: Workshop) -> None:

@@ -171,6 +171,20 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
     assert (await moderator.slash(workshop.channel, "mod cases")).response.content == "There are no such cases."
 
 
+async def pressed_elsewhere(workshop: Workshop, moderator: simcord.MemberActor, row: Any) -> Any:
+    """Whoever was asked here says yes on a server where they moderate, too: the right there is none here."""
+    guild = workshop.env.create_guild("Elsewhere")
+    keys = guild.create_role("keys", permissions=discord.Permissions(manage_guild=True))
+    there, channel = guild.add_member(moderator.user, roles=[keys]), guild.create_text_channel("easel")
+    view = discord.ui.View(timeout=None)
+    for button in row["components"]:
+        view.add_item(discord.ui.Button(label=button["label"], custom_id=button["custom_id"]))
+    with workshop.env.time_context():
+        forged = await workshop.env.bot.get_channel(channel.id).send("a message", view=view)
+    view.stop()
+    return await there.click(forged, label="Do it")
+
+
 async def test_a_question_is_for_whoever_was_asked_while_they_may(workshop: Workshop) -> None:
     """Its buttons are forged here under a message that others see; whoever lost the right meanwhile may not say yes."""
     moderator = workshop.member("mod", moderator=True)
@@ -190,6 +204,8 @@ async def test_a_question_is_for_whoever_was_asked_while_they_may(workshop: Work
         ("Leave it", second, "expired"),
     ):
         assert said in (await presser.click(forged, label=label)).response.content
+    assert await workshop.app.rules.books() == {}
+    assert "expired" in (await pressed_elsewhere(workshop, moderator, row)).response.content
     assert await workshop.app.rules.books() == {}
     await workshop.restart()
     late = await moderator.click(asked.response, label="Do it")

@@ -123,6 +123,7 @@ class Store:
         user: int = ADA,
         *,
         guild: int = GUILD,
+        channel: int = CHANNEL,
         roles: tuple[int, ...] = (),
         acknowledged: bool = True,
         interaction_id: int | None = None,
@@ -134,7 +135,7 @@ class Store:
         queue = queue or self.queue
         job = await queue.enqueue(
             Requester(UserId(user), GuildId(guild), tuple(map(RoleId, roles))),
-            Destination(CHANNEL),
+            Destination(ChannelId(channel)),
             a_request(**changes),
             interaction_id=interaction_id,
             admit=let_in,

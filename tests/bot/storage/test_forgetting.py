@@ -18,7 +18,7 @@ from bot.admission import QUOTA_WINDOW
 from bot.app import forget_now
 from bot.config import Config
 from bot.errors import Rejected, StorageError
-from bot.jobs import Job, JobStatus, Requester, Scope, Surface, Upload, UserId
+from bot.jobs import GuildId, Job, JobStatus, Requester, Scope, Surface, Upload, UserId
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By
@@ -135,6 +135,17 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     jobs = [await store.queue.get(row["id"]) for row in await store.database.fetch_all("SELECT id FROM jobs")]
     assert {job.status for job in jobs} == {JobStatus.CANCELLED, JobStatus.DELIVERED, JobStatus.FAILED}
     assert await store.refusals.of_person(Requester(ADA, GUILD), 9) == []
+
+
+async def test_a_prompt_of_a_letter_blanks_no_reason_and_a_long_one_none_of_another_server(store: Store) -> None:
+    for prompt in ("e", " ", f"a {WORD}"):
+        await store.asked(ADA, prompt=prompt)
+    elsewhere, why = GuildId(901), "a xylophone was asked for again and again"
+    await store.cases.change(By(GUILD, MODERATOR, "he spams"), "pause", (Scope.SERVER, 0), {"paused": True})
+    await store.cases.change(By(elsewhere, MODERATOR, why), "pause", (Scope.SERVER, 0), {"paused": True})
+    await forgetting_of(store).forget(ADA)
+    assert [case.reason for case in await store.cases.latest(GUILD, 9)] == ["he spams"]
+    assert [case.reason for case in await store.cases.latest(elsewhere, 9)] == [why]
 
 
 async def test_other_people_keep_what_is_theirs(store: Store) -> None:

@@ -241,7 +241,7 @@ async def test_a_job_whose_attempt_was_cut_short_waits_again_with_its_turn_count
     (waiting,) = await store.waiting()
     assert (waiting.job_id, waiting.again) == (job.id, True)
     assert await store.queue.claim(job.id, 99.0, 98.0) is not None
-    assert await store.starts() == [Start(job.id, ADA, NOON, 1, 4.0, 7.0, 6.0, settled=False)]
+    assert await store.starts() == [Start(job.id, ADA, NOON, 1, 4.0, 7.0, 6.0, settled=False, guild_id=GUILD)]
 
 
 async def test_starts_are_of_the_last_hour_in_order_and_a_failure_is_a_turn_without_images(store: Store) -> None:
