@@ -185,9 +185,8 @@ class Easel:
         name = self._switch.load
         if name is None:
             return False
-        # Whoever watches over those at the easel must not take this for the silence of a dead engine.
-        for key in self._painting:
-            self._tell("started", key)
+        # Whoever watches over the engine must not take this for the silence of a dead one.
+        self._send(Frame("loading", {}))
         started = time.monotonic()
         with self._refusing(name):
             self._studio.load(name)

@@ -47,6 +47,8 @@ class Patience:
     """From its start to being ready: importing torch, and loading or even fetching the first model."""
     first_step: float = 1800.0
     """From an order to its first step: loading or even fetching another model."""
+    warm: float = 120.0
+    """From an order to its first step where its model has painted and nothing was loaded since."""
     step: float = 30.0
     """Between steps, or ten times the usual step or thrice the order's slowest where that is more."""
     stop: float = 3.0
@@ -95,6 +97,7 @@ class LocalEngine:
         self._ended_orders = 0
         self._mendings = 0
         self._mending = False
+        self._warm: set[str] = set()
         self._steps: deque[float] = deque(maxlen=100)
         self._timings = Timings(row_cap=config.engine.rows)
         self._timings.load(known)
@@ -151,6 +154,7 @@ class LocalEngine:
         except OSError:
             log.exception("the engine process cannot be started")
             return False
+        self._warm.clear()
         mending = asyncio.create_task(self._mend(), name="mend models")
         try:
             served = await self._listen(process)
@@ -218,17 +222,20 @@ class LocalEngine:
                     order.uploads,
                 )
             )
-            allowed = self._patience.first_step
+            allowed = self._before_first_step(order)
             stepped_at = asyncio.get_running_loop().time()
             slowest = 0.0
             while True:
                 frame = await self._next_frame(entry, allowed)
                 if frame is None:
                     return
-                if frame.kind == "started":
-                    # Also in the middle of it, when everyone at the easel waits for a model to load.
-                    allowed, stepped_at = self._patience.first_step, asyncio.get_running_loop().time()
+                if frame.kind in ("started", "loading"):
+                    # While a model is loaded, everyone waits for it.
+                    allowed, stepped_at = self._before_first_step(order), asyncio.get_running_loop().time()
+                if frame.kind == "loading":
+                    continue
                 if frame.kind == "progress":
+                    self._warm.add(order.request.model)
                     self.steps_done[order.job_id] = frame.fields["step"]
                     now = asyncio.get_running_loop().time()
                     if frame.fields["step"] > 1:
@@ -253,6 +260,11 @@ class LocalEngine:
             if entry.sent:
                 self._send(Frame("cancel", {"job_id": job_id, "attempt": entry.order.attempt}))
             entry.frames.put_nowait(None)
+
+    def _before_first_step(self, order: Order) -> float:
+        """How long an order may take to its first step; a compiler takes its time between any two."""
+        warm = order.request.model in self._warm and not self._config.engine.compile
+        return self._patience.warm if warm else self._patience.first_step
 
     async def _next_frame(self, entry: _Open, allowed: float) -> Frame | None:
         try:
@@ -311,6 +323,12 @@ class LocalEngine:
                     served = True
                     overdue.cancel()
                     self._ready.set()
+                    continue
+                if frame.kind == "loading":
+                    self._warm.clear()
+                    for waiting in self._open.values():
+                        if waiting.sent:
+                            waiting.frames.put_nowait(frame)
                     continue
                 if frame.kind == "timings":
                     self._timings = Timings(row_cap=self._config.engine.rows)

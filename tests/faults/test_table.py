@@ -25,7 +25,10 @@ ROWS = {
         "faults/test_process.py::test_a_post_that_discord_took_but_never_answered_is_there_once",
     ],
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
-    "engine hangs": ["bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted"],
+    "engine hangs": [
+        "bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted",
+        "bot/engine/test_local.py::test_a_model_that_has_painted_is_not_waited_for_as_one_to_be_loaded",
+    ],
     "out of memory": [
         "bot/engine/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",
         "bot/engine/test_acceleration.py::test_a_decoder_without_memory_for_the_whole_picture_takes_it_in_tiles",

@@ -7,6 +7,8 @@ well            nothing goes wrong
 silent          never says ready and never does anything
 hang            starts the order, then says nothing more
 hang-after-step takes one step of an order, then says nothing more
+hang-later      does its first order, then is as good as dead
+load-later      does its first order, then loads a model for long before the next
 ignore-sigterm  hang, and SIGTERM does not end it
 exit            exits before it is ready
 ready-exit      is ready, and exits
@@ -34,6 +36,9 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from bot.engine.wire import Frame, read_frame, uploads_of
 
 SLOW_SECONDS = 0.4
+
+answered: list[Frame] = []
+"""The orders that were begun."""
 
 
 def send(kind: str, order: Frame | None = None, body: bytes = b"", **fields: object) -> None:
@@ -67,6 +72,12 @@ def answer(mode: str, order: Frame) -> None:
     if mode == "nonsense":
         send("progress")
         return
+    if mode == "hang-later" and answered:
+        hang()
+    if mode == "load-later" and answered:
+        send("loading")
+        time.sleep(SLOW_SECONDS)
+    answered.append(order)
     send("started", order)
     if mode == "echo":
         finish(order, b"".join(uploads_of(order).values()))

@@ -600,6 +600,25 @@ async def test_the_pictures_of_an_order_reach_the_child(child: Child) -> None:
         assert isinstance((await paint(engine, order()))[-1], Finished), "one without pictures follows"
 
 
+async def test_a_model_that_has_painted_is_not_waited_for_as_one_to_be_loaded(child: Child) -> None:
+    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS, warm=0.3))
+    child.will("hang-later")
+    async with running(engine):
+        assert isinstance((await paint(engine, order()))[-1], Finished)
+        child.will("well")
+        with pytest.raises(EngineDied, match="silent for 0 s"):
+            await paint(engine, order())
+        assert isinstance((await paint(engine, order()))[-1], Finished)
+
+
+async def test_who_waits_for_another_model_to_be_loaded_is_given_the_time(child: Child) -> None:
+    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS, warm=0.2))
+    child.will("load-later")
+    async with running(engine):
+        assert isinstance((await paint(engine, order()))[-1], Finished)
+        assert isinstance((await paint(engine, order()))[-1], Finished), "though it took twice as long as that"
+
+
 async def test_slow_model_teaches_its_pace_with_its_first_step(child: Child) -> None:
     engine = engine_of(child, Patience(first_step=LONG_SECONDS, step=0.1, stop=0.2, term=0.3))
     child.will("slow")
