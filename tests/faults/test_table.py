@@ -71,6 +71,7 @@ ROWS = {
         "faults/test_process.py::test_a_resume_that_brings_what_was_heard_already_makes_one_job_and_one_rating",
         "faults/test_process.py::test_a_session_that_discord_forgot_is_begun_anew_by_one_identify",
         "cogs/test_create.py::test_an_interaction_that_discord_delivers_twice_makes_one_job",
+        "bot/storage/test_queue.py::test_the_same_interaction_makes_one_job_even_at_the_same_time",
         "cogs/test_feedback.py::test_a_repeated_event_counts_once",
         "bot/test_client.py::test_identifying_again_and_again_never_burns_the_days_budget",
     ],
