@@ -164,7 +164,11 @@ class Client(commands.Bot):
         name = f"commands of {self.application_id}"
         if self._always_sync or await self.app.database.recall(name) != digest:
             await self.tree.sync()
-            await self.app.database.remember(name, digest)
+            try:
+                await self.app.database.remember(name, digest)
+            except StorageError as error:
+                # Not a reason to stay offline.
+                log.warning("%s The commands are uploaded again at the next start.", error)
 
 
 class Tree(app_commands.CommandTree[Client]):

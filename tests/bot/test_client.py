@@ -104,6 +104,19 @@ async def test_a_full_disk_keeps_nobody_offline_and_identifies_count_all_the_sam
     assert len(noted) >= FREE_IDENTIFIES + 1, "what was not noted is noted with the next"
 
 
+async def test_commands_are_uploaded_on_a_full_disk_too(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageFull("Not accepted: the storage is full.")
+
+    await workshop.app.database.remember(f"commands of {workshop.env.bot.application_id}", "another tree")
+    monkeypatch.setattr(workshop.app.database, "remember", full)
+    with workshop.env.time_context():
+        await workshop.env.bot._sync()
+    assert "uploaded again at the next start" in caplog.text
+
+
 async def test_closing_right_after_a_ready_leaves_nothing_that_trips(workshop: Workshop) -> None:
     async with Client(workshop.app) as client:
         client._connection.guild_ready_timeout = 0.01
