@@ -22,6 +22,7 @@ from bot.errors import ConfigError, StorageError
 from bot.feedback import Feedback
 from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.line import Line
+from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
 from bot.storage.database import Database, insist, open_database
@@ -109,8 +110,9 @@ async def open_app(
     async with AsyncExitStack() as stack:
         stack.enter_context(hold(config.data))
         path, key = database_of(config.data), read_database_key()
-        await asyncio.to_thread(clear_leftovers, path, start=True)
-        notice = await asyncio.to_thread(heal, path, key)
+        # The folder is held until the thread has ended, which a stop makes soon: it may be moving files.
+        await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
+        notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
         database = await stack.enter_async_context(open_database(path, key))
         images = ImageFolder(config.data)
         queue = Queue(database, images, surface, clock)
@@ -161,6 +163,7 @@ async def open_app(
         if swept:
             log.info("%d files that no request names were removed", swept)
         runs = {
+            "database": database.die(),
             "dispatcher": dispatcher.run(),
             "delivery": delivery.run(),
             "updates": Updates(database, queue, line, delivery, clock).run(),
@@ -178,10 +181,10 @@ async def forget_now(config: Config, user_id: UserId) -> Held:
     with hold(config.data):
         path, key = database_of(config.data), read_database_key()
         # A restore that was decided would bring back what is deleted now.
-        await asyncio.to_thread(finish, path)
+        await sqlite.in_thread(lambda _: finish(path))
         if not path.exists():
             raise StorageError(f"{path} does not exist: nothing is kept about anybody.")
-        await asyncio.to_thread(clear_leftovers, path, start=True)
+        await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         async with open_database(path, key) as database:
             images, uploads = ImageFolder(config.data), UploadFolder(config.data)
             forgetting = Forgetting(database, images, uploads, path, key, Surface.DISCORD, utcnow)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -61,6 +62,9 @@ IDENTIFY_WINDOW = timedelta(hours=1)
 LONGEST_IDENTIFY_PAUSE = 300.0
 """Discord resets the token of a bot that identifies a thousand times a day; at this pace it is 288 times."""
 
+NOTE_SECONDS = 10.0
+"""So long an identify waits for the disk; discord.py gives it a minute."""
+
 _IDENTIFIES = "identifies"
 
 
@@ -84,6 +88,8 @@ class Client(commands.Bot):
         self.buttons: dict[str, ButtonAction] = {}
         """What a button does, by the action in its custom id; cogs add theirs."""
         self._always_sync = always_sync
+        self._identifies: list[str] = []
+        """When this process identified, and what it knew of earlier ones, within the last hour."""
 
     async def setup_hook(self) -> None:
         """Load the cogs and tell Discord about the commands if they changed."""
@@ -94,14 +100,32 @@ class Client(commands.Bot):
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Wait until the gateway may be told who we are, and note it durably: a crash loop counts, too."""
         await super().before_identify_hook(shard_id, initial=initial)
-        noted = json.loads(await self.app.database.recall(_IDENTIFIES) or "[]")
-        earlier = [at for at in map(from_text, noted) if at is not None]
+        noted: Counter[str] = Counter(json.loads(await self.app.database.recall(_IDENTIFIES) or "[]"))
+        # What could not be noted counts as well.
+        texts = sorted(Counter(noted | Counter(self._identifies)).elements())
+        earlier = [at for at in map(from_text, texts) if at is not None]
         # discord.py gives a connection a minute to identify; then it calls this again.
         if pause := identify_pause(earlier, utcnow()):
             log.warning("identified %d times within an hour; waiting %.0f s before the next", len(earlier), pause)
             await asyncio.sleep(pause)
-        kept = [to_text(at) for at in (*earlier, utcnow()) if at > utcnow() - IDENTIFY_WINDOW]
-        await insist(self.app.database.remember, _IDENTIFIES, json.dumps(kept))
+        self._identifies = [to_text(at) for at in (*earlier, utcnow()) if at > utcnow() - IDENTIFY_WINDOW]
+        try:
+            async with asyncio.timeout(NOTE_SECONDS):
+                await insist(self.app.database.remember, _IDENTIFIES, json.dumps(self._identifies))
+        except TimeoutError:
+            # Somebody must be online to tell people that the storage is full.
+            log.warning("this identify could not be noted on the disk; it counts until a restart")
+
+    async def close(self) -> None:
+        """Disconnect, and end what discord.py leaves behind: its wait for the servers after a READY."""
+        self._end_ready()
+        await super().close()
+        self._end_ready()
+
+    def _end_ready(self) -> None:
+        # A private name: where it is another one, the task is left behind as before.
+        if isinstance(task := getattr(self._connection, "_ready_task", None), asyncio.Task):
+            task.cancel()
 
     async def on_ready(self) -> None:
         """Say so in the log."""
@@ -140,7 +164,11 @@ class Client(commands.Bot):
         name = f"commands of {self.application_id}"
         if self._always_sync or await self.app.database.recall(name) != digest:
             await self.tree.sync()
-            await self.app.database.remember(name, digest)
+            try:
+                await self.app.database.remember(name, digest)
+            except StorageError as error:
+                # Not a reason to stay offline.
+                log.warning("%s The commands are uploaded again at the next start.", error)
 
 
 class Tree(app_commands.CommandTree[Client]):

@@ -63,6 +63,8 @@ REFUSALS = 3
 CLOSED_SECONDS = 600.0
 """How long a channel is left alone that refused so many endings in a row: Discord bans who goes on asking."""
 
+TIDY_SECONDS = 60.0
+"""Between two looks at which channels can be forgotten."""
 
 _READ_TRIES = 3
 """How often it is tried to read finished pictures before their job is shown as a failure."""
@@ -111,6 +113,18 @@ class _Channel:
     refusals: int = 0
     """Endings in a row that can never be delivered here."""
     closed_until: float = -math.inf
+    touched_at: float = -math.inf
+    """When something was last brought here or said."""
+
+    def leave(self, job_id: JobId) -> None:
+        """Remember nothing of a job about which all is said."""
+        self.edited_at.pop(job_id, None)
+        self.mute.discard(job_id)
+
+    def is_over(self, now: float) -> bool:
+        """Whether nothing waits here, and whatever is remembered is too old to hold anything up."""
+        busy = self.working or self.endings or self.progress or self.removals
+        return not busy and now >= max(self.closed_until, self.touched_at + CLOSED_SECONDS)
 
     def refuse(self) -> None:
         """Count a refusal; after a few in a row the channel is left alone for a while."""
@@ -144,6 +158,7 @@ class Delivery:
         self._posts_per_channel = posts_per_channel
         self._changed = database.listen()
         self._channels: dict[ChannelId, _Channel] = {}
+        self._tidied_at = -math.inf
         self._poster: Poster | None = None
         self._attached = asyncio.Event()
         self._workers: asyncio.TaskGroup | None = None
@@ -161,12 +176,12 @@ class Delivery:
     def announce(self, job: Job, news: Passing) -> None:
         """Show how a job is coming along, if nothing newer is known by the time its channel is free."""
         channel = self._channel(job.destination.channel_id)
-        if isinstance(news, Queued):
-            # Whoever is painted takes turns with it: it is due from now on, not before everybody.
-            due_at = asyncio.get_running_loop().time()
-            channel.edited_at[job.id] = max(channel.edited_at.get(job.id, -math.inf), due_at - EDIT_SECONDS)
         over = channel.endings.keys() | channel.removals.keys() | channel.mute
         if job.id not in over and not channel.is_closed:
+            if isinstance(news, Queued):
+                # Whoever is painted takes turns with it: it is due from now on, not before everybody.
+                due_at = asyncio.get_running_loop().time()
+                channel.edited_at[job.id] = max(channel.edited_at.get(job.id, -math.inf), due_at - EDIT_SECONDS)
             channel.progress[job.id] = (job, news)
             self._work(job.destination.channel_id, channel)
 
@@ -185,6 +200,7 @@ class Delivery:
                         self._work(job.destination.channel_id, channel)
                     for job_id, channel_id in await insist(self._queue.to_remove):
                         self._forget(job_id, channel_id)
+                    self._tidy()
                     await self._changed.wait()
             finally:
                 self._workers = None
@@ -200,7 +216,16 @@ class Delivery:
     def _channel(self, channel_id: ChannelId) -> _Channel:
         if channel_id not in self._channels:
             self._channels[channel_id] = _Channel(Throttler(self._posts_per_channel, THROTTLE_SECONDS))
-        return self._channels[channel_id]
+        channel = self._channels[channel_id]
+        channel.touched_at = asyncio.get_running_loop().time()
+        return channel
+
+    def _tidy(self) -> None:
+        """Now and then forget the channels where all is said: every thread is one."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._tidied_at + TIDY_SECONDS:
+            self._tidied_at = now
+            self._channels = {id_: channel for id_, channel in self._channels.items() if not channel.is_over(now)}
 
     def _work(self, channel_id: ChannelId, channel: _Channel) -> None:
         channel.wake.set()
@@ -217,8 +242,7 @@ class Delivery:
                     job_id, job = next(iter(channel.endings.items()))
                     await self._end(channel, job)
                     channel.endings.pop(job_id, None)
-                    channel.edited_at.pop(job_id, None)
-                    channel.mute.discard(job_id)
+                    channel.leave(job_id)
                     continue
                 now = asyncio.get_running_loop().time()
                 due_at, job_id = min(
@@ -241,6 +265,7 @@ class Delivery:
                     channel.edited_at[job_id] = channel.progressed_at = asyncio.get_running_loop().time()
         finally:
             channel.working = False
+            channel.touched_at = asyncio.get_running_loop().time()
 
     async def _remove(self, channel: _Channel) -> None:
         """Delete the message of the oldest job that is to go."""
@@ -269,6 +294,7 @@ class Delivery:
         if job is not None:
             await insist(self._queue.removed, job)
         channel.removals.pop(job_id)
+        channel.leave(job_id)
 
     async def _progress(self, channel: _Channel, job: Job, news: Passing) -> bool:
         """Show how a job is coming along; False when that was overtaken before it was tried."""
@@ -341,7 +367,8 @@ class Delivery:
                     return
                 else:
                     channel.refusals = 0
-                    await insist(self._queue.posted, job, message_id)
+                    unpainted = news.reason if isinstance(news, Failed) else None
+                    await insist(self._queue.posted, job, message_id, unpainted)
                     return
             retries += 1
             await asyncio.sleep(pause)

@@ -115,7 +115,10 @@ def _integrity(check: Check | None) -> Finding:
 
 
 def _backups(path: Path) -> Finding:
-    backups = backups_of(path)
+    try:
+        backups = backups_of(path)
+    except StorageError as error:
+        return Finding("Backups", Verdict.BAD, str(error), "Make it readable for whoever runs Atelier.")
     if not backups:
         remedy = "A running bot makes one a day; now: atelier backup"
         return Finding("Backups", Verdict.NOTE, f"none in {folder_of(path)}", remedy)

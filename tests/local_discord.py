@@ -94,6 +94,8 @@ class Message:
     """Emoji and the id of who added it."""
     pinged: set[str] = field(default_factory=set)
     """Whom it notified: ids of people, or "everyone"."""
+    loose: bool = False
+    """Whether Discord was ever left to ping whomever its words name."""
     deleted: bool = False
     edited: bool = False
 
@@ -529,7 +531,8 @@ class LocalDiscord:
     def _write(self, message: Message, body: dict[str, Any], files: dict[int, bytes]) -> None:
         if "content" in body:
             message.content = body["content"] or ""
-            message.pinged |= _pinged(message.content, body.get("allowed_mentions"))
+            message.pinged |= _pinged(message.content, allowed := body.get("allowed_mentions"))
+            message.loose |= bool(message.content) and (allowed is None or bool(allowed.get("parse")))
         if "components" in body:
             message.components = body["components"] or []
         # A list of attachments replaces what was there: those it names by their ids stay, those it numbers are new.

@@ -105,6 +105,7 @@ async def test_words_ping_whom_they_name_unless_told_otherwise(api: Api) -> None
         set(),
         {"201"},
     ]
+    assert [message.loose for message in api.discord.messages.values()] == [True, False, False]
 
 
 async def test_a_resumed_session_brings_what_was_missed_and_a_forgotten_one_is_invalid(api: Api) -> None:

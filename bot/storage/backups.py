@@ -26,6 +26,9 @@ EVERY = timedelta(days=1)
 _NAME = re.compile(r"(\d{8}T\d{6})-([0-9a-f]{16})\.db")
 _TIME = "%Y%m%dT%H%M%S"
 
+_CHUNK = 2**20
+"""How much is read between two looks at whether to stop: a backup may be gigabytes on a slow disk."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backup:
@@ -41,11 +44,16 @@ class Backup:
         match = _NAME.fullmatch(path.name)
         if match is None:
             return None
-        return cls(path, datetime.strptime(match[1], _TIME).replace(tzinfo=UTC), match[2])
+        try:
+            made_at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+        except ValueError:
+            # Digits that are no time: nobody here named it.
+            return None
+        return cls(path, made_at, match[2])
 
-    def is_unchanged(self) -> bool:
+    def is_unchanged(self, stop: sqlite.Stop | None = None) -> bool:
         """Whether the file still has the content it was made with. Raises StorageError when it cannot be read."""
-        return _digest_of(self.path) == self.digest
+        return _digest_of(self.path, stop) == self.digest
 
 
 def folder_of(database: Path) -> Path:
@@ -54,9 +62,12 @@ def folder_of(database: Path) -> Path:
 
 
 def backups_of(database: Path) -> list[Backup]:
-    """Every backup of a database, newest first."""
+    """Every backup of a database, newest first. Raises StorageError when their folder cannot be read."""
     folder = folder_of(database)
-    found = (Backup.at(path) for path in (folder.iterdir() if folder.is_dir() else ()))
+    try:
+        found = [Backup.at(path) for path in (folder.iterdir() if folder.is_dir() else ())]
+    except OSError as error:
+        raise StorageError(f"The folder of backups {folder} cannot be read: {error.strerror}.") from error
     return sorted((backup for backup in found if backup is not None), key=lambda backup: backup.path.name, reverse=True)
 
 
@@ -71,7 +82,7 @@ def back_up(database: Path, key: str | None, stop: sqlite.Stop | None = None, no
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sqlite.copy(database, unnamed, key, stop)
-        path = rename(unnamed, made_at)
+        path = rename(unnamed, made_at, stop=stop)
         sqlite.sync_folder(folder)
     except OSError as error:
         raise StorageError(f"The backup cannot be written to {folder}: {error.strerror}.") from error
@@ -81,9 +92,9 @@ def back_up(database: Path, key: str | None, stop: sqlite.Stop | None = None, no
     return path
 
 
-def rename(unnamed: Path, made_at: datetime, digest: str | None = None) -> Path:
+def rename(unnamed: Path, made_at: datetime, digest: str | None = None, stop: sqlite.Stop | None = None) -> Path:
     """Give a file of the folder the name of a backup, after its content unless a digest is given; returns its path."""
-    return unnamed.replace(unnamed.with_name(f"{_stamp(made_at)}-{digest or _digest_of(unnamed)}.db"))
+    return unnamed.replace(unnamed.with_name(f"{_stamp(made_at)}-{digest or _digest_of(unnamed, stop)}.db"))
 
 
 def clear_leftovers(database: Path, *, start: bool = False) -> bool:
@@ -148,9 +159,14 @@ def _stamp(made_at: datetime) -> str:
     return made_at.astimezone(UTC).strftime(_TIME)
 
 
-def _digest_of(path: Path) -> str:
+def _digest_of(path: Path, stop: sqlite.Stop | None = None) -> str:
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+            while chunk := file.read(_CHUNK):
+                if stop is not None and stop():
+                    raise StorageError(f"{path} was not read to its end, because the work was stopped.")
+                digest.update(chunk)
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
+    return digest.hexdigest()[:16]

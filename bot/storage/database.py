@@ -39,6 +39,9 @@ _ROWS_AT_A_TIME = 64
 """How many rows aiosqlite fetches from its thread at once; its own default."""
 
 
+_DIED = "The database cannot be used any more, because of a bug. Start Atelier again; the log says more."
+
+
 class _Call(NamedTuple):
     work: Callable[[aiosqlite.Connection], Awaitable[Any]]
     writes: bool
@@ -55,7 +58,10 @@ class Database:
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
         self._calls: asyncio.Queue[_Call | None] = asyncio.Queue()
+        self._batch: list[_Call | None] = []
+        """What is being done now."""
         self._closed = False
+        self._died = asyncio.Event()
         self._listeners: list[asyncio.Event] = []
 
     def listen(self) -> asyncio.Event:
@@ -123,6 +129,8 @@ class Database:
         await self._ask(work, writes=False)
 
     async def _ask(self, work: Callable[[aiosqlite.Connection], Awaitable[T]], *, writes: bool) -> T:
+        if self._died.is_set():
+            raise StorageError(_DIED)
         if self._closed:
             raise StorageError("Atelier is stopping.")
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -134,21 +142,49 @@ class Database:
         self._closed = True
         self._calls.put_nowait(None)
 
+    async def die(self) -> None:
+        """Wait for the task that owns the database to end before its time, and raise StorageError then."""
+        await self._died.wait()
+        raise StorageError(_DIED)
+
     async def own(self) -> None:
-        """Do the work that is handed over until `close`, then empty the WAL."""
+        """Do the work that is handed over until `close`, then empty the WAL.
+
+        Raises StorageError if it cannot go on; whoever waits for it is then refused, and so is whoever comes.
+        """
+        finished = False
+        try:
+            await self._serve()
+            finished = True
+        except Exception as error:
+            raise StorageError(_DIED) from error
+        finally:
+            if not finished:
+                self._bury()
+
+    def _bury(self) -> None:
+        """Refuse whoever waits, and whoever comes."""
+        self._died.set()
+        while not self._calls.empty():
+            self._batch.append(self._calls.get_nowait())
+        for call in self._batch:
+            if call is not None:
+                _refuse(call, StorageError(_DIED))
+
+    async def _serve(self) -> None:
         wal_is_empty, open_ = True, True
         while open_:
             try:
                 async with asyncio.timeout(None if wal_is_empty else IDLE_SECONDS):
-                    batch = [await self._calls.get()]
+                    self._batch = [await self._calls.get()]
             except TimeoutError:
                 await self._empty_wal()
                 wal_is_empty = True
                 continue
             while not self._calls.empty():
-                batch.append(self._calls.get_nowait())
-            calls = [call for call in batch if call is not None]
-            open_ = len(calls) == len(batch)
+                self._batch.append(self._calls.get_nowait())
+            calls = [call for call in self._batch if call is not None]
+            open_ = len(calls) == len(self._batch)
             for call in calls:
                 if not call.writes:
                     await self._read(call)
@@ -231,7 +267,7 @@ def _refuse(call: _Call, error: Exception) -> None:
 
 def _mourn(owner: asyncio.Task[None]) -> None:
     if not owner.cancelled() and (error := owner.exception()):
-        log.critical("the task that owns the database died", exc_info=error)
+        log.critical("the task that owns the database died: nothing can be kept any more", exc_info=error)
 
 
 async def insist(call: Callable[..., Awaitable[T]], *arguments: Any, tries: int | None = None) -> T:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 ERASING = ".erasing"
 """Ending of a backup that is being rewritten."""
 
+SIDE_FILES = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database while it is in use: https://www.sqlite.org/tempfiles.html"""
+
 COLUMNS = """
 SELECT tables.name AS "table", columns.name AS "column"
 FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'
@@ -181,29 +184,42 @@ def erase_copies(database: Path, key: str | None, wishes: Sequence[Wish], stop: 
     for backup in backups_of(database):
         if not backup.path.exists():
             continue  # too old, and just deleted
-        if words := _unreadable(backup.path, key):
+        if words := _unreadable(backup.path, key, stop):
             missed.append(words)
         elif set(wishes) - set(wishes_in(backup.path, key)):
             _rewrite(backup, key, wishes, stop)
     for former in sorted(database.parent.glob(f"{database.stem}-aside-*.db")):
-        if words := _unreadable(former, key):
+        if words := _unreadable(former, key, stop):
             missed.append(words)
         else:
             erase(former, key, wishes, stop, precious=True)
+    _drop_strays(database)
     return missed
+
+
+def _drop_strays(database: Path) -> None:
+    """Remove what SQLite kept beside a former database that is not there: it holds words for nobody."""
+    try:
+        for ending in SIDE_FILES:
+            for path in database.parent.glob(f"{database.stem}-aside-*.db{ending}"):
+                if not path.with_name(path.name.removesuffix(ending)).exists():
+                    log.warning("%s belongs to no database and is deleted", path)
+                    path.unlink()
+    except OSError as error:
+        raise StorageError(f"A part of a former database cannot be deleted: {error.strerror}.") from error
 
 
 def _rewrite(backup: Backup, key: str | None, wishes: Sequence[Wish], stop: sqlite.Stop | None) -> None:
     """Put a copy without what was deleted in the place of a backup; a kill leaves one of them, or both."""
     aside = backup.path.with_suffix(ERASING)
     # Who finds a damaged one must go on finding it damaged.
-    digest = None if backup.is_unchanged() else backup.digest
+    digest = None if backup.is_unchanged(stop) else backup.digest
     try:
         sqlite.copy(backup.path, aside, key, stop)
         erase(aside, key, wishes, stop)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
-        if rename(aside, backup.made_at, digest) != backup.path:
+        if rename(aside, backup.made_at, digest, stop) != backup.path:
             backup.path.unlink()
         sqlite.sync_folder(backup.path.parent)
     except OSError as error:
@@ -213,10 +229,10 @@ def _rewrite(backup: Backup, key: str | None, wishes: Sequence[Wish], stop: sqli
             aside.unlink(missing_ok=True)
 
 
-def _unreadable(path: Path, key: str | None) -> str | None:
+def _unreadable(path: Path, key: str | None, stop: sqlite.Stop | None) -> str | None:
     """Why a file cannot be looked into, in words; None if it can."""
     try:
-        damage = find_damage(path, key, full=False)
+        damage = find_damage(path, key, full=False, stop=stop)
     except StorageError as error:
         return str(error)
     return damage and f"{path} is damaged, or not a database of this key: {damage}."

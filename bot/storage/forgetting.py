@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -148,7 +148,7 @@ class Forgetting:
             return True
         dropped = await self._drop_files()
         await self._database.scrub()
-        if not await asyncio.to_thread(clear_leftovers, self._path):
+        if not await sqlite.in_thread(lambda _: clear_leftovers(self._path)):
             return False
         missed = await sqlite.in_thread(lambda stop: erase_copies(self._path, self._key, wishes, stop))
         for words in missed:
@@ -178,7 +178,9 @@ class Forgetting:
 
         await self._database.write(work)
         named = {row["sha256"] for row in await self._database.fetch_all(UPLOADS)}
-        await self._uploads.sweep(named)
+        if unnamed := [name for name in await self._uploads.old() if name not in named]:
+            # Somebody may have sent one in again since.
+            await self._drop_uploads(unnamed)
 
     async def run(self) -> None:
         """Finish what is wished for, for ever; trouble is logged and met again a little later."""
@@ -203,13 +205,7 @@ class Forgetting:
         uploads = {path.removeprefix("uploads/"): path for path in paths if path.startswith("uploads/")}
         try:
             await self._images.drop([path for path in paths if path not in uploads.values()])
-
-            async def work(connection: aiosqlite.Connection) -> list[str]:
-                # Nobody can begin to name one meanwhile.
-                named = {row["sha256"] for row in await connection.execute_fetchall(UPLOADS)}
-                return self._uploads.drop(name for name in uploads if name not in named)
-
-            held = await self._database.write(work)
+            held = await self._drop_uploads(uploads)
             await self._uploads.sync()
         except OSError as error:
             raise StorageError(f"Files cannot be deleted: {error.strerror}.") from error
@@ -220,3 +216,13 @@ class Forgetting:
 
         await self._database.write(forget)
         return not held
+
+    async def _drop_uploads(self, names: Iterable[str]) -> list[str]:
+        """Remove uploads that no row names; returns those that are held by a request that comes in."""
+
+        async def work(connection: aiosqlite.Connection) -> list[str]:
+            # Nobody can begin to name one meanwhile.
+            named = {row["sha256"] for row in await connection.execute_fetchall(UPLOADS)}
+            return self._uploads.drop(name for name in names if name not in named)
+
+        return await self._database.write(work)

@@ -372,14 +372,18 @@ class Queue:
         """The sha256 of every upload that a job names."""
         return {row["sha256"] for row in await self._database.fetch_all(UPLOADS)}
 
-    async def posted(self, job: Job, message_id: MessageId | None) -> None:
-        """Note that the job's message says how it ended, and where that message is."""
-        status = "status = 'delivered', " if job.status is JobStatus.RENDERED else ""
+    async def posted(self, job: Job, message_id: MessageId | None, failure: str | None = None) -> None:
+        """Note that the job's message says how it ended, and where that message is.
+
+        `failure` is why it says that it failed although it was painted: nobody is charged for what they cannot see.
+        """
+        status = "failed" if failure is not None else "delivered"
         moved = await self._move(
             job,
             job.status,
-            f"{status}posted_at = ?, message_id = coalesce(?, message_id)",
-            (to_text(self._clock()), message_id),
+            "status = iif(status = 'rendered', ?, status), posted_at = ?, message_id = coalesce(?, message_id), "
+            "reason = iif(forgotten_at IS NULL, coalesce(reason, ?), NULL)",
+            (status, to_text(self._clock()), message_id, failure),
         )
         if not moved and message_id is not None:
             # It was forgotten meanwhile: then the new message must be found, to be deleted.

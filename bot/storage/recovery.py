@@ -7,6 +7,7 @@ restore is decided, and `finish`, which every start runs first, carries it out h
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from bot.errors import StorageError
 from bot.jobs import utcnow
 from bot.storage import sqlite
 from bot.storage.backups import Backup, backups_of, folder_of
-from bot.storage.erasure import Wish, erase, wishes_in
+from bot.storage.erasure import SIDE_FILES, Wish, erase, wishes_in
 from bot.storage.integrity import find_damage, inspect
 
 log = logging.getLogger(__name__)
@@ -39,28 +40,40 @@ class Restored(NamedTuple):
     former: Path | None
 
 
-def heal(path: Path, key: str | None = None) -> str | None:
+def heal(path: Path, key: str | None = None, stop: sqlite.Stop | None = None) -> str | None:
     """Finish a restore, check the file at `path`, and put back the newest good backup when it is damaged.
 
     Returns a sentence for people when a backup was put back. Raises StorageError, and changes nothing, when the
-    file is damaged and no backup is good: a wrong key looks like that, too.
+    file is damaged and no backup is good: a wrong key looks like that, too. A `stop` before a backup is put back
+    changes nothing either.
     """
     finish(path)
-    backups = backups_of(path)
-    if not path.exists() or not (path.stat().st_size or backups):
-        if backups:
+    there = path.exists()
+    # A good database starts although its backups are out of reach.
+    if not (there and path.stat().st_size):
+        backups = backups_of(path)
+        if backups and not there:
             log.warning("%s is missing and a new one is made; `atelier restore FILE` puts back a backup.", path)
-        return None
+        if not (there and backups):
+            return None
     end = time.monotonic() + CHECK_SECONDS
-    damage = find_damage(path, key, full=_needs_full_check(path, key), stop=lambda: time.monotonic() > end)
+    damage = find_damage(
+        path,
+        key,
+        full=_needs_full_check(path, key),
+        stop=lambda: time.monotonic() > end or (stop is not None and stop()),
+    )
     if damage is None:
         return None
     log.critical("%s is damaged: %s", path, damage)
-    for backup in backups:
-        if words := _fault_of(backup, key):
+    for backup in backups_of(path):
+        words = _fault_of(backup, key, stop)
+        if stop is not None and stop():
+            raise StorageError("No backup was put back, because the work was stopped.")
+        if words:
             log.error("not put back: %s", words)
             continue
-        restored = restore(backup.path, path, key)
+        restored = restore(backup.path, path, key, stop)
         notice = (
             f"The database was damaged and was put back as it was on {backup.made_at:%Y-%m-%d at %H:%M} UTC. "
             "Requests since then are lost."
@@ -88,6 +101,9 @@ def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop 
         sqlite.copy(source, copy, key, stop)
         _skip_ids(copy, key)
         erase(copy, key, _wishes_since(path, key), stop, comes_back=True)
+        with copy.open("rb+") as file:
+            # Its time, too: the former database is named by it.
+            os.fsync(file.fileno())
         copy.replace(path.with_suffix(f".{STAGED}"))
         sqlite.sync_folder(path.parent)
     except OSError as error:
@@ -104,7 +120,7 @@ def finish(path: Path) -> Path | None:
     try:
         if not staged.exists():
             return None
-        former = _move_aside(path)
+        former = _move_aside(path, datetime.fromtimestamp(staged.stat().st_mtime, UTC))
         staged.replace(path)
         sqlite.sync_folder(path.parent)
     except OSError as error:
@@ -116,7 +132,11 @@ def check_backup(path: Path, key: str | None = None, stop: sqlite.Stop | None = 
     """Check a whole backup and return how many jobs it has; StorageError when it is damaged or none of ours."""
     if not path.is_file():
         raise StorageError(f"{path} does not exist.")
-    if damage := find_damage(path, key, full=True, stop=stop):
+    damage = find_damage(path, key, full=True, stop=stop)
+    if stop is not None and stop():
+        # What was not looked at to its end is not known to be good.
+        raise StorageError(f"{path} was not checked to its end, because the work was stopped.")
+    if damage:
         raise StorageError(f"{path} is damaged, or not a database of this key: {damage}.")
     return inspect(path, key).jobs
 
@@ -130,12 +150,12 @@ def _needs_full_check(path: Path, key: str | None) -> bool:
     return last is None or last.damage is not None or abs(utcnow() - last.at).days >= 1
 
 
-def _fault_of(backup: Backup, key: str | None) -> str | None:
+def _fault_of(backup: Backup, key: str | None, stop: sqlite.Stop | None) -> str | None:
     """Say why a backup must not be put back; None when it is good."""
     try:
-        if not backup.is_unchanged():
+        if not backup.is_unchanged(stop):
             return f"{backup.path} is damaged: its content is not what was written."
-        check_backup(backup.path, key)
+        check_backup(backup.path, key, stop)
     except StorageError as error:
         return str(error)
     return None
@@ -150,22 +170,28 @@ def _wishes_since(path: Path, key: str | None) -> list[Wish]:
         return []
 
 
-def _move_aside(path: Path) -> Path | None:
-    """Rename a database with its WAL, so that SQLite would still open it; return its new name, None if it is gone."""
-    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    names = (path.with_name(f"{path.stem}-aside-{stamp}{number}.db") for number in ("", *(f"-{n}" for n in range(99))))
-    aside = next(name for name in names if not any(name.with_name(name.name + end).exists() for end in _ENDINGS))
-    moved = False
-    for ending in reversed(_ENDINGS):
+def _move_aside(path: Path, decided_at: datetime) -> Path | None:
+    """Rename a database with its WAL, so that SQLite would still open it; return its new name, None if it is gone.
+
+    Whoever goes on after a kill gives the same name: its time is that of the decision, and until the file itself has
+    moved, which it does last, the name is free. A WAL beside another database would be lost, or worse, played back.
+    """
+    name, number = f"{path.stem}-aside-{decided_at:%Y%m%dT%H%M%S}", 0
+    aside = path.with_name(f"{name}.db")
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{name}-{number}.db")
+    for ending in SIDE_FILES:
         part = path.with_name(path.name + ending)
         if part.exists():
             part.rename(aside.with_name(aside.name + ending))
-            moved = True
-    return aside if moved else None
-
-
-_ENDINGS = ("", "-wal", "-shm", "-journal")
-"""The files of one database: https://www.sqlite.org/tempfiles.html"""
+    # None of the renames may be lost in a power cut while a later one is not.
+    sqlite.sync_folder(path.parent)
+    if not path.exists():
+        return None
+    path.rename(aside)
+    sqlite.sync_folder(path.parent)
+    return aside
 
 
 def _skip_ids(path: Path, key: str | None) -> None:

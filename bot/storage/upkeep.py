@@ -45,7 +45,7 @@ async def check_and_back_up(database: Database, path: Path, key: str | None, clo
         log.critical("%s is damaged: %s. Stop and start Atelier: it takes up the newest good backup.", path, damage)
         raise StorageError(f"{path} is damaged ({damage}).")
     backup = await sqlite.in_thread(lambda stop: back_up(path, key, stop, clock()))
-    for gone in await asyncio.to_thread(rotate, path):
+    for gone in await sqlite.in_thread(lambda _: rotate(path)):
         log.info("deleted %s", gone)
     log.info("backed up to %s", backup)
     return backup

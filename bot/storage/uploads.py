@@ -67,8 +67,15 @@ class UploadFolder:
             await asyncio.to_thread(sync_folder, self._folder)
 
     async def sweep(self, named: Container[str]) -> int:
-        """Remove what is not `named` and older than SPARED_SECONDS; returns how many files that were."""
+        """Remove what is not `named` and older than SPARED_SECONDS; returns how many files that were.
+
+        Nobody may send one in meanwhile.
+        """
         return await asyncio.to_thread(self._sweep, named)
+
+    async def old(self) -> list[str]:
+        """The uploads that are older than SPARED_SECONDS, whoever names them; what else is as old is removed."""
+        return await asyncio.to_thread(self._old)
 
     def _keep(self, upload: Upload) -> None:
         path = self._path(upload.sha256)
@@ -100,16 +107,28 @@ class UploadFolder:
         return found
 
     def _sweep(self, named: Container[str]) -> int:
-        before = time.time() - SPARED_SECONDS
         try:
-            # The folder comes with the first upload.
-            there = [path for path in self._folder.glob("*") if path.is_file() and path.name not in named]
-            old = [path for path in there if path.stat().st_mtime < before]
-            for path in old:
+            unnamed = [path for path in self._files() if path.name not in named]
+            for path in unnamed:
                 path.unlink()
         except OSError as error:
             raise StorageError(f"The folder of uploads cannot be put in order: {error.strerror}.") from error
-        return len(old)
+        return len(unnamed)
+
+    def _old(self) -> list[str]:
+        try:
+            files = self._files()
+            for path in files:
+                if not _SHA256.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"The folder of uploads cannot be put in order: {error.strerror}.") from error
+        return [path.name for path in files if _SHA256.fullmatch(path.name)]
+
+    def _files(self) -> list[Path]:
+        """What is older than SPARED_SECONDS. The folder comes with the first upload."""
+        before = time.time() - SPARED_SECONDS
+        return [path for path in self._folder.glob("*") if path.is_file() and path.stat().st_mtime < before]
 
     def _path(self, name: str) -> Path:
         if not _SHA256.fullmatch(name):

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from discord.ext import commands
 
 from bot.client import EXTENSIONS, FREE_IDENTIFIES, Client, identify_pause
+from bot.errors import StorageFull
 from bot.jobs import to_text, utcnow
 from tests.conftest import Workshop
 
@@ -72,6 +74,58 @@ def test_identifying_again_and_again_never_burns_the_days_budget() -> None:
     assert identified[4] - start < timedelta(seconds=10), "a few restarts of a host cost nothing"
     day = timedelta(days=1)
     assert identify_pause([at + day for at in identified], start) == 0, "a clock set back keeps nobody out"
+
+
+async def test_a_full_disk_keeps_nobody_offline_and_identifies_count_all_the_same(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageFull("Not accepted: the storage is full.")
+
+    async def wait(*_: object, **__: object) -> None:
+        return
+
+    client = Client(workshop.app)
+    monkeypatch.setattr("bot.client.NOTE_SECONDS", 0.02)
+    monkeypatch.setattr(commands.Bot, "before_identify_hook", wait)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(workshop.app.database, "remember", full)
+        async with asyncio.timeout(5):
+            for _ in range(FREE_IDENTIFIES):
+                await client.before_identify_hook(None)
+        assert "could not be noted" in caplog.text
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await client.before_identify_hook(None)
+    assert "waiting 5 s before the next" in caplog.text
+    monkeypatch.setattr("bot.client.identify_pause", lambda *_: 0.0)
+    await client.before_identify_hook(None)
+    noted = json.loads(await workshop.app.database.recall("identifies") or "")
+    assert len(noted) >= FREE_IDENTIFIES + 1, "what was not noted is noted with the next"
+
+
+async def test_commands_are_uploaded_on_a_full_disk_too(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageFull("Not accepted: the storage is full.")
+
+    await workshop.app.database.remember(f"commands of {workshop.env.bot.application_id}", "another tree")
+    monkeypatch.setattr(workshop.app.database, "remember", full)
+    with workshop.env.time_context():
+        await workshop.env.bot._sync()
+    assert "uploaded again at the next start" in caplog.text
+
+
+async def test_closing_right_after_a_ready_leaves_nothing_that_trips(workshop: Workshop) -> None:
+    async with Client(workshop.app) as client:
+        client._connection.guild_ready_timeout = 0.01
+        user = {"id": "1", "username": "atelier", "discriminator": "0", "avatar": None}
+        client._connection.parse_ready({"user": user, "application": {"id": "1", "flags": 0}, "guilds": []})
+        task = client._connection._ready_task
+    assert task is not None
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_identifies_are_counted_across_restarts(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:

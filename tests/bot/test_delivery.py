@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from bot.storage.forgetting import Forgetting
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.uploads import UploadFolder
+from bot.storage.usage import Usage
 
 APPLE = GenerationRequest(
     prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
@@ -148,6 +150,13 @@ class Desk:
                 await task
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what nobody is told of."""
+    async with asyncio.timeout(LONG_SECONDS):
+        while not condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.001)
+
+
 @pytest.fixture
 def posts_per_channel() -> int:
     """So many that nobody waits; the tests of the throttle say otherwise."""
@@ -225,11 +234,15 @@ async def test_picture_that_is_gone_is_told_in_words(desk: Desk, tmp_path: Path)
     job = await desk.painted_job()
     for file in (tmp_path / "images").rglob("*.png"):
         file.unlink()
+    desk.recorder.answer = lambda job, news: MessageId(99)
     async with desk.running():
-        await desk.posted(job)
+        ended = await desk.posted(job)
     (news,) = desk.recorder.of(job)
     assert isinstance(news, Failed)
     assert "could not be read back" in news.reason
+    assert (ended.status, ended.reason, ended.destination.message_id) == (JobStatus.FAILED, news.reason, 99)
+    yesterday = utcnow() - timedelta(days=1)
+    assert await Usage(desk.database).spent(job.requester, yesterday) == [], "nobody pays for what they cannot see"
 
 
 async def test_picture_that_cannot_be_read_for_a_moment_is_shown_all_the_same(
@@ -584,3 +597,40 @@ async def test_messages_are_deleted_a_few_at_a_time_later_where_discord_is_busy_
     assert order[0] == jobs[0].id
     assert sorted(order) == sorted([jobs[0].id, *(job.id for job in jobs)])
     assert await desk.queue.to_remove() == []
+
+
+async def test_a_channel_is_forgotten_when_all_is_said_and_no_pause_is_remembered(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TIDY_SECONDS", 0.0)
+    gone = ChannelId(500)
+    desk.recorder.answer = lambda job, news: Unreachable("gone") if job.destination.channel_id == gone else None
+    async with desk.running():
+        for number in range(50):
+            await desk.posted(await desk.painted_job(ChannelId(100 + number)))
+        for _ in range(3):
+            await desk.posted(await desk.painted_job(gone))
+        painting = await desk.running_job(ChannelId(501))
+        desk.delivery.announce(painting, Painting(1, 3))
+        await desk.recorder.until(lambda: desk.recorder.shown[-1][0].id == painting.id)
+        assert len(desk.delivery._channels) == 52, "what was just spoken in is paced"
+        monkeypatch.setattr(delivery, "CLOSED_SECONDS", 0.0)
+        await desk.database.remember("anything", "wakes it")
+        await until(lambda: set(desk.delivery._channels) == {gone})
+
+
+async def test_nothing_is_remembered_of_a_job_that_was_forgotten_while_it_was_painted(
+    desk: Desk, tmp_path: Path
+) -> None:
+    job = await desk.running_job()
+    images, uploads = ImageFolder(tmp_path), UploadFolder(tmp_path)
+    forgetting = Forgetting(desk.database, images, uploads, tmp_path / "atelier.db", None, Surface.DISCORD, utcnow)
+    desk.recorder.answer = lambda job, news: Unreachable("no")
+    async with desk.running():
+        await desk.posted(await desk.painted_job(THERE))
+        desk.delivery.announce(job, Painting(1, 3))
+        channel = desk.delivery._channels[HERE]
+        await until(lambda: channel.mute and channel.edited_at)
+        await forgetting.forget(UserId(1))
+        await until(lambda: desk.recorder.removed and not channel.working)
+    assert (channel.mute, channel.edited_at) == (set(), {})

@@ -112,6 +112,12 @@ async def test_a_prompt_pings_nobody_and_formats_nothing(workshop: Workshop) -> 
     assert grace.id not in [user.id for user in message.mentions]
     assert "](https://" not in message.content
     assert "@everyone" not in message.content
+    spoken = [
+        entry.json.get("data", entry.json) for entry in workshop.env.http_requests if isinstance(entry.json, dict)
+    ]
+    allowed = [body.get("allowed_mentions") for body in spoken if body.get("content")]
+    assert len(allowed) > 1, "the answer and its edit"
+    assert allowed == [{"parse": []}] * len(allowed), "and Discord is told so, whatever the words are"
 
 
 async def test_a_missing_permission_is_named_before_anything_is_queued(workshop: Workshop) -> None:

@@ -157,6 +157,8 @@ def _pings(remains: Remains) -> list[str]:
             pings[about] += 1
         if strangers := message.pinged - {asked.get(about)}:
             found.append(f"I6: {message.content!r} notified {sorted(strangers)}")
+        if message.loose:
+            found.append(f"I6: {message.content!r} was let to notify whomever it names")
     found += [f"I6: {count} pings about one result" for count in pings.values() if count > 1]
     return found
 

@@ -71,12 +71,14 @@ ROWS = {
         "faults/test_process.py::test_a_resume_that_brings_what_was_heard_already_makes_one_job_and_one_rating",
         "faults/test_process.py::test_a_session_that_discord_forgot_is_begun_anew_by_one_identify",
         "cogs/test_create.py::test_an_interaction_that_discord_delivers_twice_makes_one_job",
+        "bot/storage/test_queue.py::test_the_same_interaction_makes_one_job_even_at_the_same_time",
         "cogs/test_feedback.py::test_a_repeated_event_counts_once",
         "bot/test_client.py::test_identifying_again_and_again_never_burns_the_days_budget",
     ],
     "disk full": [
         "bot/storage/test_database.py::test_a_full_disk_in_a_shared_transaction",
         "bot/storage/test_database.py::test_a_full_disk_is_said_in_words_and_writing_works_again",
+        "bot/test_client.py::test_a_full_disk_keeps_nobody_offline_and_identifies_count_all_the_same",
     ],
     "second instance on the same data": ["test_main.py::test_a_second_atelier_on_the_same_data_is_sent_away_at_once"],
     "storm of cancelled tasks at the database": [
@@ -84,6 +86,7 @@ ROWS = {
     ],
     "database damaged": [
         "bot/storage/test_recovery.py::test_a_damaged_file_is_kept_aside_and_the_newest_backup_takes_its_place",
+        "bot/storage/test_recovery.py::test_a_former_database_keeps_its_wal_wherever_a_restore_is_killed",
         "bot/storage/test_recovery.py::test_any_flipped_bit_of_an_encrypted_database_is_found",
         "bot/storage/test_recovery.py::test_a_wrong_key_is_said_and_nothing_is_touched",
     ],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from bot.storage import sqlite, upkeep
 from bot.storage.backups import Backup, back_up, backups_of, folder_of, is_due, rotate, worth_keeping
 from bot.storage.database import open_database
 from bot.storage.integrity import CHECKED, Check
+from bot.storage.recovery import heal
 from tests.bot.storage.conftest import NOON, Store
 
 KEY = "correct horse"
@@ -144,6 +146,35 @@ async def test_rotation_deletes_old_backups_and_what_killed_ones_left_and_nothin
     assert sorted(path.name.split("T")[0] for path in gone) == ["20260423", "20260424", "old.new", "old.part"]
     assert {path.name for path in folder.iterdir()} >= {"young.part", "notes.txt"}
     assert len(backups_of(database)) == 7
+
+
+async def test_a_name_that_looks_like_a_backups_is_passed_over(store: Store) -> None:
+    database = store.folder / "atelier.db"
+    made = back_up(database, None, now=NOON)
+    (folder_of(database) / "99999999T999999-0123456789abcdef.db").write_text("x")
+    assert [backup.path for backup in backups_of(database)] == [made]
+
+
+async def test_a_folder_of_backups_that_cannot_be_read_is_said_in_words_and_keeps_no_good_database_from_starting(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = store.folder / "atelier.db"
+    back_up(database, None, now=NOON)
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(StorageError, match=r"The folder of backups .* cannot be read: Permission denied"):
+        backups_of(database)
+    assert heal(database) is None
+
+
+async def test_reading_a_large_backup_stops_when_told_to(store: Store) -> None:
+    (backup,) = [Backup.at(back_up(store.folder / "atelier.db", None, now=NOON))]
+    assert backup is not None
+    with pytest.raises(StorageError, match="not read to its end"):
+        backup.is_unchanged(lambda: True)
 
 
 async def test_the_daily_upkeep_checks_backs_up_and_remembers(store: Store) -> None:

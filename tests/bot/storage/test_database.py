@@ -298,6 +298,26 @@ async def test_what_is_asked_of_a_closed_database_is_refused_and_waits_for_nothi
         await database.remember("late", "x")
 
 
+async def test_a_task_that_dies_refuses_whoever_waits_and_whoever_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(StorageError, match="cannot be used any more"):  # noqa: PT012 - it opens, and raises at the end
+        async with open_database(tmp_path / "atelier.db") as database:
+            monkeypatch.setattr(database, "_read", broken)
+            dying = asyncio.create_task(database.die())
+            async with asyncio.timeout(5):
+                calls = [database.fetch_all("SELECT 1"), database.remember("a", "b"), database.fetch_all("SELECT 2")]
+                answers = await asyncio.gather(*calls, dying, return_exceptions=True)
+                assert [type(answer) for answer in answers] == [StorageError] * 4
+                with pytest.raises(StorageError, match="cannot be used any more"):
+                    await database.remember("late", "x")
+    assert "the task that owns the database died" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_the_driver_is_free_of_the_wal_reset_fault_and_knows_full_text_search(store: Store) -> None:
     (version,) = await store.database.fetch_all("SELECT sqlite_version()")
     assert tuple(map(int, version[0].split("."))) >= (3, 51, 3)

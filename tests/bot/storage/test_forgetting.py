@@ -10,6 +10,7 @@ import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import pytest
@@ -23,6 +24,7 @@ from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
+from bot.storage.queue import UPLOADS
 from bot.storage.recovery import STAGED, heal, restore
 from bot.storage.uploads import UploadFolder
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, open_store
@@ -231,6 +233,7 @@ async def test_backups_and_former_databases_lose_the_words_and_nothing_else(
     old.unlink()
     shutil.copy(path, folder / "atelier-aside-20260401T120000.db")
     shutil.copy(f"{path}-wal", folder / "atelier-aside-20260401T120000.db-wal")
+    (folder / "atelier-aside-20260402T120000.db-wal").write_bytes(WORD.encode())
     (backups[2].with_name("20260419T120000-0123456789abcdef.db")).write_bytes(b"no database of ours")
     assert len(left_of([WORD], folder)) > 5
     await forgotten(store)
@@ -311,6 +314,45 @@ async def test_an_upload_goes_unless_somebody_else_needs_it(store: Store) -> Non
         assert len(list((store.folder / "uploads").iterdir())) == 3
     assert await forgetting.finish()
     assert sorted(path.name for path in (store.folder / "uploads").iterdir()) == sorted(names[1:])
+
+
+async def test_an_old_upload_that_is_sent_in_again_while_old_ones_are_swept_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = UploadFolder(store.folder)
+    named, coming, orphan = (
+        Upload(data, 64, 64, hashlib.sha256(data).hexdigest()) for data in (b"named", b"coming", b"orphan")
+    )
+    for upload in (named, coming, orphan):
+        await uploads.keep(upload)
+        os.utime(store.folder / "uploads" / upload.sha256, (0, 0))
+    (part := store.folder / "uploads" / "killed.part").write_bytes(b"or")
+    os.utime(part, (0, 0))
+    forgetting = Forgetting(
+        store.database, store.images, uploads, store.folder / "atelier.db", None, Surface.DISCORD, store.clock
+    )
+    look = Path.stat
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        found = look(path, **options)
+        if path.name in (named.sha256, coming.sha256):
+            # Both are kept anew right after their age was looked at.
+            os.utime(path)
+        return found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    fetch_all = store.database.fetch_all
+
+    async def fetched(sql: str, *parameters: Any) -> Any:
+        rows = await fetch_all(sql, *parameters)
+        if sql == UPLOADS:
+            await store.asked(ADA, image=named.sha256)
+        return rows
+
+    monkeypatch.setattr(store.database, "fetch_all", fetched)
+    with uploads.held([coming]):
+        await forgetting.tidy()
+    assert {path.name for path in (store.folder / "uploads").iterdir()} == {named.sha256, coming.sha256}
 
 
 async def test_a_backup_that_is_being_made_is_waited_for_and_what_a_killed_one_left_is_removed(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import shutil
@@ -21,7 +22,7 @@ from bot.storage import recovery, sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.database import open_database, schema_scripts
 from bot.storage.integrity import CHECKED, Check, find_damage
-from bot.storage.recovery import ID_GAP, heal, restore
+from bot.storage.recovery import ID_GAP, check_backup, heal, restore
 from tests.bot.storage.conftest import NOON, open_store
 
 KEY = "correct horse"
@@ -397,3 +398,42 @@ async def test_a_restore_killed_anywhere_is_undone_or_finished_by_the_next_start
     else:
         assert outcomes == sorted(outcomes, key=len, reverse=True), "once restored, always restored"
         assert (outcomes[0], outcomes[-1]) == (ALL, BACKED_UP)
+
+
+@pytest.mark.parametrize("action", ["heal", "restore"])
+async def test_a_former_database_keeps_its_wal_wherever_a_restore_is_killed(tmp_path: Path, action: str) -> None:
+    path = await a_folder(tmp_path / "alive")
+    (tmp_path / "start").mkdir()
+    with closing(sqlite.connect(path)) as killed:
+        killed.execute("INSERT INTO memory VALUES ('in the WAL', 'x')")
+        shutil.copytree(tmp_path / "alive", tmp_path / "start", dirs_exist_ok=True)
+    shutil.copy(backups_of(path)[0].path, tmp_path / "start" / "given.db")
+    if action == "heal":
+        overwrite(tmp_path / "start" / "atelier.db")
+    before = {ending: (tmp_path / "start" / f"atelier.db{ending}").read_bytes() for ending in ("", "-wal")}
+    for database in kill_everywhere(action, tmp_path):
+        heal(database)
+        formers = list(database.parent.glob("atelier-aside-*.db"))
+        wals = list(database.parent.glob("atelier-aside-*.db-wal"))
+        assert wals == [former.with_name(f"{former.name}-wal") for former in formers], "each beside its own"
+        if not formers:
+            continue
+        assert [file.read_bytes() for file in (*formers, *wals)] == list(before.values())
+        if action == "restore":
+            with closing(sqlite.connect(formers[0])) as former:
+                assert former.execute("SELECT value FROM memory WHERE name = 'in the WAL'").fetchone()[0] == "x"
+
+
+async def test_a_stop_while_a_backup_is_looked_at_puts_nothing_back(tmp_path: Path) -> None:
+    path = await a_folder(tmp_path)
+    truncate(path)
+    before = path.read_bytes()
+    looks = itertools.count()
+    # The damage is found, the hash is read: the stop comes right after.
+    for patience in range(4):
+        with pytest.raises(StorageError, match="stopped"):
+            heal(path, stop=lambda patience=patience: next(looks) >= patience)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*aside*"))
+    with pytest.raises(StorageError, match="not checked to its end"):
+        check_backup(backups_of(path)[0].path, stop=lambda: True)
