@@ -151,6 +151,20 @@ def resolve(defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[
     return Limits(**{name: limits[0] for name, limits in rulings(defaults, book, who, where).items()})
 
 
+def greatest_weight(defaults: LimitsConfig, book: Book) -> int:
+    """The greatest weight that a server gives anybody, by a rule or by leaving the host's default."""
+    given = (rules.get(LimitName.WEIGHT) for rules in book.values())
+    return max([defaults.weight, *(weight for weight in given if isinstance(weight, int))])
+
+
+def share_of(weight: int, greatest: int) -> float:
+    """What part of the usual share a weight is, among all servers; `greatest` is the server's own.
+
+    So a server's weights divide what is its own, and whatever it sets takes nothing from another's people.
+    """
+    return weight / greatest
+
+
 def is_paused(book: Book, where: Sequence[ChannelId]) -> bool:
     """Whether nothing may start in a channel, or in the whole server."""
     return pause_of(book, where) is not None

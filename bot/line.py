@@ -14,8 +14,8 @@ from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine import Engine
 from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
-from bot.limits import Limits, is_paused, objection, resolve
-from bot.scheduler import TURN_MEMORY, Room, Standing, Terms, Turn
+from bot.limits import Limits, greatest_weight, is_paused, objection, resolve, share_of
+from bot.scheduler import TURN_MEMORY, USUAL_WEIGHT, Room, Standing, Terms, Turn
 from bot.shared import Shared
 from bot.storage.rules import Rules
 from bot.storage.watch import Watch
@@ -47,6 +47,7 @@ class Line:
         self._running: dict[JobId, Job] = {}
         self._books: Mapping[GuildId, Book] = {}
         self._terms_now: dict[_Who, Terms] = {}
+        self._greatest: dict[GuildId, int] = {}
 
     async def next(self) -> Turn | None:
         """The turn to take next; it may lie in the future. None when nobody may start before something changes."""
@@ -139,6 +140,7 @@ class Line:
     def _rebuild(self) -> None:
         """Put everybody where they belong by other rules, and forget who used something long ago."""
         self._terms_now.clear()
+        self._greatest.clear()
         self._rebuilt_at = now = self._clock()
         since = self._rebuilt_at - TURN_MEMORY
         starts = [replace(start, at=min(start.at, now)) for start in self._standing.starts if start.at > since]
@@ -156,5 +158,8 @@ class Line:
         if who not in self._terms_now:
             book = self._books.get(job.guild_id, {})
             limits = resolve(self._defaults, book, Requester(job.user_id, job.guild_id, job.roles), job.channels)
-            self._terms_now[who] = Terms(limits.pace.value, limits.weight.value, is_paused(book, job.channels))
+            if job.guild_id not in self._greatest:
+                self._greatest[job.guild_id] = greatest_weight(self._defaults, book)
+            weight = USUAL_WEIGHT * share_of(limits.weight.value, self._greatest[job.guild_id])
+            self._terms_now[who] = Terms(limits.pace.value, weight, is_paused(book, job.channels))
         return self._terms_now[who]

@@ -62,10 +62,13 @@ _LEAST_KEPT = 8
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for a waiting job: images a minute, its person's weight, and whether it may start at all."""
+    """What holds for a waiting job: images a minute, its person's weight, and whether it may start at all.
+
+    The weight is one among all servers, of which each divides its own: the greatest that it gives is the usual one.
+    """
 
     pace: int
-    weight: int = USUAL_WEIGHT
+    weight: float = USUAL_WEIGHT
     paused: bool = False
 
 
@@ -219,7 +222,7 @@ class _Person:
     def last_start_at(self) -> datetime:
         return max((start.at for start in self.starts.values()), default=_NEVER)
 
-    def ended(self, weight: int) -> float:
+    def ended(self, weight: float) -> float:
         """Where in virtual time the last turn ended."""
         share = weight / USUAL_WEIGHT
         return max((start.turn + start.seconds / share for start in self.starts.values()), default=0.0)

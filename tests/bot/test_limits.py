@@ -23,11 +23,13 @@ from bot.limits import (
     Origin,
     block_of,
     check_values,
+    greatest_weight,
     is_paused,
     objection,
     place_refused,
     resolve,
     rulings,
+    share_of,
     takes_away,
 )
 from bot.options import IMAGES, STEPS
@@ -145,6 +147,32 @@ def test_an_id_in_the_hosts_configuration_is_a_whole_number() -> None:
 @pytest.mark.parametrize(("paused", "holds"), [(SERVER, True), (THREAD, True), (EASEL, True), (STRANGERS[2], False)])
 def test_a_pause_holds_where_it_was_made_and_in_the_threads_there(paused: Subject, holds: bool) -> None:
     assert is_paused({paused: {PAUSED: True}}, WHERE) is holds
+
+
+@pytest.mark.parametrize(
+    ("default", "book", "greatest"),
+    [
+        (100, {}, 100),
+        (50, {}, 50),
+        (100, {SERVER: {"pace": 5000}}, 100),
+        (100, {SERVER: {"weight": 10_000}}, 10_000),
+        (100, {SERVER: {"weight": 10}}, 100),
+        (100, {SERVER: {"weight": 200}, ADA: {"weight": 400}, ARTISTS: {"weight": 300}}, 400),
+    ],
+)
+def test_a_weight_counts_beside_the_greatest_of_its_server(
+    default: int, book: dict[Subject, dict[str, RuleValue]], greatest: int
+) -> None:
+    assert greatest_weight(LimitsConfig(weight=default), book) == greatest
+    assert share_of(greatest, greatest) == 1
+    assert share_of(greatest // 2, greatest) == 0.5
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(books)
+def test_no_weights_of_a_server_make_more_than_the_usual_share(book: dict[Subject, dict[str, RuleValue]]) -> None:
+    weight = resolve(DEFAULTS, book, WHO, WHERE).weight.value
+    assert 0 < share_of(weight, greatest_weight(DEFAULTS, book)) <= 1
 
 
 def test_a_block_ends_at_its_time() -> None:
