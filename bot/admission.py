@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ import aiosqlite
 
 from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
-from bot.errors import Rejected, StorageError
+from bot.errors import Rejected
 from bot.forecast import statement
 from bot.jobs import Book, ChannelId, Clock, Destination, Job, JobStatus, Queued, Requester, Scope
 from bot.limits import Limits, Origin, block_of, named, pause_of, place_refused, quota_from
@@ -26,8 +25,6 @@ from bot.storage.rules import Rules
 from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage, spent_by, waiting_of
 from bot.vocabulary import Vocabulary
-
-log = logging.getLogger(__name__)
 
 QUOTA_WINDOW = timedelta(hours=24)
 
@@ -165,11 +162,7 @@ class Admission:
         try:
             yield
         except Rejected as refusal:
-            try:
-                await self._refusals.add(requester, refusal)
-            except StorageError as error:
-                # The person hears of it all the same.
-                log.warning("a refusal was not noted: %s", error)
+            await self._refusals.note(requester, refusal)
             raise
 
     async def allowance(self, requester: Requester, destination: Destination) -> Allowance:

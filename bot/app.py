@@ -123,7 +123,7 @@ async def open_app(
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
         line = Line(Watch(database, surface, clock), rules, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
-        dispatcher = Dispatcher(database, queue, uploads, line, painter, delivery.announce, clock)
+        dispatcher = Dispatcher(database, queue, uploads, refusals, line, painter, delivery.announce, clock)
         usage = Usage(database)
         forgetting = Forgetting(database, images, uploads, path, key, surface, clock)
         app = App(

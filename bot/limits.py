@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from bot.config import LimitsConfig
-from bot.errors import UserError
+from bot.errors import Rejected, UserError
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
 T_co = TypeVar("T_co", covariant=True)
@@ -63,6 +63,9 @@ BLOCKED = "blocked"
 """The name of a person's rule that they may not ask: until a time, or None for as long as it stands."""
 QUOTA_FROM = "quota_from"
 """The name of a person's rule that what they used before that time does not count."""
+
+_REMEDIES = {"pause": "`/mod resume`", "block": "`/mod unblock`"}
+"""What changes a rule that is no limit."""
 
 SERVER: Subject = (Scope.SERVER, 0)
 
@@ -229,22 +232,47 @@ def place_refused(limits: Limits, where: Sequence[ChannelId]) -> str | None:
     return f"Pictures may not be asked for in this channel ({limits.channels.origin}), but in {places}."
 
 
-def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> str | None:
-    """Why a request that was accepted may not be painted by the limits of now, in words; None if it may."""
-    changed = "The limits have changed while this waited"
+def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:
+    """Why a request that was accepted may not be painted by the limits of now; None if it may."""
     if refused := place_refused(limits, where):
-        return f"{changed}. {refused}"
+        return _changed(LimitName.CHANNELS, limits, f". {refused}")
     if limits.models.value is not None and request.model not in limits.models.value:
-        return f"{changed}: the model {request.model} may not be used here any more ({limits.models.origin})."
+        origin = limits.models.origin
+        words = f": the model {request.model} may not be used here any more ({origin})."
+        return _changed(LimitName.MODELS, limits, words)
     asked = {
         LimitName.PIXELS: request.width * request.height,
         LimitName.STEPS: request.num_inference_steps,
         LimitName.IMAGES: request.num_images_per_prompt,
     }
     for name, count in asked.items():
-        if count > limits[name].value:
-            return f"{changed}: {limits[name].value:,} {MEANING[name]} at most, not {count:,} ({limits[name].origin})."
+        most, origin = limits[name].value, limits[name].origin
+        if count > most:
+            words = f": {most:,} {MEANING[name]} at most, not {count:,} ({origin})."
+            return _changed(name, limits, words, count, most)
     return None
+
+
+def _changed(
+    name: LimitName, limits: Limits, words: str, asked: float | None = None, allowed: float | None = None
+) -> Rejected:
+    return Rejected(
+        f"The limits have changed while this waited{words}",
+        rule=name.value,
+        origin=str(limits[name].origin),
+        asked=asked,
+        allowed=allowed,
+    )
+
+
+def told(refusal: Rejected) -> str:
+    """All there is to say of a refusal to whoever asked: what, when it will work, and who can change it."""
+    words = str(refusal)
+    if refusal.retry_at is not None:
+        words += f" It will work <t:{int(refusal.retry_at.timestamp()) + 1}:R>."
+    if remedy := _REMEDIES.get(refusal.rule, "`/limits set`" if refusal.origin else None):
+        words += f" Moderators change this with {remedy}."
+    return words
 
 
 def takes_away(before: Limits, after: Limits) -> list[LimitName]:

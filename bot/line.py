@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine import Engine
+from bot.errors import Rejected
 from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
 from bot.limits import Limits, greatest_weight, is_paused, objection, resolve, share_of
 from bot.scheduler import TURN_MEMORY, USUAL_WEIGHT, Room, Standing, Terms, Turn
@@ -85,8 +86,8 @@ class Line:
         """The limits that hold for a person in a channel, and who set them."""
         return resolve(self._defaults, await self._rules.book(requester.guild_id), requester, where)
 
-    async def objection(self, job: Job) -> str | None:
-        """Why a job may not be painted by the limits of now, in words; None if it may."""
+    async def objection(self, job: Job) -> Rejected | None:
+        """Why a job may not be painted by the limits of now; None if it may."""
         where = job.destination.channels
         return objection(job.request, await self.limits(job.requester, where), where)
 

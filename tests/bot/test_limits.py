@@ -31,6 +31,7 @@ from bot.limits import (
     rulings,
     share_of,
     takes_away,
+    told,
 )
 from bot.options import IMAGES, STEPS
 from tests.bot.storage.conftest import NOON, a_request
@@ -196,5 +197,13 @@ def test_a_block_ends_at_its_time() -> None:
     ],
 )
 def test_what_waits_is_held_against_the_limits_of_now(rule: dict[str, RuleValue], words: str | None) -> None:
-    said = objection(a_request(num_images_per_prompt=2), resolve(DEFAULTS, {SERVER: rule}, WHO, WHERE), WHERE)
-    assert said is None if words is None else said is not None and words in said and "for this server" in said
+    refusal = objection(a_request(num_images_per_prompt=2), resolve(DEFAULTS, {SERVER: rule}, WHO, WHERE), WHERE)
+    if words is None:
+        assert refusal is None
+        return
+    assert refusal is not None
+    assert words in str(refusal)
+    assert (refusal.rule, refusal.origin) == (next(iter(rule)), "the rule for this server")
+    assert told(refusal).endswith("(the rule for this server). Moderators change this with `/limits set`.") or (
+        refusal.rule == "channels" and told(refusal).endswith("Moderators change this with `/limits set`.")
+    )
