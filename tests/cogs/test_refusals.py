@@ -210,7 +210,9 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
     assert (await moderator.slash(workshop.channel, "mod cases")).response.content == "There are no such cases."
 
 
-async def pressed_elsewhere(workshop: Workshop, moderator: simcord.MemberActor, row: Any) -> Any:
+async def pressed_elsewhere(
+    workshop: Workshop, moderator: simcord.MemberActor, row: Any, *, label: str = "Do it"
+) -> Any:
     """Whoever was asked here says yes on a server where they moderate, too: the right there is none here."""
     guild = workshop.env.create_guild("Elsewhere")
     keys = guild.create_role("keys", permissions=discord.Permissions(manage_guild=True))
@@ -221,7 +223,7 @@ async def pressed_elsewhere(workshop: Workshop, moderator: simcord.MemberActor, 
     with workshop.env.time_context():
         forged = await workshop.env.bot.get_channel(channel.id).send("a message", view=view)
     view.stop()
-    return await there.click(forged, label="Do it")
+    return await there.click(forged, label=label)
 
 
 async def test_a_question_is_for_whoever_was_asked_while_they_may(workshop: Workshop) -> None:
