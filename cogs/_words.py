@@ -17,7 +17,7 @@ from bot.storage.forgetting import Held
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
-_MESSAGE = 2000
+MESSAGE = 2000
 _SPARE = 250
 """What a message of a failure leaves free, of which the frame of a prompt takes some."""
 _PROMPT_BACK = 1200
@@ -92,7 +92,7 @@ def retrying(job: Job) -> str:
 def failed(job: Job, reason: str) -> str:
     """A request that ended without a picture; what to ask for again is handed back."""
     said = f"{headline(job)}\n❌ {reason}\n-# It does not count towards your quota. "
-    return said + _handed_back(job.request.prompt, _MESSAGE - _SPARE - len(said.encode("utf-16-le")) // 2)
+    return said + _handed_back(job.request.prompt, MESSAGE - _SPARE - len(said.encode("utf-16-le")) // 2)
 
 
 def cancelled(job: Job) -> str:
@@ -172,10 +172,13 @@ def notes(remarks: Iterable[str]) -> str:
     return "About your request:\n" + "\n".join(f"- {remark}" for remark in remarks)
 
 
-def fitting(lines: Sequence[str]) -> str:
-    """As many lines as one message holds."""
+def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
+    """As many lines as one message holds, and of the first as much as it holds, whatever there is."""
     text = "\n".join(lines)
-    return text if len(text) <= _MESSAGE else text[: _MESSAGE - 2].rpartition("\n")[0] + "\n…"
+    if len(text) <= room:
+        return text
+    whole = text[: room - 2].rpartition("\n")[0]
+    return f"{whole}\n…" if whole else f"{text[: room - 1]}…"
 
 
 def kept(held: Held) -> str:
