@@ -73,9 +73,9 @@ class Line:
         """Every waiting job, as of the last look."""
         return self._waiting
 
-    def paced_until(self, user_id: UserId) -> datetime | None:
-        """Until when a person's pace keeps the first of what they have waiting; None when it does not."""
-        ready_at = self._standing.ready_at(user_id)
+    def paced_until(self, who: Requester) -> datetime | None:
+        """Until when a person's pace in a server keeps the first of what waits there; None when it does not."""
+        ready_at = self._standing.ready_at(who.user_id, who.guild_id)
         return ready_at if ready_at is not None and ready_at > self._clock() else None
 
     def is_held(self, job: Waiting) -> bool:

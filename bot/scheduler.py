@@ -330,11 +330,13 @@ class Standing:
         if was_first:
             self._line_up(job.user_id)
 
-    def ready_at(self, user_id: UserId) -> datetime | None:
-        """When a person's pace lets the first of what they have waiting start; None where nothing waits."""
+    def ready_at(self, user_id: UserId, guild_id: GuildId) -> datetime | None:
+        """When a person's pace in a server lets the first of what waits there start; None where nothing does."""
         person = self._people.get(user_id)
-        head = self._head(person) if person else None
-        return head and head[0]
+        if person is None or guild_id not in person.queues:
+            return None
+        first = person.queues[guild_id][0][2]
+        return person.ready_at(first, self._terms(first).pace)
 
     def next(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId] = ()) -> Turn | None:
         """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.

@@ -255,6 +255,18 @@ async def test_the_roles_at_the_time_of_asking_set_the_pace_of_what_waits(store:
         assert (starts[jobs[1].id] - NOON >= timedelta(seconds=60)) is (pace == 1)
 
 
+async def test_a_pace_keeps_what_waits_on_its_own_server_alone(store: Store) -> None:
+    line = line_of(store)
+    await store.rule(GUILD, SERVER, pace=1)
+    await store.running(ADA)
+    await store.asked(ADA)
+    await store.asked(ADA, guild=901)
+    await line.turns()
+    assert line.paced_until(Requester(ADA, GUILD)) == NOON + timedelta(seconds=60)
+    assert line.paced_until(Requester(ADA, GuildId(901))) is None
+    assert line.paced_until(Requester(ADA, GuildId(902))) is None
+
+
 @pytest.mark.parametrize("rule", [{}, {"weight": 10_000}])
 async def test_a_weight_takes_nothing_from_another_server(store: Store, rule: dict[str, int]) -> None:
     """Two people with four requests each on two servers: by turns, whatever share one server gives everybody."""
