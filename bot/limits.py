@@ -7,9 +7,10 @@ default. Every limit is decided by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -56,6 +57,12 @@ BOUNDS = {
     LimitName.WEIGHT: (1, 10_000),
 }
 """Of the limits that are numbers: the least and the most that can be set."""
+
+QUOTA_WINDOW = timedelta(hours=24)
+NEGLIGIBLE = 1e-6
+"""Seconds by which sums may differ without anybody minding."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 PAUSED = "paused"
 """The name of a server's or channel's rule that nothing is started there."""
@@ -251,6 +258,43 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
             words = f": {most:,} {MEANING[name]} at most, not {count:,} ({origin})."
             return _changed(name, limits, words, count, most)
     return None
+
+
+def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datetime, float, float]]) -> Rejected | None:
+    """Why a request that was accepted is over the quota of now; None if it is not.
+
+    `before` is what its person asked for earlier and had a turn for: when, what it cost, and what of that was held for
+    it. What was held decides, for by that they were accepted: nothing is refused since others took longer than thought.
+    """
+    quota, origin = limits.quota.value, limits.quota.origin
+    used = sum(held for _, _, held in before)
+    if used + seconds <= quota + 2 * NEGLIGIBLE:
+        return None
+    asked = math.ceil(used + seconds)
+    if seconds > quota + NEGLIGIBLE:
+        words = f": this takes {math.ceil(seconds):,} GPU seconds, more than the {quota:,} in 24 hours ({origin})."
+        return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
+    words = f": {math.ceil(used):,} of {quota:,} GPU seconds in 24 hours are used, and this takes "
+    refusal = _changed(LimitName.QUOTA, limits, f"{words}{math.ceil(seconds):,} more ({origin}).", asked, quota)
+    refusal.retry_at = fits_at(quota, seconds, [(asked_at, cost) for asked_at, cost, _ in before])
+    return refusal
+
+
+def fits_at(quota: float, seconds: float, spent: Sequence[tuple[datetime, float]]) -> datetime | None:
+    """When so many seconds will fit into a quota of which so much is spent; None when they never do or do now."""
+    over = sum(amount for _, amount in spent) + seconds - quota
+    if over <= NEGLIGIBLE or seconds > quota + NEGLIGIBLE:
+        return None
+    for asked_at, amount in spent:
+        over -= amount
+        if over <= NEGLIGIBLE:
+            return asked_at + QUOTA_WINDOW
+    return None
+
+
+def counted_from(book: Book, who: Requester, now: datetime) -> datetime:
+    """Since when what a person uses counts: for a day, or since a moderator let them start anew."""
+    return max(now - QUOTA_WINDOW, quota_from(book, who) or _NEVER)
 
 
 def _changed(

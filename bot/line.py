@@ -15,10 +15,20 @@ from bot.config import LimitsConfig
 from bot.engine import Engine
 from bot.errors import Rejected
 from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
-from bot.limits import Limits, greatest_weight, is_paused, objection, resolve, share_of
+from bot.limits import (
+    Limits,
+    counted_from,
+    greatest_weight,
+    is_paused,
+    objection,
+    quota_objection,
+    resolve,
+    share_of,
+)
 from bot.scheduler import TURN_MEMORY, USUAL_WEIGHT, Room, Standing, Terms, Turn
 from bot.shared import Shared
 from bot.storage.rules import Rules
+from bot.storage.usage import Usage
 from bot.storage.watch import Watch
 
 _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
@@ -32,9 +42,12 @@ _AT_A_TIME = 20
 class Line:
     """Answers who is next, when everybody is, and what limits hold for a person."""
 
-    def __init__(self, watch: Watch, rules: Rules, defaults: LimitsConfig, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self, watch: Watch, rules: Rules, usage: Usage, defaults: LimitsConfig, engine: Engine, clock: Clock
+    ) -> None:
         self._watch = watch
         self._rules = rules
+        self._usage = usage
         self._defaults = defaults
         self._engine = engine
         self._clock = clock
@@ -89,7 +102,14 @@ class Line:
     async def objection(self, job: Job) -> Rejected | None:
         """Why a job may not be painted by the limits of now; None if it may."""
         where = job.destination.channels
-        return objection(job.request, await self.limits(job.requester, where), where)
+        limits = await self.limits(job.requester, where)
+        if refusal := objection(job.request, limits, where):
+            return refusal
+        # By a clock that was set back, what no longer counted when this was asked for would count again.
+        now = max(self._clock(), job.asked_at)
+        since = counted_from(await self._rules.book(job.requester.guild_id), job.requester, now)
+        before = await self._usage.spent_before(job, since)
+        return quota_objection(limits, await self._usage.held(job), before)
 
     async def _foreseen(self) -> AsyncIterator[Turn]:
         """Run the schedule ahead of time."""

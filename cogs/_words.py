@@ -164,7 +164,8 @@ def declined(prompt: str) -> str:
 def _handed_back(prompt: str, room: int) -> str:
     """A prompt to copy, as much of it as there is room for, in the units that Discord counts in."""
     whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
-    return f"Your prompt, to copy:\n```\n{whole[: 2 * min(room, _PROMPT_BACK)].decode('utf-16-le', 'ignore')}\n```"
+    shown = whole[: 2 * max(0, min(room, _PROMPT_BACK))].decode("utf-16-le", "ignore")
+    return f"Your prompt, to copy:\n```\n{shown}\n```"
 
 
 def notes(remarks: Iterable[str]) -> str:

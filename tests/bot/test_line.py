@@ -55,7 +55,7 @@ def engine_taking(seconds: float) -> FakeEngine:
 
 
 def line_of(store: Store, defaults: LimitsConfig = DEFAULTS, engine: FakeEngine | None = None) -> Line:
-    return Line(store.watch, store.rules, defaults, engine or FakeEngine(), store.clock)
+    return Line(store.watch, store.rules, store.usage, defaults, engine or FakeEngine(), store.clock)
 
 
 async def test_an_empty_line(store: Store) -> None:

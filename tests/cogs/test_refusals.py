@@ -14,6 +14,7 @@ Where every command is tried, as a member, as a moderator, and as a moderator of
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import discord
@@ -98,10 +99,11 @@ async def test_a_refusal_says_all_there_is_to_say(
 
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "pixels": ({"pixels": "64x64"}, "4,096 pixels of a picture at most, not 16,384"),
-    "steps": ({"steps": 5}, "5 denoising steps at most, not 20"),
-    "images": ({"images": 1}, "1 pictures of one request at most, not 2"),
+    "steps": ({"steps": 5}, "5 denoising steps at most, not 30"),
+    "images": ({"images": 1}, "1 pictures of one request at most, not 3"),
     "models": ({"models": "none"}, "the model emoji may not be used here any more"),
     "channels": ({"channels": "none"}, "Pictures may be asked for in no channel"),
+    "quota": ({"quota": 1}, "more than the 1 in 24 hours"),
 }
 
 
@@ -113,7 +115,7 @@ async def test_a_refusal_of_what_waited_says_all_that_one_at_asking_does(
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await moderator.slash(workshop.channel, "imagine", prompt="first")
     await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
-    waiting = await ada.slash(workshop.channel, "imagine", prompt="a `cat`", images=2, steps=20)
+    waiting = await ada.slash(workshop.channel, "imagine", prompt="a `cat`", images=3, steps=30)
     if "Paint it?" in waiting.response.content:
         waiting = await ada.click(waiting.response, label="Paint it")
     rule, words = CHANGED[limit]
@@ -128,7 +130,8 @@ async def test_a_refusal_of_what_waited_says_all_that_one_at_asking_does(
     assert "(the rule for this server)" in text
     assert "Moderators change this with `/limits set`." in text
     assert text.endswith("Your prompt, to copy:\n```\na `cat`\n```")
-    assert "**1831 of 1831" in (await ada.slash(workshop.channel, "quota")).response.content
+    quota = (await ada.slash(workshop.channel, "quota")).response.content
+    assert re.match(r"\*\*(\d+) of \1 pictures\*\* left", quota), "it costs nothing"
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
     assert f"**{limit}**" in explained.response.content.partition("Their latest refusals:")[2]
     counted = await workshop.app.database.fetch_all("SELECT rule, user_id, guild_id FROM refusals")

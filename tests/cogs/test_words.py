@@ -207,6 +207,13 @@ def test_what_failed_hands_a_whole_prompt_back() -> None:
     assert f"Your prompt, to copy:\n```\n{prompt.strip()}\n```" in _words.failed(asked_for(prompt), "No.")
 
 
+def test_a_long_reason_leaves_the_prompt_what_room_there_is() -> None:
+    for length in (0, 500, 900):
+        said = _words.failed(asked_for("🍎" * PROMPT_LIMIT), "x" * length)
+        assert said.endswith("\n```")
+        assert len(said.encode("utf-16-le")) // 2 <= DISCORD_LIMIT
+
+
 def test_a_result_says_everything_needed_to_paint_it_again() -> None:
     said = _words.result(asked_for("a cat", "text"), ())
     for fact in (
