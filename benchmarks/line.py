@@ -38,6 +38,7 @@ from bot.storage.database import Database, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
+from bot.storage.usage import Usage
 from bot.storage.watch import Watch
 
 REQUEST = GenerationRequest("a red apple", "emoji", 128, 128, 20, 3.0, 7)
@@ -56,6 +57,7 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
             line = Line(
                 Watch(database, Surface.DISCORD, utcnow),
                 Rules(database),
+                Usage(database),
                 LimitsConfig(pace=10_000),
                 FakeEngine(),
                 utcnow,

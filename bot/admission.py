@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import aiosqlite
 
 from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
-from bot.errors import Rejected, StorageError
+from bot.errors import Rejected
 from bot.forecast import statement
 from bot.jobs import Book, ChannelId, Clock, Destination, Job, JobStatus, Queued, Requester, Scope
-from bot.limits import Limits, Origin, block_of, named, pause_of, place_refused, quota_from
+from bot.limits import NEGLIGIBLE, Limits, Origin, block_of, counted_from, fits_at, named, pause_of, place_refused
 from bot.line import Line
 from bot.options import Options, Resolved, resolve
 from bot.scheduler import Turn, seconds_of
@@ -26,14 +25,6 @@ from bot.storage.rules import Rules
 from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage, spent_by, waiting_of
 from bot.vocabulary import Vocabulary
-
-log = logging.getLogger(__name__)
-
-QUOTA_WINDOW = timedelta(hours=24)
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-_NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +53,7 @@ class Allowance:
 
     def fits_at(self, seconds: float) -> datetime | None:
         """When so much will fit; None when it never does or does now."""
-        over = self.used + seconds - self.quota
-        if over <= _NOTHING or seconds > self.quota + _NOTHING:
-            return None
-        for asked_at, amount in self.spent:
-            over -= amount
-            if over <= _NOTHING:
-                return asked_at + QUOTA_WINDOW
-        return None
+        return fits_at(self.quota, seconds, self.spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +68,7 @@ class Bill:
     @property
     def fits(self) -> bool:
         """Whether the quota has room for it now."""
-        return self.seconds <= self.allowance.left + _NOTHING
+        return self.seconds <= self.allowance.left + NEGLIGIBLE
 
     @property
     def is_big(self) -> bool:
@@ -165,11 +149,7 @@ class Admission:
         try:
             yield
         except Rejected as refusal:
-            try:
-                await self._refusals.add(requester, refusal)
-            except StorageError as error:
-                # The person hears of it all the same.
-                log.warning("a refusal was not noted: %s", error)
+            await self._refusals.note(requester, refusal)
             raise
 
     async def allowance(self, requester: Requester, destination: Destination) -> Allowance:
@@ -186,9 +166,8 @@ class Admission:
         return Bill(request.num_images_per_prompt, seconds, allowance, self._thresholds)
 
     async def _counted_from(self, requester: Requester) -> datetime:
-        """Since when use counts: for a day, or since a moderator let somebody start anew."""
-        reset_at = quota_from(await self._rules.book(requester.guild_id), requester)
-        return max(self._clock() - QUOTA_WINDOW, reset_at or _NEVER)
+        """Since when use counts."""
+        return counted_from(await self._rules.book(requester.guild_id), requester, self._clock())
 
     def _allowance(self, limits: Limits, spent: Sequence[tuple[datetime, float]]) -> Allowance:
         picture = self._usual_picture()
@@ -289,10 +268,10 @@ def _queue_is_full(depth: int, limits: Limits) -> Rejected:
 
 def _check_quota(allowance: Allowance, seconds: float) -> None:
     """Raise Rejected unless so many GPU seconds more fit into the day's quota; says when they will."""
-    if allowance.used + seconds <= allowance.quota + _NOTHING:
+    if allowance.used + seconds <= allowance.quota + NEGLIGIBLE:
         return
-    most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - _NOTHING)
-    if seconds > allowance.quota + _NOTHING:
+    most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
+    if seconds > allowance.quota + NEGLIGIBLE:
         raise Rejected(
             f"This takes as much GPU time as about {asked} usual pictures, more than your quota of {most} in 24 hours "
             f"({allowance.origin}): ask for fewer or smaller ones, or fewer steps.",

@@ -119,12 +119,12 @@ async def open_app(
         uploads = UploadFolder(config.data)
         rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
+        usage = Usage(database)
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
-        line = Line(Watch(database, surface, clock), rules, config.limits, painter, clock)
+        line = Line(Watch(database, surface, clock), rules, usage, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
-        dispatcher = Dispatcher(database, queue, uploads, line, painter, delivery.announce, clock)
-        usage = Usage(database)
+        dispatcher = Dispatcher(database, queue, uploads, refusals, line, painter, delivery.announce, clock)
         forgetting = Forgetting(database, images, uploads, path, key, surface, clock)
         app = App(
             config=config,

@@ -19,6 +19,7 @@ from discord.ext import commands
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import JobId, from_text, to_text, utcnow
+from bot.limits import told
 from bot.logs import traced
 from bot.storage.database import insist
 
@@ -53,9 +54,6 @@ PERMISSIONS = discord.Permissions(
 ButtonAction = Callable[[discord.Interaction["Client"], JobId], Awaitable[None]]
 
 _PROMPT_BACK = 1200
-
-_REMEDIES = {"pause": "`/mod resume`", "block": "`/mod unblock`"}
-"""What changes a rule that is no limit."""
 
 FREE_IDENTIFIES = 5
 IDENTIFY_WINDOW = timedelta(hours=1)
@@ -141,7 +139,7 @@ class Client(commands.Bot):
         words = _words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)])
         prompt = prompt or getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
-            words += f"\nYour prompt, to copy:\n```\n{prompt.replace('```', '`​``')[:_PROMPT_BACK]}\n```"
+            words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:_PROMPT_BACK]}\n```"
         try:
             if interaction.response.is_done():
                 await interaction.followup.send(words, ephemeral=True)
@@ -193,12 +191,7 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
 def _words(error: BaseException, private: Sequence[str]) -> str:
     """What to tell a person; what was `private` to them does not go into the log."""
     if isinstance(error, Rejected):
-        words = str(error)
-        if error.retry_at is not None:
-            words += f" It will work <t:{int(error.retry_at.timestamp()) + 1}:R>."
-        if remedy := _REMEDIES.get(error.rule, "`/limits set`" if error.origin else None):
-            words += f" Moderators change this with {remedy}."
-        return words
+        return told(error)
     if isinstance(error, (UserError, StorageError)):
         return str(error)
     if isinstance(error, app_commands.CommandSignatureMismatch):

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 
 from bot.engine import Engine, Finished, Order, Preview, Progress, Started
-from bot.errors import AtelierError, EngineDied, PaintFailed
+from bot.errors import AtelierError, EngineDied, Rejected
 from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
+from bot.limits import told
 from bot.line import Line
 from bot.logs import traced, without_words
 from bot.meter import Meter
 from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
+from bot.storage.refusals import Refusals
 from bot.storage.uploads import UploadFolder
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Dispatcher:
         database: Database,
         queue: Queue,
         uploads: UploadFolder,
+        refusals: Refusals,
         line: Line,
         engine: Engine,
         announce: Callable[[Job, Passing], None],
@@ -45,6 +48,7 @@ class Dispatcher:
     ) -> None:
         self._queue = queue
         self._uploads = uploads
+        self._refusals = refusals
         self._line = line
         self._engine = engine
         self._announce = announce
@@ -119,6 +123,10 @@ class Dispatcher:
                     f"The engine died {ATTEMPTS} times while painting this, so it was given up. "
                     "A smaller size or another model may work.",
                 )
+        except Rejected as refusal:
+            # Somebody may have cancelled it just now: then nothing was refused.
+            if await self._fail(job, told(refusal)):
+                await self._refusals.note(job.requester, refusal)
         except AtelierError as error:
             log.info("job %d failed: %s", job.id, without_words(str(error), *job.request.texts))
             await self._fail(job, str(error))
@@ -129,13 +137,13 @@ class Dispatcher:
                 job, f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {job.id}."
             )
 
-    async def _fail(self, job: Job, reason: str) -> None:
-        await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))
+    async def _fail(self, job: Job, reason: str) -> bool:
+        return await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))
 
     async def _attempt(self, job: Job) -> None:
         # The limits of now hold, also for what was accepted by others.
-        if objection := await self._line.objection(job):
-            raise PaintFailed(objection)
+        if refusal := await insist(self._line.objection, job):
+            raise refusal
         uploads = await self._uploads.read(job.request.uploads)
         # Of what was cancelled until here the engine has not heard, and its message speaks of that alone.
         if not await insist(self._queue.is_running, job):

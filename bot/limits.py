@@ -7,14 +7,15 @@ default. Every limit is decided by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from bot.config import LimitsConfig
-from bot.errors import UserError
+from bot.errors import Rejected, UserError
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
 T_co = TypeVar("T_co", covariant=True)
@@ -57,12 +58,21 @@ BOUNDS = {
 }
 """Of the limits that are numbers: the least and the most that can be set."""
 
+QUOTA_WINDOW = timedelta(hours=24)
+NEGLIGIBLE = 1e-6
+"""Seconds by which sums may differ without anybody minding."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 PAUSED = "paused"
 """The name of a server's or channel's rule that nothing is started there."""
 BLOCKED = "blocked"
 """The name of a person's rule that they may not ask: until a time, or None for as long as it stands."""
 QUOTA_FROM = "quota_from"
 """The name of a person's rule that what they used before that time does not count."""
+
+_REMEDIES = {"pause": "`/mod resume`", "block": "`/mod unblock`"}
+"""What changes a rule that is no limit."""
 
 SERVER: Subject = (Scope.SERVER, 0)
 
@@ -151,6 +161,20 @@ def resolve(defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[
     return Limits(**{name: limits[0] for name, limits in rulings(defaults, book, who, where).items()})
 
 
+def greatest_weight(defaults: LimitsConfig, book: Book) -> int:
+    """The greatest weight that a server gives anybody, by a rule or by leaving the host's default."""
+    given = (rules.get(LimitName.WEIGHT) for rules in book.values())
+    return max([defaults.weight, *(weight for weight in given if isinstance(weight, int))])
+
+
+def share_of(weight: int, greatest: int) -> float:
+    """What part of the usual share a weight is, among all servers; `greatest` is the server's own.
+
+    So a server's weights divide what is its own, and whatever it sets takes nothing from another's people.
+    """
+    return weight / greatest
+
+
 def is_paused(book: Book, where: Sequence[ChannelId]) -> bool:
     """Whether nothing may start in a channel, or in the whole server."""
     return pause_of(book, where) is not None
@@ -215,22 +239,84 @@ def place_refused(limits: Limits, where: Sequence[ChannelId]) -> str | None:
     return f"Pictures may not be asked for in this channel ({limits.channels.origin}), but in {places}."
 
 
-def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> str | None:
-    """Why a request that was accepted may not be painted by the limits of now, in words; None if it may."""
-    changed = "The limits have changed while this waited"
+def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:
+    """Why a request that was accepted may not be painted by the limits of now; None if it may."""
     if refused := place_refused(limits, where):
-        return f"{changed}. {refused}"
+        return _changed(LimitName.CHANNELS, limits, f". {refused}")
     if limits.models.value is not None and request.model not in limits.models.value:
-        return f"{changed}: the model {request.model} may not be used here any more ({limits.models.origin})."
+        origin = limits.models.origin
+        words = f": the model {request.model} may not be used here any more ({origin})."
+        return _changed(LimitName.MODELS, limits, words)
     asked = {
         LimitName.PIXELS: request.width * request.height,
         LimitName.STEPS: request.num_inference_steps,
         LimitName.IMAGES: request.num_images_per_prompt,
     }
     for name, count in asked.items():
-        if count > limits[name].value:
-            return f"{changed}: {limits[name].value:,} {MEANING[name]} at most, not {count:,} ({limits[name].origin})."
+        most, origin = limits[name].value, limits[name].origin
+        if count > most:
+            words = f": {most:,} {MEANING[name]} at most, not {count:,} ({origin})."
+            return _changed(name, limits, words, count, most)
     return None
+
+
+def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datetime, float, float]]) -> Rejected | None:
+    """Why a request that was accepted is over the quota of now; None if it is not.
+
+    `before` is what its person asked for earlier and had a turn for: when, what it cost, and what of that was held for
+    it. What was held decides, for by that they were accepted: nothing is refused since others took longer than thought.
+    """
+    quota, origin = limits.quota.value, limits.quota.origin
+    used = sum(held for _, _, held in before)
+    if used + seconds <= quota + 2 * NEGLIGIBLE:
+        return None
+    asked = math.ceil(used + seconds)
+    if seconds > quota + NEGLIGIBLE:
+        words = f": this takes {math.ceil(seconds):,} GPU seconds, more than the {quota:,} in 24 hours ({origin})."
+        return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
+    words = f": {math.ceil(used):,} of {quota:,} GPU seconds in 24 hours are used, and this takes "
+    refusal = _changed(LimitName.QUOTA, limits, f"{words}{math.ceil(seconds):,} more ({origin}).", asked, quota)
+    refusal.retry_at = fits_at(quota, seconds, [(asked_at, cost) for asked_at, cost, _ in before])
+    return refusal
+
+
+def fits_at(quota: float, seconds: float, spent: Sequence[tuple[datetime, float]]) -> datetime | None:
+    """When so many seconds will fit into a quota of which so much is spent; None when they never do or do now."""
+    over = sum(amount for _, amount in spent) + seconds - quota
+    if over <= NEGLIGIBLE or seconds > quota + NEGLIGIBLE:
+        return None
+    for asked_at, amount in spent:
+        over -= amount
+        if over <= NEGLIGIBLE:
+            return asked_at + QUOTA_WINDOW
+    return None
+
+
+def counted_from(book: Book, who: Requester, now: datetime) -> datetime:
+    """Since when what a person uses counts: for a day, or since a moderator let them start anew."""
+    return max(now - QUOTA_WINDOW, quota_from(book, who) or _NEVER)
+
+
+def _changed(
+    name: LimitName, limits: Limits, words: str, asked: float | None = None, allowed: float | None = None
+) -> Rejected:
+    return Rejected(
+        f"The limits have changed while this waited{words}",
+        rule=name.value,
+        origin=str(limits[name].origin),
+        asked=asked,
+        allowed=allowed,
+    )
+
+
+def told(refusal: Rejected) -> str:
+    """All there is to say of a refusal to whoever asked: what, when it will work, and who can change it."""
+    words = str(refusal)
+    if refusal.retry_at is not None:
+        words += f" It will work <t:{int(refusal.retry_at.timestamp()) + 1}:R>."
+    if remedy := _REMEDIES.get(refusal.rule, "`/limits set`" if refusal.origin else None):
+        words += f" Moderators change this with {remedy}."
+    return words
 
 
 def takes_away(before: Limits, after: Limits) -> list[LimitName]:

@@ -13,11 +13,22 @@ from datetime import datetime, timedelta
 from bot import scheduler
 from bot.config import LimitsConfig
 from bot.engine import Engine
+from bot.errors import Rejected
 from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
-from bot.limits import Limits, is_paused, objection, resolve
-from bot.scheduler import TURN_MEMORY, Room, Standing, Terms, Turn
+from bot.limits import (
+    Limits,
+    counted_from,
+    greatest_weight,
+    is_paused,
+    objection,
+    quota_objection,
+    resolve,
+    share_of,
+)
+from bot.scheduler import TURN_MEMORY, USUAL_WEIGHT, Room, Standing, Terms, Turn
 from bot.shared import Shared
 from bot.storage.rules import Rules
+from bot.storage.usage import Usage
 from bot.storage.watch import Watch
 
 _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
@@ -31,9 +42,12 @@ _AT_A_TIME = 20
 class Line:
     """Answers who is next, when everybody is, and what limits hold for a person."""
 
-    def __init__(self, watch: Watch, rules: Rules, defaults: LimitsConfig, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self, watch: Watch, rules: Rules, usage: Usage, defaults: LimitsConfig, engine: Engine, clock: Clock
+    ) -> None:
         self._watch = watch
         self._rules = rules
+        self._usage = usage
         self._defaults = defaults
         self._engine = engine
         self._clock = clock
@@ -47,6 +61,7 @@ class Line:
         self._running: dict[JobId, Job] = {}
         self._books: Mapping[GuildId, Book] = {}
         self._terms_now: dict[_Who, Terms] = {}
+        self._greatest: dict[GuildId, int] = {}
 
     async def next(self) -> Turn | None:
         """The turn to take next; it may lie in the future. None when nobody may start before something changes."""
@@ -71,9 +86,9 @@ class Line:
         """Every waiting job, as of the last look."""
         return self._waiting
 
-    def paced_until(self, user_id: UserId) -> datetime | None:
-        """Until when a person's pace keeps the first of what they have waiting; None when it does not."""
-        ready_at = self._standing.ready_at(user_id)
+    def paced_until(self, who: Requester) -> datetime | None:
+        """Until when a person's pace in a server keeps the first of what waits there; None when it does not."""
+        ready_at = self._standing.ready_at(who.user_id, who.guild_id)
         return ready_at if ready_at is not None and ready_at > self._clock() else None
 
     def is_held(self, job: Waiting) -> bool:
@@ -84,10 +99,17 @@ class Line:
         """The limits that hold for a person in a channel, and who set them."""
         return resolve(self._defaults, await self._rules.book(requester.guild_id), requester, where)
 
-    async def objection(self, job: Job) -> str | None:
-        """Why a job may not be painted by the limits of now, in words; None if it may."""
+    async def objection(self, job: Job) -> Rejected | None:
+        """Why a job may not be painted by the limits of now; None if it may."""
         where = job.destination.channels
-        return objection(job.request, await self.limits(job.requester, where), where)
+        limits = await self.limits(job.requester, where)
+        if refusal := objection(job.request, limits, where):
+            return refusal
+        # By a clock that was set back, what no longer counted when this was asked for would count again.
+        now = max(self._clock(), job.asked_at)
+        since = counted_from(await self._rules.book(job.requester.guild_id), job.requester, now)
+        before = await self._usage.spent_before(job, since)
+        return quota_objection(limits, await self._usage.held(job), before)
 
     async def _foreseen(self) -> AsyncIterator[Turn]:
         """Run the schedule ahead of time."""
@@ -139,6 +161,7 @@ class Line:
     def _rebuild(self) -> None:
         """Put everybody where they belong by other rules, and forget who used something long ago."""
         self._terms_now.clear()
+        self._greatest.clear()
         self._rebuilt_at = now = self._clock()
         since = self._rebuilt_at - TURN_MEMORY
         starts = [replace(start, at=min(start.at, now)) for start in self._standing.starts if start.at > since]
@@ -156,5 +179,8 @@ class Line:
         if who not in self._terms_now:
             book = self._books.get(job.guild_id, {})
             limits = resolve(self._defaults, book, Requester(job.user_id, job.guild_id, job.roles), job.channels)
-            self._terms_now[who] = Terms(limits.pace.value, limits.weight.value, is_paused(book, job.channels))
+            if job.guild_id not in self._greatest:
+                self._greatest[job.guild_id] = greatest_weight(self._defaults, book)
+            weight = USUAL_WEIGHT * share_of(limits.weight.value, self._greatest[job.guild_id])
+            self._terms_now[who] = Terms(limits.pace.value, weight, is_paused(book, job.channels))
         return self._terms_now[who]

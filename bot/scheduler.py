@@ -62,10 +62,13 @@ _LEAST_KEPT = 8
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for a waiting job: images a minute, its person's weight, and whether it may start at all."""
+    """What holds for a waiting job: images a minute, its person's weight, and whether it may start at all.
+
+    The weight is one among all servers, of which each divides its own: the greatest that it gives is the usual one.
+    """
 
     pace: int
-    weight: int = USUAL_WEIGHT
+    weight: float = USUAL_WEIGHT
     paused: bool = False
 
 
@@ -219,7 +222,7 @@ class _Person:
     def last_start_at(self) -> datetime:
         return max((start.at for start in self.starts.values()), default=_NEVER)
 
-    def ended(self, weight: int) -> float:
+    def ended(self, weight: float) -> float:
         """Where in virtual time the last turn ended."""
         share = weight / USUAL_WEIGHT
         return max((start.turn + start.seconds / share for start in self.starts.values()), default=0.0)
@@ -327,11 +330,13 @@ class Standing:
         if was_first:
             self._line_up(job.user_id)
 
-    def ready_at(self, user_id: UserId) -> datetime | None:
-        """When a person's pace lets the first of what they have waiting start; None where nothing waits."""
+    def ready_at(self, user_id: UserId, guild_id: GuildId) -> datetime | None:
+        """When a person's pace in a server lets the first of what waits there start; None where nothing does."""
         person = self._people.get(user_id)
-        head = self._head(person) if person else None
-        return head and head[0]
+        if person is None or guild_id not in person.queues:
+            return None
+        first = person.queues[guild_id][0][2]
+        return person.ready_at(first, self._terms(first).pace)
 
     def next(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId] = ()) -> Turn | None:
         """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.

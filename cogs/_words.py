@@ -17,7 +17,10 @@ from bot.storage.forgetting import Held
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
-_MESSAGE = 2000
+MESSAGE = 2000
+_SPARE = 250
+"""What a message of a failure leaves free, of which the frame of a prompt takes some."""
+_PROMPT_BACK = 1200
 
 # Discord makes a card of an invitation even without a scheme.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
@@ -87,8 +90,9 @@ def retrying(job: Job) -> str:
 
 
 def failed(job: Job, reason: str) -> str:
-    """A request that ended without a picture."""
-    return f"{headline(job)}\n❌ {reason}\n-# It does not count towards your quota."
+    """A request that ended without a picture; what to ask for again is handed back."""
+    said = f"{headline(job)}\n❌ {reason}\n-# It does not count towards your quota. "
+    return said + _handed_back(job.request.prompt, MESSAGE - _SPARE - len(said.encode("utf-16-le")) // 2)
 
 
 def cancelled(job: Job) -> str:
@@ -154,7 +158,14 @@ def presence(waiting: int, running: int) -> str:
 
 def declined(prompt: str) -> str:
     """A big request that was not confirmed."""
-    return f"Nothing was counted. Your prompt, to copy:\n```\n{prompt.replace('```', '`​``')[:1200]}\n```"
+    return f"Nothing was counted. {_handed_back(prompt, _PROMPT_BACK)}"
+
+
+def _handed_back(prompt: str, room: int) -> str:
+    """A prompt to copy, as much of it as there is room for, in the units that Discord counts in."""
+    whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
+    shown = whole[: 2 * max(0, min(room, _PROMPT_BACK))].decode("utf-16-le", "ignore")
+    return f"Your prompt, to copy:\n```\n{shown}\n```"
 
 
 def notes(remarks: Iterable[str]) -> str:
@@ -162,10 +173,13 @@ def notes(remarks: Iterable[str]) -> str:
     return "About your request:\n" + "\n".join(f"- {remark}" for remark in remarks)
 
 
-def fitting(lines: Sequence[str]) -> str:
-    """As many lines as one message holds."""
+def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
+    """As many lines as one message holds, and of the first as much as it holds, whatever there is."""
     text = "\n".join(lines)
-    return text if len(text) <= _MESSAGE else text[: _MESSAGE - 2].rpartition("\n")[0] + "\n…"
+    if len(text) <= room:
+        return text
+    whole = text[: room - 2].rpartition("\n")[0]
+    return f"{whole}\n…" if whole else f"{text[: room - 1]}…"
 
 
 def kept(held: Held) -> str:

@@ -40,10 +40,10 @@ DOWNLOADS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A big request whose bill was not answered yet."""
+    """A big request whose bill was not answered yet; who asks, with which roles, and where is known when it is."""
 
-    requester: Requester
-    destination: Destination
+    user_id: int
+    guild_id: int | None
     options: Options
     attachments: Mapping[str, discord.Attachment]
 
@@ -122,7 +122,7 @@ class Create(commands.Cog):
         stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
         bill = await self._admission.bill(requester, options.with_uploads(stated), destination)
         if bill.is_big and bill.fits:
-            number = self._ask_first(_Asked(requester, destination, options, attachments))
+            number = self._ask_first(_Asked(interaction.user.id, interaction.guild_id, options, attachments))
             await interaction.response.send_message(_words.bill(bill), view=_views.bill_view(number), ephemeral=True)
             return
         await self._accept(interaction, requester, destination, options, attachments)
@@ -136,10 +136,11 @@ class Create(commands.Cog):
         return number
 
     async def accept_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
-        """The bill is fine: ask for it now, by whatever limits hold now."""
+        """The bill is fine: ask for it now, with the roles and by the limits of now."""
         asked = self._answered(interaction, number)
         try:
-            await self._accept(interaction, asked.requester, asked.destination, asked.options, asked.attachments)
+            requester, destination = _where(interaction)
+            await self._accept(interaction, requester, destination, asked.options, asked.attachments)
         except UserError as error:
             await interaction.client.explain(interaction, error, asked.options.prompt)
 
@@ -149,9 +150,9 @@ class Create(commands.Cog):
         await interaction.response.edit_message(content=_words.declined(asked.options.prompt), view=None)
 
     def _answered(self, interaction: discord.Interaction[Client], number: JobId) -> _Asked:
-        """Take out what a bill was about; raises UserError once it is answered or forgotten."""
+        """Take out what a bill was about; raises UserError once it is answered or forgotten, and on another server."""
         asked = self._asked.get(number)
-        if asked is None or asked.requester.user_id != interaction.user.id:
+        if asked is None or (asked.user_id, asked.guild_id) != (interaction.user.id, interaction.guild_id):
             raise UserError(_words.EXPIRED_BILL)
         return self._asked.pop(number)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
 import discord
@@ -218,10 +219,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         else:
             subject = None if member is None else (Scope.PERSON, member.id)
             found = await self._cases.latest(guild_id, _SHOWN, before=before or 2**31, subject=subject)
-        lines = [_line(one) for one in found] or ["There are no such cases."]
-        if len(found) == _SHOWN and found[-1].number > 1:
-            lines.append(f"-# Older ones: `/mod cases before:{found[-1].number}`")
-        await interaction.response.send_message(_words.fitting(lines), ephemeral=True)
+        await interaction.response.send_message(_page(found), ephemeral=True)
 
     @app_commands.command(description="Put back what was before a case")
     @app_commands.describe(case="The number of the case", reason="Why; kept with the new case")
@@ -311,6 +309,19 @@ def _duration(text: str) -> timedelta:
 def _about(job: Job) -> str:
     """A request without its words, which are for whoever asked."""
     return f"{job.id}: {_words.pictures(job.request.num_images_per_prompt)} with {job.request.model}, {job.status}"
+
+
+def _page(cases: Sequence[Case]) -> str:
+    """As many cases as one message holds, and the way to the older ones."""
+    for count in range(len(cases), 0, -1):
+        lines = [_line(case) for case in cases[:count]]
+        last = cases[count - 1].number
+        more = last > 1 and (count < len(cases) or count == _SHOWN)
+        older = f"\n-# Older ones: `/mod cases before:{last}`" if more else ""
+        room = _words.MESSAGE - len(older)
+        if count == 1 or len("\n".join(lines)) <= room:
+            return _words.fitting(lines, room) + older
+    return "There are no such cases."
 
 
 def _line(case: Case) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import discord
@@ -64,7 +64,7 @@ class QueueCog(commands.Cog, name="Queue"):
         limits = await self._line.limits(requester, _people.destination(interaction).channels)
         lines = ["**Yours**"]
         lines += _shortened(_of_person(mine, turns)) or ["Nothing waits."]
-        if reason := _reason(requester, turns, self._line.paced_until(requester.user_id)):
+        if reason := _reason(requester, {job.id for job in mine}, turns, self._line.paced_until(requester)):
             lines.append(f"-# {reason}")
         lines += [f"-# Up to {limits.depth.value} may wait; {limits.pace.value} images a minute start."]
         lines += ["", "**Everyone**"]
@@ -152,9 +152,9 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
     return lines
 
 
-def _reason(requester: Requester, turns: Sequence[Turn], paced_until: datetime | None) -> str:
-    """Why a person's first request has its place: who goes before it, and why."""
-    place = next((n for n, turn in enumerate(turns) if turn.user_id == requester.user_id), None)
+def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn], paced_until: datetime | None) -> str:
+    """Why the first of a person's requests on this server, `mine`, has its place: who goes before it, and why."""
+    place = next((n for n, turn in enumerate(turns) if turn.job_id in mine), None)
     if place is None:
         return ""
     paced = "" if paced_until is None else f" Your pace lets it start {_words.relative(paced_until)}."
@@ -162,11 +162,14 @@ def _reason(requester: Requester, turns: Sequence[Turn], paced_until: datetime |
     if not before:
         return f"Yours is next: nobody who waits has used less GPU time.{paced}"
     again = sum(turn.at is None for turn in before)
-    less = len({turn.user_id for turn in before if turn.at is not None})
+    first_turns = {turn.user_id for turn in before if turn.at is not None}
+    less = len(first_turns - {requester.user_id})
     reasons = []
     if less:
         people = "one person who waits has" if less == 1 else f"{less} people who wait have"
         reasons.append(f"{people} used less GPU time or waited longer")
+    if requester.user_id in first_turns:
+        reasons.append("you have more waiting on another server")
     if again:
         reasons.append(f"{again} of those before you had begun and were cut short")
     return f"Place {place + 1}: {', and '.join(reasons)}.{paced}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import aiosqlite
 
-from bot.errors import Rejected
+from bot.errors import Rejected, StorageError
 from bot.jobs import Clock, Requester, from_text, to_text
 from bot.storage.database import Database
+
+log = logging.getLogger(__name__)
 
 KNOWN_FOR = timedelta(days=30)
 """So long a refusal says whom it met; after that it counts, and names nobody."""
@@ -61,6 +64,13 @@ class Refusals:
             )
 
         await self._database.write(work)
+
+    async def note(self, requester: Requester, refusal: Rejected) -> None:
+        """Add a refusal where that is possible: the person hears of it all the same."""
+        try:
+            await self.add(requester, refusal)
+        except StorageError as error:
+            log.warning("a refusal was not noted: %s", error)
 
     async def of_person(self, requester: Requester, count: int) -> list[Refusal]:
         """The latest refusals of a person in a server, the newest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -111,7 +112,7 @@ class Gate:
 
 def gate_of(store: Store, **limits: int) -> Gate:
     engine = FakeEngine()
-    line = Line(store.watch, store.rules, LimitsConfig(**limits), engine, store.clock)
+    line = Line(store.watch, store.rules, store.usage, LimitsConfig(**limits), engine, store.clock)
     return Gate(
         store,
         line,
@@ -589,3 +590,76 @@ async def _keep_books(folder: Path, steps: list[tuple[str, int, int]]) -> None:
             since = store.clock() - timedelta(hours=24)
             assert allowance.used == pytest.approx(sum(amount for at, amount in books.values() if at > since))
             assert allowance.used <= allowance.quota + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_was_accepted_is_never_refused_by_a_quota_that_did_not_change(store: Store, seed: int) -> None:
+    """People ask to the brim, things take longer than thought, fail, are cut short and cancelled, and days pass."""
+    gate, chance = a_picture_takes(5, gate_of(store, quota=23, depth=100, pace=10_000)), random.Random(seed)
+    running: list[Job] = []
+    judged = refused = 0
+    for _ in range(400):
+        match chance.choice(["ask", "ask", "ask", "start", "start", "end", "end", "wait"]):
+            case "ask":
+                try:
+                    await gate.ask(images=chance.choice([1, 2]))
+                except Rejected:
+                    refused += 1
+            case "start":
+                turn = await gate.line.next()
+                job = turn and await store.queue.claim(turn.job_id, turn.at, turn.clock)
+                if job is not None:
+                    assert await gate.line.objection(job) is None
+                    judged += 1
+                    running.append(job)
+            case "end" if running:
+                job = running.pop(chance.randrange(len(running)))
+                match chance.choice(["render", "render", "fail", "cancel", "requeue"]):
+                    case "render":
+                        await store.queue.render(job, pictures(job.request), None, chance.uniform(1, 12))
+                    case "fail":
+                        await store.queue.fail(job, "no")
+                    case "cancel":
+                        await store.queue.cancel(job.id, chance.uniform(0, 12))
+                    case "requeue":
+                        await store.queue.requeue(job)
+            case "wait":
+                store.clock.forward(chance.choice([60, 18 * 3600, -5 * 3600]))
+    assert judged > 12
+    assert refused > 5
+
+
+async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_when_it_will(store: Store) -> None:
+    gate = a_picture_takes(5, gate_of(store, quota=100, depth=100, pace=10_000))
+    for _ in range(4):
+        assert await gate.ask() is not None
+        store.clock.forward(60)
+    jobs = []
+    while turn := await gate.line.next():
+        job = await store.queue.claim(turn.job_id, turn.at, turn.clock)
+        assert job is not None
+        jobs.append(job)
+        if len(jobs) == 1:
+            assert await gate.line.objection(job) is None
+            await store.queue.render(job, pictures(job.request), None, 7.0)
+            await store.rule(GUILD, SERVER, quota=11)
+            continue
+        refusal = await gate.line.objection(job)
+        if len(jobs) == 2:
+            assert refusal is None, "ten of eleven: what was painted took longer than thought, but that refuses nothing"
+            continue
+        assert refusal is not None
+        assert (refusal.rule, refusal.origin, refusal.allowed) == ("quota", "the rule for this server", 11)
+        assert "10 of 11 GPU seconds in 24 hours are used, and this takes 5 more" in str(refusal)
+        assert refusal.retry_at == jobs[0].asked_at + timedelta(hours=24)
+        await store.queue.fail(job, str(refusal))
+    assert len(jobs) == 4
+    await store.rule(GUILD, SERVER, quota=4)
+    await gate.store.asked(ADA, seconds=5.0)
+    turn = await gate.line.next()
+    job = turn and await store.queue.claim(turn.job_id, turn.at, turn.clock)
+    assert job is not None
+    never = await gate.line.objection(job)
+    assert never is not None
+    assert "this takes 5 GPU seconds, more than the 4 in 24 hours" in str(never)
+    assert never.retry_at is None

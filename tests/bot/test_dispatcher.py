@@ -379,7 +379,7 @@ async def test_picture_of_a_job_cancelled_at_the_last_moment_is_dropped(config: 
     engine.open.clear()
     async with opened(config, engine) as house:
         first, second = await house.ask(), await house.ask()
-        await house.reached(first, JobStatus.RUNNING)
+        await house.held(1)
         assert await house.app.dispatcher.cancel(first.id)
         await house.ended(first)
         engine.open.set()
@@ -394,7 +394,7 @@ async def test_engine_that_dies_after_the_cancellation_says_no_more(config: Conf
     engine.open.clear()
     async with opened(config, engine) as house:
         first, second = await house.ask(), await house.ask()
-        await house.reached(first, JobStatus.RUNNING)
+        await house.held(1)
         assert await house.app.dispatcher.cancel(first.id)
         await house.ended(first)
         engine.raises = [EngineDied("gone")]

@@ -23,12 +23,15 @@ from bot.limits import (
     Origin,
     block_of,
     check_values,
+    greatest_weight,
     is_paused,
     objection,
     place_refused,
     resolve,
     rulings,
+    share_of,
     takes_away,
+    told,
 )
 from bot.options import IMAGES, STEPS
 from tests.bot.storage.conftest import NOON, a_request
@@ -147,6 +150,32 @@ def test_a_pause_holds_where_it_was_made_and_in_the_threads_there(paused: Subjec
     assert is_paused({paused: {PAUSED: True}}, WHERE) is holds
 
 
+@pytest.mark.parametrize(
+    ("default", "book", "greatest"),
+    [
+        (100, {}, 100),
+        (50, {}, 50),
+        (100, {SERVER: {"pace": 5000}}, 100),
+        (100, {SERVER: {"weight": 10_000}}, 10_000),
+        (100, {SERVER: {"weight": 10}}, 100),
+        (100, {SERVER: {"weight": 200}, ADA: {"weight": 400}, ARTISTS: {"weight": 300}}, 400),
+    ],
+)
+def test_a_weight_counts_beside_the_greatest_of_its_server(
+    default: int, book: dict[Subject, dict[str, RuleValue]], greatest: int
+) -> None:
+    assert greatest_weight(LimitsConfig(weight=default), book) == greatest
+    assert share_of(greatest, greatest) == 1
+    assert share_of(greatest // 2, greatest) == 0.5
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(books)
+def test_no_weights_of_a_server_make_more_than_the_usual_share(book: dict[Subject, dict[str, RuleValue]]) -> None:
+    weight = resolve(DEFAULTS, book, WHO, WHERE).weight.value
+    assert 0 < share_of(weight, greatest_weight(DEFAULTS, book)) <= 1
+
+
 def test_a_block_ends_at_its_time() -> None:
     book = {ADA: {BLOCKED: to_text(NOON)}}
     assert block_of(book, WHO, NOON - timedelta(seconds=1)) is not None
@@ -168,5 +197,13 @@ def test_a_block_ends_at_its_time() -> None:
     ],
 )
 def test_what_waits_is_held_against_the_limits_of_now(rule: dict[str, RuleValue], words: str | None) -> None:
-    said = objection(a_request(num_images_per_prompt=2), resolve(DEFAULTS, {SERVER: rule}, WHO, WHERE), WHERE)
-    assert said is None if words is None else said is not None and words in said and "for this server" in said
+    refusal = objection(a_request(num_images_per_prompt=2), resolve(DEFAULTS, {SERVER: rule}, WHO, WHERE), WHERE)
+    if words is None:
+        assert refusal is None
+        return
+    assert refusal is not None
+    assert words in str(refusal)
+    assert (refusal.rule, refusal.origin) == (next(iter(rule)), "the rule for this server")
+    assert told(refusal).endswith("(the rule for this server). Moderators change this with `/limits set`.") or (
+        refusal.rule == "channels" and told(refusal).endswith("Moderators change this with `/limits set`.")
+    )

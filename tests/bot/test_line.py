@@ -55,7 +55,7 @@ def engine_taking(seconds: float) -> FakeEngine:
 
 
 def line_of(store: Store, defaults: LimitsConfig = DEFAULTS, engine: FakeEngine | None = None) -> Line:
-    return Line(store.watch, store.rules, defaults, engine or FakeEngine(), store.clock)
+    return Line(store.watch, store.rules, store.usage, defaults, engine or FakeEngine(), store.clock)
 
 
 async def test_an_empty_line(store: Store) -> None:
@@ -253,6 +253,42 @@ async def test_the_roles_at_the_time_of_asking_set_the_pace_of_what_waits(store:
         await store.rule(GUILD, (Scope.ROLE, role), pace=pace)
         starts = {turn.job_id: turn.starts_at for turn in await line.turns()}
         assert (starts[jobs[1].id] - NOON >= timedelta(seconds=60)) is (pace == 1)
+
+
+async def test_a_pace_keeps_what_waits_on_its_own_server_alone(store: Store) -> None:
+    line = line_of(store)
+    await store.rule(GUILD, SERVER, pace=1)
+    await store.running(ADA)
+    await store.asked(ADA)
+    await store.asked(ADA, guild=901)
+    await line.turns()
+    assert line.paced_until(Requester(ADA, GUILD)) == NOON + timedelta(seconds=60)
+    assert line.paced_until(Requester(ADA, GuildId(901))) is None
+    assert line.paced_until(Requester(ADA, GuildId(902))) is None
+
+
+@pytest.mark.parametrize("rule", [{}, {"weight": 10_000}])
+async def test_a_weight_takes_nothing_from_another_server(store: Store, rule: dict[str, int]) -> None:
+    """Two people with four requests each on two servers: by turns, whatever share one server gives everybody."""
+    line = line_of(store)
+    await store.rule(GUILD, SERVER, **rule)
+    for _ in range(4):
+        for user, guild in ((ADA, 901), (GRACE, GUILD)):
+            await store.asked(user, guild=guild, seconds=2.0)
+    people = {job.job_id: job.user_id for job in await store.waiting()}
+    assert [people[turn.job_id] for turn in await line.turns()] == [ADA, GRACE] * 4
+
+
+async def test_weights_divide_the_share_of_their_own_server(store: Store) -> None:
+    """Whoever has four times the weight gets four times as much as others there, and as much as anybody elsewhere."""
+    line = line_of(store)
+    await store.rule(GUILD, (Scope.PERSON, ADA), weight=400)
+    for _ in range(9):
+        for user, guild in ((ADA, GUILD), (GRACE, GUILD), (UserId(3), 901)):
+            await store.asked(user, guild=guild, seconds=2.0)
+    people = {job.job_id: job.user_id for job in await store.waiting()}
+    first = [people[turn.job_id] for turn in await line.turns()][:18]
+    assert [first.count(user) for user in (ADA, GRACE, 3)] == [8, 2, 8]
 
 
 @pytest.mark.parametrize("slots", [1, 8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import simcord
 
 from bot.engine.fake import FakeEngine
-from bot.jobs import JobStatus
+from bot.jobs import JobStatus, Scope, UserId
+from bot.storage.cases import By
 from cogs import _words
 from tests.cogs.test_limits import confirmed
 from tests.conftest import Workshop
@@ -266,6 +268,35 @@ async def test_cases_are_listed_newest_first_in_pages_and_by_person(workshop: Wo
     assert [line.split()[0] for line in hers.splitlines()] == ["**3**"]
     choices = await moderator.autocomplete(workshop.channel, "mod undo", "case", "1")
     assert [choice["value"] for choice in choices] == [12, 11, 10, 1]
+
+
+async def test_cases_with_long_reasons_take_more_pages_and_none_is_lost(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    for pace in range(1, 13):
+        await moderator.slash(workshop.channel, "limits set", pace=pace, member=ada, reason="*" * 300)
+    seen: list[str] = []
+    options: dict[str, Any] = {}
+    while True:
+        lines = (await said(moderator, workshop, "cases", **options)).splitlines()
+        seen += [line.split()[0] for line in lines if line.startswith("**")]
+        if not (older := re.fullmatch(r"-# Older ones: `/mod cases before:(\d+)`", lines[-1])):
+            break
+        options = {"before": int(older[1])}
+    assert seen == [f"**{number}**" for number in range(12, 0, -1)]
+
+
+async def test_a_case_longer_than_a_message_is_shown_as_far_as_it_goes_and_leads_on(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    by = By(workshop.requester(ada).guild_id, UserId(moderator.id))
+    names = tuple(f"a-model-of-some-length-{number}" for number in range(100))
+    await moderator.slash(workshop.channel, "limits set", pace=1, member=ada)
+    await workshop.app.cases.change(by, "limits set", (Scope.PERSON, ada.id), {"models": names})
+    listed, alone = await said(moderator, workshop, "cases"), await said(moderator, workshop, "cases", case=2)
+    for text in (listed, alone):
+        assert text.startswith("**2** <t:")
+        assert "`a-model-of-some-length-40`" in text
+    assert alone.endswith("…")
+    assert listed.endswith("…\n-# Older ones: `/mod cases before:2`")
 
 
 async def test_an_undo_puts_back_what_was_and_is_a_case(workshop: Workshop) -> None:

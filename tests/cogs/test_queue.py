@@ -229,6 +229,12 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
             True,
             "Place 3: one person who waits has used less GPU time or waited longer. Your pace lets",
         ),
+        (turns_of("mm"), False, "Place 2: you have more waiting on another server."),
+        (
+            turns_of("mabm"),
+            False,
+            "Place 4: 2 people who wait have used less GPU time or waited longer, and you have more waiting on another",
+        ),
         (turns_of("am", 1), False, "Place 2: 1 of those before you had begun and were cut short."),
         (
             turns_of("abm", 1),
@@ -238,7 +244,9 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
     ],
 )
 def test_the_queue_explains_a_place(turns: list[Turn], paced: bool, said: str) -> None:
-    reason = _reason(Requester(UserId(ord("m")), GuildId(1)), turns, NOON if paced else None)
+    # Of m's turns the last is the one here; what goes before it was asked for on another server.
+    mine = [turn.job_id for turn in turns if turn.user_id == ord("m")][-1:]
+    reason = _reason(Requester(UserId(ord("m")), GuildId(1)), mine, turns, NOON if paced else None)
     assert reason.startswith(said)
     assert ("pace" in reason) is paced
     assert bool(reason) is bool(said)
@@ -257,6 +265,19 @@ async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: 
     assert (
         "-# Place 2: one person who waits has used less GPU time or waited longer. Your pace lets it start <t:" in shown
     )
+
+
+async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Workshop) -> None:
+    """Slowed and waiting on one server: on another nothing waits, and nothing is said of a pace or a place."""
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "limits set", pace=1, member=ada)
+    await asked(workshop, ada, "one", "two")
+    other, there = workshop.elsewhere()
+    also = other.guild.add_member(ada.user, roles=[])
+    shown = (await also.slash(there, "queue")).response.content
+    assert "**Yours**\nNothing waits.\n-# Up to" in shown
+    here = (await ada.slash(workshop.channel, "queue")).response.content
+    assert "-# Yours is next: nobody who waits has used less GPU time. Your pace lets it start <t:" in here
 
 
 async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> None:

@@ -10,6 +10,8 @@ import pytest
 from bot.client import PERMISSIONS
 from bot.config import BillConfig, Config
 from bot.engine.fake import FakeEngine
+from tests.cogs.test_limits import confirmed
+from tests.cogs.test_refusals import pressed_elsewhere
 from tests.conftest import Workshop
 
 USE = discord.Permissions(use_application_commands=True).value
@@ -109,6 +111,34 @@ async def test_nobody_else_can_answer_a_bill(workshop: Workshop) -> None:
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
     assert len(await workshop.jobs()) == 1
+
+
+async def test_a_bill_is_accepted_with_the_roles_of_now(workshop: Workshop) -> None:
+    """Whoever lost a role since the bill was shown has what it gave no longer."""
+    moderator, artists = workshop.member("mod", moderator=True), workshop.guild.create_role("artists")
+    ada = workshop.guild.add_member(workshop.env.create_user("ada"), roles=[workshop.members, artists])
+    await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", images=1))
+    await moderator.slash(workshop.channel, "limits set", images=4, role=artists)
+    bills = [await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3) for _ in range(2)]
+    assert "3 pictures, about" in bills[0].response.content
+    await ada.click(bills[0].response, label="Paint it")
+    workshop.guild.remove_member(ada)
+    ada = workshop.guild.add_member(ada.user, roles=[workshop.members])
+    await ada.click(bills[1].response, label="Paint it")
+    jobs = await workshop.jobs()
+    assert [job.request.num_images_per_prompt for job in jobs] == [3, 1]
+    assert [artists.id in job.requester.roles for job in jobs] == [True, False]
+
+
+async def test_a_bill_is_not_answered_on_another_server(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a secret", images=2)
+    (row,) = bill.response.components
+    pressed = await pressed_elsewhere(workshop, ada, row, label="Paint it")
+    assert "This has been answered" in pressed.response.content
+    assert await workshop.jobs() == []
+    await ada.click(bill.response, label="Paint it")
+    assert [job.requester.guild_id for job in await workshop.jobs()] == [workshop.guild.id]
 
 
 async def test_the_oldest_bill_expires_where_there_are_too_many(

@@ -14,6 +14,7 @@ Where every command is tried, as a member, as a moderator, and as a moderator of
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import discord
@@ -96,6 +97,47 @@ async def test_a_refusal_says_all_there_is_to_say(
     assert ("would work <t:" in noted) is returns
 
 
+CHANGED: dict[str, tuple[dict[str, Any], str]] = {
+    "pixels": ({"pixels": "64x64"}, "4,096 pixels of a picture at most, not 16,384"),
+    "steps": ({"steps": 5}, "5 denoising steps at most, not 30"),
+    "images": ({"images": 1}, "1 pictures of one request at most, not 3"),
+    "models": ({"models": "none"}, "the model emoji may not be used here any more"),
+    "channels": ({"channels": "none"}, "Pictures may be asked for in no channel"),
+    "quota": ({"quota": 1}, "more than the 1 in 24 hours"),
+}
+
+
+@pytest.mark.parametrize("limit", CHANGED)
+async def test_a_refusal_of_what_waited_says_all_that_one_at_asking_does(
+    workshop: Workshop, engine: FakeEngine, limit: str
+) -> None:
+    engine.open.clear()
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "imagine", prompt="first")
+    await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+    waiting = await ada.slash(workshop.channel, "imagine", prompt="a `cat`", images=3, steps=30)
+    if "Paint it?" in waiting.response.content:
+        waiting = await ada.click(waiting.response, label="Paint it")
+    rule, words = CHANGED[limit]
+    await ruled(workshop, moderator, **rule)
+    engine.open.set()
+    job = (await workshop.ended(2))[1]
+
+    text = workshop.message(job.destination.message_id or 0).content
+    assert job.status is JobStatus.FAILED
+    assert "The limits have changed while this waited" in text
+    assert words in text
+    assert "(the rule for this server)" in text
+    assert "Moderators change this with `/limits set`." in text
+    assert text.endswith("Your prompt, to copy:\n```\na `cat`\n```")
+    quota = (await ada.slash(workshop.channel, "quota")).response.content
+    assert re.match(r"\*\*(\d+) of \1 pictures\*\* left", quota), "it costs nothing"
+    explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
+    assert f"**{limit}**" in explained.response.content.partition("Their latest refusals:")[2]
+    counted = await workshop.app.database.fetch_all("SELECT rule, user_id, guild_id FROM refusals")
+    assert [tuple(row) for row in counted] == [(limit, ada.id, workshop.guild.id)], "what /stats counts"
+
+
 @pytest.mark.parametrize("limit", LESS)
 async def test_less_is_painted_and_a_note_says_by_whose_rule(workshop: Workshop, limit: LimitName) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
@@ -171,7 +213,9 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
     assert (await moderator.slash(workshop.channel, "mod cases")).response.content == "There are no such cases."
 
 
-async def pressed_elsewhere(workshop: Workshop, moderator: simcord.MemberActor, row: Any) -> Any:
+async def pressed_elsewhere(
+    workshop: Workshop, moderator: simcord.MemberActor, row: Any, *, label: str = "Do it"
+) -> Any:
     """Whoever was asked here says yes on a server where they moderate, too: the right there is none here."""
     guild = workshop.env.create_guild("Elsewhere")
     keys = guild.create_role("keys", permissions=discord.Permissions(manage_guild=True))
@@ -182,7 +226,7 @@ async def pressed_elsewhere(workshop: Workshop, moderator: simcord.MemberActor, 
     with workshop.env.time_context():
         forged = await workshop.env.bot.get_channel(channel.id).send("a message", view=view)
     view.stop()
-    return await there.click(forged, label="Do it")
+    return await there.click(forged, label=label)
 
 
 async def test_a_question_is_for_whoever_was_asked_while_they_may(workshop: Workshop) -> None:

@@ -186,7 +186,12 @@ def test_messages_keep_what_was_typed_inert_and_fit(message: str, typed: str) ->
     assert headline.endswith(who)
     assert is_inert(headline.removeprefix("**").removesuffix(who))
     assert headline.count(f"<@{SNOWFLAKE}>") == 1
-    assert len(rest) == (2 if message == "failed" else 1), "nothing that was typed begins a line of its own"
+    if message == "failed":
+        assert rest[1].endswith("Your prompt, to copy:")
+        assert (rest[2], rest[4]) == ("```", "```")
+        assert "```" not in rest[3], "what was typed stays in its frame"
+        rest = rest[:1] + rest[5:]
+    assert len(rest) == 1, "nothing that was typed begins a line of its own"
     if message == "result":
         assert is_inert(rest[0].partition(" · without ")[2].partition(" · painted in ")[0])
     assert "\u202e" not in said
@@ -195,6 +200,18 @@ def test_messages_keep_what_was_typed_inert_and_fit(message: str, typed: str) ->
 def test_the_longest_request_that_is_accepted_fits_into_every_message_with_room_to_spare() -> None:
     job = asked_for("*" * PROMPT_LIMIT, negative_prompt="_" * PROMPT_LIMIT)
     assert {name for name, say in MESSAGES.items() if len(say(job)) > DISCORD_LIMIT - 200} == set()
+
+
+def test_what_failed_hands_a_whole_prompt_back() -> None:
+    prompt = "a cat " * (PROMPT_LIMIT // 6)
+    assert f"Your prompt, to copy:\n```\n{prompt.strip()}\n```" in _words.failed(asked_for(prompt), "No.")
+
+
+def test_a_long_reason_leaves_the_prompt_what_room_there_is() -> None:
+    for length in (0, 500, 900):
+        said = _words.failed(asked_for("🍎" * PROMPT_LIMIT), "x" * length)
+        assert said.endswith("\n```")
+        assert len(said.encode("utf-16-le")) // 2 <= DISCORD_LIMIT
 
 
 def test_a_result_says_everything_needed_to_paint_it_again() -> None:
