@@ -83,6 +83,11 @@ class Results(commands.Cog):
             raise _delivery_error(error, self._file_limit(job)) from error
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
             raise TryLater(f"Discord cannot be reached: {error}") from error
+        except RuntimeError as error:
+            # So aiohttp calls it where the client was closed meanwhile: the next run says what this one cannot.
+            if not self._client.is_closed():
+                raise
+            raise TryLater("Atelier is stopping.") from error
 
     async def _show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
