@@ -18,11 +18,11 @@ import torch
 from benchmarks import direct
 from benchmarks.loads import Arrival, Desk, Outcome
 from bot.config import EngineConfig, ModelConfig
-from bot.engine.easel import Easel
-from bot.engine.pipelines import Studio
 from bot.engine.timing import Timings
 from bot.engine.wire import Frame, Inbox
 from bot.jobs import GenerationRequest, Shape
+from bot.worker.loop import Easel
+from bot.worker.pipelines import Studio
 
 Arm = Callable[[Sequence[Arrival]], Outcome]
 

@@ -15,8 +15,8 @@ from typing import Any
 import diffusers
 import torch
 
-from bot.engine.pipelines import Studio
 from bot.jobs import GenerationRequest
+from bot.worker.pipelines import Studio
 
 
 def can_paint(pipeline: Any) -> bool:

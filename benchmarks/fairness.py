@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.loads import quantile
 from benchmarks.report import Chart, svg, table
 from bot.jobs import GuildId, JobId, UserId, Waiting, Work
-from bot.scheduler import Standing, Terms
+from bot.queue.scheduler import Standing, Terms
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FLOODER = UserId(0)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from bot.config import ModelConfig
-from bot.engine.pipelines import Studio
 from bot.jobs import GenerationRequest
+from bot.worker.pipelines import Studio
 
 PROMPTS = ("a red apple on a blue background", "a fox", "a rocket", "a house and a tree", "a cat at night")
 PEOPLE = 5

@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import direct
 from bot.engine import Progress
-from bot.engine.batching import Call, Cancel, Cancelled, Event, Failed, Hub, Returned
-from bot.engine.pipelines import Studio
-from bot.engine.rows import Parked, forward
 from bot.jobs import GenerationRequest
+from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Hub, Returned
+from bot.worker.pipelines import Studio
+from bot.worker.rows import Parked, forward
 
 
 def synchronize() -> None:

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from bot.app import App
-from bot.engine.tally import Histogram, Tally
+from bot.engine.step_histogram import Histogram, Tally
 from bot.errors import StorageError
 from bot.jobs import utcnow
 from bot.storage.database import insist

@@ -16,7 +16,7 @@ import typer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from bot.vocabulary import FILE
+from bot.requests.vocabulary import FILE
 from training.compose import COLOURS, NUMBERS, PHRASES, STYLES, plural
 from training.scenes import SCENES
 from training.sources import concepts, core
@@ -148,7 +148,7 @@ def _forms(emoji: str) -> set[str]:
 
 
 def vocabulary(chosen: list[int], learned: list[str], nearest: dict[str, str]) -> dict[str, object]:
-    """Return what `bot/vocabulary.py` reads: the words and emoji the model knows, and what stands for some others."""
+    """Return what `bot/requests/vocabulary.py` reads: the words and emoji the model knows, and stand-ins for others."""
     everything = concepts()
     things = {word for index in chosen for name in everything[index][1] for word in _split(name)} - set(_FUNCTION)
     emoji = {everything[index][0].replace("\ufe0f", "") for index in chosen}

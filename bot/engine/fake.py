@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncGenerator, Mapping
 
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
-from bot.engine.tally import Tally
+from bot.engine.step_histogram import Tally
 from bot.engine.timing import Timings
 from bot.errors import PaintFailed
 from bot.jobs import Image, JobId

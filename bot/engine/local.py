@@ -20,7 +20,7 @@ from typing import Any
 from bot.config import SECRETS, Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.catalog import traces_of
-from bot.engine.tally import Tally
+from bot.engine.step_histogram import Tally
 from bot.engine.timing import Timings
 from bot.engine.wire import BadFrame, Frame, read_frame_async, submit_frame
 from bot.errors import EngineDied, PaintFailed
@@ -28,7 +28,7 @@ from bot.jobs import Image, JobId
 
 log = logging.getLogger(__name__)
 
-COMMAND = (sys.executable, "-m", "bot.engine.process")
+COMMAND = (sys.executable, "-m", "bot.worker")
 
 STEADY_SECONDS = 60.0
 """A child that lived so long, or brought any order to its end, was no failure."""

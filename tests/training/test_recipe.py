@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 from typer import BadParameter
 from typer.testing import CliRunner, Result
 
-from bot.vocabulary import Vocabulary
+from bot.requests.vocabulary import Vocabulary
 from training import autoencoder, denoiser, ship, sources, words
 from training.compose import Composer, Mix, held_out
 from training.sources import SIZE, VENDORS, code, concepts, core

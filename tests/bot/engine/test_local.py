@@ -30,8 +30,8 @@ from bot.engine.local import LocalEngine, Patience
 from bot.engine.wire import Frame
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, UserId
-from bot.uploads import MOST_BYTES
-from tests.bot.engine.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
+from bot.requests.uploads import MOST_BYTES
+from tests.bot.worker.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="speaks of POSIX signals")
 
@@ -346,7 +346,7 @@ async def child_reading(*chunks: bytes, close: bool) -> int:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bot.engine.process",
+        "bot.worker",
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -35,12 +35,12 @@ from bot.storage.cases import By, Case, Cases
 from bot.storage.database import Database, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
+from bot.storage.queue_changes import Touched, Watch
 from bot.storage.ratings import Ratings
 from bot.storage.refusals import Refusals
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage
-from bot.storage.watch import Touched, Watch
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 GUILD = GuildId(900)

@@ -11,8 +11,8 @@ import pytest
 
 from bot.errors import Rejected, StorageError
 from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Queued, Requester, Start, Surface, UserId, Work
+from bot.storage.queue_changes import Watch
 from bot.storage.reports import Period, Reports
-from bot.storage.watch import Watch
 from tests.bot.storage.conftest import (
     ADA,
     CHANNEL,
