@@ -21,8 +21,8 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.timing import Timings
 from bot.engine.wire import Frame, Inbox
 from bot.jobs import GenerationRequest, Shape
-from bot.worker.loop import Easel
-from bot.worker.pipelines import Studio
+from bot.worker.loop import WorkerLoop
+from bot.worker.pipelines import ModelStore
 
 Arm = Callable[[Sequence[Arrival]], Outcome]
 
@@ -42,7 +42,7 @@ class Arms:
     """One model in memory, and the arms that paint with it."""
 
     def __init__(self, model: ModelConfig, settings: EngineConfig) -> None:
-        self.studio = Studio([model], settings)
+        self.studio = ModelStore([model], settings)
         self.pipeline = self.studio.load(model.name).pipeline
         self.pipeline.set_progress_bar_config(disable=True)
         self.model = model
@@ -168,7 +168,7 @@ class Arms:
 
             feeder = threading.Thread(target=feed, name="feeder")
             feeder.start()
-            Easel(self.studio, inbox, send, self._settings.rows, timings, alone=alone).run()
+            WorkerLoop(self.studio, inbox, send, self._settings.rows, timings, alone=alone).run()
             feeder.join()
             if failures:
                 raise RuntimeError(failures[0])

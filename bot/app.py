@@ -31,7 +31,7 @@ from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
-from bot.storage.queue_changes import Watch
+from bot.storage.queue_changes import QueueChanges
 from bot.storage.ratings import Ratings
 from bot.storage.recovery import finish, heal
 from bot.storage.refusals import Refusals
@@ -122,7 +122,7 @@ async def open_app(
         usage = Usage(database)
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
-        line = Line(Watch(database, surface, clock), rules, usage, config.limits, painter, clock)
+        line = Line(QueueChanges(database, surface, clock), rules, usage, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, uploads, refusals, line, painter, delivery.announce, clock)
         forgetting = Forgetting(database, images, uploads, path, key, surface, clock)

@@ -38,7 +38,7 @@ class Histogram:
         self.sum += float(total)
 
 
-class Tally:
+class StepHistogram:
     """Steps by their rows, and by their seconds."""
 
     def __init__(self) -> None:

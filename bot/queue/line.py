@@ -25,9 +25,9 @@ from bot.policy.limits import (
     share_of,
 )
 from bot.queue import scheduler
-from bot.queue.scheduler import TURN_MEMORY, USUAL_WEIGHT, Room, Standing, Terms, Turn
+from bot.queue.scheduler import TURN_MEMORY, USUAL_WEIGHT, EngineForecast, FairQueue, Share, Turn
 from bot.queue.shared import Shared
-from bot.storage.queue_changes import Watch
+from bot.storage.queue_changes import QueueChanges
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage
 
@@ -43,9 +43,9 @@ class Line:
     """Answers who is next, when everybody is, and what limits hold for a person."""
 
     def __init__(
-        self, watch: Watch, rules: Rules, usage: Usage, defaults: LimitsConfig, engine: Engine, clock: Clock
+        self, changes: QueueChanges, rules: Rules, usage: Usage, defaults: LimitsConfig, engine: Engine, clock: Clock
     ) -> None:
-        self._watch = watch
+        self._changes = changes
         self._rules = rules
         self._usage = usage
         self._defaults = defaults
@@ -55,12 +55,12 @@ class Line:
         self._touched: set[int] = set()
         self._looking = asyncio.Lock()
         self._watched = False
-        self._standing = Standing(self._terms)
+        self._fair_queue = FairQueue(self._share)
         self._rebuilt_at = self._looked_at = clock()
         self._waiting: dict[JobId, Waiting] = {}
         self._running: dict[JobId, Job] = {}
         self._books: Mapping[GuildId, Book] = {}
-        self._terms_now: dict[_Who, Terms] = {}
+        self._shares: dict[_Who, Share] = {}
         self._greatest: dict[GuildId, int] = {}
 
     async def next(self) -> Turn | None:
@@ -68,7 +68,7 @@ class Line:
         await self._look()
         inside = self._running.values()
         barred = scheduler.barred(self._engine.slots, [job.requester.user_id for job in inside])
-        return self._standing.next(self._clock(), {job.request.work.shape for job in inside}, barred)
+        return self._fair_queue.next(self._clock(), {job.request.work.shape for job in inside}, barred)
 
     async def turns(self) -> list[Turn]:
         """Every waiting job's turn, in order, with the time it is expected to start; of what may not start, none."""
@@ -88,12 +88,12 @@ class Line:
 
     def paced_until(self, who: Requester) -> datetime | None:
         """Until when a person's pace in a server keeps the first of what waits there; None when it does not."""
-        ready_at = self._standing.ready_at(who.user_id, who.guild_id)
+        ready_at = self._fair_queue.ready_at(who.user_id, who.guild_id)
         return ready_at if ready_at is not None and ready_at > self._clock() else None
 
     def is_held(self, job: Waiting) -> bool:
         """Whether a moderator's pause keeps a waiting job from starting."""
-        return self._terms(job).paused
+        return self._share(job).paused
 
     async def limits(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
         """The limits that hold for a person in a channel, and who set them."""
@@ -114,12 +114,12 @@ class Line:
     async def _foreseen(self) -> AsyncIterator[Turn]:
         """Run the schedule ahead of time."""
         await self._look()
-        room = Room(self._engine.slots, self._engine.timings, self._clock())
+        forecast = EngineForecast(self._engine.slots, self._engine.timings, self._clock())
         for job_id, job in self._running.items():
             work = job.request.work
             left = max(work.forwards - self._engine.steps_done.get(job_id, 0), 0)
-            room.start(replace(work, forwards=left), job.requester.user_id, self._clock())
-        turns = scheduler.schedule(list(self._waiting.values()), self._standing.starts, self._terms, room)
+            forecast.start(replace(work, forwards=left), job.requester.user_id, self._clock())
+        turns = scheduler.schedule(list(self._waiting.values()), self._fair_queue.starts, self._share, forecast)
         for number, turn in enumerate(turns, start=1):
             yield turn
             if not number % _AT_A_TIME:
@@ -130,11 +130,11 @@ class Line:
         async with self._looking:
             books = await self._rules.books()
             if not self._watched:
-                self._touched.update(await self._watch.watch(self._touched.add))
+                self._touched.update(await self._changes.watch(self._touched.add))
                 self._watched = True
             ids = [self._touched.pop() for _ in range(len(self._touched))]
             try:
-                touched = await self._watch.look(ids) if ids else None
+                touched = await self._changes.look(ids) if ids else None
             except BaseException:
                 self._touched.update(ids)
                 raise
@@ -142,14 +142,14 @@ class Line:
                 for job_id in touched.ids:
                     self._waiting.pop(job_id, None)
                     self._running.pop(job_id, None)
-                    self._standing.leaves(job_id)
+                    self._fair_queue.leaves(job_id)
                 self._running |= touched.running
                 self._waiting |= {job.job_id: job for job in touched.waiting}
                 for start in touched.starts:
-                    self._standing.started(start)
+                    self._fair_queue.started(start)
                 for job in touched.waiting:
                     if job.acknowledged:
-                        self._standing.waits(job)
+                        self._fair_queue.waits(job)
             now, before = self._clock(), self._looked_at
             self._looked_at = now
             # What a clock that was set back has left in the future is taken for now: nobody waits for it to come again.
@@ -160,27 +160,27 @@ class Line:
 
     def _rebuild(self) -> None:
         """Put everybody where they belong by other rules, and forget who used something long ago."""
-        self._terms_now.clear()
+        self._shares.clear()
         self._greatest.clear()
         self._rebuilt_at = now = self._clock()
         since = self._rebuilt_at - TURN_MEMORY
-        starts = [replace(start, at=min(start.at, now)) for start in self._standing.starts if start.at > since]
-        self._standing = Standing(self._terms)
+        starts = [replace(start, at=min(start.at, now)) for start in self._fair_queue.starts if start.at > since]
+        self._fair_queue = FairQueue(self._share)
         self._waiting = {job_id: replace(job, asked_at=min(job.asked_at, now)) for job_id, job in self._waiting.items()}
         for start in starts:
-            self._standing.started(start)
+            self._fair_queue.started(start)
         for job in self._waiting.values():
             if job.acknowledged:
-                self._standing.waits(job)
+                self._fair_queue.waits(job)
 
-    def _terms(self, job: Waiting) -> Terms:
+    def _share(self, job: Waiting) -> Share:
         """What holds for a waiting job."""
         who = (job.user_id, job.guild_id, job.roles, job.channels)
-        if who not in self._terms_now:
+        if who not in self._shares:
             book = self._books.get(job.guild_id, {})
             limits = resolve(self._defaults, book, Requester(job.user_id, job.guild_id, job.roles), job.channels)
             if job.guild_id not in self._greatest:
                 self._greatest[job.guild_id] = greatest_weight(self._defaults, book)
             weight = USUAL_WEIGHT * share_of(limits.weight.value, self._greatest[job.guild_id])
-            self._terms_now[who] = Terms(limits.pace.value, weight, is_paused(book, job.channels))
-        return self._terms_now[who]
+            self._shares[who] = Share(limits.pace.value, weight, is_paused(book, job.channels))
+        return self._shares[who]

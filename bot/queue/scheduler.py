@@ -61,7 +61,7 @@ _LEAST_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class Share:
     """What holds for a waiting job: images a minute, its person's weight, and whether it may start at all.
 
     The weight is one among all servers, of which each divides its own: the greatest that it gives is the usual one.
@@ -132,7 +132,7 @@ class _Remembered:
         return self._rests[work]
 
 
-class Room:
+class EngineForecast:
     """The engine as far as it can be foreseen: who is in it, and when there is a place for one more.
 
     In every round everybody in it advances by one step: one forward for each shape. Whatever a request takes beside
@@ -269,15 +269,15 @@ class _Person:
         return job.asked_at
 
 
-class Standing:
+class FairQueue:
     """Everybody's place: who waits, and where in virtual time their turn is. It is told of every change.
 
     A choice among n people takes O(log n).
     """
 
-    def __init__(self, terms: Callable[[Waiting], Terms]) -> None:
+    def __init__(self, share: Callable[[Waiting], Share]) -> None:
         self.clock = 0.0
-        self._terms = terms
+        self._share = share
         self._people: dict[UserId, _Person] = {}
         self._jobs: dict[JobId, Waiting] = {}
         self._interrupted: list[tuple[datetime, JobId, Waiting]] = []
@@ -286,7 +286,7 @@ class Standing:
 
     @property
     def starts(self) -> list[Start]:
-        """Those that still decide something: from them another standing comes to the same turns."""
+        """Those that still decide something: from them another queue comes to the same turns."""
         return [start for person in self._people.values() for start in person.starts.values()]
 
     def started(self, start: Start) -> None:
@@ -299,7 +299,7 @@ class Standing:
     def waits(self, job: Waiting) -> None:
         """Take a job into the line, unless it is paused: then it stands aside, in nobody's way."""
         self.leaves(job.job_id)
-        if self._terms(job).paused:
+        if self._share(job).paused:
             return
         self._jobs[job.job_id] = job
         entry = (job.asked_at, job.job_id, job)
@@ -336,7 +336,7 @@ class Standing:
         if person is None or guild_id not in person.queues:
             return None
         first = person.queues[guild_id][0][2]
-        return person.ready_at(first, self._terms(first).pace)
+        return person.ready_at(first, self._share(first).pace)
 
     def next(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId] = ()) -> Turn | None:
         """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.
@@ -395,7 +395,7 @@ class Standing:
     def _head(self, person: _Person) -> tuple[datetime, datetime, JobId] | None:
         """Which request of a person may start first, behind when that is: one of the first of each server."""
         firsts = [queue[0][2] for queue in person.queues.values()]
-        ready = ((person.ready_at(job, self._terms(job).pace), job.asked_at, job.job_id) for job in firsts)
+        ready = ((person.ready_at(job, self._share(job).pace), job.asked_at, job.job_id) for job in firsts)
         return min(ready, default=None)
 
     def _admit(self, now: datetime) -> list[UserId]:
@@ -407,7 +407,7 @@ class Standing:
             if person.version == version:
                 job = self._jobs[job_id]
                 since = max(job.asked_at, person.last_start_at)
-                base = max(person.ended(self._terms(job).weight), self.clock)
+                base = max(person.ended(self._share(job).weight), self.clock)
                 key = base + FORGIVEN * since.timestamp()
                 heapq.heappush(self._ready, _Entry(key, since, job_id, user_id, version))
                 admitted.append(user_id)
@@ -442,35 +442,35 @@ class Standing:
 
 
 def choose(
-    waiting: Iterable[Waiting], starts: Iterable[Start], terms: Callable[[Waiting], Terms], room: Room
+    waiting: Iterable[Waiting], starts: Iterable[Start], share: Callable[[Waiting], Share], forecast: EngineForecast
 ) -> Turn | None:
     """The next turn, which may lie in the future when everyone is over their pace; None when nobody may start."""
-    return next(schedule(waiting, starts, terms, room), None)
+    return next(schedule(waiting, starts, share, forecast), None)
 
 
 def schedule(
-    waiting: Iterable[Waiting], starts: Iterable[Start], terms: Callable[[Waiting], Terms], room: Room
+    waiting: Iterable[Waiting], starts: Iterable[Start], share: Callable[[Waiting], Share], forecast: EngineForecast
 ) -> Iterator[Turn]:
-    """Yield the turn of every waiting job that may start, in order, each when there is a place in the room for it.
+    """Yield the turn of every waiting job that may start, in order, each when there is a place in the engine for it.
 
     Takes O(n log p) for n jobs of p people.
     """
-    standing = Standing(terms)
+    fair_queue = FairQueue(share)
     for start in starts:
-        standing.started(start)
+        fair_queue.started(start)
     for job in waiting:
-        standing.waits(job)
-    time = room.free_at()
+        fair_queue.waits(job)
+    time = forecast.free_at()
     while True:
-        kept_from = room.barred()
-        turn = standing.next(time, room.shapes, kept_from)
+        kept_from = forecast.barred()
+        turn = fair_queue.next(time, forecast.shapes, kept_from)
         if kept_from and (turn is None or turn.starts_at > time):
             # Nobody may take what is free, until somebody leaves or somebody else's pace allows it.
-            time = room.first_ends_at() if turn is None else min(room.first_ends_at(), turn.starts_at)
-            room.pass_until(time)
+            time = forecast.first_ends_at() if turn is None else min(forecast.first_ends_at(), turn.starts_at)
+            forecast.pass_until(time)
             continue
         if turn is None:
             return
         yield turn
-        room.start(standing.take(turn).work, turn.user_id, turn.starts_at)
-        time = max(turn.starts_at, room.free_at())
+        forecast.start(fair_queue.take(turn).work, turn.user_id, turn.starts_at)
+        time = max(turn.starts_at, forecast.free_at())

@@ -66,7 +66,7 @@ class Touched:
     running: Mapping[JobId, Job]
 
 
-class Watch:
+class QueueChanges:
     """The jobs of one surface that wait, are painted or were started lately."""
 
     def __init__(self, database: Database, surface: Surface, clock: Clock) -> None:

@@ -49,25 +49,25 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     settings = EngineConfig(**setup.fields["engine"])
 
     # Ten seconds and 400 MB: after the pipe is watched, so that the bot may leave meanwhile.
-    from bot.worker.loop import Easel
-    from bot.worker.pipelines import Studio
+    from bot.worker.loop import WorkerLoop
+    from bot.worker.pipelines import ModelStore
 
     try:
-        studio = Studio(models, settings)
+        store = ModelStore(models, settings)
     except PaintFailed as error:
         _refuse_everything(inbox, send, str(error))
         return
     troubles = {}
     try:
-        studio.load(models[0].name)
+        store.load(models[0].name)
     except PaintFailed as error:
         troubles[models[0].name] = str(error)
-    timings = Timings(studio.machine.name, settings.rows)
+    timings = Timings(store.machine.name, settings.rows)
     timings.load(setup.fields["timings"])
-    send(Frame("ready", {"troubles": troubles, "device": studio.machine.name}))
+    send(Frame("ready", {"troubles": troubles, "device": store.machine.name}))
     try:
-        Easel(
-            studio,
+        WorkerLoop(
+            store,
             inbox,
             send,
             settings.rows,

@@ -2,8 +2,8 @@
 
 A request runs its pipeline's own `__call__`, unmodified, on a shallow copy of the pipeline inside a greenlet, with a
 scheduler object of its own. The copy's denoiser, ControlNet and VAE are proxies that park the call they get. Between
-two forwards the hub takes news, picks parked calls that fit together, runs one forward for all of them, hands each its
-rows, and lets each run on to its next heavy call. So requests join and leave between any two steps.
+two forwards the batcher takes news, picks parked calls that fit together, runs one forward for all of them, hands each
+its rows, and lets each run on to its next heavy call. So requests join and leave between any two steps.
 
 What holds, and what it rests on:
 
@@ -130,7 +130,7 @@ class _Live:
         self.progress: Progress | None = None
 
 
-class Hub:
+class StepBatcher:
     """Runs calls together. Everything happens on the thread that calls `run`."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Hub:
         company: Callable[[Call, str, int], int | None] = lambda _call, _part, _rows: None,
         alone: bool = False,
     ) -> None:
-        """Make a hub that tells `report` what becomes of each call; `wear` puts its adapters on every row.
+        """Make a batcher that tells `report` what becomes of each call; `wear` puts its adapters on every row.
 
         Forwards go through `run`. `knee` says of a module how many rows one forward should have at most, and `company`
         how many so that a call of so many rows is held up little, if its owner asks for little; they split no single
@@ -384,8 +384,8 @@ class Hub:
 class _Denoiser:
     """Looks like the module, but a call of it is parked."""
 
-    def __init__(self, hub: Hub, module: Any, name: str) -> None:
-        self._park = hub._park
+    def __init__(self, batcher: StepBatcher, module: Any, name: str) -> None:
+        self._park = batcher._park
         self._module = module
         self._name = name
 

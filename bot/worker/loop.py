@@ -1,10 +1,9 @@
-"""The one easel everybody paints at: orders go from the pipe into the hub's batches, and pictures back.
+"""The loop of the engine process: orders go from the pipe into the batches that all share, and pictures back.
 
-An order passes three rooms. At the door, threads beside the device decode what it brought and fetch its model's files.
-In the waiting room it stays until its model is in memory, which `residency.py` decides before every step. At the easel
-the hub paints it. The thread that calls `run` is the only one that touches the device; pictures are encoded in threads
-of their own, so that nobody's next step waits for somebody's PNG, and in turns, so that nobody's PNG waits for somebody
-else's pile. Imported in the engine process only.
+An order passes three stations. First, threads beside the device decode what it brought and fetch its model's files.
+Then it waits until its model is in memory, which `residency.py` decides before every step. Last, the batcher paints it.
+The thread that calls `run` is the only one that touches the device; pictures are encoded in threads of their own, so
+that nobody's next step waits for somebody's PNG, and in turns, so that nobody's PNG waits for somebody else's pile.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.engine import Progress, Started
-from bot.engine.step_histogram import Tally
+from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import DECODE, START, STEP, Timings
 from bot.engine.wire import Frame, Inbox, uploads_of
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Image
 from bot.worker import previews, residency
-from bot.worker.batching import Call, Cancel, Event, Failed, Hub, Returned
+from bot.worker.batching import Call, Cancel, Event, Failed, Returned, StepBatcher
 from bot.worker.inputs import Inputs, decode
-from bot.worker.pipelines import Studio
-from bot.worker.previews import Glimpse, Palette
-from bot.worker.round_robin import Turns
+from bot.worker.pipelines import ModelStore
+from bot.worker.previews import LatentPreview, LatentTap
+from bot.worker.round_robin import RoundRobinPool
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ Key = tuple[int, int]
 """Job and attempt: what the bot knows an order by."""
 
 _PARTS = {"unet": STEP, "transformer": STEP, START: START, DECODE: DECODE}
-"""What is timed, by the hub's names."""
+"""What is timed, by the batcher's names."""
 _TELL_SECONDS = 5.0
 """Between two reports of the timings."""
 _LOOK_BEYOND = 50
@@ -66,16 +65,16 @@ class _Canvas:
 
     owner: int
     request: GenerationRequest
-    glimpse: Glimpse
+    tap: LatentTap
     shown_at: float
 
 
-class Easel:
+class WorkerLoop:
     """Serves orders until told to stop."""
 
     def __init__(
         self,
-        studio: Studio,
+        store: ModelStore,
         inbox: Inbox,
         send: Callable[[Frame], None],
         rows: int,
@@ -84,31 +83,31 @@ class Easel:
         alone: bool = False,
         preview_seconds: float = 0,
     ) -> None:
-        """Make an easel; with `alone` no two orders share a forward.
+        """Make a loop; with `alone` no two orders share a forward.
 
         An order that is painted for longer than `preview_seconds` is shown that often as it is; 0 shows none.
         """
-        self._studio = studio
+        self._store = store
         self._inbox = inbox
         self._send = send
-        self._hub = Hub(
+        self._batcher = StepBatcher(
             self._report,
             row_cap=rows,
-            wear=studio.wardrobe.on_rows,
-            run=studio.graphs,
+            wear=store.row_loras.on_rows,
+            run=store.graphs,
             measure=self._measure,
             knee=self._knee,
             company=self._company,
             alone=alone,
         )
         self._timings = timings or Timings()
-        self._tally = Tally()
+        self._step_histogram = StepHistogram()
         self._told_at: float | None = None
         self._learned = False
         self._forwards = itertools.count(1)
         self._waiting: dict[Key, _Order] = {}
         self._painting: dict[Key, _Canvas] = {}
-        self._palettes: dict[str, Palette] = {}
+        self._latent_previews: dict[str, LatentPreview] = {}
         self._preview_seconds = preview_seconds
         self._fetched: dict[str, Future[Any]] = {}
         self._used_at: dict[str, float] = {}
@@ -116,13 +115,13 @@ class Easel:
         self._switch = residency.Switch()
         self._stopping = False
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
-        self._fetcher = ThreadPoolExecutor(len(studio.names), thread_name_prefix="fetcher")
-        self._encoder = Turns(studio.machine.encoders, "encoder")
+        self._fetcher = ThreadPoolExecutor(len(store.names), thread_name_prefix="fetcher")
+        self._encoder = RoundRobinPool(store.machine.encoders, "encoder")
 
     def run(self) -> None:
         """Paint until a `stop` comes. Raises what torch raises when the device is lost."""
         with self._decoder, self._fetcher, self._encoder:
-            self._hub.run(self._news)
+            self._batcher.run(self._news)
 
     def _news(self, idle: bool) -> Iterable[Call | Cancel] | None:
         """The orders that may begin and the cancellations since the last step; None when there will be no more."""
@@ -137,7 +136,7 @@ class Easel:
             if news or not idle:
                 return news
             # What is compiled while nobody waits is one forward at a time, and whoever comes meanwhile waits for it.
-            wait = not loading and not (not self._waiting and self._studio.graphs.improve())
+            wait = not loading and not (not self._waiting and self._store.graphs.improve())
 
     def _receive(self, *, wait: bool) -> list[Key]:
         """Take in what came; returns the orders to be stopped."""
@@ -165,7 +164,7 @@ class Easel:
             inputs.set_result(Inputs())
         self._waiting[key] = _Order(key, frame.fields["owner"], request, inputs, time.monotonic())
         if request.model not in self._fetched:
-            self._fetched[request.model] = self._beside(self._fetcher, self._studio.fetch, request.model)
+            self._fetched[request.model] = self._beside(self._fetcher, self._store.fetch, request.model)
 
     def _beside(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Have a thread do something, and wake this one when it is done."""
@@ -179,10 +178,10 @@ class Easel:
         Returns whether it tried to.
         """
         models = list(self._models()) if self._waiting else []
-        self._switch = residency.decide(models, self._studio.machine.budget)
+        self._switch = residency.decide(models, self._store.machine.budget)
         for idle in self._switch.evict:
             log.info("model %s makes room", idle)
-            self._studio.evict(idle)
+            self._store.evict(idle)
         name = self._switch.load
         if name is None:
             return False
@@ -190,7 +189,7 @@ class Easel:
         self._send(Frame("loading", {}))
         started = time.monotonic()
         with self._refusing(name):
-            self._studio.load(name)
+            self._store.load(name)
             self._load_seconds[name] = time.monotonic() - started
         return True
 
@@ -198,18 +197,18 @@ class Easel:
         """The models in memory, and those that could be: their files are here."""
         now = time.monotonic()
         painting = Counter(canvas.request.model for canvas in self._painting.values())
-        for name in self._studio.names:
+        for name in self._store.names:
             fetched = self._fetched.get(name)
-            if not self._studio.is_resident(name) and (fetched is None or not fetched.done()):
+            if not self._store.is_resident(name) and (fetched is None or not fetched.done()):
                 continue
             with self._refusing(name):
-                size = self._studio.size(name)
+                size = self._store.size(name)
                 yield residency.Model(
                     name,
                     size,
                     self._load_seconds.get(name, size / _LOAD_BYTES_PER_SECOND),
                     self._used_at.get(name, 0.0),
-                    self._studio.is_resident(name),
+                    self._store.is_resident(name),
                     painting[name],
                     tuple(
                         now - order.since
@@ -230,11 +229,11 @@ class Easel:
                 self._tell("failed", order.key, reason=str(error))
 
     def _beginning(self) -> list[Call]:
-        """The orders that wait for nothing any more, as the hub takes them."""
+        """The orders that wait for nothing any more, as the batcher takes them."""
         calls = []
         for order in list(self._waiting.values()):
             model = order.request.model
-            if not order.inputs.done() or not self._studio.is_resident(model) or model in self._switch.hold:
+            if not order.inputs.done() or not self._store.is_resident(model) or model in self._switch.hold:
                 continue
             del self._waiting[order.key]
             try:
@@ -244,19 +243,19 @@ class Easel:
                 continue
             calls.append(call)
             now = self._used_at[model] = time.monotonic()
-            self._painting[order.key] = _Canvas(order.owner, order.request, Glimpse(call.scheduler), now)
+            self._painting[order.key] = _Canvas(order.owner, order.request, LatentTap(call.scheduler), now)
         return calls
 
     def _call(self, order: _Order) -> Call:
-        """An order as the hub takes it. Raises PaintFailed in words."""
+        """An order as the batcher takes it. Raises PaintFailed in words."""
         request = order.request
         return Call(
             order.key,
             order.owner,
-            self._studio.pipeline(request),
-            self._studio.scheduler(request),
-            self._studio.arguments(request, order.inputs.result()),
-            self._studio.adapters(request),
+            self._store.pipeline(request),
+            self._store.scheduler(request),
+            self._store.arguments(request, order.inputs.result()),
+            self._store.adapters(request),
             shape=request.work.shape,
         )
 
@@ -275,7 +274,7 @@ class Easel:
                 self._encoder.submit(canvas.owner, self._finish(key, canvas.request, output))
             case Failed(error):
                 request = self._painting.pop(key).request
-                self._tell("failed", key, reason=self._studio.explain(request, error))
+                self._tell("failed", key, reason=self._store.explain(request, error))
             case _:
                 self._painting.pop(key)
 
@@ -284,25 +283,25 @@ class Easel:
         canvas, now = self._painting[key], time.monotonic()
         if not self._preview_seconds or now < canvas.shown_at + self._preview_seconds:
             return
-        latents, model = canvas.glimpse.latents, canvas.request.model
+        latents, model = canvas.tap.latents, canvas.request.model
         # What a safety checker has not seen is shown to nobody; Flux packs its latents otherwise.
         if latents is None or latents.ndim != 4 or getattr(pipeline, "safety_checker", None) is not None:
             return
-        if model not in self._palettes:
-            self._palettes[model] = Palette(pipeline.vae, pipeline.vae_scale_factor)
+        if model not in self._latent_previews:
+            self._latent_previews[model] = LatentPreview(pipeline.vae, pipeline.vae_scale_factor)
         canvas.shown_at = now
-        self._encoder.submit(canvas.owner, self._show(key, self._palettes[model], latents.float().cpu().numpy()))
+        self._encoder.submit(canvas.owner, self._show(key, self._latent_previews[model], latents.float().cpu().numpy()))
 
-    def _show(self, key: Key, palette: Palette, latents: Any) -> Iterator[None]:
+    def _show(self, key: Key, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
         """Send a preview; in an encoder's thread, one piece."""
-        self._tell("preview", key, previews.encode(palette.picture(latents)))
+        self._tell("preview", key, previews.encode(latent_preview.picture(latents)))
         yield
 
     def _finish(self, key: Key, request: GenerationRequest, output: Any) -> Iterator[None]:
         """Encode an order's pictures and send them; in the encoders' threads, a piece for each picture."""
         images: list[Image] = []
         try:
-            for image in self._studio.images(request, output):
+            for image in self._store.images(request, output):
                 images.append(image)
                 if len(images) < request.num_images_per_prompt:
                     yield
@@ -319,7 +318,7 @@ class Easel:
             for i in images
         ]
         body = b"".join(image.png for image in images)
-        model_hash = self._studio.hash_of(request.model)
+        model_hash = self._store.hash_of(request.model)
         self._tell("finished", key, body, images=facts, model_hash=model_hash)
 
     def _measure(self, call: Call, part: str, rows: int, seconds: float) -> None:
@@ -327,7 +326,7 @@ class Easel:
             self._timings.record(call.shape, _PARTS[part], rows, seconds)
             self._learned = True
             if _PARTS[part] == STEP:
-                self._tally.count(rows, seconds)
+                self._step_histogram.count(rows, seconds)
 
     def _knee(self, call: Call, part: str) -> int | None:
         if _PARTS.get(part) != STEP or next(self._forwards) % _LOOK_BEYOND == 0:
@@ -341,7 +340,7 @@ class Easel:
         """Tell the bot what was learned, now and then and before resting."""
         now = time.monotonic()
         if self._learned and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
-            self._send(Frame("timings", {"steps": self._tally.take()}, self._timings.dump().encode()))
+            self._send(Frame("timings", {"steps": self._step_histogram.take()}, self._timings.dump().encode()))
             self._learned, self._told_at = False, now
 
     def _tell(self, kind: str, key: Key, body: bytes = b"", **fields: Any) -> None:

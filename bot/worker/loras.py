@@ -34,7 +34,7 @@ class _Worn:
     weights: Mapping[str, tuple[Sequence[int], Sequence[float]]]
 
 
-class Wardrobe:
+class RowLoras:
     """Puts LoRAs on the modules of all pipelines: one forward runs at a time."""
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ from bot.logs import traced
 from bot.worker import acceleration, checkpoints, safety_checker, upscaling
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.inputs import Inputs
-from bot.worker.loras import Wardrobe, first_line
+from bot.worker.loras import RowLoras, first_line
 from bot.worker.prompts import Prompts
 from bot.worker.rows import is_out_of_memory
 
@@ -148,7 +148,7 @@ class Loaded:
     """The same modules in diffusers' other pipelines, by what they are asked for and the ControlNet's name."""
 
 
-class Studio:
+class ModelStore:
     """Holds pipelines, and knows how a request is put to them and what to make of their answers."""
 
     def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig) -> None:
@@ -164,7 +164,7 @@ class Studio:
         self._loaded: dict[str, Loaded] = {}
         # Kept when a model makes room: they are small, and its last pictures may still be waiting to be encoded.
         self._upscalers: dict[str, upscaling.Upscaler | None] = {}
-        self.wardrobe = Wardrobe()
+        self.row_loras = RowLoras()
         recording = settings.graphs and not settings.reproducible
         self.graphs = acceleration.graphs(self.machine.device, recording=recording, compiling=settings.compile)
 
@@ -187,7 +187,7 @@ class Studio:
         model, checkpoint = self._models[name], self.fetch(name)
         try:
             pipeline, upscaler = _load(model, checkpoint, self.machine)
-            troubles = self.wardrobe.hang(pipeline, model.loras)
+            troubles = self.row_loras.hang(pipeline, model.loras)
             # LoRAs hang on the projections that would be fused.
             acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
         except PaintFailed:
@@ -200,7 +200,7 @@ class Studio:
                 raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
             log.exception("model %s cannot be loaded", name)
             raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
-        prompts = Prompts(pipeline, self.wardrobe.on_all)
+        prompts = Prompts(pipeline, self.row_loras.on_all)
         self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, troubles)
         self._upscalers[name] = upscaler
         return self._loaded[name]

@@ -22,7 +22,7 @@ _SIDE = 256
 """The longer side of a preview in pixels, about."""
 
 
-class Glimpse:
+class LatentTap:
     """Watches a scheduler: `latents` is what it takes for the finished picture, (images, channels, h, w), or None."""
 
     def __init__(self, scheduler: Any) -> None:
@@ -39,7 +39,7 @@ class Glimpse:
         scheduler.step = stepping
 
 
-class Palette:
+class LatentPreview:
     """The matrix of one VAE."""
 
     def __init__(self, vae: Any, factor: int) -> None:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _END = object()
 
 
-class Turns:
+class RoundRobinPool:
     """Threads that do a piece of work for one owner, then one for the next, round and round.
 
     So somebody's one picture never waits for a pile of somebody else's, but for one piece of each who was there before.

@@ -95,7 +95,7 @@ def guard(model: str, checker: Any, pipeline: Any) -> None:
             if answer[1] is None or len(answer[1]) != len(image):
                 raise ValueError(f"{len(image)} pictures were checked, and {answer[1]!r} is what is known of them")
         except Exception as error:
-            # The hub knows what to do about memory, and about a device that is lost.
+            # The batcher knows what to do about memory, and about a device that is lost.
             if is_out_of_memory(error) or "CUDA error" in str(error):
                 raise
             log.exception("the safety checker of model %s failed", model)
@@ -105,5 +105,5 @@ def guard(model: str, checker: Any, pipeline: Any) -> None:
             ) from error
         return answer
 
-    # Past the pipeline's own __setattr__, as the hub does it.
+    # Past the pipeline's own __setattr__, as the batcher does it.
     vars(pipeline)["run_safety_checker"] = guarded

@@ -192,8 +192,8 @@ class TestRealChild:
                 engine.learned.clear()
         assert 0 < engine.timings.forward_seconds(APPLE.work.shape, 2) < 0.5
         assert engine.steps_done == {}, "nobody is in it"
-        steps = engine.tally.rows
-        assert sum(steps.counts) == sum(engine.tally.seconds.counts) >= 20
+        steps = engine.step_histogram.rows
+        assert sum(steps.counts) == sum(engine.step_histogram.seconds.counts) >= 20
         assert steps.sum >= 2 * 20, "with guidance a picture has two rows"
         # The next one starts with what this one knew.
         assert LocalEngine(Config(), known=engine.timings.dump()).timings.dump() == engine.timings.dump()

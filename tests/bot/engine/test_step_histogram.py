@@ -6,21 +6,21 @@ import json
 
 import pytest
 
-from bot.engine.step_histogram import ROW_BOUNDS, STEP_BOUNDS, Tally
+from bot.engine.step_histogram import ROW_BOUNDS, STEP_BOUNDS, StepHistogram
 
 
 @pytest.mark.parametrize(
     ("rows", "place"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (128, 7), (129, 8)], ids=lambda value: str(value)
 )
 def test_a_bound_includes_its_own_value_as_prometheus_has_it(rows: int, place: int) -> None:
-    tally = Tally()
-    tally.count(rows, 0.0)
-    assert tally.rows.counts.index(1) == place
-    assert (sum(tally.rows.counts), tally.rows.sum) == (1, rows)
+    step_histogram = StepHistogram()
+    step_histogram.count(rows, 0.0)
+    assert step_histogram.rows.counts.index(1) == place
+    assert (sum(step_histogram.rows.counts), step_histogram.rows.sum) == (1, rows)
 
 
 def test_what_was_taken_is_added_elsewhere_and_counted_once() -> None:
-    child, bot = Tally(), Tally()
+    child, bot = StepHistogram(), StepHistogram()
     for rows, seconds in ((2, 0.01), (4, 0.3), (4, 99.0)):
         child.count(rows, seconds)
         bot.add(json.loads(json.dumps(child.take())))
@@ -34,4 +34,4 @@ def test_what_was_taken_is_added_elsewhere_and_counted_once() -> None:
 @pytest.mark.parametrize("taken", [None, {}, {"rows": [[1], 1.0], "seconds": []}, {"rows": 3, "seconds": 3}])
 def test_what_is_no_tally_is_refused(taken: object) -> None:
     with pytest.raises((LookupError, ValueError, TypeError)):
-        Tally().add(taken)
+        StepHistogram().add(taken)

@@ -55,7 +55,7 @@ def engine_taking(seconds: float) -> FakeEngine:
 
 
 def line_of(store: Store, defaults: LimitsConfig = DEFAULTS, engine: FakeEngine | None = None) -> Line:
-    return Line(store.watch, store.rules, store.usage, defaults, engine or FakeEngine(), store.clock)
+    return Line(store.changes, store.rules, store.usage, defaults, engine or FakeEngine(), store.clock)
 
 
 async def test_an_empty_line(store: Store) -> None:
@@ -441,13 +441,13 @@ async def test_ten_thousand_waiting_are_chosen_from_without_reading_them_all(sto
     line = line_of(store, LimitsConfig(pace=10_000))
     assert await line.next() is not None
     looked: list[int] = []
-    look = store.watch.look
+    look = store.changes.look
 
     async def counted(touched: Collection[int]) -> Touched:
         looked.append(len(touched))
         return await look(touched)
 
-    store.watch.look = counted  # type: ignore[method-assign]
+    store.changes.look = counted  # type: ignore[method-assign]
     for _ in range(20):
         turn = await line.next()
         assert turn is not None

@@ -18,9 +18,9 @@ from bot.queue.scheduler import (
     FORGIVEN,
     PACE_WINDOW,
     TURN_MEMORY,
-    Room,
-    Standing,
-    Terms,
+    EngineForecast,
+    FairQueue,
+    Share,
     Turn,
     choose,
     schedule,
@@ -48,12 +48,12 @@ def work(seconds: int, *, rows: int = 1, shape: Shape = ("m", 8, 8)) -> Work:
     return Work(shape, rows, seconds, 1)
 
 
-def generous(_: Waiting) -> Terms:
-    return Terms(GENEROUS)
+def generous(_: Waiting) -> Share:
+    return Share(GENEROUS)
 
 
-def room(free_at: float, slots: int = 1) -> Room:
-    return Room(slots, ASecondAForward(), at(free_at))
+def forecast(free_at: float, slots: int = 1) -> EngineForecast:
+    return EngineForecast(slots, ASecondAForward(), at(free_at))
 
 
 def asks(
@@ -87,16 +87,16 @@ def plan(
 ) -> list[tuple[str, int, float]]:
     """The schedule as (person, job, seconds after noon)."""
 
-    def terms(job: Waiting) -> Terms:
-        return Terms(paces if isinstance(paces, int) else paces[chr(job.user_id)])
+    def share(job: Waiting) -> Share:
+        return Share(paces if isinstance(paces, int) else paces[chr(job.user_id)])
 
-    turns = schedule(waiting, starts, terms, room(free_at))
+    turns = schedule(waiting, starts, share, forecast(free_at))
     return [(chr(turn.user_id), int(turn.job_id), (turn.starts_at - NOON).total_seconds()) for turn in turns]
 
 
 def test_nobody_waits() -> None:
     assert plan([]) == []
-    assert choose([], [started("a", 0)], {}, room(0)) is None
+    assert choose([], [started("a", 0)], {}, forecast(0)) is None
 
 
 def test_one_persons_requests_run_in_the_order_of_asking_one_after_the_other() -> None:
@@ -148,7 +148,7 @@ def test_large_requests_take_as_many_turns_as_they_are_large() -> None:
 
 def test_twice_the_weight_is_twice_the_time() -> None:
     waiting = [asks(n, "a", -9) for n in range(12)] + [asks(20 + n, "b", -9) for n in range(12)]
-    turns = schedule(waiting, [], lambda job: Terms(GENEROUS, 200 if job.user_id == ord("a") else 100), room(0))
+    turns = schedule(waiting, [], lambda job: Share(GENEROUS, 200 if job.user_id == ord("a") else 100), forecast(0))
     assert Counter(chr(turn.user_id) for turn in list(turns)[:12]) == {"a": 8, "b": 4}
 
 
@@ -162,7 +162,7 @@ def test_waiting_is_worth_a_second_a_minute() -> None:
 
 def test_paused_ones_keep_their_place_and_do_not_start() -> None:
     waiting = [asks(1, "a", -9), asks(2, "b", -8)]
-    turns = schedule(waiting, [], lambda job: Terms(GENEROUS, paused=job.job_id == 1), room(0))
+    turns = schedule(waiting, [], lambda job: Share(GENEROUS, paused=job.job_id == 1), forecast(0))
     assert [turn.job_id for turn in turns] == [2]
 
 
@@ -170,12 +170,12 @@ def test_a_size_that_is_painted_anyway_goes_first_within_a_bound() -> None:
     other: Shape = ("m", 16, 16)
 
     def next_of(waiting: list[Waiting], *starts: Start) -> int:
-        standing = Standing(generous)
+        fair_queue = FairQueue(generous)
         for start in starts:
-            standing.started(start)
+            fair_queue.started(start)
         for job in waiting:
-            standing.waits(job)
-        turn = standing.next(at(0), {other})
+            fair_queue.waits(job)
+        turn = fair_queue.next(at(0), {other})
         assert turn is not None
         return int(turn.job_id)
 
@@ -245,7 +245,7 @@ def test_the_forecast_for_a_thousand_people_with_ten_requests_each() -> None:
         Waiting(JobId(n), UserId(n // 10), GuildId(9), NOON + timedelta(milliseconds=n), 1, work(2))
         for n in range(10_000)
     ]
-    turns = list(schedule(waiting, [], lambda _: Terms(20), room(60)))
+    turns = list(schedule(waiting, [], lambda _: Share(20), forecast(60)))
     assert len({turn.job_id for turn in turns}) == 10_000
     for lap in range(10):
         assert len({turn.user_id for turn in turns[1000 * lap : 1000 * lap + 1000]}) == 1000
@@ -282,14 +282,14 @@ def test_those_in_the_engine_share_its_forwards(case: str, slots: int, works: li
     waiting = [
         Waiting(JobId(n), UserId(n), GuildId(9), at(n - 9), 1, wanted, again=False) for n, wanted in enumerate(works)
     ]
-    turns = schedule(waiting, [], generous, Room(slots, SharedForwards(), NOON))
+    turns = schedule(waiting, [], generous, EngineForecast(slots, SharedForwards(), NOON))
     assert [(turn.starts_at - NOON).total_seconds() for turn in turns] == starts, case
 
 
 def test_the_last_places_are_kept_for_whoever_has_none_without_moving_the_clock() -> None:
     """One of four: she fills three, and the last goes to somebody whose turn would come after all of hers."""
     waiting = [asks(n, "a", -9 + n) for n in range(6)] + [asks(n, "z", -1) for n in (7, 8)]
-    turns = list(schedule(waiting, [started("z", -99, seconds=500)], generous, room(0, slots=4)))
+    turns = list(schedule(waiting, [started("z", -99, seconds=500)], generous, forecast(0, slots=4)))
     assert [(turn.job_id, (turn.starts_at - NOON).total_seconds()) for turn in turns] == [
         (0, 0), (1, 0), (2, 0), (7, 0), (3, 10), (4, 10), (5, 10), (8, 10),
     ]  # fmt: skip
@@ -307,10 +307,10 @@ class Case:
     weights: dict[UserId, int]
 
     def turns(self) -> list[Turn]:
-        return list(schedule(self.waiting, self.starts, self.terms, Room(1, ASecondAForward(), self.free_at)))
+        return list(schedule(self.waiting, self.starts, self.share, EngineForecast(1, ASecondAForward(), self.free_at)))
 
-    def terms(self, job: Waiting) -> Terms:
-        return Terms(self.paces[job.job_id], self.weights[job.user_id])
+    def share(self, job: Waiting) -> Share:
+        return Share(self.paces[job.job_id], self.weights[job.user_id])
 
 
 PEOPLE = "abcd"
@@ -369,7 +369,7 @@ def counting(case: Case, turns: Sequence[Turn], user: UserId, when: datetime, pa
 def test_every_job_has_exactly_one_turn_and_the_first_is_the_one_that_is_chosen(case: Case) -> None:
     turns = case.turns()
     assert sorted((turn.job_id, turn.user_id) for turn in turns) == [(job.job_id, job.user_id) for job in case.waiting]
-    assert choose(case.waiting, case.starts, case.terms, Room(1, ASecondAForward(), case.free_at)) == (
+    assert choose(case.waiting, case.starts, case.share, EngineForecast(1, ASecondAForward(), case.free_at)) == (
         turns[0] if turns else None
     )
 
@@ -476,7 +476,7 @@ def test_gpu_time_over_weight_is_shared_evenly_while_people_wait(data: st.DataOb
     got: dict[UserId, float] = defaultdict(float)
     largest = {user: max(j.seconds for j in waiting if j.user_id == user) * 100 / weights[user] for user in weights}
     for turn in schedule(
-        waiting, [], lambda job: Terms(GENEROUS, weights[job.user_id]), Room(slots, ASecondAForward(), NOON)
+        waiting, [], lambda job: Share(GENEROUS, weights[job.user_id]), EngineForecast(slots, ASecondAForward(), NOON)
     ):
         job = jobs[turn.job_id]
         got[job.user_id] += job.seconds * 100 / weights[job.user_id]
@@ -493,16 +493,16 @@ def test_gpu_time_over_weight_is_shared_evenly_while_people_wait(data: st.DataOb
 @settings(max_examples=500, deadline=None)
 def test_an_endless_stream_of_newcomers_starves_nobody(owed: int, seconds: int, others: int) -> None:
     """Somebody who used a lot waits while new people keep coming, faster than they are served."""
-    standing = Standing(generous)
-    standing.started(started("z", -1, seconds=owed))
-    standing.waits(asks(1, "z", 0))
+    fair_queue = FairQueue(generous)
+    fair_queue.started(started("z", -1, seconds=owed))
+    fair_queue.waits(asks(1, "z", 0))
     numbers, people, now = itertools.count(2), itertools.count(1000), 0.0
     while True:
         for _ in range(others):
-            standing.waits(asks(next(numbers), chr(next(people)), now, seconds=seconds))
-        turn = standing.next(at(now), ())
+            fair_queue.waits(asks(next(numbers), chr(next(people)), now, seconds=seconds))
+        turn = fair_queue.next(at(now), ())
         assert turn is not None
-        standing.take(turn)
+        fair_queue.take(turn)
         if turn.job_id == 1:
             break
         now += seconds
@@ -514,7 +514,7 @@ def test_an_endless_stream_of_newcomers_starves_nobody(owed: int, seconds: int, 
 def test_what_is_kept_up_to_date_is_what_is_built_anew(case: Case, data: st.DataObject) -> None:
     """However the rows came to be: told one by one, in any order, with cancels in between."""
     gone = data.draw(st.sets(st.sampled_from([job.job_id for job in case.waiting]))) if case.waiting else set()
-    kept, anew = Standing(case.terms), Standing(case.terms)
+    kept, anew = FairQueue(case.share), FairQueue(case.share)
     for change in data.draw(st.permutations([*case.waiting, *case.starts])):
         if isinstance(change, Start):
             kept.started(change)
@@ -536,7 +536,9 @@ def test_with_places_kept_everybody_has_a_turn_in_order_and_nobody_takes_what_is
     case: Case, slots: int
 ) -> None:
     jobs = {job.job_id: job for job in case.waiting}
-    turns = list(schedule(case.waiting, case.starts, case.terms, Room(slots, ASecondAForward(), case.free_at)))
+    turns = list(
+        schedule(case.waiting, case.starts, case.share, EngineForecast(slots, ASecondAForward(), case.free_at))
+    )
     assert Counter(turn.job_id for turn in turns) == Counter(jobs.keys())
     assert all(before.starts_at <= after.starts_at for before, after in itertools.pairwise(turns))
     for n, turn in enumerate(turns):
@@ -590,11 +592,11 @@ def histories(draw: st.DrawFn) -> list[Start]:
 @given(histories(), st.integers(1, 9), st.sampled_from([1, 50, 100, 700]))
 @settings(max_examples=500, deadline=None)
 def test_what_is_forgotten_of_a_person_decided_nothing(told: list[Start], pace: int, weight: int) -> None:
-    standing = Standing(lambda _: Terms(pace, weight))
+    fair_queue = FairQueue(lambda _: Share(pace, weight))
     for start in told:
-        standing.started(start)
+        fair_queue.started(start)
     now = told[-1].at
-    standing.waits(asks(1000, chr(1), asked=(now - NOON).total_seconds()))
+    fair_queue.waits(asks(1000, chr(1), asked=(now - NOON).total_seconds()))
     last = {start.job_id: start for start in told}.values()
 
     ended = max(start.turn + start.seconds * 100 / weight for start in last if start.at > now - TURN_MEMORY)
@@ -602,7 +604,7 @@ def test_what_is_forgotten_of_a_person_decided_nothing(told: list[Start], pace: 
     counting.sort(reverse=True)
     images = itertools.accumulate(count for _, count in counting)
     ready_at = next((until for (until, _), sum_ in zip(counting, images, strict=True) if sum_ > pace - 1), now)
-    turn = standing.next(now, ())
+    turn = fair_queue.next(now, ())
     assert turn is not None
     assert turn.starts_at == max(now, ready_at)
     forgiven = FORGIVEN * (turn.starts_at - now).total_seconds()
@@ -610,8 +612,8 @@ def test_what_is_forgotten_of_a_person_decided_nothing(told: list[Start], pace: 
 
 
 def test_of_an_hour_of_starts_little_is_remembered() -> None:
-    standing = Standing(generous)
+    fair_queue = FairQueue(generous)
     for number in range(3600):
         seconds = 1 + number * 7919 % 10
-        standing.started(Start(JobId(number), UserId(1), at(number), 1, seconds, float(number)))
-    assert len(standing.starts) < 2 * PACE_WINDOW.total_seconds() + 20
+        fair_queue.started(Start(JobId(number), UserId(1), at(number), 1, seconds, float(number)))
+    assert len(fair_queue.starts) < 2 * PACE_WINDOW.total_seconds() + 20

@@ -112,7 +112,7 @@ class Gate:
 
 def gate_of(store: Store, **limits: int) -> Gate:
     engine = FakeEngine()
-    line = Line(store.watch, store.rules, store.usage, LimitsConfig(**limits), engine, store.clock)
+    line = Line(store.changes, store.rules, store.usage, LimitsConfig(**limits), engine, store.clock)
     return Gate(
         store,
         line,

@@ -27,8 +27,8 @@ from bot.jobs import Adapters
 from bot.worker import acceleration, rows
 from bot.worker.acceleration import BUCKETS, GRAPHS, Graphs
 from bot.worker.batching import Call, Cancel, Cancelled, Returned
-from bot.worker.loras import Wardrobe
-from bot.worker.pipelines import Studio
+from bot.worker.loras import RowLoras
+from bot.worker.pipelines import ModelStore
 from bot.worker.prompts import Prompts
 from tests.bot.worker import tiny_pipelines
 from tests.bot.worker.test_batching import EXACT, Stage, Wish, crowd, distance
@@ -195,16 +195,16 @@ def test_a_lora_that_is_worn_runs_as_it_is_beside_the_graphs_of_the_others(tmp_p
     plain = tiny_pipelines.stable_diffusion(tmp_path, torch.float64)
     plain.set_progress_bar_config(disable=True)
     loras = [LoraConfig(name="ink", source=str(make_lora(plain, tmp_path / "ink.safetensors", seed=1)))]
-    wardrobe, shared, recorder = Wardrobe(), copy.deepcopy(plain), Again()
-    assert wardrobe.hang(shared, loras) == {}
-    prompts = Prompts(shared, wardrobe.on_all)
+    row_loras, shared, recorder = RowLoras(), copy.deepcopy(plain), Again()
+    assert row_loras.hang(shared, loras) == {}
+    prompts = Prompts(shared, row_loras.on_all)
     worn: list[Adapters] = [(), (("ink", 1.0),), (), (("ink", 0.3),)]
 
     def call(number: int) -> Call:
         arguments = asked(number, 6, 5.0) | prompts.arguments("red cat", "low", worn[number])
         return Call(number, number, shared, scheduler_for(shared, "dpm++ 2m"), arguments, worn[number])
 
-    stage = Stage(wear=wardrobe.on_rows, run=Graphs(recorder))
+    stage = Stage(wear=row_loras.on_rows, run=Graphs(recorder))
     stage.play({0: [call(0)], 3: [call(1), call(2)], 8: [call(3)]})
     for number, adapters in enumerate(worn):
         expected = alone(plain, loras, adapters, "dpm++ 2m", number, steps=6, guidance=5.0)
@@ -280,14 +280,14 @@ def test_when_memory_ends_graphs_go_before_the_batch_is_halved(
 def test_a_model_that_leaves_takes_its_graphs_along(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     tiny_pipelines.stable_diffusion(tmp_path, torch.float32).save_pretrained(folder)
-    studio = Studio([ModelConfig(name="tiny", source=str(folder))], EngineConfig(device="cpu", threads=1))
-    studio.graphs = Graphs(Again())
-    net = studio.load("tiny").pipeline.unet
+    store = ModelStore([ModelConfig(name="tiny", source=str(folder))], EngineConfig(device="cpu", threads=1))
+    store.graphs = Graphs(Again())
+    net = store.load("tiny").pipeline.unet
     for _ in range(2):
-        through(studio.graphs, parked(net))
+        through(store.graphs, parked(net))
     gone = weakref.ref(net)
     del net
-    studio.evict("tiny")
+    store.evict("tiny")
     gc.collect()
     assert gone() is None
 
@@ -424,8 +424,8 @@ def test_a_vae_that_overflows_in_half_precision_is_kept_in_single(tmp_path: Path
         pipeline.vae.decoder.conv_in.weight.mul_(1e5)
     pipeline.save_pretrained(tmp_path / "xl")
     settings = EngineConfig(device="cpu", threads=1, dtype=dtype)
-    studio = Studio([ModelConfig(name="xl", source=str(tmp_path / "xl"))], settings)
-    loaded = studio.load("xl").pipeline
+    store = ModelStore([ModelConfig(name="xl", source=str(tmp_path / "xl"))], settings)
+    loaded = store.load("xl").pipeline
     assert loaded.unet.dtype == getattr(torch, dtype)
     assert loaded.vae.dtype == (torch.float32 if dtype == "float16" else torch.bfloat16)
     call = Wish(Kind(loaded), steps=2, latents=False).call(0)

@@ -19,7 +19,7 @@ from bot.engine import Progress, Started
 from bot.engine.catalog import SAMPLERS
 from bot.errors import PaintFailed
 from bot.worker import batching, rows
-from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Hub, Returned
+from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Returned, StepBatcher
 from tests.bot.worker import tiny_pipelines
 from tests.bot.worker.tiny_pipelines import SIDE, Kind, scheduler_for
 
@@ -106,11 +106,11 @@ class Wish:
 
 
 class Stage:
-    """Runs a hub to the end of a script and keeps what became of everyone."""
+    """Runs a batcher to the end of a script and keeps what became of everyone."""
 
     def __init__(self, **options: Any) -> None:
         self.events: dict[object, list[Event]] = defaultdict(list)
-        self.hub = Hub(lambda call, event: self.events[call.id].append(event), **options)
+        self.batcher = StepBatcher(lambda call, event: self.events[call.id].append(event), **options)
 
     def play(self, script: Mapping[int, list[Call | Cancel]] | list[Call]) -> None:
         """Add and cancel before the forwards with these numbers."""
@@ -121,7 +121,7 @@ class Stage:
             now = next(rounds)
             return None if now > max(script) else script.get(now, [])
 
-        self.hub.run(poll)
+        self.batcher.run(poll)
 
     def end(self, call_id: object) -> Event:
         return self.events[call_id][-1]
@@ -221,7 +221,7 @@ def test_in_a_changing_crowd_every_sampler_paints_what_it_paints_alone(
 
 
 class Borrowed:
-    """A scheduler that is another's: what every call would have if the hub let them share."""
+    """A scheduler that is another's: what every call would have if the batcher let them share."""
 
     def __init__(self, scheduler: Any) -> None:
         self._scheduler = scheduler
@@ -244,12 +244,12 @@ def test_that_promise_breaks_when_calls_share_a_scheduler(kinds: dict[str, Kind]
 
 def test_a_scheduler_object_that_is_in_use_is_refused(kinds: dict[str, Kind]) -> None:
     call = Wish(kinds["txt2img"]).call("first")
-    hub = Stage().hub
-    hub.add(call)
+    batcher = Stage().batcher
+    batcher.add(call)
     with pytest.raises(ValueError, match="shares its scheduler"):
-        hub.add(Call("second", "ada", call.pipeline, call.scheduler, {}))
+        batcher.add(Call("second", "ada", call.pipeline, call.scheduler, {}))
     with pytest.raises(ValueError, match="here already"):
-        hub.add(Wish(kinds["txt2img"]).call("first"))
+        batcher.add(Wish(kinds["txt2img"]).call("first"))
 
 
 def test_events_tell_the_story_of_a_call(kinds: dict[str, Kind]) -> None:
@@ -270,7 +270,7 @@ def test_who_comes_when_all_is_done_is_served_too(kinds: dict[str, Kind]) -> Non
         asked.append(idle)
         return visits.get(len(asked), [])
 
-    stage.hub.run(poll)
+    stage.batcher.run(poll)
     assert distance(stage.images("early"), stage.images("late")) == 0.0, "alone, to the bit"
     assert asked[:3] == [True, False, False]
     assert asked[10], "between the two there is nothing to do, and the poll may wait"
@@ -798,7 +798,7 @@ def test_a_forward_that_raises_is_redone_call_by_call(kinds: dict[str, Kind], mo
         assert distance(stage.images(number), wish.alone()) <= EXACT
 
 
-def test_a_lost_device_leaves_the_hub(kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_device_leaves_the_batcher(kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
 
     def before(number: int, _rows: int) -> None:
@@ -834,11 +834,13 @@ def test_grad_mode_is_off_in_every_call_whatever_another_does(
     more = [{"callback_on_step_end": hook} for hook in (switch_on, look, look)]
     wishes = [Wish(kinds["txt2img"], steps=2 + 2 * n, seed=n, more=m) for n, m in enumerate(more)]
     around = []
-    hub = Hub(lambda _call, _event: around.append(torch.is_grad_enabled() and not torch.is_inference_mode_enabled()))
+    batcher = StepBatcher(
+        lambda _call, _event: around.append(torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
+    )
     for number, wish in enumerate(wishes):
-        hub.add(wish.call(number))
+        batcher.add(wish.call(number))
     with torch.enable_grad():
-        hub.run(lambda _idle: around.append(torch.is_grad_enabled()))
+        batcher.run(lambda _idle: around.append(torch.is_grad_enabled()))
         assert torch.is_grad_enabled()
     assert len(modes) == 6 + 4 + 6
     assert not any(modes)
@@ -847,7 +849,7 @@ def test_grad_mode_is_off_in_every_call_whatever_another_does(
 
 
 def test_a_shared_vae_is_never_cast(kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
-    """SDXL's `force_upcast` casts the VAE around encoding: in the hub it stays, and is given what it takes."""
+    """SDXL's `force_upcast` casts the VAE around encoding: in the batcher it stays, and is given what it takes."""
     xl = kinds["txt2img sdxl"].pipeline
     parts = {name: part for name, part in xl.components.items() if name not in ("image_encoder", "feature_extractor")}
     parts["vae"] = copy.deepcopy(xl.vae)

@@ -1,4 +1,4 @@
-"""Every kind of request as the studio puts it to diffusers: in a crowd of strangers it equals diffusers alone."""
+"""Every kind of request as the store puts it to diffusers: in a crowd of strangers it equals diffusers alone."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from bot.engine import Progress
 from bot.engine.catalog import SAMPLERS
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Kind
-from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Hub, Returned
+from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Returned, StepBatcher
 from bot.worker.inputs import decode
-from bot.worker.pipelines import Studio
+from bot.worker.pipelines import ModelStore
 from tests.bot.worker import tiny_pipelines
 from tests.bot.worker.test_batching import Borrowed
 from tests.bot.worker.test_loras import make_lora
@@ -60,7 +60,7 @@ CLASSES = {
 
 @pytest.fixture(autouse=True, scope="module")
 def own_threads() -> Iterator[None]:
-    """A studio sets torch's threads for the whole process: put them back."""
+    """A store sets torch's threads for the whole process: put them back."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -101,7 +101,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def studio(folders: dict[str, Path]) -> Studio:
+def store(folders: dict[str, Path]) -> ModelStore:
     """All of them in double precision."""
 
     def model(name: str, *, loras: tuple[LoraConfig, ...] = ()) -> ModelConfig:
@@ -109,9 +109,9 @@ def studio(folders: dict[str, Path]) -> Studio:
         return ModelConfig(name=name, source=str(folders[name]), loras=loras, controlnets=(net,))
 
     ink = LoraConfig(name="ink", source=str(folders["ink.safetensors"]))
-    studio = Studio([model("sd", loras=(ink,)), model("sd9"), model("sdxl"), model("sdxl9")], SETTINGS)
-    studio.machine = replace(studio.machine, dtype=torch.float64)
-    return studio
+    store = ModelStore([model("sd", loras=(ink,)), model("sd9"), model("sdxl"), model("sdxl9")], SETTINGS)
+    store.machine = replace(store.machine, dtype=torch.float64)
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -161,11 +161,13 @@ def case_of(request: GenerationRequest) -> tuple[str, Kind, bool]:
     return request.model, request.kind, bool(request.controlnet)
 
 
-def call_of(studio: Studio, request: GenerationRequest, call_id: object, owner: object, output: str = "latent") -> Call:
-    """The request as the easel puts it to the hub, but for latents or tensors instead of pixels in single precision."""
-    arguments = studio.arguments(request, decode(request, UPLOADS)) | {"output_type": output}
-    adapters = studio.adapters(request)
-    return Call(call_id, owner, studio.pipeline(request), studio.scheduler(request), arguments, adapters)
+def call_of(
+    store: ModelStore, request: GenerationRequest, call_id: object, owner: object, output: str = "latent"
+) -> Call:
+    """A request as the loop gives it to the batcher, with latents or tensors instead of pixels in single precision."""
+    arguments = store.arguments(request, decode(request, UPLOADS)) | {"output_type": output}
+    adapters = store.adapters(request)
+    return Call(call_id, owner, store.pipeline(request), store.scheduler(request), arguments, adapters)
 
 
 def painted_alone(pipeline: Any, request: GenerationRequest, output: str = "latent") -> torch.Tensor:
@@ -221,7 +223,7 @@ def played(
         ends[call.id] = event
         hear(event)
 
-    Hub(report, row_cap=12, **options).run(poll)
+    StepBatcher(report, row_cap=12, **options).run(poll)
     return ends
 
 
@@ -234,7 +236,7 @@ def distance(event: Event, other: torch.Tensor) -> float:
 
 
 def test_every_kind_and_sampler_in_a_changing_crowd_equals_diffusers_alone(
-    studio: Studio, alone: dict[tuple[str, Kind, bool], Any]
+    store: ModelStore, alone: dict[tuple[str, Kind, bool], Any]
 ) -> None:
     dice = random.Random(1)
     # Every sampler with every kind; with a ControlNet beside it in turns, so that each meets one in SD and in SDXL.
@@ -250,18 +252,18 @@ def test_every_kind_and_sampler_in_a_changing_crowd_equals_diffusers_alone(
     outputs = ["latent" if number % 4 else "pt" for number in range(len(requests))]
     script: dict[int, list[Call | Cancel]] = defaultdict(list)
     for number, (request, output) in enumerate(zip(requests, outputs, strict=True)):
-        script[number // 2].append(call_of(studio, request, number, number % 7, output))
+        script[number // 2].append(call_of(store, request, number, number % 7, output))
     leaving = replace(requests[0], num_inference_steps=50, strength=1.0)
-    script[2].append(call_of(studio, leaving, "leaves", "ada"))
+    script[2].append(call_of(store, leaving, "leaves", "ada"))
     script[9].append(Cancel("leaves"))
-    broken = call_of(studio, requests[1], "falls", "ada")
+    broken = call_of(store, requests[1], "falls", "ada")
     script[3].append(replace(broken, arguments={**broken.arguments, "prompt_embeds": torch.zeros(1, 7, 5)}))
 
-    spoilt = call_of(studio, requests[2], "spoilt", "ada")
+    spoilt = call_of(store, requests[2], "spoilt", "ada")
     embeds = torch.full_like(spoilt.arguments["prompt_embeds"], torch.nan)
     script[4].append(replace(spoilt, arguments={**spoilt.arguments, "prompt_embeds": embeds}))
 
-    ends = played(script, wear=studio.wardrobe.on_rows)
+    ends = played(script, wear=store.row_loras.on_rows)
 
     assert isinstance(ends["leaves"], Cancelled)
     assert isinstance(ends["falls"], Failed)
@@ -273,13 +275,13 @@ def test_every_kind_and_sampler_in_a_changing_crowd_equals_diffusers_alone(
 
 
 def test_that_promise_breaks_where_calls_share_a_scheduler(
-    studio: Studio, alone: dict[tuple[str, Kind, bool], Any]
+    store: ModelStore, alone: dict[tuple[str, Kind, bool], Any]
 ) -> None:
     dice = random.Random(7)
     cases = [case for case in CLASSES if case[0] == "sd"]
     requests = [replace(request_for(case, dice, "dpm++ 2m"), strength=1.0, width=SIDE, height=SIDE) for case in cases]
-    one = studio.scheduler(requests[0])
-    calls = [call_of(studio, request, number, number) for number, request in enumerate(requests)]
+    one = store.scheduler(requests[0])
+    calls = [call_of(store, request, number, number) for number, request in enumerate(requests)]
     own = played({0: [*calls]})
     shared = played({0: [replace(call, scheduler=Borrowed(one)) for call in calls]})
     for number, request in enumerate(requests):
@@ -290,14 +292,16 @@ def test_that_promise_breaks_where_calls_share_a_scheduler(
 
 @pytest.mark.parametrize("steps", [1, 5, 49])
 @pytest.mark.parametrize("sampler", ["default", "heun"])
-def test_as_little_of_a_picture_as_can_be_is_painted_over_in_one_step(studio: Studio, steps: int, sampler: str) -> None:
+def test_as_little_of_a_picture_as_can_be_is_painted_over_in_one_step(
+    store: ModelStore, steps: int, sampler: str
+) -> None:
     """49 · (1 / 49) is below 1 in floating point, and diffusers takes no step at all then."""
     for kind in (Kind.IMAGE2IMAGE, Kind.INPAINT):
         for strength in (0.0, 1 / steps):
             case = request_for(("sd", kind, False), random.Random(8), sampler)
             request = replace(case, num_inference_steps=steps, strength=strength)
             told: list[Event] = []
-            ends = played({0: [call_of(studio, request, 1, 1)]}, hear=told.append)
+            ends = played({0: [call_of(store, request, 1, 1)]}, hear=told.append)
             assert isinstance(ends[1], Returned)
             assert ends[1].output.images.shape[0] == request.num_images_per_prompt
             assert [event for event in told if isinstance(event, Progress)] == [Progress(1, 1)]
@@ -305,7 +309,7 @@ def test_as_little_of_a_picture_as_can_be_is_painted_over_in_one_step(studio: St
 
 
 def test_adapters_are_worn_by_rows_that_start_from_a_picture_too(
-    studio: Studio, alone: dict[tuple[str, Kind, bool], Any], folders: dict[str, Path]
+    store: ModelStore, alone: dict[tuple[str, Kind, bool], Any], folders: dict[str, Path]
 ) -> None:
     dice = random.Random(2)
     requests = [
@@ -313,8 +317,8 @@ def test_adapters_are_worn_by_rows_that_start_from_a_picture_too(
         for kind in Kind
         for loras in ((), (("ink", 0.7),))
     ]
-    script: dict[int, list[Call | Cancel]] = {0: [call_of(studio, r, n, n) for n, r in enumerate(requests)]}
-    ends = played(script, wear=studio.wardrobe.on_rows)
+    script: dict[int, list[Call | Cancel]] = {0: [call_of(store, r, n, n) for n, r in enumerate(requests)]}
+    ends = played(script, wear=store.row_loras.on_rows)
     for number, request in enumerate(requests):
         pipeline = alone[case_of(request)]
         if request.loras:
@@ -327,12 +331,12 @@ def test_adapters_are_worn_by_rows_that_start_from_a_picture_too(
                 pipeline.unload_lora_weights()
 
 
-def test_views_share_the_modules_and_leave_them_as_they_were(studio: Studio) -> None:
+def test_views_share_the_modules_and_leave_them_as_they_were(store: ModelStore) -> None:
     dice = random.Random(3)
-    loaded = studio.load("sd")
+    loaded = store.load("sd")
     for case, cls in CLASSES.items():
         if case[0] == "sd":
-            view = studio.pipeline(request_for(case, dice, "ddim"))
+            view = store.pipeline(request_for(case, dice, "ddim"))
             assert type(view) is cls
             assert view.unet is loaded.pipeline.unet
             assert view.vae is loaded.pipeline.vae
@@ -340,13 +344,13 @@ def test_views_share_the_modules_and_leave_them_as_they_were(studio: Studio) -> 
     assert loaded.pipeline.unet.dtype is torch.float64
 
 
-def test_model_that_repaints_parts_only_says_so(studio: Studio) -> None:
+def test_model_that_repaints_parts_only_says_so(store: ModelStore) -> None:
     dice = random.Random(4)
     words = "The model sd9 cannot paint from words alone. Choose another model."
     with pytest.raises(PaintFailed, match=words):
-        studio.pipeline(request_for(("sd9", Kind.TEXT2IMAGE, False), dice, "ddim"))
+        store.pipeline(request_for(("sd9", Kind.TEXT2IMAGE, False), dice, "ddim"))
     with pytest.raises(PaintFailed, match="cannot paint from a picture"):
-        studio.pipeline(request_for(("sd9", Kind.IMAGE2IMAGE, False), dice, "ddim"))
+        store.pipeline(request_for(("sd9", Kind.IMAGE2IMAGE, False), dice, "ddim"))
 
 
 def test_controlnet_that_cannot_be_had_fails_those_who_ask_for_it_alone(folders: dict[str, Path]) -> None:
@@ -356,18 +360,18 @@ def test_controlnet_that_cannot_be_had_fails_those_who_ask_for_it_alone(folders:
         ControlNetConfig(name="gone", source=str(folders["sd"] / "nowhere")),
         ControlNetConfig(name="xl", source=str(folders["sdxl-edges"])),
     )
-    studio = Studio([ModelConfig(name="sd", source=str(folders["sd"]), controlnets=nets)], SETTINGS)
+    store = ModelStore([ModelConfig(name="sd", source=str(folders["sd"]), controlnets=nets)], SETTINGS)
     request = request_for(("sd", Kind.TEXT2IMAGE, True), random.Random(5), "ddim")
-    before = (studio.load("sd"), studio.size("sd"))[1]
-    assert studio.pipeline(request).controlnet is not None
-    assert studio.size("sd") > before, "it takes memory"
+    before = (store.load("sd"), store.size("sd"))[1]
+    assert store.pipeline(request).controlnet is not None
+    assert store.size("sd") > before, "it takes memory"
     with pytest.raises(PaintFailed, match="The ControlNet other cannot be loaded: it is a UNet2DConditionModel"):
-        studio.pipeline(replace(request, controlnet="other"))
+        store.pipeline(replace(request, controlnet="other"))
     with pytest.raises(PaintFailed, match="The model sd has no ControlNet gone that can be used"):
-        studio.pipeline(replace(request, controlnet="gone"))
+        store.pipeline(replace(request, controlnet="gone"))
     with pytest.raises(PaintFailed, match="The ControlNet xl cannot be loaded: it is made for another kind of model"):
-        studio.pipeline(replace(request, controlnet="xl"))
-    assert list(studio.load("sd").controlnets) == ["edges"], "what cannot be used takes no memory"
+        store.pipeline(replace(request, controlnet="xl"))
+    assert list(store.load("sd").controlnets) == ["edges"], "what cannot be used takes no memory"
 
 
 def test_controlnet_may_be_one_file_beside_its_configuration(folders: dict[str, Path]) -> None:
@@ -376,9 +380,9 @@ def test_controlnet_may_be_one_file_beside_its_configuration(folders: dict[str, 
         ControlNetConfig(name="folder", source=str(folder)),
         ControlNetConfig(name="file", source=str(folder / "diffusion_pytorch_model.safetensors")),
     )
-    studio = Studio([ModelConfig(name="sd", source=str(folders["sd"]), controlnets=nets)], SETTINGS)
+    store = ModelStore([ModelConfig(name="sd", source=str(folders["sd"]), controlnets=nets)], SETTINGS)
     request = request_for(("sd", Kind.TEXT2IMAGE, True), random.Random(5), "ddim")
-    states = [studio.pipeline(replace(request, controlnet=net.name)).controlnet.state_dict() for net in nets]
+    states = [store.pipeline(replace(request, controlnet=net.name)).controlnet.state_dict() for net in nets]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -395,12 +399,12 @@ def test_model_saved_with_a_controlnet_does_what_it_is_asked(folders: dict[str, 
         ModelConfig(name="sd", source=str(folders["sd"]), controlnets=(edges,)),
         ModelConfig(name="saved", source=str(tmp_path), controlnets=(edges,)),
     ]
-    studio = Studio(models, SETTINGS)
+    store = ModelStore(models, SETTINGS)
     for case in (case for case in CLASSES if case[0] == "sd"):
         request = replace(request_for(case, random.Random(9), "ddim"), prompt="red (cat)1.4")
         both = [replace(request, model=model.name) for model in models]
-        assert [type(studio.pipeline(request)) for request in both] == [CLASSES[case]] * 2
-        ends = played({0: [call_of(studio, request, request.model, 1) for request in both]})
+        assert [type(store.pipeline(request)) for request in both] == [CLASSES[case]] * 2
+        ends = played({0: [call_of(store, request, request.model, 1) for request in both]})
         assert isinstance(ends["sd"], Returned)
         assert distance(ends["saved"], ends["sd"].output.images) < 1e-4
 
@@ -417,32 +421,32 @@ def test_safety_check_of_a_model_sees_every_kind(
     guarded.register_to_config(requires_safety_checker=True)
     guarded.save_pretrained(tmp_path)
     edges = ControlNetConfig(name="edges", source=str(folders["sd-edges"]))
-    studio = Studio([ModelConfig(name="sd", source=str(tmp_path), controlnets=(edges,), upscale=2)], SETTINGS)
+    store = ModelStore([ModelConfig(name="sd", source=str(tmp_path), controlnets=(edges,), upscale=2)], SETTINGS)
     for case in (case for case in CLASSES if case[0] == "sd"):
         request = request_for(case, random.Random(10), "ddim")
-        assert studio.pipeline(request).config.requires_safety_checker
-        end = played({0: [call_of(studio, request, 1, 1, "np")]})[1]
+        assert store.pipeline(request).config.requires_safety_checker
+        end = played({0: [call_of(store, request, 1, 1, "np")]})[1]
         assert isinstance(end, Returned)
         if withheld:
             with pytest.raises(PaintFailed, match="The model's own safety check withheld the picture"):
-                next(studio.images(request, end.output))
+                next(store.images(request, end.output))
         else:
-            images = list(studio.images(request, end.output))
+            images = list(store.images(request, end.output))
             assert [(i.width, i.height) for i in images] == [(2 * request.width,) * 2] * request.num_images_per_prompt
 
 
-def test_second_of_two_pictures_is_what_the_next_seed_gives_alone(studio: Studio) -> None:
+def test_second_of_two_pictures_is_what_the_next_seed_gives_alone(store: ModelStore) -> None:
     request = request_for(("sd", Kind.IMAGE2IMAGE, False), random.Random(6), "euler a")
     pair = replace(request, num_images_per_prompt=2)
     single = replace(request, num_images_per_prompt=1, seed=(request.seed + 1) % 2**32)
-    ends = played({0: [call_of(studio, pair, "pair", 1)], 1: [call_of(studio, single, "single", 2)]})
+    ends = played({0: [call_of(store, pair, "pair", 1)], 1: [call_of(store, single, "single", 2)]})
     assert isinstance(ends["single"], Returned)
     assert isinstance(ends["pair"], Returned)
     assert (ends["pair"].output.images[1] - ends["single"].output.images[0]).abs().max() <= EXACT
 
 
 def test_model_in_the_box_starts_from_pictures_and_repaints_parts() -> None:
-    studio = Studio([EMBEDDED_MODEL], SETTINGS)
+    store = ModelStore([EMBEDDED_MODEL], SETTINGS)
     picture, mask = Image.new("RGB", (128, 128), (40, 90, 220)), Image.new("L", (128, 128))
     mask.paste(255, (32, 32, 96, 96))
     files = {}
@@ -461,10 +465,10 @@ def test_model_in_the_box_starts_from_pictures_and_repaints_parts() -> None:
         image="a" * 64,
         mask_image="b" * 64,
     )
-    arguments = studio.arguments(request, decode(request, files))
-    ends = played({0: [Call(1, 1, studio.pipeline(request), studio.scheduler(request), arguments)]})
+    arguments = store.arguments(request, decode(request, files))
+    ends = played({0: [Call(1, 1, store.pipeline(request), store.scheduler(request), arguments)]})
     assert isinstance(ends[1], Returned)
-    (made,) = studio.images(request, ends[1].output)
+    (made,) = store.images(request, ends[1].output)
     assert made.width == 512
     change = np.abs(np.asarray(Image.open(io.BytesIO(made.png)).resize((128, 128))).astype(float) - (40, 90, 220))
     inside, outside = change[40:88, 40:88].mean(), change[:16].mean()

@@ -14,8 +14,8 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.wire import Frame, Inbox
 from bot.jobs import GenerationRequest
 from bot.worker import checkpoints
-from bot.worker.loop import Easel
-from bot.worker.pipelines import Studio
+from bot.worker.loop import WorkerLoop
+from bot.worker.pipelines import ModelStore
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
@@ -42,9 +42,9 @@ class Workshop:
             ModelConfig(name="b", source=str(folder)),
             ModelConfig(name="broken", source=str(folder / "nothing")),
         ]
-        self.studio = Studio(models, EngineConfig(device="cpu", threads=1))
-        budget = int(models_at_a_time * self.studio.size("a"))
-        self.studio.machine = replace(self.studio.machine, budget=budget)
+        self.store = ModelStore(models, EngineConfig(device="cpu", threads=1))
+        budget = int(models_at_a_time * self.store.size("a"))
+        self.store.machine = replace(self.store.machine, budget=budget)
         self.inbox = Inbox()
         self.said: list[Frame] = []
         self.reactions: list[tuple[Callable[[Frame], bool], Callable[[], None]]] = []
@@ -61,7 +61,7 @@ class Workshop:
         self.reactions.append((lambda f: (f.kind, f.fields.get("job_id")) == (kind, job_id), do))
 
     def run(self) -> None:
-        Easel(self.studio, self.inbox, self._send, rows=16).run()
+        WorkerLoop(self.store, self.inbox, self._send, rows=16).run()
 
     def jobs(self, kind: str) -> list[int]:
         return [frame.fields["job_id"] for frame in self.said if frame.kind == kind]
@@ -79,7 +79,7 @@ class Workshop:
 
 @pytest.fixture(autouse=True)
 def own_threads() -> Iterator[None]:
-    """A studio sets torch's threads for the whole process: put them back."""
+    """A store sets torch's threads for the whole process: put them back."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -92,8 +92,8 @@ def test_models_that_fit_together_paint_together(folder: Path) -> None:
     shop.inbox.put(STOP)
     shop.run()
     assert sorted(shop.jobs("finished")) == [1, 2]
-    assert shop.studio.is_resident("a")
-    assert shop.studio.is_resident("b")
+    assert shop.store.is_resident("a")
+    assert shop.store.is_resident("b")
 
 
 def test_model_makes_room_when_its_pictures_are_done(folder: Path) -> None:
@@ -103,8 +103,8 @@ def test_model_makes_room_when_its_pictures_are_done(folder: Path) -> None:
     shop.when("finished", 2, do=lambda: shop.inbox.put(STOP))
     shop.run()
     assert shop.index("finished", 1) < shop.index("progress", 2)
-    assert not shop.studio.is_resident("a")
-    assert shop.studio.is_resident("b")
+    assert not shop.store.is_resident("a")
+    assert shop.store.is_resident("b")
 
 
 def test_stream_for_one_model_does_not_keep_another_out(folder: Path) -> None:
@@ -169,7 +169,7 @@ def test_order_can_be_cancelled_while_it_waits(folder: Path) -> None:
     shop.run()
     assert shop.jobs("finished") == [1]
     assert 2 not in shop.jobs("started")
-    assert not shop.studio.is_resident("b")
+    assert not shop.store.is_resident("b")
 
 
 def test_stop_lets_those_who_wait_finish(folder: Path) -> None:

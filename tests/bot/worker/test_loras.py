@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from bot.config import LoraConfig
 from bot.jobs import Adapters
 from bot.worker.batching import Call, Cancel, Cancelled
-from bot.worker.loras import Wardrobe
+from bot.worker.loras import RowLoras
 from bot.worker.prompts import Prompts
 from tests.bot.worker import tiny_pipelines
 from tests.bot.worker.test_batching import EXACT, Stage, distance
@@ -92,9 +92,9 @@ def test_a_changing_crowd_with_different_loras_paints_what_each_paints_alone(
     plain: Any, loras: list[LoraConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dice = random.Random(1)
-    wardrobe, shared = Wardrobe(), copy.deepcopy(plain)
-    assert wardrobe.hang(shared, loras) == {}
-    prompts = Prompts(shared, wardrobe.on_all)
+    row_loras, shared = RowLoras(), copy.deepcopy(plain)
+    assert row_loras.hang(shared, loras) == {}
+    prompts = Prompts(shared, row_loras.on_all)
     rows: list[int] = []
     shared.unet.register_forward_pre_hook(lambda _module, arguments: rows.append(arguments[0].shape[0]))
     wishes, script = {}, defaultdict(list)
@@ -110,7 +110,7 @@ def test_a_changing_crowd_with_different_loras_paints_what_each_paints_alone(
     script[1].append(Call("leaves", "x", shared, scheduler_for(shared, "ddim"), leaver, WORN[1]))
     script[5].append(Cancel("leaves"))
 
-    stage = Stage(row_cap=12, wear=wardrobe.on_rows)
+    stage = Stage(row_cap=12, wear=row_loras.on_rows)
     stage.play(script)
 
     for name, (worn, sampler, facts) in wishes.items():
@@ -127,11 +127,11 @@ def test_what_is_worn_changes_the_picture(plain: Any, loras: list[LoraConfig]) -
 
 
 def test_nobody_wears_anything_unless_asked(plain: Any, loras: list[LoraConfig]) -> None:
-    wardrobe, shared = Wardrobe(), copy.deepcopy(plain)
-    wardrobe.hang(shared, loras)
+    row_loras, shared = RowLoras(), copy.deepcopy(plain)
+    row_loras.hang(shared, loras)
     images = shared(prompt="red cat", negative_prompt="low", **asked(3, 4, 5.0)).images
     assert distance(images, alone(plain, loras, (), "default", 3, steps=4, guidance=5.0)) == 0.0
-    with pytest.raises(ZeroDivisionError), wardrobe.on_all((("ink", 1.0),)):
+    with pytest.raises(ZeroDivisionError), row_loras.on_all((("ink", 1.0),)):
         raise ZeroDivisionError
     images = shared(prompt="red cat", negative_prompt="low", **asked(3, 4, 5.0)).images
     assert distance(images, alone(plain, loras, (), "default", 3, steps=4, guidance=5.0)) == 0.0
@@ -145,8 +145,8 @@ def test_a_lora_that_cannot_be_worn_is_named_and_spares_the_others(
     save_file(stray, tmp_path / "stray.safetensors")
     make_lora(plain, tmp_path / "dora.safetensors", seed=3, use_dora=True)
     bad = [LoraConfig(name=n, source=str(tmp_path / f"{n}.safetensors")) for n in ("noise", "stray", "dora", "gone")]
-    wardrobe, shared = Wardrobe(), copy.deepcopy(plain)
-    troubles = wardrobe.hang(shared, [*bad, *loras])
+    row_loras, shared = RowLoras(), copy.deepcopy(plain)
+    troubles = row_loras.hang(shared, [*bad, *loras])
     assert set(troubles) == {"noise", "stray", "dora", "gone"}
     assert "row by row" in troubles["dora"]
     assert not any(str(tmp_path) in words for words in troubles.values())

@@ -18,9 +18,9 @@ from bot.engine.catalog import SAMPLERS
 from bot.engine.wire import Frame, Inbox
 from bot.jobs import GenerationRequest
 from bot.worker import previews
-from bot.worker.loop import Easel
-from bot.worker.pipelines import Studio
-from bot.worker.previews import Glimpse, Palette
+from bot.worker.loop import WorkerLoop
+from bot.worker.pipelines import ModelStore
+from bot.worker.previews import LatentPreview, LatentTap
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
@@ -42,21 +42,21 @@ NOISY = {"deis"}
 
 @pytest.fixture(autouse=True, scope="module")
 def own_threads() -> Iterator[None]:
-    """A studio sets torch's threads for the whole process: put them back."""
+    """A store sets torch's threads for the whole process: put them back."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def studio(own_threads: None) -> Studio:
-    return Studio([EMBEDDED_MODEL], SETTINGS)
+def store(own_threads: None) -> ModelStore:
+    return ModelStore([EMBEDDED_MODEL], SETTINGS)
 
 
 @pytest.fixture(scope="module")
-def palette(studio: Studio) -> Palette:
-    pipeline = studio.load("emoji").pipeline
-    return Palette(pipeline.vae, pipeline.vae_scale_factor)
+def latent_preview(store: ModelStore) -> LatentPreview:
+    pipeline = store.load("emoji").pipeline
+    return LatentPreview(pipeline.vae, pipeline.vae_scale_factor)
 
 
 def colours(picture: Picture.Image) -> np.ndarray:
@@ -69,29 +69,31 @@ def distance(one: Picture.Image, other: Picture.Image) -> float:
     return float(np.abs(colours(one) - colours(other)).mean())
 
 
-def painted(studio: Studio, palette: Palette, request: GenerationRequest) -> tuple[list[Picture.Image], Picture.Image]:
+def painted(
+    store: ModelStore, latent_preview: LatentPreview, request: GenerationRequest
+) -> tuple[list[Picture.Image], Picture.Image]:
     """A preview after every step, and the picture."""
-    scheduler, shown = studio.scheduler(request), []
-    glimpse = Glimpse(scheduler)
-    pipeline = studio.load("emoji").pipeline
+    scheduler, shown = store.scheduler(request), []
+    tap = LatentTap(scheduler)
+    pipeline = store.load("emoji").pipeline
     own, pipeline.scheduler = pipeline.scheduler, scheduler
 
     def look(_pipe: Any, _step: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-        assert glimpse.latents is not None
-        shown.append(palette.picture(glimpse.latents.numpy()))
+        assert tap.latents is not None
+        shown.append(latent_preview.picture(tap.latents.numpy()))
         return values
 
     try:
         with torch.inference_mode():
-            output = pipeline(**studio.arguments(request), callback_on_step_end=look)
+            output = pipeline(**store.arguments(request), callback_on_step_end=look)
     finally:
         pipeline.scheduler = own
     return shown, Picture.fromarray((output.images[0] * 255).astype("uint8"))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_preview_comes_to_look_like_the_picture(studio: Studio, palette: Palette, sampler: str) -> None:
-    shown, picture = painted(studio, palette, replace(APPLE, sampler=sampler))
+def test_preview_comes_to_look_like_the_picture(store: ModelStore, latent_preview: LatentPreview, sampler: str) -> None:
+    shown, picture = painted(store, latent_preview, replace(APPLE, sampler=sampler))
     assert distance(shown[-1], picture) < 20, "of 255"
     early = shown[len(shown) // 4]
     if sampler not in NOISY:
@@ -100,65 +102,65 @@ def test_preview_comes_to_look_like_the_picture(studio: Studio, palette: Palette
         assert distance(early, picture) < min(distance(early, other), distance(grey, picture))
 
 
-def test_watching_a_scheduler_changes_nothing(studio: Studio) -> None:
-    pipeline = studio.load("emoji").pipeline
+def test_watching_a_scheduler_changes_nothing(store: ModelStore) -> None:
+    pipeline = store.load("emoji").pipeline
     own, pictures = pipeline.scheduler, []
     try:
-        for watch in (lambda scheduler: None, Glimpse):
-            pipeline.scheduler = studio.scheduler(replace(APPLE, sampler="euler a"))
+        for watch in (lambda scheduler: None, LatentTap):
+            pipeline.scheduler = store.scheduler(replace(APPLE, sampler="euler a"))
             watch(pipeline.scheduler)
             with torch.inference_mode():
-                pictures.append(pipeline(**studio.arguments(APPLE)).images)
+                pictures.append(pipeline(**store.arguments(APPLE)).images)
     finally:
         pipeline.scheduler = own
     assert np.array_equal(*pictures)
 
 
-def test_plain_colours_are_read_back(studio: Studio, palette: Palette) -> None:
-    vae = studio.load("emoji").pipeline.vae
+def test_plain_colours_are_read_back(store: ModelStore, latent_preview: LatentPreview) -> None:
+    vae = store.load("emoji").pipeline.vae
     for colour in ((255, 0, 0), (20, 160, 60), (128, 128, 128), (250, 240, 20)):
         pixels = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 128, 128) / 127.5 - 1
         with torch.inference_mode():
             latents = vae.encode(pixels).latents.numpy()
-        middle = np.asarray(palette.picture(latents))[64:-64, 64:-64].mean((0, 1))
+        middle = np.asarray(latent_preview.picture(latents))[64:-64, 64:-64].mean((0, 1))
         assert np.abs(middle - colour).max() < 60, (colour, middle)
 
 
-def test_several_pictures_stand_side_by_side(palette: Palette) -> None:
-    four = palette.picture(np.zeros((4, 4, 16, 24), "float32"))
+def test_several_pictures_stand_side_by_side(latent_preview: LatentPreview) -> None:
+    four = latent_preview.picture(np.zeros((4, 4, 16, 24), "float32"))
     assert four.width == four.height * 6
     assert Picture.open(io.BytesIO(previews.encode(four))).format == "JPEG"
 
 
-def frames(studio: Studio, request: GenerationRequest, seconds: float) -> list[Frame]:
+def frames(store: ModelStore, request: GenerationRequest, seconds: float) -> list[Frame]:
     """What an easel says of one order."""
     said: list[Frame] = []
     inbox = Inbox()
     fields = {"job_id": 1, "attempt": 1, "owner": 1, "request": asdict(request), "uploads": []}
     inbox.put(Frame("submit", fields))
     inbox.put(Frame("stop", {}))
-    Easel(studio, inbox, said.append, rows=16, preview_seconds=seconds).run()
+    WorkerLoop(store, inbox, said.append, rows=16, preview_seconds=seconds).run()
     return said
 
 
-def test_easel_sends_previews_between_the_steps_of_a_long_picture(studio: Studio) -> None:
-    shown = [frame for frame in frames(studio, APPLE, 1e-9) if frame.kind == "preview"]
+def test_easel_sends_previews_between_the_steps_of_a_long_picture(store: ModelStore) -> None:
+    shown = [frame for frame in frames(store, APPLE, 1e-9) if frame.kind == "preview"]
     assert 1 <= len(shown) < APPLE.num_inference_steps, "none after the last step"
     assert all(Picture.open(io.BytesIO(frame.body)).size == (256, 256) for frame in shown)
 
 
 @pytest.mark.parametrize("seconds", [0, 3600])
-def test_easel_sends_none_when_told_not_to_or_when_a_picture_is_quick(studio: Studio, seconds: float) -> None:
-    assert not [frame for frame in frames(studio, APPLE, seconds) if frame.kind == "preview"]
+def test_easel_sends_none_when_told_not_to_or_when_a_picture_is_quick(store: ModelStore, seconds: float) -> None:
+    assert not [frame for frame in frames(store, APPLE, seconds) if frame.kind == "preview"]
 
 
 def test_nobody_sees_what_a_safety_checker_has_not_seen(tmp_path: Path) -> None:
-    studio = Studio([ModelConfig(name="checked", source=str(make_tiny_folder(tmp_path / "tiny")))], SETTINGS)
+    store = ModelStore([ModelConfig(name="checked", source=str(make_tiny_folder(tmp_path / "tiny")))], SETTINGS)
     request = replace(APPLE, model="checked", width=SIZE, height=SIZE)
-    assert [frame for frame in frames(studio, request, 1e-9) if frame.kind == "preview"]
-    pipeline = studio.load("checked").pipeline
+    assert [frame for frame in frames(store, request, 1e-9) if frame.kind == "preview"]
+    pipeline = store.load("checked").pipeline
     pipeline.safety_checker = object()
     pipeline.run_safety_checker = lambda images, *_: (images, [False])
-    said = frames(studio, request, 1e-9)
+    said = frames(store, request, 1e-9)
     assert [frame for frame in said if frame.kind == "finished"]
     assert not [frame for frame in said if frame.kind == "preview"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.worker.round_robin import Turns
+from bot.worker.round_robin import RoundRobinPool
 
 
 class Bench:
@@ -46,10 +46,10 @@ class Bench:
 )
 def test_owners_take_turns(works: list[tuple[str, str]], order: str) -> None:
     bench = Bench()
-    with Turns(1, "test") as turns:
-        turns.submit("pile", bench.held("p0"))
+    with RoundRobinPool(1, "test") as pool:
+        pool.submit("pile", bench.held("p0"))
         for owner, names in works:
-            turns.submit(owner, bench.work(*names.split()))
+            pool.submit(owner, bench.work(*names.split()))
         bench.open()
     assert bench.done == order.split()
 
@@ -62,9 +62,9 @@ def test_several_threads_do_every_piece_once_and_one_work_is_never_done_twice_at
             done.append((number, piece))
             yield
 
-    with Turns(4, "test") as turns:
+    with RoundRobinPool(4, "test") as pool:
         for number in range(40):
-            turns.submit(number % 3, work(number))
+            pool.submit(number % 3, work(number))
     assert sorted(done) == [(number, piece) for number in range(40) for piece in range(5)]
     # A generator that is entered by two threads raises, which would have lost pieces.
 
@@ -76,8 +76,8 @@ def test_a_piece_that_fails_ends_its_own_work_and_is_logged(caplog: pytest.LogCa
         raise RuntimeError("no")
         yield
 
-    with Turns(1, "test") as turns:
-        turns.submit("a", broken())
-        turns.submit("b", bench.work("b1", "b2"))
+    with RoundRobinPool(1, "test") as pool:
+        pool.submit("a", broken())
+        pool.submit("b", bench.work("b1", "b2"))
     assert bench.done == ["b1", "b2"]
     assert "a piece of work beside the device failed" in caplog.text

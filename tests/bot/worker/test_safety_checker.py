@@ -20,8 +20,8 @@ from bot.engine.wire import Frame, Inbox
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest
 from bot.worker import safety_checker
-from bot.worker.loop import Easel
-from bot.worker.pipelines import Studio
+from bot.worker.loop import WorkerLoop
+from bot.worker.pipelines import ModelStore
 from tests.bot.worker import tiny_pipelines
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
 
@@ -34,7 +34,7 @@ WEIGHTS = "safety_checker/model.safetensors"
 
 @pytest.fixture(autouse=True, scope="module")
 def own_threads() -> Iterator[None]:
-    """A studio sets torch's threads for the whole process: put them back."""
+    """A store sets torch's threads for the whole process: put them back."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -52,18 +52,18 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "checked"
 
 
-def studio_of(folder: Path) -> Studio:
-    return Studio([ModelConfig(name="checked", source=str(folder))], EngineConfig(device="cpu", threads=1))
+def store_of(folder: Path) -> ModelStore:
+    return ModelStore([ModelConfig(name="checked", source=str(folder))], EngineConfig(device="cpu", threads=1))
 
 
-def said(studio: Studio) -> list[Frame]:
+def said(store: ModelStore) -> list[Frame]:
     """What an easel says of one order."""
     frames: list[Frame] = []
     inbox = Inbox()
     order = {"job_id": 1, "attempt": 1, "owner": 1, "request": asdict(REQUEST), "uploads": []}
     inbox.put(Frame("submit", order))
     inbox.put(Frame("stop", {}))
-    Easel(studio, inbox, frames.append, 4).run()
+    WorkerLoop(store, inbox, frames.append, 4).run()
     return frames
 
 
@@ -105,7 +105,7 @@ def test_a_model_whose_checker_is_missing_or_damaged_paints_nothing_and_says_why
     folder = tmp_path / "harmed"
     shutil.copytree(checked, folder)
     harm(folder)
-    frames = said(studio_of(folder))
+    frames = said(store_of(folder))
     (failed,) = [frame for frame in frames if frame.kind in ("finished", "failed")]
     assert failed.kind == "failed"
     assert failed.fields["reason"].startswith("Safety check unavailable: the model checked names a safety checker")
@@ -127,16 +127,16 @@ def judges_too_few(*_: Any, images: Any, **__: Any) -> Any:
 
 @pytest.mark.parametrize("fault", [crashes, forgets_to_judge, judges_too_few], ids=lambda fault: fault.__name__)
 def test_a_checker_that_fails_at_a_picture_shows_it_to_nobody(checked: Path, fault: Callable[..., Any]) -> None:
-    studio = studio_of(checked)
-    assert said(studio)[-1].kind == "finished"
-    checker = studio.load("checked").pipeline.safety_checker
+    store = store_of(checked)
+    assert said(store)[-1].kind == "finished"
+    checker = store.load("checked").pipeline.safety_checker
     judge, checker.forward = checker.forward, fault
-    (failed,) = [frame for frame in said(studio) if frame.kind in ("finished", "failed")]
+    (failed,) = [frame for frame in said(store) if frame.kind in ("finished", "failed")]
     assert failed.kind == "failed"
     assert failed.fields["reason"].startswith("Safety check unavailable: ")
     assert "Try again or another model" in failed.fields["reason"]
     checker.forward = judge
-    assert said(studio)[-1].kind == "finished", "and the next one is painted"
+    assert said(store)[-1].kind == "finished", "and the next one is painted"
 
 
 def test_a_pipeline_without_the_models_checker_is_not_used() -> None:
@@ -145,11 +145,11 @@ def test_a_pipeline_without_the_models_checker_is_not_used() -> None:
 
 
 def test_a_model_that_names_no_checker_is_painted_without(tmp_path: Path) -> None:
-    assert said(studio_of(make_tiny_folder(tmp_path / "tiny")))[-1].kind == "finished"
+    assert said(store_of(make_tiny_folder(tmp_path / "tiny")))[-1].kind == "finished"
 
 
 def test_the_checker_that_judges_is_the_one_in_the_folder(checked: Path) -> None:
-    studio = studio_of(checked)
-    loaded = studio.load("checked").pipeline.safety_checker
+    store = store_of(checked)
+    loaded = store.load("checked").pipeline.safety_checker
     for name, weight in load_file(checked / WEIGHTS).items():
         assert torch.equal(loaded.state_dict()[name], weight)

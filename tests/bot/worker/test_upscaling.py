@@ -17,7 +17,7 @@ from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
 from bot.engine.catalog import folder_of
 from bot.errors import PaintFailed
 from bot.worker import upscaling
-from bot.worker.pipelines import Studio, _encode
+from bot.worker.pipelines import ModelStore, _encode
 from bot.worker.upscaling import Upscaler
 from tests.bot.worker.test_pipelines import APPLE, paint
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
@@ -29,7 +29,7 @@ SETTINGS = EngineConfig(device="cpu", threads=1)
 
 @pytest.fixture(autouse=True, scope="module")
 def own_threads() -> Iterator[None]:
-    """A studio sets torch's threads for the whole process: put them back."""
+    """A store sets torch's threads for the whole process: put them back."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -120,15 +120,15 @@ def test_every_factor_is_served(network: Upscaler, factor: int) -> None:
 def test_model_without_an_upscaler_is_enlarged_by_lanczos(tmp_path: Path) -> None:
     folder = make_tiny_folder(tmp_path / "tiny")
     request = replace(APPLE, width=SIZE, height=SIZE, model="tiny")
-    (small,) = paint(Studio([ModelConfig(name="tiny", source=str(folder))], SETTINGS), request)
-    (large,) = paint(Studio([ModelConfig(name="tiny", source=str(folder), upscale=4)], SETTINGS), request)
+    (small,) = paint(ModelStore([ModelConfig(name="tiny", source=str(folder))], SETTINGS), request)
+    (large,) = paint(ModelStore([ModelConfig(name="tiny", source=str(folder), upscale=4)], SETTINGS), request)
     expected = _pixels(small.png).resize((4 * SIZE, 4 * SIZE), Image.Resampling.LANCZOS)
     assert np.array_equal(np.asarray(_pixels(large.png)), np.asarray(expected))
 
 
 def test_embedded_model_is_enlarged_by_its_network(network: Upscaler) -> None:
-    (small,) = paint(Studio([EMBEDDED_MODEL.model_copy(update={"upscale": 1})], SETTINGS), APPLE)
-    (large,) = paint(Studio([EMBEDDED_MODEL], SETTINGS), APPLE)
+    (small,) = paint(ModelStore([EMBEDDED_MODEL.model_copy(update={"upscale": 1})], SETTINGS), APPLE)
+    (large,) = paint(ModelStore([EMBEDDED_MODEL], SETTINGS), APPLE)
     shown = np.asarray(_pixels(large.png)).astype(int)
     made = network.enlarge(np.asarray(_pixels(small.png), np.float32) / 255) * 255
     # The network saw the picture before it was rounded to whole numbers.
@@ -144,9 +144,9 @@ def test_damaged_upscaler_fails_in_words(tmp_path: Path, damage: str, content: b
     (folder / upscaling.FOLDER / damage).unlink()
     if content is not None:
         (folder / upscaling.FOLDER / damage).write_bytes(content)
-    studio = Studio([ModelConfig(name="mine", source=str(folder))], SETTINGS)
+    store = ModelStore([ModelConfig(name="mine", source=str(folder))], SETTINGS)
     with pytest.raises(PaintFailed, match=r"The model mine cannot be loaded: its upscaler/ is damaged \(\w+\)"):
-        studio.load("mine")
+        store.load("mine")
 
 
 def _pixels(png: bytes) -> Image.Image:

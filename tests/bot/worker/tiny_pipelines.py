@@ -63,7 +63,7 @@ def kinds(folder: Path, dtype: torch.dtype = torch.float64) -> dict[str, Kind]:
 
 
 def scheduler_for(pipeline: Any, sampler: str) -> Any:
-    """A fresh scheduler, as the studio makes it."""
+    """A fresh scheduler, as the store makes it."""
     name, changes = SAMPLERS[sampler]
     kind = getattr(diffusers, name) if name else type(pipeline.scheduler)
     return kind.from_config(pipeline.scheduler.config, **changes)
