@@ -18,7 +18,7 @@ from benchmarks import direct
 from bot.engine import Progress
 from bot.engine.batching import Call, Cancel, Cancelled, Event, Failed, Hub, Returned
 from bot.engine.pipelines import Studio
-from bot.engine.rows import Parked, forward
+from bot.engine.rows import Parked, Run, eagerly, forward
 from bot.jobs import GenerationRequest
 
 
@@ -81,10 +81,10 @@ class Model:
         sample = next(leaf for leaf in self._parked.leaves if isinstance(leaf, torch.Tensor) and leaf.ndim == 4)
         self._latents = torch.randn_like(sample)
 
-    def forward(self, rows: int) -> None:
+    def forward(self, rows: int, run: Run = eagerly) -> None:
         """One forward of the denoiser, put together from so many calls of one row as the engine does it."""
         with torch.inference_mode():
-            forward([self._parked] * rows, rows)
+            forward([self._parked] * rows, rows, run=run)
 
     def decode(self) -> None:
         """The latents of one picture to its pixels."""
