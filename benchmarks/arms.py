@@ -41,8 +41,8 @@ class NoKnee(Timings):
 class Arms:
     """One model in memory, and the arms that paint with it."""
 
-    def __init__(self, model: ModelConfig, settings: EngineConfig) -> None:
-        self.studio = ModelStore([model], settings)
+    def __init__(self, model: ModelConfig, settings: EngineConfig, studio: ModelStore | None = None) -> None:
+        self.studio = studio or ModelStore([model], settings)
         self.pipeline = self.studio.load(model.name).pipeline
         self.pipeline.set_progress_bar_config(disable=True)
         self.model = model

@@ -19,7 +19,7 @@ from bot.engine import Progress
 from bot.jobs import GenerationRequest
 from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Returned, StepBatcher
 from bot.worker.pipelines import ModelStore
-from bot.worker.rows import Parked, forward
+from bot.worker.rows import Parked, Run, eagerly, forward
 
 
 def synchronize() -> None:
@@ -81,10 +81,10 @@ class Model:
         sample = next(leaf for leaf in self._parked.leaves if isinstance(leaf, torch.Tensor) and leaf.ndim == 4)
         self._latents = torch.randn_like(sample)
 
-    def forward(self, rows: int) -> None:
+    def forward(self, rows: int, run: Run = eagerly) -> None:
         """One forward of the denoiser, put together from so many calls of one row as the engine does it."""
         with torch.inference_mode():
-            forward([self._parked] * rows, rows)
+            forward([self._parked] * rows, rows, run=run)
 
     def decode(self) -> None:
         """The latents of one picture to its pixels."""
@@ -157,7 +157,7 @@ def plainly(studio: ModelStore, requests: Sequence[GenerationRequest], _rows: in
 
 
 def coroutines(studio: ModelStore, requests: Sequence[GenerationRequest], rows: int) -> None:
-    """The engine's hub."""
+    """The engine's batcher."""
     errors: list[Exception] = []
     returned = 0
 
@@ -292,7 +292,7 @@ def cancellations(studio: ModelStore, request: GenerationRequest, rows: int, tim
 
 
 def _call(studio: ModelStore, number: int, request: GenerationRequest) -> Call:
-    """A request as the easel gives it to the hub."""
+    """A request as the loop gives it to the batcher."""
     return Call(
         number,
         number % 5,
