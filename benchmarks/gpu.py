@@ -28,11 +28,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_child import EXIT_DEVICE_LOST, GO, PARTS, READY, read
+from benchmarks.gpu_child import EXIT_DEVICE_LOST, GO, READY, read
 from benchmarks.report import table
 
-SHARES = {"1": 8.0, "2": 62.0, "3": 18.0, "4": 50.0, "5": 52.0, "6": 42.0}
-"""Of the time that is left, among the parts that are left."""
+PARTS = {
+    "1": ("benchmarks.gpu_speed:machine", 8.0),
+    "2": ("benchmarks.gpu_correctness:correctness", 62.0),
+    "3": ("benchmarks.gpu_speed:curves", 16.0),
+    "4": ("benchmarks.gpu_speed:closed_sd15", 50.0),
+    "5": ("benchmarks.gpu_speed:sdxl", 56.0),
+    "6": ("benchmarks.gpu_speed:over_time", 40.0),
+}
+"""What does each, and its share of the time that is left, among the parts that are left."""
 IMPORT_SECONDS = 90.0
 TRIES = 4
 PRINTED = 11_000
@@ -65,7 +72,8 @@ class Part:
         """Have everything imported, unless it is being done."""
         if self.process is not None:
             return
-        words = [sys.executable, "-m", "benchmarks.gpu_child", self.number, str(self.book), "--out", str(self.out)]
+        what, _ = PARTS[self.number]
+        words = [sys.executable, "-m", "benchmarks.gpu_child", what, str(self.book), "--out", str(self.out)]
         environ = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **os.environ}
         if self.toy:
             words.append("--toy")
@@ -89,6 +97,10 @@ class Part:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
         self.process = None
 
     def tail(self) -> str:
@@ -130,8 +142,9 @@ class Run:
             if not self.wait_until_ready(part):
                 return
             left, began = self.ends_at - time.monotonic() - 2 * len(following), time.monotonic()
-            shares = sum(SHARES[other.number] for other in (part, *following))
-            limit = left * SHARES[part.number] / shares - part.seconds
+            share, *others = (PARTS[one.number][1] for one in (part, *following))
+            # What it used up before it fell is its own.
+            limit = (left + part.seconds) * share / (share + sum(others)) - part.seconds
             if limit < 2:
                 part.troubles.append(("no time was left", ""))
                 part.stop()
