@@ -38,8 +38,8 @@ class SkippedError(Exception):
 class Book:
     """Notes of one part, in a file."""
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path = path
+    def __init__(self, path: Path, seconds: float, only: str = "") -> None:
+        self._path, self._only = path, only
         self._began: set[str] = {line["name"] for line in read(path) if line["kind"] == "begin"}
         self._ends_at = time.monotonic() + seconds
 
@@ -53,7 +53,7 @@ class Book:
 
         Leaves the process when the device is lost: nothing else could run in it.
         """
-        if name in self._began:
+        if name in self._began or self._only not in name:
             return
         self._write("begin", name=name)
         if self.left < needs:
@@ -125,6 +125,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("part")
     parser.add_argument("book", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="")
     parser.add_argument("--toy", action="store_true")
     asked = parser.parse_args(words)
     module, name = asked.part.split(":")
@@ -145,12 +146,12 @@ def main(words: Sequence[str] | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(1)
-    book = Book(asked.book, seconds)
+    book = Book(asked.book, seconds, asked.only)
     try:
         part(book, Scene(device, asked.toy, asked.out))
     except Exception as error:  # noqa: BLE001 - what a part does between its checks
         trace, words_ = traceback.format_exc(), f"{type(error).__name__}: {error}"
-        book.check("the part itself", lambda: _again(words_, trace))
+        Book(asked.book, seconds).check("the part itself", lambda: _again(words_, trace))
         sys.stderr.flush()
         os._exit(1)
     sys.stderr.flush()
