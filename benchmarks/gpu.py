@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_child import EXIT_DEVICE_LOST, GO, READY, read
+from benchmarks.gpu_child import EXIT_DEVICE_LOST, EXIT_STUCK, GO, READY, read
 from benchmarks.report import table
 
 PARTS = {
@@ -123,7 +123,8 @@ class Part:
         """The check it was at."""
         lines = read(self.book)
         ended = {line["name"] for line in lines if line["kind"] == "check"}
-        return next((line["name"] for line in lines if line["kind"] == "begin" and line["name"] not in ended), "")
+        begun = [line["name"] for line in lines if line["kind"] == "begin"]
+        return begun[-1] if begun and begun[-1] not in ended else ""
 
 
 class Run:
@@ -179,7 +180,8 @@ class Run:
             if code is None:
                 part.troubles.append((f"stopped after {limit:.0f} s{where}", part.tail()))
                 return
-            lost = "the device was lost" if code == EXIT_DEVICE_LOST else f"ended with {code}"
+            known = {EXIT_DEVICE_LOST: "the device was lost", EXIT_STUCK: "was stuck"}
+            lost = known.get(code, f"ended with {code}")
             part.troubles.append((f"{lost}{where}", part.tail()))
             if code == 1:
                 return

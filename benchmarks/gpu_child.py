@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-EXIT_DEVICE_LOST = 70
+EXIT_DEVICE_LOST, EXIT_STUCK = 70, 71
 READY, GO = "ready", "go"
 
 
@@ -48,10 +48,11 @@ class Book:
         """Seconds until the part is stopped."""
         return self._ends_at - time.monotonic()
 
-    def check(self, name: str, work: Callable[[], str], *, needs: float = 0.0) -> None:
+    def check(self, name: str, work: Callable[[], str], *, needs: float = 0.0, limit: float | None = None) -> None:
         """Do a check that returns its result in words, and note how it ended; left out if so little time is left.
 
-        Leaves the process when the device is lost: nothing else could run in it.
+        After `limit` seconds the process ends, so that another goes on with the next check. So it does when the device
+        is lost: nothing else could run in it.
         """
         if name in self._began or self._only not in name:
             return
@@ -59,6 +60,10 @@ class Book:
         if self.left < needs:
             self._write("check", name=name, verdict="left out", words=f"{self.left:.0f} s were left")
             return
+        watchdog = threading.Timer(limit or 0, _give_up, (name,))
+        if limit is not None:
+            watchdog.daemon = True
+            watchdog.start()
         started = time.monotonic()
         verdict, words, trace, lost = "holds", "", "", False
         try:
@@ -71,6 +76,7 @@ class Book:
             verdict, words = "**failed**", f"{type(error).__name__}: {str(error).strip()[:300]}"
             trace, lost = traceback.format_exc(), "CUDA error" in str(error)
             traceback.clear_frames(error.__traceback__)
+        watchdog.cancel()
         seconds = round(time.monotonic() - started, 2)
         self._write("check", name=name, verdict=verdict, words=words, seconds=seconds, trace=trace)
         print(f"  {name}: {verdict}, {seconds} s: {words}", file=sys.stderr, flush=True)
@@ -157,6 +163,12 @@ def main(words: Sequence[str] | None = None) -> None:
     sys.stderr.flush()
     # Threads of a check that failed may still wait for something.
     os._exit(0)
+
+
+def _give_up(name: str) -> None:
+    print(f"  {name}: takes too long", file=sys.stderr, flush=True)
+    faulthandler.dump_traceback()
+    os._exit(EXIT_STUCK)
 
 
 def _leave_with_parent() -> None:

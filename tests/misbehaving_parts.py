@@ -11,6 +11,7 @@ from benchmarks.gpu_child import Book, BrokenError, Scene
 
 def hangs(book: Book, scene: Scene) -> None:
     book.check("before", lambda: "was fine")
+    book.check("is stuck", lambda: str(time.sleep(600)), limit=1)
     book.check("hangs", lambda: str(time.sleep(600)))
 
 

@@ -198,6 +198,7 @@ def test_whatever_a_part_of_the_gpu_run_does_the_others_go_on_and_the_report_say
         "part loses_the_device, loses it: **failed** RuntimeError: CUDA error: an illegal memory access",
         "part loses_the_device the device was lost",
         "part loses_the_device ended with -11 at: crashes",
+        "part hangs was stuck at: is stuck",
         "part falls, broken: **broken** by far",
         "ValueError: between two checks",
         "part is_not_there could not be imported",
