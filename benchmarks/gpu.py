@@ -1,6 +1,6 @@
 """What has to be known of a GPU in a few minutes: whether all is right on it, and how fast it is.
 
-    python -m benchmarks.gpu --minutes 4 [--parts 2,4] [--out FOLDER] [--toy]
+    python -m benchmarks.gpu --minutes 4 [--parts 2,4] [--only WORDS] [--out FOLDER] [--toy]
 
 The parts, most wanted first: 1 the machine and its ceilings; 2 correctness, with the model in the box; 3 a forward of
 SD 1.5 by its rows; 4 mixed requests of SD 1.5 all at once, naive diffusers and the easel; 5 SDXL; 6 requests over time,
@@ -28,11 +28,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_child import EXIT_DEVICE_LOST, GO, PARTS, READY, read
+from benchmarks.gpu_child import EXIT_DEVICE_LOST, EXIT_STUCK, GO, READY, read
 from benchmarks.report import table
 
-SHARES = {"1": 8.0, "2": 62.0, "3": 18.0, "4": 50.0, "5": 52.0, "6": 42.0}
-"""Of the time that is left, among the parts that are left."""
+PARTS = {
+    "1": ("benchmarks.gpu_speed:machine", 8.0),
+    "2": ("benchmarks.gpu_correctness:correctness", 75.0),
+    "3": ("benchmarks.gpu_speed:curves", 16.0),
+    "4": ("benchmarks.gpu_speed:closed_sd15", 48.0),
+    "5": ("benchmarks.gpu_speed:sdxl", 52.0),
+    "6": ("benchmarks.gpu_speed:over_time", 40.0),
+}
+"""What does each, and its share of the time that is left, among the parts that are left."""
 IMPORT_SECONDS = 90.0
 TRIES = 4
 PRINTED = 11_000
@@ -48,6 +55,7 @@ class Part:
     folder: Path
     out: Path
     toy: bool
+    only: str = ""
     process: subprocess.Popen[str] | None = None
     seconds: float = 0.0
     troubles: list[tuple[str, str]] = field(default_factory=list)
@@ -65,7 +73,18 @@ class Part:
         """Have everything imported, unless it is being done."""
         if self.process is not None:
             return
-        words = [sys.executable, "-m", "benchmarks.gpu_child", self.number, str(self.book), "--out", str(self.out)]
+        what, _ = PARTS[self.number]
+        words = [
+            sys.executable,
+            "-m",
+            "benchmarks.gpu_child",
+            what,
+            str(self.book),
+            "--out",
+            str(self.out),
+            "--only",
+            self.only,
+        ]
         environ = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **os.environ}
         if self.toy:
             words.append("--toy")
@@ -89,6 +108,10 @@ class Part:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
         self.process = None
 
     def tail(self) -> str:
@@ -100,7 +123,8 @@ class Part:
         """The check it was at."""
         lines = read(self.book)
         ended = {line["name"] for line in lines if line["kind"] == "check"}
-        return next((line["name"] for line in lines if line["kind"] == "begin" and line["name"] not in ended), "")
+        begun = [line["name"] for line in lines if line["kind"] == "begin"]
+        return begun[-1] if begun and begun[-1] not in ended else ""
 
 
 class Run:
@@ -109,7 +133,7 @@ class Run:
     def __init__(self, asked: argparse.Namespace, folder: Path) -> None:
         self.began, self.ends_at = time.monotonic(), time.monotonic() + 60 * asked.minutes - 3
         self.asked = asked
-        self.parts = [Part(number, folder, asked.out, asked.toy) for number in asked.parts]
+        self.parts = [Part(number, folder, asked.out, asked.toy, asked.only) for number in asked.parts]
 
     def go(self) -> None:
         """All parts, one after the other."""
@@ -130,8 +154,9 @@ class Run:
             if not self.wait_until_ready(part):
                 return
             left, began = self.ends_at - time.monotonic() - 2 * len(following), time.monotonic()
-            shares = sum(SHARES[other.number] for other in (part, *following))
-            limit = left * SHARES[part.number] / shares - part.seconds
+            share, *others = (PARTS[one.number][1] for one in (part, *following))
+            # What it used up before it fell is its own.
+            limit = (left + part.seconds) * share / (share + sum(others)) - part.seconds
             if limit < 2:
                 part.troubles.append(("no time was left", ""))
                 part.stop()
@@ -155,7 +180,8 @@ class Run:
             if code is None:
                 part.troubles.append((f"stopped after {limit:.0f} s{where}", part.tail()))
                 return
-            lost = "the device was lost" if code == EXIT_DEVICE_LOST else f"ended with {code}"
+            known = {EXIT_DEVICE_LOST: "the device was lost", EXIT_STUCK: "was stuck"}
+            lost = known.get(code, f"ended with {code}")
             part.troubles.append((f"{lost}{where}", part.tail()))
             if code == 1:
                 return
@@ -262,6 +288,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), metavar="1,2,…")
+    parser.add_argument("--only", default="", metavar="WORDS", help="only checks in whose name these words are")
     parser.add_argument("--toy", action="store_true", help="models small enough for a CPU")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "gpu")
     asked = parser.parse_args(words)

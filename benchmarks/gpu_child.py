@@ -1,6 +1,6 @@
 """One part of `benchmarks.gpu` in a process of its own, and the book in which it notes what it finds.
 
-    python -m benchmarks.gpu_child PART BOOK --out FOLDER [--toy]
+    python -m benchmarks.gpu_child MODULE:FUNCTION BOOK --out FOLDER [--toy]
 
 It says `ready` once everything is imported, and begins when it is told `go SECONDS`. The book is a file of JSON lines,
 so that a part that is killed leaves what it had. A part that begins again after the device was lost leaves out the
@@ -18,20 +18,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PARTS: Mapping[str, str] = {
-    "1": "benchmarks.gpu_speed:machine",
-    "2": "benchmarks.gpu_correctness:correctness",
-    "3": "benchmarks.gpu_speed:curves",
-    "4": "benchmarks.gpu_speed:closed_sd15",
-    "5": "benchmarks.gpu_speed:sdxl",
-    "6": "benchmarks.gpu_speed:over_time",
-}
-EXIT_DEVICE_LOST = 70
+EXIT_DEVICE_LOST, EXIT_STUCK = 70, 71
 READY, GO = "ready", "go"
 
 
@@ -46,8 +38,8 @@ class SkippedError(Exception):
 class Book:
     """Notes of one part, in a file."""
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path = path
+    def __init__(self, path: Path, seconds: float, only: str = "") -> None:
+        self._path, self._only = path, only
         self._began: set[str] = {line["name"] for line in read(path) if line["kind"] == "begin"}
         self._ends_at = time.monotonic() + seconds
 
@@ -56,17 +48,22 @@ class Book:
         """Seconds until the part is stopped."""
         return self._ends_at - time.monotonic()
 
-    def check(self, name: str, work: Callable[[], str], *, needs: float = 0.0) -> None:
+    def check(self, name: str, work: Callable[[], str], *, needs: float = 0.0, limit: float | None = None) -> None:
         """Do a check that returns its result in words, and note how it ended; left out if so little time is left.
 
-        Leaves the process when the device is lost: nothing else could run in it.
+        After `limit` seconds the process ends, so that another goes on with the next check. So it does when the device
+        is lost: nothing else could run in it.
         """
-        if name in self._began:
+        if name in self._began or self._only not in name:
             return
         self._write("begin", name=name)
         if self.left < needs:
             self._write("check", name=name, verdict="left out", words=f"{self.left:.0f} s were left")
             return
+        watchdog = threading.Timer(limit or 0, _give_up, (name,))
+        if limit is not None:
+            watchdog.daemon = True
+            watchdog.start()
         started = time.monotonic()
         verdict, words, trace, lost = "holds", "", "", False
         try:
@@ -79,6 +76,7 @@ class Book:
             verdict, words = "**failed**", f"{type(error).__name__}: {str(error).strip()[:300]}"
             trace, lost = traceback.format_exc(), "CUDA error" in str(error)
             traceback.clear_frames(error.__traceback__)
+        watchdog.cancel()
         seconds = round(time.monotonic() - started, 2)
         self._write("check", name=name, verdict=verdict, words=words, seconds=seconds, trace=trace)
         print(f"  {name}: {verdict}, {seconds} s: {words}", file=sys.stderr, flush=True)
@@ -130,12 +128,13 @@ def release() -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Import everything, say so, wait for the word, and do the part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("part")
     parser.add_argument("book", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="")
     parser.add_argument("--toy", action="store_true")
     asked = parser.parse_args(words)
-    module, name = PARTS[asked.part].split(":")
+    module, name = asked.part.split(":")
     part = getattr(importlib.import_module(module), name)
     print(READY, flush=True)
     # Nobody reads it any more.
@@ -153,17 +152,23 @@ def main(words: Sequence[str] | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(1)
-    book = Book(asked.book, seconds)
+    book = Book(asked.book, seconds, asked.only)
     try:
         part(book, Scene(device, asked.toy, asked.out))
     except Exception as error:  # noqa: BLE001 - what a part does between its checks
         trace, words_ = traceback.format_exc(), f"{type(error).__name__}: {error}"
-        book.check("the part itself", lambda: _again(words_, trace))
+        Book(asked.book, seconds).check("the part itself", lambda: _again(words_, trace))
         sys.stderr.flush()
         os._exit(1)
     sys.stderr.flush()
     # Threads of a check that failed may still wait for something.
     os._exit(0)
+
+
+def _give_up(name: str) -> None:
+    print(f"  {name}: takes too long", file=sys.stderr, flush=True)
+    faulthandler.dump_traceback()
+    os._exit(EXIT_STUCK)
 
 
 def _leave_with_parent() -> None:
@@ -176,4 +181,7 @@ def _again(words: str, trace: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    # Not this module's own, whose errors would be others than those that parts raise.
+    from benchmarks import gpu_child
+
+    gpu_child.main()

@@ -83,14 +83,14 @@ class Bench:
 
     def sampled(self) -> Outcome:
         """Naive diffusers with a few of the requests, after one to warm up."""
-        few = self.requests(2 if self.scene.toy else 4)
+        few = self.requests(4 if self.kind == "sd15" and not self.scene.toy else 2)
         self.arms.naive(closed([self.short(few[0])]))
         return self.arms.naive(closed(few))
 
     def warmed(self) -> None:
         """Let the easel learn how long forwards take, and record its graphs."""
-        count = 2 if self.scene.toy else self.settings.slots
-        for _ in range(2):
+        count, rounds = (2, 1) if self.scene.toy else (8, 2) if self.kind == "sd15" else (6, 1)
+        for _ in range(rounds):
             self.arms.ours(closed([self.short(request) for request in self.requests(count)]))
 
 
@@ -165,7 +165,7 @@ def _curves(book: Book, bench: Bench, seconds: float, *, built: bool = True) -> 
     measured = probes.Model(bench.arms.studio, bench.requests(1)[0])
     graphs = Graphs(CudaRecorder() if bench.scene.device == "cuda" else Again())
     taken: dict[str, dict[int, float]] = {}
-    counts = ROWS[bench.kind][: 3 if bench.scene.toy else None]
+    counts = ROWS[bench.kind][: 2 if bench.scene.toy else None]
     ends_at = time.monotonic() + seconds
 
     def measure(name: str, run: Run) -> str:
@@ -176,7 +176,7 @@ def _curves(book: Book, bench: Bench, seconds: float, *, built: bool = True) -> 
             for _ in range(2):
                 measured.forward(rows, run)
             once = probes.best_seconds(lambda rows=rows: measured.forward(rows, run), 1)
-            more = max(1, min(10, int(0.3 / once)))
+            more = 1 if bench.scene.toy else max(1, min(10, int(0.3 / once)))
             found = probes.best_seconds(
                 lambda rows=rows, more=more: [measured.forward(rows, run) for _ in range(more)], 1
             )
@@ -305,7 +305,7 @@ def closed_sd15(book: Book, scene: Scene) -> None:
 def sdxl(book: Book, scene: Scene) -> None:
     """t(B) of SDXL, and twelve mixed requests."""
     bench = Bench("sdxl", scene)
-    load = Closed(book, bench, 2 if scene.toy else 12, 0.4)
+    load = Closed(book, bench, 2 if scene.toy else 12, 0.38)
     book.check("sdxl: naive diffusers, all at once", load.naive)
     book.check("sdxl: the easel, all at once", load.ours)
     bench.arms.studio.graphs.clear()

@@ -11,9 +11,24 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from benchmarks import direct, engine, event_loop, fairness, forecast, line, load, loads, models, soak
+from benchmarks import (
+    direct,
+    engine,
+    event_loop,
+    fairness,
+    forecast,
+    gpu,
+    gpu_correctness,
+    gpu_speed,
+    line,
+    load,
+    loads,
+    models,
+    soak,
+)
 from benchmarks.arms import Arms, UnavailableError, joined
 from benchmarks.comfyui import ComfyUI
+from benchmarks.gpu_child import Book, Scene, read
 from benchmarks.report import Chart, svg, table
 from bot.config import EngineConfig
 from bot.requests.options import Options
@@ -167,3 +182,65 @@ def test_fairness_is_simulated_beside_what_others_do(tmp_path: Path) -> None:
     index = {cells[1].strip(): float(cells[2]) for row in text.splitlines()[2:] if (cells := row.split("|"))}
     assert index["ours"] > index["round robin"] > index["first come first served"]
     assert len(ElementTree.parse(tmp_path / "fairness.svg").getroot().findall("{*}g")) == 2
+
+
+@pytest.mark.timeout(600)
+def test_whatever_a_part_of_the_gpu_run_does_the_others_go_on_and_the_report_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What hangs is given a small share of much time, so that a busy machine stops nobody else.
+    parts = {"loses_the_device": 5.0, "falls": 5.0, "hangs": 1.0, "is_not_there": 24.0}
+    what = {name: (f"tests.misbehaving_parts:{name}", share) for name, share in parts.items()}
+    monkeypatch.setattr(gpu, "PARTS", what)
+    words = ["--toy", "--minutes", "4", "--parts", ",".join(parts), "--out", str(tmp_path)]
+    report, failures = gpu.run(gpu.arguments(words))
+    for sign in (
+        "part loses_the_device, loses it: **failed** RuntimeError: CUDA error: an illegal memory access",
+        "part loses_the_device the device was lost",
+        "part loses_the_device ended with -11 at: crashes",
+        "part hangs was stuck at: is stuck",
+        "part falls, broken: **broken** by far",
+        "ValueError: between two checks",
+        "part is_not_there could not be imported",
+    ):
+        assert any(sign in failure for failure in failures), sign
+    assert any("part hangs stopped after" in failure and "at: hangs" in failure for failure in failures)
+    text = report.read_text()
+    assert text.index("## What went wrong") < text.index("an illegal memory access") < text.index("## Checks")
+    for row in ("| loses_the_device | afterwards | holds |", "| hangs | before | holds |", "| 1 | 2.346 |"):
+        assert row in text
+    assert "could not be imported" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu.json", "gpu.log", "gpu.md"]
+
+
+@pytest.mark.timeout(600)
+def test_the_gpu_run_holds_and_measures_at_toy_size(tmp_path: Path) -> None:
+    scene, file = Scene("cpu", toy=True, out=tmp_path), tmp_path / "book"
+    book = Book(file, 600)
+    box = gpu_correctness.Box(tmp_path, scene)
+    book.check("graphs", lambda: box.crowd("float32"))
+    book.check("memory", lambda: box.memory("float32"))
+    for part in (gpu_speed.machine, gpu_speed.sdxl, gpu_speed.over_time):
+        part(book, scene)
+    checks = {line["name"]: line for line in read(file) if line["kind"] == "check"}
+    assert {line["verdict"] for line in checks.values()} == {"holds"}, checks
+    assert "graphs, " in checks["graphs"]["words"]
+    assert len({line["title"] for line in read(file) if line["kind"] == "table"}) > 7
+
+
+@pytest.mark.timeout(600)
+def test_pictures_that_differ_from_themselves_alone_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box, book = gpu_correctness.Box(tmp_path, Scene("cpu", toy=True, out=tmp_path)), Book(tmp_path / "book", 600)
+    forward = gpu_correctness.rows.eagerly
+
+    def worse(parked: object, leaves: object, worn: object) -> object:
+        output = forward(parked, leaves, worn)  # type: ignore[arg-type]
+        if parked.part == "unet":  # type: ignore[attr-defined]
+            output[0][0] += 0.01
+        return output
+
+    monkeypatch.setattr(gpu_correctness.rows, "eagerly", worse)
+    book.check("crowd", lambda: box.crowd("float32", eager=True))
+    (line,) = (line for line in read(tmp_path / "book") if line["kind"] == "check")
+    assert line["verdict"] == "**broken**", line
+    assert "beyond 0.0001" in line["words"]
