@@ -49,6 +49,7 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     settings = EngineConfig(**setup.fields["engine"])
 
     # Ten seconds and 400 MB: after the pipe is watched, so that the bot may leave meanwhile.
+    from bot.worker.device_errors import is_device_lost
     from bot.worker.loop import WorkerLoop
     from bot.worker.pipelines import ModelStore
 
@@ -76,8 +77,7 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
             preview_seconds=settings.preview_seconds,
         ).run()
     except RuntimeError as error:
-        # After a CUDA error every later call in this process fails too.
-        if "CUDA error" in str(error):
+        if is_device_lost(error):
             raise SystemExit(EXIT_DEVICE_LOST) from error
         raise
 

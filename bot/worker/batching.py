@@ -40,6 +40,7 @@ from bot.engine import Progress, Started
 from bot.engine.timing import DECODE, START
 from bot.errors import PaintFailed
 from bot.jobs import Adapters, Shape
+from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.rows import (
     Parked,
     Run,
@@ -51,7 +52,6 @@ from bot.worker.rows import (
     fill,
     forward,
     is_light,
-    is_out_of_memory,
     join,
     rebuild,
 )
@@ -423,8 +423,7 @@ def _own_failure(error: Exception) -> Exception:
         traceback.clear_frames(error.__traceback__)
         _empty_caches()
         return PaintFailed("This does not fit into this machine's memory: try a smaller size or fewer images.")
-    # After a CUDA error every later call in this process fails too.
-    if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+    if is_device_lost(error):
         raise error
     traceback.clear_frames(error.__traceback__)
     return error

@@ -629,9 +629,11 @@ def test_a_call_may_be_cancelled_before_it_started(kinds: dict[str, Kind]) -> No
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("MPS backend out of memory (MPS allocated: 5.00 GB)"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         MemoryError(),
     ],
-    ids=lambda error: str(error)[:16],
+    ids=lambda error: str(error)[:23],
 )
 def test_memory_is_short_in_the_words_of_every_device_and_is_tried_again_later(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, shortage: Exception
