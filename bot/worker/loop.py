@@ -8,40 +8,36 @@ that nobody's next step waits for somebody's PNG, and in turns, so that nobody's
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from bot.engine import Progress, Started
-from bot.engine.step_histogram import StepHistogram
-from bot.engine.timing import DECODE, START, STEP, Timings
+from bot.engine.timing import Timings
 from bot.engine.wire import Frame, Inbox, uploads_of
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Image
 from bot.worker import previews, residency
-from bot.worker.batching import Call, Cancel, Event, Failed, Returned, StepBatcher
+from bot.worker.batching import StepBatcher
+from bot.worker.calls import Call, Cancel, Event, Failed, Returned
 from bot.worker.inputs import Inputs, decode
 from bot.worker.pipelines import ModelStore
 from bot.worker.previews import LatentPreview, LatentTap
 from bot.worker.round_robin import RoundRobinPool
+from bot.worker.row_policy import MeasuredRows
 
 log = logging.getLogger(__name__)
 
 Key = tuple[int, int]
 """Job and attempt: what the bot knows an order by."""
 
-_PARTS = {"unet": STEP, "transformer": STEP, START: START, DECODE: DECODE}
-"""What is timed, by the batcher's names."""
 _TELL_SECONDS = 5.0
 """Between two reports of the timings."""
-_LOOK_BEYOND = 50
-"""Every so many forwards one may be larger than its knee: what is known of large ones must not grow old."""
 _LOAD_BYTES_PER_SECOND = 1e9
 """How fast a model is taken to load that never did; from the system's cache, where hashing has left it."""
 _WAKE = Frame("wake", {})
@@ -90,21 +86,9 @@ class WorkerLoop:
         self._store = store
         self._inbox = inbox
         self._send = send
-        self._batcher = StepBatcher(
-            self._report,
-            row_cap=rows,
-            wear=store.row_loras.on_rows,
-            run=store.graphs,
-            measure=self._measure,
-            knee=self._knee,
-            company=self._company,
-            alone=alone,
-        )
-        self._timings = timings or Timings()
-        self._step_histogram = StepHistogram()
+        self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.graphs)
+        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone)
         self._told_at: float | None = None
-        self._learned = False
-        self._forwards = itertools.count(1)
         self._waiting: dict[Key, _Order] = {}
         self._painting: dict[Key, _Canvas] = {}
         self._latent_previews: dict[str, LatentPreview] = {}
@@ -120,18 +104,26 @@ class WorkerLoop:
 
     def run(self) -> None:
         """Paint until a `stop` comes. Raises what torch raises when the device is lost."""
-        with self._decoder, self._fetcher, self._encoder:
-            self._batcher.run(self._news)
+        with self._decoder, self._fetcher, self._encoder, closing(self._batcher):
+            while (news := self._news()) is not None:
+                for call, event in self._batcher.step(news):
+                    self._report(call, event)
 
-    def _news(self, idle: bool) -> Iterable[Call | Cancel] | None:
-        """The orders that may begin and the cancellations since the last step; None when there will be no more."""
+    def _news(self) -> list[Call | Cancel] | None:
+        """The orders that may begin and the cancellations since the last step; None when all is done after a `stop`.
+
+        While there is nothing to do it waits.
+        """
+        idle = self._batcher.is_idle
+        if self._stopping and idle and not self._waiting:
+            return None
         self._tell_timings(idle)
         wait = False
         while True:
             cancels = [Cancel(key) for key in self._receive(wait=wait)]
             loading = self._make_room()
             news: list[Call | Cancel] = [*cancels, *self._beginning()]
-            if self._stopping and not self._waiting and not news:
+            if self._stopping and idle and not self._waiting and not news:
                 return None
             if news or not idle:
                 return news
@@ -321,27 +313,13 @@ class WorkerLoop:
         model_hash = self._store.hash_of(request.model)
         self._tell("finished", key, body, images=facts, model_hash=model_hash)
 
-    def _measure(self, call: Call, part: str, rows: int, seconds: float) -> None:
-        if part in _PARTS:
-            self._timings.record(call.shape, _PARTS[part], rows, seconds)
-            self._learned = True
-            if _PARTS[part] == STEP:
-                self._step_histogram.count(rows, seconds)
-
-    def _knee(self, call: Call, part: str) -> int | None:
-        if _PARTS.get(part) != STEP or next(self._forwards) % _LOOK_BEYOND == 0:
-            return None
-        return self._timings.knee(call.shape)
-
-    def _company(self, call: Call, part: str, rows: int) -> int | None:
-        return self._timings.company(call.shape, rows) if _PARTS.get(part) == STEP else None
-
     def _tell_timings(self, idle: bool) -> None:
         """Tell the bot what was learned, now and then and before resting."""
         now = time.monotonic()
-        if self._learned and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
-            self._send(Frame("timings", {"steps": self._step_histogram.take()}, self._timings.dump().encode()))
-            self._learned, self._told_at = False, now
+        policy = self._policy
+        if policy.has_news and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
+            self._send(Frame("timings", {"steps": policy.step_histogram.take()}, policy.timings.dump().encode()))
+            policy.has_news, self._told_at = False, now
 
     def _tell(self, kind: str, key: Key, body: bytes = b"", **fields: Any) -> None:
         self._send(Frame(kind, {"job_id": key[0], "attempt": key[1], **fields}, body))
