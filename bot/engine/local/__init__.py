@@ -71,6 +71,16 @@ class LocalEngine:
         """Set whenever the timings have changed; a reader that keeps them clears it."""
 
     @property
+    def name(self) -> str:
+        """The local lane."""
+        return "local"
+
+    @property
+    def lanes(self) -> Sequence[LocalEngine]:
+        """Itself: one process is one lane."""
+        return (self,)
+
+    @property
     def slots(self) -> int:
         """Orders in the engine at a time; they share its batches."""
         return self._config.engine.slots
@@ -89,6 +99,10 @@ class LocalEngine:
     def pid(self) -> int | None:
         """The child's process id, or None between two of them."""
         return self._supervisor.pid
+
+    def holds(self, job_id: JobId) -> bool:
+        """Whether an order for this job is open."""
+        return job_id in self._open
 
     async def ready(self) -> None:
         """Wait until the child can take orders."""
