@@ -53,7 +53,8 @@ PERMISSIONS = discord.Permissions(
 
 ButtonAction = Callable[[discord.Interaction["Client"], JobId], Awaitable[None]]
 
-_PROMPT_BACK = 1200
+PROMPT_BACK = 1200
+"""Characters of a prompt that are given back when it was not painted."""
 
 FREE_IDENTIFIES = 5
 IDENTIFY_WINDOW = timedelta(hours=1)
@@ -139,7 +140,7 @@ class Client(commands.Bot):
         words = _words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)])
         prompt = prompt or getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
-            words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:_PROMPT_BACK]}\n```"
+            words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:PROMPT_BACK]}\n```"
         try:
             if interaction.response.is_done():
                 await interaction.followup.send(words, ephemeral=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType, Protocol, Self
 
@@ -20,6 +20,14 @@ Adapters = tuple[tuple[str, float], ...]
 """LoRAs by name, each with its weight; none is the model as it is."""
 
 Clock = Callable[[], datetime]
+
+TURN_MEMORY = timedelta(hours=1)
+"""How long the GPU time that a person used counts when it is decided who is next."""
+
+MOST_PIXELS = 50_000_000
+"""An upload of more pixels is refused: a photo of 50 megapixels takes 150 MB while it is decoded."""
+MASK_TOLERANCE = 0.02
+"""How far the proportions of a mask may be from its image's: a pixel of rounding when one of them was scaled."""
 
 Shape = tuple[str, int, int]
 """A model (with the ControlNet that guides it), and the width and height of its pictures: what is timed together."""

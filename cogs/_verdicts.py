@@ -14,6 +14,9 @@ UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK, UNKNOWN_INTERA
 )
 ALREADY_ACKNOWLEDGED = 40060
 _TOO_MANY_OLD_EDITS = 30046
+_MISSING_ACCESS, _MISSING_PERMISSIONS = 50001, 50013
+GONE = frozenset({UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, _MISSING_ACCESS, _MISSING_PERMISSIONS})
+"""A message cannot be edited any more, now or later."""
 
 
 class Verdict(Enum):
@@ -32,8 +35,8 @@ class Verdict(Enum):
 
 
 _CODES = {
-    50001: Verdict.FINAL,  # missing access
-    50013: Verdict.FINAL,  # missing permissions
+    _MISSING_ACCESS: Verdict.FINAL,
+    _MISSING_PERMISSIONS: Verdict.FINAL,
     UNKNOWN_CHANNEL: Verdict.FINAL,
     UNKNOWN_GUILD: Verdict.FINAL,
     50007: Verdict.FINAL,  # cannot send messages to this user

@@ -9,6 +9,7 @@ from typing import Any
 
 import discord
 
+from bot.client import PROMPT_BACK
 from bot.jobs import GenerationRequest, Image, Job, Kind, Queued
 from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
 from bot.requests.admission import Bill
@@ -20,7 +21,6 @@ _BAR_CELLS = 10
 MESSAGE = 2000
 _SPARE = 250
 """What a message of a failure leaves free, of which the frame of a prompt takes some."""
-_PROMPT_BACK = 1200
 
 # Discord makes a card of an invitation even without a scheme.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
@@ -158,13 +158,13 @@ def presence(waiting: int, running: int) -> str:
 
 def declined(prompt: str) -> str:
     """A big request that was not confirmed."""
-    return f"Nothing was counted. {_handed_back(prompt, _PROMPT_BACK)}"
+    return f"Nothing was counted. {_handed_back(prompt, PROMPT_BACK)}"
 
 
 def _handed_back(prompt: str, room: int) -> str:
     """A prompt to copy, as much of it as there is room for, in the units that Discord counts in."""
     whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
-    shown = whole[: 2 * max(0, min(room, _PROMPT_BACK))].decode("utf-16-le", "ignore")
+    shown = whole[: 2 * max(0, min(room, PROMPT_BACK))].decode("utf-16-le", "ignore")
     return f"Your prompt, to copy:\n```\n{shown}\n```"
 
 

@@ -9,9 +9,9 @@ from discord.ext import commands
 from bot.client import Client
 from bot.delivery.smaller import smaller
 from bot.errors import EngineError, StorageError, UserError
-from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, UserId
+from bot.jobs import Job, JobId, JobStatus
 from bot.storage.queue import Queue
-from cogs import _views, _words
+from cogs import _people, _views, _words
 from cogs._verdicts import Verdict, classify
 
 _PAGE = 5
@@ -33,7 +33,7 @@ class History(commands.Cog):
         self, interaction: discord.Interaction[Client], page: app_commands.Range[int, 1, 1000] = 1
     ) -> None:
         """Show a page of my ended requests, each painted one with a button."""
-        jobs = await self._queue.history(_requester(interaction), (page - 1) * _PAGE, _PAGE + 1)
+        jobs = await self._queue.history(_people.requester(interaction), (page - 1) * _PAGE, _PAGE + 1)
         if not jobs:
             raise UserError("Nothing of yours has ended here yet." if page == 1 else "There is nothing that far back.")
         shown, more = jobs[:_PAGE], len(jobs) > _PAGE
@@ -50,7 +50,7 @@ class History(commands.Cog):
     async def show_pressed(self, interaction: discord.Interaction[Client], job_id: JobId) -> None:
         """Send the pictures of one request to its owner alone."""
         job = await self._queue.get(job_id)
-        if job is None or job.requester != _requester(interaction) or not await self._queue.has_images(job_id):
+        if job is None or job.requester != _people.requester(interaction) or not await self._queue.has_images(job_id):
             raise UserError(_words.EXPIRED)
         await interaction.response.defer(ephemeral=True)
         try:
@@ -82,11 +82,6 @@ def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
         place = f"{interaction.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
         line += f" — https://discord.com/channels/{place}"
     return line
-
-
-def _requester(interaction: discord.Interaction[Client]) -> Requester:
-    assert interaction.guild_id is not None  # noqa: S101 - the command is guild only, and so are its buttons
-    return Requester(UserId(interaction.user.id), GuildId(interaction.guild_id))
 
 
 async def setup(client: Client) -> None:

@@ -24,6 +24,7 @@ from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
+from cogs._verdicts import GONE
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,6 @@ _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
 _LONGEST = timedelta(days=3650)
 _MESSAGE = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d+)/(\d+)/)?(\d{15,20})")
-
-# https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
-_GONE = (10003, 10004, 10008, 50001, 50013)
 
 NOTE_AGAIN_SECONDS = 60.0
 
@@ -274,7 +272,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         try:
             await message.edit(content=_words.REMOVED, attachments=[], embeds=[], view=None)
         except discord.HTTPException as error:
-            if error.code not in _GONE:
+            if error.code not in GONE:
                 log.warning("the message of job %d does not say yet that it was removed: %s", job.id, error)
                 return False
             log.info("the message of job %d cannot say that it was removed: %s", job.id, error)

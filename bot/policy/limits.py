@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from bot.config import LimitsConfig
+from bot.config import MOST_STEPS, LimitsConfig
 from bot.errors import Rejected, UserError
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
@@ -52,7 +52,7 @@ BOUNDS = {
     LimitName.DEPTH: (1, 10_000),
     LimitName.QUOTA: (1, 1_000_000),
     LimitName.PIXELS: (64, 2**26),
-    LimitName.STEPS: (1, 150),
+    LimitName.STEPS: (1, MOST_STEPS),
     LimitName.IMAGES: (1, 4),
     LimitName.WEIGHT: (1, 10_000),
 }

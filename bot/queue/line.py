@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from bot.config import LimitsConfig
 from bot.engine import Engine, Lane, lane_of
 from bot.errors import Rejected
-from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
+from bot.jobs import TURN_MEMORY, Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
 from bot.policy.limits import (
     Limits,
     counted_from,
@@ -25,7 +25,7 @@ from bot.policy.limits import (
     share_of,
 )
 from bot.queue import scheduler
-from bot.queue.scheduler import TURN_MEMORY, USUAL_WEIGHT, EngineForecast, FairQueue, LaneForecast, Share, Turn
+from bot.queue.scheduler import USUAL_WEIGHT, EngineForecast, FairQueue, LaneForecast, Share, Turn
 from bot.queue.shared import Shared
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.rules import Rules

@@ -37,12 +37,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from bot.jobs import GuildId, JobId, Shape, Start, UserId, Waiting, Work
+from bot.jobs import TURN_MEMORY, GuildId, JobId, Shape, Start, UserId, Waiting, Work
 
 PACE_WINDOW = timedelta(minutes=1)
-
-TURN_MEMORY = timedelta(hours=1)
-"""How long what somebody used counts when it is decided who is next."""
 
 FORGIVEN = 1 / 60
 """Seconds of GPU time that every second of waiting is worth."""
@@ -474,13 +471,6 @@ class FairQueue:
 
     def _is_current(self, user_id: UserId, version: int) -> bool:
         return self._people[user_id].version == version
-
-
-def choose(
-    waiting: Iterable[Waiting], starts: Iterable[Start], share: Callable[[Waiting], Share], forecast: EngineForecast
-) -> Turn | None:
-    """The next turn, which may lie in the future when everyone is over their pace; None when nobody may start."""
-    return next(schedule(waiting, starts, share, forecast), None)
 
 
 def schedule(

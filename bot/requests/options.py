@@ -15,14 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
-from bot.config import ControlNetConfig, LoraConfig, ModelConfig
+from bot.config import MOST_STEPS, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import Rejected, UserError
-from bot.jobs import Adapters, GenerationRequest, Upload
+from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Upload
 
 PROMPT_LIMIT = 1000
 """Characters of a prompt, and of a negative prompt."""
 
-STEPS = (1, 150)
+STEPS = (1, MOST_STEPS)
 RATIOS = (0.25, 4.0)
 GUIDANCE = (0.0, 30.0)
 IMAGES = (1, 4)
@@ -35,8 +35,6 @@ STRENGTH = 0.75
 """How much of an image is painted over where nobody says: as in CompVis' img2img script and diffusers' examples."""
 INPAINT_STRENGTH = 1.0
 """The same under a mask: diffusers' default."""
-MASK_TOLERANCE = 0.02
-"""How far the proportions of a mask may be from its image's: a pixel of rounding when one of them was scaled."""
 
 ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 

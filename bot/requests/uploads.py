@@ -8,13 +8,12 @@ import io
 import imagesize
 
 from bot.errors import UserError
-from bot.jobs import Upload
+from bot.jobs import MOST_PIXELS, Upload
 
 ROLES = {"image": "image", "mask": "mask", "control": "control picture"}
 """What an upload is for: the name of its option, and what people call it."""
 
 MOST_BYTES = 20 * 2**20
-MOST_PIXELS = 50_000_000
 LEAST_SIDE = 16
 
 # Colour profiles and notes come before a JPEG's size, rarely more than a little. Where imagesize finds no size it reads

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bot.errors import StorageError, StorageFull
 from bot.jobs import Image, JobId
+from bot.storage.sqlite import sync_folder
 
 
 class ImageFolder:
@@ -90,14 +91,3 @@ class ImageFolder:
         for folder in {(self._root / path).parent for path in paths}:
             if folder.exists():
                 sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable, where the system can sync a folder at all."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import aiosqlite
 
 from bot.jobs import (
+    TURN_MEMORY,
     Clock,
     GuildId,
     Job,
@@ -51,9 +52,6 @@ WATCH = (
     "stated_place, stated_at ON main.jobs BEGIN SELECT touched(NEW.id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_delete AFTER DELETE ON main.jobs BEGIN SELECT touched(OLD.id); END",
 )
-
-TURN_MEMORY = timedelta(hours=1)
-"""How long a person's last turns count when it is decided who is next."""
 
 
 @dataclass(frozen=True, slots=True)

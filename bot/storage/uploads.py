@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bot.errors import StorageError
 from bot.jobs import Upload
-from bot.storage.images import sync_folder
+from bot.storage.sqlite import sync_folder
 
 SPARED_SECONDS = 3600.0
 """How old a file must be before it may be swept."""

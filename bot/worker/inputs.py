@@ -15,15 +15,11 @@ import PIL.Image
 import PIL.ImageOps
 
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest
+from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-MOST_PIXELS = 50_000_000
-"""A photo of 50 megapixels takes 150 MB while it is decoded."""
-_SAME_SHAPE = 0.02
-"""How much the proportions of a mask may differ from its picture's: a pixel or two of a small one."""
 _WHITE = 128
 """From which shade on diffusers repaints: `VaeImageProcessor.binarize` cuts at 0.5."""
 
@@ -50,7 +46,7 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
             (request.control_image, "control picture", "RGB"),
         )
     )
-    if image and mask and abs(image.width * mask.height / (image.height * mask.width) - 1) > _SAME_SHAPE:
+    if image and mask and abs(image.width * mask.height / (image.height * mask.width) - 1) > MASK_TOLERANCE:
         raise PaintFailed(
             f"The mask has other proportions ({mask.width}×{mask.height}) than its picture "
             f"({image.width}×{image.height}): make it as large as the picture."

@@ -12,19 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.jobs import GuildId, JobId, Shape, Start, UserId, Waiting, Work
+from bot.jobs import TURN_MEMORY, GuildId, JobId, Shape, Start, UserId, Waiting, Work
 from bot.queue.scheduler import (
     AFFINITY_SECONDS,
     FORGIVEN,
     PACE_WINDOW,
-    TURN_MEMORY,
     EngineForecast,
     FairQueue,
     LaneForecast,
     Share,
     Speed,
     Turn,
-    choose,
     schedule,
 )
 
@@ -102,7 +100,7 @@ def plan(
 
 def test_nobody_waits() -> None:
     assert plan([]) == []
-    assert choose([], [started("a", 0)], {}, forecast(0)) is None
+    assert plan([], [started("a", 0)]) == []
 
 
 def test_one_persons_requests_run_in_the_order_of_asking_one_after_the_other() -> None:
@@ -394,9 +392,12 @@ def counting(case: Case, turns: Sequence[Turn], user: UserId, when: datetime, pa
 def test_every_job_has_exactly_one_turn_and_the_first_is_the_one_that_is_chosen(case: Case) -> None:
     turns = case.turns()
     assert sorted((turn.job_id, turn.user_id) for turn in turns) == [(job.job_id, job.user_id) for job in case.waiting]
-    assert choose(case.waiting, case.starts, case.share, one_lane(1, ASecondAForward(), case.free_at)) == (
-        turns[0] if turns else None
-    )
+    fair_queue = FairQueue(case.share)
+    for start in case.starts:
+        fair_queue.started(start)
+    for job in case.waiting:
+        fair_queue.waits(job)
+    assert fair_queue.next(case.free_at, ()) == (turns[0] if turns else None)
 
 
 @given(cases())

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from bot.errors import UserError
-from bot.requests.uploads import LEAST_SIDE, MOST_BYTES, MOST_PIXELS, check_facts, inspect
+from bot.jobs import MOST_PIXELS
+from bot.requests.uploads import LEAST_SIDE, MOST_BYTES, check_facts, inspect
 
 KINDS = [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}), ("WEBP", {"lossless": True})]
 
