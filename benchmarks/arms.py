@@ -41,17 +41,17 @@ class NoKnee(Timings):
 class Arms:
     """One model in memory, and the arms that paint with it."""
 
-    def __init__(self, model: ModelConfig, settings: EngineConfig, studio: ModelStore | None = None) -> None:
-        self.studio = studio or ModelStore([model], settings)
-        self.pipeline = self.studio.load(model.name).pipeline
+    def __init__(self, model: ModelConfig, settings: EngineConfig, store: ModelStore | None = None) -> None:
+        self.store = store or ModelStore([model], settings)
+        self.pipeline = self.store.load(model.name).pipeline
         self.pipeline.set_progress_bar_config(disable=True)
         self.model = model
         self._settings = settings
         self.more: dict[str, Arm] = {}
         """Arms of other programs."""
         # Kept between runs, as the bot keeps them between engines.
-        self.timings = Timings(self.studio.machine.name, settings.rows)
-        self._no_knee = NoKnee(self.studio.machine.name, settings.rows)
+        self.timings = Timings(self.store.machine.name, settings.rows)
+        self._no_knee = NoKnee(self.store.machine.name, settings.rows)
 
     @property
     def all(self) -> dict[str, Arm]:
@@ -73,13 +73,13 @@ class Arms:
 
     def compiled(self, arrivals: Sequence[Arrival]) -> Outcome:
         """The same with the denoiser compiled; the first call of every shape compiles it."""
-        if self.studio.machine.device == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        if self.store.machine.device == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
             raise UnavailableError("no compiler here")
         return self._one_by_one(self._compiled, arrivals)
 
     def static(self, arrivals: Sequence[Arrival]) -> Outcome:
         """As other servers batch: who waits and asks for the same settings is painted in one call with many prompts."""
-        with Desk(self.studio, arrivals) as desk, torch.inference_mode():
+        with Desk(self.store, arrivals) as desk, torch.inference_mode():
             waiting: list[int] = []
             while waiting or desk.more:
                 waiting += desk.due(wait=not waiting)
@@ -87,30 +87,30 @@ class Arms:
                 alike = [n for n in waiting if _settings_of(desk.request(n)) == _settings_of(head)]
                 group = alike[: max(1, self._settings.rows // head.work.rows)]
                 waiting = [n for n in waiting if n not in group]
-                self.pipeline.scheduler = self.studio.scheduler(head)
-                images = self.pipeline(**joined([self.studio.arguments(desk.request(n)) for n in group])).images
+                self.pipeline.scheduler = self.store.scheduler(head)
+                images = self.pipeline(**joined([self.store.arguments(desk.request(n)) for n in group])).images
                 for place, number in enumerate(group):
                     desk.hand_in(number, SimpleNamespace(images=images[place : place + 1]))
             return desk.outcome()
 
     def ours(self, arrivals: Sequence[Arrival]) -> Outcome:
-        """The easel."""
-        return self._easel(arrivals, self.timings)
+        """Our engine."""
+        return self._by_the_loop(arrivals, self.timings)
 
     def alone(self, arrivals: Sequence[Arrival]) -> Outcome:
-        """The easel with nobody sharing, as `engine.reproducible` does."""
-        return self._easel(arrivals, self.timings, alone=True)
+        """Our engine with no shared forwards, as `engine.reproducible` does."""
+        return self._by_the_loop(arrivals, self.timings, alone=True)
 
     def no_knee(self, arrivals: Sequence[Arrival]) -> Outcome:
-        """The easel with every forward filled up to the cap."""
-        return self._easel(arrivals, self._no_knee)
+        """Our engine with every forward filled up to the cap."""
+        return self._by_the_loop(arrivals, self._no_knee)
 
     def direct(self, arrivals: Sequence[Arrival]) -> Outcome:
         """A hand-written loop instead of diffusers' pipelines in coroutines."""
         if not direct.can_paint(self.pipeline):
             raise UnavailableError(f"not written for {type(self.pipeline).__name__}")
         slots = threading.Semaphore(self._settings.slots)
-        with Desk(self.studio, arrivals) as desk:
+        with Desk(self.store, arrivals) as desk:
             waiting: deque[int] = deque()
 
             def take(idle: bool) -> list[direct.Painting] | None:
@@ -118,7 +118,7 @@ class Arms:
                 taken: list[direct.Painting] = []
                 while waiting and slots.acquire(blocking=idle and not taken):
                     number = waiting.popleft()
-                    taken.append(direct.Painting(self.studio, number, desk.request(number)))
+                    taken.append(direct.Painting(self.store, number, desk.request(number)))
                 return taken if taken or waiting or desk.more else None
 
             direct.serve(
@@ -136,18 +136,18 @@ class Arms:
         return view
 
     def _one_by_one(self, pipeline: Any, arrivals: Sequence[Arrival]) -> Outcome:
-        with Desk(self.studio, arrivals) as desk, torch.inference_mode():
+        with Desk(self.store, arrivals) as desk, torch.inference_mode():
             while desk.more:
                 for number in desk.due(wait=True):
                     request = desk.request(number)
-                    pipeline.scheduler = self.studio.scheduler(request)
-                    desk.hand_in(number, pipeline(**self.studio.arguments(request)))
+                    pipeline.scheduler = self.store.scheduler(request)
+                    desk.hand_in(number, pipeline(**self.store.arguments(request)))
             return desk.outcome()
 
-    def _easel(self, arrivals: Sequence[Arrival], timings: Timings, *, alone: bool = False) -> Outcome:
+    def _by_the_loop(self, arrivals: Sequence[Arrival], timings: Timings, *, alone: bool = False) -> Outcome:
         """At most `engine.slots` orders are in it together, as the bot's dispatcher has it."""
         slots, inbox, failures = threading.Semaphore(self._settings.slots), Inbox(), list[str]()
-        with Desk(self.studio, arrivals) as desk:
+        with Desk(self.store, arrivals) as desk:
 
             def feed() -> None:
                 while desk.more:
@@ -167,7 +167,7 @@ class Arms:
 
             feeder = threading.Thread(target=feed, name="feeder")
             feeder.start()
-            WorkerLoop(self.studio, inbox, send, self._settings.rows, timings, alone=alone).run()
+            WorkerLoop(self.store, inbox, send, self._settings.rows, timings, alone=alone).run()
             feeder.join()
             if failures:
                 raise RuntimeError(failures[0])

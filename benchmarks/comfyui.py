@@ -35,21 +35,21 @@ class ComfyUI:
         sys.path.insert(0, str(folder))
         try:
             # What it would read from the command line has to be known before its other modules are imported.
-            importlib.import_module("comfy.cli_args").args.cpu = arms.studio.machine.device == "cpu"
+            importlib.import_module("comfy.cli_args").args.cpu = arms.store.machine.device == "cpu"
             self._sample: Any = importlib.import_module("comfy.sample")
             loader: Any = importlib.import_module("comfy.sd")
         except ImportError as error:
             sys.path.remove(str(folder))
             raise UnavailableError(f"ComfyUI cannot be imported from {folder}: {error}") from error
         weights = {name: tensor.clone() for name, tensor in arms.pipeline.unet.state_dict().items()}
-        options = {"dtype": arms.studio.machine.dtype}
+        options = {"dtype": arms.store.machine.dtype}
         self._model: Any = loader.load_diffusion_model_state_dict(weights, model_options=options)
         if self._model is None:
             raise UnavailableError("ComfyUI does not know this architecture")
 
     def serve(self, arrivals: Sequence[Arrival]) -> Outcome:
         """One request after the other."""
-        with Desk(self._arms.studio, arrivals) as desk, torch.inference_mode():
+        with Desk(self._arms.store, arrivals) as desk, torch.inference_mode():
             while desk.more:
                 for number in desk.due(wait=True):
                     desk.hand_in(number, self.paint(desk.request(number)))
@@ -57,7 +57,7 @@ class ComfyUI:
 
     def paint(self, request: GenerationRequest) -> Any:
         """A picture, as a pipeline returns it."""
-        pipeline, arguments = self._arms.pipeline, self._arms.studio.arguments(request)
+        pipeline, arguments = self._arms.pipeline, self._arms.store.arguments(request)
         size = request.height // pipeline.vae_scale_factor, request.width // pipeline.vae_scale_factor
         latents = torch.zeros(1, pipeline.unet.config.in_channels, *size)
         painted = self._sample.sample(

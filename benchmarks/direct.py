@@ -1,7 +1,7 @@
 """The same batches without coroutines: a hand-written loop for plain Stable Diffusion.
 
 It does what a loop of one's own cannot do without (each request's latents and scheduler, guidance, one forward for
-all, one picture decoded at a time) and nothing else. Beside the easel it shows what running diffusers' own pipelines
+all, one picture decoded at a time) and nothing else. Beside our engine it shows what running diffusers' own pipelines
 in greenlets costs.
 """
 
@@ -27,11 +27,11 @@ def can_paint(pipeline: Any) -> bool:
 class Painting:
     """One request of one picture: its latents, its scheduler, and how far it is."""
 
-    def __init__(self, studio: ModelStore, number: int, request: GenerationRequest) -> None:
-        pipeline, arguments = studio.load(request.model).pipeline, studio.arguments(request)
+    def __init__(self, store: ModelStore, number: int, request: GenerationRequest) -> None:
+        pipeline, arguments = store.load(request.model).pipeline, store.arguments(request)
         self.number = number
         self._view = copy(pipeline)
-        self._scheduler = vars(self._view)["scheduler"] = studio.scheduler(request)
+        self._scheduler = vars(self._view)["scheduler"] = store.scheduler(request)
         self._scheduler.set_timesteps(request.num_inference_steps, device=pipeline.device)
         self._left = list(self._scheduler.timesteps)
         self._generator = arguments["generator"]
@@ -99,7 +99,7 @@ def serve(
                 )[0]
                 for painting, part in zip(group, noise.split([painting.rows for painting in group]), strict=True):
                     painting.take(part)
-                # Whoever was served goes behind those who were not.
+                # A request that was served goes behind those that were not.
                 live = [p for p in live if p not in group] + [p for p in group if not p.done]
                 finished += [painting for painting in group if painting.done]
             if finished:

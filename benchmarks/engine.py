@@ -78,7 +78,7 @@ class Bench:
         self.requests = mixed(model, asked.requests, asked.steps)
         # Requests of the same number of steps, for what is not about the mix.
         self.usual = replace(self.requests[0], num_inference_steps=sum(asked.steps) // 2)
-        self.measured = probes.Model(self.arms.studio, self.requests[0])
+        self.measured = probes.Model(self.arms.store, self.requests[0])
         self.step_seconds = 0.0
         self.naive: Outcome | None = None
         self.charts: list[Chart] = []
@@ -100,7 +100,7 @@ class Bench:
                     self.naive = best["naive"]
         assert self.naive is not None
         work = self.useful_flops()
-        peak = probes.peak_flops(self.arms.studio.machine.device, self.arms.studio.machine.dtype)
+        peak = probes.peak_flops(self.arms.store.machine.device, self.arms.store.machine.dtype)
         rows = []
         for name in self.chosen(tuple(self.arms.all)):
             if (outcome := best.get(name)) is None:
@@ -139,7 +139,7 @@ class Bench:
             return None
 
     def useful_flops(self) -> float:
-        """What the load asks of the denoiser and the decoder, whoever paints it."""
+        """What the load asks of the denoiser and the decoder, in every arm."""
         row, decode = self.measured.flops()
         works = [request.work for request in self.requests]
         return sum(row * work.rows * work.forwards + decode * work.images for work in works)
@@ -175,7 +175,7 @@ class Bench:
         """What the coroutines cost beside a loop of one's own."""
         rows = []
         for count in (rows for rows in (2, 8, 16) if rows <= self.settings.rows):
-            costs = probes.costs(self.arms.studio, self.usual, count, self.asked.rounds)
+            costs = probes.costs(self.arms.store, self.usual, count, self.asked.rounds)
             ours, naive, by_hand = costs["coroutines"], costs["naive"], costs.get("direct")
             cells = [str(count), f"{naive.seconds / ours.seconds:.2f}", f"{ours.outside / ours.seconds:.1%}"]
             if by_hand is None:
@@ -247,7 +247,7 @@ class Bench:
     def cancel(self) -> str:
         """From a cancellation to the free row."""
         rows = min(8, self.settings.rows)
-        taken = probes.cancellations(self.arms.studio, self.usual, rows, self.asked.cancels)
+        taken = probes.cancellations(self.arms.store, self.usual, rows, self.asked.cancels)
         seconds = [one.seconds for one in taken]
         step = f", where such a step takes {self.step_seconds * 1e3:.1f} ms" if self.step_seconds else ""
         return (
@@ -286,7 +286,7 @@ def run(asked: argparse.Namespace) -> list[Path]:
             comfyui = functools.cache(lambda: ComfyUI(asked.comfyui, bench.arms))
             bench.arms.more["comfyui"] = lambda load: comfyui().serve(load)
         words = "\n".join(f"## {title}\n\n{text}\n" for title, text in _parts(bench))
-        machine = bench.arms.studio.machine
+        machine = bench.arms.store.machine
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     threads = [f"{asked.threads}-threads"] if machine.device == "cpu" and asked.threads > 1 else []
     name = "-".join(["engine", *([model.name] if asked.random else []), machine.device, *threads])

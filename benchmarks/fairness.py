@@ -106,7 +106,7 @@ class Served:
 
 
 def serve(jobs: Sequence[Waiting], arm: FirstCome | RoundRobin | Ours, minutes: float) -> Served:
-    """Serve one after the other until the end; whoever is not served waited until then."""
+    """Serve one after the other until the end; a job that is not served waited until then."""
     end, now = NOON + timedelta(minutes=minutes), NOON
     coming = deque(sorted(jobs, key=lambda job: job.asked_at))
     waits: dict[JobId, float] = {

@@ -3,7 +3,7 @@
     python -m benchmarks.gpu --minutes 4 [--parts 2,4] [--only WORDS] [--out FOLDER] [--toy]
 
 The parts, most wanted first: 1 the machine and its ceilings; 2 correctness, with the model in the box; 3 a forward of
-SD 1.5 by its rows; 4 mixed requests of SD 1.5 all at once, naive diffusers and the easel; 5 SDXL; 6 requests over time,
+SD 1.5 by its rows; 4 mixed requests of SD 1.5 all at once, naive diffusers and ours; 5 SDXL; 6 requests over time,
 a cancellation and a flood. Each runs in a process of its own, which is killed when its share of the time is over and
 begun again, without the check at which it fell, when the device is lost; what a part leaves over the others share.
 

@@ -1,7 +1,7 @@
 """Is what the engine does right on this device? Part 2 of `benchmarks.gpu`, with the model in the box.
 
-Everything goes through the engine's own studio, hub, rows and graphs; what it is compared with is the pipeline's own
-call on the same device with nobody sharing it.
+Everything goes through the engine's own model store, batcher, rows and graphs. It is compared with the pipeline's own
+call on the same device, without anything else in the batch.
 """
 
 from __future__ import annotations
@@ -132,15 +132,15 @@ class Box:
         more = {"name": WORN, "source": _source(), "loras": (lora,), "controlnets": (held,)}
         return [EMBEDDED_MODEL, EMBEDDED_MODEL.model_copy(update=more)]
 
-    def studio(self, dtype: str) -> ModelStore:
-        """The engine's studio in a precision; its products of matrices are exact in single."""
+    def store(self, dtype: str) -> ModelStore:
+        """The engine's store in a precision; its products of matrices are exact in single."""
         if dtype not in self._studios:
             settings = EngineConfig(device=self._scene.device, dtype=dtype, threads=1)
-            studio = self._studios[dtype] = ModelStore(self.models, settings)
+            store = self._studios[dtype] = ModelStore(self.models, settings)
             if self._scene.device != "cuda":
-                studio.graphs = Graphs(Again())
+                store.graphs = Graphs(Again())
             for model in self.models:
-                studio.load(model.name)
+                store.load(model.name)
         # What loading a model has set to "high" for speed. TF32 is not single precision.
         torch.set_float32_matmul_precision("highest" if dtype == "float32" else "high")
         torch.backends.cudnn.allow_tf32 = dtype != "float32"
@@ -195,16 +195,16 @@ class Box:
 
     def crowd(self, dtype: str, *, eager: bool = False) -> str:
         """Requests of every kind that come and go."""
-        studio, requests = self.studio(dtype), self.requests(few=dtype != "float32")
+        store, requests = self.store(dtype), self.requests(few=dtype != "float32")
         dice = random.Random(1)
         script: dict[int, list[Call | Cancel]] = defaultdict(list)
         for number, request in enumerate(requests):
-            script[dice.randint(0, len(requests) // 2)].append(self._call(studio, request, number))
+            script[dice.randint(0, len(requests) // 2)].append(self._call(store, request, number))
         leaving = replace(requests[0], num_inference_steps=50)
-        script[2].append(self._call(studio, leaving, "leaves"))
+        script[2].append(self._call(store, leaving, "leaves"))
         script[6].append(Cancel("leaves"))
-        graphs = studio.graphs
-        ends = played(script, PlainRows(studio.row_loras.on_rows, rows.eagerly if eager else graphs))
+        graphs = store.graphs
+        ends = played(script, PlainRows(store.row_loras.on_rows, rows.eagerly if eager else graphs))
         if not isinstance(ends["leaves"], Cancelled):
             raise BrokenError(f"what was cancelled ended as {ends['leaves']}")
         words = self._compare(dtype, requests, ends)
@@ -217,7 +217,7 @@ class Box:
 
     def adapters(self, dtype: str) -> str:
         """Rows that wear a LoRA, differently strongly, beside rows that wear none, and by other kinds."""
-        studio = self.studio(dtype)
+        store = self.store(dtype)
         image, mask, _ = self.uploads
         kinds: list[dict[str, Any]] = [{}, {"image": image, "strength": 0.8}, {"image": image, "mask_image": mask}]
         kinds = kinds[:1] if self._scene.toy else kinds
@@ -226,10 +226,10 @@ class Box:
             self._request(number, model=WORN, loras=loras, sampler="ddim" if number % 2 else "dpm++ 2m", **kind)
             for number, (kind, loras) in enumerate((kind, loras) for kind in kinds for loras in worn)
         ]
-        calls: list[Call | Cancel] = [self._call(studio, request, number) for number, request in enumerate(requests)]
-        ends = played({0: calls[::2], 2: calls[1::2]}, PlainRows(studio.row_loras.on_rows, studio.graphs))
+        calls: list[Call | Cancel] = [self._call(store, request, number) for number, request in enumerate(requests)]
+        ends = played({0: calls[::2], 2: calls[1::2]}, PlainRows(store.row_loras.on_rows, store.graphs))
         words = self._compare(dtype, requests, ends)
-        bare, dressed = (self._painted_alone(studio, dtype, request) for request in requests[:2])
+        bare, dressed = (self._painted_alone(store, dtype, request) for request in requests[:2])
         changed = float(np.abs(bare - dressed).max())
         if changed < 10 * HALF:
             raise BrokenError(f"the LoRA changes nothing to speak of ({changed:.2g}); {words}")
@@ -237,21 +237,21 @@ class Box:
 
     def layouts(self, dtype: str) -> str:
         """What is prepared for a GPU beside what diffusers loads."""
-        studio = self.studio(dtype)
+        store = self.store(dtype)
         plain: Any = diffusers.DiffusionPipeline.from_pretrained(
-            _source(), use_safetensors=True, torch_dtype=studio.machine.dtype
+            _source(), use_safetensors=True, torch_dtype=store.machine.dtype
         ).to(self._scene.device)
         plain.set_progress_bar_config(disable=True)
-        prepared = studio.load(PLAIN).pipeline
+        prepared = store.load(PLAIN).pipeline
         prepared.set_progress_bar_config(disable=True)
         requests = [self._request(number, sampler=sampler) for number, sampler in enumerate(("ddim", "euler"))]
         apart = []
         for request in requests:
             images = []
             for pipeline in (plain, prepared):
-                pipeline.scheduler = studio.scheduler(request)
+                pipeline.scheduler = store.scheduler(request)
                 with torch.inference_mode():
-                    images.append(np.asarray(pipeline(**studio.arguments(request)).images))
+                    images.append(np.asarray(pipeline(**store.arguments(request)).images))
             apart.append(float(np.abs(images[0] - images[1]).max()))
         fused = sum("to_qkv" in name for name, _ in prepared.unet.named_parameters())
         last = prepared.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
@@ -264,69 +264,69 @@ class Box:
 
     def memory(self, dtype: str) -> str:
         """Somebody asks for a picture that cannot fit, in the midst of others."""
-        studio = self.studio(dtype)
+        store = self.store(dtype)
         bystanders = [self._request(number, sampler="ddim" if number % 2 else "euler") for number in range(4)]
         for request in bystanders:
-            self._painted_alone(studio, dtype, request)
+            self._painted_alone(store, dtype, request)
         giant = self._request(9, width=16384, height=16384, prompt="a mountain")
         script: dict[int, list[Call | Cancel]] = {
-            0: [self._call(studio, request, number) for number, request in enumerate(bystanders[:2])],
-            2: [self._call(studio, giant, "giant")],
-            3: [self._call(studio, request, number) for number, request in enumerate(bystanders[2:], 2)],
+            0: [self._call(store, request, number) for number, request in enumerate(bystanders[:2])],
+            2: [self._call(store, giant, "giant")],
+            3: [self._call(store, request, number) for number, request in enumerate(bystanders[2:], 2)],
         }
-        studio.graphs.clear()
-        with _little_memory(self._scene.device, studio.load(PLAIN).pipeline):
-            ends = played(script, PlainRows(studio.row_loras.on_rows, studio.graphs))
+        store.graphs.clear()
+        with _little_memory(self._scene.device, store.load(PLAIN).pipeline):
+            ends = played(script, PlainRows(store.row_loras.on_rows, store.graphs))
         if isinstance(ends["giant"], Returned):
             raise SkippedError("it fitted after all: nothing was shown")
         words = self._compare(dtype, bystanders, ends)
         if not isinstance(ends["giant"].error, PaintFailed):  # type: ignore[union-attr]
             raise BrokenError(f"who asked for it is told no words but {ends['giant']}; {words}")
-        more = self._compare(dtype, bystanders[:2], played({0: self._calls(studio, bystanders[:2])}))
+        more = self._compare(dtype, bystanders[:2], played({0: self._calls(store, bystanders[:2])}))
         return f"told: {ends['giant'].error}; bystanders: {words}; afterwards: {more}"  # type: ignore[union-attr]
 
     def compiled(self, dtype: str) -> str:
         """One forward by torch's compiler, as `engine.compile` has it."""
-        studio = self.studio(dtype)
+        store = self.store(dtype)
         cuda = self._scene.device == "cuda"
         graphs = Graphs(CudaRecorder() if cuda else Again(), backend="inductor" if cuda else "eager")
         requests = [self._request(number, sampler="ddim") for number in range(2)]
-        played({0: self._calls(studio, requests)}, PlainRows(run=graphs))
+        played({0: self._calls(store, requests)}, PlainRows(run=graphs))
         started = time.monotonic()
         if not graphs.improve() or graphs._backend is None:
             raise BrokenError("it could not be compiled; the log says why")
         took = time.monotonic() - started
-        words = self._compare(dtype, requests, played({0: self._calls(studio, requests)}, PlainRows(run=graphs)))
+        words = self._compare(dtype, requests, played({0: self._calls(store, requests)}, PlainRows(run=graphs)))
         return f"{words}; compiling took {took:.0f} s"
 
     def engine(self, book: Book) -> str:
         """The real process from start to a violent end."""
         return asyncio.run(_engine_process(book, self._scene, self._folder / "data"))
 
-    def _calls(self, studio: ModelStore, requests: Sequence[GenerationRequest]) -> list[Call | Cancel]:
-        return [self._call(studio, request, number) for number, request in enumerate(requests)]
+    def _calls(self, store: ModelStore, requests: Sequence[GenerationRequest]) -> list[Call | Cancel]:
+        return [self._call(store, request, number) for number, request in enumerate(requests)]
 
-    def _call(self, studio: ModelStore, request: GenerationRequest, call_id: int | str) -> Call:
+    def _call(self, store: ModelStore, request: GenerationRequest, call_id: int | str) -> Call:
         """The request as the loop gives it to the batcher."""
         return Call(
             call_id,
             hash(call_id) % 5,
-            studio.pipeline(request),
-            studio.scheduler(request),
-            studio.arguments(request, decode(request, self.uploads)),
-            studio.adapters(request),
+            store.pipeline(request),
+            store.scheduler(request),
+            store.arguments(request, decode(request, self.uploads)),
+            store.adapters(request),
             shape=request.work.shape,
         )
 
-    def _painted_alone(self, studio: ModelStore, dtype: str, request: GenerationRequest) -> np.ndarray[Any, Any]:
+    def _painted_alone(self, store: ModelStore, dtype: str, request: GenerationRequest) -> np.ndarray[Any, Any]:
         """What the pipeline's own call paints with nobody sharing."""
         key = dtype, request
         if key not in self._alone:
-            view = copy.copy(studio.pipeline(request))
-            view.scheduler = studio.scheduler(request)
+            view = copy.copy(store.pipeline(request))
+            view.scheduler = store.scheduler(request)
             view.set_progress_bar_config(disable=True)
-            arguments = studio.arguments(request, decode(request, self.uploads))
-            with torch.inference_mode(), studio.row_loras.on_all(studio.adapters(request)):
+            arguments = store.arguments(request, decode(request, self.uploads))
+            with torch.inference_mode(), store.row_loras.on_all(store.adapters(request)):
                 self._alone[key] = np.asarray(view(**arguments).images)
         return self._alone[key]
 
@@ -336,13 +336,13 @@ class Box:
         In half precision two ways to add the same numbers differ, and a sampler may make more of it: what is as far
         from itself as that precision is from single has met nobody else's rows, and is told apart in words.
         """
-        studio, limit = self.studio(dtype), SINGLE if dtype == "float32" else HALF
+        store, limit = self.store(dtype), SINGLE if dtype == "float32" else HALF
         far: list[tuple[float, float, GenerationRequest]] = []
         for number, request in enumerate(requests):
             end = ends.get(number)
             if not isinstance(end, Returned):
                 raise BrokenError(f"{_name(request)} was not painted: {end}")
-            image, alone = np.asarray(end.output.images), self._painted_alone(studio, dtype, request)
+            image, alone = np.asarray(end.output.images), self._painted_alone(store, dtype, request)
             if image.shape != alone.shape or not np.isfinite(image).all() or not np.isfinite(alone).all():
                 raise BrokenError(f"{_name(request)} is no picture: {image.shape}, finite: {np.isfinite(image).all()}")
             apart = np.abs(image - alone)
@@ -366,9 +366,9 @@ class Box:
 
     def _precision(self, dtype: str, requests: Sequence[GenerationRequest]) -> list[float]:
         """How far, in the mean, each picture alone is from itself alone in single precision."""
-        alone = [self._painted_alone(self.studio(dtype), dtype, request) for request in requests]
-        studio = self.studio("float32")
-        exact = [self._painted_alone(studio, "float32", request) for request in requests]
+        alone = [self._painted_alone(self.store(dtype), dtype, request) for request in requests]
+        store = self.store("float32")
+        exact = [self._painted_alone(store, "float32", request) for request in requests]
         return [float(np.abs(one - other).mean()) for one, other in zip(alone, exact, strict=True)]
 
 

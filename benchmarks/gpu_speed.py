@@ -1,7 +1,7 @@
 """How fast is this device, and what does sharing a batch gain on it? Parts 1 and 3 to 6 of `benchmarks.gpu`.
 
 Models are built on the device, with random weights of the real architecture, and never touch the disk. Naive diffusers
-paints with the model as it was built; then it is prepared as the engine prepares one, and the easel paints.
+paints with the model as it was built; then it is prepared as the engine prepares one, and the engine paints.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STEPS = (10, 30)
 
 
 class Readymade(ModelStore):
-    """A studio whose one model is in memory already and was never a file."""
+    """A store whose one model is in memory already and was never a file."""
 
     def __init__(self, pipeline: Any, model: ModelConfig, settings: EngineConfig) -> None:
         super().__init__([model], settings)
@@ -65,7 +65,7 @@ class Bench:
         self.model = ModelConfig(name=kind, source="random", width=side, height=side, guidance_scale=5.0)
         self.arms = Arms(self.model, settings, Readymade(pipeline, self.model, settings))
         if scene.device != "cuda":
-            self.arms.studio.graphs = Graphs(Again())
+            self.arms.store.graphs = Graphs(Again())
         self.steps = (2, 3) if scene.toy else STEPS
         probes.synchronize()
         self.built = time.monotonic() - started
@@ -88,7 +88,7 @@ class Bench:
         return self.arms.naive(closed(few))
 
     def warmed(self) -> None:
-        """Let the easel learn how long forwards take, and record its graphs."""
+        """Let the engine learn how long forwards take, and record its graphs."""
         count, rounds = (2, 1) if self.scene.toy else (8, 2) if self.kind == "sd15" else (6, 1)
         for _ in range(rounds):
             self.arms.ours(closed([self.short(request) for request in self.requests(count)]))
@@ -162,7 +162,7 @@ def curves(book: Book, scene: Scene) -> None:
 
 def _curves(book: Book, bench: Bench, seconds: float, *, built: bool = True) -> None:
     """A forward by its rows: as built, unless that is over, laid out for a GPU, and from a graph."""
-    measured = probes.Model(bench.arms.studio, bench.requests(1)[0])
+    measured = probes.Model(bench.arms.store, bench.requests(1)[0])
     graphs = Graphs(CudaRecorder() if bench.scene.device == "cuda" else Again())
     taken: dict[str, dict[int, float]] = {}
     counts = ROWS[bench.kind][: 2 if bench.scene.toy else None]
@@ -239,24 +239,24 @@ class Closed:
         self.bench.prepare()
         self.bench.warmed()
         words = self.serve("the easel", self.bench.arms.ours)
-        graphs = self.bench.arms.studio.graphs
+        graphs = self.bench.arms.store.graphs
         knee = self.bench.arms.timings.knee(self.bench.requests(1)[0].work.shape)
         return f"{words}; {len(graphs._graphs)} graphs, {len(graphs._refused)} refused; knee: {knee}"
 
     def again(self) -> str:
-        """The easel when all graphs are recorded."""
+        """Our engine when all graphs are recorded."""
         self._need()
         return self.serve("the easel once more", self.bench.arms.ours)
 
     def eager(self) -> str:
-        """The easel without graphs."""
+        """Our engine without graphs."""
         self._need()
         arms = self.bench.arms
-        recorded, arms.studio.graphs = arms.studio.graphs, Graphs()
+        recorded, arms.store.graphs = arms.store.graphs, Graphs()
         try:
             return self.serve("the easel without graphs", arms.ours)
         finally:
-            arms.studio.graphs = recorded
+            arms.store.graphs = recorded
 
     def compiled(self) -> str:
         self._need()
@@ -308,7 +308,7 @@ def sdxl(book: Book, scene: Scene) -> None:
     load = Closed(book, bench, 2 if scene.toy else 12, 0.38)
     book.check("sdxl: naive diffusers, all at once", load.naive)
     book.check("sdxl: the easel, all at once", load.ours)
-    bench.arms.studio.graphs.clear()
+    bench.arms.store.graphs.clear()
     release()
     _curves(book, bench, book.left - 2, built=False)
 
@@ -344,7 +344,7 @@ def over_time(book: Book, scene: Scene) -> None:
 
 def _cancelled(book: Book, bench: Bench) -> str:
     usual = replace(bench.requests(1)[0], num_inference_steps=sum(bench.steps) // 2)
-    taken = probes.cancellations(bench.arms.studio, usual, 2 if bench.scene.toy else 8, 2 if bench.scene.toy else 6)
+    taken = probes.cancellations(bench.arms.store, usual, 2 if bench.scene.toy else 8, 2 if bench.scene.toy else 6)
     most, longest = max(one.steps for one in taken), max(one.seconds for one in taken)
     middle = statistics.median(one.seconds for one in taken)
     head = ["cancelled", "forwards that still began, at most", "median ms", "longest ms"]
@@ -356,7 +356,7 @@ def _cancelled(book: Book, bench: Bench) -> str:
 
 
 def _flooded(book: Book, bench: Bench) -> str:
-    """Five people ask for a picture each while one has as many as the easel takes, without a line before it."""
+    """Five people ask for a picture each while one has as many as the engine takes, without a line before it."""
     arms = bench.arms
     usual = replace(
         bench.requests(1)[0], num_inference_steps=sum(bench.steps) // 2, guidance_scale=5.0, sampler="default"

@@ -100,12 +100,12 @@ def poisson(requests: Sequence[GenerationRequest], per_second: float) -> list[Ar
 class Desk:
     """Hands out the requests of a load as they come and notes when their pictures are done.
 
-    Pictures are enlarged and encoded in a thread of their own, in every arm as in the easel, so that a ratio between
+    Pictures are enlarged and encoded in a thread of their own, in every arm as in our engine, so that a ratio between
     two arms says what their batching gains and nothing else.
     """
 
-    def __init__(self, studio: ModelStore, arrivals: Sequence[Arrival]) -> None:
-        self._studio = studio
+    def __init__(self, store: ModelStore, arrivals: Sequence[Arrival]) -> None:
+        self._store = store
         self._arrivals = arrivals
         self._came = 0
         self._done: dict[int, float] = {}
@@ -161,7 +161,7 @@ class Desk:
 
     def _encode(self, number: int, output: Any) -> None:
         try:
-            list(self._studio.images(self.request(number), output))
+            list(self._store.images(self.request(number), output))
         except Exception as error:  # noqa: BLE001 - this thread's errors reach nobody: `outcome` raises them
             self._failures.append(error)
         else:

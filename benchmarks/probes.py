@@ -66,17 +66,17 @@ def peak_flops(device: str, dtype: torch.dtype) -> float:
 class Model:
     """One call of a model's denoiser and one of its decoder, taken from a real request, to be repeated at will."""
 
-    def __init__(self, studio: ModelStore, request: GenerationRequest) -> None:
-        self._pipeline = studio.load(request.model).pipeline
+    def __init__(self, store: ModelStore, request: GenerationRequest) -> None:
+        self._pipeline = store.load(request.model).pipeline
         calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         hook = self._pipeline.unet.register_forward_pre_hook(
             lambda _module, args, kwargs: calls.append((args, kwargs)), with_kwargs=True
         )
         single = replace(request, guidance_scale=1.0, num_inference_steps=1, sampler="default")
-        self._pipeline.scheduler = studio.scheduler(single)
+        self._pipeline.scheduler = store.scheduler(single)
         try:
             with torch.inference_mode():
-                self._pipeline(**studio.arguments(single))
+                self._pipeline(**store.arguments(single))
         finally:
             hook.remove()
         self._parked = Parked(self._pipeline.unet, "__call__", calls[0])
@@ -149,22 +149,22 @@ class Cost:
     outside: float
 
 
-def plainly(studio: ModelStore, requests: Sequence[GenerationRequest], _rows: int) -> None:
+def plainly(store: ModelStore, requests: Sequence[GenerationRequest], _rows: int) -> None:
     """`pipe()` per request."""
-    pipeline = studio.load(requests[0].model).pipeline
+    pipeline = store.load(requests[0].model).pipeline
     with torch.inference_mode():
         for request in requests:
-            pipeline.scheduler = studio.scheduler(request)
-            pipeline(**studio.arguments(request))
+            pipeline.scheduler = store.scheduler(request)
+            pipeline(**store.arguments(request))
 
 
-def coroutines(studio: ModelStore, requests: Sequence[GenerationRequest], rows: int) -> None:
+def coroutines(store: ModelStore, requests: Sequence[GenerationRequest], rows: int) -> None:
     """The engine's batcher."""
     errors: list[Exception] = []
     returned = 0
-    batcher = StepBatcher(PlainRows(studio.row_loras.on_rows), row_cap=rows)
+    batcher = StepBatcher(PlainRows(store.row_loras.on_rows), row_cap=rows)
     for number, request in enumerate(requests):
-        batcher.add(_call(studio, number, request))
+        batcher.add(_call(store, number, request))
     while not batcher.is_idle:
         for _, event in batcher.step():
             returned += isinstance(event, Returned)
@@ -174,10 +174,10 @@ def coroutines(studio: ModelStore, requests: Sequence[GenerationRequest], rows: 
         raise RuntimeError(f"{returned} of {len(requests)} requests were painted") from (errors or [None])[0]
 
 
-def directly(studio: ModelStore, requests: Sequence[GenerationRequest], rows: int) -> None:
+def directly(store: ModelStore, requests: Sequence[GenerationRequest], rows: int) -> None:
     """The hand-written loop."""
-    pipeline = studio.load(requests[0].model).pipeline
-    waiting = [direct.Painting(studio, number, request) for number, request in enumerate(requests)]
+    pipeline = store.load(requests[0].model).pipeline
+    waiting = [direct.Painting(store, number, request) for number, request in enumerate(requests)]
 
     def take(_idle: bool) -> list[direct.Painting] | None:
         taken, waiting[:] = waiting[:], []
@@ -193,13 +193,13 @@ WAYS: dict[str, Callable[[ModelStore, Sequence[GenerationRequest], int], None]] 
 }
 
 
-def costs(studio: ModelStore, request: GenerationRequest, rows: int, rounds: int) -> dict[str, Cost]:
+def costs(store: ModelStore, request: GenerationRequest, rows: int, rounds: int) -> dict[str, Cost]:
     """What each way costs that can paint the model, for as many guided requests at a time as fill so many rows.
 
     They take the same number of steps and different samplers, and nothing is encoded. The ways take turns, after one
     round to warm up; what counts is each one's fastest.
     """
-    pipeline = studio.load(request.model).pipeline
+    pipeline = store.load(request.model).pipeline
     samplers = ("default", "euler", "dpm++ 2m")
     requests = [
         replace(request, guidance_scale=3.0, seed=number, sampler=samplers[number % len(samplers)])
@@ -212,7 +212,7 @@ def costs(studio: ModelStore, request: GenerationRequest, rows: int, rounds: int
             watch = Stopwatch()
             with watch.inside((pipeline.unet, pipeline.vae.decoder)):
                 start = seconds_now()
-                way(studio, requests, rows)
+                way(store, requests, rows)
                 synchronize()
                 seconds = seconds_now() - start
             taken[name].append(Cost(seconds, seconds - watch.seconds))
@@ -227,7 +227,7 @@ class Cancellation:
     seconds: float
 
 
-def cancellations(studio: ModelStore, request: GenerationRequest, rows: int, times: int) -> list[Cancellation]:
+def cancellations(store: ModelStore, request: GenerationRequest, rows: int, times: int) -> list[Cancellation]:
     """Cancel requests one by one, at any moment, out of forwards of so many rows; another takes each one's place."""
     news: SimpleQueue[Call | Cancel] = SimpleQueue()
     together = max(1, rows // 2)
@@ -237,7 +237,7 @@ def cancellations(studio: ModelStore, request: GenerationRequest, rows: int, tim
     moving, freed, over = threading.Event(), threading.Event(), threading.Event()
 
     def call(number: int) -> Call:
-        return _call(studio, number, replace(request, guidance_scale=3.0, seed=number, num_inference_steps=500))
+        return _call(store, number, replace(request, guidance_scale=3.0, seed=number, num_inference_steps=500))
 
     def report(of: Call, event: Event) -> None:
         match event:
@@ -278,7 +278,7 @@ def cancellations(studio: ModelStore, request: GenerationRequest, rows: int, tim
     for number in range(together):
         news.put(call(number))
     threading.Thread(target=cancel, daemon=True).start()
-    hook = studio.load(request.model).pipeline.unet.register_forward_pre_hook(begin)
+    hook = store.load(request.model).pipeline.unet.register_forward_pre_hook(begin)
     batcher = StepBatcher(row_cap=rows)
     try:
         # `over` is read first: what was put before it is taken then.
@@ -290,14 +290,14 @@ def cancellations(studio: ModelStore, request: GenerationRequest, rows: int, tim
     return measured
 
 
-def _call(studio: ModelStore, number: int, request: GenerationRequest) -> Call:
+def _call(store: ModelStore, number: int, request: GenerationRequest) -> Call:
     """A request as the loop gives it to the batcher."""
     return Call(
         number,
         number % 5,
-        studio.load(request.model).pipeline,
-        studio.scheduler(request),
-        studio.arguments(request),
-        studio.adapters(request),
+        store.load(request.model).pipeline,
+        store.scheduler(request),
+        store.arguments(request),
+        store.adapters(request),
         shape=request.work.shape,
     )

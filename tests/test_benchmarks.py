@@ -81,7 +81,7 @@ def test_what_does_not_fit_into_the_budget_is_left_out_and_said(tmp_path: Path) 
 def test_the_hand_written_loop_paints_what_the_pipeline_paints(arms: Arms) -> None:
     """Or it would be compared for work that it does not do."""
     requests = loads.mixed(arms.model, 5, (2, 4))
-    waiting = [direct.Painting(arms.studio, number, request) for number, request in enumerate(requests)]
+    waiting = [direct.Painting(arms.store, number, request) for number, request in enumerate(requests)]
     painted: dict[int, np.ndarray] = {}
 
     def take(_idle: bool) -> list[direct.Painting] | None:
@@ -90,19 +90,19 @@ def test_the_hand_written_loop_paints_what_the_pipeline_paints(arms: Arms) -> No
 
     direct.serve(arms.pipeline.unet, 4, take, lambda number, output: painted.update({number: output.images}))
     for number, request in enumerate(requests):
-        arms.pipeline.scheduler = arms.studio.scheduler(request)
+        arms.pipeline.scheduler = arms.store.scheduler(request)
         with torch.inference_mode():
-            expected = arms.pipeline(**arms.studio.arguments(request)).images
+            expected = arms.pipeline(**arms.store.arguments(request)).images
         np.testing.assert_allclose(painted[number], expected, atol=1e-4)
 
 
 def test_a_static_batch_paints_what_single_calls_paint(arms: Arms) -> None:
     request = loads.mixed(arms.model, 1, (2, 2))[0]
-    calls = [arms.studio.arguments(replace(request, seed=seed, prompt=f"cat {seed}")) for seed in (1, 2)]
-    arms.pipeline.scheduler = arms.studio.scheduler(request)
+    calls = [arms.store.arguments(replace(request, seed=seed, prompt=f"cat {seed}")) for seed in (1, 2)]
+    arms.pipeline.scheduler = arms.store.scheduler(request)
     with torch.inference_mode():
         together = arms.pipeline(**joined(calls)).images
-        calls = [arms.studio.arguments(replace(request, seed=seed, prompt=f"cat {seed}")) for seed in (1, 2)]
+        calls = [arms.store.arguments(replace(request, seed=seed, prompt=f"cat {seed}")) for seed in (1, 2)]
         apart = [arms.pipeline(**call).images[0] for call in calls]
     np.testing.assert_allclose(together, apart, atol=1e-4)
 

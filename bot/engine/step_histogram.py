@@ -1,4 +1,4 @@
-"""How many denoising steps there were, of how many rows and how long: for whoever watches the engine.
+"""Counts denoising steps by their rows and by their seconds, for the page of metrics.
 
 The engine process counts, and tells the bot what it counted since the last time.
 """
@@ -13,7 +13,7 @@ STEP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30
 
 
 class Histogram:
-    """How many values lie up to each bound and above the last one, and their sum."""
+    """The number of values up to each bound and above the last one, and their sum."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds

@@ -1,4 +1,4 @@
-"""How long the engine takes: learned from every forward it runs, for its own batches and for what people are told.
+"""How long the engine takes, learned from every forward: for the size of its batches and for the forecast.
 
 Knows no torch: the engine process measures, both processes estimate.
 """
@@ -20,18 +20,18 @@ STEP = "step"
 START = "start"
 """What a request takes before its first forward: its prompt's embedding, its noise."""
 DECODE = "decode"
-"""From the latents of one picture to its pixels."""
+"""The decoding of one picture, from latents to pixels."""
 
 _REMEMBERED = 15
-"""Measurements the median is taken of."""
+"""How many measurements the median is taken of."""
 _TRUSTED = 3
-"""Measurements after which the seconds of a row count are believed to show a trend."""
+"""How many measurements a row count needs to count for the trend."""
 _WORTH = 0.05
-"""What twice the rows must gain in pictures per second to be worth the longer steps."""
+"""The share that twice the rows must gain in pictures per second to be worth the longer steps."""
 COMPANY = 2.0
-"""How many times as long a forward may take for the company it gives to somebody who asks for little."""
+"""How many times as long as alone a forward may take for a person who asks for little."""
 _GUESS = 0.5e-6
-"""Seconds per pixel and row of a model nobody has timed yet."""
+"""Seconds per pixel and row, of a model that was never timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class LinearFit:
         return max(1, math.ceil((1 - 2 * _WORTH) / (2 * _WORTH) * self.base / self.per_row))
 
     def rows_within(self, seconds: float) -> int | None:
-        """How many rows a forward of so many seconds has; None if any number of them."""
+        """How many rows a forward of `seconds` has; None if the number of rows makes no difference."""
         return None if self.per_row <= 0 else max(int((seconds - self.base) / self.per_row), 0)
 
 
@@ -96,14 +96,14 @@ class Timings:
         self._lines.pop((shape, part), None)
 
     def forward_seconds(self, shape: Shape, rows: int) -> float:
-        """How long one step of requests with so many rows together takes; more than the cap go in several forwards."""
+        """How long one step takes with `rows` rows in all; more rows than the cap need several forwards."""
         cap = min(self._row_cap, self.knee(shape) or self._row_cap)
         line = self._estimate(shape, STEP) or LinearFit(0.0, shape[1] * shape[2] * _GUESS)
         full, left = divmod(rows, cap)
         return full * line.seconds(cap) + (line.seconds(left) if left else 0.0)
 
     def rest_seconds(self, work: Work) -> float:
-        """How long a request occupies the engine beside its forwards."""
+        """How long a request occupies the engine outside its forwards."""
         start, decode = (self._estimate(work.shape, part) for part in (START, DECODE))
         return (start.seconds(1) if start else 0.0) + (decode.seconds(1) * work.images if decode else 0.0)
 

@@ -26,14 +26,14 @@ ATTEMPTS = 2
 
 
 LOOK_AGAIN_SECONDS = 5.0
-"""The longest sleep before the next turn: the clock may be set meanwhile, and nothing wakes us then."""
+"""The longest sleep before the next turn: the clock may be set meanwhile, and nothing wakes the dispatcher then."""
 
 _KEEP_TRIES = 6
 """How often it is tried to keep finished pictures before the job is failed."""
 
 
 class Dispatcher:
-    """Feeds the engine; `run` is the task that owns it."""
+    """Feeds the lanes of the engine; `run` is the task that owns it."""
 
     def __init__(
         self,
@@ -130,18 +130,16 @@ class Dispatcher:
                     "A smaller size or another model may work.",
                 )
         except Rejected as refusal:
-            # Somebody may have cancelled it just now: then nothing was refused.
+            # The job may have been cancelled just now. Then nothing was refused.
             if await self._fail(job, told(refusal)):
                 await self._refusals.note(job.requester, refusal)
         except AtelierError as error:
             log.info("job %d failed: %s", job.id, without_words(str(error), *job.request.texts))
             await self._fail(job, str(error))
         except Exception as error:  # noqa: BLE001 - it is logged
-            # One job's bug must not stop everybody's queue.
+            # A bug in one job must not stop the queue.
             log.error("job %d failed on a bug\n%s", job.id, traced(error, *job.request.texts))  # noqa: TRY400
-            await self._fail(
-                job, f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {job.id}."
-            )
+            await self._fail(job, f"Something broke inside Atelier. The host can find it in the log as job {job.id}.")
 
     async def _fail(self, job: Job, reason: str) -> bool:
         return await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))
@@ -151,7 +149,7 @@ class Dispatcher:
         if refusal := await insist(self._line.objection, job):
             raise refusal
         uploads = await self._uploads.read(job.request.uploads)
-        # Of what was cancelled until here the engine has not heard, and its message speaks of that alone.
+        # If the job was cancelled by now, the engine never hears of it, and its message says so already.
         if not await insist(self._queue.is_running, job):
             return
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads)

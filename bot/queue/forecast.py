@@ -10,7 +10,7 @@ SOON = timedelta(seconds=2)
 """A start that is nearer is no time, but a moment."""
 
 OFF_SECONDS = 10.0
-"""A start that moved by less is not worth a word, nor is the place of whoever starts within it;"""
+"""A start that moved by less is not worth a word, nor is the place of a job that starts within it;"""
 OFF_SHARE = 0.3
 """nor one that moved by less than this of what is left of the wait."""
 

@@ -1,27 +1,27 @@
 """Who is next, and when: weighted fair queueing over GPU time, by person.
 
-Every turn has a place in virtual time, which is GPU seconds over weight. Somebody's next turn comes where their last
-one ended, or now, for whoever has used nothing lately: `max(ended, clock)`. Waiting moves it forward, by a second for
-every minute, and the earliest turn is taken. The clock follows the earliest turn, so it stands still while anybody
-waits whose turn has come. From this follow, and tests show, for people of any number:
+Every turn has a place in virtual time, which is GPU seconds over weight. A person's next turn is where their last one
+ended, or now if they have used nothing lately: `max(ended, clock)`. Waiting moves it forward, by a second for every
+minute, and the earliest turn is taken. The clock follows the earliest turn, so it stands still while a person waits
+whose turn has come. From this follow, and tests show, for people of any number:
 
-- Whoever has used nothing lately waits for at most one job of each other person.
+- A person who has used nothing lately waits for at most one job of each other person.
 - Of two people who both wait all the time, neither gets more GPU time over weight than the other, but for one job of
   each and what waiting forgave.
-- Whoever's last job took s seconds at weight w waits at most s/w minutes until their turn has come, and from then on
-  for at most one job of each other person: not even an endless stream of newcomers starves anybody.
+- A person whose last job took s seconds at weight w waits at most s/w minutes until their turn has come, and from then
+  on for at most one job of each other person: even an endless stream of newcomers starves no one.
 
 A request of a size that is being painted anyway may go before the first one, since it shares its forwards: by
 `AFFINITY_SECONDS` of virtual time at most, and only if its person was not started since the first one waits.
 
-The last quarter of the engine's places is kept for people who have none in it, so that no flood fills it: while only
-those are free, they go before whoever has one. The clock does not move for it.
+A quarter of a lane's slots is reserved for people with nothing running in it, so one person cannot fill the lane.
+While only those slots are free, these people go before the others. The clock does not move for it.
 
 Within a person, the oldest request goes first, at their pace: as many images in any minute as their limit says. On
-another server they have another queue and another pace, so that what moderators pause or slow here holds up nothing
-there; of the first of each, whichever may start earlier goes. What is paused is in nobody's way. A job whose attempt
-was cut short goes first of all, since its turn was already counted. Nothing is kept but rows: where somebody's last
-turn ended is read off their jobs of the last hour.
+another server they have another queue and another pace, so that a pause or a limit of one server holds up nothing on
+another; of the first of each, the one that may start earlier goes. A paused request is not in the line. A job whose
+attempt was cut short goes first of all, since its turn was already counted. Nothing is kept but rows: where a person's
+last turn ended is read off their jobs of the last hour.
 
 The forecast is the schedule itself, run ahead of time, so that the queue never promises what the scheduler
 would not do.
@@ -152,7 +152,7 @@ class LaneForecast:
         return self._rows.keys()
 
     def free_at(self) -> datetime:
-        """When there is a place; whoever ends until then has left."""
+        """When there is a free slot; requests that end until then have left."""
         while len(self._inside) >= self._slots:
             self._end_first()
         return self._now
@@ -168,7 +168,7 @@ class LaneForecast:
         self._count(work.shape, work.rows)
 
     def pass_until(self, at: datetime) -> None:
-        """Let time pass; whoever ends until then has left."""
+        """Let time pass; requests that end until then have left."""
         while self._inside and self.first_ends_at() <= at:
             self._end_first()
         if at > self._now:
@@ -231,7 +231,7 @@ class EngineForecast:
 
 
 class _Entry(NamedTuple):
-    """A person in the heap: the first request of whoever has the smallest `key` goes first."""
+    """A person in the heap: the person with the smallest `key` goes first, with their first request."""
 
     key: float
     since: datetime
@@ -374,7 +374,7 @@ class FairQueue:
         """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.
 
         `shapes` are being painted, and `barred` may not start now; a later turn only says when to ask again then.
-        Nothing is changed: whoever takes the turn says so with `started` and `leaves`.
+        Nothing is changed: the caller that takes the turn says so with `started` and `leaves`.
         """
         if self._interrupted:
             interrupted = self._interrupted[0][2]
@@ -431,7 +431,7 @@ class FairQueue:
         return min(ready, default=None)
 
     def _admit(self, now: datetime) -> list[UserId]:
-        """Move whoever's pace allows it by now to those who are ready; returns who that is."""
+        """Move the people whose pace allows a start by now to those who are ready; returns them."""
         admitted = []
         while self._paced and self._paced[0][0] <= now:
             _, job_id, user_id, version = heapq.heappop(self._paced)

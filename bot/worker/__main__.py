@@ -43,7 +43,7 @@ def _watch(stream: BinaryIO, inbox: Inbox) -> None:
         while (frame := read_frame(stream)) is not None:
             inbox.put(frame)
     finally:
-        # The pipe ends when the bot does, however it ended. Nobody is left to paint for.
+        # The pipe ends with the bot, also when the bot was killed. Then there is nothing left to paint for.
         os._exit(0)
 
 

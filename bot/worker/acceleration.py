@@ -1,9 +1,9 @@
-"""What a forward goes through on a GPU: layouts, fused matrices, CUDA graphs and compiled code.
+"""How forwards run faster on a GPU: memory layouts, fused matrices, CUDA graphs and compiled code.
 
 A graph replays a forward's kernels with one call of the driver, from inputs that stay where they are. So every forward
 is padded to one of a few row counts and copied into the buffers of its graph, and its output is copied out before the
-next replay. Whatever cannot be recorded runs as it is. `Recorder` is the seam: all but `CudaRecorder` is the same on
-every device. Imported in the engine process only.
+next replay. A forward that cannot be recorded runs as it is. `Recorder` is the seam: everything but `CudaRecorder` is
+the same on every device. Imported in the engine process only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
 GRAPHS = 12
 """How many are kept, the most recently used."""
 _REMEMBERED = 1000
-"""How many forwards are known by sight before all are forgotten: their constants may be anything."""
+"""How many kinds of forwards are remembered before all are forgotten: their constants may have any value."""
 _CONVOLUTIONAL = ("unet", "controlnet", "vae")
 
 Function = Callable[[], Any]
@@ -102,7 +102,7 @@ class Graphs:
         self._refused: set[Hashable] = set()
 
     def __call__(self, parked: Parked, leaves: Sequence[Any], worn: Sequence[Adapters]) -> Any:
-        """The output for these rows, as `rows.Run` says. When memory ends, graphs go before anybody's picture does."""
+        """The output for these rows, as `rows.Run` says. When memory ends, the graphs are dropped first."""
         try:
             return self._through(parked, leaves, worn)
         except Exception as error:
@@ -126,7 +126,7 @@ class Graphs:
         """Compile the graph that is replayed most; returns whether any was left to compile.
 
         Nothing else runs meanwhile, for seconds to minutes: torch's compiler cannot share its process with forwards in
-        another thread, https://github.com/pytorch/pytorch/issues/118260. So one at a time, while nobody waits.
+        another thread, https://github.com/pytorch/pytorch/issues/118260. So one at a time, while no request waits.
         """
         waiting = [graph for graph in self._graphs.values() if not graph.compiled]
         if self._recorder is None or self._backend is None or not waiting:
@@ -139,7 +139,7 @@ class Graphs:
             with torch._dynamo.config.patch(recompile_limit=256), torch.inference_mode():
                 graph.replay = self._recorder(lambda: compiled(function, args, kwargs))
         except Exception as error:
-            # No compiler is here, most likely; the graphs stay as they are.
+            # Most likely this machine has no compiler. The graphs stay as they are.
             log.exception("forwards are not compiled any more, since one could not be")
             traceback.clear_frames(error.__traceback__)
             self._backend = None
@@ -165,7 +165,7 @@ class Graphs:
         return first_rows(graph.replay(), rows, size)
 
     def _record(self, key: Hashable, parked: Parked, padded: list[Any]) -> _Graph | None:
-        """A graph of the forward, if it was seen before and can be recorded: what comes once is not worth it."""
+        """A graph of the forward if it can be recorded and was seen before: one forward alone is not worth it."""
         if self._recorder is None or key in self._refused:
             return None
         if key not in self._seen:
@@ -180,7 +180,7 @@ class Graphs:
         function, (args, kwargs) = parked.function, rebuild(parked.tree, inputs)
         try:
             replay = self._recorder(lambda: function(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - if the forward itself is wrong, it says so when it runs as it is
+        except Exception as error:  # noqa: BLE001 - an error of the forward itself comes again when it runs as it is
             traceback.clear_frames(error.__traceback__)
             log.warning("a forward of %s cannot be recorded and runs as it is: %s", parked.part, first_line(error))
             if is_out_of_memory(error):
@@ -192,16 +192,16 @@ class Graphs:
 
 
 def graphs(device: str, *, recording: bool, compiling: bool) -> Graphs:
-    """The way forwards go on a device; a graph's padding and compiled code round differently."""
+    """What runs forwards on a device. Padding and compiled code round differently, so graphs can be switched off."""
     if device != "cuda" or not recording:
         return Graphs()
     return Graphs(CudaRecorder(), backend="inductor" if compiling else None)
 
 
 def prepare(pipeline: Any, device: str, *, fusing: bool) -> None:
-    """Lay out a pipeline that was just loaded as a GPU likes it; nothing elsewhere.
+    """Lay out a pipeline that was just loaded for a GPU; does nothing on other devices.
 
-    `fusing` is whether its attention may be fused: nothing that hangs on its projections may come or be there.
+    `fusing` says whether its attention may be fused, which is only right without LoRAs on its projections.
     """
     if device != "cuda":
         return
@@ -230,14 +230,14 @@ def fuse(pipeline: Any) -> None:
             module.fuse_qkv_projections()
         for attention in module.modules():
             if isinstance(attention, Attention):
-                # Their fused copy is what runs.
+                # Only their fused copy runs.
                 del attention.to_k, attention.to_v
                 if not attention.is_cross_attention:
                     del attention.to_q
 
 
 def _apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What is compiled: it holds no module."""
+    """The function that is compiled; it holds no module."""
     return function(*args, **kwargs)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on this machine: fetched where need be, hashed and measured. Imported in the engine process only.
+"""Checkpoints on this machine: downloaded if necessary, hashed and measured. Imported in the engine process only.
 
 All of it may run beside the thread that paints: it builds no module, and so touches none of torch's global defaults.
 """
@@ -32,13 +32,13 @@ class Checkpoint:
     digest: str
     """The sha256 of the file, or that over the names and hashes of all weights in the folder."""
     parameters: int
-    """How many numbers the pipeline's modules have; an upscaler stays beside the device."""
+    """How many numbers the pipeline's modules have, without an upscaler, which stays on the CPU."""
     controlnets: Mapping[str, str]
-    """The folder or the file of each of its ControlNets that could be had, by its name."""
+    """The folder or the file of each of its ControlNets that could be fetched, by name."""
 
 
 def fetch(model: ModelConfig) -> Checkpoint:
-    """Bring a model to this machine; reading it all for its hash also leaves it in the system's cache for the load.
+    """Download a model if necessary, and hash it, which also brings it into the system's cache for the load.
 
     Raises what diffusers and the file system raise, and PaintFailed for a safety checker that is named and damaged.
     """
@@ -61,7 +61,7 @@ def fetch(model: ModelConfig) -> Checkpoint:
 
 
 def _fetch_controlnet(controlnet: ControlNetConfig) -> str | None:
-    """Where a ControlNet lies; None when it cannot be had, for which its model need not suffer."""
+    """The path of a ControlNet; None if it cannot be fetched, and then its model works without it."""
     if Path(controlnet.source).exists():
         return controlnet.source
     try:

@@ -85,7 +85,7 @@ class PipelineCoroutine:
         except Stopped:
             log.debug("call %r stopped", self.call.id)
         except Exception:
-            # The pipeline's own tidying up failed, and nobody waits for it any more.
+            # The pipeline failed while it tidied up, and no answer is needed any more.
             log.exception("call %r failed while it was stopped", self.call.id)
 
     def park(self, module: Any, method: str, args: Any, kwargs: dict[str, Any], *, part: str, single: bool) -> Any:

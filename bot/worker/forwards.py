@@ -1,4 +1,4 @@
-"""One forward, whatever memory has to say: in smaller parts where it is short, in tiles, and again where it overflows.
+"""Runs one forward: in smaller parts or in tiles if memory is short, and in single precision if half overflows.
 
 State advances only after a forward succeeded, so it may be redone.
 """
@@ -23,7 +23,7 @@ from bot.worker.rows import Parked, are_numbers, forward, rebuild
 log = logging.getLogger(__name__)
 
 _CAUTIOUS_FORWARDS = 500
-"""After so many forwards a full one is tried again: what else took the memory may be gone."""
+"""After this many forwards a full one is tried again: the memory may have become free."""
 
 
 class Forwards:

@@ -1,6 +1,6 @@
 """The pictures a request brings: decoded, upright and of the size it is painted in.
 
-What people upload are strangers' files: they are decoded in the engine process only, beside the thread that paints.
+Uploads are untrusted files: they are decoded in the engine process only, in a thread beside the one that paints.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _open(data: bytes | None, what: str, mode: str) -> PIL.Image.Image:
     except PIL.UnidentifiedImageError as error:
         raise PaintFailed(f"The {what} is no picture that can be used: send a PNG, JPEG or WebP file.") from error
     except Exception as error:
-        # Whatever a decoder trips over in a stranger's file. Its words may quote the file, so only its name is kept.
+        # A decoder may raise anything on an untrusted file. Its words may quote the file, so only its name is logged.
         log.info("an upload cannot be decoded (%s)", type(error).__name__)
         raise PaintFailed(f"The {what} is damaged: save it again as PNG or JPEG and send that.") from error
 

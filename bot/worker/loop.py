@@ -1,9 +1,9 @@
-"""The loop of the engine process: orders go from the pipe into the batches that all share, and pictures back.
+"""The loop of the engine process: orders go from the pipe into shared batches, and pictures go back.
 
 An order passes three stations. First, threads beside the device decode what it brought and fetch its model's files.
 Then it waits until its model is in memory, which `residency.py` decides before every step. Last, the batcher paints it.
-The thread that calls `run` is the only one that touches the device; pictures are encoded in threads of their own, so
-that nobody's next step waits for somebody's PNG, and in turns, so that nobody's PNG waits for somebody else's pile.
+The thread that calls `run` is the only one that touches the device. Pictures are encoded in other threads, so that no
+step waits for a PNG, and one for each person in turn, so that one person's pictures do not wait for all of another's.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ from bot.worker.row_policy import MeasuredRows
 log = logging.getLogger(__name__)
 
 Key = tuple[JobId, int]
-"""Job and attempt: what the bot knows an order by."""
+"""Job and attempt, which identify an order."""
 
 _TELL_SECONDS = 5.0
 """Between two reports of the timings."""
 _LOAD_BYTES_PER_SECOND = 1e9
-"""How fast a model is taken to load that never did; from the system's cache, where hashing has left it."""
+"""How fast a model is expected to load the first time: hashing has left its files in the system's cache."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """An order that is not at the easel yet; `inputs` is still being decoded, or was."""
+class _WaitingOrder:
+    """An order that is not being painted yet; its `inputs` are decoded meanwhile."""
 
     key: Key
     owner: int
@@ -69,8 +69,8 @@ class _Order:
 
 
 @dataclass(slots=True)
-class _Canvas:
-    """An order at the easel, and when it was last shown."""
+class _PaintingOrder:
+    """An order that is being painted, and when it was last shown."""
 
     owner: int
     request: GenerationRequest
@@ -94,7 +94,7 @@ class WorkerLoop:
     ) -> None:
         """Make a loop; with `alone` no two orders share a forward.
 
-        An order that is painted for longer than `preview_seconds` is shown that often as it is; 0 shows none.
+        A preview of each order is sent every `preview_seconds`; 0 sends none.
         """
         self._store = store
         self._inbox = inbox
@@ -102,8 +102,8 @@ class WorkerLoop:
         self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.graphs)
         self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone)
         self._told_at: float | None = None
-        self._waiting: dict[Key, _Order] = {}
-        self._painting: dict[Key, _Canvas] = {}
+        self._waiting: dict[Key, _WaitingOrder] = {}
+        self._painting: dict[Key, _PaintingOrder] = {}
         self._latent_previews: dict[str, LatentPreview] = {}
         self._preview_seconds = preview_seconds
         self._fetched: dict[str, Future[Any]] = {}
@@ -140,7 +140,7 @@ class WorkerLoop:
                 return None
             if news or not idle:
                 return news
-            # What is compiled while nobody waits is one forward at a time, and whoever comes meanwhile waits for it.
+            # While no order waits, one graph at a time is compiled; an order that comes meanwhile waits for it.
             wait = not loading and not (not self._waiting and self._store.graphs.improve())
 
     def _receive(self, *, wait: bool) -> list[Cancel]:
@@ -174,14 +174,14 @@ class WorkerLoop:
         return cancels
 
     def _admit(self, frame: SubmitFrame) -> None:
-        """Let an order in and have threads get what it needs."""
+        """Take an order, and let threads decode its inputs and fetch its model."""
         key, request = (frame.job_id, frame.attempt), frame.request
         inputs: Future[Inputs] = Future()
         if request.uploads:
             inputs = self._beside(self._decoder, decode, request, frame.uploads)
         else:
             inputs.set_result(Inputs())
-        self._waiting[key] = _Order(key, frame.owner, request, inputs, time.monotonic())
+        self._waiting[key] = _WaitingOrder(key, frame.owner, request, inputs, time.monotonic())
         if request.model not in self._fetched:
             self._fetched[request.model] = self._beside(self._fetcher, self._store.fetch, request.model)
 
@@ -192,9 +192,9 @@ class WorkerLoop:
         return future
 
     def _make_room(self) -> bool:
-        """Load the model that people wait for, if now is the time, and drop those that must go for it.
+        """Load the model that orders wait for, if it is time to, and evict those that must go for it.
 
-        Returns whether it tried to.
+        Returns whether it tried to load one.
         """
         models = list(self._models()) if self._waiting else []
         self._switch = residency.decide(models, self._store.machine.budget)
@@ -213,9 +213,9 @@ class WorkerLoop:
         return True
 
     def _models(self) -> Iterator[residency.Model]:
-        """The models in memory, and those that could be: their files are here."""
+        """The models in memory, and those that can be loaded because their files are here."""
         now = time.monotonic()
-        painting = Counter(canvas.request.model for canvas in self._painting.values())
+        painting = Counter(order.request.model for order in self._painting.values())
         for name in self._store.names:
             fetched = self._fetched.get(name)
             if not self._store.is_resident(name) and (fetched is None or not fetched.done()):
@@ -238,7 +238,7 @@ class WorkerLoop:
 
     @contextmanager
     def _refusing(self, model: str) -> Iterator[None]:
-        """Tell everyone who waits for a model that it cannot be had, if so; the next order tries again."""
+        """If a model cannot be loaded, fail all orders that wait for it; the next order tries again."""
         try:
             yield
         except PaintFailed as error:
@@ -248,7 +248,7 @@ class WorkerLoop:
                 self._send(FailedFrame(*order.key, str(error)))
 
     def _beginning(self) -> list[Call]:
-        """The orders that wait for nothing any more, as the batcher takes them."""
+        """The orders that are ready to begin, as calls for the batcher."""
         calls = []
         for order in list(self._waiting.values()):
             model = order.request.model
@@ -262,11 +262,11 @@ class WorkerLoop:
                 continue
             calls.append(call)
             now = self._used_at[model] = time.monotonic()
-            self._painting[order.key] = _Canvas(order.owner, order.request, LatentTap(call.scheduler), now)
+            self._painting[order.key] = _PaintingOrder(order.owner, order.request, LatentTap(call.scheduler), now)
         return calls
 
-    def _call(self, order: _Order) -> Call:
-        """An order as the batcher takes it. Raises PaintFailed in words."""
+    def _call(self, order: _WaitingOrder) -> Call:
+        """An order as a call for the batcher. Raises PaintFailed in words."""
         request = order.request
         return Call(
             order.key,
@@ -289,8 +289,8 @@ class WorkerLoop:
                 if step < of:
                     self._preview(key, call.pipeline)
             case Returned(output):
-                canvas = self._painting.pop(key)
-                self._encoder.submit(canvas.owner, self._finish(key, canvas.request, output))
+                order = self._painting.pop(key)
+                self._encoder.submit(order.owner, self._finish(key, order.request, output))
             case Failed(error):
                 request = self._painting.pop(key).request
                 self._send(FailedFrame(*key, self._store.explain(request, error)))
@@ -298,18 +298,18 @@ class WorkerLoop:
                 self._painting.pop(key)
 
     def _preview(self, key: Key, pipeline: Any) -> None:
-        """Show an order as it is, if it has been a while and its model may show more than finished pictures."""
-        canvas, now = self._painting[key], time.monotonic()
-        if not self._preview_seconds or now < canvas.shown_at + self._preview_seconds:
+        """Show how an order looks so far, if it is time to and its model allows previews."""
+        order, now = self._painting[key], time.monotonic()
+        if not self._preview_seconds or now < order.shown_at + self._preview_seconds:
             return
-        latents, model = canvas.tap.latents, canvas.request.model
-        # What a safety checker has not seen is shown to nobody; Flux packs its latents otherwise.
+        latents, model = order.tap.latents, order.request.model
+        # No preview if the model has a safety checker, which has not seen it, or packs its latents as Flux does.
         if latents is None or latents.ndim != 4 or getattr(pipeline, "safety_checker", None) is not None:
             return
         if model not in self._latent_previews:
             self._latent_previews[model] = LatentPreview(pipeline.vae, pipeline.vae_scale_factor)
-        canvas.shown_at = now
-        self._encoder.submit(canvas.owner, self._show(key, self._latent_previews[model], latents.float().cpu().numpy()))
+        order.shown_at = now
+        self._encoder.submit(order.owner, self._show(key, self._latent_previews[model], latents.float().cpu().numpy()))
 
     def _show(self, key: Key, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
         """Send a preview; in an encoder's thread, one piece."""
@@ -328,7 +328,7 @@ class WorkerLoop:
             self._send(FailedFrame(*key, str(error)))
             return
         except Exception:
-            # Whatever it was, somebody waits for an answer, and this thread's errors reach nobody.
+            # A person waits for an answer, and nothing else reports errors of this thread.
             log.exception("the pictures of job %d could not be encoded", key[0])
             self._send(FailedFrame(*key, "The pictures could not be encoded; the log says why."))
             return

@@ -1,4 +1,4 @@
-"""LoRAs per row: which of them each row of a forward wears, and how strongly. Imported in the engine process only.
+"""LoRAs per row: each row of a forward has its own LoRAs and weights. Imported in the engine process only.
 
 diffusers loads them through PEFT, whose layers hold the matrices and are switched off, so that they compute what the
 plain model does. What a row wears is added by a hook: x → output + Σ weight · alpha / rank · B(A(x)), as in
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Worn:
-    """How many rows there are, and of each LoRA the rows that wear it with their weights; None is all rows alike."""
+    """The number of rows, and for each LoRA its rows and their weights; `rows` None means that all rows are alike."""
 
     rows: int | None
     weights: Mapping[str, tuple[Sequence[int], Sequence[float]]]
@@ -41,13 +41,13 @@ class RowLoras:
     def __init__(self) -> None:
         self._worn = _Worn(None, {})
 
-    def hang(self, pipeline: Any, loras: Sequence[LoraConfig]) -> dict[str, str]:
-        """Load LoRAs into a pipeline's modules; returns those that cannot be had, each with the reason."""
+    def load(self, pipeline: Any, loras: Sequence[LoraConfig]) -> dict[str, str]:
+        """Load LoRAs into a pipeline's modules; returns those that cannot be used, each with the reason."""
         troubles = {}
         for lora in loras:
             try:
                 with warnings.catch_warnings():
-                    # PEFT doubts that a second adapter is meant.
+                    # PEFT warns about a second adapter.
                     warnings.simplefilter("ignore", UserWarning)
                     pipeline.load_lora_weights(lora.source, adapter_name=lora.name, use_safetensors=True)
                 _check(pipeline, lora.name)
@@ -63,7 +63,7 @@ class RowLoras:
 
     @contextmanager
     def on_rows(self, rows: Sequence[Adapters]) -> Iterator[None]:
-        """Let the forward within wear these, one entry a row."""
+        """Apply LoRAs, one entry a row, to the forward within."""
         weights: dict[str, tuple[list[int], list[float]]] = {}
         for row, adapters in enumerate(rows):
             for name, weight in adapters:
@@ -75,7 +75,7 @@ class RowLoras:
 
     @contextmanager
     def on_all(self, adapters: Adapters) -> Iterator[None]:
-        """Let every row of the forwards within wear the same."""
+        """Apply the same LoRAs to every row of the forwards within."""
         with self._wearing(_Worn(None, {name: ((), (weight,)) for name, weight in adapters})):
             yield
 
@@ -88,7 +88,7 @@ class RowLoras:
             self._worn = _Worn(None, {})
 
     def _add(self, layer: Any, arguments: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-        """Add to a layer's output what its rows wear; rows are its first dimension."""
+        """Add to a layer's output what the LoRAs of its rows say; rows are its first dimension."""
         worn = self._worn
         for name, (rows, weights) in worn.weights.items():
             if name not in layer.lora_A:
@@ -118,7 +118,7 @@ def _delta(layer: Any, name: str, x: torch.Tensor) -> torch.Tensor:
 
 
 def _check(pipeline: Any, name: str) -> None:
-    """Raise ValueError unless the LoRA found its layers, in a form the sum above holds for."""
+    """Raise ValueError unless the LoRA fits layers of the model, of a kind that `_add` can compute."""
     layers = [(module, layer) for module, layer in _layers(pipeline) if name in layer.lora_A]
     if not layers:
         raise ValueError("it fits no layer of this model; it may be made for another kind")

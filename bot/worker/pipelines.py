@@ -1,4 +1,7 @@
-"""What a request means in diffusers. Imported in the engine process only."""
+"""From a request to a diffusers pipeline and its arguments, and from its output to images.
+
+Imported in the engine process only.
+"""
 
 from __future__ import annotations
 
@@ -73,12 +76,12 @@ _ASKED = {
 _NOTHING = Inputs()
 
 _PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projection_dim")
-"""Settings of a denoiser that a ControlNet made for it has too, and by which diffusers' families differ."""
+"""Settings that a denoiser and its ControlNet share, and that differ between families of models."""
 
 _MOST_ENCODERS = 4
-"""Threads that encode PNGs; zlib needs no lock of the interpreter's, but the pixels do now and then."""
+"""The most threads that encode PNGs: zlib releases the interpreter's lock, but copying pixels does not."""
 _BLACK = 2 / 255
-"""A picture is nothing where no channel of any pixel is brighter."""
+"""A picture in which no channel of any pixel is brighter is taken for black."""
 
 # Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
 # https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
@@ -92,7 +95,7 @@ _XMP = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where tensors live and how wide they are."""
+    """The device, the type of numbers, and how much memory and how many threads there are."""
 
     device: str
     dtype: torch.dtype
@@ -128,7 +131,7 @@ class Machine:
 
     @property
     def name(self) -> str:
-        """The machine in words: what was timed on another one does not count here."""
+        """The machine in words; timings of another machine are ignored."""
         kind = torch.cuda.get_device_name() if self.device == "cuda" else f"{self.threads} thread(s)"
         return f"{self.device} ({kind}), {self.dtype}"
 
@@ -141,15 +144,15 @@ class Loaded:
     scheduler: Any
     prompts: Prompts
     lora_troubles: Mapping[str, str]
-    """LoRAs of the model that cannot be worn, each with the reason."""
+    """LoRAs of the model that cannot be used, each with the reason."""
     controlnets: dict[str, Any] = field(default_factory=dict)
-    """Those that were asked for so far."""
+    """Those that were loaded so far, by name."""
     views: dict[tuple[Kind, str], Any] = field(default_factory=dict)
-    """The same modules in diffusers' other pipelines, by what they are asked for and the ControlNet's name."""
+    """The same modules in diffusers' other pipelines, by the kind of request and the ControlNet's name."""
 
 
 class ModelStore:
-    """Holds pipelines, and knows how a request is put to them and what to make of their answers."""
+    """Holds the models that are in memory, turns a request into a pipeline's arguments and its output into images."""
 
     def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig) -> None:
         _quieten()
@@ -162,14 +165,14 @@ class ModelStore:
         self._models = {model.name: model for model in models}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._loaded: dict[str, Loaded] = {}
-        # Kept when a model makes room: they are small, and its last pictures may still be waiting to be encoded.
+        # Kept when a model is evicted: upscalers are small, and pictures of the model may still wait to be encoded.
         self._upscalers: dict[str, upscaling.Upscaler | None] = {}
         self.row_loras = RowLoras()
         recording = settings.graphs and not settings.reproducible
         self.graphs = acceleration.graphs(self.machine.device, recording=recording, compiling=settings.compile)
 
     def fetch(self, name: str) -> Checkpoint:
-        """The model's files, brought to this machine if need be; in any thread. Raises PaintFailed in words."""
+        """The model's files, downloaded if necessary; in any thread. Raises PaintFailed in words."""
         if name not in self._checkpoints:
             try:
                 self._checkpoints[name] = checkpoints.fetch(self._models[name])
@@ -181,13 +184,13 @@ class ModelStore:
         return self._checkpoints[name]
 
     def load(self, name: str) -> Loaded:
-        """The model's pipeline, loading it if need be. Raises PaintFailed in words."""
+        """The model's pipeline, loaded if necessary. Raises PaintFailed in words."""
         if name in self._loaded:
             return self._loaded[name]
         model, checkpoint = self._models[name], self.fetch(name)
         try:
             pipeline, upscaler = _load(model, checkpoint, self.machine)
-            troubles = self.row_loras.hang(pipeline, model.loras)
+            troubles = self.row_loras.load(pipeline, model.loras)
             # LoRAs hang on the projections that would be fused.
             acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
         except PaintFailed:
@@ -207,11 +210,11 @@ class ModelStore:
 
     @property
     def names(self) -> Collection[str]:
-        """All models there are."""
+        """The names of all models."""
         return self._models.keys()
 
     def evict(self, name: str) -> None:
-        """Take a model out of memory; nobody may be painting with it."""
+        """Take a model out of memory. No request may be using it."""
         del self._loaded[name]
         self.graphs.clear()
         _free()
@@ -234,7 +237,7 @@ class ModelStore:
         try:
             return kind.from_config(loaded.scheduler.config, **changes)
         except Exception as error:
-            # A model's own settings may hold anything; explain() logs what.
+            # A model's own settings may hold anything. explain() logs the error.
             raise PaintFailed(self.explain(request, error)) from error
 
     def pipeline(self, request: GenerationRequest) -> Any:
@@ -249,7 +252,7 @@ class ModelStore:
         return loaded.views[key]
 
     def arguments(self, request: GenerationRequest, inputs: Inputs = _NOTHING) -> dict[str, Any]:
-        """What that pipeline is called with; what it does not know (Flux has no negative prompt) is left out.
+        """The arguments for that pipeline, without those that it does not know (Flux has no negative prompt).
 
         Raises PaintFailed in words.
         """
@@ -262,7 +265,7 @@ class ModelStore:
             "num_inference_steps": request.num_inference_steps,
             "guidance_scale": request.guidance_scale,
             "num_images_per_prompt": request.num_images_per_prompt,
-            # On the CPU whatever the device: the same seed is the same picture on every machine's generator.
+            # Always on the CPU, so that the same seed gives the same noise on every device.
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
             "output_type": "np",
         }
@@ -271,14 +274,14 @@ class ModelStore:
         if request.mask_image:
             arguments |= {"mask_image": inputs.mask_image}
         if request.controlnet:
-            # Where there is nothing to start from, what holds the picture is called its image.
+            # Without an image to start from, diffusers calls the control image `image`.
             name = "control_image" if "control_image" in known else "image"
             scale = request.controlnet_conditioning_scale
             arguments |= {name: inputs.control_image, "controlnet_conditioning_scale": scale}
         return {name: value for name, value in arguments.items() if name in known}
 
     def adapters(self, request: GenerationRequest) -> Adapters:
-        """What the request's rows wear. Raises PaintFailed when a LoRA cannot be had."""
+        """The LoRAs of the request's rows. Raises PaintFailed if a LoRA cannot be loaded."""
         troubles = self.load(request.model).lora_troubles
         known = {lora.name for lora in self._models[request.model].loras}
         for name, _ in request.loras:
@@ -289,7 +292,7 @@ class ModelStore:
         return request.loras
 
     def _controlnet(self, request: GenerationRequest) -> Any:
-        """The request's ControlNet, loading it if need be."""
+        """The request's ControlNet, loaded if necessary."""
         name, loaded = request.controlnet, self.load(request.model)
         if name not in loaded.controlnets:
             source = self._checkpoints[request.model].controlnets.get(name)
@@ -326,7 +329,7 @@ class ModelStore:
         pixels = np.asarray(output.images)
         if not np.isfinite(pixels).all():
             raise PaintFailed("The model produced no picture (not a number). Try another sampler or fewer steps.")
-        # A VAE that overflows, and a safety checker that says nothing, leave plain black; no scene is as dark as that.
+        # A VAE that overflows, or a safety checker without an answer, leaves plain black. No scene is that dark.
         if any(float(frame.max()) < _BLACK for frame in pixels):
             raise PaintFailed("The model produced a black picture. Try another seed, sampler or size.")
         factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
@@ -338,7 +341,7 @@ class ModelStore:
         return self._checkpoints[name].digest
 
     def explain(self, request: GenerationRequest, error: Exception) -> str:
-        """Why a request could not be painted, in words for the requester; the log keeps the rest."""
+        """Why a request could not be painted, in words for the requester; details go to the log."""
         if isinstance(error, PaintFailed):
             return str(error)
         if is_out_of_memory(error):
@@ -352,7 +355,7 @@ class ModelStore:
 
 
 def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple[Any, upscaling.Upscaler | None]:
-    """The model's pipeline on the machine's device, and its upscaler if it brings one."""
+    """The model's pipeline on the machine's device, and its upscaler if it has one."""
     source, upscaler = checkpoint.source, None
     if model.is_single_file:
         pipeline = _single_file_class(model).from_single_file(
@@ -377,10 +380,10 @@ def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple
 
 
 def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
-    """A ControlNet on the machine's device. Raises ValueError if it is none, or none for this pipeline."""
+    """A ControlNet on the machine's device. Raises ValueError if it is no ControlNet, or does not fit this pipeline."""
     path = Path(source)
     if path.is_file():
-        # Without a configuration beside it, diffusers fetches that of the ControlNet it looks like.
+        # Without a configuration beside it, diffusers fetches the configuration of the ControlNet it resembles.
         beside = str(path.parent) if (path.parent / "config.json").is_file() else None
         controlnet = diffusers.ControlNetModel.from_single_file(
             source, config=beside, torch_dtype=machine.dtype, local_files_only=beside is not None
@@ -405,13 +408,13 @@ def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
 
     Not by `from_pipe`, which casts the modules that others are painting with.
     """
-    # A model may be saved with a ControlNet of its own; which one is asked for says the request.
+    # A model may be saved with a ControlNet of its own, but the request says which one is used.
     name = type(pipeline).__name__.replace("ControlNet", "")
     if controlnet is not None:
         name = re.sub("(Img2Img|Inpaint)?Pipeline$", "ControlNetPipeline", name)
     kind = _get_task_class(_TASKS[request.kind], name, throw_error_if_not_exist=False)
     if kind is None and controlnet is None and request.kind is Kind.TEXT2IMAGE:
-        # A pipeline of which AutoPipeline knows nothing: it does what it does.
+        # AutoPipeline does not know this pipeline, so it is used as it is.
         return pipeline
     # Models with nine channels take the mask and what is around it beside every latent.
     channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
@@ -427,12 +430,12 @@ def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
 
 def _strength(request: GenerationRequest) -> float:
     """The request's strength, or the least of which diffusers makes one step: int(steps · strength) ≥ 1."""
-    # 49 · (1 / 49) is below 1 in floating point; of the next number it is not.
+    # 49 · (1 / 49) is below 1 in floating point; with the next larger number it is not.
     return max(request.strength, math.nextafter(1 / request.num_inference_steps, 1))
 
 
 def _single_file_class(model: ModelConfig) -> Any:
-    """The pipeline class of a single file: what its configuration names, or what its tensors look like."""
+    """The pipeline class of a single file: the one its configuration names, or the one its tensors resemble."""
     if model.config is not None and _has_config_folder(model):
         name = diffusers.DiffusionPipeline.load_config(model.config)["_class_name"]
         return getattr(diffusers, name)
@@ -467,7 +470,7 @@ def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upsc
 
 
 def _budget(device: str) -> int:
-    """Bytes for models where nobody said how many: what they paint needs the rest, and on a CPU others do too."""
+    """Bytes for models if the settings do not say: painting needs the rest, and on a CPU other programs do too."""
     if device == "cuda":
         return int(0.7 * torch.cuda.mem_get_info()[0])
     if device == "mps":
@@ -488,7 +491,7 @@ def _free() -> None:
 
 
 def _quieten() -> None:
-    """The libraries' own bars and advice would only clutter the bot's log."""
+    """Turn off the libraries' progress bars and advice, which would fill the bot's log."""
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

@@ -23,10 +23,10 @@ _SIDE = 256
 
 
 class LatentTap:
-    """Watches a scheduler: `latents` is what it takes for the finished picture, (images, channels, h, w), or None."""
+    """Watches a scheduler: `latents` is its estimate of the finished picture, (images, channels, h, w), or None."""
 
     def __init__(self, scheduler: Any) -> None:
-        """Watch every step from now on; the scheduler does what it did."""
+        """Watch every step from now on, without changing what the scheduler does."""
         self.latents: torch.Tensor | None = None
         step = scheduler.step
 
@@ -43,7 +43,7 @@ class LatentPreview:
     """The matrix of one VAE."""
 
     def __init__(self, vae: Any, factor: int) -> None:
-        """Fit it, for a VAE with `factor` pixels to a latent; takes one small forward of its encoder."""
+        """Fit the matrix for a VAE with `factor` pixels a latent; takes one small forward of its encoder."""
         levels = torch.tensor(list(itertools.product((-1.0, -1 / 3, 1 / 3, 1.0), repeat=3)))
         tiles = levels.view(-1, 3, 1, 1).expand(-1, 3, _TILE * factor, _TILE * factor).to(vae.device, vae.dtype)
         with torch.inference_mode():
@@ -72,7 +72,7 @@ def encode(picture: PIL.Image.Image) -> bytes:
 
 
 def _finished(scheduler: Any, model_output: torch.Tensor, result: Any) -> torch.Tensor:
-    """The finished picture as far as the scheduler can tell; where it does not say, how it is now, noise and all."""
+    """The scheduler's estimate of the finished picture; if it gives none, the picture as it is now, with its noise."""
     if not isinstance(result, tuple):
         result = tuple(result.values())
     outputs = getattr(scheduler, "model_outputs", None)

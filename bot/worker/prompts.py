@@ -20,8 +20,8 @@ from bot.errors import PaintFailed
 from bot.jobs import Adapters
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 
-ROOM = 128
-"""Texts whose embeddings one model remembers."""
+REMEMBERED = 128
+"""How many texts' embeddings are kept for one model."""
 
 _SD = (
     diffusers.StableDiffusionPipeline,
@@ -59,7 +59,7 @@ class Prompts:
         self._known: OrderedDict[tuple[str, Adapters], _Encoded] = OrderedDict()
 
     def arguments(self, prompt: str, negative: str, adapters: Adapters) -> dict[str, Any]:
-        """What the pipeline is called with; where it is of no kind compel knows, the texts themselves.
+        """The pipeline's arguments for a prompt; the texts themselves for a kind of pipeline that compel does not know.
 
         Raises PaintFailed when a prompt's weights make no sense.
         """
@@ -68,7 +68,7 @@ class Prompts:
         wanted = self._encode(prompt, adapters)
         unwanted = self._encode(negative, adapters)
         if not negative and self._pipeline.config.get("force_zeros_for_empty_prompt"):
-            # What diffusers does where SDXL has no negative prompt.
+            # As diffusers does for SDXL without a negative prompt.
             assert wanted.pooled is not None  # noqa: S101 - only SDXL has this setting
             unwanted = _Encoded(torch.zeros_like(wanted.embeds), torch.zeros_like(wanted.pooled))
         length = max(wanted.embeds.shape[1], unwanted.embeds.shape[1])
@@ -81,7 +81,7 @@ class Prompts:
         return arguments
 
     def _padded(self, encoded: _Encoded, length: int, adapters: Adapters) -> torch.Tensor:
-        """The embeddings, brought to a length by empty prompts: guidance needs both texts equally long."""
+        """The embeddings, padded to a length with empty prompts: guidance needs both texts equally long."""
         missing = length - encoded.embeds.shape[1]
         if not missing:
             return encoded.embeds
@@ -93,13 +93,13 @@ class Prompts:
         if key not in self._known:
             with torch.inference_mode(), self._wear(adapters):
                 self._known[key] = self._plainly(text) if self._is_plain(text) else self._by_compel(text)
-            if len(self._known) > ROOM:
+            if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
         return self._known[key]
 
     def _is_plain(self, text: str) -> bool:
-        """Whether the pipeline's own encoding says it all: no weights, and no longer than the model reads at once."""
+        """Whether the pipeline's own encoding is enough: no weights, and not too long for the model."""
         tokenizers = [getattr(self._pipeline, name, None) for name in ("tokenizer", "tokenizer_2")]
         long = any(t is not None and len(t(text).input_ids) > t.model_max_length for t in tokenizers)
         return not long and not _has_weights(text)
@@ -114,7 +114,7 @@ class Prompts:
     def _by_compel(self, text: str) -> _Encoded:
         kind = CompelForSDXL if isinstance(self._pipeline, _SDXL) else CompelForSD
         try:
-            # A new one each time: it remembers the empty prompt as some LoRA's text encoder read it.
+            # A new one each time, because it keeps the embedding of the empty prompt, which depends on the LoRAs.
             conditioning = kind(self._pipeline)(text)
         except (PromptParser.ParsingException, ValueError, RuntimeError) as error:
             if is_device_lost(error) or is_out_of_memory(error):
@@ -124,7 +124,7 @@ class Prompts:
 
 
 def _has_weights(text: str) -> bool:
-    """Whether compel reads anything but plain words."""
+    """Whether compel finds more than plain words."""
     try:
         conjunction = Compel.parse_prompt_string(text)
     except PromptParser.ParsingException:

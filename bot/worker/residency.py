@@ -1,10 +1,10 @@
 """Which models are in memory, and when another is worth a switch. Pure.
 
-While a model loads, nobody is painted for. So it is loaded at once where nobody would notice, and otherwise as soon as
-those who wait for it have together waited as long as the switch makes the others wait: the break-even rule of renting
-or buying (Karlin et al., Competitive Snoopy Caching, 1988, https://doi.org/10.1007/BF01762111). A model at which people
-paint leaves when their pictures are done; from the moment it must go nobody new begins with it, so that no stream of
-requests keeps the others out.
+While a model loads, no request is painted. So it is loaded at once if no request is being painted, and otherwise as
+soon as the requests that wait for it have together waited as long as the switch makes the others wait: the break-even
+rule of renting or buying (Karlin et al., Competitive Snoopy Caching, 1988, https://doi.org/10.1007/BF01762111). A model
+that is in use is evicted when its requests are done. Until then no new request begins with it, so that a stream of
+requests cannot keep the other models out.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Model:
     """When a request last began with it."""
     resident: bool = False
     painting: int = 0
-    """Requests at the easel with it."""
+    """Requests that are painted with it now."""
     waits: tuple[float, ...] = ()
-    """How long each request has waited that may not begin with it yet."""
+    """How long each request has waited that cannot begin yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """What to do now: drop `evict`, then load `load`; nobody new begins with the models of `hold`."""
+    """What to do now: drop `evict`, then load `load`; no new request begins with the models of `hold`."""
 
     load: str | None = None
     evict: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Switch:
 
 
 def decide(models: Sequence[Model], budget: int) -> Switch:
-    """What to do about the models that people wait for, with `budget` bytes for all of them together.
+    """What to do about the models that requests wait for, with `budget` bytes for all of them together.
 
     The model whose request has waited longest comes next. Room for it is made by the least recently used, idle ones
     first; one that is larger than the whole budget is tried alone.
@@ -58,7 +58,7 @@ def decide(models: Sequence[Model], budget: int) -> Switch:
         leaving.append(model)
         free += model.size
     busy = [model for model in leaving if model.painting]
-    # Those who are sent away will want to come back.
+    # Models that are evicted while in use will be wanted again, so loading them again counts too.
     switch_seconds = coming.load_seconds + sum(model.load_seconds for model in busy)
     if sum(coming.waits) < switch_seconds * sum(model.painting for model in resident):
         return Switch()

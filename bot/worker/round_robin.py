@@ -1,4 +1,4 @@
-"""Work beside the device, piece by piece and person by person. Imported in the engine process only."""
+"""Work in threads beside the device, one piece for each person in turn. Imported in the engine process only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _END = object()
 class RoundRobinPool:
     """Threads that do a piece of work for one owner, then one for the next, round and round.
 
-    So somebody's one picture never waits for a pile of somebody else's, but for one piece of each who was there before.
+    So one picture of a person never waits for all pictures of another, but for one piece of each owner before them.
     An owner's works are begun in the order they came. Leaving the context waits until all work is done.
     """
 
@@ -37,19 +37,19 @@ class RoundRobinPool:
         self._pool.shutdown()
 
     def submit(self, owner: Hashable, pieces: Iterator[object]) -> None:
-        """Have work done; what the iterator does until it yields or ends is a piece."""
+        """Have work done; a piece is what the iterator does until it yields or ends."""
         with self._lock:
             self._waiting.setdefault(owner, deque()).append(pieces)
         self._pool.submit(self._serve)
 
     def _serve(self) -> None:
-        """Do pieces until none waits; what another thread has in hand it goes on with itself."""
+        """Do pieces until none waits; another thread goes on with the work it has begun."""
         while (turn := self._next()) is not None:
             owner, pieces = turn
             try:
                 ended = next(pieces, _END) is _END
             except Exception:
-                # Nobody else sees this thread's errors, and what is left of the others' work must go on.
+                # Nothing else reports errors of this thread, and the other owners' work must go on.
                 log.exception("a piece of work beside the device failed")
                 ended = True
             if not ended:

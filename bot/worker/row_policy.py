@@ -16,7 +16,7 @@ from bot.worker.rows import Parked, Run, Wear, bare, eagerly
 _PARTS = {"unet": STEP, "transformer": STEP, START: START, DECODE: DECODE}
 """What is timed, by the batcher's names."""
 _LOOK_BEYOND = 50
-"""Once in so many forwards the knee is ignored: what is known of large forwards must not grow old."""
+"""One forward in this many ignores the knee, so that the times of large forwards stay up to date."""
 
 
 class RowPolicy(Protocol):
@@ -69,7 +69,7 @@ class MeasuredRows:
         self.timings = timings
         self.step_histogram = StepHistogram()
         self.has_news = False
-        """Whether anything was learned since the last reader set this to False."""
+        """Whether it has learned anything since this was set to False."""
         self.wear = wear
         self.run = run
         self._forwards = itertools.count(1)

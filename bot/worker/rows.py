@@ -1,6 +1,6 @@
 """Rows: which calls of a module fit into one forward, how they are put together, and how its output is cut apart.
 
-Knows nothing of requests running; `batching.py` does.
+Knows nothing about running requests; `batching.py` does.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class _Role(Enum):
 class Parked:
     """A call of a heavy module, waiting for its forward. Calls with equal `key` fit together.
 
-    `single` calls share no forward and go through whole. `rows` is the batch dimension, `length` the tokens of context
-    where these may be repeated, `work` the latent elements: what the house counts a request's cost in, up to a factor,
-    `part` what is computed, by the name its times are kept under.
+    `single` calls share no forward and are not split. `rows` is the batch dimension. `length` is the number of context
+    tokens, where these may be repeated. `work` is the number of latent elements, which is a request's cost up to a
+    factor. `part` names what is computed; times are kept under it.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class Parked:
 
 
 def bare(_rows: Sequence[Adapters]) -> AbstractContextManager[None]:
-    """Wear nothing: for models without adapters."""
+    """No LoRA on any row."""
     return nullcontext()
 
 
 def fair(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parked]:
-    """Order the line by least-served owner, then oldest; an owner's second call counts the first as served."""
+    """Order calls by least-served owner, then oldest; an owner's second call counts the first as served."""
     ahead = dict(served)
     ranked = []
     for parked in sorted(line, key=lambda parked: parked.since):
@@ -117,10 +117,10 @@ def fair(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parke
 
 
 def is_light(head: Parked, line: Sequence[Parked], cap: int) -> bool:
-    """Whether the head's owner asks for little beside a flood.
+    """Whether the head's owner asks for little while another owner asks for very much.
 
-    That is at most a quarter of what somebody else has in the line, who could fill half a forward of `cap` rows alone:
-    among people who all ask for a picture or two, one row less is no reason to go slowly.
+    That is at most a quarter of what the other has waiting, if that would fill half a forward of `cap` rows alone.
+    Among owners who all ask for a picture or two, smaller forwards would only be slower.
     """
     asked: Counter[Hashable] = Counter()
     rows: Counter[Hashable] = Counter()
@@ -131,7 +131,7 @@ def is_light(head: Parked, line: Sequence[Parked], cap: int) -> bool:
 
 
 def fill(line: Sequence[Parked], cap: int) -> list[Parked]:
-    """The first in the line, and whoever behind it fits into its forward of `cap` rows."""
+    """The first call in the line, and the calls behind it that fit into its forward of `cap` rows."""
     head, *others = line
     group, rows, length = [head], head.rows, head.length
     for parked in () if head.single else others:

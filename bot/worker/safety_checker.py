@@ -1,7 +1,7 @@
-"""The safety checker that a model brings: whatever goes wrong with it, no picture passes unseen.
+"""The safety checker that a model brings: no picture is shown that the checker has not seen, even when it fails.
 
-A model without one is painted without. One that names a checker in its `model_index.json` meant it to be there, and
-neither diffusers nor transformers insists: weights that a file lacks are made up. Imported in the engine process only.
+A model that names no checker is used without one. A model that names one in its `model_index.json` must have it:
+diffusers and transformers do not insist and invent the weights that a file lacks. Imported in the engine process only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def is_named(folder: Path) -> bool:
 
 
 def look(model: str, folder: Path) -> None:
-    """Raise PaintFailed where the safety checker of the model in a folder is plainly no such thing; builds nothing."""
+    """Raise PaintFailed where the safety checker of the model in a folder is damaged. Loads nothing."""
     try:
         for file in (folder / FOLDER).glob("*.safetensors"):
             with safe_open(file, "np"):
@@ -43,12 +43,12 @@ def look(model: str, folder: Path) -> None:
 def load(model: str, folder: Path, dtype: Any) -> Any:
     """The safety checker of the model in a folder, whole; None where diffusers knows no such class.
 
-    Raises PaintFailed where it cannot be had.
+    Raises PaintFailed if it cannot be loaded.
     """
     library, name = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))[FOLDER]
     kind = getattr(getattr(diffusers.pipelines, library, None), name, None)
     if kind is None:
-        # Then diffusers will say what it makes of it; what it cannot load it does not leave out.
+        # Diffusers loads it together with the pipeline, and raises if it cannot.
         return None
     try:
         checker, found = kind.from_pretrained(
@@ -65,10 +65,10 @@ def load(model: str, folder: Path, dtype: Any) -> Any:
 
 
 def unavailable(model: str, why: str) -> PaintFailed:
-    """What is said of a model whose checker cannot be had."""
+    """The error for a model whose checker cannot be loaded."""
     return PaintFailed(
         f"Safety check unavailable: the model {model} names a safety checker that is missing or broken ({why}). "
-        f"Whoever hosts it puts its folder {FOLDER} back."
+        f"The host has to put its folder {FOLDER} back."
     )
 
 
@@ -86,22 +86,22 @@ def guard(model: str, checker: Any, pipeline: Any) -> None:
         )
     check = getattr(pipeline, "run_safety_checker", None)
     if check is None:
-        # It looks for itself, as those of Cosmos do, and whatever it raises shows nothing.
+        # The pipeline checks its pictures itself, as those of Cosmos do. If that raises, nothing is shown.
         return
 
     def guarded(image: Any, *arguments: Any, **options: Any) -> Any:
         try:
             answer = check(image, *arguments, **options)
             if answer[1] is None or len(answer[1]) != len(image):
-                raise ValueError(f"{len(image)} pictures were checked, and {answer[1]!r} is what is known of them")
+                raise ValueError(f"{len(image)} pictures were checked, and the answer is {answer[1]!r}")
         except Exception as error:
-            # The batcher knows what to do about memory, and about a device that is lost.
+            # The batcher handles a lack of memory and a lost device.
             if is_out_of_memory(error) or is_device_lost(error):
                 raise
             log.exception("the safety checker of model %s failed", model)
             raise PaintFailed(
                 f"Safety check unavailable: the safety checker of the model {model} failed, so the picture is not "
-                "shown. Try again or another model; whoever hosts it finds the reason in the log."
+                "shown. Try again or another model. The host can find the reason in the log."
             ) from error
         return answer
 

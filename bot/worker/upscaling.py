@@ -69,7 +69,7 @@ class Upscaler(nn.Module):
 
 
 def save(network: Upscaler, folder: Path) -> None:
-    """Write config.json and model.safetensors (float16) into a folder, making it if need be."""
+    """Write config.json and model.safetensors (float16) into a folder, making it if necessary."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(network.config, indent=2) + "\n", encoding="utf-8")
     weights = {
@@ -79,7 +79,7 @@ def save(network: Upscaler, folder: Path) -> None:
 
 
 def load(model: Path) -> Upscaler | None:
-    """The upscaler in a model's folder; None when it has none. Raises ValueError when there is a damaged one."""
+    """The upscaler in a model's folder; None if it has none. Raises ValueError if it is damaged."""
     folder = model / FOLDER
     if not folder.is_dir():
         return None
@@ -87,7 +87,7 @@ def load(model: Path) -> Upscaler | None:
         network = Upscaler(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
         network.load_state_dict(load_file(folder / "model.safetensors"))
     except Exception as error:
-        # json, torch and safetensors share no exception, and whatever it was, the folder is at fault.
+        # json, torch and safetensors share no exception class, and every error means that the folder is damaged.
         raise ValueError(
             f"its {FOLDER}/ is damaged ({type(error).__name__}). Without the folder it enlarges by Lanczos."
         ) from error

@@ -28,11 +28,11 @@ class OrderStream:
         self._frames.put_nowait(frame)
 
     def cancel(self) -> None:
-        """Nobody wants it any more."""
+        """The order was cancelled: `next` returns None."""
         self._frames.put_nowait(None)
 
     def lose(self) -> None:
-        """Its process is gone."""
+        """Its process is gone: `next` raises EngineDied."""
         self._frames.put_nowait(EngineDied("The engine stopped while painting."))
 
     async def next(self, allowed: float) -> OrderFrame | LoadingFrame | None:

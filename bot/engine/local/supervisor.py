@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 STEADY_SECONDS = 60.0
 """A child that lived so long, or brought any order to its end, was no failure."""
 
-_DOES_NOT_START = "The engine does not start; whoever hosts it finds the reason in its log."
-KEEPS_DYING = "The engine keeps dying; it is started again after a pause. Whoever hosts it finds the reason in its log."
+_DOES_NOT_START = "The engine does not start. The host can find the reason in its log."
+KEEPS_DYING = "The engine keeps dying, so it is started again after a pause. The host can find the reason in its log."
 
 
 class Owner(Protocol):

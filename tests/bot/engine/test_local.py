@@ -473,7 +473,7 @@ async def test_child_that_exits_at_once_is_started_less_and_less_often(
     child.will("exit")
     async with running(engine):
         await until(lambda: len(starts()) >= 5)
-        assert engine.troubles == {"": "The engine does not start; whoever hosts it finds the reason in its log."}
+        assert engine.troubles == {"": "The engine does not start. The host can find the reason in its log."}
         child.will("well")
         assert isinstance((await paint(engine, order()))[-1], Finished)
         assert engine.troubles == {}

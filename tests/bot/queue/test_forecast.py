@@ -35,7 +35,7 @@ def test_a_start_that_is_near_is_a_moment(seconds: float, said: float | None) ->
         (at(9, 600), at(9, 900), True),
         (at(9, 600), at(9, 470), False),
         (at(9, 600), at(9, 450), True),
-        # The place, of whoever waits long enough to look at it.
+        # The place, of a job that waits long enough for a person to look at it.
         (at(9, 60), at(8, 60), False),
         (at(9, 60), at(5, 60), False),
         (at(9, 60), at(4, 60), True),

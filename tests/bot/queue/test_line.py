@@ -280,7 +280,7 @@ async def test_a_weight_takes_nothing_from_another_server(store: Store, rule: di
 
 
 async def test_weights_divide_the_share_of_their_own_server(store: Store) -> None:
-    """Whoever has four times the weight gets four times as much as others there, and as much as anybody elsewhere."""
+    """A person with four times the weight gets four times as much as others there, and as much as others elsewhere."""
     line = line_of(store)
     await store.rule(GUILD, (Scope.PERSON, ADA), weight=400)
     for _ in range(9):

@@ -124,7 +124,7 @@ def test_a_crowd_of_requests_does_not_delay_a_newcomer() -> None:
     ("case", "starts", "order"),
     [
         ("nobody had anything: in the order of asking", [], "abc"),
-        ("whoever used something goes after those who did not", [started("a", -30)], "bca"),
+        ("a person who used something goes after those who did not", [started("a", -30)], "bca"),
         ("who used less goes first", [started("a", -30, seconds=9), started("b", -40, seconds=12)], "cab"),
         (
             "several add up",
@@ -576,7 +576,7 @@ def test_with_places_kept_everybody_has_a_turn_in_order_and_nobody_takes_what_is
     assert Counter(turn.job_id for turn in turns) == Counter(jobs.keys())
     assert all(before.starts_at <= after.starts_at for before, after in itertools.pairwise(turns))
     for n, turn in enumerate(turns):
-        # Everything takes a second a forward whoever is beside it, so when somebody leaves is known.
+        # Everything takes a second a forward in any company, so it is known when a request leaves.
         ends = [
             (before.starts_at + timedelta(seconds=jobs[before.job_id].work.forwards), before) for before in turns[:n]
         ]

@@ -196,7 +196,7 @@ def test_a_lora_that_is_worn_runs_as_it_is_beside_the_graphs_of_the_others(tmp_p
     plain.set_progress_bar_config(disable=True)
     loras = [LoraConfig(name="ink", source=str(make_lora(plain, tmp_path / "ink.safetensors", seed=1)))]
     row_loras, shared, recorder = RowLoras(), copy.deepcopy(plain), Again()
-    assert row_loras.hang(shared, loras) == {}
+    assert row_loras.load(shared, loras) == {}
     prompts = Prompts(shared, row_loras.on_all)
     worn: list[Adapters] = [(), (("ink", 1.0),), (), (("ink", 0.3),)]
 

@@ -1,4 +1,4 @@
-"""Whoever shares a batch paints what they paint alone, in double precision, whatever happens to the others."""
+"""A request in a batch paints what it paints alone, in double precision, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -837,7 +837,7 @@ def test_grad_mode_is_off_in_every_call_whatever_another_does(
     assert len(modes) == 6 + 4 + 6
     assert not any(modes)
     assert around
-    assert all(around), "whoever hears of it is in the thread's own mode, and may load a model"
+    assert all(around), "the caller is in the thread's own mode, and may load a model"
 
 
 def test_a_shared_vae_is_never_cast(kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch) -> None:

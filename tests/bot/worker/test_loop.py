@@ -1,4 +1,4 @@
-"""The easel in this process, with tiny real models: who is let in, which models are in memory, who waits for whom."""
+"""The loop in this process, with tiny real models: which orders begin, which models are in memory, and what waits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def about(frame: Frame) -> tuple[str, int | None]:
 
 
 class Workshop:
-    """An easel with models `a`, `b` and `broken`, and everything it says. What `when` expects happens in its thread."""
+    """A loop with models `a`, `b` and `broken`, and everything it says. What `when` expects happens in its thread."""
 
     def __init__(self, folder: Path, *, models_at_a_time: float = 10.0) -> None:
         models = [
@@ -61,7 +61,7 @@ class Workshop:
         self.inbox.put(CancelFrame(JobId(job_id), 1))
 
     def when(self, kind: str, job_id: int, *, do: Callable[[], None]) -> None:
-        """Do something the first time the easel says this."""
+        """Do something the first time the loop says this."""
         self.reactions.append((lambda frame: about(frame) == (kind, job_id), do))
 
     def run(self) -> None:
@@ -71,7 +71,7 @@ class Workshop:
         return [job_id for said, job_id in map(about, self.said) if said == kind and job_id is not None]
 
     def index(self, kind: str, job_id: int) -> int:
-        """When the easel first said it."""
+        """When the loop first said it."""
         return [about(frame) for frame in self.said].index((kind, job_id))
 
     def _send(self, frame: Frame) -> None:

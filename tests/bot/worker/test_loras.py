@@ -93,7 +93,7 @@ def test_a_changing_crowd_with_different_loras_paints_what_each_paints_alone(
 ) -> None:
     dice = random.Random(1)
     row_loras, shared = RowLoras(), copy.deepcopy(plain)
-    assert row_loras.hang(shared, loras) == {}
+    assert row_loras.load(shared, loras) == {}
     prompts = Prompts(shared, row_loras.on_all)
     rows: list[int] = []
     shared.unet.register_forward_pre_hook(lambda _module, arguments: rows.append(arguments[0].shape[0]))
@@ -128,7 +128,7 @@ def test_what_is_worn_changes_the_picture(plain: Any, loras: list[LoraConfig]) -
 
 def test_nobody_wears_anything_unless_asked(plain: Any, loras: list[LoraConfig]) -> None:
     row_loras, shared = RowLoras(), copy.deepcopy(plain)
-    row_loras.hang(shared, loras)
+    row_loras.load(shared, loras)
     images = shared(prompt="red cat", negative_prompt="low", **asked(3, 4, 5.0)).images
     assert distance(images, alone(plain, loras, (), "default", 3, steps=4, guidance=5.0)) == 0.0
     with pytest.raises(ZeroDivisionError), row_loras.on_all((("ink", 1.0),)):
@@ -146,7 +146,7 @@ def test_a_lora_that_cannot_be_worn_is_named_and_spares_the_others(
     make_lora(plain, tmp_path / "dora.safetensors", seed=3, use_dora=True)
     bad = [LoraConfig(name=n, source=str(tmp_path / f"{n}.safetensors")) for n in ("noise", "stray", "dora", "gone")]
     row_loras, shared = RowLoras(), copy.deepcopy(plain)
-    troubles = row_loras.hang(shared, [*bad, *loras])
+    troubles = row_loras.load(shared, [*bad, *loras])
     assert set(troubles) == {"noise", "stray", "dora", "gone"}
     assert "row by row" in troubles["dora"]
     assert not any(str(tmp_path) in words for words in troubles.values())

@@ -66,7 +66,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Told:
-    """What an easel said of one order."""
+    """What the loop said about one order."""
 
     steps: list[tuple[int, int]] = field(default_factory=list)
     images: list[Image] | None = None
@@ -74,7 +74,7 @@ class Told:
 
 
 def ask(store: ModelStore, request: GenerationRequest, *, cancel_after: int | None = None) -> Told:
-    """Give an easel one order, as frames; raises PaintFailed with the reason it gives."""
+    """Give a loop one order, as frames; raises PaintFailed with the reason it gives."""
     told, reasons, inbox = Told(), [], Inbox()
     inbox.put(SubmitFrame(JobId(1), 1, UserId(1), request, {}))
     if cancel_after is None:

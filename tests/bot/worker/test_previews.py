@@ -142,14 +142,14 @@ def frames(store: ModelStore, request: GenerationRequest, seconds: float) -> lis
     return said
 
 
-def test_easel_sends_previews_between_the_steps_of_a_long_picture(store: ModelStore) -> None:
+def test_the_loop_sends_previews_between_the_steps_of_a_long_picture(store: ModelStore) -> None:
     shown = [frame for frame in frames(store, APPLE, 1e-9) if isinstance(frame, PreviewFrame)]
     assert 1 <= len(shown) < APPLE.num_inference_steps, "none after the last step"
     assert all(Picture.open(io.BytesIO(frame.jpeg)).size == (256, 256) for frame in shown)
 
 
 @pytest.mark.parametrize("seconds", [0, 3600])
-def test_easel_sends_none_when_told_not_to_or_when_a_picture_is_quick(store: ModelStore, seconds: float) -> None:
+def test_the_loop_sends_none_when_told_not_to_or_when_a_picture_is_quick(store: ModelStore, seconds: float) -> None:
     assert not [frame for frame in frames(store, APPLE, seconds) if isinstance(frame, PreviewFrame)]
 
 

@@ -88,7 +88,7 @@ def test_what_was_encoded_is_remembered_and_the_oldest_forgotten(
 ) -> None:
     encoded = []
     handle = pipeline.text_encoder.register_forward_pre_hook(lambda *_: encoded.append(1))
-    monkeypatch.setattr(module, "ROOM", 3)
+    monkeypatch.setattr(module, "REMEMBERED", 3)
     try:
         for text in ("a", "b", "a", "b"):
             prompts.arguments(text, "ugly", ())

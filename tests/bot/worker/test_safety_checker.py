@@ -107,7 +107,7 @@ def test_a_model_whose_checker_is_missing_or_damaged_paints_nothing_and_says_why
     (failed,) = [frame for frame in frames if isinstance(frame, FinishedFrame | FailedFrame)]
     assert isinstance(failed, FailedFrame)
     assert failed.reason.startswith("Safety check unavailable: the model checked names a safety checker")
-    assert "puts its folder safety_checker back" in failed.reason
+    assert "put its folder safety_checker back" in failed.reason
     assert str(tmp_path) not in failed.reason
 
 
