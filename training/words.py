@@ -1,4 +1,4 @@
-"""Step 3: the tokenizer, the word table and the vocabulary.
+"""Step 2: the tokenizer, the word table and the vocabulary.
 
 Every common word is one token. Its row of the table is half meaning (GloVe vectors, so that kitten lies near cat) and
 half a name tag: a random direction for each word the captions use, so that red and blue, or two and three, which GloVe
@@ -17,12 +17,12 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import CLIPTokenizer
 
 from bot.vocabulary import FILE
-from training.compose import COLOURS, NUMBERS, PHRASES, STYLES, plural
-from training.scenes import SCENES
-from training.sources import concepts, core
+from training import phrases, scenes
+from training.compose import plural
+from training.sources import concepts
 
 #: Columns of meaning and of name tags; together the width of the text encoder.
-MEANING, TAG = 64, 64
+MEANING, TAG = 96, 96
 #: Tokens of a prompt, with the two that frame it.
 LENGTH = 24
 #: How many of the most frequent English words are tokens of their own.
@@ -34,30 +34,24 @@ NEAR = 0.5
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-_FUNCTION = (
-    *("a", "an", "and", "at", "background", "big", "giant", "in", "left", "next"),
-    *("of", "on", "right", "small", "style", "the", "tiny", "to", "with"),
-)
-
 Table = np.ndarray[Any, Any]
 
 
-def caption_words(chosen: list[int] | None = None) -> list[str]:
-    """Return every word that captions use, of all concepts or of those chosen by index."""
-    everything = concepts()
-    chosen = list(range(len(everything))) if chosen is None else chosen
-    texts = [text for index in chosen for name in everything[index][1] for text in (name, plural(name))]
-    texts += [*PHRASES, *NUMBERS.values(), *(word for words in STYLES.values() for word in words)]
-    return sorted({word for text in texts for word in _split(text)} | _looks() | set(_FUNCTION))
+def caption_words() -> list[str]:
+    """Return every word, and every digit, that captions use."""
+    texts = [text for thing in concepts() for name in thing.names for text in (name, plural(name, thing.plurals))]
+    return sorted({word for text in (*texts, *phrases.every(), *scenes.every()) for word in _split(text)})
 
 
-def _looks() -> set[str]:
-    """Return the words of colours and scenes."""
-    return {word for text in (*COLOURS, *SCENES) for word in _split(text)} - set(_FUNCTION)
+def function_words() -> set[str]:
+    """Return the words of captions that stand for nothing one could see: no other word is like them."""
+    hold = (phrase for phrases_ in phrases.HOLDING.values() for phrase in phrases_)
+    ties = (*phrases.JOINTS, *phrases.BESIDE, *phrases.WEARING, *hold, *phrases.ON, *phrases.UNDER, *phrases.OVER)
+    return {word for text in (*ties, *phrases.FRONT, *phrases.BEHIND, *phrases.PHRASES) for word in _split(text)}
 
 
 def _split(text: str) -> list[str]:
-    return re.findall("[a-z]+", text)
+    return re.findall("[a-z]+|[0-9]", text)
 
 
 def build_tokenizer(words: list[str], emoji: list[str]) -> CLIPTokenizer:
@@ -94,11 +88,11 @@ def read_vectors(package: Path) -> dict[str, Table]:
 
 
 def build_table(
-    tokenizer: CLIPTokenizer, vectors: dict[str, Table], used: list[str], learned: list[str]
+    tokenizer: CLIPTokenizer, vectors: dict[str, Table], learned: list[str]
 ) -> tuple[Table, dict[str, str]]:
     """Return the word table, float32 [tokens, MEANING + TAG], and the nearest learned word of words that are not.
 
-    `used` are the words that get name tags, `learned` those of them that the training will show.
+    `learned` are the words of captions, which get name tags.
     """
     random = np.random.RandomState(0)
     inside = [word for word in vectors if re.fullmatch("[a-z]+", word) and len(tokenizer.tokenize(word)) == 1]
@@ -108,9 +102,9 @@ def build_table(
     axes = directions[:, ::-1][:, :MEANING] / values[::-1][:MEANING] ** 0.25  # partial whitening: no axis dominates
     meaning = _unit(centred @ axes)
     place = {word: row for row, word in enumerate(inside)}
-    known = [word for word in learned if word in place and word not in _FUNCTION]
-    tags = dict(zip(used, _unit(random.randn(len(used), TAG)), strict=True))
-    tags = {word: tags[word] for word in learned}
+    function = function_words()
+    known = [word for word in learned if word in place and word not in function]
+    tags = dict(zip(learned, _unit(random.randn(len(learned), TAG)), strict=True))
 
     likeness = meaning @ meaning[[place[word] for word in known]].T
     weights = np.exp(np.minimum(likeness, 0.95) * 14)
@@ -129,9 +123,9 @@ def build_table(
     for word in learned:
         if word not in place and word + "</w>" in ids:
             table[ids[word + "</w>"], MEANING:] = tags[word]
-    for emoji, names in concepts():
-        rows = [table[ids[word + "</w>"]] for word in _split(names[0])]
-        for form in _forms(emoji):
+    for thing in concepts():
+        rows = [table[ids[word + "</w>"]] for word in _split(thing.name)]
+        for form in _forms(thing.emoji):
             table[ids[form]] = np.mean(rows, 0)
     table *= SCALE * np.sqrt((MEANING + TAG) / 2)
     table[ids[_END]] = 0  # pads the prompt: no word must look like many
@@ -147,35 +141,29 @@ def _forms(emoji: str) -> set[str]:
     return {emoji, emoji.replace("\ufe0f", "")}
 
 
-def vocabulary(chosen: list[int], learned: list[str], nearest: dict[str, str]) -> dict[str, object]:
+def vocabulary(learned: list[str], nearest: dict[str, str]) -> dict[str, object]:
     """Return what `bot/vocabulary.py` reads: the words and emoji the model knows, and what stands for some others."""
-    everything = concepts()
-    things = {word for index in chosen for name in everything[index][1] for word in _split(name)} - set(_FUNCTION)
-    emoji = {everything[index][0].replace("\ufe0f", "") for index in chosen}
+    seen = set(learned) - function_words()
     return {
-        "known": sorted({*learned, *emoji}),
-        "nearest": {word: like for word, like in sorted(nearest.items()) if like in things | _looks()},
+        "known": sorted({*learned, *(thing.emoji.replace("\ufe0f", "") for thing in concepts())}),
+        "nearest": {word: like for word, like in sorted(nearest.items()) if like in seen},
     }
 
 
 def main(
     work: Annotated[Path, typer.Option(help="Folder for everything the training makes.")] = Path("training/work"),
-    everything: Annotated[
-        bool,
-        typer.Option("--everything", help="All of concepts.txt instead of the core; tell the denoiser, too."),
-    ] = False,
 ) -> None:
     """Write WORK/words: the tokenizer, table.npy and vocabulary.json."""
-    chosen = list(range(len(concepts()))) if everything else core()
     vectors = read_vectors(work / "packages" / "vectors")
-    used, learned = caption_words(), caption_words(chosen)
+    learned = caption_words()
     common = [word for word in vectors if re.fullmatch("[a-z]{2,}", word)][:COMMON]
-    tokenizer = build_tokenizer(sorted({*common, *used}), sorted(form for e, _ in concepts() for form in _forms(e)))
-    table, nearest = build_table(tokenizer, vectors, used, learned)
+    emoji = sorted(form for thing in concepts() for form in _forms(thing.emoji))
+    tokenizer = build_tokenizer(sorted({*common, *learned}), emoji)
+    table, nearest = build_table(tokenizer, vectors, learned)
     folder = work / "words"
     tokenizer.save_pretrained(folder)
-    np.save(folder / "table.npy", table)
-    text = json.dumps(vocabulary(chosen, learned, nearest), ensure_ascii=False, indent=0)
+    np.save(folder / "table.npy", table.astype(np.float16))
+    text = json.dumps(vocabulary(learned, nearest), ensure_ascii=False, indent=0)
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
     typer.echo(f"{len(table)} tokens, {len(learned)} words of captions, {len(nearest)} words near to one, in {folder}")
 
