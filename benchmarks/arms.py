@@ -18,11 +18,11 @@ import torch
 from benchmarks import direct
 from benchmarks.loads import Arrival, Desk, Outcome
 from bot.config import EngineConfig, ModelConfig
-from bot.engine.easel import Easel
-from bot.engine.pipelines import Studio
 from bot.engine.timing import Timings
 from bot.engine.wire import Frame, Inbox
 from bot.jobs import GenerationRequest, Shape
+from bot.worker.loop import WorkerLoop
+from bot.worker.pipelines import ModelStore
 
 Arm = Callable[[Sequence[Arrival]], Outcome]
 
@@ -41,8 +41,8 @@ class NoKnee(Timings):
 class Arms:
     """One model in memory, and the arms that paint with it."""
 
-    def __init__(self, model: ModelConfig, settings: EngineConfig, studio: Studio | None = None) -> None:
-        self.studio = studio or Studio([model], settings)
+    def __init__(self, model: ModelConfig, settings: EngineConfig, studio: ModelStore | None = None) -> None:
+        self.studio = studio or ModelStore([model], settings)
         self.pipeline = self.studio.load(model.name).pipeline
         self.pipeline.set_progress_bar_config(disable=True)
         self.model = model
@@ -168,7 +168,7 @@ class Arms:
 
             feeder = threading.Thread(target=feed, name="feeder")
             feeder.start()
-            Easel(self.studio, inbox, send, self._settings.rows, timings, alone=alone).run()
+            WorkerLoop(self.studio, inbox, send, self._settings.rows, timings, alone=alone).run()
             feeder.join()
             if failures:
                 raise RuntimeError(failures[0])

@@ -15,8 +15,8 @@ from typing import Any
 import diffusers
 import torch
 
-from bot.engine.pipelines import Studio
 from bot.jobs import GenerationRequest
+from bot.worker.pipelines import ModelStore
 
 
 def can_paint(pipeline: Any) -> bool:
@@ -27,7 +27,7 @@ def can_paint(pipeline: Any) -> bool:
 class Painting:
     """One request of one picture: its latents, its scheduler, and how far it is."""
 
-    def __init__(self, studio: Studio, number: int, request: GenerationRequest) -> None:
+    def __init__(self, studio: ModelStore, number: int, request: GenerationRequest) -> None:
         pipeline, arguments = studio.load(request.model).pipeline, studio.arguments(request)
         self.number = number
         self._view = copy(pipeline)

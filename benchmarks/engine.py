@@ -41,8 +41,8 @@ from benchmarks.comfyui import ComfyUI
 from benchmarks.loads import Arrival, Outcome, closed, mixed, poisson, quantile
 from benchmarks.report import Chart, svg, table
 from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
-from bot.engine.pipelines import Machine
 from bot.engine.timing import fit
+from bot.worker.pipelines import Machine
 
 NAMES = {
     "naive": "diffusers, `pipe()` per request",

@@ -31,9 +31,9 @@ import psutil
 
 from bot.app import App, open_app
 from bot.config import EMBEDDED_MODEL, Config, EngineConfig, LimitsConfig, ModelConfig
-from bot.delivery import Repost
+from bot.delivery.outbox import Repost
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Painted, Requester, Surface, UserId
-from bot.options import Options
+from bot.requests.options import Options
 
 SLEEP_SECONDS = 0.005
 USUAL = Options("a red apple on a blue background", images=4)

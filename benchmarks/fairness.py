@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.loads import quantile
 from benchmarks.report import Chart, svg, table
 from bot.jobs import GuildId, JobId, UserId, Waiting, Work
-from bot.scheduler import Standing, Terms
+from bot.queue.scheduler import FairQueue, Share
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 FLOODER = UserId(0)
@@ -79,14 +79,14 @@ class Ours:
     """The scheduler of the bot."""
 
     def __init__(self) -> None:
-        self._standing = Standing(lambda _: Terms(10_000))
+        self._fair_queue = FairQueue(lambda _: Share(10_000))
 
     def waits(self, job: Waiting) -> None:
-        self._standing.waits(job)
+        self._fair_queue.waits(job)
 
     def choose(self, now: datetime) -> Waiting | None:
-        turn = self._standing.next(now, ())
-        return None if turn is None else self._standing.take(turn)
+        turn = self._fair_queue.next(now, ())
+        return None if turn is None else self._fair_queue.take(turn)
 
 
 ARMS: dict[str, Callable[[], FirstCome | RoundRobin | Ours]] = {

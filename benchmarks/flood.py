@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bot.admission import Admitted
 from bot.app import App, open_app
 from bot.config import Config, EngineConfig, LimitsConfig, ModelConfig
-from bot.delivery import Repost
+from bot.delivery.outbox import Repost
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Requester, Surface, UserId, utcnow
-from bot.options import Options
+from bot.requests.admission import Admitted
+from bot.requests.options import Options
 
 FLOODER = UserId(1000)
 LIGHT = 5

@@ -20,12 +20,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot.admission import Admitted
 from bot.app import App, open_app
 from bot.config import Config, EngineConfig, LimitsConfig
-from bot.delivery import Repost
+from bot.delivery.outbox import Repost
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Queued, Requester, Surface, UserId, utcnow
-from bot.options import Options
+from bot.requests.admission import Admitted
+from bot.requests.options import Options
 from bot.storage.reports import KEPT_SECONDS, KEPT_SHARE
 
 

@@ -32,15 +32,16 @@ from PIL import Image
 
 from benchmarks.gpu_child import Book, BrokenError, Scene, SkippedError, release
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, EngineConfig, LoraConfig, ModelConfig
-from bot.engine import Finished, Order, Preview, Progress, rows
-from bot.engine.acceleration import CudaRecorder, Graphs
-from bot.engine.batching import Call, Cancel, Cancelled, Event, Hub, Returned
+from bot.engine import Finished, Order, Preview, Progress
 from bot.engine.catalog import SAMPLERS
-from bot.engine.inputs import decode
 from bot.engine.local import LocalEngine, Patience
-from bot.engine.pipelines import Studio
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, UserId
+from bot.worker import rows
+from bot.worker.acceleration import CudaRecorder, Graphs
+from bot.worker.batching import Call, Cancel, Cancelled, Event, Returned, StepBatcher
+from bot.worker.inputs import decode
+from bot.worker.pipelines import ModelStore
 
 SINGLE = 1e-4
 """How far a picture may be from itself alone in single precision, of 1.0, anywhere."""
@@ -100,7 +101,7 @@ class Box:
 
     def __init__(self, folder: Path, scene: Scene) -> None:
         self._folder, self._scene = folder, scene
-        self._studios: dict[str, Studio] = {}
+        self._studios: dict[str, ModelStore] = {}
         self._alone: dict[tuple[str, GenerationRequest], np.ndarray[Any, Any]] = {}
 
     @cached_property
@@ -129,11 +130,11 @@ class Box:
         more = {"name": WORN, "source": _source(), "loras": (lora,), "controlnets": (held,)}
         return [EMBEDDED_MODEL, EMBEDDED_MODEL.model_copy(update=more)]
 
-    def studio(self, dtype: str) -> Studio:
+    def studio(self, dtype: str) -> ModelStore:
         """The engine's studio in a precision; its products of matrices are exact in single."""
         if dtype not in self._studios:
             settings = EngineConfig(device=self._scene.device, dtype=dtype, threads=1)
-            studio = self._studios[dtype] = Studio(self.models, settings)
+            studio = self._studios[dtype] = ModelStore(self.models, settings)
             if self._scene.device != "cuda":
                 studio.graphs = Graphs(Again())
             for model in self.models:
@@ -201,7 +202,7 @@ class Box:
         script[2].append(self._call(studio, leaving, "leaves"))
         script[6].append(Cancel("leaves"))
         graphs = studio.graphs
-        ends = played(script, wear=studio.wardrobe.on_rows, run=rows.eagerly if eager else graphs)
+        ends = played(script, wear=studio.row_loras.on_rows, run=rows.eagerly if eager else graphs)
         if not isinstance(ends["leaves"], Cancelled):
             raise BrokenError(f"what was cancelled ended as {ends['leaves']}")
         words = self._compare(dtype, requests, ends)
@@ -224,7 +225,7 @@ class Box:
             for number, (kind, loras) in enumerate((kind, loras) for kind in kinds for loras in worn)
         ]
         calls: list[Call | Cancel] = [self._call(studio, request, number) for number, request in enumerate(requests)]
-        ends = played({0: calls[::2], 2: calls[1::2]}, wear=studio.wardrobe.on_rows, run=studio.graphs)
+        ends = played({0: calls[::2], 2: calls[1::2]}, wear=studio.row_loras.on_rows, run=studio.graphs)
         words = self._compare(dtype, requests, ends)
         bare, dressed = (self._painted_alone(studio, dtype, request) for request in requests[:2])
         changed = float(np.abs(bare - dressed).max())
@@ -273,7 +274,7 @@ class Box:
         }
         studio.graphs.clear()
         with _little_memory(self._scene.device, studio.load(PLAIN).pipeline):
-            ends = played(script, wear=studio.wardrobe.on_rows, run=studio.graphs)
+            ends = played(script, wear=studio.row_loras.on_rows, run=studio.graphs)
         if isinstance(ends["giant"], Returned):
             raise SkippedError("it fitted after all: nothing was shown")
         words = self._compare(dtype, bystanders, ends)
@@ -300,11 +301,11 @@ class Box:
         """The real process from start to a violent end."""
         return asyncio.run(_engine_process(book, self._scene, self._folder / "data"))
 
-    def _calls(self, studio: Studio, requests: Sequence[GenerationRequest]) -> list[Call | Cancel]:
+    def _calls(self, studio: ModelStore, requests: Sequence[GenerationRequest]) -> list[Call | Cancel]:
         return [self._call(studio, request, number) for number, request in enumerate(requests)]
 
-    def _call(self, studio: Studio, request: GenerationRequest, call_id: int | str) -> Call:
-        """The request as the easel puts it to the hub."""
+    def _call(self, studio: ModelStore, request: GenerationRequest, call_id: int | str) -> Call:
+        """The request as the loop gives it to the batcher."""
         return Call(
             call_id,
             hash(call_id) % 5,
@@ -315,7 +316,7 @@ class Box:
             shape=request.work.shape,
         )
 
-    def _painted_alone(self, studio: Studio, dtype: str, request: GenerationRequest) -> np.ndarray[Any, Any]:
+    def _painted_alone(self, studio: ModelStore, dtype: str, request: GenerationRequest) -> np.ndarray[Any, Any]:
         """What the pipeline's own call paints with nobody sharing."""
         key = dtype, request
         if key not in self._alone:
@@ -323,7 +324,7 @@ class Box:
             view.scheduler = studio.scheduler(request)
             view.set_progress_bar_config(disable=True)
             arguments = studio.arguments(request, decode(request, self.uploads))
-            with torch.inference_mode(), studio.wardrobe.on_all(studio.adapters(request)):
+            with torch.inference_mode(), studio.row_loras.on_all(studio.adapters(request)):
                 self._alone[key] = np.asarray(view(**arguments).images)
         return self._alone[key]
 
@@ -381,7 +382,7 @@ def played(script: dict[int, list[Call | Cancel]], **options: Any) -> dict[Any, 
     def report(call: Call, event: Event) -> None:
         ends[call.id] = event
 
-    Hub(report, row_cap=12, **options).run(poll)
+    StepBatcher(report, row_cap=12, **options).run(poll)
     return ends
 
 

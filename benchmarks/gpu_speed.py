@@ -25,13 +25,13 @@ from benchmarks.gpu_child import Book, BrokenError, Scene, SkippedError, release
 from benchmarks.gpu_correctness import Again
 from benchmarks.loads import Arrival, Outcome, closed, mixed, poisson, quantile
 from bot.config import EngineConfig, ModelConfig
-from bot.engine import acceleration
-from bot.engine.acceleration import CudaRecorder, Graphs
-from bot.engine.checkpoints import Checkpoint
-from bot.engine.pipelines import Loaded, Machine, Studio
-from bot.engine.prompts import Prompts
-from bot.engine.rows import Run, eagerly
 from bot.jobs import GenerationRequest
+from bot.worker import acceleration
+from bot.worker.acceleration import CudaRecorder, Graphs
+from bot.worker.checkpoints import Checkpoint
+from bot.worker.pipelines import Loaded, Machine, ModelStore
+from bot.worker.prompts import Prompts
+from bot.worker.rows import Run, eagerly
 
 TFLOP_PER_ROW = {"sd15": 0.803, "sdxl": 6.76}
 """Of one row of a forward at 512 and at 1024 pixels."""
@@ -39,7 +39,7 @@ ROWS = {"sd15": (1, 2, 4, 8, 16, 32), "sdxl": (1, 2, 4, 8)}
 STEPS = (10, 30)
 
 
-class Readymade(Studio):
+class Readymade(ModelStore):
     """A studio whose one model is in memory already and was never a file."""
 
     def __init__(self, pipeline: Any, model: ModelConfig, settings: EngineConfig) -> None:
@@ -48,7 +48,7 @@ class Readymade(Studio):
         parameters = sum(weights.numel() for module in modules for weights in module.parameters())
         self._checkpoints[model.name] = Checkpoint("", "0" * 64, parameters, {})
         self._upscalers[model.name] = None
-        prompts = Prompts(pipeline, self.wardrobe.on_all)
+        prompts = Prompts(pipeline, self.row_loras.on_all)
         self._loaded[model.name] = Loaded(pipeline, pipeline.scheduler, prompts, {})
 
 

@@ -33,13 +33,13 @@ from bot.jobs import (
     to_text,
     utcnow,
 )
-from bot.line import Line
+from bot.queue.line import Line
 from bot.storage.database import Database, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
+from bot.storage.queue_changes import QueueChanges
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage
-from bot.storage.watch import Watch
 
 REQUEST = GenerationRequest("a red apple", "emoji", 128, 128, 20, 3.0, 7)
 
@@ -55,7 +55,7 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
             queue = _queue(database, folder)
             await queue.recover()
             line = Line(
-                Watch(database, Surface.DISCORD, utcnow),
+                QueueChanges(database, Surface.DISCORD, utcnow),
                 Rules(database),
                 Usage(database),
                 LimitsConfig(pace=10_000),

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from bot.config import ModelConfig
-from bot.engine.pipelines import Studio
 from bot.jobs import GenerationRequest
+from bot.worker.pipelines import ModelStore
 
 PROMPTS = ("a red apple on a blue background", "a fox", "a rocket", "a house and a tree", "a cat at night")
 PEOPLE = 5
@@ -104,7 +104,7 @@ class Desk:
     two arms says what their batching gains and nothing else.
     """
 
-    def __init__(self, studio: Studio, arrivals: Sequence[Arrival]) -> None:
+    def __init__(self, studio: ModelStore, arrivals: Sequence[Arrival]) -> None:
         self._studio = studio
         self._arrivals = arrivals
         self._came = 0

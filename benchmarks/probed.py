@@ -32,7 +32,7 @@ import yarl
 import bot.__main__
 import bot.app
 import bot.engine.local
-from bot.line import Line
+from bot.queue.line import Line
 from bot.storage.queue import Queue
 from tests.local_discord import LocalDiscord
 

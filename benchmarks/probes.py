@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import direct
 from bot.engine import Progress
-from bot.engine.batching import Call, Cancel, Cancelled, Event, Failed, Hub, Returned
-from bot.engine.pipelines import Studio
-from bot.engine.rows import Parked, Run, eagerly, forward
 from bot.jobs import GenerationRequest
+from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Returned, StepBatcher
+from bot.worker.pipelines import ModelStore
+from bot.worker.rows import Parked, Run, eagerly, forward
 
 
 def synchronize() -> None:
@@ -64,7 +64,7 @@ def peak_flops(device: str, dtype: torch.dtype) -> float:
 class Model:
     """One call of a model's denoiser and one of its decoder, taken from a real request, to be repeated at will."""
 
-    def __init__(self, studio: Studio, request: GenerationRequest) -> None:
+    def __init__(self, studio: ModelStore, request: GenerationRequest) -> None:
         self._pipeline = studio.load(request.model).pipeline
         calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         hook = self._pipeline.unet.register_forward_pre_hook(
@@ -147,7 +147,7 @@ class Cost:
     outside: float
 
 
-def plainly(studio: Studio, requests: Sequence[GenerationRequest], _rows: int) -> None:
+def plainly(studio: ModelStore, requests: Sequence[GenerationRequest], _rows: int) -> None:
     """`pipe()` per request."""
     pipeline = studio.load(requests[0].model).pipeline
     with torch.inference_mode():
@@ -156,8 +156,8 @@ def plainly(studio: Studio, requests: Sequence[GenerationRequest], _rows: int) -
             pipeline(**studio.arguments(request))
 
 
-def coroutines(studio: Studio, requests: Sequence[GenerationRequest], rows: int) -> None:
-    """The engine's hub."""
+def coroutines(studio: ModelStore, requests: Sequence[GenerationRequest], rows: int) -> None:
+    """The engine's batcher."""
     errors: list[Exception] = []
     returned = 0
 
@@ -173,12 +173,12 @@ def coroutines(studio: Studio, requests: Sequence[GenerationRequest], rows: int)
         taken, waiting[:] = waiting[:], []
         return taken or (None if idle else [])
 
-    Hub(report, row_cap=rows, wear=studio.wardrobe.on_rows).run(poll)
+    StepBatcher(report, row_cap=rows, wear=studio.row_loras.on_rows).run(poll)
     if errors or returned != len(requests):
         raise RuntimeError(f"{returned} of {len(requests)} requests were painted") from (errors or [None])[0]
 
 
-def directly(studio: Studio, requests: Sequence[GenerationRequest], rows: int) -> None:
+def directly(studio: ModelStore, requests: Sequence[GenerationRequest], rows: int) -> None:
     """The hand-written loop."""
     pipeline = studio.load(requests[0].model).pipeline
     waiting = [direct.Painting(studio, number, request) for number, request in enumerate(requests)]
@@ -190,14 +190,14 @@ def directly(studio: Studio, requests: Sequence[GenerationRequest], rows: int) -
     direct.serve(pipeline.unet, rows, take, lambda _number, _output: None)
 
 
-WAYS: dict[str, Callable[[Studio, Sequence[GenerationRequest], int], None]] = {
+WAYS: dict[str, Callable[[ModelStore, Sequence[GenerationRequest], int], None]] = {
     "naive": plainly,
     "coroutines": coroutines,
     "direct": directly,
 }
 
 
-def costs(studio: Studio, request: GenerationRequest, rows: int, rounds: int) -> dict[str, Cost]:
+def costs(studio: ModelStore, request: GenerationRequest, rows: int, rounds: int) -> dict[str, Cost]:
     """What each way costs that can paint the model, for as many guided requests at a time as fill so many rows.
 
     They take the same number of steps and different samplers, and nothing is encoded. The ways take turns, after one
@@ -231,7 +231,7 @@ class Cancellation:
     seconds: float
 
 
-def cancellations(studio: Studio, request: GenerationRequest, rows: int, times: int) -> list[Cancellation]:
+def cancellations(studio: ModelStore, request: GenerationRequest, rows: int, times: int) -> list[Cancellation]:
     """Cancel requests one by one, at any moment, out of forwards of so many rows; another takes each one's place."""
     news: SimpleQueue[Call | Cancel] = SimpleQueue()
     together = max(1, rows // 2)
@@ -285,14 +285,14 @@ def cancellations(studio: Studio, request: GenerationRequest, rows: int, times: 
     threading.Thread(target=cancel, daemon=True).start()
     hook = studio.load(request.model).pipeline.unet.register_forward_pre_hook(begin)
     try:
-        Hub(report, row_cap=rows).run(poll)
+        StepBatcher(report, row_cap=rows).run(poll)
     finally:
         hook.remove()
     return measured
 
 
-def _call(studio: Studio, number: int, request: GenerationRequest) -> Call:
-    """A request as the easel gives it to the hub."""
+def _call(studio: ModelStore, number: int, request: GenerationRequest) -> Call:
+    """A request as the loop gives it to the batcher."""
     return Call(
         number,
         number % 5,

@@ -93,7 +93,7 @@ def imagine(
     data: DataOption = None,
 ) -> None:
     """Paint one picture here, without Discord."""
-    from bot.options import Options
+    from bot.requests.options import Options
     from bot.terminal import imagine as paint
 
     options = Options(

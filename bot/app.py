@@ -11,17 +11,19 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bot.admission import Admission
 from bot.config import Config, ModelConfig, read_database_key
-from bot.delivery import Delivery
-from bot.dispatcher import Dispatcher
+from bot.delivery.feedback import Feedback
+from bot.delivery.outbox import Delivery
+from bot.delivery.updates import Updates
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, check_models, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
-from bot.feedback import Feedback
 from bot.jobs import Clock, Surface, UserId, utcnow
-from bot.line import Line
+from bot.queue.dispatcher import Dispatcher
+from bot.queue.line import Line
+from bot.requests.admission import Admission
+from bot.requests.vocabulary import Vocabulary
 from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
@@ -29,6 +31,7 @@ from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
+from bot.storage.queue_changes import QueueChanges
 from bot.storage.ratings import Ratings
 from bot.storage.recovery import finish, heal
 from bot.storage.refusals import Refusals
@@ -38,9 +41,6 @@ from bot.storage.rules import Rules
 from bot.storage.upkeep import keep_up
 from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage
-from bot.storage.watch import Watch
-from bot.updates import Updates
-from bot.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ async def open_app(
         usage = Usage(database)
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
-        line = Line(Watch(database, surface, clock), rules, usage, config.limits, painter, clock)
+        line = Line(QueueChanges(database, surface, clock), rules, usage, config.limits, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, uploads, refusals, line, painter, delivery.announce, clock)
         forgetting = Forgetting(database, images, uploads, path, key, surface, clock)

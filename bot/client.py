@@ -19,8 +19,8 @@ from discord.ext import commands
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import JobId, from_text, to_text, utcnow
-from bot.limits import told
 from bot.logs import traced
+from bot.policy.limits import told
 from bot.storage.database import insist
 
 log = logging.getLogger(__name__)

@@ -149,7 +149,7 @@ async def _torch(wanted: str) -> Finding:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bot.engine.probe",
+        "bot.worker.probe",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

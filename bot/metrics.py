@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from bot.app import App
-from bot.engine.tally import Histogram, Tally
+from bot.engine.step_histogram import Histogram, StepHistogram
 from bot.errors import StorageError
 from bot.jobs import utcnow
 from bot.storage.database import insist
@@ -43,7 +43,7 @@ class Snapshot(Collector):
     gauge: Gauge
     slots: int
     troubles: int
-    steps: Tally
+    steps: StepHistogram
     latency: float
 
     def collect(self) -> Iterator[Metric]:
@@ -93,7 +93,7 @@ async def serving(app: App, listen: str, latency: Callable[[], float]) -> AsyncI
             return web.Response(status=503, text=f"{error}\n")
         engine = app.engine
         registry = CollectorRegistry()
-        registry.register(Snapshot(gauge, engine.slots, len(engine.troubles), engine.tally, latency()))
+        registry.register(Snapshot(gauge, engine.slots, len(engine.troubles), engine.step_histogram, latency()))
         ProcessCollector(registry=registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
-from bot.delivery import Repost
+from bot.delivery.outbox import Repost
 from bot.errors import UserError
 from bot.jobs import (
     Cancelled,
@@ -32,8 +32,8 @@ from bot.jobs import (
     Upload,
     UserId,
 )
-from bot.options import Options
-from bot.uploads import MOST_BYTES, ROLES, inspect
+from bot.requests.options import Options
+from bot.requests.uploads import MOST_BYTES, ROLES, inspect
 
 HOST = Requester(UserId(0), GuildId(0))
 """Whoever sits at the terminal; not a member of any server."""

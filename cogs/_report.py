@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from bot.charts.plot import Chart, Panel, Series
 from bot.jobs import GuildId
-from bot.plot import Chart, Panel, Series
 from bot.storage.reports import GROUP, Figures, Report
 from cogs import _words
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import discord
 
-from bot.admission import Bill
 from bot.jobs import GenerationRequest, Image, Job, Kind, Queued
-from bot.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
+from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
+from bot.requests.admission import Bill
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.forgetting import Held
 

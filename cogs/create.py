@@ -15,14 +15,14 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.admission import Admission, Admitted
 from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Destination, JobId, MessageId, Requester, Upload
-from bot.options import ASPECTS, Options, aspect_size
+from bot.requests.admission import Admission, Admitted
+from bot.requests.options import ASPECTS, Options, aspect_size
+from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts, inspect
 from bot.storage.queue import Queue
-from bot.uploads import LEAST_SIDE, ROLES, check_facts, inspect
 from cogs import _people, _views, _words
 from cogs._verdicts import ALREADY_ACKNOWLEDGED
 

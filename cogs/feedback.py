@@ -6,7 +6,7 @@ import discord
 from discord.ext import commands
 
 from bot.client import Client
-from bot.feedback import Feedback
+from bot.delivery.feedback import Feedback
 from bot.jobs import MessageId, UserId
 
 

@@ -7,7 +7,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Client
-from bot.engine.smaller import smaller
+from bot.delivery.smaller import smaller
 from bot.errors import EngineError, StorageError, UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, UserId
 from bot.storage.queue import Queue

@@ -15,7 +15,7 @@ from bot.config import LimitsConfig, ModelConfig
 from bot.engine import Engine
 from bot.errors import UserError
 from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, Work, utcnow
-from bot.limits import (
+from bot.policy.limits import (
     MEANING,
     SERVER,
     Limit,

@@ -13,10 +13,10 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Client
-from bot.dispatcher import Dispatcher
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
-from bot.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of, named
+from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of, named
+from bot.queue.dispatcher import Dispatcher
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import insist
 from bot.storage.queue import Queue

@@ -11,9 +11,9 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Client
-from bot.dispatcher import Dispatcher
 from bot.errors import UserError
 from bot.jobs import UserId
+from bot.queue.dispatcher import Dispatcher
 from bot.storage.forgetting import Forgetting
 from cogs import _words
 from cogs._confirm import Confirmations

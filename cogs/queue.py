@@ -10,11 +10,11 @@ from discord import app_commands
 from discord.ext import commands, tasks
 
 from bot.client import Client
-from bot.dispatcher import Dispatcher
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Scope, UserId
-from bot.line import Line
-from bot.scheduler import Turn
+from bot.queue.dispatcher import Dispatcher
+from bot.queue.line import Line
+from bot.queue.scheduler import Turn
 from bot.storage.cases import By, Cases
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words

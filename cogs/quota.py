@@ -6,9 +6,9 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.admission import Admission
 from bot.client import Client
-from bot.limits import QUOTA_WINDOW
+from bot.policy.limits import QUOTA_WINDOW
+from bot.requests.admission import Admission
 from cogs import _people, _words
 
 _SHOWN = 5

@@ -14,9 +14,9 @@ import discord
 from discord.ext import commands
 
 from bot.client import Client
-from bot.delivery import Delivery, Repost
+from bot.delivery.feedback import OFFERED
+from bot.delivery.outbox import Delivery, Repost
 from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
-from bot.feedback import OFFERED
 from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, Queued, Retrying, utcnow
 from bot.storage.database import insist
 from bot.storage.queue import Queue

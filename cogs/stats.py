@@ -11,7 +11,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import plot
+from bot.charts import plot
 from bot.client import Client
 from bot.errors import PlotError, UserError
 from bot.jobs import GuildId

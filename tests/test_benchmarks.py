@@ -31,7 +31,7 @@ from benchmarks.comfyui import ComfyUI
 from benchmarks.gpu_child import Book, Scene, read
 from benchmarks.report import Chart, svg, table
 from bot.config import EngineConfig
-from bot.options import Options
+from bot.requests.options import Options
 
 # diffusers 0.42 hands tensors to numpy 2 in the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from bot.feedback import DISLIKE, LIKE
+from bot.delivery.feedback import DISLIKE, LIKE
 from bot.jobs import JobStatus
 from tests.conftest import Workshop
 

@@ -31,7 +31,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from bot.vocabulary import FILE
+from bot.requests.vocabulary import FILE
 from training.autoencoder import CHANNELS, FACTOR
 from training.compose import Composer, Mix, Packed, pack
 from training.sources import SIZE

@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 from bot.config import EMBEDDED_MODEL
 from bot.engine.catalog import folder_of
-from bot.vocabulary import FILE
+from bot.requests.vocabulary import FILE
 
 #: The folder of the model in the box.
 SHIPPED = Path(folder_of(EMBEDDED_MODEL))

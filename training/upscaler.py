@@ -18,7 +18,7 @@ from diffusers import AutoencoderTiny
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from bot.engine.upscaling import FACTOR, FOLDER, Upscaler, save
+from bot.worker.upscaling import FACTOR, FOLDER, Upscaler, save
 from training import sources
 from training.autoencoder import difference
 from training.compose import Composer, Mix, Scene

@@ -16,7 +16,7 @@ import typer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from bot.vocabulary import FILE
+from bot.requests.vocabulary import FILE
 from training import phrases, scenes
 from training.compose import plural
 from training.sources import concepts
@@ -142,7 +142,7 @@ def _forms(emoji: str) -> set[str]:
 
 
 def vocabulary(learned: list[str], nearest: dict[str, str]) -> dict[str, object]:
-    """Return what `bot/vocabulary.py` reads: the words and emoji the model knows, and what stands for some others."""
+    """Return what `bot/requests/vocabulary.py` reads: the words and emoji the model knows, and stand-ins for others."""
     seen = set(learned) - function_words()
     return {
         "known": sorted({*learned, *(thing.emoji.replace("\ufe0f", "") for thing in concepts())}),

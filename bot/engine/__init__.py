@@ -1,6 +1,6 @@
 """The engine's seam: what the house may ask of whatever paints, and what it hears back.
 
-`local.py` runs a child process (`process.py`) with torch; `fake.py` has no weights at all.
+`local.py` runs a child process (`bot/worker`) with torch; `fake.py` has no weights at all.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.engine.tally import Tally
+from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.jobs import GenerationRequest, Image, JobId, UserId
 
@@ -77,7 +77,7 @@ class Engine(Protocol):
         ...
 
     @property
-    def tally(self) -> Tally:
+    def step_histogram(self) -> StepHistogram:
         """The steps it did since the bot began."""
         ...
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncGenerator, Mapping
 
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
-from bot.engine.tally import Tally
+from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.errors import PaintFailed
 from bot.jobs import Image, JobId
@@ -25,7 +25,7 @@ class FakeEngine:
         """Shown after every order's first step."""
         self.timings = Timings()
         """What it is said to take; for tests to fill."""
-        self.tally = Tally()
+        self.step_histogram = StepHistogram()
         """Steps it is said to have done; for tests to count."""
         self.steps_done: dict[JobId, int] = {}
         self.orders: list[Order] = []

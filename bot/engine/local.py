@@ -20,7 +20,7 @@ from typing import Any
 from bot.config import SECRETS, Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.catalog import traces_of
-from bot.engine.tally import Tally
+from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.engine.wire import BadFrame, Frame, read_frame_async, submit_frame
 from bot.errors import EngineDied, PaintFailed
@@ -28,7 +28,7 @@ from bot.jobs import Image, JobId
 
 log = logging.getLogger(__name__)
 
-COMMAND = (sys.executable, "-m", "bot.engine.process")
+COMMAND = (sys.executable, "-m", "bot.worker")
 
 STEADY_SECONDS = 60.0
 """A child that lived so long, or brought any order to its end, was no failure."""
@@ -101,7 +101,7 @@ class LocalEngine:
         self._steps: deque[float] = deque(maxlen=100)
         self._timings = Timings(row_cap=config.engine.rows)
         self._timings.load(known)
-        self.tally = Tally()
+        self.step_histogram = StepHistogram()
         """The steps of all its processes together."""
         self.steps_done: dict[JobId, int] = {}
         """How far the orders in the engine are."""
@@ -334,7 +334,7 @@ class LocalEngine:
                     self._timings = Timings(row_cap=self._config.engine.rows)
                     self._timings.load(frame.body.decode())
                     if "steps" in frame.fields:
-                        self.tally.add(frame.fields["steps"])
+                        self.step_histogram.add(frame.fields["steps"])
                     self.learned.set()
                     continue
                 self._ended_orders += frame.kind in ("finished", "failed")

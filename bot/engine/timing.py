@@ -35,7 +35,7 @@ _GUESS = 0.5e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LinearFit:
     """t(B) = `base` + `per_row`·B seconds for a forward of B rows."""
 
     base: float
@@ -59,14 +59,14 @@ class Line:
         return None if self.per_row <= 0 else max(int((seconds - self.base) / self.per_row), 0)
 
 
-def fit(points: Mapping[int, float]) -> Line:
+def fit(points: Mapping[int, float]) -> LinearFit:
     """The line through seconds by rows with the least squared relative error, neither part of it below zero.
 
     From a single row count nothing is known about the slope: half is then taken to be fixed. `points` is not empty.
     """
     if len(points) == 1:
         ((rows, seconds),) = points.items()
-        return Line(seconds / 2, seconds / 2 / rows)
+        return LinearFit(seconds / 2, seconds / 2 / rows)
     weights = [1 / max(seconds, 1e-9) ** 2 for seconds in points.values()]
     total = sum(weights)
     x = sum(w * rows for w, rows in zip(weights, points, strict=True)) / total
@@ -74,11 +74,11 @@ def fit(points: Mapping[int, float]) -> Line:
     spread = sum(w * (rows - x) ** 2 for w, rows in zip(weights, points, strict=True))
     slope = sum(w * (r - x) * (s - y) for w, (r, s) in zip(weights, points.items(), strict=True)) / spread
     if slope <= 0:
-        return Line(y, 0.0)
+        return LinearFit(y, 0.0)
     if y < slope * x:
         squares = sum(w * rows**2 for w, rows in zip(weights, points, strict=True))
-        return Line(0.0, sum(w * r * s for w, (r, s) in zip(weights, points.items(), strict=True)) / squares)
-    return Line(y - slope * x, slope)
+        return LinearFit(0.0, sum(w * r * s for w, (r, s) in zip(weights, points.items(), strict=True)) / squares)
+    return LinearFit(y - slope * x, slope)
 
 
 class Timings:
@@ -88,7 +88,7 @@ class Timings:
         self.device = device
         self._row_cap = row_cap
         self._measured: dict[tuple[Shape, str], dict[int, deque[float]]] = defaultdict(dict)
-        self._lines: dict[tuple[Shape, str], Line | None] = {}
+        self._lines: dict[tuple[Shape, str], LinearFit | None] = {}
 
     def record(self, shape: Shape, part: str, rows: int, seconds: float) -> None:
         """Learn from a measurement. The median of the last few counts, so that a slow one in between does not."""
@@ -98,7 +98,7 @@ class Timings:
     def forward_seconds(self, shape: Shape, rows: int) -> float:
         """How long one step of requests with so many rows together takes; more than the cap go in several forwards."""
         cap = min(self._row_cap, self.knee(shape) or self._row_cap)
-        line = self._estimate(shape, STEP) or Line(0.0, shape[1] * shape[2] * _GUESS)
+        line = self._estimate(shape, STEP) or LinearFit(0.0, shape[1] * shape[2] * _GUESS)
         full, left = divmod(rows, cap)
         return full * line.seconds(cap) + (line.seconds(left) if left else 0.0)
 
@@ -147,7 +147,7 @@ class Timings:
             self._measured[shape, part][count] = deque([seconds] * min(times, _REMEMBERED), maxlen=_REMEMBERED)
         self._lines.clear()
 
-    def _estimate(self, shape: Shape, part: str) -> Line | None:
+    def _estimate(self, shape: Shape, part: str) -> LinearFit | None:
         """The line of a model's size, or that of its nearest size scaled by their pixels; None of an unknown model."""
         if line := self._line(shape, part):
             return line
@@ -160,9 +160,9 @@ class Timings:
         if not known:
             return None
         _, scale, line = min(known, key=lambda candidate: candidate[0])
-        return Line(line.base * scale, line.per_row * scale)
+        return LinearFit(line.base * scale, line.per_row * scale)
 
-    def _line(self, shape: Shape, part: str) -> Line | None:
+    def _line(self, shape: Shape, part: str) -> LinearFit | None:
         key = (shape, part)
         if key not in self._lines:
             measured = self._measured.get(key, {})

@@ -71,7 +71,7 @@ async def test_the_line_the_ends_and_the_steps_are_there(workshop: Workshop, eng
         await moderator.slash(workshop.channel, "mod block", member=ada)
         await ada.slash(workshop.channel, "imagine", prompt="refused")
         for rows, seconds in ((2, 0.02), (8, 0.2), (300, 40.0)):
-            engine.tally.count(rows, seconds)
+            engine.step_histogram.count(rows, seconds)
         engine.trouble("emoji", "gone")
         page = await scraped(address)
         status, text, content_type = await fetched(address)

@@ -17,17 +17,17 @@ import simcord
 from PIL import Image
 from simcord.backend.cdn import CdnStore
 
-from bot import delivery
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
+from bot.delivery import outbox
 from bot.engine.fake import FakeEngine, flat_image
 from bot.errors import PaintFailed, StorageError
 from bot.jobs import ChannelId, Destination, JobId, JobStatus, to_text
-from bot.options import Options
+from bot.requests.options import Options
+from bot.requests.uploads import MOST_BYTES
 from bot.storage.queue import Queue
 from bot.storage.usage import spent_by
-from bot.uploads import MOST_BYTES
 from cogs.create import DOWNLOAD_SECONDS
-from tests.bot.test_uploads import encoded, png_header
+from tests.bot.requests.test_uploads import encoded, png_header
 from tests.conftest import PATIENCE_SECONDS, Workshop
 
 
@@ -344,7 +344,7 @@ async def test_a_preview_is_shown_until_the_job_ends(
     workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "THROTTLE_SECONDS"):
-        monkeypatch.setattr(delivery, name, 0.01)
+        monkeypatch.setattr(outbox, name, 0.01)
     engine.preview = b"how it looks so far"
     engine.seconds = 2.0
     ada = workshop.member("ada")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.feedback import LIKE
+from bot.delivery.feedback import LIKE
 from tests.conftest import Workshop
 
 

@@ -10,10 +10,10 @@ import discord
 import pytest
 import simcord
 
-from bot import delivery, updates
+from bot.delivery import outbox, updates
 from bot.engine.fake import FakeEngine
 from bot.jobs import GuildId, JobId, JobStatus, Requester, UserId
-from bot.scheduler import Turn
+from bot.queue.scheduler import Turn
 from cogs.queue import _reason
 from tests.bot.storage.conftest import NOON
 from tests.conftest import PATIENCE_SECONDS, Workshop
@@ -29,9 +29,9 @@ def engine() -> FakeEngine:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((updates, "REVIEW_SECONDS"), (delivery, "UPDATE_SECONDS"), (delivery, "PROGRESS_SECONDS")):
+    for module, name in ((updates, "REVIEW_SECONDS"), (outbox, "UPDATE_SECONDS"), (outbox, "PROGRESS_SECONDS")):
         monkeypatch.setattr(module, name, 0.05)
-    monkeypatch.setattr(delivery, "EDIT_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "EDIT_SECONDS", 0.05)
 
 
 async def asked(workshop: Workshop, actor: simcord.MemberActor, *prompts: str) -> list[simcord.InteractionResult]:

@@ -24,7 +24,7 @@ import simcord
 from bot.client import PERMISSIONS
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
-from bot.limits import LimitName
+from bot.policy.limits import LimitName
 from tests.cogs.test_limits import confirmed
 from tests.cogs.test_moderation import COMMANDS
 from tests.conftest import Workshop

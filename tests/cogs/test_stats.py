@@ -10,10 +10,10 @@ import PIL.Image
 import pytest
 import simcord
 
-from bot import plot
+from bot.charts import plot
+from bot.delivery.feedback import DISLIKE, LIKE
 from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed
-from bot.feedback import DISLIKE, LIKE
 from bot.storage.reports import GROUP
 from cogs import _report, stats
 from tests.conftest import Workshop

@@ -28,7 +28,7 @@ from bot.jobs import (
     Upload,
     UserId,
 )
-from bot.options import PROMPT_LIMIT, SEEDS, Options, resolve
+from bot.requests.options import PROMPT_LIMIT, SEEDS, Options, resolve
 from cogs import _words
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -18,11 +18,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from bot import delivery, dispatcher
 from bot.app import App, open_app
 from bot.config import Config, DiscordConfig, LimitsConfig
-from bot.delivery import Repost
-from bot.dispatcher import ATTEMPTS
+from bot.delivery import outbox
+from bot.delivery.outbox import Repost
 from bot.engine.fake import FakeEngine
 from bot.engine.timing import STEP
 from bot.errors import EngineDied, PaintFailed, Rejected, TryLater, Unreachable
@@ -44,8 +43,10 @@ from bot.jobs import (
     UserId,
     utcnow,
 )
-from bot.limits import SERVER
-from bot.options import Options
+from bot.policy.limits import SERVER
+from bot.queue import dispatcher
+from bot.queue.dispatcher import ATTEMPTS
+from bot.requests.options import Options
 from bot.storage import forgetting
 from bot.storage.cases import By
 from tests.faults.invariants import left_of
@@ -125,8 +126,8 @@ class House(RuleBasedStateMachine):
         self.eras = {1: 0, 2: 0}
         """How often a person had everything deleted."""
         self.undelivered = 0
-        self.seconds = delivery.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS
-        delivery.LONGEST_RETRY_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = forgetting.RETRY_SECONDS = 0.01
+        self.seconds = outbox.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS
+        outbox.LONGEST_RETRY_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = forgetting.RETRY_SECONDS = 0.01
 
     @initialize()
     def open(self) -> None:
@@ -309,7 +310,7 @@ class House(RuleBasedStateMachine):
             if hasattr(self, "app"):
                 self.runner.run(self.settle())
         finally:
-            delivery.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS = self.seconds
+            outbox.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS = self.seconds
             self.runner.run(self.opened.aclose())
             self.runner.close()
             shutil.rmtree(self.home)

@@ -18,7 +18,7 @@ ROWS = {
     "kill between row commit and ack": ["cogs/test_create.py::test_an_answer_nobody_noted_before_a_kill_is_found"],
     "kill between render and post": [
         "faults/test_process.py::test_what_was_painted_before_a_kill_is_shown_after_it_and_not_painted_again",
-        "bot/test_delivery.py::test_ending_that_was_not_shown_is_shown_after_a_restart",
+        "bot/delivery/test_outbox.py::test_ending_that_was_not_shown_is_shown_after_a_restart",
     ],
     "kill between Discord's accept and our commit": [
         "cogs/test_create.py::test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice",
@@ -30,17 +30,17 @@ ROWS = {
         "bot/engine/test_local.py::test_a_model_that_has_painted_is_not_waited_for_as_one_to_be_loaded",
     ],
     "out of memory": [
-        "bot/engine/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",
-        "bot/engine/test_acceleration.py::test_a_decoder_without_memory_for_the_whole_picture_takes_it_in_tiles",
-        "bot/engine/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words",
+        "bot/worker/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",
+        "bot/worker/test_acceleration.py::test_a_decoder_without_memory_for_the_whole_picture_takes_it_in_tiles",
+        "bot/worker/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words",
     ],
     "NaN or black picture": [
-        "bot/engine/test_pipelines.py::test_picture_of_nothing_is_never_shown",
-        "bot/engine/test_batching.py::test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single",
+        "bot/worker/test_pipelines.py::test_picture_of_nothing_is_never_shown",
+        "bot/worker/test_batching.py::test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single",
     ],
     "poison prompt": [
-        "bot/test_dispatcher.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
-        "bot/test_dispatcher.py::test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it",
+        "bot/queue/test_dispatcher.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
+        "bot/queue/test_dispatcher.py::test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it",
         "faults/test_machine.py::TestHouse",
     ],
     "model missing or broken": [
@@ -54,8 +54,8 @@ ROWS = {
         "cogs/test_create.py::test_a_wait_longer_than_the_token_still_ends_in_the_same_message"
     ],
     "429, 5xx, resets": [
-        "bot/test_delivery.py::test_busy_discord_is_asked_again_until_it_works",
-        "bot/test_delivery.py::test_order_is_kept_within_a_channel_and_another_is_not_held_up",
+        "bot/delivery/test_outbox.py::test_busy_discord_is_asked_again_until_it_works",
+        "bot/delivery/test_outbox.py::test_order_is_kept_within_a_channel_and_another_is_not_held_up",
         "faults/test_process.py::test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_is_kept",
         "faults/test_process.py::test_five_minutes_of_errors_are_asked_once_a_second_at_most",
         "faults/test_process.py::test_a_limit_of_all_routes_stops_all_of_them_for_its_time_and_loses_nothing",
@@ -64,7 +64,7 @@ ROWS = {
         "faults/test_process.py::test_a_place_that_is_closed_ends_its_jobs_soon_and_is_asked_little",
         "cogs/test_create.py::test_a_deleted_channel_ends_the_job_with_its_reason",
         "cogs/test_create.py::test_a_lost_permission_costs_at_most_three_refusals_a_job",
-        "bot/test_delivery.py::test_channel_that_refuses_everything_is_left_alone_for_a_while",
+        "bot/delivery/test_outbox.py::test_channel_that_refuses_everything_is_left_alone_for_a_while",
     ],
     "file too large": ["cogs/test_create.py::test_pictures_too_large_as_png_are_posted_as_webp_with_a_note"],
     "gateway drop, RESUME with duplicates": [
@@ -92,9 +92,9 @@ ROWS = {
     ],
     "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
     "clock ± 1 day": [
-        "bot/test_admission.py::test_a_clock_that_is_set_back_a_day_and_put_right_again_gives_nobody_more",
+        "bot/requests/test_admission.py::test_a_clock_that_is_set_back_a_day_and_put_right_again_gives_nobody_more",
         "faults/test_machine.py::TestHouse",
-        "bot/test_dispatcher.py::test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a_day",
+        "bot/queue/test_dispatcher.py::test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a_day",
     ],
     "SIGTERM, also with a hung engine": [
         "faults/test_process.py::test_sigterm_with_a_hung_engine_ends_in_time_leaves_nobody_behind_and_loses_nothing",
@@ -103,10 +103,10 @@ ROWS = {
     "bombs": [
         "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
         "cogs/test_create.py::test_a_bomb_that_discord_measured_is_not_even_downloaded",
-        "bot/test_uploads.py::test_what_is_no_picture_to_work_from_is_refused",
-        "bot/engine/test_inputs.py::test_what_cannot_be_used_is_refused_in_words",
-        "bot/engine/test_inputs.py::test_picture_comes_out_upright_in_the_size_that_is_painted",
-        "bot/engine/test_inputs.py::test_sixteen_bits_are_scaled_not_clipped",
+        "bot/requests/test_uploads.py::test_what_is_no_picture_to_work_from_is_refused",
+        "bot/worker/test_inputs.py::test_what_cannot_be_used_is_refused_in_words",
+        "bot/worker/test_inputs.py::test_picture_comes_out_upright_in_the_size_that_is_painted",
+        "bot/worker/test_inputs.py::test_sixteen_bits_are_scaled_not_clipped",
     ],
     "inert text": [
         "cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing",
@@ -120,7 +120,7 @@ ROWS = {
     "names that are paths, pickles renamed": [
         "faults/test_process.py::test_a_name_that_is_a_path_names_nothing",
         "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
-        "bot/engine/test_pipelines.py::test_a_pickle_by_any_name_is_not_loaded",
+        "bot/worker/test_pipelines.py::test_a_pickle_by_any_name_is_not_loaded",
     ],
     "log canaries": [
         "faults/test_process.py::test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine_answer",
@@ -130,10 +130,10 @@ ROWS = {
         "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",
     ],
     "safety model missing or crashing": [
-        "bot/engine/test_safety.py::test_a_model_whose_checker_is_missing_or_damaged_paints_nothing_and_says_why",
-        "bot/engine/test_safety.py::test_a_checker_that_fails_at_a_picture_shows_it_to_nobody",
-        "bot/engine/test_kinds.py::test_safety_check_of_a_model_sees_every_kind",
-        "bot/engine/test_previews.py::test_nobody_sees_what_a_safety_checker_has_not_seen",
+        "bot/worker/test_safety_checker.py::test_a_model_whose_checker_is_missing_or_damaged_paints_nothing_and_says_why",
+        "bot/worker/test_safety_checker.py::test_a_checker_that_fails_at_a_picture_shows_it_to_nobody",
+        "bot/worker/test_kinds.py::test_safety_check_of_a_model_sees_every_kind",
+        "bot/worker/test_previews.py::test_nobody_sees_what_a_safety_checker_has_not_seen",
     ],
 }
 """Beginnings of test names, by the fault they hold against."""

@@ -18,7 +18,7 @@ from transformers import CLIPTokenizer
 from typer import BadParameter
 from typer.testing import CliRunner, Result
 
-from bot.vocabulary import Vocabulary
+from bot.requests.vocabulary import Vocabulary
 from training import autoencoder, denoiser, gpu, ship, sources, words
 from training.compose import VARIANTS, Composer, Mix, held_out
 from training.effects import EFFECTS

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from bot.engine import upscaling
+from bot.worker import upscaling
 from training import compose, upscaler
 from training.autoencoder import build
 from training.sources import SIZE, VENDORS, shrink, sprite_file

@@ -30,8 +30,8 @@ from bot.engine.local import LocalEngine, Patience
 from bot.engine.wire import Frame
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, UserId
-from bot.uploads import MOST_BYTES
-from tests.bot.engine.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
+from bot.requests.uploads import MOST_BYTES
+from tests.bot.worker.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="speaks of POSIX signals")
 
@@ -192,8 +192,8 @@ class TestRealChild:
                 engine.learned.clear()
         assert 0 < engine.timings.forward_seconds(APPLE.work.shape, 2) < 0.5
         assert engine.steps_done == {}, "nobody is in it"
-        steps = engine.tally.rows
-        assert sum(steps.counts) == sum(engine.tally.seconds.counts) >= 20
+        steps = engine.step_histogram.rows
+        assert sum(steps.counts) == sum(engine.step_histogram.seconds.counts) >= 20
         assert steps.sum >= 2 * 20, "with guidance a picture has two rows"
         # The next one starts with what this one knew.
         assert LocalEngine(Config(), known=engine.timings.dump()).timings.dump() == engine.timings.dump()
@@ -346,7 +346,7 @@ async def child_reading(*chunks: bytes, close: bool) -> int:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bot.engine.process",
+        "bot.worker",
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

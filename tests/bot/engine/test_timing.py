@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.engine.timing import COMPANY, DECODE, START, STEP, Line, Timings, fit
+from bot.engine.timing import COMPANY, DECODE, START, STEP, LinearFit, Timings, fit
 from bot.jobs import Work
 
 SHAPE = ("m", 512, 512)
@@ -53,7 +53,7 @@ def test_a_line_is_laid_through_what_was_measured(points: dict[int, float], base
 def test_the_knee_is_where_twice_the_rows_gain_less_than_five_percent(
     base: float, per_row: float, knee: int | None
 ) -> None:
-    line = Line(base, per_row)
+    line = LinearFit(base, per_row)
     assert line.knee() == knee
     if knee is not None:
         assert 2 * line.seconds(knee) / line.seconds(2 * knee) <= 1 / 0.95 + 1e-9

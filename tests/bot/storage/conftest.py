@@ -35,12 +35,12 @@ from bot.storage.cases import By, Case, Cases
 from bot.storage.database import Database, open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue
+from bot.storage.queue_changes import QueueChanges, Touched
 from bot.storage.ratings import Ratings
 from bot.storage.refusals import Refusals
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage
-from bot.storage.watch import Touched, Watch
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 GUILD = GuildId(900)
@@ -101,7 +101,7 @@ class Store:
     removals: Removals
     ratings: Ratings
     usage: Usage
-    watch: Watch
+    changes: QueueChanges
     messages: int = field(default=5000)
 
     async def waiting(self) -> list[Waiting]:
@@ -113,7 +113,7 @@ class Store:
         return sorted((await self._touched()).starts, key=lambda start: (start.at, start.job_id))
 
     async def _touched(self) -> Touched:
-        return await self.watch.look([row["id"] for row in await self.database.fetch_all("SELECT id FROM jobs")])
+        return await self.changes.look([row["id"] for row in await self.database.fetch_all("SELECT id FROM jobs")])
 
     def queue_of(self, surface: Surface) -> Queue:
         return Queue(self.database, self.images, surface, self.clock)
@@ -229,7 +229,7 @@ async def open_store(
             removals=Removals(database, images, clock),
             ratings=Ratings(database, clock),
             usage=Usage(database),
-            watch=Watch(database, surface, clock),
+            changes=QueueChanges(database, surface, clock),
         )
 
 

@@ -19,7 +19,7 @@ from bot.app import forget_now
 from bot.config import Config
 from bot.errors import Rejected, StorageError
 from bot.jobs import GuildId, Job, JobStatus, Requester, Scope, Surface, Upload, UserId
-from bot.limits import QUOTA_WINDOW
+from bot.policy.limits import QUOTA_WINDOW
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By

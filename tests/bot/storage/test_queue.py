@@ -11,8 +11,8 @@ import pytest
 
 from bot.errors import Rejected, StorageError
 from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Queued, Requester, Start, Surface, UserId, Work
+from bot.storage.queue_changes import QueueChanges
 from bot.storage.reports import Period, Reports
-from bot.storage.watch import Watch
 from tests.bot.storage.conftest import (
     ADA,
     CHANNEL,
@@ -289,7 +289,7 @@ async def test_one_surface_never_sees_the_jobs_of_another(store: Store) -> None:
     )
     assert seen == ([], [], [])
     everything = [row["id"] for row in await store.database.fetch_all("SELECT id FROM jobs")]
-    touched = await Watch(store.database, Surface.SANDBOX, store.clock).look(everything)
+    touched = await QueueChanges(store.database, Surface.SANDBOX, store.clock).look(everything)
     assert (touched.waiting, touched.starts, touched.running) == ((), (), {})
     await other.recover()
     assert [

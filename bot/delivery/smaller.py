@@ -1,0 +1,67 @@
+"""The bot's side of `bot/worker/webp.py`: have pictures encoded smaller, in a process of its own that may fail."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.config import SECRETS
+from bot.engine.wire import BadFrame, Frame, read_frame
+from bot.errors import EngineError
+from bot.jobs import Image
+
+TOTAL_LIMIT = 24 * 2**20
+"""All files of one message: Discord takes requests of 25 MiB."""
+
+SECONDS = 120.0
+"""How long four large pictures may take on a small machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smaller:
+    """Pictures as WebP, in their order; `lossless` says that every pixel is what was painted."""
+
+    files: tuple[bytes, ...]
+    lossless: bool
+
+
+async def smaller(images: Sequence[Image], file_limit: int) -> Smaller:
+    """Encode pictures so that Discord may take them. Raises EngineError when that cannot be done."""
+    environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    order = Frame(
+        "smaller",
+        {"sizes": [len(image.png) for image in images], "file_limit": file_limit, "total_limit": TOTAL_LIMIT},
+        b"".join(image.png for image in images),
+    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bot.worker.webp",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=environ,
+        )
+    except OSError as error:
+        raise EngineError(f"The pictures could not be encoded smaller: {error.strerror}.") from error
+    try:
+        async with asyncio.timeout(SECONDS):
+            output, _ = await process.communicate(order.encode())
+        answer = read_frame(io.BytesIO(output))
+    except (TimeoutError, BadFrame) as error:
+        raise EngineError("The pictures could not be encoded smaller.") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    if answer is None or len(answer.fields["sizes"]) != len(images):
+        raise EngineError("The pictures could not be encoded smaller.")
+    files, offset = [], 0
+    for size in answer.fields["sizes"]:
+        files.append(answer.body[offset : offset + size])
+        offset += size
+    return Smaller(tuple(files), answer.fields["lossless"])

@@ -1,0 +1,60 @@
+"""How many denoising steps there were, of how many rows and how long: for whoever watches the engine.
+
+The engine process counts, and tells the bot what it counted since the last time.
+"""
+
+from __future__ import annotations
+
+import bisect
+from typing import Any
+
+ROW_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+STEP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Histogram:
+    """How many values lie up to each bound and above the last one, and their sum."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def count(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect.bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def take(self) -> list[Any]:
+        """What was counted, as JSON holds it; counting begins anew."""
+        taken = [self.counts, self.sum]
+        self.counts, self.sum = [0] * len(self.counts), 0.0
+        return taken
+
+    def add(self, taken: Any) -> None:
+        """Add what another one gave. Raises ValueError or TypeError when it is none of these bounds."""
+        counts, total = taken
+        self.counts = [mine + int(theirs) for mine, theirs in zip(self.counts, counts, strict=True)]
+        self.sum += float(total)
+
+
+class StepHistogram:
+    """Steps by their rows, and by their seconds."""
+
+    def __init__(self) -> None:
+        self.rows = Histogram(ROW_BOUNDS)
+        self.seconds = Histogram(STEP_BOUNDS)
+
+    def count(self, rows: int, seconds: float) -> None:
+        """Count a step."""
+        self.rows.count(rows)
+        self.seconds.count(seconds)
+
+    def take(self) -> dict[str, Any]:
+        """What was counted since the last time."""
+        return {"rows": self.rows.take(), "seconds": self.seconds.take()}
+
+    def add(self, taken: Any) -> None:
+        """Add what another process took. Raises LookupError, ValueError or TypeError when it is no such thing."""
+        self.rows.add(taken["rows"])
+        self.seconds.add(taken["seconds"])

@@ -1,0 +1,167 @@
+"""From the line to the engine: choose, claim, submit, settle. Keeps the engine busy and every promise honest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import aclosing, suppress
+
+from bot.engine import Engine, Finished, Order, Preview, Progress, Started
+from bot.errors import AtelierError, EngineDied, Rejected
+from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
+from bot.logs import traced, without_words
+from bot.policy.limits import told
+from bot.queue.line import Line
+from bot.queue.meter import Meter
+from bot.storage.database import Database, insist
+from bot.storage.queue import Queue
+from bot.storage.refusals import Refusals
+from bot.storage.uploads import UploadFolder
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+"""How often a job may take the engine down before it is given up."""
+
+
+LOOK_AGAIN_SECONDS = 5.0
+"""The longest sleep before the next turn: the clock may be set meanwhile, and nothing wakes us then."""
+
+_KEEP_TRIES = 6
+"""How often it is tried to keep finished pictures before the job is failed."""
+
+
+class Dispatcher:
+    """Feeds the engine; `run` is the task that owns it."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        uploads: UploadFolder,
+        refusals: Refusals,
+        line: Line,
+        engine: Engine,
+        announce: Callable[[Job, Passing], None],
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._uploads = uploads
+        self._refusals = refusals
+        self._line = line
+        self._engine = engine
+        self._announce = announce
+        self._clock = clock
+        self._changed = database.listen()
+        self._meter = Meter()
+
+    async def run(self) -> None:
+        """Paint whatever waits, until cancelled."""
+        slots = asyncio.Semaphore(self._engine.slots)
+        async with asyncio.TaskGroup() as painters:
+            while True:
+                await slots.acquire()
+                job = await self._next_job()
+                # A job that saw the engine die may be why: nobody else is in it the second time.
+                taken = self._engine.slots if job.deaths else 1
+                for _ in range(taken - 1):
+                    await slots.acquire()
+                painting = painters.create_task(self._paint(job), name=f"paint job {job.id}")
+                for _ in range(taken):
+                    painting.add_done_callback(lambda _: slots.release())
+
+    async def cancel(self, job_id: JobId) -> bool:
+        """End a job that has not ended; False when it had. Its place in the engine is free within a step."""
+        cancelled = await self._queue.cancel(job_id, self._meter.used(job_id, _now()))
+        if cancelled:
+            self._engine.cancel(job_id)
+        return cancelled
+
+    def used(self, job_id: JobId) -> float:
+        """GPU seconds that a job has used until now."""
+        return self._meter.used(job_id, _now())
+
+    def stop(self, job_ids: Iterable[JobId]) -> None:
+        """Free the places in the engine of jobs that were cancelled."""
+        for job_id in job_ids:
+            self._engine.cancel(job_id)
+
+    async def _next_job(self) -> Job:
+        """Wait for the next job whose turn has come, and claim it."""
+        while True:
+            await self._engine.ready()
+            self._changed.clear()
+            turn = await insist(self._line.next)
+            wait = None if turn is None else (turn.starts_at - self._clock()).total_seconds()
+            if turn is None or (wait is not None and wait > 0):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if wait is None else min(wait, LOOK_AGAIN_SECONDS)):
+                        await self._changed.wait()
+            elif (job := await insist(self._queue.claim, turn.job_id, turn.at, turn.clock)) is not None:
+                return job
+
+    async def _paint(self, job: Job) -> None:
+        """One attempt at a job, settled whatever happens."""
+        try:
+            await self._try(job)
+        finally:
+            self._meter.leave(job.id, _now())
+
+    async def _try(self, job: Job) -> None:
+        try:
+            await self._attempt(job)
+        except EngineDied as error:
+            log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
+            if job.deaths + 1 < ATTEMPTS:
+                # It may have been cancelled meanwhile, and then its message says so already.
+                if await insist(self._queue.requeue, job):
+                    self._announce(job, Retrying())
+            else:
+                await self._fail(
+                    job,
+                    f"The engine died {ATTEMPTS} times while painting this, so it was given up. "
+                    "A smaller size or another model may work.",
+                )
+        except Rejected as refusal:
+            # Somebody may have cancelled it just now: then nothing was refused.
+            if await self._fail(job, told(refusal)):
+                await self._refusals.note(job.requester, refusal)
+        except AtelierError as error:
+            log.info("job %d failed: %s", job.id, without_words(str(error), *job.request.texts))
+            await self._fail(job, str(error))
+        except Exception as error:  # noqa: BLE001 - it is logged
+            # One job's bug must not stop everybody's queue.
+            log.error("job %d failed on a bug\n%s", job.id, traced(error, *job.request.texts))  # noqa: TRY400
+            await self._fail(
+                job, f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {job.id}."
+            )
+
+    async def _fail(self, job: Job, reason: str) -> bool:
+        return await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))
+
+    async def _attempt(self, job: Job) -> None:
+        # The limits of now hold, also for what was accepted by others.
+        if refusal := await insist(self._line.objection, job):
+            raise refusal
+        uploads = await self._uploads.read(job.request.uploads)
+        # Of what was cancelled until here the engine has not heard, and its message speaks of that alone.
+        if not await insist(self._queue.is_running, job):
+            return
+        order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads)
+        async with aclosing(self._engine.submit(order)) as events:
+            preview = b""
+            async for event in events:
+                if isinstance(event, Started):
+                    self._meter.enter(job.id, job.request.work, _now())
+                elif isinstance(event, Preview):
+                    preview = event.jpeg
+                elif isinstance(event, Progress):
+                    self._announce(job, Painting(event.step, event.of, preview))
+                elif isinstance(event, Finished):
+                    used = self._meter.used(job.id, _now())
+                    await insist(self._queue.render, job, event.images, event.model_hash, used, tries=_KEEP_TRIES)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

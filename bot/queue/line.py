@@ -1,0 +1,186 @@
+"""The waiting line as it is now: the queue's rows and the moderators' rules, put before the scheduler.
+
+It keeps a view of the rows, so that a choice among ten thousand reads only what has changed; a restart reads them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bot.config import LimitsConfig
+from bot.engine import Engine
+from bot.errors import Rejected
+from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
+from bot.policy.limits import (
+    Limits,
+    counted_from,
+    greatest_weight,
+    is_paused,
+    objection,
+    quota_objection,
+    resolve,
+    share_of,
+)
+from bot.queue import scheduler
+from bot.queue.scheduler import TURN_MEMORY, USUAL_WEIGHT, EngineForecast, FairQueue, Share, Turn
+from bot.queue.shared import Shared
+from bot.storage.queue_changes import QueueChanges
+from bot.storage.rules import Rules
+from bot.storage.usage import Usage
+
+_Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
+
+_UNSTEADY = timedelta(seconds=1)
+"""By how much a clock may be set back without anybody minding."""
+_AT_A_TIME = 20
+"""Turns that are foreseen before others get a word in."""
+
+
+class Line:
+    """Answers who is next, when everybody is, and what limits hold for a person."""
+
+    def __init__(
+        self, changes: QueueChanges, rules: Rules, usage: Usage, defaults: LimitsConfig, engine: Engine, clock: Clock
+    ) -> None:
+        self._changes = changes
+        self._rules = rules
+        self._usage = usage
+        self._defaults = defaults
+        self._engine = engine
+        self._clock = clock
+        self._schedules = Shared(self._schedule)
+        self._touched: set[int] = set()
+        self._looking = asyncio.Lock()
+        self._watched = False
+        self._fair_queue = FairQueue(self._share)
+        self._rebuilt_at = self._looked_at = clock()
+        self._waiting: dict[JobId, Waiting] = {}
+        self._running: dict[JobId, Job] = {}
+        self._books: Mapping[GuildId, Book] = {}
+        self._shares: dict[_Who, Share] = {}
+        self._greatest: dict[GuildId, int] = {}
+
+    async def next(self) -> Turn | None:
+        """The turn to take next; it may lie in the future. None when nobody may start before something changes."""
+        await self._look()
+        inside = self._running.values()
+        barred = scheduler.barred(self._engine.slots, [job.requester.user_id for job in inside])
+        return self._fair_queue.next(self._clock(), {job.request.work.shape for job in inside}, barred)
+
+    async def turns(self) -> list[Turn]:
+        """Every waiting job's turn, in order, with the time it is expected to start; of what may not start, none."""
+        return await self._schedules.fresh()
+
+    async def _schedule(self) -> list[Turn]:
+        return [turn async for turn in self._foreseen()]
+
+    async def place(self, job_id: JobId) -> tuple[int, Turn] | None:
+        """A job's place in the line, from 1, and its turn; None when it does not wait or may not start."""
+        return next(((place, turn) for place, turn in enumerate(await self.turns(), 1) if turn.job_id == job_id), None)
+
+    @property
+    def waiting(self) -> Mapping[JobId, Waiting]:
+        """Every waiting job, as of the last look."""
+        return self._waiting
+
+    def paced_until(self, who: Requester) -> datetime | None:
+        """Until when a person's pace in a server keeps the first of what waits there; None when it does not."""
+        ready_at = self._fair_queue.ready_at(who.user_id, who.guild_id)
+        return ready_at if ready_at is not None and ready_at > self._clock() else None
+
+    def is_held(self, job: Waiting) -> bool:
+        """Whether a moderator's pause keeps a waiting job from starting."""
+        return self._share(job).paused
+
+    async def limits(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
+        """The limits that hold for a person in a channel, and who set them."""
+        return resolve(self._defaults, await self._rules.book(requester.guild_id), requester, where)
+
+    async def objection(self, job: Job) -> Rejected | None:
+        """Why a job may not be painted by the limits of now; None if it may."""
+        where = job.destination.channels
+        limits = await self.limits(job.requester, where)
+        if refusal := objection(job.request, limits, where):
+            return refusal
+        # By a clock that was set back, what no longer counted when this was asked for would count again.
+        now = max(self._clock(), job.asked_at)
+        since = counted_from(await self._rules.book(job.requester.guild_id), job.requester, now)
+        before = await self._usage.spent_before(job, since)
+        return quota_objection(limits, await self._usage.held(job), before)
+
+    async def _foreseen(self) -> AsyncIterator[Turn]:
+        """Run the schedule ahead of time."""
+        await self._look()
+        forecast = EngineForecast(self._engine.slots, self._engine.timings, self._clock())
+        for job_id, job in self._running.items():
+            work = job.request.work
+            left = max(work.forwards - self._engine.steps_done.get(job_id, 0), 0)
+            forecast.start(replace(work, forwards=left), job.requester.user_id, self._clock())
+        turns = scheduler.schedule(list(self._waiting.values()), self._fair_queue.starts, self._share, forecast)
+        for number, turn in enumerate(turns, start=1):
+            yield turn
+            if not number % _AT_A_TIME:
+                await asyncio.sleep(0)
+
+    async def _look(self) -> None:
+        """Take in what has changed since the last time."""
+        async with self._looking:
+            books = await self._rules.books()
+            if not self._watched:
+                self._touched.update(await self._changes.watch(self._touched.add))
+                self._watched = True
+            ids = [self._touched.pop() for _ in range(len(self._touched))]
+            try:
+                touched = await self._changes.look(ids) if ids else None
+            except BaseException:
+                self._touched.update(ids)
+                raise
+            if touched is not None:
+                for job_id in touched.ids:
+                    self._waiting.pop(job_id, None)
+                    self._running.pop(job_id, None)
+                    self._fair_queue.leaves(job_id)
+                self._running |= touched.running
+                self._waiting |= {job.job_id: job for job in touched.waiting}
+                for start in touched.starts:
+                    self._fair_queue.started(start)
+                for job in touched.waiting:
+                    if job.acknowledged:
+                        self._fair_queue.waits(job)
+            now, before = self._clock(), self._looked_at
+            self._looked_at = now
+            # What a clock that was set back has left in the future is taken for now: nobody waits for it to come again.
+            set_back = now < before - _UNSTEADY
+            if books is not self._books or now > self._rebuilt_at + TURN_MEMORY or set_back:
+                self._books = books
+                self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Put everybody where they belong by other rules, and forget who used something long ago."""
+        self._shares.clear()
+        self._greatest.clear()
+        self._rebuilt_at = now = self._clock()
+        since = self._rebuilt_at - TURN_MEMORY
+        starts = [replace(start, at=min(start.at, now)) for start in self._fair_queue.starts if start.at > since]
+        self._fair_queue = FairQueue(self._share)
+        self._waiting = {job_id: replace(job, asked_at=min(job.asked_at, now)) for job_id, job in self._waiting.items()}
+        for start in starts:
+            self._fair_queue.started(start)
+        for job in self._waiting.values():
+            if job.acknowledged:
+                self._fair_queue.waits(job)
+
+    def _share(self, job: Waiting) -> Share:
+        """What holds for a waiting job."""
+        who = (job.user_id, job.guild_id, job.roles, job.channels)
+        if who not in self._shares:
+            book = self._books.get(job.guild_id, {})
+            limits = resolve(self._defaults, book, Requester(job.user_id, job.guild_id, job.roles), job.channels)
+            if job.guild_id not in self._greatest:
+                self._greatest[job.guild_id] = greatest_weight(self._defaults, book)
+            weight = USUAL_WEIGHT * share_of(limits.weight.value, self._greatest[job.guild_id])
+            self._shares[who] = Share(limits.pace.value, weight, is_paused(book, job.channels))
+        return self._shares[who]

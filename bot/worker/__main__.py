@@ -1,0 +1,125 @@
+"""The engine process: reads orders from standard input, paints, and writes what happened to standard output.
+
+Started as `python -m bot.worker` by `local.py`. A reader thread takes frames off the pipe at once, so
+that a cancel arrives between two steps and the process ends the moment the bot does. What is painted, and together
+with what, is decided in `loop.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import BinaryIO
+
+from bot.config import EngineConfig, ModelConfig
+from bot.engine.timing import Timings
+from bot.engine.wire import Frame, Inbox, read_frame
+from bot.errors import PaintFailed
+from bot.logs import setup_logging
+
+log = logging.getLogger(__name__)
+
+EXIT_DEVICE_LOST = 70
+"""The device is in a state only a new process can leave (EX_SOFTWARE of BSD's sysexits.h)."""
+
+
+def _watch(stream: BinaryIO, inbox: Inbox) -> None:
+    """Put the bot's frames into the inbox until its pipe ends, and with it this process."""
+    try:
+        while (frame := read_frame(stream)) is not None:
+            inbox.put(frame)
+    finally:
+        # The pipe ends when the bot does, however it ended. Nobody is left to paint for.
+        os._exit(0)
+
+
+def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
+    """Set up as the first frame says, then paint until told to stop."""
+    setup = read_frame(stdin)
+    if setup is None:
+        return
+    inbox = Inbox()
+    threading.Thread(target=_watch, args=(stdin, inbox), name="inbox", daemon=True).start()
+    setup_logging(setup.fields["log_level"])
+    models = [ModelConfig(**fields) for fields in setup.fields["models"]]
+    settings = EngineConfig(**setup.fields["engine"])
+
+    # Ten seconds and 400 MB: after the pipe is watched, so that the bot may leave meanwhile.
+    from bot.worker.loop import WorkerLoop
+    from bot.worker.pipelines import ModelStore
+
+    try:
+        store = ModelStore(models, settings)
+    except PaintFailed as error:
+        _refuse_everything(inbox, send, str(error))
+        return
+    troubles = {}
+    try:
+        store.load(models[0].name)
+    except PaintFailed as error:
+        troubles[models[0].name] = str(error)
+    timings = Timings(store.machine.name, settings.rows)
+    timings.load(setup.fields["timings"])
+    send(Frame("ready", {"troubles": troubles, "device": store.machine.name}))
+    try:
+        WorkerLoop(
+            store,
+            inbox,
+            send,
+            settings.rows,
+            timings,
+            alone=settings.reproducible,
+            preview_seconds=settings.preview_seconds,
+        ).run()
+    except RuntimeError as error:
+        # After a CUDA error every later call in this process fails too.
+        if "CUDA error" in str(error):
+            raise SystemExit(EXIT_DEVICE_LOST) from error
+        raise
+
+
+def _refuse_everything(inbox: Inbox, send: Callable[[Frame], None], reason: str) -> None:
+    """Answer every order with the reason why this machine cannot paint at all."""
+    send(Frame("ready", {"troubles": {"": reason}, "device": "none"}))
+    while True:
+        for frame in inbox.take(wait=True):
+            if frame.kind == "stop":
+                return
+            if frame.kind == "submit":
+                fields = {name: frame.fields[name] for name in ("job_id", "attempt")}
+                send(Frame("failed", {**fields, "reason": reason}))
+
+
+def main() -> None:
+    """Run the engine on this process's standard input and output."""
+    # Ctrl-C reaches the whole terminal; when to stop is the bot's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Frames go out through a copy of standard output; whatever a library prints lands in the log instead.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    turn = threading.Lock()
+
+    def send(frame: Frame) -> None:
+        with turn:
+            output.write(frame.encode())
+            output.flush()
+
+    code = 0
+    try:
+        serve(sys.stdin.buffer, send)
+    except SystemExit as error:
+        code = EXIT_DEVICE_LOST if error.code else 0
+    except Exception:
+        log.exception("the engine process ends on a bug")
+        code = 1
+    # An ordinary end would wait for the reader's thread, which holds standard input, and abort.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

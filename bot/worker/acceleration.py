@@ -1,0 +1,251 @@
+"""What a forward goes through on a GPU: layouts, fused matrices, CUDA graphs and compiled code.
+
+A graph replays a forward's kernels with one call of the driver, from inputs that stay where they are. So every forward
+is padded to one of a few row counts and copied into the buffers of its graph, and its output is copied out before the
+next replay. Whatever cannot be recorded runs as it is. `Recorder` is the seam: all but `CudaRecorder` is the same on
+every device. Imported in the engine process only.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from weakref import WeakSet
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+
+from bot.jobs import Adapters
+from bot.worker.loras import first_line
+from bot.worker.rows import Parked, eagerly, first_rows, is_out_of_memory, pad, rebuild
+
+log = logging.getLogger(__name__)
+
+BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
+"""Row counts that graphs are recorded for; a forward of more rows runs without one."""
+GRAPHS = 12
+"""How many are kept, the most recently used."""
+_REMEMBERED = 1000
+"""How many forwards are known by sight before all are forgotten: their constants may be anything."""
+_CONVOLUTIONAL = ("unet", "controlnet", "vae")
+
+Function = Callable[[], Any]
+
+
+class Recorder(Protocol):
+    """Records what a function does on the device."""
+
+    def __call__(self, function: Function) -> Function:
+        """What does the same again, from the same inputs, and returns its output in the same place."""
+
+
+class CudaRecorder:
+    """Records CUDA graphs, by hand: what torch.compile's `reduce-overhead` records belongs to one thread.
+
+    All share a pool of memory. That is safe for graphs of which one runs at a time and whose outputs are copied before
+    the next: https://docs.pytorch.org/docs/stable/notes/cuda.html#graph-memory-management
+    """
+
+    def __init__(self) -> None:
+        self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._alive: WeakSet[Any] = WeakSet()
+        self._pool: Any = None
+
+    def __call__(self, function: Function) -> Function:
+        """Record after a first run on the stream of the recording, which sets up the libraries' workspaces."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            function()
+        torch.cuda.current_stream().wait_stream(self._stream)
+        if not self._alive:
+            # A pool ends with its last graph.
+            self._pool = torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            output = function()
+        self._alive.add(graph)
+
+        def replay() -> Any:
+            graph.replay()
+            return output
+
+        return replay
+
+
+@dataclass(slots=True)
+class _Graph:
+    """A recorded call of `function`: `inputs` are the buffers it reads, `replay` gives its output."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: list[Any]
+    replay: Function
+    replays: int = 0
+    compiled: bool = False
+
+
+class Graphs:
+    """Runs forwards, from graphs where there are any. Everything happens on the thread that owns the device."""
+
+    def __init__(self, recorder: Recorder | None = None, *, backend: str | Callable[..., Any] | None = None) -> None:
+        """Make one that records nothing without a recorder, and compiles nothing without a backend of torch.compile."""
+        self._recorder = recorder
+        self._backend = backend
+        self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
+        self._seen: set[Hashable] = set()
+        self._refused: set[Hashable] = set()
+
+    def __call__(self, parked: Parked, leaves: Sequence[Any], worn: Sequence[Adapters]) -> Any:
+        """The output for these rows, as `rows.Run` says. When memory ends, graphs go before anybody's picture does."""
+        try:
+            return self._through(parked, leaves, worn)
+        except Exception as error:
+            if not self._graphs or not is_out_of_memory(error):
+                raise
+            # Its frames hold the forward's tensors.
+            traceback.clear_frames(error.__traceback__)
+        log.warning("out of memory: all graphs are dropped")
+        self.clear()
+        return eagerly(parked, leaves, worn)
+
+    def clear(self) -> None:
+        """Forget all graphs, and with them the modules they hold in memory."""
+        self._graphs.clear()
+        self._seen.clear()
+        self._refused.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def improve(self) -> bool:
+        """Compile the graph that is replayed most; returns whether any was left to compile.
+
+        Nothing else runs meanwhile, for seconds to minutes: torch's compiler cannot share its process with forwards in
+        another thread, https://github.com/pytorch/pytorch/issues/118260. So one at a time, while nobody waits.
+        """
+        waiting = [graph for graph in self._graphs.values() if not graph.compiled]
+        if self._recorder is None or self._backend is None or not waiting:
+            return False
+        graph = max(waiting, key=lambda graph: graph.replays)
+        function, args, kwargs = graph.function, graph.args, graph.kwargs
+        compiled = torch.compile(_apply, backend=self._backend, dynamic=False)
+        try:
+            # Every graph is one more version of the same code, and torch gives up at 8.
+            with torch._dynamo.config.patch(recompile_limit=256), torch.inference_mode():
+                graph.replay = self._recorder(lambda: compiled(function, args, kwargs))
+        except Exception as error:
+            # No compiler is here, most likely; the graphs stay as they are.
+            log.exception("forwards are not compiled any more, since one could not be")
+            traceback.clear_frames(error.__traceback__)
+            self._backend = None
+        graph.compiled = True
+        return True
+
+    def _through(self, parked: Parked, leaves: Sequence[Any], worn: Sequence[Adapters]) -> Any:
+        rows = len(worn)
+        size = next((bucket for bucket in BUCKETS if bucket >= rows), None)
+        # A LoRA's hook makes tensors of its own in every forward; a graph would replay those of the recording.
+        if self._recorder is None or parked.single or any(worn) or size is None or not all(map(_is_static, leaves)):
+            return eagerly(parked, leaves, worn)
+        padded = pad(parked, leaves, rows, size)
+        key = (parked.function, parked.paths, tuple(map(_sign, padded)))
+        graph = self._graphs.get(key) or self._record(key, parked, padded)
+        if graph is None:
+            return eagerly(parked, leaves, worn)
+        self._graphs.move_to_end(key)
+        for buffer, leaf in zip(graph.inputs, padded, strict=True):
+            if isinstance(leaf, torch.Tensor):
+                buffer.copy_(leaf)
+        graph.replays += 1
+        return first_rows(graph.replay(), rows, size)
+
+    def _record(self, key: Hashable, parked: Parked, padded: list[Any]) -> _Graph | None:
+        """A graph of the forward, if it was seen before and can be recorded: what comes once is not worth it."""
+        if self._recorder is None or key in self._refused:
+            return None
+        if key not in self._seen:
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
+            self._seen.add(key)
+            return None
+        while len(self._graphs) >= GRAPHS:
+            oldest, _ = self._graphs.popitem(last=False)
+            self._seen.discard(oldest)
+        inputs = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in padded]
+        function, (args, kwargs) = parked.function, rebuild(parked.tree, inputs)
+        try:
+            replay = self._recorder(lambda: function(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - if the forward itself is wrong, it says so when it runs as it is
+            traceback.clear_frames(error.__traceback__)
+            log.warning("a forward of %s cannot be recorded and runs as it is: %s", parked.part, first_line(error))
+            if is_out_of_memory(error):
+                self.clear()
+            self._refused.add(key)
+            return None
+        graph = self._graphs[key] = _Graph(function, args, kwargs, inputs, replay)
+        return graph
+
+
+def graphs(device: str, *, recording: bool, compiling: bool) -> Graphs:
+    """The way forwards go on a device; a graph's padding and compiled code round differently."""
+    if device != "cuda" or not recording:
+        return Graphs()
+    return Graphs(CudaRecorder(), backend="inductor" if compiling else None)
+
+
+def prepare(pipeline: Any, device: str, *, fusing: bool) -> None:
+    """Lay out a pipeline that was just loaded as a GPU likes it; nothing elsewhere.
+
+    `fusing` is whether its attention may be fused: nothing that hangs on its projections may come or be there.
+    """
+    if device != "cuda":
+        return
+    torch.set_float32_matmul_precision("high")
+    for name in _CONVOLUTIONAL:
+        if (module := getattr(pipeline, name, None)) is not None:
+            lay_out(module)
+    if fusing:
+        fuse(pipeline)
+
+
+def lay_out(module: Any) -> None:
+    """Keep channels last in memory, as convolutions on tensor cores want them; not for videos, which have five axes."""
+    if all(parameter.ndim <= 4 for parameter in module.parameters()):
+        module.to(memory_format=torch.channels_last)
+
+
+def fuse(pipeline: Any) -> None:
+    """Compute attention's query, key and value in one product, where it is plain; as large in memory as before."""
+    for name in ("unet", "vae"):
+        module: Any = getattr(pipeline, name, None)
+        processors = getattr(module, "attn_processors", {}).values()
+        if not processors or not all(type(processor) is AttnProcessor2_0 for processor in processors):
+            continue
+        with torch.no_grad():
+            module.fuse_qkv_projections()
+        for attention in module.modules():
+            if isinstance(attention, Attention):
+                # Their fused copy is what runs.
+                del attention.to_k, attention.to_v
+                if not attention.is_cross_attention:
+                    del attention.to_q
+
+
+def _apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What is compiled: it holds no module."""
+    return function(*args, **kwargs)
+
+
+def _is_static(leaf: Any) -> bool:
+    """Whether a graph can take it: a tensor goes into a buffer, a constant into the graph's key."""
+    return isinstance(leaf, torch.Tensor | int | float | str | torch.dtype | None)
+
+
+def _sign(leaf: Any) -> Hashable:
+    if isinstance(leaf, torch.Tensor):
+        return leaf.shape, leaf.dtype, leaf.device
+    return type(leaf), leaf

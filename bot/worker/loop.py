@@ -1,0 +1,347 @@
+"""The loop of the engine process: orders go from the pipe into the batches that all share, and pictures back.
+
+An order passes three stations. First, threads beside the device decode what it brought and fetch its model's files.
+Then it waits until its model is in memory, which `residency.py` decides before every step. Last, the batcher paints it.
+The thread that calls `run` is the only one that touches the device; pictures are encoded in threads of their own, so
+that nobody's next step waits for somebody's PNG, and in turns, so that nobody's PNG waits for somebody else's pile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bot.engine import Progress, Started
+from bot.engine.step_histogram import StepHistogram
+from bot.engine.timing import DECODE, START, STEP, Timings
+from bot.engine.wire import Frame, Inbox, uploads_of
+from bot.errors import PaintFailed
+from bot.jobs import GenerationRequest, Image
+from bot.worker import previews, residency
+from bot.worker.batching import Call, Cancel, Event, Failed, Returned, StepBatcher
+from bot.worker.inputs import Inputs, decode
+from bot.worker.pipelines import ModelStore
+from bot.worker.previews import LatentPreview, LatentTap
+from bot.worker.round_robin import RoundRobinPool
+
+log = logging.getLogger(__name__)
+
+Key = tuple[int, int]
+"""Job and attempt: what the bot knows an order by."""
+
+_PARTS = {"unet": STEP, "transformer": STEP, START: START, DECODE: DECODE}
+"""What is timed, by the batcher's names."""
+_TELL_SECONDS = 5.0
+"""Between two reports of the timings."""
+_LOOK_BEYOND = 50
+"""Every so many forwards one may be larger than its knee: what is known of large ones must not grow old."""
+_LOAD_BYTES_PER_SECOND = 1e9
+"""How fast a model is taken to load that never did; from the system's cache, where hashing has left it."""
+_WAKE = Frame("wake", {})
+"""Put into the inbox when a thread beside the device is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """An order that is not at the easel yet; `inputs` is still being decoded, or was."""
+
+    key: Key
+    owner: int
+    request: GenerationRequest
+    inputs: Future[Inputs]
+    since: float
+
+
+@dataclass(slots=True)
+class _Canvas:
+    """An order at the easel, and when it was last shown."""
+
+    owner: int
+    request: GenerationRequest
+    tap: LatentTap
+    shown_at: float
+
+
+class WorkerLoop:
+    """Serves orders until told to stop."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        inbox: Inbox,
+        send: Callable[[Frame], None],
+        rows: int,
+        timings: Timings | None = None,
+        *,
+        alone: bool = False,
+        preview_seconds: float = 0,
+    ) -> None:
+        """Make a loop; with `alone` no two orders share a forward.
+
+        An order that is painted for longer than `preview_seconds` is shown that often as it is; 0 shows none.
+        """
+        self._store = store
+        self._inbox = inbox
+        self._send = send
+        self._batcher = StepBatcher(
+            self._report,
+            row_cap=rows,
+            wear=store.row_loras.on_rows,
+            run=store.graphs,
+            measure=self._measure,
+            knee=self._knee,
+            company=self._company,
+            alone=alone,
+        )
+        self._timings = timings or Timings()
+        self._step_histogram = StepHistogram()
+        self._told_at: float | None = None
+        self._learned = False
+        self._forwards = itertools.count(1)
+        self._waiting: dict[Key, _Order] = {}
+        self._painting: dict[Key, _Canvas] = {}
+        self._latent_previews: dict[str, LatentPreview] = {}
+        self._preview_seconds = preview_seconds
+        self._fetched: dict[str, Future[Any]] = {}
+        self._used_at: dict[str, float] = {}
+        self._load_seconds: dict[str, float] = {}
+        self._switch = residency.Switch()
+        self._stopping = False
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
+        self._fetcher = ThreadPoolExecutor(len(store.names), thread_name_prefix="fetcher")
+        self._encoder = RoundRobinPool(store.machine.encoders, "encoder")
+
+    def run(self) -> None:
+        """Paint until a `stop` comes. Raises what torch raises when the device is lost."""
+        with self._decoder, self._fetcher, self._encoder:
+            self._batcher.run(self._news)
+
+    def _news(self, idle: bool) -> Iterable[Call | Cancel] | None:
+        """The orders that may begin and the cancellations since the last step; None when there will be no more."""
+        self._tell_timings(idle)
+        wait = False
+        while True:
+            cancels = [Cancel(key) for key in self._receive(wait=wait)]
+            loading = self._make_room()
+            news: list[Call | Cancel] = [*cancels, *self._beginning()]
+            if self._stopping and not self._waiting and not news:
+                return None
+            if news or not idle:
+                return news
+            # What is compiled while nobody waits is one forward at a time, and whoever comes meanwhile waits for it.
+            wait = not loading and not (not self._waiting and self._store.graphs.improve())
+
+    def _receive(self, *, wait: bool) -> list[Key]:
+        """Take in what came; returns the orders to be stopped."""
+        stopped = []
+        for frame in self._inbox.take(wait=wait):
+            if frame.kind == "stop":
+                self._stopping = True
+            if frame.kind not in ("submit", "cancel"):
+                continue
+            key = (frame.fields["job_id"], frame.fields["attempt"])
+            if frame.kind == "cancel":
+                self._waiting.pop(key, None)
+                stopped.append(key)
+            elif not self._stopping:
+                self._admit(key, frame)
+        return stopped
+
+    def _admit(self, key: Key, frame: Frame) -> None:
+        """Let an order in and have threads get what it needs."""
+        request = GenerationRequest.from_fields(frame.fields["request"])
+        inputs: Future[Inputs] = Future()
+        if request.uploads:
+            inputs = self._beside(self._decoder, lambda: decode(request, uploads_of(frame)))
+        else:
+            inputs.set_result(Inputs())
+        self._waiting[key] = _Order(key, frame.fields["owner"], request, inputs, time.monotonic())
+        if request.model not in self._fetched:
+            self._fetched[request.model] = self._beside(self._fetcher, self._store.fetch, request.model)
+
+    def _beside(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have a thread do something, and wake this one when it is done."""
+        future = pool.submit(work, *arguments)
+        future.add_done_callback(lambda _: self._inbox.put(_WAKE))
+        return future
+
+    def _make_room(self) -> bool:
+        """Load the model that people wait for, if now is the time, and drop those that must go for it.
+
+        Returns whether it tried to.
+        """
+        models = list(self._models()) if self._waiting else []
+        self._switch = residency.decide(models, self._store.machine.budget)
+        for idle in self._switch.evict:
+            log.info("model %s makes room", idle)
+            self._store.evict(idle)
+        name = self._switch.load
+        if name is None:
+            return False
+        # Whoever watches over the engine must not take this for the silence of a dead one.
+        self._send(Frame("loading", {}))
+        started = time.monotonic()
+        with self._refusing(name):
+            self._store.load(name)
+            self._load_seconds[name] = time.monotonic() - started
+        return True
+
+    def _models(self) -> Iterator[residency.Model]:
+        """The models in memory, and those that could be: their files are here."""
+        now = time.monotonic()
+        painting = Counter(canvas.request.model for canvas in self._painting.values())
+        for name in self._store.names:
+            fetched = self._fetched.get(name)
+            if not self._store.is_resident(name) and (fetched is None or not fetched.done()):
+                continue
+            with self._refusing(name):
+                size = self._store.size(name)
+                yield residency.Model(
+                    name,
+                    size,
+                    self._load_seconds.get(name, size / _LOAD_BYTES_PER_SECOND),
+                    self._used_at.get(name, 0.0),
+                    self._store.is_resident(name),
+                    painting[name],
+                    tuple(
+                        now - order.since
+                        for order in self._waiting.values()
+                        if order.request.model == name and order.inputs.done()
+                    ),
+                )
+
+    @contextmanager
+    def _refusing(self, model: str) -> Iterator[None]:
+        """Tell everyone who waits for a model that it cannot be had, if so; the next order tries again."""
+        try:
+            yield
+        except PaintFailed as error:
+            del self._fetched[model]
+            for order in [order for order in self._waiting.values() if order.request.model == model]:
+                del self._waiting[order.key]
+                self._tell("failed", order.key, reason=str(error))
+
+    def _beginning(self) -> list[Call]:
+        """The orders that wait for nothing any more, as the batcher takes them."""
+        calls = []
+        for order in list(self._waiting.values()):
+            model = order.request.model
+            if not order.inputs.done() or not self._store.is_resident(model) or model in self._switch.hold:
+                continue
+            del self._waiting[order.key]
+            try:
+                call = self._call(order)
+            except PaintFailed as error:
+                self._tell("failed", order.key, reason=str(error))
+                continue
+            calls.append(call)
+            now = self._used_at[model] = time.monotonic()
+            self._painting[order.key] = _Canvas(order.owner, order.request, LatentTap(call.scheduler), now)
+        return calls
+
+    def _call(self, order: _Order) -> Call:
+        """An order as the batcher takes it. Raises PaintFailed in words."""
+        request = order.request
+        return Call(
+            order.key,
+            order.owner,
+            self._store.pipeline(request),
+            self._store.scheduler(request),
+            self._store.arguments(request, order.inputs.result()),
+            self._store.adapters(request),
+            shape=request.work.shape,
+        )
+
+    def _report(self, call: Call, event: Event) -> None:
+        """Tell the bot what becomes of an order; a cancelled one ends in silence."""
+        key: Key = call.id  # type: ignore[assignment]
+        match event:
+            case Started():
+                self._tell("started", key)
+            case Progress(step, of):
+                self._tell("progress", key, step=step, of=of)
+                if step < of:
+                    self._preview(key, call.pipeline)
+            case Returned(output):
+                canvas = self._painting.pop(key)
+                self._encoder.submit(canvas.owner, self._finish(key, canvas.request, output))
+            case Failed(error):
+                request = self._painting.pop(key).request
+                self._tell("failed", key, reason=self._store.explain(request, error))
+            case _:
+                self._painting.pop(key)
+
+    def _preview(self, key: Key, pipeline: Any) -> None:
+        """Show an order as it is, if it has been a while and its model may show more than finished pictures."""
+        canvas, now = self._painting[key], time.monotonic()
+        if not self._preview_seconds or now < canvas.shown_at + self._preview_seconds:
+            return
+        latents, model = canvas.tap.latents, canvas.request.model
+        # What a safety checker has not seen is shown to nobody; Flux packs its latents otherwise.
+        if latents is None or latents.ndim != 4 or getattr(pipeline, "safety_checker", None) is not None:
+            return
+        if model not in self._latent_previews:
+            self._latent_previews[model] = LatentPreview(pipeline.vae, pipeline.vae_scale_factor)
+        canvas.shown_at = now
+        self._encoder.submit(canvas.owner, self._show(key, self._latent_previews[model], latents.float().cpu().numpy()))
+
+    def _show(self, key: Key, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
+        """Send a preview; in an encoder's thread, one piece."""
+        self._tell("preview", key, previews.encode(latent_preview.picture(latents)))
+        yield
+
+    def _finish(self, key: Key, request: GenerationRequest, output: Any) -> Iterator[None]:
+        """Encode an order's pictures and send them; in the encoders' threads, a piece for each picture."""
+        images: list[Image] = []
+        try:
+            for image in self._store.images(request, output):
+                images.append(image)
+                if len(images) < request.num_images_per_prompt:
+                    yield
+        except PaintFailed as error:
+            self._tell("failed", key, reason=str(error))
+            return
+        except Exception:
+            # Whatever it was, somebody waits for an answer, and this thread's errors reach nobody.
+            log.exception("the pictures of job %d could not be encoded", key[0])
+            self._tell("failed", key, reason="The pictures could not be encoded; the log says why.")
+            return
+        facts = [
+            {"seed": i.seed, "width": i.width, "height": i.height, "sha256": i.sha256, "size": len(i.png)}
+            for i in images
+        ]
+        body = b"".join(image.png for image in images)
+        model_hash = self._store.hash_of(request.model)
+        self._tell("finished", key, body, images=facts, model_hash=model_hash)
+
+    def _measure(self, call: Call, part: str, rows: int, seconds: float) -> None:
+        if part in _PARTS:
+            self._timings.record(call.shape, _PARTS[part], rows, seconds)
+            self._learned = True
+            if _PARTS[part] == STEP:
+                self._step_histogram.count(rows, seconds)
+
+    def _knee(self, call: Call, part: str) -> int | None:
+        if _PARTS.get(part) != STEP or next(self._forwards) % _LOOK_BEYOND == 0:
+            return None
+        return self._timings.knee(call.shape)
+
+    def _company(self, call: Call, part: str, rows: int) -> int | None:
+        return self._timings.company(call.shape, rows) if _PARTS.get(part) == STEP else None
+
+    def _tell_timings(self, idle: bool) -> None:
+        """Tell the bot what was learned, now and then and before resting."""
+        now = time.monotonic()
+        if self._learned and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
+            self._send(Frame("timings", {"steps": self._step_histogram.take()}, self._timings.dump().encode()))
+            self._learned, self._told_at = False, now
+
+    def _tell(self, kind: str, key: Key, body: bytes = b"", **fields: Any) -> None:
+        self._send(Frame(kind, {"job_id": key[0], "attempt": key[1], **fields}, body))

@@ -1,0 +1,501 @@
+"""What a request means in diffusers. Imported in the engine process only."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import inspect
+import io
+import json
+import logging
+import math
+import os
+import re
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import PIL.Image
+import psutil  # type: ignore[import-untyped,unused-ignore]
+import torch
+import transformers
+from diffusers.loaders.single_file_utils import infer_diffusers_model_type, load_single_file_checkpoint
+from diffusers.pipelines.auto_pipeline import (
+    AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+    AUTO_INPAINT_PIPELINES_MAPPING,
+    AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    _get_task_class,
+)
+from PIL.PngImagePlugin import PngInfo
+
+from bot.config import EngineConfig, ModelConfig
+from bot.engine.catalog import SAMPLERS
+from bot.errors import PaintFailed
+from bot.jobs import Adapters, GenerationRequest, Image, Kind
+from bot.logs import traced
+from bot.worker import acceleration, checkpoints, safety_checker, upscaling
+from bot.worker.checkpoints import Checkpoint
+from bot.worker.inputs import Inputs
+from bot.worker.loras import RowLoras, first_line
+from bot.worker.prompts import Prompts
+from bot.worker.rows import is_out_of_memory
+
+log = logging.getLogger(__name__)
+
+_SINGLE_FILE_CLASSES = {
+    "v1": "StableDiffusionPipeline",
+    "v2": "StableDiffusionPipeline",
+    "inpainting": "StableDiffusionInpaintPipeline",
+    "inpainting_v2": "StableDiffusionInpaintPipeline",
+    "xl_base": "StableDiffusionXLPipeline",
+    "xl_inpaint": "StableDiffusionXLInpaintPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+    "sd35_medium": "StableDiffusion3Pipeline",
+    "sd35_large": "StableDiffusion3Pipeline",
+    "flux-dev": "FluxPipeline",
+    "flux-schnell": "FluxPipeline",
+}
+
+_TASKS: Mapping[Kind, Mapping[str, Any]] = {
+    Kind.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    Kind.IMAGE2IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+    Kind.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
+}
+_ASKED = {
+    Kind.TEXT2IMAGE: "from words alone",
+    Kind.IMAGE2IMAGE: "from a picture",
+    Kind.INPAINT: "a part of a picture anew",
+}
+_NOTHING = Inputs()
+
+_PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projection_dim")
+"""Settings of a denoiser that a ControlNet made for it has too, and by which diffusers' families differ."""
+
+_MOST_ENCODERS = 4
+"""Threads that encode PNGs; zlib needs no lock of the interpreter's, but the pixels do now and then."""
+_BLACK = 2 / 255
+"""A picture is nothing where no channel of any pixel is brighter."""
+
+# Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
+# https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
+_XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>'
+    "</rdf:RDF></x:xmpmeta>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where tensors live and how wide they are."""
+
+    device: str
+    dtype: torch.dtype
+    threads: int
+    budget: int
+    """Bytes that models may take together."""
+
+    @classmethod
+    def choose(cls, settings: EngineConfig) -> Machine:
+        """The best device there is, with the dtype that is right on it, unless the settings say otherwise.
+
+        Raises PaintFailed when the settings name a device this machine has not.
+        """
+        has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        device = next(name for name, there in has.items() if there) if settings.device == "auto" else settings.device
+        if not has[device]:
+            raise PaintFailed(f"engine.device is {device!r}, but torch finds no such device on this machine.")
+        if settings.dtype != "auto":
+            dtype: torch.dtype = getattr(torch, settings.dtype)
+        elif device == "cuda":
+            dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        else:
+            dtype = torch.float16 if device == "mps" else torch.float32
+        # A second thread on two cores costs tens of seconds a picture as soon as anything else runs.
+        cores = os.cpu_count() or 1
+        threads = settings.threads or (1 if cores <= 2 else cores // 2)
+        return cls(device, dtype, threads, int(settings.memory * 2**30) or _budget(device))
+
+    @property
+    def encoders(self) -> int:
+        """How many threads encode pictures beside those that paint."""
+        return max(1, min(_MOST_ENCODERS, (os.cpu_count() or 1) - self.threads))
+
+    @property
+    def name(self) -> str:
+        """The machine in words: what was timed on another one does not count here."""
+        kind = torch.cuda.get_device_name() if self.device == "cuda" else f"{self.threads} thread(s)"
+        return f"{self.device} ({kind}), {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pipeline in memory, and the scheduler it came with."""
+
+    pipeline: Any
+    scheduler: Any
+    prompts: Prompts
+    lora_troubles: Mapping[str, str]
+    """LoRAs of the model that cannot be worn, each with the reason."""
+    controlnets: dict[str, Any] = field(default_factory=dict)
+    """Those that were asked for so far."""
+    views: dict[tuple[Kind, str], Any] = field(default_factory=dict)
+    """The same modules in diffusers' other pipelines, by what they are asked for and the ControlNet's name."""
+
+
+class ModelStore:
+    """Holds pipelines, and knows how a request is put to them and what to make of their answers."""
+
+    def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig) -> None:
+        _quieten()
+        self.machine = Machine.choose(settings)
+        torch.set_num_threads(self.machine.threads)
+        if settings.reproducible:
+            # https://docs.pytorch.org/docs/stable/notes/randomness.html: before the first call of cuBLAS.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+        self._models = {model.name: model for model in models}
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._loaded: dict[str, Loaded] = {}
+        # Kept when a model makes room: they are small, and its last pictures may still be waiting to be encoded.
+        self._upscalers: dict[str, upscaling.Upscaler | None] = {}
+        self.row_loras = RowLoras()
+        recording = settings.graphs and not settings.reproducible
+        self.graphs = acceleration.graphs(self.machine.device, recording=recording, compiling=settings.compile)
+
+    def fetch(self, name: str) -> Checkpoint:
+        """The model's files, brought to this machine if need be; in any thread. Raises PaintFailed in words."""
+        if name not in self._checkpoints:
+            try:
+                self._checkpoints[name] = checkpoints.fetch(self._models[name])
+            except PaintFailed:
+                raise
+            except Exception as error:
+                log.exception("model %s cannot be fetched", name)
+                raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
+        return self._checkpoints[name]
+
+    def load(self, name: str) -> Loaded:
+        """The model's pipeline, loading it if need be. Raises PaintFailed in words."""
+        if name in self._loaded:
+            return self._loaded[name]
+        model, checkpoint = self._models[name], self.fetch(name)
+        try:
+            pipeline, upscaler = _load(model, checkpoint, self.machine)
+            troubles = self.row_loras.hang(pipeline, model.loras)
+            # LoRAs hang on the projections that would be fused.
+            acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
+        except PaintFailed:
+            raise
+        except Exception as error:
+            if _is_device_lost(error):
+                raise
+            if is_out_of_memory(error):
+                _free()
+                raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
+            log.exception("model %s cannot be loaded", name)
+            raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
+        prompts = Prompts(pipeline, self.row_loras.on_all)
+        self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, troubles)
+        self._upscalers[name] = upscaler
+        return self._loaded[name]
+
+    @property
+    def names(self) -> Collection[str]:
+        """All models there are."""
+        return self._models.keys()
+
+    def evict(self, name: str) -> None:
+        """Take a model out of memory; nobody may be painting with it."""
+        del self._loaded[name]
+        self.graphs.clear()
+        _free()
+
+    def is_resident(self, name: str) -> bool:
+        """Whether the model is in memory."""
+        return name in self._loaded
+
+    def size(self, name: str) -> int:
+        """Bytes a fetched model takes in memory, with the ControlNets that are loaded beside it."""
+        beside = self._loaded[name].controlnets.values() if name in self._loaded else ()
+        parameters = self.fetch(name).parameters + sum(int(net.num_parameters()) for net in beside)
+        return parameters * self.machine.dtype.itemsize
+
+    def scheduler(self, request: GenerationRequest) -> Any:
+        """A fresh scheduler for the request's sampler, with the model's own settings. Raises PaintFailed in words."""
+        loaded = self.load(request.model)
+        name, changes = SAMPLERS[request.sampler]
+        kind = getattr(diffusers, name) if name else type(loaded.scheduler)
+        try:
+            return kind.from_config(loaded.scheduler.config, **changes)
+        except Exception as error:
+            # A model's own settings may hold anything; explain() logs what.
+            raise PaintFailed(self.explain(request, error)) from error
+
+    def pipeline(self, request: GenerationRequest) -> Any:
+        """The model's modules in diffusers' pipeline for such a request. Raises PaintFailed in words."""
+        loaded = self.load(request.model)
+        key = (request.kind, request.controlnet)
+        if key not in loaded.views:
+            controlnet = self._controlnet(request) if request.controlnet else None
+            view = _view(request, loaded.pipeline, controlnet)
+            safety_checker.guard(request.model, getattr(loaded.pipeline, safety_checker.FOLDER, None), view)
+            loaded.views[key] = view
+        return loaded.views[key]
+
+    def arguments(self, request: GenerationRequest, inputs: Inputs = _NOTHING) -> dict[str, Any]:
+        """What that pipeline is called with; what it does not know (Flux has no negative prompt) is left out.
+
+        Raises PaintFailed in words.
+        """
+        loaded, pipeline = self.load(request.model), self.pipeline(request)
+        known = inspect.signature(pipeline.__call__).parameters
+        arguments = {
+            **self._encoded(loaded, request),
+            "width": request.width,
+            "height": request.height,
+            "num_inference_steps": request.num_inference_steps,
+            "guidance_scale": request.guidance_scale,
+            "num_images_per_prompt": request.num_images_per_prompt,
+            # On the CPU whatever the device: the same seed is the same picture on every machine's generator.
+            "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
+            "output_type": "np",
+        }
+        if request.image:
+            arguments |= {"image": inputs.image, "strength": _strength(request)}
+        if request.mask_image:
+            arguments |= {"mask_image": inputs.mask_image}
+        if request.controlnet:
+            # Where there is nothing to start from, what holds the picture is called its image.
+            name = "control_image" if "control_image" in known else "image"
+            scale = request.controlnet_conditioning_scale
+            arguments |= {name: inputs.control_image, "controlnet_conditioning_scale": scale}
+        return {name: value for name, value in arguments.items() if name in known}
+
+    def adapters(self, request: GenerationRequest) -> Adapters:
+        """What the request's rows wear. Raises PaintFailed when a LoRA cannot be had."""
+        troubles = self.load(request.model).lora_troubles
+        known = {lora.name for lora in self._models[request.model].loras}
+        for name, _ in request.loras:
+            if name not in known:
+                raise PaintFailed(f"The model {request.model} has no LoRA {name} any more.")
+            if name in troubles:
+                raise PaintFailed(f"The LoRA {name} cannot be used: {troubles[name]}")
+        return request.loras
+
+    def _controlnet(self, request: GenerationRequest) -> Any:
+        """The request's ControlNet, loading it if need be."""
+        name, loaded = request.controlnet, self.load(request.model)
+        if name not in loaded.controlnets:
+            source = self._checkpoints[request.model].controlnets.get(name)
+            if source is None:
+                raise PaintFailed(f"The model {request.model} has no ControlNet {name} that can be used.")
+            try:
+                loaded.controlnets[name] = _load_controlnet(source, loaded.pipeline, self.machine)
+            except Exception as error:
+                if _is_device_lost(error):
+                    raise
+                if is_out_of_memory(error):
+                    _free()
+                    raise PaintFailed(f"The ControlNet {name} does not fit into this machine's memory.") from error
+                log.exception("ControlNet %s cannot be loaded", name)
+                raise PaintFailed(f"The ControlNet {name} cannot be loaded: {first_line(error)}") from error
+        return loaded.controlnets[name]
+
+    def _encoded(self, loaded: Loaded, request: GenerationRequest) -> dict[str, Any]:
+        try:
+            return loaded.prompts.arguments(request.prompt, request.negative_prompt, self.adapters(request))
+        except Exception as error:
+            if _is_device_lost(error):
+                raise
+            raise PaintFailed(self.explain(request, error)) from error
+
+    def images(self, request: GenerationRequest, output: Any) -> Iterator[Image]:
+        """The pictures of a pipeline's output, enlarged and encoded one by one, in the order of the request's seeds.
+
+        It uses the CPU alone, and so may run beside the thread that owns the device.
+        Raises PaintFailed when there is nothing to show.
+        """
+        if any(getattr(output, "nsfw_content_detected", None) or ()):
+            raise PaintFailed("The model's own safety check withheld the picture. Try another prompt or seed.")
+        pixels = np.asarray(output.images)
+        if not np.isfinite(pixels).all():
+            raise PaintFailed("The model produced no picture (not a number). Try another sampler or fewer steps.")
+        # A VAE that overflows, and a safety checker that says nothing, leave plain black; no scene is as dark as that.
+        if any(float(frame.max()) < _BLACK for frame in pixels):
+            raise PaintFailed("The model produced a black picture. Try another seed, sampler or size.")
+        factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
+        for frame, seed in zip(pixels, request.seeds, strict=True):
+            yield _encode(frame, seed, factor, upscaler)
+
+    def hash_of(self, name: str) -> str:
+        """The sha256 of the weights of a model that was fetched."""
+        return self._checkpoints[name].digest
+
+    def explain(self, request: GenerationRequest, error: Exception) -> str:
+        """Why a request could not be painted, in words for the requester; the log keeps the rest."""
+        if isinstance(error, PaintFailed):
+            return str(error)
+        if is_out_of_memory(error):
+            _free()
+            return (
+                f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this "
+                "machine's memory: try a smaller size or fewer images."
+            )
+        log.error("model %s could not paint\n%s", request.model, traced(error, *request.texts))
+        return f"The model {request.model} could not paint this: {first_line(error)}"
+
+
+def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple[Any, upscaling.Upscaler | None]:
+    """The model's pipeline on the machine's device, and its upscaler if it brings one."""
+    source, upscaler = checkpoint.source, None
+    if model.is_single_file:
+        pipeline = _single_file_class(model).from_single_file(
+            source, config=model.config, torch_dtype=machine.dtype, local_files_only=_has_config_folder(model)
+        )
+    else:
+        parts = {}
+        if safety_checker.is_named(Path(source)) and (
+            checker := safety_checker.load(model.name, Path(source), machine.dtype)
+        ):
+            parts = {safety_checker.FOLDER: checker}
+        # Pickled weights can run code when loaded, so only safetensors are.
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(
+            source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True, **parts
+        )
+        upscaler = upscaling.load(Path(source))
+    vae: Any = getattr(pipeline, "vae", None)
+    if machine.dtype == torch.float16 and hasattr(pipeline, "upcast_vae") and vae.config.get("force_upcast"):
+        # SDXL's overflows in half precision. Its pipelines would cast it at every picture, but it is shared.
+        vae.to(torch.float32)
+    return pipeline.to(machine.device), upscaler
+
+
+def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
+    """A ControlNet on the machine's device. Raises ValueError if it is none, or none for this pipeline."""
+    path = Path(source)
+    if path.is_file():
+        # Without a configuration beside it, diffusers fetches that of the ControlNet it looks like.
+        beside = str(path.parent) if (path.parent / "config.json").is_file() else None
+        controlnet = diffusers.ControlNetModel.from_single_file(
+            source, config=beside, torch_dtype=machine.dtype, local_files_only=beside is not None
+        )
+    else:
+        name = json.loads((path / "config.json").read_text(encoding="utf-8"))["_class_name"]
+        if not name.endswith("ControlNetModel"):
+            raise ValueError(f"it is a {name}, which is no ControlNet that can be used")
+        controlnet = getattr(diffusers, name).from_pretrained(
+            source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True
+        )
+    denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
+    if any(controlnet.config.get(width) != denoiser.config.get(width) for width in _PROMPT_WIDTHS):
+        raise ValueError("it is made for another kind of model")
+    if machine.device == "cuda":
+        acceleration.lay_out(controlnet)
+    return controlnet.to(machine.device)
+
+
+def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
+    """The pipeline's own modules in the class that paints such a request, as AutoPipeline chooses it.
+
+    Not by `from_pipe`, which casts the modules that others are painting with.
+    """
+    # A model may be saved with a ControlNet of its own; which one is asked for says the request.
+    name = type(pipeline).__name__.replace("ControlNet", "")
+    if controlnet is not None:
+        name = re.sub("(Img2Img|Inpaint)?Pipeline$", "ControlNetPipeline", name)
+    kind = _get_task_class(_TASKS[request.kind], name, throw_error_if_not_exist=False)
+    if kind is None and controlnet is None and request.kind is Kind.TEXT2IMAGE:
+        # A pipeline of which AutoPipeline knows nothing: it does what it does.
+        return pipeline
+    # Models with nine channels take the mask and what is around it beside every latent.
+    channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
+    if kind is None or (channels == 9 and request.kind is not Kind.INPAINT):
+        what = f"{_ASKED[request.kind]}{' held by a ControlNet' if controlnet is not None else ''}"
+        raise PaintFailed(f"The model {request.model} cannot paint {what}. Choose another model.")
+    if kind is type(pipeline) and controlnet is None:
+        return pipeline
+    parts = {**pipeline.config, **pipeline.components, "controlnet": controlnet}
+    wanted = inspect.signature(kind.__init__).parameters
+    return kind(**{name: part for name, part in parts.items() if name in wanted})
+
+
+def _strength(request: GenerationRequest) -> float:
+    """The request's strength, or the least of which diffusers makes one step: int(steps · strength) ≥ 1."""
+    # 49 · (1 / 49) is below 1 in floating point; of the next number it is not.
+    return max(request.strength, math.nextafter(1 / request.num_inference_steps, 1))
+
+
+def _single_file_class(model: ModelConfig) -> Any:
+    """The pipeline class of a single file: what its configuration names, or what its tensors look like."""
+    if model.config is not None and _has_config_folder(model):
+        name = diffusers.DiffusionPipeline.load_config(model.config)["_class_name"]
+        return getattr(diffusers, name)
+    kind = infer_diffusers_model_type(load_single_file_checkpoint(model.source))
+    if kind not in _SINGLE_FILE_CLASSES:
+        raise ValueError(f"the checkpoint is of the kind {kind!r}, which cannot be guessed; set its `config`")
+    return getattr(diffusers, _SINGLE_FILE_CLASSES[kind])
+
+
+def _has_config_folder(model: ModelConfig) -> bool:
+    """Whether a single file's configuration lies on this machine; a hub id's may have to be fetched."""
+    return model.config is not None and Path(model.config).is_dir()
+
+
+def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upscaling.Upscaler | None) -> Image:
+    """A PNG of an (h, w, 3) array of floats from 0 to 1, enlarged by a factor and marked as made by a model.
+
+    The model's upscaler knows one factor; to any other its result is resized, and so is a picture without an upscaler.
+    """
+    height, width = pixels.shape[:2]
+    if factor > 1 and upscaler is not None:
+        pixels = upscaler.enlarge(pixels)
+    picture = PIL.Image.fromarray((pixels * 255).round().astype("uint8"))
+    picture = picture.resize((factor * width, factor * height), PIL.Image.Resampling.LANCZOS)
+    info = PngInfo()
+    info.add_text("Software", "Atelier")
+    info.add_itxt("XML:com.adobe.xmp", _XMP)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=info)
+    png = buffer.getvalue()
+    return Image(png, seed, picture.width, picture.height, hashlib.sha256(png).hexdigest())
+
+
+def _budget(device: str) -> int:
+    """Bytes for models where nobody said how many: what they paint needs the rest, and on a CPU others do too."""
+    if device == "cuda":
+        return int(0.7 * torch.cuda.mem_get_info()[0])
+    if device == "mps":
+        return int(0.7 * torch.mps.recommended_max_memory())
+    memory = int(psutil.virtual_memory().total)
+    # A container may have less than its machine: https://docs.kernel.org/admin-guide/cgroup-v2.html
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        memory = min(memory, int(text))
+    return memory // 2
+
+
+def _free() -> None:
+    # Pipelines and their views refer to each other.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _is_device_lost(error: Exception) -> bool:
+    """Whether every later call in this process will fail too."""
+    return "CUDA error" in str(error)
+
+
+def _quieten() -> None:
+    """The libraries' own bars and advice would only clutter the bot's log."""
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)

@@ -1,0 +1,71 @@
+"""A process that lives for one message: PNGs in, smaller WebPs out.
+
+`python -m bot.worker.webp`, started by `bot/delivery/smaller.py`: what decodes pictures is not the bot, and the engine
+has other things to do. The mark that a model made them goes along.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import PIL.Image
+
+from bot.engine.wire import Frame, read_frame
+
+QUALITY = 90
+
+
+def encode(png: bytes, *, lossless: bool) -> bytes:
+    """The picture as WebP, with its XMP."""
+    with PIL.Image.open(io.BytesIO(png)) as picture:
+        picture.load()
+        xmp = picture.info.get("XML:com.adobe.xmp", picture.info.get("xmp", b""))
+        buffer = io.BytesIO()
+        picture.save(
+            buffer,
+            "WEBP",
+            lossless=lossless,
+            quality=100 if lossless else QUALITY,
+            xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        )
+    return buffer.getvalue()
+
+
+def smaller(pngs: list[bytes], file_limit: int, total_limit: int) -> tuple[list[bytes], bool]:
+    """The pictures as lossless WebP where that is enough, else at quality 90; returns which.
+
+    Where the PNGs themselves kept to the limits Discord's are others than we think, and only much smaller will do.
+    """
+
+    def fits(files: list[bytes]) -> bool:
+        return all(len(file) <= file_limit for file in files) and sum(map(len, files)) <= total_limit
+
+    if not fits(pngs):
+        files = [encode(png, lossless=True) for png in pngs]
+        if fits(files):
+            return files, True
+    return [encode(png, lossless=False) for png in pngs], False
+
+
+def main() -> None:
+    """Answer one frame."""
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    order = read_frame(sys.stdin.buffer)
+    if order is None:
+        return
+    pngs, offset = [], 0
+    for size in order.fields["sizes"]:
+        pngs.append(order.body[offset : offset + size])
+        offset += size
+    files, lossless = smaller(pngs, order.fields["file_limit"], order.fields["total_limit"])
+    with output:
+        output.write(
+            Frame("smaller", {"sizes": [len(file) for file in files], "lossless": lossless}, b"".join(files)).encode()
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The easel in this process, with tiny real models: who is let in, which models are in memory, who waits for whom."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bot.config import EngineConfig, ModelConfig
+from bot.engine.wire import Frame, Inbox
+from bot.jobs import GenerationRequest
+from bot.worker import checkpoints
+from bot.worker.loop import WorkerLoop
+from bot.worker.pipelines import ModelStore
+from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
+
+# torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+SKETCH = GenerationRequest(
+    prompt="a fox", model="a", width=SIZE, height=SIZE, num_inference_steps=3, guidance_scale=3.0, seed=1
+)
+LONG = replace(SKETCH, num_inference_steps=100)
+STOP = Frame("stop", {})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+class Workshop:
+    """An easel with models `a`, `b` and `broken`, and everything it says. What `when` expects happens in its thread."""
+
+    def __init__(self, folder: Path, *, models_at_a_time: float = 10.0) -> None:
+        models = [
+            ModelConfig(name="a", source=str(folder)),
+            ModelConfig(name="b", source=str(folder)),
+            ModelConfig(name="broken", source=str(folder / "nothing")),
+        ]
+        self.store = ModelStore(models, EngineConfig(device="cpu", threads=1))
+        budget = int(models_at_a_time * self.store.size("a"))
+        self.store.machine = replace(self.store.machine, budget=budget)
+        self.inbox = Inbox()
+        self.said: list[Frame] = []
+        self.reactions: list[tuple[Callable[[Frame], bool], Callable[[], None]]] = []
+
+    def ask(self, job_id: int, request: GenerationRequest) -> None:
+        fields = {"job_id": job_id, "attempt": 1, "owner": job_id, "request": asdict(request), "uploads": []}
+        self.inbox.put(Frame("submit", fields))
+
+    def cancel(self, job_id: int) -> None:
+        self.inbox.put(Frame("cancel", {"job_id": job_id, "attempt": 1}))
+
+    def when(self, kind: str, job_id: int, *, do: Callable[[], None]) -> None:
+        """Do something the first time the easel says this."""
+        self.reactions.append((lambda f: (f.kind, f.fields.get("job_id")) == (kind, job_id), do))
+
+    def run(self) -> None:
+        WorkerLoop(self.store, self.inbox, self._send, rows=16).run()
+
+    def jobs(self, kind: str) -> list[int]:
+        return [frame.fields["job_id"] for frame in self.said if frame.kind == kind]
+
+    def index(self, kind: str, job_id: int) -> int:
+        """When the easel first said it."""
+        return next(n for n, f in enumerate(self.said) if (f.kind, f.fields.get("job_id")) == (kind, job_id))
+
+    def _send(self, frame: Frame) -> None:
+        self.said.append(frame)
+        for reaction in [reaction for reaction in self.reactions if reaction[0](frame)]:
+            self.reactions.remove(reaction)
+            reaction[1]()
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """A store sets torch's threads for the whole process: put them back."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_models_that_fit_together_paint_together(folder: Path) -> None:
+    shop = Workshop(folder, models_at_a_time=2)
+    shop.ask(1, SKETCH)
+    shop.ask(2, replace(SKETCH, model="b"))
+    shop.inbox.put(STOP)
+    shop.run()
+    assert sorted(shop.jobs("finished")) == [1, 2]
+    assert shop.store.is_resident("a")
+    assert shop.store.is_resident("b")
+
+
+def test_model_makes_room_when_its_pictures_are_done(folder: Path) -> None:
+    shop = Workshop(folder, models_at_a_time=1)
+    shop.ask(1, LONG)
+    shop.when("progress", 1, do=lambda: shop.ask(2, replace(SKETCH, model="b")))
+    shop.when("finished", 2, do=lambda: shop.inbox.put(STOP))
+    shop.run()
+    assert shop.index("finished", 1) < shop.index("progress", 2)
+    assert not shop.store.is_resident("a")
+    assert shop.store.is_resident("b")
+
+
+def test_stream_for_one_model_does_not_keep_another_out(folder: Path) -> None:
+    shop = Workshop(folder, models_at_a_time=1)
+    shop.ask(1, SKETCH)
+    streaming = True
+
+    def next_one(job_id: int) -> None:
+        if streaming and job_id < 1000:
+            shop.ask(job_id, SKETCH)
+            # Asked before its predecessor is done, so that the model is never idle by itself.
+            shop.when("progress", job_id, do=lambda: next_one(job_id + 1))
+
+    def enough() -> None:
+        nonlocal streaming
+        streaming = False
+        shop.inbox.put(STOP)
+
+    shop.when("progress", 1, do=lambda: (shop.ask(2, replace(SKETCH, model="b")), next_one(3)))
+    shop.when("finished", 2, do=enough)
+    shop.run()
+    done = shop.jobs("finished")
+    assert 2 in done
+    assert len(done) < 1000, "and it came before the stream ended"
+
+
+def test_fetching_one_model_holds_up_nobody_of_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Workshop(folder)
+    arrived = threading.Event()
+
+    def slowly(model: ModelConfig) -> checkpoints.Checkpoint:
+        assert arrived.wait(60)
+        return fetch(model)
+
+    fetch = checkpoints.fetch
+    monkeypatch.setattr(checkpoints, "fetch", slowly)
+    shop.ask(2, replace(SKETCH, model="b"))
+    shop.ask(1, SKETCH)
+    shop.when("finished", 1, do=arrived.set)
+    shop.when("finished", 2, do=lambda: shop.inbox.put(STOP))
+    shop.run()
+    assert shop.jobs("finished") == [1, 2]
+
+
+def test_model_that_cannot_be_had_fails_those_who_wait_for_it_alone(folder: Path) -> None:
+    shop = Workshop(folder)
+    for job_id, model in ((1, "broken"), (2, "broken"), (3, "b")):
+        shop.ask(job_id, replace(SKETCH, model=model))
+    shop.when("failed", 2, do=lambda: shop.ask(4, replace(SKETCH, model="broken")))
+    shop.when("failed", 4, do=lambda: shop.inbox.put(STOP))
+    shop.run()
+    assert shop.jobs("failed") == [1, 2, 4]
+    assert "The model broken cannot be loaded" in shop.said[shop.index("failed", 1)].fields["reason"]
+    assert shop.jobs("finished") == [3]
+
+
+def test_order_can_be_cancelled_while_it_waits(folder: Path) -> None:
+    shop = Workshop(folder, models_at_a_time=1)
+    shop.ask(1, LONG)
+    shop.when("progress", 1, do=lambda: (shop.ask(2, replace(SKETCH, model="b")), shop.cancel(2)))
+    shop.when("finished", 1, do=lambda: shop.inbox.put(STOP))
+    shop.run()
+    assert shop.jobs("finished") == [1]
+    assert 2 not in shop.jobs("started")
+    assert not shop.store.is_resident("b")
+
+
+def test_stop_lets_those_who_wait_finish(folder: Path) -> None:
+    shop = Workshop(folder, models_at_a_time=1)
+    shop.ask(1, SKETCH)
+    shop.ask(2, replace(SKETCH, model="b"))
+    shop.inbox.put(STOP)
+    shop.ask(3, SKETCH)
+    shop.run()
+    assert sorted(shop.jobs("finished")) == [1, 2], "and nobody who came later is let in"
