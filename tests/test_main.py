@@ -70,8 +70,8 @@ async def test_the_same_seed_writes_the_same_picture_twice_and_both_are_in_the_u
 @pytest.mark.parametrize(
     ("prompt", "note"),
     [
-        ("🍎 and 🐊 und 猫 και γάτα \u200b~~<|endoftext|>~~", "I don't know “🐊”, “und”, “猫”, “και” and more"),
-        ("ox " * 300, "I don't know “ox”"),
+        ("🐊 and 🍎 und 猫 και γάτα \u200b~~<|endoftext|>~~", "This small model can't draw “🐊” yet."),
+        ("ox " * 300, "This small model can't draw “ox” yet."),
     ],
 )
 async def test_strange_words_are_named_and_painted_past(tmp_path: Path, prompt: str, note: str) -> None:

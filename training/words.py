@@ -8,6 +8,7 @@ nearest thing. The table is not trained any further: a word seen in training mus
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from transformers import CLIPTokenizer
 from bot.requests.vocabulary import FILE
 from training import phrases, scenes
 from training.compose import plural
-from training.sources import concepts
+from training.sources import Concept, concepts
 
 #: Columns of meaning and of name tags; together the width of the text encoder.
 MEANING, TAG = 96, 96
@@ -27,6 +28,8 @@ MEANING, TAG = 96, 96
 LENGTH = 24
 #: How many of the most frequent English words are tokens of their own.
 COMMON = 10_000
+#: How many of the most frequent words name nothing that one would draw.
+FREQUENT = 400
 #: Root mean square of a row, about what an untrained CLIP is used to.
 SCALE = 0.7
 #: Cosine from which a word counts as near to one that captions use.
@@ -87,13 +90,8 @@ def read_vectors(package: Path) -> dict[str, Table]:
     return {word: np.asarray(stored["vectors"][word][:100]) for word in stored["words"]}
 
 
-def build_table(
-    tokenizer: CLIPTokenizer, vectors: dict[str, Table], learned: list[str]
-) -> tuple[Table, dict[str, str]]:
-    """Return the word table, float32 [tokens, MEANING + TAG], and the nearest learned word of words that are not.
-
-    `learned` are the words of captions, which get name tags.
-    """
+def build_table(tokenizer: CLIPTokenizer, vectors: dict[str, Table], learned: list[str]) -> Table:
+    """Return the word table, float32 [tokens, MEANING + TAG]; `learned` are the words of captions, with name tags."""
     random = np.random.RandomState(0)
     inside = [word for word in vectors if re.fullmatch("[a-z]+", word) and len(tokenizer.tokenize(word)) == 1]
     raw = np.stack([vectors[word] for word in inside])
@@ -109,16 +107,11 @@ def build_table(
     likeness = meaning @ meaning[[place[word] for word in known]].T
     weights = np.exp(np.minimum(likeness, 0.95) * 14)
     worn = _unit(weights @ np.stack([tags[word] for word in known]))
-    nearest = {
-        word: known[int(likeness[row].argmax())]
-        for word, row in place.items()
-        if word not in tags and likeness[row].max() >= NEAR
-    }
 
     ids = tokenizer.get_vocab()
     table = np.concatenate([_unit(random.randn(len(ids), MEANING)), _unit(random.randn(len(ids), TAG))], 1) * 0.3
     for word, row in place.items():
-        tag = tags.get(word, worn[row] * (1.0 if word in nearest else 0.5))
+        tag = tags.get(word, worn[row] * (1.0 if likeness[row].max() >= NEAR else 0.5))
         table[ids[word + "</w>"]] = np.concatenate([meaning[row], tag])
     for word in learned:
         if word not in place and word + "</w>" in ids:
@@ -129,7 +122,7 @@ def build_table(
             table[ids[form]] = np.mean(rows, 0)
     table *= SCALE * np.sqrt((MEANING + TAG) / 2)
     table[ids[_END]] = 0  # pads the prompt: no word must look like many
-    return table.astype(np.float32), nearest
+    return table.astype(np.float32)
 
 
 def _unit(rows: Table) -> Table:
@@ -141,12 +134,30 @@ def _forms(emoji: str) -> set[str]:
     return {emoji, emoji.replace("\ufe0f", "")}
 
 
-def vocabulary(learned: list[str], nearest: dict[str, str]) -> dict[str, object]:
-    """Return what `bot/requests/vocabulary.py` reads: the words and emoji the model knows, and stand-ins for others."""
-    seen = set(learned) - function_words()
+def vocabulary(things: Sequence[Concept], places: Sequence[str], vectors: dict[str, Table]) -> dict[str, object]:
+    """Return what `bot/requests/vocabulary.py` reads about a model that can draw things, and scenes by those words.
+
+    Near to another word are the three things most like it by GloVe, of the kind of the one most like it.
+    """
+    function = function_words()
+    names = [text for thing in things for name in thing.names for text in (name, plural(name, thing.plurals))]
+    drawn = {word for text in (*names, *places) for word in _split(text)} - function
+    ties = (function | set(list(vectors)[:FREQUENT])) - drawn
+    ignored = {word for text in phrases.every() for word in _split(text)} - drawn - ties
+    usual = [thing for thing in things if thing.name in vectors]
+    like = _unit(np.stack([vectors[thing.name] for thing in usual]))
+    near, known = {}, {*drawn, *ties, *ignored}
+    for word in [word for word in vectors if word not in known][: 2 * COMMON]:
+        likeness = like @ (vectors[word] / np.linalg.norm(vectors[word]))
+        best = int(likeness.argmax())
+        if likeness[best] >= NEAR:
+            order = [usual[row] for row in likeness.argsort()[::-1] if usual[row].kind == usual[best].kind]
+            near[word] = [thing.name for thing in order[:3]]
     return {
-        "known": sorted({*learned, *(thing.emoji.replace("\ufe0f", "") for thing in concepts())}),
-        "nearest": {word: like for word, like in sorted(nearest.items()) if like in seen},
+        "things": sorted({*drawn, *(thing.emoji.replace("\ufe0f", "") for thing in things)}),
+        "ties": sorted(ties),
+        "ignored": sorted(ignored),
+        "near": dict(sorted(near.items())),
     }
 
 
@@ -159,13 +170,13 @@ def main(
     common = [word for word in vectors if re.fullmatch("[a-z]{2,}", word)][:COMMON]
     emoji = sorted(form for thing in concepts() for form in _forms(thing.emoji))
     tokenizer = build_tokenizer(sorted({*common, *learned}), emoji)
-    table, nearest = build_table(tokenizer, vectors, learned)
+    table = build_table(tokenizer, vectors, learned)
     folder = work / "words"
     tokenizer.save_pretrained(folder)
     np.save(folder / "table.npy", table.astype(np.float16))
-    text = json.dumps(vocabulary(learned, nearest), ensure_ascii=False, indent=0)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
-    typer.echo(f"{len(table)} tokens, {len(learned)} words of captions, {len(nearest)} words near to one, in {folder}")
+    known = vocabulary(concepts(), scenes.every(), vectors)
+    (folder / FILE).write_text(json.dumps(known, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    typer.echo(f"{len(table)} tokens, {len(learned)} words of captions, in {folder}")
 
 
 if __name__ == "__main__":

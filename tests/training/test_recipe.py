@@ -115,8 +115,11 @@ def test_every_word_of_a_caption_is_one_token_and_a_strange_one_wears_its_neighb
     assert not table[tokenizer.eos_token_id].any()
     vocabulary = Vocabulary.read(trained / "words")
     assert vocabulary is not None
-    assert vocabulary.nearest["puma"] == "cat"
-    assert "zeppelin" not in vocabulary.nearest
+    assert vocabulary.near["puma"][0] == "cat"
+    assert "zeppelin" not in vocabulary.near
+    assert "apple" in vocabulary.things
+    assert "under" in vocabulary.ties
+    assert "watercolor" in vocabulary.ignored
 
 
 def test_captions_leave_out_what_is_held_out(trained: Path) -> None:

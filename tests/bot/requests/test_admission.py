@@ -57,7 +57,7 @@ from tests.bot.storage.conftest import (
 
 OTHER = ModelConfig(name="other", source="org/other")
 ME = Requester(ADA, GUILD)
-KNOWS = Vocabulary(frozenset({"a", "cat"}), {"puma": "cat"})
+KNOWS = Vocabulary(frozenset({"cat"}), frozenset({"a"}), frozenset(), {"puma": ("cat",)})
 
 
 @dataclass
@@ -409,7 +409,7 @@ async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(
         gate = gate_of(store)
         admitted = await gate.ask("a puma")
         assert admitted is not None
-        assert admitted.notes == ("I don't know “puma”; the nearest I know is “cat”",)
+        assert admitted.notes == ("This small model can't draw “puma” yet. Try: cat.",)
         elsewhere = await gate.ask("a puma", model="other")
         assert elsewhere is not None
         assert elsewhere.notes == ()
