@@ -27,7 +27,7 @@ ATELIER = (sys.executable, "-m", "bot")
 
 @asynccontextmanager
 async def atelier(*arguments: str | Path, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start the command; it is gone at the end."""
+    """Start the command; it is stopped at the end."""
     process = await asyncio.create_subprocess_exec(
         *ATELIER,
         *map(str, arguments),
@@ -132,7 +132,7 @@ async def test_a_second_atelier_on_the_same_data_is_sent_away_at_once_and_distur
             code, _, errors = await run(*command, "--data", tmp_path)
             assert code == EX_CONFIG
             assert errors.startswith(f"atelier: Another Atelier is using the data folder {tmp_path}. Stop it, or give")
-            # What the interpreter and the imports cost differs between machines by more than the second allowed.
+            # The time for the interpreter and the imports differs between machines by more than the second allowed.
             assert time.monotonic() - started < 1 + 5 * floor
         assert (await run("backup", tmp_path / "copy.db", "--data", tmp_path))[0] == 0, "a backup disturbs nobody"
         first.send_signal(signal.SIGINT)
@@ -140,7 +140,7 @@ async def test_a_second_atelier_on_the_same_data_is_sent_away_at_once_and_distur
 
 
 async def a_database(path: Path, *names: str) -> None:
-    """A database that remembers some names."""
+    """A database with some rows."""
     path.parent.mkdir(exist_ok=True)
     async with open_database(path) as database:
         for name in names:
