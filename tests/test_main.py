@@ -134,7 +134,7 @@ async def test_a_second_atelier_on_the_same_data_is_sent_away_at_once_and_distur
             assert errors.startswith(f"atelier: Another Atelier is using the data folder {tmp_path}. Stop it, or give")
             # The time for the interpreter and the imports differs between machines by more than the second allowed.
             assert time.monotonic() - started < 1 + 5 * floor
-        assert (await run("backup", tmp_path / "copy.db", "--data", tmp_path))[0] == 0, "a backup disturbs nobody"
+        assert (await run("backup", tmp_path / "copy.db", "--data", tmp_path))[0] == 0, "a backup works meanwhile"
         first.send_signal(signal.SIGINT)
         await first.communicate()
 
@@ -284,7 +284,7 @@ async def test_a_host_deletes_what_is_kept_about_a_person_by_their_id(tmp_path: 
         1,
         f"atelier: {data / 'atelier.db'} does not exist: there is nothing to delete.\n",
     )
-    assert (await run("forget", "0", "--data", data))[0] == 2, "nobody is everybody"
+    assert (await run("forget", "0", "--data", data))[0] == 2, "0 is not a person"
     assert (await run("forget", f"{2**63}", "--data", data))[0] == 2, "no id is as long"
     async with open_database(data / "atelier.db") as database:
         await database.remember("x", "x")

@@ -63,7 +63,7 @@ class Stage:
         self.deaths = 0
         self.reactions: list[Reaction] = []
         self.forgotten: list[str] = []
-        """Words that were asked for with and are to be deleted."""
+        """Words from prompts that are to be deleted."""
         self.process: asyncio.subprocess.Process | None = None
         self._crash_at = crash_at
         self._stopping = False

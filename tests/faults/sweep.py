@@ -56,7 +56,7 @@ async def afternoon(stage: Stage) -> None:
     assert anemone.interaction is not None
     await stage.discord.repeat(anemone.interaction)
     await stage.ask(BOB, "buttercup, refuse")
-    crocus = await stage.ask(ADA, "crocus held by nobody", "401")
+    crocus = await stage.ask(ADA, "crocus held by never", "401")
     dahlia = await stage.ask(BOB, "dahlia held by gate", "402")
     (result,) = await stage.ended("anemone")
     await stage.ended("buttercup")
@@ -72,7 +72,7 @@ async def afternoon(stage: Stage) -> None:
     await stage.ask(ADA, "edelweiss", "401", image=picture("edelweiss", 1), strength=0.5)
     await stage.ended("edelweiss")
     await stage.ended("crocus")
-    gentian = await stage.ask(BOB, "gentian held by nobody", "402", image=picture("gentian", 1))
+    gentian = await stage.ask(BOB, "gentian held by never", "402", image=picture("gentian", 1))
     await stage.until(lambda: "Painting" in gentian.content, "gentian was not begun")
     back_up(stage.data / "atelier.db", None)
     await stage.forget(BOB, "buttercup", "dahlia", "gentian", hashlib.sha256(picture("gentian", 1)).hexdigest())

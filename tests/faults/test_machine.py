@@ -57,7 +57,7 @@ DAY = timedelta(days=1)
 QUOTA = 6
 """GPU seconds."""
 WHICH = st.integers(0, 99)
-"""Which of those there are: how many there are is a matter of time, and what is drawn must not be."""
+"""Which of the existing ones. Their number depends on timing, and a drawn value must not."""
 SAYS = {JobStatus.DELIVERED: Painted, JobStatus.FAILED: Failed, JobStatus.CANCELLED: Cancelled}
 
 
@@ -121,10 +121,10 @@ class House(RuleBasedStateMachine):
         self.quota = QUOTA
         self.interactions: dict[int, JobId] = {}
         self.people: dict[JobId, int] = {}
-        """Who asked, whatever the rows say later."""
+        """The person of each job, kept because a deletion removes it from the row."""
         self.forgotten: set[JobId] = set()
         self.eras = {1: 0, 2: 0}
-        """How often a person had everything deleted."""
+        """How often each person deleted everything."""
         self.undelivered = 0
         self.seconds = outbox.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS
         outbox.LONGEST_RETRY_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = forgetting.RETRY_SECONDS = 0.01

@@ -4,9 +4,9 @@
 
 The bot's code does not know about this: the calls to the database, the disk, Discord and the engine are wrapped here,
 in this process. There is a crash point just before every side effect and, if another program sees the side effect, one
-just after it. Crash points are numbered in order; CRASH_AT=n ends the process at number n with SIGKILL. FOLDER/points gets
-their names, one a line, and the log gets everything that a bot must never do. SPEED=n makes waits in the event loop n
-times as short.
+just after it. Crash points are numbered in order; CRASH_AT=n ends the process at number n with SIGKILL. FOLDER/points
+gets their names, one a line, and the log gets everything that a bot must never do. SPEED=n makes waits in the event
+loop n times as short.
 """
 
 from __future__ import annotations
