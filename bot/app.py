@@ -103,8 +103,8 @@ async def open_app(
 ) -> AsyncIterator[App]:
     """Open the data folder, start the background tasks, and stop and close everything at the end.
 
-    Without `engine` a LocalEngine is started; the caller runs an engine that it gives. When a background task dies,
-    the log says so and the app ends. Raises ConfigError or StorageError when the app cannot open.
+    Without `engine` a LocalEngine is started; an engine that the caller gives is run by the caller. When a background
+    task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app cannot open.
     """
     check_models(config.models)
     async with AsyncExitStack() as stack:

@@ -132,7 +132,7 @@ class Client(commands.Bot):
     async def explain(self, interaction: discord.Interaction, error: BaseException, prompt: str | None = None) -> None:
         """Tell the person, and only them, what went wrong; this is the one place that explains errors.
 
-        The answer returns the prompt that they typed. A button has none, so its caller gives it as `prompt`.
+        The answer returns the prompt that they typed. A button has no such option, so its caller gives the prompt.
         """
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original

@@ -365,7 +365,7 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _located(model: ModelConfig, base: Path) -> ModelConfig:
-    """Make the model's own paths absolute; leave hub ids and the embedded model alone."""
+    """Make the model's own paths absolute; hub ids and the embedded model stay as they are."""
 
     def locate(place: str) -> str:
         try:

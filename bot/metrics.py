@@ -30,7 +30,7 @@ from bot.storage.gauges import Gauge, Gauges
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 60.0
-"""Between two attempts to listen at an address that is in use."""
+"""The time between two attempts to listen at an address that is in use."""
 
 _CLOSING_SECONDS = 1.0
 """How long a reader of the page may delay the bot's end."""
@@ -101,7 +101,7 @@ async def serving(app: App, listen: str, latency: Callable[[], float]) -> AsyncI
     application = web.Application()
     application.add_routes([web.get("/metrics", page)])
     task = asyncio.create_task(_serve(gauges, application, listen), name="metrics")
-    task.add_done_callback(_mourn)
+    task.add_done_callback(_log_death)
     try:
         yield
     finally:
@@ -137,6 +137,6 @@ async def _serve(gauges: Gauges, application: web.Application, listen: str) -> N
         await runner.cleanup()
 
 
-def _mourn(task: asyncio.Task[None]) -> None:
+def _log_death(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.critical("the task that serves the metrics died", exc_info=error)

@@ -42,17 +42,17 @@ async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) 
         # simcord's time starts in January 2026; ids and time stamps should be today's.
         env.backend.clock._epoch = datetime.now(UTC)
         env.backend.bot_user.name = "Atelier"
-        _overlook_refusals(env)
+        _hide_refusals(env)
         await env.start()
         try:
-            channel, viewers = _furnish(env)
+            channel, viewers = _set_up_server(env)
             await client.get_partial_messageable(channel.id).send(_WELCOME.format(command=config.discord.command))
             preview = env.preview(channel, viewers=viewers, layout="channel", port=port)
-            turn = asyncio.Lock()
-            _take_turns(preview, turn)
+            lock = asyncio.Lock()
+            _serialize(preview, lock)
             async with preview:
                 opened(preview.url)
-                pump = asyncio.create_task(_pump(env, preview, turn), name="sandbox clock")
+                pump = asyncio.create_task(_pump(env, preview, lock), name="sandbox clock")
                 closed = asyncio.create_task(preview.wait_closed(), name="sandbox page")
                 try:
                     await asyncio.wait((pump, closed), return_when=asyncio.FIRST_COMPLETED)
@@ -86,7 +86,7 @@ def _simcord() -> Any:
     return simcord
 
 
-def _overlook_refusals(env: Any) -> None:
+def _hide_refusals(env: Any) -> None:
     """Hide refusals from simcord's page, which would show each of them as a crash of the bot."""
     record = env._record_error
 
@@ -97,7 +97,7 @@ def _overlook_refusals(env: Any) -> None:
     env._record_error = record_bugs
 
 
-def _furnish(env: Any) -> tuple[Any, list[Any]]:
+def _set_up_server(env: Any) -> tuple[Any, list[Any]]:
     """A small server: a channel, and a moderator and two members who share it."""
     import discord
 
@@ -115,7 +115,7 @@ def _furnish(env: Any) -> tuple[Any, list[Any]]:
     return channel, viewers
 
 
-def _take_turns(preview: Any, turn: asyncio.Lock) -> None:
+def _serialize(preview: Any, lock: asyncio.Lock) -> None:
     """Make clicks and the pump wait for each other, because simcord refuses actions that overlap.
 
     simcord also refuses an action on a page that was published again meanwhile, which happens all the time here. It
@@ -124,7 +124,7 @@ def _take_turns(preview: Any, turn: asyncio.Lock) -> None:
     act = preview._action
 
     async def action(context_id: Any, body: Mapping[str, Any]) -> Any:
-        async with turn:
+        async with lock:
             page = preview._pages.get(context_id)
             if page is not None and "published_revision" in body:
                 body = {**body, "published_revision": page.revision}
@@ -133,13 +133,13 @@ def _take_turns(preview: Any, turn: asyncio.Lock) -> None:
     preview._action = action
 
 
-async def _pump(env: Any, preview: Any, turn: asyncio.Lock) -> None:
+async def _pump(env: Any, preview: Any, lock: asyncio.Lock) -> None:
     """Move simcord's clock with the real one, and publish what the bot did since."""
     loop = asyncio.get_running_loop()
     then = loop.time()
     while True:
         await asyncio.sleep(_PUMP_SECONDS)
-        async with turn:
+        async with lock:
             now = loop.time()
             await env.advance_time(now - then)
             then = now

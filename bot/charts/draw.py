@@ -39,7 +39,7 @@ def figure(chart: dict[str, Any]) -> Figure:
     drawn.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.12))
     all_axes = drawn.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(all_axes, chart["panels"], strict=True):
-        _dress(axes, panel["title"])
+        _style(axes, panel["title"])
         known = [value for series in panel["series"] for value in series["values"] if value is not None]
         if panel["lines"]:
             _lines(axes, panel["series"])
@@ -52,7 +52,7 @@ def figure(chart: dict[str, Any]) -> Figure:
     return drawn
 
 
-def _dress(axes: Axes, title: str) -> None:
+def _style(axes: Axes, title: str) -> None:
     axes.set_facecolor(_FRAME)
     axes.set_title(title, color=_INK, fontsize=14, loc="left", pad=8)
     axes.tick_params(colors=_FAINT, labelsize=12, length=0)

@@ -42,13 +42,13 @@ from bot.storage.queue import Queue
 log = logging.getLogger(__name__)
 
 EDIT_SECONDS = 3.0
-"""Between two progress edits of one message."""
+"""The least time between two progress edits of one message."""
 
 PROGRESS_SECONDS = 1.5
-"""Between two progress edits in one channel, so that most of the channel's posts are left for results."""
+"""The least time between two progress edits in one channel, so that most of its posts are left for results."""
 
 UPDATE_SECONDS = 10.0
-"""Between two corrections of one message."""
+"""The least time between two corrections of one message."""
 
 THROTTLE_SECONDS = 5.0
 """The period of `posts_per_channel`."""
@@ -64,7 +64,7 @@ CLOSED_SECONDS = 600.0
 """How long nothing is posted in a channel that refused that many endings in a row: Discord bans bots that go on."""
 
 TIDY_SECONDS = 60.0
-"""Between two checks for channels that can be forgotten."""
+"""The least time between two checks for channels that can be forgotten."""
 
 _READ_TRIES = 3
 """How many times the bot tries to read finished pictures before it shows their job as failed."""
