@@ -1,8 +1,8 @@
-"""The outbox: brings news of jobs to their messages, one post at a time per channel.
+"""The outbox: shows news of jobs in their messages, one post at a time per channel.
 
-How a job ended is read from the queue, so it survives a restart and is repeated until it is known to be posted.
-Progress and corrections of what was said about a wait live in memory, newest only: they are dropped when they are
-overtaken or when their job has ended.
+The ending of a job is read from the queue, so it survives a restart and is repeated until it is known to be posted.
+Progress and corrections of a wait live in memory, only the newest of each job. They are dropped when newer news comes
+or when the job has ended.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from bot.storage.queue import Queue
 log = logging.getLogger(__name__)
 
 EDIT_SECONDS = 3.0
-"""Between two progress edits of one message."""
+"""The least time between two progress edits of one message."""
 
 PROGRESS_SECONDS = 1.5
-"""Between two progress edits in one channel, so that progress leaves most of its posts to results."""
+"""The least time between two progress edits in one channel, so that most of its posts are left for results."""
 
 UPDATE_SECONDS = 10.0
-"""Between two corrections of what one message says about its wait."""
+"""The least time between two corrections of one message."""
 
 THROTTLE_SECONDS = 5.0
 """The period of `posts_per_channel`."""
@@ -57,77 +57,77 @@ LONGEST_RETRY_SECONDS = 60.0
 
 REMOVALS = 25
 REMOVALS_SECONDS = 120.0
-"""So many messages are deleted in a channel in so many seconds: of old ones Discord takes 30, and holds up the next."""
+"""The most messages deleted in a channel in this time: of old ones Discord takes 30, and delays the next."""
 
 REFUSALS = 3
 CLOSED_SECONDS = 600.0
-"""How long a channel is left alone that refused so many endings in a row: Discord bans who goes on asking."""
+"""How long nothing is posted in a channel that refused that many endings in a row: Discord bans bots that go on."""
 
 TIDY_SECONDS = 60.0
-"""Between two looks at which channels can be forgotten."""
+"""The least time between two checks for channels that can be forgotten."""
 
 _READ_TRIES = 3
-"""How often it is tried to read finished pictures before their job is shown as a failure."""
+"""How many times the bot tries to read finished pictures before it shows their job as failed."""
 
 
 Repost = Callable[[], Awaitable[datetime | None]]
-"""Notes that a new message is begun for a job. Returns when one was first begun before: it may be there already."""
+"""Notes that a new message is about to be posted for a job. Returns when one was first begun: it may exist already."""
 
 
 class Poster(Protocol):
-    """Whoever can speak to people; a cog on Discord, a progress bar in a terminal."""
+    """Shows news to people: a cog on Discord, a progress bar in a terminal."""
 
     async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
-        """Make the job's message say `news`; returns the message's id where that changed.
+        """Make the job's message say `news`; returns the message's id if it changed.
 
-        Before a new message is posted for a job whose own is gone, `repost` is awaited.
-        Raises Unreachable when that can never work there, NotUnderstood when it would work nowhere, TooLarge when
-        smaller files may be taken, TryLater when it may work in a while.
+        If the message is gone, `repost` is awaited before a new one is posted.
+        Raises Unreachable when this can never work in the channel, NotUnderstood when it would work nowhere, TooLarge
+        when Discord may take smaller files, TryLater when it may work later.
         """
         ...
 
     async def remove(self, job: Job) -> None:
-        """Delete whatever was posted about a job whose words are deleted; raises as `show` does."""
+        """Delete the messages about a job whose words are deleted; raises as `show` does."""
         ...
 
 
 @dataclass(slots=True)
 class _Channel:
-    """What waits to be posted in one channel, and the task that posts it while there is anything."""
+    """The news that waits in one channel, and the state of the task that posts it."""
 
     throttle: Throttler
     endings: OrderedDict[JobId, Job] = field(default_factory=OrderedDict)
     progress: dict[JobId, tuple[Job, Passing]] = field(default_factory=dict)
     edited_at: dict[JobId, float] = field(default_factory=dict)
     mute: set[JobId] = field(default_factory=set)
-    """Jobs whose progress was refused: what cannot be shown is not asked for again and again."""
+    """Jobs whose progress Discord refused: their progress is not tried again."""
     progressed_at: float = -math.inf
     updating: bool = False
     """Whether a correction is being shown."""
     removals: OrderedDict[JobId, None] = field(default_factory=OrderedDict)
-    """Forgotten jobs whose messages are to be deleted, when nothing else is to be said."""
+    """Forgotten jobs whose messages are deleted when no other news waits."""
     removed_at: deque[float] = field(default_factory=lambda: deque(maxlen=REMOVALS))
     removable_at: float = -math.inf
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     working: bool = False
     refusals: int = 0
-    """Endings in a row that can never be delivered here."""
+    """The number of endings in a row that cannot be delivered here."""
     closed_until: float = -math.inf
     touched_at: float = -math.inf
-    """When something was last brought here or said."""
+    """When news last came or was last posted."""
 
     def leave(self, job_id: JobId) -> None:
-        """Remember nothing of a job about which all is said."""
+        """Forget a job whose ending was posted."""
         self.edited_at.pop(job_id, None)
         self.mute.discard(job_id)
 
     def is_over(self, now: float) -> bool:
-        """Whether nothing waits here, and whatever is remembered is too old to hold anything up."""
+        """Whether nothing waits here, and the rest of the state is too old to delay anything."""
         busy = self.working or self.endings or self.progress or self.removals
         return not busy and now >= max(self.closed_until, self.touched_at + CLOSED_SECONDS)
 
     def refuse(self) -> None:
-        """Count a refusal; after a few in a row the channel is left alone for a while."""
+        """Count a refusal; after a few in a row the channel is closed for a while."""
         self.refusals += 1
         if self.refusals >= REFUSALS:
             self.closed_until = asyncio.get_running_loop().time() + CLOSED_SECONDS
@@ -139,11 +139,11 @@ class _Channel:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the channel is left alone now."""
+        """Whether nothing is posted in the channel now."""
         return asyncio.get_running_loop().time() < self.closed_until
 
     def takes_update(self, job_id: JobId) -> bool:
-        """Whether a correction would be shown soon: one at a time, and nothing better is to be said."""
+        """Whether a correction would be shown soon: only one at a time, and only if no other news waits for the job."""
         rested = asyncio.get_running_loop().time() - self.edited_at.get(job_id, -math.inf) >= UPDATE_SECONDS
         busy = self.updating or any(isinstance(news, Queued) for _, news in self.progress.values())
         known = job_id in self.endings or job_id in self.mute or job_id in self.progress
@@ -151,7 +151,7 @@ class _Channel:
 
 
 class Delivery:
-    """Posts news through a poster; `run` is the task that owns it."""
+    """Posts news through a poster. The task `run` owns it."""
 
     def __init__(self, database: Database, queue: Queue, posts_per_channel: int) -> None:
         self._queue = queue
@@ -164,22 +164,22 @@ class Delivery:
         self._workers: asyncio.TaskGroup | None = None
 
     def attach(self, poster: Poster) -> None:
-        """Speak through `poster` from now on."""
+        """Show news through `poster` from now on."""
         self._poster = poster
         self._attached.set()
 
     def takes_update(self, channel_id: ChannelId, job_id: JobId) -> bool:
-        """Whether a channel has room for a correction of what a waiting job's message says."""
+        """Whether a channel would soon show a correction of a waiting job's message."""
         channel = self._channels.get(channel_id)
         return channel is None or channel.takes_update(job_id)
 
     def announce(self, job: Job, news: Passing) -> None:
-        """Show how a job is coming along, if nothing newer is known by the time its channel is free."""
+        """Show the progress of a job, unless newer news comes before its channel is free."""
         channel = self._channel(job.destination.channel_id)
         over = channel.endings.keys() | channel.removals.keys() | channel.mute
         if job.id not in over and not channel.is_closed:
             if isinstance(news, Queued):
-                # Whoever is painted takes turns with it: it is due from now on, not before everybody.
+                # A correction is due from now on, not before the progress of other jobs, which would otherwise wait.
                 due_at = asyncio.get_running_loop().time()
                 channel.edited_at[job.id] = max(channel.edited_at.get(job.id, -math.inf), due_at - EDIT_SECONDS)
             channel.progress[job.id] = (job, news)
@@ -206,7 +206,7 @@ class Delivery:
                 self._workers = None
 
     def _forget(self, job_id: JobId, channel_id: ChannelId) -> None:
-        """Say nothing more about a job, and have its message deleted."""
+        """Drop all news of a job, and have its message deleted."""
         channel = self._channel(channel_id)
         channel.removals.setdefault(job_id)
         channel.endings.pop(job_id, None)
@@ -221,7 +221,7 @@ class Delivery:
         return channel
 
     def _tidy(self) -> None:
-        """Now and then forget the channels where all is said: every thread is one."""
+        """Forget the finished channels from time to time, because every thread is a channel."""
         now = asyncio.get_running_loop().time()
         if now >= self._tidied_at + TIDY_SECONDS:
             self._tidied_at = now
@@ -234,7 +234,7 @@ class Delivery:
             self._workers.create_task(self._drain(channel), name=f"deliver to {channel_id}")
 
     async def _drain(self, channel: _Channel) -> None:
-        """Post until nothing is left: endings in order first, then the progress that is due, then what is to go."""
+        """Post until nothing is left: first endings in order, then progress that is due, then deletions."""
         try:
             while channel.endings or channel.progress or channel.removals:
                 channel.wake.clear()
@@ -261,16 +261,16 @@ class Delivery:
                     continue
                 job, news = channel.progress.pop(job_id)
                 if await self._progress(channel, job, news):
-                    # Counted from when it was shown: it may have waited for the throttle.
+                    # Counted from the time it was shown, because it may have waited for the throttle.
                     channel.edited_at[job_id] = channel.progressed_at = asyncio.get_running_loop().time()
         finally:
             channel.working = False
             channel.touched_at = asyncio.get_running_loop().time()
 
     async def _remove(self, channel: _Channel) -> None:
-        """Delete the message of the oldest job that is to go."""
+        """Delete the message of the job that was forgotten first."""
         job_id = next(iter(channel.removals))
-        # Its message may have moved since it was forgotten.
+        # A new message may have replaced its message since it was forgotten.
         job = await insist(self._queue.get, job_id)
         async with channel.throttle:
             channel.removed_at.append(asyncio.get_running_loop().time())
@@ -284,8 +284,8 @@ class Delivery:
                 channel.removable_at = asyncio.get_running_loop().time() + LONGEST_RETRY_SECONDS
                 return
             except DeliveryError:
-                # What Discord says may quote it.
-                log.warning("the message of job %d cannot be deleted: its place is out of reach", job_id)
+                # Do not log the error: Discord's text may quote the message.
+                log.warning("the message of job %d cannot be deleted: its channel is out of reach", job_id)
                 channel.refuse()
             except Exception as error:  # noqa: BLE001 - it is logged
                 log.error("job %d: its message was not deleted, because of a bug: %s", job_id, type(error).__name__)  # noqa: TRY400
@@ -297,11 +297,11 @@ class Delivery:
         channel.leave(job_id)
 
     async def _progress(self, channel: _Channel, job: Job, news: Passing) -> bool:
-        """Show how a job is coming along; False when that was overtaken before it was tried."""
+        """Show the progress of a job; returns False when the news was outdated before it was tried."""
         async with channel.throttle:
             channel.updating = isinstance(news, Queued)
             try:
-                # What is said from here on about a job that just starts is said after this, by the same task.
+                # If the job starts after this check, the same task shows that after this post.
                 if isinstance(news, Queued) and not await self._waits(job):
                     return False
                 await self._show(job, news)
@@ -310,7 +310,7 @@ class Delivery:
             except StorageError as error:
                 log.debug("what the message of job %d says was not noted: %s", job.id, error)
             except DeliveryError as error:
-                # The ending will find out for itself; a missed progress bar is no loss.
+                # The ending will meet the same error; a missed progress edit does no harm.
                 log.debug("progress of job %d was not shown: %s", job.id, error)
                 if not isinstance(error, TryLater):
                     channel.mute.add(job.id)
@@ -326,9 +326,9 @@ class Delivery:
         return now is not None and now.status is JobStatus.QUEUED
 
     async def _end(self, channel: _Channel, job: Job) -> None:
-        """Post how a job ended, as often as it takes."""
+        """Post how a job ended, and repeat until it is posted or given up."""
         if channel.is_closed:
-            await insist(self._queue.give_up, job, "Discord refuses whatever is posted in this channel.")
+            await insist(self._queue.give_up, job, "Discord refuses every post in this channel.")
             return
         news = await self._ending(job)
         retries = 0
@@ -361,7 +361,7 @@ class Delivery:
                     await self._give_up(job, news, str(error))
                     return
                 except Exception as error:  # noqa: BLE001 - it is logged
-                    # One message's bug must not silence every channel, now and after each restart.
+                    # A bug with one message must not stop every channel, now and after each restart.
                     _log_bug(job, "it cannot be delivered", error)
                     await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
                     return
@@ -374,14 +374,14 @@ class Delivery:
             await asyncio.sleep(pause)
 
     async def _give_up(self, job: Job, news: News, reason: str) -> None:
-        """End a job whose news cannot be shown; where pictures are refused, words may still be taken."""
+        """End a job whose news cannot be shown; if the pictures are refused, the text may still be taken."""
         if isinstance(news, Painted):
             try:
                 await self._show(job, Failed(reason))
             except DeliveryError:
-                log.warning("job %d: nobody can be told either", job.id)
+                log.warning("job %d: the failure could not be shown either", job.id)
             except Exception as error:  # noqa: BLE001 - it is logged
-                _log_bug(job, "nobody can be told either", error)
+                _log_bug(job, "the failure could not be shown either", error)
         await insist(self._queue.give_up, job, reason)
 
     async def _show(self, job: Job, news: News) -> MessageId | None:
@@ -394,7 +394,7 @@ class Delivery:
         if job.status is JobStatus.FAILED:
             return Failed(job.reason or "It could not be painted.")
         try:
-            # What cannot be read now may be in a moment; what is gone is waited for in vain, but not for long.
+            # Pictures that cannot be read now may be readable in a moment; if they are gone, do not wait long.
             return Painted(await insist(self._queue.images, job.id, tries=_READ_TRIES))
         except StorageError as error:
             return Failed(str(error))

@@ -338,7 +338,7 @@ async def test_channel_that_refuses_everything_is_left_alone_for_a_while(
     async with desk.running():
         ended = [await desk.posted(job) for job in refused]
         assert {job.status for job in ended} == {JobStatus.FAILED}
-        assert ended[-1].reason == "Discord refuses whatever is posted in this channel."
+        assert ended[-1].reason == "Discord refuses every post in this channel."
         assert {job.id for job in refused[: outbox.REFUSALS]} == set(desk.recorder.ids()) - {elsewhere.id}
         assert (await desk.posted(elsewhere)).status is JobStatus.DELIVERED
         closed = False
