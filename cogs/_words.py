@@ -11,7 +11,7 @@ import discord
 
 from bot.jobs import GenerationRequest, Image, Job, Kind, Queued
 from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
-from bot.requests.admission import Bill
+from bot.requests.admission import Quote
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.forgetting import Held
 
@@ -139,12 +139,12 @@ def parameters(request: GenerationRequest) -> str:
     return " · ".join(facts)
 
 
-def bill(bill: Bill) -> str:
+def bill(quote: Quote) -> str:
     """What a big request would cost."""
-    allowance = bill.allowance
-    asked = max(allowance.pictures(bill.seconds), 1)
+    allowance = quote.allowance
+    asked = max(allowance.pictures(quote.seconds), 1)
     return (
-        f"{pictures(bill.images)}, about {seconds(bill.seconds)} of GPU time: "
+        f"{pictures(quote.request.num_images_per_prompt)}, about {seconds(quote.seconds)} of GPU time: "
         f"{asked} of the {allowance.pictures(allowance.left)} pictures left to you today. Paint it?"
     )
 
