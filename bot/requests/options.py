@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from bot.config import ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import Rejected, UserError
-from bot.jobs import Adapters, GenerationRequest, Upload
+from bot.jobs import Adapters, GenerationRequest, Operation, Upload
 from bot.policy.limits import Limit, Limits
 
 PROMPT_LIMIT = 1000
@@ -187,6 +187,7 @@ def resolve(
         num_inference_steps=steps,
         guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
         seed=seed,
+        operation=_operation(options),
         num_images_per_prompt=_capped(
             "images", options.images, 1, IMAGES, None if limits is None else limits.images, notes
         ),
@@ -374,6 +375,13 @@ def _check_uploads(options: Options) -> None:
                 f"The mask has {mask.width}×{mask.height} pixels and the image {image.width}×{image.height}: "
                 "draw the mask over the whole image, in the same proportions."
             )
+
+
+def _operation(options: Options) -> Operation:
+    """What is done with the pictures that were sent."""
+    if options.mask is not None:
+        return Operation.INPAINT
+    return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
 
 
 def _strength(options: Options, steps: int, notes: list[str]) -> float:
