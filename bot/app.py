@@ -20,9 +20,12 @@ from bot.engine.catalog import SAMPLERS, check_models, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
+from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
+from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
+from bot.requests.options import usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers
@@ -62,6 +65,7 @@ class App:
     removals: Removals
     reports: Reports
     forgetting: Forgetting
+    policy: Policy
     line: Line
     engine: Engine
     admission: Admission
@@ -119,12 +123,13 @@ async def open_app(
         uploads = UploadFolder(config.data)
         rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
-        usage = Usage(database)
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
-        line = Line(QueueChanges(database, surface, clock), rules, usage, config.limits, painter, clock)
+        usual = usual_request(config.models[0]).work
+        policy = Policy(rules, Usage(database), config.limits, lambda: seconds_of(usual, painter.timings), clock)
+        line = Line(QueueChanges(database, surface, clock), policy, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
-        dispatcher = Dispatcher(database, queue, uploads, refusals, line, painter, delivery.announce, clock)
+        dispatcher = Dispatcher(database, queue, uploads, policy, refusals, line, painter, delivery.announce, clock)
         forgetting = Forgetting(database, images, uploads, path, key, surface, clock)
         app = App(
             config=config,
@@ -137,19 +142,19 @@ async def open_app(
             removals=Removals(database, images, clock),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
+            policy=policy,
             line=line,
             engine=painter,
             admission=Admission(
                 queue,
                 uploads,
-                rules,
+                policy,
                 refusals,
                 line,
                 painter,
                 config.models,
                 tuple(SAMPLERS),
                 _vocabularies(config.models),
-                usage,
                 config.bill,
                 clock,
             ),

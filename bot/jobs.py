@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NewType, Protocol, Self
@@ -74,12 +74,16 @@ class Surface(StrEnum):
         return self is Surface.DISCORD
 
 
-class Kind(StrEnum):
-    """What kind of picture a request asks for; diffusers has a pipeline for each."""
+class Operation(StrEnum):
+    """What is done to make the pictures of a request; diffusers has a pipeline for each."""
 
     TEXT2IMAGE = "text2image"
     IMAGE2IMAGE = "image2image"
     INPAINT = "inpaint"
+
+
+Kind = Operation
+"""The name under which the engine process still knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What to paint, with every value resolved. The field names are those of diffusers; sizes are in pixels."""
+    """What to paint, every value resolved. Field names are diffusers' own; sizes are in pixels.
+
+    It is stored as JSON, in which a field that was added later is missing: such a field needs a default.
+    """
 
     prompt: str
     model: str
@@ -103,12 +110,13 @@ class GenerationRequest:
     num_inference_steps: int
     guidance_scale: float
     seed: int
+    operation: Operation = Operation.TEXT2IMAGE
     num_images_per_prompt: int = 1
     negative_prompt: str = ""
     sampler: str = "default"
     loras: Adapters = ()
     image: str = ""
-    """The picture to start from, an upload by its sha256; if empty, painting starts from noise."""
+    """What to start from, an upload by its sha256; empty for an operation that starts from noise."""
     mask_image: str = ""
     """Where to repaint `image`: an upload by its sha256 whose white parts are repainted."""
     strength: float = 1.0
@@ -121,15 +129,18 @@ class GenerationRequest:
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
-        """Build the request from its fields, also from JSON, which has lists instead of tuples."""
-        return cls(**{**values, "loras": tuple((name, weight) for name, weight in values["loras"])})
+        """Build the request whose fields these are, also after JSON, which knows neither tuples nor enumerations."""
+        read = dict(values)
+        if "operation" in read:
+            read["operation"] = Operation(read["operation"])
+        if "loras" in read:
+            read["loras"] = tuple((name, weight) for name, weight in read["loras"])
+        return cls(**read)
 
     @property
-    def kind(self) -> Kind:
-        """What kind of picture is asked for, with or without a ControlNet."""
-        if self.mask_image:
-            return Kind.INPAINT
-        return Kind.IMAGE2IMAGE if self.image else Kind.TEXT2IMAGE
+    def kind(self) -> Operation:
+        """The operation, as the engine process still calls it."""
+        return self.operation
 
     @property
     def texts(self) -> tuple[str, str]:
@@ -145,7 +156,7 @@ class GenerationRequest:
     def steps(self) -> int:
         """The denoising steps really taken: with a picture to start from, `strength` times as many as asked for."""
         steps = self.num_inference_steps
-        return min(max(int(steps * self.strength), 1), steps) if self.image else steps
+        return steps if self.operation is Operation.TEXT2IMAGE else min(max(int(steps * self.strength), 1), steps)
 
     @property
     def cost(self) -> float:
@@ -165,10 +176,6 @@ class GenerationRequest:
     def seeds(self) -> tuple[int, ...]:
         """One seed per image; asking for seed + n - 1 reproduces image n alone."""
         return tuple((self.seed + n) % 2**32 for n in range(self.num_images_per_prompt))
-
-
-REQUEST_FIELDS = tuple(column.name for column in fields(GenerationRequest))
-"""The columns of the table `jobs` that hold a request; `loras` is JSON there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +259,7 @@ class Job:
                 None if message_id is None else MessageId(message_id),
                 None if row["parent_id"] is None else ChannelId(row["parent_id"]),
             ),
-            request=GenerationRequest.from_fields(
-                {name: row[name] for name in REQUEST_FIELDS} | {"loras": json.loads(row["loras"])}
-            ),
+            request=GenerationRequest.from_fields(json.loads(row["request"])),
             status=JobStatus(row["status"]),
             attempt=row["attempt"],
             deaths=row["deaths"],

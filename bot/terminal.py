@@ -85,7 +85,8 @@ async def imagine(
     async with open_app(config, Surface.TERMINAL) as app:
         poster = TerminalPoster(console)
         app.delivery.attach(poster)
-        admitted = await app.admission.admit(HOST, options, Destination(ChannelId(0), MessageId(0)))
+        quote = await app.admission.quote(HOST, options, Destination(ChannelId(0), MessageId(0)))
+        admitted = await app.admission.admit(quote)
         assert admitted is not None  # noqa: S101 - only interactions can repeat
         for note in admitted.notes:
             console.print(f"note: {note}")

@@ -19,7 +19,7 @@ from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Destination, JobId, MessageId, Requester, Upload
-from bot.requests.admission import Admission, Admitted
+from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import ASPECTS, Options, aspect_size
 from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts, inspect
 from bot.storage.queue import Queue
@@ -120,12 +120,12 @@ class Create(commands.Cog):
         attachments = {role: attachment for role, attachment in sent.items() if attachment is not None}
         # Whatever can be refused is refused before the answer is public.
         stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
-        bill = await self._admission.bill(requester, options.with_uploads(stated), destination)
-        if bill.is_big and bill.fits:
-            number = self._ask_first(_Asked(interaction.user.id, interaction.guild_id, options, attachments))
-            await interaction.response.send_message(_words.bill(bill), view=_views.bill_view(number), ephemeral=True)
+        quote = await self._admission.quote(requester, options.with_uploads(stated), destination)
+        if quote.is_big and quote.fits:
+            number = self._ask_first(_Asked(interaction.user.id, interaction.guild_id, quote.options, attachments))
+            await interaction.response.send_message(_words.bill(quote), view=_views.bill_view(number), ephemeral=True)
             return
-        await self._accept(interaction, requester, destination, options, attachments)
+        await self._accept(interaction, quote, attachments)
 
     def _ask_first(self, asked: _Asked) -> JobId:
         """Keep a request until its bill is answered; nothing is held for it. A restart forgets it."""
@@ -136,11 +136,12 @@ class Create(commands.Cog):
         return number
 
     async def accept_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
-        """The bill is fine: ask for it now, with the roles and by the limits of now."""
+        """The bill is fine: make a new quote, with the roles and by the limits of now, and accept it."""
         asked = self._answered(interaction, number)
         try:
             requester, destination = _where(interaction)
-            await self._accept(interaction, requester, destination, asked.options, asked.attachments)
+            quote = await self._admission.quote(requester, asked.options, destination)
+            await self._accept(interaction, quote, asked.attachments)
         except UserError as error:
             await interaction.client.explain(interaction, error, asked.options.prompt)
 
@@ -159,19 +160,18 @@ class Create(commands.Cog):
     async def _accept(
         self,
         interaction: discord.Interaction[Client],
-        requester: Requester,
-        destination: Destination,
-        options: Options,
+        quote: Quote,
         attachments: Mapping[str, discord.Attachment],
     ) -> None:
         """Download what comes with the request, admit it and answer."""
         if attachments and not await _defer(interaction):
             return
         try:
-            uploads = await self._fetched(attachments)
-            admitted = await self._admission.admit(
-                requester, options.with_uploads(uploads), destination, interaction_id=interaction.id
-            )
+            if attachments:
+                # Only now the sizes of the uploads are known, and the rules may have changed during the download.
+                options = quote.options.with_uploads(await self._fetched(attachments))
+                quote = await self._admission.quote(quote.requester, options, quote.destination)
+            admitted = await self._admission.admit(quote, interaction_id=interaction.id)
             if admitted is None:
                 log.info("interaction %d was delivered twice", interaction.id)
                 return
@@ -202,8 +202,6 @@ class Create(commands.Cog):
 
     async def _fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
         """Download attachments and look at what came; raises UserError."""
-        if not attachments:
-            return {}
         async with self._downloads:
             try:
                 async with asyncio.timeout(DOWNLOAD_SECONDS):

@@ -13,11 +13,12 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from bot.config import ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import Rejected, UserError
-from bot.jobs import Adapters, GenerationRequest, Upload
+from bot.jobs import Adapters, GenerationRequest, Operation, Upload
+from bot.policy.limits import Limit, Limits
 
 PROMPT_LIMIT = 1000
 """Characters of a prompt, and of a negative prompt."""
@@ -86,44 +87,6 @@ class Resolved:
     notes: tuple[str, ...]
 
 
-class Cap(Protocol):
-    """The most that a person may ask for, and who decided it."""
-
-    @property
-    def value(self) -> Any:
-        """A number, or the names that are allowed; None allows all."""
-        ...
-
-    @property
-    def origin(self) -> object:
-        """Whose rule it is, in words."""
-        ...
-
-
-class Caps(Protocol):
-    """What a person may ask for at most."""
-
-    @property
-    def pixels(self) -> Cap:
-        """Width times height of a picture."""
-        ...
-
-    @property
-    def steps(self) -> Cap:
-        """Denoising steps."""
-        ...
-
-    @property
-    def images(self) -> Cap:
-        """Pictures of one request."""
-        ...
-
-    @property
-    def models(self) -> Cap:
-        """Models by name."""
-        ...
-
-
 _FLAGS: dict[str, str] = {
     "ar": "aspect",
     "aspect": "aspect",
@@ -184,9 +147,9 @@ def with_flags(options: Options) -> Options:
 
 
 def resolve(
-    options: Options, models: Sequence[ModelConfig], samplers: Sequence[str], caps: Caps | None = None
+    options: Options, models: Sequence[ModelConfig], samplers: Sequence[str], limits: Limits | None = None
 ) -> Resolved:
-    """Fill in what was left open from the model's defaults and bring every value into its range, and below its cap.
+    """Fill in what was left open from the model's defaults and bring every value into its range, and below its limit.
 
     `models` must not be empty; its first one that is allowed is the default. Raises UserError for what cannot be
     painted and Rejected for what may not be: where there is no less to give, as of models.
@@ -202,18 +165,18 @@ def resolve(
                 f"The {name} has {len(text):,} characters and {PROMPT_LIMIT:,} fit: "
                 f"shorten it by {len(text) - PROMPT_LIMIT:,}."
             )
-    model = _model(options.model, models, caps, notes)
+    model = _model(options.model, models, limits, notes)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
     seed = options.seed if options.seed is not None else random.randint(*SEEDS)
     if not SEEDS[0] <= seed <= SEEDS[1]:
         raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {_cut(f'{seed:,}')} is outside.")
     _check_uploads(options)
     width, height = _size(options, model, notes)
-    if caps is not None:
-        width, height = _smaller(width, height, model, caps.pixels, notes)
+    if limits is not None:
+        width, height = _smaller(width, height, model, limits.pixels, notes)
     loras = _loras(options.lora, model, notes)
     controlnet, weight = _controlnet(options, models, model, notes)
-    steps = _capped("steps", options.steps, model.steps, STEPS, None if caps is None else caps.steps, notes)
+    steps = _capped("steps", options.steps, model.steps, STEPS, None if limits is None else limits.steps, notes)
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
         negative_prompt=model.negative_prompt if negative is None else negative,
@@ -224,8 +187,9 @@ def resolve(
         num_inference_steps=steps,
         guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
         seed=seed,
+        operation=_operation(options),
         num_images_per_prompt=_capped(
-            "images", options.images, 1, IMAGES, None if caps is None else caps.images, notes
+            "images", options.images, 1, IMAGES, None if limits is None else limits.images, notes
         ),
         loras=loras,
         image=options.image.sha256 if options.image else "",
@@ -236,6 +200,20 @@ def resolve(
         controlnet_conditioning_scale=weight,
     )
     return Resolved(request, tuple(notes))
+
+
+def usual_request(model: ModelConfig) -> GenerationRequest:
+    """One picture by a model with everything left open, for counting only."""
+    return GenerationRequest(
+        prompt="a picture",
+        model=model.name,
+        sampler=model.sampler,
+        width=model.width,
+        height=model.height,
+        num_inference_steps=model.steps,
+        guidance_scale=model.guidance_scale,
+        seed=0,
+    )
 
 
 def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
@@ -290,13 +268,13 @@ def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, 
     return width, height
 
 
-def _model(name: str | None, models: Sequence[ModelConfig], caps: Caps | None, notes: list[str]) -> ModelConfig:
+def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | None, notes: list[str]) -> ModelConfig:
     """The model that is asked for, or the first that is allowed."""
     asked: ModelConfig = _named("model", name, {model.name: model for model in models}, models[0])
-    allowed = None if caps is None else caps.models.value
-    if caps is None or allowed is None or asked.name in allowed:
+    allowed = None if limits is None else limits.models.value
+    if limits is None or allowed is None or asked.name in allowed:
         return asked
-    origin = caps.models.origin
+    origin = limits.models.origin
     known = [model for model in models if model.name in allowed]
     if not known:
         raise Rejected(f"No model may be used here ({origin}).", rule="models", origin=str(origin))
@@ -311,33 +289,34 @@ def _model(name: str | None, models: Sequence[ModelConfig], caps: Caps | None, n
     )
 
 
-def _smaller(width: int, height: int, model: ModelConfig, cap: Cap, notes: list[str]) -> tuple[int, int]:
+def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], notes: list[str]) -> tuple[int, int]:
     """The size scaled down to so many pixels. Raises Rejected where the model paints nothing that small."""
-    if width * height <= cap.value:
+    if width * height <= limit.value:
         return width, height
-    scale = math.sqrt(cap.value / (width * height))
+    scale = math.sqrt(limit.value / (width * height))
     small = [int(side * scale) // 8 * 8 for side in (width, height)]
     least = max(8, min(model.width, model.height) // 4 // 8 * 8)
     if min(small) < least:
         raise Rejected(
-            f"Pictures may have up to {cap.value:,} pixels here ({cap.origin}), and {model.name} paints none so small.",
+            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin}), "
+            f"and {model.name} paints none so small.",
             rule="pixels",
-            origin=str(cap.origin),
+            origin=str(limit.origin),
             asked=width * height,
-            allowed=cap.value,
+            allowed=limit.value,
         )
-    notes.append(f"size {width}×{height} became {small[0]}×{small[1]} (up to {cap.value:,} pixels: {cap.origin})")
+    notes.append(f"size {width}×{height} became {small[0]}×{small[1]} (up to {limit.value:,} pixels: {limit.origin})")
     return small[0], small[1]
 
 
 def _capped(
-    name: str, asked: int | None, default: int, bounds: tuple[int, int], cap: Cap | None, notes: list[str]
+    name: str, asked: int | None, default: int, bounds: tuple[int, int], limit: Limit[int] | None, notes: list[str]
 ) -> int:
-    """A whole number within its bounds and below its cap, the model's own default too."""
-    if cap is None or cap.value >= bounds[1] or (default if asked is None else asked) <= cap.value:
+    """A whole number within its bounds and below its limit, the model's own default too."""
+    if limit is None or limit.value >= bounds[1] or (default if asked is None else asked) <= limit.value:
         return int(_within(name, asked, default, bounds, notes))
-    notes.append(f"{name} {default if asked is None else asked} became {cap.value} ({cap.origin})")
-    return int(cap.value)
+    notes.append(f"{name} {default if asked is None else asked} became {limit.value} ({limit.origin})")
+    return int(limit.value)
 
 
 def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
@@ -396,6 +375,13 @@ def _check_uploads(options: Options) -> None:
                 f"The mask has {mask.width}×{mask.height} pixels and the image {image.width}×{image.height}: "
                 "draw the mask over the whole image, in the same proportions."
             )
+
+
+def _operation(options: Options) -> Operation:
+    """What is done with the pictures that were sent."""
+    if options.mask is not None:
+        return Operation.INPAINT
+    return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
 
 
 def _strength(options: Options, steps: int, notes: list[str]) -> float:

@@ -156,7 +156,8 @@ async def test_the_export_is_everything_about_one_person_and_nothing_of_others(w
     (message,) = answer.followups or [answer.response]
     text = (await message.attachments[0].read()).decode()
     exported = json.loads(text)
-    assert [request["prompt"] for request in exported["requests"]] == ["an xylophone"]
+    assert [request["request"]["prompt"] for request in exported["requests"]] == ["an xylophone"]
+    assert "prompt" not in exported["requests"][0], "what is in the request is not repeated beside it"
     assert len(exported["pictures"]) == 1
     assert exported["cases_about_you"][0]["reason"] == "too many"
     assert exported["rules_about_you"][0]["value"] == "7"

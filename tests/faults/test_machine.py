@@ -156,7 +156,8 @@ class House(RuleBasedStateMachine):
             destination = Destination(ChannelId(person))
             options = Options(prompt=f"apple {self.word(person)}", images=images, steps=2)
             try:
-                admitted = await self.app.admission.admit(who, options, destination, interaction_id=interaction)
+                quote = await self.app.admission.quote(who, options, destination)
+                admitted = await self.app.admission.admit(quote, interaction_id=interaction)
             except Rejected:
                 self.undelivered += 1
                 return
@@ -182,7 +183,8 @@ class House(RuleBasedStateMachine):
         async def ask() -> None:
             who, destination = Requester(UserId(9), GUILD), Destination(ChannelId(9))
             options = Options(prompt="a red apple", steps=2)
-            assert await self.app.admission.admit(who, options, destination, interaction_id=interaction) is None
+            quote = await self.app.admission.quote(who, options, destination)
+            assert await self.app.admission.admit(quote, interaction_id=interaction) is None
 
         self.runner.run(ask())
 

@@ -36,7 +36,7 @@ class Hall:
 
     def __init__(self, store: Store, engine: FakeEngine) -> None:
         self.store = store
-        self.line = Line(store.changes, store.rules, store.usage, LimitsConfig(pace=10_000), engine, store.clock)
+        self.line = Line(store.changes, store.policy(LimitsConfig(pace=10_000)), engine, store.clock)
         self.delivery = Delivery(store.database, store.queue, 10_000)
         self.recorder = Recorder()
         self.updates = Updates(store.database, store.queue, self.line, self.delivery, store.clock)

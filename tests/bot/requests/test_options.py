@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.config import EMBEDDED_MODEL, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import UserError
-from bot.jobs import GenerationRequest, Kind, Upload
+from bot.jobs import GenerationRequest, Operation, Upload
 from bot.requests.options import (
     ASPECTS,
     CONTROLNET_WEIGHTS,
@@ -531,14 +531,14 @@ EDGES = an_upload(500, 1000, "3" * 64)
 
 def test_an_image_is_started_from_in_its_own_proportions() -> None:
     request = asked("a cat", model="sd15", image=IMAGE)
-    assert (request.kind, request.image, request.mask_image) == (Kind.IMAGE2IMAGE, IMAGE.sha256, "")
+    assert (request.operation, request.image, request.mask_image) == (Operation.IMAGE2IMAGE, IMAGE.sha256, "")
     assert (request.width, request.height) == aspect_size("3:2", SD15)
     assert (request.strength, request.num_inference_steps, request.steps) == (0.75, 30, 22)
 
 
 def test_a_mask_repaints_all_that_it_covers() -> None:
     request = asked("a cat", image=IMAGE, mask=MASK)
-    assert (request.kind, request.mask_image, request.strength) == (Kind.INPAINT, MASK.sha256, 1.0)
+    assert (request.operation, request.mask_image, request.strength) == (Operation.INPAINT, MASK.sha256, 1.0)
     assert request.uploads == (IMAGE.sha256, MASK.sha256)
 
 
@@ -604,7 +604,7 @@ def test_a_controlnet_is_chosen_by_name_with_its_weight_or_one_given(
 ) -> None:
     request = asked(f"a cat {typed}", model="worn", control=EDGES, **options)
     assert (request.controlnet, request.controlnet_conditioning_scale) == expected
-    assert (request.control_image, request.kind) == (EDGES.sha256, Kind.TEXT2IMAGE)
+    assert (request.control_image, request.operation) == (EDGES.sha256, Operation.TEXT2IMAGE)
 
 
 def test_the_only_controlnet_is_taken_without_naming_it() -> None:
