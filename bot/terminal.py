@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
-from bot.delivery.outbox import Repost
+from bot.delivery.poster import Repost
 from bot.errors import UserError
 from bot.jobs import (
     Cancelled,

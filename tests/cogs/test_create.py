@@ -20,7 +20,7 @@ from PIL import Image
 from simcord.backend.cdn import CdnStore
 
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
-from bot.delivery import outbox
+from bot.delivery import gate, progress
 from bot.engine.fake import FakeEngine, flat_image
 from bot.errors import PaintFailed, StorageError
 from bot.jobs import ChannelId, Destination, JobId, JobStatus, to_text
@@ -349,8 +349,8 @@ async def test_an_answer_discord_refuses_leaves_no_job_behind(workshop: Workshop
 async def test_a_preview_is_shown_until_the_job_ends(
     workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "THROTTLE_SECONDS"):
-        monkeypatch.setattr(outbox, name, 0.01)
+    for module, name in ((progress, "EDIT_SECONDS"), (progress, "PROGRESS_SECONDS"), (gate, "THROTTLE_SECONDS")):
+        monkeypatch.setattr(module, name, 0.01)
     engine.preview = b"how it looks so far"
     engine.seconds = 2.0
     ada = workshop.member("ada")

@@ -171,7 +171,7 @@ async def test_a_message_that_cannot_be_deleted_now_goes_later_and_one_out_of_re
     ada = workshop.member("ada")
     await ada.slash(workshop.channel, "imagine", prompt="an xylophone")
     await workshop.ended()
-    monkeypatch.setattr("bot.delivery.outbox.LONGEST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("bot.delivery.gate.LONGEST_PAUSE_SECONDS", 0.05)
     tried = []
 
     async def busy(_: Any) -> None:

@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from bot.app import App, open_app
 from bot.config import Config, DiscordConfig, LimitsConfig
-from bot.delivery import outbox
-from bot.delivery.outbox import Repost
+from bot.delivery import gate
+from bot.delivery.poster import Repost
 from bot.engine.fake import FakeEngine
 from bot.engine.timing import STEP
 from bot.errors import EngineDied, PaintFailed, Rejected, TryLater, Unreachable
@@ -126,8 +126,8 @@ class House(RuleBasedStateMachine):
         self.eras = {1: 0, 2: 0}
         """How often each person deleted everything."""
         self.undelivered = 0
-        self.seconds = outbox.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS
-        outbox.LONGEST_RETRY_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = forgetting.RETRY_SECONDS = 0.01
+        self.seconds = gate.LONGEST_PAUSE_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS
+        gate.LONGEST_PAUSE_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = forgetting.RETRY_SECONDS = 0.01
 
     @initialize()
     def open(self) -> None:
@@ -312,7 +312,7 @@ class House(RuleBasedStateMachine):
             if hasattr(self, "app"):
                 self.runner.run(self.settle())
         finally:
-            outbox.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS = self.seconds
+            gate.LONGEST_PAUSE_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS = self.seconds
             self.runner.run(self.opened.aclose())
             self.runner.close()
             shutil.rmtree(self.home)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bot.config import LimitsConfig
-from bot.delivery import outbox, updates
+from bot.delivery import progress, updates
 from bot.delivery.outbox import Delivery
 from bot.delivery.updates import AT_ONCE, Updates
 from bot.engine.fake import FakeEngine
@@ -67,7 +67,7 @@ class Hall:
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "UPDATE_SECONDS"):
-        monkeypatch.setattr(outbox, name, 0.0)
+        monkeypatch.setattr(progress, name, 0.0)
 
 
 @asynccontextmanager
