@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import signal
 import threading
 import webbrowser
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -19,6 +20,7 @@ from bot.config import Config, load_config, read_database_key, read_token
 from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
+from bot.requests.options import PROMPT_HELP, Option, Options, table
 
 T = TypeVar("T")
 
@@ -71,50 +73,60 @@ def run(config: ConfigOption = None, data: DataOption = None) -> None:
     _run(_serve(settings))
 
 
-@cli.command()
-def imagine(
-    prompt: Annotated[str, typer.Argument(help="What to paint; may end in flags, like --seed 7 --ar 16:9.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the picture.")] = None,
-    negative_prompt: Annotated[str | None, typer.Option("--no", help="What to leave out.")] = None,
-    images: Annotated[int | None, typer.Option(help="How many pictures, 1 to 4.")] = None,
-    aspect: Annotated[str | None, typer.Option("--ar", "--size", help="16:9, or 768x512.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", "--cfg", help="Guidance scale.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed paints the same picture.")] = None,
-    model: Annotated[str | None, typer.Option(help="Which model paints.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="Which sampler denoises.")] = None,
-    lora: Annotated[str | None, typer.Option(help="LoRAs of the model, like sketch:0.8.")] = None,
-    image: Annotated[Path | None, typer.Option(help="A picture to start from: PNG, JPEG or WebP.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Where to repaint the image: white is repainted.")] = None,
-    strength: Annotated[float | None, typer.Option(help="How much of the image is painted over, up to 1.")] = None,
-    controlnet: Annotated[str | None, typer.Option(help="A ControlNet of the model, like canny:0.7.")] = None,
-    control: Annotated[Path | None, typer.Option(help="The picture that the ControlNet follows.")] = None,
-    config: ConfigOption = None,
-    data: DataOption = None,
+def _imagine(
+    prompt: str, output: Path | None, config: Path | None, data: Path | None, given: Mapping[str, Any]
 ) -> None:
     """Paint one picture here, without Discord."""
-    from bot.requests.options import Options
+    from bot.requests.uploads import ROLES
     from bot.terminal import imagine as paint
 
-    options = Options(
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        images=images,
-        aspect=aspect,
-        steps=steps,
-        guidance_scale=guidance,
-        seed=seed,
-        model=model,
-        sampler=sampler,
-        lora=lora,
-        strength=strength,
-        controlnet=controlnet,
-    )
-    files = {role: path for role, path in (("image", image), ("mask", mask), ("control", control)) if path is not None}
+    options = Options(prompt, **{name: value for name, value in given.items() if name not in ROLES})
+    files = {role: given[role] for role in ROLES if given.get(role) is not None}
     painting = paint(_settings(config, data, quiet=True), options, files, output, Console(stderr=True))
     paths = _run(painting, interrupted=EX_INTERRUPTED)
     for path in paths or ():
         typer.echo(path)
+
+
+def imagine_command(options: Sequence[Option]) -> Callable[..., None]:
+    """The function of `atelier imagine`, which takes a prompt, these options and where to read and write."""
+
+    def imagine(
+        prompt: str,
+        output: Path | None = None,
+        config: Path | None = None,
+        data: Path | None = None,
+        **given: Any,
+    ) -> None:
+        _imagine(prompt, output, config, data, given)
+
+    taken = {
+        "prompt": Annotated[str, typer.Argument(help=f"{PROMPT_HELP}.")],
+        "output": Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the picture.")],
+        **{option.name: _annotation(option) for option in options},
+        "config": ConfigOption,
+        "data": DataOption,
+    }
+    imagine.__doc__ = _imagine.__doc__
+    imagine.__annotations__ = taken
+    keyword, required = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+    imagine.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, keyword, annotation=annotation, default=required if name == "prompt" else None)
+            for name, annotation in taken.items()
+        ]
+    )
+    return imagine
+
+
+def _annotation(option: Option) -> Any:
+    """The type under which typer asks for an option, with its names and its help."""
+    names = [f"--{flag}" for flag in option.flags or (option.name,)]
+    taken = Path if option.is_upload else option.type
+    return Annotated[taken | None, typer.Option(*names, help=f"{option.help}.")]
+
+
+cli.command()(imagine_command(table()))
 
 
 @cli.command()

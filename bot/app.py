@@ -25,7 +25,7 @@ from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
 from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
-from bot.requests.options import usual_request
+from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import discord
@@ -19,9 +21,11 @@ from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Destination, JobId, MessageId, Requester, Upload
+from bot.requests import uploads
 from bot.requests.admission import Admission, Admitted, Quote
-from bot.requests.options import ASPECTS, Options, aspect_size
-from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts, inspect
+from bot.requests.options import PROMPT_HELP, Option, Options, table
+from bot.requests.resolve import ASPECTS, aspect_size
+from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 from cogs._verdicts import ALREADY_ACKNOWLEDGED
@@ -48,6 +52,33 @@ class _Asked:
     attachments: Mapping[str, discord.Attachment]
 
 
+def taking(options: Sequence[Option]) -> Callable[[Callable[..., Any]], Any]:
+    """Make a command take a prompt and these options, instead of the keywords that its method is written with."""
+
+    def decorate(command: Callable[..., Any]) -> Any:
+        known = inspect.signature(command).parameters.values()
+        own = [parameter for parameter in known if parameter.kind is not parameter.VAR_KEYWORD]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        prompt = inspect.Parameter("prompt", keyword, annotation=str)
+        taken = [
+            inspect.Parameter(option.name, keyword, annotation=_annotation(option), default=None) for option in options
+        ]
+        command.__signature__ = inspect.Signature([*own, prompt, *taken])  # type: ignore[attr-defined]
+        helps = {option.name: option.help for option in options}
+        return app_commands.describe(prompt=PROMPT_HELP, **helps)(command)
+
+    return decorate
+
+
+def _annotation(option: Option) -> Any:
+    """The type under which discord.py asks for an option."""
+    if option.is_upload:
+        return discord.Attachment | None
+    if option.between is not None:
+        return app_commands.Range[option.type, *option.between] | None
+    return option.type | None
+
+
 class Create(commands.Cog):
     """Takes requests for pictures."""
 
@@ -64,60 +95,14 @@ class Create(commands.Cog):
     @app_commands.command(name="imagine", description="Paint a picture of what you describe")
     @app_commands.allowed_installs(guilds=True, users=False)
     @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
-    @app_commands.describe(
-        prompt="What to paint; may end in flags, like --ar 16:9 --seed 7",
-        negative_prompt="What to leave out",
-        images="How many pictures",
-        aspect="A shape like 16:9, or a size like 768x512",
-        steps="Denoising steps: more is slower and finer",
-        guidance_scale="How closely to follow the prompt",
-        seed="The same seed and settings paint the same picture again",
-        model="Which model paints",
-        sampler="Which sampler denoises",
-        lora="LoRAs of the model, like sketch or sketch:0.8, ink",
-        image="A picture to start from: PNG, JPEG or WebP",
-        mask="Where to repaint the image: white is repainted, black stays",
-        strength="How much of the image is painted over, up to 1",
-        controlnet="A ControlNet of the model, like canny or canny:0.7",
-        control="The picture that the ControlNet holds yours to, such as edges or a pose",
-    )
-    async def imagine(
-        self,
-        interaction: discord.Interaction[Client],
-        prompt: str,
-        negative_prompt: str | None = None,
-        images: app_commands.Range[int, 1, 4] | None = None,
-        aspect: str | None = None,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        seed: int | None = None,
-        model: str | None = None,
-        sampler: str | None = None,
-        lora: str | None = None,
-        image: discord.Attachment | None = None,
-        mask: discord.Attachment | None = None,
-        strength: float | None = None,
-        controlnet: str | None = None,
-        control: discord.Attachment | None = None,
-    ) -> None:
+    @taking(table())
+    async def imagine(self, interaction: discord.Interaction[Client], **given: Any) -> None:
         """Accept the request and answer with the message that will become the result."""
         requester, destination = _where(interaction)
-        options = Options(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            images=images,
-            aspect=aspect,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            seed=seed,
-            model=model,
-            sampler=sampler,
-            lora=lora,
-            strength=strength,
-            controlnet=controlnet,
-        )
-        sent = {"image": image, "mask": mask, "control": control}
-        attachments = {role: attachment for role, attachment in sent.items() if attachment is not None}
+        attachments: dict[str, discord.Attachment] = {
+            role: given.pop(role) for role in ROLES if given.get(role) is not None
+        }
+        options = Options(**{name: value for name, value in given.items() if name not in ROLES})
         # Whatever can be refused is refused before the answer is public.
         stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
         quote = await self._admission.quote(requester, options.with_uploads(stated), destination)
@@ -217,7 +202,7 @@ class Create(commands.Cog):
         for role, data in contents.items():
             if len(data) != attachments[role].size:
                 raise UserError(f"The {ROLES[role]} did not arrive as it was sent. Send it again.")
-        return {role: await asyncio.to_thread(inspect, ROLES[role], data) for role, data in contents.items()}
+        return {role: await asyncio.to_thread(uploads.inspect, ROLES[role], data) for role, data in contents.items()}
 
     @imagine.autocomplete("model")
     async def _models(self, _: discord.Interaction[Client], typed: str) -> Choices:

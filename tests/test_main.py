@@ -62,7 +62,9 @@ async def test_the_same_seed_writes_the_same_picture_twice_and_both_are_in_the_u
     assert first == second
 
     with sqlite3.connect(tmp_path / "data" / "atelier.db") as database:
-        rows = database.execute("SELECT prompt, seed, status, surface, length(model_hash) FROM jobs").fetchall()
+        rows = database.execute(
+            "SELECT prompt, request ->> '$.seed', status, surface, length(model_hash) FROM jobs"
+        ).fetchall()
     database.close()
     assert rows == [("a red apple on a blue background", 7, "delivered", "terminal", 64)] * 2
 

@@ -22,7 +22,8 @@ from bot.policy.policy import Allowance, Policy, Ruling
 from bot.queue.forecast import statement
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn, seconds_of
-from bot.requests.options import Options, resolve
+from bot.requests.options import Options
+from bot.requests.resolve import resolve
 from bot.requests.vocabulary import Vocabulary
 from bot.storage.queue import Queue
 from bot.storage.refusals import Refusals

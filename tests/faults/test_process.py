@@ -21,7 +21,8 @@ from PIL import Image
 from bot.config import EMBEDDED_MODEL
 from bot.engine.catalog import SAMPLERS
 from bot.errors import UserError
-from bot.requests.options import Options, resolve
+from bot.requests.options import Options
+from bot.requests.resolve import resolve
 from tests.faults.light_engine import picture
 from tests.faults.stage import TOKEN, Stage, open_stage
 from tests.local_discord import ADA, BOB, Fault, Message

@@ -33,7 +33,8 @@ from bot.policy.limits import (
     takes_away,
     told,
 )
-from bot.requests.options import IMAGES, STEPS
+from bot.requests.options import IMAGES
+from bot.requests.resolve import STEPS
 from tests.bot.storage.conftest import NOON, a_request
 
 ADA: Subject = (Scope.PERSON, 1)

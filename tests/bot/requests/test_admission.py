@@ -40,7 +40,8 @@ from bot.policy.policy import Allowance, Policy
 from bot.queue.line import Line
 from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission, Admitted
-from bot.requests.options import Options, aspect_size, usual_request
+from bot.requests.options import Options
+from bot.requests.resolve import aspect_size, usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.storage.uploads import UploadFolder
 from tests.bot.storage.conftest import (

@@ -12,19 +12,9 @@ from hypothesis import strategies as st
 from bot.config import EMBEDDED_MODEL, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import UserError
 from bot.jobs import GenerationRequest, Operation, Upload
-from bot.requests.options import (
-    ASPECTS,
-    CONTROLNET_WEIGHTS,
-    GUIDANCE,
-    IMAGES,
-    PROMPT_LIMIT,
-    SEEDS,
-    STEPS,
-    Options,
-    aspect_size,
-    clean,
-    resolve,
-)
+from bot.requests.options import IMAGES, Options
+from bot.requests.resolve import ASPECTS, CONTROLNET_WEIGHTS, GUIDANCE, PROMPT_LIMIT, SEEDS, STEPS, aspect_size, resolve
+from bot.requests.wording import clean
 
 SD15 = ModelConfig(
     name="sd15", source="org/sd15", steps=30, guidance_scale=7.5, negative_prompt="blurry", sampler="euler a"
@@ -181,7 +171,7 @@ def test_a_flag_wins_over_the_option(option: dict[str, Any], flag: str, field: s
         ("a cat --sed 7", "There is no flag “--sed”. Did you mean --seed?"),
         ("a cat --step 7", "There is no flag “--step”. Did you mean --steps?"),
         ("a cat --stylize 7", "There is no flag “--stylize”. Did you mean --size?"),
-        ("a cat --zzz", "There is no flag “--zzz”. There is: --ar, --aspect, --size, --steps,"),
+        ("a cat --zzz", "There is no flag “--zzz”. There is: --no, --images, --repeat, --ar,"),
         ("a cat --sead=7", "There is no flag “--sead”. Did you mean --seed?"),
         ("a cat —seed=x", "--seed needs a whole number, like --seed 7; “x” is none."),
         ("a cat --model sd1.5", "There is no model “sd1.5”. Did you mean sd15?"),
