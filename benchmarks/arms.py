@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,8 @@ from benchmarks import direct
 from benchmarks.loads import Arrival, Desk, Outcome
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.timing import Timings
-from bot.engine.wire import Frame, Inbox
-from bot.jobs import GenerationRequest, Shape
+from bot.engine.wire import FailedFrame, FinishedFrame, Frame, Inbox, StopFrame, SubmitFrame
+from bot.jobs import GenerationRequest, JobId, Shape, UserId
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
 
@@ -154,16 +154,15 @@ class Arms:
                     for number in desk.due(wait=True):
                         slots.acquire()
                         arrival = desk.arrival(number)
-                        order = {"job_id": number, "attempt": 1, "owner": arrival.owner, "uploads": []}
-                        inbox.put(Frame("submit", {**order, "request": asdict(arrival.request)}))
-                inbox.put(Frame("stop", {}))
+                        inbox.put(SubmitFrame(JobId(number), 1, UserId(arrival.owner), arrival.request, {}))
+                inbox.put(StopFrame())
 
             def send(frame: Frame) -> None:
-                if frame.kind == "finished":
-                    desk.note(frame.fields["job_id"])
-                elif frame.kind == "failed":
-                    failures.append(frame.fields["reason"])
-                if frame.kind in ("finished", "failed"):
+                if isinstance(frame, FinishedFrame):
+                    desk.note(frame.job_id)
+                elif isinstance(frame, FailedFrame):
+                    failures.append(frame.reason)
+                if isinstance(frame, FinishedFrame | FailedFrame):
                     slots.release()
 
             feeder = threading.Thread(target=feed, name="feeder")

@@ -39,9 +39,11 @@ from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, UserId
 from bot.worker import rows
 from bot.worker.acceleration import CudaRecorder, Graphs
-from bot.worker.batching import Call, Cancel, Cancelled, Event, Returned, StepBatcher
+from bot.worker.batching import StepBatcher
+from bot.worker.calls import Call, Cancel, Cancelled, Event, Returned
 from bot.worker.inputs import decode
 from bot.worker.pipelines import ModelStore
+from bot.worker.row_policy import PlainRows
 
 SINGLE = 1e-4
 """How far a picture may be from itself alone in single precision, of 1.0, anywhere."""
@@ -202,7 +204,7 @@ class Box:
         script[2].append(self._call(studio, leaving, "leaves"))
         script[6].append(Cancel("leaves"))
         graphs = studio.graphs
-        ends = played(script, wear=studio.row_loras.on_rows, run=rows.eagerly if eager else graphs)
+        ends = played(script, PlainRows(studio.row_loras.on_rows, rows.eagerly if eager else graphs))
         if not isinstance(ends["leaves"], Cancelled):
             raise BrokenError(f"what was cancelled ended as {ends['leaves']}")
         words = self._compare(dtype, requests, ends)
@@ -225,7 +227,7 @@ class Box:
             for number, (kind, loras) in enumerate((kind, loras) for kind in kinds for loras in worn)
         ]
         calls: list[Call | Cancel] = [self._call(studio, request, number) for number, request in enumerate(requests)]
-        ends = played({0: calls[::2], 2: calls[1::2]}, wear=studio.row_loras.on_rows, run=studio.graphs)
+        ends = played({0: calls[::2], 2: calls[1::2]}, PlainRows(studio.row_loras.on_rows, studio.graphs))
         words = self._compare(dtype, requests, ends)
         bare, dressed = (self._painted_alone(studio, dtype, request) for request in requests[:2])
         changed = float(np.abs(bare - dressed).max())
@@ -274,7 +276,7 @@ class Box:
         }
         studio.graphs.clear()
         with _little_memory(self._scene.device, studio.load(PLAIN).pipeline):
-            ends = played(script, wear=studio.row_loras.on_rows, run=studio.graphs)
+            ends = played(script, PlainRows(studio.row_loras.on_rows, studio.graphs))
         if isinstance(ends["giant"], Returned):
             raise SkippedError("it fitted after all: nothing was shown")
         words = self._compare(dtype, bystanders, ends)
@@ -289,12 +291,12 @@ class Box:
         cuda = self._scene.device == "cuda"
         graphs = Graphs(CudaRecorder() if cuda else Again(), backend="inductor" if cuda else "eager")
         requests = [self._request(number, sampler="ddim") for number in range(2)]
-        played({0: self._calls(studio, requests)}, run=graphs)
+        played({0: self._calls(studio, requests)}, PlainRows(run=graphs))
         started = time.monotonic()
         if not graphs.improve() or graphs._backend is None:
             raise BrokenError("it could not be compiled; the log says why")
         took = time.monotonic() - started
-        words = self._compare(dtype, requests, played({0: self._calls(studio, requests)}, run=graphs))
+        words = self._compare(dtype, requests, played({0: self._calls(studio, requests)}, PlainRows(run=graphs)))
         return f"{words}; compiling took {took:.0f} s"
 
     def engine(self, book: Book) -> str:
@@ -370,19 +372,15 @@ class Box:
         return [float(np.abs(one - other).mean()) for one, other in zip(alone, exact, strict=True)]
 
 
-def played(script: dict[int, list[Call | Cancel]], **options: Any) -> dict[Any, Event]:
-    """How every call of a script ended; the numbers are those of the forwards before which they come."""
+def played(script: dict[int, list[Call | Cancel]], policy: PlainRows | None = None) -> dict[Any, Event]:
+    """How every call of a script ended; the numbers are those of the steps before which they come."""
     ends: dict[Any, Event] = {}
-    rounds = iter(range(10_000))
-
-    def poll(_idle: bool) -> list[Call | Cancel] | None:
-        now = next(rounds)
-        return None if now > max(script) else script.get(now, [])
-
-    def report(call: Call, event: Event) -> None:
-        ends[call.id] = event
-
-    StepBatcher(report, row_cap=12, **options).run(poll)
+    batcher = StepBatcher(policy, row_cap=12)
+    number = 0
+    while number <= max(script) or not batcher.is_idle:
+        for call, event in batcher.step(script.get(number, [])):
+            ends[call.id] = event
+        number += 1
     return ends
 
 

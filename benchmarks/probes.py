@@ -17,8 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import direct
 from bot.engine import Progress
 from bot.jobs import GenerationRequest
-from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Returned, StepBatcher
+from bot.worker.batching import StepBatcher
+from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from bot.worker.pipelines import ModelStore
+from bot.worker.row_policy import PlainRows
 from bot.worker.rows import Parked, Run, eagerly, forward
 
 
@@ -160,20 +162,14 @@ def coroutines(studio: ModelStore, requests: Sequence[GenerationRequest], rows: 
     """The engine's batcher."""
     errors: list[Exception] = []
     returned = 0
-
-    def report(_call: Call, event: Event) -> None:
-        nonlocal returned
-        returned += isinstance(event, Returned)
-        if isinstance(event, Failed):
-            errors.append(event.error)
-
-    waiting = [_call(studio, number, request) for number, request in enumerate(requests)]
-
-    def poll(idle: bool) -> list[Call] | None:
-        taken, waiting[:] = waiting[:], []
-        return taken or (None if idle else [])
-
-    StepBatcher(report, row_cap=rows, wear=studio.row_loras.on_rows).run(poll)
+    batcher = StepBatcher(PlainRows(studio.row_loras.on_rows), row_cap=rows)
+    for number, request in enumerate(requests):
+        batcher.add(_call(studio, number, request))
+    while not batcher.is_idle:
+        for _, event in batcher.step():
+            returned += isinstance(event, Returned)
+            if isinstance(event, Failed):
+                errors.append(event.error)
     if errors or returned != len(requests):
         raise RuntimeError(f"{returned} of {len(requests)} requests were painted") from (errors or [None])[0]
 
@@ -256,12 +252,11 @@ def cancellations(studio: ModelStore, request: GenerationRequest, rows: int, tim
             case Failed() | Returned():
                 raise RuntimeError(f"a request ended before it was cancelled: {event}")
 
-    def poll(_idle: bool) -> list[Call | Cancel] | None:
-        ending = over.is_set()
+    def came() -> list[Call | Cancel]:
         taken: list[Call | Cancel] = []
         while not news.empty():
             taken.append(news.get_nowait())
-        return None if ending and not taken else taken
+        return taken
 
     def begin(*_: object) -> None:
         nonlocal began
@@ -284,8 +279,12 @@ def cancellations(studio: ModelStore, request: GenerationRequest, rows: int, tim
         news.put(call(number))
     threading.Thread(target=cancel, daemon=True).start()
     hook = studio.load(request.model).pipeline.unet.register_forward_pre_hook(begin)
+    batcher = StepBatcher(row_cap=rows)
     try:
-        StepBatcher(report, row_cap=rows).run(poll)
+        # `over` is read first: what was put before it is taken then.
+        while not over.is_set() or not news.empty() or not batcher.is_idle:
+            for of, event in batcher.step(came()):
+                report(of, event)
     finally:
         hook.remove()
     return measured

@@ -93,7 +93,8 @@ async def serving(app: App, listen: str, latency: Callable[[], float]) -> AsyncI
             return web.Response(status=503, text=f"{error}\n")
         engine = app.engine
         registry = CollectorRegistry()
-        registry.register(Snapshot(gauge, engine.slots, len(engine.troubles), engine.step_histogram, latency()))
+        slots = sum(lane.slots for lane in engine.lanes)
+        registry.register(Snapshot(gauge, slots, len(engine.troubles), engine.step_histogram, latency()))
         ProcessCollector(registry=registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.config import SECRETS
-from bot.engine.wire import BadFrame, Frame, read_frame
+from bot.engine import framing
+from bot.engine.framing import BadFrame
 from bot.errors import EngineError
 from bot.jobs import Image
 
@@ -32,9 +33,9 @@ class Smaller:
 async def smaller(images: Sequence[Image], file_limit: int) -> Smaller:
     """Encode pictures so that Discord may take them. Raises EngineError when that fails."""
     environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
-    order = Frame(
-        "smaller",
-        {"sizes": [len(image.png) for image in images], "file_limit": file_limit, "total_limit": TOTAL_LIMIT},
+    sizes = [len(image.png) for image in images]
+    order = framing.pack(
+        {"kind": "smaller", "sizes": sizes, "file_limit": file_limit, "total_limit": TOTAL_LIMIT},
         b"".join(image.png for image in images),
     )
     try:
@@ -50,18 +51,16 @@ async def smaller(images: Sequence[Image], file_limit: int) -> Smaller:
         raise EngineError(f"The pictures could not be encoded smaller: {error.strerror}.") from error
     try:
         async with asyncio.timeout(SECONDS):
-            output, _ = await process.communicate(order.encode())
-        answer = read_frame(io.BytesIO(output))
+            output, _ = await process.communicate(order)
+        message = framing.read(io.BytesIO(output))
+        if message is None or len(message[0]["sizes"]) != len(images):
+            raise BadFrame("the answer is not whole")
+        answer, body = message
+        files = framing.split(body, answer["sizes"])
     except (TimeoutError, BadFrame) as error:
         raise EngineError("The pictures could not be encoded smaller.") from error
     finally:
         if process.returncode is None:
             process.kill()
             await process.communicate()
-    if answer is None or len(answer.fields["sizes"]) != len(images):
-        raise EngineError("The pictures could not be encoded smaller.")
-    files, offset = [], 0
-    for size in answer.fields["sizes"]:
-        files.append(answer.body[offset : offset + size])
-        offset += size
-    return Smaller(tuple(files), answer.fields["lossless"])
+    return Smaller(tuple(files), answer["lossless"])

@@ -1,11 +1,11 @@
-"""The engine's seam: what the house may ask of whatever paints, and what it hears back.
+"""The engine's seam: what the bot may ask of an engine, and what it hears back.
 
-`local.py` runs a child process (`bot/worker`) with torch; `fake.py` has no weights at all.
+`local/` runs a child process (`bot/worker`) with torch; `fake.py` has no weights at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,8 +58,13 @@ class Finished:
 Event = Started | Progress | Preview | Finished
 
 
-class Engine(Protocol):
-    """Paints orders."""
+class Lane(Protocol):
+    """A part of the engine that works by itself, as one GPU does: its orders share its batches and its time."""
+
+    @property
+    def name(self) -> str:
+        """What it is called among the lanes of its engine."""
+        ...
 
     @property
     def slots(self) -> int:
@@ -68,7 +73,7 @@ class Engine(Protocol):
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """Models that cannot be used now, each with the reason in words. An entry "" concerns all of them."""
+        """Models it cannot use now, each with the reason in words. An entry "" concerns all of them."""
         ...
 
     @property
@@ -77,13 +82,12 @@ class Engine(Protocol):
         ...
 
     @property
-    def step_histogram(self) -> StepHistogram:
-        """The steps it did since the bot began."""
-        ...
-
-    @property
     def steps_done(self) -> Mapping[JobId, int]:
         """How far the orders in it are."""
+        ...
+
+    def holds(self, job_id: JobId) -> bool:
+        """Whether an order for this job is in it."""
         ...
 
     async def ready(self) -> None:
@@ -97,6 +101,35 @@ class Engine(Protocol):
         """
         ...
 
-    def cancel(self, job_id: JobId) -> None:
-        """Stop working on a job at the next step; unknown jobs are ignored."""
+
+class Engine(Protocol):
+    """Paints orders, in one lane or several."""
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """The lanes, always the same ones; at least one."""
         ...
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Models that no lane can use now, each with the reason in words. An entry "" concerns all of them."""
+        ...
+
+    @property
+    def timings(self) -> Timings:
+        """How long the first lane takes: what a request is said to cost."""
+        ...
+
+    @property
+    def step_histogram(self) -> StepHistogram:
+        """The steps of all lanes since the bot began."""
+        ...
+
+    def cancel(self, job_id: JobId) -> None:
+        """Stop working on a job at the next step, in whichever lane it is; unknown jobs are ignored."""
+        ...
+
+
+def lane_of(engine: Engine, job_id: JobId) -> Lane:
+    """The lane that has a job's order; the first one for a job that is on its way there."""
+    return next((lane for lane in engine.lanes if lane.holds(job_id)), engine.lanes[0])

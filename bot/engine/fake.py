@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import struct
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.step_histogram import StepHistogram
@@ -19,6 +20,7 @@ class FakeEngine:
     """Paints every order in the colour of its seed; can be held, told to raise, or to take its time."""
 
     def __init__(self, *, seconds: float = 0.0, slots: int = 1) -> None:
+        self.name = "fake"
         self.slots = slots
         self.seconds = seconds
         self.preview = b""
@@ -39,6 +41,12 @@ class FakeEngine:
         """Orders that wait for that now."""
         self._troubles: dict[str, str] = {}
         self._cancelled: set[JobId] = set()
+        self._inside: set[JobId] = set()
+
+    @property
+    def lanes(self) -> Sequence[FakeEngine]:
+        """Itself: it is one lane."""
+        return (self,)
 
     @property
     def troubles(self) -> Mapping[str, str]:
@@ -49,6 +57,10 @@ class FakeEngine:
         """Make a model unusable."""
         self._troubles[model] = words
 
+    def holds(self, job_id: JobId) -> bool:
+        """Whether it paints for this job."""
+        return job_id in self._inside
+
     async def ready(self) -> None:
         """Ready from the start."""
 
@@ -57,6 +69,15 @@ class FakeEngine:
         self.orders.append(order)
         if {hashlib.sha256(data).hexdigest() for data in order.uploads.values()} != set(order.request.uploads):
             raise PaintFailed("The order does not bring the pictures it names.")
+        self._inside.add(order.job_id)
+        try:
+            async with aclosing(self._paint(order)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._inside.discard(order.job_id)
+
+    async def _paint(self, order: Order) -> AsyncGenerator[Event, None]:
         yield Started()
         self.held += 1
         try:

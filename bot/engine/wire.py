@@ -1,113 +1,242 @@
-"""Frames on the pipe between the bot and the engine process.
+"""Frames on the pipe between the bot and the engine process: one dataclass a message.
 
-A frame is two big-endian 32-bit lengths, a JSON header and raw bytes (encoded pictures). Down go `setup`,
-`submit`, `cancel` and `stop`; up come `ready`, `started`, `progress`, `preview`, `finished`, `failed` and `timings`.
+Its header (`framing.py`) holds the frame's kind, which is its class's name without `Frame`, and its fields. Encoded
+pictures are its body.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import queue
-import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from dataclasses import asdict, dataclass, fields
+from typing import Any, BinaryIO, get_args
 
-_LENGTHS = struct.Struct(">II")
-HEADER_LIMIT = 2**20
-BODY_LIMIT = 2**28
+from bot.engine import framing
+from bot.engine.framing import BadFrame, split
+from bot.jobs import GenerationRequest, Image, JobId, UserId
+
+_NUMBERS = ("int", "JobId", "UserId")
+"""Types of fields that are checked when a frame is read."""
 
 
-class BadFrame(Exception):  # noqa: N818
-    """What came over the pipe is not a frame."""
+# ---- what the bot says -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One message: `kind`, its JSON `fields`, and raw bytes."""
+class SetupFrame:
+    """The first frame: sections of the configuration as `model_dump` gives them, and the timings known so far."""
 
-    kind: str
-    fields: dict[str, Any]
-    body: bytes = b""
+    models: list[dict[str, Any]]
+    engine: dict[str, Any]
+    timings: str
+    log_level: str
 
-    def encode(self) -> bytes:
-        """The frame as bytes."""
-        header = json.dumps({"kind": self.kind, **self.fields}, separators=(",", ":")).encode()
-        return _LENGTHS.pack(len(header), len(self.body)) + header + self.body
+
+@dataclass(frozen=True, slots=True)
+class SubmitFrame:
+    """Paint this, with the encoded pictures that the request names, by their sha256."""
+
+    job_id: JobId
+    attempt: int
+    owner: UserId
+    request: GenerationRequest
+    uploads: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFrame:
+    """Stop working on this attempt at a job."""
+
+    job_id: JobId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopFrame:
+    """Finish the orders that are there, and end."""
+
+
+# ---- what the engine says --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyFrame:
+    """Orders can be taken, on this device. `troubles`: models that cannot be used, each with the reason in words."""
+
+    troubles: dict[str, str]
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingFrame:
+    """A model is being loaded, and all orders wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedFrame:
+    """The engine began to work on an order."""
+
+    job_id: JobId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressFrame:
+    """Denoising step `step` of `of` is done."""
+
+    job_id: JobId
+    attempt: int
+    step: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewFrame:
+    """How an order looks so far."""
+
+    job_id: JobId
+    attempt: int
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFrame:
+    """An order's pictures, and the sha256 of the weights that painted them."""
+
+    job_id: JobId
+    attempt: int
+    images: tuple[Image, ...]
+    model_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFrame:
+    """An order cannot be painted, for a reason in words for the requester."""
+
+    job_id: JobId
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimingsFrame:
+    """All timings the engine knows, as `Timings.dump` writes them, and the steps since the last such frame."""
+
+    timings: str
+    steps: dict[str, Any]
+
+
+ToWorker = SetupFrame | SubmitFrame | CancelFrame | StopFrame
+OrderFrame = StartedFrame | ProgressFrame | PreviewFrame | FinishedFrame | FailedFrame
+"""What is said about one order."""
+FromWorker = ReadyFrame | LoadingFrame | TimingsFrame | OrderFrame
+Frame = ToWorker | FromWorker
+
+
+def kind_of(frame: Frame | type[Frame]) -> str:
+    """What the header calls such a frame."""
+    kind = frame if isinstance(frame, type) else type(frame)
+    return kind.__name__.removesuffix("Frame").lower()
+
+
+_CLASSES: Mapping[str, type[Frame]] = {kind_of(kind): kind for kind in get_args(Frame)}
+
+
+def encode(frame: Frame) -> bytes:
+    """The frame as bytes."""
+    header = {field.name: getattr(frame, field.name) for field in fields(frame)}
+    body = b""
+    match frame:
+        case SubmitFrame():
+            header["request"] = asdict(frame.request)
+            header["uploads"] = [[sha256, len(data)] for sha256, data in frame.uploads.items()]
+            body = b"".join(frame.uploads.values())
+        case PreviewFrame():
+            body = header.pop("jpeg")
+        case FinishedFrame():
+            header["images"] = [
+                {"seed": i.seed, "width": i.width, "height": i.height, "sha256": i.sha256, "size": len(i.png)}
+                for i in frame.images
+            ]
+            body = b"".join(image.png for image in frame.images)
+        case TimingsFrame():
+            body = header.pop("timings").encode()
+        case _:
+            pass
+    return framing.pack({"kind": kind_of(frame), **header}, body)
+
+
+def read_frame(stream: BinaryIO) -> Frame | None:
+    """Read one frame, blocking; None at the end of the stream. Raises BadFrame."""
+    message = framing.read(stream)
+    return None if message is None else _decode(*message)
+
+
+async def read_frame_async(stream: asyncio.StreamReader) -> Frame | None:
+    """Read one frame; None at the end of the stream. Raises BadFrame."""
+    message = await framing.read_async(stream)
+    return None if message is None else _decode(*message)
 
 
 class Inbox:
-    """Frames in the order they came, from whichever thread."""
+    """The bot's frames in the order they came, from any thread to any other."""
 
     def __init__(self) -> None:
-        self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
 
     def put(self, frame: Frame) -> None:
         """Add a frame."""
         self._frames.put(frame)
 
+    def wake(self) -> None:
+        """Let the reader go on without a frame, if it waits."""
+        self._frames.put(None)
+
     def take(self, *, wait: bool) -> list[Frame]:
-        """Everything that came since the last time; waits for a first frame if told to."""
+        """Everything that came since the last time; waits for a frame or to be woken if told to."""
         frames = [self._frames.get()] if wait else []
         with suppress(queue.Empty):
             while True:
                 frames.append(self._frames.get_nowait())
-        return frames
+        return [frame for frame in frames if frame is not None]
 
 
-def read_frame(stream: BinaryIO) -> Frame | None:
-    """Read one frame, blocking; None at the end of the stream. Raises BadFrame."""
-    lengths = stream.read(_LENGTHS.size)
-    if len(lengths) < _LENGTHS.size:
-        return None
-    header_length, body_length = _check(lengths)
-    header, body = stream.read(header_length), stream.read(body_length)
-    if len(header) < header_length or len(body) < body_length:
-        return None
-    return _decode(header, body)
-
-
-async def read_frame_async(stream: asyncio.StreamReader) -> Frame | None:
-    """Read one frame; None at the end of the stream. Raises BadFrame."""
+def _decode(header: dict[str, Any], body: bytes) -> Frame:
+    kind = _CLASSES.get(header.pop("kind"))
+    if kind is None:
+        raise BadFrame("no frame has the kind that the header says")
     try:
-        header_length, body_length = _check(await stream.readexactly(_LENGTHS.size))
-        return _decode(await stream.readexactly(header_length), await stream.readexactly(body_length))
-    except asyncio.IncompleteReadError:
-        return None
+        return _build(kind, header, body)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BadFrame(f"a {kind.__name__} does not hold what it should") from error
 
 
-def submit_frame(fields: Mapping[str, Any], uploads: Mapping[str, bytes]) -> Frame:
-    """Make a `submit` of an order's fields and of the pictures it builds on, by their sha256."""
-    index = [[sha256, len(data)] for sha256, data in uploads.items()]
-    return Frame("submit", {**fields, "uploads": index}, b"".join(uploads.values()))
-
-
-def uploads_of(frame: Frame) -> dict[str, bytes]:
-    """The pictures that came with a `submit`, by their sha256. Raises BadFrame when they are not what it says."""
-    uploads, offset = {}, 0
-    for sha256, size in frame.fields.get("uploads", ()):
-        uploads[sha256] = frame.body[offset : offset + size]
-        offset += size
-        if hashlib.sha256(uploads[sha256]).hexdigest() != sha256:
-            raise BadFrame("a picture in the frame is not the one it names")
-    if offset != len(frame.body):
-        raise BadFrame(f"the frame has {len(frame.body)} bytes of pictures and names {offset}")
-    return uploads
-
-
-def _check(lengths: bytes) -> tuple[int, int]:
-    header_length, body_length = _LENGTHS.unpack(lengths)
-    if header_length > HEADER_LIMIT or body_length > BODY_LIMIT:
-        raise BadFrame(f"a frame of {header_length} + {body_length} bytes is too large")
-    return header_length, body_length
-
-
-def _decode(header: bytes, body: bytes) -> Frame:
-    try:
-        fields = json.loads(header)
-        return Frame(fields.pop("kind"), fields, body)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadFrame("a frame's header is not a JSON object with a kind") from error
+def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
+    """The frame of a class. Raises ValueError, LookupError or TypeError where something is missing or too much."""
+    if kind is PreviewFrame:
+        header["jpeg"], body = body, b""
+    elif kind is TimingsFrame:
+        header["timings"], body = body.decode(), b""
+    elif kind is SubmitFrame:
+        names, sizes = [name for name, _ in header["uploads"]], [size for _, size in header["uploads"]]
+        header["uploads"] = dict(zip(names, split(body, sizes), strict=True))
+        for sha256, data in header["uploads"].items():
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise BadFrame("a picture in the frame is not the one it names")
+        header["request"], body = GenerationRequest.from_fields(header["request"]), b""
+    elif kind is FinishedFrame:
+        facts = header["images"]
+        pngs = split(body, [fact.pop("size") for fact in facts])
+        header["images"] = tuple(Image(png, **fact) for png, fact in zip(pngs, facts, strict=True))
+        body = b""
+    if body:
+        raise ValueError(f"{len(body)} bytes belong to nothing")
+    frame: Frame = kind(**header)
+    for field in fields(frame):
+        value = getattr(frame, field.name)
+        if field.type in _NUMBERS and type(value) is not int:
+            raise TypeError(f"{field.name} is {value!r}")
+    return frame

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 
-from bot.engine import Engine, Finished, Order, Preview, Progress, Started
+from bot.engine import Engine, Finished, Lane, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, Rejected
 from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
 from bot.logs import traced, without_words
@@ -56,23 +56,28 @@ class Dispatcher:
         self._engine = engine
         self._announce = announce
         self._clock = clock
-        self._changed = database.listen()
+        self._changed = {lane.name: database.listen() for lane in engine.lanes}
         self._meter = Meter()
 
     async def run(self) -> None:
         """Paint whatever waits, until cancelled."""
-        slots = asyncio.Semaphore(self._engine.slots)
-        async with asyncio.TaskGroup() as painters:
-            while True:
+        async with asyncio.TaskGroup() as tasks:
+            for lane in self._engine.lanes:
+                tasks.create_task(self._feed(lane, tasks), name=f"feed the lane {lane.name}")
+
+    async def _feed(self, lane: Lane, painters: asyncio.TaskGroup) -> None:
+        """Keep a lane busy."""
+        slots = asyncio.Semaphore(lane.slots)
+        while True:
+            await slots.acquire()
+            job = await self._next_job(lane)
+            # A job that saw the engine die may be why: nobody else is in its lane the second time.
+            taken = lane.slots if job.deaths else 1
+            for _ in range(taken - 1):
                 await slots.acquire()
-                job = await self._next_job()
-                # A job that saw the engine die may be why: nobody else is in it the second time.
-                taken = self._engine.slots if job.deaths else 1
-                for _ in range(taken - 1):
-                    await slots.acquire()
-                painting = painters.create_task(self._paint(job), name=f"paint job {job.id}")
-                for _ in range(taken):
-                    painting.add_done_callback(lambda _: slots.release())
+            painting = painters.create_task(self._paint(job, lane), name=f"paint job {job.id}")
+            for _ in range(taken):
+                painting.add_done_callback(lambda _: slots.release())
 
     async def cancel(self, job_id: JobId) -> bool:
         """End a job that has not ended; False when it had. Its place in the engine is free within a step."""
@@ -90,30 +95,31 @@ class Dispatcher:
         for job_id in job_ids:
             self._engine.cancel(job_id)
 
-    async def _next_job(self) -> Job:
-        """Wait for the next job whose turn has come, and claim it."""
+    async def _next_job(self, lane: Lane) -> Job:
+        """Wait for the next job whose turn has come in a lane, and claim it."""
+        changed = self._changed[lane.name]
         while True:
-            await self._engine.ready()
-            self._changed.clear()
-            turn = await insist(self._line.next)
+            await lane.ready()
+            changed.clear()
+            turn = await insist(self._line.next, lane)
             wait = None if turn is None else (turn.starts_at - self._clock()).total_seconds()
             if turn is None or (wait is not None and wait > 0):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if wait is None else min(wait, LOOK_AGAIN_SECONDS)):
-                        await self._changed.wait()
+                        await changed.wait()
             elif (job := await insist(self._queue.claim, turn.job_id, turn.at, turn.clock)) is not None:
                 return job
 
-    async def _paint(self, job: Job) -> None:
+    async def _paint(self, job: Job, lane: Lane) -> None:
         """One attempt at a job, settled whatever happens."""
         try:
-            await self._try(job)
+            await self._try(job, lane)
         finally:
             self._meter.leave(job.id, _now())
 
-    async def _try(self, job: Job) -> None:
+    async def _try(self, job: Job, lane: Lane) -> None:
         try:
-            await self._attempt(job)
+            await self._attempt(job, lane)
         except EngineDied as error:
             log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
             if job.deaths + 1 < ATTEMPTS:
@@ -143,7 +149,7 @@ class Dispatcher:
     async def _fail(self, job: Job, reason: str) -> bool:
         return await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))
 
-    async def _attempt(self, job: Job) -> None:
+    async def _attempt(self, job: Job, lane: Lane) -> None:
         # The limits of now hold, also for what was accepted by others.
         if refusal := await insist(self._policy.objection, job):
             raise refusal
@@ -152,11 +158,11 @@ class Dispatcher:
         if not await insist(self._queue.is_running, job):
             return
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads)
-        async with aclosing(self._engine.submit(order)) as events:
+        async with aclosing(lane.submit(order)) as events:
             preview = b""
             async for event in events:
                 if isinstance(event, Started):
-                    self._meter.enter(job.id, job.request.work, _now())
+                    self._meter.enter(job.id, job.request.work, _now(), lane.name)
                 elif isinstance(event, Preview):
                     preview = event.jpeg
                 elif isinstance(event, Progress):

@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot.engine import Engine
+from bot.engine import Engine, Lane, lane_of
 from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
 from bot.policy.limits import greatest_weight, is_paused, share_of
 from bot.policy.policy import Policy
 from bot.queue import scheduler
-from bot.queue.scheduler import TURN_MEMORY, USUAL_WEIGHT, EngineForecast, FairQueue, Share, Turn
+from bot.queue.scheduler import TURN_MEMORY, USUAL_WEIGHT, EngineForecast, FairQueue, LaneForecast, Share, Turn
 from bot.queue.shared import Shared
 from bot.storage.queue_changes import QueueChanges
 
@@ -47,11 +47,15 @@ class Line:
         self._shares: dict[_Who, Share] = {}
         self._greatest: dict[GuildId, int] = {}
 
-    async def next(self) -> Turn | None:
-        """The turn to take next; it may lie in the future. None when nobody may start before something changes."""
+    async def next(self, lane: Lane | None = None) -> Turn | None:
+        """The turn to take next in a lane, or in the first one; it may lie in the future.
+
+        None when nobody may start before something changes.
+        """
         await self._look()
-        inside = self._running.values()
-        barred = scheduler.barred(self._engine.slots, [job.requester.user_id for job in inside])
+        lane = lane or self._engine.lanes[0]
+        inside = [job for job_id, job in self._running.items() if lane_of(self._engine, job_id) is lane]
+        barred = scheduler.barred(lane.slots, [job.requester.user_id for job in inside])
         return self._fair_queue.next(self._clock(), {job.request.work.shape for job in inside}, barred)
 
     async def turns(self) -> list[Turn]:
@@ -82,11 +86,13 @@ class Line:
     async def _foreseen(self) -> AsyncIterator[Turn]:
         """Run the schedule ahead of time."""
         await self._look()
-        forecast = EngineForecast(self._engine.slots, self._engine.timings, self._clock())
+        now = self._clock()
+        lanes = {lane.name: LaneForecast(lane.slots, lane.timings, now) for lane in self._engine.lanes}
         for job_id, job in self._running.items():
-            work = job.request.work
-            left = max(work.forwards - self._engine.steps_done.get(job_id, 0), 0)
-            forecast.start(replace(work, forwards=left), job.requester.user_id, self._clock())
+            lane, work = lane_of(self._engine, job_id), job.request.work
+            left = max(work.forwards - lane.steps_done.get(job_id, 0), 0)
+            lanes[lane.name].start(replace(work, forwards=left), job.requester.user_id, now)
+        forecast = EngineForecast(list(lanes.values()))
         turns = scheduler.schedule(list(self._waiting.values()), self._fair_queue.starts, self._share, forecast)
         for number, turn in enumerate(turns, start=1):
             yield turn

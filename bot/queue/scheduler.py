@@ -32,7 +32,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from bisect import insort
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -132,8 +132,8 @@ class _Remembered:
         return self._rests[work]
 
 
-class EngineForecast:
-    """The engine as far as it can be foreseen: who is in it, and when there is a place for one more.
+class LaneForecast:
+    """A lane of the engine as far as it can be foreseen: who is in it, and when there is a place for one more.
 
     In every round everybody in it advances by one step: one forward for each shape. Whatever a request takes beside
     its steps holds up everybody.
@@ -196,6 +196,41 @@ class EngineForecast:
         if not self._rows[shape]:
             del self._rows[shape]
         self._round_seconds = sum(self._speed.forward_seconds(shape, rows) for shape, rows in self._rows.items())
+
+
+class EngineForecast:
+    """All lanes together: the next request starts in the lane that has a place first."""
+
+    def __init__(self, lanes: Sequence[LaneForecast]) -> None:
+        self._lanes = lanes
+        self._next = lanes[0]
+
+    @property
+    def shapes(self) -> Collection[Shape]:
+        """What is being painted in the next lane."""
+        return self._next.shapes
+
+    def free_at(self) -> datetime:
+        """When there is a place, in what is from now on the next lane."""
+        self._next = min(self._lanes, key=LaneForecast.free_at)
+        return self._next.free_at()
+
+    def barred(self) -> Collection[UserId]:
+        """Whom the free places of the next lane are kept from."""
+        return self._next.barred()
+
+    def start(self, work: Work, user_id: UserId, at: datetime) -> None:
+        """Let a request into the next lane, at a time that is not before the last one."""
+        self._next.start(work, user_id, at)
+
+    def pass_until(self, at: datetime) -> None:
+        """Let time pass in every lane."""
+        for lane in self._lanes:
+            lane.pass_until(at)
+
+    def first_ends_at(self) -> datetime:
+        """When the first request in the next lane leaves."""
+        return self._next.first_ends_at()
 
 
 class _Entry(NamedTuple):

@@ -17,7 +17,17 @@ from typing import BinaryIO
 
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.timing import Timings
-from bot.engine.wire import Frame, Inbox, read_frame
+from bot.engine.wire import (
+    FailedFrame,
+    Frame,
+    Inbox,
+    ReadyFrame,
+    SetupFrame,
+    StopFrame,
+    SubmitFrame,
+    encode,
+    read_frame,
+)
 from bot.errors import PaintFailed
 from bot.logs import setup_logging
 
@@ -40,15 +50,16 @@ def _watch(stream: BinaryIO, inbox: Inbox) -> None:
 def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     """Set up as the first frame says, then paint until told to stop."""
     setup = read_frame(stdin)
-    if setup is None:
+    if not isinstance(setup, SetupFrame):
         return
     inbox = Inbox()
     threading.Thread(target=_watch, args=(stdin, inbox), name="inbox", daemon=True).start()
-    setup_logging(setup.fields["log_level"])
-    models = [ModelConfig(**fields) for fields in setup.fields["models"]]
-    settings = EngineConfig(**setup.fields["engine"])
+    setup_logging(setup.log_level)
+    models = [ModelConfig(**fields) for fields in setup.models]
+    settings = EngineConfig(**setup.engine)
 
     # Ten seconds and 400 MB: after the pipe is watched, so that the bot may leave meanwhile.
+    from bot.worker.device_errors import is_device_lost
     from bot.worker.loop import WorkerLoop
     from bot.worker.pipelines import ModelStore
 
@@ -63,8 +74,8 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     except PaintFailed as error:
         troubles[models[0].name] = str(error)
     timings = Timings(store.machine.name, settings.rows)
-    timings.load(setup.fields["timings"])
-    send(Frame("ready", {"troubles": troubles, "device": store.machine.name}))
+    timings.load(setup.timings)
+    send(ReadyFrame(troubles, store.machine.name))
     try:
         WorkerLoop(
             store,
@@ -76,22 +87,20 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
             preview_seconds=settings.preview_seconds,
         ).run()
     except RuntimeError as error:
-        # After a CUDA error every later call in this process fails too.
-        if "CUDA error" in str(error):
+        if is_device_lost(error):
             raise SystemExit(EXIT_DEVICE_LOST) from error
         raise
 
 
 def _refuse_everything(inbox: Inbox, send: Callable[[Frame], None], reason: str) -> None:
     """Answer every order with the reason why this machine cannot paint at all."""
-    send(Frame("ready", {"troubles": {"": reason}, "device": "none"}))
+    send(ReadyFrame({"": reason}, "none"))
     while True:
         for frame in inbox.take(wait=True):
-            if frame.kind == "stop":
+            if isinstance(frame, StopFrame):
                 return
-            if frame.kind == "submit":
-                fields = {name: frame.fields[name] for name in ("job_id", "attempt")}
-                send(Frame("failed", {**fields, "reason": reason}))
+            if isinstance(frame, SubmitFrame):
+                send(FailedFrame(frame.job_id, frame.attempt, reason))
 
 
 def main() -> None:
@@ -105,7 +114,7 @@ def main() -> None:
 
     def send(frame: Frame) -> None:
         with turn:
-            output.write(frame.encode())
+            output.write(encode(frame))
             output.flush()
 
     code = 0

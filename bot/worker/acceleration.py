@@ -20,8 +20,9 @@ import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from bot.jobs import Adapters
+from bot.worker.device_errors import is_out_of_memory
 from bot.worker.loras import first_line
-from bot.worker.rows import Parked, eagerly, first_rows, is_out_of_memory, pad, rebuild
+from bot.worker.rows import Parked, eagerly, first_rows, pad, rebuild
 
 log = logging.getLogger(__name__)
 

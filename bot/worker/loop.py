@@ -8,44 +8,53 @@ that nobody's next step waits for somebody's PNG, and in turns, so that nobody's
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from bot.engine import Progress, Started
-from bot.engine.step_histogram import StepHistogram
-from bot.engine.timing import DECODE, START, STEP, Timings
-from bot.engine.wire import Frame, Inbox, uploads_of
+from bot.engine.timing import Timings
+from bot.engine.wire import (
+    CancelFrame,
+    FailedFrame,
+    FinishedFrame,
+    Frame,
+    Inbox,
+    LoadingFrame,
+    PreviewFrame,
+    ProgressFrame,
+    ReadyFrame,
+    SetupFrame,
+    StartedFrame,
+    StopFrame,
+    SubmitFrame,
+    TimingsFrame,
+)
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Image
+from bot.jobs import GenerationRequest, Image, JobId
 from bot.worker import previews, residency
-from bot.worker.batching import Call, Cancel, Event, Failed, Returned, StepBatcher
+from bot.worker.batching import StepBatcher
+from bot.worker.calls import Call, Cancel, Event, Failed, Returned
 from bot.worker.inputs import Inputs, decode
 from bot.worker.pipelines import ModelStore
 from bot.worker.previews import LatentPreview, LatentTap
 from bot.worker.round_robin import RoundRobinPool
+from bot.worker.row_policy import MeasuredRows
 
 log = logging.getLogger(__name__)
 
-Key = tuple[int, int]
+Key = tuple[JobId, int]
 """Job and attempt: what the bot knows an order by."""
 
-_PARTS = {"unet": STEP, "transformer": STEP, START: START, DECODE: DECODE}
-"""What is timed, by the batcher's names."""
 _TELL_SECONDS = 5.0
 """Between two reports of the timings."""
-_LOOK_BEYOND = 50
-"""Every so many forwards one may be larger than its knee: what is known of large ones must not grow old."""
 _LOAD_BYTES_PER_SECOND = 1e9
 """How fast a model is taken to load that never did; from the system's cache, where hashing has left it."""
-_WAKE = Frame("wake", {})
-"""Put into the inbox when a thread beside the device is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +99,9 @@ class WorkerLoop:
         self._store = store
         self._inbox = inbox
         self._send = send
-        self._batcher = StepBatcher(
-            self._report,
-            row_cap=rows,
-            wear=store.row_loras.on_rows,
-            run=store.graphs,
-            measure=self._measure,
-            knee=self._knee,
-            company=self._company,
-            alone=alone,
-        )
-        self._timings = timings or Timings()
-        self._step_histogram = StepHistogram()
+        self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.graphs)
+        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone)
         self._told_at: float | None = None
-        self._learned = False
-        self._forwards = itertools.count(1)
         self._waiting: dict[Key, _Order] = {}
         self._painting: dict[Key, _Canvas] = {}
         self._latent_previews: dict[str, LatentPreview] = {}
@@ -120,56 +117,78 @@ class WorkerLoop:
 
     def run(self) -> None:
         """Paint until a `stop` comes. Raises what torch raises when the device is lost."""
-        with self._decoder, self._fetcher, self._encoder:
-            self._batcher.run(self._news)
+        with self._decoder, self._fetcher, self._encoder, closing(self._batcher):
+            while (news := self._news()) is not None:
+                for call, event in self._batcher.step(news):
+                    self._report(call, event)
 
-    def _news(self, idle: bool) -> Iterable[Call | Cancel] | None:
-        """The orders that may begin and the cancellations since the last step; None when there will be no more."""
+    def _news(self) -> list[Call | Cancel] | None:
+        """The orders that may begin and the cancellations since the last step; None when all is done after a `stop`.
+
+        While there is nothing to do it waits.
+        """
+        idle = self._batcher.is_idle
+        if self._stopping and idle and not self._waiting:
+            return None
         self._tell_timings(idle)
         wait = False
         while True:
-            cancels = [Cancel(key) for key in self._receive(wait=wait)]
+            cancels = self._receive(wait=wait)
             loading = self._make_room()
             news: list[Call | Cancel] = [*cancels, *self._beginning()]
-            if self._stopping and not self._waiting and not news:
+            if self._stopping and idle and not self._waiting and not news:
                 return None
             if news or not idle:
                 return news
             # What is compiled while nobody waits is one forward at a time, and whoever comes meanwhile waits for it.
             wait = not loading and not (not self._waiting and self._store.graphs.improve())
 
-    def _receive(self, *, wait: bool) -> list[Key]:
-        """Take in what came; returns the orders to be stopped."""
-        stopped = []
+    def _receive(self, *, wait: bool) -> list[Cancel]:
+        """Take in what came; returns the cancellations."""
+        cancels = []
         for frame in self._inbox.take(wait=wait):
-            if frame.kind == "stop":
-                self._stopping = True
-            if frame.kind not in ("submit", "cancel"):
-                continue
-            key = (frame.fields["job_id"], frame.fields["attempt"])
-            if frame.kind == "cancel":
-                self._waiting.pop(key, None)
-                stopped.append(key)
-            elif not self._stopping:
-                self._admit(key, frame)
-        return stopped
+            match frame:
+                case SubmitFrame():
+                    if not self._stopping:
+                        self._admit(frame)
+                case CancelFrame():
+                    self._waiting.pop((frame.job_id, frame.attempt), None)
+                    cancels.append(Cancel((frame.job_id, frame.attempt)))
+                case StopFrame():
+                    self._stopping = True
+                case SetupFrame():
+                    log.warning("a second setup is ignored")
+                case (
+                    ReadyFrame()
+                    | LoadingFrame()
+                    | TimingsFrame()
+                    | StartedFrame()
+                    | ProgressFrame()
+                    | PreviewFrame()
+                    | FinishedFrame()
+                    | FailedFrame()
+                ):
+                    raise ValueError(f"a {type(frame).__name__} goes the other way")
+                case _:
+                    assert_never(frame)
+        return cancels
 
-    def _admit(self, key: Key, frame: Frame) -> None:
+    def _admit(self, frame: SubmitFrame) -> None:
         """Let an order in and have threads get what it needs."""
-        request = GenerationRequest.from_fields(frame.fields["request"])
+        key, request = (frame.job_id, frame.attempt), frame.request
         inputs: Future[Inputs] = Future()
         if request.uploads:
-            inputs = self._beside(self._decoder, lambda: decode(request, uploads_of(frame)))
+            inputs = self._beside(self._decoder, decode, request, frame.uploads)
         else:
             inputs.set_result(Inputs())
-        self._waiting[key] = _Order(key, frame.fields["owner"], request, inputs, time.monotonic())
+        self._waiting[key] = _Order(key, frame.owner, request, inputs, time.monotonic())
         if request.model not in self._fetched:
             self._fetched[request.model] = self._beside(self._fetcher, self._store.fetch, request.model)
 
     def _beside(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Have a thread do something, and wake this one when it is done."""
         future = pool.submit(work, *arguments)
-        future.add_done_callback(lambda _: self._inbox.put(_WAKE))
+        future.add_done_callback(lambda _: self._inbox.wake())
         return future
 
     def _make_room(self) -> bool:
@@ -185,8 +204,8 @@ class WorkerLoop:
         name = self._switch.load
         if name is None:
             return False
-        # Whoever watches over the engine must not take this for the silence of a dead one.
-        self._send(Frame("loading", {}))
+        # The bot must not take this for the silence of a dead engine.
+        self._send(LoadingFrame())
         started = time.monotonic()
         with self._refusing(name):
             self._store.load(name)
@@ -226,7 +245,7 @@ class WorkerLoop:
             del self._fetched[model]
             for order in [order for order in self._waiting.values() if order.request.model == model]:
                 del self._waiting[order.key]
-                self._tell("failed", order.key, reason=str(error))
+                self._send(FailedFrame(*order.key, str(error)))
 
     def _beginning(self) -> list[Call]:
         """The orders that wait for nothing any more, as the batcher takes them."""
@@ -239,7 +258,7 @@ class WorkerLoop:
             try:
                 call = self._call(order)
             except PaintFailed as error:
-                self._tell("failed", order.key, reason=str(error))
+                self._send(FailedFrame(*order.key, str(error)))
                 continue
             calls.append(call)
             now = self._used_at[model] = time.monotonic()
@@ -264,9 +283,9 @@ class WorkerLoop:
         key: Key = call.id  # type: ignore[assignment]
         match event:
             case Started():
-                self._tell("started", key)
+                self._send(StartedFrame(*key))
             case Progress(step, of):
-                self._tell("progress", key, step=step, of=of)
+                self._send(ProgressFrame(*key, step, of))
                 if step < of:
                     self._preview(key, call.pipeline)
             case Returned(output):
@@ -274,7 +293,7 @@ class WorkerLoop:
                 self._encoder.submit(canvas.owner, self._finish(key, canvas.request, output))
             case Failed(error):
                 request = self._painting.pop(key).request
-                self._tell("failed", key, reason=self._store.explain(request, error))
+                self._send(FailedFrame(*key, self._store.explain(request, error)))
             case _:
                 self._painting.pop(key)
 
@@ -294,7 +313,7 @@ class WorkerLoop:
 
     def _show(self, key: Key, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
         """Send a preview; in an encoder's thread, one piece."""
-        self._tell("preview", key, previews.encode(latent_preview.picture(latents)))
+        self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
         yield
 
     def _finish(self, key: Key, request: GenerationRequest, output: Any) -> Iterator[None]:
@@ -306,42 +325,19 @@ class WorkerLoop:
                 if len(images) < request.num_images_per_prompt:
                     yield
         except PaintFailed as error:
-            self._tell("failed", key, reason=str(error))
+            self._send(FailedFrame(*key, str(error)))
             return
         except Exception:
             # Whatever it was, somebody waits for an answer, and this thread's errors reach nobody.
             log.exception("the pictures of job %d could not be encoded", key[0])
-            self._tell("failed", key, reason="The pictures could not be encoded; the log says why.")
+            self._send(FailedFrame(*key, "The pictures could not be encoded; the log says why."))
             return
-        facts = [
-            {"seed": i.seed, "width": i.width, "height": i.height, "sha256": i.sha256, "size": len(i.png)}
-            for i in images
-        ]
-        body = b"".join(image.png for image in images)
-        model_hash = self._store.hash_of(request.model)
-        self._tell("finished", key, body, images=facts, model_hash=model_hash)
-
-    def _measure(self, call: Call, part: str, rows: int, seconds: float) -> None:
-        if part in _PARTS:
-            self._timings.record(call.shape, _PARTS[part], rows, seconds)
-            self._learned = True
-            if _PARTS[part] == STEP:
-                self._step_histogram.count(rows, seconds)
-
-    def _knee(self, call: Call, part: str) -> int | None:
-        if _PARTS.get(part) != STEP or next(self._forwards) % _LOOK_BEYOND == 0:
-            return None
-        return self._timings.knee(call.shape)
-
-    def _company(self, call: Call, part: str, rows: int) -> int | None:
-        return self._timings.company(call.shape, rows) if _PARTS.get(part) == STEP else None
+        self._send(FinishedFrame(*key, tuple(images), self._store.hash_of(request.model)))
 
     def _tell_timings(self, idle: bool) -> None:
         """Tell the bot what was learned, now and then and before resting."""
         now = time.monotonic()
-        if self._learned and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
-            self._send(Frame("timings", {"steps": self._step_histogram.take()}, self._timings.dump().encode()))
-            self._learned, self._told_at = False, now
-
-    def _tell(self, kind: str, key: Key, body: bytes = b"", **fields: Any) -> None:
-        self._send(Frame(kind, {"job_id": key[0], "attempt": key[1], **fields}, body))
+        policy = self._policy
+        if policy.has_news and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
+            self._send(TimingsFrame(policy.timings.dump(), policy.step_histogram.take()))
+            policy.has_news, self._told_at = False, now

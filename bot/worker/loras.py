@@ -22,6 +22,7 @@ from peft.tuners.lora import LoraLayer
 
 from bot.config import LoraConfig
 from bot.jobs import Adapters
+from bot.worker.device_errors import is_device_lost
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class RowLoras:
                     pipeline.load_lora_weights(lora.source, adapter_name=lora.name, use_safetensors=True)
                 _check(pipeline, lora.name)
             except Exception as error:
-                if "CUDA error" in str(error):
+                if is_device_lost(error):
                     raise
                 log.exception("LoRA %s cannot be loaded", lora.name)
                 troubles[lora.name] = first_line(error)

@@ -39,10 +39,10 @@ from bot.jobs import Adapters, GenerationRequest, Image, Kind
 from bot.logs import traced
 from bot.worker import acceleration, checkpoints, safety_checker, upscaling
 from bot.worker.checkpoints import Checkpoint
+from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.inputs import Inputs
 from bot.worker.loras import RowLoras, first_line
 from bot.worker.prompts import Prompts
-from bot.worker.rows import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ class ModelStore:
         except PaintFailed:
             raise
         except Exception as error:
-            if _is_device_lost(error):
+            if is_device_lost(error):
                 raise
             if is_out_of_memory(error):
                 _free()
@@ -298,7 +298,7 @@ class ModelStore:
             try:
                 loaded.controlnets[name] = _load_controlnet(source, loaded.pipeline, self.machine)
             except Exception as error:
-                if _is_device_lost(error):
+                if is_device_lost(error):
                     raise
                 if is_out_of_memory(error):
                     _free()
@@ -311,7 +311,7 @@ class ModelStore:
         try:
             return loaded.prompts.arguments(request.prompt, request.negative_prompt, self.adapters(request))
         except Exception as error:
-            if _is_device_lost(error):
+            if is_device_lost(error):
                 raise
             raise PaintFailed(self.explain(request, error)) from error
 
@@ -485,11 +485,6 @@ def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _is_device_lost(error: Exception) -> bool:
-    """Whether every later call in this process will fail too."""
-    return "CUDA error" in str(error)
 
 
 def _quieten() -> None:

@@ -18,6 +18,7 @@ from compel.prompt_parser import FlattenedPrompt, PromptParser
 
 from bot.errors import PaintFailed
 from bot.jobs import Adapters
+from bot.worker.device_errors import is_device_lost, is_out_of_memory
 
 ROOM = 128
 """Texts whose embeddings one model remembers."""
@@ -116,7 +117,7 @@ class Prompts:
             # A new one each time: it remembers the empty prompt as some LoRA's text encoder read it.
             conditioning = kind(self._pipeline)(text)
         except (PromptParser.ParsingException, ValueError, RuntimeError) as error:
-            if "CUDA error" in str(error) or isinstance(error, torch.OutOfMemoryError):
+            if is_device_lost(error) or is_out_of_memory(error):
                 raise
             raise PaintFailed(f"The weights in this prompt cannot be applied: {str(error)[:200]}") from error
         return _Encoded(conditioning.embeds, conditioning.pooled_embeds)

@@ -184,14 +184,6 @@ def first_rows(output: Any, rows: int, size: int) -> Any:
     return rebuild(output, [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for _, leaf in _leaves(output)])
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; on a CPU and on Apple's GPUs torch says so in a plain RuntimeError."""
-    words = str(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(sign in words for sign in ("can't allocate memory", "out of memory"))
-    )
-
-
 def are_numbers(tree: Any) -> bool:
     """Whether all floats in a tree are finite; waits for the device once."""
     floats = [leaf for _, leaf in _leaves(tree) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]

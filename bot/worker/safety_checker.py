@@ -15,8 +15,8 @@ import diffusers
 from safetensors import safe_open
 
 from bot.errors import PaintFailed
+from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.loras import first_line
-from bot.worker.rows import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def guard(model: str, checker: Any, pipeline: Any) -> None:
                 raise ValueError(f"{len(image)} pictures were checked, and {answer[1]!r} is what is known of them")
         except Exception as error:
             # The batcher knows what to do about memory, and about a device that is lost.
-            if is_out_of_memory(error) or "CUDA error" in str(error):
+            if is_out_of_memory(error) or is_device_lost(error):
                 raise
             log.exception("the safety checker of model %s failed", model)
             raise PaintFailed(

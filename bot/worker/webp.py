@@ -12,7 +12,7 @@ import sys
 
 import PIL.Image
 
-from bot.engine.wire import Frame, read_frame
+from bot.engine import framing
 
 QUALITY = 90
 
@@ -50,21 +50,17 @@ def smaller(pngs: list[bytes], file_limit: int, total_limit: int) -> tuple[list[
 
 
 def main() -> None:
-    """Answer one frame."""
+    """Answer one message."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    order = read_frame(sys.stdin.buffer)
-    if order is None:
+    message = framing.read(sys.stdin.buffer)
+    if message is None:
         return
-    pngs, offset = [], 0
-    for size in order.fields["sizes"]:
-        pngs.append(order.body[offset : offset + size])
-        offset += size
-    files, lossless = smaller(pngs, order.fields["file_limit"], order.fields["total_limit"])
+    order, body = message
+    files, lossless = smaller(framing.split(body, order["sizes"]), order["file_limit"], order["total_limit"])
+    answer = {"kind": "smaller", "sizes": [len(file) for file in files], "lossless": lossless}
     with output:
-        output.write(
-            Frame("smaller", {"sizes": [len(file) for file in files], "lossless": lossless}, b"".join(files)).encode()
-        )
+        output.write(framing.pack(answer, b"".join(files)))
 
 
 if __name__ == "__main__":

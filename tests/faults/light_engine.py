@@ -25,8 +25,22 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bot.engine.wire import Frame, Inbox, read_frame, uploads_of
-from bot.jobs import GenerationRequest
+from bot.engine.wire import (
+    CancelFrame,
+    FailedFrame,
+    FinishedFrame,
+    Frame,
+    Inbox,
+    ProgressFrame,
+    ReadyFrame,
+    SetupFrame,
+    StartedFrame,
+    StopFrame,
+    SubmitFrame,
+    encode,
+    read_frame,
+)
+from bot.jobs import GenerationRequest, Image, JobId
 
 STEPS = 3
 STEP_SECONDS = 0.01
@@ -37,7 +51,7 @@ SIDE = 16
 class Order:
     """One order and its progress."""
 
-    about: dict[str, int]
+    key: tuple[JobId, int]
     request: GenerationRequest
     step: int = 0
 
@@ -46,20 +60,19 @@ def main(folder: Path) -> NoReturn:
     """Paint orders, one step of each in turn, until the pipe ends."""
     inbox = Inbox()
     threading.Thread(target=_read, args=(inbox,), daemon=True).start()
-    orders: dict[tuple[int, int], Order] = {}
+    orders: dict[tuple[JobId, int], Order] = {}
     while True:
         for frame in inbox.take(wait=not orders):
-            if frame.kind == "stop":
-                os._exit(0)  # a normal exit would wait for the thread that reads the pipe
-            if frame.kind == "setup":
-                _send(Frame("ready", {"troubles": {}, "device": "none"}))
-                continue
-            about = {name: frame.fields[name] for name in ("job_id", "attempt")}
-            if frame.kind == "cancel":
-                orders.pop(tuple(about.values()), None)
-                continue
-            uploads_of(frame)
-            orders[tuple(about.values())] = Order(about, GenerationRequest.from_fields(frame.fields["request"]))
+            match frame:
+                case StopFrame():
+                    os._exit(0)  # a normal exit would wait for the thread that reads the pipe
+                case SetupFrame():
+                    _send(ReadyFrame({}, "none"))
+                case CancelFrame():
+                    orders.pop((frame.job_id, frame.attempt), None)
+                case SubmitFrame():
+                    key = (frame.job_id, frame.attempt)
+                    orders[key] = Order(key, frame.request)
         for key, order in list(orders.items()):
             if _ends(order, folder):
                 del orders[key]
@@ -77,23 +90,23 @@ def _ends(order: Order, folder: Path) -> bool:
         (folder / "hung").touch()
         os.kill(os.getpid(), signal.SIGSTOP)
     if "refuse" in prompt:
-        _send(Frame("failed", {**order.about, "reason": f"The model refuses {prompt!r}."}))
+        _send(FailedFrame(*order.key, f"The model refuses {prompt!r}."))
         return True
     held = re.search(r"held by (\w+)", prompt)
     if held and order.step == STEPS - 1 and not (folder / held[1]).exists():
         return False
     if order.step == 0:
-        _send(Frame("started", order.about))
+        _send(StartedFrame(*order.key))
     order.step += 1
-    _send(Frame("progress", {**order.about, "step": order.step, "of": STEPS}))
+    _send(ProgressFrame(*order.key, order.step, STEPS))
     if order.step < STEPS:
         return False
     pictures = [picture(prompt, seed) for seed in order.request.seeds]
-    facts = [
-        {"seed": seed, "width": SIDE, "height": SIDE, "sha256": hashlib.sha256(png).hexdigest(), "size": len(png)}
+    images = (
+        Image(png, seed, SIDE, SIDE, hashlib.sha256(png).hexdigest())
         for seed, png in zip(order.request.seeds, pictures, strict=True)
-    ]
-    _send(Frame("finished", {**order.about, "images": facts, "model_hash": "light"}, b"".join(pictures)))
+    )
+    _send(FinishedFrame(*order.key, tuple(images), "light"))
     return True
 
 
@@ -116,7 +129,7 @@ def _read(inbox: Inbox) -> None:
 
 def _send(frame: Frame) -> None:
     try:
-        sys.stdout.buffer.write(frame.encode())
+        sys.stdout.buffer.write(encode(frame))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         os._exit(0)

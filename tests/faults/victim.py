@@ -35,7 +35,8 @@ import bot.__main__
 import bot.app
 import bot.client
 import bot.engine.local
-from bot.engine.wire import Frame
+import bot.engine.local.supervisor
+from bot.engine.wire import Frame, ToWorker, kind_of
 
 CHANGE = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM) \w+( SET \w+( = '\w+)?)?")
 """What a statement changes, in a few words."""
@@ -152,20 +153,20 @@ def wrap_discord(points: Points) -> None:
 
 def wrap_engine(points: Points, folder: Path) -> None:
     """A frame has a point before it is sent, and one before a received frame is read."""
-    engine = bot.engine.local
-    send, read = engine.LocalEngine._send, engine.read_frame_async
+    engine, supervisor = bot.engine.local, bot.engine.local.supervisor
+    send, read = supervisor.Supervisor.send, supervisor.read_frame_async
 
-    def sending(self: engine.LocalEngine, frame: Frame) -> None:
-        points.passing(f"{frame.kind} to the engine: before")
+    def sending(self: supervisor.Supervisor, frame: ToWorker) -> None:
+        points.passing(f"{kind_of(frame)} to the engine: before")
         send(self, frame)
 
     async def reading(stream: asyncio.StreamReader) -> Frame | None:
         frame = await read(stream)
-        points.passing(f"{'the end' if frame is None else frame.kind} from the engine: after")
+        points.passing(f"{'the end' if frame is None else kind_of(frame)} from the engine: after")
         return frame
 
-    engine.LocalEngine._send = sending  # type: ignore[method-assign]
-    engine.read_frame_async = reading
+    supervisor.Supervisor.send = sending  # type: ignore[method-assign]
+    supervisor.read_frame_async = reading
     bot.app.LocalEngine = partial(engine.LocalEngine, command=(sys.executable, str(ENGINE), str(folder)))  # type: ignore[misc,assignment]
 
 

@@ -33,25 +33,42 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from bot.engine.wire import Frame, read_frame, uploads_of
+from bot.engine.framing import pack
+from bot.engine.wire import (
+    FinishedFrame,
+    Frame,
+    LoadingFrame,
+    ProgressFrame,
+    ReadyFrame,
+    StartedFrame,
+    StopFrame,
+    SubmitFrame,
+    encode,
+    read_frame,
+)
+from bot.jobs import Image
 
 SLOW_SECONDS = 0.4
 
-answered: list[Frame] = []
+answered: list[SubmitFrame] = []
 """The orders that were begun."""
 
 
-def send(kind: str, order: Frame | None = None, body: bytes = b"", **fields: object) -> None:
-    """Write a frame about an order."""
-    about = {} if order is None else {"job_id": order.fields["job_id"], "attempt": order.fields["attempt"]}
-    sys.stdout.buffer.write(Frame(kind, {**about, **fields}, body).encode())
+def write(data: bytes) -> None:
+    """Write to the bot."""
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
-def finish(order: Frame, body: bytes = b"picture") -> None:
+def send(frame: Frame) -> None:
+    """Write a frame."""
+    write(encode(frame))
+
+
+def finish(order: SubmitFrame, png: bytes = b"picture", attempt: int | None = None) -> None:
     """Send the result of an order: one picture."""
-    facts = [{"seed": 1, "width": 8, "height": 8, "sha256": "", "size": len(body)}]
-    send("finished", order, body, images=facts, model_hash="hash")
+    image = Image(png, 1, 8, 8, "")
+    send(FinishedFrame(order.job_id, order.attempt if attempt is None else attempt, (image,), "hash"))
 
 
 def hang() -> NoReturn:
@@ -60,7 +77,7 @@ def hang() -> NoReturn:
         signal.pause()
 
 
-def answer(mode: str, order: Frame) -> None:
+def answer(mode: str, order: SubmitFrame) -> None:
     """Do to an order what the mode says."""
     if mode == "exit-on-order":
         os._exit(3)
@@ -70,31 +87,30 @@ def answer(mode: str, order: Frame) -> None:
         while mode == "flood":
             sys.stdout.buffer.write(b"x" * 2**16)
     if mode == "nonsense":
-        send("progress")
+        write(pack({"kind": "progress"}))
         return
     if mode == "hang-later" and answered:
         hang()
     if mode == "load-later" and answered:
-        send("loading")
+        send(LoadingFrame())
         time.sleep(SLOW_SECONDS)
     answered.append(order)
-    send("started", order)
+    send(StartedFrame(order.job_id, order.attempt))
     if mode == "echo":
-        finish(order, b"".join(uploads_of(order).values()))
+        finish(order, b"".join(order.uploads.values()))
         return
     if mode in ("hang", "ignore-sigterm"):
         hang()
     if mode == "slow":
         time.sleep(SLOW_SECONDS)
-    send("progress", order, step=1, of=2)
+    send(ProgressFrame(order.job_id, order.attempt, 1, 2))
     if mode == "hang-after-step":
         hang()
     if mode == "slow":
         time.sleep(SLOW_SECONDS)
-    send("progress", order, step=2, of=2)
+    send(ProgressFrame(order.job_id, order.attempt, 2, 2))
     if mode == "late":
-        earlier = Frame(order.kind, {**order.fields, "attempt": order.fields["attempt"] - 1})
-        finish(earlier, b"the earlier attempt's picture")
+        finish(order, b"the earlier attempt's picture", order.attempt - 1)
     finish(order)
 
 
@@ -107,11 +123,11 @@ def main(mode: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if mode == "silent":
         hang()
-    send("ready", troubles={"emoji": "It is broken."} if mode == "trouble" else {}, device="none")
+    send(ReadyFrame({"emoji": "It is broken."} if mode == "trouble" else {}, "none"))
     if mode == "ready-exit":
         os._exit(0)
-    while (frame := read_frame(sys.stdin.buffer)) is not None and frame.kind != "stop":
-        if frame.kind == "submit":
+    while (frame := read_frame(sys.stdin.buffer)) is not None and not isinstance(frame, StopFrame):
+        if isinstance(frame, SubmitFrame):
             answer(mode, frame)
 
 

@@ -25,9 +25,10 @@ import pytest_asyncio
 from PIL import Image as Picture
 
 from bot.config import EMBEDDED_MODEL, SECRETS, Config, EngineConfig, ModelConfig
-from bot.engine import Event, Finished, Order, Progress, Started, local
+from bot.engine import Event, Finished, Order, Progress, Started
 from bot.engine.local import LocalEngine, Patience
-from bot.engine.wire import Frame
+from bot.engine.local.supervisor import KEEPS_DYING
+from bot.engine.wire import SetupFrame, SubmitFrame, encode
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, Operation, UserId
 from bot.requests.uploads import MOST_BYTES
@@ -354,13 +355,8 @@ async def child_reading(*chunks: bytes, close: bool) -> int:
     assert process.stdin is not None
     assert process.stdout is not None
     config = Config(engine=EngineConfig(device="cpu", threads=1))
-    setup = {
-        "models": [model.model_dump() for model in config.models],
-        "engine": config.engine.model_dump(),
-        "timings": "",
-        "log_level": "info",
-    }
-    process.stdin.write(b"".join([Frame("setup", setup).encode(), *chunks]))
+    setup = SetupFrame([model.model_dump() for model in config.models], config.engine.model_dump(), "", "info")
+    process.stdin.write(b"".join([encode(setup), *chunks]))
     try:
         if close:
             process.stdin.close()
@@ -374,7 +370,7 @@ async def child_reading(*chunks: bytes, close: bool) -> int:
         await process.wait()
 
 
-SUBMIT = Frame("submit", {"job_id": 1, "attempt": 1, "request": {}}).encode()
+SUBMIT = encode(SubmitFrame(JobId(1), 1, UserId(1), APPLE, {}))
 
 
 async def test_child_ends_when_the_bot_dies_half_way_through_a_frame() -> None:
@@ -504,7 +500,7 @@ async def test_child_that_dies_again_and_again_opens_the_breaker_and_closes_it_b
         child.will("well")
         assert isinstance((await paint(engine, order()))[-1], Finished), "without a restart of the bot"
         assert engine.troubles == {}
-    assert troubled == [local._KEEPS_DYING]
+    assert troubled == [KEEPS_DYING]
 
 
 def test_pause_before_a_start_doubles_up_to_a_minute() -> None:

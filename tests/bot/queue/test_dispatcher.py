@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery import outbox
 from bot.delivery.outbox import Repost
-from bot.engine import Event, Order
+from bot.engine import Event, Lane, Order
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
 from bot.jobs import (
@@ -406,6 +406,44 @@ async def test_engine_that_dies_after_the_cancellation_says_no_more(config: Conf
         assert [order.job_id for order in engine.orders] == [first.id, second.id]
 
 
+class TwoLanes(FakeEngine):
+    """An engine with a second lane beside itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = FakeEngine()
+        self.second.name = "second"
+
+    @property
+    def lanes(self) -> Sequence[FakeEngine]:
+        """Itself and the second one."""
+        return (self, self.second)
+
+    def cancel(self, job_id: JobId) -> None:
+        """Stop an order in either lane."""
+        super().cancel(job_id)
+        self.second.cancel(job_id)
+
+
+async def test_every_lane_is_fed_and_no_job_is_painted_twice(config: Config) -> None:
+    engine = TwoLanes()
+    for lane in engine.lanes:
+        lane.open.clear()
+    async with opened(config, engine) as house:
+        jobs = [await house.ask(user) for user in (ADA, GRACE, ADA)]
+        async with asyncio.timeout(LONG_SECONDS):
+            while engine.held + engine.second.held < 2:  # noqa: ASYNC110 - a fake tells nobody
+                await asyncio.sleep(0.01)
+        assert len(await house.app.line.turns()) == 1
+        for lane in engine.lanes:
+            lane.open.set()
+        for job in jobs:
+            assert (await house.ended(job)).status is JobStatus.DELIVERED
+    painted = [order.job_id for lane in engine.lanes for order in lane.orders]
+    assert sorted(painted) == sorted(job.id for job in jobs)
+    assert all(lane.orders for lane in engine.lanes)
+
+
 class FatalEngine(DeafEngine):
     """An engine that dies of a person's first attempts, and knows no order before it has it."""
 
@@ -511,8 +549,8 @@ async def test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a
         # What the first look writes would wake the dispatcher.
         await choose()
 
-        async def then_the_clock_is_set() -> Turn | None:
-            turn = await choose()
+        async def then_the_clock_is_set(lane: Lane) -> Turn | None:
+            turn = await choose(lane)
             if turn is not None and not clock.ahead:
                 clock.ahead = timedelta(days=-1)
             return turn

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.jobs import JobId, Work
 from bot.queue.meter import Meter
 
-A, B = JobId(1), JobId(2)
+A, B, C = JobId(1), JobId(2), JobId(3)
 
 
 def work(rows: int = 1, side: int = 8) -> Work:
@@ -36,6 +36,16 @@ def test_who_never_entered_or_enters_twice_is_charged_for_nothing_more() -> None
     meter.enter(A, work(rows=9), 8.0)
     meter.enter(B, work(), 8.0)
     assert meter.used(A, 10.0) == pytest.approx(2)
+
+
+def test_jobs_in_different_lanes_do_not_share_time() -> None:
+    meter = Meter()
+    meter.enter(A, work(), 100.0, "one")
+    meter.enter(B, work(), 100.0, "two")
+    meter.enter(C, work(), 102.0, "two")
+    assert [meter.used(job_id, 104.0) for job_id in (A, B, C)] == pytest.approx([4, 3, 1])
+    meter.leave(B, 104.0)
+    assert [meter.used(job_id, 105.0) for job_id in (A, B, C)] == pytest.approx([5, 0, 2])
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(1, 9), st.floats(0, 100)), max_size=40))

@@ -20,7 +20,9 @@ from bot.queue.scheduler import (
     TURN_MEMORY,
     EngineForecast,
     FairQueue,
+    LaneForecast,
     Share,
+    Speed,
     Turn,
     choose,
     schedule,
@@ -52,8 +54,12 @@ def generous(_: Waiting) -> Share:
     return Share(GENEROUS)
 
 
+def one_lane(slots: int, speed: Speed, now: datetime) -> EngineForecast:
+    return EngineForecast([LaneForecast(slots, speed, now)])
+
+
 def forecast(free_at: float, slots: int = 1) -> EngineForecast:
-    return EngineForecast(slots, ASecondAForward(), at(free_at))
+    return one_lane(slots, ASecondAForward(), at(free_at))
 
 
 def asks(
@@ -282,8 +288,20 @@ def test_those_in_the_engine_share_its_forwards(case: str, slots: int, works: li
     waiting = [
         Waiting(JobId(n), UserId(n), GuildId(9), at(n - 9), 1, wanted, again=False) for n, wanted in enumerate(works)
     ]
-    turns = schedule(waiting, [], generous, EngineForecast(slots, SharedForwards(), NOON))
+    turns = schedule(waiting, [], generous, one_lane(slots, SharedForwards(), NOON))
     assert [(turn.starts_at - NOON).total_seconds() for turn in turns] == starts, case
+
+
+def test_a_request_starts_in_the_lane_that_has_a_place_first() -> None:
+    waiting = [asks(n, "abcd"[n], n - 9, seconds=s) for n, s in enumerate((10, 4, 3, 5))]
+    lanes = [LaneForecast(1, ASecondAForward(), NOON) for _ in range(2)]
+    turns = list(schedule(waiting, [], generous, EngineForecast(lanes)))
+    assert [(turn.job_id, (turn.starts_at - NOON).total_seconds()) for turn in turns] == [
+        (0, 0),
+        (1, 0),
+        (2, 4),
+        (3, 7),
+    ]
 
 
 def test_the_last_places_are_kept_for_whoever_has_none_without_moving_the_clock() -> None:
@@ -307,7 +325,14 @@ class Case:
     weights: dict[UserId, int]
 
     def turns(self) -> list[Turn]:
-        return list(schedule(self.waiting, self.starts, self.share, EngineForecast(1, ASecondAForward(), self.free_at)))
+        return list(
+            schedule(
+                self.waiting,
+                self.starts,
+                self.share,
+                one_lane(1, ASecondAForward(), self.free_at),
+            )
+        )
 
     def share(self, job: Waiting) -> Share:
         return Share(self.paces[job.job_id], self.weights[job.user_id])
@@ -369,7 +394,7 @@ def counting(case: Case, turns: Sequence[Turn], user: UserId, when: datetime, pa
 def test_every_job_has_exactly_one_turn_and_the_first_is_the_one_that_is_chosen(case: Case) -> None:
     turns = case.turns()
     assert sorted((turn.job_id, turn.user_id) for turn in turns) == [(job.job_id, job.user_id) for job in case.waiting]
-    assert choose(case.waiting, case.starts, case.share, EngineForecast(1, ASecondAForward(), case.free_at)) == (
+    assert choose(case.waiting, case.starts, case.share, one_lane(1, ASecondAForward(), case.free_at)) == (
         turns[0] if turns else None
     )
 
@@ -476,7 +501,10 @@ def test_gpu_time_over_weight_is_shared_evenly_while_people_wait(data: st.DataOb
     got: dict[UserId, float] = defaultdict(float)
     largest = {user: max(j.seconds for j in waiting if j.user_id == user) * 100 / weights[user] for user in weights}
     for turn in schedule(
-        waiting, [], lambda job: Share(GENEROUS, weights[job.user_id]), EngineForecast(slots, ASecondAForward(), NOON)
+        waiting,
+        [],
+        lambda job: Share(GENEROUS, weights[job.user_id]),
+        one_lane(slots, ASecondAForward(), NOON),
     ):
         job = jobs[turn.job_id]
         got[job.user_id] += job.seconds * 100 / weights[job.user_id]
@@ -537,7 +565,12 @@ def test_with_places_kept_everybody_has_a_turn_in_order_and_nobody_takes_what_is
 ) -> None:
     jobs = {job.job_id: job for job in case.waiting}
     turns = list(
-        schedule(case.waiting, case.starts, case.share, EngineForecast(slots, ASecondAForward(), case.free_at))
+        schedule(
+            case.waiting,
+            case.starts,
+            case.share,
+            one_lane(slots, ASecondAForward(), case.free_at),
+        )
     )
     assert Counter(turn.job_id for turn in turns) == Counter(jobs.keys())
     assert all(before.starts_at <= after.starts_at for before, after in itertools.pairwise(turns))

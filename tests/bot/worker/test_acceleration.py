@@ -26,7 +26,7 @@ from bot.engine.catalog import SAMPLERS
 from bot.jobs import Adapters
 from bot.worker import acceleration, rows
 from bot.worker.acceleration import BUCKETS, GRAPHS, Graphs
-from bot.worker.batching import Call, Cancel, Cancelled, Returned
+from bot.worker.calls import Call, Cancel, Cancelled, Returned
 from bot.worker.loras import RowLoras
 from bot.worker.pipelines import ModelStore
 from bot.worker.prompts import Prompts

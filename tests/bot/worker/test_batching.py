@@ -18,9 +18,11 @@ import torch
 from bot.engine import Progress, Started
 from bot.engine.catalog import SAMPLERS
 from bot.errors import PaintFailed
-from bot.worker import batching, rows
-from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Returned, StepBatcher
+from bot.worker import forwards as running
+from bot.worker import rows
+from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from tests.bot.worker import tiny_pipelines
+from tests.bot.worker.scripts import batcher_of, play
 from tests.bot.worker.tiny_pipelines import SIDE, Kind, scheduler_for
 
 # diffusers 0.42 hands tensors to numpy 2 in the old way.
@@ -54,7 +56,7 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[list[rows.Parked]]:
         groups.append(list(group))
         return rows.forward(group, cap, *ways)
 
-    monkeypatch.setattr(batching, "forward", recording)
+    monkeypatch.setattr(running, "forward", recording)
     return groups
 
 
@@ -110,18 +112,12 @@ class Stage:
 
     def __init__(self, **options: Any) -> None:
         self.events: dict[object, list[Event]] = defaultdict(list)
-        self.batcher = StepBatcher(lambda call, event: self.events[call.id].append(event), **options)
+        self.batcher = batcher_of(**options)
 
     def play(self, script: Mapping[int, list[Call | Cancel]] | list[Call]) -> None:
         """Add and cancel before the forwards with these numbers."""
-        script = script if isinstance(script, Mapping) else {0: script}
-        rounds = itertools.count()
-
-        def poll(_idle: bool) -> list[Call | Cancel] | None:
-            now = next(rounds)
-            return None if now > max(script) else script.get(now, [])
-
-        self.batcher.run(poll)
+        for call, event in play(self.batcher, script if isinstance(script, Mapping) else {0: script}):
+            self.events[call.id].append(event)
 
     def end(self, call_id: object) -> Event:
         return self.events[call_id][-1]
@@ -263,17 +259,15 @@ def test_events_tell_the_story_of_a_call(kinds: dict[str, Kind]) -> None:
 
 
 def test_who_comes_when_all_is_done_is_served_too(kinds: dict[str, Kind]) -> None:
-    stage, asked = Stage(), []
-    visits = {1: [Wish(kinds["txt2img"]).call("early")], 12: [Wish(kinds["txt2img"]).call("late")], 40: None}
-
-    def poll(idle: bool) -> Any:
-        asked.append(idle)
-        return visits.get(len(asked), [])
-
-    stage.batcher.run(poll)
+    stage, idle = Stage(), []
+    visits = {1: [Wish(kinds["txt2img"]).call("early")], 12: [Wish(kinds["txt2img"]).call("late")]}
+    for number in range(1, 40):
+        idle.append(stage.batcher.is_idle)
+        for call, event in stage.batcher.step(visits.get(number, [])):
+            stage.events[call.id].append(event)
     assert distance(stage.images("early"), stage.images("late")) == 0.0, "alone, to the bit"
-    assert asked[:3] == [True, False, False]
-    assert asked[10], "between the two there is nothing to do, and the poll may wait"
+    assert idle[:3] == [True, False, False]
+    assert idle[10], "between the two there is nothing to do, and the caller may wait"
 
 
 # ---- batches -------------------------------------------------------------------------------------------------------
@@ -490,7 +484,7 @@ def test_every_forward_is_measured_by_what_was_computed_and_its_rows(
     kinds: dict[str, Kind], forwards: list[list[rows.Parked]]
 ) -> None:
     told: list[tuple[str, int, float]] = []
-    stage = Stage(measure=lambda call, part, rows, seconds: told.append((part, rows, seconds)))
+    stage = Stage(measured=lambda call, part, rows, seconds: told.append((part, rows, seconds)))
     stage.play([Wish(kinds["controlnet"], steps=2, latents=False).call(n) for n in range(2)])
     assert sorted(part for part, _, _ in told[:2]) == ["start", "start"]
     assert [(part, rows) for part, rows, _ in told[2:]] == [
@@ -629,14 +623,16 @@ def test_a_call_may_be_cancelled_before_it_started(kinds: dict[str, Kind]) -> No
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("MPS backend out of memory (MPS allocated: 5.00 GB)"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         MemoryError(),
     ],
-    ids=lambda error: str(error)[:16],
+    ids=lambda error: str(error)[:23],
 )
 def test_memory_is_short_in_the_words_of_every_device_and_is_tried_again_later(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, shortage: Exception
 ) -> None:
-    monkeypatch.setattr(batching, "_CAUTIOUS_FORWARDS", 3)
+    monkeypatch.setattr(running, "_CAUTIOUS_FORWARDS", 3)
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
 
     def before(number: int, _rows: int) -> None:
@@ -834,13 +830,9 @@ def test_grad_mode_is_off_in_every_call_whatever_another_does(
     more = [{"callback_on_step_end": hook} for hook in (switch_on, look, look)]
     wishes = [Wish(kinds["txt2img"], steps=2 + 2 * n, seed=n, more=m) for n, m in enumerate(more)]
     around = []
-    batcher = StepBatcher(
-        lambda _call, _event: around.append(torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
-    )
-    for number, wish in enumerate(wishes):
-        batcher.add(wish.call(number))
     with torch.enable_grad():
-        batcher.run(lambda _idle: around.append(torch.is_grad_enabled()))
+        for _ in play(batcher_of(), {0: [wish.call(number) for number, wish in enumerate(wishes)]}):
+            around.append(torch.is_grad_enabled() and not torch.is_inference_mode_enabled())  # noqa: PERF401
         assert torch.is_grad_enabled()
     assert len(modes) == 6 + 4 + 6
     assert not any(modes)

@@ -23,10 +23,11 @@ from bot.engine import Progress
 from bot.engine.catalog import SAMPLERS
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Kind
-from bot.worker.batching import Call, Cancel, Cancelled, Event, Failed, Returned, StepBatcher
+from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from bot.worker.inputs import decode
 from bot.worker.pipelines import ModelStore
 from tests.bot.worker import tiny_pipelines
+from tests.bot.worker.scripts import batcher_of, play
 from tests.bot.worker.test_batching import Borrowed
 from tests.bot.worker.test_loras import make_lora
 from tests.bot.worker.tiny_pipelines import SIDE
@@ -214,17 +215,9 @@ def played(
 ) -> dict[object, Event]:
     """How every call of a script ended; the numbers are those of the forwards before which they come."""
     ends: dict[object, Event] = {}
-    rounds = iter(range(10_000))
-
-    def poll(_idle: bool) -> list[Call | Cancel] | None:
-        now = next(rounds)
-        return None if now > max(script) else script.get(now, [])
-
-    def report(call: Call, event: Event) -> None:
+    for call, event in play(batcher_of(row_cap=12, **options), script):
         ends[call.id] = event
         hear(event)
-
-    StepBatcher(report, row_cap=12, **options).run(poll)
     return ends
 
 

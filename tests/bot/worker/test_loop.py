@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from bot.config import EngineConfig, ModelConfig
-from bot.engine.wire import Frame, Inbox
-from bot.jobs import GenerationRequest
+from bot.engine.wire import CancelFrame, FailedFrame, Frame, Inbox, StopFrame, SubmitFrame, kind_of
+from bot.jobs import GenerationRequest, JobId, UserId
 from bot.worker import checkpoints
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
@@ -25,12 +25,17 @@ SKETCH = GenerationRequest(
     prompt="a fox", model="a", width=SIZE, height=SIZE, num_inference_steps=3, guidance_scale=3.0, seed=1
 )
 LONG = replace(SKETCH, num_inference_steps=100)
-STOP = Frame("stop", {})
+STOP = StopFrame()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def about(frame: Frame) -> tuple[str, int | None]:
+    """What kind of frame it is, and of which job."""
+    return kind_of(frame), getattr(frame, "job_id", None)
 
 
 class Workshop:
@@ -50,25 +55,24 @@ class Workshop:
         self.reactions: list[tuple[Callable[[Frame], bool], Callable[[], None]]] = []
 
     def ask(self, job_id: int, request: GenerationRequest) -> None:
-        fields = {"job_id": job_id, "attempt": 1, "owner": job_id, "request": asdict(request), "uploads": []}
-        self.inbox.put(Frame("submit", fields))
+        self.inbox.put(SubmitFrame(JobId(job_id), 1, UserId(job_id), request, {}))
 
     def cancel(self, job_id: int) -> None:
-        self.inbox.put(Frame("cancel", {"job_id": job_id, "attempt": 1}))
+        self.inbox.put(CancelFrame(JobId(job_id), 1))
 
     def when(self, kind: str, job_id: int, *, do: Callable[[], None]) -> None:
         """Do something the first time the easel says this."""
-        self.reactions.append((lambda f: (f.kind, f.fields.get("job_id")) == (kind, job_id), do))
+        self.reactions.append((lambda frame: about(frame) == (kind, job_id), do))
 
     def run(self) -> None:
         WorkerLoop(self.store, self.inbox, self._send, rows=16).run()
 
     def jobs(self, kind: str) -> list[int]:
-        return [frame.fields["job_id"] for frame in self.said if frame.kind == kind]
+        return [job_id for said, job_id in map(about, self.said) if said == kind and job_id is not None]
 
     def index(self, kind: str, job_id: int) -> int:
         """When the easel first said it."""
-        return next(n for n, f in enumerate(self.said) if (f.kind, f.fields.get("job_id")) == (kind, job_id))
+        return [about(frame) for frame in self.said].index((kind, job_id))
 
     def _send(self, frame: Frame) -> None:
         self.said.append(frame)
@@ -157,7 +161,9 @@ def test_model_that_cannot_be_had_fails_those_who_wait_for_it_alone(folder: Path
     shop.when("failed", 4, do=lambda: shop.inbox.put(STOP))
     shop.run()
     assert shop.jobs("failed") == [1, 2, 4]
-    assert "The model broken cannot be loaded" in shop.said[shop.index("failed", 1)].fields["reason"]
+    failed = shop.said[shop.index("failed", 1)]
+    assert isinstance(failed, FailedFrame)
+    assert "The model broken cannot be loaded" in failed.reason
     assert shop.jobs("finished") == [3]
 
 

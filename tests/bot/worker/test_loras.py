@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from bot.config import LoraConfig
 from bot.jobs import Adapters
-from bot.worker.batching import Call, Cancel, Cancelled
+from bot.worker.calls import Call, Cancel, Cancelled
 from bot.worker.loras import RowLoras
 from bot.worker.prompts import Prompts
 from tests.bot.worker import tiny_pipelines

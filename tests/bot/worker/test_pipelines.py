@@ -8,7 +8,7 @@ import pickle
 import shutil
 import weakref
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,12 +20,10 @@ import torch
 from PIL import Image as Picture
 
 from bot.config import EMBEDDED_MODEL, ControlNetConfig, EngineConfig, LoraConfig, ModelConfig
-from bot.engine import Finished
 from bot.engine.catalog import SAMPLERS
-from bot.engine.local import _event
-from bot.engine.wire import Frame, Inbox
+from bot.engine.wire import CancelFrame, FailedFrame, FinishedFrame, Frame, Inbox, ProgressFrame, StopFrame, SubmitFrame
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Image
+from bot.jobs import GenerationRequest, Image, JobId, UserId
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
@@ -78,23 +76,21 @@ class Told:
 def ask(store: ModelStore, request: GenerationRequest, *, cancel_after: int | None = None) -> Told:
     """Give an easel one order, as frames; raises PaintFailed with the reason it gives."""
     told, reasons, inbox = Told(), [], Inbox()
-    key = {"job_id": 1, "attempt": 1}
-    inbox.put(Frame("submit", {**key, "owner": 1, "request": asdict(request), "uploads": []}))
+    inbox.put(SubmitFrame(JobId(1), 1, UserId(1), request, {}))
     if cancel_after is None:
-        inbox.put(Frame("stop", {}))
+        inbox.put(StopFrame())
 
     def send(frame: Frame) -> None:
-        if frame.kind == "progress":
-            told.steps.append((frame.fields["step"], frame.fields["of"]))
-            if len(told.steps) == cancel_after:
-                inbox.put(Frame("cancel", key))
-                inbox.put(Frame("stop", {}))
-        elif frame.kind == "finished":
-            event = _event(frame)
-            assert isinstance(event, Finished)
-            told.images, told.model_hash = list(event.images), event.model_hash
-        elif frame.kind == "failed":
-            reasons.append(frame.fields["reason"])
+        match frame:
+            case ProgressFrame():
+                told.steps.append((frame.step, frame.of))
+                if len(told.steps) == cancel_after:
+                    inbox.put(CancelFrame(JobId(1), 1))
+                    inbox.put(StopFrame())
+            case FinishedFrame():
+                told.images, told.model_hash = list(frame.images), frame.model_hash
+            case FailedFrame():
+                reasons.append(frame.reason)
 
     WorkerLoop(store, inbox, send, SETTINGS.rows).run()
     if reasons:

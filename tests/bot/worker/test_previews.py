@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from PIL import Image as Picture
 
 from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
-from bot.engine.wire import Frame, Inbox
-from bot.jobs import GenerationRequest
+from bot.engine.wire import FinishedFrame, Frame, Inbox, PreviewFrame, StopFrame, SubmitFrame
+from bot.jobs import GenerationRequest, JobId, UserId
 from bot.worker import previews
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
@@ -133,34 +133,33 @@ def test_several_pictures_stand_side_by_side(latent_preview: LatentPreview) -> N
 
 
 def frames(store: ModelStore, request: GenerationRequest, seconds: float) -> list[Frame]:
-    """What an easel says of one order."""
+    """What the loop says about one order."""
     said: list[Frame] = []
     inbox = Inbox()
-    fields = {"job_id": 1, "attempt": 1, "owner": 1, "request": asdict(request), "uploads": []}
-    inbox.put(Frame("submit", fields))
-    inbox.put(Frame("stop", {}))
+    inbox.put(SubmitFrame(JobId(1), 1, UserId(1), request, {}))
+    inbox.put(StopFrame())
     WorkerLoop(store, inbox, said.append, rows=16, preview_seconds=seconds).run()
     return said
 
 
 def test_easel_sends_previews_between_the_steps_of_a_long_picture(store: ModelStore) -> None:
-    shown = [frame for frame in frames(store, APPLE, 1e-9) if frame.kind == "preview"]
+    shown = [frame for frame in frames(store, APPLE, 1e-9) if isinstance(frame, PreviewFrame)]
     assert 1 <= len(shown) < APPLE.num_inference_steps, "none after the last step"
-    assert all(Picture.open(io.BytesIO(frame.body)).size == (256, 256) for frame in shown)
+    assert all(Picture.open(io.BytesIO(frame.jpeg)).size == (256, 256) for frame in shown)
 
 
 @pytest.mark.parametrize("seconds", [0, 3600])
 def test_easel_sends_none_when_told_not_to_or_when_a_picture_is_quick(store: ModelStore, seconds: float) -> None:
-    assert not [frame for frame in frames(store, APPLE, seconds) if frame.kind == "preview"]
+    assert not [frame for frame in frames(store, APPLE, seconds) if isinstance(frame, PreviewFrame)]
 
 
 def test_nobody_sees_what_a_safety_checker_has_not_seen(tmp_path: Path) -> None:
     store = ModelStore([ModelConfig(name="checked", source=str(make_tiny_folder(tmp_path / "tiny")))], SETTINGS)
     request = replace(APPLE, model="checked", width=SIZE, height=SIZE)
-    assert [frame for frame in frames(store, request, 1e-9) if frame.kind == "preview"]
+    assert [frame for frame in frames(store, request, 1e-9) if isinstance(frame, PreviewFrame)]
     pipeline = store.load("checked").pipeline
     pipeline.safety_checker = object()
     pipeline.run_safety_checker = lambda images, *_: (images, [False])
     said = frames(store, request, 1e-9)
-    assert [frame for frame in said if frame.kind == "finished"]
-    assert not [frame for frame in said if frame.kind == "preview"]
+    assert [frame for frame in said if isinstance(frame, FinishedFrame)]
+    assert not [frame for frame in said if isinstance(frame, PreviewFrame)]

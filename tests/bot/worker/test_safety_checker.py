@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil
 
 from bot.config import EngineConfig, ModelConfig
-from bot.engine.wire import Frame, Inbox
+from bot.engine.wire import FailedFrame, FinishedFrame, Frame, Inbox, StopFrame, SubmitFrame
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest
+from bot.jobs import GenerationRequest, JobId, UserId
 from bot.worker import safety_checker
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
@@ -57,12 +56,11 @@ def store_of(folder: Path) -> ModelStore:
 
 
 def said(store: ModelStore) -> list[Frame]:
-    """What an easel says of one order."""
+    """What the loop says about one order."""
     frames: list[Frame] = []
     inbox = Inbox()
-    order = {"job_id": 1, "attempt": 1, "owner": 1, "request": asdict(REQUEST), "uploads": []}
-    inbox.put(Frame("submit", order))
-    inbox.put(Frame("stop", {}))
+    inbox.put(SubmitFrame(JobId(1), 1, UserId(1), REQUEST, {}))
+    inbox.put(StopFrame())
     WorkerLoop(store, inbox, frames.append, 4).run()
     return frames
 
@@ -106,11 +104,11 @@ def test_a_model_whose_checker_is_missing_or_damaged_paints_nothing_and_says_why
     shutil.copytree(checked, folder)
     harm(folder)
     frames = said(store_of(folder))
-    (failed,) = [frame for frame in frames if frame.kind in ("finished", "failed")]
-    assert failed.kind == "failed"
-    assert failed.fields["reason"].startswith("Safety check unavailable: the model checked names a safety checker")
-    assert "puts its folder safety_checker back" in failed.fields["reason"]
-    assert str(tmp_path) not in failed.fields["reason"]
+    (failed,) = [frame for frame in frames if isinstance(frame, FinishedFrame | FailedFrame)]
+    assert isinstance(failed, FailedFrame)
+    assert failed.reason.startswith("Safety check unavailable: the model checked names a safety checker")
+    assert "puts its folder safety_checker back" in failed.reason
+    assert str(tmp_path) not in failed.reason
 
 
 def crashes(*_: Any, **__: Any) -> Any:
@@ -128,15 +126,15 @@ def judges_too_few(*_: Any, images: Any, **__: Any) -> Any:
 @pytest.mark.parametrize("fault", [crashes, forgets_to_judge, judges_too_few], ids=lambda fault: fault.__name__)
 def test_a_checker_that_fails_at_a_picture_shows_it_to_nobody(checked: Path, fault: Callable[..., Any]) -> None:
     store = store_of(checked)
-    assert said(store)[-1].kind == "finished"
+    assert isinstance(said(store)[-1], FinishedFrame)
     checker = store.load("checked").pipeline.safety_checker
     judge, checker.forward = checker.forward, fault
-    (failed,) = [frame for frame in said(store) if frame.kind in ("finished", "failed")]
-    assert failed.kind == "failed"
-    assert failed.fields["reason"].startswith("Safety check unavailable: ")
-    assert "Try again or another model" in failed.fields["reason"]
+    (failed,) = [frame for frame in said(store) if isinstance(frame, FinishedFrame | FailedFrame)]
+    assert isinstance(failed, FailedFrame)
+    assert failed.reason.startswith("Safety check unavailable: ")
+    assert "Try again or another model" in failed.reason
     checker.forward = judge
-    assert said(store)[-1].kind == "finished", "and the next one is painted"
+    assert isinstance(said(store)[-1], FinishedFrame), "and the next one is painted"
 
 
 def test_a_pipeline_without_the_models_checker_is_not_used() -> None:
@@ -145,7 +143,7 @@ def test_a_pipeline_without_the_models_checker_is_not_used() -> None:
 
 
 def test_a_model_that_names_no_checker_is_painted_without(tmp_path: Path) -> None:
-    assert said(store_of(make_tiny_folder(tmp_path / "tiny")))[-1].kind == "finished"
+    assert isinstance(said(store_of(make_tiny_folder(tmp_path / "tiny")))[-1], FinishedFrame)
 
 
 def test_the_checker_that_judges_is_the_one_in_the_folder(checked: Path) -> None:

@@ -1,0 +1,43 @@
+"""When a model that could not be loaded is worth another try: after a while, or once its files have changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+
+from bot.config import ModelConfig
+from bot.engine.catalog import traces_of
+from bot.engine.local.patience import Patience
+
+
+class Mending:
+    """Knows how often broken models were tried again in vain."""
+
+    def __init__(self, models: Sequence[ModelConfig], patience: Patience) -> None:
+        self._models = models
+        self._patience = patience
+        self._tries = 0
+
+    def succeeded(self) -> None:
+        """All models could be loaded."""
+        self._tries = 0
+
+    async def due(self, broken: Collection[str], is_busy: Callable[[], bool]) -> None:
+        """Wait until broken models should be tried again.
+
+        That is after a while, or when a model's files have changed and are written no more; not while it `is_busy`.
+        """
+        models = [model for model in self._models if model.name in broken]
+
+        def look() -> list[frozenset[tuple[str, int, int]]]:
+            return [traces_of(model) for model in models]
+
+        loop = asyncio.get_running_loop()
+        due_at = loop.time() + self._patience.before_mending(self._tries)
+        before = last = await asyncio.to_thread(look)
+        while True:
+            await asyncio.sleep(self._patience.look)
+            earlier, last = last, await asyncio.to_thread(look)
+            if not is_busy() and (loop.time() >= due_at or before != last == earlier):
+                self._tries += 1
+                return

@@ -1,0 +1,233 @@
+"""Keeps one engine process running: starts it, reads what it says, and replaces it when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from bot.config import SECRETS
+from bot.engine.framing import BadFrame
+from bot.engine.local.mending import Mending
+from bot.engine.local.patience import Patience
+from bot.engine.wire import (
+    FailedFrame,
+    FinishedFrame,
+    Frame,
+    ReadyFrame,
+    SetupFrame,
+    StopFrame,
+    ToWorker,
+    encode,
+    read_frame_async,
+)
+
+log = logging.getLogger(__name__)
+
+STEADY_SECONDS = 60.0
+"""A child that lived so long, or brought any order to its end, was no failure."""
+
+_DOES_NOT_START = "The engine does not start; whoever hosts it finds the reason in its log."
+KEEPS_DYING = "The engine keeps dying; it is started again after a pause. Whoever hosts it finds the reason in its log."
+
+
+class Owner(Protocol):
+    """Whom the process works for."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has orders."""
+        ...
+
+    def setup(self) -> SetupFrame:
+        """What a new process is told first."""
+        ...
+
+    def hear(self, frame: Frame) -> None:
+        """The process said this. Raises LookupError, TypeError or ValueError when it makes no sense."""
+        ...
+
+    def lose(self) -> None:
+        """The process is gone, and all orders with it."""
+        ...
+
+
+class Supervisor:
+    """One child process at a time; `run` is the task that owns it."""
+
+    def __init__(self, command: Sequence[str], owner: Owner, mending: Mending, patience: Patience) -> None:
+        self._command = command
+        self._owner = owner
+        self._mending = mending
+        self._patience = patience
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = asyncio.Event()
+        self._did_well = False
+        self.troubles: Mapping[str, str] = {}
+        """Models that cannot be used now, each with the reason in words; "" concerns all of them."""
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, or None between two of them."""
+        return None if self._process is None else self._process.pid
+
+    async def ready(self) -> None:
+        """Wait until the child can take orders."""
+        # Not once: the child may have gone again by the time this task is resumed.
+        while not self._ready.is_set():
+            await self._ready.wait()
+
+    async def run(self) -> None:
+        """Keep a child running until cancelled, then stop it."""
+        failures = 0
+        while True:
+            started_at, self._did_well = asyncio.get_running_loop().time(), False
+            served = await self._serve_once()
+            lived = asyncio.get_running_loop().time() - started_at
+            steady = served and (self._did_well or lived >= STEADY_SECONDS)
+            failures = 0 if steady else failures + 1
+            # Two deaths at work may be one poisonous request's; a child that is never ready has no such excuse.
+            counted = failures - 1 if served else failures
+            if counted > 1:
+                self.troubles = {"": KEEPS_DYING if served else _DOES_NOT_START}
+                await asyncio.sleep(self._patience.before_start(counted))
+
+    def send(self, frame: ToWorker) -> None:
+        """Say something to the child; without one it is not said."""
+        process = self._process
+        if process is not None and process.stdin is not None and not process.stdin.is_closing():
+            process.stdin.write(encode(frame))
+
+    async def kill(self) -> None:
+        """End a child that hangs; `run` starts another."""
+        if self._process is not None:
+            self._ready.clear()
+            await self._kill(self._process)
+
+    async def _serve_once(self) -> bool:
+        """Run one child to its end; returns whether it became ready."""
+        try:
+            process = await self._spawn()
+        except OSError:
+            log.exception("the engine process cannot be started")
+            return False
+        mending = asyncio.create_task(self._mend(), name="mend models")
+        try:
+            served = await self._listen(process)
+        finally:
+            # Start stopping the child before the first await: a second cancel must not leave it running.
+            mending.cancel()
+            try:
+                await self._retire(process)
+            finally:
+                (failure,) = await asyncio.gather(mending, return_exceptions=True)
+        if isinstance(failure, Exception):
+            log.error("broken models are not tried again, because of a bug", exc_info=failure)
+        log.warning("the engine process ended (exit code %s); starting another", process.returncode)
+        return served
+
+    async def _mend(self) -> None:
+        """Let a child go that could not load a model, once another child may: then the host need not restart the bot.
+
+        Not while it paints.
+        """
+        await self._ready.wait()
+        if not self.troubles:
+            self._mending.succeeded()
+            return
+        await self._mending.due(self.troubles, lambda: self._owner.is_busy)
+        log.info("another engine tries what this one could not load")
+        self._did_well = True
+        self._ready.clear()
+        self.send(StopFrame())
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        # Without PASSIVE, idle OpenMP threads spin and starve the bot on a small machine: 40 s instead of 1.
+        environ = {
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            # Its advice on import comes before the engine can quieten it.
+            "TRANSFORMERS_VERBOSITY": "error",
+            **os.environ,
+        }
+        for secret in SECRETS:
+            environ.pop(secret, None)
+        self._process = process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=environ,
+        )
+        log.info("engine process %d started", process.pid)
+        self.send(self._owner.setup())
+        return process
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> bool:
+        """Hand on the child's frames until it ends; returns whether it became ready."""
+        assert process.stdout is not None  # noqa: S101 - opened as a pipe
+        served = False
+        overdue = asyncio.get_running_loop().call_later(self._patience.start, self._give_up_starting, process)
+        try:
+            while (frame := await read_frame_async(process.stdout)) is not None:
+                match frame:
+                    case ReadyFrame():
+                        self.troubles = frame.troubles
+                        for name, words in self.troubles.items():
+                            log.error("model %s: %s", name or "(all)", words)
+                        log.info("engine ready on %s", frame.device)
+                        served = True
+                        overdue.cancel()
+                        self._ready.set()
+                    case FinishedFrame() | FailedFrame():
+                        self._did_well = True
+                self._owner.hear(frame)
+        except (BadFrame, LookupError, TypeError, ValueError):
+            log.exception("the engine speaks garbage; killing it")
+        finally:
+            overdue.cancel()
+        return served
+
+    def _give_up_starting(self, process: asyncio.subprocess.Process) -> None:
+        log.error("the engine was not ready after %.0f s; killing it", self._patience.start)
+        with suppress(ProcessLookupError):
+            process.kill()
+
+    async def _retire(self, process: asyncio.subprocess.Process) -> None:
+        """Make sure the child is gone, and say so."""
+        assert process.stdin is not None  # noqa: S101 - opened as pipes
+        assert process.stdout is not None  # noqa: S101
+        self._ready.clear()
+        self.send(StopFrame())
+        process.stdin.close()
+        try:
+            async with asyncio.TaskGroup() as beside:
+                last_words = beside.create_task(_discard(process.stdout), name="discard the engine's last words")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience.stop):
+                        await process.wait()
+                await self._kill(process)
+                last_words.cancel()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            self._process = None
+            self._owner.lose()
+
+    async def _kill(self, process: asyncio.subprocess.Process) -> None:
+        """SIGTERM, then SIGKILL if it stays."""
+        for signal_it in (process.terminate, process.kill):
+            if process.returncode is not None:
+                return
+            with suppress(ProcessLookupError, TimeoutError):
+                signal_it()
+                async with asyncio.timeout(self._patience.term):
+                    await process.wait()
+
+
+async def _discard(stream: asyncio.StreamReader) -> None:
+    """Read to the end: a process whose pipe is full cannot leave."""
+    while await stream.read(2**16):
+        pass

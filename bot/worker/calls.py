@@ -1,0 +1,56 @@
+"""The nouns of the batcher: what it is asked for, and what it says becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bot.engine import Progress, Started
+from bot.jobs import Adapters, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: a pipeline and the arguments to call it with.
+
+    `scheduler` belongs to this call alone. All rows of the call use the LoRAs of `adapters` in every denoiser; rows
+    with different LoRAs share a forward. Its times are kept under `shape`.
+    """
+
+    id: Hashable
+    owner: Hashable
+    pipeline: Any
+    scheduler: Any
+    arguments: Mapping[str, Any]
+    adapters: Adapters = ()
+    shape: Shape = ("", 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the call with this id; unknown ids are ignored."""
+
+    id: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The pipeline returned this."""
+
+    output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The call ended with this error: PaintFailed where it is in words for the requester."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The call was stopped."""
+
+
+Event = Started | Progress | Returned | Failed | Cancelled

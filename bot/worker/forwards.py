@@ -1,0 +1,121 @@
+"""One forward, whatever memory has to say: in smaller parts where it is short, in tiles, and again where it overflows.
+
+State advances only after a forward succeeded, so it may be redone.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from typing import Any
+
+import torch
+
+from bot.engine.timing import DECODE
+from bot.errors import PaintFailed
+from bot.worker.device_errors import is_device_lost, is_out_of_memory
+from bot.worker.row_policy import RowPolicy
+from bot.worker.rows import Parked, are_numbers, forward, rebuild
+
+log = logging.getLogger(__name__)
+
+_CAUTIOUS_FORWARDS = 500
+"""After so many forwards a full one is tried again: what else took the memory may be gone."""
+
+
+class Forwards:
+    """Runs forwards, and remembers for which modules and shapes memory was too short."""
+
+    def __init__(self, policy: RowPolicy, row_cap: int, *, tiling: bool) -> None:
+        """Make it; without `tiling` no picture is decoded in tiles, which are blended and so not reproducible."""
+        self._policy = policy
+        self._row_cap = row_cap
+        self._tiling = tiling
+        self._caps: dict[Hashable, tuple[int, int]] = {}
+        self._count = 0
+
+    def cap(self, parked: Parked) -> int:
+        """How many rows memory allows in one forward of such calls."""
+        cap, until = self._caps.get(parked.key, (self._row_cap, 0))
+        return cap if self._count < until else self._row_cap
+
+    def run(self, group: list[Parked]) -> list[Any]:
+        """Run one forward for calls that fit together; returns the output of each.
+
+        A picture that overflows in half precision is decoded again in single.
+        """
+        outputs = self._run(group)
+        if _may_overflow(group[0]) and not are_numbers(outputs):
+            log.warning("a picture overflowed in half precision; it is decoded again in single")
+            outputs = self._run([_in_single_precision(group[0])])
+        return outputs
+
+    def _run(self, group: list[Parked]) -> list[Any]:
+        """Each call's output. When memory ends, the same again in parts half as large, or a picture in tiles."""
+        head, rows = group[0], sum(parked.rows for parked in group)
+        self._count += 1
+        tiled = False
+        while True:
+            cap = min(self.cap(head), rows)
+            try:
+                with torch.inference_mode(), _in_tiles(head.module) if tiled else nullcontext():
+                    return forward(group, cap, self._policy.wear, self._policy.run)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                # Its frames hold the forward's tensors.
+                traceback.clear_frames(error.__traceback__)
+            _empty_caches()
+            if head.single and not tiled and self._tiling and getattr(head.module, "use_tiling", None) is False:
+                tiled = True
+                continue
+            if cap == 1 or head.single:
+                raise PaintFailed("This size is too large for this machine's memory: try a smaller one.")
+            log.warning("out of memory in a forward of %d rows; %d from now on", cap, cap // 2)
+            self._caps[head.key] = (cap // 2, self._count + _CAUTIOUS_FORWARDS)
+
+
+def own_failure(error: Exception) -> Exception:
+    """The error that ends one call, without the tensors; raises the error again if it concerns all calls."""
+    if is_out_of_memory(error):
+        traceback.clear_frames(error.__traceback__)
+        _empty_caches()
+        return PaintFailed("This does not fit into this machine's memory: try a smaller size or fewer images.")
+    if is_device_lost(error):
+        raise error
+    traceback.clear_frames(error.__traceback__)
+    return error
+
+
+def _may_overflow(parked: Parked) -> bool:
+    """Whether a call decodes a picture in float16: many a VAE was not made for its range."""
+    return parked.part == DECODE and parked.module.dtype is torch.float16
+
+
+def _in_single_precision(parked: Parked) -> Parked:
+    """The same call of a copy of its module: what is shared is not cast. It is rare, so the copy is not kept."""
+    module = deepcopy(parked.module).float()
+    leaves = [
+        leaf.float() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf for leaf in parked.leaves
+    ]
+    return Parked(module, "decode", rebuild(parked.tree, leaves), part=parked.part, single=parked.single)
+
+
+@contextmanager
+def _in_tiles(vae: Any) -> Iterator[None]:
+    """Let a VAE take large pictures tile by tile, which needs little memory."""
+    vae.enable_tiling()
+    try:
+        yield
+    finally:
+        vae.disable_tiling()
+
+
+def _empty_caches() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
