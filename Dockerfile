@@ -1,4 +1,4 @@
-# Two stages: the first builds a virtual environment, the second carries nothing else.
+# Two stages: the first builds a virtual environment, the second contains only that.
 # On Linux x86-64 PyPI's torch brings its own CUDA libraries, so a GPU needs only the host's driver and the NVIDIA
 # container toolkit: docker run --gpus all -e DISCORD_TOKEN -v atelier:/data atelier
 
@@ -21,7 +21,7 @@ ENV PATH=/opt/atelier/bin:$PATH \
 USER atelier
 WORKDIR /home/atelier
 VOLUME /data
-# A config.toml mounted into the working directory is used.
+# Atelier uses a config.toml that is mounted into the working directory.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["atelier"]
 CMD ["run"]

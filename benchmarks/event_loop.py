@@ -101,11 +101,12 @@ async def keep_painting(
     while loop.time() < end or any(counted.pictures[model.name] == before[model.name] for model in models):
         while await app.queue.depth() < 3:
             person += 1
-            await app.admission.admit(
+            quote = await app.admission.quote(
                 Requester(UserId(person), GuildId(1)),
                 replace(asked, model=models[person % len(models)].name),
                 Destination(ChannelId(person % 8), MessageId(person)),
             )
+            await app.admission.admit(quote)
         await asyncio.sleep(0.1)
 
 

@@ -77,7 +77,8 @@ async def measure(
 
 
 async def _ask(app: App, user: UserId, options: Options) -> Admitted:
-    admitted = await app.admission.admit(Requester(user, GuildId(1)), options, Destination(ChannelId(1)))
+    quote = await app.admission.quote(Requester(user, GuildId(1)), options, Destination(ChannelId(1)))
+    admitted = await app.admission.admit(quote)
     assert admitted is not None
     await app.queue.place_message(admitted.job.id, MessageId(admitted.job.id))
     return admitted

@@ -49,7 +49,8 @@ async def ask(app: App, number: int, choose: random.Random) -> Admitted:
         aspect=choose.choice(("1:1", "1:1", "3:2", "2:3")),
     )
     who = Requester(UserId(number % 5 if number % 10 else 1000 + number), GuildId(1))
-    admitted = await app.admission.admit(who, options, Destination(ChannelId(1)))
+    quote = await app.admission.quote(who, options, Destination(ChannelId(1)))
+    admitted = await app.admission.admit(quote)
     assert admitted is not None
     await app.queue.place_message(admitted.job.id, MessageId(number + 1))
     return admitted

@@ -33,6 +33,7 @@ from bot.jobs import (
     to_text,
     utcnow,
 )
+from bot.policy.policy import Policy
 from bot.queue.line import Line
 from bot.storage.database import Database, open_database
 from bot.storage.images import ImageFolder
@@ -56,9 +57,7 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
             await queue.recover()
             line = Line(
                 QueueChanges(database, Surface.DISCORD, utcnow),
-                Rules(database),
-                Usage(database),
-                LimitsConfig(pace=10_000),
+                Policy(Rules(database), Usage(database), LimitsConfig(pace=10_000), lambda: 1.0, utcnow),
                 FakeEngine(),
                 utcnow,
             )

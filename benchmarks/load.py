@@ -33,7 +33,8 @@ from benchmarks.report import table
 from bot.config import Config
 from bot.engine.catalog import SAMPLERS
 from bot.jobs import ChannelId, Destination, GuildId, MessageId, Requester, Surface, UserId, to_text, utcnow
-from bot.requests.options import Options, resolve
+from bot.requests.options import Options
+from bot.requests.resolve import resolve
 from bot.storage.database import open_database
 from bot.storage.images import ImageFolder
 from bot.storage.queue import Queue

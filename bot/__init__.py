@@ -1,1 +1,1 @@
-"""Atelier: a workshop where a whole community paints at one easel."""
+"""Atelier: a Discord bot with which a whole community paints on one GPU."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import signal
 import threading
 import webbrowser
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -19,6 +20,7 @@ from bot.config import Config, load_config, read_database_key, read_token
 from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
+from bot.requests.options import PROMPT_HELP, Option, Options, table
 
 T = TypeVar("T")
 
@@ -33,12 +35,12 @@ cli = typer.Typer(
 _AUTHENTICATION_FAILED = 4004
 
 EX_INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C kept from its result: 128 + SIGINT."""
+"""Exit code of a command that Ctrl-C interrupted before its result: 128 + SIGINT."""
 
 DEFAULT_CONFIG = Path("config.toml")
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The settings; ./config.toml if there, else built-in defaults.")
+    Path | None, typer.Option("--config", help="The settings; ./config.toml if it exists, otherwise the defaults.")
 ]
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="The folder for the database and the pictures; ./data by default.")
@@ -52,13 +54,13 @@ def try_(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Try everything in the browser: no Discord account, no GPU."""
+    """Try everything in the browser, without a Discord account or a GPU."""
     from bot.sandbox import run_sandbox
 
     def opened(url: str) -> None:
         typer.echo(f"\nAtelier is open at {url}\nType /imagine there. Ctrl-C ends it.\n")
         if browser:
-            # Some browsers keep whoever opens them waiting until they are closed.
+            # Some browsers block the calling thread until they are closed.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     _run(run_sandbox(_settings(config, data, quiet=True), port, opened))
@@ -71,55 +73,65 @@ def run(config: ConfigOption = None, data: DataOption = None) -> None:
     _run(_serve(settings))
 
 
-@cli.command()
-def imagine(
-    prompt: Annotated[str, typer.Argument(help="What to paint; may end in flags, like --seed 7 --ar 16:9.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the picture.")] = None,
-    negative_prompt: Annotated[str | None, typer.Option("--no", help="What to leave out.")] = None,
-    images: Annotated[int | None, typer.Option(help="How many pictures, 1 to 4.")] = None,
-    aspect: Annotated[str | None, typer.Option("--ar", "--size", help="16:9, or 768x512.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", "--cfg", help="Guidance scale.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed paints the same picture.")] = None,
-    model: Annotated[str | None, typer.Option(help="Which model paints.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="Which sampler denoises.")] = None,
-    lora: Annotated[str | None, typer.Option(help="LoRAs of the model, like sketch:0.8.")] = None,
-    image: Annotated[Path | None, typer.Option(help="A picture to start from: PNG, JPEG or WebP.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Where to repaint the image: white is repainted.")] = None,
-    strength: Annotated[float | None, typer.Option(help="How much of the image is painted over, up to 1.")] = None,
-    controlnet: Annotated[str | None, typer.Option(help="A ControlNet of the model, like canny:0.7.")] = None,
-    control: Annotated[Path | None, typer.Option(help="The picture that the ControlNet holds yours to.")] = None,
-    config: ConfigOption = None,
-    data: DataOption = None,
+def _imagine(
+    prompt: str, output: Path | None, config: Path | None, data: Path | None, given: Mapping[str, Any]
 ) -> None:
     """Paint one picture here, without Discord."""
-    from bot.requests.options import Options
+    from bot.requests.uploads import ROLES
     from bot.terminal import imagine as paint
 
-    options = Options(
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        images=images,
-        aspect=aspect,
-        steps=steps,
-        guidance_scale=guidance,
-        seed=seed,
-        model=model,
-        sampler=sampler,
-        lora=lora,
-        strength=strength,
-        controlnet=controlnet,
-    )
-    files = {role: path for role, path in (("image", image), ("mask", mask), ("control", control)) if path is not None}
+    options = Options(prompt, **{name: value for name, value in given.items() if name not in ROLES})
+    files = {role: given[role] for role in ROLES if given.get(role) is not None}
     painting = paint(_settings(config, data, quiet=True), options, files, output, Console(stderr=True))
     paths = _run(painting, interrupted=EX_INTERRUPTED)
     for path in paths or ():
         typer.echo(path)
 
 
+def imagine_command(options: Sequence[Option]) -> Callable[..., None]:
+    """The function of `atelier imagine`, which takes a prompt, these options and where to read and write."""
+
+    def imagine(
+        prompt: str,
+        output: Path | None = None,
+        config: Path | None = None,
+        data: Path | None = None,
+        **given: Any,
+    ) -> None:
+        _imagine(prompt, output, config, data, given)
+
+    taken = {
+        "prompt": Annotated[str, typer.Argument(help=f"{PROMPT_HELP}.")],
+        "output": Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the picture.")],
+        **{option.name: _annotation(option) for option in options},
+        "config": ConfigOption,
+        "data": DataOption,
+    }
+    imagine.__doc__ = _imagine.__doc__
+    imagine.__annotations__ = taken
+    keyword, required = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+    imagine.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, keyword, annotation=annotation, default=required if name == "prompt" else None)
+            for name, annotation in taken.items()
+        ]
+    )
+    return imagine
+
+
+def _annotation(option: Option) -> Any:
+    """The type under which typer asks for an option, with its names and its help."""
+    names = [f"--{flag}" for flag in option.flags or (option.name,)]
+    taken = Path if option.is_upload else option.type
+    return Annotated[taken | None, typer.Option(*names, help=f"{option.help}.")]
+
+
+cli.command()(imagine_command(table()))
+
+
 @cli.command()
 def doctor(config: ConfigOption = None, data: DataOption = None) -> None:
-    """Check Python, torch, GPU, models, database, disk and Discord, each with a remedy."""
+    """Check Python, torch, GPU, models, database, disk and Discord, and name a remedy for each problem."""
     if not _run(_examine(_settings(config, data, quiet=True))):
         raise typer.Exit(1)
 
@@ -127,12 +139,12 @@ def doctor(config: ConfigOption = None, data: DataOption = None) -> None:
 @cli.command()
 def backup(
     file: Annotated[
-        Path | None, typer.Argument(help="A new file; one in the data folder's backups by default.")
+        Path | None, typer.Argument(help="A new file; by default one in the data folder's backups.")
     ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
-    """Copy the database while Atelier runs or not; the pictures are plain files in the data folder."""
+    """Copy the database, whether Atelier runs or not; the pictures are plain files in the data folder."""
     typer.echo(_run(_back_up(_settings(config, data, quiet=True), file), interrupted=EX_INTERRUPTED))
 
 
@@ -142,7 +154,7 @@ def restore(
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
-    """Put a backup in the place of the database, which is moved aside; Atelier must be stopped."""
+    """Replace the database with a backup and keep the old one; Atelier must be stopped."""
     typer.echo(_run(_restore(_settings(config, data, quiet=True), file), interrupted=EX_INTERRUPTED))
 
 
@@ -190,7 +202,7 @@ async def _back_up(config: Config, file: Path | None) -> str:
 
 
 async def _restore(config: Config, file: Path) -> str:
-    """Restore a backup and say what became of the database."""
+    """Restore a backup and say where the former database is."""
     from bot.app import database_of, hold
     from bot.storage import recovery, sqlite
 
@@ -245,7 +257,7 @@ async def _serve(config: Config) -> None:
         except (OSError, aiohttp.ClientError) as error:
             raise AtelierError(f"Discord cannot be reached: {error}. Check the network and start again.") from error
         except AttributeError as error:
-            # discord.py 2.7.1 logs why its first connection failed, then trips over the socket it never had.
+            # discord.py 2.7.1 logs why its first connection failed, then uses its socket, which is still None.
             if client.ws is not None:
                 raise
             raise AtelierError("Discord's gateway cannot be reached. Check the network and start again.") from error
@@ -257,7 +269,7 @@ def _settings(config: Path | None, data: Path | None, *, quiet: bool = False) ->
         settings = load_config(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None))
     except ConfigError as error:
         _fail(error)
-    # Where a person watches the terminal, only trouble belongs there.
+    # A person watches this terminal: show only warnings and errors.
     level = "warning" if quiet and settings.log_level == "info" else settings.log_level
     setup_logging(level)
     changes: dict[str, object] = {"log_level": level}
@@ -267,7 +279,7 @@ def _settings(config: Path | None, data: Path | None, *, quiet: bool = False) ->
 
 
 def _run(main: Coroutine[Any, Any, T], *, interrupted: int = 0) -> T | None:
-    """Run to the end; words for people become a sentence and an exit code.
+    """Run to the end; an AtelierError becomes a sentence and an exit code.
 
     SIGINT and SIGTERM cancel it, and then the exit code is `interrupted`.
     """
@@ -290,7 +302,7 @@ def _run(main: Coroutine[Any, Any, T], *, interrupted: int = 0) -> T | None:
 
 
 def _once(task: asyncio.Task[Any]) -> Any:
-    """Cancel the task at the first signal; closing is bounded, so later ones change nothing."""
+    """Cancel the task at the first signal; later signals are ignored, because closing takes limited time."""
     cancelled = False
 
     def cancel() -> None:

@@ -1,4 +1,4 @@
-"""The house, assembled: `open_app` builds every service bottom-up and closes what it opened."""
+"""`open_app` builds every service, the lowest layer first, and closes what it opened."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from bot.engine.catalog import SAMPLERS, check_models, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
+from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
+from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
+from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers
@@ -45,7 +48,7 @@ from bot.storage.usage import Usage
 log = logging.getLogger(__name__)
 
 _TIMINGS = "timings"
-"""The name under which the house remembers what its engine measured."""
+"""The key under which the database keeps the engine's timings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class App:
     removals: Removals
     reports: Reports
     forgetting: Forgetting
+    policy: Policy
     line: Line
     engine: Engine
     admission: Admission
@@ -79,7 +83,7 @@ def database_of(data: Path) -> Path:
 
 @contextmanager
 def hold(data: Path) -> Iterator[None]:
-    """Make the data folder and keep every other Atelier out of it. Raises ConfigError when one is in."""
+    """Make the data folder and lock it. Raises ConfigError when another Atelier has locked it."""
     lock = FileLock(data / "lock")
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -103,14 +107,14 @@ async def open_app(
 ) -> AsyncIterator[App]:
     """Open the data folder, start the background tasks, and stop and close everything at the end.
 
-    Without `engine` a LocalEngine is started; a given one is the caller's to run. A background task that dies
-    takes the app down with it, loudly. Raises ConfigError or StorageError when the house cannot open.
+    Without `engine` a LocalEngine is started; an engine that the caller gives is run by the caller. When a background
+    task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app cannot open.
     """
     check_models(config.models)
     async with AsyncExitStack() as stack:
         stack.enter_context(hold(config.data))
         path, key = database_of(config.data), read_database_key()
-        # The folder is held until the thread has ended, which a stop makes soon: it may be moving files.
+        # Keep the lock until the thread has ended: it may be moving files. A stop ends it soon.
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
         database = await stack.enter_async_context(open_database(path, key))
@@ -119,12 +123,13 @@ async def open_app(
         uploads = UploadFolder(config.data)
         rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
-        usage = Usage(database)
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
-        line = Line(QueueChanges(database, surface, clock), rules, usage, config.limits, painter, clock)
+        usual = usual_request(config.models[0]).work
+        policy = Policy(rules, Usage(database), config.limits, lambda: seconds_of(usual, painter.timings), clock)
+        line = Line(QueueChanges(database, surface, clock), policy, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
-        dispatcher = Dispatcher(database, queue, uploads, refusals, line, painter, delivery.announce, clock)
+        dispatcher = Dispatcher(database, queue, uploads, policy, refusals, line, painter, delivery.announce, clock)
         forgetting = Forgetting(database, images, uploads, path, key, surface, clock)
         app = App(
             config=config,
@@ -137,19 +142,19 @@ async def open_app(
             removals=Removals(database, images, clock),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
+            policy=policy,
             line=line,
             engine=painter,
             admission=Admission(
                 queue,
                 uploads,
-                rules,
+                policy,
                 refusals,
                 line,
                 painter,
                 config.models,
                 tuple(SAMPLERS),
                 _vocabularies(config.models),
-                usage,
                 config.bill,
                 clock,
             ),
@@ -177,13 +182,13 @@ async def open_app(
 
 
 async def forget_now(config: Config, user_id: UserId) -> Held:
-    """Delete what is kept about a person, to the last byte, while nobody runs; returns what was kept."""
+    """Delete what is kept about a person, to the last byte, while Atelier is stopped; returns what was kept."""
     with hold(config.data):
         path, key = database_of(config.data), read_database_key()
-        # A restore that was decided would bring back what is deleted now.
+        # Finish an open restore first: otherwise it would bring back what is deleted now.
         await sqlite.in_thread(lambda _: finish(path))
         if not path.exists():
-            raise StorageError(f"{path} does not exist: nothing is kept about anybody.")
+            raise StorageError(f"{path} does not exist: there is nothing to delete.")
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         async with open_database(path, key) as database:
             images, uploads = ImageFolder(config.data), UploadFolder(config.data)
@@ -191,18 +196,18 @@ async def forget_now(config: Config, user_id: UserId) -> Held:
             held = await forgetting.held(user_id)
             await forgetting.forget(user_id)
             if not await forgetting.finish():
-                raise StorageError("A backup is being made. What is left to do is done when Atelier runs again.")
+                raise StorageError("A backup is being made. Atelier finishes the deletion when it runs again.")
     return held
 
 
 def _vocabularies(models: Sequence[ModelConfig]) -> dict[str, Vocabulary]:
-    """The vocabularies of those models that bring one."""
+    """The vocabularies of the models that have one."""
     found = {model.name: Vocabulary.read(Path(folder_of(model))) for model in models}
     return {name: vocabulary for name, vocabulary in found.items() if vocabulary is not None}
 
 
 async def _keep_timings(database: Database, engine: LocalEngine) -> None:
-    """Remember how long the engine takes, so that a restart knows."""
+    """Store how long the engine takes, so that it is known after a restart."""
     while True:
         await engine.learned.wait()
         engine.learned.clear()
@@ -211,9 +216,9 @@ async def _keep_timings(database: Database, engine: LocalEngine) -> None:
 
 @asynccontextmanager
 async def _beside(runs: Mapping[str, Coroutine[None, None, None]]) -> AsyncIterator[None]:
-    """Run named tasks beside the body and end them with it; if one of them ends first, so does the body.
+    """Run named tasks beside the body and end them with it; if one of them ends first, the body ends too.
 
-    Unlike a TaskGroup this lets the body's own exceptions pass unwrapped, which are words for people.
+    Unlike a TaskGroup, this does not wrap the body's exceptions, because some are messages for people.
     """
     body = asyncio.current_task()
     dead: list[asyncio.Task[None]] = []

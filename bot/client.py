@@ -1,4 +1,4 @@
-"""The Discord client: loads the cogs, keeps Discord's list of commands current, and turns errors into words."""
+"""The Discord client: loads the cogs, keeps Discord's list of commands current, and explains errors to people."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ LONGEST_IDENTIFY_PAUSE = 300.0
 """Discord resets the token of a bot that identifies a thousand times a day; at this pace it is 288 times."""
 
 NOTE_SECONDS = 10.0
-"""So long an identify waits for the disk; discord.py gives it a minute."""
+"""How long an identify waits for the disk; discord.py gives it a minute."""
 
 _IDENTIFIES = "identifies"
 
@@ -71,7 +71,7 @@ class Client(commands.Bot):
     """One bot account, serving the app it is given."""
 
     def __init__(self, app: App, *, always_sync: bool = False) -> None:
-        # Nobody speaks here: spare every log two warnings about voice libraries.
+        # The bot uses no voice: without this, discord.py logs two warnings about voice libraries.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -85,10 +85,10 @@ class Client(commands.Bot):
         )
         self.app = app
         self.buttons: dict[str, ButtonAction] = {}
-        """What a button does, by the action in its custom id; cogs add theirs."""
+        """The function of each button, by the action in its custom id; cogs add theirs."""
         self._always_sync = always_sync
         self._identifies: list[str] = []
-        """When this process identified, and what it knew of earlier ones, within the last hour."""
+        """The times within the last hour at which this process and those before it identified."""
 
     async def setup_hook(self) -> None:
         """Load the cogs and tell Discord about the commands if they changed."""
@@ -97,10 +97,10 @@ class Client(commands.Bot):
         await self._sync()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Wait until the gateway may be told who we are, and note it durably: a crash loop counts, too."""
+        """Wait until the bot may identify to the gateway, and store the time: a crash loop counts, too."""
         await super().before_identify_hook(shard_id, initial=initial)
         noted: Counter[str] = Counter(json.loads(await self.app.database.recall(_IDENTIFIES) or "[]"))
-        # What could not be noted counts as well.
+        # Times that could not be stored count as well.
         texts = sorted(Counter(noted | Counter(self._identifies)).elements())
         earlier = [at for at in map(from_text, texts) if at is not None]
         # discord.py gives a connection a minute to identify; then it calls this again.
@@ -112,7 +112,7 @@ class Client(commands.Bot):
             async with asyncio.timeout(NOTE_SECONDS):
                 await insist(self.app.database.remember, _IDENTIFIES, json.dumps(self._identifies))
         except TimeoutError:
-            # Somebody must be online to tell people that the storage is full.
+            # Go on: the bot must be online to tell people that the storage is full.
             log.warning("this identify could not be noted on the disk; it counts until a restart")
 
     async def close(self) -> None:
@@ -122,7 +122,7 @@ class Client(commands.Bot):
         self._end_ready()
 
     def _end_ready(self) -> None:
-        # A private name: where it is another one, the task is left behind as before.
+        # A private name of discord.py: if another version changes it, the task is not ended here.
         if isinstance(task := getattr(self._connection, "_ready_task", None), asyncio.Task):
             task.cancel()
 
@@ -131,9 +131,9 @@ class Client(commands.Bot):
         log.info("ready for commands as %s in %d servers", self.user, len(self.guilds))
 
     async def explain(self, interaction: discord.Interaction, error: BaseException, prompt: str | None = None) -> None:
-        """Tell the person, and only them, what went wrong; the one place where errors become words.
+        """Tell the person, and only them, what went wrong; this is the one place that explains errors.
 
-        The prompt they typed is handed back with it; of a button's, whoever knows it tells.
+        The answer returns the prompt that they typed. A button has no such option, so its caller gives the prompt.
         """
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original
@@ -147,7 +147,7 @@ class Client(commands.Bot):
             else:
                 await interaction.response.send_message(words, ephemeral=True)
         except discord.HTTPException as failure:
-            # Its text quotes the form, and that the prompt.
+            # Do not log its text: it quotes the form, which contains the prompt.
             log.warning(
                 "a person could not be told what went wrong: Discord answered %d (code %d)",
                 failure.status,
@@ -157,7 +157,7 @@ class Client(commands.Bot):
             log.warning("a person could not be told what went wrong: %s", type(failure).__name__)
 
     async def _sync(self) -> None:
-        """Upload the commands when they differ from what Discord has: uploads are rationed."""
+        """Upload the commands if they differ from what Discord has, because Discord limits uploads."""
         payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
         digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
         name = f"commands of {self.application_id}"
@@ -166,7 +166,7 @@ class Client(commands.Bot):
             try:
                 await self.app.database.remember(name, digest)
             except StorageError as error:
-                # Not a reason to stay offline.
+                # The bot can go online without this note.
                 log.warning("%s The commands are uploaded again at the next start.", error)
 
 
@@ -180,7 +180,7 @@ class Tree(app_commands.CommandTree[Client]):
 
 def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
     """Seconds until the bot may identify again: a few times an hour at once, then less and less often."""
-    # What a clock that was set back has left in the future says nothing.
+    # If the clock was set back, ignore times in the future.
     recent = [at for at in earlier if now - IDENTIFY_WINDOW < at <= now]
     over = len(recent) - FREE_IDENTIFIES
     if over < 0:
@@ -190,7 +190,7 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
 
 
 def _words(error: BaseException, private: Sequence[str]) -> str:
-    """What to tell a person; what was `private` to them does not go into the log."""
+    """The message for a person; the texts in `private` do not go into the log."""
     if isinstance(error, Rejected):
         return told(error)
     if isinstance(error, (UserError, StorageError)):
@@ -202,4 +202,4 @@ def _words(error: BaseException, private: Sequence[str]) -> str:
     reference = secrets.token_hex(3)
     quoted = [error.text] if isinstance(error, discord.HTTPException) else []
     log.error("a bug, reference %s\n%s", reference, traced(error, *private, *quoted))
-    return f"Something broke inside Atelier. Whoever hosts it finds it in the log as {reference}."
+    return f"Something broke inside Atelier. The host can find it in the log as {reference}."

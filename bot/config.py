@@ -1,8 +1,8 @@
 """The host's settings: frozen sections read from config.toml, overridden by ATELIER_* in the environment.
 
 `config.example.toml` lists every key with its default; a test keeps the two equal. Secrets are never settings: the bot
-token comes from DISCORD_TOKEN, the key of the database from ATELIER_DATABASE_KEY, or each from the file that the same
-name with _FILE names.
+token comes from DISCORD_TOKEN and the key of the database from ATELIER_DATABASE_KEY, or from a file that
+DISCORD_TOKEN_FILE or ATELIER_DATABASE_KEY_FILE names.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _address(listen: str) -> str:
 def _refuse_twins(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"two {what} are called {twice[0]!r}; give each a name of its own")
+        raise ValueError(f"two {what} have the name {twice[0]!r}; give each its own name")
 
 
 class Section(BaseModel):
@@ -72,18 +72,18 @@ class DiscordConfig(Section):
 
     command: Annotated[str, AfterValidator(_command_name)] = "imagine"
     ping_after_seconds: Annotated[int, Field(ge=0)] = 120
-    """A requester who waited longer than this is pinged once, with a link. 0 never pings."""
+    """A person who waited longer than this is pinged once, with a link. 0 never pings."""
     posts_per_channel: Annotated[int, Field(ge=1, le=50)] = 5
     """Posts and edits per channel in five seconds."""
 
 
 class LimitsConfig(Section):
-    """What everyone may use where moderators have set nothing else."""
+    """What everyone may use unless moderators set something else."""
 
     pace: Annotated[int, Field(ge=1, le=10_000)] = 20
     """Images per minute of one person."""
     depth: Annotated[int, Field(ge=1, le=10_000)] = 5
-    """Requests of one person that may wait at a time."""
+    """Requests of one person that may wait at the same time."""
     quota: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     """GPU seconds of one person in any 24 hours."""
     pixels: Annotated[int, Field(ge=64, le=2**26)] = 2048 * 2048
@@ -95,20 +95,20 @@ class LimitsConfig(Section):
     models: Literal["all"] | tuple[str, ...] = "all"
     """The models people may choose, by their names here."""
     weight: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """The share of the GPU that a person has when many wait: twice the weight, twice as much."""
+    """The share of the GPU that a person gets when many wait: twice the weight, twice the share."""
     channels: Literal["all"] | tuple[StrictInt, ...] = "all"
     """The channels in which people may ask, by their ids."""
 
 
 class BillConfig(Section):
-    """Which requests are confirmed first, after their cost was shown."""
+    """Which requests the person must confirm first, after seeing the cost."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Those that take more than this of what is left of the quota,"""
+    """A request that takes more than this share of what is left of the quota is confirmed,"""
     at_least: Annotated[float, Field(ge=0, le=1_000_000)] = 5.0
-    """unless they take no more GPU seconds than this: what is quick is never worth a question;"""
+    """but only if it also takes more GPU seconds than this: a quick request is never worth a question."""
     seconds: Annotated[float, Field(ge=0, le=1_000_000)] = 30.0
-    """and those that take more GPU seconds than this, whatever is left."""
+    """A request that takes more GPU seconds than this is always confirmed."""
 
 
 class EngineConfig(Section):
@@ -119,26 +119,26 @@ class EngineConfig(Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of one picture. 0 chooses: one on a small machine, half the cores on a larger one."""
     slots: Annotated[int, Field(ge=1, le=64)] = 8
-    """Requests in the engine at a time; they share every denoising step."""
+    """Requests in the engine at the same time; they share every denoising step."""
     rows: Annotated[int, Field(ge=1, le=256)] = 16
-    """Rows of one forward at most. A picture takes two with guidance and one without; a large one fits fewer."""
+    """The most rows of one forward. A picture takes two with guidance and one without; large pictures fit fewer."""
     reproducible: bool = False
-    """Nobody shares a forward and only deterministic algorithms run: the same request, the same picture to the bit."""
+    """Requests share no forward, only deterministic algorithms run: the same request gives the same bits."""
     graphs: bool = True
     """Record forwards as CUDA graphs, on CUDA only."""
     compile: bool = False
-    """Compile forwards while nobody waits, on CUDA only; who comes meanwhile waits for it, seconds to minutes."""
+    """Compile forwards while idle, on CUDA only; a request that comes meanwhile waits for it, seconds to minutes."""
     preview_seconds: Annotated[float, Field(ge=0, le=600)] = 3
-    """Between two looks at a picture that takes longer than this; 0 shows finished ones only."""
+    """Seconds between previews of a picture that takes longer than this; 0 shows no previews."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
-    """GiB that models may take together; the least recently used makes room. 0 is 70 % of a GPU or half of the RAM."""
+    """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
 
 
 class MetricsConfig(Section):
     """A page of metrics for Prometheus."""
 
     listen: Annotated[str, AfterValidator(_address)] = ""
-    """Where it is served, as address:port; nowhere by default. It asks nobody who they are."""
+    """Where it is served, as address:port; nowhere by default. The page asks for no password."""
 
 
 class LoraConfig(Section):
@@ -148,31 +148,31 @@ class LoraConfig(Section):
     source: str
     """A .safetensors file, a folder with one, or a hub id like org/name."""
     weight: Annotated[float, Field(ge=-2, le=2)] = 1.0
-    """How strongly it is worn where nobody says otherwise."""
+    """How strongly it is applied if the request does not say."""
     trigger: Annotated[str, Field(max_length=200)] = ""
-    """Words it was trained on; added to a prompt that lacks them."""
+    """Words it was trained on; they are added to a prompt that lacks them."""
 
 
 class ControlNetConfig(Section):
-    """A ControlNet that holds one model's pictures to a picture such as edges, a pose or depths."""
+    """A ControlNet that makes one model's pictures follow another picture, such as edges, a pose or depths."""
 
     name: Annotated[str, AfterValidator(_model_name)]
     source: str
     """A diffusers folder, a .safetensors file, or a hub id like org/name."""
     description: Annotated[str, Field(max_length=60)] = ""
-    """What kind of picture it wants."""
+    """The kind of picture that it needs."""
     weight: Annotated[float, Field(ge=0, le=2)] = 1.0
-    """How strictly it is followed where nobody says otherwise."""
+    """How strictly it is followed if the request does not say."""
 
 
 class ModelConfig(Section):
-    """One checkpoint people can choose, with the defaults that suit it."""
+    """One checkpoint that people can choose, with its defaults."""
 
     name: Annotated[str, AfterValidator(_model_name)]
     source: str
     """`embedded`, a diffusers folder, a single .safetensors file, or a hub id like org/name."""
     config: str | None = None
-    """For a single file: the diffusers folder or hub id whose configuration it has."""
+    """For a single file: a diffusers folder or hub id with the same configuration."""
     description: Annotated[str, Field(max_length=60)] = ""
     width: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
     height: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
@@ -228,7 +228,7 @@ EMBEDDED_MODEL = ModelConfig(
 
 
 class Config(BaseSettings):
-    """All settings. The first model is the one used when nobody chooses."""
+    """All settings. The first model is used when the request names none."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
@@ -253,7 +253,7 @@ class Config(BaseSettings):
         known = [model.name for model in self.models]
         for name in () if self.limits.models == "all" else self.limits.models:
             if name not in known:
-                raise ValueError(f"limits.models names {name!r}, and the models are: {', '.join(known)}")
+                raise ValueError(f"limits.models names {name!r}, but the models are: {', '.join(known)}")
         return self
 
     @classmethod
@@ -265,14 +265,14 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, whose content arrives as keyword arguments."""
+        """The environment overrides the file; the content of the file comes as keyword arguments."""
         return env_settings, init_settings
 
 
 def load_config(path: Path | None) -> Config:
     """Read `path`, or the built-in defaults when it is None; relative model paths start at the file's folder.
 
-    Raises ConfigError naming the key and the line of what cannot be used.
+    Raises ConfigError, which names the key and the line of the first error.
     """
     text, values = ("", {}) if path is None else _read_toml(path)
     _refuse_unknown(values, text, path)
@@ -281,35 +281,35 @@ def load_config(path: Path | None) -> Config:
     except ValidationError as error:
         raise ConfigError(_explain(error, text, path)) from error
     except SettingsError as error:
-        # Only the environment can be at fault: it writes tables and lists as JSON.
-        raise ConfigError(f"environment variables {ENV_PREFIX}*: {error}; it must be JSON.") from error
+        # Only the environment can cause this: there, tables and lists are JSON.
+        raise ConfigError(f"environment variables {ENV_PREFIX}*: {error}; the value must be JSON.") from error
     base = Path.cwd() if path is None else path.resolve().parent
     try:
         data = config.data.expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"data: {config.data} starts in a home folder that does not exist.") from error
+        raise ConfigError(f"data: {config.data} starts with a home folder that does not exist.") from error
     models = tuple(_located(model, base) for model in config.models)
     return config.model_copy(update={"data": data, "models": models})
 
 
 def read_token(environ: Mapping[str, str] = os.environ) -> str:
-    """The bot token from DISCORD_TOKEN or the file DISCORD_TOKEN_FILE names; ConfigError when there is none."""
+    """The bot token, from DISCORD_TOKEN or a file that DISCORD_TOKEN_FILE names. Raises ConfigError without one."""
     if found := _read_secret("DISCORD_TOKEN", "the bot token", environ):
         return _plausible(*found)
     raise ConfigError(
-        "No bot token: set DISCORD_TOKEN to the token from your application's Bot page on "
-        "discord.com/developers. To look around without one, run: atelier try"
+        "There is no bot token: set DISCORD_TOKEN to the token from your application's Bot page on "
+        "discord.com/developers. To try Atelier without a token, run: atelier try"
     )
 
 
 def read_database_key(environ: Mapping[str, str] = os.environ) -> str | None:
-    """The key of the database from ATELIER_DATABASE_KEY or the file ATELIER_DATABASE_KEY_FILE names, or None."""
+    """The key of the database, from ATELIER_DATABASE_KEY or a file that ATELIER_DATABASE_KEY_FILE names; or None."""
     found = _read_secret("ATELIER_DATABASE_KEY", "the key of the database", environ)
     return found[0] if found else None
 
 
 def _read_secret(name: str, what: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """A secret and where it was found; ConfigError when the file that should hold it does not."""
+    """A secret and where it was found. Raises ConfigError when the file that should hold it does not."""
     if secret := environ.get(name, "").strip():
         return secret, name
     if not (place := environ.get(f"{name}_FILE", "").strip()):
@@ -335,7 +335,7 @@ def _plausible(token: str, where: str) -> str:
 
 
 def _refuse_unknown(values: Mapping[str, Any], text: str, path: Path | None) -> None:
-    """Name top-level settings that do not exist; pydantic-settings would overlook some of them."""
+    """Raise ConfigError for a top-level setting that does not exist; pydantic-settings overlooks some of them."""
     known = list(Config.model_fields)
     for name in values:
         if name not in known:
@@ -344,7 +344,7 @@ def _refuse_unknown(values: Mapping[str, Any], text: str, path: Path | None) -> 
             raise ConfigError(f"{where}: {_no_such_setting(name, known)}")
     for variable in os.environ:
         name = variable.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        # Others may use the prefix too, as Kubernetes does for a service called atelier; only a slip is refused.
+        # Other programs may use the prefix, as Kubernetes does for a service named atelier: refuse only typing errors.
         if variable.startswith(ENV_PREFIX) and name not in known and difflib.get_close_matches(name, known, cutoff=0.8):
             raise ConfigError(f"environment variable {variable}: {_no_such_setting(name, known)}")
 
@@ -368,13 +368,13 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _located(model: ModelConfig, base: Path) -> ModelConfig:
-    """Make the model's own paths absolute; leave hub ids and the embedded model alone."""
+    """Make the model's own paths absolute; hub ids and the embedded model stay as they are."""
 
     def locate(place: str) -> str:
         try:
             path = base / Path(place).expanduser()
         except RuntimeError as error:
-            raise ConfigError(f"model {model.name}: {place} starts in a home folder that does not exist.") from error
+            raise ConfigError(f"model {model.name}: {place} starts with a home folder that does not exist.") from error
         is_path = path.exists() or place.endswith(".safetensors") or place.startswith((".", "/", "~"))
         return str(path.resolve()) if is_path else place
 
@@ -388,7 +388,7 @@ def _located(model: ModelConfig, base: Path) -> ModelConfig:
 
 
 def _explain(error: ValidationError, text: str, path: Path | None) -> str:
-    """Say of the first wrong setting where it stands, what is wrong and what would work."""
+    """Say where the first wrong setting is, what is wrong with it and what would work."""
     first = error.errors()[0]
     location = first["loc"]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
@@ -439,7 +439,7 @@ def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
         if match := re.match(r"\[\[\s*([\w.-]+)\s*\]\]", stripped):
-            # [[models.loras]] belongs to the last [[models]], and each of these counts its own from 0.
+            # [[models.loras]] belongs to the last [[models]], and each model counts its own from 0.
             *parents, name = match[1].split(".")
             here = []
             for parent in parents:

@@ -1,4 +1,4 @@
-"""`atelier doctor`: looks at everything a host needs and says of each what to do about it."""
+"""`atelier doctor`: checks everything a host needs and names a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _disk(data: Path) -> Finding:
 
 
 def _database(path: Path) -> list[Finding]:
-    """Look at the database without changing it: an older one is migrated by the next start, not here."""
+    """Inspect the database without changing it: the next start migrates an older one."""
     what = "Database"
     if not path.exists():
         return [Finding(what, Verdict.GOOD, f"{path} will be created at the first start")]
@@ -88,7 +88,7 @@ def _database(path: Path) -> list[Finding]:
     try:
         key = read_database_key()
         if damage := find_damage(path, key, full=False, stop=lambda: time.monotonic() > end):
-            remedy = "Start Atelier, and it takes up the newest good backup; or check ATELIER_DATABASE_KEY."
+            remedy = "Start Atelier: it restores the newest good backup. Or check ATELIER_DATABASE_KEY."
             return [Finding(what, Verdict.BAD, f"{path} is damaged: {damage}", remedy), _backups(path)]
         look = inspect(path, key)
     except (StorageError, ConfigError) as error:
@@ -97,19 +97,19 @@ def _database(path: Path) -> list[Finding]:
     words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
     newest = len(schema_scripts())
     if look.schema < newest:
-        remedy = f"The next start backs it up and brings it to schema {newest}."
+        remedy = f"The next start backs it up and migrates it to schema {newest}."
         return [Finding(what, Verdict.NOTE, words, remedy), _integrity(look.check), _backups(path)]
     if look.schema > newest:
-        remedy = f"A newer Atelier wrote it, this one knows schema {newest}: upgrade Atelier."
+        remedy = f"A newer Atelier wrote it; this one knows only schema {newest}. Upgrade Atelier."
         return [Finding(what, Verdict.BAD, words, remedy)]
     return [Finding(what, Verdict.GOOD, words), _integrity(look.check), _backups(path)]
 
 
 def _integrity(check: Check | None) -> Finding:
     if check is None:
-        return Finding("Integrity", Verdict.NOTE, "not fully checked yet", "A running bot does it once a day.")
+        return Finding("Integrity", Verdict.NOTE, "not fully checked yet", "A running bot checks it once a day.")
     if check.damage:
-        remedy = "Stop and start Atelier: it takes up the newest good backup."
+        remedy = "Stop and start Atelier: it restores the newest good backup."
         return Finding("Integrity", Verdict.BAD, f"damaged on {check.at:%Y-%m-%d}: {check.damage}", remedy)
     return Finding("Integrity", Verdict.GOOD, f"last full check on {check.at:%Y-%m-%d at %H:%M} UTC")
 
@@ -118,13 +118,13 @@ def _backups(path: Path) -> Finding:
     try:
         backups = backups_of(path)
     except StorageError as error:
-        return Finding("Backups", Verdict.BAD, str(error), "Make it readable for whoever runs Atelier.")
+        return Finding("Backups", Verdict.BAD, str(error), "Make it readable for the user that runs Atelier.")
     if not backups:
-        remedy = "A running bot makes one a day; now: atelier backup"
+        remedy = "A running bot makes one a day. To make one now: atelier backup"
         return Finding("Backups", Verdict.NOTE, f"none in {folder_of(path)}", remedy)
     words = f"{len(backups)} in {folder_of(path)}, the newest of {backups[0].made_at:%Y-%m-%d at %H:%M} UTC"
     if utcnow() - backups[0].made_at > 2 * EVERY:
-        return Finding("Backups", Verdict.NOTE, words, "A running bot makes one a day; now: atelier backup")
+        return Finding("Backups", Verdict.NOTE, words, "A running bot makes one a day. To make one now: atelier backup")
     return Finding("Backups", Verdict.GOOD, words)
 
 
@@ -138,14 +138,14 @@ def _models(config: Config) -> list[Finding]:
             findings.append(Finding(what, Verdict.BAD, str(error), "Correct the entry in config.toml."))
             continue
         if model.is_hub_id:
-            findings.append(Finding(what, Verdict.NOTE, f"{model.source} is fetched from the hub at first use"))
+            findings.append(Finding(what, Verdict.NOTE, f"{model.source} is downloaded from the hub at first use"))
         else:
             findings.append(Finding(what, Verdict.GOOD, catalog.folder_of(model)))
     return findings
 
 
 async def _torch(wanted: str) -> Finding:
-    """Ask a process of its own: the bot's never imports torch."""
+    """Ask another process, because the bot process never imports torch."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -177,19 +177,19 @@ async def _torch(wanted: str) -> Finding:
             "Torch",
             Verdict.NOTE,
             f"{versions}, no GPU: {facts['cores']} CPU cores paint",
-            "Enough for the model in the box; for Stable Diffusion install a GPU driver that torch supports.",
+            "This is enough for the built-in model. For Stable Diffusion install a GPU driver that torch supports.",
         )
     return Finding("Torch", Verdict.GOOD, f"{versions}, {facts['name']} ({facts['gib']:.0f} GiB)")
 
 
 async def _discord() -> AsyncIterator[Finding]:
-    """Token, intents and the permissions in each server, as far as Discord answers."""
+    """Check the token, the intents and the permissions in each server, as far as Discord answers."""
     try:
         token = read_token()
     except ConfigError as error:
         yield Finding("Token", Verdict.NOTE, str(error))
         return
-    yield Finding("Intents", Verdict.GOOD, "guilds and reactions; none needs to be switched on")
+    yield Finding("Intents", Verdict.GOOD, "guilds and reactions; you need not switch on any")
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     async with discord.Client(intents=INTENTS) as client:
         try:
@@ -212,7 +212,7 @@ async def _discord() -> AsyncIterator[Finding]:
             yield Finding("Servers", Verdict.NOTE, f"Discord does not list them ({error})", "Try again.")
             return
         if not guilds:
-            yield Finding("Servers", Verdict.NOTE, "the bot is in none", f"Invite it: {invite}")
+            yield Finding("Servers", Verdict.NOTE, "the bot is in no server", f"Invite it: {invite}")
         for guild in guilds:
             granted = discord.Permissions(int(guild["permissions"]))
             lacking = [name for name, needed in PERMISSIONS if needed and not getattr(granted, name)]

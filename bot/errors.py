@@ -1,19 +1,19 @@
 """Everything that can go wrong, in one tree.
 
 AtelierError
-├── UserError            words for the person who asked; shown to them and to nobody else
-│   └── Rejected         admission said no: which rule, and when it will work
-├── ConfigError          words for the host; the process ends with exit code 78 (EX_CONFIG)
+├── UserError            a message for the person who asked; only they see it
+│   └── Rejected         admission refused the request: which rule, and when it will work
+├── ConfigError          a message for the host; the process ends with exit code 78 (EX_CONFIG)
 ├── StorageError         the database or the picture folder cannot be used
-│   └── StorageFull      there is no room: all is well again once some is made
-├── EngineError          the engine could not paint; `reason` is fit for the requester
-│   ├── EngineDied       the process went away or fell silent: worth another attempt
+│   └── StorageFull      the disk is full: it works again once there is space
+├── EngineError          the engine could not paint; the requester may see the message
+│   ├── EngineDied       the process ended or stopped answering: worth another attempt
 │   └── PaintFailed      the engine lives but this request failed: another attempt would fail too
 ├── DeliveryError        Discord did not take a message
-│   ├── Unreachable      final: the place is gone or closed to us
-│   ├── NotUnderstood    final: our bug, and no fault of the place
-│   ├── TooLarge         the pictures, encoded smaller, may be taken
-│   └── TryLater         passing: the same post may work in a while
+│   ├── Unreachable      final: the channel is gone or closed to the bot
+│   ├── NotUnderstood    final: a bug of Atelier, not a fault of the channel
+│   ├── TooLarge         Discord may take the pictures if they are encoded smaller
+│   └── TryLater         temporary: the same post may work later
 └── PlotError            a chart could not be drawn
 """
 
@@ -26,15 +26,15 @@ EX_CONFIG = 78
 
 
 class AtelierError(Exception):
-    """Root of everything Atelier raises on purpose."""
+    """The base class of every error that Atelier raises on purpose."""
 
 
 class UserError(AtelierError):
     """A sentence for the person who asked: what was wrong, and what would work."""
 
 
-class Rejected(UserError):  # noqa: N818 - a verdict, not a fault
-    """Admission refused a request: `rule` names the limit, `origin` who decided it, `retry_at` when it will work."""
+class Rejected(UserError):  # noqa: N818 - a decision, not a fault
+    """Admission refused a request: `rule` names the limit, `origin` who set it, `retry_at` when it will work."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Rejected(UserError):  # noqa: N818 - a verdict, not a fault
 
 
 class ConfigError(AtelierError):
-    """The configuration cannot be used: names the key, the line and a remedy."""
+    """The configuration cannot be used; the message names the key, the line and a remedy."""
 
 
 class StorageError(AtelierError):
@@ -63,19 +63,19 @@ class StorageError(AtelierError):
 
 
 class StorageFull(StorageError):  # noqa: N818
-    """The disk takes no more for now."""
+    """The disk is full for now."""
 
 
 class EngineError(AtelierError):
-    """The engine could not paint; the message is fit for the requester."""
+    """The engine could not paint; the requester may see the message."""
 
 
 class EngineDied(EngineError):  # noqa: N818
-    """The engine process exited or fell silent."""
+    """The engine process ended or stopped answering."""
 
 
 class PaintFailed(EngineError):  # noqa: N818
-    """The engine lives, but this request failed in a way that a second try would repeat."""
+    """The engine works, but this request failed, and a second attempt would fail too."""
 
 
 class DeliveryError(AtelierError):
@@ -83,15 +83,15 @@ class DeliveryError(AtelierError):
 
 
 class Unreachable(DeliveryError):  # noqa: N818
-    """The message can never be delivered where it was meant to go."""
+    """The message can never be delivered to its channel."""
 
 
 class NotUnderstood(DeliveryError):  # noqa: N818
-    """Discord does not understand the message: a bug of ours, which the next attempt would repeat."""
+    """Discord does not understand the message: a bug of Atelier, which a second attempt would repeat."""
 
 
 class TooLarge(DeliveryError):  # noqa: N818
-    """The pictures are larger than is taken there; `limit` is how many bytes a file may have, as far as we know."""
+    """The pictures are too large for the channel; `limit` is how many bytes a file may have, as far as is known."""
 
     def __init__(self, words: str, *, limit: int) -> None:
         super().__init__(words)
@@ -99,8 +99,8 @@ class TooLarge(DeliveryError):  # noqa: N818
 
 
 class TryLater(DeliveryError):  # noqa: N818
-    """Discord is busy or away; the same delivery may work later."""
+    """Discord is busy or cannot be reached; the same delivery may work later."""
 
 
 class PlotError(AtelierError):
-    """A chart could not be drawn, in words."""
+    """A chart could not be drawn; the message says why."""

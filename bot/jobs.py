@@ -1,10 +1,10 @@
-"""The nouns that travel through the house: a request becomes a job, a job becomes images."""
+"""The values that all packages share: a request becomes a job, a job becomes images."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType, Protocol, Self
@@ -17,7 +17,7 @@ MessageId = NewType("MessageId", int)
 RoleId = NewType("RoleId", int)
 
 Adapters = tuple[tuple[str, float], ...]
-"""LoRAs by name, each with its weight; none is the model as it is."""
+"""LoRAs by name, each with its weight; empty means the model without LoRAs."""
 
 Clock = Callable[[], datetime]
 
@@ -30,11 +30,11 @@ MASK_TOLERANCE = 0.02
 """How far the proportions of a mask may be from its image's: a pixel of rounding when one of them was scaled."""
 
 Shape = tuple[str, int, int]
-"""A model (with the ControlNet that guides it), and the width and height of its pictures: what is timed together."""
+"""A model (with its ControlNet) and the width and height of its pictures: forwards of one shape are timed together."""
 
 
 class Row(Protocol):
-    """A row of the database: its values by column, by name or by position from 0."""
+    """A row of the database: its values by the name or the position (from 0) of a column."""
 
     def __getitem__(self, column: str | int, /) -> Any: ...
 
@@ -59,7 +59,7 @@ def from_text(text: str | None) -> datetime | None:
 
 
 class JobStatus(StrEnum):
-    """Where a job stands. queued → running → rendered → delivered, or failed, or cancelled."""
+    """The state of a job: queued → running → rendered → delivered, or failed, or cancelled."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -70,7 +70,7 @@ class JobStatus(StrEnum):
 
 
 class Surface(StrEnum):
-    """Where people ask. One process serves one surface and never touches another's jobs."""
+    """Where people ask. One process serves one surface and never touches the jobs of another."""
 
     DISCORD = "discord"
     SANDBOX = "sandbox"
@@ -78,21 +78,25 @@ class Surface(StrEnum):
 
     @property
     def outlives_process(self) -> bool:
-        """Whether somebody is still there to receive a job after a restart."""
+        """Whether a job of this surface can still be delivered after a restart."""
         return self is Surface.DISCORD
 
 
-class Kind(StrEnum):
-    """What a model is asked for; diffusers has a pipeline for each."""
+class Operation(StrEnum):
+    """What is done to make the pictures of a request; diffusers has a pipeline for each."""
 
     TEXT2IMAGE = "text2image"
     IMAGE2IMAGE = "image2image"
     INPAINT = "inpaint"
 
 
+Kind = Operation
+"""The name under which the engine process still knows it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a request asks of the engine: `forwards` of its denoiser with `rows` rows each, and `images` to decode."""
+    """The work of a request in the engine: `forwards` of its denoiser with `rows` rows each, and `images` to decode."""
 
     shape: Shape
     rows: int
@@ -102,7 +106,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What to paint, every value resolved. Field names are diffusers' own; sizes are in pixels."""
+    """What to paint, every value resolved. Field names are diffusers' own; sizes are in pixels.
+
+    It is stored as JSON, in which a field that was added later is missing: such a field needs a default.
+    """
 
     prompt: str
     model: str
@@ -111,49 +118,53 @@ class GenerationRequest:
     num_inference_steps: int
     guidance_scale: float
     seed: int
+    operation: Operation = Operation.TEXT2IMAGE
     num_images_per_prompt: int = 1
     negative_prompt: str = ""
     sampler: str = "default"
     loras: Adapters = ()
     image: str = ""
-    """What to start from, an upload by its sha256; empty starts from noise."""
+    """What to start from, an upload by its sha256; empty for an operation that starts from noise."""
     mask_image: str = ""
-    """Where to repaint `image`: an upload by its sha256, white is repainted."""
+    """Where to repaint `image`: an upload by its sha256 whose white parts are repainted."""
     strength: float = 1.0
     """How much of `image` is painted over, from 0 (nothing) to 1."""
     controlnet: str = ""
-    """The ControlNet that holds the picture to `control_image`, by its name in the configuration."""
+    """The ControlNet that makes the picture follow `control_image`, by its name in the configuration."""
     control_image: str = ""
     """An upload by its sha256."""
     controlnet_conditioning_scale: float = 1.0
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
-        """Build the request whose fields these are, also after JSON, which knows no tuples."""
-        return cls(**{**values, "loras": tuple((name, weight) for name, weight in values["loras"])})
+        """Build the request whose fields these are, also after JSON, which knows neither tuples nor enumerations."""
+        read = dict(values)
+        if "operation" in read:
+            read["operation"] = Operation(read["operation"])
+        if "loras" in read:
+            read["loras"] = tuple((name, weight) for name, weight in read["loras"])
+        return cls(**read)
 
     @property
-    def kind(self) -> Kind:
-        """What is asked of the model, whether or not a ControlNet guides it."""
-        if self.mask_image:
-            return Kind.INPAINT
-        return Kind.IMAGE2IMAGE if self.image else Kind.TEXT2IMAGE
+    def kind(self) -> Operation:
+        """The operation, as the engine process still calls it."""
+        return self.operation
 
     @property
     def texts(self) -> tuple[str, str]:
-        """What somebody wrote: it goes into no log."""
+        """The texts that a person wrote; they never go into a log."""
         return self.prompt, self.negative_prompt
 
     @property
     def uploads(self) -> tuple[str, ...]:
-        """The sha256 of every picture it builds on."""
+        """The sha256 of every upload that the request uses."""
         return tuple(dict.fromkeys(filter(None, (self.image, self.mask_image, self.control_image))))
 
     @property
     def steps(self) -> int:
-        """Denoising steps actually taken: with a picture to start from, diffusers takes `strength` of them."""
+        """The denoising steps really taken: with a picture to start from, `strength` times as many as asked for."""
         steps = self.num_inference_steps
-        return min(max(int(steps * self.strength), 1), steps) if self.image else steps
+        return steps if self.operation is Operation.TEXT2IMAGE else min(max(int(steps * self.strength), 1), steps)
 
     @property
     def cost(self) -> float:
@@ -162,7 +173,7 @@ class GenerationRequest:
 
     @property
     def work(self) -> Work:
-        """What it asks of the engine: guidance takes two rows, Heun's sampler two looks at every step but the last."""
+        """Its work in the engine: guidance takes two rows, Heun's sampler two forwards at every step but the last."""
         images = self.num_images_per_prompt
         forwards = 2 * self.steps - 1 if self.sampler == "heun" else self.steps
         rows = 2 * images if self.guidance_scale > 1 else images
@@ -171,17 +182,13 @@ class GenerationRequest:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """One seed per image; image n alone is reproduced by asking for seed + n - 1."""
+        """One seed per image; asking for seed + n - 1 reproduces image n alone."""
         return tuple((self.seed + n) % 2**32 for n in range(self.num_images_per_prompt))
-
-
-REQUEST_FIELDS = tuple(column.name for column in fields(GenerationRequest))
-"""The columns of the table `jobs` that hold a request; `loras` is JSON there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asked, and in which server; with the roles they had then, the highest first, since limits may go by them."""
+    """Who asked, in which server, and with which roles, the highest first, because limits may depend on them."""
 
     user_id: UserId
     guild_id: GuildId
@@ -190,22 +197,22 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where the answer goes. `message_id` is the message that is edited until it holds the result."""
+    """Where the answer goes. The message `message_id` is edited until it holds the result."""
 
     channel_id: ChannelId
     message_id: MessageId | None = None
     parent_id: ChannelId | None = None
-    """The channel that a thread hangs on."""
+    """The parent channel, if the channel is a thread."""
 
     @property
     def channels(self) -> tuple[ChannelId, ...]:
-        """Whose rules hold there: those of a thread before those of its channel."""
+        """The channels whose rules apply: a thread before its parent channel."""
         return (self.channel_id,) if self.parent_id is None else (self.channel_id, self.parent_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A picture that a person sent, as encoded as it came; its size in pixels is what its header says, upright."""
+    """A picture that a person sent, not decoded; its size in pixels is that of its header, after its rotation."""
 
     data: bytes = field(repr=False)
     width: int
@@ -215,7 +222,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One finished picture: an encoded PNG and what it takes to paint it again."""
+    """One finished picture: the encoded PNG and its seed and size."""
 
     png: bytes
     seed: int
@@ -226,7 +233,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One accepted request and where it stands; a row of the table `jobs`."""
+    """One accepted request and its state; a row of the table `jobs`."""
 
     id: JobId
     requester: Requester
@@ -240,9 +247,9 @@ class Job:
     posted_at: datetime | None = None
     reason: str | None = None
     deaths: int = 0
-    """Attempts that ended with the engine's death; those a restart of the bot cut off do not count."""
+    """Attempts that ended because the engine died; attempts that a restart of the bot ended do not count."""
     reposted_at: datetime | None = None
-    """When a new message was first begun for it, in the place of one that was gone."""
+    """When the bot first began to post a new message because the old one was gone."""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
@@ -260,9 +267,7 @@ class Job:
                 None if message_id is None else MessageId(message_id),
                 None if row["parent_id"] is None else ChannelId(row["parent_id"]),
             ),
-            request=GenerationRequest.from_fields(
-                {name: row[name] for name in REQUEST_FIELDS} | {"loras": json.loads(row["loras"])}
-            ),
+            request=GenerationRequest.from_fields(json.loads(row["request"])),
             status=JobStatus(row["status"]),
             attempt=row["attempt"],
             deaths=row["deaths"],
@@ -277,24 +282,24 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """News: it waits at `place` in the line, from 1, and starts then; without a time it starts in a moment."""
+    """News: it waits at `place` in the queue, from 1, and starts at `starts_at`; None means in a moment."""
 
     place: int
     starts_at: datetime | None
 
     @property
     def is_held(self) -> bool:
-        """Whether a moderator's pause keeps it from starting: it has no place then."""
+        """Whether a moderator's pause stops it; then it has no place."""
         return self.place == 0
 
 
 HELD = Queued(0, None)
-"""News: it waits for a moderator to end a pause."""
+"""News: it waits until a moderator ends a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One queued job, as the scheduler sees it: no words."""
+    """One queued job as the scheduler sees it, without the prompt."""
 
     job_id: JobId
     user_id: UserId
@@ -303,41 +308,41 @@ class Waiting:
     images: int
     work: Work
     seconds: float = 1.0
-    """GPU seconds it is taken to cost."""
+    """GPU seconds it is expected to cost."""
     roles: tuple[RoleId, ...] = ()
-    """Those that the person had when they asked, the highest first."""
+    """The roles that the person had when they asked, the highest first."""
     channels: tuple[ChannelId, ...] = ()
-    """Where they asked: the channel and, for a thread, the one it hangs on."""
+    """Where they asked: the channel and, for a thread, its parent channel."""
     acknowledged: bool = True
-    """Whether the person has seen that it was accepted; only then may it start."""
+    """Whether the person has seen that it was accepted; it may not start before."""
     again: bool = False
-    """Whether an earlier attempt was cut short: it already had its turn."""
+    """Whether an earlier attempt was interrupted; the job then already had its turn."""
     said: Queued | None = None
-    """What its message says of its wait; None where that is not known."""
+    """What its message says about its wait; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A job that was started: who had a turn, when, with how many images that count for their pace."""
+    """A job that was started: by whom, when, and with how many images, which count for the pace."""
 
     job_id: JobId
     user_id: UserId
     at: datetime
     images: int
     seconds: float = 0.0
-    """GPU seconds: those it used, or is taken to use until that is known."""
+    """GPU seconds that it used, or is expected to use while that is not known yet."""
     turn: float = 0.0
-    """Where in virtual time its turn was."""
+    """The virtual time at which it started."""
     clock: float = 0.0
-    """How far virtual time had come."""
+    """The scheduler's virtual time at that moment."""
     settled: bool = True
-    """Whether what it used is known for good."""
+    """Whether `seconds` is final."""
     guild_id: GuildId = GuildId(0)
-    """Where it was asked for: there it counts for their pace."""
+    """The server in which it was asked for; it counts for the pace there."""
 
 
 class Scope(StrEnum):
-    """What a moderator's rule is about."""
+    """What a moderator's rule applies to."""
 
     SERVER = "server"
     CHANNEL = "channel"
@@ -346,13 +351,13 @@ class Scope(StrEnum):
 
 
 Subject = tuple[Scope, int]
-"""A scope and the id of the channel, role or person; 0 is the whole server."""
+"""A scope and the id of the channel, role or person; the id 0 is the whole server."""
 
 RuleValue = int | str | bool | tuple[int, ...] | tuple[str, ...] | None
-"""A number, a time, or a list of what is allowed, where None is everything."""
+"""A number, a time, or a list of what is allowed; None allows everything."""
 
 Book = Mapping[Subject, Mapping[str, RuleValue]]
-"""Every rule of one server: by what it is about, then by its name."""
+"""Every rule of one server: by its subject, then by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,12 +376,12 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """News: the pictures are ready; `webp` are they encoded smaller, where a place takes no files as large."""
+    """News: the pictures are ready; `webp` has them encoded smaller, for a channel that takes no larger files."""
 
     images: tuple[Image, ...]
     webp: tuple[bytes, ...] = ()
     lossless: bool = True
-    """Whether `webp` shows every pixel as it was painted."""
+    """Whether every pixel of `webp` is as it was painted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +397,6 @@ class Cancelled:
 
 
 Passing = Queued | Painting | Retrying
-"""News that the next one replaces: what of it is not shown is no loss."""
+"""News that newer news replaces; it does no harm if some of it is never shown."""
 
 News = Passing | Painted | Failed | Cancelled

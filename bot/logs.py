@@ -1,4 +1,4 @@
-"""Logging to standard error, with secrets cut out."""
+"""Logging to standard error, with secrets removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import traceback
 
 _SECRETS = (
-    # Interaction and webhook tokens travel in URLs, which libraries log.
+    # Interaction and webhook tokens are parts of URLs, which libraries log.
     (re.compile(r"(/webhooks/\d+/|/interactions/\d+/)[^/\s?'\"]+"), r"\1[token]"),
     # An interaction token: base64 of "interaction:", an id and a secret.
     (re.compile(r"aW50ZXJhY3Rpb24[A-Za-z0-9+/=_-]+"), "[token]"),
@@ -29,7 +29,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 def without_words(text: str, *private: str) -> str:
-    """A text without the words of these, the short ones excepted: an error may quote what somebody asked for."""
+    """The text with every word of `private` removed that has four letters or more: an error may quote a prompt."""
     words = {word for words in private for word in re.findall(r"\w{4,}", words)}
     if not words:
         return text
@@ -37,12 +37,12 @@ def without_words(text: str, *private: str) -> str:
 
 
 def traced(error: BaseException, *private: str) -> str:
-    """The traceback of an error, without the words of these."""
+    """The traceback of an error, without the words of `private`."""
     return without_words("".join(traceback.format_exception(error)).rstrip(), *private)
 
 
 def setup_logging(level: str) -> None:
-    """Log at `level` to standard error; discord.py's own debug chatter stays at info."""
+    """Log at `level` to standard error; the libraries' own debug messages are left out."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     root = logging.getLogger()

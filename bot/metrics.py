@@ -1,6 +1,6 @@
-"""A page of metrics for Prometheus, served beside the bot on its own event loop where the host asks for it.
+"""A page of metrics for Prometheus, served on the bot's own event loop if the host asks for it.
 
-It has sums and states of the whole Atelier: no server, no person and no words.
+It has sums and states of the whole Atelier, and nothing about a server, a person or a prompt.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from bot.storage.gauges import Gauge, Gauges
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 60.0
-"""Between two tries to listen at an address that is taken."""
+"""The time between two attempts to listen at an address that is in use."""
 
 _CLOSING_SECONDS = 1.0
-"""How long who reads the page may delay the bot's end."""
+"""How long a reader of the page may delay the bot's end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Snapshot(Collector):
         yield GaugeMetricFamily("atelier_models_unusable", "Models that cannot be used now.", self.troubles)
         if math.isfinite(self.latency):
             yield GaugeMetricFamily(
-                "atelier_gateway_latency_seconds", "Between a heartbeat and Discord's answer to it.", self.latency
+                "atelier_gateway_latency_seconds", "Time between a heartbeat and Discord's answer to it.", self.latency
             )
         yield _labelled("atelier_jobs", "Requests that ended.", "outcome", gauge.outcomes.items())
         yield _labelled("atelier_refusals", "Requests that were refused.", "rule", gauge.refused.items())
@@ -83,7 +83,7 @@ def _histogram(name: str, words: str, histogram: Histogram) -> Metric:
 
 @asynccontextmanager
 async def serving(app: App, listen: str, latency: Callable[[], float]) -> AsyncIterator[None]:
-    """Serve the page at `listen` while the body runs. An address that is taken stops nobody: it is tried again."""
+    """Serve the page at `listen` while the body runs; an address that is in use is tried again later."""
     gauges = Gauges(app.database, app.surface, utcnow)
 
     async def page(request: web.Request) -> web.Response:
@@ -102,7 +102,7 @@ async def serving(app: App, listen: str, latency: Callable[[], float]) -> AsyncI
     application = web.Application()
     application.add_routes([web.get("/metrics", page)])
     task = asyncio.create_task(_serve(gauges, application, listen), name="metrics")
-    task.add_done_callback(_mourn)
+    task.add_done_callback(_log_death)
     try:
         yield
     finally:
@@ -125,7 +125,7 @@ async def _serve(gauges: Gauges, application: web.Application, listen: str) -> N
             except OSError as error:
                 if not told:
                     log.error(  # noqa: TRY400 - words for the host
-                        "The metrics cannot be served on %s (%s). Atelier goes on without them and tries again every "
+                        "The metrics cannot be served on %s (%s). Atelier continues without them and tries again every "
                         "minute; metrics.listen in config.toml names another address.",
                         listen,
                         error.strerror or error,
@@ -138,6 +138,6 @@ async def _serve(gauges: Gauges, application: web.Application, listen: str) -> N
         await runner.cleanup()
 
 
-def _mourn(task: asyncio.Task[None]) -> None:
+def _log_death(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.critical("the task that serves the metrics died", exc_info=error)

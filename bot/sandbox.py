@@ -1,7 +1,7 @@
 """`atelier try`: the same client, cogs, queue, engine and database against an in-process Discord, in a browser.
 
 simcord stands in for Discord under the real discord.py and serves a local page that looks like it. Its clock is
-virtual and its page shows only what was published, so a pump moves both along with real time.
+virtual and its page shows only what was published, so a task, the pump, keeps both in step with real time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _PUMP_SECONDS = 0.5
 _WELCOME = (
     "**Welcome to the workshop.** Type `/{command}`, describe a picture and send it: *a red apple on a blue "
     "background*, *a penguin*, *a rocket --images 4 --seed 7*.\n"
-    "`/queue` shows who waits, 👍 and 👎 under a picture rate it. "
-    "“Viewing as” at the top lets you be someone else; as the moderator you also have `/limits`, `/mod` and `/stats`."
+    "`/queue` shows the waiting requests; 👍 and 👎 under a picture rate it. "
+    "“Viewing as” at the top lets you act as another person. "
+    "The moderator can also use `/limits`, `/mod` and `/stats`."
 )
 
 
@@ -41,17 +42,17 @@ async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) 
         # simcord's time starts in January 2026; ids and time stamps should be today's.
         env.backend.clock._epoch = datetime.now(UTC)
         env.backend.bot_user.name = "Atelier"
-        _overlook_refusals(env)
+        _hide_refusals(env)
         await env.start()
         try:
-            channel, viewers = _furnish(env)
+            channel, viewers = _set_up_server(env)
             await client.get_partial_messageable(channel.id).send(_WELCOME.format(command=config.discord.command))
             preview = env.preview(channel, viewers=viewers, layout="channel", port=port)
-            turn = asyncio.Lock()
-            _take_turns(preview, turn)
+            lock = asyncio.Lock()
+            _serialize(preview, lock)
             async with preview:
                 opened(preview.url)
-                pump = asyncio.create_task(_pump(env, preview, turn), name="sandbox clock")
+                pump = asyncio.create_task(_pump(env, preview, lock), name="sandbox clock")
                 closed = asyncio.create_task(preview.wait_closed(), name="sandbox page")
                 try:
                     await asyncio.wait((pump, closed), return_when=asyncio.FIRST_COMPLETED)
@@ -69,8 +70,8 @@ async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) 
 
 
 def _simcord() -> Any:
-    """The package simcord, or ConfigError in words."""
-    # On import it makes clients just to look at them, and discord.py warns about each.
+    """The package simcord; raises ConfigError when it is missing."""
+    # On import simcord makes clients only to inspect them, and discord.py warns about each.
     chatter = logging.getLogger("discord")
     chatter.disabled, chatter.propagate = True, False
     try:
@@ -85,8 +86,8 @@ def _simcord() -> Any:
     return simcord
 
 
-def _overlook_refusals(env: Any) -> None:
-    """Keep words for people from simcord's page, which would show every refusal as a crash of the bot."""
+def _hide_refusals(env: Any) -> None:
+    """Hide refusals from simcord's page, which would show each of them as a crash of the bot."""
     record = env._record_error
 
     def record_bugs(error: BaseException) -> None:
@@ -96,7 +97,7 @@ def _overlook_refusals(env: Any) -> None:
     env._record_error = record_bugs
 
 
-def _furnish(env: Any) -> tuple[Any, list[Any]]:
+def _set_up_server(env: Any) -> tuple[Any, list[Any]]:
     """A small server: a channel, and a moderator and two members who share it."""
     import discord
 
@@ -105,7 +106,7 @@ def _furnish(env: Any) -> tuple[Any, list[Any]]:
     members.use_application_commands = True
     everyone = guild.create_role("painters", permissions=members)
     keys = guild.create_role("moderators", permissions=discord.Permissions(manage_guild=True, manage_messages=True))
-    channel = guild.create_text_channel("easel", topic="Where everybody paints")
+    channel = guild.create_text_channel("easel", topic="Where all members paint")
     viewers = [
         guild.add_member(env.create_user("you", global_name="You (moderator)"), roles=[everyone, keys]),
         guild.add_member(env.create_user("ada", global_name="Ada"), roles=[everyone]),
@@ -114,16 +115,16 @@ def _furnish(env: Any) -> tuple[Any, list[Any]]:
     return channel, viewers
 
 
-def _take_turns(preview: Any, turn: asyncio.Lock) -> None:
-    """Let clicks wait for the pump and the pump for clicks: simcord refuses what overlaps.
+def _serialize(preview: Any, lock: asyncio.Lock) -> None:
+    """Make clicks and the pump wait for each other, because simcord refuses actions that overlap.
 
-    It also refuses what was done on a page published since, which here is any moment. What is clicked or typed is
-    looked up anew all the same, so an action counts as done on the newest page.
+    simcord also refuses an action on a page that was published again meanwhile, which happens all the time here. It
+    looks up what was clicked or typed anew anyway, so each action is taken as an action on the newest page.
     """
     act = preview._action
 
     async def action(context_id: Any, body: Mapping[str, Any]) -> Any:
-        async with turn:
+        async with lock:
             page = preview._pages.get(context_id)
             if page is not None and "published_revision" in body:
                 body = {**body, "published_revision": page.revision}
@@ -132,18 +133,18 @@ def _take_turns(preview: Any, turn: asyncio.Lock) -> None:
     preview._action = action
 
 
-async def _pump(env: Any, preview: Any, turn: asyncio.Lock) -> None:
-    """Move simcord's clock with the real one, and publish what the bot did meanwhile."""
+async def _pump(env: Any, preview: Any, lock: asyncio.Lock) -> None:
+    """Move simcord's clock with the real one, and publish what the bot did since."""
     loop = asyncio.get_running_loop()
     then = loop.time()
     while True:
         await asyncio.sleep(_PUMP_SECONDS)
-        async with turn:
+        async with lock:
             now = loop.time()
             await env.advance_time(now - then)
             then = now
             if env.http_requests:
-                # The logs of an afternoon would only grow.
+                # Otherwise these logs would grow without end.
                 env.backend.http_requests.clear()
                 env.backend.transcript.clear()
                 await preview.refresh()

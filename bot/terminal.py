@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
-from bot.delivery.outbox import Repost
+from bot.delivery.poster import Repost
 from bot.errors import UserError
 from bot.jobs import (
     Cancelled,
@@ -36,16 +36,16 @@ from bot.requests.options import Options
 from bot.requests.uploads import MOST_BYTES, ROLES, inspect
 
 HOST = Requester(UserId(0), GuildId(0))
-"""Whoever sits at the terminal; not a member of any server."""
+"""The person at the terminal, who is a member of no server."""
 
-# Nobody has to protect the easel from its own host.
+# The host needs no limits on their own engine.
 _UNLIMITED = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000, pixels=2**26)
 
 _LOOK_SECONDS = 1.0
 
 
 class TerminalPoster:
-    """Shows a job as a progress bar and keeps its ending."""
+    """Shows a job as a progress bar and keeps how it ended."""
 
     def __init__(self, console: Console) -> None:
         self.ending: News | None = None
@@ -67,7 +67,7 @@ class TerminalPoster:
         return None
 
     async def remove(self, job: Job) -> None:
-        """Nothing stands at a terminal that could be deleted."""
+        """Do nothing: a terminal has no message to delete."""
 
 
 async def imagine(
@@ -75,8 +75,8 @@ async def imagine(
 ) -> list[Path]:
     """Paint what `options` ask for and write it to `output`; returns the files written, in the order of the seeds.
 
-    `files` are the pictures to build on, by the names of their options: image, mask and control. Raises UserError in
-    words when there is no picture.
+    `files` are the pictures to build on, by the names of their options: image, mask and control. Raises UserError
+    when there is no picture.
     """
     if output is not None and output.suffix.lower() != ".png":
         raise UserError(f"{output} cannot be the picture: name a PNG file, like apple.png.")
@@ -85,7 +85,8 @@ async def imagine(
     async with open_app(config, Surface.TERMINAL) as app:
         poster = TerminalPoster(console)
         app.delivery.attach(poster)
-        admitted = await app.admission.admit(HOST, options, Destination(ChannelId(0), MessageId(0)))
+        quote = await app.admission.quote(HOST, options, Destination(ChannelId(0), MessageId(0)))
+        admitted = await app.admission.admit(quote)
         assert admitted is not None  # noqa: S101 - only interactions can repeat
         for note in admitted.notes:
             console.print(f"note: {note}")
@@ -100,7 +101,7 @@ def _opened(what: str, path: Path) -> Upload:
     """The picture in a file; raises UserError."""
     try:
         with path.open("rb") as file:
-            # A byte more than fits tells that it does not, however much there is.
+            # One byte over the limit is enough to see that the file is too large.
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"The {what} {path} cannot be read: {error.strerror}.") from error

@@ -10,9 +10,9 @@ from typing import Any
 import discord
 
 from bot.client import PROMPT_BACK
-from bot.jobs import GenerationRequest, Image, Job, Kind, Queued
+from bot.jobs import GenerationRequest, Image, Job, Operation, Queued
 from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
-from bot.requests.admission import Bill
+from bot.requests.admission import Quote
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.forgetting import Held
 
@@ -25,7 +25,7 @@ _SPARE = 250
 # Discord makes a card of an invitation even without a scheme.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
-_KINDS = {Kind.IMAGE2IMAGE: "from an image", Kind.INPAINT: "repainted under a mask"}
+_OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repainted under a mask"}
 
 REFUSED = "Not accepted."
 EXPIRED_BILL = "This has been answered, or Atelier was restarted meanwhile. Ask again; nothing was counted."
@@ -130,8 +130,8 @@ def parameters(request: GenerationRequest) -> str:
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
-    if request.image:
-        facts.append(f"{_KINDS[request.kind]} at strength {request.strength:g}")
+    if request.operation in _OPERATIONS:
+        facts.append(f"{_OPERATIONS[request.operation]} at strength {request.strength:g}")
     if request.controlnet:
         facts.append(f"ControlNet `{request.controlnet}:{request.controlnet_conditioning_scale:g}`")
     if request.negative_prompt:
@@ -139,12 +139,12 @@ def parameters(request: GenerationRequest) -> str:
     return " · ".join(facts)
 
 
-def bill(bill: Bill) -> str:
+def bill(quote: Quote) -> str:
     """What a big request would cost."""
-    allowance = bill.allowance
-    asked = max(allowance.pictures(bill.seconds), 1)
+    allowance = quote.allowance
+    asked = max(allowance.pictures(quote.seconds), 1)
     return (
-        f"{pictures(bill.images)}, about {seconds(bill.seconds)} of GPU time: "
+        f"{pictures(quote.request.num_images_per_prompt)}, about {seconds(quote.seconds)} of GPU time: "
         f"{asked} of the {allowance.pictures(allowance.left)} pictures left to you today. Paint it?"
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import discord
@@ -19,9 +21,11 @@ from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Destination, JobId, MessageId, Requester, Upload
-from bot.requests.admission import Admission, Admitted
-from bot.requests.options import ASPECTS, Options, aspect_size
-from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts, inspect
+from bot.requests import uploads
+from bot.requests.admission import Admission, Admitted, Quote
+from bot.requests.options import PROMPT_HELP, Option, Options, table
+from bot.requests.resolve import ASPECTS, aspect_size
+from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 from cogs._verdicts import ALREADY_ACKNOWLEDGED
@@ -48,6 +52,33 @@ class _Asked:
     attachments: Mapping[str, discord.Attachment]
 
 
+def taking(options: Sequence[Option]) -> Callable[[Callable[..., Any]], Any]:
+    """Make a command take a prompt and these options, instead of the keywords that its method is written with."""
+
+    def decorate(command: Callable[..., Any]) -> Any:
+        known = inspect.signature(command).parameters.values()
+        own = [parameter for parameter in known if parameter.kind is not parameter.VAR_KEYWORD]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        prompt = inspect.Parameter("prompt", keyword, annotation=str)
+        taken = [
+            inspect.Parameter(option.name, keyword, annotation=_annotation(option), default=None) for option in options
+        ]
+        command.__signature__ = inspect.Signature([*own, prompt, *taken])  # type: ignore[attr-defined]
+        helps = {option.name: option.help for option in options}
+        return app_commands.describe(prompt=PROMPT_HELP, **helps)(command)
+
+    return decorate
+
+
+def _annotation(option: Option) -> Any:
+    """The type under which discord.py asks for an option."""
+    if option.is_upload:
+        return discord.Attachment | None
+    if option.between is not None:
+        return app_commands.Range[option.type, *option.between] | None
+    return option.type | None
+
+
 class Create(commands.Cog):
     """Takes requests for pictures."""
 
@@ -64,68 +95,22 @@ class Create(commands.Cog):
     @app_commands.command(name="imagine", description="Paint a picture of what you describe")
     @app_commands.allowed_installs(guilds=True, users=False)
     @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
-    @app_commands.describe(
-        prompt="What to paint; may end in flags, like --ar 16:9 --seed 7",
-        negative_prompt="What to leave out",
-        images="How many pictures",
-        aspect="A shape like 16:9, or a size like 768x512",
-        steps="Denoising steps: more is slower and finer",
-        guidance_scale="How closely to follow the prompt",
-        seed="The same seed and settings paint the same picture again",
-        model="Which model paints",
-        sampler="Which sampler denoises",
-        lora="LoRAs of the model, like sketch or sketch:0.8, ink",
-        image="A picture to start from: PNG, JPEG or WebP",
-        mask="Where to repaint the image: white is repainted, black stays",
-        strength="How much of the image is painted over, up to 1",
-        controlnet="A ControlNet of the model, like canny or canny:0.7",
-        control="The picture that the ControlNet holds yours to, such as edges or a pose",
-    )
-    async def imagine(
-        self,
-        interaction: discord.Interaction[Client],
-        prompt: str,
-        negative_prompt: str | None = None,
-        images: app_commands.Range[int, 1, 4] | None = None,
-        aspect: str | None = None,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        seed: int | None = None,
-        model: str | None = None,
-        sampler: str | None = None,
-        lora: str | None = None,
-        image: discord.Attachment | None = None,
-        mask: discord.Attachment | None = None,
-        strength: float | None = None,
-        controlnet: str | None = None,
-        control: discord.Attachment | None = None,
-    ) -> None:
+    @taking(table())
+    async def imagine(self, interaction: discord.Interaction[Client], **given: Any) -> None:
         """Accept the request and answer with the message that will become the result."""
         requester, destination = _where(interaction)
-        options = Options(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            images=images,
-            aspect=aspect,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            seed=seed,
-            model=model,
-            sampler=sampler,
-            lora=lora,
-            strength=strength,
-            controlnet=controlnet,
-        )
-        sent = {"image": image, "mask": mask, "control": control}
-        attachments = {role: attachment for role, attachment in sent.items() if attachment is not None}
+        attachments: dict[str, discord.Attachment] = {
+            role: given.pop(role) for role in ROLES if given.get(role) is not None
+        }
+        options = Options(**{name: value for name, value in given.items() if name not in ROLES})
         # Whatever can be refused is refused before the answer is public.
         stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
-        bill = await self._admission.bill(requester, options.with_uploads(stated), destination)
-        if bill.is_big and bill.fits:
-            number = self._ask_first(_Asked(interaction.user.id, interaction.guild_id, options, attachments))
-            await interaction.response.send_message(_words.bill(bill), view=_views.bill_view(number), ephemeral=True)
+        quote = await self._admission.quote(requester, options.with_uploads(stated), destination)
+        if quote.is_big and quote.fits:
+            number = self._ask_first(_Asked(interaction.user.id, interaction.guild_id, quote.options, attachments))
+            await interaction.response.send_message(_words.bill(quote), view=_views.bill_view(number), ephemeral=True)
             return
-        await self._accept(interaction, requester, destination, options, attachments)
+        await self._accept(interaction, quote, attachments)
 
     def _ask_first(self, asked: _Asked) -> JobId:
         """Keep a request until its bill is answered; nothing is held for it. A restart forgets it."""
@@ -136,11 +121,12 @@ class Create(commands.Cog):
         return number
 
     async def accept_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
-        """The bill is fine: ask for it now, with the roles and by the limits of now."""
+        """The bill is fine: make a new quote, with the roles and by the limits of now, and accept it."""
         asked = self._answered(interaction, number)
         try:
             requester, destination = _where(interaction)
-            await self._accept(interaction, requester, destination, asked.options, asked.attachments)
+            quote = await self._admission.quote(requester, asked.options, destination)
+            await self._accept(interaction, quote, asked.attachments)
         except UserError as error:
             await interaction.client.explain(interaction, error, asked.options.prompt)
 
@@ -159,19 +145,18 @@ class Create(commands.Cog):
     async def _accept(
         self,
         interaction: discord.Interaction[Client],
-        requester: Requester,
-        destination: Destination,
-        options: Options,
+        quote: Quote,
         attachments: Mapping[str, discord.Attachment],
     ) -> None:
         """Download what comes with the request, admit it and answer."""
         if attachments and not await _defer(interaction):
             return
         try:
-            uploads = await self._fetched(attachments)
-            admitted = await self._admission.admit(
-                requester, options.with_uploads(uploads), destination, interaction_id=interaction.id
-            )
+            if attachments:
+                # Only now the sizes of the uploads are known, and the rules may have changed during the download.
+                options = quote.options.with_uploads(await self._fetched(attachments))
+                quote = await self._admission.quote(quote.requester, options, quote.destination)
+            admitted = await self._admission.admit(quote, interaction_id=interaction.id)
             if admitted is None:
                 log.info("interaction %d was delivered twice", interaction.id)
                 return
@@ -202,8 +187,6 @@ class Create(commands.Cog):
 
     async def _fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
         """Download attachments and look at what came; raises UserError."""
-        if not attachments:
-            return {}
         async with self._downloads:
             try:
                 async with asyncio.timeout(DOWNLOAD_SECONDS):
@@ -219,7 +202,7 @@ class Create(commands.Cog):
         for role, data in contents.items():
             if len(data) != attachments[role].size:
                 raise UserError(f"The {ROLES[role]} did not arrive as it was sent. Send it again.")
-        return {role: await asyncio.to_thread(inspect, ROLES[role], data) for role, data in contents.items()}
+        return {role: await asyncio.to_thread(uploads.inspect, ROLES[role], data) for role, data in contents.items()}
 
     @imagine.autocomplete("model")
     async def _models(self, _: discord.Interaction[Client], typed: str) -> Choices:

@@ -11,24 +11,23 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Client
-from bot.config import LimitsConfig, ModelConfig
-from bot.engine import Engine
+from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, Work, utcnow
+from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, utcnow
 from bot.policy.limits import (
     MEANING,
     SERVER,
     Limit,
     LimitName,
     block_of,
+    candidates,
     check_values,
     named,
     pause_of,
-    resolve,
-    rulings,
     takes_away,
     value_in_words,
 )
+from bot.policy.policy import Policy
 from bot.storage.cases import By, Cases, Values
 from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
@@ -69,16 +68,14 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         rules: Rules,
         cases: Cases,
         refusals: Refusals,
-        defaults: LimitsConfig,
+        policy: Policy,
         models: tuple[ModelConfig, ...],
-        engine: Engine,
     ) -> None:
         self._rules = rules
         self._cases = cases
         self._refusals = refusals
-        self._defaults = defaults
+        self._policy = policy
         self._models = models
-        self._engine = engine
         self._confirmations = Confirmations(client, "limits")
 
     @app_commands.command(description="Show the limits of this server, a channel, a role or a person")
@@ -189,7 +186,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             lines.append(f"- ⏸️ painting is paused for {named(paused)}")
         lines += [
             self._line(name, limits[0]) + "".join(f"; not {_short(name, limit)}" for limit in limits[1:])
-            for name, limits in rulings(self._defaults, book, who, where).items()
+            for name, limits in candidates(self._policy.defaults, book, who, where).items()
         ]
         refusals = await self._refusals.of_person(who, _REFUSALS)
         lines += ["", "Their latest refusals:" if refusals else "Nothing was refused to them lately."]
@@ -235,8 +232,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
 
         book = await self._rules.book(by.guild_id)
         less = takes_away(
-            resolve(self._defaults, book, whom.who, whom.where),
-            resolve(self._defaults, _with(book, subject, plain, remove), whom.who, whom.where),
+            self._policy.limits_in(book, whom.who, whom.where),
+            self._policy.limits_in(_with(book, subject, plain, remove), whom.who, whom.where),
         )
         if less and subject[0] is not Scope.PERSON:
             everyone = "everyone" if subject == SERVER else f"everyone in {named(subject)}"
@@ -248,7 +245,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             await interaction.response.send_message(await do(), ephemeral=True)
 
     async def _table(self, whom: _Whom) -> list[str]:
-        limits = resolve(self._defaults, await self._rules.book(whom.who.guild_id), whom.who, whom.where)
+        limits = await self._policy.limits(whom.who, whom.where)
         title = "everyone here" if whom.subject == SERVER else named(whom.subject)
         return [f"Limits for {title}:", *(self._line(name, limits[name]) for name in LimitName)]
 
@@ -259,12 +256,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
     def _pictures(self, seconds: RuleValue) -> str:
         """How many pictures of the usual kind so many seconds are."""
         assert isinstance(seconds, int)  # noqa: S101 - a quota is
-        model = self._models[0]
-        rows = 2 if model.guidance_scale > 1 else 1
-        work = Work((model.name, model.width, model.height), rows, model.steps, 1)
-        timings = self._engine.timings
-        one = timings.forward_seconds(work.shape, rows) * work.forwards + timings.rest_seconds(work)
-        return _words.pictures(max(int(seconds / one), 1))
+        return _words.pictures(max(int(seconds / self._policy.usual_seconds()), 1))
 
     def _named_models(self, text: str) -> tuple[str, ...] | None:
         names = [name.strip().lower() for name in text.split(",") if name.strip()]
@@ -373,6 +365,4 @@ def _refusal(refusal: Refusal) -> str:
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await client.add_cog(
-        LimitsCog(client, app.rules, app.cases, app.refusals, app.config.limits, app.config.models, app.engine)
-    )
+    await client.add_cog(LimitsCog(client, app.rules, app.cases, app.refusals, app.policy, app.config.models))

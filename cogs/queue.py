@@ -12,6 +12,7 @@ from discord.ext import commands, tasks
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Scope, UserId
+from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn
@@ -30,10 +31,13 @@ _ALL = "all"
 class QueueCog(commands.Cog, name="Queue"):
     """Shows the waiting line and takes people out of it."""
 
-    def __init__(self, client: Client, queue: Queue, line: Line, dispatcher: Dispatcher, cases: Cases) -> None:
+    def __init__(
+        self, client: Client, queue: Queue, line: Line, policy: Policy, dispatcher: Dispatcher, cases: Cases
+    ) -> None:
         self._client = client
         self._queue = queue
         self._line = line
+        self._policy = policy
         self._dispatcher = dispatcher
         self._cases = cases
         self._shown: str | None = None
@@ -61,7 +65,7 @@ class QueueCog(commands.Cog, name="Queue"):
         requester = _people.requester(interaction)
         turns = await self._line.turns()
         mine = await self._queue.of_person(requester)
-        limits = await self._line.limits(requester, _people.destination(interaction).channels)
+        limits = await self._policy.limits(requester, _people.destination(interaction).channels)
         lines = ["**Yours**"]
         lines += _shortened(_of_person(mine, turns)) or ["Nothing waits."]
         if reason := _reason(requester, {job.id for job in mine}, turns, self._line.paced_until(requester)):
@@ -182,7 +186,7 @@ def _name(job: Job, guild_id: GuildId) -> str:
 async def setup(client: Client) -> None:
     """Add the cog and its button."""
     app = client.app
-    cog = QueueCog(client, app.queue, app.line, app.dispatcher, app.cases)
+    cog = QueueCog(client, app.queue, app.line, app.policy, app.dispatcher, app.cases)
     client.buttons["cancel"] = cog.cancel_pressed
     client.add_dynamic_items(_views.JobButton, _views.ExpiredButton)
     await client.add_cog(cog)

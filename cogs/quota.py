@@ -8,7 +8,7 @@ from discord.ext import commands
 
 from bot.client import Client
 from bot.policy.limits import QUOTA_WINDOW
-from bot.requests.admission import Admission
+from bot.policy.policy import Policy
 from cogs import _people, _words
 
 _SHOWN = 5
@@ -17,14 +17,15 @@ _SHOWN = 5
 class Quota(commands.Cog):
     """Shows a person their own quota; nobody else's."""
 
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
 
     @app_commands.command(description="What is left of your quota here, and when the rest returns")
     @app_commands.guild_only()
     async def quota(self, interaction: discord.Interaction[Client]) -> None:
         """Show what is left, and the next times at which some of it returns."""
-        allowance = await self._admission.allowance(_people.requester(interaction), _people.destination(interaction))
+        requester, destination = _people.requester(interaction), _people.destination(interaction)
+        allowance = await self._policy.allowance(await self._policy.ruling(requester, destination.channels))
         lines = [
             f"**{allowance.pictures(allowance.left)} of {_words.pictures(allowance.pictures(allowance.quota))}** left: "
             f"{_words.seconds(allowance.left)} of {_words.seconds(allowance.quota)} of GPU time in 24 hours "
@@ -43,4 +44,4 @@ class Quota(commands.Cog):
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await client.add_cog(Quota(client.app.admission))
+    await client.add_cog(Quota(client.app.policy))

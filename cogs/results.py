@@ -15,7 +15,8 @@ from discord.ext import commands
 
 from bot.client import Client
 from bot.delivery.feedback import OFFERED
-from bot.delivery.outbox import Delivery, Repost
+from bot.delivery.outbox import Delivery
+from bot.delivery.poster import Repost
 from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
 from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, Queued, Retrying, utcnow
 from bot.storage.database import insist

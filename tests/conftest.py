@@ -1,7 +1,7 @@
-"""The workshop most tests stand in: the real client on an in-process Discord, a real database, any engine.
+"""The fixture `workshop` of most tests: the real client on an in-process Discord, a real database, any engine.
 
-The app is opened outside simcord's bot scope, as the sandbox does it: its background tasks then live in real time,
-and simcord waits for Discord callbacks alone.
+The app is opened outside simcord's bot scope, as in the sandbox: its background tasks then run in real time, and
+simcord waits only for Discord callbacks.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId
 
 PATIENCE_SECONDS = 60
 
-# What hypothesis finds belongs to whoever looks for it at home; the same change must pass CI every time.
+# CI uses fixed examples, so that the same change gives the same result every time; random ones run elsewhere.
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 
 class Workshop:
-    """A server with a channel, some members and the bot, which can be restarted under them."""
+    """A server with a channel, members and the bot; the bot can be restarted."""
 
     def __init__(self, config: Config, engine: Engine | None) -> None:
         self._config = config
         self._engine = engine
         self._opened = AsyncExitStack()
         self.foreseen: tuple[type[Exception], ...] = (AtelierError,)
-        """What callbacks may raise: words for people, and what a test adds."""
+        """The errors that callbacks may raise: messages for people, and those that a test adds."""
         self.app: App
         self.env: simcord.Env
         self.guild: simcord.GuildHandle
         self.channel: simcord.ChannelHandle
 
     async def open(self) -> None:
-        """Open the app, connect the client and furnish the server."""
+        """Open the app, connect the client and set up the server."""
         self.app = await self._opened.enter_async_context(open_app(self._config, Surface.DISCORD, engine=self._engine))
         self.env = simcord.Env(Client(self.app))
         await self.env.start()
@@ -92,17 +92,17 @@ class Workshop:
         return guild.add_member(self.env.create_user("other"), roles=[keys]), guild.create_text_channel("easel")
 
     async def open_group(self, name: str, actor: simcord.MemberActor) -> None:
-        """Let an admin open a group of commands to a member."""
+        """Let an administrator open a group of commands to a member."""
         with self.env.time_context():
             group = next(c for c in await self.env.bot.tree.fetch_commands() if c.name == name)
         self.guild.set_command_permissions(group, {actor: True})
 
     def requester(self, actor: simcord.MemberActor) -> Requester:
-        """The member as the house knows them."""
+        """The member as a Requester."""
         return Requester(UserId(actor.id), GuildId(self.guild.id))
 
     async def until(self, condition: Callable[[], Awaitable[Any]]) -> Any:
-        """Wait until the database makes the condition true; returns what it gave."""
+        """Wait until a change of the database makes the condition true; returns its value."""
         changed = self.app.database.listen()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
@@ -112,7 +112,7 @@ class Workshop:
                 await changed.wait()
 
     async def jobs(self) -> list[Job]:
-        """Every job there is, oldest first."""
+        """Every job, oldest first."""
         return [Job.from_row(row) for row in await self.app.database.fetch_all("SELECT * FROM jobs ORDER BY id")]
 
     async def ended(self, count: int = 1) -> list[Job]:
@@ -134,11 +134,11 @@ class Workshop:
         return await self.until(there)
 
     def message(self, message_id: int) -> discord.Message:
-        """The message as it stands in the channel."""
+        """The message as the channel shows it."""
         return next(message for message in self.channel.history() if message.id == message_id)
 
     def edits(self, message_id: int) -> list[str]:
-        """What the bot made of a message, edit by edit."""
+        """The contents of a message, edit by edit."""
         return [
             entry.json["content"]
             for entry in self.env.http_requests
@@ -148,13 +148,13 @@ class Workshop:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """The built-in defaults on a data folder of the test's own."""
+    """The built-in defaults, with a data folder for this test."""
     return Config(data=tmp_path / "data")
 
 
 @pytest.fixture
 def engine() -> FakeEngine:
-    """An engine with no weights."""
+    """An engine without weights."""
     return FakeEngine()
 
 
@@ -169,7 +169,7 @@ async def workshop(config: Config, engine: FakeEngine) -> AsyncIterator[Workshop
 
 @pytest.fixture
 async def real_workshop(config: Config) -> AsyncIterator[Workshop]:
-    """A workshop with the real engine process and the model in the box."""
+    """A workshop with the real engine process and the built-in model."""
     workshop = Workshop(config, None)
     await workshop.open()
     yield workshop

@@ -1,8 +1,8 @@
 """A Discord on this machine: one server, its channels and people, on real sockets.
 
 simcord replaces discord.py's transport inside the process; this one is reached over HTTP and a WebSocket, so that
-`atelier run` can be started, watched and killed as the process it is. What it was told stays: a bot that comes back
-finds every message as it left it. It keeps to what docs.discord.com promises, also where that is awkward.
+`atelier run` can be started, watched and killed as a process. It keeps its state: a bot that is started again finds
+every message unchanged. It behaves as docs.discord.com promises, also where that is awkward.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ ADA, BOB = Person("200", "Ada"), Person("201", "Bob")
 
 @dataclass
 class Message:
-    """One message and what became of it."""
+    """One message and its history."""
 
     id: str
     channel: str
@@ -91,17 +91,17 @@ class Message:
     components: list[Any] = field(default_factory=list)
     flags: int = 0
     reactions: set[tuple[str, str]] = field(default_factory=set)
-    """Emoji and the id of who added it."""
+    """The emoji, and the id of the person who added it."""
     pinged: set[str] = field(default_factory=set)
-    """Whom it notified: ids of people, or "everyone"."""
+    """The people it notified: ids, or "everyone"."""
     loose: bool = False
-    """Whether Discord was ever left to ping whomever its words name."""
+    """Whether it was ever sent without a limit on the people it may ping."""
     deleted: bool = False
     edited: bool = False
 
     @property
     def public(self) -> bool:
-        """Whether everybody sees it."""
+        """Whether it is public."""
         return not self.deleted and not self.flags & EPHEMERAL
 
     def buttons(self) -> list[str]:
@@ -149,14 +149,14 @@ class Interaction:
     channel: str
     event: dict[str, Any]
     life: int
-    """How often the bot had identified when it was told."""
+    """How many times the bot had identified when it was told."""
     deferred: bool = False
     response: Message | None = None
     followups: list[Message] = field(default_factory=list)
 
     @property
     def answer(self) -> Message | None:
-        """The bot's first words; a mere deferral is none."""
+        """The bot's first answer with text; a deferral does not count."""
         return None if self.response is None or self.response.flags & LOADING else self.response
 
 
@@ -168,10 +168,10 @@ class Fault:
     status: int = 0
     code: int = 0
     after: bool = False
-    """Whether the request takes effect first."""
+    """Whether the request takes effect before the error."""
     times: int = 1
     retry_after: float = 0.1
-    """What a 429 says to wait, in seconds."""
+    """The seconds to wait that a 429 names."""
     everywhere: bool = False
     """Whether a 429 is about all routes."""
 
@@ -185,7 +185,7 @@ class Request(NamedTuple):
 
 
 class _Refused(Exception):  # noqa: N818
-    """Discord's answer to a request that cannot be."""
+    """Discord's answer to an invalid request."""
 
     def __init__(self, status: int, code: int, words: str) -> None:
         super().__init__(words)
@@ -202,31 +202,31 @@ class LocalDiscord:
     overlap: int = 0
     """How many events a RESUME brings that the bot has seen already."""
     lagging: bool = False
-    """Whether what was posted does not show in a channel's history yet."""
+    """Whether a channel's history does not show new posts yet."""
     heartbeats: int = 0
     requests: list[Request] = field(default_factory=list)
     messages: dict[str, Message] = field(default_factory=dict)
-    """Every message there ever was, by its id, in the order they came."""
+    """Every message, including deleted ones, by its id, in order."""
     interactions: dict[str, Interaction] = field(default_factory=dict)
     edits: list[dict[str, Any]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
-    """What is attached anywhere, by the attachment's id."""
+    """All attachments, by their ids."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _socket: web.WebSocketResponse | None = None
     _connection: asyncio.Transport | None = None
     _session: str = ""
     _events: list[dict[str, Any]] = field(default_factory=list)
-    """Every event of the session, as it was or would have been sent."""
+    """Every event of the session, whether it was sent or not."""
     _numbers: Any = field(default_factory=itertools.count)
     _nonces: dict[tuple[str, str], tuple[float, Message]] = field(default_factory=dict)
 
     def addresses(self) -> tuple[str, str]:
-        """Where the REST API and the gateway are."""
+        """The addresses of the REST API and the gateway."""
         return f"http://127.0.0.1:{self.port}/api", f"ws://127.0.0.1:{self.port}/gateway/"
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of an Atelier that lives on this Discord."""
+        """The command line of an Atelier that uses this Discord."""
         return [sys.executable, "-c", RUN, *self.addresses(), *arguments]
 
     async def imagine(self, **options: Any) -> str:
@@ -267,22 +267,22 @@ class LocalDiscord:
         await self._dispatch("INTERACTION_CREATE", interaction.event)
 
     async def react(self, message: Message, emoji: str, person: Person = ADA) -> bool:
-        """Let a person react; returns whether the bot was there to be told."""
+        """Let a person react; returns whether the bot was told."""
         message.reactions.add((emoji, person.id))
         return await self._dispatch("MESSAGE_REACTION_ADD", _reaction(message, emoji, person))
 
     async def take_back(self, message: Message, emoji: str, person: Person = ADA) -> bool:
-        """Let a person take a reaction back; returns whether the bot was there to be told."""
+        """Let a person take a reaction back; returns whether the bot was told."""
         message.reactions.discard((emoji, person.id))
         return await self._dispatch("MESSAGE_REACTION_REMOVE", _reaction(message, emoji, person))
 
     def public(self) -> list[Message]:
-        """The messages that everybody sees, oldest first."""
+        """The public messages, oldest first."""
         return [message for message in self.messages.values() if message.public]
 
     @property
     def connected(self) -> bool:
-        """Whether a bot is there to be told anything."""
+        """Whether a bot is connected."""
         return self._socket is not None
 
     async def close_gateway(self, code: int) -> None:
@@ -299,7 +299,7 @@ class LocalDiscord:
         await self.until(lambda: not self.connected)
 
     async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> None:
-        """Wait until something the bot does makes the condition true."""
+        """Wait until an action of the bot makes the condition true."""
         async with asyncio.timeout(seconds):
             while not condition():
                 self.changed.clear()
@@ -372,7 +372,7 @@ class LocalDiscord:
         return socket
 
     async def _dispatch(self, name: str, payload: dict[str, Any]) -> bool:
-        """Tell the bot of an event; False when nobody is there, and then only a RESUME brings it."""
+        """Tell the bot of an event; returns False when no bot is connected, and then only a RESUME brings the event."""
         event = {"op": 0, "t": name, "s": len(self._events) + 1, "d": payload}
         self._events.append(event)
         if self._socket is None:
@@ -469,7 +469,7 @@ class LocalDiscord:
             after = int(request.query.get("after", 0))
             shown = [] if self.lagging else self.public()
             found = [m for m in shown if m.channel == channel and after < int(m.id) < before]
-            # Newest first; those next to `after` where that is given.
+            # Newest first; if `after` is given, those next to it.
             limit = int(request.query.get("limit", 50))
             chosen = found[:limit] if after else found[-limit:]
             return _json([message.payload() for message in reversed(chosen)])
@@ -535,7 +535,7 @@ class LocalDiscord:
             message.loose |= bool(message.content) and (allowed is None or bool(allowed.get("parse")))
         if "components" in body:
             message.components = body["components"] or []
-        # A list of attachments replaces what was there: those it names by their ids stay, those it numbers are new.
+        # A list of attachments replaces the old one: those named by their ids stay, numbered ones are new.
         if "attachments" in body:
             kept = {attachment["id"]: attachment for attachment in message.attachments}
             message.attachments = [
@@ -564,7 +564,7 @@ class LocalDiscord:
 
 
 async def _fault(fault: Fault, request: web.Request) -> web.Response:
-    """The answer that was ordered; where Discord does not understand a form it quotes it."""
+    """The answer that was ordered; when Discord does not understand a form, it quotes the form."""
     error: dict[str, Any] = {"code": fault.code, "message": "as ordered"}
     if fault.code == _INVALID_FORM and not fault.after:
         body, _ = await _body(request)
@@ -592,7 +592,7 @@ async def _body(request: web.Request) -> tuple[dict[str, Any], dict[int, bytes]]
 
 
 def _pinged(content: str, allowed: dict[str, Any] | None) -> set[str]:
-    """Whom words notify: without `allowed_mentions` everyone they name."""
+    """The people that a text notifies: without `allowed_mentions`, everyone it names."""
     everything = {"parse": ["users", "everyone"]}
     allowed = everything if allowed is None else allowed
     named = set(re.findall(r"<@!?(\d+)>", content))
@@ -615,7 +615,7 @@ def _reaction(message: Message, emoji: str, person: Person) -> dict[str, Any]:
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    # As a body: discord.py expects the content type without a charset.
+    # Sent as a body, because discord.py expects the content type without a charset.
     return web.Response(body=json.dumps(value).encode(), content_type="application/json", status=status)
 
 

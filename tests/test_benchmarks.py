@@ -79,7 +79,7 @@ def test_what_does_not_fit_into_the_budget_is_left_out_and_said(tmp_path: Path) 
 
 
 def test_the_hand_written_loop_paints_what_the_pipeline_paints(arms: Arms) -> None:
-    """Or it would be compared for work that it does not do."""
+    """Otherwise the comparison would count work that the loop does not do."""
     requests = loads.mixed(arms.model, 5, (2, 4))
     waiting = [direct.Painting(arms.store, number, request) for number, request in enumerate(requests)]
     painted: dict[int, np.ndarray] = {}
@@ -109,7 +109,7 @@ def test_a_static_batch_paints_what_single_calls_paint(arms: Arms) -> None:
 
 @pytest.mark.parametrize(("kind", "parameters"), [("sd15", 859_520_964), ("sdxl", 2_567_463_684)])
 def test_the_large_models_are_the_published_ones(kind: str, parameters: int) -> None:
-    """By the parameters of their denoisers: built without memory or weights."""
+    """The parameters of their denoisers are compared; they are built without memory or weights."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**models.unet_config(kind))
     assert sum(weights.numel() for weights in unet.parameters()) == parameters
@@ -168,7 +168,7 @@ def test_the_load_is_measured_in_all_its_parts(tmp_path: Path) -> None:
 def test_the_soak_finds_what_grows_and_loses_nothing(tmp_path: Path) -> None:
     report, broken = soak.run(["--jobs", "100", "--people", "5", "--out", str(tmp_path)])
     assert "100 delivered, broken promises: 0" in report.read_text()
-    # So few jobs have a slope of noise; a promise must hold for each of them.
+    # With so few jobs the slope is noise, but every promise must hold.
     assert not [words for words in broken if "grow" not in words]
     assert soak.slope_of([(0.0, 5.0), (1.0, 7.0), (2.0, 9.0)]) == 2.0
 
@@ -188,7 +188,7 @@ def test_fairness_is_simulated_beside_what_others_do(tmp_path: Path) -> None:
 def test_whatever_a_part_of_the_gpu_run_does_the_others_go_on_and_the_report_says_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # What hangs is given a small share of much time, so that a busy machine stops nobody else.
+    # A part that hangs gets a small share of a long time, so that a busy machine does not stop the other parts.
     parts = {"loses_the_device": 5.0, "falls": 5.0, "hangs": 1.0, "is_not_there": 24.0}
     what = {name: (f"tests.misbehaving_parts:{name}", share) for name, share in parts.items()}
     monkeypatch.setattr(gpu, "PARTS", what)

@@ -1,4 +1,4 @@
-"""What the documents promise: links that lead somewhere, commands that exist, the commands that CI runs."""
+"""The documents: their links lead to files, their commands exist, and CI runs the same commands."""
 
 from __future__ import annotations
 

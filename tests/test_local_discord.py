@@ -1,4 +1,4 @@
-"""The local Discord keeps to what the real one does where the bot depends on it."""
+"""The local Discord behaves like the real one where the bot depends on it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_a_resumed_session_brings_what_was_missed_and_a_forgotten_one_is_i
     discord, gateway = api.discord, api.discord.addresses()[1]
 
     async def connect(command: dict[str, Any]) -> list[tuple[Any, Any]]:
-        """Say hello, and hear what comes at once."""
+        """Connect, and return the events that come at once."""
         async with api.session.ws_connect(gateway) as socket:
             await socket.receive_json()
             await socket.send_json(command)

@@ -1,4 +1,4 @@
-"""`atelier run` as a process, on a Discord that listens on a real socket: started, starved, killed."""
+"""`atelier run` as a process, on a Discord that listens on a real socket: its start, its memory, and kills."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLOW = {"prompt": "a red apple", "images": 4, "steps": 150}
 
 @asynccontextmanager
 async def running(discord: LocalDiscord, data: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`atelier run` on that Discord, identified; gone at the end."""
+    """Run `atelier run` on that Discord until it has identified; it is stopped at the end."""
     before = discord.identified
     process = await asyncio.create_subprocess_exec(
         *discord.command("run", "--data", str(data)),
@@ -64,7 +64,7 @@ def engine_of(process: asyncio.subprocess.Process) -> psutil.Process:
 
 
 def pictures(edit: dict[str, Any]) -> list[bytes]:
-    """The finished pictures that an edit brought: previews are JPEGs."""
+    """The finished pictures of an edit; previews are JPEGs and do not count."""
     return [file for file in edit["files"] if file.startswith(PNG)]
 
 

@@ -1,4 +1,4 @@
-"""The whole way of one request, with the real engine process, a real SQLite file and the real discord.py."""
+"""One request from start to end, with the real engine process, a real SQLite file and the real discord.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_work
     assert [button["label"] for button in asked.response.components[0]["components"]] == ["Cancel"]
     message_id = asked.response.id
 
-    # The same message shows the painting, then the picture.
+    # The same message shows the progress, then the picture.
     (job,) = await workshop.ended()
     edits = workshop.edits(message_id)
     assert any("Painting" in edit and "of 60" in edit for edit in edits)
@@ -36,7 +36,7 @@ async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_work
     red, _, blue = picture.resize((1, 1), box=(0, 0, 24, 24)).getpixel((0, 0))
     assert blue > red, "the corner is background, and the background is blue"
 
-    # The request is a row: who, where, what, when, with which weights, at which cost.
+    # The request is a row: person, channel, prompt, time, weights and cost.
     assert job.status is JobStatus.DELIVERED
     assert (job.requester, job.destination.message_id) == (workshop.requester(ada), message_id)
     assert job.asked_at <= job.started_at <= job.painted_at <= job.posted_at
@@ -44,12 +44,12 @@ async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_work
     assert len(row["model_hash"]) == 64
     assert row["cost"] == 128 * 128 * 60 / 1e6
 
-    # The bot offers both thumbs; Grace takes one.
+    # The bot adds both thumbs; Grace uses one.
     assert {str(reaction.emoji) for reaction in result.reactions} == {LIKE, DISLIKE}
     await grace.react(result, LIKE)
     assert await ratings(workshop) == [(grace.id, LIKE)]
 
-    # After a restart the old message still collects and gives back ratings.
+    # After a restart, reactions under the old message can still be added and taken back.
     await workshop.restart()
     await ada.react(workshop.message(message_id), "🔥")
     assert await ratings(workshop) == sorted([(grace.id, LIKE), (ada.id, "🔥")])
@@ -59,6 +59,6 @@ async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_work
 
 
 async def ratings(workshop: Workshop) -> list[tuple[int, str]]:
-    """Who gave which emoji."""
+    """The emoji of each person."""
     rows = await workshop.app.database.fetch_all("SELECT user_id, emoji FROM ratings ORDER BY user_id, emoji")
     return [(row["user_id"], row["emoji"]) for row in rows]

@@ -1,7 +1,8 @@
-"""Step 2: train the autoencoder, 128 x 128 x 3 pictures to 16 x 16 x 4 latents and back.
+"""Step 3: train the autoencoder, 128 x 128 x 3 pictures to 32 x 32 x 4 latents and back.
 
 Its first three channels start as a highway for the colours, from end to end (`open_highway`). Without it the network
-needs hours to find out that the thumbnail of a picture is most of the picture.
+needs hours to find out that the thumbnail of a picture is most of the picture. Going down by four instead of eight
+keeps the eyes of a small fox; see `training/README.md` for what both cost.
 """
 
 import math
@@ -21,17 +22,23 @@ from training.compose import Composer
 from training.sources import SIZE
 
 CHANNELS = 4
-#: Pixels on a side of the crops it learns from: smaller crops mean more different ones in the same time.
-CROP = 64
-#: Standard deviation of the noise on latents while training: the denoiser's results are never exact.
-NOISE = 0.05
+#: How many times wider and higher a picture is than its latents.
+FACTOR = 4
+#: Channels of every layer.
+WIDTH = 64
+#: Blocks at 128, 64 and 32 pixels of the encoder, and at 32, 64 and 128 pixels of the decoder.
+ENCODER, DECODER = (0, 1, 2), (4, 2, 0)
+#: The greatest standard deviation of the noise on latents while training: the denoiser's results are never exact.
+NOISE = 0.12
 
 
-def build(width: int, encoder: tuple[int, ...], decoder: tuple[int, ...]) -> AutoencoderTiny:
+def build(
+    width: int = WIDTH, encoder: tuple[int, ...] = ENCODER, decoder: tuple[int, ...] = DECODER
+) -> AutoencoderTiny:
     """Return a fresh autoencoder with an open highway."""
     model = AutoencoderTiny(
-        encoder_block_out_channels=(width,) * 4,
-        decoder_block_out_channels=(width,) * 4,
+        encoder_block_out_channels=(width,) * len(encoder),
+        decoder_block_out_channels=(width,) * len(decoder),
         num_encoder_blocks=encoder,
         num_decoder_blocks=decoder,
         latent_channels=CHANNELS,
@@ -82,11 +89,11 @@ def difference(made: Tensor, real: Tensor) -> Tensor:
     return loss + 0.5 * (F.avg_pool2d(made, 4) - F.avg_pool2d(real, 4)).abs().mean()
 
 
-def crops(pictures: Tensor) -> Tensor:
-    """Return two random crops [2n, 3, CROP, CROP] of each picture."""
-    corners = torch.randint(0, SIZE - CROP + 1, (len(pictures), 2, 2)).tolist()
+def crops(pictures: Tensor, side: int) -> Tensor:
+    """Return a random square of each picture: [n, 3, side, side]."""
+    corners = torch.randint(0, SIZE - side + 1, (len(pictures), 2)).tolist()
     return torch.stack(
-        [picture[:, y : y + CROP, x : x + CROP] for picture, two in zip(pictures, corners, strict=True) for y, x in two]
+        [picture[:, y : y + side, x : x + side] for picture, (y, x) in zip(pictures, corners, strict=True)]
     )
 
 
@@ -103,67 +110,87 @@ def measure(model: AutoencoderTiny, composer: Composer, pictures: int = 192) -> 
     return -10 * math.log10(float(torch.stack(errors).mean())), torch.cat(latents)
 
 
-def main(
-    work: Annotated[Path, typer.Option(help="Folder for everything the training makes.")] = Path("training/work"),
-    minutes: Annotated[float, typer.Option(help="How long to train.")] = 25,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    batch: Annotated[int, typer.Option(help="Crops at a time, even.")] = 16,
-    width: Annotated[int, typer.Option(help="Channels of every layer.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="At the start; it falls to nothing along a cosine.")] = 2e-3,
-    decoder_only: Annotated[
-        bool,
-        typer.Option("--decoder-only", help="Go on with the decoder of WORK/autoencoder; latents stay as they are."),
-    ] = False,
-) -> None:
-    """Train into WORK/autoencoder, a diffusers folder with the scaling factor that gives latents unit variance."""
-    torch.manual_seed(int(decoder_only))
-    folder = work / "autoencoder"
-    model = (
-        AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32)
-        if decoder_only
-        else build(width, (0, 1, 2, 2), (4, 3, 1, 0))
-    )
-    model = model.to(device, memory_format=torch.channels_last).train()
-    if decoder_only:
-        model.encoder.requires_grad_(False)
-    composer = Composer(work, device, seed=1 + int(decoder_only))
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=0,
-        fused=True,
-    )
+def train(
+    model: AutoencoderTiny,
+    composer: Composer,
+    minutes: float,
+    *,
+    batch: int,
+    crop: int,
+    learning_rate: float,
+    most: int | None = None,
+) -> int:
+    """Train a model on a composer's pictures, for some minutes or `most` steps; return how many steps were done.
+
+    The learning rate falls to nothing along a cosine.
+    """
+    device = torch.device(composer.device)
+    model.to(device, memory_format=torch.channels_last).train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.99), weight_decay=0, fused=True)
     started, step, shown = time.monotonic(), 0, 0.0
     with Progress() as progress:
         task = progress.add_task("autoencoder", total=1.0)
-        while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
+        while (done := max((time.monotonic() - started) / (60 * minutes), step / most if most else 0.0)) < 1:
             for group in optimizer.param_groups:
                 group["lr"] = (
                     learning_rate * min(1, (step + 1) / 50) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
                 )
-            real = crops(composer.render(composer.scenes(batch // 2))) * 2 - 1
-            real = real.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(torch.device(device).type, torch.bfloat16):
+            real = composer.render(composer.scenes(batch)) * 2 - 1
+            real = (crops(real, crop) if crop < SIZE else real).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16):
                 latent = model.encode(real).latents
-                made = model.decode(latent + NOISE * torch.randn_like(latent)).sample
+                noise = NOISE * torch.rand(len(real), 1, 1, 1, device=device) * torch.randn_like(latent)
+                made = model.decode(latent + noise).sample
             spread = F.relu(latent.float().pow(2).mean() - 1)
             loss = difference(made.float(), real) + (1e-3 + 0.05 * max(0.0, 1 - step / 100)) * spread
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
-            value = float(loss.detach())
-            shown = value if step == 1 else 0.98 * shown + 0.02 * value
-            progress.update(task, completed=done, description=f"autoencoder, step {step}, loss {shown:.3f}")
-            if step % 500 == 0:
-                model.save_pretrained(folder)
-    decibel, latents = measure(model.eval(), composer)
-    if not decoder_only:
+            if step % 20 == 0:
+                value = float(loss.detach())
+                shown = value if not shown else 0.8 * shown + 0.2 * value
+                progress.update(task, completed=done, description=f"autoencoder, step {step}, loss {shown:.3f}")
+    return step
+
+
+def finish(
+    model: AutoencoderTiny, composer: Composer, folder: Path, *, rescale: bool = True, pictures: int = 192
+) -> str:
+    """Write a trained model, with the factor that gives its latents unit variance; return its figures in words."""
+    decibel, latents = measure(model.eval(), composer, pictures)
+    if rescale:
         model.register_to_config(scaling_factor=float(1 / latents.std()))
     model.save_pretrained(folder)
-    typer.echo(f"{step} steps, PSNR {decibel:.2f} dB, latents' spread {latents.std():.3f}, in {folder}")
+    return f"PSNR {decibel:.2f} dB, latents' spread {float(latents.std()):.3f}"
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="Folder for everything the training makes.")] = Path("training/work"),
+    minutes: Annotated[float, typer.Option(help="How long to train.")] = 25,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batch: Annotated[int, typer.Option(help="Pictures at a time.")] = 16,
+    crop: Annotated[int, typer.Option(help="Pixels on a side of the squares it learns from.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="At the start; it falls to nothing along a cosine.")] = 2e-3,
+    threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
+    go_on: Annotated[bool, typer.Option("--go-on", help="Go on with WORK/autoencoder.")] = False,
+    decoder_only: Annotated[
+        bool, typer.Option("--decoder-only", help="The same, but latents stay as they are: the denoiser stays right.")
+    ] = False,
+) -> None:
+    """Train into WORK/autoencoder, a diffusers folder with the scaling factor that gives latents unit variance."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(time.time_ns() % 2**31)
+    folder = work / "autoencoder"
+    old = go_on or decoder_only
+    model = AutoencoderTiny.from_pretrained(folder, torch_dtype=torch.float32) if old else build()
+    if decoder_only:
+        model.encoder.requires_grad_(False)
+    composer = Composer(work, device, seed=time.time_ns() % 2**31)
+    steps = train(model, composer, minutes, batch=batch, crop=crop, learning_rate=learning_rate)
+    typer.echo(f"{steps} steps, {finish(model, composer, folder, rescale=not decoder_only)}, in {folder}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ drown the words. `obedience` measures it; a run where it stays below 0.1 after t
 with.
 """
 
-import contextlib
 import copy
 import json
 import math
@@ -20,11 +19,12 @@ import os
 import shutil
 import time
 from pathlib import Path
-from queue import Empty, Full
+from queue import Full
 from typing import Annotated, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 import typer
 from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from rich.progress import Progress
@@ -32,25 +32,30 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from bot.requests.vocabulary import FILE
-from training.compose import Composer, Mix
-from training.sources import core
+from training.autoencoder import CHANNELS, FACTOR
+from training.compose import Composer, Mix, Packed, pack
+from training.sources import SIZE
 from training.words import LENGTH
 
+#: Pixels on a side of the latents.
+SIDE = SIZE // FACTOR
+#: Channels of the UNet's levels, at 32, 16, 8 and 4 pixels.
+WIDTHS = (64, 128, 192, 192)
 #: How much slower than the UNet the text encoder learns.
 TEXT_RATE = 0.05
 #: Part of the captions replaced by nothing, for classifier-free guidance.
 DROPPED = 0.1
-#: How often each emoji set is drawn: one style learned well is worth more than four half learned.
-VENDORS = {"fluent": 0.9, "noto": 0.1}
 #: Pictures made at a time.
-CHUNK = 32
+CHUNK = 64
 #: How often a picture may be seen, roughly, before fresh ones are wanted: making one costs as much as learning from it.
 REUSE = 3
-#: Pictures to begin with when helper processes make them.
-FIRST = 2048
+#: Pictures made before the first step.
+FIRST = 1024
+#: The slowest that the average of the weights follows them.
+AVERAGE = 0.9995
 
 Batch = tuple[Tensor, Tensor]
-"""Latents, float16 [n, 4, 16, 16] of unit variance, and token ids, int32 [n, LENGTH]."""
+"""Latents, float16 [n, 4, SIDE, SIDE] of unit variance, and token ids, int32 [n, LENGTH]."""
 
 
 def build_text_encoder(table: Tensor, tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -81,15 +86,15 @@ def build_text_encoder(table: Tensor, tokenizer: CLIPTokenizer) -> CLIPTextModel
     return model
 
 
-def build_unet(width: int, channels: tuple[int, ...]) -> UNet2DConditionModel:
-    """Return a fresh UNet: at 16 x 16 and 8 x 8 the text comes in by its sum alone, at 4 x 4 by attention, too."""
-    inner = len(channels) - 1
+def build_unet(width: int, channels: tuple[int, ...] = WIDTHS) -> UNet2DConditionModel:
+    """Return a fresh UNet: at the two finest levels the text comes in by its sum alone, below by attention, too."""
+    fine = len(channels) - 2
     return UNet2DConditionModel(
-        sample_size=16,
-        in_channels=4,
-        out_channels=4,
-        down_block_types=("DownBlock2D",) * inner + ("CrossAttnDownBlock2D",),
-        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * inner,
+        sample_size=SIDE,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        down_block_types=("DownBlock2D",) * fine + ("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * fine,
         block_out_channels=channels,
         layers_per_block=1,
         cross_attention_dim=width,
@@ -115,25 +120,131 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
+def load_autoencoder(work: Path) -> AutoencoderTiny:
+    """Return the finished autoencoder of WORK, frozen."""
+    model = AutoencoderTiny.from_pretrained(work / "autoencoder", torch_dtype=torch.float32)
+    return model.eval().requires_grad_(False)
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """Return token ids, int32 [n, LENGTH]."""
+    ids = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True).input_ids
+    return torch.tensor(ids, dtype=torch.int32)
+
+
+def half_pays(device: str) -> bool:
+    """Return whether a convolution is faster in bfloat16 here: on GPUs, and on processors that have it in silicon."""
+    if torch.device(device).type != "cpu":
+        return True
+    layer, picture = nn.Conv2d(64, 64, 3, padding=1), torch.randn(8, 64, SIDE, SIDE)
+
+    def pace(dtype: torch.dtype) -> float:
+        half, seen = copy.deepcopy(layer).to(dtype), picture.to(dtype)
+        times = []
+        for _ in range(6):
+            started = time.perf_counter()
+            half(seen)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    with torch.inference_mode():
+        return pace(torch.bfloat16) < pace(torch.float32)
+
+
+class Author:
+    """Thinks of pictures: scenes as arrays, and the token ids of their captions."""
+
+    def __init__(self, work: Path, composer: Composer) -> None:
+        self._composer = composer
+        self._tokenizer = CLIPTokenizer.from_pretrained(work / "words")
+
+    def write(self, count: int) -> tuple[Packed, np.ndarray[Any, Any]]:
+        """Return `count` fresh pictures, not painted yet."""
+        scenes = self._composer.scenes(count)
+        return pack(scenes), tokenize(self._tokenizer, [scene.caption for scene in scenes]).numpy()
+
+
+def write_for_others(work: Path, seed: int, mix: Mix, count: int, queue: Any) -> None:
+    """Fill a queue with fresh pictures as long as the parent lives; the work of a helper process."""
+    torch.set_num_threads(1)
+    os.nice(5)
+    queue.cancel_join_thread()  # a parent that was killed reads no more
+    author = Author(work, Composer(work, seed=seed, mix=mix))
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        written = author.write(count)
+        while parent.is_alive():
+            try:
+                queue.put(written, timeout=5)
+            except Full:
+                continue
+            break
+
+
+def start_authors(work: Path, seed: int, mix: Mix, count: int, workers: int) -> Any:
+    """Return a queue that processes keep filling with `count` pictures at a time, not painted yet."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue(64)
+    for number in range(workers):
+        arguments = (work, seed + number, mix, count, queue)
+        context.Process(target=write_for_others, args=arguments, daemon=True).start()
+    return queue
+
+
 class Source:
     """Makes training pictures as the denoiser sees them: latents and token ids."""
 
-    def __init__(self, work: Path, device: str, seed: int, everything: bool, mix: Mix) -> None:
-        subjects = None if everything else core()
-        self._composer = Composer(work, device, seed=seed, vendors=VENDORS, subjects=subjects, mix=mix)
-        self._tokenizer = CLIPTokenizer.from_pretrained(work / "words")
+    def __init__(
+        self,
+        work: Path,
+        device: str,
+        seed: int,
+        mix: Mix | None = None,
+        chunk: int = CHUNK,
+        queue: Any = None,
+        pixels: int = SIZE,
+    ) -> None:
+        """Paint `chunk` pictures at a time, which are thought of here, or come by the queue of `start_authors`."""
+        self._chunk, self._pixels = chunk, pixels
+        self._device, self._half = device, half_pays(device)
+        self._composer = Composer(work, device, seed=seed, mix=mix)
         self._autoencoder = load_autoencoder(work).to(device, memory_format=torch.channels_last)
-        self._device = device
+        self._author = Author(work, self._composer)
+        self._queue = queue
 
     @torch.no_grad()
-    def make(self, count: int) -> Batch:
-        """Return `count` fresh pictures."""
-        scenes = self._composer.scenes(count)
-        pictures = self._composer.render(scenes).contiguous(memory_format=torch.channels_last) * 2 - 1
-        with torch.autocast(torch.device(self._device).type, torch.bfloat16):
+    def make(self) -> Batch:
+        """Return fresh pictures."""
+        scenes, ids = self._queue.get() if self._queue is not None else self._author.write(self._chunk)
+        pictures = self._composer.paint(scenes)
+        if self._pixels != SIZE:
+            pictures = F.interpolate(pictures, (self._pixels, self._pixels), mode="area")
+        pictures = pictures.contiguous(memory_format=torch.channels_last) * 2 - 1
+        with torch.autocast(torch.device(self._device).type, torch.bfloat16, enabled=self._half):
             latents = self._autoencoder.encode(pictures).latents
         scaled = latents.float() * self._autoencoder.config.scaling_factor
-        return scaled.half(), tokenize(self._tokenizer, [scene.caption for scene in scenes]).to(self._device)
+        return scaled.half(), torch.from_numpy(ids).to(self._device)
+
+
+class Bank:
+    """The pictures to learn from: new ones push the oldest out."""
+
+    def __init__(self, size: int, device: str, side: int = SIDE) -> None:
+        self._latents = torch.empty(size, CHANNELS, side, side, dtype=torch.float16, device=device)
+        self._ids = torch.empty(size, LENGTH, dtype=torch.int32, device=device)
+        self.made = 0
+
+    def add(self, batch: Batch) -> None:
+        """Take pictures in."""
+        latents, ids = batch
+        places = torch.arange(self.made, self.made + len(ids), device=self._ids.device) % len(self._ids)
+        self._latents[places], self._ids[places] = latents.to(self._latents.device), ids.to(self._ids.device)
+        self.made += len(ids)
+
+    def draw(self, count: int) -> Batch:
+        """Return a random batch: latents float32, ids int64."""
+        rows = torch.randint(0, min(self.made, len(self._ids)), (count,), device=self._ids.device)
+        return self._latents[rows].float(), self._ids[rows].long()
 
 
 def adopt(start: Path, work: Path) -> tuple[UNet2DConditionModel, CLIPTextModel]:
@@ -155,67 +266,13 @@ def adopt(start: Path, work: Path) -> tuple[UNet2DConditionModel, CLIPTextModel]
     return unet.train(), text.train()
 
 
-def load_autoencoder(work: Path) -> AutoencoderTiny:
-    """Return the finished autoencoder of WORK, frozen."""
-    model = AutoencoderTiny.from_pretrained(work / "autoencoder", torch_dtype=torch.float32)
-    return model.eval().requires_grad_(False)
-
-
-def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """Return token ids, int32 [n, LENGTH]."""
-    ids = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True).input_ids
-    return torch.tensor(ids, dtype=torch.int32)
-
-
-def produce(work: Path, seed: int, everything: bool, mix: Mix, queue: Any) -> None:
-    """Fill a queue with fresh pictures as long as the parent lives; the work of a helper process."""
-    torch.set_num_threads(1)
-    os.nice(5)
-    source = Source(work, "cpu", seed, everything, mix)
-    parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive():
-        latents, ids = source.make(CHUNK)
-        with contextlib.suppress(Full):  # the parent has enough for now: look again whether it lives
-            queue.put((latents.numpy(), ids.numpy()), timeout=10)
-
-
-class Bank:
-    """The newest pictures, to draw batches from; each is drawn several times before it is replaced."""
-
-    def __init__(self, capacity: int, device: str) -> None:
-        self._latents = torch.empty(capacity, 4, 16, 16, dtype=torch.float16, device=device)
-        self._ids = torch.empty(capacity, LENGTH, dtype=torch.int32, device=device)
-        self.made = 0
-
-    def add(self, batch: Batch) -> None:
-        """Take in fresh pictures in place of the oldest."""
-        latents, ids = batch
-        places = torch.arange(self.made, self.made + len(ids), device=self._ids.device) % len(self._ids)
-        self._latents[places], self._ids[places] = latents.to(self._ids.device), ids.to(self._ids.device)
-        self.made += len(ids)
-
-    def refill(self, queue: Any, enough: int) -> None:
-        """Take in what helper processes have ready, up to `enough` pictures in all."""
-        while self.made < enough:
-            try:
-                latents, ids = queue.get_nowait()
-            except Empty:
-                return
-            self.add((torch.from_numpy(latents), torch.from_numpy(ids)))
-
-    def draw(self, count: int) -> Batch:
-        """Return a random batch: latents float32, ids int64."""
-        rows = torch.randint(0, min(self.made, len(self._ids)), (count,), device=self._ids.device)
-        return self._latents[rows].float(), self._ids[rows].long()
-
-
 @torch.no_grad()
 def obedience(unet: UNet2DConditionModel, text: CLIPTextModel, tokenizer: CLIPTokenizer) -> float:
     """Return how much the prediction depends on the words: its change, apple to banana, at noise level 800."""
     device = unet.device
     ids = tokenize(tokenizer, ["an apple", "a banana"]).long().to(device)
-    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).expand(2, -1, -1, -1).to(device)
-    made = unet(noise, torch.tensor(800, device=device), text(ids)[0]).sample
+    noise = torch.randn(1, CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    made = unet(noise.expand(2, -1, -1, -1).to(device), torch.tensor(800, device=device), text(ids)[0]).sample
     return float((made[0] - made[1]).std())
 
 
@@ -243,151 +300,206 @@ def export(
     )
 
 
+class Training:
+    """The UNet and the text encoder while they learn, with the average of their weights."""
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        text: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        device: str,
+        average: float = AVERAGE,
+    ) -> None:
+        """Take over networks in single precision; `average` is how much of the average a step keeps at most."""
+        self._keep = average
+        self.unet = unet.to(device, memory_format=torch.channels_last).train()
+        self.text = text.to(device).train()
+        self.tokenizer = tokenizer
+        self.step, self.seen, self.minutes = 0, 0, 0.0
+        self._device, self._half = torch.device(device), half_pays(device)
+        self._alphas = build_scheduler().alphas_cumprod.to(device)
+        self._nothing = tokenize(tokenizer, [""])[0].long().to(device)
+        parts = [list(unet.parameters()), [p for p in text.parameters() if p.requires_grad]]
+        self._parameters = [p for part in parts for p in part]
+        self._optimizer = torch.optim.AdamW(
+            [{"params": part, "rate": rate} for part, rate in zip(parts, (1.0, TEXT_RATE), strict=True)],
+            lr=0.0,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            fused=True,
+        )
+        self._average = [p.detach().clone() for p in self._parameters]
+        self.forward: Any = self.unet
+
+    def compile(self) -> None:
+        """Compile the UNet: a minute to start, faster then."""
+        self.forward = torch.compile(self.unet)
+
+    def learn(self, clean: Tensor, ids: Tensor, rate: float) -> Tensor:
+        """Take one step on latents [n, 4, SIDE, SIDE] and ids [n, LENGTH]; return the loss, a scalar on the device."""
+        batch, device = len(ids), self._device
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["rate"] * min(1.0, (self.step + 1) / 200)
+        dropped = torch.rand(batch, 1, device=device) < DROPPED
+        ids = torch.where(dropped, self._nothing, ids)
+        # Stratified noise levels: every batch sees all of them.
+        level = ((torch.arange(batch, device=device) + torch.rand(batch, device=device)) / batch * 1000).long()
+        noise = torch.randn_like(clean)
+        signal, spread = (part.sqrt()[:, None, None, None] for part in (self._alphas[level], 1 - self._alphas[level]))
+        noisy = (signal * clean + spread * noise).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
+            made = self.forward(noisy, level, self.text(ids)[0]).sample
+        loss = (made.float() - (signal * noise - spread * clean)).pow(2).mean()
+        loss.backward()
+        size = nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        # The optimizer leaves out a step whose gradients overflowed: it would make every weight NaN, and the average.
+        self._optimizer.found_inf = (~torch.isfinite(size)).float()
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.step, self.seen = self.step + 1, self.seen + batch
+        keep = min(self._keep, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1 - keep)
+        return loss.detach()
+
+    @torch.no_grad()
+    def export(self, folder: Path, vae: AutoencoderTiny) -> float:
+        """Write the average as a diffusers folder; return its obedience. ValueError, and nothing written, for NaN."""
+        now = [p.detach().clone() for p in self._parameters]
+        torch._foreach_copy_(self._parameters, self._average)
+        try:
+            obeyed = obedience(self.unet, self.text, self.tokenizer)
+            if not math.isfinite(obeyed):
+                message = "the weights are not finite any more"
+                raise ValueError(message)
+            export(folder, self.unet, self.text, self.tokenizer, vae)
+        finally:
+            torch._foreach_copy_(self._parameters, now)
+        return obeyed
+
+    @torch.no_grad()
+    def recover(self) -> None:
+        """Go back to the average of the weights and forget what the optimizer knows: the loss has become NaN."""
+        torch._foreach_copy_(self._parameters, self._average)
+        self._optimizer.state.clear()
+
+    def save(self, file: Path) -> None:
+        """Write everything that going on needs."""
+        partial = file.with_suffix(".partial")
+        torch.save(
+            {
+                "now": [p.detach() for p in self._parameters],
+                "average": self._average,
+                "optimizer": self._optimizer.state_dict(),
+                "step": self.step,
+                "seen": self.seen,
+                "minutes": self.minutes,
+            },
+            partial,
+        )
+        partial.replace(file)
+
+    @torch.no_grad()
+    def load(self, file: Path) -> None:
+        """Take up what `save` wrote."""
+        stored = torch.load(file, map_location=self._device, weights_only=True)
+        torch._foreach_copy_(self._parameters, stored["now"])
+        torch._foreach_copy_(self._average, stored["average"])
+        self._optimizer.load_state_dict(stored["optimizer"])
+        self.step, self.seen, self.minutes = stored["step"], stored["seen"], stored["minutes"]
+
+
+def fresh(work: Path, device: str, channels: tuple[int, ...] | None = None, average: float = AVERAGE) -> Training:
+    """Return a training from nothing over the words of WORK; `channels` are WIDTHS by default."""
+    tokenizer = CLIPTokenizer.from_pretrained(work / "words")
+    table = torch.from_numpy(np.load(work / "words" / "table.npy")).float()
+    text = build_text_encoder(table, tokenizer)
+    return Training(build_unet(table.shape[1], channels or WIDTHS), text, tokenizer, device, average)
+
+
+def falling(rate: float, done: float) -> float:
+    """Return the learning rate when a part `done` of the training is over: along a cosine to a fiftieth."""
+    return rate * (0.02 + 0.98 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
+
+
 def main(
     work: Annotated[Path, typer.Option(help="Folder for everything the training makes.")] = Path("training/work"),
-    minutes: Annotated[float, typer.Option(help="How long to train in this call.")] = 90,
-    total: Annotated[float, typer.Option(help="Minutes over all calls; the learning rate ends at nothing there.")] = 90,
+    minutes: Annotated[float, typer.Option(help="How long to train in this call.")] = 600,
+    total: Annotated[
+        float, typer.Option(help="Minutes over all calls; the learning rate ends at nothing there.")
+    ] = 600,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    everything: Annotated[
-        bool, typer.Option("--everything", help="All of concepts.txt instead of the core: what a GPU has the time for.")
-    ] = False,
     batch: Annotated[int, typer.Option(help="Pictures at a time.")] = 32,
-    channels: Annotated[str, typer.Option(help="Channels of the UNet's levels.")] = "48,96,192",
+    channels: Annotated[str, typer.Option(help="Channels of the UNet's levels.")] = ",".join(map(str, WIDTHS)),
     learning_rate: Annotated[float, typer.Option(help="The highest; it falls along a cosine.")] = 1e-3,
     bank: Annotated[int, typer.Option(help="Pictures kept to draw from.")] = 60_000,
-    workers: Annotated[int, typer.Option(help="Processes that make pictures; 0 makes them here, as a GPU should.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that think of pictures; 0 thinks of them here.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the UNet: minutes to start, faster then.")
     ] = False,
+    pixels: Annotated[
+        int, typer.Option(help="Pixels on a side: 64 for a first stretch, which takes a third of the time a picture.")
+    ] = SIZE,
     start: Annotated[
         Path | None, typer.Option(help="Begin with an exported folder, its words and its autoencoder; not to resume.")
     ] = None,
     pairs: Annotated[float, typer.Option(help="Part of the pictures that show two different things.")] = Mix.pairs,
-    several: Annotated[
-        float, typer.Option(help="Part of the pictures that show two or three of a thing.")
-    ] = Mix.several,
+    several: Annotated[float, typer.Option(help="Part that shows two to five of a thing.")] = Mix.several,
+    relations: Annotated[float, typer.Option(help="Part that shows two things in a relation.")] = Mix.relations,
     snapshots: Annotated[float, typer.Option(help="Minutes between exports to WORK/denoiser/NNN; 0 for none.")] = 15,
 ) -> None:
     """Train into WORK/denoiser, and export the average of the weights to WORK/model."""
     torch.set_num_threads(threads)
-    torch.manual_seed(time.time_ns() % 2**31)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    kind = torch.device(device).type
+    seed = time.time_ns() % 2**31
+    torch.manual_seed(seed)
     folder = work / "denoiser"
     folder.mkdir(parents=True, exist_ok=True)
-    mix = Mix(pairs, several)
     state = folder / "state.pt"
     if start is not None and state.exists():
         raise typer.BadParameter(f"{state} is of a training begun before: leave out --start, or move it away")
     if start is not None:
-        unet, text = adopt(start, work)
-        tokenizer = CLIPTokenizer.from_pretrained(work / "words")
+        networks = adopt(start, work)
+        training = Training(*networks, CLIPTokenizer.from_pretrained(work / "words"), device)
     else:
-        tokenizer = CLIPTokenizer.from_pretrained(work / "words")
-        table = torch.from_numpy(np.load(work / "words" / "table.npy"))
-        text = build_text_encoder(table, tokenizer)
-        unet = build_unet(table.shape[1], tuple(map(int, channels.split(","))))
-    unet, text = unet.to(device), text.to(device)
-    alphas = build_scheduler().alphas_cumprod.to(device)
-    autoencoder = load_autoencoder(work)
-
-    parts = {"unet": list(unet.parameters()), "text": [p for p in text.parameters() if p.requires_grad]}
-    parameters = [*parts["unet"], *parts["text"]]
-    optimizer = torch.optim.AdamW(
-        [{"params": parts["unet"], "rate": 1.0}, {"params": parts["text"], "rate": TEXT_RATE}],
-        lr=learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=0.01,
-        fused=True,
-    )
-    average = [p.detach().clone() for p in parameters]
-    step, seen, spent = 0, 0, 0.0
+        training = fresh(work, device, tuple(map(int, channels.split(","))))
     if state.exists():
-        stored = torch.load(state, map_location=device, weights_only=True)
-        for parameter, mean, now, then in zip(parameters, average, stored["now"], stored["average"], strict=True):
-            parameter.data.copy_(now)
-            mean.copy_(then)
-        optimizer.load_state_dict(stored["optimizer"])
-        step, seen, spent = stored["step"], stored["seen"], stored["minutes"]
+        training.load(state)
+    if compiled:
+        training.compile()
+    vae = load_autoencoder(work)
 
     def save(target: Path) -> None:
-        now = [p.detach().clone() for p in parameters]
-        for parameter, mean in zip(parameters, average, strict=True):
-            parameter.data.copy_(mean)
-        export(target, unet, text, tokenizer, autoencoder)
-        typer.echo(f"{spent:.1f} min, {seen} pictures seen, obedience {obedience(unet, text, tokenizer):.3f}: {target}")
-        for parameter, value in zip(parameters, now, strict=True):
-            parameter.data.copy_(value)
-        partial = state.with_suffix(".partial")
-        torch.save(
-            {
-                "now": now,
-                "average": average,
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "seen": seen,
-                "minutes": spent,
-            },
-            partial,
-        )
-        partial.replace(state)
+        obeyed = training.export(target, vae)
+        typer.echo(f"{training.minutes:.1f} min, {training.seen} pictures seen, obedience {obeyed:.3f}: {target}")
+        training.save(state)
 
-    store = Bank(bank, device)
-    queue: Any = None
-    if workers:
-        context = multiprocessing.get_context("spawn")
-        queue = context.Queue(64)
-        for number in range(workers):
-            seed = time.time_ns() % 2**31 + number
-            context.Process(target=produce, args=(work, seed, everything, mix, queue), daemon=True).start()
-        for _ in range(FIRST // CHUNK):
-            latents, ids = queue.get()
-            store.add((torch.from_numpy(latents), torch.from_numpy(ids)))
-    else:
-        source = Source(work, device, time.time_ns() % 2**31, everything, mix)
-        store.add(source.make(max(batch, CHUNK)))
-
-    forward = torch.compile(unet) if compiled else unet
-    nothing = tokenize(tokenizer, [""])[0].long().to(device)
-    started, before, shown, saved = time.monotonic(), spent, 0.0, spent
+    mix = Mix(pairs, several, relations)
+    queue = start_authors(work, seed + 1, mix, CHUNK, workers) if workers else None
+    source = Source(work, device, seed, mix, queue=queue, pixels=pixels)
+    store = Bank(bank, device, pixels // FACTOR)
+    while store.made < min(FIRST, bank):
+        store.add(source.make())
+    started, before, saved, shown = time.monotonic(), training.minutes, training.minutes, 0.0
+    already = training.seen
     with Progress() as progress:
         task = progress.add_task("denoiser", total=total)
-        while spent < min(total, before + minutes):
-            rate = (
-                learning_rate * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * (1 + math.cos(math.pi * spent / total)) / 2)
-            )
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["rate"]
-            if queue is None:
-                store.add(source.make(batch // 2))
-            else:
-                store.refill(queue, enough=seen // REUSE)
-            clean, ids = store.draw(batch)
-            dropped = torch.rand(batch, 1, device=device) < DROPPED
-            ids = torch.where(dropped, nothing, ids)
-            # Stratified noise levels: every batch sees all of them.
-            level = ((torch.arange(batch, device=device) + torch.rand(batch, device=device)) / batch * 1000).long()
-            noise = torch.randn_like(clean)
-            signal, spread = (part.sqrt()[:, None, None, None] for part in (alphas[level], 1 - alphas[level]))
-            with torch.autocast(kind, torch.bfloat16):
-                made = forward(signal * clean + spread * noise, level, text(ids)[0]).sample
-            loss = (made.float() - (signal * noise - spread * clean)).pow(2).mean()
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step, seen = step + 1, seen + batch
-            keep = min(0.9995, (1 + step) / (10 + step))
-            torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - keep)
-            spent = before + (time.monotonic() - started) / 60
-            if step % 20 == 0:
-                value = float(loss.detach())
-                shown = value if shown == 0 else 0.95 * shown + 0.05 * value
-                progress.update(task, completed=spent, description=f"seen {seen}, made {store.made}, loss {shown:.3f}")
-            if snapshots and spent - saved >= snapshots:
-                saved = spent
-                save(folder / f"{round(spent):03d}")
+        while training.minutes < min(total, before + minutes):
+            while store.made < FIRST + (training.seen - already) / REUSE:
+                store.add(source.make())
+            loss = training.learn(*store.draw(batch), falling(learning_rate, training.minutes / total))
+            training.minutes = before + (time.monotonic() - started) / 60
+            if training.step % 20 == 0:
+                if not math.isfinite(float(loss)):
+                    typer.echo(f"step {training.step}: the loss is not finite; going back to the average")
+                    training.recover()
+                    continue
+                shown = float(loss) if not shown else 0.95 * shown + 0.05 * float(loss)
+                words = f"seen {training.seen}, made {store.made}, loss {shown:.3f}"
+                progress.update(task, completed=training.minutes, description=words)
+            if snapshots and training.minutes - saved >= snapshots:
+                saved = training.minutes
+                save(folder / f"{round(saved):03d}")
     save(work / "model")
 
 

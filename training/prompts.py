@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-
-from training.compose import COLOURS, DYES, NUMBERS, VARIANTS, Composer, Placement, Scene, article, held_out, plural
+from training import layout
+from training.compose import RELATIONS, VARIANTS, Composer, Scene, article, held_out, plural
 from training.compose import uncoloured as bare
+from training.layout import Placement
+from training.phrases import COLOURS, DYES, NUMBERS
 from training.scenes import FLOATING, SCENES
 
 T = TypeVar("T")
@@ -21,30 +22,38 @@ T = TypeVar("T")
 WORDINGS = ("a drawing of ", "a painting of ", "draw ", "please paint ")
 #: Words that no caption has, for things that some have by another name.
 SYNONYMS = {
-    "hound": "dog",
-    "kitty": "cat",
-    "hare": "rabbit",
-    "hog": "pig",
-    "stallion": "horse",
-    "wasp": "bee",
-    "melon": "watermelon",
-    "fortress": "castle",
+    "soldier": "police officer",
+    "photographer": "artist",
+    "submarine": "ship",
+    "pickup": "truck",
+    "peak": "mountain",
+    "peninsula": "island",
     "mansion": "house",
-    "ship": "sailboat",
-    "aircraft": "airplane",
-    "bonfire": "fire",
+    "missile": "rocket",
+    "college": "school",
+    "musician": "singer",
+    "instructor": "teacher",
+    "mill": "factory",
 }
 #: How many prompts of each kind the list has, and how many of those (the first ones) the README's sheet shows.
 SIZES = {
-    "single": (50, 6),
-    "colours": (56, 5),
-    "background": (26, 3),
-    "pair": (40, 4),
-    "count": (24, 3),
-    "scene": (24, 3),
-    "alias": (24, 0),
+    "single": (208, 8),
+    "colours": (60, 3),
+    "background": (40, 2),
+    "pair": (60, 3),
+    "count": (48, 2),
+    "worn": (32, 2),
+    "held": (32, 1),
+    "under": (32, 1),
+    "on": (24, 1),
+    "scene": (44, 1),
+    "alias": (40, 0),
     "synonym": (12, 0),
 }
+#: The kinds that are relations, by the name in `RELATIONS`.
+RELATED = {"worn": "hat", "held": "hold", "under": "under", "on": "on"}
+#: How the list words them.
+WORDED = {"worn": "wearing", "held": "holding", "under": "under", "on": "on top of"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +69,9 @@ class Prompt:
     scene: str = ""
 
 
-def gallery(composer: Composer, size: int = 50) -> list[int]:
-    """Return the concepts that retrieval chooses from: evenly spread over the composer's subjects."""
-    known = _known(composer)
+def gallery(composer: Composer, size: int = SIZES["single"][0]) -> list[int]:
+    """Return the concepts that single things are asked for: evenly spread over all of them."""
+    known = composer.things
     size = min(size, len(known))
     return [known[i * len(known) // size] for i in range(size)]
 
@@ -70,8 +79,9 @@ def gallery(composer: Composer, size: int = 50) -> list[int]:
 def prompts(composer: Composer) -> list[Prompt]:
     """Return the list, the same for the same sprites, kind after kind as in `SIZES`."""
     r = random.Random(20)  # the list's own generator: another number is another list
-    known = _known(composer)
-    name = {concept: composer.names[concept][0] for concept in known}
+    known = composer.things
+    name = {concept: composer.concepts[concept].name for concept in known}
+    solid = [concept for concept in known if composer.concepts[concept].kind != "landscape"]
 
     def shuffled(concepts: Iterable[int]) -> list[int]:
         some = list(concepts)
@@ -100,20 +110,31 @@ def prompts(composer: Composer) -> list[Prompt]:
         behind = list(COLOURS)[i % len(COLOURS)]
         text = f"{said(i, name[concept])} on {_ground(behind)}"
         found.append(Prompt("background", text, (concept,), background=behind))
-    pairs = [(a, b) for a in known for b in known if a != b and held_out(*sorted((name[a], name[b])))]
+    pairs = [(a, b) for a in solid for b in solid if a < b and held_out(*sorted((name[a], name[b])))]
     r.shuffle(pairs)
     for a, b in _each_once(pairs, lambda pair: pair):
         text = f"{article(name[a])}{name[a]} and {article(name[b])}{name[b]}"
         found.append(Prompt("pair", text, (a, b)))
-    counts = [(concept, number) for concept in known for number in NUMBERS if held_out(number, name[concept])]
+    counts = [(concept, number) for concept in solid for number in NUMBERS if held_out(number, name[concept])]
     r.shuffle(counts)
     for concept, number in _each_once(counts, lambda count: count[:1]):
-        found.append(Prompt("count", f"{NUMBERS[number]} {plural(name[concept])}", (concept,), number=number))
+        several = plural(name[concept], composer.concepts[concept].plurals)
+        found.append(Prompt("count", f"{NUMBERS[number]} {several}", (concept,), number=number))
+    for kind, relation in RELATED.items():
+        (first, but), (second, other), *_ = RELATIONS[relation]
+        ones = [c for c in known if (composer.concepts[c].kind in first) != but]
+        twos = [c for c in known if (composer.concepts[c].kind in second) != other]
+        both = [(a, b) for a in ones for b in twos if a != b and held_out(relation, name[a], name[b])]
+        r.shuffle(both)
+        for a, b in _each_once(both, lambda two: two[:1]):
+            said_first, said_second = (b, a) if kind in ("under", "on") else (a, b)
+            text = f"{article(name[said_first])}{name[said_first]} {WORDED[kind]} "
+            found.append(Prompt(kind, text + article(name[said_second]) + name[said_second], (a, b)))
     for i, concept in enumerate(shuffled(known)):
         scene = list(SCENES)[i % len(SCENES)]
         found.append(Prompt("scene", f"{said(i, name[concept])} {scene}", (concept,), scene=scene))
-    for i, concept in enumerate(shuffled(concept for concept in known if len(composer.names[concept]) > 1)):
-        found.append(Prompt("alias", said(i, composer.names[concept][1]), (concept,)))
+    for i, concept in enumerate(shuffled(concept for concept in known if len(composer.concepts[concept].names) > 1)):
+        found.append(Prompt("alias", said(i, composer.concepts[concept].names[1]), (concept,)))
     index = {usual: concept for concept, usual in name.items()}
     for i, (word, usual) in enumerate(SYNONYMS.items()):
         if usual in index:
@@ -144,26 +165,25 @@ def real(composer: Composer, prompt: Prompt, chance: random.Random, vendor: str 
     if prompt.scene:
         scene.painting = list(SCENES).index(prompt.scene) * VARIANTS + chance.randrange(VARIANTS)
         drop = 0.0 if prompt.scene in FLOATING else 0.06
-    shown = prompt.concepts * prompt.number
-    places = {
-        1: ((0.5, 0.5 + drop),),
-        2: ((0.27, 0.5 + drop), (0.73, 0.5 + drop)),
-        3: ((0.5, 0.28 + drop / 2), (0.27, 0.70 + drop / 2), (0.73, 0.70 + drop / 2)),
-    }[len(shown)]
-    side = {1: 0.68 if prompt.scene else 0.84, 2: 0.46, 3: 0.45}[len(shown)]
-    if len(shown) == 1:
-        side *= chance.uniform(0.95, 1.05)
-    for concept, (x, y) in zip(shown, places, strict=True):
-        sprite = composer.sprite[concept, vendor]
-        dye = composer.dye(sprite, prompt.colour) if prompt.colour else torch.eye(3, 4)
-        near_x, near_y = (value + chance.uniform(-0.02, 0.02) for value in (x, y))
-        scene.placements.append(Placement(sprite, near_x, near_y, side, dye))
+    for placement in places(composer, prompt, vendor, drop, right=chance.random() < 0.5):
+        near_x, near_y = (value + chance.uniform(-0.02, 0.02) for value in (placement.x, placement.y))
+        scene.placements.append(Placement(placement.sprite, near_x, near_y, placement.side, prompt.colour))
     return scene
 
 
-def _known(composer: Composer) -> list[int]:
-    """Return those of the composer's subjects of which there is a sprite in the usual style."""
-    return [concept for concept in composer.subjects if (concept, "fluent") in composer.sprite]
+def places(
+    composer: Composer, prompt: Prompt, vendor: str = "fluent", drop: float = 0.0, *, right: bool = True
+) -> list[Placement]:
+    """Return where the things of a prompt stand, `drop` lower than usual; `right` chooses between mirrored layouts."""
+    sprites = [composer.sprite[concept, vendor] for concept in prompt.concepts]
+    if prompt.kind in RELATED:
+        return composer.related(RELATED[prompt.kind], *sprites, right)
+    shown = sprites * prompt.number
+    spots, side = layout.SEVERAL[len(shown)]
+    side = 0.68 if prompt.scene else side
+    if len(shown) == 1 and composer.concepts[prompt.concepts[0]].kind == "landscape":
+        side = 1.0
+    return [Placement(sprite, x, y + drop, side) for sprite, (x, y) in zip(shown, spots, strict=True)]
 
 
 def _ground(colour: str) -> str:

@@ -6,7 +6,9 @@ the very prompts in question is the ceiling that `evaluate.py` prints beside eac
 
 import itertools
 import math
+import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +19,8 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from training import scenes
-from training.compose import VARIANTS, Composer, Scene
-from training.sources import SIZE, concepts
+from training.compose import LAYERS, VARIANTS, Composer, Mix, Scene
+from training.sources import concepts
 
 #: Pixels on a side of what the network sees.
 VIEW = 64
@@ -26,8 +28,10 @@ VIEW = 64
 VENDORS = {"fluent": 0.4, "noto": 0.2, "flat": 0.2, "twemoji": 0.2}
 #: How many disturbed copies of each view it learns from.
 DISTURBED = 3
-#: The most objects in a picture.
-MOST = 3
+#: What it learns from: whole things and counts, and pairs and relations for the squares around things.
+MIX = Mix(pairs=0.25, several=0.2, relations=0.25)
+#: How much is taken in around a thing to look at it.
+ROOM = 1.1
 
 _UNKNOWN = -100  # what cross_entropy leaves out
 
@@ -44,7 +48,7 @@ class Scorer(nn.Module):
             layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
         self.body = nn.Sequential(*layers)
         self.things = nn.Linear(2 * sizes[-1], things)
-        self.number = nn.Linear(2 * sizes[-1], MOST + 1)
+        self.number = nn.Linear(2 * sizes[-1], LAYERS + 1)
         self.place = nn.Linear(2 * sizes[-1], places)
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -55,34 +59,48 @@ class Scorer(nn.Module):
         return torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits of objects [n, things] as in concepts.txt, of their number 0-3, and of the place (0: plain)."""
+        """Return logits of objects [n, things] as in concepts.txt, of their number, and of the place (0: plain)."""
         features = self.features(pictures)
         return self.things(features), self.number(features), self.place(features)
 
 
-def halves(pictures: Tensor) -> Tensor:
-    """Return the places of a pair's objects [n, 2, 3, VIEW, VIEW], left and right, of pictures [n, 3, SIZE, SIZE]."""
-    top = (SIZE - VIEW) // 2
-    return torch.stack([pictures[:, :, top : top + VIEW, :VIEW], pictures[:, :, top : top + VIEW, -VIEW:]], 1)
+Place = tuple[int, float, float, float]
+"""A part of a picture: its row in a batch, and the middle and side of a square as parts of the picture's side."""
 
 
-def views(composer: Composer, wanted: list[Scene]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def parts(pictures: Tensor, places: Sequence[Place]) -> Tensor:
+    """Return squares [len(places), 3, VIEW, VIEW] of pictures [n, 3, h, w]; beyond the rim lies more of the rim."""
+    rows = torch.tensor([place[0] for place in places], device=pictures.device)
+    frames = torch.tensor([[[s, 0, 2 * x - 1], [0, s, 2 * y - 1]] for _, x, y, s in places], dtype=torch.float32)
+    frames = frames.to(pictures.device)
+    grid = F.affine_grid(frames, [len(places), 3, VIEW, VIEW], align_corners=False)
+    return F.grid_sample(pictures[rows], grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def views(composer: Composer, wanted: list[Scene], chance: random.Random) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return what the scorer sees of scenes [n, 3, VIEW, VIEW], and the objects, numbers and places there [n].
 
-    It sees scenes as a whole, and of those with two different objects also each half: there the number and the place
-    are _UNKNOWN. So is the object of a whole scene with two or none.
+    It sees scenes as a whole, and of those with several sprites also a square around one of them: there the number and
+    the place are _UNKNOWN. So is the object of a whole scene with two or none, and the number where things overlap.
     """
     concept = {sprite: key[0] for key, sprite in composer.sprite.items()}
-    shown = [[concept[placement.sprite] for placement in scene.placements] for scene in wanted]
     pictures = composer.render(wanted)
-    pairs = [row for row, things in enumerate(shown) if len(set(things)) > 1]
-    things = [things[0] if len(set(things)) == 1 else _UNKNOWN for things in shown]
-    things += [thing for row in pairs for thing in shown[row]]
-    numbers = [len(things) for things in shown] + [_UNKNOWN] * 2 * len(pairs)
+    things, numbers, around, closer = [], [], [], []
+    for row, scene in enumerate(wanted):
+        shown = {concept[p.sprite] for p in scene.placements}
+        things.append(next(iter(shown)) if len(shown) == 1 else _UNKNOWN)
+        numbers.append(len(scene.placements) if len(shown) <= 1 else _UNKNOWN)
+        if len(scene.placements) > 1:
+            p = chance.choice(scene.placements)
+            x, y = (value + chance.uniform(-0.04, 0.04) for value in (p.x, p.y))
+            around.append((row, x, y, ROOM * p.side * chance.uniform(0.9, 1.15)))
+            closer.append(concept[p.sprite])
     places = [scene.painting // VARIANTS + 1 if scene.painting >= 0 else 0 for scene in wanted]
-    places += [_UNKNOWN] * 2 * len(pairs)
-    seen = torch.cat([F.avg_pool2d(pictures, SIZE // VIEW), halves(pictures[pairs]).flatten(0, 1)])
-    thing, number, place = (torch.tensor(label, device=pictures.device) for label in (things, numbers, places))
+    seen = F.interpolate(pictures, (VIEW, VIEW), mode="area")
+    if around:
+        seen = torch.cat([seen, parts(pictures, around)])
+    labels = (things + closer, numbers + [_UNKNOWN] * len(around), places + [_UNKNOWN] * len(around))
+    thing, number, place = (torch.tensor(label, device=pictures.device) for label in labels)
     return seen, thing, number, place
 
 
@@ -127,8 +145,8 @@ def load_scorer(work: Path, device: str = "cpu") -> Scorer:
 
 def train(composer: Composer, minutes: float = 8, batch: int = 32, most: int | None = None) -> tuple[Scorer, int]:
     """Return a scorer trained on scenes of a composer and the number of its steps, `most` of them at most."""
-    device = composer.device
-    scorer = Scorer(len(composer.names)).to(device, memory_format=torch.channels_last).train()
+    device, chance = composer.device, random.Random(13)
+    scorer = Scorer(len(composer.concepts)).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=0, weight_decay=0.02)
     started, step = time.monotonic(), 0
     with Progress() as progress:
@@ -137,7 +155,7 @@ def train(composer: Composer, minutes: float = 8, batch: int = 32, most: int | N
             for group in optimizer.param_groups:
                 group["lr"] = 4e-3 * min(1, (step + 1) / 50) * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
             # Disturbing is cheaper than rendering, so each view serves several times.
-            seen, *labels = views(composer, composer.scenes(batch))
+            seen, *labels = views(composer, composer.scenes(batch), chance)
             pictures = disturb(seen.repeat(DISTURBED, 1, 1, 1))
             with torch.autocast(torch.device(device).type, torch.bfloat16):
                 told = [logits.float() for logits in scorer(pictures)]
@@ -147,7 +165,9 @@ def train(composer: Composer, minutes: float = 8, batch: int = 32, most: int | N
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
-            progress.update(task, completed=done, description=f"scorer, step {step}, loss {float(loss.detach()):.2f}")
+            if step % 20 == 0:
+                words = f"scorer, step {step}, loss {float(loss.detach()):.2f}"
+                progress.update(task, completed=done, description=words)
     return scorer.eval(), step
 
 
@@ -155,8 +175,9 @@ def train(composer: Composer, minutes: float = 8, batch: int = 32, most: int | N
 def accuracy(scorer: Scorer, composer: Composer, pictures: int = 512) -> dict[str, float]:
     """Return how often a scorer is right about fresh real pictures, by what is asked: object, number, place."""
     right: dict[str, list[bool]] = {"object": [], "number": [], "place": []}
+    chance = random.Random(14)
     for _ in range(pictures // 64):
-        seen, *labels = views(composer, composer.scenes(64))
+        seen, *labels = views(composer, composer.scenes(64), chance)
         for hits, told, label in zip(right.values(), scorer(seen), labels, strict=True):
             known = label != _UNKNOWN
             hits += (told.argmax(1) == label)[known].tolist()
@@ -171,7 +192,7 @@ def main(
 ) -> None:
     """Train into WORK/scorer.pt, and say how often it is right about real pictures it never saw."""
     torch.manual_seed(0)
-    scorer, steps = train(Composer(work, device, seed=11, vendors=VENDORS), minutes, batch)
+    scorer, steps = train(Composer(work, device, seed=11, vendors=VENDORS, mix=MIX), minutes, batch)
     torch.save(scorer.cpu().state_dict(), work / "scorer.pt")
     for name, vendors in (("all emoji sets", VENDORS), ("as painters learn", None)):
         rates = accuracy(scorer, Composer(work, seed=12, vendors=vendors))

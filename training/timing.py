@@ -61,7 +61,7 @@ def main(
     """Print the seconds of a picture and of a UNet forward, as JSON."""
     import torch
 
-    from training.evaluate import load
+    from training.painter import load
 
     torch.set_num_threads(threads)
     load_before = os.getloadavg()[0]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bot.worker.upscaling import FACTOR, FOLDER, Upscaler, save
 from training import sources
 from training.autoencoder import difference
-from training.compose import Composer, Scene
+from training.compose import Composer, Mix, Scene
 
 #: Pixels on a side of the pictures it makes, and of Fluent's files.
 LARGE, NATIVE = 512, 256
@@ -38,7 +38,7 @@ class Pairs:
 
     def __init__(self, work: Path, device: str, seed: int) -> None:
         """Read the sprites and WORK/autoencoder."""
-        self._composer = Composer(work, device, seed, WEIGHTS, large=LARGE)
+        self._composer = Composer(work, device, seed, WEIGHTS, large=LARGE, mix=Mix(effects=0.0))
         self._fluent = {sprite for (_, vendor), sprite in self._composer.sprite.items() if vendor == "fluent"}
         autoencoder = AutoencoderTiny.from_pretrained(work / "autoencoder", torch_dtype=torch.float32)
         self._autoencoder = autoencoder.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

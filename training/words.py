@@ -1,4 +1,4 @@
-"""Step 3: the tokenizer, the word table and the vocabulary.
+"""Step 2: the tokenizer, the word table and the vocabulary.
 
 Every common word is one token. Its row of the table is half meaning (GloVe vectors, so that kitten lies near cat) and
 half a name tag: a random direction for each word the captions use, so that red and blue, or two and three, which GloVe
@@ -8,6 +8,7 @@ nearest thing. The table is not trained any further: a word seen in training mus
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,16 +18,18 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import CLIPTokenizer
 
 from bot.requests.vocabulary import FILE
-from training.compose import COLOURS, NUMBERS, PHRASES, STYLES, plural
-from training.scenes import SCENES
-from training.sources import concepts, core
+from training import phrases, scenes
+from training.compose import plural
+from training.sources import Concept, concepts
 
 #: Columns of meaning and of name tags; together the width of the text encoder.
-MEANING, TAG = 64, 64
+MEANING, TAG = 96, 96
 #: Tokens of a prompt, with the two that frame it.
 LENGTH = 24
 #: How many of the most frequent English words are tokens of their own.
 COMMON = 10_000
+#: How many of the most frequent words name nothing that one would draw.
+FREQUENT = 400
 #: Root mean square of a row, about what an untrained CLIP is used to.
 SCALE = 0.7
 #: Cosine from which a word counts as near to one that captions use.
@@ -34,30 +37,24 @@ NEAR = 0.5
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-_FUNCTION = (
-    *("a", "an", "and", "at", "background", "big", "giant", "in", "left", "next"),
-    *("of", "on", "right", "small", "style", "the", "tiny", "to", "with"),
-)
-
 Table = np.ndarray[Any, Any]
 
 
-def caption_words(chosen: list[int] | None = None) -> list[str]:
-    """Return every word that captions use, of all concepts or of those chosen by index."""
-    everything = concepts()
-    chosen = list(range(len(everything))) if chosen is None else chosen
-    texts = [text for index in chosen for name in everything[index][1] for text in (name, plural(name))]
-    texts += [*PHRASES, *NUMBERS.values(), *(word for words in STYLES.values() for word in words)]
-    return sorted({word for text in texts for word in _split(text)} | _looks() | set(_FUNCTION))
+def caption_words() -> list[str]:
+    """Return every word, and every digit, that captions use."""
+    texts = [text for thing in concepts() for name in thing.names for text in (name, plural(name, thing.plurals))]
+    return sorted({word for text in (*texts, *phrases.every(), *scenes.every()) for word in _split(text)})
 
 
-def _looks() -> set[str]:
-    """Return the words of colours and scenes."""
-    return {word for text in (*COLOURS, *SCENES) for word in _split(text)} - set(_FUNCTION)
+def function_words() -> set[str]:
+    """Return the words of captions that stand for nothing one could see: no other word is like them."""
+    hold = (phrase for phrases_ in phrases.HOLDING.values() for phrase in phrases_)
+    ties = (*phrases.JOINTS, *phrases.BESIDE, *phrases.WEARING, *hold, *phrases.ON, *phrases.UNDER, *phrases.OVER)
+    return {word for text in (*ties, *phrases.FRONT, *phrases.BEHIND, *phrases.PHRASES) for word in _split(text)}
 
 
 def _split(text: str) -> list[str]:
-    return re.findall("[a-z]+", text)
+    return re.findall("[a-z]+|[0-9]", text)
 
 
 def build_tokenizer(words: list[str], emoji: list[str]) -> CLIPTokenizer:
@@ -93,13 +90,8 @@ def read_vectors(package: Path) -> dict[str, Table]:
     return {word: np.asarray(stored["vectors"][word][:100]) for word in stored["words"]}
 
 
-def build_table(
-    tokenizer: CLIPTokenizer, vectors: dict[str, Table], used: list[str], learned: list[str]
-) -> tuple[Table, dict[str, str]]:
-    """Return the word table, float32 [tokens, MEANING + TAG], and the nearest learned word of words that are not.
-
-    `used` are the words that get name tags, `learned` those of them that the training will show.
-    """
+def build_table(tokenizer: CLIPTokenizer, vectors: dict[str, Table], learned: list[str]) -> Table:
+    """Return the word table, float32 [tokens, MEANING + TAG]; `learned` are the words of captions, with name tags."""
     random = np.random.RandomState(0)
     inside = [word for word in vectors if re.fullmatch("[a-z]+", word) and len(tokenizer.tokenize(word)) == 1]
     raw = np.stack([vectors[word] for word in inside])
@@ -108,34 +100,29 @@ def build_table(
     axes = directions[:, ::-1][:, :MEANING] / values[::-1][:MEANING] ** 0.25  # partial whitening: no axis dominates
     meaning = _unit(centred @ axes)
     place = {word: row for row, word in enumerate(inside)}
-    known = [word for word in learned if word in place and word not in _FUNCTION]
-    tags = dict(zip(used, _unit(random.randn(len(used), TAG)), strict=True))
-    tags = {word: tags[word] for word in learned}
+    function = function_words()
+    known = [word for word in learned if word in place and word not in function]
+    tags = dict(zip(learned, _unit(random.randn(len(learned), TAG)), strict=True))
 
     likeness = meaning @ meaning[[place[word] for word in known]].T
     weights = np.exp(np.minimum(likeness, 0.95) * 14)
     worn = _unit(weights @ np.stack([tags[word] for word in known]))
-    nearest = {
-        word: known[int(likeness[row].argmax())]
-        for word, row in place.items()
-        if word not in tags and likeness[row].max() >= NEAR
-    }
 
     ids = tokenizer.get_vocab()
     table = np.concatenate([_unit(random.randn(len(ids), MEANING)), _unit(random.randn(len(ids), TAG))], 1) * 0.3
     for word, row in place.items():
-        tag = tags.get(word, worn[row] * (1.0 if word in nearest else 0.5))
+        tag = tags.get(word, worn[row] * (1.0 if likeness[row].max() >= NEAR else 0.5))
         table[ids[word + "</w>"]] = np.concatenate([meaning[row], tag])
     for word in learned:
         if word not in place and word + "</w>" in ids:
             table[ids[word + "</w>"], MEANING:] = tags[word]
-    for emoji, names in concepts():
-        rows = [table[ids[word + "</w>"]] for word in _split(names[0])]
-        for form in _forms(emoji):
+    for thing in concepts():
+        rows = [table[ids[word + "</w>"]] for word in _split(thing.name)]
+        for form in _forms(thing.emoji):
             table[ids[form]] = np.mean(rows, 0)
     table *= SCALE * np.sqrt((MEANING + TAG) / 2)
     table[ids[_END]] = 0  # pads the prompt: no word must look like many
-    return table.astype(np.float32), nearest
+    return table.astype(np.float32)
 
 
 def _unit(rows: Table) -> Table:
@@ -147,37 +134,49 @@ def _forms(emoji: str) -> set[str]:
     return {emoji, emoji.replace("\ufe0f", "")}
 
 
-def vocabulary(chosen: list[int], learned: list[str], nearest: dict[str, str]) -> dict[str, object]:
-    """Return what `bot/requests/vocabulary.py` reads: the words and emoji the model knows, and stand-ins for others."""
-    everything = concepts()
-    things = {word for index in chosen for name in everything[index][1] for word in _split(name)} - set(_FUNCTION)
-    emoji = {everything[index][0].replace("\ufe0f", "") for index in chosen}
+def vocabulary(things: Sequence[Concept], places: Sequence[str], vectors: dict[str, Table]) -> dict[str, object]:
+    """Return what `bot/requests/vocabulary.py` reads about a model that can draw things, and scenes by those words.
+
+    Near to another word are the three things most like it by GloVe, of the kind of the one most like it.
+    """
+    function = function_words()
+    names = [text for thing in things for name in thing.names for text in (name, plural(name, thing.plurals))]
+    drawn = {word for text in (*names, *places) for word in _split(text)} - function
+    ties = (function | set(list(vectors)[:FREQUENT])) - drawn
+    ignored = {word for text in phrases.every() for word in _split(text)} - drawn - ties
+    usual = [thing for thing in things if thing.name in vectors]
+    like = _unit(np.stack([vectors[thing.name] for thing in usual]))
+    near, known = {}, {*drawn, *ties, *ignored}
+    for word in [word for word in vectors if word not in known][: 2 * COMMON]:
+        likeness = like @ (vectors[word] / np.linalg.norm(vectors[word]))
+        best = int(likeness.argmax())
+        if likeness[best] >= NEAR:
+            order = [usual[row] for row in likeness.argsort()[::-1] if usual[row].kind == usual[best].kind]
+            near[word] = [thing.name for thing in order[:3]]
     return {
-        "known": sorted({*learned, *emoji}),
-        "nearest": {word: like for word, like in sorted(nearest.items()) if like in things | _looks()},
+        "things": sorted({*drawn, *(thing.emoji.replace("\ufe0f", "") for thing in things)}),
+        "ties": sorted(ties),
+        "ignored": sorted(ignored),
+        "near": dict(sorted(near.items())),
     }
 
 
 def main(
     work: Annotated[Path, typer.Option(help="Folder for everything the training makes.")] = Path("training/work"),
-    everything: Annotated[
-        bool,
-        typer.Option("--everything", help="All of concepts.txt instead of the core; tell the denoiser, too."),
-    ] = False,
 ) -> None:
     """Write WORK/words: the tokenizer, table.npy and vocabulary.json."""
-    chosen = list(range(len(concepts()))) if everything else core()
     vectors = read_vectors(work / "packages" / "vectors")
-    used, learned = caption_words(), caption_words(chosen)
+    learned = caption_words()
     common = [word for word in vectors if re.fullmatch("[a-z]{2,}", word)][:COMMON]
-    tokenizer = build_tokenizer(sorted({*common, *used}), sorted(form for e, _ in concepts() for form in _forms(e)))
-    table, nearest = build_table(tokenizer, vectors, used, learned)
+    emoji = sorted(form for thing in concepts() for form in _forms(thing.emoji))
+    tokenizer = build_tokenizer(sorted({*common, *learned}), emoji)
+    table = build_table(tokenizer, vectors, learned)
     folder = work / "words"
     tokenizer.save_pretrained(folder)
-    np.save(folder / "table.npy", table)
-    text = json.dumps(vocabulary(chosen, learned, nearest), ensure_ascii=False, indent=0)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
-    typer.echo(f"{len(table)} tokens, {len(learned)} words of captions, {len(nearest)} words near to one, in {folder}")
+    np.save(folder / "table.npy", table.astype(np.float16))
+    known = vocabulary(concepts(), scenes.every(), vectors)
+    (folder / FILE).write_text(json.dumps(known, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    typer.echo(f"{len(table)} tokens, {len(learned)} words of captions, in {folder}")
 
 
 if __name__ == "__main__":

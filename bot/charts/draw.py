@@ -1,7 +1,7 @@
-"""A process that lives for one chart: JSON in, a PNG out.
+"""A process that draws one chart: JSON in, a PNG out.
 
-`python -m bot.charts.draw`, started by `plot.py`. The chart has a dark ground of its own, so that it reads alike in
-Discord's dark and light themes, and letters that a phone shows large enough.
+`plot.py` starts it as `python -m bot.charts.draw`. The chart has its own dark background, so that it looks the same in
+Discord's dark and light themes, and letters that are large enough on a phone.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 _WIDTH, _PANEL_HEIGHT, _HEAD_HEIGHT = 6.4, 2.2, 0.6
-"""Inches, of 150 pixels each: letters of 12 points are still letters on a phone that shows the width in 400 pixels."""
+"""Inches, of 150 pixels each: letters of 12 points are readable on a phone that shows the width in 400 pixels."""
 _DPI = 150
 _LABELS = 6
-"""So many steps are named at most."""
+"""The most steps that get a label."""
 
 _GROUND, _FRAME, _INK, _FAINT = "#1e1f22", "#2b2d31", "#f2f3f5", "#a5a8b0"
-# Of Okabe and Ito's, which colour-blind people tell apart, three that stand out on a dark ground.
+# Three of Okabe and Ito's colours, which colour-blind people can tell apart, that stand out on a dark background.
 _COLOURS = ("#56b4e9", "#e69f00", "#cc79a7")
 
 
 def figure(chart: dict[str, Any]) -> Figure:
-    """Draw a chart, as `asdict` made it of a `bot.charts.plot.Chart`."""
+    """Draw a chart: the `asdict` of a `bot.charts.plot.Chart`."""
     count = len(chart["panels"])
     height = _HEAD_HEIGHT + _PANEL_HEIGHT * count
     drawn = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor=_GROUND)
@@ -39,7 +39,7 @@ def figure(chart: dict[str, Any]) -> Figure:
     drawn.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.12))
     all_axes = drawn.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(all_axes, chart["panels"], strict=True):
-        _dress(axes, panel["title"])
+        _style(axes, panel["title"])
         known = [value for series in panel["series"] for value in series["values"] if value is not None]
         if panel["lines"]:
             _lines(axes, panel["series"])
@@ -52,7 +52,7 @@ def figure(chart: dict[str, Any]) -> Figure:
     return drawn
 
 
-def _dress(axes: Axes, title: str) -> None:
+def _style(axes: Axes, title: str) -> None:
     axes.set_facecolor(_FRAME)
     axes.set_title(title, color=_INK, fontsize=14, loc="left", pad=8)
     axes.tick_params(colors=_FAINT, labelsize=12, length=0)
@@ -60,7 +60,7 @@ def _dress(axes: Axes, title: str) -> None:
     axes.set_axisbelow(True)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2))
     axes.margins(y=0.12)
-    axes.use_sticky_edges = False  # a bar without height would hold the top down to itself
+    axes.use_sticky_edges = False  # otherwise a bar without height would limit the top of the axis
     for spine in axes.spines.values():
         spine.set_visible(False)
 
@@ -84,7 +84,7 @@ def _lines(axes: Axes, series: list[dict[str, Any]]) -> None:
 
 
 def _legend(axes: Axes, series: list[dict[str, Any]]) -> None:
-    """Name the series beside the panel's title, where they hide nothing."""
+    """Name the series beside the panel's title, where the names hide nothing."""
     if len(series) < 2:
         return
     axes.legend(
@@ -101,7 +101,7 @@ def _legend(axes: Axes, series: list[dict[str, Any]]) -> None:
 
 
 def _name_steps(axes: Axes, steps: list[str]) -> None:
-    """Name the last step, and of those before it as many as there is room for."""
+    """Label the last step, and as many of the others as fit."""
     every = -(-len(steps) // _LABELS)
     shown = range((len(steps) - 1) % every, len(steps), every)
     axes.set_xticks(list(shown), [steps[number] for number in shown])
@@ -109,7 +109,7 @@ def _name_steps(axes: Axes, steps: list[str]) -> None:
 
 
 def main() -> None:
-    """Answer one chart."""
+    """Read one chart and write its PNG."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     drawn = figure(json.load(sys.stdin))

@@ -1,4 +1,4 @@
-"""Charts as pictures, drawn by `draw.py` in a process of its own: matplotlib is not the bot's to load."""
+"""Charts as pictures, drawn by `draw.py` in another process, because the bot process does not load matplotlib."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bot.config import SECRETS
 from bot.errors import PlotError
 
 SECONDS = 30.0
-"""How long a chart may take on a small machine that paints; half a second is usual."""
+"""How long a chart may take on a small machine that also paints; half a second is usual."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Values along the chart's steps; None where there is nothing to show."""
+    """One value for each step of the chart; None if there is nothing to show."""
 
     name: str
     values: Sequence[float | None]
@@ -37,16 +37,16 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Panels below each other, over the same steps."""
+    """Panels below each other, with the same steps."""
 
     title: str
     steps: Sequence[str]
-    """What each step is called; as many are shown as there is room for."""
+    """The label of each step; as many are shown as fit."""
     panels: Sequence[Panel]
 
 
 async def draw(chart: Chart) -> bytes:
-    """A chart as PNG. Raises PlotError when that cannot be done."""
+    """Draw a chart as PNG. Raises PlotError when that fails."""
     environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
     try:
         process = await asyncio.create_subprocess_exec(
@@ -55,7 +55,7 @@ async def draw(chart: Chart) -> bytes:
             "bot.charts.draw",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            # Else numpy would start a thread for every core.
+            # Otherwise numpy would start a thread for every core.
             env={"OPENBLAS_NUM_THREADS": "1", **environ},
         )
     except OSError as error:

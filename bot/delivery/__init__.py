@@ -1,1 +1,1 @@
-"""What people see of a job: its message and the corrections to it, its pictures, and the reactions under them."""
+"""What people see of a job: its message, corrections of it, its pictures, and the reactions under them."""

@@ -1,4 +1,4 @@
-"""What people think of results: reactions, counted once per person, emoji and result."""
+"""Ratings of results: reactions, counted once per person, emoji and result."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from bot.storage.ratings import Ratings
 LIKE = "👍"
 DISLIKE = "👎"
 OFFERED = (LIKE, DISLIKE)
-"""The reactions the bot puts under each result, so that rating takes one tap."""
+"""The reactions that the bot adds to each result, so that people can rate it with one tap."""
 
 _SKIN_TONES = {ord(tone): None for tone in "🏻🏼🏽🏾🏿"}
 _VARIATION_SELECTOR = {0xFE0F: None}
 
 
 class Feedback:
-    """Keeps reactions in step with what stands under the results."""
+    """Keeps the stored ratings equal to the reactions under the results."""
 
     def __init__(self, ratings: Ratings) -> None:
         self._ratings = ratings
 
     async def added(self, message_id: MessageId, user_id: UserId, emoji: str) -> bool:
-        """A person reacted; False when the message is no result or the reaction was known."""
+        """A person reacted. Returns False when the message is not a result or the reaction was known."""
         return await self._ratings.add(message_id, user_id, plain(emoji))
 
     async def removed(self, message_id: MessageId, user_id: UserId, emoji: str) -> None:
@@ -34,5 +34,5 @@ class Feedback:
 
 
 def plain(emoji: str) -> str:
-    """An emoji without skin tone and variation selector, so that 👍🏽 counts as 👍."""
+    """The emoji without skin tone and variation selector, so that 👍🏽 counts as 👍."""
     return emoji.translate(_SKIN_TONES).translate(_VARIATION_SELECTOR) or emoji

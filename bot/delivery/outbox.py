@@ -1,157 +1,78 @@
-"""The outbox: brings news of jobs to their messages, one post at a time per channel.
+"""The outbox: shows news of jobs in their messages, one post at a time per channel.
 
-How a job ended is read from the queue, so it survives a restart and is repeated until it is known to be posted.
-Progress and corrections of what was said about a wait live in memory, newest only: they are dropped when they are
-overtaken or when their job has ended.
+The ending of a job is read from the queue, so it survives a restart and is repeated until it is known to be posted.
+Progress and corrections of a wait live in memory, only the newest of each job. They are dropped when newer news comes
+or when the job has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
-from typing import Protocol
 
-from asyncio_throttle import Throttler
-
-from bot.delivery.smaller import smaller
-from bot.errors import DeliveryError, EngineError, NotUnderstood, StorageError, TooLarge, TryLater, Unreachable
-from bot.jobs import (
-    Cancelled,
-    ChannelId,
-    Failed,
-    Job,
-    JobId,
-    JobStatus,
-    MessageId,
-    News,
-    Painted,
-    Passing,
-    Queued,
-)
-from bot.logs import traced, without_words
+from bot.delivery.endings import Endings
+from bot.delivery.gate import Gate
+from bot.delivery.poster import Poster
+from bot.delivery.progress import Progress
+from bot.delivery.removals import Removals
+from bot.jobs import ChannelId, Job, JobId, MessageId, News, Passing
 from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
 
-log = logging.getLogger(__name__)
-
-EDIT_SECONDS = 3.0
-"""Between two progress edits of one message."""
-
-PROGRESS_SECONDS = 1.5
-"""Between two progress edits in one channel, so that progress leaves most of its posts to results."""
-
-UPDATE_SECONDS = 10.0
-"""Between two corrections of what one message says about its wait."""
-
-THROTTLE_SECONDS = 5.0
-"""The period of `posts_per_channel`."""
-
-LONGEST_RETRY_SECONDS = 60.0
-
-REMOVALS = 25
-REMOVALS_SECONDS = 120.0
-"""So many messages are deleted in a channel in so many seconds: of old ones Discord takes 30, and holds up the next."""
-
-REFUSALS = 3
-CLOSED_SECONDS = 600.0
-"""How long a channel is left alone that refused so many endings in a row: Discord bans who goes on asking."""
-
 TIDY_SECONDS = 60.0
-"""Between two looks at which channels can be forgotten."""
-
-_READ_TRIES = 3
-"""How often it is tried to read finished pictures before their job is shown as a failure."""
+"""The least time between two checks for channels that can be forgotten."""
 
 
-Repost = Callable[[], Awaitable[datetime | None]]
-"""Notes that a new message is begun for a job. Returns when one was first begun before: it may be there already."""
-
-
-class Poster(Protocol):
-    """Whoever can speak to people; a cog on Discord, a progress bar in a terminal."""
-
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
-        """Make the job's message say `news`; returns the message's id where that changed.
-
-        Before a new message is posted for a job whose own is gone, `repost` is awaited.
-        Raises Unreachable when that can never work there, NotUnderstood when it would work nowhere, TooLarge when
-        smaller files may be taken, TryLater when it may work in a while.
-        """
-        ...
-
-    async def remove(self, job: Job) -> None:
-        """Delete whatever was posted about a job whose words are deleted; raises as `show` does."""
-        ...
-
-
-@dataclass(slots=True)
 class _Channel:
-    """What waits to be posted in one channel, and the task that posts it while there is anything."""
+    """The news that waits in one channel, and the task that posts it."""
 
-    throttle: Throttler
-    endings: OrderedDict[JobId, Job] = field(default_factory=OrderedDict)
-    progress: dict[JobId, tuple[Job, Passing]] = field(default_factory=dict)
-    edited_at: dict[JobId, float] = field(default_factory=dict)
-    mute: set[JobId] = field(default_factory=set)
-    """Jobs whose progress was refused: what cannot be shown is not asked for again and again."""
-    progressed_at: float = -math.inf
-    updating: bool = False
-    """Whether a correction is being shown."""
-    removals: OrderedDict[JobId, None] = field(default_factory=OrderedDict)
-    """Forgotten jobs whose messages are to be deleted, when nothing else is to be said."""
-    removed_at: deque[float] = field(default_factory=lambda: deque(maxlen=REMOVALS))
-    removable_at: float = -math.inf
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    working: bool = False
-    refusals: int = 0
-    """Endings in a row that can never be delivered here."""
-    closed_until: float = -math.inf
-    touched_at: float = -math.inf
-    """When something was last brought here or said."""
-
-    def leave(self, job_id: JobId) -> None:
-        """Remember nothing of a job about which all is said."""
-        self.edited_at.pop(job_id, None)
-        self.mute.discard(job_id)
+    def __init__(self, gate: Gate, endings: Endings, progress: Progress, removals: Removals) -> None:
+        self.endings, self.progress, self.removals = endings, progress, removals
+        self.working = False
+        self.touched_at = -math.inf
+        """When news last came or was last posted."""
+        self.wake = asyncio.Event()
+        self._gate = gate
 
     def is_over(self, now: float) -> bool:
-        """Whether nothing waits here, and whatever is remembered is too old to hold anything up."""
+        """Whether nothing waits here, and the rest of the state is too old to delay anything."""
         busy = self.working or self.endings or self.progress or self.removals
-        return not busy and now >= max(self.closed_until, self.touched_at + CLOSED_SECONDS)
-
-    def refuse(self) -> None:
-        """Count a refusal; after a few in a row the channel is left alone for a while."""
-        self.refusals += 1
-        if self.refusals >= REFUSALS:
-            self.closed_until = asyncio.get_running_loop().time() + CLOSED_SECONDS
-
-    def remove_next(self, now: float) -> float:
-        """When the next message may be deleted."""
-        full = len(self.removed_at) == self.removed_at.maxlen
-        return max(now, self.removable_at, self.closed_until, self.removed_at[0] + REMOVALS_SECONDS if full else now)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the channel is left alone now."""
-        return asyncio.get_running_loop().time() < self.closed_until
+        return not busy and self._gate.is_over(self.touched_at, now)
 
     def takes_update(self, job_id: JobId) -> bool:
-        """Whether a correction would be shown soon: one at a time, and nothing better is to be said."""
-        rested = asyncio.get_running_loop().time() - self.edited_at.get(job_id, -math.inf) >= UPDATE_SECONDS
-        busy = self.updating or any(isinstance(news, Queued) for _, news in self.progress.values())
-        known = job_id in self.endings or job_id in self.mute or job_id in self.progress
-        return rested and not (busy or known or self.is_closed)
+        """Whether a correction of a job's wait would be shown soon."""
+        return job_id not in self.endings and self.progress.takes_correction(job_id)
+
+    async def drain(self) -> None:
+        """Post until nothing is left: first endings in order, then progress that is due, then deletions."""
+        try:
+            while self.endings or self.progress or self.removals:
+                self.wake.clear()
+                if self.endings:
+                    self.progress.forget(await self.endings.post_next())
+                    continue
+                now = asyncio.get_running_loop().time()
+                progress_at, removal_at = self.progress.due_at(), self.removals.due_at()
+                due_at = min(progress_at, removal_at)
+                if due_at > now:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(due_at - now):
+                            await self.wake.wait()
+                elif progress_at <= now:
+                    await self.progress.show_next()
+                else:
+                    removed = await self.removals.remove_next()
+                    if removed is not None:
+                        self.progress.forget(removed)
+        finally:
+            self.working = False
+            self.touched_at = asyncio.get_running_loop().time()
 
 
 class Delivery:
-    """Posts news through a poster; `run` is the task that owns it."""
+    """Posts news through a poster. The task `run` owns it."""
 
     def __init__(self, database: Database, queue: Queue, posts_per_channel: int) -> None:
         self._queue = queue
@@ -164,25 +85,20 @@ class Delivery:
         self._workers: asyncio.TaskGroup | None = None
 
     def attach(self, poster: Poster) -> None:
-        """Speak through `poster` from now on."""
+        """Show news through `poster` from now on."""
         self._poster = poster
         self._attached.set()
 
     def takes_update(self, channel_id: ChannelId, job_id: JobId) -> bool:
-        """Whether a channel has room for a correction of what a waiting job's message says."""
+        """Whether a channel would soon show a correction of a waiting job's message."""
         channel = self._channels.get(channel_id)
         return channel is None or channel.takes_update(job_id)
 
     def announce(self, job: Job, news: Passing) -> None:
-        """Show how a job is coming along, if nothing newer is known by the time its channel is free."""
+        """Show the progress of a job, unless newer news comes before its channel is free."""
         channel = self._channel(job.destination.channel_id)
-        over = channel.endings.keys() | channel.removals.keys() | channel.mute
-        if job.id not in over and not channel.is_closed:
-            if isinstance(news, Queued):
-                # Whoever is painted takes turns with it: it is due from now on, not before everybody.
-                due_at = asyncio.get_running_loop().time()
-                channel.edited_at[job.id] = max(channel.edited_at.get(job.id, -math.inf), due_at - EDIT_SECONDS)
-            channel.progress[job.id] = (job, news)
+        over = job.id in channel.endings or job.id in channel.removals
+        if not over and channel.progress.add(job, news):
             self._work(job.destination.channel_id, channel)
 
     async def run(self) -> None:
@@ -195,8 +111,8 @@ class Delivery:
                     self._changed.clear()
                     for job in await insist(self._queue.unposted):
                         channel = self._channel(job.destination.channel_id)
-                        channel.endings.setdefault(job.id, job)
-                        channel.progress.pop(job.id, None)
+                        channel.endings.add(job)
+                        channel.progress.drop(job.id)
                         self._work(job.destination.channel_id, channel)
                     for job_id, channel_id in await insist(self._queue.to_remove):
                         self._forget(job_id, channel_id)
@@ -206,22 +122,25 @@ class Delivery:
                 self._workers = None
 
     def _forget(self, job_id: JobId, channel_id: ChannelId) -> None:
-        """Say nothing more about a job, and have its message deleted."""
+        """Drop all news of a job, and have its message deleted."""
         channel = self._channel(channel_id)
-        channel.removals.setdefault(job_id)
-        channel.endings.pop(job_id, None)
-        channel.progress.pop(job_id, None)
+        channel.removals.add(job_id)
+        channel.endings.drop(job_id)
+        channel.progress.drop(job_id)
         self._work(channel_id, channel)
 
     def _channel(self, channel_id: ChannelId) -> _Channel:
         if channel_id not in self._channels:
-            self._channels[channel_id] = _Channel(Throttler(self._posts_per_channel, THROTTLE_SECONDS))
+            gate = Gate(self._posts_per_channel)
+            removals = Removals(gate, self._queue, self._remove)
+            endings = Endings(gate, removals, self._queue, self._show)
+            self._channels[channel_id] = _Channel(gate, endings, Progress(gate, self._queue, self._show), removals)
         channel = self._channels[channel_id]
         channel.touched_at = asyncio.get_running_loop().time()
         return channel
 
     def _tidy(self) -> None:
-        """Now and then forget the channels where all is said: every thread is one."""
+        """Forget the finished channels from time to time, because every thread is a channel."""
         now = asyncio.get_running_loop().time()
         if now >= self._tidied_at + TIDY_SECONDS:
             self._tidied_at = now
@@ -231,174 +150,12 @@ class Delivery:
         channel.wake.set()
         if not channel.working and self._workers is not None:
             channel.working = True
-            self._workers.create_task(self._drain(channel), name=f"deliver to {channel_id}")
-
-    async def _drain(self, channel: _Channel) -> None:
-        """Post until nothing is left: endings in order first, then the progress that is due, then what is to go."""
-        try:
-            while channel.endings or channel.progress or channel.removals:
-                channel.wake.clear()
-                if channel.endings:
-                    job_id, job = next(iter(channel.endings.items()))
-                    await self._end(channel, job)
-                    channel.endings.pop(job_id, None)
-                    channel.leave(job_id)
-                    continue
-                now = asyncio.get_running_loop().time()
-                due_at, job_id = min(
-                    ((channel.edited_at.get(job_id, -math.inf) + EDIT_SECONDS, job_id) for job_id in channel.progress),
-                    default=(math.inf, JobId(0)),
-                )
-                due_at = max(due_at, channel.progressed_at + PROGRESS_SECONDS)
-                remove_at = channel.remove_next(now) if channel.removals else math.inf
-                if min(due_at, remove_at) > now:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(min(due_at, remove_at) - now):
-                            await channel.wake.wait()
-                    continue
-                if remove_at < due_at:
-                    await self._remove(channel)
-                    continue
-                job, news = channel.progress.pop(job_id)
-                if await self._progress(channel, job, news):
-                    # Counted from when it was shown: it may have waited for the throttle.
-                    channel.edited_at[job_id] = channel.progressed_at = asyncio.get_running_loop().time()
-        finally:
-            channel.working = False
-            channel.touched_at = asyncio.get_running_loop().time()
-
-    async def _remove(self, channel: _Channel) -> None:
-        """Delete the message of the oldest job that is to go."""
-        job_id = next(iter(channel.removals))
-        # Its message may have moved since it was forgotten.
-        job = await insist(self._queue.get, job_id)
-        async with channel.throttle:
-            channel.removed_at.append(asyncio.get_running_loop().time())
-            try:
-                if job is not None:
-                    assert self._poster is not None  # noqa: S101 - `run` waits for it
-                    await self._poster.remove(job)
-            except TryLater as error:
-                log.warning("the message of job %d cannot be deleted now: %s", job_id, error)
-                channel.removals.move_to_end(job_id)
-                channel.removable_at = asyncio.get_running_loop().time() + LONGEST_RETRY_SECONDS
-                return
-            except DeliveryError:
-                # What Discord says may quote it.
-                log.warning("the message of job %d cannot be deleted: its place is out of reach", job_id)
-                channel.refuse()
-            except Exception as error:  # noqa: BLE001 - it is logged
-                log.error("job %d: its message was not deleted, because of a bug: %s", job_id, type(error).__name__)  # noqa: TRY400
-            else:
-                channel.refusals = 0
-        if job is not None:
-            await insist(self._queue.removed, job)
-        channel.removals.pop(job_id)
-        channel.leave(job_id)
-
-    async def _progress(self, channel: _Channel, job: Job, news: Passing) -> bool:
-        """Show how a job is coming along; False when that was overtaken before it was tried."""
-        async with channel.throttle:
-            channel.updating = isinstance(news, Queued)
-            try:
-                # What is said from here on about a job that just starts is said after this, by the same task.
-                if isinstance(news, Queued) and not await self._waits(job):
-                    return False
-                await self._show(job, news)
-                if isinstance(news, Queued):
-                    await self._queue.state(job.id, news)
-            except StorageError as error:
-                log.debug("what the message of job %d says was not noted: %s", job.id, error)
-            except DeliveryError as error:
-                # The ending will find out for itself; a missed progress bar is no loss.
-                log.debug("progress of job %d was not shown: %s", job.id, error)
-                if not isinstance(error, TryLater):
-                    channel.mute.add(job.id)
-                    channel.progress.pop(job.id, None)
-            except Exception as error:  # noqa: BLE001 - it is logged
-                _log_bug(job, "its progress was not shown", error)
-            finally:
-                channel.updating = False
-        return True
-
-    async def _waits(self, job: Job) -> bool:
-        now = await self._queue.get(job.id)
-        return now is not None and now.status is JobStatus.QUEUED
-
-    async def _end(self, channel: _Channel, job: Job) -> None:
-        """Post how a job ended, as often as it takes."""
-        if channel.is_closed:
-            await insist(self._queue.give_up, job, "Discord refuses whatever is posted in this channel.")
-            return
-        news = await self._ending(job)
-        retries = 0
-        while job.id not in channel.removals:
-            async with channel.throttle:
-                try:
-                    message_id = await self._show(job, news)
-                except TryLater as error:
-                    pause = min(2.0 ** min(retries, 60), LONGEST_RETRY_SECONDS)
-                    log.warning("job %d cannot be posted now (%s); again in %.0f s", job.id, error, pause)
-                except TooLarge as error:
-                    if not isinstance(news, Painted) or news.webp:
-                        await self._give_up(job, news, str(error))
-                        return
-                    try:
-                        files = await smaller(news.images, error.limit)
-                    except EngineError as failure:
-                        log.warning("job %d: %s", job.id, failure)
-                        await self._give_up(job, news, str(error))
-                        return
-                    news = Painted(news.images, files.files, files.lossless)
-                    continue
-                except Unreachable as error:
-                    log.warning("job %d cannot be delivered: %s", job.id, without_words(str(error), *job.request.texts))
-                    channel.refuse()
-                    await self._give_up(job, news, str(error))
-                    return
-                except NotUnderstood as error:
-                    log.error("job %d cannot be delivered, because of a bug: %s", job.id, error)  # noqa: TRY400
-                    await self._give_up(job, news, str(error))
-                    return
-                except Exception as error:  # noqa: BLE001 - it is logged
-                    # One message's bug must not silence every channel, now and after each restart.
-                    _log_bug(job, "it cannot be delivered", error)
-                    await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
-                    return
-                else:
-                    channel.refusals = 0
-                    unpainted = news.reason if isinstance(news, Failed) else None
-                    await insist(self._queue.posted, job, message_id, unpainted)
-                    return
-            retries += 1
-            await asyncio.sleep(pause)
-
-    async def _give_up(self, job: Job, news: News, reason: str) -> None:
-        """End a job whose news cannot be shown; where pictures are refused, words may still be taken."""
-        if isinstance(news, Painted):
-            try:
-                await self._show(job, Failed(reason))
-            except DeliveryError:
-                log.warning("job %d: nobody can be told either", job.id)
-            except Exception as error:  # noqa: BLE001 - it is logged
-                _log_bug(job, "nobody can be told either", error)
-        await insist(self._queue.give_up, job, reason)
+            self._workers.create_task(channel.drain(), name=f"deliver to {channel_id}")
 
     async def _show(self, job: Job, news: News) -> MessageId | None:
         assert self._poster is not None  # noqa: S101 - `run` waits for it
         return await self._poster.show(job, news, partial(insist, self._queue.repost, job))
 
-    async def _ending(self, job: Job) -> News:
-        if job.status is JobStatus.CANCELLED:
-            return Cancelled()
-        if job.status is JobStatus.FAILED:
-            return Failed(job.reason or "It could not be painted.")
-        try:
-            # What cannot be read now may be in a moment; what is gone is waited for in vain, but not for long.
-            return Painted(await insist(self._queue.images, job.id, tries=_READ_TRIES))
-        except StorageError as error:
-            return Failed(str(error))
-
-
-def _log_bug(job: Job, what: str, error: Exception) -> None:
-    log.error("job %d: %s, because of a bug\n%s", job.id, what, traced(error, *job.request.texts))
+    async def _remove(self, job: Job) -> None:
+        assert self._poster is not None  # noqa: S101 - `run` waits for it
+        await self._poster.remove(job)

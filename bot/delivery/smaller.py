@@ -1,4 +1,4 @@
-"""The bot's side of `bot/worker/webp.py`: have pictures encoded smaller, in a process of its own that may fail."""
+"""The bot's side of `bot/worker/webp.py`: encodes pictures smaller in another process, which may fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.errors import EngineError
 from bot.jobs import Image
 
 TOTAL_LIMIT = 24 * 2**20
-"""All files of one message: Discord takes requests of 25 MiB."""
+"""The most bytes of all files of one message: Discord takes requests of 25 MiB."""
 
 SECONDS = 120.0
 """How long four large pictures may take on a small machine."""
@@ -24,14 +24,14 @@ SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Smaller:
-    """Pictures as WebP, in their order; `lossless` says that every pixel is what was painted."""
+    """Pictures as WebP, in order; `lossless` says that every pixel is as it was painted."""
 
     files: tuple[bytes, ...]
     lossless: bool
 
 
 async def smaller(images: Sequence[Image], file_limit: int) -> Smaller:
-    """Encode pictures so that Discord may take them. Raises EngineError when that cannot be done."""
+    """Encode pictures so that Discord may take them. Raises EngineError when that fails."""
     environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
     sizes = [len(image.png) for image in images]
     order = framing.pack(

@@ -1,7 +1,7 @@
-"""Keeps true what waiting people were told: corrects the messages whose place or start has become wrong.
+"""Corrects the messages of waiting jobs whose place or start time has become wrong.
 
-It looks at everybody at once, by the schedule that all who ask share, and no oftener than it can afford: a line of ten
-thousand in a storm costs it a twentieth of the time. The nearest are corrected first, a few at a time.
+A review checks all waiting jobs, with the schedule that `/queue` also uses. Reviews take at most a twentieth of the
+time, also with ten thousand waiting jobs. The jobs that are next in the queue are corrected first, a few at a time.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
 
 REVIEW_SECONDS = 3.0
-"""Between two looks at everybody, at least."""
+"""The least time between two reviews."""
 AT_ONCE = 6
-"""Corrections after one look: two a second, of fifty requests a second that Discord takes."""
+"""The most corrections of one review: two a second, of the fifty requests a second that Discord takes."""
 REST_SHARE = 19.0
-"""How many times as long as a look took it is not looked again."""
+"""The pause after a review, as a multiple of the time that the review took."""
 LOOK_AGAIN_SECONDS = 15.0
-"""While somebody waits it is looked again even if nothing changes: an engine may take longer than was foreseen."""
+"""While jobs wait, a review comes even if no row changes: the engine may take longer than forecast."""
 
 EDITABLE = timedelta(minutes=55)
-"""What is older is left alone: of a message older than an hour Discord takes few edits, and its result needs one."""
+"""Older jobs are not corrected: Discord takes few edits of a message older than an hour, and the result needs one."""
 
 _IN_A_ROW = 200
-"""Jobs that are looked at before others get a word in."""
+"""Jobs that are checked before other tasks may run."""
 
 
 class Updates:
-    """Corrects what messages say about their wait; `run` is the task that owns it."""
+    """Corrects what messages say about their wait. The task `run` owns it."""
 
     def __init__(self, database: Database, queue: Queue, line: Line, delivery: Delivery, clock: Clock) -> None:
         self._queue = queue
@@ -46,7 +46,7 @@ class Updates:
         self._changed = database.listen()
 
     async def run(self) -> None:
-        """Correct whatever becomes wrong, until cancelled."""
+        """Correct messages that have become wrong, until cancelled."""
         time = asyncio.get_running_loop().time
         pause = REVIEW_SECONDS
         while True:
@@ -60,11 +60,11 @@ class Updates:
             pause = max(REVIEW_SECONDS, REST_SHARE * (time() - began_at))
 
     async def review(self) -> None:
-        """Look at everybody once, and have the nearest few corrected of whom something wrong is said."""
+        """Check all waiting jobs once, and have the first few wrong messages corrected."""
         turns = await insist(self._line.turns)
         chosen: dict[JobId, Queued] = {}
         channels: set[ChannelId] = set()
-        async for job, true in self._standing(turns):
+        async for job, true in self._wrong(turns):
             channel_id = job.channels[0]
             if channel_id not in channels and self._delivery.takes_update(channel_id, job.job_id):
                 channels.add(channel_id)
@@ -76,8 +76,8 @@ class Updates:
             if found is not None and found.status is JobStatus.QUEUED:
                 self._delivery.announce(found, true)
 
-    async def _standing(self, turns: Sequence[Turn]) -> AsyncIterator[tuple[Waiting, Queued]]:
-        """Whoever is told something wrong, the nearest first, and what is true; then those whom a pause holds."""
+    async def _wrong(self, turns: Sequence[Turn]) -> AsyncIterator[tuple[Waiting, Queued]]:
+        """Yield the jobs with a wrong message and what is true: first in the order of the queue, then paused jobs."""
         now, waiting = self._clock(), self._line.waiting
         for place, turn in enumerate(turns, start=1):
             job = waiting.get(turn.job_id)
@@ -93,5 +93,5 @@ class Updates:
                 await asyncio.sleep(0)
 
     def _may_be_told(self, job: Waiting) -> bool:
-        """Whether a job's message speaks of its wait; that of one whose attempt was cut short speaks of that."""
+        """Whether a job's message may be corrected; after an interrupted attempt it says that instead of a wait."""
         return job.acknowledged and not job.again and self._clock() - job.asked_at < EDITABLE

@@ -143,7 +143,7 @@ def subjects(who: Requester, where: Sequence[ChannelId] = ()) -> list[Subject]:
     ]
 
 
-def rulings(
+def candidates(
     defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[ChannelId] = ()
 ) -> dict[LimitName, list[Limit[Any]]]:
     """For each limit every value that bears on a person there: the one that holds first, the host's default last."""
@@ -158,7 +158,7 @@ def rulings(
 
 def resolve(defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[ChannelId] = ()) -> Limits:
     """Tell what holds for a person in a channel, given by its id and, for a thread, its channel's; see above."""
-    return Limits(**{name: limits[0] for name, limits in rulings(defaults, book, who, where).items()})
+    return Limits(**{name: limits[0] for name, limits in candidates(defaults, book, who, where).items()})
 
 
 def greatest_weight(defaults: LimitsConfig, book: Book) -> int:

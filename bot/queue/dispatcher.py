@@ -12,6 +12,7 @@ from bot.errors import AtelierError, EngineDied, Rejected
 from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
 from bot.logs import traced, without_words
 from bot.policy.limits import told
+from bot.policy.policy import Policy
 from bot.queue.line import Line
 from bot.queue.meter import Meter
 from bot.storage.database import Database, insist
@@ -40,6 +41,7 @@ class Dispatcher:
         database: Database,
         queue: Queue,
         uploads: UploadFolder,
+        policy: Policy,
         refusals: Refusals,
         line: Line,
         engine: Engine,
@@ -48,6 +50,7 @@ class Dispatcher:
     ) -> None:
         self._queue = queue
         self._uploads = uploads
+        self._policy = policy
         self._refusals = refusals
         self._line = line
         self._engine = engine
@@ -146,7 +149,7 @@ class Dispatcher:
 
     async def _attempt(self, job: Job, lane: Lane) -> None:
         # The limits of now hold, also for what was accepted by others.
-        if refusal := await insist(self._line.objection, job):
+        if refusal := await insist(self._policy.objection, job):
             raise refusal
         uploads = await self._uploads.read(job.request.uploads)
         # If the job was cancelled by now, the engine never hears of it, and its message says so already.

@@ -6,30 +6,18 @@ It keeps a view of the rows, so that a choice among ten thousand reads only what
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot.config import LimitsConfig
 from bot.engine import Engine, Lane, lane_of
-from bot.errors import Rejected
 from bot.jobs import TURN_MEMORY, Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
-from bot.policy.limits import (
-    Limits,
-    counted_from,
-    greatest_weight,
-    is_paused,
-    objection,
-    quota_objection,
-    resolve,
-    share_of,
-)
+from bot.policy.limits import greatest_weight, is_paused, share_of
+from bot.policy.policy import Policy
 from bot.queue import scheduler
 from bot.queue.scheduler import USUAL_WEIGHT, EngineForecast, FairQueue, LaneForecast, Share, Turn
 from bot.queue.shared import Shared
 from bot.storage.queue_changes import QueueChanges
-from bot.storage.rules import Rules
-from bot.storage.usage import Usage
 
 _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
@@ -40,15 +28,11 @@ _AT_A_TIME = 20
 
 
 class Line:
-    """Answers who is next, when everybody is, and what limits hold for a person."""
+    """Answers who is next, and when everybody is."""
 
-    def __init__(
-        self, changes: QueueChanges, rules: Rules, usage: Usage, defaults: LimitsConfig, engine: Engine, clock: Clock
-    ) -> None:
+    def __init__(self, changes: QueueChanges, policy: Policy, engine: Engine, clock: Clock) -> None:
         self._changes = changes
-        self._rules = rules
-        self._usage = usage
-        self._defaults = defaults
+        self._policy = policy
         self._engine = engine
         self._clock = clock
         self._schedules = Shared(self._schedule)
@@ -99,22 +83,6 @@ class Line:
         """Whether a moderator's pause keeps a waiting job from starting."""
         return self._share(job).paused
 
-    async def limits(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
-        """The limits that hold for a person in a channel, and who set them."""
-        return resolve(self._defaults, await self._rules.book(requester.guild_id), requester, where)
-
-    async def objection(self, job: Job) -> Rejected | None:
-        """Why a job may not be painted by the limits of now; None if it may."""
-        where = job.destination.channels
-        limits = await self.limits(job.requester, where)
-        if refusal := objection(job.request, limits, where):
-            return refusal
-        # By a clock that was set back, what no longer counted when this was asked for would count again.
-        now = max(self._clock(), job.asked_at)
-        since = counted_from(await self._rules.book(job.requester.guild_id), job.requester, now)
-        before = await self._usage.spent_before(job, since)
-        return quota_objection(limits, await self._usage.held(job), before)
-
     async def _foreseen(self) -> AsyncIterator[Turn]:
         """Run the schedule ahead of time."""
         await self._look()
@@ -134,7 +102,7 @@ class Line:
     async def _look(self) -> None:
         """Take in what has changed since the last time."""
         async with self._looking:
-            books = await self._rules.books()
+            books = await self._policy.books()
             if not self._watched:
                 self._touched.update(await self._changes.watch(self._touched.add))
                 self._watched = True
@@ -184,9 +152,9 @@ class Line:
         who = (job.user_id, job.guild_id, job.roles, job.channels)
         if who not in self._shares:
             book = self._books.get(job.guild_id, {})
-            limits = resolve(self._defaults, book, Requester(job.user_id, job.guild_id, job.roles), job.channels)
+            limits = self._policy.limits_in(book, Requester(job.user_id, job.guild_id, job.roles), job.channels)
             if job.guild_id not in self._greatest:
-                self._greatest[job.guild_id] = greatest_weight(self._defaults, book)
+                self._greatest[job.guild_id] = greatest_weight(self._policy.defaults, book)
             weight = USUAL_WEIGHT * share_of(limits.weight.value, self._greatest[job.guild_id])
             self._shares[who] = Share(limits.pace.value, weight, is_paused(book, job.channels))
         return self._shares[who]

@@ -1,42 +1,50 @@
-"""From what a person typed to a request with every value resolved: options, trailing --flags, model defaults.
+"""The table of what can be asked for: one line for each option, in the order in which people see them.
 
-A value that is out of range is brought into it and a note says so; one that cannot be understood is refused with
-what would work.
+The slash command's options, the flags in a prompt, the command line and their help are all made from `Options`, so a
+new option is one line here, its use, and its test.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
-import random
-import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import types
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Self, get_args, get_type_hints
 
-from bot.config import MOST_STEPS, ControlNetConfig, LoraConfig, ModelConfig
-from bot.errors import Rejected, UserError
-from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Upload
+from bot.jobs import Upload
 
-PROMPT_LIMIT = 1000
-"""Characters of a prompt, and of a negative prompt."""
+PROMPT_HELP = "What to paint; may end in flags, like --ar 16:9 --seed 7"
 
-STEPS = (1, MOST_STEPS)
-RATIOS = (0.25, 4.0)
-GUIDANCE = (0.0, 30.0)
 IMAGES = (1, 4)
-SEEDS = (0, 2**32 - 1)
-LORA_WEIGHTS = (-2.0, 2.0)
-MOST_LORAS = 4
-CONTROLNET_WEIGHTS = (0.0, 2.0)
+"""The fewest and the most pictures of one request."""
 
-STRENGTH = 0.75
-"""How much of an image is painted over where nobody says: as in CompVis' img2img script and diffusers' examples."""
-INPAINT_STRENGTH = 1.0
-"""The same under a mask: diffusers' default."""
 
-ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What every way to ask for pictures needs to know of one option."""
+
+    help: str
+    flags: tuple[str, ...] = ()
+    """Its names after two hyphens, in a prompt and on the command line."""
+    example: str = ""
+    """A value for it, for sentences that say how it is used."""
+    spaced: bool = False
+    """Whether its value may have blanks in it."""
+    repeats: bool = False
+    """Whether its flag may come more than once: the values are then listed with commas."""
+    between: tuple[int, int] | None = None
+    """The range that Discord itself keeps a number in; None where a value out of range is brought into it."""
+    called: str = ""
+    """What people call the picture that an upload is."""
+    name: str = ""
+    """The name of its field, and of the slash command's option."""
+    type: type = str
+    """str, int, float or Upload."""
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it is a picture that is sent along."""
+        return self.type is Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,471 +52,67 @@ class Options:
     """What a person asked for; None is what they left open."""
 
     prompt: str
-    negative_prompt: str | None = None
-    images: int | None = None
-    aspect: str | None = None
-    """A shape such as 16:9, or a size in pixels such as 768x512."""
-    steps: int | None = None
-    guidance_scale: float | None = None
-    seed: int | None = None
-    model: str | None = None
-    sampler: str | None = None
-    lora: str | None = None
-    """LoRAs of the model by name, each with a weight or the one that suits it: sketch:0.8, ink."""
-    image: Upload | None = None
-    """What to start from."""
-    mask: Upload | None = None
-    """Where to repaint the image: white is repainted."""
-    strength: float | None = None
-    """How much of the image is painted over, up to 1."""
-    controlnet: str | None = None
-    """A ControlNet of the model by name, with a weight or the one that suits it: canny:0.7."""
-    control: Upload | None = None
-    """What the ControlNet holds the picture to."""
+    negative_prompt: Annotated[
+        str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True)
+    ] = None
+    images: Annotated[int | None, Option("How many pictures", ("images", "repeat"), "2", between=IMAGES)] = None
+    aspect: Annotated[
+        str | None, Option("A shape like 16:9, or a size like 768x512", ("ar", "aspect", "size"), "16:9")
+    ] = None
+    steps: Annotated[int | None, Option("Denoising steps: more is slower and finer", ("steps",), "20")] = None
+    guidance_scale: Annotated[float | None, Option("How closely to follow the prompt", ("guidance", "cfg"), "7.5")] = (
+        None
+    )
+    seed: Annotated[int | None, Option("The same seed and settings paint the same picture again", ("seed",), "7")] = (
+        None
+    )
+    model: Annotated[str | None, Option("Which model paints", ("model",), "emoji")] = None
+    sampler: Annotated[str | None, Option("Which sampler denoises", ("sampler",), "euler", spaced=True)] = None
+    lora: Annotated[
+        str | None,
+        Option(
+            "LoRAs of the model, like sketch or sketch:0.8, ink", ("lora",), "sketch:0.8", spaced=True, repeats=True
+        ),
+    ] = None
+    image: Annotated[Upload | None, Option("A picture to start from: PNG, JPEG or WebP", called="image")] = None
+    mask: Annotated[
+        Upload | None, Option("Where to repaint the image: white is repainted, black stays", called="mask")
+    ] = None
+    strength: Annotated[
+        float | None, Option("How much of the image is painted over, up to 1", ("strength",), "0.6")
+    ] = None
+    controlnet: Annotated[
+        str | None, Option("A ControlNet of the model, like canny or canny:0.7", ("controlnet",), "canny:0.7")
+    ] = None
+    control: Annotated[
+        Upload | None,
+        Option("The picture that the ControlNet holds yours to, such as edges or a pose", called="control picture"),
+    ] = None
 
     @property
     def uploads(self) -> tuple[Upload, ...]:
-        """Every upload it comes with."""
-        return tuple(upload for upload in (self.image, self.mask, self.control) if upload is not None)
+        """Every upload that comes with the request."""
+        sent = (getattr(self, option.name) for option in table(type(self)) if option.is_upload)
+        return tuple(upload for upload in sent if upload is not None)
 
     def with_uploads(self, uploads: Mapping[str, Upload]) -> Self:
-        """The same with these uploads, by the names of their fields."""
-        return replace(self, image=uploads.get("image"), mask=uploads.get("mask"), control=uploads.get("control"))
+        """The same with these uploads, by the names of their options, and no others."""
+        sent: dict[str, Any] = {
+            option.name: uploads.get(option.name) for option in table(type(self)) if option.is_upload
+        }
+        return replace(self, **sent)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """The request, and a note for every value that had to be changed."""
-
-    request: GenerationRequest
-    notes: tuple[str, ...]
-
-
-class Cap(Protocol):
-    """The most that a person may ask for, and who decided it."""
-
-    @property
-    def value(self) -> Any:
-        """A number, or the names that are allowed; None allows all."""
-        ...
-
-    @property
-    def origin(self) -> object:
-        """Whose rule it is, in words."""
-        ...
-
-
-class Caps(Protocol):
-    """What a person may ask for at most."""
-
-    @property
-    def pixels(self) -> Cap:
-        """Width times height of a picture."""
-        ...
-
-    @property
-    def steps(self) -> Cap:
-        """Denoising steps."""
-        ...
-
-    @property
-    def images(self) -> Cap:
-        """Pictures of one request."""
-        ...
-
-    @property
-    def models(self) -> Cap:
-        """Models by name."""
-        ...
-
-
-_FLAGS: dict[str, str] = {
-    "ar": "aspect",
-    "aspect": "aspect",
-    "size": "aspect",
-    "steps": "steps",
-    "guidance": "guidance_scale",
-    "cfg": "guidance_scale",
-    "seed": "seed",
-    "no": "negative_prompt",
-    "images": "images",
-    "repeat": "images",
-    "model": "model",
-    "sampler": "sampler",
-    "lora": "lora",
-    "strength": "strength",
-    "controlnet": "controlnet",
-}
-
-# A phone's keyboard turns two hyphens into a dash; a dash before anything but a flag's name is prose.
-_FLAG_START = re.compile(rf"(?:^|(?<=\s))(?:--(?=[A-Za-z])|[—–](?=(?:{'|'.join(_FLAGS)})(?:[\s=]|$)))")
-_SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
-_ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
-
-
-_JOINER = "\u200d"
-"""Holds emoji such as 👩‍🚀 together; every other invisible character goes."""
-
-
-def clean(text: str) -> str:
-    """Text on one line, without control characters or doubled blanks."""
-    words = "".join(c if c.isprintable() or c == _JOINER else " " for c in text).split()
-    return " ".join(words).strip(f" {_JOINER}")
-
-
-def with_flags(options: Options) -> Options:
-    """Move trailing --flags out of the prompt; a flag wins over the option of the same meaning.
-
-    Raises UserError for a flag that does not exist, has no value or stands before more of the prompt.
-    """
-    text = clean(options.prompt)
-    prompt, *flags = _FLAG_START.split(text)
-    values: dict[str, Any] = {"prompt": clean(prompt)}
-    for flag in flags:
-        name, _, rest = flag.strip().replace("=", " ", 1).partition(" ")
-        field = _FLAGS.get(name.lower())
-        if field is None:
-            raise UserError(_unknown("flag", name, list(_FLAGS), dashes="--"))
-        # Samplers such as "euler a" have blanks in their names, and a list of LoRAs may have some between them.
-        value, _, beyond = (rest, "", "") if field in ("negative_prompt", "sampler", "lora") else rest.partition(" ")
-        if not value:
-            raise UserError(f"--{name} needs a value, like {_example(field, name)}.")
-        if beyond:
-            raise UserError(f"Flags go at the end: move {_quoted(beyond)} before --{name}.")
-        read = _read(field, name, value)
-        # The only flag that may come more than once.
-        values[field] = f"{values[field]}, {read}" if field == "lora" and field in values else read
-    return replace(options, **values)
-
-
-def resolve(
-    options: Options, models: Sequence[ModelConfig], samplers: Sequence[str], caps: Caps | None = None
-) -> Resolved:
-    """Fill in what was left open from the model's defaults and bring every value into its range, and below its cap.
-
-    `models` must not be empty; its first one that is allowed is the default. Raises UserError for what cannot be
-    painted and Rejected for what may not be: where there is no less to give, as of models.
-    """
-    options = with_flags(options)
-    notes: list[str] = []
-    if not options.prompt:
-        raise UserError("Say what to paint, like: a red apple on a blue background.")
-    negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
-    for name, text in (("prompt", options.prompt), ("negative prompt", negative or "")):
-        if len(text) > PROMPT_LIMIT:
-            raise UserError(
-                f"The {name} has {len(text):,} characters and {PROMPT_LIMIT:,} fit: "
-                f"shorten it by {len(text) - PROMPT_LIMIT:,}."
-            )
-    model = _model(options.model, models, caps, notes)
-    sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
-    seed = options.seed if options.seed is not None else random.randint(*SEEDS)
-    if not SEEDS[0] <= seed <= SEEDS[1]:
-        raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {_cut(f'{seed:,}')} is outside.")
-    _check_uploads(options)
-    width, height = _size(options, model, notes)
-    if caps is not None:
-        width, height = _smaller(width, height, model, caps.pixels, notes)
-    loras = _loras(options.lora, model, notes)
-    controlnet, weight = _controlnet(options, models, model, notes)
-    steps = _capped("steps", options.steps, model.steps, STEPS, None if caps is None else caps.steps, notes)
-    request = GenerationRequest(
-        prompt=_triggered(options.prompt, loras, model),
-        negative_prompt=model.negative_prompt if negative is None else negative,
-        model=model.name,
-        sampler=sampler,
-        width=width,
-        height=height,
-        num_inference_steps=steps,
-        guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
-        seed=seed,
-        num_images_per_prompt=_capped(
-            "images", options.images, 1, IMAGES, None if caps is None else caps.images, notes
-        ),
-        loras=loras,
-        image=options.image.sha256 if options.image else "",
-        mask_image=options.mask.sha256 if options.mask else "",
-        strength=_strength(options, steps, notes),
-        controlnet=controlnet,
-        control_image=options.control.sha256 if options.control else "",
-        controlnet_conditioning_scale=weight,
-    )
-    return Resolved(request, tuple(notes))
-
-
-def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
-    """Width and height in pixels of an aspect such as 16:9, with about the area the model paints best.
-
-    Raises UserError when `aspect` is no aspect.
-    """
-    return _shaped(_ratio(aspect, model), model)
-
-
-def _shaped(ratio: float, model: ModelConfig) -> tuple[int, int]:
-    ratio = min(max(ratio, RATIOS[0]), RATIOS[1])
-    area = model.width * model.height
-    # Large models were trained on multiples of 64; a small one would have no shapes left to choose from.
-    grid = 64 if min(model.width, model.height) >= 512 else 8
-    width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)
-    return tuple(max(grid, round(side / grid) * grid) for side in (width, height))  # type: ignore[return-value]
-
-
-def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The entry of `known` that `word` was probably meant to be, or None."""
-    matches = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
-    return matches[0] if matches else None
-
-
-def _ratio(aspect: str, model: ModelConfig) -> float:
-    match = _ASPECT.fullmatch(aspect.strip())
-    if not match or not all(float(part) for part in match.groups()):
-        raise UserError(f"{_quoted(aspect)} is neither a shape like 16:9 nor a size like {model.width}x{model.height}.")
-    return float(match[1]) / float(match[2])
-
-
-def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, int]:
-    aspect, guide = options.aspect, options.image or options.control
-    if aspect is None:
-        return (model.width, model.height) if guide is None else _shaped(guide.width / guide.height, model)
-    match = _SIZE.fullmatch(aspect.strip())
-    if match is None:
-        width, height = aspect_size(aspect, model)
-        if not RATIOS[0] <= _ratio(aspect, model) <= RATIOS[1]:
-            notes.append(f"shape {aspect.strip()} became {width}×{height} (shapes go from 1:4 to 4:1)")
-        return width, height
-    asked = int(match[1]), int(match[2])
-    native = max(model.width, model.height)
-    low, high = max(8, native // 2 // 8 * 8), native * 2
-    width, height = (min(max(round(side / 8) * 8, low), high) for side in asked)
-    if (width, height) != asked:
-        notes.append(
-            f"size {asked[0]}×{asked[1]} became {width}×{height} "
-            f"(sides of {model.name} go from {low} to {high} in steps of 8)"
-        )
-    return width, height
-
-
-def _model(name: str | None, models: Sequence[ModelConfig], caps: Caps | None, notes: list[str]) -> ModelConfig:
-    """The model that is asked for, or the first that is allowed."""
-    asked: ModelConfig = _named("model", name, {model.name: model for model in models}, models[0])
-    allowed = None if caps is None else caps.models.value
-    if caps is None or allowed is None or asked.name in allowed:
-        return asked
-    origin = caps.models.origin
-    known = [model for model in models if model.name in allowed]
-    if not known:
-        raise Rejected(f"No model may be used here ({origin}).", rule="models", origin=str(origin))
-    if name is None:
-        notes.append(f"model became {known[0].name} ({origin})")
-        return known[0]
-    names = ", ".join(model.name for model in known)
-    raise Rejected(
-        f"The model {asked.name} may not be used here ({origin}). There is: {names}.",
-        rule="models",
-        origin=str(origin),
+def table(of: type[Options] = Options) -> tuple[Option, ...]:
+    """Every option besides the prompt, in order."""
+    return tuple(
+        _named(name, hint) for name, hint in get_type_hints(of, include_extras=True).items() if name != "prompt"
     )
 
 
-def _smaller(width: int, height: int, model: ModelConfig, cap: Cap, notes: list[str]) -> tuple[int, int]:
-    """The size scaled down to so many pixels. Raises Rejected where the model paints nothing that small."""
-    if width * height <= cap.value:
-        return width, height
-    scale = math.sqrt(cap.value / (width * height))
-    small = [int(side * scale) // 8 * 8 for side in (width, height)]
-    least = max(8, min(model.width, model.height) // 4 // 8 * 8)
-    if min(small) < least:
-        raise Rejected(
-            f"Pictures may have up to {cap.value:,} pixels here ({cap.origin}), and {model.name} paints none so small.",
-            rule="pixels",
-            origin=str(cap.origin),
-            asked=width * height,
-            allowed=cap.value,
-        )
-    notes.append(f"size {width}×{height} became {small[0]}×{small[1]} (up to {cap.value:,} pixels: {cap.origin})")
-    return small[0], small[1]
-
-
-def _capped(
-    name: str, asked: int | None, default: int, bounds: tuple[int, int], cap: Cap | None, notes: list[str]
-) -> int:
-    """A whole number within its bounds and below its cap, the model's own default too."""
-    if cap is None or cap.value >= bounds[1] or (default if asked is None else asked) <= cap.value:
-        return int(_within(name, asked, default, bounds, notes))
-    notes.append(f"{name} {default if asked is None else asked} became {cap.value} ({cap.origin})")
-    return int(cap.value)
-
-
-def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
-    """The LoRAs a person named, in their order; the last weight counts for one that is named twice."""
-    worn: dict[str, float] = {}
-    for entry in (text or "").split(","):
-        if not entry.strip():
-            continue
-        if not model.loras:
-            raise UserError(f"The model {model.name} has no LoRAs.")
-        name, weight = _weighed("LoRA", entry, model.loras, LORA_WEIGHTS, notes)
-        worn[name] = weight
-    if len(worn) > MOST_LORAS:
-        raise UserError(f"{len(worn)} LoRAs are too many: up to {MOST_LORAS} can be worn together.")
-    return tuple(worn.items())
-
-
-def _weighed(
-    kind: str,
-    entry: str,
-    known: Sequence[LoraConfig] | Sequence[ControlNetConfig],
-    bounds: tuple[float, float],
-    notes: list[str],
-) -> tuple[str, float]:
-    """The adapter that `entry` names, like sketch or sketch:0.8, and its weight."""
-    name, colon, weight = (part.strip() for part in entry.partition(":"))
-    adapter = _named(kind, name, {adapter.name: adapter for adapter in known}, None)
-    try:
-        asked = float(weight) if colon else adapter.weight
-    except ValueError:
-        raise UserError(
-            f"The weight of a {kind} is a number, like {adapter.name}:0.8; {_quoted(weight)} is none."
-        ) from None
-    return adapter.name, _within(f"weight of {adapter.name}", asked, adapter.weight, bounds, notes)
-
-
-def _check_uploads(options: Options) -> None:
-    """Raise UserError for uploads that cannot be painted from, or not together."""
-    image, mask = options.image, options.mask
-    for what, upload in (("image", image), ("mask", mask), ("control picture", options.control)):
-        if upload is not None and not RATIOS[0] <= upload.width / upload.height <= RATIOS[1]:
-            raise UserError(
-                f"The {what} has {upload.width}×{upload.height} pixels, and shapes go from 1:4 to 4:1: crop it."
-            )
-    if image is None:
-        if mask is not None:
-            raise UserError("A mask says where to repaint an image: add the image to start from, too.")
-        if options.strength is not None:
-            raise UserError(
-                "Strength says how much of an image is painted over: add the image to start from, or leave it out."
-            )
-    elif mask is not None:
-        stretch = (image.width * mask.height) / (image.height * mask.width)
-        if abs(stretch - 1) > MASK_TOLERANCE:
-            raise UserError(
-                f"The mask has {mask.width}×{mask.height} pixels and the image {image.width}×{image.height}: "
-                "draw the mask over the whole image, in the same proportions."
-            )
-
-
-def _strength(options: Options, steps: int, notes: list[str]) -> float:
-    """How much of the image is painted over: so much that int(steps · strength), as diffusers has it, is a step."""
-    if options.image is None:
-        return 1.0
-    usual = INPAINT_STRENGTH if options.mask else STRENGTH
-    # In thousandths, rounded up: 49 · (1 / 49) is below 1 in floating point.
-    least = math.ceil(1000 / steps) / 1000
-    return _within("strength", usual if options.strength is None else options.strength, usual, (least, 1.0), notes)
-
-
-def _controlnet(
-    options: Options, models: Sequence[ModelConfig], model: ModelConfig, notes: list[str]
-) -> tuple[str, float]:
-    """The ControlNet that follows the control picture, and its weight; without one, none."""
-    known = model.controlnets
-    entry = (options.controlnet or "").strip()
-    if not entry and options.control is None:
-        return "", 1.0
-    if not known:
-        others = [other.name for other in models if other.controlnets]
-        raise UserError(
-            f"The model {model.name} has no ControlNets"
-            + (f"; there are some for: {', '.join(others)}." if others else ", and no other model here has.")
-        )
-    if not entry and len(known) > 1:
-        names = ", ".join(net.name for net in known)
-        raise UserError(f"Say which ControlNet holds the picture to the control picture: {names}.")
-    chosen = _weighed("ControlNet", entry or known[0].name, known, CONTROLNET_WEIGHTS, notes)
-    if options.control is None:
-        (wanted,) = (net.description for net in known if net.name == chosen[0])
-        raise UserError(
-            f"The ControlNet {chosen[0]} needs a picture to hold to{f' ({wanted})' if wanted else ''}: "
-            "add it as the control picture."
-        )
-    return chosen
-
-
-def _triggered(prompt: str, loras: Adapters, model: ModelConfig) -> str:
-    """The prompt with the trigger words of its LoRAs, where it lacks them."""
-    triggers = {lora.name: clean(lora.trigger) for lora in model.loras}
-    for name, _ in loras:
-        if triggers[name].lower() not in prompt.lower():
-            prompt = f"{prompt}, {triggers[name]}"
-    return prompt
-
-
-def _within(name: str, asked: float | None, default: float, bounds: tuple[float, float], notes: list[str]) -> float:
-    if asked is None:
-        return default
-    low, high = bounds
-    if not _is_finite(asked):
-        raise UserError(f"{name} goes from {low:g} to {high:g}.")
-    value = min(max(asked, low), high)
-    if value != asked:
-        notes.append(f"{name} {asked:g} became {value:g} (it goes from {low:g} to {high:g})")
-    return value
-
-
-def _named(kind: str, name: str | None, known: dict[str, Any], default: Any) -> Any:
-    if name is None:
-        return default
-    if name.lower() not in known:
-        raise UserError(_unknown(kind, name, list(known)))
-    return known[name.lower()]
-
-
-def _unknown(kind: str, name: str, known: Sequence[str], dashes: str = "") -> str:
-    words = f"There is no {kind} {_quoted(dashes + name)}"
-    if near := nearest(name, known):
-        return f"{words}. Did you mean {dashes}{near}?"
-    return f"{words}. There is: {', '.join(dashes + entry for entry in known)}."
-
-
-def _read(field: str, name: str, value: str) -> Any:
-    """The value of a flag in its field's type."""
-    if field in ("aspect", "negative_prompt", "model", "sampler", "lora", "controlnet"):
-        return value
-    kind, parse = ("number", float) if field in ("guidance_scale", "strength") else ("whole number", int)
-    with suppress(ValueError):
-        number = parse(value)
-        if isinstance(number, int) or math.isfinite(number):
-            return number
-    raise UserError(f"--{name} needs a {kind}, like {_example(field, name)}; {_quoted(value)} is none.")
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:
-        return False  # an int of hundreds of digits
-
-
-def _quoted(text: str) -> str:
-    return f"“{_cut(text)}”"
-
-
-def _cut(text: str) -> str:
-    """A person's own words, short enough that the message which repeats them can be sent."""
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def _example(field: str, name: str) -> str:
-    values = {
-        "aspect": "16:9",
-        "steps": "20",
-        "guidance_scale": "7.5",
-        "seed": "7",
-        "negative_prompt": "text, blurry",
-        "images": "2",
-        "model": "emoji",
-        "sampler": "euler",
-        "lora": "sketch:0.8",
-        "strength": "0.6",
-        "controlnet": "canny:0.7",
-    }
-    return f"--{name} {values[field]}"
+def _named(name: str, hint: Any) -> Option:
+    """The option of a line of the table, with what its name and its annotation say."""
+    value, option = get_args(hint)
+    (plain,) = (part for part in get_args(value) if part is not types.NoneType)
+    named: Option = replace(option, name=name, type=plain)
+    return named

@@ -9,8 +9,9 @@ import imagesize
 
 from bot.errors import UserError
 from bot.jobs import MOST_PIXELS, Upload
+from bot.requests.options import table
 
-ROLES = {"image": "image", "mask": "mask", "control": "control picture"}
+ROLES = {option.name: option.called for option in table() if option.is_upload}
 """What an upload is for: the name of its option, and what people call it."""
 
 MOST_BYTES = 20 * 2**20

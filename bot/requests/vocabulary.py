@@ -1,4 +1,4 @@
-"""What a small model knows, so that people hear it before they wait for a picture of something else."""
+"""What a small model can draw, so that people hear what it cannot before they wait for a picture of something else."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from pathlib import Path
 from bot.errors import ConfigError
 
 FILE = "vocabulary.json"
-"""Beside a model's weights, if it has one; `training/words.py` writes it."""
+"""The vocabulary lies beside the weights of a model that has one; `training/words.py` writes it."""
 
 _WORD = re.compile(r"[^\W\d_]+")
-_SHOWN = 4
+_END_OF_PHRASE = ""
+_NO_NOUN = ("ing", "ed", "ly")  # endings of verbs and adverbs, unless the word is a thing
+_LONGEST = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The words a model learned, and which of them stands for a word it did not learn."""
+    """The words of things and scenes that a model can draw, words that name neither, and what is near to others.
 
-    known: frozenset[str]
-    nearest: Mapping[str, str]
+    `ties` are words that join phrases, such as "under"; `ignored` are words inside a phrase, such as "red".
+    """
+
+    things: frozenset[str]
+    ties: frozenset[str]
+    ignored: frozenset[str]
+    near: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def read(cls, folder: Path) -> Vocabulary | None:
-        """The vocabulary of a model's folder; None without one: large models know most words.
+        """Return the vocabulary of a model's folder. A model without the file knows most words: None.
 
         Raises ConfigError for a damaged file.
         """
@@ -36,30 +43,46 @@ class Vocabulary:
             return None
         try:
             stored = json.loads(file.read_text(encoding="utf-8"))
-            return cls(frozenset(stored["known"]), stored["nearest"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            near = {word: tuple(others) for word, others in stored["near"].items()}
+            things, ties, ignored = (frozenset(stored[kind]) for kind in ("things", "ties", "ignored"))
+            return cls(things, ties, ignored, near)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{file} is damaged; without that file the model works, too.") from error
 
     def notes(self, prompt: str) -> tuple[str, ...]:
-        """What to say about the words of a prompt that the model does not know; nothing when it knows them all."""
-        strange = list(dict.fromkeys(word for word in _words(prompt) if word not in self.known))
-        found = [
-            f"I don't know “{word}”; the nearest I know is “{self.nearest[word]}”"
-            for word in strange
-            if word in self.nearest
-        ][:_SHOWN]
-        unknown = [word for word in strange if word not in self.nearest]
-        if unknown:
-            shown = ", ".join(f"“{word[:30]}”" for word in unknown[:_SHOWN])
-            found.append(f"I don't know {shown}" + (" and more" if len(unknown) > _SHOWN else ""))
-        return tuple(found)
+        """Return at most one sentence, about the main thing of a prompt if the model cannot draw it."""
+        thing = self._main_thing(prompt)
+        if thing is None or thing in self.things:
+            return ()
+        note = f"This small model can't draw “{thing[:_LONGEST]}” yet."
+        if thing in self.near:
+            note += f" Try: {', '.join(self.near[thing])}."
+        return (note,)
+
+    def _main_thing(self, prompt: str) -> str | None:
+        """Return the last word of the first phrase that could name a thing: "stone bridge" is a bridge."""
+        last = None
+        for word in _words(prompt):
+            if word in self.things:
+                last = word
+            elif word == _END_OF_PHRASE or word in self.ties:
+                if last is not None:
+                    break
+            elif word not in self.ignored and not word.endswith(_NO_NOUN):
+                last = word
+        return last
 
 
 def _words(prompt: str) -> list[str]:
-    """A prompt's words in lower case and its pictographs, in order; marks and digits say nothing here."""
+    """Return a prompt's words in lower case and its pictographs, in order; a comma or full stop is _END_OF_PHRASE."""
     plain = unicodedata.normalize("NFC", prompt.lower()).replace("\ufe0f", "")
     words: list[str] = []
-    for part in re.split(r"[\s\d_]+", plain):
-        words += _WORD.findall(part)
+    for part in re.split(r"([,.;:!?()])|[\s\d_]+", plain):
+        if not part:
+            continue
+        if part in ",.;:!?()":
+            words.append(_END_OF_PHRASE)
+            continue
+        words += [word for word in _WORD.findall(part) if len(word) > 1 or not word.isascii()]
         words += [char for char in part if unicodedata.category(char) == "So"]
     return words

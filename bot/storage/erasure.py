@@ -57,8 +57,23 @@ SELECT 'uploads/' || name FROM (
 
 ERASE_IMAGES = "DELETE FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = :user)"
 
+_COUNTED = (
+    "model",
+    "sampler",
+    "width",
+    "height",
+    "num_inference_steps",
+    "guidance_scale",
+    "num_images_per_prompt",
+)
+"""What stays of a request: sums, turns and forecasts are made of it."""
+
 ERASED: Mapping[str, str] = {
     # What the person chose.
+    "request": "json_object('prompt', '', 'seed', 0, "
+    + ", ".join(f"'{name}', request -> '$.{name}'" for name in _COUNTED)
+    + ")",
+    # The same where a request was kept as columns of its own, before schema 10.
     "prompt": "''",
     "negative_prompt": "''",
     "seed": "0",

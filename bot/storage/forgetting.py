@@ -7,6 +7,7 @@ was killed in between; nothing of it needs to be known but what the tables say.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -110,11 +111,17 @@ class Forgetting:
         return Held(**{key: row[key] for key in row.keys()})  # noqa: SIM118 - a Row iterates over values
 
     async def export(self, user_id: UserId) -> dict[str, list[dict[str, Any]]]:
-        """Every row about a person, by what it is."""
+        """Every row about a person, by what it is; a request is an object of its own in its row."""
         found = {}
         for name, sql in EXPORTED.items():
             rows = await self._database.fetch_all(sql, (user_id,))
             found[name] = [{key: row[key] for key in row.keys()} for row in rows]  # noqa: SIM118 - see above
+        for row in found["requests"]:
+            request = json.loads(row["request"])
+            # The generated columns repeat what is in there.
+            for key in request.keys() & row.keys():
+                del row[key]
+            row["request"] = request
         return found
 
     async def forget(self, user_id: UserId, used: Callable[[JobId], float] = lambda _: 0.0) -> list[JobId]:

@@ -15,7 +15,6 @@ from datetime import datetime
 import aiosqlite
 
 from bot.jobs import (
-    REQUEST_FIELDS,
     ChannelId,
     Clock,
     Destination,
@@ -46,14 +45,12 @@ _ASKED = (
     "message_id",
     "user_id",
     "roles",
+    "request",
     "cost",
     "held_seconds",
     "asked_at",
 )
-ENQUEUE = (
-    f"INSERT INTO jobs ({', '.join((*_ASKED, *REQUEST_FIELDS))}) "  # noqa: S608 - constants
-    f"VALUES ({', '.join('?' * (len(_ASKED) + len(REQUEST_FIELDS)))})"
-)
+ENQUEUE = f"INSERT INTO jobs ({', '.join(_ASKED)}) VALUES ({', '.join('?' * len(_ASKED))})"  # noqa: S608 - constants
 
 CLAIM = """
 UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn = coalesce(turn, ?),
@@ -87,7 +84,8 @@ SELECT * FROM jobs WHERE user_id = ? AND guild_id = ? AND surface = ?
 ORDER BY asked_at DESC, id DESC LIMIT ? OFFSET ?
 """
 
-# Of every surface: they share the folder of uploads.
+# Of every surface: they share the folder of uploads. The indexes jobs_by_image, jobs_by_mask_image and
+# jobs_by_control_image serve it; a test asserts it.
 UPLOADS = """
 SELECT image AS sha256 FROM jobs WHERE image != '' UNION SELECT mask_image FROM jobs WHERE mask_image != ''
 UNION SELECT control_image FROM jobs WHERE control_image != ''
@@ -137,10 +135,10 @@ class Queue:
                     destination.message_id,
                     requester.user_id,
                     json.dumps(requester.roles),
+                    json.dumps(asdict(request), ensure_ascii=False, separators=(",", ":")),
                     request.cost,
                     request.cost if seconds is None else seconds,
                     to_text(self._clock()),
-                    *(asdict(request) | {"loras": json.dumps(request.loras)}).values(),
                 ),
             )
             cursor = await connection.execute("SELECT * FROM jobs WHERE id = ?", (cursor.lastrowid,))

@@ -117,17 +117,17 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
         ),
         (
             "[[models]]\nname = 'a'\nsource = 'x'\nloras = [{name = 'l', source = 'y'}, {name = 'l', source = 'z'}]\n",
-            "two LoRAs are called 'l'",
+            "two LoRAs have the name 'l'",
         ),
         ("[[models]]\nname = 'A b'\nsource = 'x'\n", "line 2: models[0].name: this name is 1 to 32 lower-case"),
         ("[[models]]\nname = 'a'\nsource = 'x'\nguidance_scale = nan\n", "line 4: models[0].guidance_scale: input"),
         (
             "[[models]]\nname = 'a'\nsource = 'x/y'\n[[models]]\nname = 'a'\nsource = 'x/z'\n",
-            "two models are called 'a'; give each a name of its own.",
+            "two models have the name 'a'; give each its own name.",
         ),
         (
             "[[models]]\nname = 'a'\nsource = '~nobody-by-this-name/x'\n",
-            "model a: ~nobody-by-this-name/x starts in a home folder that does not exist.",
+            "model a: ~nobody-by-this-name/x starts with a home folder that does not exist.",
         ),
         ("[limits\npace = 3\n", "config.toml is not valid TOML: Expected ']' at the end of a table"),
         ("pace = 3\npace = 4\n", "config.toml is not valid TOML: Cannot overwrite a value (at line 2"),
@@ -295,8 +295,8 @@ def test_a_key_file_that_holds_no_key_is_refused_and_a_key_is_no_setting(
 @pytest.mark.parametrize(
     ("environ", "content", "words"),
     [
-        ({}, None, "No bot token: set DISCORD_TOKEN .* run: atelier try"),
-        ({"DISCORD_TOKEN": " "}, None, "No bot token"),
+        ({}, None, "There is no bot token: set DISCORD_TOKEN .* run: atelier try"),
+        ({"DISCORD_TOKEN": " "}, None, "There is no bot token"),
         ({"DISCORD_TOKEN_FILE": "{file}"}, None, "DISCORD_TOKEN_FILE: .*token cannot be read .No such file"),
         ({"DISCORD_TOKEN_FILE": "{file}"}, b" \n", "DISCORD_TOKEN_FILE: .*token is empty; put the bot token into it"),
         ({"DISCORD_TOKEN_FILE": "{file}"}, "abc".encode("utf-16"), "DISCORD_TOKEN_FILE: .*token is not UTF-8 text"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import aiosqlite
@@ -18,13 +20,16 @@ from PIL import Image
 from simcord.backend.cdn import CdnStore
 
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
-from bot.delivery import outbox
+from bot.delivery import gate, progress
 from bot.engine.fake import FakeEngine, flat_image
 from bot.errors import PaintFailed, StorageError
 from bot.jobs import ChannelId, Destination, JobId, JobStatus, to_text
+from bot.policy import limits
+from bot.requests import admission
 from bot.requests.options import Options
 from bot.requests.uploads import MOST_BYTES
 from bot.storage.queue import Queue
+from bot.storage.rules import Rules
 from bot.storage.usage import spent_by
 from cogs.create import DOWNLOAD_SECONDS
 from tests.bot.requests.test_uploads import encoded, png_header
@@ -188,7 +193,8 @@ async def test_an_answer_nobody_noted_before_a_kill_is_found_and_becomes_the_res
         fault.setattr(Queue, "place_message", killed)
         await ada.slash(workshop.channel, "imagine", prompt="a cat")
     here = Destination(ChannelId(workshop.channel.id))
-    await workshop.app.admission.admit(workshop.requester(ada), Options("a dog"), here)
+    gate = workshop.app.admission
+    await gate.admit(await gate.quote(workshop.requester(ada), Options("a dog"), here))
     assert [job.destination.message_id for job in await workshop.jobs()] == [None, None]
     (answer,) = [message for message in workshop.channel.history() if "a cat" in message.content]
     await date(workshop, "asked_at", answer)
@@ -343,8 +349,8 @@ async def test_an_answer_discord_refuses_leaves_no_job_behind(workshop: Workshop
 async def test_a_preview_is_shown_until_the_job_ends(
     workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "THROTTLE_SECONDS"):
-        monkeypatch.setattr(outbox, name, 0.01)
+    for module, name in ((progress, "EDIT_SECONDS"), (progress, "PROGRESS_SECONDS"), (gate, "THROTTLE_SECONDS")):
+        monkeypatch.setattr(module, name, 0.01)
     engine.preview = b"how it looks so far"
     engine.seconds = 2.0
     ada = workshop.member("ada")
@@ -757,3 +763,32 @@ class TestUploads:
         ]
         assert [choice["value"] for choice in edges] == ["canny"]
         assert none == []
+
+
+async def test_a_request_reads_the_rules_once_and_is_resolved_once(
+    workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second resolution of limits is the line's, which keeps what it finds for everybody's later places."""
+    counted: Counter[str] = Counter()
+
+    def counting(owner: Any, name: str) -> None:
+        plain = getattr(owner, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            counted[name] += 1
+            return plain(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, call)
+
+    engine.open.clear()
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="the engine is busy with this")
+    await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+    grace = workshop.member("grace")
+    counting(Rules, "book")
+    counting(limits, "candidates")
+    counting(admission, "resolve")
+    await grace.slash(workshop.channel, "imagine", prompt="a cat")
+    assert counted == {"book": 1, "candidates": 2, "resolve": 1}
+    engine.open.set()
+    await workshop.ended(2)

@@ -156,7 +156,8 @@ async def test_the_export_is_everything_about_one_person_and_nothing_of_others(w
     (message,) = answer.followups or [answer.response]
     text = (await message.attachments[0].read()).decode()
     exported = json.loads(text)
-    assert [request["prompt"] for request in exported["requests"]] == ["an xylophone"]
+    assert [request["request"]["prompt"] for request in exported["requests"]] == ["an xylophone"]
+    assert "prompt" not in exported["requests"][0], "what is in the request is not repeated beside it"
     assert len(exported["pictures"]) == 1
     assert exported["cases_about_you"][0]["reason"] == "too many"
     assert exported["rules_about_you"][0]["value"] == "7"
@@ -170,7 +171,7 @@ async def test_a_message_that_cannot_be_deleted_now_goes_later_and_one_out_of_re
     ada = workshop.member("ada")
     await ada.slash(workshop.channel, "imagine", prompt="an xylophone")
     await workshop.ended()
-    monkeypatch.setattr("bot.delivery.outbox.LONGEST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("bot.delivery.gate.LONGEST_PAUSE_SECONDS", 0.05)
     tried = []
 
     async def busy(_: Any) -> None:

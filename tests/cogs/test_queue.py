@@ -10,7 +10,7 @@ import discord
 import pytest
 import simcord
 
-from bot.delivery import outbox, updates
+from bot.delivery import progress, updates
 from bot.engine.fake import FakeEngine
 from bot.jobs import GuildId, JobId, JobStatus, Requester, UserId
 from bot.queue.scheduler import Turn
@@ -29,9 +29,9 @@ def engine() -> FakeEngine:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((updates, "REVIEW_SECONDS"), (outbox, "UPDATE_SECONDS"), (outbox, "PROGRESS_SECONDS")):
+    for module, name in ((updates, "REVIEW_SECONDS"), (progress, "UPDATE_SECONDS"), (progress, "PROGRESS_SECONDS")):
         monkeypatch.setattr(module, name, 0.05)
-    monkeypatch.setattr(outbox, "EDIT_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "EDIT_SECONDS", 0.05)
 
 
 async def asked(workshop: Workshop, actor: simcord.MemberActor, *prompts: str) -> list[simcord.InteractionResult]:

@@ -28,7 +28,8 @@ from bot.jobs import (
     Upload,
     UserId,
 )
-from bot.requests.options import PROMPT_LIMIT, SEEDS, Options, resolve
+from bot.requests.options import Options
+from bot.requests.resolve import PROMPT_LIMIT, SEEDS, resolve
 from cogs import _words
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

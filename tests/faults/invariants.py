@@ -1,4 +1,4 @@
-"""What must hold when everything has ended, whatever was killed meanwhile."""
+"""The promises that hold when everything has ended, at whatever point the bot was killed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.local_discord import LOADING, LocalDiscord, Message
 Row = dict[str, Any]
 
 SAYS = {"delivered": "-# ", "failed": "❌", "cancelled": "🚫"}
-"""What a message about a job says, by how the job ended."""
+"""A text in the message about a job, by how the job ended."""
 
 _PING = "your picture is ready"
 
 
 @dataclass
 class Remains:
-    """What is left of a scenario: Discord as people see it, and the rows and files of the bot."""
+    """The end of a scenario: Discord as people see it, and the rows and files of the bot."""
 
     discord: LocalDiscord
     data: Path
@@ -31,12 +31,12 @@ class Remains:
     deaths: int
     """How often the bot was killed."""
     forgotten: Sequence[str] = ()
-    """Words that people asked for with and wished to have deleted."""
+    """Words from prompts that people had deleted."""
     log: str = ""
 
 
 def violations(remains: Remains) -> list[str]:
-    """Every broken promise, in words; an empty list is what is wanted."""
+    """A sentence for every broken promise; the list is empty if all were kept."""
     return [
         *_acknowledged(remains),
         *_messages(remains),
@@ -49,7 +49,7 @@ def violations(remains: Remains) -> list[str]:
 
 
 def _acknowledged(remains: Remains) -> list[str]:
-    """I1: who saw that a request was accepted has one row, which has ended."""
+    """I1: a request that a person saw accepted has exactly one row, and it has ended."""
     found = []
     rows = Counter(str(job["interaction_id"]) for job in remains.jobs)
     for interaction in remains.discord.interactions.values():
@@ -64,19 +64,19 @@ def _acknowledged(remains: Remains) -> list[str]:
 
 
 def _messages(remains: Remains) -> list[str]:
-    """I2: how a job ended is what its message says, and there is no message but those."""
+    """I2: the message of a job says how it ended, and there are no other messages."""
     found = []
     public = {message.id: message for message in remains.discord.public()}
     for job in remains.jobs:
         message = public.pop(str(job["message_id"]), None)
         if job.get("forgotten_at"):
             if message is not None:
-                found.append(f"I2: job {job['id']} was deleted at a wish, and its message says {message.content!r}")
+                found.append(f"I2: job {job['id']} was deleted on request, but its message says {message.content!r}")
         elif message is None:
             found.append(f"I2: job {job['id']} ended as {job['status']}, and has no message")
         elif SAYS.get(job["status"], "…") not in message.content or message.buttons():
             found.append(f"I2: job {job['id']} ended as {job['status']}, and its message says {message.content!r}")
-    # Of a deferral that was never answered Discord itself says that the bot did not respond.
+    # If a deferral was never answered, Discord itself says that the bot did not respond.
     return found + [
         f"I2: a message of no job says {message.content!r}"
         for message in public.values()
@@ -85,7 +85,7 @@ def _messages(remains: Remains) -> list[str]:
 
 
 def _results(remains: Remains) -> list[str]:
-    """I3: a delivered job shows its pictures once, to the byte; no other job shows any."""
+    """I3: a delivered job shows its pictures once, with the same bytes; no other job shows pictures."""
     found = []
     shown = Counter(str(number) for message in remains.discord.public() for number in _pictured(message))
     for job in remains.jobs:
@@ -106,7 +106,7 @@ def _results(remains: Remains) -> list[str]:
 
 
 def _usage(remains: Remains) -> list[str]:
-    """I4: what counts in full towards a person's quota is what they see; of what was cancelled only what it used."""
+    """I4: the quota counts in full the pictures that a person sees, and of cancelled jobs only what they used."""
     found = []
     counted = Counter[str]()
     seen = Counter[str]()
@@ -115,7 +115,7 @@ def _usage(remains: Remains) -> list[str]:
         if job["status"] not in ("failed", "cancelled") and not job.get("forgotten_at"):
             counted[str(job["user_id"])] += job["num_images_per_prompt"]
         if job["status"] == "cancelled" and job["used_seconds"] is None and job["started_at"] is not None:
-            found.append(f"I4: job {job['id']} was cancelled, and what was held for it is not settled")
+            found.append(f"I4: job {job['id']} was cancelled, but its held quota is not settled")
     for message in remains.discord.public():
         if _pictured(message) and (named := re.search(r"<@(\d+)>", message.content.splitlines()[0].rpartition("—")[2])):
             seen[named[1]] += len(message.attachments)
@@ -125,7 +125,7 @@ def _usage(remains: Remains) -> list[str]:
 
 
 def _forgotten(remains: Remains) -> list[str]:
-    """I5: of what somebody wished to have deleted no byte is left, nor any picture."""
+    """I5: of deleted data no byte and no picture is left."""
     found = [f"I5: {where}" for where in left_of(remains.forgotten, remains.data)]
     found += [f"I5: {word!r} is in the log" for word in remains.forgotten if word in remains.log]
     found += [
@@ -140,13 +140,13 @@ def _forgotten(remains: Remains) -> list[str]:
 
 
 def left_of(words: Sequence[str], folder: Path) -> list[str]:
-    """Which files hold which of these words, byte by byte."""
+    """Say which files contain which of these words, byte by byte."""
     contents = [(path, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()]
     return [f"{word!r} is in {path.name}" for path, content in contents for word in words if word.encode() in content]
 
 
 def _pings(remains: Remains) -> list[str]:
-    """I6: nobody is notified but whoever asked, and they once."""
+    """I6: only the person who asked is notified, and only once."""
     found = []
     asked = {str(job["message_id"]): str(job["user_id"]) for job in remains.jobs}
     pings = Counter[str]()
@@ -158,13 +158,13 @@ def _pings(remains: Remains) -> list[str]:
         if strangers := message.pinged - {asked.get(about)}:
             found.append(f"I6: {message.content!r} notified {sorted(strangers)}")
         if message.loose:
-            found.append(f"I6: {message.content!r} was let to notify whomever it names")
+            found.append(f"I6: {message.content!r} was allowed to notify everyone it names")
     found += [f"I6: {count} pings about one result" for count in pings.values() if count > 1]
     return found
 
 
 def _attempts(remains: Remains) -> list[str]:
-    """Two attempts that the engine cut off end a job; a restart of the bot costs none of them."""
+    """A job ends after two attempts in which the engine died; a restart of the bot costs no attempt."""
     return [
         f"attempts: job {job['id']} has {job['attempt']} of them, {job['deaths']} deaths of the engine "
         f"and {remains.deaths} of the bot"

@@ -1,11 +1,11 @@
-"""An engine process without torch: the real pipe, the real frames, flat pictures. What a prompt says it does.
+"""An engine process without torch: the real pipe, the real frames, flat pictures. Words of a prompt control it:
 
     python tests/faults/light_engine.py FOLDER
 
 refuse          fails the order
 held by NAME    takes its last step once FOLDER/NAME exists
-hang once       stops the process for good, the first time: no signal but SIGKILL ends it
-kill once       ends the process, the first time that somebody asks
+hang once       stops the process the first time; then only SIGKILL ends it
+kill once       ends the process the first time
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SIDE = 16
 
 @dataclass
 class Order:
-    """One order and how far it is."""
+    """One order and its progress."""
 
     key: tuple[JobId, int]
     request: GenerationRequest
@@ -57,7 +57,7 @@ class Order:
 
 
 def main(folder: Path) -> NoReturn:
-    """Serve orders, a step of each in turn, until the pipe ends."""
+    """Paint orders, one step of each in turn, until the pipe ends."""
     inbox = Inbox()
     threading.Thread(target=_read, args=(inbox,), daemon=True).start()
     orders: dict[tuple[JobId, int], Order] = {}
@@ -65,7 +65,7 @@ def main(folder: Path) -> NoReturn:
         for frame in inbox.take(wait=not orders):
             match frame:
                 case StopFrame():
-                    os._exit(0)  # a thread that reads the pipe would be in the way of a quieter end
+                    os._exit(0)  # a normal exit would wait for the thread that reads the pipe
                 case SetupFrame():
                     _send(ReadyFrame({}, "none"))
                 case CancelFrame():
@@ -81,7 +81,7 @@ def main(folder: Path) -> NoReturn:
 
 
 def _ends(order: Order, folder: Path) -> bool:
-    """Take a step of an order; whether it was its last."""
+    """Take a step of an order; returns whether it was the last."""
     prompt = order.request.prompt
     if "kill once" in prompt and not (folder / "killed").exists():
         (folder / "killed").touch()
@@ -111,7 +111,7 @@ def _ends(order: Order, folder: Path) -> bool:
 
 
 def picture(prompt: str, seed: int) -> bytes:
-    """A PNG of one colour, which tells the prompt and the seed."""
+    """A PNG of one colour, which depends on the prompt and the seed."""
     colour = hashlib.sha256(f"{prompt} {seed}".encode()).digest()[:3]
     header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)
     pixels = zlib.compress((b"\0" + colour * SIDE) * SIDE)

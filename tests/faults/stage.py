@@ -1,4 +1,4 @@
-"""Where the sweep is played: a local Discord, a data folder, and a bot that is started again whenever it was killed."""
+"""The stage of the sweep: a local Discord, a data folder, and a bot that is started again after each kill."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "canary.of.the.token"
 
 PATIENCE_SECONDS = 30.0
-"""For whatever must happen sooner or later, restarts and a busy machine included."""
+"""How long to wait for an event that must happen, with time for restarts and a busy machine."""
 
 CONFIG = """
 log_level = "debug"
@@ -39,11 +39,11 @@ Row = dict[str, Any]
 
 
 class Stuck(Exception):  # noqa: N818
-    """What had to happen did not."""
+    """An event that must happen did not."""
 
 
 class Reaction(NamedTuple):
-    """Something a person did under a message, and in which life the bot was told; None was never told."""
+    """A reaction, and the life of the bot in which it was told about it; None means never."""
 
     message: str
     person: str
@@ -53,7 +53,7 @@ class Reaction(NamedTuple):
 
 
 class Stage:
-    """People who ask, and the bot's process under them."""
+    """People who use the bot, and the bot process."""
 
     def __init__(self, discord: LocalDiscord, folder: Path, crash_at: int = 0, speed: float = 1.0) -> None:
         self.discord = discord
@@ -63,7 +63,7 @@ class Stage:
         self.deaths = 0
         self.reactions: list[Reaction] = []
         self.forgotten: list[str] = []
-        """Words that were asked for with and are to be deleted."""
+        """Words from prompts that are to be deleted."""
         self.process: asyncio.subprocess.Process | None = None
         self._crash_at = crash_at
         self._stopping = False
@@ -80,7 +80,7 @@ class Stage:
         return (self.folder / "log").read_text(encoding="utf-8")
 
     async def live(self) -> None:
-        """Run the bot, again and again as long as it is killed. Raises Stuck when it ends by itself."""
+        """Run the bot, and start it again after each kill. Raises Stuck when it ends by itself."""
         (self.folder / "config.toml").write_text(CONFIG)
         arguments = ["run", "--config", str(self.folder / "config.toml"), "--data", str(self.data)]
         while True:
@@ -120,7 +120,7 @@ class Stage:
             self.process.kill()
 
     async def restart(self) -> None:
-        """Stop the bot as its host does; it is started again once it has ended."""
+        """Stop the bot as a host does; it is started again once it has ended."""
         process = self.process
         assert process is not None
         self._restarting = True
@@ -128,14 +128,14 @@ class Stage:
         await process.wait()
 
     async def until(self, condition: Callable[[], Any], words: str) -> None:
-        """Wait until the bot makes the condition true; raises Stuck with `words`."""
+        """Wait until the condition is true; raises Stuck with `words`."""
         try:
             await self.discord.until(condition, PATIENCE_SECONDS)
         except TimeoutError:
             raise Stuck(f"{words}; Discord shows {[m.content for m in self.discord.public()]}") from None
 
     async def ask(self, person: Person, prompt: str, channel: str = CHANNEL, **options: Any) -> Message:
-        """Let a person ask until the bot answers: whoever got none asks anew. Returns the answer."""
+        """Let a person ask, again and again, until the bot answers. Returns the answer."""
 
         async def type_() -> Interaction:
             return await self.discord.type("imagine", person, channel, prompt=prompt, **options)
@@ -147,15 +147,15 @@ class Stage:
         return answer
 
     async def cancel(self, person: Person, message: Message) -> Message | None:
-        """Let a person press a message's button until the bot answers, or the button is gone; returns the answer."""
+        """Let a person press a message's button until the bot answers or the button is gone. Returns the answer."""
         return await self._insist(
             lambda: self.discord.press(message, message.buttons()[0], person), lambda: not message.buttons()
         )
 
     async def forget(self, person: Person, *words: str) -> None:
-        """Let a person have everything about them deleted, asked for with these words, until the bot says that it is.
+        """Let a person, who asked with these words, delete everything about them, until the bot says that it is done.
 
-        Whoever is not answered, or whose question a restart made the bot forget, starts over.
+        If the bot does not answer, or a restart made it forget its question, the person starts again.
         """
         while True:
 
@@ -175,14 +175,14 @@ class Stage:
                 return
 
     async def react(self, person: Person, message: Message, emoji: str, *, stands: bool = True) -> None:
-        """Let a person react, or take it back; what nobody was there to hear is lost."""
+        """Let a person react, or take a reaction back; if the bot is not running, the event is lost."""
         act = self.discord.react if stands else self.discord.take_back
         told = await act(message, emoji, person)
         life = self.discord.identified if told else None
         self.reactions.append(Reaction(message.id, person.id, emoji, stands, life))
 
     async def ended(self, word: str) -> list[Message]:
-        """Wait until there is a message about what was asked with `word` and none waits; returns them."""
+        """Wait until requests with `word` have messages and none of them waits; returns the messages."""
 
         def over() -> bool:
             about = self.about(word)
@@ -192,7 +192,7 @@ class Stage:
         return self.about(word)
 
     def about(self, word: str) -> list[Message]:
-        """The messages everybody sees about what was asked with `word`."""
+        """The public messages about requests with `word`."""
         return [message for message in self.discord.public() if word in message.content]
 
     async def idle(self) -> None:
@@ -205,7 +205,7 @@ class Stage:
             raise Stuck(f"never idle: {self.rows('SELECT * FROM jobs WHERE posted_at IS NULL')}") from None
 
     async def close(self) -> None:
-        """Let everything end, and stop the bot as its host does; if it is killed then, again."""
+        """Let everything end, then stop the bot as a host does; if it is killed meanwhile, repeat this."""
         while True:
             await self.idle()
             process = self.process
@@ -227,13 +227,13 @@ class Stage:
         )
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:
-        """Read the database, beside the bot and without leaving a trace."""
+        """Read the database beside the bot, without changing a file."""
         with closing(sqlite3.connect(f"file:{self.data / 'atelier.db'}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, parameters)]
 
     async def until_rows(self, sql: str, count: int) -> None:
-        """Wait until a query gives so many rows."""
+        """Wait until a query returns `count` rows."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while len(self.rows(sql)) != count:  # noqa: ASYNC110 - another process
@@ -252,7 +252,7 @@ class Stage:
         return found
 
     async def _insist(self, act: Callable[[], Any], needless: Callable[[], bool]) -> Message | None:
-        """Do something until the bot answers it."""
+        """Repeat an action until the bot answers."""
         while True:
             await self.until(lambda: self.discord.connected, "the bot did not come back")
             if needless():
@@ -269,7 +269,7 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(folder: Path, crash_at: int = 0, *, speed: float = 1.0) -> AsyncIterator[Stage]:
-    """A stage with a bot on it, which is gone at the end; a bot that ends by itself ends the body with Stuck."""
+    """A stage with a running bot, which is stopped at the end; if the bot ends by itself, the body ends with Stuck."""
     async with local_discord() as discord:
         stage = Stage(discord, folder, crash_at, speed)
         body = asyncio.current_task()

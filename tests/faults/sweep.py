@@ -1,9 +1,10 @@
-"""The crash-point sweep: one afternoon of two people, played once for every side effect the bot has, killed there.
+"""The crash-point sweep: plays one afternoon of two people once for every side effect of the bot, and kills it there.
 
     python -m tests.faults.sweep [--every 1] [--only 17] [--jobs 2]
 
-Numbers the side effects of an undisturbed run, then plays the same again for each number: the bot is killed at it,
-started again, and left until it is idle; then the invariants must hold. Prints what was broken, and exits with 1.
+It numbers the side effects of an undisturbed run, then plays the same again for each number: the bot is killed at this
+side effect, is started again, and runs until it is idle. Then the invariants must hold. It prints what was broken, and
+exits with 1 if anything was.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from tests.faults.stage import TOKEN, Stage, Stuck, open_stage
 from tests.local_discord import ADA, BOB
 
 WORDS = ("anemone", "buttercup", "crocus", "dahlia", "edelweiss", "foxglove", "gentian")
-"""What is asked for, one word each; none may be found in the log."""
+"""The words of the prompts; none of them may be in the log."""
 
 _GONE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one run."""
+    """The result of one run."""
 
     number: int
     points: list[str]
-    """The crash points that were passed, by name, over all lives of the bot."""
+    """The names of the crash points that were passed, over all lives of the bot."""
     deaths: int
     broken: list[str]
 
@@ -47,7 +48,7 @@ class Outcome:
 
 
 async def afternoon(stage: Stage) -> None:
-    """Two people ask, wait, cancel, delete and react, and one has all deleted; what was not heard they do again."""
+    """Two people ask, wait, cancel, delete and react, and one deletes everything; they repeat what got no answer."""
     fox = await stage.ask(ADA, "foxglove, kill once", "401")
     await stage.ended("foxglove")
     anemone = await stage.ask(ADA, "anemone @everyone <@201>", images=2)
@@ -55,7 +56,7 @@ async def afternoon(stage: Stage) -> None:
     assert anemone.interaction is not None
     await stage.discord.repeat(anemone.interaction)
     await stage.ask(BOB, "buttercup, refuse")
-    crocus = await stage.ask(ADA, "crocus held by nobody", "401")
+    crocus = await stage.ask(ADA, "crocus held by never", "401")
     dahlia = await stage.ask(BOB, "dahlia held by gate", "402")
     (result,) = await stage.ended("anemone")
     await stage.ended("buttercup")
@@ -71,14 +72,14 @@ async def afternoon(stage: Stage) -> None:
     await stage.ask(ADA, "edelweiss", "401", image=picture("edelweiss", 1), strength=0.5)
     await stage.ended("edelweiss")
     await stage.ended("crocus")
-    gentian = await stage.ask(BOB, "gentian held by nobody", "402", image=picture("gentian", 1))
+    gentian = await stage.ask(BOB, "gentian held by never", "402", image=picture("gentian", 1))
     await stage.until(lambda: "Painting" in gentian.content, "gentian was not begun")
     back_up(stage.data / "atelier.db", None)
     await stage.forget(BOB, "buttercup", "dahlia", "gentian", hashlib.sha256(picture("gentian", 1)).hexdigest())
 
 
 async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, number: int = 0) -> Outcome:
-    """Play a scenario in a fresh folder, with the bot killed at a crash point; 0 is none."""
+    """Play a scenario in a fresh folder and kill the bot at crash point `number`; 0 means never."""
     folder.mkdir()
     broken = []
     try:
@@ -108,10 +109,10 @@ async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, numbe
 
 
 def _ratings(stage: Stage) -> list[str]:
-    """The bot counts the reactions that stand: those it was told of in this life for sure, no others twice."""
+    """The ratings are the reactions that are still there: all that the bot was told of in this life, and none twice."""
     rated = {(str(row["message_id"]), str(row["user_id"]), row["emoji"]) for row in stage.rows("SELECT * FROM ratings")}
     found = []
-    # Of whoever had all deleted there is none left.
+    # The person who had everything deleted has no ratings left.
     last = {
         reaction[:3]: reaction for reaction in stage.reactions if not (stage.forgotten and reaction.person == BOB.id)
     }
@@ -120,7 +121,7 @@ def _ratings(stage: Stage) -> list[str]:
         if reaction.life == stage.discord.identified and (plain in rated) != reaction.stands:
             found.append(f"ratings: {reaction} and {rated}")
         rated.discard(plain)
-    return found + [f"ratings: nobody gave {rating}" for rating in rated]
+    return found + [f"ratings: {rating} was never given" for rating in rated]
 
 
 async def _engines(stage: Stage) -> list[str]:
@@ -135,7 +136,7 @@ async def _engines(stage: Stage) -> list[str]:
 
 
 async def sweep(home: Path, chosen: Callable[[int], Iterable[int]], jobs: int = 2) -> tuple[int, Sequence[Outcome]]:
-    """Count the points, then play those that `chosen` picks of so many; returns their number and the outcomes.
+    """Count the points, then play those that `chosen` picks; returns the number of points and the outcomes.
 
     Raises AssertionError when the undisturbed run breaks a promise.
     """
@@ -155,13 +156,13 @@ async def sweep(home: Path, chosen: Callable[[int], Iterable[int]], jobs: int = 
 
 
 def main() -> None:
-    """Sweep, and say what was found."""
+    """Run the sweep and print its result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--every", type=int, default=1, help="play every so manieth point only")
+    parser.add_argument("--every", type=int, default=1, help="play only every Nth point")
     parser.add_argument("--first", type=int, default=1, help="begin at this point")
     parser.add_argument("--last", type=int, default=100_000, help="end at this point")
-    parser.add_argument("--only", type=int, help="play this point alone")
-    parser.add_argument("--jobs", type=int, default=2, help="so many at a time")
+    parser.add_argument("--only", type=int, help="play only this point")
+    parser.add_argument("--jobs", type=int, default=2, help="how many runs at the same time")
     arguments = parser.parse_args()
 
     def chosen(count: int) -> Iterable[int]:

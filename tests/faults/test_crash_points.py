@@ -1,6 +1,6 @@
-"""Whatever the bot is doing when it is killed: every request that was accepted ends once, and visibly.
+"""A kill at any moment: every accepted request ends once, and visibly.
 
-A few of its side effects on every run; all of them with `python -m tests.faults.sweep`.
+The tests kill the bot at a few of its side effects; `python -m tests.faults.sweep` kills it at all of them.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ async def test_a_kill_at_any_side_effect_loses_nothing_and_doubles_nothing(tmp_p
     count, outcomes = await sweep(tmp_path, lambda count: range(count // FEW, count + 1, count // FEW))
     print(f"{count} crash points, killed at {[outcome.number for outcome in outcomes if outcome.deaths]}")
     assert {f"{outcome.number} {outcome.name}": outcome.broken for outcome in outcomes if outcome.broken} == {}
-    # The last points move a little from run to run.
+    # The number of the last points changes a little from run to run.
     assert sum(outcome.deaths for outcome in outcomes) >= FEW - 1

@@ -1,4 +1,4 @@
-"""The invariants themselves: each broken promise is seen."""
+"""The invariants themselves: each broken promise is found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHA256 = hashlib.sha256(PNG).hexdigest()
 
 @pytest.fixture
 def remains(tmp_path: Path) -> Remains:
-    """One picture, asked for by Ada, delivered."""
+    """Ada asked for one picture, and it was delivered."""
     (tmp_path / "1.png").write_bytes(PNG)
     file = {"id": "9", "filename": "atelier-1-1.png", "sha256": SHA256}
     asked = Interaction("5", 2, ADA, CHANNEL, {}, 1)

@@ -1,7 +1,7 @@
-"""Anything in any order: people, moderators, the engine, the clock, Discord and the bot's end, on a real database.
+"""Random actions of people, moderators, the engine, the clock and Discord, and restarts of the bot, on a real database.
 
-After every run everything is let go; then each request that was accepted has ended, its one message says how, and
-nobody was given more than their quota.
+After every run all work may finish. Then each accepted request has ended, its one message says how, and no person got
+more than their quota.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from bot.app import App, open_app
 from bot.config import Config, DiscordConfig, LimitsConfig
-from bot.delivery import outbox
-from bot.delivery.outbox import Repost
+from bot.delivery import gate
+from bot.delivery.poster import Repost
 from bot.engine.fake import FakeEngine
 from bot.engine.timing import STEP
 from bot.errors import EngineDied, PaintFailed, Rejected, TryLater, Unreachable
@@ -57,13 +57,13 @@ DAY = timedelta(days=1)
 QUOTA = 6
 """GPU seconds."""
 WHICH = st.integers(0, 99)
-"""Which of those there are: how many there are is a matter of time, and what is drawn must not be."""
+"""Which of the existing ones. Their number depends on timing, and a drawn value must not."""
 SAYS = {JobStatus.DELIVERED: Painted, JobStatus.FAILED: Failed, JobStatus.CANCELLED: Cancelled}
 
 
 @dataclass
 class Wall:
-    """What people see. It outlives the bot, refuses when told to, and knows nonces."""
+    """Discord as people see it. It outlives the bot, refuses when told to, and knows nonces."""
 
     messages: dict[MessageId, News | None] = field(default_factory=dict)
     reposts: dict[JobId, MessageId] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Wall:
 
     def add(self) -> MessageId:
         """A new message that says nothing yet."""
-        self.added += 1  # ids are never given twice
+        self.added += 1  # an id is never used twice
         self.messages[message_id := MessageId(self.added)] = None
         return message_id
 
@@ -92,7 +92,7 @@ class Wall:
         if job.id not in self.reposts:
             self.reposts[job.id] = self.add()
         self.messages[self.reposts[job.id]] = news
-        # Discord has it, but the bot may be gone before it hears so.
+        # Discord has the message, but the bot may end before it learns this.
         await asyncio.sleep(0)
         return self.reposts[job.id]
 
@@ -121,20 +121,20 @@ class House(RuleBasedStateMachine):
         self.quota = QUOTA
         self.interactions: dict[int, JobId] = {}
         self.people: dict[JobId, int] = {}
-        """Who asked, whatever the rows say later."""
+        """The person of each job, kept because a deletion removes it from the row."""
         self.forgotten: set[JobId] = set()
         self.eras = {1: 0, 2: 0}
-        """How often a person had everything deleted."""
+        """How often each person deleted everything."""
         self.undelivered = 0
-        self.seconds = outbox.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS
-        outbox.LONGEST_RETRY_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = forgetting.RETRY_SECONDS = 0.01
+        self.seconds = gate.LONGEST_PAUSE_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS
+        gate.LONGEST_PAUSE_SECONDS = dispatcher.LOOK_AGAIN_SECONDS = forgetting.RETRY_SECONDS = 0.01
 
     @initialize()
     def open(self) -> None:
         """Start the bot."""
         self.engine = FakeEngine(slots=2)
         self.engine.open.clear()
-        # A second for each picture.
+        # One second for each picture.
         for images in (1, 2):
             self.engine.timings.record(("emoji", 128, 128), STEP, 2 * images, images / 2)
         config = Config(
@@ -148,7 +148,7 @@ class House(RuleBasedStateMachine):
 
     @rule(person=st.integers(1, 2), images=st.integers(1, 3), acknowledged=st.booleans())
     def submit(self, person: int, images: int, acknowledged: bool) -> None:
-        """Ask; where the answer is lost the request is withdrawn, as if it was never made."""
+        """A person asks; if the answer is lost, the request is withdrawn."""
         interaction = len(self.interactions) + 1 + self.undelivered
         who = Requester(UserId(person), GUILD)
 
@@ -156,7 +156,8 @@ class House(RuleBasedStateMachine):
             destination = Destination(ChannelId(person))
             options = Options(prompt=f"apple {self.word(person)}", images=images, steps=2)
             try:
-                admitted = await self.app.admission.admit(who, options, destination, interaction_id=interaction)
+                quote = await self.app.admission.quote(who, options, destination)
+                admitted = await self.app.admission.admit(quote, interaction_id=interaction)
             except Rejected:
                 self.undelivered += 1
                 return
@@ -174,7 +175,7 @@ class House(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def repeat(self, which: int) -> None:
-        """Discord sends an event again, after a RESUME."""
+        """Discord sends an event again after a RESUME."""
         if not self.interactions:
             return
         interaction = sorted(self.interactions)[which % len(self.interactions)]
@@ -182,20 +183,21 @@ class House(RuleBasedStateMachine):
         async def ask() -> None:
             who, destination = Requester(UserId(9), GUILD), Destination(ChannelId(9))
             options = Options(prompt="a red apple", steps=2)
-            assert await self.app.admission.admit(who, options, destination, interaction_id=interaction) is None
+            quote = await self.app.admission.quote(who, options, destination)
+            assert await self.app.admission.admit(quote, interaction_id=interaction) is None
 
         self.runner.run(ask())
 
     @rule(which=WHICH)
     def cancel(self, which: int) -> None:
-        """Press a red button, perhaps too late."""
+        """A person presses a cancel button, perhaps too late."""
         if self.interactions:
             job_id = sorted(self.interactions.values())[which % len(self.interactions)]
             self.runner.run(self.app.dispatcher.cancel(job_id))
 
     @rule(person=st.integers(1, 2))
     def forget(self, person: int) -> None:
-        """A person has everything about them deleted."""
+        """A person deletes everything about them."""
 
         async def forget() -> None:
             stopped = await self.app.forgetting.forget(UserId(person), self.app.dispatcher.used)
@@ -206,7 +208,7 @@ class House(RuleBasedStateMachine):
         self.runner.run(forget())
 
     def word(self, person: int, era: int | None = None) -> str:
-        """What a person's prompts have in common until they have everything deleted."""
+        """A word that is in all prompts of a person until they delete everything."""
         return f"xylophone{person}of{self.eras[person] if era is None else era}z"
 
     @rule(which=WHICH)
@@ -218,7 +220,7 @@ class House(RuleBasedStateMachine):
 
     @rule(error=st.sampled_from([EngineDied("It died."), PaintFailed("The model refuses this.")]))
     def hurt(self, error: Exception) -> None:
-        """The engine will die, or refuse, at some order's first step."""
+        """The engine will die, or refuse, at the first step of an order."""
         self.engine.raises.append(error)
 
     @rule(times=st.integers(1, 3))
@@ -234,7 +236,7 @@ class House(RuleBasedStateMachine):
 
     @rule(days=st.sampled_from([-1, 1]))
     def jump(self, days: int) -> None:
-        """The clock goes wrong by a day, and stays so."""
+        """The clock jumps by a day and stays there."""
         self.shift = days * DAY
 
     @rule(seconds=st.sampled_from([0.0, 0.002, 0.02]))
@@ -250,13 +252,13 @@ class House(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """Stop the bot whatever it is doing, and start another."""
+        """Stop the bot at any moment, and start another."""
         self.runner.run(self.opened.aclose())
         self.opened = AsyncExitStack()
         self.open()
 
     async def spent(self, who: Requester) -> float:
-        """The GPU seconds that count towards a person's quota now, by the words of the promise."""
+        """The GPU seconds that count towards a person's quota now, calculated from what the documentation promises."""
         seconds = 0.0
         for row in await self.app.database.fetch_all("SELECT * FROM jobs"):
             job, used = Job.from_row(row), row["used_seconds"]
@@ -273,7 +275,7 @@ class House(RuleBasedStateMachine):
         return [Job.from_row(row) for row in await self.app.database.fetch_all("SELECT * FROM jobs ORDER BY id")]
 
     async def settle(self) -> None:
-        """Let everything go, and see that every promise was kept."""
+        """Let all work finish, and check that every promise was kept."""
         self.engine.open.set()
         changed = self.app.database.listen()
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -300,7 +302,7 @@ class House(RuleBasedStateMachine):
         assert left_of(words, self.home) == [], "I5: no byte is left"
 
     async def owed(self) -> bool:
-        """Whether anything is left to be deleted."""
+        """Whether a deletion is not finished."""
         sql = "SELECT 1 FROM wishes WHERE done_at IS NULL UNION ALL SELECT 1 FROM jobs WHERE forgotten_at IS NOT NULL "
         return bool(await self.app.database.fetch_all(f"{sql} AND removed_at IS NULL"))
 
@@ -310,14 +312,14 @@ class House(RuleBasedStateMachine):
             if hasattr(self, "app"):
                 self.runner.run(self.settle())
         finally:
-            outbox.LONGEST_RETRY_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS = self.seconds
+            gate.LONGEST_PAUSE_SECONDS, dispatcher.LOOK_AGAIN_SECONDS, forgetting.RETRY_SECONDS = self.seconds
             self.runner.run(self.opened.aclose())
             self.runner.close()
             shutil.rmtree(self.home)
 
 
 TestHouse = House.TestCase
-# No shrinking: a broken promise often shows as patience that ends, and would be waited for hundreds of times.
+# No shrinking: a broken promise often shows as a timeout, and shrinking would wait for it hundreds of times.
 TestHouse.settings = settings(
     max_examples=30,
     stateful_step_count=25,

@@ -1,4 +1,4 @@
-"""The bot's process, and what it speaks with failing in turn: the gateway, the API, the engine."""
+"""The bot process while the gateway, the API and the engine fail, one after the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from PIL import Image
 from bot.config import EMBEDDED_MODEL
 from bot.engine.catalog import SAMPLERS
 from bot.errors import UserError
-from bot.requests.options import Options, resolve
+from bot.requests.options import Options
+from bot.requests.resolve import resolve
 from tests.faults.light_engine import picture
 from tests.faults.stage import TOKEN, Stage, open_stage
 from tests.local_discord import ADA, BOB, Fault, Message
@@ -32,12 +33,12 @@ RESULT = r"^PATCH /api/channels/\d+/messages/\d+$"
 
 
 def pictures(message: Message) -> list[str]:
-    """The names of a message's pictures."""
+    """The names of the pictures of a message."""
     return [attachment["filename"] for attachment in message.attachments]
 
 
 async def painting(stage: Stage, message: Message) -> None:
-    """Wait until a message says that it is painted."""
+    """Wait until a message says that its picture is being painted."""
     await stage.until(lambda: "Painting" in message.content, "it was not begun")
 
 
@@ -90,7 +91,7 @@ async def test_a_resume_that_brings_what_was_heard_already_makes_one_job_and_one
         await stage.react(BOB, result, "👍")
         discord.overlap = 100
         await discord.drop_gateway()
-        # Meanwhile Ada asks again and Bob changes his mind twice; nobody hears it yet.
+        # Meanwhile Ada asks again and Bob changes his reaction twice; the bot does not hear it yet.
         missed = await discord.type("imagine", ADA, prompt="buttercup")
         await discord.take_back(result, "👍", BOB)
         await discord.react(result, "👍", BOB)
@@ -134,7 +135,7 @@ async def test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_
         await asyncio.gather(painting(stage, first), painting(stage, third))
         begun = len(discord.requests)
         edits = len(discord.edits)
-        # Away; then it hears an edit, but its answer is lost.
+        # First Discord is away; then it takes an edit, but its answer is lost.
         discord.faults = [Fault(RESULT, 503), Fault(RESULT, after=True)]
         (tmp_path / "gate").touch()
         await stage.ended("anemone")
@@ -173,7 +174,7 @@ async def test_five_minutes_of_errors_are_asked_once_a_second_at_most_and_cost_n
         for channel in ("401", "402"):
             asked_at = [request.at * stage.speed for request in tries if f"/{channel}/" in request.route]
             assert len(asked_at) > 5, "it goes on"
-            # Over ten of them, since a hundredth of our seconds is more than half of one of the bot's.
+            # Measured over ten, because a hundredth of our second is more than half of a second of the bot.
             assert all(after - before > 9 for before, after in zip(asked_at, asked_at[10:], strict=False))
         order = [edit["message"] for edit in discord.edits[edits:] if edit.get("files")]
         assert order.index(here[0].id) < order.index(here[1].id)
@@ -188,7 +189,7 @@ async def test_a_limit_of_all_routes_stops_all_of_them_for_its_time_and_loses_no
         there = await stage.ask(BOB, "buttercup held by gate", "402")
         await asyncio.gather(*(painting(stage, message) for message in (*here, there)))
         begun = len(discord.requests)
-        # More often than discord.py repeats a request by itself, in both channels.
+        # More refusals than discord.py repeats a request by itself, in both channels.
         discord.faults = [Fault(RESULT, 429, times=12, retry_after=0.4, everywhere=True)]
         (tmp_path / "gate").touch()
         await stage.ended("anemone")
@@ -200,7 +201,7 @@ async def test_a_limit_of_all_routes_stops_all_of_them_for_its_time_and_loses_no
         asked = discord.requests[begun:]
         assert sum(request.status == 429 for request in asked) == 12
         for limited in (request for request in asked if request.status == 429):
-            # What was under way when the limit came is not called back.
+            # Requests that were already sent when the limit came do not count.
             held = [request.at for request in asked if limited.at + 0.1 < request.at < limited.at + 0.35]
             assert held == []
         await stage.close()
@@ -212,7 +213,7 @@ async def test_a_post_that_discord_took_but_never_answered_is_there_once(tmp_pat
         message = await stage.ask(ADA, "anemone held by gate")
         await painting(stage, message)
         message.deleted = True
-        # Not even the history shows it yet: only the nonce tells Discord that it has it already.
+        # The history does not show the message yet: only the nonce tells Discord that it has it already.
         discord.lagging = True
         discord.faults = [Fault(r"^POST /api/channels/\d+/messages$", after=True)]
         (tmp_path / "gate").touch()
@@ -264,7 +265,7 @@ async def test_a_place_that_is_closed_ends_its_jobs_soon_and_is_asked_little(
         refused = [request for request in discord.requests if request.status == status]
         for message in messages:
             assert len([request for request in refused if message.id in request.route]) <= 3
-        # After three that were refused it is sure, and the others are not even tried.
+        # After three refusals the others are not even tried.
         assert 0 < len(refused) <= 3 * 3
         reasons = stage.rows("SELECT status, reason FROM jobs WHERE channel_id = 401")
         assert {row["status"] for row in reasons} == {"failed"}
@@ -305,7 +306,7 @@ async def test_a_thousand_random_buttons_change_nothing(tmp_path: Path) -> None:
             await stage.until(lambda one=interaction: one.answer is not None, str(interaction.event["data"]))
 
         words = {re.sub(r"\s+", " ", one.answer.content) for one in pressed if one.answer is not None}
-        assert all("expired" in said or "Only whoever asked" in said for said in words), words
+        assert all("expired" in said or "can cancel this" in said for said in words), words
         assert not any(one.answer.public for one in pressed if one.answer is not None)
         assert {table: stage.rows(f"SELECT * FROM {table}") for table in tables} == before
         (tmp_path / "gate").touch()
@@ -324,7 +325,7 @@ async def test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine
         async def meets(
             route: str, error: tuple[int, int], *, times: int = 1, told: bool = True, **options: Any
         ) -> None:
-            """Ask for a foxglove, with an error on the way."""
+            """Ask for a foxglove while an error happens."""
             fault = Fault(route, *error, times=times)
             discord.faults = [fault]
             asked = await discord.type("imagine", ADA, prompt="a foxglove", negative_prompt="an edelweiss", **options)
@@ -337,7 +338,7 @@ async def test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine
             await meets("/callback$", error)
             await meets("^PATCH /api/webhooks/", error, image=picture("foxglove", 1), strength=0.5)
             await meets(RESULT, error)
-        # Nor can it be said that it went wrong.
+        # The failure cannot be shown either.
         await meets("/callback$", (400, 50035), times=2, told=False)
         await meets("/callback$", (0, 0), times=2, told=False)
         await meets("/callback$", (400, 50035), told=False, model="foxglove")
@@ -381,7 +382,7 @@ async def test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_t
             asked = await stage.discord.type("imagine", ADA, prompt="anemone", **options)
             await stage.until(lambda one=asked: one.answer or one.followups, f"{options} was not answered")
             await stage.until(lambda: not stage.discord.public(), f"{options} was not refused")
-        # What only a decoder can find out is the engine's to refuse.
+        # The engine refuses what only a decoder can find.
         await stage.ask(ADA, "buttercup", image=noise.getvalue()[:-500])
         await stage.ended("buttercup")
         await stage.close()

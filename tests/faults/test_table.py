@@ -1,4 +1,4 @@
-"""Which test holds which row of the fault table: an index that breaks when a test is renamed or taken away."""
+"""Which tests cover which row of the fault table. The index fails when a test is renamed or removed."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ ROWS = {
         "bot/worker/test_previews.py::test_nobody_sees_what_a_safety_checker_has_not_seen",
     ],
 }
-"""Beginnings of test names, by the fault they hold against."""
+"""The beginnings of test names, by the fault that they cover."""
 
 
 @pytest.mark.parametrize(("fault", "tests"), ROWS.items(), ids=list(ROWS))

@@ -1,12 +1,12 @@
-"""`atelier run` on the local Discord with a light engine, able to die at any of its side effects.
+"""`atelier run` on the local Discord with a light engine; it can die at any of its side effects.
 
     python -m tests.faults.victim REST GATEWAY FOLDER run --data FOLDER/data
 
-Nothing in the product knows: the boundaries to the database, the disk, Discord and the engine are wrapped here, in
-this process. Every side effect is a crash point just before it and, where somebody else saw it first, just after.
-They are numbered in the order they come; CRASH_AT=n ends the process at number n, by SIGKILL. FOLDER/points gets
-their names, one a line, and the log whatever a bot has no business with. With SPEED=n whatever waits in the event loop
-waits for the n-th part of its time.
+The bot's code does not know about this: the calls to the database, the disk, Discord and the engine are wrapped here,
+in this process. There is a crash point just before every side effect and, if another program sees the side effect, one
+just after it. Crash points are numbered in order; CRASH_AT=n ends the process at number n with SIGKILL. FOLDER/points
+gets their names, one a line, and the log gets everything that a bot must never do. SPEED=n makes waits in the event
+loop n times as short.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ ENGINE = Path(__file__).with_name("light_engine.py")
 
 
 class Points:
-    """Counts crash points, writes down their names, and dies at the one that was ordered."""
+    """Counts crash points, writes their names, and kills the process at the chosen one."""
 
     def __init__(self, path: Path, crash_at: int) -> None:
         self._file = path.open("a", buffering=1, encoding="utf-8")
         self._crash_at = crash_at
         self._numbers = itertools.count(1)
-        # Some are passed on the threads that write files.
+        # Some crash points are passed on the threads that write files.
         self._lock = threading.Lock()
 
     def passing(self, name: str) -> None:
-        """Pass a crash point, or do not."""
+        """Pass a crash point, or die there."""
         with self._lock:
             number = next(self._numbers)
             self._file.write(f"{name}\n")
@@ -63,7 +63,7 @@ class Points:
 
 
 def watch() -> None:
-    """Log what the bot must never do: take in what could decode a picture, or open a file that a stranger named."""
+    """Log what the bot must never do: import a picture decoder, or open a file that a stranger named."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "import" and str(arguments[0]).partition(".")[0] in ("PIL", "torch", "numpy"):
@@ -75,7 +75,7 @@ def watch() -> None:
 
 
 def wrap_database(points: Points) -> None:
-    """A commit is a point before and after it, named by what was written."""
+    """A commit has a point before and after it, named by what was written."""
     commit = aiosqlite.Connection.commit
     written: list[str] = []
 
@@ -120,7 +120,7 @@ def wrap_database(points: Points) -> None:
 
 
 def wrap_disk(points: Points) -> None:
-    """A sync, a rename and a deletion are points before them."""
+    """A sync, a rename and a deletion each have a point before them."""
 
     def before(call: Callable[..., Any], name: str) -> Callable[..., Any]:
         @wraps(call)
@@ -136,7 +136,7 @@ def wrap_disk(points: Points) -> None:
 
 
 def wrap_discord(points: Points) -> None:
-    """A request is a point before it, and once Discord has answered but the bot has not read it."""
+    """A request has a point before it, and one when Discord has answered but the bot has not read the answer."""
     request = aiohttp.ClientSession._request
 
     async def requesting(self: aiohttp.ClientSession, method: str, url: Any, **options: Any) -> aiohttp.ClientResponse:
@@ -152,7 +152,7 @@ def wrap_discord(points: Points) -> None:
 
 
 def wrap_engine(points: Points, folder: Path) -> None:
-    """A frame is a point before it is sent, and before what came is read."""
+    """A frame has a point before it is sent, and one before a received frame is read."""
     engine, supervisor = bot.engine.local, bot.engine.local.supervisor
     send, read = supervisor.Supervisor.send, supervisor.read_frame_async
 
@@ -171,7 +171,7 @@ def wrap_engine(points: Points, folder: Path) -> None:
 
 
 def quicken(speed: float) -> None:
-    """Let the time of event loops pass so many times as fast."""
+    """Make the time of event loops pass `speed` times as fast."""
     select = selectors.DefaultSelector.select
 
     def selecting(self: Any, timeout: float | None = None) -> Any:
@@ -193,7 +193,7 @@ def main() -> None:
     wrap_engine(points, folder)
     discord.http.Route.BASE = rest
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
-    # Kills in a row are no crash loop here: the next life need not wait for its turn to identify.
+    # Kills in a row are no crash loop here: the next life need not wait before it identifies.
     bot.client.FREE_IDENTIFIES = 10_000
     bot.__main__.main()
 

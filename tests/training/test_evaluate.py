@@ -8,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from training import evaluate, prompts, scorer, timing
-from training.compose import PHRASES, Composer, held_out
+from training import evaluate, painter, prompts, scorer, timing
+from training.compose import Composer, held_out
+from training.phrases import PHRASES
+from training.scenes import SCENES
 from training.sources import SIZE, VENDORS, concepts
 
 
@@ -45,10 +47,10 @@ def composer(work):
 def test_no_prompt_is_a_caption_of_the_training(composer):
     listed = prompts.prompts(composer)
     texts = {prompt.text for prompt in listed}
-    assert len(texts) == len(listed) >= 200
+    assert len(texts) == len(listed) >= 500
     assert not texts & {scene.caption for scene in composer.scenes(20_000)}
     for prompt in listed:
-        names = [composer.names[concept][0] for concept in prompt.concepts]
+        names = [composer.concepts[concept].name for concept in prompt.concepts]
         match prompt.kind:
             case "colours":
                 assert held_out(*names, prompt.colour, prompt.background)
@@ -56,9 +58,11 @@ def test_no_prompt_is_a_caption_of_the_training(composer):
                 assert held_out(*sorted(names))
             case "count":
                 assert held_out(prompt.number, *names)
+            case kind if kind in prompts.RELATED:
+                assert held_out(prompts.RELATED[kind], *names)
             case _:
                 assert prompt.text.startswith(prompts.WORDINGS)
-    words = {word for names in composer.names for name in names for word in name.split()}
+    words = {word for thing in composer.concepts for name in thing.names for word in name.split()}
     assert not words & set(prompts.SYNONYMS)
     assert not any(wording in caption for wording in prompts.WORDINGS for caption in PHRASES)
 
@@ -67,7 +71,7 @@ def test_the_list_and_the_sheet_are_the_same_every_time(composer, work):
     listed = prompts.prompts(composer)
     assert listed == prompts.prompts(Composer(work, seed=9))
     assert len(prompts.contact(listed)) == 24
-    assert len(set(prompts.gallery(composer))) == 50
+    assert len(set(prompts.gallery(composer))) == 208
     assert {prompt.kind for prompt in prompts.sample(listed, 64)} == set(prompts.SIZES)
 
 
@@ -80,38 +84,42 @@ def test_colours_and_backgrounds_are_measured_on_the_pixels(composer):
 
 
 class Oracle(torch.nn.Module):
-    """Says the same of every picture and of its halves: left the first concept, right the second, one thing, plain."""
+    """Says what it was told to, picture after picture, and of each that it is one thing on plain ground."""
 
-    def __init__(self, first: int, second: int) -> None:
+    def __init__(self, *answers: int) -> None:
         super().__init__()
-        self.answers, self.calls = (first, first, second), 0
+        self.answers = list(answers)
 
     def forward(self, pictures):
         things = torch.zeros(len(pictures), len(concepts()))
-        things[:, self.answers[self.calls]] = 1
-        self.calls += 1
-        return things, torch.eye(4)[[1] * len(pictures)], torch.eye(13)[[0] * len(pictures)]
+        for row in range(len(pictures)):
+            things[row, self.answers.pop(0)] = 1
+        return things, torch.eye(6)[[1] * len(pictures)], torch.eye(len(SCENES) + 1)[[0] * len(pictures)]
 
 
 def test_the_judge_counts_what_is_right_and_only_that(composer):
     listed = prompts.prompts(composer)
     pair = next(prompt for prompt in listed if prompt.kind == "pair")
+    worn = next(prompt for prompt in listed if prompt.kind == "worn")
     single = next(prompt for prompt in listed if prompt.kind == "single")
-    first, second = pair.concepts
-    other = next(concept for concept in range(123) if concept not in (first, second))
+    other = next(concept for concept in range(123) if concept not in (*pair.concepts, *worn.concepts))
     blank = torch.ones(1, 3, SIZE, SIZE)
-    fifty = prompts.gallery(composer)
 
-    def verdict(prompt, left, right):
-        return evaluate.judge(Oracle(left, right), blank, [prompt], fifty)[0]
+    def verdict(prompt, *seen):
+        """`seen` are the whole picture, then its parts in either of two mirrored layouts."""
+        return evaluate.judge(Oracle(*seen), composer, blank, [prompt])[0]
 
-    assert all(verdict(pair, first, second).values())
-    assert all(verdict(pair, second, first).values())
-    assert verdict(pair, first, other) == {"pair: both objects": False, "pair: one object at least": True}
-    assert not any(verdict(pair, other, other).values())
-    assert all(verdict(single, *single.concepts, other).values())
-    wrong = next(concept for concept in fifty if concept not in single.concepts)
-    assert verdict(single, wrong, wrong)["single: object, top-1 of 50"] is False
+    first, second = pair.concepts
+    assert all(verdict(pair, other, first, second, first, second).values())
+    assert all(verdict(pair, other, second, first, second, first).values())
+    half = {"pair: both objects": False, "pair: one object at least": True}
+    assert verdict(pair, other, first, other, first, other) == half
+    assert not any(verdict(pair, other, other, other, other, other).values())
+    wearer, hat = worn.concepts
+    assert all(verdict(worn, other, wearer, hat, wearer, hat).values())
+    assert not verdict(worn, other, hat, wearer, hat, wearer)["worn: both objects"], "the hat wears somebody"
+    assert verdict(single, *single.concepts) == {"single: object": True}
+    assert verdict(single, other) == {"single: object": False}
     assert evaluate.rates([{"a": True}, {"a": False}, {"b": True}]) == {"a": (0.5, 2), "b": (1.0, 1)}
 
 
@@ -131,7 +139,7 @@ def test_the_command_leaves_a_scorer(tmp_path, capsys):
 
 
 def test_the_command_measures_a_model_and_shows_it(work, tmp_path, capsys):
-    evaluate.main(evaluate.SHIPPED, work, tmp_path, size=8, steps=1, timed=False)
+    evaluate.main(evaluate.SHIPPED, work, tmp_path, size=12, steps=1, timed=False)
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert all(0 <= figure["painted"] <= 1 for figure in figures["fidelity"].values())
     assert figures["fidelity"]["colours: background"]["real"] == 1
@@ -152,4 +160,4 @@ def test_what_is_missing_is_named(work, tmp_path):
     with pytest.raises(FileNotFoundError, match="python -m training"):
         scorer.load_scorer(tmp_path)
     with pytest.raises(FileNotFoundError, match="model_index"):
-        evaluate.load(tmp_path)
+        painter.load(tmp_path)

@@ -28,7 +28,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with sprites of two concepts in every set, at both sizes, and an untrained autoencoder."""
     work = tmp_path_factory.mktemp("work")
     torch.manual_seed(0)
-    build(8, (0, 0, 0, 0), (0, 0, 0, 0)).save_pretrained(work / "autoencoder")
+    build(8, (0, 0, 0), (0, 0, 0)).save_pretrained(work / "autoencoder")
     drawn = []
     for colour in ((200, 40, 40, 255), (40, 40, 200, 255)):
         picture = Image.new("RGBA", (1024, 1024))

@@ -14,8 +14,10 @@ import aiosqlite
 import asyncio_throttle
 import pytest
 
-from bot.delivery import outbox
-from bot.delivery.outbox import REMOVALS, Delivery, Repost
+from bot.delivery import gate, outbox, progress, removals
+from bot.delivery.outbox import Delivery
+from bot.delivery.poster import Repost
+from bot.delivery.removals import REMOVALS
 from bot.engine.fake import flat_image
 from bot.errors import StorageError, TryLater, Unreachable
 from bot.jobs import (
@@ -167,8 +169,9 @@ def posts_per_channel() -> int:
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses but those a test is about."""
     monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
-    for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "LONGEST_RETRY_SECONDS"):
-        monkeypatch.setattr(outbox, name, 0.0)
+    monkeypatch.setattr(progress, "EDIT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(gate, "LONGEST_PAUSE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -275,7 +278,7 @@ async def test_busy_discord_is_asked_again_until_it_works(desk: Desk) -> None:
 async def test_pause_before_asking_again_doubles_up_to_the_longest(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(outbox, "LONGEST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(gate, "LONGEST_PAUSE_SECONDS", 0.01)
     refusals = 1100
     desk.recorder.answer = lambda job, news: TryLater("away") if len(desk.recorder.shown) <= refusals else None
     monkeypatch.setattr(asyncio, "sleep", instantly(asyncio.sleep, slept := []))
@@ -328,21 +331,21 @@ async def test_one_post_at_a_time_per_channel(desk: Desk) -> None:
 async def test_channel_that_refuses_everything_is_left_alone_for_a_while(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "CLOSED_SECONDS", 0.5)
+    monkeypatch.setattr(gate, "CLOSED_SECONDS", 0.5)
     closed = True
     desk.recorder.answer = lambda job, news: (
         Unreachable("403") if closed and job.destination.channel_id == HERE else None
     )
-    refused = [await desk.painted_job(HERE) for _ in range(outbox.REFUSALS + 2)]
+    refused = [await desk.painted_job(HERE) for _ in range(gate.REFUSALS + 2)]
     elsewhere = await desk.painted_job(THERE)
     async with desk.running():
         ended = [await desk.posted(job) for job in refused]
         assert {job.status for job in ended} == {JobStatus.FAILED}
-        assert ended[-1].reason == "Discord refuses whatever is posted in this channel."
-        assert {job.id for job in refused[: outbox.REFUSALS]} == set(desk.recorder.ids()) - {elsewhere.id}
+        assert ended[-1].reason == "Discord refuses every post in this channel."
+        assert {job.id for job in refused[: gate.REFUSALS]} == set(desk.recorder.ids()) - {elsewhere.id}
         assert (await desk.posted(elsewhere)).status is JobStatus.DELIVERED
         closed = False
-        await asyncio.sleep(outbox.CLOSED_SECONDS)
+        await asyncio.sleep(gate.CLOSED_SECONDS)
         assert (await desk.posted(await desk.painted_job(HERE))).status is JobStatus.DELIVERED
 
 
@@ -433,7 +436,7 @@ async def test_ending_overtakes_progress_and_is_the_last_word(desk: Desk) -> Non
 
 
 async def test_message_is_edited_no_more_often_than_it_may(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "EDIT_SECONDS", 0.2)
+    monkeypatch.setattr(progress, "EDIT_SECONDS", 0.2)
     async with desk.running():
         job, other = await desk.running_job(), await desk.running_job()
         step = 0
@@ -458,7 +461,7 @@ async def test_message_is_edited_no_more_often_than_it_may(desk: Desk, monkeypat
 
 
 async def test_slow_post_counts_from_when_it_was_shown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "EDIT_SECONDS", 0.2)
+    monkeypatch.setattr(progress, "EDIT_SECONDS", 0.2)
     desk.recorder.free.clear()
     async with desk.running():
         job = await desk.running_job()
@@ -473,7 +476,7 @@ async def test_slow_post_counts_from_when_it_was_shown(desk: Desk, monkeypatch: 
 
 
 async def test_first_progress_is_shown_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "EDIT_SECONDS", LONG_SECONDS)
+    monkeypatch.setattr(progress, "EDIT_SECONDS", LONG_SECONDS)
     async with desk.running():
         job = await desk.running_job()
         desk.delivery.announce(job, Painting(1, 9))
@@ -485,7 +488,7 @@ async def test_first_progress_is_shown_at_once(desk: Desk, monkeypatch: pytest.M
 
 
 async def test_channels_progress_leaves_room_for_results(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "PROGRESS_SECONDS", 0.2)
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.2)
     async with desk.running():
         jobs = [await desk.running_job() for _ in range(4)]
         for job in jobs:
@@ -500,7 +503,7 @@ class TestThrottle:
 
     @pytest.fixture
     def posts_per_channel(self, monkeypatch: pytest.MonkeyPatch) -> int:
-        monkeypatch.setattr(outbox, "THROTTLE_SECONDS", 0.8)
+        monkeypatch.setattr(gate, "THROTTLE_SECONDS", 0.8)
         return 3
 
     async def test_posts_of_one_channel_are_paced(self, desk: Desk) -> None:
@@ -534,7 +537,7 @@ class TestThrottle:
         assert desk.recorder.at[3] - desk.recorder.at[0] >= 0.79
 
     def test_the_throttler_is_asyncio_throttles_own(self) -> None:
-        assert outbox.Throttler is asyncio_throttle.Throttler
+        assert gate.Throttler is asyncio_throttle.Throttler
 
 
 async def test_progress_announced_while_closing_breaks_nothing(desk: Desk) -> None:
@@ -570,7 +573,7 @@ async def test_what_was_forgotten_is_said_no_more_and_its_message_is_deleted_aft
 async def test_messages_are_deleted_a_few_at_a_time_later_where_discord_is_busy_and_endings_go_first(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "REMOVALS_SECONDS", 0.5)
+    monkeypatch.setattr(removals, "REMOVALS_SECONDS", 0.5)
     forgetting = Forgetting(
         desk.database,
         ImageFolder(tmp_path),
@@ -614,7 +617,7 @@ async def test_a_channel_is_forgotten_when_all_is_said_and_no_pause_is_remembere
         desk.delivery.announce(painting, Painting(1, 3))
         await desk.recorder.until(lambda: desk.recorder.shown[-1][0].id == painting.id)
         assert len(desk.delivery._channels) == 52, "what was just spoken in is paced"
-        monkeypatch.setattr(outbox, "CLOSED_SECONDS", 0.0)
+        monkeypatch.setattr(gate, "CLOSED_SECONDS", 0.0)
         await desk.database.remember("anything", "wakes it")
         await until(lambda: set(desk.delivery._channels) == {gone})
 
@@ -630,7 +633,7 @@ async def test_nothing_is_remembered_of_a_job_that_was_forgotten_while_it_was_pa
         await desk.posted(await desk.painted_job(THERE))
         desk.delivery.announce(job, Painting(1, 3))
         channel = desk.delivery._channels[HERE]
-        await until(lambda: channel.mute and channel.edited_at)
+        await until(lambda: channel.progress._mute and channel.progress._edited_at)
         await forgetting.forget(UserId(1))
         await until(lambda: desk.recorder.removed and not channel.working)
-    assert (channel.mute, channel.edited_at) == (set(), {})
+    assert (channel.progress._mute, channel.progress._edited_at) == (set(), {})

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bot.config import LimitsConfig
-from bot.delivery import outbox, updates
+from bot.delivery import progress, updates
 from bot.delivery.outbox import Delivery
 from bot.delivery.updates import AT_ONCE, Updates
 from bot.engine.fake import FakeEngine
@@ -36,7 +36,7 @@ class Hall:
 
     def __init__(self, store: Store, engine: FakeEngine) -> None:
         self.store = store
-        self.line = Line(store.changes, store.rules, store.usage, LimitsConfig(pace=10_000), engine, store.clock)
+        self.line = Line(store.changes, store.policy(LimitsConfig(pace=10_000)), engine, store.clock)
         self.delivery = Delivery(store.database, store.queue, 10_000)
         self.recorder = Recorder()
         self.updates = Updates(store.database, store.queue, self.line, self.delivery, store.clock)
@@ -67,7 +67,7 @@ class Hall:
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "UPDATE_SECONDS"):
-        monkeypatch.setattr(outbox, name, 0.0)
+        monkeypatch.setattr(progress, name, 0.0)
 
 
 @asynccontextmanager

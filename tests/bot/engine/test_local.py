@@ -30,7 +30,7 @@ from bot.engine.local import LocalEngine, Patience
 from bot.engine.local.supervisor import KEEPS_DYING
 from bot.engine.wire import SetupFrame, SubmitFrame, encode
 from bot.errors import EngineDied, PaintFailed
-from bot.jobs import GenerationRequest, JobId, UserId
+from bot.jobs import GenerationRequest, JobId, Operation, UserId
 from bot.requests.uploads import MOST_BYTES
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
 
@@ -61,7 +61,7 @@ def order(request: GenerationRequest = APPLE, *, attempt: int = 1) -> Order:
 def order_from(request: GenerationRequest, image: bytes) -> Order:
     """An order that starts from an encoded picture."""
     sha256 = hashlib.sha256(image).hexdigest()
-    return replace(order(replace(request, image=sha256)), uploads={sha256: image})
+    return replace(order(replace(request, operation=Operation.IMAGE2IMAGE, image=sha256)), uploads={sha256: image})
 
 
 def encoded(picture: Picture.Image) -> bytes:
@@ -588,7 +588,14 @@ async def test_the_pictures_of_an_order_reach_the_child(child: Child) -> None:
     # As much as one request may bring, and far more than a pipe holds.
     pictures = [bytes([number]) * MOST_BYTES for number in range(3)]
     names = [hashlib.sha256(data).hexdigest() for data in pictures]
-    request = replace(APPLE, image=names[0], mask_image=names[1], control_image=names[2], controlnet="canny")
+    request = replace(
+        APPLE,
+        operation=Operation.INPAINT,
+        image=names[0],
+        mask_image=names[1],
+        control_image=names[2],
+        controlnet="canny",
+    )
     async with running(engine):
         events = await paint(engine, replace(order(request), uploads=dict(zip(names, pictures, strict=True))))
         assert isinstance(events[-1], Finished)

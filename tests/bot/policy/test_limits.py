@@ -22,18 +22,19 @@ from bot.policy.limits import (
     LimitName,
     Origin,
     block_of,
+    candidates,
     check_values,
     greatest_weight,
     is_paused,
     objection,
     place_refused,
     resolve,
-    rulings,
     share_of,
     takes_away,
     told,
 )
-from bot.requests.options import IMAGES, STEPS
+from bot.requests.options import IMAGES
+from bot.requests.resolve import STEPS
 from tests.bot.storage.conftest import NOON, a_request
 
 ADA: Subject = (Scope.PERSON, 1)
@@ -78,7 +79,7 @@ def test_of_all_rules_the_most_specific_one_holds(book: dict[Subject, dict[str, 
 def test_what_is_about_others_bears_on_nobody_else(
     book: dict[Subject, dict[str, RuleValue]], stranger: Subject, other: dict[str, RuleValue]
 ) -> None:
-    assert rulings(DEFAULTS, {**book, stranger: other}, WHO, WHERE) == rulings(DEFAULTS, book, WHO, WHERE)
+    assert candidates(DEFAULTS, {**book, stranger: other}, WHO, WHERE) == candidates(DEFAULTS, book, WHO, WHERE)
 
 
 @settings(deadline=None, max_examples=500, derandomize=True)
@@ -104,7 +105,7 @@ def test_an_allow_list_allows_what_it_names_and_nothing_else(allowed: tuple[int,
 
 def test_every_rule_that_bears_is_told_in_order() -> None:
     book = {SERVER: {"pace": 1}, EASEL: {"pace": 2}, NEWCOMERS: {"pace": 3}, ARTISTS: {"pace": 4}, ADA: {"depth": 9}}
-    told = rulings(DEFAULTS, book, WHO, WHERE)
+    told = candidates(DEFAULTS, book, WHO, WHERE)
     assert [(limit.value, str(limit.origin)) for limit in told[LimitName.PACE]] == [
         (4, "the rule for <@&50>"),
         (3, "the rule for <@&51>"),

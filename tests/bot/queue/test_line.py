@@ -16,7 +16,7 @@ from bot.config import LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.engine.timing import STEP
 from bot.jobs import GuildId, Job, JobId, Requester, Scope, UserId
-from bot.policy.limits import HOST, PAUSED, SERVER, Origin
+from bot.policy.limits import PAUSED, SERVER
 from bot.queue import scheduler
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn
@@ -55,7 +55,7 @@ def engine_taking(seconds: float) -> FakeEngine:
 
 
 def line_of(store: Store, defaults: LimitsConfig = DEFAULTS, engine: FakeEngine | None = None) -> Line:
-    return Line(store.changes, store.rules, store.usage, defaults, engine or FakeEngine(), store.clock)
+    return Line(store.changes, store.policy(defaults), engine or FakeEngine(), store.clock)
 
 
 async def test_an_empty_line(store: Store) -> None:
@@ -195,20 +195,6 @@ async def test_what_is_foretold_counts_with_the_places_that_are_kept(store: Stor
     assert [job_id for job_id, _ in done] == [job_id for job_id, _ in foretold]
     for (_, at), (_, told) in zip(done, foretold, strict=True):
         assert abs(at - told) < timedelta(milliseconds=1)
-
-
-async def test_limits_of_a_person_with_who_decided_them(store: Store) -> None:
-    line = line_of(store)
-    await store.rule(GUILD, SERVER, pace=3, depth=4)
-    await store.rule(GUILD, (Scope.PERSON, ADA), depth=9)
-    limits = await line.limits(Requester(ADA, GUILD))
-    assert [(limit.value, limit.origin) for limit in (limits.pace, limits.depth, limits.quota)] == [
-        (3, Origin(*SERVER)),
-        (9, Origin(Scope.PERSON, ADA)),
-        (200, HOST),
-    ]
-    assert (await line.limits(Requester(GRACE, GUILD))).depth.value == 4
-    assert (await line.limits(Requester(ADA, GuildId(901)))).depth.value == 5
 
 
 async def test_what_is_paused_keeps_its_place_and_does_not_start(store: Store) -> None:

@@ -36,9 +36,12 @@ from bot.jobs import (
     to_text,
 )
 from bot.policy.limits import BLOCKED, PAUSED, SERVER
+from bot.policy.policy import Allowance, Policy
 from bot.queue.line import Line
+from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission, Admitted
-from bot.requests.options import Options, aspect_size
+from bot.requests.options import Options
+from bot.requests.resolve import aspect_size, usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.storage.uploads import UploadFolder
 from tests.bot.storage.conftest import (
@@ -57,7 +60,7 @@ from tests.bot.storage.conftest import (
 
 OTHER = ModelConfig(name="other", source="org/other")
 ME = Requester(ADA, GUILD)
-KNOWS = Vocabulary(frozenset({"a", "cat"}), {"puma": "cat"})
+KNOWS = Vocabulary(frozenset({"cat"}), frozenset({"a"}), frozenset(), {"puma": ("cat",)})
 
 
 @dataclass
@@ -65,6 +68,7 @@ class Gate:
     """Admission on a real database, with the clock in our hand and the engine's part played by us."""
 
     store: Store
+    policy: Policy
     line: Line
     admission: Admission
     engine: FakeEngine
@@ -81,7 +85,8 @@ class Gate:
         image: Upload | None = None,
     ) -> Admitted | None:
         options = Options(prompt, images=images, model=model, image=image)
-        admitted = await self.admission.admit(who, options, Destination(CHANNEL), interaction_id=interaction_id)
+        quote = await self.admission.quote(who, options, Destination(CHANNEL))
+        admitted = await self.admission.admit(quote, interaction_id=interaction_id)
         if admitted is not None and acknowledged:
             await self.store.queue.place_message(admitted.job.id, MessageId(5000 + admitted.job.id))
         return admitted
@@ -92,6 +97,9 @@ class Gate:
             await self.ask(**request)  # type: ignore[arg-type]
         assert [job.job_id for job in await self.store.waiting()] == before, "a refused request leaves no job"
         return refusal.value
+
+    async def allowance(self) -> Allowance:
+        return await self.policy.allowance(await self.policy.ruling(ME, (CHANNEL,)))
 
     async def paint(self, *, seconds: float = 0.0) -> Job:
         """Paint whoever is next, starting when their turn is."""
@@ -112,21 +120,23 @@ class Gate:
 
 def gate_of(store: Store, **limits: int) -> Gate:
     engine = FakeEngine()
-    line = Line(store.changes, store.rules, store.usage, LimitsConfig(**limits), engine, store.clock)
+    usual = usual_request(EMBEDDED_MODEL).work
+    policy = store.policy(LimitsConfig(**limits), lambda: seconds_of(usual, engine.timings))
+    line = Line(store.changes, policy, engine, store.clock)
     return Gate(
         store,
+        policy,
         line,
         Admission(
             store.queue,
             UploadFolder(store.folder),
-            store.rules,
+            policy,
             store.refusals,
             line,
             engine,
             (EMBEDDED_MODEL, OTHER),
             tuple(SAMPLERS),
             {EMBEDDED_MODEL.name: KNOWS},
-            store.usage,
             BillConfig(),
             store.clock,
         ),
@@ -397,11 +407,12 @@ async def test_the_assembled_house_admits_by_the_hosts_limits(tmp_path: Path) ->
     config = Config(data=tmp_path / "data", limits=LimitsConfig(depth=1))
     clock = HandClock()
     async with open_app(config, Surface.DISCORD, engine=FakeEngine(), clock=clock) as app:
-        admitted = await app.admission.admit(ME, Options("a cat"), Destination(CHANNEL))
+        quote = await app.admission.quote(ME, Options("a cat"), Destination(CHANNEL))
+        admitted = await app.admission.admit(quote)
         assert admitted is not None
         assert admitted.job.asked_at == NOON
         with pytest.raises(Rejected, match="1 of 1 requests wait"):
-            await app.admission.admit(ME, Options("a cat"), Destination(CHANNEL))
+            await app.admission.admit(quote)
 
 
 async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(tmp_path: Path) -> None:
@@ -409,7 +420,7 @@ async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(
         gate = gate_of(store)
         admitted = await gate.ask("a puma")
         assert admitted is not None
-        assert admitted.notes == ("I don't know “puma”; the nearest I know is “cat”",)
+        assert admitted.notes == ("This small model can't draw “puma” yet. Try: cat.",)
         elsewhere = await gate.ask("a puma", model="other")
         assert elsewhere is not None
         assert elsewhere.notes == ()
@@ -515,11 +526,11 @@ async def test_what_was_held_becomes_what_was_used(store: Store) -> None:
     a_picture_takes(10, gate)
     admitted = await gate.ask(images=1)
     assert admitted is not None
-    assert (await gate.admission.allowance(ME, Destination(CHANNEL))).used == pytest.approx(10)
+    assert (await gate.allowance()).used == pytest.approx(10)
     running = await store.queue.claim(admitted.job.id)
     assert running is not None
     await store.queue.render(running, pictures(running.request), None, 4.0)
-    allowance = await gate.admission.allowance(ME, Destination(CHANNEL))
+    allowance = await gate.allowance()
     assert (allowance.used, allowance.left) == pytest.approx((4, 36))
     assert allowance.fits_at(36) is None, "it does now"
     assert allowance.fits_at(37) == NOON + timedelta(hours=24)
@@ -586,7 +597,7 @@ async def _keep_books(folder: Path, steps: list[tuple[str, int, int]]) -> None:
                 assert charged is None or not again or what == "give up", "no move is made twice"
                 if charged is not None:
                     books[job.id] = (job.asked_at, charged)
-            allowance = await gate.admission.allowance(ME, Destination(CHANNEL))
+            allowance = await gate.allowance()
             since = store.clock() - timedelta(hours=24)
             assert allowance.used == pytest.approx(sum(amount for at, amount in books.values() if at > since))
             assert allowance.used <= allowance.quota + 1e-6
@@ -609,7 +620,7 @@ async def test_what_was_accepted_is_never_refused_by_a_quota_that_did_not_change
                 turn = await gate.line.next()
                 job = turn and await store.queue.claim(turn.job_id, turn.at, turn.clock)
                 if job is not None:
-                    assert await gate.line.objection(job) is None
+                    assert await gate.policy.objection(job) is None
                     judged += 1
                     running.append(job)
             case "end" if running:
@@ -640,11 +651,11 @@ async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_wh
         assert job is not None
         jobs.append(job)
         if len(jobs) == 1:
-            assert await gate.line.objection(job) is None
+            assert await gate.policy.objection(job) is None
             await store.queue.render(job, pictures(job.request), None, 7.0)
             await store.rule(GUILD, SERVER, quota=11)
             continue
-        refusal = await gate.line.objection(job)
+        refusal = await gate.policy.objection(job)
         if len(jobs) == 2:
             assert refusal is None, "ten of eleven: what was painted took longer than thought, but that refuses nothing"
             continue
@@ -659,7 +670,31 @@ async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_wh
     turn = await gate.line.next()
     job = turn and await store.queue.claim(turn.job_id, turn.at, turn.clock)
     assert job is not None
-    never = await gate.line.objection(job)
+    never = await gate.policy.objection(job)
     assert never is not None
     assert "this takes 5 GPU seconds, more than the 4 in 24 hours" in str(never)
     assert never.retry_at is None
+
+
+async def test_a_quote_for_the_options_of_another_is_about_the_same_pictures(store: Store) -> None:
+    gate = gate_of(store)
+    first = await gate.admission.quote(ME, Options("a cat --steps 5", images=2), Destination(CHANNEL))
+    again = await gate.admission.quote(ME, first.options, Destination(CHANNEL))
+    admitted = await gate.admission.admit(again)
+    assert admitted is not None
+    assert first.request == again.request == (await store.now(admitted.job)).request
+    assert (first.seconds, first.fits, first.is_big) == (again.seconds, True, False)
+
+
+@pytest.mark.parametrize(("limits", "rule"), [({"depth": 1}, "depth"), ({"quota": 3}, "quota")])
+async def test_a_quote_holds_nothing_and_what_it_no_longer_fits_into_refuses_it(
+    store: Store, limits: dict[str, int], rule: str
+) -> None:
+    gate = a_picture_takes(2, gate_of(store, **limits))
+    quotes = [await gate.admission.quote(ME, Options("a cat"), Destination(CHANNEL)) for _ in range(2)]
+    assert [quote.fits for quote in quotes] == [True, True]
+    assert await gate.admission.admit(quotes[0]) is not None
+    with pytest.raises(Rejected) as refusal:
+        await gate.admission.admit(quotes[1])
+    assert refusal.value.rule == rule
+    assert [noted.rule for noted in await store.refusals.of_person(ME, 9)] == [rule]

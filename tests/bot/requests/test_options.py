@@ -11,20 +11,10 @@ from hypothesis import strategies as st
 
 from bot.config import EMBEDDED_MODEL, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import UserError
-from bot.jobs import GenerationRequest, Kind, Upload
-from bot.requests.options import (
-    ASPECTS,
-    CONTROLNET_WEIGHTS,
-    GUIDANCE,
-    IMAGES,
-    PROMPT_LIMIT,
-    SEEDS,
-    STEPS,
-    Options,
-    aspect_size,
-    clean,
-    resolve,
-)
+from bot.jobs import GenerationRequest, Operation, Upload
+from bot.requests.options import IMAGES, Options
+from bot.requests.resolve import ASPECTS, CONTROLNET_WEIGHTS, GUIDANCE, PROMPT_LIMIT, SEEDS, STEPS, aspect_size, resolve
+from bot.requests.wording import clean
 
 SD15 = ModelConfig(
     name="sd15", source="org/sd15", steps=30, guidance_scale=7.5, negative_prompt="blurry", sampler="euler a"
@@ -181,7 +171,7 @@ def test_a_flag_wins_over_the_option(option: dict[str, Any], flag: str, field: s
         ("a cat --sed 7", "There is no flag “--sed”. Did you mean --seed?"),
         ("a cat --step 7", "There is no flag “--step”. Did you mean --steps?"),
         ("a cat --stylize 7", "There is no flag “--stylize”. Did you mean --size?"),
-        ("a cat --zzz", "There is no flag “--zzz”. There is: --ar, --aspect, --size, --steps,"),
+        ("a cat --zzz", "There is no flag “--zzz”. There is: --no, --images, --repeat, --ar,"),
         ("a cat --sead=7", "There is no flag “--sead”. Did you mean --seed?"),
         ("a cat —seed=x", "--seed needs a whole number, like --seed 7; “x” is none."),
         ("a cat --model sd1.5", "There is no model “sd1.5”. Did you mean sd15?"),
@@ -531,14 +521,14 @@ EDGES = an_upload(500, 1000, "3" * 64)
 
 def test_an_image_is_started_from_in_its_own_proportions() -> None:
     request = asked("a cat", model="sd15", image=IMAGE)
-    assert (request.kind, request.image, request.mask_image) == (Kind.IMAGE2IMAGE, IMAGE.sha256, "")
+    assert (request.operation, request.image, request.mask_image) == (Operation.IMAGE2IMAGE, IMAGE.sha256, "")
     assert (request.width, request.height) == aspect_size("3:2", SD15)
     assert (request.strength, request.num_inference_steps, request.steps) == (0.75, 30, 22)
 
 
 def test_a_mask_repaints_all_that_it_covers() -> None:
     request = asked("a cat", image=IMAGE, mask=MASK)
-    assert (request.kind, request.mask_image, request.strength) == (Kind.INPAINT, MASK.sha256, 1.0)
+    assert (request.operation, request.mask_image, request.strength) == (Operation.INPAINT, MASK.sha256, 1.0)
     assert request.uploads == (IMAGE.sha256, MASK.sha256)
 
 
@@ -604,7 +594,7 @@ def test_a_controlnet_is_chosen_by_name_with_its_weight_or_one_given(
 ) -> None:
     request = asked(f"a cat {typed}", model="worn", control=EDGES, **options)
     assert (request.controlnet, request.controlnet_conditioning_scale) == expected
-    assert (request.control_image, request.kind) == (EDGES.sha256, Kind.TEXT2IMAGE)
+    assert (request.control_image, request.operation) == (EDGES.sha256, Operation.TEXT2IMAGE)
 
 
 def test_the_only_controlnet_is_taken_without_naming_it() -> None:

@@ -12,7 +12,16 @@ from bot.engine.catalog import folder_of
 from bot.errors import ConfigError
 from bot.requests.vocabulary import FILE, Vocabulary
 
-SMALL = Vocabulary(frozenset({"a", "on", "and", "apple", "fox", "red", "🍎", "❤"}), {"wolf": "fox", "crimson": "red"})
+SMALL = Vocabulary(
+    things=frozenset({"apple", "fox", "forest", "king", "🍎", "❤"}),
+    ties=frozenset({"a", "an", "the", "of", "on", "and", "in", "with"}),
+    ignored=frozenset({"red", "cozy", "watercolor", "portrait"}),
+    near={"wolf": ("fox", "dog", "cat"), "cabin": ("house", "castle", "tent"), "singing": ("guitar",)},
+)
+
+
+def cannot(thing: str, *instead: str) -> tuple[str, ...]:
+    return (f"This small model can't draw “{thing}” yet." + (f" Try: {', '.join(instead)}." if instead else ""),)
 
 
 @pytest.mark.parametrize(
@@ -21,19 +30,38 @@ SMALL = Vocabulary(frozenset({"a", "on", "and", "apple", "fox", "red", "🍎", "
         ("a red apple", ()),
         ("A RED, apple!", ()),
         ("🍎 and ❤️", ()),
-        ("a wolf", ("I don't know “wolf”; the nearest I know is “fox”",)),
-        ("a zeppelin on a wolf", ("I don't know “wolf”; the nearest I know is “fox”", "I don't know “zeppelin”")),
-        ("猫", ("I don't know “猫”",)),
-        ("🐊", ("I don't know “🐊”",)),
-        ("lorem ipsum dolor sit amet", ("I don't know “lorem”, “ipsum”, “dolor”, “sit” and more",)),
-        ("fog fog fog", ("I don't know “fog”",)),
-        ("x" * 900, (f"I don't know “{'x' * 30}”",)),
+        ("a king", ()),
+        ("a wolf", cannot("wolf", "fox", "dog", "cat")),
+        ("a cozy cabin in a forest", cannot("cabin", "house", "castle", "tent")),
+        ("portrait of a zeppelin", cannot("zeppelin")),
+        ("a stone bridge", cannot("bridge")),
+        ("猫", cannot("猫")),
+        ("🐊", cannot("🐊")),
+        ("lorem ipsum, dolor sit amet", cannot("ipsum")),
+        ("fog fog fog", cannot("fog")),
+        ("x" * 900, cannot("x" * 30)),
         ("123 … --- ", ()),
         ("", ()),
     ],
 )
-def test_unknown_words_are_named(prompt: str, notes: tuple[str, ...]) -> None:
+def test_the_main_thing_is_named_when_it_is_unknown(prompt: str, notes: tuple[str, ...]) -> None:
     assert SMALL.notes(prompt) == notes
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a fox with a saxophone",  # only the main thing counts
+        "a gigantic fox",  # a word before a thing belongs to it
+        "a fox, 8k, masterpiece",
+        "running quickly",  # verbs and adverbs name nothing
+        "watercolor, red",
+        "singing in the forest",
+        "3 apple k",
+    ],
+)
+def test_what_is_no_main_thing_is_never_unknown(prompt: str) -> None:
+    assert SMALL.notes(prompt) == ()
 
 
 def test_the_model_in_the_box_brings_its_words() -> None:
@@ -47,7 +75,9 @@ def test_a_folder_without_the_file_knows_no_limits(tmp_path: Path) -> None:
     assert Vocabulary.read(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"known": []}), "\udcff"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", json.dumps({"things": []}), '{"things": [], "ties": [], "ignored": [], "near": []}', "\udcff"]
+)
 def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConfigError, match=r"vocabulary\.json is damaged"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
+from bot.config import LimitsConfig
 from bot.engine.fake import flat_image
 from bot.jobs import (
     ChannelId,
@@ -31,6 +32,7 @@ from bot.jobs import (
     UserId,
     Waiting,
 )
+from bot.policy.policy import Policy
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import Database, open_database
 from bot.storage.images import ImageFolder
@@ -191,6 +193,10 @@ class Store:
         row = await self.queue.get(job.id)
         assert row is not None
         return row
+
+    def policy(self, defaults: LimitsConfig, usual_seconds: Callable[[], float] = lambda: 1.0) -> Policy:
+        """The policy of a host with these defaults."""
+        return Policy(self.rules, self.usage, defaults, usual_seconds, self.clock)
 
     async def paths(self, job: Job) -> list[str]:
         """The files that the job's rows name."""

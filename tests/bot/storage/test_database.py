@@ -16,7 +16,7 @@ from bot.storage import sqlite as sqlite_driver
 from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import UNNAME
-from bot.storage.queue import HISTORY, TO_REMOVE, UNPOSTED
+from bot.storage.queue import HISTORY, TO_REMOVE, UNPOSTED, UPLOADS
 from bot.storage.refusals import FORGET, OF_PERSON
 from bot.storage.usage import DEPTH, SPENT
 from tests.bot.storage.conftest import Store, ids
@@ -423,3 +423,10 @@ async def test_hot_queries_read_in_order_and_sort_nothing(
     store: Store, sql: str, parameters: tuple[object, ...]
 ) -> None:
     assert "TEMP B-TREE" not in await store.plan(sql, parameters)
+
+
+async def test_looking_for_named_uploads_reads_only_the_requests_that_name_some(store: Store) -> None:
+    plan = await store.plan(UPLOADS, ())
+    for index in ("jobs_by_image", "jobs_by_mask_image", "jobs_by_control_image"):
+        assert f"SCAN jobs USING INDEX {index}" in plan
+    assert plan.count("SCAN") == 3

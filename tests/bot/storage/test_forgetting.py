@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from contextlib import closing
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from bot.app import forget_now
 from bot.config import Config
 from bot.errors import Rejected, StorageError
-from bot.jobs import GuildId, Job, JobStatus, Requester, Scope, Surface, Upload, UserId
+from bot.jobs import GenerationRequest, GuildId, Job, JobStatus, Operation, Requester, Scope, Surface, Upload, UserId
 from bot.policy.limits import QUOTA_WINDOW
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
@@ -27,7 +28,7 @@ from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
 from bot.storage.queue import UPLOADS
 from bot.storage.recovery import STAGED, heal, restore
 from bot.storage.uploads import UploadFolder
-from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, open_store
+from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, a_request, open_store
 from tests.bot.storage.test_recovery import kill_everywhere, make_schema_1
 from tests.faults.invariants import left_of
 
@@ -35,17 +36,7 @@ WORD = "xylophone"
 UPLOAD = hashlib.sha256(WORD.encode()).hexdigest()
 
 GONE = {
-    "jobs": {
-        "prompt",
-        "negative_prompt",
-        "loras",
-        "image",
-        "mask_image",
-        "controlnet",
-        "control_image",
-        "reason",
-        "roles",
-    },
+    "jobs": {"request", "reason", "roles"},
     "images": {"path", "sha256"},
     "ratings": {"emoji", "added_at"},
     "cases": {"reason"},
@@ -54,7 +45,7 @@ GONE = {
 
 STAYS = {
     "jobs": {
-        *("surface", "model", "model_hash", "sampler", "status"),  # sums and turns are made of these
+        *("surface", "model_hash", "status"),  # sums and turns are made of these
         *(
             "asked_at",
             "started_at",
@@ -87,6 +78,23 @@ async def one_of_each(store: Store, user: int = ADA, word: str = WORD) -> list[J
     """A job in every state, asked for with a word."""
     ways = (store.asked, store.running, store.rendered, store.delivered, store.failed, store.cancelled)
     return [await way(user, prompt=f"a {word}", negative_prompt=word) for way in ways]
+
+
+def wordy(words: str) -> GenerationRequest:
+    """A request that says something in every field that a person fills in."""
+    return a_request(
+        prompt=words,
+        negative_prompt=words,
+        seed=123_456_789,
+        operation=Operation.INPAINT,
+        loras=((words, 0.123456),),
+        image=UPLOAD,
+        mask_image=UPLOAD,
+        strength=0.123456,
+        controlnet=words,
+        control_image=UPLOAD,
+        controlnet_conditioning_scale=0.123456,
+    )
 
 
 async def set_all(store: Store, table: str, column: str, value: str, where: str) -> None:
@@ -125,16 +133,17 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
         # A longer value than before, so that it moves to another page.
         for column in columns - {"path"}:
             value = f"{WORD} {column} " + "x" * 3000
-            if column.endswith("image"):
-                value = UPLOAD
-            if column in ("roles", "loras"):
+            if column == "roles":
                 value = json.dumps([value])
+            if column == "request":
+                value = json.dumps(asdict(wordy(value)))
             await set_all(store, table, column, value, which.get(table, "true"))
     assert left_of([WORD], store.folder) != []
     await forgotten(store)
-    assert left_of([WORD, UPLOAD, f"<@{ADA}>"], store.folder) == []
+    assert left_of([WORD, UPLOAD, f"<@{ADA}>", "123456"], store.folder) == []
     assert store.files() == []
     jobs = [await store.queue.get(row["id"]) for row in await store.database.fetch_all("SELECT id FROM jobs")]
+    assert {job.request for job in jobs} == {a_request(prompt="", seed=0)}, "what sums and turns are made of stays"
     assert {job.status for job in jobs} == {JobStatus.CANCELLED, JobStatus.DELIVERED, JobStatus.FAILED}
     assert await store.refusals.of_person(Requester(ADA, GUILD), 9) == []
 

@@ -147,6 +147,7 @@ def request_for(case: tuple[str, Kind, bool], dice: random.Random, sampler: str)
         num_inference_steps=dice.randint(3, 4),
         guidance_scale=dice.choice([1.0, 3.0, 7.5]),
         seed=dice.randrange(2**32),
+        operation=kind,
         num_images_per_prompt=dice.choice([1, 1, 2]),
         sampler=sampler,
         image=IMAGE if kind is not Kind.TEXT2IMAGE else "",
@@ -455,6 +456,7 @@ def test_model_in_the_box_starts_from_pictures_and_repaints_parts() -> None:
         num_inference_steps=12,
         guidance_scale=3.0,
         seed=7,
+        operation=Kind.INPAINT,
         image="a" * 64,
         mask_image="b" * 64,
     )

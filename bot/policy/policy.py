@@ -1,0 +1,196 @@
+"""Policy: what the moderators' rules and the host's defaults say about one person, asked by every room above.
+
+`ruling` reads a server's rules once and resolves the limits once; everything that follows takes what it returned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import aiosqlite
+
+from bot.config import LimitsConfig
+from bot.errors import Rejected
+from bot.jobs import Book, ChannelId, Clock, GuildId, Job, Requester, Scope, Subject
+from bot.policy.limits import (
+    NEGLIGIBLE,
+    Block,
+    Limits,
+    Origin,
+    block_of,
+    counted_from,
+    fits_at,
+    named,
+    objection,
+    pause_of,
+    place_refused,
+    quota_objection,
+    resolve,
+)
+from bot.storage.rules import Rules
+from bot.storage.usage import Usage, spent_by, waiting_of
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the rules of now say about one person in one place."""
+
+    requester: Requester
+    where: tuple[ChannelId, ...]
+    limits: Limits
+    block: Block | None
+    paused: Subject | None
+    counted_from: datetime
+    """Since when the GPU time that the person used counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A person's quota of GPU time in 24 hours, and what of it is used or held, by the time they asked for it."""
+
+    quota: float
+    origin: str
+    spent: tuple[tuple[datetime, float], ...]
+    picture: float
+    """Seconds of a usual picture, to speak of the others in."""
+
+    @property
+    def used(self) -> float:
+        """Seconds that count now."""
+        return sum(seconds for _, seconds in self.spent)
+
+    @property
+    def left(self) -> float:
+        """Seconds that may still be asked for."""
+        return max(self.quota - self.used, 0.0)
+
+    def pictures(self, seconds: float) -> int:
+        """How many usual pictures that is."""
+        return round(seconds / self.picture)
+
+    def fits_at(self, seconds: float) -> datetime | None:
+        """When that many seconds will fit; None when they never do or do now."""
+        return fits_at(self.quota, seconds, self.spent)
+
+
+class Policy:
+    """Answers what a person may ask for, what is left of their quota, and why a request is refused."""
+
+    def __init__(
+        self, rules: Rules, usage: Usage, defaults: LimitsConfig, usual_seconds: Callable[[], float], clock: Clock
+    ) -> None:
+        self._rules = rules
+        self._usage = usage
+        self._clock = clock
+        self.defaults = defaults
+        self.usual_seconds = usual_seconds
+        """GPU seconds of one usual picture, as far as is known now."""
+
+    async def books(self) -> Mapping[GuildId, Book]:
+        """Every rule of every server; the same object until a rule changes."""
+        return await self._rules.books()
+
+    def limits_in(self, book: Book, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
+        """The limits that a server's rules give a person in a channel."""
+        return resolve(self.defaults, book, requester, where)
+
+    async def limits(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
+        """The limits that hold for a person in a channel now, and who set them."""
+        return self.limits_in(await self._rules.book(requester.guild_id), requester, where)
+
+    async def ruling(self, requester: Requester, where: Sequence[ChannelId] = ()) -> Ruling:
+        """Everything that the rules say about a person in a channel now."""
+        return await self._ruling(requester, where, self._clock())
+
+    async def _ruling(self, requester: Requester, where: Sequence[ChannelId], now: datetime) -> Ruling:
+        book = await self._rules.book(requester.guild_id)
+        return Ruling(
+            requester,
+            tuple(where),
+            self.limits_in(book, requester, where),
+            block_of(book, requester, now),
+            pause_of(book, where),
+            counted_from(book, requester, now),
+        )
+
+    async def allowance(self, ruling: Ruling) -> Allowance:
+        """What the person used of their quota, and what is left."""
+        return self._allowance(ruling, await self._usage.spent(ruling.requester, ruling.counted_from))
+
+    def _allowance(self, ruling: Ruling, spent: Sequence[tuple[datetime, float]]) -> Allowance:
+        quota = ruling.limits.quota
+        return Allowance(quota.value, str(quota.origin), tuple(spent), self.usual_seconds())
+
+    def check(self, ruling: Ruling) -> None:
+        """Raise Rejected where a moderator lets nobody ask, or not this person, or not in this channel."""
+        if block := ruling.block:
+            raise Rejected(
+                "A moderator does not let you ask for pictures on this server.",
+                rule="block",
+                retry_at=block.until,
+                origin=str(Origin(Scope.PERSON, ruling.requester.user_id)),
+            )
+        if paused := ruling.paused:
+            raise Rejected(
+                f"A moderator paused painting for {named(paused)}. What waits keeps its place.",
+                rule="pause",
+                origin=str(Origin(*paused)),
+            )
+        if words := place_refused(ruling.limits, ruling.where):
+            raise Rejected(words, rule="channels", origin=str(ruling.limits.channels.origin))
+
+    async def check_room(self, connection: aiosqlite.Connection, ruling: Ruling, seconds: float) -> None:
+        """Raise Rejected unless one more request that takes `seconds` fits; for use inside a transaction."""
+        depth = await waiting_of(connection, ruling.requester)
+        if depth >= ruling.limits.depth.value:
+            raise _queue_is_full(depth, ruling.limits)
+        spent = await spent_by(connection, ruling.requester, ruling.counted_from)
+        _check_quota(self._allowance(ruling, spent), seconds)
+
+    async def objection(self, job: Job) -> Rejected | None:
+        """Why a job that was accepted may not be painted by the limits of now; None if it may."""
+        # With a clock that was set back, pictures that no longer counted when this was asked for would count again.
+        now = max(self._clock(), job.asked_at)
+        ruling = await self._ruling(job.requester, job.destination.channels, now)
+        if refusal := objection(job.request, ruling.limits, ruling.where):
+            return refusal
+        before = await self._usage.spent_before(job, ruling.counted_from)
+        return quota_objection(ruling.limits, await self._usage.held(job), before)
+
+
+def _queue_is_full(depth: int, limits: Limits) -> Rejected:
+    return Rejected(
+        f"Your queue is full: {depth} of {limits.depth.value} requests wait ({limits.depth.origin}).",
+        rule="depth",
+        origin=str(limits.depth.origin),
+        asked=depth + 1,
+        allowed=limits.depth.value,
+    )
+
+
+def _check_quota(allowance: Allowance, seconds: float) -> None:
+    """Raise Rejected unless that many more GPU seconds fit into the day's quota; it says when they will."""
+    if allowance.used + seconds <= allowance.quota + NEGLIGIBLE:
+        return
+    most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
+    if seconds > allowance.quota + NEGLIGIBLE:
+        raise Rejected(
+            f"This takes as much GPU time as about {asked} usual pictures, more than your quota of {most} in 24 hours "
+            f"({allowance.origin}): ask for fewer or smaller ones, or fewer steps.",
+            rule="quota",
+            origin=allowance.origin,
+            asked=math.ceil(seconds),
+            allowed=allowance.quota,
+        )
+    raise Rejected(
+        f"Your quota is used up: {allowance.pictures(allowance.used)} of {most} pictures in 24 hours "
+        f"({allowance.origin}), and this takes as much GPU time as {asked} more.",
+        rule="quota",
+        retry_at=allowance.fits_at(seconds),
+        origin=allowance.origin,
+        asked=math.ceil(allowance.used + seconds),
+        allowed=allowance.quota,
+    )

@@ -1,0 +1,357 @@
+"""From options to a request with every value resolved: trailing flags, the model's defaults, bounds and limits.
+
+A value that is out of range is brought into it and a note says so; one that cannot be understood is refused with
+what would work.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.config import MOST_STEPS, ControlNetConfig, LoraConfig, ModelConfig
+from bot.errors import Rejected, UserError
+from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation
+from bot.policy.limits import Limit, Limits
+from bot.requests.flags import with_flags
+from bot.requests.options import IMAGES, Options
+from bot.requests.wording import clean, cut, quoted, unknown
+
+PROMPT_LIMIT = 1000
+"""Characters of a prompt, and of a negative prompt."""
+
+STEPS = (1, MOST_STEPS)
+RATIOS = (0.25, 4.0)
+GUIDANCE = (0.0, 30.0)
+SEEDS = (0, 2**32 - 1)
+LORA_WEIGHTS = (-2.0, 2.0)
+MOST_LORAS = 4
+CONTROLNET_WEIGHTS = (0.0, 2.0)
+
+STRENGTH = 0.75
+"""How much of an image is painted over where nobody says: as in CompVis' img2img script and diffusers' examples."""
+INPAINT_STRENGTH = 1.0
+"""The same under a mask: diffusers' default."""
+
+ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The request, and a note for every value that had to be changed."""
+
+    request: GenerationRequest
+    notes: tuple[str, ...]
+
+
+_SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
+_ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
+
+
+def resolve(
+    options: Options, models: Sequence[ModelConfig], samplers: Sequence[str], limits: Limits | None = None
+) -> Resolved:
+    """Fill in what was left open from the model's defaults and bring every value into its range, and below its limit.
+
+    `models` must not be empty; its first one that is allowed is the default. Raises UserError for what cannot be
+    painted and Rejected for what may not be: where there is no less to give, as of models.
+    """
+    options = with_flags(options)
+    notes: list[str] = []
+    if not options.prompt:
+        raise UserError("Say what to paint, like: a red apple on a blue background.")
+    negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
+    for name, text in (("prompt", options.prompt), ("negative prompt", negative or "")):
+        if len(text) > PROMPT_LIMIT:
+            raise UserError(
+                f"The {name} has {len(text):,} characters and {PROMPT_LIMIT:,} fit: "
+                f"shorten it by {len(text) - PROMPT_LIMIT:,}."
+            )
+    model = _model(options.model, models, limits, notes)
+    sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
+    seed = options.seed if options.seed is not None else random.randint(*SEEDS)
+    if not SEEDS[0] <= seed <= SEEDS[1]:
+        raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {cut(f'{seed:,}')} is outside.")
+    _check_uploads(options)
+    width, height = _size(options, model, notes)
+    if limits is not None:
+        width, height = _smaller(width, height, model, limits.pixels, notes)
+    loras = _loras(options.lora, model, notes)
+    controlnet, weight = _controlnet(options, models, model, notes)
+    steps = _capped("steps", options.steps, model.steps, STEPS, None if limits is None else limits.steps, notes)
+    request = GenerationRequest(
+        prompt=_triggered(options.prompt, loras, model),
+        negative_prompt=model.negative_prompt if negative is None else negative,
+        model=model.name,
+        sampler=sampler,
+        width=width,
+        height=height,
+        num_inference_steps=steps,
+        guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
+        seed=seed,
+        operation=_operation(options),
+        num_images_per_prompt=_capped(
+            "images", options.images, 1, IMAGES, None if limits is None else limits.images, notes
+        ),
+        loras=loras,
+        image=options.image.sha256 if options.image else "",
+        mask_image=options.mask.sha256 if options.mask else "",
+        strength=_strength(options, steps, notes),
+        controlnet=controlnet,
+        control_image=options.control.sha256 if options.control else "",
+        controlnet_conditioning_scale=weight,
+    )
+    return Resolved(request, tuple(notes))
+
+
+def usual_request(model: ModelConfig) -> GenerationRequest:
+    """One picture by a model with everything left open, for counting only."""
+    return GenerationRequest(
+        prompt="a picture",
+        model=model.name,
+        sampler=model.sampler,
+        width=model.width,
+        height=model.height,
+        num_inference_steps=model.steps,
+        guidance_scale=model.guidance_scale,
+        seed=0,
+    )
+
+
+def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
+    """Width and height in pixels of an aspect such as 16:9, with about the area the model paints best.
+
+    Raises UserError when `aspect` is no aspect.
+    """
+    return _shaped(_ratio(aspect, model), model)
+
+
+def _shaped(ratio: float, model: ModelConfig) -> tuple[int, int]:
+    ratio = min(max(ratio, RATIOS[0]), RATIOS[1])
+    area = model.width * model.height
+    # Large models were trained on multiples of 64; a small one would have no shapes left to choose from.
+    grid = 64 if min(model.width, model.height) >= 512 else 8
+    width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)
+    return tuple(max(grid, round(side / grid) * grid) for side in (width, height))  # type: ignore[return-value]
+
+
+def _ratio(aspect: str, model: ModelConfig) -> float:
+    match = _ASPECT.fullmatch(aspect.strip())
+    if not match or not all(float(part) for part in match.groups()):
+        raise UserError(f"{quoted(aspect)} is neither a shape like 16:9 nor a size like {model.width}x{model.height}.")
+    return float(match[1]) / float(match[2])
+
+
+def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, int]:
+    aspect, guide = options.aspect, options.image or options.control
+    if aspect is None:
+        return (model.width, model.height) if guide is None else _shaped(guide.width / guide.height, model)
+    match = _SIZE.fullmatch(aspect.strip())
+    if match is None:
+        width, height = aspect_size(aspect, model)
+        if not RATIOS[0] <= _ratio(aspect, model) <= RATIOS[1]:
+            notes.append(f"shape {aspect.strip()} became {width}×{height} (shapes go from 1:4 to 4:1)")
+        return width, height
+    asked = int(match[1]), int(match[2])
+    native = max(model.width, model.height)
+    low, high = max(8, native // 2 // 8 * 8), native * 2
+    width, height = (min(max(round(side / 8) * 8, low), high) for side in asked)
+    if (width, height) != asked:
+        notes.append(
+            f"size {asked[0]}×{asked[1]} became {width}×{height} "
+            f"(sides of {model.name} go from {low} to {high} in steps of 8)"
+        )
+    return width, height
+
+
+def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | None, notes: list[str]) -> ModelConfig:
+    """The model that is asked for, or the first that is allowed."""
+    asked: ModelConfig = _named("model", name, {model.name: model for model in models}, models[0])
+    allowed = None if limits is None else limits.models.value
+    if limits is None or allowed is None or asked.name in allowed:
+        return asked
+    origin = limits.models.origin
+    known = [model for model in models if model.name in allowed]
+    if not known:
+        raise Rejected(f"No model may be used here ({origin}).", rule="models", origin=str(origin))
+    if name is None:
+        notes.append(f"model became {known[0].name} ({origin})")
+        return known[0]
+    names = ", ".join(model.name for model in known)
+    raise Rejected(
+        f"The model {asked.name} may not be used here ({origin}). There is: {names}.",
+        rule="models",
+        origin=str(origin),
+    )
+
+
+def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], notes: list[str]) -> tuple[int, int]:
+    """The size scaled down to so many pixels. Raises Rejected where the model paints nothing that small."""
+    if width * height <= limit.value:
+        return width, height
+    scale = math.sqrt(limit.value / (width * height))
+    small = [int(side * scale) // 8 * 8 for side in (width, height)]
+    least = max(8, min(model.width, model.height) // 4 // 8 * 8)
+    if min(small) < least:
+        raise Rejected(
+            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin}), "
+            f"and {model.name} paints none so small.",
+            rule="pixels",
+            origin=str(limit.origin),
+            asked=width * height,
+            allowed=limit.value,
+        )
+    notes.append(f"size {width}×{height} became {small[0]}×{small[1]} (up to {limit.value:,} pixels: {limit.origin})")
+    return small[0], small[1]
+
+
+def _capped(
+    name: str, asked: int | None, default: int, bounds: tuple[int, int], limit: Limit[int] | None, notes: list[str]
+) -> int:
+    """A whole number within its bounds and below its limit, the model's own default too."""
+    if limit is None or limit.value >= bounds[1] or (default if asked is None else asked) <= limit.value:
+        return int(_within(name, asked, default, bounds, notes))
+    notes.append(f"{name} {default if asked is None else asked} became {limit.value} ({limit.origin})")
+    return int(limit.value)
+
+
+def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
+    """The LoRAs a person named, in their order; the last weight counts for one that is named twice."""
+    worn: dict[str, float] = {}
+    for entry in (text or "").split(","):
+        if not entry.strip():
+            continue
+        if not model.loras:
+            raise UserError(f"The model {model.name} has no LoRAs.")
+        name, weight = _weighed("LoRA", entry, model.loras, LORA_WEIGHTS, notes)
+        worn[name] = weight
+    if len(worn) > MOST_LORAS:
+        raise UserError(f"{len(worn)} LoRAs are too many: up to {MOST_LORAS} can be worn together.")
+    return tuple(worn.items())
+
+
+def _weighed(
+    kind: str,
+    entry: str,
+    known: Sequence[LoraConfig] | Sequence[ControlNetConfig],
+    bounds: tuple[float, float],
+    notes: list[str],
+) -> tuple[str, float]:
+    """The adapter that `entry` names, like sketch or sketch:0.8, and its weight."""
+    name, colon, weight = (part.strip() for part in entry.partition(":"))
+    adapter = _named(kind, name, {adapter.name: adapter for adapter in known}, None)
+    try:
+        asked = float(weight) if colon else adapter.weight
+    except ValueError:
+        raise UserError(
+            f"The weight of a {kind} is a number, like {adapter.name}:0.8; {quoted(weight)} is none."
+        ) from None
+    return adapter.name, _within(f"weight of {adapter.name}", asked, adapter.weight, bounds, notes)
+
+
+def _check_uploads(options: Options) -> None:
+    """Raise UserError for uploads that cannot be painted from, or not together."""
+    image, mask = options.image, options.mask
+    for what, upload in (("image", image), ("mask", mask), ("control picture", options.control)):
+        if upload is not None and not RATIOS[0] <= upload.width / upload.height <= RATIOS[1]:
+            raise UserError(
+                f"The {what} has {upload.width}×{upload.height} pixels, and shapes go from 1:4 to 4:1: crop it."
+            )
+    if image is None:
+        if mask is not None:
+            raise UserError("A mask says where to repaint an image: add the image to start from, too.")
+        if options.strength is not None:
+            raise UserError(
+                "Strength says how much of an image is painted over: add the image to start from, or leave it out."
+            )
+    elif mask is not None:
+        stretch = (image.width * mask.height) / (image.height * mask.width)
+        if abs(stretch - 1) > MASK_TOLERANCE:
+            raise UserError(
+                f"The mask has {mask.width}×{mask.height} pixels and the image {image.width}×{image.height}: "
+                "draw the mask over the whole image, in the same proportions."
+            )
+
+
+def _operation(options: Options) -> Operation:
+    """What is done with the pictures that were sent."""
+    if options.mask is not None:
+        return Operation.INPAINT
+    return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
+
+
+def _strength(options: Options, steps: int, notes: list[str]) -> float:
+    """How much of the image is painted over: so much that int(steps · strength), as diffusers has it, is a step."""
+    if options.image is None:
+        return 1.0
+    usual = INPAINT_STRENGTH if options.mask else STRENGTH
+    # In thousandths, rounded up: 49 · (1 / 49) is below 1 in floating point.
+    least = math.ceil(1000 / steps) / 1000
+    return _within("strength", usual if options.strength is None else options.strength, usual, (least, 1.0), notes)
+
+
+def _controlnet(
+    options: Options, models: Sequence[ModelConfig], model: ModelConfig, notes: list[str]
+) -> tuple[str, float]:
+    """The ControlNet that follows the control picture, and its weight; without one, none."""
+    known = model.controlnets
+    entry = (options.controlnet or "").strip()
+    if not entry and options.control is None:
+        return "", 1.0
+    if not known:
+        others = [other.name for other in models if other.controlnets]
+        raise UserError(
+            f"The model {model.name} has no ControlNets"
+            + (f"; there are some for: {', '.join(others)}." if others else ", and no other model here has.")
+        )
+    if not entry and len(known) > 1:
+        names = ", ".join(net.name for net in known)
+        raise UserError(f"Say which ControlNet holds the picture to the control picture: {names}.")
+    chosen = _weighed("ControlNet", entry or known[0].name, known, CONTROLNET_WEIGHTS, notes)
+    if options.control is None:
+        (wanted,) = (net.description for net in known if net.name == chosen[0])
+        raise UserError(
+            f"The ControlNet {chosen[0]} needs a picture to hold to{f' ({wanted})' if wanted else ''}: "
+            "add it as the control picture."
+        )
+    return chosen
+
+
+def _triggered(prompt: str, loras: Adapters, model: ModelConfig) -> str:
+    """The prompt with the trigger words of its LoRAs, where it lacks them."""
+    triggers = {lora.name: clean(lora.trigger) for lora in model.loras}
+    for name, _ in loras:
+        if triggers[name].lower() not in prompt.lower():
+            prompt = f"{prompt}, {triggers[name]}"
+    return prompt
+
+
+def _within(name: str, asked: float | None, default: float, bounds: tuple[float, float], notes: list[str]) -> float:
+    if asked is None:
+        return default
+    low, high = bounds
+    if not _is_finite(asked):
+        raise UserError(f"{name} goes from {low:g} to {high:g}.")
+    value = min(max(asked, low), high)
+    if value != asked:
+        notes.append(f"{name} {asked:g} became {value:g} (it goes from {low:g} to {high:g})")
+    return value
+
+
+def _named(kind: str, name: str | None, known: dict[str, Any], default: Any) -> Any:
+    if name is None:
+        return default
+    if name.lower() not in known:
+        raise UserError(unknown(kind, name, list(known)))
+    return known[name.lower()]
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False  # an int of hundreds of digits

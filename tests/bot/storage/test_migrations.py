@@ -1,0 +1,106 @@
+"""Databases of earlier schemas: every row is kept, whatever state it is in, and a kill half way changes nothing.
+
+`rows_of_schema_9.sql` is the dump of a database that schema 9 wrote: jobs in every state, ratings, cases and rules,
+refusals of every origin, a removal and a deletion under way.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from bot.jobs import GenerationRequest, Job, JobStatus, Operation, Surface
+from bot.storage import sqlite
+from bot.storage.database import open_database, schema_scripts
+from bot.storage.forgetting import Forgetting
+from bot.storage.uploads import UploadFolder
+from tests.bot.storage.conftest import Store, open_store
+from tests.bot.storage.test_recovery import kill_everywhere, schema_of
+
+ROWS = Path(__file__).parent / "rows_of_schema_9.sql"
+TABLES = ("jobs", "images", "ratings", "rules", "cases", "refusals", "removals", "wishes", "doomed_files", "memory")
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def make_schema_9(path: Path) -> Rows:
+    """Write a database of schema 9; returns its rows by table."""
+    with closing(sqlite.connect(path)) as connection:
+        for script in schema_scripts()[:9]:
+            connection.executescript(script)
+        connection.execute("DELETE FROM sqlite_sequence")
+        connection.executescript(ROWS.read_text())
+        connection.executescript("PRAGMA user_version = 9; PRAGMA journal_mode = WAL;")
+    return rows_of(path)
+
+
+def rows_of(path: Path) -> Rows:
+    with closing(sqlite.connect(path, readonly=True)) as connection:
+        return {
+            table: [dict(zip(row.keys(), row, strict=True)) for row in connection.execute(f"SELECT * FROM {table}")]
+            for table in TABLES
+        }
+
+
+def request_of(row: dict[str, Any]) -> GenerationRequest:
+    """The request of a job of schema 9, which had a column for every field and guessed the operation."""
+    names = [name for name in GenerationRequest.__slots__ if name != "operation"]
+    operation = Operation.IMAGE2IMAGE if row["image"] else Operation.TEXT2IMAGE
+    return GenerationRequest.from_fields(
+        {name: row[name] for name in names}
+        | {"loras": json.loads(row["loras"]), "operation": Operation.INPAINT if row["mask_image"] else operation}
+    )
+
+
+async def everything_is_there(store: Store, old: Rows) -> None:
+    """Check that a database holds what one of schema 9 held."""
+    new = rows_of(store.folder / "atelier.db")
+    for before, after in zip(old["jobs"], new["jobs"], strict=True):
+        read = Job.from_row(after)  # type: ignore[arg-type]
+        assert read.request == request_of(before)
+        same = before.keys() & after.keys()
+        assert {name: before[name] for name in same} == {name: after[name] for name in same}
+        gone = before.keys() - after.keys()
+        assert gone < set(GenerationRequest.__slots__), "only fields of the request have no column any more"
+    for table in set(TABLES) - {"jobs"}:
+        assert new[table] == old[table], table
+    assert await store.database.fetch_all("PRAGMA foreign_key_check") == []
+    (check,) = await store.database.fetch_all("PRAGMA integrity_check")
+    assert check[0] == "ok"
+
+
+async def test_a_database_of_schema_9_opens_with_every_row(tmp_path: Path) -> None:
+    old = make_schema_9(tmp_path / "atelier.db")
+    assert {row["status"] for row in old["jobs"]} == set(JobStatus)
+    assert all(old[table] for table in TABLES), "the file has rows in every table"
+    async with open_store(tmp_path) as store:
+        await everything_is_there(store, old)
+        assert (await store.asked()).id == 12, "ids go on where they were"
+        assert await store.queue.uploads() == {letter * 64 for letter in "abcd"}
+
+
+async def test_a_deletion_under_way_at_schema_9_is_finished(tmp_path: Path) -> None:
+    make_schema_9(tmp_path / "atelier.db")
+    path = tmp_path / "atelier.db"
+    async with open_store(tmp_path) as store:
+        forgetting = Forgetting(
+            store.database, store.images, UploadFolder(tmp_path), path, None, Surface.DISCORD, store.clock
+        )
+        assert await forgetting.finish()
+        assert await store.database.fetch_all("SELECT 1 FROM wishes WHERE done_at IS NULL") == []
+        assert await store.database.fetch_all("SELECT 1 FROM doomed_files") == []
+    assert b"e" * 64 not in path.read_bytes()
+
+
+async def test_a_migration_of_schema_9_killed_anywhere_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    old = make_schema_9(tmp_path / "start" / "atelier.db")
+    left = kill_everywhere("open", tmp_path)
+    assert len(left) > 30, "it was killed at many steps"
+    assert {schema_of(path)[0] for path in left} == {9, len(schema_scripts())}
+    for path in left:
+        async with open_store(path.parent) as store:
+            await everything_is_there(store, old)
+        async with open_database(path):
+            pass
