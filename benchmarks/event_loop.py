@@ -31,7 +31,7 @@ import psutil
 
 from bot.app import App, open_app
 from bot.config import EMBEDDED_MODEL, Config, EngineConfig, LimitsConfig, ModelConfig
-from bot.delivery.outbox import Repost
+from bot.delivery.poster import Repost
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Painted, Requester, Surface, UserId
 from bot.requests.options import Options
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot.app import App, open_app
 from bot.config import Config, EngineConfig, LimitsConfig, ModelConfig
-from bot.delivery.outbox import Repost
+from bot.delivery.poster import Repost
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Requester, Surface, UserId, utcnow
 from bot.requests.admission import Admitted
 from bot.requests.options import Options

@@ -19,8 +19,8 @@ import pytest
 
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
-from bot.delivery import outbox
-from bot.delivery.outbox import Repost
+from bot.delivery import gate, progress
+from bot.delivery.poster import Repost
 from bot.engine import Event, Lane, Order
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
@@ -153,8 +153,8 @@ async def opened(
 @pytest.fixture(autouse=True)
 def unhurried_by_discord(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's rate limits but the ones a test is about."""
-    for name in ("EDIT_SECONDS", "PROGRESS_SECONDS", "THROTTLE_SECONDS"):
-        monkeypatch.setattr(outbox, name, 0.0)
+    for module, name in ((progress, "EDIT_SECONDS"), (progress, "PROGRESS_SECONDS"), (gate, "THROTTLE_SECONDS")):
+        monkeypatch.setattr(module, name, 0.0)
 
 
 @pytest.fixture
