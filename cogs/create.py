@@ -310,5 +310,6 @@ async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
     cog = Create(app.admission, app.queue, app.config.discord.command)
+    client.said = _words.said
     client.buttons |= {"accept": cog.accept_pressed, "decline": cog.decline_pressed}
     await client.add_cog(cog)

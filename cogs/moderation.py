@@ -15,7 +15,7 @@ from discord.ext import commands
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
-from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of, named
+from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of
 from bot.queue.dispatcher import Dispatcher
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import insist
@@ -78,7 +78,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
 
         async def do() -> str:
             case = await self._cases.change(by, "pause", subject, {PAUSED: True})
-            return _said(case, f"Painting is paused for {named(subject)} already.")
+            return _said(case, f"Painting is paused for {_words.subject(subject)} already.")
 
         if subject == SERVER:
             question = "This pauses painting on the whole server: nothing starts, and nobody can ask, until you resume."
@@ -94,7 +94,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         """Start what waits, and accept requests."""
         subject = _place(channel)
         case = await self._cases.change(_by(interaction, reason), "resume", subject, {}, [PAUSED])
-        said = _said(case, f"Painting is not paused for {named(subject)}.")
+        said = _said(case, f"Painting is not paused for {_words.subject(subject)}.")
         await interaction.response.send_message(said, ephemeral=True)
 
     @app_commands.command(description="Take no more requests from a person")

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from bot.config import LimitsConfig
-from bot.errors import Rejected, UserError
+from bot.errors import Refers, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
 T_co = TypeVar("T_co", covariant=True)
@@ -71,8 +71,8 @@ BLOCKED = "blocked"
 QUOTA_FROM = "quota_from"
 """The name of a person's rule that what they used before that time does not count."""
 
-_REMEDIES = {"pause": "`/mod resume`", "block": "`/mod unblock`"}
-"""What changes a rule that is no limit."""
+_REMEDIES = {"pause": "mod resume", "block": "mod unblock"}
+"""The command that changes a rule which is no limit."""
 
 SERVER: Subject = (Scope.SERVER, 0)
 
@@ -84,26 +84,33 @@ class Origin:
     scope: Scope | None = None
     subject_id: int = 0
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` wrote."""
+        if text == _HOST:
+            return cls()
+        scope, _, subject_id = text.partition(":")
+        return cls(Scope(scope), int(subject_id or 0))
+
     def __str__(self) -> str:
-        """Name it, for people."""
-        return "the host's default" if self.scope is None else f"the rule for {named((self.scope, self.subject_id))}"
+        """As it is stored: `host`, `server`, `channel:1`, `role:1` or `person:1`."""
+        if self.scope is None:
+            return _HOST
+        return self.scope.value if self.scope is Scope.SERVER else f"{self.scope}:{self.subject_id}"
+
+    @property
+    def reference(self) -> str:
+        """A reference to it within a sentence."""
+        return refer(Refers.ORIGIN, self)
 
 
+_HOST = "host"
 HOST = Origin()
 
 
 def named(subject: Subject) -> str:
-    """What a rule is about, in words that Discord fills in."""
-    scope, subject_id = subject
-    match scope:
-        case Scope.SERVER:
-            return "this server"
-        case Scope.CHANNEL:
-            return f"<#{subject_id}>"
-        case Scope.ROLE:
-            return f"<@&{subject_id}>"
-        case Scope.PERSON:
-            return f"<@{subject_id}>"
+    """A reference to what a rule is about, within a sentence."""
+    return refer(Refers.SUBJECT, Origin(*subject))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +241,9 @@ def place_refused(limits: Limits, where: Sequence[ChannelId]) -> str | None:
     if allowed is None or any(channel_id in allowed for channel_id in where):
         return None
     if not allowed:
-        return f"Pictures may be asked for in no channel ({limits.channels.origin})."
-    places = value_in_words(LimitName.CHANNELS, allowed)
-    return f"Pictures may not be asked for in this channel ({limits.channels.origin}), but in {places}."
+        return f"Pictures may be asked for in no channel ({limits.channels.origin.reference})."
+    places = ", ".join(named((Scope.CHANNEL, channel_id)) for channel_id in allowed)
+    return f"Pictures may not be asked for in this channel ({limits.channels.origin.reference}), but in {places}."
 
 
 def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:
@@ -245,7 +252,7 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
         return _changed(LimitName.CHANNELS, limits, f". {refused}")
     if limits.models.value is not None and request.model not in limits.models.value:
         origin = limits.models.origin
-        words = f": the model {request.model} may not be used here any more ({origin})."
+        words = f": the model {request.model} may not be used here any more ({origin.reference})."
         return _changed(LimitName.MODELS, limits, words)
     asked = {
         LimitName.PIXELS: request.width * request.height,
@@ -255,7 +262,7 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
     for name, count in asked.items():
         most, origin = limits[name].value, limits[name].origin
         if count > most:
-            words = f": {most:,} {MEANING[name]} at most, not {count:,} ({origin})."
+            words = f": {most:,} {MEANING[name]} at most, not {count:,} ({origin.reference})."
             return _changed(name, limits, words, count, most)
     return None
 
@@ -272,10 +279,15 @@ def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datet
         return None
     asked = math.ceil(used + seconds)
     if seconds > quota + NEGLIGIBLE:
-        words = f": this takes {math.ceil(seconds):,} GPU seconds, more than the {quota:,} in 24 hours ({origin})."
+        words = (
+            f": this takes {math.ceil(seconds):,} GPU seconds, "
+            f"more than the {quota:,} in 24 hours ({origin.reference})."
+        )
         return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
     words = f": {math.ceil(used):,} of {quota:,} GPU seconds in 24 hours are used, and this takes "
-    refusal = _changed(LimitName.QUOTA, limits, f"{words}{math.ceil(seconds):,} more ({origin}).", asked, quota)
+    refusal = _changed(
+        LimitName.QUOTA, limits, f"{words}{math.ceil(seconds):,} more ({origin.reference}).", asked, quota
+    )
     refusal.retry_at = fits_at(quota, seconds, [(asked_at, cost) for asked_at, cost, _ in before])
     return refusal
 
@@ -310,13 +322,13 @@ def _changed(
 
 
 def told(refusal: Rejected) -> str:
-    """All there is to say of a refusal to whoever asked: what, when it will work, and who can change it."""
-    words = str(refusal)
+    """All there is to say of a refusal to the person who asked: what, when it will work, and who can change it."""
+    sentence = str(refusal)
     if refusal.retry_at is not None:
-        words += f" It will work <t:{int(refusal.retry_at.timestamp()) + 1}:R>."
-    if remedy := _REMEDIES.get(refusal.rule, "`/limits set`" if refusal.origin else None):
-        words += f" Moderators change this with {remedy}."
-    return words
+        sentence += f" It will work {refer(Refers.TIME, refusal.retry_at.isoformat())}."
+    if remedy := _REMEDIES.get(refusal.rule, "limits set" if refusal.origin else None):
+        sentence += f" Moderators change this with {refer(Refers.COMMAND, remedy)}."
+    return sentence
 
 
 def takes_away(before: Limits, after: Limits) -> list[LimitName]:
@@ -330,14 +342,3 @@ def _allows_less(before: Any, after: Any) -> bool:
     if after is None:
         return False
     return before is None or not set(before) <= set(after)
-
-
-def value_in_words(name: LimitName, value: Any) -> str:
-    """A limit's value, for people."""
-    if value is None:
-        return "all"
-    if name is LimitName.CHANNELS:
-        return ", ".join(f"<#{channel_id}>" for channel_id in value) or "none"
-    if name is LimitName.MODELS:
-        return ", ".join(f"`{model}`" for model in value) or "none"
-    return f"{value:,}"

@@ -179,13 +179,13 @@ def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | Non
     origin = limits.models.origin
     known = [model for model in models if model.name in allowed]
     if not known:
-        raise Rejected(f"No model may be used here ({origin}).", rule="models", origin=str(origin))
+        raise Rejected(f"No model may be used here ({origin.reference}).", rule="models", origin=str(origin))
     if name is None:
-        notes.append(f"model became {known[0].name} ({origin})")
+        notes.append(f"model became {known[0].name} ({origin.reference})")
         return known[0]
     names = ", ".join(model.name for model in known)
     raise Rejected(
-        f"The model {asked.name} may not be used here ({origin}). There is: {names}.",
+        f"The model {asked.name} may not be used here ({origin.reference}). There is: {names}.",
         rule="models",
         origin=str(origin),
     )
@@ -200,14 +200,16 @@ def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], not
     least = max(8, min(model.width, model.height) // 4 // 8 * 8)
     if min(small) < least:
         raise Rejected(
-            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin}), "
+            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin.reference}), "
             f"and {model.name} paints none so small.",
             rule="pixels",
             origin=str(limit.origin),
             asked=width * height,
             allowed=limit.value,
         )
-    notes.append(f"size {width}×{height} became {small[0]}×{small[1]} (up to {limit.value:,} pixels: {limit.origin})")
+    notes.append(
+        f"size {width}×{height} became {small[0]}×{small[1]} (up to {limit.value:,} pixels: {limit.origin.reference})"
+    )
     return small[0], small[1]
 
 
@@ -217,7 +219,7 @@ def _capped(
     """A whole number within its bounds and below its limit, the model's own default too."""
     if limit is None or limit.value >= bounds[1] or (default if asked is None else asked) <= limit.value:
         return int(_within(name, asked, default, bounds, notes))
-    notes.append(f"{name} {default if asked is None else asked} became {limit.value} ({limit.origin})")
+    notes.append(f"{name} {default if asked is None else asked} became {limit.value} ({limit.origin.reference})")
     return int(limit.value)
 
 

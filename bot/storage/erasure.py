@@ -97,8 +97,10 @@ ERASED: Mapping[str, str] = {
 
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
+# Before schema 11 an origin was a sentence for Discord, also in backups.
 FORGET_REFUSALS = """
-UPDATE refusals SET user_id = 0, origin = replace(origin, '<@' || :user || '>', 'a person') WHERE user_id = :user
+UPDATE refusals SET user_id = 0, origin = iif(origin = 'person:' || :user, 'person:0',
+  replace(origin, '<@' || :user || '>', 'a person')) WHERE user_id = :user
 """
 
 WISH = "INSERT INTO wishes (user_id, at) VALUES (:user, :at)"

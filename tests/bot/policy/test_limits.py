@@ -107,11 +107,11 @@ def test_every_rule_that_bears_is_told_in_order() -> None:
     book = {SERVER: {"pace": 1}, EASEL: {"pace": 2}, NEWCOMERS: {"pace": 3}, ARTISTS: {"pace": 4}, ADA: {"depth": 9}}
     told = candidates(DEFAULTS, book, WHO, WHERE)
     assert [(limit.value, str(limit.origin)) for limit in told[LimitName.PACE]] == [
-        (4, "the rule for <@&50>"),
-        (3, "the rule for <@&51>"),
-        (2, "the rule for <#700>"),
-        (1, "the rule for this server"),
-        (20, "the host's default"),
+        (4, "role:50"),
+        (3, "role:51"),
+        (2, "channel:700"),
+        (1, "server"),
+        (20, "host"),
     ]
     assert [limit.value for limit in told[LimitName.DEPTH]] == [9, 5]
 
@@ -204,7 +204,7 @@ def test_what_waits_is_held_against_the_limits_of_now(rule: dict[str, RuleValue]
         return
     assert refusal is not None
     assert words in str(refusal)
-    assert (refusal.rule, refusal.origin) == (next(iter(rule)), "the rule for this server")
-    assert told(refusal).endswith("(the rule for this server). Moderators change this with `/limits set`.") or (
-        refusal.rule == "channels" and told(refusal).endswith("Moderators change this with `/limits set`.")
+    assert (refusal.rule, refusal.origin) == (next(iter(rule)), "server")
+    assert told(refusal).endswith("({origin server}). Moderators change this with {command limits set}.") or (
+        refusal.rule == "channels" and told(refusal).endswith("Moderators change this with {command limits set}.")
     )
