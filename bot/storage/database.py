@@ -78,6 +78,14 @@ class Database:
         """
         return await self._ask(work, writes=True)
 
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement as a transaction and return how many rows it changed, once that is durable."""
+
+        async def work(connection: aiosqlite.Connection) -> int:
+            return (await connection.execute(sql, parameters)).rowcount
+
+        return await self.write(work)
+
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """Return every row of a query."""
 
@@ -93,14 +101,10 @@ class Database:
 
     async def remember(self, name: str, value: str) -> None:
         """Keep a small fact under `name`."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
-
-        await self.write(work)
+        await self.execute(
+            "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
 
     async def recall(self, name: str) -> str | None:
         """Return what was remembered under `name`, or None."""

@@ -150,44 +150,28 @@ class Queue:
 
     async def promise(self, job_id: JobId, starts_at: datetime, said: Queued) -> None:
         """Note the start that the person is told, to see later how true it came."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "UPDATE jobs SET promised_at = ?, stated_at = ?, stated_place = ? WHERE id = ?",
-                (to_text(starts_at), *_statement(said), job_id),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "UPDATE jobs SET promised_at = ?, stated_at = ?, stated_place = ? WHERE id = ?",
+            (to_text(starts_at), *_statement(said), job_id),
+        )
 
     async def state(self, job_id: JobId, said: Queued) -> None:
         """Note what a waiting job's message says now; the promise made at first stays what it is measured by."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "UPDATE jobs SET stated_at = ?, stated_place = ? WHERE id = ? AND status = 'queued'",
-                (*_statement(said), job_id),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "UPDATE jobs SET stated_at = ?, stated_place = ? WHERE id = ? AND status = 'queued'",
+            (*_statement(said), job_id),
+        )
 
     async def place_message(self, job_id: JobId, message_id: MessageId) -> None:
         """Note which message answers the job; from now on it may be claimed."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute("UPDATE jobs SET message_id = ? WHERE id = ?", (message_id, job_id))
-
-        await self._database.write(work)
+        await self._database.execute("UPDATE jobs SET message_id = ? WHERE id = ?", (message_id, job_id))
 
     async def withdraw(self, job_id: JobId) -> None:
         """Forget a job whose acknowledgement never reached the person: as if it was never asked."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled' AND message_id IS NULL)",
-                (job_id,),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled' AND message_id IS NULL)",
+            (job_id,),
+        )
 
     async def depth(self) -> int:
         """How many jobs wait."""
@@ -294,16 +278,11 @@ class Queue:
 
     async def cancel(self, job_id: JobId, used_seconds: float = 0.0) -> bool:
         """Queued or running → cancelled; False when it had ended already. Only what it used until then is charged."""
-
-        async def work(connection: aiosqlite.Connection) -> bool:
-            cursor = await connection.execute(
-                "UPDATE jobs SET status = 'cancelled', used_seconds = ? "
-                "WHERE id = ? AND status IN ('queued', 'running')",
-                (used_seconds, job_id),
-            )
-            return bool(cursor.rowcount)
-
-        return await self._database.write(work)
+        changed = await self._database.execute(
+            "UPDATE jobs SET status = 'cancelled', used_seconds = ? WHERE id = ? AND status IN ('queued', 'running')",
+            (used_seconds, job_id),
+        )
+        return changed > 0
 
     async def unposted(self) -> list[Job]:
         """Ended jobs whose message does not say so yet, oldest first."""
@@ -316,14 +295,10 @@ class Queue:
 
     async def removed(self, job: Job) -> None:
         """Note that nothing is left of a forgotten job's message, or that it is out of reach."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            now = to_text(self._clock())
-            await connection.execute(
-                "UPDATE jobs SET removed_at = ?, posted_at = coalesce(posted_at, ?) WHERE id = ?", (now, now, job.id)
-            )
-
-        await self._database.write(work)
+        now = to_text(self._clock())
+        await self._database.execute(
+            "UPDATE jobs SET removed_at = ?, posted_at = coalesce(posted_at, ?) WHERE id = ?", (now, now, job.id)
+        )
 
     async def unacknowledged(self, before: datetime) -> list[Job]:
         """Jobs asked for until then of which nobody noted a message: whether there is one, Discord alone knows."""
@@ -427,14 +402,11 @@ class Queue:
         await self._database.write(work)
 
     async def _move(self, job: Job, expected: JobStatus, change: str, parameters: tuple[object, ...]) -> bool:
-        async def work(connection: aiosqlite.Connection) -> bool:
-            cursor = await connection.execute(
-                f"UPDATE jobs SET {change} WHERE id = ? AND status = ? AND attempt = ?",  # noqa: S608 - constants
-                (*parameters, job.id, expected, job.attempt),
-            )
-            return bool(cursor.rowcount)
-
-        return await self._database.write(work)
+        changed = await self._database.execute(
+            f"UPDATE jobs SET {change} WHERE id = ? AND status = ? AND attempt = ?",  # noqa: S608 - constants
+            (*parameters, job.id, expected, job.attempt),
+        )
+        return changed > 0
 
 
 def _statement(said: Queued) -> tuple[str | None, int]:

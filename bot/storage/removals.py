@@ -68,10 +68,6 @@ class Removals:
 
     async def noted(self, job: Job) -> None:
         """Note that the message says so, or never will."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "UPDATE removals SET noted_at = ? WHERE job_id = ?", (to_text(self._clock()), job.id)
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "UPDATE removals SET noted_at = ? WHERE job_id = ?", (to_text(self._clock()), job.id)
+        )
