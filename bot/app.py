@@ -182,13 +182,13 @@ async def open_app(
 
 
 async def forget_now(config: Config, user_id: UserId) -> Held:
-    """Delete what is kept about a person, to the last byte, while nobody runs; returns what was kept."""
+    """Delete what is kept about a person, to the last byte, while no Atelier runs; returns what was kept."""
     with hold(config.data):
         path, key = database_of(config.data), read_database_key()
         # A restore that was decided would bring back what is deleted now.
         await sqlite.in_thread(lambda _: finish(path))
         if not path.exists():
-            raise StorageError(f"{path} does not exist: nothing is kept about anybody.")
+            raise StorageError(f"{path} does not exist: no data is kept.")
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         async with open_database(path, key) as database:
             images, uploads = ImageFolder(config.data), UploadFolder(config.data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType, Protocol, Self
 
@@ -70,7 +70,7 @@ class Surface(StrEnum):
 
     @property
     def outlives_process(self) -> bool:
-        """Whether somebody is still there to receive a job after a restart."""
+        """Whether people can still receive a job after a restart."""
         return self is Surface.DISCORD
 
 
@@ -144,7 +144,7 @@ class GenerationRequest:
 
     @property
     def texts(self) -> tuple[str, str]:
-        """What somebody wrote: it goes into no log."""
+        """What the person wrote: it goes into no log."""
         return self.prompt, self.negative_prompt
 
     @property
@@ -333,6 +333,10 @@ class Start:
     """Where it was asked for: there it counts for their pace."""
 
 
+TURN_MEMORY = timedelta(hours=1)
+"""How long a person's last turns count when it is decided who is next."""
+
+
 class Scope(StrEnum):
     """What a moderator's rule is about."""
 
@@ -385,7 +389,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """News: somebody cancelled the job."""
+    """News: the job was cancelled."""
 
 
 Passing = Queued | Painting | Retrying

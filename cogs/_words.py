@@ -29,7 +29,7 @@ _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 _OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repainted under a mask"}
 
 REFUSED = "Not accepted."
-EXPIRED_BILL = "This has been answered, or Atelier was restarted meanwhile. Ask again; nothing was counted."
+EXPIRED_BILL = "This has been answered, or Atelier was restarted since. Ask again; nothing was counted."
 EXPIRED = "This button has expired."
 FORGOTTEN = (
     "Deleted. My messages with your requests and pictures go one after the other. You can ask for new pictures "
@@ -155,7 +155,7 @@ def failed(job: Job, reason: str) -> str:
 
 
 def cancelled(job: Job) -> str:
-    """A request that somebody cancelled."""
+    """A request that was cancelled."""
     return f"{headline(job)}\n🚫 Cancelled."
 
 
@@ -233,7 +233,7 @@ def notes(remarks: Iterable[str]) -> str:
 
 
 def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
-    """As many lines as one message holds, and of the first as much as it holds, whatever there is."""
+    """As many lines as one message holds; of the first line at least as much as fits."""
     text = "\n".join(lines)
     if len(text) <= room:
         return text

@@ -49,7 +49,7 @@ _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
 
 @dataclass(frozen=True, slots=True)
 class _Whom:
-    """What a command is about, and somebody for whom it holds where nothing more special does."""
+    """What a command is about, and a requester to whom only these rules apply."""
 
     subject: Subject
     who: Requester
@@ -253,7 +253,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         return f"- **{name}** {_words.limit(name, limit.value)} {MEANING[name]}{about} — {_words.origin(limit.origin)}"
 
     def _pictures(self, seconds: RuleValue) -> str:
-        """How many pictures of the usual kind so many seconds are."""
+        """How many usual pictures can be painted in `seconds`."""
         assert isinstance(seconds, int)  # noqa: S101 - a quota is
         return _words.pictures(max(int(seconds / self._policy.usual_seconds()), 1))
 

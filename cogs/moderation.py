@@ -81,7 +81,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             return _said(case, f"Painting is paused for {_words.subject(subject)} already.")
 
         if subject == SERVER:
-            question = "This pauses painting on the whole server: nothing starts, and nobody can ask, until you resume."
+            question = "This pauses painting on the whole server: nothing starts, and no one can ask, until you resume."
             await self._confirmations.ask(interaction, question, do)
         else:
             await interaction.response.send_message(await do(), ephemeral=True)
@@ -142,7 +142,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         everything: bool = False,
         reason: Reason | None = None,
     ) -> None:
-        """Cancel what waits or is being painted; it costs nobody their quota, not even what was begun."""
+        """Cancel what waits or is being painted; it counts for no quota, not even what was begun."""
         by = _by(interaction, reason)
         if sum((job is not None, member is not None, everything)) != 1:
             raise UserError("Choose one: a job, a member, or everything:True.")
@@ -193,7 +193,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
     async def delete(
         self, interaction: discord.Interaction[Client], message: str, reason: Reason | None = None
     ) -> None:
-        """Remove the pictures of a message; the message says so to everybody."""
+        """Remove the pictures of a message; the message says so."""
         by = _by(interaction, reason)
         match = _MESSAGE.fullmatch(message.strip())
         if match is None or (match[1] and int(match[1]) != by.guild_id):
@@ -307,7 +307,7 @@ def _duration(text: str) -> timedelta:
 
 
 def _about(job: Job) -> str:
-    """A request without its words, which are for whoever asked."""
+    """A request without its words, which only the person who asked may see."""
     return f"{job.id}: {_words.pictures(job.request.num_images_per_prompt)} with {job.request.model}, {job.status}"
 
 

@@ -15,7 +15,7 @@ _SHOWN = 5
 
 
 class Quota(commands.Cog):
-    """Shows a person their own quota; nobody else's."""
+    """Shows a person their own quota, and no other person's."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Self, TypeVar
 
-from bot.config import LimitsConfig
+from bot.config import IMAGES, STEPS, LimitsConfig
 from bot.errors import Refers, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
@@ -52,15 +52,15 @@ BOUNDS = {
     LimitName.DEPTH: (1, 10_000),
     LimitName.QUOTA: (1, 1_000_000),
     LimitName.PIXELS: (64, 2**26),
-    LimitName.STEPS: (1, 150),
-    LimitName.IMAGES: (1, 4),
+    LimitName.STEPS: STEPS,
+    LimitName.IMAGES: IMAGES,
     LimitName.WEIGHT: (1, 10_000),
 }
 """Of the limits that are numbers: the least and the most that can be set."""
 
 QUOTA_WINDOW = timedelta(hours=24)
 NEGLIGIBLE = 1e-6
-"""Seconds by which sums may differ without anybody minding."""
+"""Sums of seconds that differ by less count as equal: floating point rounds."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -141,7 +141,7 @@ class Limits:
 
 
 def subjects(who: Requester, where: Sequence[ChannelId] = ()) -> list[Subject]:
-    """Whatever a rule may be about that bears on a person in a channel: the order of precedence."""
+    """Every subject whose rules apply to a person in a channel, in the order of precedence."""
     return [
         (Scope.PERSON, who.user_id),
         *((Scope.ROLE, role_id) for role_id in who.roles),
@@ -153,7 +153,7 @@ def subjects(who: Requester, where: Sequence[ChannelId] = ()) -> list[Subject]:
 def candidates(
     defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[ChannelId] = ()
 ) -> dict[LimitName, list[Limit[Any]]]:
-    """For each limit every value that bears on a person there: the one that holds first, the host's default last."""
+    """For each limit every value that applies to a person there: the one that holds first, the host's default last."""
     bearing = [subject for subject in subjects(who, where) if subject in book]
     decided = {}
     for name in LimitName:
@@ -169,7 +169,7 @@ def resolve(defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[
 
 
 def greatest_weight(defaults: LimitsConfig, book: Book) -> int:
-    """The greatest weight that a server gives anybody, by a rule or by leaving the host's default."""
+    """The greatest weight that a server gives to a person, by a rule or by the host's default."""
     given = (rules.get(LimitName.WEIGHT) for rules in book.values())
     return max([defaults.weight, *(weight for weight in given if isinstance(weight, int))])
 
@@ -177,7 +177,7 @@ def greatest_weight(defaults: LimitsConfig, book: Book) -> int:
 def share_of(weight: int, greatest: int) -> float:
     """What part of the usual share a weight is, among all servers; `greatest` is the server's own.
 
-    So a server's weights divide what is its own, and whatever it sets takes nothing from another's people.
+    A server's weights divide only its own share: they take nothing from the people of another server.
     """
     return weight / greatest
 
@@ -236,7 +236,7 @@ def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
 
 
 def place_refused(limits: Limits, where: Sequence[ChannelId]) -> str | None:
-    """Why nobody may ask in a channel, in words; None where they may."""
+    """Why people may not ask in a channel, as a sentence; None where they may."""
     allowed = limits.channels.value
     if allowed is None or any(channel_id in allowed for channel_id in where):
         return None
@@ -293,7 +293,7 @@ def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datet
 
 
 def fits_at(quota: float, seconds: float, spent: Sequence[tuple[datetime, float]]) -> datetime | None:
-    """When so many seconds will fit into a quota of which so much is spent; None when they never do or do now."""
+    """When `seconds` will fit into a quota of which `spent` is used; None when they never do or do now."""
     over = sum(amount for _, amount in spent) + seconds - quota
     if over <= NEGLIGIBLE or seconds > quota + NEGLIGIBLE:
         return None

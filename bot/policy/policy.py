@@ -125,7 +125,7 @@ class Policy:
         return Allowance(quota.value, quota.origin, tuple(spent), self.usual_seconds())
 
     def check(self, ruling: Ruling) -> None:
-        """Raise Rejected where a moderator lets nobody ask, or not this person, or not in this channel."""
+        """Raise Rejected where a moderator paused painting, blocked the person or closed the channel."""
         if block := ruling.block:
             raise Rejected(
                 "A moderator does not let you ask for pictures on this server.",

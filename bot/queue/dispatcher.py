@@ -60,13 +60,13 @@ class Dispatcher:
         self._meter = Meter()
 
     async def run(self) -> None:
-        """Paint whatever waits, until cancelled."""
+        """Paint the waiting jobs, until cancelled."""
         slots = asyncio.Semaphore(self._engine.slots)
         async with asyncio.TaskGroup() as painters:
             while True:
                 await slots.acquire()
                 job = await self._next_job()
-                # A job that saw the engine die may be why: nobody else is in it the second time.
+                # A job that saw the engine die may be the cause, so its second attempt runs alone.
                 taken = self._engine.slots if job.deaths else 1
                 for _ in range(taken - 1):
                     await slots.acquire()
@@ -105,7 +105,7 @@ class Dispatcher:
                 return job
 
     async def _paint(self, job: Job) -> None:
-        """One attempt at a job, settled whatever happens."""
+        """One attempt at a job, which is settled in every case."""
         try:
             await self._try(job)
         finally:
@@ -117,7 +117,7 @@ class Dispatcher:
         except EngineDied as error:
             log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
             if job.deaths + 1 < ATTEMPTS:
-                # It may have been cancelled meanwhile, and then its message says so already.
+                # If the job was cancelled during the attempt, its message says so already.
                 if await insist(self._queue.requeue, job):
                     self._announce(job, Retrying())
             else:
@@ -127,18 +127,16 @@ class Dispatcher:
                     "A smaller size or another model may work.",
                 )
         except Rejected as refusal:
-            # Somebody may have cancelled it just now: then nothing was refused.
+            # If the job was cancelled just now, nothing was refused.
             if await self._fail(job, told(refusal)):
                 await self._refusals.note(job.requester, refusal)
         except AtelierError as error:
             log.info("job %d failed: %s", job.id, without_words(str(error), *job.request.texts))
             await self._fail(job, str(error))
         except Exception as error:  # noqa: BLE001 - it is logged
-            # One job's bug must not stop everybody's queue.
+            # A bug in one job must not stop the whole queue.
             log.error("job %d failed on a bug\n%s", job.id, traced(error, *job.request.texts))  # noqa: TRY400
-            await self._fail(
-                job, f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {job.id}."
-            )
+            await self._fail(job, f"Something broke inside Atelier. The host finds it in the log as job {job.id}.")
 
     async def _fail(self, job: Job, reason: str) -> bool:
         return await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))

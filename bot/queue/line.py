@@ -11,24 +11,24 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.engine import Engine
-from bot.jobs import Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
+from bot.jobs import TURN_MEMORY, Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
 from bot.policy.limits import greatest_weight, is_paused, share_of
 from bot.policy.policy import Policy
 from bot.queue import scheduler
-from bot.queue.scheduler import TURN_MEMORY, USUAL_WEIGHT, EngineForecast, FairQueue, Share, Turn
+from bot.queue.scheduler import USUAL_WEIGHT, EngineForecast, FairQueue, Share, Turn
 from bot.queue.shared import Shared
 from bot.storage.queue_changes import QueueChanges
 
 _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
 _UNSTEADY = timedelta(seconds=1)
-"""By how much a clock may be set back without anybody minding."""
+"""A clock that was set back by less than this counts as steady."""
 _AT_A_TIME = 20
-"""Turns that are foreseen before others get a word in."""
+"""Turns that are foreseen before other tasks of the event loop get to run."""
 
 
 class Line:
-    """Answers who is next, and when everybody is."""
+    """Answers which job is next, and when each waiting job starts."""
 
     def __init__(self, changes: QueueChanges, policy: Policy, engine: Engine, clock: Clock) -> None:
         self._changes = changes
@@ -48,7 +48,7 @@ class Line:
         self._greatest: dict[GuildId, int] = {}
 
     async def next(self) -> Turn | None:
-        """The turn to take next; it may lie in the future. None when nobody may start before something changes."""
+        """The turn to take next; it may lie in the future. None when no job may start before something changes."""
         await self._look()
         inside = self._running.values()
         barred = scheduler.barred(self._engine.slots, [job.requester.user_id for job in inside])
@@ -120,14 +120,14 @@ class Line:
                         self._fair_queue.waits(job)
             now, before = self._clock(), self._looked_at
             self._looked_at = now
-            # What a clock that was set back has left in the future is taken for now: nobody waits for it to come again.
+            # If the clock was set back, treat future timestamps as now.
             set_back = now < before - _UNSTEADY
             if books is not self._books or now > self._rebuilt_at + TURN_MEMORY or set_back:
                 self._books = books
                 self._rebuild()
 
     def _rebuild(self) -> None:
-        """Put everybody where they belong by other rules, and forget who used something long ago."""
+        """Sort the waiting jobs by the new rules, and forget turns of long ago."""
         self._shares.clear()
         self._greatest.clear()
         self._rebuilt_at = now = self._clock()

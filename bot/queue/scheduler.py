@@ -37,12 +37,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from bot.jobs import GuildId, JobId, Shape, Start, UserId, Waiting, Work
+from bot.jobs import TURN_MEMORY, GuildId, JobId, Shape, Start, UserId, Waiting, Work
 
 PACE_WINDOW = timedelta(minutes=1)
-
-TURN_MEMORY = timedelta(hours=1)
-"""How long what somebody used counts when it is decided who is next."""
 
 FORGIVEN = 1 / 60
 """Seconds of GPU time that every second of waiting is worth."""

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.config import ControlNetConfig, LoraConfig, ModelConfig
+from bot.config import IMAGES, STEPS, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import Rejected, UserError
 from bot.jobs import Adapters, GenerationRequest, Operation
 from bot.policy.limits import Limit, Limits
 from bot.requests.flags import with_flags
-from bot.requests.options import IMAGES, Options
+from bot.requests.options import Options
 from bot.requests.wording import clean, cut, quoted, unknown
 
 PROMPT_LIMIT = 1000
 """Characters of a prompt, and of a negative prompt."""
 
-STEPS = (1, 150)
 RATIOS = (0.25, 4.0)
 GUIDANCE = (0.0, 30.0)
 SEEDS = (0, 2**32 - 1)
@@ -33,11 +32,11 @@ MOST_LORAS = 4
 CONTROLNET_WEIGHTS = (0.0, 2.0)
 
 STRENGTH = 0.75
-"""How much of an image is painted over where nobody says: as in CompVis' img2img script and diffusers' examples."""
+"""How much of an image is painted over by default: as in CompVis' img2img script and diffusers' examples."""
 INPAINT_STRENGTH = 1.0
 """The same under a mask: diffusers' default."""
 MASK_TOLERANCE = 0.02
-"""How far the proportions of a mask may be from its image's: a pixel of rounding when one of them was scaled."""
+"""How far the proportions of a mask may differ from its image's: scaling one of them rounds by a pixel."""
 
 ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 
@@ -192,7 +191,7 @@ def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | Non
 
 
 def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], notes: list[str]) -> tuple[int, int]:
-    """The size scaled down to so many pixels. Raises Rejected where the model paints nothing that small."""
+    """The size scaled down to the limit of pixels. Raises Rejected where the model paints nothing that small."""
     if width * height <= limit.value:
         return width, height
     scale = math.sqrt(limit.value / (width * height))
@@ -289,7 +288,7 @@ def _operation(options: Options) -> Operation:
 
 
 def _strength(options: Options, steps: int, notes: list[str]) -> float:
-    """How much of the image is painted over: so much that int(steps · strength), as diffusers has it, is a step."""
+    """How much of the image is painted over: at least a step, since diffusers takes int(steps · strength)."""
     if options.image is None:
         return 1.0
     usual = INPAINT_STRENGTH if options.mask else STRENGTH

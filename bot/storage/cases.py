@@ -145,8 +145,8 @@ class Cases:
             were = {str(row["id"]): row["status"] for row in await found.fetchall()}
             if not were:
                 return None, []
-            # In one transaction with the case, so as the queue itself does it. Whoever cancels their own pays for what
-            # it used until then; this was not their decision, so what was begun costs them nothing.
+            # The same move as the queue's own, in one transaction with the case. A person who cancels their own request
+            # pays for what it used until then; this was not their decision, so it costs them nothing.
             await connection.executemany(
                 "UPDATE jobs SET status = 'cancelled', used_seconds = 0 "
                 "WHERE id = ? AND status IN ('queued', 'running')",

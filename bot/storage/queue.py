@@ -65,7 +65,7 @@ SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rende
 ORDER BY id
 """
 
-# Of what was deleted at somebody's wish; it may be thousands, and each takes Discord a while.
+# Messages of requests that a person had deleted. There may be thousands, and each takes Discord a while.
 TO_REMOVE = """
 SELECT id, channel_id FROM jobs
 WHERE surface = ? AND forgotten_at IS NOT NULL AND removed_at IS NULL AND message_id IS NOT NULL
@@ -219,7 +219,7 @@ class Queue:
         return [Job.from_row(row) for row in rows]
 
     async def claim(self, job_id: JobId, turn: float | None = None, clock: float | None = None) -> Job | None:
-        """Queued → running, attempt + 1; None when somebody cancelled it first.
+        """Queued → running, attempt + 1; None when it was cancelled first.
 
         `turn` is where its turn was in virtual time and `clock` how far that had come: kept of the first attempt only,
         since a turn is charged once.
@@ -233,7 +233,7 @@ class Queue:
         return None if row is None else Job.from_row(row)
 
     async def is_running(self, job: Job) -> bool:
-        """Whether this attempt at a job still counts: it was not cancelled meanwhile."""
+        """Whether this attempt at a job still counts: it was not cancelled since it began."""
         now = await self.get(job.id)
         return now is not None and (now.status, now.attempt) == (JobStatus.RUNNING, job.attempt)
 
@@ -271,7 +271,7 @@ class Queue:
         return settled
 
     async def fail(self, job: Job, reason: str, used_seconds: float | None = None) -> bool:
-        """Running → failed, with words for the requester. It costs them nothing, whatever it used."""
+        """Running → failed, with words for the requester. It costs them nothing, however much it used."""
         return await self._move(
             job, JobStatus.RUNNING, "status = 'failed', reason = ?, used_seconds = ?", (reason, used_seconds)
         )
@@ -301,7 +301,7 @@ class Queue:
         )
 
     async def unacknowledged(self, before: datetime) -> list[Job]:
-        """Jobs asked for until then of which nobody noted a message: whether there is one, Discord alone knows."""
+        """Jobs asked for until then without a noted message; only Discord knows whether there is one."""
         rows = await self._database.fetch_all(UNACKNOWLEDGED, (self._surface, to_text(before)))
         return [Job.from_row(row) for row in rows]
 
@@ -348,7 +348,7 @@ class Queue:
     async def posted(self, job: Job, message_id: MessageId | None, failure: str | None = None) -> None:
         """Note that the job's message says how it ended, and where that message is.
 
-        `failure` is why it says that it failed although it was painted: nobody is charged for what they cannot see.
+        `failure` is why it says that it failed although it was painted: a person does not pay for what they cannot see.
         """
         status = "failed" if failure is not None else "delivered"
         moved = await self._move(
@@ -359,7 +359,7 @@ class Queue:
             (status, to_text(self._clock()), message_id, failure),
         )
         if not moved and message_id is not None:
-            # It was forgotten meanwhile: then the new message must be found, to be deleted.
+            # The job was forgotten during the delivery: the new message must be found, to be deleted.
             await self.place_message(job.id, message_id)
 
     async def give_up(self, job: Job, reason: str) -> None:
@@ -368,7 +368,7 @@ class Queue:
             job,
             job.status,
             "status = CASE status WHEN 'rendered' THEN 'failed' ELSE status END, "
-            # What was forgotten meanwhile gets no words any more: Discord's may quote the prompt.
+            # A job that was forgotten during the delivery gets no words: Discord's may quote the prompt.
             "reason = iif(forgotten_at IS NULL, coalesce(reason, ?), NULL), posted_at = ?",
             (reason, to_text(self._clock())),
         )

@@ -33,8 +33,6 @@ from bot.policy.limits import (
     takes_away,
     told,
 )
-from bot.requests.options import IMAGES
-from bot.requests.resolve import STEPS
 from tests.bot.storage.conftest import NOON, a_request
 
 ADA: Subject = (Scope.PERSON, 1)
@@ -127,10 +125,6 @@ def test_moderators_may_set_as_much_as_the_host_may_and_no_more(name: LimitName)
             check_values(Scope.SERVER, {name: value})
         with pytest.raises(ValidationError):
             LimitsConfig(**{name: value})
-
-
-def test_limits_of_a_request_reach_as_far_as_a_request_can() -> None:
-    assert (BOUNDS[LimitName.STEPS], BOUNDS[LimitName.IMAGES]) == (STEPS, IMAGES)
 
 
 def test_one_value_that_cannot_be_enforced_refuses_them_all() -> None:

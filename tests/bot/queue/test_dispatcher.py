@@ -271,7 +271,7 @@ async def test_bug_in_the_engine_fails_that_job_alone(house: House, caplog: pyte
     first, second = await house.ask(), await house.ask()
     first, second = await house.ended(first), await house.ended(second)
     assert first.status is JobStatus.FAILED
-    assert first.reason == f"Something broke inside Atelier. Whoever hosts it finds it in the log as job {first.id}."
+    assert first.reason == f"Something broke inside Atelier. The host finds it in the log as job {first.id}."
     assert second.status is JobStatus.DELIVERED
     (record,) = [record for record in caplog.records if "never seen before" in record.message]
     assert record.message.startswith(f"job {first.id} failed on a bug\nTraceback")
