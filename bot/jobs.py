@@ -341,6 +341,10 @@ class Start:
     """The server in which it was asked for; it counts for the pace there."""
 
 
+TURN_MEMORY = timedelta(hours=1)
+"""How long a person's last turns count when it is decided who is next."""
+
+
 class Scope(StrEnum):
     """What a moderator's rule applies to."""
 
@@ -393,7 +397,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """News: somebody cancelled the job."""
+    """News: the job was cancelled."""
 
 
 Passing = Queued | Painting | Retrying
