@@ -90,10 +90,6 @@ class Operation(StrEnum):
     INPAINT = "inpaint"
 
 
-Kind = Operation
-"""The name under which the engine process still knows it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """The work of a request in the engine: `forwards` of its denoiser with `rows` rows each, and `images` to decode."""
@@ -144,11 +140,6 @@ class GenerationRequest:
         if "loras" in read:
             read["loras"] = tuple((name, weight) for name, weight in read["loras"])
         return cls(**read)
-
-    @property
-    def kind(self) -> Operation:
-        """The operation, as the engine process still calls it."""
-        return self.operation
 
     @property
     def texts(self) -> tuple[str, str]:
