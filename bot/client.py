@@ -18,7 +18,7 @@ from discord.ext import commands
 
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
-from bot.jobs import JobId, from_text, to_text, utcnow
+from bot.jobs import PictureRef, from_text, to_text, utcnow
 from bot.logs import traced
 from bot.policy.limits import told
 from bot.storage.database import insist
@@ -51,7 +51,7 @@ PERMISSIONS = discord.Permissions(
 )
 """What the bot needs in a channel to deliver there."""
 
-ButtonAction = Callable[[discord.Interaction["Client"], JobId], Awaitable[None]]
+ButtonAction = Callable[[discord.Interaction["Client"], PictureRef], Awaitable[None]]
 
 PROMPT_BACK = 1200
 """Characters of a prompt that are given back when it was not painted."""

@@ -212,6 +212,14 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureRef:
+    """A picture by its job and its number there, from 1; number 0 is the job as a whole."""
+
+    job_id: JobId
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """One finished picture: the encoded PNG and its seed and size."""
 

@@ -10,8 +10,9 @@ import discord
 
 from bot.client import Client
 from bot.errors import UserError
-from bot.jobs import JobId
-from cogs import _people, _views, _words
+from bot.jobs import JobId, PictureRef
+from cogs import _people, _words
+from cogs._buttons import button
 
 _OPEN = 200
 """Questions that may be open at a time; the oldest expires."""
@@ -42,25 +43,24 @@ class Confirmations:
             ("yes", "Do it", discord.ButtonStyle.danger),
             ("no", "Leave it", discord.ButtonStyle.secondary),
         ):
-            button: discord.ui.Button[discord.ui.View] = discord.ui.Button(label=label, style=style)
-            view.add_item(_views.JobButton(f"{self._action}{action}", JobId(number), button))
+            view.add_item(button(f"{self._action}{action}", PictureRef(JobId(number)), label, style))
         await interaction.response.send_message(question, view=view, ephemeral=True)
 
-    async def _confirmed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
+    async def _confirmed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         # A moderator who lost the right since the question may not say yes.
         self._may(interaction)
-        do = self._take(interaction, number)
+        do = self._take(interaction, about)
         await interaction.response.edit_message(content=await do(), view=None)
 
-    async def _kept(self, interaction: discord.Interaction[Client], number: JobId) -> None:
-        self._take(interaction, number)
+    async def _kept(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        self._take(interaction, about)
         await interaction.response.edit_message(content="Nothing was changed.", view=None)
 
-    def _take(self, interaction: discord.Interaction[Client], number: JobId) -> Do:
-        asked_by, do = self._open.get(number, (None, None))
+    def _take(self, interaction: discord.Interaction[Client], about: PictureRef) -> Do:
+        asked_by, do = self._open.get(about.job_id, (None, None))
         if do is None or asked_by != _asker(interaction):
             raise UserError(_words.EXPIRED)
-        del self._open[number]
+        del self._open[about.job_id]
         return do
 
 

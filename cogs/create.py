@@ -20,7 +20,7 @@ from discord.ext import commands
 from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import Destination, JobId, MessageId, Requester, Upload
+from bot.jobs import Destination, JobId, MessageId, PictureRef, Requester, Upload
 from bot.requests import uploads
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import PROMPT_HELP, Option, Options, table
@@ -28,6 +28,7 @@ from bot.requests.resolve import ASPECTS, aspect_size
 from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
+from cogs._buttons import add_cog, pressed
 from cogs._verdicts import ALREADY_ACKNOWLEDGED
 
 log = logging.getLogger(__name__)
@@ -120,9 +121,10 @@ class Create(commands.Cog):
             self._asked.popitem(last=False)
         return number
 
-    async def accept_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
+    @pressed("accept")
+    async def accept_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """The bill is fine: make a new quote, with the roles and by the limits of now, and accept it."""
-        asked = self._answered(interaction, number)
+        asked = self._answered(interaction, about.job_id)
         try:
             requester, destination = _where(interaction)
             quote = await self._admission.quote(requester, asked.options, destination)
@@ -130,9 +132,10 @@ class Create(commands.Cog):
         except UserError as error:
             await interaction.client.explain(interaction, error, asked.options.prompt)
 
-    async def decline_pressed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
+    @pressed("decline")
+    async def decline_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """It is too much: hand the prompt back."""
-        asked = self._answered(interaction, number)
+        asked = self._answered(interaction, about.job_id)
         await interaction.response.edit_message(content=_words.declined(asked.options.prompt), view=None)
 
     def _answered(self, interaction: discord.Interaction[Client], number: JobId) -> _Asked:
@@ -311,5 +314,4 @@ async def setup(client: Client) -> None:
     app = client.app
     cog = Create(app.admission, app.queue, app.config.discord.command)
     client.said = _words.said
-    client.buttons |= {"accept": cog.accept_pressed, "decline": cog.decline_pressed}
-    await client.add_cog(cog)
+    await add_cog(client, cog)

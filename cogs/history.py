@@ -9,9 +9,10 @@ from discord.ext import commands
 from bot.client import Client
 from bot.delivery.smaller import smaller
 from bot.errors import EngineError, StorageError, UserError
-from bot.jobs import Job, JobId, JobStatus
+from bot.jobs import Job, JobStatus, PictureRef
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
+from cogs._buttons import add_cog, button, pressed
 from cogs._verdicts import Verdict, classify
 
 _PAGE = 5
@@ -42,13 +43,15 @@ class History(commands.Cog):
         for number, job in enumerate(shown, start=(page - 1) * _PAGE + 1):
             lines.append(f"{number}. {_line(job, interaction)}")
             if await self._queue.has_images(job.id):
-                view.add_item(_views.job_button("show", job.id, f"Show {number}"))
+                view.add_item(button("show", PictureRef(job.id), f"Show {number}"))
         if more:
             lines.append(f"-# `/history page:{page + 1}` goes further back.")
         await interaction.response.send_message("\n".join(lines), view=view, ephemeral=True)
 
-    async def show_pressed(self, interaction: discord.Interaction[Client], job_id: JobId) -> None:
+    @pressed("show")
+    async def show_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Send the pictures of one request to its owner alone."""
+        job_id = about.job_id
         job = await self._queue.get(job_id)
         if job is None or job.requester != _people.requester(interaction) or not await self._queue.has_images(job_id):
             raise UserError(_words.EXPIRED)
@@ -86,6 +89,4 @@ def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
 
 async def setup(client: Client) -> None:
     """Add the cog and its button."""
-    cog = History(client.app.queue)
-    client.buttons["show"] = cog.show_pressed
-    await client.add_cog(cog)
+    await add_cog(client, History(client.app.queue))

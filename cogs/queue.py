@@ -11,14 +11,15 @@ from discord.ext import commands, tasks
 
 from bot.client import Client
 from bot.errors import UserError
-from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Scope, UserId
+from bot.jobs import GuildId, Job, JobId, JobStatus, PictureRef, Requester, Scope, UserId
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn
 from bot.storage.cases import By, Cases
 from bot.storage.queue import Queue
-from cogs import _people, _views, _words
+from cogs import _people, _words
+from cogs._buttons import add_cog, pressed
 
 PRESENCE_SECONDS = 20.0
 """Between two looks at whether the presence is still true; Discord takes five changes in as many."""
@@ -102,8 +103,10 @@ class QueueCog(commands.Cog, name="Queue"):
             choices.insert(0, app_commands.Choice(name=f"all {len(mine)}", value=_ALL))
         return [choice for choice in choices if typed.lower() in choice.name.lower()][:25]
 
-    async def cancel_pressed(self, interaction: discord.Interaction[Client], job_id: JobId) -> None:
+    @pressed("cancel")
+    async def cancel_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """The red button: for the requester and for moderators of the server."""
+        job_id = about.job_id
         job = await self._queue.get(job_id)
         if job is None or job.requester.guild_id != interaction.guild_id:
             raise UserError(_words.EXPIRED)
@@ -186,7 +189,4 @@ def _name(job: Job, guild_id: GuildId) -> str:
 async def setup(client: Client) -> None:
     """Add the cog and its button."""
     app = client.app
-    cog = QueueCog(client, app.queue, app.line, app.policy, app.dispatcher, app.cases)
-    client.buttons["cancel"] = cog.cancel_pressed
-    client.add_dynamic_items(_views.JobButton, _views.ExpiredButton)
-    await client.add_cog(cog)
+    await add_cog(client, QueueCog(client, app.queue, app.line, app.policy, app.dispatcher, app.cases))

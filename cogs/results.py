@@ -18,10 +18,11 @@ from bot.delivery.feedback import OFFERED
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost
 from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
-from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, Queued, Retrying, utcnow
+from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, PictureRef, Queued, Retrying, utcnow
 from bot.storage.database import insist
 from bot.storage.queue import Queue
 from cogs import _views, _words
+from cogs._buttons import CustomId
 from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 
 LOOK_BACK = 1000
@@ -69,7 +70,7 @@ class Results(commands.Cog):
                 await _delete(channel.get_partial_message(job.destination.message_id))
             if job.reposted_at is not None:
                 # The first message may stand there still, and so may a second whose id was not noted in time.
-                whose, button = f"<@{job.requester.user_id}>", _views.custom_id("cancel", job.id)
+                whose, button = f"<@{job.requester.user_id}>", CustomId("cancel", PictureRef(job.id))
                 async for message in _own_messages(self._client, channel, job.asked_at):
                     spoken_for = await self._queue.speaks_for(MessageId(message.id)) is not None
                     if whose in message.content and not spoken_for and _custom_ids(message) <= {button}:
@@ -133,7 +134,7 @@ class Results(commands.Cog):
     async def _find_answers(self) -> None:
         """Find out which jobs of earlier runs were acknowledged without a note of it; withdraw the others."""
         for job in await insist(self._queue.unacknowledged, self._opened_at):
-            button = _views.custom_id("cancel", job.id)
+            button = CustomId("cancel", PictureRef(job.id))
             channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
             try:
                 answers = [
@@ -223,10 +224,15 @@ async def _own_messages(
             yield message
 
 
-def _custom_ids(message: discord.Message) -> set[str | None]:
+def _custom_ids(message: discord.Message) -> set[CustomId | None]:
     """The custom ids of a message's buttons."""
     rows = [row for row in message.components if isinstance(row, discord.ActionRow)]
-    return {button.custom_id for row in rows for button in row.children if isinstance(button, discord.Button)}
+    return {
+        CustomId.parse(button.custom_id)
+        for row in rows
+        for button in row.children
+        if isinstance(button, discord.Button)
+    }
 
 
 def _preview(job: Job, jpeg: bytes) -> list[discord.File]:

@@ -45,7 +45,7 @@ async def test_pictures_of_a_channel_that_took_none_are_shown_on_demand_to_their
 
     shown = await ada.slash(workshop.channel, "history")
     assert "50013" in shown.response.content
-    pressed = await ada.click(shown.response, custom_id=f"a1:show:{job.id}")
+    pressed = await ada.click(shown.response, custom_id=f"a2:show:{job.id}:0")
     assert pressed.followups[-1].ephemeral
     assert [file.filename for file in pressed.followups[-1].attachments] == [
         f"atelier-{job.id}-1.png",

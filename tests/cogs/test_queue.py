@@ -12,8 +12,9 @@ import simcord
 
 from bot.delivery import progress, updates
 from bot.engine.fake import FakeEngine
-from bot.jobs import GuildId, JobId, JobStatus, Requester, UserId
+from bot.jobs import GuildId, JobId, JobStatus, PictureRef, Requester, UserId
 from bot.queue.scheduler import Turn
+from cogs._buttons import CustomId
 from cogs.queue import _reason
 from tests.bot.storage.conftest import NOON
 from tests.conftest import PATIENCE_SECONDS, Workshop
@@ -137,6 +138,36 @@ async def test_the_red_button_works_after_a_restart(workshop: Workshop) -> None:
     assert (await workshop.jobs())[1].status is JobStatus.CANCELLED
 
 
+async def test_a_button_of_an_earlier_version_still_works(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await asked(workshop, ada, "one", "two")
+    view = discord.ui.View(timeout=None)
+    view.add_item(discord.ui.Button(label="Old", custom_id=f"a1:cancel:{(await workshop.jobs())[1].id}"))
+    with workshop.env.time_context():
+        message = await workshop.env.bot.get_channel(workshop.channel.id).send("an old message", view=view)
+    view.stop()
+    assert (await ada.click(message, label="Old")).response.content == "Cancelled."
+    assert (await workshop.jobs())[1].status is JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("a2:cancel:7:0", CustomId("cancel", PictureRef(JobId(7)))),
+        ("a2:show:7:3", CustomId("show", PictureRef(JobId(7), 3))),
+        ("a1:cancel:7", CustomId("cancel", PictureRef(JobId(7)))),
+        ("a2:cancel:7", None),
+        ("a1:cancel:7:0", None),
+        ("a2:cancel:7:0\n", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_custom_id_is_read_in_one_place(text: str | None, known: CustomId | None) -> None:
+    assert CustomId.parse(text) == known
+    assert known is None or CustomId.parse(str(known)) == known
+
+
 @pytest.mark.parametrize(
     "custom_id",
     [
@@ -146,6 +177,11 @@ async def test_the_red_button_works_after_a_restart(workshop: Workshop) -> None:
         "a0:cancel:1",
         "a1:cancel:",
         "a1:cancel:1:1",
+        "a2:cancel:999:0",
+        "a2:cancel:1",
+        "a2:cancel:1:12345",
+        "a2:cancel:1:0\n",
+        "a3:cancel:1:0",
         "x",
         "a1:cancel:-1",
     ],
