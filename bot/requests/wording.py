@@ -8,6 +8,8 @@ from collections.abc import Sequence
 _JOINER = "\u200d"
 """Holds emoji such as 👩‍🚀 together; every other invisible character goes."""
 
+_PARENTHESES = str.maketrans("{}", "()")
+
 
 def clean(text: str) -> str:
     """Text on one line, without control characters or doubled blanks."""
@@ -35,5 +37,9 @@ def quoted(text: str) -> str:
 
 
 def cut(text: str) -> str:
-    """A person's own words, short enough that the message which repeats them can be sent."""
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    """A person's own words, short enough that the message which repeats them can be sent.
+
+    Braces become parentheses, because a sentence takes what is in braces for a reference (`bot/errors.py`).
+    """
+    plain = text.translate(_PARENTHESES)
+    return plain if len(plain) <= 60 else f"{plain[:59]}…"
