@@ -498,7 +498,7 @@ def _free_bytes(device: str) -> int:
 
 def _name(request: GenerationRequest) -> str:
     held = " by a ControlNet" if request.controlnet else ""
-    return f"{request.kind}{held}, {request.sampler}{' with a LoRA' if request.loras else ''}"
+    return f"{request.operation}{held}, {request.sampler}{' with a LoRA' if request.loras else ''}"
 
 
 def _source() -> str:

@@ -84,6 +84,8 @@ class Client(commands.Bot):
             max_messages=None,
         )
         self.app = app
+        self.said: Callable[[str], str] = str
+        """Says a sentence's references as Discord shows them; a cog brings it."""
         self.buttons: dict[str, ButtonAction] = {}
         """The function of each button, by the action in its custom id; cogs add theirs."""
         self._always_sync = always_sync
@@ -137,7 +139,7 @@ class Client(commands.Bot):
         """
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original
-        words = _words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)])
+        words = self.said(_words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)]))
         prompt = prompt or getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
             words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:PROMPT_BACK]}\n```"

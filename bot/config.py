@@ -25,8 +25,10 @@ EMBEDDED = "embedded"
 
 ENV_PREFIX = "ATELIER_"
 
-MOST_STEPS = 150
-"""The most denoising steps that a request may ask for."""
+STEPS = (1, 150)
+"""The fewest and the most denoising steps."""
+IMAGES = (1, 4)
+"""The fewest and the most pictures of one request."""
 
 SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
 """Environment variables that no other process needs to see."""
@@ -88,9 +90,9 @@ class LimitsConfig(Section):
     """GPU seconds of one person in any 24 hours."""
     pixels: Annotated[int, Field(ge=64, le=2**26)] = 2048 * 2048
     """The largest picture, as width times height before it is enlarged; a larger one is made smaller."""
-    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = MOST_STEPS
+    steps: Annotated[int, Field(ge=STEPS[0], le=STEPS[1])] = 150
     """The most denoising steps; more are cut."""
-    images: Annotated[int, Field(ge=1, le=4)] = 4
+    images: Annotated[int, Field(ge=IMAGES[0], le=IMAGES[1])] = 4
     """The most pictures of one request; more are cut."""
     models: Literal["all"] | tuple[str, ...] = "all"
     """The models people may choose, by their names here."""
@@ -176,7 +178,7 @@ class ModelConfig(Section):
     description: Annotated[str, Field(max_length=60)] = ""
     width: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
     height: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
-    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 30
+    steps: Annotated[int, Field(ge=STEPS[0], le=STEPS[1])] = 30
     guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
     negative_prompt: Annotated[str, Field(max_length=1000)] = ""
     sampler: str = "default"

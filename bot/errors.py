@@ -19,10 +19,47 @@ AtelierError
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from enum import StrEnum
 
 EX_CONFIG = 78
 """Exit code of a configuration error, from BSD's sysexits.h."""
+
+
+class Refers(StrEnum):
+    """What a sentence may refer to, for each door to say in its own way: a mention, a countdown, plain words."""
+
+    ORIGIN = "origin"
+    """Who decided a limit: `host`, or a subject."""
+    SUBJECT = "subject"
+    """The server, a channel, a role or a person: `server`, `channel:1`, `role:1` or `person:1`."""
+    TIME = "time"
+    """A moment, in ISO 8601."""
+    COMMAND = "command"
+    """A command, without its slash."""
+
+
+_REFERENCE = re.compile(rf"\{{({'|'.join(Refers)}) ([^{{}}]*)\}}")
+
+
+def refer(to: Refers, value: object) -> str:
+    """A reference, for use within a sentence."""
+    return f"{{{to} {value}}}"
+
+
+def in_words_of(door: Mapping[Refers, Callable[[str], str]], sentence: str) -> str:
+    """A sentence with its references said as a door says them; what only looks like a reference stays as it is."""
+
+    def say(match: re.Match[str]) -> str:
+        try:
+            return door[Refers(match[1])](match[2])
+        except ValueError:
+            # A person's own words, which the sentence quotes.
+            return match[0]
+
+    return _REFERENCE.sub(say, sentence)
 
 
 class AtelierError(Exception):
@@ -30,11 +67,14 @@ class AtelierError(Exception):
 
 
 class UserError(AtelierError):
-    """A sentence for the person who asked: what was wrong, and what would work."""
+    """A sentence for the person who asked: what was wrong, and what would work. It may hold references."""
 
 
-class Rejected(UserError):  # noqa: N818 - a decision, not a fault
-    """Admission refused a request: `rule` names the limit, `origin` who set it, `retry_at` when it will work."""
+class Rejected(UserError):  # noqa: N818 - a verdict, not a fault
+    """Admission refused a request: `rule` names the limit and `retry_at` when it will work.
+
+    `origin` is who decided it, as data such as `host` or `person:1`; empty where nobody did.
+    """
 
     def __init__(
         self,

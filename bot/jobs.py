@@ -90,10 +90,6 @@ class Operation(StrEnum):
     INPAINT = "inpaint"
 
 
-Kind = Operation
-"""The name under which the engine process still knows it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """The work of a request in the engine: `forwards` of its denoiser with `rows` rows each, and `images` to decode."""
@@ -144,11 +140,6 @@ class GenerationRequest:
         if "loras" in read:
             read["loras"] = tuple((name, weight) for name, weight in read["loras"])
         return cls(**read)
-
-    @property
-    def kind(self) -> Operation:
-        """The operation, as the engine process still calls it."""
-        return self.operation
 
     @property
     def texts(self) -> tuple[str, str]:
@@ -341,6 +332,10 @@ class Start:
     """The server in which it was asked for; it counts for the pace there."""
 
 
+TURN_MEMORY = timedelta(hours=1)
+"""How long a person's last turns count when it is decided who is next."""
+
+
 class Scope(StrEnum):
     """What a moderator's rule applies to."""
 
@@ -393,7 +388,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """News: somebody cancelled the job."""
+    """News: the job was cancelled."""
 
 
 Passing = Queued | Painting | Retrying

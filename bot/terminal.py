@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery.poster import Repost
-from bot.errors import UserError
+from bot.errors import Refers, UserError, in_words_of
 from bot.jobs import (
     Cancelled,
     ChannelId,
@@ -32,6 +33,7 @@ from bot.jobs import (
     Upload,
     UserId,
 )
+from bot.policy.limits import Origin
 from bot.requests.options import Options
 from bot.requests.uploads import MOST_BYTES, ROLES, inspect
 
@@ -42,6 +44,29 @@ HOST = Requester(UserId(0), GuildId(0))
 _UNLIMITED = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000, pixels=2**26)
 
 _LOOK_SECONDS = 1.0
+
+
+def _origin(text: str) -> str:
+    decided = Origin.parse(text)
+    return "the host's default" if decided.scope is None else f"the rule for {_subject(text)}"
+
+
+def _subject(text: str) -> str:
+    about = Origin.parse(text)
+    return f"{about.scope} {about.subject_id}" if about.subject_id else f"the {about.scope or 'host'}"
+
+
+_DOOR: Mapping[Refers, Callable[[str], str]] = {
+    Refers.ORIGIN: _origin,
+    Refers.SUBJECT: _subject,
+    Refers.TIME: lambda text: f"at {datetime.fromisoformat(text).astimezone():%H:%M}",
+    Refers.COMMAND: lambda text: f"/{text}",
+}
+
+
+def said(sentence: str) -> str:
+    """A sentence of the house, with what it refers to in plain words."""
+    return in_words_of(_DOOR, sentence)
 
 
 class TerminalPoster:
@@ -85,15 +110,18 @@ async def imagine(
     async with open_app(config, Surface.TERMINAL) as app:
         poster = TerminalPoster(console)
         app.delivery.attach(poster)
-        quote = await app.admission.quote(HOST, options, Destination(ChannelId(0), MessageId(0)))
-        admitted = await app.admission.admit(quote)
+        try:
+            quote = await app.admission.quote(HOST, options, Destination(ChannelId(0), MessageId(0)))
+            admitted = await app.admission.admit(quote)
+        except UserError as error:
+            raise UserError(said(str(error))) from error
         assert admitted is not None  # noqa: S101 - only interactions can repeat
         for note in admitted.notes:
-            console.print(f"note: {note}")
+            console.print(f"note: {said(note)}")
         with poster.progress:
             job = await _ended(app, admitted.job)
         if not isinstance(poster.ending, Painted):
-            raise UserError(job.reason or "The picture was cancelled.")
+            raise UserError(said(job.reason or "The picture was cancelled."))
         return _write(poster.ending.images, output or Path(f"atelier-{job.id}.png"))
 
 

@@ -1,4 +1,4 @@
-"""Asks whether somebody means it, before much is taken from many, or everything from them."""
+"""Asks for a confirmation before a command takes much from many people, or everything from one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Confirmations:
         await interaction.response.send_message(question, view=view, ephemeral=True)
 
     async def _confirmed(self, interaction: discord.Interaction[Client], number: JobId) -> None:
-        # Whoever lost the right meanwhile may not say yes.
+        # A moderator who lost the right since the question may not say yes.
         self._may(interaction)
         do = self._take(interaction, number)
         await interaction.response.edit_message(content=await do(), view=None)

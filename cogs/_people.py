@@ -9,7 +9,7 @@ from bot.jobs import ChannelId, Destination, GuildId, Requester, RoleId, UserId
 
 
 def requester(interaction: discord.Interaction) -> Requester:
-    """Whoever started an interaction in a server, with their roles."""
+    """The person who started an interaction in a server, with their roles."""
     assert interaction.guild_id is not None  # noqa: S101 - the commands are guild only
     return as_requester(interaction.user, GuildId(interaction.guild_id))
 

@@ -28,7 +28,7 @@ def is_empty(report: Report) -> bool:
 
 def empty(report: Report) -> str:
     """Why there is nothing to see."""
-    return f"Nobody asked for a picture in the last {report.period}."
+    return f"There were no requests in the last {report.period}."
 
 
 def text(report: Report, names: Mapping[GuildId, str]) -> str:
@@ -100,7 +100,7 @@ def chart(report: Report) -> Chart:
 
 
 def alt(report: Report) -> str:
-    """What the chart shows, for whoever does not see it."""
+    """What the chart shows, for people who cannot see it."""
     steps, starts = report.steps, report.span.starts
     busiest = max(range(len(steps)), key=lambda number: steps[number].pictures)
     every = {timedelta(hours=1): "hour", timedelta(days=1): "day"}.get(report.span.step, "week")
@@ -119,7 +119,7 @@ def alt(report: Report) -> str:
 def table(report: Report) -> str:
     """The report as a table with HEADER: first all of the span, then each of its steps; times in UTC, ISO 8601.
 
-    It names no person and quotes nobody, and no cell of it is a formula to a spreadsheet.
+    It names no person and quotes no prompt, and a spreadsheet reads no cell of it as a formula.
     """
     file = io.StringIO()
     writer = csv.writer(file)

@@ -60,7 +60,7 @@ class ExpiredButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
     template=r"(?!a1:[a-z]{1,16}:[0-9]{1,18}\Z)[\s\S]+",
 ):
-    """Whatever no other button answers to; without it Discord shows an unexplained failure."""
+    """Every button that nothing else answers to; without this class Discord shows an unexplained failure."""
 
     @classmethod
     async def from_custom_id(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import discord
 
 from bot.client import PROMPT_BACK
-from bot.jobs import GenerationRequest, Image, Job, Operation, Queued
-from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, LimitName, named, value_in_words
+from bot.errors import Refers, in_words_of
+from bot.jobs import GenerationRequest, Image, Job, Operation, Queued, Scope, Subject
+from bot.policy.limits import BLOCKED, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.requests.admission import Quote
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.forgetting import Held
@@ -28,7 +29,7 @@ _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 _OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repainted under a mask"}
 
 REFUSED = "Not accepted."
-EXPIRED_BILL = "This has been answered, or Atelier was restarted meanwhile. Ask again; nothing was counted."
+EXPIRED_BILL = "This has been answered, or Atelier was restarted since. Ask again; nothing was counted."
 EXPIRED = "This button has expired."
 FORGOTTEN = (
     "Deleted. My messages with your requests and pictures go one after the other. You can ask for new pictures "
@@ -70,6 +71,64 @@ def headline(job: Job) -> str:
     return f"**{inert(job.request.prompt)}** — <@{job.requester.user_id}>"
 
 
+def subject(about: Subject) -> str:
+    """What a rule is about: a mention that Discord fills in."""
+    scope, subject_id = about
+    match scope:
+        case Scope.SERVER:
+            return "this server"
+        case Scope.CHANNEL:
+            return f"<#{subject_id}>"
+        case Scope.ROLE:
+            return f"<@&{subject_id}>"
+        case Scope.PERSON:
+            return f"<@{subject_id}>" if subject_id else "a person"
+
+
+def origin(decided: Origin) -> str:
+    """Who decided a limit."""
+    if decided == HOST or decided.scope is None:
+        return "the host's default"
+    return f"the rule for {subject((decided.scope, decided.subject_id))}"
+
+
+def command(name: str) -> str:
+    """A command of ours."""
+    return f"`/{name}`"
+
+
+def limit(name: LimitName, value: Any) -> str:
+    """A limit's value."""
+    if value is None:
+        return "all"
+    if name is LimitName.CHANNELS:
+        return ", ".join(subject((Scope.CHANNEL, channel_id)) for channel_id in value) or "none"
+    if name is LimitName.MODELS:
+        return ", ".join(f"`{model}`" for model in value) or "none"
+    return f"{value:,}"
+
+
+def said(sentence: str) -> str:
+    """A sentence of the house, with what it refers to as Discord shows it."""
+    return in_words_of(_DOOR, sentence)
+
+
+def _subject_of(text: str) -> str:
+    about = Origin.parse(text)
+    if about.scope is None:
+        raise ValueError(text)
+    return subject((about.scope, about.subject_id))
+
+
+_DOOR: Mapping[Refers, Callable[[str], str]] = {
+    Refers.ORIGIN: lambda text: origin(Origin.parse(text)),
+    Refers.SUBJECT: _subject_of,
+    # Discord counts down in whole seconds: one more, so that it has come when the countdown is over.
+    Refers.TIME: lambda text: relative(datetime.fromisoformat(text) + timedelta(seconds=1)),
+    Refers.COMMAND: command,
+}
+
+
 def queued(job: Job, news: Queued) -> str:
     """An accepted request, waiting."""
     if news.is_held:
@@ -91,12 +150,12 @@ def retrying(job: Job) -> str:
 
 def failed(job: Job, reason: str) -> str:
     """A request that ended without a picture; what to ask for again is handed back."""
-    said = f"{headline(job)}\n❌ {reason}\n-# It does not count towards your quota. "
-    return said + _handed_back(job.request.prompt, MESSAGE - _SPARE - len(said.encode("utf-16-le")) // 2)
+    text = f"{headline(job)}\n❌ {said(reason)}\n-# It does not count towards your quota. "
+    return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - len(text.encode("utf-16-le")) // 2)
 
 
 def cancelled(job: Job) -> str:
-    """A request that somebody cancelled."""
+    """A request that was cancelled."""
     return f"{headline(job)}\n🚫 Cancelled."
 
 
@@ -170,11 +229,11 @@ def _handed_back(prompt: str, room: int) -> str:
 
 def notes(remarks: Iterable[str]) -> str:
     """What a requester should know of an accepted request: changed values, words that the model does not know."""
-    return "About your request:\n" + "\n".join(f"- {remark}" for remark in remarks)
+    return "About your request:\n" + "\n".join(f"- {said(remark)}" for remark in remarks)
 
 
 def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
-    """As many lines as one message holds, and of the first as much as it holds, whatever there is."""
+    """As many lines as one message holds; of the first line at least as much as fits."""
     text = "\n".join(lines)
     if len(text) <= room:
         return text
@@ -229,9 +288,9 @@ def receipt(case: Case) -> str:
 
 def change(case: Case) -> str:
     """What a case changed, from what to what."""
-    what = f"{case.action} for {named(case.subject)}"
+    what = f"{case.action} for {subject(case.subject)}"
     if case.undoes is not None:
-        what = f"undo of case {case.undoes} for {named(case.subject)}"
+        what = f"undo of case {case.undoes} for {subject(case.subject)}"
     if case.action == DELETE:
         return f"{what}: {pictures(case.before['pictures'])} of message {case.before['message']}"
     if case.action == CANCEL:
@@ -255,7 +314,7 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         return "yes" if name == QUOTA_FROM else "no" if name in (PAUSED, BLOCKED) else "no rule"
     value = rules[name]
     if name in list(LimitName):
-        return value_in_words(LimitName(name), value)
+        return limit(LimitName(name), value)
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):
         at = datetime.fromisoformat(value)
         return f"no, until {relative(at)}" if name == QUOTA_FROM else f"until {relative(at)}"

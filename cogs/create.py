@@ -103,7 +103,7 @@ class Create(commands.Cog):
             role: given.pop(role) for role in ROLES if given.get(role) is not None
         }
         options = Options(**{name: value for name, value in given.items() if name not in ROLES})
-        # Whatever can be refused is refused before the answer is public.
+        # Everything that can be refused now is refused before the answer is public.
         stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
         quote = await self._admission.quote(requester, options.with_uploads(stated), destination)
         if quote.is_big and quote.fits:
@@ -179,7 +179,7 @@ class Create(commands.Cog):
                 return MessageId((await interaction.edit_original_response(content=words, view=view)).id)
             answer = await interaction.response.send_message(words, view=view)
         except Exception:
-            # Nobody saw it accepted, so it was not.
+            # The person did not see that it was accepted, so it was not.
             await self._queue.withdraw(job.id)
             raise
         assert answer.message_id is not None  # noqa: S101 - a message was sent
@@ -193,12 +193,12 @@ class Create(commands.Cog):
                     contents = {role: await attachment.read() for role, attachment in attachments.items()}
             except TimeoutError:
                 raise UserError(
-                    f"Discord did not hand over your files within {DOWNLOAD_SECONDS:.0f} s. Send smaller ones."
+                    f"Discord did not send your files within {DOWNLOAD_SECONDS:.0f} s. Send smaller ones."
                 ) from None
             except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
                 # Its words may quote an address that is signed.
                 log.warning("attachments could not be downloaded: %s", type(error).__name__)
-                raise UserError("Discord did not hand over your files. Send them again.") from error
+                raise UserError("Discord did not send your files. Send them again.") from error
         for role, data in contents.items():
             if len(data) != attachments[role].size:
                 raise UserError(f"The {ROLES[role]} did not arrive as it was sent. Send it again.")
@@ -274,8 +274,8 @@ async def _defer(interaction: discord.Interaction[Client]) -> bool:
 async def _take_back(interaction: discord.Interaction[Client]) -> None:
     """Delete the public answer, so that what is said next is for the person alone.
 
-    It is answered first: until then whatever is said takes its place, as public as it, and once it is deleted nothing
-    can (https://github.com/discord/discord-api-docs/issues/2739).
+    It is answered first: until then the next message takes its place, as public as it, and once it is deleted no
+    message can (https://github.com/discord/discord-api-docs/issues/2739).
     """
     try:
         await interaction.edit_original_response(content=_words.REFUSED, view=None)
@@ -310,5 +310,6 @@ async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
     cog = Create(app.admission, app.queue, app.config.discord.command)
+    client.said = _words.said
     client.buttons |= {"accept": cog.accept_pressed, "decline": cog.decline_pressed}
     await client.add_cog(cog)

@@ -19,13 +19,12 @@ from bot.policy.limits import (
     SERVER,
     Limit,
     LimitName,
+    Origin,
     block_of,
     candidates,
     check_values,
-    named,
     pause_of,
     takes_away,
-    value_in_words,
 )
 from bot.policy.policy import Policy
 from bot.storage.cases import By, Cases, Values
@@ -50,7 +49,7 @@ _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
 
 @dataclass(frozen=True, slots=True)
 class _Whom:
-    """What a command is about, and somebody for whom it holds where nothing more special does."""
+    """What a command is about, and a requester to whom only these rules apply."""
 
     subject: Subject
     who: Requester
@@ -183,7 +182,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             until = "" if block.until is None else f" until {_words.relative(block.until)}"
             lines.append(f"- ⛔ blocked{until}")
         if paused := pause_of(book, where):
-            lines.append(f"- ⏸️ painting is paused for {named(paused)}")
+            lines.append(f"- ⏸️ painting is paused for {_words.subject(paused)}")
         lines += [
             self._line(name, limits[0]) + "".join(f"; not {_short(name, limit)}" for limit in limits[1:])
             for name, limits in candidates(self._policy.defaults, book, who, where).items()
@@ -236,9 +235,9 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             self._policy.limits_in(_with(book, subject, plain, remove), whom.who, whom.where),
         )
         if less and subject[0] is not Scope.PERSON:
-            everyone = "everyone" if subject == SERVER else f"everyone in {named(subject)}"
+            everyone = "everyone" if subject == SERVER else f"everyone in {_words.subject(subject)}"
             if subject[0] is Scope.ROLE:
-                everyone = f"everyone with {named(subject)}"
+                everyone = f"everyone with {_words.subject(subject)}"
             question = f"This leaves {everyone} with less: {', '.join(less)}. It holds at once, for what waits too."
             await self._confirmations.ask(interaction, question, do)
         else:
@@ -246,15 +245,15 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
 
     async def _table(self, whom: _Whom) -> list[str]:
         limits = await self._policy.limits(whom.who, whom.where)
-        title = "everyone here" if whom.subject == SERVER else named(whom.subject)
+        title = "everyone here" if whom.subject == SERVER else _words.subject(whom.subject)
         return [f"Limits for {title}:", *(self._line(name, limits[name]) for name in LimitName)]
 
     def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
         about = f", about {self._pictures(limit.value)}" if name is LimitName.QUOTA else ""
-        return f"- **{name}** {value_in_words(name, limit.value)} {MEANING[name]}{about} — {limit.origin}"
+        return f"- **{name}** {_words.limit(name, limit.value)} {MEANING[name]}{about} — {_words.origin(limit.origin)}"
 
     def _pictures(self, seconds: RuleValue) -> str:
-        """How many pictures of the usual kind so many seconds are."""
+        """How many usual pictures can be painted in `seconds`."""
         assert isinstance(seconds, int)  # noqa: S101 - a quota is
         return _words.pictures(max(int(seconds / self._policy.usual_seconds()), 1))
 
@@ -352,12 +351,12 @@ def _next_of_list(names: list[str], typed: str) -> Choices:
 
 
 def _short(name: LimitName, limit: Limit[RuleValue]) -> str:
-    return f"{value_in_words(name, limit.value)} ({limit.origin})"
+    return f"{_words.limit(name, limit.value)} ({_words.origin(limit.origin)})"
 
 
 def _refusal(refusal: Refusal) -> str:
     numbers = "" if refusal.asked is None else f": {refusal.asked:,.0f} of {refusal.allowed or 0:,.0f}"
-    origin = f" ({refusal.origin})" if refusal.origin else ""
+    origin = f" ({_words.origin(Origin.parse(refusal.origin))})" if refusal.origin else ""
     works = "" if refusal.retry_at is None else f", would work {_words.relative(refusal.retry_at)}"
     return f"- {_words.relative(refusal.at)} **{refusal.rule}**{numbers}{origin}{works}"
 

@@ -15,7 +15,7 @@ from discord.ext import commands
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
-from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of, named
+from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of
 from bot.queue.dispatcher import Dispatcher
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import insist
@@ -76,10 +76,10 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
 
         async def do() -> str:
             case = await self._cases.change(by, "pause", subject, {PAUSED: True})
-            return _said(case, f"Painting is paused for {named(subject)} already.")
+            return _said(case, f"Painting is paused for {_words.subject(subject)} already.")
 
         if subject == SERVER:
-            question = "This pauses painting on the whole server: nothing starts, and nobody can ask, until you resume."
+            question = "This pauses painting on the whole server: nothing starts, and no one can ask, until you resume."
             await self._confirmations.ask(interaction, question, do)
         else:
             await interaction.response.send_message(await do(), ephemeral=True)
@@ -92,7 +92,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         """Start what waits, and accept requests."""
         subject = _place(channel)
         case = await self._cases.change(_by(interaction, reason), "resume", subject, {}, [PAUSED])
-        said = _said(case, f"Painting is not paused for {named(subject)}.")
+        said = _said(case, f"Painting is not paused for {_words.subject(subject)}.")
         await interaction.response.send_message(said, ephemeral=True)
 
     @app_commands.command(description="Take no more requests from a person")
@@ -140,7 +140,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         everything: bool = False,
         reason: Reason | None = None,
     ) -> None:
-        """Cancel what waits or is being painted; it costs nobody their quota, not even what was begun."""
+        """Cancel what waits or is being painted; it counts for no quota, not even what was begun."""
         by = _by(interaction, reason)
         if sum((job is not None, member is not None, everything)) != 1:
             raise UserError("Choose one: a job, a member, or everything:True.")
@@ -191,7 +191,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
     async def delete(
         self, interaction: discord.Interaction[Client], message: str, reason: Reason | None = None
     ) -> None:
-        """Remove the pictures of a message; the message says so to everybody."""
+        """Remove the pictures of a message; the message says so."""
         by = _by(interaction, reason)
         match = _MESSAGE.fullmatch(message.strip())
         if match is None or (match[1] and int(match[1]) != by.guild_id):
@@ -305,7 +305,7 @@ def _duration(text: str) -> timedelta:
 
 
 def _about(job: Job) -> str:
-    """A request without its words, which are for whoever asked."""
+    """A request without its words, which only the person who asked may see."""
     return f"{job.id}: {_words.pictures(job.request.num_images_per_prompt)} with {job.request.model}, {job.status}"
 
 

@@ -1,4 +1,4 @@
-"""/privacy: what is kept about me, a copy of it, and deleting it; for everybody, everywhere, about themselves alone."""
+"""/privacy: what is kept about me, a copy of it, and deleting it; for every person, about themselves only."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from cogs._confirm import Confirmations
 
 
 class Privacy(commands.GroupCog, group_name="privacy", group_description="What is kept about you, and deleting it"):
-    """Shows people what is kept about them, and deletes it; nobody reaches anybody else's."""
+    """Shows people what is kept about them, and deletes it; no command reaches another person's data."""
 
     def __init__(self, client: Client, forgetting: Forgetting, dispatcher: Dispatcher) -> None:
         self._forgetting = forgetting
         self._dispatcher = dispatcher
-        # Whoever was asked may answer.
+        # The person who was asked may answer.
         self._confirmations = Confirmations(client, "privacy", may=lambda _: None)
 
     @app_commands.command(description="What Atelier keeps about you, why, and for how long")
@@ -43,7 +43,7 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
         if len(data) > interaction.filesize_limit:
             data, name = gzip.compress(data), "atelier.json.gz"
         if len(data) > interaction.filesize_limit:
-            raise UserError("That is more than Discord takes in one file. Ask whoever hosts Atelier for it.")
+            raise UserError("That is more than Discord takes in one file. Ask the host of Atelier for it.")
         await interaction.followup.send(
             "Everything that is kept about you. `/history` has the pictures.",
             file=discord.File(io.BytesIO(data), name),

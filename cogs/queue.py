@@ -108,9 +108,9 @@ class QueueCog(commands.Cog, name="Queue"):
         if job is None or job.requester.guild_id != interaction.guild_id:
             raise UserError(_words.EXPIRED)
         if interaction.user.id != job.requester.user_id and not interaction.permissions.manage_messages:
-            raise UserError("Only whoever asked for it, or a moderator, can cancel this.")
+            raise UserError("Only the person who asked for it, or a moderator, can cancel this.")
         if interaction.user.id != job.requester.user_id:
-            # As `/mod cancel` does it: with a case, and whoever asked pays for nothing.
+            # As `/mod cancel` does it: with a case, and the person who asked pays for nothing.
             by = By(job.requester.guild_id, UserId(interaction.user.id))
             case, cancelled = await self._cases.cancel(by, (Scope.PERSON, job.requester.user_id), job_id=job_id)
             if case is None:
@@ -164,7 +164,7 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
     paced = "" if paced_until is None else f" Your pace lets it start {_words.relative(paced_until)}."
     before = turns[:place]
     if not before:
-        return f"Yours is next: nobody who waits has used less GPU time.{paced}"
+        return f"Yours is next: no other person who waits has used less GPU time.{paced}"
     again = sum(turn.at is None for turn in before)
     first_turns = {turn.user_id for turn in before if turn.at is not None}
     less = len(first_turns - {requester.user_id})

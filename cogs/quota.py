@@ -15,7 +15,7 @@ _SHOWN = 5
 
 
 class Quota(commands.Cog):
-    """Shows a person their own quota; nobody else's."""
+    """Shows a person their own quota, and no other person's."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -29,7 +29,7 @@ class Quota(commands.Cog):
         lines = [
             f"**{allowance.pictures(allowance.left)} of {_words.pictures(allowance.pictures(allowance.quota))}** left: "
             f"{_words.seconds(allowance.left)} of {_words.seconds(allowance.quota)} of GPU time in 24 hours "
-            f"({allowance.origin})."
+            f"({_words.origin(allowance.origin)})."
         ]
         returning = [(at, seconds) for at, seconds in allowance.spent if seconds > 0]
         lines += [

@@ -68,7 +68,7 @@ class Results(commands.Cog):
             if job.destination.message_id is not None:
                 await _delete(channel.get_partial_message(job.destination.message_id))
             if job.reposted_at is not None:
-                # The first message may stand there still, and so may a second whose id nobody had time to note.
+                # The first message may stand there still, and so may a second whose id was not noted in time.
                 whose, button = f"<@{job.requester.user_id}>", _views.custom_id("cancel", job.id)
                 async for message in _own_messages(self._client, channel, job.asked_at):
                     spoken_for = await self._queue.speaks_for(MessageId(message.id)) is not None
@@ -85,7 +85,7 @@ class Results(commands.Cog):
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
             raise TryLater(f"Discord cannot be reached: {error}") from error
         except RuntimeError as error:
-            # So aiohttp calls it where the client was closed meanwhile: the next run says what this one cannot.
+            # This is aiohttp's error for a client that was closed: the next run says what this one cannot.
             if not self._client.is_closed():
                 raise
             raise TryLater("Atelier is stopping.") from error
@@ -131,7 +131,7 @@ class Results(commands.Cog):
         return None
 
     async def _find_answers(self) -> None:
-        """Find out which jobs of earlier runs were acknowledged although nobody noted it; withdraw the others."""
+        """Find out which jobs of earlier runs were acknowledged without a note of it; withdraw the others."""
         for job in await insist(self._queue.unacknowledged, self._opened_at):
             button = _views.custom_id("cancel", job.id)
             channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
@@ -169,7 +169,7 @@ class Results(commands.Cog):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _finish(self, job: Job, channel: discord.PartialMessageable, message: discord.PartialMessage) -> None:
-        """Offer the rating reactions, and ping whoever waited long; neither is worth failing for."""
+        """Offer the rating reactions, and ping a person who waited long; neither may fail the delivery."""
         try:
             for emoji in OFFERED:
                 await message.add_reaction(emoji)

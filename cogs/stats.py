@@ -26,12 +26,12 @@ Where = Literal["this server", "all servers"]
 _TERMINAL = GuildId(0)
 """What the terminal asks for has no server."""
 
-NOT_THE_HOST = "Only whoever hosts Atelier sees all servers. Moderators use `/stats` on their server, for that one."
+NOT_THE_HOST = "Only the host of Atelier sees all servers. Moderators use `/stats` on their server, for that one."
 NOT_A_MODERATOR = "Only members with Manage Server can do this."
 
 
 class Stats(commands.Cog):
-    """Sums up what happened; it names nobody."""
+    """Sums up what happened, without names."""
 
     def __init__(self, client: Client, reports: Reports) -> None:
         self._client = client
@@ -58,7 +58,7 @@ class Stats(commands.Cog):
         table = _report.table(report).encode()
         files = [discord.File(io.BytesIO(table), "stats.csv", description="The same figures as a table")]
         try:
-            # One at a time: whoever asks again and again makes others wait for a chart, and nobody for a picture.
+            # One at a time: a person who asks again and again delays other charts, but no picture.
             async with self._drawing:
                 png = await plot.draw(_report.chart(report))
         except PlotError as error:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from bot.config import MOST_STEPS, LimitsConfig
-from bot.errors import Rejected, UserError
+from bot.config import IMAGES, STEPS, LimitsConfig
+from bot.errors import Refers, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
 T_co = TypeVar("T_co", covariant=True)
@@ -52,15 +52,15 @@ BOUNDS = {
     LimitName.DEPTH: (1, 10_000),
     LimitName.QUOTA: (1, 1_000_000),
     LimitName.PIXELS: (64, 2**26),
-    LimitName.STEPS: (1, MOST_STEPS),
-    LimitName.IMAGES: (1, 4),
+    LimitName.STEPS: STEPS,
+    LimitName.IMAGES: IMAGES,
     LimitName.WEIGHT: (1, 10_000),
 }
 """Of the limits that are numbers: the least and the most that can be set."""
 
 QUOTA_WINDOW = timedelta(hours=24)
 NEGLIGIBLE = 1e-6
-"""Seconds by which sums may differ without anybody minding."""
+"""Sums of seconds that differ by less count as equal: floating point rounds."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -71,8 +71,8 @@ BLOCKED = "blocked"
 QUOTA_FROM = "quota_from"
 """The name of a person's rule that what they used before that time does not count."""
 
-_REMEDIES = {"pause": "`/mod resume`", "block": "`/mod unblock`"}
-"""What changes a rule that is no limit."""
+_REMEDIES = {"pause": "mod resume", "block": "mod unblock"}
+"""The command that changes a rule which is no limit."""
 
 SERVER: Subject = (Scope.SERVER, 0)
 
@@ -84,26 +84,33 @@ class Origin:
     scope: Scope | None = None
     subject_id: int = 0
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` wrote."""
+        if text == _HOST:
+            return cls()
+        scope, _, subject_id = text.partition(":")
+        return cls(Scope(scope), int(subject_id or 0))
+
     def __str__(self) -> str:
-        """Name it, for people."""
-        return "the host's default" if self.scope is None else f"the rule for {named((self.scope, self.subject_id))}"
+        """As it is stored: `host`, `server`, `channel:1`, `role:1` or `person:1`."""
+        if self.scope is None:
+            return _HOST
+        return self.scope.value if self.scope is Scope.SERVER else f"{self.scope}:{self.subject_id}"
+
+    @property
+    def reference(self) -> str:
+        """A reference to it within a sentence."""
+        return refer(Refers.ORIGIN, self)
 
 
+_HOST = "host"
 HOST = Origin()
 
 
 def named(subject: Subject) -> str:
-    """What a rule is about, in words that Discord fills in."""
-    scope, subject_id = subject
-    match scope:
-        case Scope.SERVER:
-            return "this server"
-        case Scope.CHANNEL:
-            return f"<#{subject_id}>"
-        case Scope.ROLE:
-            return f"<@&{subject_id}>"
-        case Scope.PERSON:
-            return f"<@{subject_id}>"
+    """A reference to what a rule is about, within a sentence."""
+    return refer(Refers.SUBJECT, Origin(*subject))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,7 @@ class Limits:
 
 
 def subjects(who: Requester, where: Sequence[ChannelId] = ()) -> list[Subject]:
-    """Whatever a rule may be about that bears on a person in a channel: the order of precedence."""
+    """Every subject whose rules apply to a person in a channel, in the order of precedence."""
     return [
         (Scope.PERSON, who.user_id),
         *((Scope.ROLE, role_id) for role_id in who.roles),
@@ -146,7 +153,7 @@ def subjects(who: Requester, where: Sequence[ChannelId] = ()) -> list[Subject]:
 def candidates(
     defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[ChannelId] = ()
 ) -> dict[LimitName, list[Limit[Any]]]:
-    """For each limit every value that bears on a person there: the one that holds first, the host's default last."""
+    """For each limit every value that applies to a person there: the one that holds first, the host's default last."""
     bearing = [subject for subject in subjects(who, where) if subject in book]
     decided = {}
     for name in LimitName:
@@ -162,7 +169,7 @@ def resolve(defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[
 
 
 def greatest_weight(defaults: LimitsConfig, book: Book) -> int:
-    """The greatest weight that a server gives anybody, by a rule or by leaving the host's default."""
+    """The greatest weight that a server gives to a person, by a rule or by the host's default."""
     given = (rules.get(LimitName.WEIGHT) for rules in book.values())
     return max([defaults.weight, *(weight for weight in given if isinstance(weight, int))])
 
@@ -170,7 +177,7 @@ def greatest_weight(defaults: LimitsConfig, book: Book) -> int:
 def share_of(weight: int, greatest: int) -> float:
     """What part of the usual share a weight is, among all servers; `greatest` is the server's own.
 
-    So a server's weights divide what is its own, and whatever it sets takes nothing from another's people.
+    A server's weights divide only its own share: they take nothing from the people of another server.
     """
     return weight / greatest
 
@@ -229,14 +236,14 @@ def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
 
 
 def place_refused(limits: Limits, where: Sequence[ChannelId]) -> str | None:
-    """Why nobody may ask in a channel, in words; None where they may."""
+    """Why people may not ask in a channel, as a sentence; None where they may."""
     allowed = limits.channels.value
     if allowed is None or any(channel_id in allowed for channel_id in where):
         return None
     if not allowed:
-        return f"Pictures may be asked for in no channel ({limits.channels.origin})."
-    places = value_in_words(LimitName.CHANNELS, allowed)
-    return f"Pictures may not be asked for in this channel ({limits.channels.origin}), but in {places}."
+        return f"Pictures may be asked for in no channel ({limits.channels.origin.reference})."
+    places = ", ".join(named((Scope.CHANNEL, channel_id)) for channel_id in allowed)
+    return f"Pictures may not be asked for in this channel ({limits.channels.origin.reference}), but in {places}."
 
 
 def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:
@@ -245,7 +252,7 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
         return _changed(LimitName.CHANNELS, limits, f". {refused}")
     if limits.models.value is not None and request.model not in limits.models.value:
         origin = limits.models.origin
-        words = f": the model {request.model} may not be used here any more ({origin})."
+        words = f": the model {request.model} may not be used here any more ({origin.reference})."
         return _changed(LimitName.MODELS, limits, words)
     asked = {
         LimitName.PIXELS: request.width * request.height,
@@ -255,7 +262,7 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
     for name, count in asked.items():
         most, origin = limits[name].value, limits[name].origin
         if count > most:
-            words = f": {most:,} {MEANING[name]} at most, not {count:,} ({origin})."
+            words = f": {most:,} {MEANING[name]} at most, not {count:,} ({origin.reference})."
             return _changed(name, limits, words, count, most)
     return None
 
@@ -272,16 +279,21 @@ def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datet
         return None
     asked = math.ceil(used + seconds)
     if seconds > quota + NEGLIGIBLE:
-        words = f": this takes {math.ceil(seconds):,} GPU seconds, more than the {quota:,} in 24 hours ({origin})."
+        words = (
+            f": this takes {math.ceil(seconds):,} GPU seconds, "
+            f"more than the {quota:,} in 24 hours ({origin.reference})."
+        )
         return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
     words = f": {math.ceil(used):,} of {quota:,} GPU seconds in 24 hours are used, and this takes "
-    refusal = _changed(LimitName.QUOTA, limits, f"{words}{math.ceil(seconds):,} more ({origin}).", asked, quota)
+    refusal = _changed(
+        LimitName.QUOTA, limits, f"{words}{math.ceil(seconds):,} more ({origin.reference}).", asked, quota
+    )
     refusal.retry_at = fits_at(quota, seconds, [(asked_at, cost) for asked_at, cost, _ in before])
     return refusal
 
 
 def fits_at(quota: float, seconds: float, spent: Sequence[tuple[datetime, float]]) -> datetime | None:
-    """When so many seconds will fit into a quota of which so much is spent; None when they never do or do now."""
+    """When `seconds` will fit into a quota of which `spent` is used; None when they never do or do now."""
     over = sum(amount for _, amount in spent) + seconds - quota
     if over <= NEGLIGIBLE or seconds > quota + NEGLIGIBLE:
         return None
@@ -310,13 +322,13 @@ def _changed(
 
 
 def told(refusal: Rejected) -> str:
-    """All there is to say of a refusal to whoever asked: what, when it will work, and who can change it."""
-    words = str(refusal)
+    """All there is to say of a refusal to the person who asked: what, when it will work, and who can change it."""
+    sentence = str(refusal)
     if refusal.retry_at is not None:
-        words += f" It will work <t:{int(refusal.retry_at.timestamp()) + 1}:R>."
-    if remedy := _REMEDIES.get(refusal.rule, "`/limits set`" if refusal.origin else None):
-        words += f" Moderators change this with {remedy}."
-    return words
+        sentence += f" It will work {refer(Refers.TIME, refusal.retry_at.isoformat())}."
+    if remedy := _REMEDIES.get(refusal.rule, "limits set" if refusal.origin else None):
+        sentence += f" Moderators change this with {refer(Refers.COMMAND, remedy)}."
+    return sentence
 
 
 def takes_away(before: Limits, after: Limits) -> list[LimitName]:
@@ -330,14 +342,3 @@ def _allows_less(before: Any, after: Any) -> bool:
     if after is None:
         return False
     return before is None or not set(before) <= set(after)
-
-
-def value_in_words(name: LimitName, value: Any) -> str:
-    """A limit's value, for people."""
-    if value is None:
-        return "all"
-    if name is LimitName.CHANNELS:
-        return ", ".join(f"<#{channel_id}>" for channel_id in value) or "none"
-    if name is LimitName.MODELS:
-        return ", ".join(f"`{model}`" for model in value) or "none"
-    return f"{value:,}"

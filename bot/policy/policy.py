@@ -52,7 +52,7 @@ class Allowance:
     """A person's quota of GPU time in 24 hours, and what of it is used or held, by the time they asked for it."""
 
     quota: float
-    origin: str
+    origin: Origin
     spent: tuple[tuple[datetime, float], ...]
     picture: float
     """Seconds of a usual picture, to speak of the others in."""
@@ -122,10 +122,10 @@ class Policy:
 
     def _allowance(self, ruling: Ruling, spent: Sequence[tuple[datetime, float]]) -> Allowance:
         quota = ruling.limits.quota
-        return Allowance(quota.value, str(quota.origin), tuple(spent), self.usual_seconds())
+        return Allowance(quota.value, quota.origin, tuple(spent), self.usual_seconds())
 
     def check(self, ruling: Ruling) -> None:
-        """Raise Rejected where a moderator lets nobody ask, or not this person, or not in this channel."""
+        """Raise Rejected where a moderator paused painting, blocked the person or closed the channel."""
         if block := ruling.block:
             raise Rejected(
                 "A moderator does not let you ask for pictures on this server.",
@@ -163,7 +163,7 @@ class Policy:
 
 def _queue_is_full(depth: int, limits: Limits) -> Rejected:
     return Rejected(
-        f"Your queue is full: {depth} of {limits.depth.value} requests wait ({limits.depth.origin}).",
+        f"Your queue is full: {depth} of {limits.depth.value} requests wait ({limits.depth.origin.reference}).",
         rule="depth",
         origin=str(limits.depth.origin),
         asked=depth + 1,
@@ -179,18 +179,18 @@ def _check_quota(allowance: Allowance, seconds: float) -> None:
     if seconds > allowance.quota + NEGLIGIBLE:
         raise Rejected(
             f"This takes as much GPU time as about {asked} usual pictures, more than your quota of {most} in 24 hours "
-            f"({allowance.origin}): ask for fewer or smaller ones, or fewer steps.",
+            f"({allowance.origin.reference}): ask for fewer or smaller ones, or fewer steps.",
             rule="quota",
-            origin=allowance.origin,
+            origin=str(allowance.origin),
             asked=math.ceil(seconds),
             allowed=allowance.quota,
         )
     raise Rejected(
         f"Your quota is used up: {allowance.pictures(allowance.used)} of {most} pictures in 24 hours "
-        f"({allowance.origin}), and this takes as much GPU time as {asked} more.",
+        f"({allowance.origin.reference}), and this takes as much GPU time as {asked} more.",
         rule="quota",
         retry_at=allowance.fits_at(seconds),
-        origin=allowance.origin,
+        origin=str(allowance.origin),
         asked=math.ceil(allowance.used + seconds),
         allowed=allowance.quota,
     )

@@ -123,7 +123,7 @@ class Dispatcher:
         except EngineDied as error:
             log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
             if job.deaths + 1 < ATTEMPTS:
-                # It may have been cancelled meanwhile, and then its message says so already.
+                # If the job was cancelled during the attempt, its message says so already.
                 if await insist(self._queue.requeue, job):
                     self._announce(job, Retrying())
             else:

@@ -22,13 +22,13 @@ from bot.storage.queue_changes import QueueChanges
 _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
 _UNSTEADY = timedelta(seconds=1)
-"""By how much a clock may be set back without anybody minding."""
+"""A clock that was set back by less than this counts as steady."""
 _AT_A_TIME = 20
-"""Turns that are foreseen before others get a word in."""
+"""Turns that are foreseen before other tasks of the event loop get to run."""
 
 
 class Line:
-    """Answers who is next, and when everybody is."""
+    """Answers which job is next, and when each waiting job starts."""
 
     def __init__(self, changes: QueueChanges, policy: Policy, engine: Engine, clock: Clock) -> None:
         self._changes = changes
@@ -126,14 +126,14 @@ class Line:
                         self._fair_queue.waits(job)
             now, before = self._clock(), self._looked_at
             self._looked_at = now
-            # What a clock that was set back has left in the future is taken for now: nobody waits for it to come again.
+            # If the clock was set back, treat future timestamps as now.
             set_back = now < before - _UNSTEADY
             if books is not self._books or now > self._rebuilt_at + TURN_MEMORY or set_back:
                 self._books = books
                 self._rebuild()
 
     def _rebuild(self) -> None:
-        """Put everybody where they belong by other rules, and forget who used something long ago."""
+        """Sort the waiting jobs by the new rules, and forget turns of long ago."""
         self._shares.clear()
         self._greatest.clear()
         self._rebuilt_at = now = self._clock()

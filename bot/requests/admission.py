@@ -176,7 +176,7 @@ class Admission:
             raise
 
     async def _place_frees_at(self, requester: Requester, most: int) -> datetime | None:
-        """When so many of a person's requests have started that one more may wait; None where that is not in sight."""
+        """When enough of a person's requests have started for one more to wait; None where that cannot be foreseen."""
         waiting = {job.id for job in await self._queue.of_person(requester) if job.status is JobStatus.QUEUED}
         starts = sorted(turn.starts_at for turn in await self._line.turns() if turn.job_id in waiting)
         over = len(waiting) - most

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self, get_args, get_type_hints
 
+from bot.config import IMAGES
 from bot.jobs import Upload
 
 PROMPT_HELP = "What to paint; may end in flags, like --ar 16:9 --seed 7"
-
-IMAGES = (1, 4)
-"""The fewest and the most pictures of one request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.config import MOST_STEPS, ControlNetConfig, LoraConfig, ModelConfig
+from bot.config import IMAGES, STEPS, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import Rejected, UserError
 from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation
 from bot.policy.limits import Limit, Limits
 from bot.requests.flags import with_flags
-from bot.requests.options import IMAGES, Options
+from bot.requests.options import Options
 from bot.requests.wording import clean, cut, quoted, unknown
 
 PROMPT_LIMIT = 1000
 """Characters of a prompt, and of a negative prompt."""
 
-STEPS = (1, MOST_STEPS)
 RATIOS = (0.25, 4.0)
 GUIDANCE = (0.0, 30.0)
 SEEDS = (0, 2**32 - 1)
@@ -33,7 +32,7 @@ MOST_LORAS = 4
 CONTROLNET_WEIGHTS = (0.0, 2.0)
 
 STRENGTH = 0.75
-"""How much of an image is painted over where nobody says: as in CompVis' img2img script and diffusers' examples."""
+"""How much of an image is painted over by default: as in CompVis' img2img script and diffusers' examples."""
 INPAINT_STRENGTH = 1.0
 """The same under a mask: diffusers' default."""
 
@@ -177,20 +176,20 @@ def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | Non
     origin = limits.models.origin
     known = [model for model in models if model.name in allowed]
     if not known:
-        raise Rejected(f"No model may be used here ({origin}).", rule="models", origin=str(origin))
+        raise Rejected(f"No model may be used here ({origin.reference}).", rule="models", origin=str(origin))
     if name is None:
-        notes.append(f"model became {known[0].name} ({origin})")
+        notes.append(f"model became {known[0].name} ({origin.reference})")
         return known[0]
     names = ", ".join(model.name for model in known)
     raise Rejected(
-        f"The model {asked.name} may not be used here ({origin}). There is: {names}.",
+        f"The model {asked.name} may not be used here ({origin.reference}). There is: {names}.",
         rule="models",
         origin=str(origin),
     )
 
 
 def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], notes: list[str]) -> tuple[int, int]:
-    """The size scaled down to so many pixels. Raises Rejected where the model paints nothing that small."""
+    """The size scaled down to the limit of pixels. Raises Rejected where the model paints nothing that small."""
     if width * height <= limit.value:
         return width, height
     scale = math.sqrt(limit.value / (width * height))
@@ -198,14 +197,16 @@ def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], not
     least = max(8, min(model.width, model.height) // 4 // 8 * 8)
     if min(small) < least:
         raise Rejected(
-            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin}), "
+            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin.reference}), "
             f"and {model.name} paints none so small.",
             rule="pixels",
             origin=str(limit.origin),
             asked=width * height,
             allowed=limit.value,
         )
-    notes.append(f"size {width}×{height} became {small[0]}×{small[1]} (up to {limit.value:,} pixels: {limit.origin})")
+    notes.append(
+        f"size {width}×{height} became {small[0]}×{small[1]} (up to {limit.value:,} pixels: {limit.origin.reference})"
+    )
     return small[0], small[1]
 
 
@@ -215,7 +216,7 @@ def _capped(
     """A whole number within its bounds and below its limit, the model's own default too."""
     if limit is None or limit.value >= bounds[1] or (default if asked is None else asked) <= limit.value:
         return int(_within(name, asked, default, bounds, notes))
-    notes.append(f"{name} {default if asked is None else asked} became {limit.value} ({limit.origin})")
+    notes.append(f"{name} {default if asked is None else asked} became {limit.value} ({limit.origin.reference})")
     return int(limit.value)
 
 
@@ -285,7 +286,7 @@ def _operation(options: Options) -> Operation:
 
 
 def _strength(options: Options, steps: int, notes: list[str]) -> float:
-    """How much of the image is painted over: so much that int(steps · strength), as diffusers has it, is a step."""
+    """How much of the image is painted over: at least a step, since diffusers takes int(steps · strength)."""
     if options.image is None:
         return 1.0
     usual = INPAINT_STRENGTH if options.mask else STRENGTH

@@ -47,7 +47,7 @@ class Backup:
         try:
             made_at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
         except ValueError:
-            # Digits that are no time: nobody here named it.
+            # Digits that are no time: this is not one of our names.
             return None
         return cls(path, made_at, match[2])
 
@@ -72,7 +72,7 @@ def backups_of(database: Path) -> list[Backup]:
 
 
 def back_up(database: Path, key: str | None, stop: sqlite.Stop | None = None, now: datetime | None = None) -> Path:
-    """Copy a database into its folder of backups and return the copy's path; others may write meanwhile.
+    """Copy a database into its folder of backups and return the copy's path; others may write during that.
 
     Raises StorageError when the disk does not take it or the database is damaged.
     """
@@ -98,7 +98,7 @@ def rename(unnamed: Path, made_at: datetime, digest: str | None = None, stop: sq
 
 
 def clear_leftovers(database: Path, *, start: bool = False) -> bool:
-    """Remove the copies that killed processes left unfinished; False while somebody is making one.
+    """Remove the copies that killed processes left unfinished; False while another process is making one.
 
     They hold what may be deleted elsewhere by now. At a start our own number is left over from before us.
     """

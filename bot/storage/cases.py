@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from bot.errors import UserError
+from bot.errors import Refers, UserError, refer
 from bot.jobs import Clock, GuildId, JobId, Row, RuleValue, Scope, Subject, Surface, UserId, from_text, to_text
 from bot.storage.database import Database
 from bot.storage.rules import Rules, as_value, from_json, to_json
@@ -28,8 +28,8 @@ DELETE = "delete"
 UNDO = "undo"
 
 _FINAL = {
-    CANCEL: "their places and what was held of their quotas are given away. Whoever asked can ask again: `/history` "
-    "shows them what for.",
+    CANCEL: "their places and what was held of their quotas are given away. The people who asked can ask again: "
+    f"{refer(Refers.COMMAND, 'history')} shows them what for.",
     DELETE: "the pictures are gone, from the disk too.",
 }
 """Why what cannot be undone cannot be."""
@@ -145,8 +145,8 @@ class Cases:
             were = {str(row["id"]): row["status"] for row in await found.fetchall()}
             if not were:
                 return None, []
-            # In one transaction with the case, so as the queue itself does it. Whoever cancels their own pays for what
-            # it used until then; this was not their decision, so what was begun costs them nothing.
+            # The same move as the queue's own, in one transaction with the case. A person who cancels their own request
+            # pays for what it used until then; this was not their decision, so it costs them nothing.
             await connection.executemany(
                 "UPDATE jobs SET status = 'cancelled', used_seconds = 0 "
                 "WHERE id = ? AND status IN ('queued', 'running')",
@@ -244,7 +244,7 @@ async def _case(connection: aiosqlite.Connection, guild_id: GuildId, number: int
 
 def _found(rows: Sequence[Row], number: int) -> Case:
     if not rows:
-        raise UserError(f"There is no case {number} on this server. `/mod cases` lists them.")
+        raise UserError(f"There is no case {number} on this server. {refer(Refers.COMMAND, 'mod cases')} lists them.")
     return Case.from_row(rows[0])
 
 

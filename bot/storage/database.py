@@ -1,7 +1,7 @@
 """The SQLite file: opening, migrating, and the one task through which everything is read and written.
 
 A cancelled call must not strand a transaction half way, so every transaction is one function, and the task that
-owns the connection runs it to its end, whatever happens to the caller.
+owns the connection runs it to its end, also when the caller is gone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Call(NamedTuple):
 
 
 class Database:
-    """One aiosqlite connection and the task that owns it; everybody else hands over work and waits.
+    """One aiosqlite connection and the task that owns it; all other tasks hand over work and wait.
 
     Writers that wait while others are being committed share the next transaction, each in a savepoint of its own if
     there are several: one sync of the disk for all of them.
@@ -65,7 +65,7 @@ class Database:
         self._listeners: list[asyncio.Event] = []
 
     def listen(self) -> asyncio.Event:
-        """An event that is set after every commit; whoever waits for it clears it before reading."""
+        """An event that is set after every commit; a task that waits for it clears it before it reads."""
         event = asyncio.Event()
         self._listeners.append(event)
         return event
@@ -77,6 +77,14 @@ class Database:
         refuses; then nothing was written.
         """
         return await self._ask(work, writes=True)
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement as a transaction and return how many rows it changed, once that is durable."""
+
+        async def work(connection: aiosqlite.Connection) -> int:
+            return (await connection.execute(sql, parameters)).rowcount
+
+        return await self.write(work)
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """Return every row of a query."""
@@ -93,14 +101,10 @@ class Database:
 
     async def remember(self, name: str, value: str) -> None:
         """Keep a small fact under `name`."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
-
-        await self.write(work)
+        await self.execute(
+            "INSERT INTO memory (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
 
     async def recall(self, name: str) -> str | None:
         """Return what was remembered under `name`, or None."""
@@ -110,12 +114,12 @@ class Database:
     async def scrub(self) -> None:
         """Rewrite the file, so that neither it nor its WAL holds a byte of what was deleted.
 
-        Raises StorageError while that cannot be, as long as somebody else reads the file.
+        Raises StorageError while another process reads the file.
         """
 
         async def work(connection: aiosqlite.Connection) -> None:
             ((patience,),) = await connection.execute_fetchall("PRAGMA busy_timeout")
-            # Everybody waits for this: who reads the file meanwhile is not waited for, but met again.
+            # All work waits for this, so it does not wait for a process that reads the file: it is tried again.
             await connection.execute_fetchall("PRAGMA busy_timeout = 0")
             try:
                 await connection.execute_fetchall("VACUUM")
@@ -150,7 +154,7 @@ class Database:
     async def own(self) -> None:
         """Do the work that is handed over until `close`, then empty the WAL.
 
-        Raises StorageError if it cannot go on; whoever waits for it is then refused, and so is whoever comes.
+        Raises StorageError if it cannot go on; the calls that wait are then refused, and so are later ones.
         """
         finished = False
         try:
@@ -163,7 +167,7 @@ class Database:
                 self._bury()
 
     def _bury(self) -> None:
-        """Refuse whoever waits, and whoever comes."""
+        """Refuse the calls that wait, and all later ones."""
         self._died.set()
         while not self._calls.empty():
             self._batch.append(self._calls.get_nowait())
@@ -202,7 +206,7 @@ class Database:
             _accept(call, result)
 
     async def _write(self, calls: Sequence[_Call]) -> None:
-        """Run the work of all in one transaction; nobody hears of theirs before it is committed."""
+        """Run the work of all calls in one transaction; no caller gets an answer before it is committed."""
         outcomes: list[tuple[_Call, Any, Exception | None]] = []
         try:
             await self._connection.execute("BEGIN IMMEDIATE")
@@ -271,7 +275,7 @@ def _mourn(owner: asyncio.Task[None]) -> None:
 
 
 async def insist(call: Callable[..., Awaitable[T]], *arguments: Any, tries: int | None = None) -> T:
-    """Repeat a call while the storage refuses, for ever or so many times: what was promised must not be dropped.
+    """Repeat a call while the storage refuses, for ever or `tries` times: what was promised must not be dropped.
 
     A disk that is full is waited for in both cases.
     """

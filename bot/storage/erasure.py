@@ -32,10 +32,10 @@ FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns WHER
 """
 
 QUOTED = 10
-"""What is shorter is found in any sentence: whoever asks for an "e" must not blank what moderators wrote of others."""
+"""Shorter prompts are found in any sentence: a person who asked for "e" must not blank reasons about other people."""
 
-# A moderator's reason may quote what somebody asked for: those about the person go, and whatever holds a whole prompt
-# of theirs on that server.
+# A moderator's reason may quote a prompt. The reasons about the person go, and so do those on the same server that hold
+# a whole prompt of theirs.
 ERASE_REASONS = f"""
 UPDATE cases SET reason = '' WHERE reason != '' AND (scope = 'person' AND subject_id = :user OR EXISTS (
   SELECT 1 FROM jobs WHERE user_id = :user AND guild_id = cases.guild_id
@@ -97,8 +97,10 @@ ERASED: Mapping[str, str] = {
 
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
+# Before schema 11 an origin was a sentence for Discord, also in backups.
 FORGET_REFUSALS = """
-UPDATE refusals SET user_id = 0, origin = replace(origin, '<@' || :user || '>', 'a person') WHERE user_id = :user
+UPDATE refusals SET user_id = 0, origin = iif(origin = 'person:' || :user, 'person:0',
+  replace(origin, '<@' || :user || '>', 'a person')) WHERE user_id = :user
 """
 
 WISH = "INSERT INTO wishes (user_id, at) VALUES (:user, :at)"
@@ -157,9 +159,10 @@ def erase(
     precious: bool = False,
     comes_back: bool = False,
 ) -> None:
-    """Carry out wishes in a database that nobody else uses, those it knows of excepted.
+    """Carry out wishes in a database that no other process uses, except those it knows of.
 
-    Rewrites the file, so that no byte is left of what was deleted; a kill meanwhile damages one that is not `precious`.
+    Rewrites the file, so that no byte is left of what was deleted; a kill during that damages a file that is not
+    `precious`.
     One that `comes_back` notes the files that are to go with it. Raises StorageError when it cannot be written.
     """
     try:
@@ -191,7 +194,7 @@ def erase_copies(database: Path, key: str | None, wishes: Sequence[Wish], stop: 
     """Carry out wishes in the backups of a database and in the former ones beside it.
 
     Returns, in words, what could not be reached: a damaged file, or one with another key. Raises StorageError when
-    the disk does not take what is rewritten; whatever was done then stays done.
+    the disk does not take what is rewritten; the copies that were done by then stay done.
     """
     missed = []
     for path in folder_of(database).glob(f"*{ERASING}*"):
@@ -213,7 +216,7 @@ def erase_copies(database: Path, key: str | None, wishes: Sequence[Wish], stop: 
 
 
 def _drop_strays(database: Path) -> None:
-    """Remove what SQLite kept beside a former database that is not there: it holds words for nobody."""
+    """Remove what SQLite kept beside a former database that is gone: it may hold words, and nothing reads it."""
     try:
         for ending in SIDE_FILES:
             for path in database.parent.glob(f"{database.stem}-aside-*.db{ending}"):
@@ -227,7 +230,7 @@ def _drop_strays(database: Path) -> None:
 def _rewrite(backup: Backup, key: str | None, wishes: Sequence[Wish], stop: sqlite.Stop | None) -> None:
     """Put a copy without what was deleted in the place of a backup; a kill leaves one of them, or both."""
     aside = backup.path.with_suffix(ERASING)
-    # Who finds a damaged one must go on finding it damaged.
+    # A backup that was damaged before must go on being found damaged.
     digest = None if backup.is_unchanged(stop) else backup.digest
     try:
         sqlite.copy(backup.path, aside, key, stop)

@@ -31,8 +31,8 @@ from bot.storage.uploads import UploadFolder
 log = logging.getLogger(__name__)
 
 NAMED_FOR = timedelta(days=3)
-"""So long the numbers of what was deleted say whose they are, lest a deletion reset a quota: the day that quotas look
-back, and one in each direction for a clock that goes wrong."""
+"""How long the numbers of deleted requests still say whose they are, so that a deletion resets no quota: the day that
+quotas look back, and one day in each direction for a clock that goes wrong."""
 
 REMEMBERED_FOR = timedelta(days=90)
 """So long it is known who wished for a deletion, for backups that are put back."""
@@ -45,7 +45,7 @@ OPEN_WISHES = "SELECT user_id, at FROM wishes WHERE done_at IS NULL ORDER BY id"
 
 OPEN_JOBS = "SELECT id, status FROM jobs WHERE user_id = ? AND status IN ('queued', 'running')"
 
-# Only once their messages are gone: those are found by whom they are about.
+# Only once their messages are gone: those are found by the person's id.
 UNNAME = """
 UPDATE jobs SET user_id = 0, interaction_id = NULL, message_id = 0
 WHERE forgotten_at IS NOT NULL AND user_id != 0 AND removed_at IS NOT NULL AND max(forgotten_at, asked_at) < ?
@@ -64,7 +64,7 @@ EXPORTED = {
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
     "refusals": "SELECT * FROM refusals WHERE user_id = ? ORDER BY id",
     "rules_about_you": "SELECT * FROM rules WHERE scope = 'person' AND subject_id = ?",
-    # By whom is theirs.
+    # Which moderator it was is the moderator's own data.
     "cases_about_you": "SELECT guild_id, number, at, action, before, after, reason, undoes FROM cases "
     "WHERE scope = 'person' AND subject_id = ? ORDER BY at",
     "deletions": "SELECT at, done_at FROM wishes WHERE user_id = ? ORDER BY id",
@@ -148,7 +148,7 @@ class Forgetting:
             self._wished.set()
 
     async def finish(self) -> bool:
-        """Do what is left to do of every wish; False while somebody else is at a file. Raises StorageError."""
+        """Do what is left to do of every wish; False while another process uses a file. Raises StorageError."""
         rows = await self._database.fetch_all(OPEN_WISHES)
         wishes = [Wish(UserId(row["user_id"]), row["at"]) for row in rows]
         if not wishes:
@@ -186,7 +186,7 @@ class Forgetting:
         await self._database.write(work)
         named = {row["sha256"] for row in await self._database.fetch_all(UPLOADS)}
         if unnamed := [name for name in await self._uploads.old() if name not in named]:
-            # Somebody may have sent one in again since.
+            # A person may have sent one of them again since.
             await self._drop_uploads(unnamed)
 
     async def run(self) -> None:
@@ -199,7 +199,7 @@ class Forgetting:
                     pause = RETRY_SECONDS
                 await self.tidy()
             except (StorageError, OSError) as error:
-                log.warning("What somebody wished to have deleted is not gone from every file yet: %s", error)
+                log.warning("what a person wished to have deleted is not gone from every file yet: %s", error)
                 pause = RETRY_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -228,7 +228,7 @@ class Forgetting:
         """Remove uploads that no row names; returns those that are held by a request that comes in."""
 
         async def work(connection: aiosqlite.Connection) -> list[str]:
-            # Nobody can begin to name one meanwhile.
+            # In this transaction no request can begin to name one.
             named = {row["sha256"] for row in await connection.execute_fetchall(UPLOADS)}
             return self._uploads.drop(name for name in names if name not in named)
 

@@ -16,7 +16,7 @@ RUNNING = "SELECT count(*) AS running FROM jobs WHERE surface = ? AND status = '
 
 _ENDS = (JobStatus.DELIVERED, JobStatus.FAILED, JobStatus.CANCELLED)
 
-# Every end is counted once, in the transaction that writes it, whoever does; an undone one is not. These live with the
+# Every end is counted once, in the transaction that writes it; an undone one is not counted. These live with the
 # connection, so they count from 0 at every start, which is what Prometheus expects of a counter.
 WATCH = (
     "CREATE TEMP TABLE happened (what TEXT, of TEXT, count REAL, PRIMARY KEY (what, of)) WITHOUT ROWID",
@@ -54,7 +54,7 @@ class Gauge:
 
     depth: int
     oldest_seconds: float
-    """How long who asked first has waited; 0 when nobody waits."""
+    """How long the oldest waiting request has waited; 0 when none waits."""
     running: int
     outcomes: Mapping[str, int]
     pictures: int

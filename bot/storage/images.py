@@ -38,7 +38,7 @@ class ImageFolder:
     async def sweep(self, named: Container[str], known: Container[int]) -> int:
         """Remove the files of `known` jobs that are not `named`: of attempts that were cut off. Returns how many.
 
-        Nothing may be painting meanwhile.
+        Nothing may be painted during that.
         """
         return await asyncio.to_thread(self._sweep, named, known)
 

@@ -65,7 +65,7 @@ SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rende
 ORDER BY id
 """
 
-# Of what was deleted at somebody's wish; it may be thousands, and each takes Discord a while.
+# Messages of requests that a person had deleted. There may be thousands, and each takes Discord a while.
 TO_REMOVE = """
 SELECT id, channel_id FROM jobs
 WHERE surface = ? AND forgotten_at IS NOT NULL AND removed_at IS NULL AND message_id IS NOT NULL
@@ -150,44 +150,28 @@ class Queue:
 
     async def promise(self, job_id: JobId, starts_at: datetime, said: Queued) -> None:
         """Note the start that the person is told, to see later how true it came."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "UPDATE jobs SET promised_at = ?, stated_at = ?, stated_place = ? WHERE id = ?",
-                (to_text(starts_at), *_statement(said), job_id),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "UPDATE jobs SET promised_at = ?, stated_at = ?, stated_place = ? WHERE id = ?",
+            (to_text(starts_at), *_statement(said), job_id),
+        )
 
     async def state(self, job_id: JobId, said: Queued) -> None:
         """Note what a waiting job's message says now; the promise made at first stays what it is measured by."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "UPDATE jobs SET stated_at = ?, stated_place = ? WHERE id = ? AND status = 'queued'",
-                (*_statement(said), job_id),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "UPDATE jobs SET stated_at = ?, stated_place = ? WHERE id = ? AND status = 'queued'",
+            (*_statement(said), job_id),
+        )
 
     async def place_message(self, job_id: JobId, message_id: MessageId) -> None:
         """Note which message answers the job; from now on it may be claimed."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute("UPDATE jobs SET message_id = ? WHERE id = ?", (message_id, job_id))
-
-        await self._database.write(work)
+        await self._database.execute("UPDATE jobs SET message_id = ? WHERE id = ?", (message_id, job_id))
 
     async def withdraw(self, job_id: JobId) -> None:
         """Forget a job whose acknowledgement never reached the person: as if it was never asked."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled' AND message_id IS NULL)",
-                (job_id,),
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled' AND message_id IS NULL)",
+            (job_id,),
+        )
 
     async def depth(self) -> int:
         """How many jobs wait."""
@@ -235,7 +219,7 @@ class Queue:
         return [Job.from_row(row) for row in rows]
 
     async def claim(self, job_id: JobId, turn: float | None = None, clock: float | None = None) -> Job | None:
-        """Queued → running, attempt + 1; None when somebody cancelled it first.
+        """Queued → running, attempt + 1; None when it was cancelled first.
 
         `turn` is where its turn was in virtual time and `clock` how far that had come: kept of the first attempt only,
         since a turn is charged once.
@@ -249,7 +233,7 @@ class Queue:
         return None if row is None else Job.from_row(row)
 
     async def is_running(self, job: Job) -> bool:
-        """Whether this attempt at a job still counts: it was not cancelled meanwhile."""
+        """Whether this attempt at a job still counts: it was not cancelled since it began."""
         now = await self.get(job.id)
         return now is not None and (now.status, now.attempt) == (JobStatus.RUNNING, job.attempt)
 
@@ -287,23 +271,18 @@ class Queue:
         return settled
 
     async def fail(self, job: Job, reason: str, used_seconds: float | None = None) -> bool:
-        """Running → failed, with words for the requester. It costs them nothing, whatever it used."""
+        """Running → failed, with words for the requester. It costs them nothing, however much it used."""
         return await self._move(
             job, JobStatus.RUNNING, "status = 'failed', reason = ?, used_seconds = ?", (reason, used_seconds)
         )
 
     async def cancel(self, job_id: JobId, used_seconds: float = 0.0) -> bool:
         """Queued or running → cancelled; False when it had ended already. Only what it used until then is charged."""
-
-        async def work(connection: aiosqlite.Connection) -> bool:
-            cursor = await connection.execute(
-                "UPDATE jobs SET status = 'cancelled', used_seconds = ? "
-                "WHERE id = ? AND status IN ('queued', 'running')",
-                (used_seconds, job_id),
-            )
-            return bool(cursor.rowcount)
-
-        return await self._database.write(work)
+        changed = await self._database.execute(
+            "UPDATE jobs SET status = 'cancelled', used_seconds = ? WHERE id = ? AND status IN ('queued', 'running')",
+            (used_seconds, job_id),
+        )
+        return changed > 0
 
     async def unposted(self) -> list[Job]:
         """Ended jobs whose message does not say so yet, oldest first."""
@@ -316,17 +295,13 @@ class Queue:
 
     async def removed(self, job: Job) -> None:
         """Note that nothing is left of a forgotten job's message, or that it is out of reach."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            now = to_text(self._clock())
-            await connection.execute(
-                "UPDATE jobs SET removed_at = ?, posted_at = coalesce(posted_at, ?) WHERE id = ?", (now, now, job.id)
-            )
-
-        await self._database.write(work)
+        now = to_text(self._clock())
+        await self._database.execute(
+            "UPDATE jobs SET removed_at = ?, posted_at = coalesce(posted_at, ?) WHERE id = ?", (now, now, job.id)
+        )
 
     async def unacknowledged(self, before: datetime) -> list[Job]:
-        """Jobs asked for until then of which nobody noted a message: whether there is one, Discord alone knows."""
+        """Jobs asked for until then without a noted message; only Discord knows whether there is one."""
         rows = await self._database.fetch_all(UNACKNOWLEDGED, (self._surface, to_text(before)))
         return [Job.from_row(row) for row in rows]
 
@@ -373,7 +348,7 @@ class Queue:
     async def posted(self, job: Job, message_id: MessageId | None, failure: str | None = None) -> None:
         """Note that the job's message says how it ended, and where that message is.
 
-        `failure` is why it says that it failed although it was painted: nobody is charged for what they cannot see.
+        `failure` is why it says that it failed although it was painted: a person does not pay for what they cannot see.
         """
         status = "failed" if failure is not None else "delivered"
         moved = await self._move(
@@ -384,7 +359,7 @@ class Queue:
             (status, to_text(self._clock()), message_id, failure),
         )
         if not moved and message_id is not None:
-            # It was forgotten meanwhile: then the new message must be found, to be deleted.
+            # The job was forgotten during the delivery: the new message must be found, to be deleted.
             await self.place_message(job.id, message_id)
 
     async def give_up(self, job: Job, reason: str) -> None:
@@ -393,7 +368,7 @@ class Queue:
             job,
             job.status,
             "status = CASE status WHEN 'rendered' THEN 'failed' ELSE status END, "
-            # What was forgotten meanwhile gets no words any more: Discord's may quote the prompt.
+            # A job that was forgotten during the delivery gets no words: Discord's may quote the prompt.
             "reason = iif(forgotten_at IS NULL, coalesce(reason, ?), NULL), posted_at = ?",
             (reason, to_text(self._clock())),
         )
@@ -427,14 +402,11 @@ class Queue:
         await self._database.write(work)
 
     async def _move(self, job: Job, expected: JobStatus, change: str, parameters: tuple[object, ...]) -> bool:
-        async def work(connection: aiosqlite.Connection) -> bool:
-            cursor = await connection.execute(
-                f"UPDATE jobs SET {change} WHERE id = ? AND status = ? AND attempt = ?",  # noqa: S608 - constants
-                (*parameters, job.id, expected, job.attempt),
-            )
-            return bool(cursor.rowcount)
-
-        return await self._database.write(work)
+        changed = await self._database.execute(
+            f"UPDATE jobs SET {change} WHERE id = ? AND status = ? AND attempt = ?",  # noqa: S608 - constants
+            (*parameters, job.id, expected, job.attempt),
+        )
+        return changed > 0
 
 
 def _statement(said: Queued) -> tuple[str | None, int]:

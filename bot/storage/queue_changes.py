@@ -27,7 +27,7 @@ from bot.jobs import (
 )
 from bot.storage.database import Database
 
-# People's turns and paces are read off the jobs that were started; a failure was a turn, but costs nobody their pace.
+# People's turns and paces are read off the jobs that were started; a failure was a turn, but counts for no pace.
 _AS_START = """
   status NOT IN ('queued', 'running') AS settled,
   CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
@@ -45,7 +45,7 @@ SELECT id FROM jobs WHERE surface = ? AND status = 'running' UNION
 SELECT id FROM jobs WHERE surface = ? AND started_at > ?
 """
 
-# Whoever keeps a view of the line hears of every row that changed, whoever changed it; these live with the connection.
+# A view of the line is told of every row that changed, from any write. The triggers live with the connection.
 WATCH = (
     "CREATE TEMP TRIGGER IF NOT EXISTS line_insert AFTER INSERT ON main.jobs BEGIN SELECT touched(NEW.id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, message_id, started_at, used_seconds, "
@@ -108,7 +108,7 @@ class QueueChanges:
 
 
 def _waiting(row: Row, now: datetime) -> Waiting:
-    # What a clock that was set back has left in the future counts as now: nobody waits for a day to come again.
+    # If the clock was set back, treat future timestamps as now.
     job = Job.from_row(row)
     return Waiting(
         job_id=job.id,

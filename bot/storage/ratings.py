@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import aiosqlite
-
 from bot.jobs import Clock, MessageId, UserId, to_text
 from bot.storage.database import Database
 
@@ -27,22 +25,11 @@ class Ratings:
     async def add(self, message_id: MessageId, user_id: UserId, emoji: str) -> bool:
         """Record a reaction; False when the message is no result of ours or the reaction is known."""
         at = to_text(self._clock())
-
-        async def work(connection: aiosqlite.Connection) -> bool:
-            cursor = await connection.execute(ADD, (message_id, user_id, emoji, at))
-            return cursor.rowcount > 0
-
-        return await self._database.write(work)
+        return await self._database.execute(ADD, (message_id, user_id, emoji, at)) > 0
 
     async def remove(self, message_id: MessageId, *, user_id: UserId | None = None, emoji: str | None = None) -> int:
         """Remove the message's reactions, of one person or one emoji where given; returns how many."""
-
-        async def work(connection: aiosqlite.Connection) -> int:
-            cursor = await connection.execute(
-                "DELETE FROM ratings WHERE message_id = ?1 AND (?2 IS NULL OR user_id = ?2) "
-                "AND (?3 IS NULL OR emoji = ?3)",
-                (message_id, user_id, emoji),
-            )
-            return cursor.rowcount
-
-        return await self._database.write(work)
+        return await self._database.execute(
+            "DELETE FROM ratings WHERE message_id = ?1 AND (?2 IS NULL OR user_id = ?2) AND (?3 IS NULL OR emoji = ?3)",
+            (message_id, user_id, emoji),
+        )

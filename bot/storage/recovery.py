@@ -88,7 +88,7 @@ def heal(path: Path, key: str | None = None, stop: sqlite.Stop | None = None) ->
 
 
 def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop | None = None) -> Restored:
-    """Make a copy of `source` the database at `path`; nobody else may use that.
+    """Make a copy of `source` the database at `path`, which no other process may use.
 
     The former database is moved aside with its WAL. Raises StorageError, and changes nothing, when `source` is
     damaged or not one of ours.
@@ -166,15 +166,15 @@ def _wishes_since(path: Path, key: str | None) -> list[Wish]:
     try:
         return wishes_in(path, key) if path.exists() else []
     except StorageError as error:
-        log.warning("whether anybody's data was deleted since the backup cannot be found out: %s", error)
+        log.warning("whether data of a person was deleted since the backup cannot be found out: %s", error)
         return []
 
 
 def _move_aside(path: Path, decided_at: datetime) -> Path | None:
     """Rename a database with its WAL, so that SQLite would still open it; return its new name, None if it is gone.
 
-    Whoever goes on after a kill gives the same name: its time is that of the decision, and until the file itself has
-    moved, which it does last, the name is free. A WAL beside another database would be lost, or worse, played back.
+    A process that goes on after a kill gives the same name: its time is that of the decision, and until the file itself
+    has moved, which it does last, the name is free. A WAL beside another database would be lost, or worse, played back.
     """
     name, number = f"{path.stem}-aside-{decided_at:%Y%m%dT%H%M%S}", 0
     aside = path.with_name(f"{name}.db")

@@ -15,14 +15,14 @@ from bot.storage.database import Database
 log = logging.getLogger(__name__)
 
 KNOWN_FOR = timedelta(days=30)
-"""So long a refusal says whom it met; after that it counts, and names nobody."""
+"""How long a refusal names the person; after that it only counts."""
 KEPT_FOR = timedelta(days=400)
 
 ADD = """
 INSERT INTO refusals (guild_id, user_id, at, rule, origin, asked, allowed, retry_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-# The partial index finds those that name somebody, of which nearly all are young.
+# The partial index finds the refusals that name a person, and nearly all of them are young.
 FORGET = "UPDATE refusals SET user_id = 0 WHERE user_id != 0 AND at < ?"
 
 OF_PERSON = """
@@ -51,7 +51,7 @@ class Refusals:
         self._clock = clock
 
     async def add(self, requester: Requester, refusal: Rejected) -> None:
-        """Note that a request was refused, and forget whom old refusals met."""
+        """Note that a request was refused, and take the names off old refusals."""
         now = self._clock()
         retry_at = None if refusal.retry_at is None else to_text(refusal.retry_at)
         facts = (refusal.rule, refusal.origin, refusal.asked, refusal.allowed, retry_at)

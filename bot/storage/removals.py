@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiosqlite
 
-from bot.errors import UserError
+from bot.errors import Refers, UserError, refer
 from bot.jobs import Clock, Job, JobStatus, MessageId, Scope, to_text
 from bot.storage.cases import DELETE, By, Case, add_case
 from bot.storage.database import Database
@@ -36,7 +36,10 @@ class Removals:
                 raise UserError("That message is no result on this server. Copy the link of one, or its id.")
             job = Job.from_row(row)
             if job.status is not JobStatus.DELIVERED:
-                raise UserError(f"That request is {job.status}: it shows no pictures. `/mod cancel` ends open ones.")
+                raise UserError(
+                    f"That request is {job.status}: it shows no pictures. "
+                    f"{refer(Refers.COMMAND, 'mod cancel')} ends open ones."
+                )
             cursor = await connection.execute("SELECT path FROM images WHERE job_id = ?", (job.id,))
             paths = [row["path"] for row in await cursor.fetchall()]
             if not paths:
@@ -65,10 +68,6 @@ class Removals:
 
     async def noted(self, job: Job) -> None:
         """Note that the message says so, or never will."""
-
-        async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(
-                "UPDATE removals SET noted_at = ? WHERE job_id = ?", (to_text(self._clock()), job.id)
-            )
-
-        await self._database.write(work)
+        await self._database.execute(
+            "UPDATE removals SET noted_at = ? WHERE job_id = ?", (to_text(self._clock()), job.id)
+        )

@@ -1,7 +1,7 @@
 """Reports of what was asked for, painted, waited for, refused and liked, over a span of time: for /stats.
 
-They are read through a connection of their own, in a thread: a year of a busy server holds up nobody's write. Nothing
-in a report names a person, and what people like is told of groups of ten and more alone.
+They are read through a connection of their own, in a thread: a year of a busy server delays no write. Nothing in
+a report names a person, and what people like is only told of groups of ten and more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEPT_SECONDS = 2.0
 """A start that was told came true if it was off by no more than half of the wait, or by two seconds."""
 
 GROUP = 10
-"""What fewer people like is not told: Discord's policy wants taste in aggregate only."""
+"""What fewer people like is not shown: Discord's policy allows taste in aggregate only."""
 
 # Servers with requests or refusals, by one step along an index for each: there is none on the time alone.
 SERVERS = """
@@ -41,8 +41,8 @@ FROM jobs WHERE jobs.guild_id IN (SELECT value FROM json_each(:servers))
   AND jobs.asked_at >= :since AND jobs.asked_at < :until
 """
 
-# One row for every step of the span in which anything was asked for. A percentile is the value of the row that so many
-# do not exceed.
+# One row for every step of the span in which anything was asked for. A percentile is the value of the row that this
+# part of the rows does not exceed.
 FIGURES = f"""
 WITH
   asked AS (
@@ -67,7 +67,7 @@ SELECT step, count(*) AS asked, count(DISTINCT user_id) AS people,
 FROM placed GROUP BY step
 """  # noqa: S608 - constants
 
-# Of those that started at the first attempt: a restart delays whom it cuts off, and no forecast knows of it.
+# Only of jobs that started at the first attempt: a restart delays the jobs it cuts off, and no forecast knows of it.
 PROMISES = f"""
 WITH
   promised AS (

@@ -69,12 +69,12 @@ class UploadFolder:
     async def sweep(self, named: Container[str]) -> int:
         """Remove what is not `named` and older than SPARED_SECONDS; returns how many files that were.
 
-        Nobody may send one in meanwhile.
+        No upload may come in during that.
         """
         return await asyncio.to_thread(self._sweep, named)
 
     async def old(self) -> list[str]:
-        """The uploads that are older than SPARED_SECONDS, whoever names them; what else is as old is removed."""
+        """The uploads older than SPARED_SECONDS, named by a row or not; other files of that age are removed."""
         return await asyncio.to_thread(self._old)
 
     def _keep(self, upload: Upload) -> None:

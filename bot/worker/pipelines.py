@@ -38,7 +38,7 @@ from PIL.PngImagePlugin import PngInfo
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
 from bot.errors import PaintFailed
-from bot.jobs import Adapters, GenerationRequest, Image, Kind
+from bot.jobs import Adapters, GenerationRequest, Image, Operation
 from bot.logs import traced
 from bot.worker import acceleration, checkpoints, safety_checker, upscaling
 from bot.worker.checkpoints import Checkpoint
@@ -63,15 +63,15 @@ _SINGLE_FILE_CLASSES = {
     "flux-schnell": "FluxPipeline",
 }
 
-_TASKS: Mapping[Kind, Mapping[str, Any]] = {
-    Kind.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
-    Kind.IMAGE2IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
-    Kind.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
+_TASKS: Mapping[Operation, Mapping[str, Any]] = {
+    Operation.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    Operation.IMAGE2IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+    Operation.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
 }
 _ASKED = {
-    Kind.TEXT2IMAGE: "from words alone",
-    Kind.IMAGE2IMAGE: "from a picture",
-    Kind.INPAINT: "a part of a picture anew",
+    Operation.TEXT2IMAGE: "from words alone",
+    Operation.IMAGE2IMAGE: "from a picture",
+    Operation.INPAINT: "a part of a picture anew",
 }
 _NOTHING = Inputs()
 
@@ -147,7 +147,7 @@ class Loaded:
     """LoRAs of the model that cannot be used, each with the reason."""
     controlnets: dict[str, Any] = field(default_factory=dict)
     """Those that were loaded so far, by name."""
-    views: dict[tuple[Kind, str], Any] = field(default_factory=dict)
+    views: dict[tuple[Operation, str], Any] = field(default_factory=dict)
     """The same modules in diffusers' other pipelines, by the kind of request and the ControlNet's name."""
 
 
@@ -243,7 +243,7 @@ class ModelStore:
     def pipeline(self, request: GenerationRequest) -> Any:
         """The model's modules in diffusers' pipeline for such a request. Raises PaintFailed in words."""
         loaded = self.load(request.model)
-        key = (request.kind, request.controlnet)
+        key = (request.operation, request.controlnet)
         if key not in loaded.views:
             controlnet = self._controlnet(request) if request.controlnet else None
             view = _view(request, loaded.pipeline, controlnet)
@@ -412,14 +412,14 @@ def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
     name = type(pipeline).__name__.replace("ControlNet", "")
     if controlnet is not None:
         name = re.sub("(Img2Img|Inpaint)?Pipeline$", "ControlNetPipeline", name)
-    kind = _get_task_class(_TASKS[request.kind], name, throw_error_if_not_exist=False)
-    if kind is None and controlnet is None and request.kind is Kind.TEXT2IMAGE:
+    kind = _get_task_class(_TASKS[request.operation], name, throw_error_if_not_exist=False)
+    if kind is None and controlnet is None and request.operation is Operation.TEXT2IMAGE:
         # AutoPipeline does not know this pipeline, so it is used as it is.
         return pipeline
     # Models with nine channels take the mask and what is around it beside every latent.
     channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
-    if kind is None or (channels == 9 and request.kind is not Kind.INPAINT):
-        what = f"{_ASKED[request.kind]}{' held by a ControlNet' if controlnet is not None else ''}"
+    if kind is None or (channels == 9 and request.operation is not Operation.INPAINT):
+        what = f"{_ASKED[request.operation]}{' held by a ControlNet' if controlnet is not None else ''}"
         raise PaintFailed(f"The model {request.model} cannot paint {what}. Choose another model.")
     if kind is type(pipeline) and controlnet is None:
         return pipeline

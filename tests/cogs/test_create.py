@@ -645,9 +645,9 @@ class TestUploads:
     @pytest.mark.parametrize(
         ("fault", "words"),
         [
-            (None, "Discord did not hand over your files. Send them again."),
-            (aiohttp.ClientPayloadError("cut"), "Discord did not hand over your files. Send them again."),
-            (ConnectionResetError(104, "reset"), "Discord did not hand over your files. Send them again."),
+            (None, "Discord did not send your files. Send them again."),
+            (aiohttp.ClientPayloadError("cut"), "Discord did not send your files. Send them again."),
+            (ConnectionResetError(104, "reset"), "Discord did not send your files. Send them again."),
             (CAT + b"more", "The image did not arrive as it was sent. Send it again."),
             (CAT[:-1], "The image did not arrive as it was sent. Send it again."),
         ],
@@ -694,7 +694,7 @@ class TestUploads:
         await workshop.env.advance_time(DOWNLOAD_SECONDS)
         (told,) = refused.followups
         assert told.ephemeral
-        assert "Discord did not hand over your files within 60 s. Send smaller ones." in told.content
+        assert "Discord did not send your files within 60 s. Send smaller ones." in told.content
         assert (workshop.channel.history(), await workshop.jobs(), kept()) == ([], [], [])
 
     async def test_a_limit_that_refuses_after_the_download_is_told_to_the_asker_alone(

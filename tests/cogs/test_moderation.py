@@ -86,7 +86,7 @@ async def test_what_waits_stays_through_a_pause_and_a_restart_and_goes_on_after_
         await ada.slash(workshop.channel, "imagine", prompt=prompt)
         await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
     asked = await moderator.slash(workshop.channel, "mod pause", reason="a raid")
-    assert "nothing starts, and nobody can ask, until you resume" in asked.response.content
+    assert "nothing starts, and no one can ask, until you resume" in asked.response.content
     assert (await confirmed(moderator, asked)).startswith("Case 1: pause for this server: paused no → yes.")
     assert await said(moderator, workshop, "pause", channel=workshop.channel) != ""
     shown = await ada.slash(workshop.channel, "queue")

@@ -119,7 +119,7 @@ async def test_the_red_button_is_for_the_owner_and_for_moderators(
 
     assert pressed.ephemeral
     assert (job.status is JobStatus.CANCELLED) == works
-    assert ("Cancelled." if works else "Only whoever asked") in pressed.response.content
+    assert ("Cancelled." if works else "Only the person who asked") in pressed.response.content
     cases = await workshop.app.cases.latest(GuildId(workshop.guild.id), 9)
     assert [case.by for case in cases] == ([people[presser].id] if presser == "moderator" else [])
     if presser == "moderator":
@@ -221,8 +221,12 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
     [
         (turns_of(""), False, ""),
         (turns_of("ab"), False, ""),
-        (turns_of("mab"), False, "Yours is next: nobody who waits has used less GPU time."),
-        (turns_of("m"), True, "Yours is next: nobody who waits has used less GPU time. Your pace lets it start <t:"),
+        (turns_of("mab"), False, "Yours is next: no other person who waits has used less GPU time."),
+        (
+            turns_of("m"),
+            True,
+            "Yours is next: no other person who waits has used less GPU time. Your pace lets it start <t:",
+        ),
         (turns_of("abam"), False, "Place 4: 2 people who wait have used less GPU time or waited longer."),
         (
             turns_of("aam"),
@@ -258,7 +262,7 @@ async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: 
     await asked(workshop, ada, "one", "two")
     await asked(workshop, grace, "three")
     assert (
-        "-# Yours is next: nobody who waits has used less GPU time.\n"
+        "-# Yours is next: no other person who waits has used less GPU time.\n"
         in (await grace.slash(workshop.channel, "queue")).response.content
     )
     shown = (await ada.slash(workshop.channel, "queue")).response.content
@@ -277,7 +281,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     shown = (await also.slash(there, "queue")).response.content
     assert "**Yours**\nNothing waits.\n-# Up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
-    assert "-# Yours is next: nobody who waits has used less GPU time. Your pace lets it start <t:" in here
+    assert "-# Yours is next: no other person who waits has used less GPU time. Your pace lets it start <t:" in here
 
 
 async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> None:

@@ -67,7 +67,7 @@ async def test_a_moderator_sees_their_own_server_and_no_other(workshop: Workshop
     await workshop.ended()
     other, there = workshop.elsewhere()
     assert "2 pictures for 1 person" in (await shown(workshop, moderator)).text
-    assert (await shown(workshop, other, there)).text == "Nobody asked for a picture in the last 7 days."
+    assert (await shown(workshop, other, there)).text == "There were no requests in the last 7 days."
     for actor, channel in ((moderator, workshop.channel), (other, there)):
         refused = await shown(workshop, actor, channel, of="all servers")
         assert (refused.text, refused.files) == (stats.NOT_THE_HOST, {})

@@ -301,3 +301,22 @@ def test_changes_are_listed_one_a_line() -> None:
         "- steps 999 became 150",
         "- images 9 became 4",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("Up to 3 ({origin host}).", "Up to 3 (the host's default)."),
+        ("Up to 3 ({origin server}).", "Up to 3 (the rule for this server)."),
+        ("Up to 3 ({origin channel:7}).", "Up to 3 (the rule for <#7>)."),
+        ("Up to 3 ({origin role:7}).", "Up to 3 (the rule for <@&7>)."),
+        ("Up to 3 ({origin person:7}).", "Up to 3 (the rule for <@7>)."),
+        ("Up to 3 ({origin person:0}).", "Up to 3 (the rule for a person)."),
+        ("Paused for {subject server}, {subject channel:7}.", "Paused for this server, <#7>."),
+        ("It will work {time 2026-05-01T12:00:00+00:00}.", "It will work <t:1777636801:R>."),
+        ("Moderators use {command limits set}.", "Moderators use `/limits set`."),
+        ("“{time for tea} {subject host} {origin of all} {x}”", "“{time for tea} {subject host} {origin of all} {x}”"),
+    ],
+)
+def test_what_a_sentence_refers_to_is_said_as_discord_shows_it(sentence: str, words: str) -> None:
+    assert _words.said(sentence) == words

@@ -33,8 +33,6 @@ from bot.policy.limits import (
     takes_away,
     told,
 )
-from bot.requests.options import IMAGES
-from bot.requests.resolve import STEPS
 from tests.bot.storage.conftest import NOON, a_request
 
 ADA: Subject = (Scope.PERSON, 1)
@@ -107,11 +105,11 @@ def test_every_rule_that_bears_is_told_in_order() -> None:
     book = {SERVER: {"pace": 1}, EASEL: {"pace": 2}, NEWCOMERS: {"pace": 3}, ARTISTS: {"pace": 4}, ADA: {"depth": 9}}
     told = candidates(DEFAULTS, book, WHO, WHERE)
     assert [(limit.value, str(limit.origin)) for limit in told[LimitName.PACE]] == [
-        (4, "the rule for <@&50>"),
-        (3, "the rule for <@&51>"),
-        (2, "the rule for <#700>"),
-        (1, "the rule for this server"),
-        (20, "the host's default"),
+        (4, "role:50"),
+        (3, "role:51"),
+        (2, "channel:700"),
+        (1, "server"),
+        (20, "host"),
     ]
     assert [limit.value for limit in told[LimitName.DEPTH]] == [9, 5]
 
@@ -127,10 +125,6 @@ def test_moderators_may_set_as_much_as_the_host_may_and_no_more(name: LimitName)
             check_values(Scope.SERVER, {name: value})
         with pytest.raises(ValidationError):
             LimitsConfig(**{name: value})
-
-
-def test_limits_of_a_request_reach_as_far_as_a_request_can() -> None:
-    assert (BOUNDS[LimitName.STEPS], BOUNDS[LimitName.IMAGES]) == (STEPS, IMAGES)
 
 
 def test_one_value_that_cannot_be_enforced_refuses_them_all() -> None:
@@ -204,7 +198,7 @@ def test_what_waits_is_held_against_the_limits_of_now(rule: dict[str, RuleValue]
         return
     assert refusal is not None
     assert words in str(refusal)
-    assert (refusal.rule, refusal.origin) == (next(iter(rule)), "the rule for this server")
-    assert told(refusal).endswith("(the rule for this server). Moderators change this with `/limits set`.") or (
-        refusal.rule == "channels" and told(refusal).endswith("Moderators change this with `/limits set`.")
+    assert (refusal.rule, refusal.origin) == (next(iter(rule)), "server")
+    assert told(refusal).endswith("({origin server}). Moderators change this with {command limits set}.") or (
+        refusal.rule == "channels" and told(refusal).endswith("Moderators change this with {command limits set}.")
     )

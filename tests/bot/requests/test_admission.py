@@ -219,7 +219,7 @@ async def test_a_full_queue_is_refused_until_the_oldest_request_starts(store: St
     await gate.ask()
     await gate.ask()
     refusal = await gate.refused()
-    assert str(refusal) == "Your queue is full: 2 of 2 requests wait (the host's default)."
+    assert str(refusal) == "Your queue is full: 2 of 2 requests wait ({origin host})."
     assert (refusal.rule, refusal.retry_at) == ("depth", NOON + timedelta(seconds=60))
 
     store.clock.now = refusal.retry_at - timedelta(seconds=1)
@@ -292,8 +292,7 @@ async def test_the_quota_is_refused_until_enough_of_it_comes_back(store: Store) 
         store.clock.forward(3600)
     refusal = await gate.refused(images=3)
     assert str(refusal) == (
-        "Your quota is used up: 6 of 6 pictures in 24 hours (the host's default), "
-        "and this takes as much GPU time as 3 more."
+        "Your quota is used up: 6 of 6 pictures in 24 hours ({origin host}), and this takes as much GPU time as 3 more."
     )
     assert (refusal.rule, refusal.retry_at) == ("quota", NOON + timedelta(hours=25)), "the 2 and the 1 come back"
     assert (await gate.refused(images=1)).retry_at == NOON + timedelta(hours=24)
@@ -321,7 +320,7 @@ async def test_the_quota_may_be_used_to_the_last_image(store: Store, quota: int,
         refusal = await gate.refused(images=images)
         assert str(refusal) == (
             "This takes as much GPU time as about 4 usual pictures, more than your quota of 3 in 24 hours "
-            "(the host's default): ask for fewer or smaller ones, or fewer steps."
+            "({origin host}): ask for fewer or smaller ones, or fewer steps."
         )
         assert refusal.retry_at is None, "it will never work"
 
@@ -353,13 +352,13 @@ async def test_a_moderators_rule_holds_from_the_next_request_and_survives_a_rest
         gate = gate_of(store)
         await gate.ask()
         await store.rule(GUILD, SERVER, depth=1)
-        assert str(await gate.refused()) == "Your queue is full: 1 of 1 requests wait (the rule for this server)."
+        assert str(await gate.refused()) == "Your queue is full: 1 of 1 requests wait ({origin server})."
     async with open_store(tmp_path) as store:
         gate = gate_of(store)
         assert (await gate.refused()).rule == "depth"
         await store.rule(GUILD, (Scope.PERSON, ADA), depth=2)
         await gate.ask()
-        assert str(await gate.refused()) == "Your queue is full: 2 of 2 requests wait (the rule for <@1>)."
+        assert str(await gate.refused()) == "Your queue is full: 2 of 2 requests wait ({origin person:1})."
         await store.no_rule(GUILD, (Scope.PERSON, ADA), "depth")
         await store.no_rule(GUILD, SERVER, "depth")
         assert await gate.ask() is not None
@@ -432,19 +431,19 @@ async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(
         (SERVER, {BLOCKED: None}, {}, None, None),
         ((Scope.PERSON, 2), {BLOCKED: None}, {}, None, None),
         ((Scope.PERSON, 1), {BLOCKED: None}, {}, "A moderator does not let you ask for pictures", "block"),
-        (SERVER, {PAUSED: True}, {}, "A moderator paused painting for this server.", "pause"),
-        ((Scope.CHANNEL, 700), {PAUSED: True}, {}, "A moderator paused painting for <#700>.", "pause"),
+        (SERVER, {PAUSED: True}, {}, "A moderator paused painting for {subject server}.", "pause"),
+        ((Scope.CHANNEL, 700), {PAUSED: True}, {}, "A moderator paused painting for {subject channel:700}.", "pause"),
         ((Scope.CHANNEL, 701), {PAUSED: True}, {}, None, None),
         (
             SERVER,
             {"channels": (701,)},
             {},
-            "may not be asked for in this channel (the rule for this server)",
+            "may not be asked for in this channel ({origin server})",
             "channels",
         ),
         (SERVER, {"channels": ()}, {}, "may be asked for in no channel", "channels"),
         (SERVER, {"channels": (700,)}, {}, None, None),
-        (SERVER, {"models": ()}, {}, "No model may be used here (the rule for this server).", "models"),
+        (SERVER, {"models": ()}, {}, "No model may be used here ({origin server}).", "models"),
         (SERVER, {"models": ("gone",)}, {}, "No model may be used here", "models"),
         (SERVER, {"models": ("other",)}, {"model": "emoji"}, "There is: other.", "models"),
         (SERVER, {"pixels": 64}, {}, "emoji paints none so small", "pixels"),
@@ -475,9 +474,9 @@ async def test_what_has_a_smaller_meaning_is_made_smaller_with_the_rule_that_say
     made = (request.num_inference_steps, request.num_images_per_prompt, request.width, request.height)
     assert made == (10, 1, 64, 64)
     assert admitted.notes == (
-        "size 128×128 became 64×64 (up to 4,096 pixels: the rule for <@&50>)",
-        "steps 20 became 10 (the rule for <@&50>)",
-        "images 3 became 1 (the rule for <@&50>)",
+        "size 128×128 became 64×64 (up to 4,096 pixels: {origin role:50})",
+        "steps 20 became 10 ({origin role:50})",
+        "images 3 became 1 ({origin role:50})",
     )
     assert (await store.now(admitted.job)).requester.roles == (50,)
 
@@ -488,7 +487,7 @@ async def test_the_first_model_that_is_allowed_is_the_default(store: Store) -> N
     admitted = await gate.ask()
     assert admitted is not None
     assert admitted.job.request.model == "other"
-    assert "model became other (the rule for this server)" in admitted.notes
+    assert "model became other ({origin server})" in admitted.notes
 
 
 async def test_a_block_with_an_end_says_when_and_ends_then(store: Store) -> None:
@@ -660,7 +659,7 @@ async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_wh
             assert refusal is None, "ten of eleven: what was painted took longer than thought, but that refuses nothing"
             continue
         assert refusal is not None
-        assert (refusal.rule, refusal.origin, refusal.allowed) == ("quota", "the rule for this server", 11)
+        assert (refusal.rule, refusal.origin, refusal.allowed) == ("quota", "server", 11)
         assert "10 of 11 GPU seconds in 24 hours are used, and this takes 5 more" in str(refusal)
         assert refusal.retry_at == jobs[0].asked_at + timedelta(hours=24)
         await store.queue.fail(job, str(refusal))

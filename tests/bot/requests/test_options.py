@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.config import EMBEDDED_MODEL, ControlNetConfig, LoraConfig, ModelConfig
+from bot.config import EMBEDDED_MODEL, IMAGES, STEPS, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import UserError
 from bot.jobs import GenerationRequest, Operation, Upload
-from bot.requests.options import IMAGES, Options
-from bot.requests.resolve import ASPECTS, CONTROLNET_WEIGHTS, GUIDANCE, PROMPT_LIMIT, SEEDS, STEPS, aspect_size, resolve
+from bot.requests.options import Options
+from bot.requests.resolve import ASPECTS, CONTROLNET_WEIGHTS, GUIDANCE, PROMPT_LIMIT, SEEDS, aspect_size, resolve
 from bot.requests.wording import clean
 
 SD15 = ModelConfig(

@@ -118,7 +118,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     await store.ratings.add((await store.queue.get(delivered["id"])).destination.message_id, ADA, WORD)
     await store.cases.change(By(GUILD, MODERATOR, WORD), "limits set", (Scope.PERSON, ADA), {"pace": 1})
     await store.cases.change(By(GUILD, MODERATOR, f"who wants A {WORD}?"), "pause", (Scope.SERVER, 0), {"paused": True})
-    await store.refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pace", origin=f"the rule for <@{ADA}>"))
+    await store.refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pace", origin=f"person:{ADA}"))
     texts: dict[str, set[str]] = {}
     for row in await store.database.fetch_all(
         'SELECT t.name AS "table", c.name AS "column" FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c '
@@ -140,7 +140,9 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
             await set_all(store, table, column, value, which.get(table, "true"))
     assert left_of([WORD], store.folder) != []
     await forgotten(store)
-    assert left_of([WORD, UPLOAD, f"<@{ADA}>", "123456"], store.folder) == []
+    assert left_of([WORD, UPLOAD, "123456"], store.folder) == []
+    (refusal,) = await store.database.fetch_all("SELECT user_id, origin FROM refusals")
+    assert tuple(refusal) == (0, "person:0")
     assert store.files() == []
     jobs = [await store.queue.get(row["id"]) for row in await store.database.fetch_all("SELECT id FROM jobs")]
     assert {job.request for job in jobs} == {a_request(prompt="", seed=0)}, "what sums and turns are made of stays"

@@ -22,7 +22,7 @@ from bot.config import EMBEDDED_MODEL, ControlNetConfig, EngineConfig, LoraConfi
 from bot.engine import Progress
 from bot.engine.catalog import SAMPLERS
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Kind
+from bot.jobs import GenerationRequest, Operation
 from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from bot.worker.inputs import decode
 from bot.worker.pipelines import ModelStore
@@ -39,22 +39,22 @@ EXACT = 1e-9
 SETTINGS = EngineConfig(device="cpu", threads=1)
 
 CLASSES = {
-    ("sd", Kind.TEXT2IMAGE, False): diffusers.StableDiffusionPipeline,
-    ("sd", Kind.IMAGE2IMAGE, False): diffusers.StableDiffusionImg2ImgPipeline,
-    ("sd", Kind.INPAINT, False): diffusers.StableDiffusionInpaintPipeline,
-    ("sd", Kind.TEXT2IMAGE, True): diffusers.StableDiffusionControlNetPipeline,
-    ("sd", Kind.IMAGE2IMAGE, True): diffusers.StableDiffusionControlNetImg2ImgPipeline,
-    ("sd", Kind.INPAINT, True): diffusers.StableDiffusionControlNetInpaintPipeline,
-    ("sd9", Kind.INPAINT, False): diffusers.StableDiffusionInpaintPipeline,
-    ("sd9", Kind.INPAINT, True): diffusers.StableDiffusionControlNetInpaintPipeline,
-    ("sdxl", Kind.TEXT2IMAGE, False): diffusers.StableDiffusionXLPipeline,
-    ("sdxl", Kind.IMAGE2IMAGE, False): diffusers.StableDiffusionXLImg2ImgPipeline,
-    ("sdxl", Kind.INPAINT, False): diffusers.StableDiffusionXLInpaintPipeline,
-    ("sdxl", Kind.TEXT2IMAGE, True): diffusers.StableDiffusionXLControlNetPipeline,
-    ("sdxl", Kind.IMAGE2IMAGE, True): diffusers.StableDiffusionXLControlNetImg2ImgPipeline,
-    ("sdxl", Kind.INPAINT, True): diffusers.StableDiffusionXLControlNetInpaintPipeline,
-    ("sdxl9", Kind.INPAINT, False): diffusers.StableDiffusionXLInpaintPipeline,
-    ("sdxl9", Kind.INPAINT, True): diffusers.StableDiffusionXLControlNetInpaintPipeline,
+    ("sd", Operation.TEXT2IMAGE, False): diffusers.StableDiffusionPipeline,
+    ("sd", Operation.IMAGE2IMAGE, False): diffusers.StableDiffusionImg2ImgPipeline,
+    ("sd", Operation.INPAINT, False): diffusers.StableDiffusionInpaintPipeline,
+    ("sd", Operation.TEXT2IMAGE, True): diffusers.StableDiffusionControlNetPipeline,
+    ("sd", Operation.IMAGE2IMAGE, True): diffusers.StableDiffusionControlNetImg2ImgPipeline,
+    ("sd", Operation.INPAINT, True): diffusers.StableDiffusionControlNetInpaintPipeline,
+    ("sd9", Operation.INPAINT, False): diffusers.StableDiffusionInpaintPipeline,
+    ("sd9", Operation.INPAINT, True): diffusers.StableDiffusionControlNetInpaintPipeline,
+    ("sdxl", Operation.TEXT2IMAGE, False): diffusers.StableDiffusionXLPipeline,
+    ("sdxl", Operation.IMAGE2IMAGE, False): diffusers.StableDiffusionXLImg2ImgPipeline,
+    ("sdxl", Operation.INPAINT, False): diffusers.StableDiffusionXLInpaintPipeline,
+    ("sdxl", Operation.TEXT2IMAGE, True): diffusers.StableDiffusionXLControlNetPipeline,
+    ("sdxl", Operation.IMAGE2IMAGE, True): diffusers.StableDiffusionXLControlNetImg2ImgPipeline,
+    ("sdxl", Operation.INPAINT, True): diffusers.StableDiffusionXLControlNetInpaintPipeline,
+    ("sdxl9", Operation.INPAINT, False): diffusers.StableDiffusionXLInpaintPipeline,
+    ("sdxl9", Operation.INPAINT, True): diffusers.StableDiffusionXLControlNetInpaintPipeline,
 }
 """Which of diffusers' pipelines paints what, for every kind we offer; the last says whether a ControlNet holds it."""
 
@@ -116,7 +116,7 @@ def store(folders: dict[str, Path]) -> ModelStore:
 
 
 @pytest.fixture(scope="module")
-def alone(folders: dict[str, Path]) -> dict[tuple[str, Kind, bool], Any]:
+def alone(folders: dict[str, Path]) -> dict[tuple[str, Operation, bool], Any]:
     """diffusers' own pipelines, made by hand from modules of their own."""
     whole = {
         name: diffusers.DiffusionPipeline.from_pretrained(folders[name], torch_dtype=torch.float64)
@@ -135,7 +135,7 @@ def alone(folders: dict[str, Path]) -> dict[tuple[str, Kind, bool], Any]:
     return pipelines
 
 
-def request_for(case: tuple[str, Kind, bool], dice: random.Random, sampler: str) -> GenerationRequest:
+def request_for(case: tuple[str, Operation, bool], dice: random.Random, sampler: str) -> GenerationRequest:
     model, kind, held = case
     side = dice.choice([SIDE, SIDE, SIDE // 2])
     return GenerationRequest(
@@ -150,17 +150,17 @@ def request_for(case: tuple[str, Kind, bool], dice: random.Random, sampler: str)
         operation=kind,
         num_images_per_prompt=dice.choice([1, 1, 2]),
         sampler=sampler,
-        image=IMAGE if kind is not Kind.TEXT2IMAGE else "",
-        mask_image=MASK if kind is Kind.INPAINT else "",
-        strength=dice.choice([0.5, 0.8, 1.0]) if kind is not Kind.TEXT2IMAGE else 1.0,
+        image=IMAGE if kind is not Operation.TEXT2IMAGE else "",
+        mask_image=MASK if kind is Operation.INPAINT else "",
+        strength=dice.choice([0.5, 0.8, 1.0]) if kind is not Operation.TEXT2IMAGE else 1.0,
         controlnet="edges" if held else "",
         control_image=CONTROL if held else "",
         controlnet_conditioning_scale=dice.choice([0.5, 1.0]),
     )
 
 
-def case_of(request: GenerationRequest) -> tuple[str, Kind, bool]:
-    return request.model, request.kind, bool(request.controlnet)
+def case_of(request: GenerationRequest) -> tuple[str, Operation, bool]:
+    return request.model, request.operation, bool(request.controlnet)
 
 
 def call_of(
@@ -179,7 +179,7 @@ def painted_alone(pipeline: Any, request: GenerationRequest, output: str = "late
     pipeline.scheduler = (getattr(diffusers, name) if name else type(own)).from_config(own.config, **changes)
     pipeline.set_progress_bar_config(disable=True)
     arguments: dict[str, Any] = {"height": request.height, "width": request.width}
-    if request.kind is Kind.IMAGE2IMAGE and not request.controlnet:
+    if request.operation is Operation.IMAGE2IMAGE and not request.controlnet:
         arguments = {}  # its picture says
     pictures = {
         sha256: Image.open(io.BytesIO(data)).resize((request.width, request.height), Image.Resampling.LANCZOS)
@@ -230,7 +230,7 @@ def distance(event: Event, other: torch.Tensor) -> float:
 
 
 def test_every_kind_and_sampler_in_a_changing_crowd_equals_diffusers_alone(
-    store: ModelStore, alone: dict[tuple[str, Kind, bool], Any]
+    store: ModelStore, alone: dict[tuple[str, Operation, bool], Any]
 ) -> None:
     dice = random.Random(1)
     # Every sampler with every kind; with a ControlNet beside it in turns, so that each meets one in SD and in SDXL.
@@ -269,7 +269,7 @@ def test_every_kind_and_sampler_in_a_changing_crowd_equals_diffusers_alone(
 
 
 def test_that_promise_breaks_where_calls_share_a_scheduler(
-    store: ModelStore, alone: dict[tuple[str, Kind, bool], Any]
+    store: ModelStore, alone: dict[tuple[str, Operation, bool], Any]
 ) -> None:
     dice = random.Random(7)
     cases = [case for case in CLASSES if case[0] == "sd"]
@@ -290,7 +290,7 @@ def test_as_little_of_a_picture_as_can_be_is_painted_over_in_one_step(
     store: ModelStore, steps: int, sampler: str
 ) -> None:
     """49 · (1 / 49) is below 1 in floating point, and diffusers takes no step at all then."""
-    for kind in (Kind.IMAGE2IMAGE, Kind.INPAINT):
+    for kind in (Operation.IMAGE2IMAGE, Operation.INPAINT):
         for strength in (0.0, 1 / steps):
             case = request_for(("sd", kind, False), random.Random(8), sampler)
             request = replace(case, num_inference_steps=steps, strength=strength)
@@ -303,12 +303,12 @@ def test_as_little_of_a_picture_as_can_be_is_painted_over_in_one_step(
 
 
 def test_adapters_are_worn_by_rows_that_start_from_a_picture_too(
-    store: ModelStore, alone: dict[tuple[str, Kind, bool], Any], folders: dict[str, Path]
+    store: ModelStore, alone: dict[tuple[str, Operation, bool], Any], folders: dict[str, Path]
 ) -> None:
     dice = random.Random(2)
     requests = [
         replace(request_for(("sd", kind, False), dice, "ddim"), loras=loras)
-        for kind in Kind
+        for kind in Operation
         for loras in ((), (("ink", 0.7),))
     ]
     script: dict[int, list[Call | Cancel]] = {0: [call_of(store, r, n, n) for n, r in enumerate(requests)]}
@@ -342,9 +342,9 @@ def test_model_that_repaints_parts_only_says_so(store: ModelStore) -> None:
     dice = random.Random(4)
     words = "The model sd9 cannot paint from words alone. Choose another model."
     with pytest.raises(PaintFailed, match=words):
-        store.pipeline(request_for(("sd9", Kind.TEXT2IMAGE, False), dice, "ddim"))
+        store.pipeline(request_for(("sd9", Operation.TEXT2IMAGE, False), dice, "ddim"))
     with pytest.raises(PaintFailed, match="cannot paint from a picture"):
-        store.pipeline(request_for(("sd9", Kind.IMAGE2IMAGE, False), dice, "ddim"))
+        store.pipeline(request_for(("sd9", Operation.IMAGE2IMAGE, False), dice, "ddim"))
 
 
 def test_controlnet_that_cannot_be_had_fails_those_who_ask_for_it_alone(folders: dict[str, Path]) -> None:
@@ -355,7 +355,7 @@ def test_controlnet_that_cannot_be_had_fails_those_who_ask_for_it_alone(folders:
         ControlNetConfig(name="xl", source=str(folders["sdxl-edges"])),
     )
     store = ModelStore([ModelConfig(name="sd", source=str(folders["sd"]), controlnets=nets)], SETTINGS)
-    request = request_for(("sd", Kind.TEXT2IMAGE, True), random.Random(5), "ddim")
+    request = request_for(("sd", Operation.TEXT2IMAGE, True), random.Random(5), "ddim")
     before = (store.load("sd"), store.size("sd"))[1]
     assert store.pipeline(request).controlnet is not None
     assert store.size("sd") > before, "it takes memory"
@@ -375,7 +375,7 @@ def test_controlnet_may_be_one_file_beside_its_configuration(folders: dict[str, 
         ControlNetConfig(name="file", source=str(folder / "diffusion_pytorch_model.safetensors")),
     )
     store = ModelStore([ModelConfig(name="sd", source=str(folders["sd"]), controlnets=nets)], SETTINGS)
-    request = request_for(("sd", Kind.TEXT2IMAGE, True), random.Random(5), "ddim")
+    request = request_for(("sd", Operation.TEXT2IMAGE, True), random.Random(5), "ddim")
     states = [store.pipeline(replace(request, controlnet=net.name)).controlnet.state_dict() for net in nets]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -430,7 +430,7 @@ def test_safety_check_of_a_model_sees_every_kind(
 
 
 def test_second_of_two_pictures_is_what_the_next_seed_gives_alone(store: ModelStore) -> None:
-    request = request_for(("sd", Kind.IMAGE2IMAGE, False), random.Random(6), "euler a")
+    request = request_for(("sd", Operation.IMAGE2IMAGE, False), random.Random(6), "euler a")
     pair = replace(request, num_images_per_prompt=2)
     single = replace(request, num_images_per_prompt=1, seed=(request.seed + 1) % 2**32)
     ends = played({0: [call_of(store, pair, "pair", 1)], 1: [call_of(store, single, "single", 2)]})
@@ -456,7 +456,7 @@ def test_model_in_the_box_starts_from_pictures_and_repaints_parts() -> None:
         num_inference_steps=12,
         guidance_scale=3.0,
         seed=7,
-        operation=Kind.INPAINT,
+        operation=Operation.INPAINT,
         image="a" * 64,
         mask_image="b" * 64,
     )
