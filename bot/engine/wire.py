@@ -1,6 +1,6 @@
 """Frames on the pipe between the bot and the engine process: one dataclass a message.
 
-Its header (`framing.py`) holds the frame's kind, which is its class's name without `Frame`, and its fields. Encoded
+A frame's header (`framing.py`) holds its kind, which is the name of its class without `Frame`, and its fields. Encoded
 pictures are its body.
 """
 
