@@ -28,7 +28,7 @@ def options_of(command: str, member: simcord.MemberActor) -> dict[str, Any]:
 
 
 async def said(actor: simcord.MemberActor, workshop: Workshop, command: str, **options: Any) -> str:
-    """What a command answers to whoever used it, and to nobody else."""
+    """What a command answers to the person who used it; other people do not see it."""
     answer = await actor.slash(workshop.channel, f"mod {command}", **options)
     assert answer.ephemeral
     return answer.response.content

@@ -93,7 +93,7 @@ async def test_a_refusal_after_the_bill_says_all_that_any_other_does(workshop: W
 
 
 async def test_nobody_else_can_answer_a_bill(workshop: Workshop) -> None:
-    """It is shown to whoever asked alone; its buttons are forged here under a message that others see."""
+    """Only the person who asked sees the bill; its buttons are forged here under a message that others see."""
     ada = workshop.member("ada")
     bill = await ada.slash(workshop.channel, "imagine", prompt="a secret", images=2)
     (row,) = bill.response.components
@@ -114,7 +114,7 @@ async def test_nobody_else_can_answer_a_bill(workshop: Workshop) -> None:
 
 
 async def test_a_bill_is_accepted_with_the_roles_of_now(workshop: Workshop) -> None:
-    """Whoever lost a role since the bill was shown has what it gave no longer."""
+    """A person who lost a role since the bill was shown no longer has what the role gave."""
     moderator, artists = workshop.member("mod", moderator=True), workshop.guild.create_role("artists")
     ada = workshop.guild.add_member(workshop.env.create_user("ada"), roles=[workshop.members, artists])
     await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", images=1))

@@ -187,7 +187,7 @@ async def test_a_weight_set_mid_queue_reorders_what_waits(workshop: Workshop, en
 async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
     workshop: Workshop, engine: FakeEngine
 ) -> None:
-    """Whoever moderates another server changes nothing here, however they name whom and what."""
+    """A moderator of another server changes nothing here, in whatever way they name the person and the job."""
     engine.open.clear()
     ada = workshop.member("ada")
     other, there = workshop.elsewhere()
@@ -216,7 +216,7 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
 async def pressed_elsewhere(
     workshop: Workshop, moderator: simcord.MemberActor, row: Any, *, label: str = "Do it"
 ) -> Any:
-    """Whoever was asked here says yes on a server where they moderate, too: the right there is none here."""
+    """A person who was asked here answers on a server where they moderate: that right does not count here."""
     guild = workshop.env.create_guild("Elsewhere")
     keys = guild.create_role("keys", permissions=discord.Permissions(manage_guild=True))
     there, channel = guild.add_member(moderator.user, roles=[keys]), guild.create_text_channel("easel")
@@ -230,7 +230,7 @@ async def pressed_elsewhere(
 
 
 async def test_a_question_is_for_whoever_was_asked_while_they_may(workshop: Workshop) -> None:
-    """Its buttons are forged here under a message that others see; whoever lost the right meanwhile may not say yes."""
+    """The buttons are forged under a public message; a person who lost the right meanwhile may not say yes."""
     moderator = workshop.member("mod", moderator=True)
     asked = await moderator.slash(workshop.channel, "mod pause")
     (row,) = asked.response.components
@@ -286,7 +286,7 @@ async def test_rules_of_a_channel_hold_in_its_threads_and_a_threads_own_come_fir
 
 
 async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engine: FakeEngine) -> None:
-    """What was used still counts, what was let go still does not, and a case can be undone by whoever comes later."""
+    """Used quota still counts, returned quota still does not, and another moderator can undo a case later."""
     engine.open.clear()
     moderator, ada, grace = workshop.member("mod", moderator=True), workshop.member("ada"), workshop.member("grace")
     for actor in (ada, grace):

@@ -198,7 +198,7 @@ async def test_nothing_is_said_before_somebody_can_speak(desk: Desk) -> None:
     job = await desk.painted_job()
     running = asyncio.create_task(desk.delivery.run())
     desk.delivery.announce(job, Painting(1, 3))
-    await desk.database.remember("a commit", "that wakes whoever listens")
+    await desk.database.remember("a commit", "that wakes the listeners")
     assert desk.recorder.shown == []
     desk.delivery.attach(desk.recorder)
     await desk.posted(job)

@@ -102,7 +102,7 @@ class Gate:
         return await self.policy.allowance(await self.policy.ruling(ME, (CHANNEL,)))
 
     async def paint(self, *, seconds: float = 0.0) -> Job:
-        """Paint whoever is next, starting when their turn is."""
+        """Paint the next request, starting at its turn."""
         turn = await self.line.next()
         assert turn is not None
         self.store.clock.now = max(self.store.clock(), turn.starts_at)

@@ -126,7 +126,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     ):
         texts.setdefault(row["table"], set()).add(row["column"])
     known = {table: GONE.get(table, set()) | STAYS.get(table, set()) for table in GONE | STAYS}
-    assert texts == known, "whoever adds a column of text says here what a deletion does with it, and then does it"
+    assert texts == known, "say here what a deletion does with each column of text"
 
     which = {"jobs": "id != 4", "cases": "scope = 'person'"}  # what quotes a prompt of hers stays as it is
     for table, columns in GONE.items():
