@@ -39,12 +39,17 @@ EXIT_DEVICE_LOST = 70
 
 def _watch(stream: BinaryIO, inbox: Inbox) -> None:
     """Put the bot's frames into the inbox until its pipe ends, and with it this process."""
+    code = 0
     try:
         while (frame := read_frame(stream)) is not None:
             inbox.put(frame)
+    except Exception as error:  # noqa: BLE001 - it is logged, and the bot starts another engine
+        # Only the kind of the error, because a frame holds what people wrote.
+        log.error("the engine cannot read what the bot sent: %s", type(error).__name__)  # noqa: TRY400
+        code = 1
     finally:
         # The pipe ends with the bot, also when the bot was killed. Then there is nothing left to paint for.
-        os._exit(0)
+        os._exit(code)
 
 
 def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
