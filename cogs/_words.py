@@ -21,7 +21,7 @@ _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
 MESSAGE = 2000
 _SPARE = 250
-"""What a message of a failure leaves free, of which the frame of a prompt takes some."""
+"""Characters kept free in a failure message, partly for the prompt's frame."""
 
 # Discord makes a card of an invitation even without a scheme.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
@@ -29,10 +29,10 @@ _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 _OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repainted under a mask"}
 
 REFUSED = "Not accepted."
-EXPIRED_BILL = "This has been answered, or Atelier was restarted since. Ask again; nothing was counted."
+EXPIRED_BILL = "You already answered this, or Atelier was restarted. Ask again; nothing was counted."
 EXPIRED = "This button has expired."
 FORGOTTEN = (
-    "Deleted. My messages with your requests and pictures go one after the other. You can ask for new pictures "
+    "Deleted. I now delete my messages with your requests and pictures one by one. You can ask for new pictures "
     "whenever you like; what you used of your quota today still counts."
 )
 REMOVED = "🗑️ A moderator removed this result."
@@ -109,7 +109,7 @@ def limit(name: LimitName, value: Any) -> str:
 
 
 def said(sentence: str) -> str:
-    """A sentence of the house, with what it refers to as Discord shows it."""
+    """A sentence with its references formatted for Discord."""
     return in_words_of(_DOOR, sentence)
 
 
@@ -123,7 +123,7 @@ def _subject_of(text: str) -> str:
 _DOOR: Mapping[Refers, Callable[[str], str]] = {
     Refers.ORIGIN: lambda text: origin(Origin.parse(text)),
     Refers.SUBJECT: _subject_of,
-    # Discord counts down in whole seconds: one more, so that it has come when the countdown is over.
+    # Discord counts down in whole seconds. Add one second, so that the time has come when the countdown ends.
     Refers.TIME: lambda text: relative(datetime.fromisoformat(text) + timedelta(seconds=1)),
     Refers.COMMAND: command,
 }
@@ -138,7 +138,7 @@ def queued(job: Job, news: Queued) -> str:
 
 
 def painting(job: Job, step: int, of: int) -> str:
-    """A request at the easel."""
+    """A request that is being painted."""
     done = step * _BAR_CELLS // max(of, 1)
     return f"{headline(job)}\n🖌️ Painting {'▰' * done}{'▱' * (_BAR_CELLS - done)} step {step} of {of}"
 
@@ -172,8 +172,8 @@ def result(job: Job, images: Sequence[Image]) -> str:
 
 def smaller(lossless: bool) -> str:
     """Why a result is no PNG."""
-    how = "every pixel is as it was painted" if lossless else "a little is lost"
-    return f"-# As WebP, since the PNG is too large for Discord here: {how}"
+    how = "every pixel is as it was painted" if lossless else "some detail is lost"
+    return f"-# Sent as WebP, because the PNG is too large for Discord here; {how}"
 
 
 def parameters(request: GenerationRequest) -> str:
@@ -221,7 +221,7 @@ def declined(prompt: str) -> str:
 
 
 def _handed_back(prompt: str, room: int) -> str:
-    """A prompt to copy, as much of it as there is room for, in the units that Discord counts in."""
+    """A prompt to copy, cut to `room` UTF-16 units, as Discord counts."""
     whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
     shown = whole[: 2 * max(0, min(room, PROMPT_BACK))].decode("utf-16-le", "ignore")
     return f"Your prompt, to copy:\n```\n{shown}\n```"
@@ -233,7 +233,7 @@ def notes(remarks: Iterable[str]) -> str:
 
 
 def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
-    """As many lines as one message holds; of the first line at least as much as fits."""
+    """As many lines as one message holds. The first line is cut if it is too long."""
     text = "\n".join(lines)
     if len(text) <= room:
         return text
@@ -245,15 +245,14 @@ def kept(held: Held) -> str:
     """What is kept about a person, why, and for how long."""
     return (
         f"**Kept about you, on all servers together:** {_counted(held)}.\n"
-        "- Your requests with their words and settings, their pictures and those you sent: for `/history` and to paint "
-        "them again. Until you delete them.\n"
-        "- What they cost in GPU time, and when: for quotas and turns.\n"
-        "- Your reactions under results: to sum up how models are liked. Until you take them back.\n"
-        "- Which rule refused a request of yours, without its words: 30 days.\n"
+        "- Your requests with their words and settings, their pictures and those you sent, for `/history` and to paint "
+        "them again. They stay until you delete them.\n"
+        "- What they cost in GPU time, and when, for quotas and turns.\n"
+        "- Your reactions under results, to sum up how models are liked. They stay until you take them back.\n"
+        "- Which rule refused a request of yours, without its words. This stays for 30 days.\n"
         "- Limits that moderators set for you, and their cases about you.\n"
-        "- A backup a day: the newest of 7 days and of 4 weeks.\n"
-        "\nNobody but Discord itself gets any of it. `/privacy export` gives you all of it, `/privacy delete` "
-        "deletes it."
+        "- Daily backups: one for each of 7 days and 4 weeks.\n"
+        "\nOnly Discord receives any of it. `/privacy export` gives you all of it, `/privacy delete` deletes it."
     )
 
 
@@ -265,16 +264,16 @@ def _counted(held: Held) -> str:
 
 def forget_question(held: Held) -> str:
     """What a deletion takes, and what it leaves."""
-    open_ = f" {held.open} of the requests have not ended: they are cancelled." if held.open else ""
+    open_ = f" {held.open} of the requests are still open and will be cancelled." if held.open else ""
     return (
         f"**This deletes what Atelier keeps about you, on all servers: {_counted(held)}.**{open_}\n"
         "It cannot be undone. `/privacy export` and `/history` give you a copy first.\n"
         "**Goes at once:** your prompts and settings, your pictures and those you sent, your ratings; within minutes "
         "also from the backups.\n"
         "**Goes one by one,** 25 in two minutes in each channel: my messages with your requests and pictures.\n"
-        "**Stays:** when and where you asked, with which model and for how much GPU time: 3 days with your name, since "
-        "a deletion resets no quota, then without it. Limits and blocks that moderators set for you, and their cases "
-        "without the reasons. For 90 days that you deleted this, for backups that are put back.\n"
+        "**Stays:** when, where and with which model you asked, and the GPU time. Your name stays on it for 3 days, "
+        "because a deletion resets no quota. Limits and blocks that moderators set for you stay, and their cases "
+        "without the reasons. The fact of this deletion stays for 90 days, in case a backup is restored.\n"
         "**Out of my reach:** your reactions under others' messages, copies that people or the host made elsewhere, "
         "and messages where I may not go any more."
     )
@@ -305,7 +304,7 @@ def change(case: Case) -> str:
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
-_RULES = {QUOTA_FROM: "what they used before counts"}
+_RULES = {QUOTA_FROM: "earlier use counts"}
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:

@@ -287,7 +287,7 @@ async def test_pictures_too_large_as_png_are_posted_as_webp_with_a_note(workshop
         f"atelier-{job.id}-1.webp",
         f"atelier-{job.id}-2.webp",
     ]
-    assert "As WebP, since the PNG is too large for Discord here" in message.content
+    assert "Sent as WebP, because the PNG is too large for Discord here" in message.content
     assert len(tried) == 2
     kept = await workshop.app.queue.images(job.id)
     assert [hashlib.sha256(image.png).hexdigest() for image in kept] == [image.sha256 for image in kept], "as painted"

@@ -93,8 +93,8 @@ async def test_whatever_waits_is_painted_or_is_being_answered_ends_and_goes(
     await grace.slash(workshop.channel, "imagine", prompt="a walrus")
     asked = await ada.slash(workshop.channel, "privacy delete")
     assert "2 requests, 0 pictures, 0 ratings" in asked.response.content
-    assert "2 of the requests have not ended: they are cancelled." in asked.response.content
-    assert "3 days with your name" in asked.response.content
+    assert "2 of the requests are still open and will be cancelled." in asked.response.content
+    assert "Your name stays on it for 3 days" in asked.response.content
     await ada.click(asked.response, label="Do it")
     await gone(workshop)
     engine.open.set()

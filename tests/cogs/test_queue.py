@@ -36,7 +36,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def asked(workshop: Workshop, actor: simcord.MemberActor, *prompts: str) -> list[simcord.InteractionResult]:
-    """Ask for pictures; the very first one of all is at the easel when this returns."""
+    """Ask for pictures; the very first one of all is being painted when this returns."""
     results = [await actor.slash(workshop.channel, "imagine", prompt=prompt) for prompt in prompts]
     await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
     return results
