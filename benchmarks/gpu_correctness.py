@@ -34,7 +34,7 @@ from benchmarks.gpu_child import Book, BrokenError, Scene, SkippedError, release
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, EngineConfig, LoraConfig, ModelConfig
 from bot.engine import Finished, Order, Preview, Progress
 from bot.engine.catalog import SAMPLERS
-from bot.engine.local import LocalEngine, Patience
+from bot.engine.local import LocalEngine, Timeouts
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, UserId
 from bot.worker import rows
@@ -413,9 +413,9 @@ async def _engine_process(book: Book, scene: Scene, data: Path) -> str:
     """Paint in the engine process, look at its previews, kill it in the midst, and watch its memory come back."""
     settings = EngineConfig(device="auto", preview_seconds=0.01)
     config = Config(data=data, models=(EMBEDDED_MODEL,), engine=settings)
-    patience = 120 if scene.toy else 35
+    timeouts = 120 if scene.toy else 35
     before = _free_bytes(scene.device)
-    engine = LocalEngine(config, patience=Patience(start=60, first_step=60, warm=20, restart=3600))
+    engine = LocalEngine(config, timeouts=Timeouts(start=60, first_step=60, warm=20, restart=3600))
     running = asyncio.create_task(engine.run())
     previews: list[Preview] = []
 
@@ -442,11 +442,11 @@ async def _engine_process(book: Book, scene: Scene, data: Path) -> str:
 
     try:
         started = time.monotonic()
-        await asyncio.wait_for(engine.ready(), patience)
+        await asyncio.wait_for(engine.ready(), timeouts)
         ready = time.monotonic() - started
         if engine.troubles:
             raise BrokenError(f"the engine has troubles: {dict(engine.troubles)}")
-        pictures = await asyncio.wait_for(asyncio.gather(*(paint(n) for n in range(3 if scene.toy else 12))), patience)
+        pictures = await asyncio.wait_for(asyncio.gather(*(paint(n) for n in range(3 if scene.toy else 12))), timeouts)
         took = time.monotonic() - started - ready
         for number, png in enumerate(pictures[:3]):
             (scene.out / f"engine-{number}.png").write_bytes(png)

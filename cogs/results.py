@@ -43,7 +43,7 @@ class Results(commands.Cog):
         self._queue = queue
         self._ping_after_seconds = ping_after_seconds
         self._opened_at = utcnow()
-        self._settling: asyncio.Task[None] | None = None
+        self._reconciling: asyncio.Task[None] | None = None
 
     async def cog_load(self) -> None:
         """Offer to speak for the delivery."""
@@ -51,21 +51,21 @@ class Results(commands.Cog):
 
     async def cog_unload(self) -> None:
         """Leave what is still in doubt to the next run."""
-        if self._settling is not None:
-            self._settling.cancel()
+        if self._reconciling is not None:
+            self._reconciling.cancel()
 
     async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         """Make the job's message say `news`; a message that is gone is replaced if the job has ended.
 
         Raises what its verdict on Discord's refusal is.
         """
-        with self._judging(job):
+        with self._translate_errors(job):
             return await self._show(job, news, repost)
 
     async def remove(self, job: Job) -> None:
         """Delete the message of a job whose words are deleted, and what a repost of it may have left."""
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        with self._judging(job):
+        with self._translate_errors(job):
             if job.destination.message_id is not None:
                 await _delete(channel.get_partial_message(job.destination.message_id))
             if job.reposted_at is not None:
@@ -77,7 +77,7 @@ class Results(commands.Cog):
                         await _delete(message)
 
     @contextmanager
-    def _judging(self, job: Job) -> Iterator[None]:
+    def _translate_errors(self, job: Job) -> Iterator[None]:
         """Turn what Discord refuses into the delivery's errors."""
         try:
             yield
@@ -93,7 +93,7 @@ class Results(commands.Cog):
 
     async def _show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        content, files, open_ = _rendering(job, news)
+        content, files, open_ = _message_parts(job, news)
         view = _views.cancel_view(job.id) if open_ else None
         moved_to = None
         message = None
@@ -107,14 +107,14 @@ class Results(commands.Cog):
                 message = None
         if message is None:
             begun_at = await repost()
-            sent = await self._posted(channel, content, begun_at) if begun_at is not None else None
+            sent = await self._find_posted(channel, content, begun_at) if begun_at is not None else None
             if sent is None:
                 # The nonce makes a repeated post within a few minutes return the first message.
                 sent = await channel.send(content, files=files(), nonce=f"a{job.id}")
             message = channel.get_partial_message(sent.id)
             moved_to = MessageId(sent.id)
         if isinstance(news, Painted):
-            await self._finish(job, channel, message)
+            await self._add_reactions_and_ping(job, channel, message)
         return moved_to
 
     def _file_limit(self, job: Job) -> int:
@@ -122,7 +122,7 @@ class Results(commands.Cog):
         guild = self._client.get_guild(job.requester.guild_id)
         return discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES if guild is None else guild.filesize_limit
 
-    async def _posted(
+    async def _find_posted(
         self, channel: discord.PartialMessageable, content: str, begun_at: datetime
     ) -> discord.Message | None:
         """The message that an interrupted attempt to post this has left, if it has."""
@@ -131,7 +131,7 @@ class Results(commands.Cog):
                 return message
         return None
 
-    async def _find_answers(self) -> None:
+    async def _reconcile(self) -> None:
         """Find out which jobs of earlier runs were acknowledged without a note of it; withdraw the others."""
         for job in await insist(self._queue.unacknowledged, self._opened_at):
             button = CustomId("cancel", PictureRef(job.id))
@@ -159,17 +159,21 @@ class Results(commands.Cog):
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """Settle, once, what an earlier run left in doubt."""
-        if self._settling is None:
-            self._settling = asyncio.create_task(self._settle(), name="find answers of an earlier run")
+        if self._reconciling is None:
+            self._reconciling = asyncio.create_task(
+                self._reconcile_until_answered(), name="find answers of an earlier run"
+            )
 
-    async def _settle(self) -> None:
+    async def _reconcile_until_answered(self) -> None:
         while True:
             try:
-                return await self._find_answers()
+                return await self._reconcile()
             except TryLater:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    async def _finish(self, job: Job, channel: discord.PartialMessageable, message: discord.PartialMessage) -> None:
+    async def _add_reactions_and_ping(
+        self, job: Job, channel: discord.PartialMessageable, message: discord.PartialMessage
+    ) -> None:
         """Offer the rating reactions, and ping a person who waited long; neither may fail the delivery."""
         try:
             for emoji in OFFERED:
@@ -186,7 +190,7 @@ class Results(commands.Cog):
             log.warning("job %d was delivered, but not all that goes with it: %s", job.id, error)
 
 
-def _rendering(job: Job, news: News) -> tuple[str, Callable[[], list[discord.File]], bool]:
+def _message_parts(job: Job, news: News) -> tuple[str, Callable[[], list[discord.File]], bool]:
     """What the message says, what makes the files it shows, and whether the job can still be cancelled."""
     match news:
         case Queued():

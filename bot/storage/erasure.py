@@ -1,4 +1,4 @@
-"""What is deleted at a person's wish, as statements; and how a database file is rid of it to the last byte.
+"""What is deleted at a person's request, as statements; and how a database file is rid of it to the last byte.
 
 The same statements serve the database in use, its backups and former databases, also those of an earlier schema.
 """
@@ -103,10 +103,10 @@ UPDATE refusals SET user_id = 0, origin = iif(origin = 'person:' || :user, 'pers
   replace(origin, '<@' || :user || '>', 'a person')) WHERE user_id = :user
 """
 
-WISH = "INSERT INTO wishes (user_id, at) VALUES (:user, :at)"
+NOTE_REQUEST = "INSERT INTO wishes (user_id, at) VALUES (:user, :at)"
 
 
-class Wish(NamedTuple):
+class DeletionRequest(NamedTuple):
     """That everything about a person be deleted; `at` as text."""
 
     user_id: UserId
@@ -136,13 +136,13 @@ def statements(columns: Columns) -> list[str]:
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("ratings", ERASE_RATINGS),
         ("refusals", FORGET_REFUSALS),
-        ("wishes", WISH),
+        ("wishes", NOTE_REQUEST),
     ]
     return [sql for table, sql in steps if columns.get(table)]
 
 
-def wishes_in(path: Path, key: str | None = None) -> list[Wish]:
-    """The wishes that a database knows of; StorageError when it cannot be read."""
+def deletion_requests_in(path: Path, key: str | None = None) -> list[DeletionRequest]:
+    """The requests that a database knows of; StorageError when it cannot be read."""
     try:
         with closing(sqlite.connect(path, key, readonly=True)) as connection:
             return _known(connection)
@@ -153,13 +153,13 @@ def wishes_in(path: Path, key: str | None = None) -> list[Wish]:
 def erase(
     path: Path,
     key: str | None,
-    wishes: Sequence[Wish],
+    requests: Sequence[DeletionRequest],
     stop: sqlite.Stop | None = None,
     *,
     precious: bool = False,
     comes_back: bool = False,
 ) -> None:
-    """Carry out wishes in a database that no other process uses, except those it knows of.
+    """Carry out requests in a database that no other process uses, except those it knows of.
 
     Rewrites the file, so that no byte is left of what was deleted; a kill during that damages a file that is not
     `precious`.
@@ -168,7 +168,7 @@ def erase(
     try:
         with closing(sqlite.connect(path, key, stop=stop)) as connection:
             known = _known(connection)
-            new = [wish for wish in wishes if wish not in known]
+            new = [request for request in requests if request not in known]
             connection.execute("PRAGMA secure_delete = ON")
             if new:
                 if not precious:
@@ -177,8 +177,8 @@ def erase(
                 columns = columns_of(connection.execute(COLUMNS))
                 steps = statements(columns if comes_back else {**columns, "doomed_files": set()})
                 connection.execute("BEGIN IMMEDIATE")
-                for wish in new:
-                    values = {"user": wish.user_id, "at": wish.at, "surface": Surface.DISCORD}
+                for request in new:
+                    values = {"user": request.user_id, "at": request.at, "surface": Surface.DISCORD}
                     for sql in steps:
                         connection.execute(sql, values)
                 connection.execute("COMMIT")
@@ -190,8 +190,10 @@ def erase(
         raise sqlite.in_words(error) or StorageError(f"{path} cannot be rewritten: {error}.") from error
 
 
-def erase_copies(database: Path, key: str | None, wishes: Sequence[Wish], stop: sqlite.Stop | None = None) -> list[str]:
-    """Carry out wishes in the backups of a database and in the former ones beside it.
+def erase_copies(
+    database: Path, key: str | None, requests: Sequence[DeletionRequest], stop: sqlite.Stop | None = None
+) -> list[str]:
+    """Carry out requests in the backups of a database and in the former ones beside it.
 
     Returns, in words, what could not be reached: a damaged file, or one with another key. Raises StorageError when
     the disk does not take what is rewritten; the copies that were done by then stay done.
@@ -204,13 +206,13 @@ def erase_copies(database: Path, key: str | None, wishes: Sequence[Wish], stop: 
             continue  # too old, and just deleted
         if words := _unreadable(backup.path, key, stop):
             missed.append(words)
-        elif set(wishes) - set(wishes_in(backup.path, key)):
-            _rewrite(backup, key, wishes, stop)
+        elif set(requests) - set(deletion_requests_in(backup.path, key)):
+            _rewrite(backup, key, requests, stop)
     for former in sorted(database.parent.glob(f"{database.stem}-aside-*.db")):
         if words := _unreadable(former, key, stop):
             missed.append(words)
         else:
-            erase(former, key, wishes, stop, precious=True)
+            erase(former, key, requests, stop, precious=True)
     _drop_strays(database)
     return missed
 
@@ -227,14 +229,14 @@ def _drop_strays(database: Path) -> None:
         raise StorageError(f"A part of a former database cannot be deleted: {error.strerror}.") from error
 
 
-def _rewrite(backup: Backup, key: str | None, wishes: Sequence[Wish], stop: sqlite.Stop | None) -> None:
+def _rewrite(backup: Backup, key: str | None, requests: Sequence[DeletionRequest], stop: sqlite.Stop | None) -> None:
     """Put a copy without what was deleted in the place of a backup; a kill leaves one of them, or both."""
     aside = backup.path.with_suffix(ERASING)
     # A backup that was damaged before must go on being found damaged.
     digest = None if backup.is_unchanged(stop) else backup.digest
     try:
         sqlite.copy(backup.path, aside, key, stop)
-        erase(aside, key, wishes, stop)
+        erase(aside, key, requests, stop)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         if rename(aside, backup.made_at, digest, stop) != backup.path:
@@ -256,7 +258,10 @@ def _unreadable(path: Path, key: str | None, stop: sqlite.Stop | None) -> str | 
     return damage and f"{path} is damaged, or not a database of this key: {damage}."
 
 
-def _known(connection: Any) -> list[Wish]:
+def _known(connection: Any) -> list[DeletionRequest]:
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'wishes'").fetchone():
         return []
-    return [Wish(UserId(row["user_id"]), row["at"]) for row in connection.execute("SELECT user_id, at FROM wishes")]
+    return [
+        DeletionRequest(UserId(row["user_id"]), row["at"])
+        for row in connection.execute("SELECT user_id, at FROM wishes")
+    ]

@@ -1,4 +1,4 @@
-"""Everything about a person deleted at their wish: the words in one transaction, then files, bytes and backups.
+"""Everything about a person deleted at their request: the words in one transaction, then files, bytes and backups.
 
 The transaction is the decision. What is left to do after it is done again at every start until it is done, whatever
 was killed in between; nothing of it needs to be known but what the tables say.
@@ -23,7 +23,7 @@ from bot.jobs import Clock, JobId, Surface, UserId, to_text
 from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.database import Database
-from bot.storage.erasure import COLUMNS, Wish, columns_of, erase_copies, statements
+from bot.storage.erasure import COLUMNS, DeletionRequest, columns_of, erase_copies, statements
 from bot.storage.images import ImageFolder
 from bot.storage.queue import UPLOADS
 from bot.storage.uploads import UploadFolder
@@ -35,13 +35,13 @@ NAMED_FOR = timedelta(days=3)
 quotas look back, and one day in each direction for a clock that goes wrong."""
 
 REMEMBERED_FOR = timedelta(days=90)
-"""So long it is known who wished for a deletion, for backups that are put back."""
+"""How long it is known who asked for a deletion, in case a backup is restored."""
 
 LOOK_SECONDS = 3600.0
 """Between two looks at what has become too old."""
 RETRY_SECONDS = 5.0
 
-OPEN_WISHES = "SELECT user_id, at FROM wishes WHERE done_at IS NULL ORDER BY id"
+OPEN_REQUESTS = "SELECT user_id, at FROM wishes WHERE done_at IS NULL ORDER BY id"
 
 OPEN_JOBS = "SELECT id, status FROM jobs WHERE user_id = ? AND status IN ('queued', 'running')"
 
@@ -102,7 +102,7 @@ class Forgetting:
         self._key = key
         self._surface = surface
         self._clock = clock
-        self._wished = asyncio.Event()
+        self._requested = asyncio.Event()
 
     async def held(self, user_id: UserId) -> Held:
         """How much is kept about a person, on every server."""
@@ -145,19 +145,19 @@ class Forgetting:
             return await self._database.write(work)
         finally:
             # Also when the caller is cancelled, for then the transaction goes on by itself.
-            self._wished.set()
+            self._requested.set()
 
     async def finish(self) -> bool:
-        """Do what is left to do of every wish; False while another process uses a file. Raises StorageError."""
-        rows = await self._database.fetch_all(OPEN_WISHES)
-        wishes = [Wish(UserId(row["user_id"]), row["at"]) for row in rows]
-        if not wishes:
+        """Do what is left to do of every request; False while another process uses a file. Raises StorageError."""
+        rows = await self._database.fetch_all(OPEN_REQUESTS)
+        requests = [DeletionRequest(UserId(row["user_id"]), row["at"]) for row in rows]
+        if not requests:
             return True
         dropped = await self._drop_files()
         await self._database.scrub()
         if not await sqlite.in_thread(lambda _: clear_leftovers(self._path)):
             return False
-        missed = await sqlite.in_thread(lambda stop: erase_copies(self._path, self._key, wishes, stop))
+        missed = await sqlite.in_thread(lambda stop: erase_copies(self._path, self._key, requests, stop))
         for words in missed:
             log.error("deleted words may still be in a file that only you can delete: %s", words)
         if not dropped:
@@ -166,15 +166,15 @@ class Forgetting:
 
         async def work(connection: aiosqlite.Connection) -> None:
             await connection.executemany(
-                "UPDATE wishes SET done_at = ? WHERE user_id = ? AND at = ?", [(now, *wish) for wish in wishes]
+                "UPDATE wishes SET done_at = ? WHERE user_id = ? AND at = ?", [(now, *request) for request in requests]
             )
 
         await self._database.write(work)
-        log.info("deleted at their wish what was kept about people: %d", len(wishes))
+        log.info("deletion requests carried out: %d", len(requests))
         return True
 
     async def tidy(self) -> None:
-        """Forget whose the numbers were that stayed, after a while who wished for it, and uploads of no request."""
+        """Forget whose the remaining numbers were, after a while who asked for it, and uploads of no request."""
         now = self._clock()
 
         async def work(connection: aiosqlite.Connection) -> None:
@@ -190,20 +190,20 @@ class Forgetting:
             await self._drop_uploads(unnamed)
 
     async def run(self) -> None:
-        """Finish what is wished for, for ever; trouble is logged and met again a little later."""
+        """Carry out deletion requests, for ever; trouble is logged and met again a little later."""
         while True:
-            self._wished.clear()
+            self._requested.clear()
             pause = LOOK_SECONDS
             try:
                 if not await self.finish():
                     pause = RETRY_SECONDS
                 await self.tidy()
             except (StorageError, OSError) as error:
-                log.warning("what a person wished to have deleted is not gone from every file yet: %s", error)
+                log.warning("a deletion request is not carried out in every file yet: %s", error)
                 pause = RETRY_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._wished.wait()
+                    await self._requested.wait()
 
     async def _drop_files(self) -> bool:
         """Remove the files whose rows are gone; False when one is held by a request that comes in."""

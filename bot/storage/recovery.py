@@ -18,7 +18,7 @@ from bot.errors import StorageError
 from bot.jobs import utcnow
 from bot.storage import sqlite
 from bot.storage.backups import Backup, backups_of, folder_of
-from bot.storage.erasure import SIDE_FILES, Wish, erase, wishes_in
+from bot.storage.erasure import SIDE_FILES, DeletionRequest, deletion_requests_in, erase
 from bot.storage.integrity import find_damage, inspect
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop 
     try:
         sqlite.copy(source, copy, key, stop)
         _skip_ids(copy, key)
-        erase(copy, key, _wishes_since(path, key), stop, comes_back=True)
+        erase(copy, key, _requests_since(path, key), stop, comes_back=True)
         with copy.open("rb+") as file:
             # Its time, too: the former database is named by it.
             os.fsync(file.fileno())
@@ -161,10 +161,10 @@ def _fault_of(backup: Backup, key: str | None, stop: sqlite.Stop | None) -> str 
     return None
 
 
-def _wishes_since(path: Path, key: str | None) -> list[Wish]:
-    """What people wished to have deleted, as far as the former database can tell: it stays deleted."""
+def _requests_since(path: Path, key: str | None) -> list[DeletionRequest]:
+    """The deletion requests that the former database holds: what they deleted stays deleted."""
     try:
-        return wishes_in(path, key) if path.exists() else []
+        return deletion_requests_in(path, key) if path.exists() else []
     except StorageError as error:
         log.warning("whether data of a person was deleted since the backup cannot be found out: %s", error)
         return []

@@ -3,8 +3,8 @@
 An order belongs to the process it was sent to. When that process exits or falls silent every open order raises
 EngineDied, and the caller that submitted it decides about another attempt.
 
-`supervisor.py` owns the process, `orders.py` one order's frames, `patience.py` says how long a silence may be, and
-`mending.py` when a broken model is tried again.
+`supervisor.py` owns the process, `orders.py` one order's frames, `timeouts.py` says how long a silence may be, and
+`reload_backoff.py` when a broken model is tried again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import assert_never
 
 from bot.config import Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
-from bot.engine.local.mending import Mending
 from bot.engine.local.orders import OrderStream
-from bot.engine.local.patience import Patience, Silence, StepTimes
+from bot.engine.local.reload_backoff import ReloadBackoff
 from bot.engine.local.supervisor import Supervisor
+from bot.engine.local.timeouts import Silence, StepTimes, Timeouts
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.engine.wire import (
@@ -42,7 +42,7 @@ from bot.engine.wire import (
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import JobId
 
-__all__ = ["COMMAND", "LocalEngine", "Patience"]
+__all__ = ["COMMAND", "LocalEngine", "Timeouts"]
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +53,13 @@ class LocalEngine:
     """Paints in one child process at a time; `run` is the task that owns it."""
 
     def __init__(
-        self, config: Config, *, command: Sequence[str] = COMMAND, patience: Patience | None = None, known: str = ""
+        self, config: Config, *, command: Sequence[str] = COMMAND, timeouts: Timeouts | None = None, known: str = ""
     ) -> None:
         """Make an engine that starts with what `known` says of its timings, as `Timings.dump` wrote it."""
-        patience = patience or Patience()
+        timeouts = timeouts or Timeouts()
         self._config = config
-        self._supervisor = Supervisor(command, self, Mending(config.models, patience), patience)
-        self._times = StepTimes(patience, compiling=config.engine.compile)
+        self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts), timeouts)
+        self._times = StepTimes(timeouts, compiling=config.engine.compile)
         self._open: dict[JobId, OrderStream] = {}
         self._timings = Timings(row_cap=config.engine.rows)
         self._timings.load(known)

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from bot.config import SECRETS
 from bot.engine.framing import BadFrame
-from bot.engine.local.mending import Mending
-from bot.engine.local.patience import Patience
+from bot.engine.local.reload_backoff import ReloadBackoff
+from bot.engine.local.timeouts import Timeouts
 from bot.engine.wire import (
     FailedFrame,
     FinishedFrame,
@@ -58,11 +58,11 @@ class Owner(Protocol):
 class Supervisor:
     """One child process at a time; `run` is the task that owns it."""
 
-    def __init__(self, command: Sequence[str], owner: Owner, mending: Mending, patience: Patience) -> None:
+    def __init__(self, command: Sequence[str], owner: Owner, reload_backoff: ReloadBackoff, timeouts: Timeouts) -> None:
         self._command = command
         self._owner = owner
-        self._mending = mending
-        self._patience = patience
+        self._reload_backoff = reload_backoff
+        self._timeouts = timeouts
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._did_well = False
@@ -93,7 +93,7 @@ class Supervisor:
             counted = failures - 1 if served else failures
             if counted > 1:
                 self.troubles = {"": KEEPS_DYING if served else _DOES_NOT_START}
-                await asyncio.sleep(self._patience.before_start(counted))
+                await asyncio.sleep(self._timeouts.before_start(counted))
 
     def send(self, frame: ToWorker) -> None:
         """Say something to the child; without one it is not said."""
@@ -114,31 +114,31 @@ class Supervisor:
         except OSError:
             log.exception("the engine process cannot be started")
             return False
-        mending = asyncio.create_task(self._mend(), name="mend models")
+        reloading = asyncio.create_task(self._reload(), name="reload broken models")
         try:
             served = await self._listen(process)
         finally:
             # Start stopping the child before the first await: a second cancel must not leave it running.
-            mending.cancel()
+            reloading.cancel()
             try:
                 await self._retire(process)
             finally:
-                (failure,) = await asyncio.gather(mending, return_exceptions=True)
+                (failure,) = await asyncio.gather(reloading, return_exceptions=True)
         if isinstance(failure, Exception):
             log.error("broken models are not tried again, because of a bug", exc_info=failure)
         log.warning("the engine process ended (exit code %s); starting another", process.returncode)
         return served
 
-    async def _mend(self) -> None:
+    async def _reload(self) -> None:
         """Let a child go that could not load a model, once another child may: then the host need not restart the bot.
 
         Not while it paints.
         """
         await self._ready.wait()
         if not self.troubles:
-            self._mending.succeeded()
+            self._reload_backoff.reset()
             return
-        await self._mending.due(self.troubles, lambda: self._owner.is_busy)
+        await self._reload_backoff.wait(self.troubles, lambda: self._owner.is_busy)
         log.info("another engine tries what this one could not load")
         self._did_well = True
         self._ready.clear()
@@ -169,7 +169,7 @@ class Supervisor:
         """Hand on the child's frames until it ends; returns whether it became ready."""
         assert process.stdout is not None  # noqa: S101 - opened as a pipe
         served = False
-        overdue = asyncio.get_running_loop().call_later(self._patience.start, self._give_up_starting, process)
+        overdue = asyncio.get_running_loop().call_later(self._timeouts.start, self._give_up_starting, process)
         try:
             while (frame := await read_frame_async(process.stdout)) is not None:
                 match frame:
@@ -191,7 +191,7 @@ class Supervisor:
         return served
 
     def _give_up_starting(self, process: asyncio.subprocess.Process) -> None:
-        log.error("the engine was not ready after %.0f s; killing it", self._patience.start)
+        log.error("the engine was not ready after %.0f s; killing it", self._timeouts.start)
         with suppress(ProcessLookupError):
             process.kill()
 
@@ -206,7 +206,7 @@ class Supervisor:
             async with asyncio.TaskGroup() as beside:
                 last_words = beside.create_task(_discard(process.stdout), name="discard the engine's last words")
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._patience.stop):
+                    async with asyncio.timeout(self._timeouts.stop):
                         await process.wait()
                 await self._kill(process)
                 last_words.cancel()
@@ -223,7 +223,7 @@ class Supervisor:
                 return
             with suppress(ProcessLookupError, TimeoutError):
                 signal_it()
-                async with asyncio.timeout(self._patience.term):
+                async with asyncio.timeout(self._timeouts.term):
                     await process.wait()
 
 

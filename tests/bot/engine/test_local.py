@@ -26,7 +26,7 @@ from PIL import Image as Picture
 
 from bot.config import EMBEDDED_MODEL, SECRETS, Config, EngineConfig, ModelConfig
 from bot.engine import Event, Finished, Order, Progress, Started
-from bot.engine.local import LocalEngine, Patience
+from bot.engine.local import LocalEngine, Timeouts
 from bot.engine.local.supervisor import KEEPS_DYING
 from bot.engine.wire import SetupFrame, SubmitFrame, encode
 from bot.errors import EngineDied, PaintFailed
@@ -274,7 +274,7 @@ class TestRealChild:
             started_at = time.monotonic()
         assert pid is not None
         assert gone(pid)
-        assert time.monotonic() - started_at < Patience().stop, "it left by itself when its input ended"
+        assert time.monotonic() - started_at < Timeouts().stop, "it left by itself when its input ended"
 
 
 def test_bot_process_has_no_torch() -> None:
@@ -378,10 +378,10 @@ async def test_child_ends_when_the_bot_dies_half_way_through_a_frame() -> None:
 
 
 async def test_child_ends_when_its_input_is_garbage() -> None:
-    assert await child_reading(struct.pack(">II", 2, 0) + b"[]", close=False) == 0
+    assert await child_reading(struct.pack(">II", 2, 0) + b"[]", close=False) == 1
 
 
-QUICK = Patience(first_step=0.3, step=0.3, stop=0.2, term=0.3, restart=0.05)
+QUICK = Timeouts(first_step=0.3, step=0.3, stop=0.2, term=0.3, restart=0.05)
 
 
 class Child:
@@ -411,13 +411,13 @@ def starts(caplog: pytest.LogCaptureFixture) -> Callable[[], list[float]]:
     return lambda: [record.created for record in caplog.records if record.message.endswith("started")]
 
 
-def engine_of(child: Child, patience: Patience = QUICK) -> LocalEngine:
+def engine_of(child: Child, timeouts: Timeouts = QUICK) -> LocalEngine:
     """An engine with a misbehaving child."""
-    return LocalEngine(Config(), command=child.command, patience=patience)
+    return LocalEngine(Config(), command=child.command, timeouts=timeouts)
 
 
 @pytest.mark.parametrize(
-    ("mode", "patience", "words", "exit_code"),
+    ("mode", "timeouts", "words", "exit_code"),
     [
         ("hang", QUICK, "silent for 0 s", -signal.SIGTERM),
         ("hang-after-step", replace(QUICK, first_step=LONG_SECONDS), "silent for 0 s", -signal.SIGTERM),
@@ -432,11 +432,11 @@ async def test_order_dies_with_its_child_and_the_next_one_is_painted(
     child: Child,
     caplog: pytest.LogCaptureFixture,
     mode: str,
-    patience: Patience,
+    timeouts: Timeouts,
     words: str,
     exit_code: int | None,
 ) -> None:
-    engine = engine_of(child, patience)
+    engine = engine_of(child, timeouts)
     child.will(mode)
     async with running(engine):
         await engine.ready()
@@ -459,7 +459,7 @@ async def test_child_that_never_becomes_ready_for_an_order_is_waited_for(child: 
         painting = asyncio.create_task(paint(engine, order()))
         await until(lambda: engine.pid is not None)
         await asyncio.sleep(2 * QUICK.first_step)
-        assert not painting.done(), "its patience begins when the child takes the order"
+        assert not painting.done(), "its timeout begins when the child takes the order"
         child.will("well")
         assert engine.pid is not None
         os.kill(engine.pid, signal.SIGKILL)
@@ -504,9 +504,9 @@ async def test_child_that_dies_again_and_again_opens_the_breaker_and_closes_it_b
 
 
 def test_pause_before_a_start_doubles_up_to_a_minute() -> None:
-    patience = Patience(restart=1.0)
-    assert [patience.before_start(failures) for failures in range(10)] == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert patience.before_start(100_000) == 60, "also after ten weeks"
+    timeouts = Timeouts(restart=1.0)
+    assert [timeouts.before_start(failures) for failures in range(10)] == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert timeouts.before_start(100_000) == 60, "also after ten weeks"
 
 
 async def test_a_model_that_cannot_be_loaded_is_tried_again_less_and_less_often_until_it_can(
@@ -530,12 +530,12 @@ async def test_a_model_that_is_put_right_is_tried_at_once(
     weights = tmp_path / "broken" / "unet" / "weights"
     weights.parent.mkdir(parents=True)
     config = Config(models=(ModelConfig(name="emoji", source=str(tmp_path / "broken")),))
-    patience = replace(QUICK, mend=LONG_SECONDS, look=0.05)
-    engine = LocalEngine(config, command=child.command, patience=patience)
+    timeouts = replace(QUICK, mend=LONG_SECONDS, look=0.05)
+    engine = LocalEngine(config, command=child.command, timeouts=timeouts)
     child.will("trouble")
     async with running(engine):
         await until(lambda: engine.troubles)
-        await asyncio.sleep(5 * patience.look)
+        await asyncio.sleep(5 * timeouts.look)
         assert len(starts()) == 1, "nothing has changed"
         child.will("well")
         weights.write_bytes(b"whole")
@@ -556,7 +556,7 @@ async def test_nobody_who_paints_with_another_model_is_interrupted_for_it(
 
 
 def test_pause_before_a_broken_model_is_tried_again_doubles_up_to_half_an_hour() -> None:
-    pauses = [Patience().before_mending(tries) for tries in (0, 1, 2, 4, 5, 100_000)]
+    pauses = [Timeouts().before_reload(tries) for tries in (0, 1, 2, 4, 5, 100_000)]
     assert pauses == [60, 120, 240, 960, 1800, 1800]
 
 
@@ -623,7 +623,7 @@ async def test_who_waits_for_another_model_to_be_loaded_is_given_the_time(child:
 
 
 async def test_slow_model_teaches_its_pace_with_its_first_step(child: Child) -> None:
-    engine = engine_of(child, Patience(first_step=LONG_SECONDS, step=0.1, stop=0.2, term=0.3))
+    engine = engine_of(child, Timeouts(first_step=LONG_SECONDS, step=0.1, stop=0.2, term=0.3))
     child.will("slow")
     async with running(engine):
         events = await paint(engine, order())
@@ -704,7 +704,7 @@ async def test_no_file_descriptor_is_left_behind_by_children_that_die(child: Chi
 
 
 async def test_a_child_that_cannot_be_started_is_trouble_and_no_crash(tmp_path: Path) -> None:
-    engine = LocalEngine(Config(data=tmp_path), command=[str(tmp_path / "missing")], patience=Patience(restart=0.01))
+    engine = LocalEngine(Config(data=tmp_path), command=[str(tmp_path / "missing")], timeouts=Timeouts(restart=0.01))
     running = asyncio.create_task(engine.run())
     await asyncio.wait([running], timeout=1)
     assert not running.done()
@@ -715,8 +715,8 @@ async def test_a_child_that_cannot_be_started_is_trouble_and_no_crash(tmp_path: 
 
 async def test_a_child_that_hangs_before_it_is_ready_is_replaced(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    patience = Patience(start=0.2, stop=0.1, term=0.1, restart=0.01)
-    engine = LocalEngine(Config(data=tmp_path), command=command, patience=patience)
+    timeouts = Timeouts(start=0.2, stop=0.1, term=0.1, restart=0.01)
+    engine = LocalEngine(Config(data=tmp_path), command=command, timeouts=timeouts)
     running = asyncio.create_task(engine.run())
     await until(lambda: "" in engine.troubles)
     assert "does not start" in engine.troubles[""]

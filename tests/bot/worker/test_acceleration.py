@@ -31,7 +31,7 @@ from bot.worker.loras import RowLoras
 from bot.worker.pipelines import ModelStore
 from bot.worker.prompts import Prompts
 from tests.bot.worker import tiny_pipelines
-from tests.bot.worker.test_batching import EXACT, Stage, Wish, crowd, distance
+from tests.bot.worker.test_batching import EXACT, SampleRequest, Stage, crowd, distance
 from tests.bot.worker.test_loras import alone, asked, make_lora
 from tests.bot.worker.tiny_pipelines import SIDE, Kind, scheduler_for
 
@@ -106,7 +106,7 @@ def test_a_changing_crowd_paints_from_graphs_what_each_paints_alone(main: str, k
     wishes, script = crowd(kinds, main, dice), defaultdict(list)
     for number, (name, wish) in enumerate(wishes.items()):
         script[dice.randint(0, 12)].append(wish.call(name, owner=number % 7))
-    script[2].append(Wish(kinds[main], steps=50).call("leaves"))
+    script[2].append(SampleRequest(kinds[main], steps=50).call("leaves"))
     script[5].append(Cancel("leaves"))
     recorder, sizes = Again(), set()
     unet = kinds[main].pipeline.unet
@@ -127,7 +127,7 @@ def test_a_changing_crowd_paints_from_graphs_what_each_paints_alone(main: str, k
 def test_whoever_is_alone_paints_the_same_bits_with_a_graph(kinds: dict[str, Kind], sampler: str) -> None:
     """Without guidance too, where samplers with a memory keep the model's output itself."""
     for guidance in (1.0, 5.0):
-        wish, recorder = Wish(kinds["txt2img"], sampler, steps=6, guidance=guidance), Again()
+        wish, recorder = SampleRequest(kinds["txt2img"], sampler, steps=6, guidance=guidance), Again()
         stage = Stage(run=Graphs(recorder))
         stage.play([wish.call(0)])
         assert torch.equal(stage.images(0), wish.alone())
@@ -237,7 +237,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_is_said_once(
             raise failure
 
     recorder.before = before
-    wishes = [Wish(kinds["txt2img"], "euler a", steps=8, seed=n) for n in range(3)]
+    wishes = [SampleRequest(kinds["txt2img"], "euler a", steps=8, seed=n) for n in range(3)]
     stage = Stage(run=Graphs(recorder))
     stage.play({0: [wishes[0].call(0)], 4: [wish.call(n) for n, wish in enumerate(wishes[1:], 1)]})
     for number, wish in enumerate(wishes):
@@ -355,7 +355,7 @@ def test_prepared_for_a_gpu_a_model_paints_the_same(kind: str, kinds: dict[str, 
         fused, before = getattr(pipeline, part), getattr(plain, part)
         assert any(name.endswith("to_qkv.weight") for name, _ in fused.named_parameters())
         assert fused.num_parameters() == before.num_parameters()
-    wishes = [Wish(kinds[kind], seed=n, latents=False) for n in range(2)]
+    wishes = [SampleRequest(kinds[kind], seed=n, latents=False) for n in range(2)]
     stage = Stage(run=Graphs(Again()))
     stage.play([replace(wish, kind=replace(wish.kind, pipeline=pipeline)).call(n) for n, wish in enumerate(wishes)])
     for number, wish in enumerate(wishes):
@@ -395,8 +395,8 @@ def test_a_decoder_without_memory_for_the_whole_picture_takes_it_in_tiles(
         return decoder(latents, *args, **kwargs)
 
     monkeypatch.setattr(vae.decoder, "forward", narrow)
-    large = Wish(kinds["txt2img"], side=2 * SIDE, latents=False, steps=2)
-    small = Wish(kinds["txt2img"], latents=False, steps=2)
+    large = SampleRequest(kinds["txt2img"], side=2 * SIDE, latents=False, steps=2)
+    small = SampleRequest(kinds["txt2img"], latents=False, steps=2)
     stage = Stage()
     stage.play([large.call("large"), small.call("small")])
     assert sizes[0] == SIDE
@@ -428,7 +428,7 @@ def test_a_vae_that_overflows_in_half_precision_is_kept_in_single(tmp_path: Path
     loaded = store.load("xl").pipeline
     assert loaded.unet.dtype == getattr(torch, dtype)
     assert loaded.vae.dtype == (torch.float32 if dtype == "float16" else torch.bfloat16)
-    call = Wish(Kind(loaded), steps=2, latents=False).call(0)
+    call = SampleRequest(Kind(loaded), steps=2, latents=False).call(0)
     stage = Stage()
     stage.play([call])
     assert isinstance(stage.end(0), Returned)

@@ -61,7 +61,7 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[list[rows.Parked]]:
 
 
 @dataclass
-class Wish:
+class SampleRequest:
     """What somebody asks for."""
 
     kind: Kind
@@ -164,13 +164,13 @@ class Refusing:
 # ---- the promise ---------------------------------------------------------------------------------------------------
 
 
-def crowd(kinds: dict[str, Kind], main: str, dice: random.Random) -> dict[str, Wish]:
+def crowd(kinds: dict[str, Kind], main: str, dice: random.Random) -> dict[str, SampleRequest]:
     """A wish for every sampler of a kind, and strangers of all kinds."""
     wishes = {}
     strangers = [(kind, sampler) for kind in KINDS for sampler in dice.sample(sorted(SAMPLERS), 2)]
     for number, (name, sampler) in enumerate([*((main, sampler) for sampler in SAMPLERS), *strangers]):
         kind = kinds[name]
-        wishes[f"{number}: {name}, {sampler}"] = Wish(
+        wishes[f"{number}: {name}, {sampler}"] = SampleRequest(
             kind,
             sampler,
             steps=dice.randint(3, 6),
@@ -200,9 +200,9 @@ def test_in_a_changing_crowd_every_sampler_paints_what_it_paints_alone(
     script: dict[int, list[Call | Cancel]] = defaultdict(list)
     for number, (name, wish) in enumerate(wishes.items()):
         script[dice.randint(0, 12)].append(wish.call(name, owner=number % 7))
-    script[2].append(Wish(kinds[main], steps=50).call("leaves"))
+    script[2].append(SampleRequest(kinds[main], steps=50).call("leaves"))
     script[5].append(Cancel("leaves"))
-    script[3].append(Wish(kinds[main], steps=50, more={"callback_on_step_end": fall}).call("falls"))
+    script[3].append(SampleRequest(kinds[main], steps=50, more={"callback_on_step_end": fall}).call("falls"))
 
     stage = Stage(row_cap=12)
     stage.play(script)
@@ -227,7 +227,7 @@ class Borrowed:
 
 
 def test_that_promise_breaks_when_calls_share_a_scheduler(kinds: dict[str, Kind]) -> None:
-    wishes = [Wish(kinds["txt2img"], "dpm++ 2m", seed=seed) for seed in range(3)]
+    wishes = [SampleRequest(kinds["txt2img"], "dpm++ 2m", seed=seed) for seed in range(3)]
     one = scheduler_for(kinds["txt2img"].pipeline, "dpm++ 2m")
     own, shared = Stage(), Stage()
     own.play([wish.call(n) for n, wish in enumerate(wishes)])
@@ -239,18 +239,20 @@ def test_that_promise_breaks_when_calls_share_a_scheduler(kinds: dict[str, Kind]
 
 
 def test_a_scheduler_object_that_is_in_use_is_refused(kinds: dict[str, Kind]) -> None:
-    call = Wish(kinds["txt2img"]).call("first")
+    call = SampleRequest(kinds["txt2img"]).call("first")
     batcher = Stage().batcher
     batcher.add(call)
     with pytest.raises(ValueError, match="shares its scheduler"):
         batcher.add(Call("second", "ada", call.pipeline, call.scheduler, {}))
     with pytest.raises(ValueError, match="here already"):
-        batcher.add(Wish(kinds["txt2img"]).call("first"))
+        batcher.add(SampleRequest(kinds["txt2img"]).call("first"))
 
 
 def test_events_tell_the_story_of_a_call(kinds: dict[str, Kind]) -> None:
     stage = Stage()
-    stage.play([Wish(kinds["txt2img"], steps=3).call("a"), Wish(kinds["txt2img"], "heun", steps=3).call("b")])
+    stage.play(
+        [SampleRequest(kinds["txt2img"], steps=3).call("a"), SampleRequest(kinds["txt2img"], "heun", steps=3).call("b")]
+    )
     *story, last = stage.events["a"]
     assert story == [Started(), Progress(1, 3), Progress(2, 3), Progress(3, 3)]
     assert isinstance(last, Returned)
@@ -260,7 +262,7 @@ def test_events_tell_the_story_of_a_call(kinds: dict[str, Kind]) -> None:
 
 def test_who_comes_when_all_is_done_is_served_too(kinds: dict[str, Kind]) -> None:
     stage, idle = Stage(), []
-    visits = {1: [Wish(kinds["txt2img"]).call("early")], 12: [Wish(kinds["txt2img"]).call("late")]}
+    visits = {1: [SampleRequest(kinds["txt2img"]).call("early")], 12: [SampleRequest(kinds["txt2img"]).call("late")]}
     for number in range(1, 40):
         idle.append(stage.batcher.is_idle)
         for call, event in stage.batcher.step(visits.get(number, [])):
@@ -278,7 +280,7 @@ def test_one_forward_serves_many_owners_up_to_the_cap(
 ) -> None:
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
     stage = Stage(row_cap=6)
-    stage.play([Wish(kinds["txt2img"], seed=n).call(n, owner=n) for n in range(7)])
+    stage.play([SampleRequest(kinds["txt2img"], seed=n).call(n, owner=n) for n in range(7)])
     # Seven times two rows, three calls at a time, four steps: ten forwards.
     assert max(unet.rows) == 6
     assert unet.rows == [6] * 9 + [2]
@@ -289,7 +291,7 @@ def test_a_call_of_more_rows_than_the_cap_goes_through_in_parts(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unet = Refusing(kinds["controlnet"].pipeline.unet, monkeypatch)
-    wish = Wish(kinds["controlnet"], steps=2, images=4)
+    wish = SampleRequest(kinds["controlnet"], steps=2, images=4)
     stage = Stage(row_cap=3)
     stage.play([wish.call(0)])
     assert unet.rows == [3, 3, 2] * 2
@@ -309,7 +311,9 @@ def test_prompts_of_different_lengths_share_a_forward(
 ) -> None:
     for name in ("txt2img", "controlnet"):
         forwards.clear()
-        wishes = [Wish(kinds[name], seed=n, more=embeddings(length, n)) for n, length in enumerate((16, 32, 48))]
+        wishes = [
+            SampleRequest(kinds[name], seed=n, more=embeddings(length, n)) for n, length in enumerate((16, 32, 48))
+        ]
         stage = Stage()
         stage.play([wish.call(n) for n, wish in enumerate(wishes)])
         for number, wish in enumerate(wishes):
@@ -386,7 +390,7 @@ def test_settings_that_differ_share_no_forward(kinds: dict[str, Kind], forwards:
         {"controlnet_conditioning_scale": 0.2},
         {"controlnet_conditioning_scale": 0.2, "guess_mode": True},
     ]
-    wishes = [Wish(kinds["controlnet"], seed=n, more=more) for n, more in enumerate(settings)]
+    wishes = [SampleRequest(kinds["controlnet"], seed=n, more=more) for n, more in enumerate(settings)]
     stage = Stage()
     stage.play([wish.call(n) for n, wish in enumerate(wishes)])
     for number, wish in enumerate(wishes):
@@ -407,7 +411,7 @@ def test_positions_that_differ_share_no_forward(forwards: list[list[rows.Parked]
     }
     shapes = [(16, 32), (32, 16), (16, 32)]
     wishes = [
-        Wish(kind, seed=n, steps=3, latents=False, more={**more, "width": width, "height": height})
+        SampleRequest(kind, seed=n, steps=3, latents=False, more={**more, "width": width, "height": height})
         for n, (width, height) in enumerate(shapes)
     ]
     for wish in wishes:
@@ -422,9 +426,11 @@ def test_positions_that_differ_share_no_forward(forwards: list[list[rows.Parked]
 
 
 def test_pictures_are_decoded_one_between_two_steps(kinds: dict[str, Kind], forwards: list[list[rows.Parked]]) -> None:
-    short = [Wish(kinds["txt2img"], steps=2, seed=n, images=2, latents=False) for n in range(3)]
+    short = [SampleRequest(kinds["txt2img"], steps=2, seed=n, images=2, latents=False) for n in range(3)]
     stage = Stage(row_cap=64)
-    stage.play([*(wish.call(n) for n, wish in enumerate(short)), Wish(kinds["txt2img"], steps=12).call("long")])
+    stage.play(
+        [*(wish.call(n) for n, wish in enumerate(short)), SampleRequest(kinds["txt2img"], steps=12).call("long")]
+    )
     order = ["decode" if group[0].single else "step" for group in forwards]
     assert order == [*["step"] * 2, *["step", "decode"] * 6, *["step"] * 4]
     assert all(group[0].rows == 1 for group in forwards if group[0].single)
@@ -439,7 +445,7 @@ def test_a_knee_caps_the_rows_of_a_forward_but_splits_no_call(
     asked = []
     knees = {"unet": 3}
     stage = Stage(knee=lambda call, part: asked.append((call.shape, part)) or knees.get(part))
-    wishes = [Wish(kinds["txt2img"], steps=2, seed=n, images=1 + n, latents=False) for n in range(3)]
+    wishes = [SampleRequest(kinds["txt2img"], steps=2, seed=n, images=1 + n, latents=False) for n in range(3)]
     stage.play([wish.call(n, owner=n, shape=("m", n, n)) for n, wish in enumerate(wishes)])
     assert set(unet.rows) == {2, 4, 6}
     assert {part for _, part in asked} == {"unet", "decode"}
@@ -450,8 +456,8 @@ def test_a_knee_caps_the_rows_of_a_forward_but_splits_no_call(
 def test_who_asks_for_little_is_given_less_company(kinds: dict[str, Kind], forwards: list[list[rows.Parked]]) -> None:
     stage = Stage(row_cap=16, company=lambda _call, part, asked: 2 * asked if part == "unet" else None)
     script: dict[int, list[Call | Cancel]] = {
-        0: [Wish(kinds["txt2img"], steps=8, seed=n).call(n, owner="heavy") for n in range(6)],
-        3: [Wish(kinds["txt2img"], steps=3).call("light", owner="light")],
+        0: [SampleRequest(kinds["txt2img"], steps=8, seed=n).call(n, owner="heavy") for n in range(6)],
+        3: [SampleRequest(kinds["txt2img"], steps=3).call("light", owner="light")],
     }
     stage.play(script)
     company = [
@@ -485,7 +491,7 @@ def test_every_forward_is_measured_by_what_was_computed_and_its_rows(
 ) -> None:
     told: list[tuple[str, int, float]] = []
     stage = Stage(measured=lambda call, part, rows, seconds: told.append((part, rows, seconds)))
-    stage.play([Wish(kinds["controlnet"], steps=2, latents=False).call(n) for n in range(2)])
+    stage.play([SampleRequest(kinds["controlnet"], steps=2, latents=False).call(n) for n in range(2)])
     assert sorted(part for part, _, _ in told[:2]) == ["start", "start"]
     assert [(part, rows) for part, rows, _ in told[2:]] == [
         (group[0].part, sum(parked.rows for parked in group)) for group in forwards
@@ -497,7 +503,9 @@ def test_every_forward_is_measured_by_what_was_computed_and_its_rows(
 def test_alone_nobody_shares_a_forward_and_every_bit_is_what_it_is_alone(
     kinds: dict[str, Kind], forwards: list[list[rows.Parked]]
 ) -> None:
-    wishes = [Wish(kinds["txt2img"], sampler, seed=n) for n, sampler in enumerate(("euler a", "heun", "unipc"))]
+    wishes = [
+        SampleRequest(kinds["txt2img"], sampler, seed=n) for n, sampler in enumerate(("euler a", "heun", "unipc"))
+    ]
     together, alone = Stage(), Stage(alone=True)
     together.play([wish.call(n) for n, wish in enumerate(wishes)])
     assert max(len(group) for group in forwards) == 3
@@ -536,8 +544,8 @@ def test_a_light_owner_is_served_between_a_heavy_owners_steps(
 ) -> None:
     """Whether or not the two fit into one forward."""
     script: dict[int, list[Call | Cancel]] = {
-        0: [Wish(kinds["txt2img"], steps=10, seed=n).call(n, owner="heavy") for n in range(8)],
-        5: [Wish(kinds["txt2img"], steps=5, side=side).call("light", owner="light")],
+        0: [SampleRequest(kinds["txt2img"], steps=10, seed=n).call(n, owner="heavy") for n in range(8)],
+        5: [SampleRequest(kinds["txt2img"], steps=5, side=side).call("light", owner="light")],
     }
     Stage(row_cap=4).play(script)
     turns = [number for number, group in enumerate(forwards) if "light" in {p.call_id for p in group}]
@@ -550,10 +558,10 @@ def test_who_used_idle_capacity_owes_nothing(kinds: dict[str, Kind], forwards: l
     """The heavy owner painted alone beside one who needs little; a crowd that comes then does not lock it out."""
     script: dict[int, list[Call | Cancel]] = {
         0: [
-            *(Wish(kinds["txt2img"], steps=30, seed=n).call(f"heavy {n}", owner="heavy") for n in range(3)),
-            Wish(kinds["txt2img"], steps=40).call("light", owner="light"),
+            *(SampleRequest(kinds["txt2img"], steps=30, seed=n).call(f"heavy {n}", owner="heavy") for n in range(3)),
+            SampleRequest(kinds["txt2img"], steps=40).call("light", owner="light"),
         ],
-        20: [Wish(kinds["txt2img"], steps=10, seed=n).call(n, owner=n) for n in range(4)],
+        20: [SampleRequest(kinds["txt2img"], steps=10, seed=n).call(n, owner=n) for n in range(4)],
     }
     Stage(row_cap=8).play(script)
     assert sum(parked.owner == "heavy" for group in forwards[20:30] for parked in group) >= 3
@@ -564,9 +572,9 @@ def test_who_used_idle_capacity_owes_nothing(kinds: dict[str, Kind], forwards: l
 
 def test_a_cancelled_call_frees_its_rows_at_once(kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
-    wishes = [Wish(kinds["txt2img"], "dpm++ 2m karras", steps=6, seed=n) for n in range(3)]
+    wishes = [SampleRequest(kinds["txt2img"], "dpm++ 2m karras", steps=6, seed=n) for n in range(3)]
     calls: list[Call | Cancel] = [wish.call(n) for n, wish in enumerate(wishes)]
-    calls.append(Wish(kinds["txt2img"], "euler", steps=6).call("leaver", owner="bob"))
+    calls.append(SampleRequest(kinds["txt2img"], "euler", steps=6).call("leaver", owner="bob"))
     stage = Stage()
     stage.play({0: calls, 3: [Cancel("leaver"), Cancel("nobody")]})
     assert unet.rows == [8, 8, 8, 6, 6, 6]
@@ -609,7 +617,7 @@ def test_stopped_is_raised_inside_the_cancelled_call_alone(kinds: dict[str, Kind
 
 def test_a_call_may_be_cancelled_before_it_started(kinds: dict[str, Kind]) -> None:
     stage = Stage()
-    stage.play({0: [Wish(kinds["txt2img"]).call("a"), Cancel("a"), Wish(kinds["txt2img"]).call("b")]})
+    stage.play({0: [SampleRequest(kinds["txt2img"]).call("a"), Cancel("a"), SampleRequest(kinds["txt2img"]).call("b")]})
     assert stage.events["a"] == [Cancelled()]
     assert isinstance(stage.end("b"), Returned)
 
@@ -641,7 +649,7 @@ def test_memory_is_short_in_the_words_of_every_device_and_is_tried_again_later(
 
     unet.before = before
     stage = Stage()
-    stage.play([Wish(kinds["txt2img"], steps=8, seed=n).call(n) for n in range(2)])
+    stage.play([SampleRequest(kinds["txt2img"], steps=8, seed=n).call(n) for n in range(2)])
     assert all(isinstance(stage.end(n), Returned) for n in range(2))
     assert unet.rows[:4] == [4, 4, 2, 2], "in halves"
     assert sum(unet.rows[4:]) == 6 * 4
@@ -653,7 +661,7 @@ def test_out_of_memory_at_any_forward_loses_nobody(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, bad: int
 ) -> None:
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
-    wishes = [Wish(kinds["txt2img"], sampler, seed=3) for sampler in ("unipc", "euler a", "dpm++ 2m", "ddpm")]
+    wishes = [SampleRequest(kinds["txt2img"], sampler, seed=3) for sampler in ("unipc", "euler a", "dpm++ 2m", "ddpm")]
     expected = [wish.alone() for wish in wishes]
     unet.rows.clear()
 
@@ -674,7 +682,7 @@ def test_memory_for_three_rows_serves_everyone_in_threes_or_less(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unet = Refusing(kinds["controlnet"].pipeline.unet, monkeypatch)
-    wishes = [Wish(kinds["controlnet"], "dpm++ 2m", seed=n, images=n + 1) for n in range(3)]
+    wishes = [SampleRequest(kinds["controlnet"], "dpm++ 2m", seed=n, images=n + 1) for n in range(3)]
     expected = [wish.alone() for wish in wishes]
     unet.rows.clear()
 
@@ -702,7 +710,7 @@ def test_a_row_that_does_not_fit_fails_its_call_alone_in_words(
         return original(sample, *args, **kwargs)
 
     monkeypatch.setattr(unet, "forward", narrow)
-    small, large = Wish(kinds["txt2img"]), Wish(kinds["txt2img"], side=SIDE + 16)
+    small, large = SampleRequest(kinds["txt2img"]), SampleRequest(kinds["txt2img"], side=SIDE + 16)
     stage = Stage()
     stage.play([large.call("large"), small.call("small"), large.call("large too")])
     for name in ("large", "large too"):
@@ -715,7 +723,7 @@ def test_rows_that_are_not_numbers_fail_their_call_alone(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
-    wishes = [Wish(kinds["txt2img"], "euler a", seed=n) for n in range(4)]
+    wishes = [SampleRequest(kinds["txt2img"], "euler a", seed=n) for n in range(4)]
     expected = [wish.alone() for wish in wishes]
     unet.rows.clear()
 
@@ -736,7 +744,7 @@ def test_rows_that_are_not_numbers_fail_their_call_alone(
 
 
 def test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single(kinds: dict[str, Kind]) -> None:
-    wish = Wish(kinds["txt2img"], latents=False)
+    wish = SampleRequest(kinds["txt2img"], latents=False)
     vae = copy.deepcopy(wish.kind.pipeline.vae).float()
     with torch.no_grad():
         # Weights that float16 can hold, and sums that it cannot; the first normalisation makes little of them again.
@@ -769,7 +777,7 @@ def test_a_decoder_that_gives_no_numbers_fails_that_call_alone(
 
     monkeypatch.setattr(vae, "decode", spoiling)
     stage = Stage()
-    stage.play([Wish(kinds["txt2img"], latents=False, seed=n).call(n, owner=n) for n in range(2)])
+    stage.play([SampleRequest(kinds["txt2img"], latents=False, seed=n).call(n, owner=n) for n in range(2)])
     assert isinstance(stage.error(0), PaintFailed)
     assert isinstance(stage.end(1), Returned)
 
@@ -785,8 +793,10 @@ def test_a_forward_that_raises_is_redone_call_by_call(kinds: dict[str, Kind], mo
         return original(sample, *args, **kwargs)
 
     monkeypatch.setattr(unet, "forward", allergic)
-    good = [Wish(kinds["txt2img"], seed=n) for n in range(2)]
-    bad = Wish(kinds["txt2img"], more={"prompt": None, "prompt_embeds": poison, "negative_prompt_embeds": poison})
+    good = [SampleRequest(kinds["txt2img"], seed=n) for n in range(2)]
+    bad = SampleRequest(
+        kinds["txt2img"], more={"prompt": None, "prompt_embeds": poison, "negative_prompt_embeds": poison}
+    )
     stage = Stage()
     stage.play([good[0].call(0), bad.call("bad"), good[1].call(1)])
     assert str(stage.error("bad")) == "no nines"
@@ -804,7 +814,7 @@ def test_a_lost_device_leaves_the_batcher(kinds: dict[str, Kind], monkeypatch: p
     unet.before = before
     stage = Stage()
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        stage.play([Wish(kinds["txt2img"], seed=n).call(n) for n in range(2)])
+        stage.play([SampleRequest(kinds["txt2img"], seed=n).call(n) for n in range(2)])
     assert stage.steps(0) == [1, 2]
     assert not any(isinstance(stage.end(n), Returned | Failed | Cancelled) for n in range(2))
 
@@ -828,7 +838,7 @@ def test_grad_mode_is_off_in_every_call_whatever_another_does(
         return values
 
     more = [{"callback_on_step_end": hook} for hook in (switch_on, look, look)]
-    wishes = [Wish(kinds["txt2img"], steps=2 + 2 * n, seed=n, more=m) for n, m in enumerate(more)]
+    wishes = [SampleRequest(kinds["txt2img"], steps=2 + 2 * n, seed=n, more=m) for n, m in enumerate(more)]
     around = []
     with torch.enable_grad():
         for _ in play(batcher_of(), {0: [wish.call(number) for number, wish in enumerate(wishes)]}):
@@ -851,7 +861,7 @@ def test_a_shared_vae_is_never_cast(kinds: dict[str, Kind], monkeypatch: pytest.
     encode = img2img.vae.encode
     monkeypatch.setattr(type(img2img.vae), "to", lambda vae, *args, **kwargs: casts.append((args, kwargs)) or vae)
     monkeypatch.setattr(img2img.vae, "encode", lambda x: taken.append(x.dtype) or encode(x))
-    wish = Wish(Kind(img2img, dict(kinds["img2img"].needs), ()), latents=False)
+    wish = SampleRequest(Kind(img2img, dict(kinds["img2img"].needs), ()), latents=False)
     stage = Stage()
     stage.play([wish.call(n) for n in range(2)])
     assert casts == []
@@ -862,5 +872,5 @@ def test_a_shared_vae_is_never_cast(kinds: dict[str, Kind], monkeypatch: pytest.
 def test_the_pipeline_itself_is_left_as_it_was(kinds: dict[str, Kind]) -> None:
     pipeline = kinds["controlnet"].pipeline
     before = (dict(vars(pipeline)), dict(pipeline.config))
-    Stage().play([Wish(kinds["controlnet"], latents=False).call(0)])
+    Stage().play([SampleRequest(kinds["controlnet"], latents=False).call(0)])
     assert (dict(vars(pipeline)), dict(pipeline.config)) == before

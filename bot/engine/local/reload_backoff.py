@@ -7,22 +7,22 @@ from collections.abc import Callable, Collection, Sequence
 
 from bot.config import ModelConfig
 from bot.engine.catalog import traces_of
-from bot.engine.local.patience import Patience
+from bot.engine.local.timeouts import Timeouts
 
 
-class Mending:
+class ReloadBackoff:
     """Knows how often broken models were tried again in vain."""
 
-    def __init__(self, models: Sequence[ModelConfig], patience: Patience) -> None:
+    def __init__(self, models: Sequence[ModelConfig], timeouts: Timeouts) -> None:
         self._models = models
-        self._patience = patience
+        self._timeouts = timeouts
         self._tries = 0
 
-    def succeeded(self) -> None:
-        """All models could be loaded."""
+    def reset(self) -> None:
+        """Begin anew: all models could be loaded."""
         self._tries = 0
 
-    async def due(self, broken: Collection[str], is_busy: Callable[[], bool]) -> None:
+    async def wait(self, broken: Collection[str], is_busy: Callable[[], bool]) -> None:
         """Wait until broken models should be tried again.
 
         That is after a while, or when a model's files have changed and are written no more; not while it `is_busy`.
@@ -33,10 +33,10 @@ class Mending:
             return [traces_of(model) for model in models]
 
         loop = asyncio.get_running_loop()
-        due_at = loop.time() + self._patience.before_mending(self._tries)
+        due_at = loop.time() + self._timeouts.before_reload(self._tries)
         before = last = await asyncio.to_thread(look)
         while True:
-            await asyncio.sleep(self._patience.look)
+            await asyncio.sleep(self._timeouts.look)
             earlier, last = last, await asyncio.to_thread(look)
             if not is_busy() and (loop.time() >= due_at or before != last == earlier):
                 self._tries += 1

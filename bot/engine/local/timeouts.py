@@ -10,7 +10,7 @@ from bot.engine.wire import LoadingFrame, OrderFrame, ProgressFrame, StartedFram
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long the engine may be silent or take to leave, in seconds."""
 
     start: float = 1800.0
@@ -36,7 +36,7 @@ class Patience:
         """Seconds to wait after so many failed starts in a row."""
         return 0.0 if failures < 2 else min(self.restart * 2.0 ** min(failures - 2, 60), 60.0)
 
-    def before_mending(self, tries: int) -> float:
+    def before_reload(self, tries: int) -> float:
         """Seconds until what could not be loaded is tried again, after so many tries in vain."""
         return min(self.mend * 2.0 ** min(tries, 60), max(self.mend, 1800.0))
 
@@ -44,9 +44,9 @@ class Patience:
 class StepTimes:
     """What one engine process has shown: which models are warm, and how long its steps usually take."""
 
-    def __init__(self, patience: Patience, *, compiling: bool) -> None:
+    def __init__(self, timeouts: Timeouts, *, compiling: bool) -> None:
         """Make it; a process that is `compiling` may take its time between any two steps."""
-        self.patience = patience
+        self.timeouts = timeouts
         self._compiling = compiling
         self._warm: set[str] = set()
         self._steps: deque[float] = deque(maxlen=100)
@@ -58,7 +58,7 @@ class StepTimes:
     def before_first_step(self, model: str) -> float:
         """How long an order may take to its first step."""
         warm = model in self._warm and not self._compiling
-        return self.patience.warm if warm else self.patience.first_step
+        return self.timeouts.warm if warm else self.timeouts.first_step
 
     def stepped(self, model: str, seconds: float, *, is_first: bool) -> None:
         """An order of a model took a step; the first one is not a usual one."""
@@ -94,8 +94,8 @@ class Silence:
                 self._times.stepped(self._model, seconds, is_first=frame.step <= 1)
                 # A large model on a CPU takes minutes for each step, and its first one says so.
                 self._slowest = max(self._slowest, seconds)
-                patience = self._times.patience
-                slow = min(3 * self._slowest, patience.first_step)
-                self.allowed = max(patience.step, 10 * self._times.usual, slow)
+                timeouts = self._times.timeouts
+                slow = min(3 * self._slowest, timeouts.first_step)
+                self.allowed = max(timeouts.step, 10 * self._times.usual, slow)
             case _:
                 pass
