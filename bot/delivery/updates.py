@@ -1,6 +1,6 @@
 """Corrects the messages of waiting jobs whose place or start time has become wrong.
 
-A review checks all waiting jobs, with the schedule that the command for the queue also uses. Reviews take at most a twentieth of the
+A review checks all waiting jobs, with the schedule that people see on demand. Reviews take at most a twentieth of the
 time, also with ten thousand waiting jobs. The jobs that are next in the queue are corrected first, a few at a time.
 """
 
