@@ -48,9 +48,9 @@ NAMES = {
     "naive": "diffusers, `pipe()` per request",
     "compiled": "the same, denoiser compiled",
     "static": "static batches, `pipe(prompt=[…])`",
-    "ours": "the easel",
-    "alone": "the easel, nobody sharing",
-    "no-knee": "the easel, no knee",
+    "ours": "Atelier",
+    "alone": "Atelier, one request at a time",
+    "no-knee": "Atelier, batches beyond the knee",
     "direct": "a hand-written loop",
     "comfyui": "ComfyUI's sampler",
 }
