@@ -49,7 +49,7 @@ NAMES = {
     "compiled": "the same, denoiser compiled",
     "static": "static batches, `pipe(prompt=[…])`",
     "ours": "Atelier",
-    "alone": "Atelier, one request at a time",
+    "alone": "Atelier, no forward shared",
     "no-knee": "Atelier, batches beyond the knee",
     "direct": "a hand-written loop",
     "comfyui": "ComfyUI's sampler",
