@@ -83,7 +83,8 @@ async def run(kills: int, people: int, seed: int, folder: Path) -> list[str]:
             await stage.close()
     except Stuck as stuck:
         broken.append(f"stuck: {stuck}")
-    jobs, images = stage.rows("SELECT * FROM jobs"), stage.rows("SELECT * FROM images ORDER BY job_id, number")
+    jobs = stage.rows("SELECT * FROM jobs_with_post")
+    images = stage.rows("SELECT * FROM images ORDER BY job_id, number")
     broken += violations(Remains(stage.discord, stage.data, jobs, images, stage.deaths))
     accepted = [
         interaction

@@ -36,7 +36,7 @@ from bot.jobs import (
 from bot.policy.policy import Policy
 from bot.queue.line import Line
 from bot.storage.database import Database, open_database
-from bot.storage.images import ImageFolder
+from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.rules import Rules
@@ -76,7 +76,7 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
 
 
 def _queue(database: Database, folder: Path) -> Queue:
-    return Queue(database, ImageFolder(folder), Surface.DISCORD, utcnow)
+    return Queue(database, Pictures(database, folder), Surface.DISCORD, utcnow)
 
 
 async def _fill(database: Database, queue: Queue, waiting: int, people: int) -> None:

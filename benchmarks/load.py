@@ -36,7 +36,7 @@ from bot.jobs import ChannelId, Destination, GuildId, MessageId, Requester, Surf
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
 from bot.storage.database import open_database
-from bot.storage.images import ImageFolder
+from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from tests.local_discord import GUILD, Interaction, LocalDiscord, Person, local_discord
 
@@ -253,7 +253,7 @@ async def _fill(data: Path, size: Size) -> list[float]:
     data.mkdir()
     request = resolve(Options("a fox in the snow"), Config().models, tuple(SAMPLERS)).request
     async with open_database(data / "atelier.db") as database:
-        queue = Queue(database, ImageFolder(data), Surface.DISCORD, lambda: utcnow() - timedelta(minutes=1))
+        queue = Queue(database, Pictures(database, data), Surface.DISCORD, lambda: utcnow() - timedelta(minutes=1))
 
         async def admit(_: object) -> None: ...
 

@@ -64,7 +64,7 @@ async def soak(jobs: int, people: int, home: Path) -> tuple[str, list[str]]:
         told = [second for second in bot.seconds(begun) if second.at <= begun + took] or [last]
     with closing(sqlite3.connect(home / "data" / "atelier.db")) as connection:
         connection.row_factory = sqlite3.Row
-        rows = [dict(row) for row in connection.execute("SELECT * FROM jobs")]
+        rows = [dict(row) for row in connection.execute("SELECT * FROM jobs_with_post")]
         images = [dict(row) for row in connection.execute("SELECT * FROM images ORDER BY job_id, number")]
     broken = violations(Remains(discord, home / "data", rows, images, deaths=0))
     samples = [(_done_by(progress, second.at) / 1000, second) for second in told]

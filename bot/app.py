@@ -32,7 +32,8 @@ from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
 from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
-from bot.storage.images import ImageFolder
+from bot.storage.former_folders import empty_former_folders
+from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.ratings import Ratings
@@ -42,7 +43,6 @@ from bot.storage.removals import Removals
 from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.upkeep import keep_up
-from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -118,9 +118,9 @@ async def open_app(
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
         database = await stack.enter_async_context(open_database(path, key))
-        images = ImageFolder(config.data)
-        queue = Queue(database, images, surface, clock)
-        uploads = UploadFolder(config.data)
+        pictures = Pictures(database, config.data)
+        await empty_former_folders(config.data, database, pictures)
+        queue = Queue(database, pictures, surface, clock)
         rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
         local = LocalEngine(config, known=known) if engine is None else None
@@ -129,8 +129,8 @@ async def open_app(
         policy = Policy(rules, Usage(database), config.limits, lambda: seconds_of(usual, painter.timings), clock)
         line = Line(QueueChanges(database, surface, clock), policy, painter, clock)
         delivery = Delivery(database, queue, config.discord.posts_per_channel)
-        dispatcher = Dispatcher(database, queue, uploads, policy, refusals, line, painter, delivery.announce, clock)
-        forgetting = Forgetting(database, images, uploads, path, key, surface, clock)
+        dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
+        forgetting = Forgetting(database, pictures, path, key, surface, clock)
         app = App(
             config=config,
             surface=surface,
@@ -139,7 +139,7 @@ async def open_app(
             rules=rules,
             cases=Cases(database, rules, surface, clock),
             refusals=refusals,
-            removals=Removals(database, images, clock),
+            removals=Removals(database, pictures, clock),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
             policy=policy,
@@ -147,7 +147,7 @@ async def open_app(
             engine=painter,
             admission=Admission(
                 queue,
-                uploads,
+                pictures,
                 policy,
                 refusals,
                 line,
@@ -164,9 +164,7 @@ async def open_app(
             notice=notice,
         )
         await queue.recover()
-        swept = await queue.sweep() + await uploads.sweep(await queue.uploads())
-        if swept:
-            log.info("%d files that no request names were removed", swept)
+        await forgetting.sweep()
         runs = {
             "database": database.die(),
             "dispatcher": dispatcher.run(),
@@ -191,8 +189,9 @@ async def forget_now(config: Config, user_id: UserId) -> Held:
             raise StorageError(f"{path} does not exist: there is nothing to delete.")
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         async with open_database(path, key) as database:
-            images, uploads = ImageFolder(config.data), UploadFolder(config.data)
-            forgetting = Forgetting(database, images, uploads, path, key, Surface.DISCORD, utcnow)
+            pictures = Pictures(database, config.data)
+            await empty_former_folders(config.data, database, pictures)
+            forgetting = Forgetting(database, pictures, path, key, Surface.DISCORD, utcnow)
             held = await forgetting.held(user_id)
             await forgetting.forget(user_id)
             if not await forgetting.finish():

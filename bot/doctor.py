@@ -23,7 +23,7 @@ from bot.engine import catalog
 from bot.errors import ConfigError, StorageError
 from bot.jobs import utcnow
 from bot.storage import sqlite
-from bot.storage.backups import EVERY, backups_of, folder_of
+from bot.storage.backups import BACKUP_INTERVAL, backups_of, folder_of
 from bot.storage.database import schema_scripts
 from bot.storage.integrity import Check, find_damage, inspect
 
@@ -123,7 +123,7 @@ def _backups(path: Path) -> Finding:
         remedy = "A running bot makes one a day. To make one now: atelier backup"
         return Finding("Backups", Verdict.NOTE, f"none in {folder_of(path)}", remedy)
     words = f"{len(backups)} in {folder_of(path)}, the newest of {backups[0].made_at:%Y-%m-%d at %H:%M} UTC"
-    if utcnow() - backups[0].made_at > 2 * EVERY:
+    if utcnow() - backups[0].made_at > 2 * BACKUP_INTERVAL:
         return Finding("Backups", Verdict.NOTE, words, "A running bot makes one a day. To make one now: atelier backup")
     return Finding("Backups", Verdict.GOOD, words)
 

@@ -340,10 +340,6 @@ class Start:
     """The server in which it was asked for; it counts for the pace there."""
 
 
-TURN_MEMORY = timedelta(hours=1)
-"""How long a person's last turns count when it is decided who is next."""
-
-
 class Scope(StrEnum):
     """What a moderator's rule applies to."""
 

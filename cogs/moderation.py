@@ -196,9 +196,9 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         match = _MESSAGE.fullmatch(message.strip())
         if match is None or (match[1] and int(match[1]) != by.guild_id):
             raise UserError("That is no link to a message on this server: open its menu and copy the link.")
-        case, job = await self._removals.remove(by, MessageId(int(match[3])))
+        case, jobs = await self._removals.remove(by, MessageId(int(match[3])))
         await interaction.response.send_message(_words.receipt(case), ephemeral=True)
-        if not await self._note(job):
+        if not all([await self._note(job) for job in jobs]):
             self._note_later()
 
     @app_commands.command(description="What moderators did here: who, when, what, and why")

@@ -72,8 +72,8 @@ class Results(commands.Cog):
                 # The first message may stand there still, and so may a second whose id was not noted in time.
                 whose, button = f"<@{job.requester.user_id}>", CustomId("cancel", PictureRef(job.id))
                 async for message in _own_messages(self._client, channel, job.asked_at):
-                    spoken_for = await self._queue.speaks_for(MessageId(message.id)) is not None
-                    if whose in message.content and not spoken_for and _custom_ids(message) <= {button}:
+                    shows_a_job = await self._queue.shown_by(MessageId(message.id))
+                    if whose in message.content and not shows_a_job and _custom_ids(message) <= {button}:
                         await _delete(message)
 
     @contextmanager
@@ -127,7 +127,7 @@ class Results(commands.Cog):
     ) -> discord.Message | None:
         """The message that an interrupted attempt to post this has left, if it has."""
         async for message in _own_messages(self._client, channel, begun_at):
-            if message.content == content and await self._queue.speaks_for(MessageId(message.id)) is None:
+            if message.content == content and not await self._queue.shown_by(MessageId(message.id)):
                 return message
         return None
 

@@ -113,7 +113,8 @@ class Workshop:
 
     async def jobs(self) -> list[Job]:
         """Every job, oldest first."""
-        return [Job.from_row(row) for row in await self.app.database.fetch_all("SELECT * FROM jobs ORDER BY id")]
+        rows = await self.app.database.fetch_all("SELECT * FROM jobs_with_post ORDER BY id")
+        return [Job.from_row(row) for row in rows]
 
     async def ended(self, count: int = 1) -> list[Job]:
         """Wait until `count` jobs have ended and their messages say so; returns them in the order of asking."""

@@ -16,9 +16,9 @@ from bot.policy.policy import Policy
 from bot.queue.line import Line
 from bot.queue.meter import Meter
 from bot.storage.database import Database, insist
+from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.refusals import Refusals
-from bot.storage.uploads import UploadFolder
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Dispatcher:
         self,
         database: Database,
         queue: Queue,
-        uploads: UploadFolder,
+        pictures: Pictures,
         policy: Policy,
         refusals: Refusals,
         line: Line,
@@ -49,7 +49,7 @@ class Dispatcher:
         clock: Clock,
     ) -> None:
         self._queue = queue
-        self._uploads = uploads
+        self._pictures = pictures
         self._policy = policy
         self._refusals = refusals
         self._line = line
@@ -151,7 +151,7 @@ class Dispatcher:
         # The limits of now hold, also for what was accepted by others.
         if refusal := await insist(self._policy.objection, job):
             raise refusal
-        uploads = await self._uploads.read(job.request.uploads)
+        uploads = await self._pictures.read(job.request.uploads)
         # If the job was cancelled by now, the engine never hears of it, and its message says so already.
         if not await insist(self._queue.is_running, job):
             return

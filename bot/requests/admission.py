@@ -25,9 +25,9 @@ from bot.queue.scheduler import Turn, seconds_of
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
 from bot.requests.vocabulary import Vocabulary
+from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.refusals import Refusals
-from bot.storage.uploads import UploadFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Admission:
     def __init__(
         self,
         queue: Queue,
-        uploads: UploadFolder,
+        pictures: Pictures,
         policy: Policy,
         refusals: Refusals,
         line: Line,
@@ -88,7 +88,7 @@ class Admission:
         clock: Clock,
     ) -> None:
         self._queue = queue
-        self._uploads = uploads
+        self._pictures = pictures
         self._policy = policy
         self._refusals = refusals
         self._line = line
@@ -148,9 +148,7 @@ class Admission:
         async def check(connection: aiosqlite.Connection) -> None:
             await self._policy.check_room(connection, quote.ruling, quote.seconds)
 
-        with self._uploads.held(quote.options.uploads):
-            for upload in quote.options.uploads:
-                await self._uploads.keep(upload)
+        async with self._pictures.kept({upload.sha256: upload.data for upload in quote.options.uploads}):
             try:
                 return await self._queue.enqueue(
                     quote.requester,

@@ -20,8 +20,8 @@ from bot.storage import sqlite
 
 DAILY = 7
 WEEKLY = 4
-EVERY = timedelta(days=1)
-"""Between two backups."""
+BACKUP_INTERVAL = timedelta(days=1)
+"""The time between two backups."""
 
 _NAME = re.compile(r"(\d{8}T\d{6})-([0-9a-f]{16})\.db")
 _TIME = "%Y%m%dT%H%M%S"
@@ -69,6 +69,11 @@ def backups_of(database: Path) -> list[Backup]:
     except OSError as error:
         raise StorageError(f"The folder of backups {folder} cannot be read: {error.strerror}.") from error
     return sorted((backup for backup in found if backup is not None), key=lambda backup: backup.path.name, reverse=True)
+
+
+def formers_of(database: Path) -> list[Path]:
+    """The former databases beside a database: each restore moved one aside."""
+    return sorted(database.parent.glob(f"{database.stem}-aside-*.db"))
 
 
 def back_up(database: Path, key: str | None, stop: sqlite.Stop | None = None, now: datetime | None = None) -> Path:
@@ -119,7 +124,7 @@ def clear_leftovers(database: Path, *, start: bool = False) -> bool:
 
 def is_due(backups: Iterable[Backup], now: datetime) -> bool:
     """Whether the newest backup is older than a day, or there is none; one from the future counts for nothing."""
-    return not any(timedelta() <= now - backup.made_at < EVERY for backup in backups)
+    return not any(timedelta() <= now - backup.made_at < BACKUP_INTERVAL for backup in backups)
 
 
 def worth_keeping(times: Iterable[datetime]) -> set[datetime]:
@@ -143,16 +148,16 @@ def rotate(database: Path) -> list[Path]:
     """Delete the backups that are not worth keeping, and what killed backups left; return their paths."""
     backups = backups_of(database)
     kept = worth_keeping(backup.made_at for backup in backups)
-    doomed = [backup.path for backup in backups if backup.made_at not in kept]
-    yesterday = utcnow().timestamp() - EVERY.total_seconds()
+    old = [backup.path for backup in backups if backup.made_at not in kept]
+    yesterday = utcnow().timestamp() - BACKUP_INTERVAL.total_seconds()
     try:
         for pattern in ("*.new", "*.part"):
-            doomed += [path for path in folder_of(database).glob(pattern) if path.stat().st_mtime < yesterday]
-        for path in doomed:
+            old += [path for path in folder_of(database).glob(pattern) if path.stat().st_mtime < yesterday]
+        for path in old:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"Old backups cannot be deleted: {error.strerror}.") from error
-    return doomed
+    return old
 
 
 def _stamp(made_at: datetime) -> str:

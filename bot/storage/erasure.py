@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from bot.errors import StorageError
 from bot.jobs import Surface, UserId
 from bot.storage import sqlite
-from bot.storage.backups import Backup, backups_of, folder_of, rename
+from bot.storage.backups import Backup, backups_of, folder_of, formers_of, rename
 from bot.storage.integrity import find_damage
 
 log = logging.getLogger(__name__)
@@ -43,18 +43,7 @@ UPDATE cases SET reason = '' WHERE reason != '' AND (scope = 'person' AND subjec
 ))
 """  # noqa: S608 - a constant
 
-DOOM_IMAGES = """
-INSERT OR IGNORE INTO doomed_files
-SELECT path FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = :user)
-"""
-DOOM_UPLOADS = """
-INSERT OR IGNORE INTO doomed_files
-SELECT 'uploads/' || name FROM (
-  SELECT image AS name FROM jobs WHERE user_id = :user UNION SELECT mask_image FROM jobs WHERE user_id = :user
-  UNION SELECT control_image FROM jobs WHERE user_id = :user
-) WHERE name != ''
-"""
-
+# The files go because no row names them any more.
 ERASE_IMAGES = "DELETE FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = :user)"
 
 _COUNTED = (
@@ -103,7 +92,9 @@ UPDATE refusals SET user_id = 0, origin = iif(origin = 'person:' || :user, 'pers
   replace(origin, '<@' || :user || '>', 'a person')) WHERE user_id = :user
 """
 
-NOTE_REQUEST = "INSERT INTO wishes (user_id, at) VALUES (:user, :at)"
+REQUESTS = ("deletion_requests", "wishes")
+"""The table of deletion requests; before schema 13 it had the second name."""
+NOTE_REQUEST = "INSERT INTO {} (user_id, at) VALUES (:user, :at)"
 
 
 class DeletionRequest(NamedTuple):
@@ -130,13 +121,11 @@ def statements(columns: Columns) -> list[str]:
     erased = ", ".join(f"{name} = {value}" for name, value in ERASED.items() if name in columns["jobs"])
     steps = [
         ("cases", ERASE_REASONS),
-        ("doomed_files", DOOM_IMAGES),
-        ("doomed_files", DOOM_UPLOADS),
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("ratings", ERASE_RATINGS),
         ("refusals", FORGET_REFUSALS),
-        ("wishes", NOTE_REQUEST),
+        *((table, NOTE_REQUEST.format(table)) for table in REQUESTS),
     ]
     return [sql for table, sql in steps if columns.get(table)]
 
@@ -156,14 +145,12 @@ def erase(
     requests: Sequence[DeletionRequest],
     stop: sqlite.Stop | None = None,
     *,
-    precious: bool = False,
-    comes_back: bool = False,
+    survives_kill: bool = False,
 ) -> None:
     """Carry out requests in a database that no other process uses, except those it knows of.
 
-    Rewrites the file, so that no byte is left of what was deleted; a kill during that damages a file that is not
-    `precious`.
-    One that `comes_back` notes the files that are to go with it. Raises StorageError when it cannot be written.
+    Rewrites the file, so that no byte is left of what was deleted. A kill during that damages the file, unless it
+    `survives_kill`, which is slower. Raises StorageError when it cannot be written.
     """
     try:
         with closing(sqlite.connect(path, key, stop=stop)) as connection:
@@ -171,19 +158,18 @@ def erase(
             new = [request for request in requests if request not in known]
             connection.execute("PRAGMA secure_delete = ON")
             if new:
-                if not precious:
+                if not survives_kill:
                     # A journal on the disk would hold what is deleted, and outlive a kill.
                     connection.execute("PRAGMA journal_mode = MEMORY")
-                columns = columns_of(connection.execute(COLUMNS))
-                steps = statements(columns if comes_back else {**columns, "doomed_files": set()})
+                steps = statements(columns_of(connection.execute(COLUMNS)))
                 connection.execute("BEGIN IMMEDIATE")
                 for request in new:
                     values = {"user": request.user_id, "at": request.at, "surface": Surface.DISCORD}
                     for sql in steps:
                         connection.execute(sql, values)
                 connection.execute("COMMIT")
-            if new or precious:
-                # What is precious may have been left between the two by a kill.
+            if new or survives_kill:
+                # A kill may have come between the two before.
                 connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite.Error as error:
@@ -208,11 +194,11 @@ def erase_copies(
             missed.append(words)
         elif set(requests) - set(deletion_requests_in(backup.path, key)):
             _rewrite(backup, key, requests, stop)
-    for former in sorted(database.parent.glob(f"{database.stem}-aside-*.db")):
+    for former in formers_of(database):
         if words := _unreadable(former, key, stop):
             missed.append(words)
         else:
-            erase(former, key, requests, stop, precious=True)
+            erase(former, key, requests, stop, survives_kill=True)
     _drop_strays(database)
     return missed
 
@@ -259,9 +245,10 @@ def _unreadable(path: Path, key: str | None, stop: sqlite.Stop | None) -> str | 
 
 
 def _known(connection: Any) -> list[DeletionRequest]:
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'wishes'").fetchone():
-        return []
+    columns = columns_of(connection.execute(COLUMNS))
     return [
         DeletionRequest(UserId(row["user_id"]), row["at"])
-        for row in connection.execute("SELECT user_id, at FROM wishes")
+        for table in REQUESTS
+        if table in columns
+        for row in connection.execute(f"SELECT user_id, at FROM {table}")  # noqa: S608 - constants
     ]

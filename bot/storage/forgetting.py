@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,12 +21,10 @@ import aiosqlite
 from bot.errors import StorageError
 from bot.jobs import Clock, JobId, Surface, UserId, to_text
 from bot.storage import sqlite
-from bot.storage.backups import clear_leftovers
+from bot.storage.backups import clear_leftovers, formers_of
 from bot.storage.database import Database
 from bot.storage.erasure import COLUMNS, DeletionRequest, columns_of, erase_copies, statements
-from bot.storage.images import ImageFolder
-from bot.storage.queue import UPLOADS
-from bot.storage.uploads import UploadFolder
+from bot.storage.pictures import Pictures
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +39,27 @@ LOOK_SECONDS = 3600.0
 """Between two looks at what has become too old."""
 RETRY_SECONDS = 5.0
 
-OPEN_REQUESTS = "SELECT user_id, at FROM wishes WHERE done_at IS NULL ORDER BY id"
+OPEN_REQUESTS = "SELECT user_id, at FROM deletion_requests WHERE done_at IS NULL ORDER BY id"
 
 OPEN_JOBS = "SELECT id, status FROM jobs WHERE user_id = ? AND status IN ('queued', 'running')"
 
 # Only once their messages are gone: those are found by the person's id.
 UNNAME = """
-UPDATE jobs SET user_id = 0, interaction_id = NULL, message_id = 0
+UPDATE jobs SET user_id = 0, interaction_id = NULL
 WHERE forgotten_at IS NOT NULL AND user_id != 0 AND removed_at IS NOT NULL AND max(forgotten_at, asked_at) < ?
+RETURNING post_id
+"""
+UNNAME_POST = """
+UPDATE posts SET message_id = NULL
+WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE post_id = ?1 AND (forgotten_at IS NULL OR user_id != 0))
+"""
+
+# In every schema: generated columns are hidden, and table_xinfo lists them, too.
+PICTURE_COLUMNS = """
+SELECT tables.name AS "table", columns.name AS "column"
+FROM sqlite_schema AS tables JOIN pragma_table_xinfo(tables.name) AS columns
+WHERE tables.type = 'table' AND (tables.name = 'images' AND columns.name = 'sha256'
+  OR tables.name = 'jobs' AND columns.name IN ('image', 'mask_image', 'control_image'))
 """
 
 HELD = """
@@ -59,7 +70,7 @@ SELECT (SELECT count(*) FROM jobs WHERE user_id = ?1 AND forgotten_at IS NULL) A
 """
 
 EXPORTED = {
-    "requests": "SELECT * FROM jobs WHERE user_id = ? ORDER BY id",
+    "requests": "SELECT * FROM jobs_with_post WHERE user_id = ? ORDER BY id",
     "pictures": "SELECT * FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?) ORDER BY job_id, number",
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
     "refusals": "SELECT * FROM refusals WHERE user_id = ? ORDER BY id",
@@ -67,7 +78,7 @@ EXPORTED = {
     # Which moderator it was is the moderator's own data.
     "cases_about_you": "SELECT guild_id, number, at, action, before, after, reason, undoes FROM cases "
     "WHERE scope = 'person' AND subject_id = ? ORDER BY at",
-    "deletions": "SELECT at, done_at FROM wishes WHERE user_id = ? ORDER BY id",
+    "deletions": "SELECT at, done_at FROM deletion_requests WHERE user_id = ? ORDER BY id",
 }
 """What is known of a person, by what it is."""
 
@@ -88,16 +99,14 @@ class Forgetting:
     def __init__(
         self,
         database: Database,
-        images: ImageFolder,
-        uploads: UploadFolder,
+        pictures: Pictures,
         path: Path,
         key: str | None,
         surface: Surface,
         clock: Clock,
     ) -> None:
         self._database = database
-        self._images = images
-        self._uploads = uploads
+        self._pictures = pictures
         self._path = path
         self._key = key
         self._surface = surface
@@ -153,20 +162,21 @@ class Forgetting:
         requests = [DeletionRequest(UserId(row["user_id"]), row["at"]) for row in rows]
         if not requests:
             return True
-        dropped = await self._drop_files()
         await self._database.scrub()
         if not await sqlite.in_thread(lambda _: clear_leftovers(self._path)):
             return False
         missed = await sqlite.in_thread(lambda stop: erase_copies(self._path, self._key, requests, stop))
         for words in missed:
             log.error("deleted words may still be in a file that only you can delete: %s", words)
-        if not dropped:
-            return False
+        # A former database that cannot be read spares no picture here: deleting comes before keeping.
+        spared, _ = await self._named_by_formers()
+        await self._pictures.sweep(spared)
         now = to_text(self._clock())
 
         async def work(connection: aiosqlite.Connection) -> None:
             await connection.executemany(
-                "UPDATE wishes SET done_at = ? WHERE user_id = ? AND at = ?", [(now, *request) for request in requests]
+                "UPDATE deletion_requests SET done_at = ? WHERE user_id = ? AND at = ?",
+                [(now, *request) for request in requests],
             )
 
         await self._database.write(work)
@@ -174,20 +184,32 @@ class Forgetting:
         return True
 
     async def tidy(self) -> None:
-        """Forget whose the remaining numbers were, after a while who asked for it, and uploads of no request."""
+        """Forget whose the remaining numbers were and after a while who asked for it; delete what no row names."""
         now = self._clock()
 
         async def work(connection: aiosqlite.Connection) -> None:
-            await connection.execute(UNNAME, (to_text(now - NAMED_FOR),))
+            posts = await connection.execute_fetchall(UNNAME, (to_text(now - NAMED_FOR),))
+            await connection.executemany(UNNAME_POST, [(row["post_id"],) for row in posts])
             await connection.execute(
-                "DELETE FROM wishes WHERE done_at < ? AND at < ?", (to_text(now - REMEMBERED_FOR),) * 2
+                "DELETE FROM deletion_requests WHERE done_at < ? AND at < ?", (to_text(now - REMEMBERED_FOR),) * 2
             )
 
         await self._database.write(work)
-        named = {row["sha256"] for row in await self._database.fetch_all(UPLOADS)}
-        if unnamed := [name for name in await self._uploads.old() if name not in named]:
-            # A person may have sent one of them again since.
-            await self._drop_uploads(unnamed)
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Delete the pictures that neither this database nor a former one beside it names.
+
+        Deletes none while a former database cannot be read, since it may be restored.
+        """
+        spared, unreadable = await self._named_by_formers()
+        for words in unreadable:
+            log.warning("Pictures that no request names are kept until this file is deleted: %s", words)
+        if not unreadable and (swept := await self._pictures.sweep(spared)):
+            log.info("%d pictures that no request names were deleted", swept)
+
+    async def _named_by_formers(self) -> tuple[set[str], list[str]]:
+        return await sqlite.in_thread(lambda _: named_by_formers(self._path, self._key))
 
     async def run(self) -> None:
         """Carry out deletion requests, for ever; trouble is logged and met again a little later."""
@@ -205,31 +227,17 @@ class Forgetting:
                 async with asyncio.timeout(pause):
                     await self._requested.wait()
 
-    async def _drop_files(self) -> bool:
-        """Remove the files whose rows are gone; False when one is held by a request that comes in."""
-        rows = await self._database.fetch_all("SELECT path FROM doomed_files")
-        paths = [row["path"] for row in rows]
-        uploads = {path.removeprefix("uploads/"): path for path in paths if path.startswith("uploads/")}
+
+def named_by_formers(database: Path, key: str | None) -> tuple[set[str], list[str]]:
+    """The sha256 of the pictures that the former databases beside a database name, and why some cannot be read."""
+    names: set[str] = set()
+    unreadable = []
+    for path in formers_of(database):
         try:
-            await self._images.drop([path for path in paths if path not in uploads.values()])
-            held = await self._drop_uploads(uploads)
-            await self._uploads.sync()
-        except OSError as error:
-            raise StorageError(f"Files cannot be deleted: {error.strerror}.") from error
-
-        async def forget(connection: aiosqlite.Connection) -> None:
-            gone = [(path,) for path in paths if path.removeprefix("uploads/") not in held]
-            await connection.executemany("DELETE FROM doomed_files WHERE path = ?", gone)
-
-        await self._database.write(forget)
-        return not held
-
-    async def _drop_uploads(self, names: Iterable[str]) -> list[str]:
-        """Remove uploads that no row names; returns those that are held by a request that comes in."""
-
-        async def work(connection: aiosqlite.Connection) -> list[str]:
-            # In this transaction no request can begin to name one.
-            named = {row["sha256"] for row in await connection.execute_fetchall(UPLOADS)}
-            return self._uploads.drop(name for name in names if name not in named)
-
-        return await self._database.write(work)
+            with closing(sqlite.connect(path, key, readonly=True)) as connection:
+                for column in connection.execute(PICTURE_COLUMNS).fetchall():
+                    sql = f'SELECT "{column["column"]}" FROM "{column["table"]}"'  # noqa: S608 - names of the schema
+                    names.update(name for (name,) in connection.execute(sql) if name)
+        except sqlite.Error as error:
+            unreadable.append(f"{path} cannot be read: {error}.")
+    return names, unreadable

@@ -7,7 +7,6 @@ keeps a late answer of an earlier attempt from counting.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -32,17 +31,15 @@ from bot.jobs import (
     to_text,
 )
 from bot.storage.database import Database
-from bot.storage.images import ImageFolder
+from bot.storage.pictures import Pictures
 
 COUNT = "SELECT count(*) AS n FROM jobs WHERE surface = ? AND status = 'queued'"
 
 _ASKED = (
     "surface",
     "interaction_id",
+    "post_id",
     "guild_id",
-    "channel_id",
-    "parent_id",
-    "message_id",
     "user_id",
     "roles",
     "request",
@@ -55,49 +52,55 @@ ENQUEUE = f"INSERT INTO jobs ({', '.join(_ASKED)}) VALUES ({', '.join('?' * len(
 CLAIM = """
 UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn = coalesce(turn, ?),
   clock = coalesce(clock, ?)
-WHERE id = ? AND status = 'queued' AND message_id IS NOT NULL RETURNING *
+WHERE id = ? AND status = 'queued' AND (SELECT message_id FROM posts WHERE id = post_id) IS NOT NULL
 """
+JOB = "SELECT * FROM jobs_with_post WHERE id = ?"
+
+SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) ORDER BY id"
+
+PLACE_MESSAGE = "UPDATE posts SET message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
+
+WITHDRAW = """
+DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled'
+  AND (SELECT message_id FROM posts WHERE id = post_id) IS NULL) RETURNING post_id
+"""
+DROP_POST = "DELETE FROM posts WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE post_id = posts.id)"
 
 # Results wait here until their message shows them; what was cancelled before its answer was up waits for that.
 UNPOSTED = """
-SELECT * FROM jobs WHERE surface = ? AND posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled')
+SELECT * FROM jobs_with_post
+WHERE surface = ? AND posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled')
   AND message_id IS NOT NULL AND forgotten_at IS NULL
 ORDER BY id
 """
 
 # Messages of requests that a person had deleted. There may be thousands, and each takes Discord a while.
 TO_REMOVE = """
-SELECT id, channel_id FROM jobs
+SELECT id, channel_id FROM jobs_with_post
 WHERE surface = ? AND forgotten_at IS NOT NULL AND removed_at IS NULL AND message_id IS NOT NULL
 ORDER BY id LIMIT 1000
 """
 
 UNACKNOWLEDGED = """
-SELECT * FROM jobs WHERE surface = ? AND asked_at < ? AND message_id IS NULL AND status IN ('queued', 'cancelled')
+SELECT * FROM jobs_with_post
+WHERE surface = ? AND asked_at < ? AND message_id IS NULL AND status IN ('queued', 'cancelled') AND removed_at IS NULL
 ORDER BY id
 """
 
 # The index jobs_of_person serves this newest first; a test asserts it.
 HISTORY = """
-SELECT * FROM jobs WHERE user_id = ? AND guild_id = ? AND surface = ?
+SELECT * FROM jobs_with_post WHERE user_id = ? AND guild_id = ? AND surface = ?
   AND status IN ('delivered', 'failed', 'cancelled') AND posted_at IS NOT NULL AND forgotten_at IS NULL
 ORDER BY asked_at DESC, id DESC LIMIT ? OFFSET ?
-"""
-
-# Of every surface: they share the folder of uploads. The indexes jobs_by_image, jobs_by_mask_image and
-# jobs_by_control_image serve it; a test asserts it.
-UPLOADS = """
-SELECT image AS sha256 FROM jobs WHERE image != '' UNION SELECT mask_image FROM jobs WHERE mask_image != ''
-UNION SELECT control_image FROM jobs WHERE control_image != ''
 """
 
 
 class Queue:
     """The jobs of one surface."""
 
-    def __init__(self, database: Database, images: ImageFolder, surface: Surface, clock: Clock) -> None:
+    def __init__(self, database: Database, pictures: Pictures, surface: Surface, clock: Clock) -> None:
         self._database = database
-        self._images = images
+        self._pictures = pictures
         self._surface = surface
         self._clock = clock
 
@@ -125,14 +128,16 @@ class Queue:
                     return None
             await admit(connection)
             cursor = await connection.execute(
+                "INSERT INTO posts (channel_id, parent_id, message_id) VALUES (?, ?, ?)",
+                (destination.channel_id, destination.parent_id, destination.message_id),
+            )
+            cursor = await connection.execute(
                 ENQUEUE,
                 (
                     self._surface,
                     interaction_id,
+                    cursor.lastrowid,
                     requester.guild_id,
-                    destination.channel_id,
-                    destination.parent_id,
-                    destination.message_id,
                     requester.user_id,
                     json.dumps(requester.roles),
                     json.dumps(asdict(request), ensure_ascii=False, separators=(",", ":")),
@@ -141,10 +146,7 @@ class Queue:
                     to_text(self._clock()),
                 ),
             )
-            cursor = await connection.execute("SELECT * FROM jobs WHERE id = ?", (cursor.lastrowid,))
-            row = await cursor.fetchone()
-            assert row is not None  # noqa: S101 - inserted above
-            return Job.from_row(row)
+            return await _job(connection, cursor.lastrowid)
 
         return await self._database.write(work)
 
@@ -164,14 +166,16 @@ class Queue:
 
     async def place_message(self, job_id: JobId, message_id: MessageId) -> None:
         """Note which message answers the job; from now on it may be claimed."""
-        await self._database.execute("UPDATE jobs SET message_id = ? WHERE id = ?", (message_id, job_id))
+        await self._database.execute(PLACE_MESSAGE, (message_id, job_id))
 
     async def withdraw(self, job_id: JobId) -> None:
         """Forget a job whose acknowledgement never reached the person: as if it was never asked."""
-        await self._database.execute(
-            "DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled' AND message_id IS NULL)",
-            (job_id,),
-        )
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            for row in await connection.execute_fetchall(WITHDRAW, (job_id,)):
+                await connection.execute(DROP_POST, (row["post_id"],))
+
+        await self._database.write(work)
 
     async def depth(self) -> int:
         """How many jobs wait."""
@@ -180,13 +184,13 @@ class Queue:
 
     async def get(self, job_id: JobId) -> Job | None:
         """One job, or None."""
-        row = await self._database.fetch_one("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        row = await self._database.fetch_one(JOB, (job_id,))
         return None if row is None else Job.from_row(row)
 
     async def of_person(self, requester: Requester) -> list[Job]:
         """The jobs of one person in one server that have not ended, oldest first."""
         rows = await self._database.fetch_all(
-            "SELECT * FROM jobs WHERE user_id = ? AND guild_id = ? AND surface = ? "
+            "SELECT * FROM jobs_with_post WHERE user_id = ? AND guild_id = ? AND surface = ? "
             "AND status IN ('queued', 'running') ORDER BY asked_at, id",
             (requester.user_id, requester.guild_id, self._surface),
         )
@@ -195,7 +199,8 @@ class Queue:
     async def open_in(self, guild_id: GuildId) -> list[Job]:
         """The jobs of a server that have not ended, oldest first."""
         rows = await self._database.fetch_all(
-            "SELECT * FROM jobs WHERE guild_id = ? AND surface = ? AND status IN ('queued', 'running') ORDER BY id",
+            "SELECT * FROM jobs_with_post WHERE guild_id = ? AND surface = ? AND status IN ('queued', 'running') "
+            "ORDER BY id",
             (guild_id, self._surface),
         )
         return [Job.from_row(row) for row in rows]
@@ -214,7 +219,7 @@ class Queue:
     async def running(self) -> list[Job]:
         """The jobs in the engine now."""
         rows = await self._database.fetch_all(
-            "SELECT * FROM jobs WHERE surface = ? AND status = 'running'", (self._surface,)
+            "SELECT * FROM jobs_with_post WHERE surface = ? AND status = 'running'", (self._surface,)
         )
         return [Job.from_row(row) for row in rows]
 
@@ -225,12 +230,11 @@ class Queue:
         since a turn is charged once.
         """
 
-        async def work(connection: aiosqlite.Connection) -> sqlite3.Row | None:
-            rows = list(await connection.execute_fetchall(CLAIM, (to_text(self._clock()), turn, clock, job_id)))
-            return rows[0] if rows else None
+        async def work(connection: aiosqlite.Connection) -> Job | None:
+            cursor = await connection.execute(CLAIM, (to_text(self._clock()), turn, clock, job_id))
+            return await _job(connection, job_id) if cursor.rowcount else None
 
-        row = await self._database.write(work)
-        return None if row is None else Job.from_row(row)
+        return await self._database.write(work)
 
     async def is_running(self, job: Job) -> bool:
         """Whether this attempt at a job still counts: it was not cancelled since it began."""
@@ -248,10 +252,9 @@ class Queue:
 
         What it used takes the place of what was held for it, in the same transaction; unknown, what was held stays.
         """
-        paths = await self._images.keep(job.id, job.attempt, images)
         rows = [
-            (job.id, number, path, image.seed, image.width, image.height, image.sha256)
-            for number, (path, image) in enumerate(zip(paths, images, strict=True), start=1)
+            (job.id, number, image.seed, image.width, image.height, image.sha256)
+            for number, image in enumerate(images, start=1)
         ]
 
         async def work(connection: aiosqlite.Connection) -> bool:
@@ -262,13 +265,11 @@ class Queue:
             )
             if not cursor.rowcount:
                 return False
-            await connection.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            await connection.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", rows)
             return True
 
-        settled = await self._database.write(work)
-        if not settled:
-            await self._images.drop(paths)
-        return settled
+        async with self._pictures.kept({image.sha256: image.png for image in images}):
+            return await self._database.write(work)
 
     async def fail(self, job: Job, reason: str, used_seconds: float | None = None) -> bool:
         """Running → failed, with words for the requester. It costs them nothing, however much it used."""
@@ -309,41 +310,30 @@ class Queue:
         """Note that a new message is begun for a job; returns when one was first begun before, if ever."""
 
         async def work(connection: aiosqlite.Connection) -> datetime | None:
-            cursor = await connection.execute("SELECT reposted_at FROM jobs WHERE id = ?", (job.id,))
+            cursor = await connection.execute("SELECT post_id, reposted_at FROM jobs_with_post WHERE id = ?", (job.id,))
             row = await cursor.fetchone()
+            if row is None:
+                return None
             await connection.execute(
-                "UPDATE jobs SET reposted_at = coalesce(reposted_at, ?) WHERE id = ?", (to_text(self._clock()), job.id)
+                "UPDATE posts SET reposted_at = coalesce(reposted_at, ?) WHERE id = ?",
+                (to_text(self._clock()), row["post_id"]),
             )
-            return None if row is None else from_text(row["reposted_at"])
+            return from_text(row["reposted_at"])
 
         return await self._database.write(work)
 
-    async def speaks_for(self, message_id: MessageId) -> JobId | None:
-        """The job that a message is known to belong to."""
-        row = await self._database.fetch_one("SELECT id FROM jobs WHERE message_id = ?", (message_id,))
-        return None if row is None else JobId(row["id"])
+    async def shown_by(self, message_id: MessageId) -> list[JobId]:
+        """The jobs that a message is known to show, oldest first."""
+        rows = await self._database.fetch_all(SHOWN_BY, (message_id,))
+        return [JobId(row["id"]) for row in rows]
 
     async def images(self, job_id: JobId) -> tuple[Image, ...]:
         """The job's pictures, read back from the folder."""
         rows = await self._database.fetch_all("SELECT * FROM images WHERE job_id = ? ORDER BY number", (job_id,))
-        contents = await self._images.read([row["path"] for row in rows])
+        files = await self._pictures.read(row["sha256"] for row in rows)
         return tuple(
-            Image(png, row["seed"], row["width"], row["height"], row["sha256"])
-            for row, png in zip(rows, contents, strict=True)
+            Image(files[row["sha256"]], row["seed"], row["width"], row["height"], row["sha256"]) for row in rows
         )
-
-    async def sweep(self) -> int:
-        """Remove the pictures of attempts that were cut off; returns how many files that were.
-
-        Those of jobs that are not known at all are left: a restored backup may not have them yet.
-        """
-        rows = await self._database.fetch_all("SELECT path FROM images")
-        known = await self._database.fetch_all("SELECT id FROM jobs")
-        return await self._images.sweep({row["path"] for row in rows}, {row["id"] for row in known})
-
-    async def uploads(self) -> set[str]:
-        """The sha256 of every upload that a job names."""
-        return {row["sha256"] for row in await self._database.fetch_all(UPLOADS)}
 
     async def posted(self, job: Job, message_id: MessageId | None, failure: str | None = None) -> None:
         """Note that the job's message says how it ended, and where that message is.
@@ -351,16 +341,20 @@ class Queue:
         `failure` is why it says that it failed although it was painted: a person does not pay for what they cannot see.
         """
         status = "failed" if failure is not None else "delivered"
-        moved = await self._move(
-            job,
-            job.status,
-            "status = iif(status = 'rendered', ?, status), posted_at = ?, message_id = coalesce(?, message_id), "
-            "reason = iif(forgotten_at IS NULL, coalesce(reason, ?), NULL)",
-            (status, to_text(self._clock()), message_id, failure),
+        change = (
+            "status = iif(status = 'rendered', ?, status), posted_at = ?, "
+            "reason = iif(forgotten_at IS NULL, coalesce(reason, ?), NULL)"
         )
-        if not moved and message_id is not None:
-            # The job was forgotten during the delivery: the new message must be found, to be deleted.
-            await self.place_message(job.id, message_id)
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            if message_id is not None:
+                # Also for a job that was forgotten during the delivery: its new message must be found, to be deleted.
+                await connection.execute(PLACE_MESSAGE, (message_id, job.id))
+            await connection.execute(
+                _move(change), (status, to_text(self._clock()), failure, job.id, job.status, job.attempt)
+            )
+
+        await self._database.write(work)
 
     async def give_up(self, job: Job, reason: str) -> None:
         """The job's message can never be delivered: end it, keeping why. Its pictures stay in the folder."""
@@ -402,11 +396,21 @@ class Queue:
         await self._database.write(work)
 
     async def _move(self, job: Job, expected: JobStatus, change: str, parameters: tuple[object, ...]) -> bool:
-        changed = await self._database.execute(
-            f"UPDATE jobs SET {change} WHERE id = ? AND status = ? AND attempt = ?",  # noqa: S608 - constants
-            (*parameters, job.id, expected, job.attempt),
-        )
+        changed = await self._database.execute(_move(change), (*parameters, job.id, expected, job.attempt))
         return changed > 0
+
+
+def _move(change: str) -> str:
+    """The compare-and-set that changes a job; its last parameters are the id, the status and the attempt."""
+    return f"UPDATE jobs SET {change} WHERE id = ? AND status = ? AND attempt = ?"  # noqa: S608 - constants
+
+
+async def _job(connection: aiosqlite.Connection, job_id: int | None) -> Job:
+    """A job that is known to be there."""
+    cursor = await connection.execute(JOB, (job_id,))
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - the caller has just written it
+    return Job.from_row(row)
 
 
 def _statement(said: Queued) -> tuple[str | None, int]:

@@ -35,7 +35,7 @@ _AS_START = """
 """
 # Those among a few jobs that are still what they were touched for; by primary key.
 TOUCHED = f"""
-SELECT *, {_AS_START} FROM jobs WHERE surface = ? AND id IN (SELECT value FROM json_each(?))
+SELECT *, {_AS_START} FROM jobs_with_post WHERE surface = ? AND id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - constants
 
 # What a view of the line starts from; the indexes jobs_waiting, jobs_running and jobs_started serve it.
@@ -48,8 +48,10 @@ SELECT id FROM jobs WHERE surface = ? AND started_at > ?
 # A view of the line is told of every row that changed, from any write. The triggers live with the connection.
 WATCH = (
     "CREATE TEMP TRIGGER IF NOT EXISTS line_insert AFTER INSERT ON main.jobs BEGIN SELECT touched(NEW.id); END",
-    "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, message_id, started_at, used_seconds, "
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, started_at, used_seconds, "
     "stated_place, stated_at ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_post AFTER UPDATE OF message_id ON main.posts "
+    "BEGIN SELECT touched(id) FROM main.jobs WHERE post_id = NEW.id; END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_delete AFTER DELETE ON main.jobs BEGIN SELECT touched(OLD.id); END",
 )
 

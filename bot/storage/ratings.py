@@ -8,9 +8,9 @@ from bot.storage.database import Database
 # Only results collect ratings, from the moment they can be seen, shortly before they count as delivered. The
 # primary key makes an event that Discord repeats count once.
 ADD = """
-INSERT INTO ratings (message_id, user_id, emoji, job_id, added_at)
-SELECT ?1, ?2, ?3, id, ?4 FROM jobs
-WHERE message_id = ?1 AND status IN ('rendered', 'delivered') AND forgotten_at IS NULL
+INSERT INTO ratings (message_id, user_id, emoji, post_id, added_at)
+SELECT ?1, ?2, ?3, id, ?4 FROM posts WHERE message_id = ?1 AND EXISTS (
+  SELECT 1 FROM jobs WHERE post_id = posts.id AND status IN ('rendered', 'delivered') AND forgotten_at IS NULL)
 ON CONFLICT DO NOTHING
 """
 

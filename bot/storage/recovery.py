@@ -100,7 +100,7 @@ def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop 
     try:
         sqlite.copy(source, copy, key, stop)
         _skip_ids(copy, key)
-        erase(copy, key, _requests_since(path, key), stop, comes_back=True)
+        erase(copy, key, _requests_since(path, key), stop)
         with copy.open("rb+") as file:
             # Its time, too: the former database is named by it.
             os.fsync(file.fileno())

@@ -8,59 +8,68 @@ from bot.errors import Refers, UserError, refer
 from bot.jobs import Clock, Job, JobStatus, MessageId, Scope, to_text
 from bot.storage.cases import DELETE, By, Case, add_case
 from bot.storage.database import Database
-from bot.storage.images import ImageFolder
+from bot.storage.pictures import Pictures
 
-# Only a server's own: a moderator elsewhere is told of no such message.
-BY_MESSAGE = "SELECT * FROM jobs WHERE message_id = ? AND guild_id = ?"
+# Only a server's own: a moderator elsewhere is told of no such message. The plus keeps SQLite from reading the whole
+# server by its index.
+BY_MESSAGE = """
+SELECT * FROM jobs_with_post
+WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) AND +guild_id = ? ORDER BY id
+"""
 
 OWED = """
-SELECT jobs.* FROM removals JOIN jobs ON jobs.id = removals.job_id WHERE removals.noted_at IS NULL ORDER BY jobs.id
+SELECT * FROM jobs_with_post WHERE id IN (SELECT job_id FROM removals WHERE noted_at IS NULL) ORDER BY id
 """
 
 
 class Removals:
     """Removes results, and remembers whose message does not say so yet."""
 
-    def __init__(self, database: Database, images: ImageFolder, clock: Clock) -> None:
+    def __init__(self, database: Database, pictures: Pictures, clock: Clock) -> None:
         self._database = database
-        self._images = images
+        self._pictures = pictures
         self._clock = clock
 
-    async def remove(self, by: By, message_id: MessageId) -> tuple[Case, Job]:
-        """Remove the pictures of the result that a message shows. Raises UserError when it is none of this server."""
+    async def remove(self, by: By, message_id: MessageId) -> tuple[Case, list[Job]]:
+        """Remove the pictures that a message shows; returns their jobs. Raises UserError when it is no result here."""
 
-        async def work(connection: aiosqlite.Connection) -> tuple[Case, Job, list[str]]:
-            cursor = await connection.execute(BY_MESSAGE, (message_id, by.guild_id))
-            row = await cursor.fetchone()
-            if row is None:
+        async def work(connection: aiosqlite.Connection) -> tuple[Case, list[Job], list[str]]:
+            shown = [
+                Job.from_row(row) for row in await connection.execute_fetchall(BY_MESSAGE, (message_id, by.guild_id))
+            ]
+            if not shown:
                 raise UserError("That message is no result on this server. Copy the link of one, or its id.")
-            job = Job.from_row(row)
-            if job.status is not JobStatus.DELIVERED:
+            jobs = [job for job in shown if job.status is JobStatus.DELIVERED]
+            if not jobs:
                 raise UserError(
-                    f"That request is {job.status}: it shows no pictures. "
+                    f"That request is {shown[0].status}: it shows no pictures. "
                     f"{refer(Refers.COMMAND, 'mod cancel')} ends open ones."
                 )
-            cursor = await connection.execute("SELECT path FROM images WHERE job_id = ?", (job.id,))
-            paths = [row["path"] for row in await cursor.fetchall()]
-            if not paths:
+            names: list[str] = []
+            for job in jobs:
+                removed = await connection.execute_fetchall(
+                    "DELETE FROM images WHERE job_id = ? RETURNING sha256", (job.id,)
+                )
+                if of_job := [row["sha256"] for row in removed]:
+                    names += of_job
+                    await connection.execute("INSERT INTO removals (job_id) VALUES (?)", (job.id,))
+            if not names:
                 raise UserError("The pictures of that message were removed before.")
-            await connection.execute("DELETE FROM images WHERE job_id = ?", (job.id,))
-            await connection.execute("INSERT INTO removals (job_id) VALUES (?)", (job.id,))
             case = await add_case(
                 connection,
                 to_text(self._clock()),
                 by,
                 DELETE,
-                (Scope.PERSON, job.requester.user_id),
-                {"message": message_id, "pictures": len(paths)},
+                (Scope.PERSON, jobs[0].requester.user_id),
+                {"message": message_id, "pictures": len(names)},
                 {"message": message_id, "pictures": 0},
             )
-            return case, job, paths
+            return case, jobs, names
 
-        case, job, paths = await self._database.write(work)
+        case, jobs, names = await self._database.write(work)
         # What a crash leaves behind here is swept at the next start, since no row names it.
-        await self._images.drop(paths)
-        return case, job
+        await self._pictures.drop(names)
+        return case, jobs
 
     async def owed(self) -> list[Job]:
         """Removed results whose messages do not say so yet."""

@@ -84,7 +84,8 @@ MODELS = f"""
 SELECT jobs.model, count(DISTINCT jobs.id) AS results, count(DISTINCT ratings.user_id) AS raters,
   coalesce(sum(ratings.emoji = '👍'), 0) AS up, coalesce(sum(ratings.emoji = '👎'), 0) AS down,
   count(ratings.emoji) AS reactions
-FROM (SELECT id, model {_ASKED} AND status = 'delivered') AS jobs LEFT JOIN ratings ON ratings.job_id = jobs.id
+FROM (SELECT id, post_id, model {_ASKED} AND status = 'delivered') AS jobs
+  LEFT JOIN ratings ON ratings.post_id = jobs.post_id
 GROUP BY jobs.model ORDER BY results DESC, jobs.model
 """  # noqa: S608 - constants
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import aiosqlite
 import discord
 import pytest
 import simcord
@@ -173,13 +172,9 @@ async def test_a_deleted_message_is_replaced_by_one_new_message(workshop: Worksh
     assert len(await workshop.app.database.fetch_all("SELECT 1 FROM ratings")) == 1
 
 
-async def date(workshop: Workshop, column: str, message: discord.Message) -> None:
-    """Put a date of every job where its message is: simcord has a clock of its own."""
-
-    async def work(connection: aiosqlite.Connection) -> None:
-        await connection.execute(f"UPDATE jobs SET {column} = ?", (to_text(message.created_at),))
-
-    await workshop.app.database.write(work)
+async def date(workshop: Workshop, table: str, column: str, message: discord.Message) -> None:
+    """Put a date of every row where the message is: simcord has a clock of its own."""
+    await workshop.app.database.execute(f"UPDATE {table} SET {column} = ?", (to_text(message.created_at),))
 
 
 async def test_an_answer_nobody_noted_before_a_kill_is_found_and_becomes_the_result(
@@ -197,7 +192,7 @@ async def test_an_answer_nobody_noted_before_a_kill_is_found_and_becomes_the_res
     await gate.admit(await gate.quote(workshop.requester(ada), Options("a dog"), here))
     assert [job.destination.message_id for job in await workshop.jobs()] == [None, None]
     (answer,) = [message for message in workshop.channel.history() if "a cat" in message.content]
-    await date(workshop, "asked_at", answer)
+    await date(workshop, "jobs", "asked_at", answer)
     await workshop.restart()
     (job,) = await workshop.ended()
 
@@ -228,7 +223,7 @@ async def test_a_result_posted_anew_just_before_a_kill_is_not_posted_twice(
         async with asyncio.timeout(PATIENCE_SECONDS):
             await reached.wait()
     (posted,) = workshop.channel.history()
-    await date(workshop, "reposted_at", posted)
+    await date(workshop, "posts", "reposted_at", posted)
     await workshop.restart()
     (job,) = await workshop.ended()
 
@@ -515,7 +510,7 @@ class TestUploads:
 
     @pytest.fixture
     def kept(self, config: Config) -> Callable[[], list[str]]:
-        return lambda: sorted(path.name for path in (config.data / "uploads").glob("*"))
+        return lambda: sorted(path.name for path in (config.data / "pictures").glob("*/*"))
 
     async def test_they_reach_the_engine_and_the_result_says_what_was_made_of_them(
         self, workshop: Workshop, engine: FakeEngine, kept: Callable[[], list[str]]
@@ -542,7 +537,8 @@ class TestUploads:
         assert engine.orders[0].request == job.request
         assert (job.request.image, job.request.mask_image) == (sha256(CAT), sha256(MASK))
         assert (job.request.control_image, job.request.controlnet_conditioning_scale) == (sha256(EDGES), 0.7)
-        assert kept() == sorted(sha256(data) for data in (CAT, MASK, EDGES))
+        (result,) = await workshop.app.queue.images(job.id)
+        assert kept() == sorted([*(sha256(data) for data in (CAT, MASK, EDGES)), result.sha256])
         (message,) = workshop.channel.history()
         assert len(message.attachments) == 1
         assert "repainted under a mask at strength 0.6 · ControlNet `canny:0.7`" in message.content

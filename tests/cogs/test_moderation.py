@@ -203,8 +203,8 @@ async def test_a_deleted_result_is_gone_from_the_message_and_the_disk_and_says_s
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     result = await ada.slash(workshop.channel, "imagine", prompt="something nasty", images=2)
     await workshop.ended()
-    files = tmp_path / "data" / "images"
-    assert len(list(files.glob("*/*.png"))) == 2
+    files = tmp_path / "data" / "pictures"
+    assert len(list(files.glob("*/*"))) == 2
     link = f"https://discord.com/channels/{workshop.guild.id}/{workshop.channel.id}/{result.response.id}"
     receipt = await said(moderator, workshop, "delete", message=link, reason="nasty")
     assert receipt == f"Case 1: delete for <@{ada.id}>: 2 pictures of message {result.response.id}."
@@ -212,7 +212,7 @@ async def test_a_deleted_result_is_gone_from_the_message_and_the_disk_and_says_s
     message = workshop.message(result.response.id)
     assert message.content == _words.REMOVED
     assert message.attachments == []
-    assert list(files.glob("*/*.png")) == []
+    assert list(files.glob("*/*")) == []
     assert await workshop.app.database.fetch_all("SELECT 1 FROM images") == []
     assert "were removed before" in await said(moderator, workshop, "delete", message=str(result.response.id))
     assert "Case 1 cannot be undone: the pictures are gone, from the disk too." in await said(

@@ -34,8 +34,9 @@ async def gone(workshop: Workshop) -> None:
 
     async def over() -> bool:
         rows = await workshop.app.database.fetch_all(
-            "SELECT id FROM wishes WHERE done_at IS NULL UNION ALL "
-            "SELECT id FROM jobs WHERE forgotten_at IS NOT NULL AND removed_at IS NULL AND message_id IS NOT NULL"
+            "SELECT id FROM deletion_requests WHERE done_at IS NULL UNION ALL "
+            "SELECT id FROM jobs_with_post WHERE forgotten_at IS NOT NULL AND removed_at IS NULL "
+            "AND message_id IS NOT NULL"
         )
         return not rows
 
@@ -69,7 +70,7 @@ async def test_a_person_asks_again_as_a_newcomer_with_the_same_quota(workshop: W
     assert left(tmp_path, "xylophone", "zeppelin") == []
     assert left(tmp_path, "walrus") != []
     assert [message.id for message in workshop.channel.history()] == [graces.id]
-    assert len(list((tmp_path / "data" / "images").rglob("*.png"))) == 1
+    assert len(list((tmp_path / "data" / "pictures").glob("*/*"))) == 1
     rows = await workshop.app.database.fetch_all("SELECT user_id FROM ratings")
     assert [row["user_id"] for row in rows] == [grace.id], "what others gave is theirs"
     assert (await ada.slash(workshop.channel, "quota")).response.content == before
@@ -103,8 +104,7 @@ async def test_whatever_waits_is_painted_or_is_being_answered_ends_and_goes(
     assert [job.status for job in await workshop.jobs()] == [JobStatus.CANCELLED] * 2 + [JobStatus.DELIVERED]
     assert len(workshop.channel.history()) == 1
     assert left(tmp_path, "xylophone", "zeppelin") == []
-    assert len(list((tmp_path / "data" / "images").rglob("*.png"))) == 1
-    assert list((tmp_path / "data" / "uploads").iterdir()) == []
+    assert len(list((tmp_path / "data" / "pictures").glob("*/*"))) == 1
     # Nobody needs anything of it: what is done twice is done once.
     assert await deleted(ada, workshop.channel) == _words.FORGOTTEN
     await gone(workshop)

@@ -99,7 +99,7 @@ def _results(remains: Remains) -> list[str]:
         if len(images) != job["num_images_per_prompt"]:
             found.append(f"I3: job {job['id']} has {len(images)} pictures")
         message = remains.discord.messages[str(job["message_id"])]
-        kept = [hashlib.sha256((remains.data / image["path"]).read_bytes()).hexdigest() for image in images]
+        kept = [hashlib.sha256(_file(remains, image["sha256"]).read_bytes()).hexdigest() for image in images]
         if not kept == [image["sha256"] for image in images] == [file["sha256"] for file in message.attachments]:
             found.append(f"I3: job {job['id']} shows other pictures than were kept")
     return found
@@ -134,9 +134,17 @@ def _forgotten(remains: Remains) -> list[str]:
         for message in remains.discord.public()
         if word in message.content
     ]
-    ids = {str(job["id"]) for job in remains.jobs if job.get("forgotten_at")}
-    files = (remains.data / "images").rglob("*")
-    return found + [f"I5: {path.name} is left" for path in files if path.is_file() and path.name.split("-")[0] in ids]
+    named = {image["sha256"] for image in remains.images}
+    named |= {job[role] for job in remains.jobs for role in ("image", "mask_image", "control_image") if role in job}
+    return found + [f"I5: {path.name} is left" for path in _files(remains) if path.name not in named]
+
+
+def _files(remains: Remains) -> list[Path]:
+    return list((remains.data / "pictures").glob("*/*"))
+
+
+def _file(remains: Remains, sha256: str) -> Path:
+    return remains.data / "pictures" / sha256[:2] / sha256
 
 
 def left_of(words: Sequence[str], folder: Path) -> list[str]:

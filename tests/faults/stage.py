@@ -223,7 +223,7 @@ class Stage:
             return False
         return not self.rows(
             "SELECT 1 FROM jobs WHERE posted_at IS NULL OR forgotten_at IS NOT NULL AND removed_at IS NULL "
-            "UNION ALL SELECT 1 FROM wishes WHERE done_at IS NULL"
+            "UNION ALL SELECT 1 FROM deletion_requests WHERE done_at IS NULL"
         )
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:

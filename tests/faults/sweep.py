@@ -94,7 +94,7 @@ async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, numbe
         Remains(
             stage.discord,
             stage.data,
-            stage.rows("SELECT * FROM jobs"),
+            stage.rows("SELECT * FROM jobs_with_post"),
             stage.rows("SELECT * FROM images ORDER BY job_id, number"),
             stage.deaths,
             stage.forgotten,

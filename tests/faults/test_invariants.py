@@ -17,10 +17,16 @@ PNG = picture("a red apple", 7)
 SHA256 = hashlib.sha256(PNG).hexdigest()
 
 
+def file_of(data: Path) -> Path:
+    """Where the picture is kept."""
+    return data / "pictures" / SHA256[:2] / SHA256
+
+
 @pytest.fixture
 def remains(tmp_path: Path) -> Remains:
     """Ada asked for one picture, and it was delivered."""
-    (tmp_path / "1.png").write_bytes(PNG)
+    file_of(tmp_path).parent.mkdir(parents=True)
+    file_of(tmp_path).write_bytes(PNG)
     file = {"id": "9", "filename": "atelier-1-1.png", "sha256": SHA256}
     asked = Interaction("5", 2, ADA, CHANNEL, {}, 1)
     asked.response = Message("6", CHANNEL, asked, "**a red apple** — <@200>\n-# seed `7`", [file], pinged={"200"})
@@ -38,7 +44,7 @@ def remains(tmp_path: Path) -> Remains:
         "deaths": 0,
         "num_images_per_prompt": 1,
     }
-    return Remains(discord, tmp_path, [job], [{"job_id": 1, "path": "1.png", "sha256": SHA256}], deaths=1)
+    return Remains(discord, tmp_path, [job], [{"job_id": 1, "sha256": SHA256}], deaths=1)
 
 
 def test_a_kept_promise_is_no_violation(remains: Remains) -> None:
@@ -80,7 +86,7 @@ def another_picture(remains: Remains) -> None:
 
 
 def a_damaged_file(remains: Remains) -> None:
-    (remains.data / "1.png").write_bytes(PNG[:-1])
+    file_of(remains.data).write_bytes(PNG[:-1])
 
 
 def a_picture_short(remains: Remains) -> None:
@@ -117,8 +123,7 @@ def forgotten_and_still_shown(remains: Remains) -> None:
 def forgotten_and_its_picture_is_left(remains: Remains) -> None:
     remains.jobs[0]["forgotten_at"] = "2026-01-01"
     remains.discord.messages["6"].deleted = True
-    (remains.data / "images").mkdir()
-    (remains.data / "images" / "1-1-1-0123.png").write_bytes(PNG)
+    remains.images = []
 
 
 def too_many_attempts(remains: Remains) -> None:

@@ -260,7 +260,7 @@ class House(RuleBasedStateMachine):
     async def spent(self, who: Requester) -> float:
         """The GPU seconds that count towards a person's quota now, calculated from what the documentation promises."""
         seconds = 0.0
-        for row in await self.app.database.fetch_all("SELECT * FROM jobs"):
+        for row in await self.app.database.fetch_all("SELECT * FROM jobs_with_post"):
             job, used = Job.from_row(row), row["used_seconds"]
             if self.people[job.id] != who.user_id:
                 continue
@@ -272,7 +272,8 @@ class House(RuleBasedStateMachine):
 
     async def jobs(self) -> list[Job]:
         """Every row."""
-        return [Job.from_row(row) for row in await self.app.database.fetch_all("SELECT * FROM jobs ORDER BY id")]
+        rows = await self.app.database.fetch_all("SELECT * FROM jobs_with_post ORDER BY id")
+        return [Job.from_row(row) for row in rows]
 
     async def settle(self) -> None:
         """Let all work finish, and check that every promise was kept."""
@@ -303,8 +304,11 @@ class House(RuleBasedStateMachine):
 
     async def owed(self) -> bool:
         """Whether a deletion is not finished."""
-        sql = "SELECT 1 FROM wishes WHERE done_at IS NULL UNION ALL SELECT 1 FROM jobs WHERE forgotten_at IS NOT NULL "
-        return bool(await self.app.database.fetch_all(f"{sql} AND removed_at IS NULL"))
+        sql = (
+            "SELECT 1 FROM deletion_requests WHERE done_at IS NULL UNION ALL "
+            "SELECT 1 FROM jobs WHERE forgotten_at IS NOT NULL AND removed_at IS NULL"
+        )
+        return bool(await self.app.database.fetch_all(sql))
 
     def teardown(self) -> None:
         """Settle, close and clean up."""

@@ -267,7 +267,7 @@ async def test_a_place_that_is_closed_ends_its_jobs_soon_and_is_asked_little(
             assert len([request for request in refused if message.id in request.route]) <= 3
         # After three refusals the others are not even tried.
         assert 0 < len(refused) <= 3 * 3
-        reasons = stage.rows("SELECT status, reason FROM jobs WHERE channel_id = 401")
+        reasons = stage.rows("SELECT status, reason FROM jobs_with_post WHERE channel_id = 401")
         assert {row["status"] for row in reasons} == {"failed"}
         assert all(row["reason"] for row in reasons)
         assert pictures(other) == ["atelier-6-1.png"]

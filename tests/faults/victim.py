@@ -82,7 +82,7 @@ def wrap_database(points: Points) -> None:
     def remember(sql: str) -> None:
         if change := re.match(
             r"\s*(INSERT|UPDATE|DELETE)\b.*?"
-            r"(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|wishes|doomed|$)",
+            r"(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|deletion_requests|posts|$)",
             sql,
         ):
             written.append(f"{change[1].lower()} {change[2]}")

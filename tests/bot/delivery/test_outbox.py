@@ -41,9 +41,8 @@ from bot.jobs import (
 )
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import Forgetting
-from bot.storage.images import ImageFolder
+from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
-from bot.storage.uploads import UploadFolder
 from bot.storage.usage import Usage
 
 APPLE = GenerationRequest(
@@ -104,7 +103,7 @@ class Desk:
 
     def __init__(self, database: Database, home: Path, posts_per_channel: int) -> None:
         self.database = database
-        self.queue = Queue(database, ImageFolder(home), Surface.DISCORD, utcnow)
+        self.queue = Queue(database, Pictures(database, home), Surface.DISCORD, utcnow)
         self.delivery = Delivery(database, self.queue, posts_per_channel)
         self.recorder = Recorder()
 
@@ -235,7 +234,7 @@ async def test_message_that_moved_is_remembered(desk: Desk) -> None:
 
 async def test_picture_that_is_gone_is_told_in_words(desk: Desk, tmp_path: Path) -> None:
     job = await desk.painted_job()
-    for file in (tmp_path / "images").rglob("*.png"):
+    for file in (tmp_path / "pictures").glob("*/*"):
         file.unlink()
     desk.recorder.answer = lambda job, news: MessageId(99)
     async with desk.running():
@@ -251,14 +250,14 @@ async def test_picture_that_is_gone_is_told_in_words(desk: Desk, tmp_path: Path)
 async def test_picture_that_cannot_be_read_for_a_moment_is_shown_all_the_same(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, failures = ImageFolder.read, [StorageError("Too many open files."), StorageError("The database is locked.")]
+    read, failures = Pictures.read, [StorageError("Too many open files."), StorageError("The database is locked.")]
 
-    async def reluctant(self: ImageFolder, paths: list[str]) -> list[bytes]:
+    async def reluctant(self: Pictures, names: list[str]) -> dict[str, bytes]:
         if failures:
             raise failures.pop()
-        return await read(self, paths)
+        return await read(self, names)
 
-    monkeypatch.setattr(ImageFolder, "read", reluctant)
+    monkeypatch.setattr(Pictures, "read", reluctant)
     job = await desk.painted_job()
     async with desk.running():
         await desk.posted(job)
@@ -552,8 +551,8 @@ async def test_what_was_forgotten_is_said_no_more_and_its_message_is_deleted_aft
     desk: Desk, tmp_path: Path
 ) -> None:
     on_its_way, waiting, running = await desk.painted_job(), await desk.painted_job(), await desk.running_job()
-    images, uploads = ImageFolder(tmp_path), UploadFolder(tmp_path)
-    forgetting = Forgetting(desk.database, images, uploads, tmp_path / "atelier.db", None, Surface.DISCORD, utcnow)
+    pictures = Pictures(desk.database, tmp_path)
+    forgetting = Forgetting(desk.database, pictures, tmp_path / "atelier.db", None, Surface.DISCORD, utcnow)
     desk.recorder.answer = lambda job, news: MessageId(77)
     desk.recorder.free.clear()
     async with desk.running():
@@ -576,8 +575,7 @@ async def test_messages_are_deleted_a_few_at_a_time_later_where_discord_is_busy_
     monkeypatch.setattr(removals, "REMOVALS_SECONDS", 0.5)
     forgetting = Forgetting(
         desk.database,
-        ImageFolder(tmp_path),
-        UploadFolder(tmp_path),
+        Pictures(desk.database, tmp_path),
         tmp_path / "atelier.db",
         None,
         Surface.DISCORD,
@@ -626,8 +624,8 @@ async def test_nothing_is_remembered_of_a_job_that_was_forgotten_while_it_was_pa
     desk: Desk, tmp_path: Path
 ) -> None:
     job = await desk.running_job()
-    images, uploads = ImageFolder(tmp_path), UploadFolder(tmp_path)
-    forgetting = Forgetting(desk.database, images, uploads, tmp_path / "atelier.db", None, Surface.DISCORD, utcnow)
+    pictures = Pictures(desk.database, tmp_path)
+    forgetting = Forgetting(desk.database, pictures, tmp_path / "atelier.db", None, Surface.DISCORD, utcnow)
     desk.recorder.answer = lambda job, news: Unreachable("no")
     async with desk.running():
         await desk.posted(await desk.painted_job(THERE))

@@ -243,7 +243,11 @@ async def test_ten_thousand_in_a_storm_cost_one_schedule_and_a_few_edits(
     assert shown[0][1] == Queued(1, NOON + timedelta(seconds=20))
 
     async def spread(connection: Any) -> None:
-        await connection.execute("UPDATE jobs SET channel_id = id % 100, message_id = message_id")
+        await connection.execute(
+            "INSERT INTO posts (id, channel_id) SELECT id, id % 100 FROM jobs WHERE id NOT IN (SELECT id FROM posts)"
+        )
+        await connection.execute("UPDATE jobs SET post_id = id")
+        await connection.execute("UPDATE posts SET message_id = id")
 
     await hall.store.database.write(spread)
     assert len(await hall.look()) == AT_ONCE

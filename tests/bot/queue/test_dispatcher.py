@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import os
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -42,13 +41,11 @@ from bot.jobs import (
     Requester,
     Retrying,
     Surface,
-    Upload,
     UserId,
     utcnow,
 )
 from bot.queue import dispatcher
 from bot.queue.scheduler import Turn
-from bot.storage.uploads import UploadFolder
 
 APPLE = GenerationRequest(
     prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
@@ -166,7 +163,7 @@ async def house(config: Config) -> AsyncIterator[House]:
 
 def pictures(config: Config) -> list[Path]:
     """Every file in the picture folder."""
-    return sorted(path for path in (config.data / "images").rglob("*") if path.is_file())
+    return sorted(path for path in (config.data / "pictures").rglob("*") if path.is_file())
 
 
 async def test_job_is_painted_and_delivered(house: House, config: Config) -> None:
@@ -278,12 +275,11 @@ async def test_bug_in_the_engine_fails_that_job_alone(house: House, caplog: pyte
 
 
 async def test_an_order_brings_the_pictures_that_its_job_names(house: House, config: Config) -> None:
-    uploads = [Upload(data, 16, 16, hashlib.sha256(data).hexdigest()) for data in (b"image", b"mask")]
-    for upload in uploads:
-        await UploadFolder(config.data).keep(upload)
-    image, mask = (upload.sha256 for upload in uploads)
+    files = {hashlib.sha256(data).hexdigest(): data for data in (b"image", b"mask")}
+    image, mask = files
     request = replace(APPLE, image=image, mask_image=mask, control_image=image, controlnet="canny", strength=0.7)
-    job = await house.ended(await house.ask(request=request))
+    async with house.app.queue._pictures.kept(files):
+        job = await house.ended(await house.ask(request=request))
     assert (job.status, job.request) == (JobStatus.DELIVERED, request)
     assert house.engine.orders[0].uploads == {image: b"image", mask: b"mask"}
 
@@ -291,34 +287,29 @@ async def test_an_order_brings_the_pictures_that_its_job_names(house: House, con
 async def test_job_whose_picture_is_gone_fails_in_words_and_is_not_sent(house: House) -> None:
     job = await house.ended(await house.ask(request=replace(APPLE, image="a" * 64)))
     assert job.status is JobStatus.FAILED
-    assert "An uploaded picture could not be read back: No such file" in job.reason
+    assert "The picture could not be read back: No such file" in job.reason
     assert house.engine.orders == []
     assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
 
 
-async def test_uploads_that_no_job_names_are_gone_after_a_restart(config: Config) -> None:
-    folder = UploadFolder(config.data)
-    named, orphan = (Upload(data, 16, 16, hashlib.sha256(data).hexdigest()) for data in (b"named", b"orphan"))
+async def test_pictures_that_no_row_names_are_gone_after_a_restart(config: Config) -> None:
     async with opened(config, FakeEngine()) as house:
-        for upload in (named, orphan):
-            await folder.keep(upload)
-        await house.ended(await house.ask(request=replace(APPLE, image=named.sha256)))
-        # Not before: what is old and named by nobody yet may be swept at any time.
-        for upload in (named, orphan):
-            os.utime(config.data / "uploads" / upload.sha256, (0, 0))
+        await house.ended(await house.ask())
+        (path,) = (config.data / "pictures").glob("*/*")
+        (path.parent / f"{path.name[:2]}{'0' * 62}").write_bytes(b"orphan")
     async with opened(config, FakeEngine()):
-        assert [path.name for path in (config.data / "uploads").iterdir()] == [named.sha256]
+        assert [file.name for file in (config.data / "pictures").glob("*/*")] == [path.name]
 
 
 async def test_folder_that_takes_no_pictures_fails_the_job_in_words(
     house: House, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
-    (config.data / "images").write_text("not a folder")
+    (config.data / "pictures").write_text("not a folder")
     job = await house.ended(await house.ask())
     assert job.status is JobStatus.FAILED
     assert "could not be kept" in job.reason
-    (config.data / "images").unlink()
+    (config.data / "pictures").unlink()
     assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
 
 
@@ -332,7 +323,7 @@ async def test_a_disk_that_is_full_for_long_fails_nobody(house: House, monkeypat
         if refused < 20:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bot.storage.images.os.fsync", fsync)
+    monkeypatch.setattr("bot.storage.pictures.os.fsync", fsync)
     job = await house.ended(await house.ask())
     assert (job.status, job.attempt) == (JobStatus.DELIVERED, 1)
 
@@ -387,7 +378,8 @@ async def test_picture_of_a_job_cancelled_at_the_last_moment_is_dropped(config: 
         await house.ended(second)
         assert (await house.app.queue.get(first.id)).status is JobStatus.CANCELLED
         assert not any(isinstance(news, Painted) for news in house.recorder.of(first))
-        assert [path.name.split("-")[0] for path in pictures(config)] == [str(second.id)]
+        (image,) = await house.app.queue.images(second.id)
+        assert [path.name for path in pictures(config)] == [image.sha256]
 
 
 async def test_engine_that_dies_after_the_cancellation_says_no_more(config: Config) -> None:

@@ -43,7 +43,6 @@ from bot.requests.admission import Admission, Admitted
 from bot.requests.options import Options
 from bot.requests.resolve import aspect_size, usual_request
 from bot.requests.vocabulary import Vocabulary
-from bot.storage.uploads import UploadFolder
 from tests.bot.storage.conftest import (
     ADA,
     CHANNEL,
@@ -129,7 +128,7 @@ def gate_of(store: Store, **limits: int) -> Gate:
         line,
         Admission(
             store.queue,
-            UploadFolder(store.folder),
+            store.pictures,
             policy,
             store.refusals,
             line,
@@ -186,19 +185,19 @@ async def test_the_pictures_of_an_accepted_request_are_kept_before_its_row_names
     upload = Upload(data, 32, 16, hashlib.sha256(data).hexdigest())
     with pytest.raises(UserError, match="There is no flag"):
         await gate.ask("a cat --nonsense 1", image=upload)
-    assert not (store.folder / "uploads").exists(), "what is refused is not kept"
+    assert store.files() == [], "what is refused is not kept"
 
     admitted = await gate.ask(image=upload)
     assert admitted is not None
     request = (await store.now(admitted.job)).request
     assert (request.image, request.strength) == (upload.sha256, 0.75)
     assert (request.width, request.height) == aspect_size("2:1", EMBEDDED_MODEL)
-    assert await UploadFolder(store.folder).read(request.uploads) == {upload.sha256: data}
+    assert await store.pictures.read(request.uploads) == {upload.sha256: data}
 
 
 async def test_a_request_is_not_accepted_where_its_picture_cannot_be_kept(store: Store) -> None:
     gate = gate_of(store)
-    (store.folder / "uploads").write_text("in the way")
+    (store.folder / "pictures").write_text("in the way")
     with pytest.raises(StorageError, match="could not be kept"):
         await gate.ask(image=Upload(b"picture", 16, 16, hashlib.sha256(b"picture").hexdigest()))
     assert await store.waiting() == []

@@ -35,7 +35,7 @@ from bot.jobs import (
 from bot.policy.policy import Policy
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import Database, open_database
-from bot.storage.images import ImageFolder
+from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges, Touched
 from bot.storage.ratings import Ratings
@@ -96,7 +96,7 @@ class Store:
     clock: HandClock
     database: Database
     queue: Queue
-    images: ImageFolder
+    pictures: Pictures
     rules: Rules
     cases: Cases
     refusals: Refusals
@@ -118,7 +118,7 @@ class Store:
         return await self.changes.look([row["id"] for row in await self.database.fetch_all("SELECT id FROM jobs")])
 
     def queue_of(self, surface: Surface) -> Queue:
-        return Queue(self.database, self.images, surface, self.clock)
+        return Queue(self.database, self.pictures, surface, self.clock)
 
     async def asked(
         self,
@@ -198,14 +198,14 @@ class Store:
         """The policy of a host with these defaults."""
         return Policy(self.rules, self.usage, defaults, usual_seconds, self.clock)
 
-    async def paths(self, job: Job) -> list[str]:
-        """The files that the job's rows name."""
-        rows = await self.database.fetch_all("SELECT path FROM images WHERE job_id = ? ORDER BY number", (job.id,))
-        return [row["path"] for row in rows]
+    async def names(self, job: Job) -> list[str]:
+        """The sha256 of the files that the job's rows name."""
+        rows = await self.database.fetch_all("SELECT sha256 FROM images WHERE job_id = ? ORDER BY number", (job.id,))
+        return [row["sha256"] for row in rows]
 
     def files(self) -> list[str]:
         """Every file in the folder of pictures, relative to the data folder."""
-        found = (path for path in (self.folder / "images").rglob("*") if path.is_file())
+        found = (path for path in (self.folder / "pictures").rglob("*") if path.is_file())
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
     async def plan(self, sql: str, parameters: Sequence[object]) -> str:
@@ -221,18 +221,18 @@ async def open_store(
     """Open a storeroom in `folder`."""
     clock = clock or HandClock()
     async with open_database(folder / "atelier.db") as database:
-        images = ImageFolder(folder)
+        pictures = Pictures(database, folder)
         rules = Rules(database)
         yield Store(
             folder=folder,
             clock=clock,
             database=database,
-            queue=Queue(database, images, surface, clock),
-            images=images,
+            queue=Queue(database, pictures, surface, clock),
+            pictures=pictures,
             rules=rules,
             cases=Cases(database, rules, surface, clock),
             refusals=Refusals(database, clock),
-            removals=Removals(database, images, clock),
+            removals=Removals(database, pictures, clock),
             ratings=Ratings(database, clock),
             usage=Usage(database),
             changes=QueueChanges(database, surface, clock),

@@ -16,8 +16,10 @@ from bot.storage import sqlite as sqlite_driver
 from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import UNNAME
-from bot.storage.queue import HISTORY, TO_REMOVE, UNPOSTED, UPLOADS
+from bot.storage.queue import HISTORY, SHOWN_BY, TO_REMOVE, UNPOSTED, WITHDRAW
+from bot.storage.ratings import ADD
 from bot.storage.refusals import FORGET, OF_PERSON
+from bot.storage.removals import BY_MESSAGE
 from bot.storage.usage import DEPTH, SPENT
 from tests.bot.storage.conftest import Store, ids
 
@@ -116,7 +118,7 @@ async def test_a_commit_that_fails_leaves_nothing_and_the_next_write_works(store
         # Deferred, so that the missing job is found out by COMMIT and by nothing before it.
         await connection.execute("PRAGMA defer_foreign_keys = ON")
         await connection.execute(INSERT, ("orphan", "x"))
-        await connection.execute("INSERT INTO images VALUES (12345, 1, 'p', 1, 8, 8, 's')")
+        await connection.execute("INSERT INTO images VALUES (12345, 1, 1, 8, 8, 's')")
 
     with pytest.raises(StorageError, match="refused to commit: FOREIGN KEY"):
         await store.database.write(orphan)
@@ -188,7 +190,7 @@ async def test_nobody_hears_of_theirs_before_it_is_committed(store: Store) -> No
 async def test_a_commit_that_fails_fails_everybody_in_it(store: Store) -> None:
     async def orphan(connection: aiosqlite.Connection) -> None:
         await connection.execute("PRAGMA defer_foreign_keys = ON")
-        await connection.execute("INSERT INTO images VALUES (12345, 1, 'p', 1, 8, 8, 's')")
+        await connection.execute("INSERT INTO images VALUES (12345, 1, 1, 8, 8, 's')")
 
     heard = store.database.listen()
     ended = await asyncio.gather(
@@ -206,7 +208,7 @@ async def test_a_rollback_that_fails_stops_nobody_for_good(
 ) -> None:
     async def orphan(connection: aiosqlite.Connection) -> None:
         await connection.execute("PRAGMA defer_foreign_keys = ON")
-        await connection.execute("INSERT INTO images VALUES (12345, 1, 'p', 1, 8, 8, 's')")
+        await connection.execute("INSERT INTO images VALUES (12345, 1, 1, 8, 8, 's')")
 
     async def fail(_: aiosqlite.Connection) -> None:
         raise sqlite_driver.Error("disk I/O error")
@@ -379,6 +381,10 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         (UNPOSTED, ("discord",), "USING INDEX jobs_unposted (surface=?)"),
         (TO_REMOVE, ("discord",), "USING INDEX jobs_to_remove (surface=?)"),
         (UNNAME, ("",), "USING INDEX jobs_forgotten"),
+        (SHOWN_BY, (1,), "USING COVERING INDEX posts_by_message (message_id=?)"),
+        (BY_MESSAGE, (1, 1), "USING INDEX jobs_by_post (post_id=?)"),
+        (ADD, (1, 1, "", ""), "USING COVERING INDEX posts_by_message (message_id=?)"),
+        (WITHDRAW, (1,), "USING INTEGER PRIMARY KEY (rowid=?)"),
         (DEPTH, (1, 1), "USING COVERING INDEX jobs_waiting_of_person (user_id=? AND guild_id=?)"),
         (SPENT, (1, 1, ""), "USING INDEX jobs_of_person (user_id=? AND guild_id=? AND asked_at>?)"),
         (RULES_OF, (1, "person", 1), "USING PRIMARY KEY (guild_id=? AND scope=? AND subject_id=?)"),
@@ -395,6 +401,10 @@ async def test_what_is_remembered_is_recalled_and_the_last_word_counts(store: St
         "UNPOSTED",
         "TO_REMOVE",
         "UNNAME",
+        "SHOWN_BY",
+        "BY_MESSAGE",
+        "ADD",
+        "WITHDRAW",
         "DEPTH",
         "SPENT",
         "RULES_OF",
@@ -423,10 +433,3 @@ async def test_hot_queries_read_in_order_and_sort_nothing(
     store: Store, sql: str, parameters: tuple[object, ...]
 ) -> None:
     assert "TEMP B-TREE" not in await store.plan(sql, parameters)
-
-
-async def test_looking_for_named_uploads_reads_only_the_requests_that_name_some(store: Store) -> None:
-    plan = await store.plan(UPLOADS, ())
-    for index in ("jobs_by_image", "jobs_by_mask_image", "jobs_by_control_image"):
-        assert f"SCAN jobs USING INDEX {index}" in plan
-    assert plan.count("SCAN") == 3

@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import aiosqlite
 import pytest
@@ -19,15 +18,13 @@ import pytest
 from bot.app import forget_now
 from bot.config import Config
 from bot.errors import Rejected, StorageError
-from bot.jobs import GenerationRequest, GuildId, Job, JobStatus, Operation, Requester, Scope, Surface, Upload, UserId
+from bot.jobs import GenerationRequest, GuildId, Job, JobStatus, Operation, Requester, Scope, Surface, UserId
 from bot.policy.limits import QUOTA_WINDOW
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
-from bot.storage.queue import UPLOADS
 from bot.storage.recovery import STAGED, heal, restore
-from bot.storage.uploads import UploadFolder
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, a_request, open_store
 from tests.bot.storage.test_recovery import kill_everywhere, make_schema_1
 from tests.faults.invariants import left_of
@@ -37,7 +34,7 @@ UPLOAD = hashlib.sha256(WORD.encode()).hexdigest()
 
 GONE = {
     "jobs": {"request", "reason", "roles"},
-    "images": {"path", "sha256"},
+    "images": {"sha256"},
     "ratings": {"emoji", "added_at"},
     "cases": {"reason"},
 }
@@ -51,7 +48,6 @@ STAYS = {
             "started_at",
             "painted_at",
             "posted_at",
-            "reposted_at",
             "promised_at",
             "stated_at",
             "forgotten_at",
@@ -63,15 +59,13 @@ STAYS = {
     "refusals": {"at", "rule", "origin", "retry_at"},  # numbers of nobody
     "removals": {"noted_at"},
     "memory": {"name", "value"},  # the house's own
-    "wishes": {"at", "done_at"},
-    "doomed_files": {"path"},  # empty once the files are gone
+    "deletion_requests": {"at", "done_at"},
+    "posts": {"reposted_at"},
 }
 
 
 def forgetting_of(store: Store) -> Forgetting:
-    folder = store.folder
-    path, uploads = folder / "atelier.db", UploadFolder(folder)
-    return Forgetting(store.database, store.images, uploads, path, None, Surface.DISCORD, store.clock)
+    return Forgetting(store.database, store.pictures, store.folder / "atelier.db", None, Surface.DISCORD, store.clock)
 
 
 async def one_of_each(store: Store, user: int = ADA, word: str = WORD) -> list[Job]:
@@ -165,11 +159,11 @@ async def test_other_people_keep_what_is_theirs(store: Store) -> None:
     await one_of_each(store, GRACE, "walrus")
     await one_of_each(store)
     before = [tuple(row) for row in await store.database.fetch_all("SELECT * FROM jobs WHERE user_id = ?", (GRACE,))]
-    files = len(store.files())
+    files = store.files()
     await forgotten(store)
     after = [tuple(row) for row in await store.database.fetch_all("SELECT * FROM jobs WHERE user_id = ?", (GRACE,))]
     assert after == before
-    assert len(store.files()) == files - 2
+    assert store.files() == files, "both have painted the same, and each file is kept once"
 
 
 async def test_a_deletion_gives_back_no_quota_but_what_had_not_begun(store: Store) -> None:
@@ -222,10 +216,10 @@ async def test_whose_numbers_they_were_is_forgotten_later_and_so_is_the_wish(sto
     await store.queue.removed(job)
     await forgetting.tidy()
     assert await named() == []
-    assert len(await store.database.fetch_all("SELECT 1 FROM wishes")) == 1
+    assert len(await store.database.fetch_all("SELECT 1 FROM deletion_requests")) == 1
     store.clock.forward(REMEMBERED_FOR.total_seconds())
     await forgetting.tidy()
-    assert await store.database.fetch_all("SELECT 1 FROM wishes") == []
+    assert await store.database.fetch_all("SELECT 1 FROM deletion_requests") == []
     kept = await store.database.fetch_all("SELECT count(*) AS asked, sum(held_seconds) AS held FROM jobs")
     assert (kept[0]["asked"], kept[0]["held"]) == (6, pytest.approx(6 * 0.32768)), "sums stay what they were"
 
@@ -275,7 +269,7 @@ async def test_a_backup_that_is_put_back_later_brings_nothing_back(tmp_path: Pat
         assert await store.waiting() == []
         assert await forgetting_of(store).finish()
         # It is known for the next time, too.
-        assert len(await store.database.fetch_all("SELECT 1 FROM wishes")) == 1
+        assert len(await store.database.fetch_all("SELECT 1 FROM deletion_requests")) == 1
 
 
 @pytest.mark.parametrize("cut", ["before the former database is moved", "after it"])
@@ -308,62 +302,49 @@ async def test_a_deletion_by_the_host_is_not_undone_by_a_restore_that_was_killed
 
 
 async def test_an_upload_goes_unless_somebody_else_needs_it(store: Store) -> None:
-    uploads = UploadFolder(store.folder)
-    names = []
-    for number in range(3):
-        upload = Upload(bytes(9) + bytes([number]), 64, 64, "")
-        names.append(sha256 := hashlib.sha256(upload.data).hexdigest())
-        await uploads.keep(Upload(upload.data, 64, 64, sha256))
-    await store.asked(ADA, image=names[0], mask_image=names[1])
-    await store.asked(GRACE, image=names[1])
-    forgetting = Forgetting(
-        store.database, store.images, uploads, store.folder / "atelier.db", None, Surface.DISCORD, store.clock
-    )
-    await forgetting.forget(ADA)
-    with uploads.held([Upload(b"", 64, 64, names[0])]):
-        assert not await forgetting.finish(), "somebody is about to name it"
-        assert len(list((store.folder / "uploads").iterdir())) == 3
-    assert await forgetting.finish()
-    assert sorted(path.name for path in (store.folder / "uploads").iterdir()) == sorted(names[1:])
+    files = {hashlib.sha256(data).hexdigest(): data for data in (b"0", b"1", b"2")}
+    mine, ours, coming = files
+    forgetting = forgetting_of(store)
+    async with store.pictures.kept(files):
+        await store.asked(ADA, image=mine, mask_image=ours)
+        await store.asked(GRACE, image=ours)
+        await forgetting.forget(ADA)
+        # Another person sends the same picture in this moment.
+        async with store.pictures.kept({mine: b"0"}):
+            assert await forgetting.finish()
+            assert await store.pictures.read([mine]), "somebody is about to name it"
+        await store.asked(GRACE, image=coming)
+    assert sorted(Path(path).name for path in store.files()) == sorted([ours, coming])
 
 
-async def test_an_old_upload_that_is_sent_in_again_while_old_ones_are_swept_stays(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uploads = UploadFolder(store.folder)
-    named, coming, orphan = (
-        Upload(data, 64, 64, hashlib.sha256(data).hexdigest()) for data in (b"named", b"coming", b"orphan")
-    )
-    for upload in (named, coming, orphan):
-        await uploads.keep(upload)
-        os.utime(store.folder / "uploads" / upload.sha256, (0, 0))
-    (part := store.folder / "uploads" / "killed.part").write_bytes(b"or")
-    os.utime(part, (0, 0))
-    forgetting = Forgetting(
-        store.database, store.images, uploads, store.folder / "atelier.db", None, Surface.DISCORD, store.clock
-    )
-    look = Path.stat
+async def test_pictures_that_a_former_database_names_stay_until_it_is_deleted(store: Store) -> None:
+    await store.delivered()
+    (picture,) = await store.names(await store.delivered(GRACE, seed=8))
+    await store.asked(GRACE, image=picture)
+    former = store.folder / "atelier-aside-20260501T120000.db"
+    sqlite.copy(store.folder / "atelier.db", former, None)
+    await store.database.execute("DELETE FROM images")
+    await store.database.execute("DELETE FROM jobs")
+    forgetting = forgetting_of(store)
+    await forgetting.sweep()
+    assert len(store.files()) == 2
+    former.write_bytes(b"damaged")
+    await forgetting.sweep()
+    assert len(store.files()) == 2, "it cannot be known what it names"
+    former.unlink()
+    await forgetting.sweep()
+    assert store.files() == []
 
-    def stat(path: Path, **options: Any) -> os.stat_result:
-        found = look(path, **options)
-        if path.name in (named.sha256, coming.sha256):
-            # Both are kept anew right after their age was looked at.
-            os.utime(path)
-        return found
 
-    monkeypatch.setattr(Path, "stat", stat)
-    fetch_all = store.database.fetch_all
-
-    async def fetched(sql: str, *parameters: Any) -> Any:
-        rows = await fetch_all(sql, *parameters)
-        if sql == UPLOADS:
-            await store.asked(ADA, image=named.sha256)
-        return rows
-
-    monkeypatch.setattr(store.database, "fetch_all", fetched)
-    with uploads.held([coming]):
-        await forgetting.tidy()
-    assert {path.name for path in (store.folder / "uploads").iterdir()} == {named.sha256, coming.sha256}
+async def test_a_deletion_reaches_the_pictures_that_former_databases_name(store: Store) -> None:
+    mine, graces = await store.delivered(ADA), await store.delivered(GRACE, seed=8)
+    kept = await store.names(graces)
+    sqlite.copy(store.folder / "atelier.db", store.folder / "atelier-aside-20260501T120000.db", None)
+    (store.folder / "atelier-aside-20260502T120000.db").write_bytes(b"damaged")
+    await store.database.execute("DELETE FROM images WHERE job_id = ?", (graces.id,))
+    await forgotten(store, ADA)
+    assert [Path(path).name for path in store.files()] == kept
+    assert (await store.now(mine)).request.prompt == ""
 
 
 async def test_a_backup_that_is_being_made_is_waited_for_and_what_a_killed_one_left_is_removed(store: Store) -> None:
@@ -409,7 +390,7 @@ async def test_a_deletion_killed_anywhere_was_not_begun_or_is_finished_by_the_ne
     for path in left:
         heal(path)
         async with open_store(path.parent) as store:
-            begun = bool(await store.database.fetch_all("SELECT 1 FROM wishes"))
+            begun = bool(await store.database.fetch_all("SELECT 1 FROM deletion_requests"))
             await forgetting_of(store).finish()
         finished.append(begun)
         remains = left_of([WORD], path.parent)

@@ -7,6 +7,7 @@ refusals of every origin, a removal and a deletion under way.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from bot.jobs import GenerationRequest, Job, JobStatus, Operation, Surface
 from bot.storage import sqlite
 from bot.storage.database import open_database, schema_scripts
 from bot.storage.forgetting import Forgetting
-from bot.storage.uploads import UploadFolder
+from bot.storage.former_folders import empty_former_folders
+from bot.storage.pictures import NAMED
 from tests.bot.storage.conftest import Store, open_store
 from tests.bot.storage.test_recovery import kill_everywhere, schema_of
 
@@ -37,11 +39,11 @@ def make_schema_9(path: Path) -> Rows:
     return rows_of(path)
 
 
-def rows_of(path: Path) -> Rows:
+def rows_of(path: Path, tables: Sequence[str] = TABLES) -> Rows:
     with closing(sqlite.connect(path, readonly=True)) as connection:
         return {
             table: [dict(zip(row.keys(), row, strict=True)) for row in connection.execute(f"SELECT * FROM {table}")]
-            for table in TABLES
+            for table in tables
         }
 
 
@@ -57,8 +59,9 @@ def request_of(row: dict[str, Any]) -> GenerationRequest:
 
 async def everything_is_there(store: Store, old: Rows) -> None:
     """Check that a database holds what one of schema 9 held."""
-    new = rows_of(store.folder / "atelier.db")
-    for before, after in zip(old["jobs"], new["jobs"], strict=True):
+    kept_tables = [table for table in TABLES if table not in ("jobs", "wishes", "doomed_files")]
+    new = rows_of(store.folder / "atelier.db", ["jobs_with_post", "deletion_requests", "posts", *kept_tables])
+    for before, after in zip(old["jobs"], new["jobs_with_post"], strict=True):
         read = Job.from_row(after)  # type: ignore[arg-type]
         assert read.request == request_of(before)
         same = before.keys() & after.keys()
@@ -66,9 +69,13 @@ async def everything_is_there(store: Store, old: Rows) -> None:
         gone = before.keys() - after.keys()
         assert gone < set(GenerationRequest.__slots__), "only fields of the request have no column any more"
     assert [row.pop("origin") for row in new["refusals"]] == ORIGINS
-    for table in set(TABLES) - {"jobs"}:
-        kept = [{name: row[name] for name in row if (table, name) != ("refusals", "origin")} for row in old[table]]
-        assert new[table] == kept, table
+    assert new["deletion_requests"] == old["wishes"]
+    for row in new["ratings"]:
+        # A message showed one job.
+        row["job_id"] = row.pop("post_id")
+    for table in kept_tables:
+        gone = {"refusals": "origin", "images": "path"}.get(table)
+        assert new[table] == [{name: row[name] for name in row if name != gone} for row in old[table]], table
     assert await store.database.fetch_all("PRAGMA foreign_key_check") == []
     (check,) = await store.database.fetch_all("PRAGMA integrity_check")
     assert check[0] == "ok"
@@ -81,19 +88,25 @@ async def test_a_database_of_schema_9_opens_with_every_row(tmp_path: Path) -> No
     async with open_store(tmp_path) as store:
         await everything_is_there(store, old)
         assert (await store.asked()).id == 12, "ids go on where they were"
-        assert await store.queue.uploads() == {letter * 64 for letter in "abcd"}
+        named = await store.database.fetch_all(NAMED, (json.dumps([letter * 64 for letter in "abcdef"]),))
+        assert {row["sha256"] for row in named} == {letter * 64 for letter in "abcd"}
 
 
 async def test_a_deletion_under_way_at_schema_9_is_finished(tmp_path: Path) -> None:
     make_schema_9(tmp_path / "atelier.db")
     path = tmp_path / "atelier.db"
     async with open_store(tmp_path) as store:
-        forgetting = Forgetting(
-            store.database, store.images, UploadFolder(tmp_path), path, None, Surface.DISCORD, store.clock
-        )
+        # The rows of these two files are gone already.
+        doomed = [tmp_path / "images" / "0000" / "10-1-1-ebdc4eb05d69.png", tmp_path / "uploads" / ("e" * 64)]
+        for file in doomed:
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"to be deleted")
+        await empty_former_folders(tmp_path, store.database, store.pictures)
+        forgetting = Forgetting(store.database, store.pictures, path, None, Surface.DISCORD, store.clock)
         assert await forgetting.finish()
-        assert await store.database.fetch_all("SELECT 1 FROM wishes WHERE done_at IS NULL") == []
-        assert await store.database.fetch_all("SELECT 1 FROM doomed_files") == []
+        assert await store.database.fetch_all("SELECT 1 FROM deletion_requests WHERE done_at IS NULL") == []
+        assert not any(file.exists() for file in doomed)
+        assert store.files() == []
     assert b"e" * 64 not in path.read_bytes()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bot.errors import Rejected, StorageError
 from bot.jobs import Destination, Job, JobId, JobStatus, MessageId, Queued, Requester, Start, Surface, UserId, Work
+from bot.storage.cases import By
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.reports import Period, Reports
 from tests.bot.storage.conftest import (
@@ -18,6 +19,7 @@ from tests.bot.storage.conftest import (
     CHANNEL,
     GRACE,
     GUILD,
+    MODERATOR,
     NOON,
     Store,
     a_request,
@@ -211,9 +213,7 @@ async def test_a_late_attempt_changes_nothing_while_the_next_one_paints(store: S
     assert store.files() == []
 
 
-async def test_a_late_attempt_takes_its_own_files_away_and_not_the_same_pictures_of_the_next_one(
-    store: Store,
-) -> None:
+async def test_a_late_attempt_does_not_take_away_the_same_pictures_of_the_next_one(store: Store) -> None:
     late = await store.running(num_images_per_prompt=2)
     await store.queue.requeue(late)
     again = await store.queue.claim(late.id)
@@ -222,12 +222,12 @@ async def test_a_late_attempt_takes_its_own_files_away_and_not_the_same_pictures
     assert await store.queue.render(again, images, "weights")
     assert not await store.queue.render(late, images, "weights"), "the same seeds paint the same bytes"
     assert await store.queue.images(late.id) == images
-    assert store.files() == sorted(await store.paths(late))
+    assert sorted(Path(path).name for path in store.files()) == sorted(await store.names(late))
 
 
 async def test_pictures_the_disk_refuses_leave_the_job_as_it_was(store: Store) -> None:
     job = await store.running()
-    (store.folder / "images").write_text("a file where the folder should be")
+    (store.folder / "pictures").write_text("a file where the folder should be")
     with pytest.raises(StorageError, match="could not be kept"):
         await store.queue.render(job, pictures(job.request), "weights")
     assert await store.now(job) == job
@@ -372,8 +372,10 @@ async def test_what_nobody_noted_a_message_for_is_found_and_settled(tmp_path: Pa
         assert await store.queue.get(cancelled.id) is None
         assert await store.queue.get(running.id) is not None
         assert await store.queue.get(noted.id) is not None
-        assert await store.queue.speaks_for(MessageId(77)) == asked.id
-        assert await store.queue.speaks_for(MessageId(78)) is None
+        assert await store.queue.shown_by(MessageId(77)) == [asked.id]
+        assert await store.queue.shown_by(MessageId(78)) == []
+        posts = await store.database.fetch_all("SELECT id FROM posts")
+        assert len(posts) == len(await store.database.fetch_all("SELECT 1 FROM jobs")), "a post goes with its last job"
 
 
 async def test_a_repost_is_known_to_have_begun_before(tmp_path: Path) -> None:
@@ -385,18 +387,23 @@ async def test_a_repost_is_known_to_have_begun_before(tmp_path: Path) -> None:
         assert await store.queue.repost(job) == began
 
 
-async def test_pictures_of_attempts_that_were_cut_off_are_swept(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
-        job = await in_state(store, "rendered")
-        (path,) = (tmp_path / "images").glob("*/*")
-        unknown = path.with_name(f"{job.id + 1}-1-1-feedbeef.png")
-        for cut_off in (path.with_name(f"{job.id}-9-1-feedbeef.png"), path.with_name(f"{job.id}-9-2-beef.part")):
-            cut_off.write_bytes(b"cut off")
-        unknown.write_bytes(b"newer than the backup that was restored")
-        assert await store.queue.sweep() == 2
-        assert await store.queue.sweep() == 0
-        assert len(await store.queue.images(job.id)) == 1
-        assert unknown.exists()
+async def test_a_message_shows_all_the_jobs_of_its_post(store: Store) -> None:
+    first, second, other = await store.delivered(), await store.delivered(seed=8), await store.delivered(GRACE)
+    (post,) = await store.database.fetch_all("SELECT post_id FROM jobs WHERE id = ?", (first.id,))
+    await store.database.execute("UPDATE jobs SET post_id = ? WHERE id = ?", (post["post_id"], second.id))
+    message_id = (await store.now(second)).destination.message_id
+    assert message_id is not None
+    assert await store.queue.shown_by(message_id) == [first.id, second.id]
+
+    assert await store.ratings.add(message_id, UserId(9), "👍")
+    rated = await store.database.fetch_all("SELECT jobs.id FROM jobs JOIN ratings USING (post_id) ORDER BY jobs.id")
+    assert [row["id"] for row in rated] == [first.id, second.id], "the reaction is for both"
+
+    _, jobs = await store.removals.remove(By(GUILD, MODERATOR), message_id)
+    assert ids(jobs) == ids(await store.removals.owed()) == [first.id, second.id]
+    assert not await store.queue.has_images(second.id)
+    assert await store.queue.has_images(other.id)
+    assert len(store.files()) == 1
 
 
 async def test_what_was_promised_is_kept_and_what_is_said_since_is_beside_it(store: Store) -> None:

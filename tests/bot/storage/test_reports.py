@@ -217,7 +217,7 @@ async def test_all_servers_together_and_each_by_what_it_used(store: Store) -> No
         (FIGURES, "jobs USING INDEX jobs_by_guild (guild_id=? AND asked_at>? AND asked_at<?)"),
         (PROMISES, "jobs USING INDEX jobs_by_guild (guild_id=? AND asked_at>? AND asked_at<?)"),
         (MODELS, "jobs USING INDEX jobs_by_guild (guild_id=? AND asked_at>? AND asked_at<?)"),
-        (MODELS, "ratings USING COVERING INDEX ratings_by_job (job_id=?)"),
+        (MODELS, "ratings USING COVERING INDEX ratings_by_post (post_id=?)"),
         (USE_OF_SERVERS, "jobs USING INDEX jobs_by_guild (guild_id=? AND asked_at>? AND asked_at<?)"),
         (REFUSALS, "refusals USING INDEX refusals_by_guild (guild_id=? AND at>? AND at<?)"),
         (SERVERS, "jobs USING COVERING INDEX jobs_by_guild (guild_id>?)"),
