@@ -16,11 +16,13 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import responses
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import PictureRef, from_text, to_text, utcnow
 from bot.logs import traced
 from bot.policy.limits import told
+from bot.responses import LOST, InDoubt, NotTaken
 from bot.storage.database import insist
 
 log = logging.getLogger(__name__)
@@ -139,15 +141,21 @@ class Client(commands.Bot):
         """
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original
+        if responses.is_too_late(error):
+            # The person was told by Discord that there was no response, and can be told nothing more.
+            log.info("an interaction could not be answered in time")
+            return
         words = self.said(_words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)]))
         prompt = prompt or getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
             words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:PROMPT_BACK]}\n```"
         try:
             if interaction.response.is_done():
-                await interaction.followup.send(words, ephemeral=True)
+                await interaction.followup.send(responses.fit(words), ephemeral=True)
             else:
-                await interaction.response.send_message(words, ephemeral=True)
+                await responses.send(interaction, words, ephemeral=True)
+        except (NotTaken, InDoubt):
+            log.info("an interaction could not be answered in time")
         except discord.HTTPException as failure:
             # Do not log its text: it quotes the form, which contains the prompt.
             log.warning(
@@ -201,6 +209,9 @@ def _words(error: BaseException, private: Sequence[str]) -> str:
         return "This command has just changed. Wait a minute, reload Discord, and try again."
     if isinstance(error, app_commands.TransformerError):
         return f"“{error.value}” is not something this option understands."
+    if isinstance(error, LOST) or (isinstance(error, discord.HTTPException) and not responses.is_final(error)):
+        log.warning("Discord did not answer a request: %s", type(error).__name__)
+        return "Discord did not answer me. Look whether it was done before you try again."
     reference = secrets.token_hex(3)
     quoted = [error.text] if isinstance(error, discord.HTTPException) else []
     log.error("a bug, reference %s\n%s", reference, traced(error, *private, *quoted))

@@ -249,6 +249,10 @@ class Job:
     """Attempts that ended because the engine died; attempts that a restart of the bot ended do not count."""
     reposted_at: datetime | None = None
     """When the bot first began to post a new message because the old one was gone."""
+    left_message_id: MessageId | None = None
+    """A message that a new one has replaced and that is still to be deleted."""
+    forgotten_at: datetime | None = None
+    """When its words were deleted, because the person had their data deleted."""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
@@ -275,6 +279,8 @@ class Job:
             painted_at=from_text(row["painted_at"]),
             posted_at=from_text(row["posted_at"]),
             reposted_at=from_text(row["reposted_at"]),
+            left_message_id=None if row["left_message_id"] is None else MessageId(row["left_message_id"]),
+            forgotten_at=from_text(row["forgotten_at"]),
             reason=row["reason"],
         )
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
-from bot.delivery.poster import Repost
+from bot.delivery.poster import Repost, Shown
 from bot.errors import Refers, UserError, in_words_of
 from bot.jobs import (
     Cancelled,
@@ -79,7 +79,7 @@ class TerminalPoster:
         )
         self._task = self.progress.add_task("Starting the engine", total=None)
 
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:  # noqa: ARG002 - one job, one bar
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:  # noqa: ARG002 - one job, one bar
         """Move the bar, or keep how it ended."""
         match news:
             case Painting(step=step, of=of):
@@ -89,7 +89,10 @@ class TerminalPoster:
             case Painted() | Failed() | Cancelled():
                 self.ending = news
                 self.progress.update(self._task, description="Done", total=1, completed=1)
-        return None
+        return Shown()
+
+    async def decorate(self, job: Job) -> None:
+        """Add nothing to a picture."""
 
     async def remove(self, job: Job) -> None:
         """Do nothing: a terminal has no message to delete."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+import discord
+
+from bot.responses import ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION, is_discords_own
+
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
-UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK, UNKNOWN_INTERACTION = (
-    10003,
-    10004,
-    10008,
-    10015,
-    10062,
-)
-ALREADY_ACKNOWLEDGED = 40060
+UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK = 10003, 10004, 10008, 10015
 _TOO_MANY_OLD_EDITS = 30046
 _MISSING_ACCESS, _MISSING_PERMISSIONS = 50001, 50013
 GONE = frozenset({UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, _MISSING_ACCESS, _MISSING_PERMISSIONS})
@@ -57,9 +54,13 @@ _CODES = {
 }
 
 
-def classify(status: int, code: int) -> Verdict:
-    """What an HTTP status and Discord's own code (0 where there is none) mean; the code says more."""
-    if verdict := _CODES.get(code):
+def classify(error: discord.HTTPException) -> Verdict:
+    """What a refusal means; Discord's own code says more than the HTTP status."""
+    if not is_discords_own(error):
+        # A server in front of Discord: what it says is about itself, not about the message or the channel.
+        return Verdict.TOO_LARGE if error.status == 413 else Verdict.LATER
+    status = error.status
+    if verdict := _CODES.get(error.code):
         return verdict
     if status == 429 or status >= 500:
         return Verdict.LATER

@@ -17,6 +17,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import responses
 from bot.client import PERMISSIONS, Client
 from bot.config import ModelConfig
 from bot.errors import UserError
@@ -26,10 +27,10 @@ from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import PROMPT_HELP, Option, Options, table
 from bot.requests.resolve import ASPECTS, aspect_size
 from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts
+from bot.responses import LOST, InDoubt
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 from cogs._buttons import add_cog, pressed
-from cogs._verdicts import ALREADY_ACKNOWLEDGED
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Create(commands.Cog):
         quote = await self._admission.quote(requester, options.with_uploads(stated), destination)
         if quote.is_big and quote.fits:
             number = self._ask_first(_Asked(interaction.user.id, interaction.guild_id, quote.options, attachments))
-            await interaction.response.send_message(_words.bill(quote), view=_views.bill_view(number), ephemeral=True)
+            await responses.send(interaction, _words.bill(quote), view=_views.bill_view(number), ephemeral=True)
             return
         await self._accept(interaction, quote, attachments)
 
@@ -136,7 +137,7 @@ class Create(commands.Cog):
     async def decline_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """It is too much: hand the prompt back."""
         asked = self._answered(interaction, about.job_id)
-        await interaction.response.edit_message(content=_words.declined(asked.options.prompt), view=None)
+        await responses.edit(interaction, _words.declined(asked.options.prompt), view=None)
 
     def _answered(self, interaction: discord.Interaction[Client], number: JobId) -> _Asked:
         """Take out what a bill was about; raises UserError once it is answered or forgotten, and on another server."""
@@ -152,8 +153,8 @@ class Create(commands.Cog):
         attachments: Mapping[str, discord.Attachment],
     ) -> None:
         """Download what comes with the request, admit it and answer."""
-        if attachments and not await _defer(interaction):
-            return
+        if attachments:
+            await responses.defer(interaction)
         try:
             if attachments:
                 # Only now the sizes of the uploads are known, and the rules may have changed during the download.
@@ -164,29 +165,38 @@ class Create(commands.Cog):
                 log.info("interaction %d was delivered twice", interaction.id)
                 return
             message_id = await self._answer(interaction, admitted)
+        except InDoubt:
+            raise
         except Exception:
             if attachments:
                 await _take_back(interaction)
             raise
         await self._queue.place_message(admitted.job.id, message_id)
         if admitted.notes:
-            await interaction.followup.send(_words.notes(admitted.notes), ephemeral=True)
+            try:
+                await interaction.followup.send(_words.notes(admitted.notes), ephemeral=True)
+            except (discord.HTTPException, *LOST) as error:
+                # The request is accepted and says so; only its notes are missing.
+                log.warning("the notes of job %d were not sent: %s", admitted.job.id, type(error).__name__)
 
     async def _answer(self, interaction: discord.Interaction[Client], admitted: Admitted) -> MessageId:
-        """Show the request as queued; withdraw the job where that fails."""
+        """Show the request as queued; withdraw the job where Discord did not take that.
+
+        Raises InDoubt when that could not be found out: the job stays, and the messages of the channel tell later.
+        """
         job = admitted.job
         words = _words.queued(job, admitted.said)
         view = _views.cancel_view(job.id)
         try:
-            if interaction.response.is_done():
-                return MessageId((await interaction.edit_original_response(content=words, view=view)).id)
-            answer = await interaction.response.send_message(words, view=view)
+            answer = responses.edit_deferred if interaction.response.is_done() else responses.send
+            return MessageId(await answer(interaction, words, view=view))
+        except InDoubt:
+            log.warning("whether job %d was acknowledged is not known yet", job.id)
+            raise
         except Exception:
             # The person did not see that it was accepted, so it was not.
             await self._queue.withdraw(job.id)
             raise
-        assert answer.message_id is not None  # noqa: S101 - a message was sent
-        return MessageId(answer.message_id)
 
     async def _fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
         """Download attachments and look at what came; raises UserError."""
@@ -262,18 +272,6 @@ def _stated(role: str, attachment: discord.Attachment) -> Upload:
     return Upload(b"", LEAST_SIDE, LEAST_SIDE, "")
 
 
-async def _defer(interaction: discord.Interaction[Client]) -> bool:
-    """Promise an answer within the 3 s that Discord gives; False when the same interaction has one already."""
-    try:
-        await interaction.response.defer()
-    except discord.HTTPException as error:
-        if error.code != ALREADY_ACKNOWLEDGED:
-            raise
-        log.info("interaction %d was delivered twice", interaction.id)
-        return False
-    return True
-
-
 async def _take_back(interaction: discord.Interaction[Client]) -> None:
     """Delete the public answer, so that what is said next is for the person alone.
 
@@ -283,8 +281,8 @@ async def _take_back(interaction: discord.Interaction[Client]) -> None:
     try:
         await interaction.edit_original_response(content=_words.REFUSED, view=None)
         await interaction.delete_original_response()
-    except discord.HTTPException as error:
-        log.warning("a deferred answer could not be taken back: %s", error)
+    except (discord.HTTPException, *LOST) as error:
+        log.warning("a deferred answer could not be taken back: %s", type(error).__name__)
 
 
 def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destination]:

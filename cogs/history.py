@@ -66,7 +66,7 @@ class History(commands.Cog):
                 words, files=_views.result_files(job, [image.png for image in images]), ephemeral=True
             )
         except discord.HTTPException as error:
-            if classify(error.status, error.code) is not Verdict.TOO_LARGE:
+            if classify(error) is not Verdict.TOO_LARGE:
                 raise
             try:
                 done = await smaller(images, interaction.filesize_limit)

@@ -16,9 +16,10 @@ from discord.ext import commands
 from bot.client import Client
 from bot.delivery.feedback import OFFERED
 from bot.delivery.outbox import Delivery
-from bot.delivery.poster import Repost
+from bot.delivery.poster import Repost, Shown
 from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
 from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, PictureRef, Queued, Retrying, utcnow
+from bot.responses import TOKEN_SECONDS, fit
 from bot.storage.database import insist
 from bot.storage.queue import Queue
 from cogs import _views, _words
@@ -28,8 +29,15 @@ from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 LOOK_BACK = 1000
 """Messages of a channel that are looked through for one that may be ours."""
 LOOK_AGAIN_SECONDS = 30.0
+RECONCILE_SECONDS = 300.0
+"""Between two looks for requests whose acknowledgement is in doubt."""
+IN_DOUBT = timedelta(seconds=TOKEN_SECONDS + 60)
+"""Older requests without a message are looked for: until then the command that asked does that itself."""
 CLOCKS_DIFFER = timedelta(minutes=2)
 """Also how long an answer that began with a download may be older than its job."""
+
+QUOTED = 200
+"""Characters of Discord's reason that are repeated to a person."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +62,7 @@ class Results(commands.Cog):
         if self._reconciling is not None:
             self._reconciling.cancel()
 
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         """Make the job's message say `news`; a message that is gone is replaced if the job has ended.
 
         Raises what its verdict on Discord's refusal is.
@@ -62,10 +70,30 @@ class Results(commands.Cog):
         with self._translate_errors(job):
             return await self._show(job, news, repost)
 
+    async def decorate(self, job: Job) -> None:
+        """Offer the rating reactions, and ping a person who waited long."""
+        assert job.destination.message_id is not None  # noqa: S101 - it shows the result
+        channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
+        message = channel.get_partial_message(job.destination.message_id)
+        with self._translate_errors(job):
+            for emoji in OFFERED:
+                await message.add_reaction(emoji)
+            waited = ((job.painted_at or job.asked_at) - job.asked_at).total_seconds()
+            if self._ping_after_seconds and waited > self._ping_after_seconds:
+                await channel.send(
+                    f"<@{job.requester.user_id}> your picture is ready: {message.jump_url}",
+                    allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
+                    nonce=f"a{job.id}p",
+                )
+
     async def remove(self, job: Job) -> None:
-        """Delete the message of a job whose words are deleted, and what a repost of it may have left."""
+        """Delete the message that a job left behind, and of a forgotten job also its message and reposts of it."""
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         with self._translate_errors(job):
+            if job.left_message_id is not None:
+                await _delete(channel.get_partial_message(job.left_message_id))
+            if job.forgotten_at is None:
+                return
             if job.destination.message_id is not None:
                 await _delete(channel.get_partial_message(job.destination.message_id))
             if job.reposted_at is not None:
@@ -91,31 +119,29 @@ class Results(commands.Cog):
                 raise
             raise TryLater("Atelier is stopping.") from error
 
-    async def _show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
+    async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         content, files, open_ = _message_parts(job, news)
+        content = fit(content)
         view = _views.cancel_view(job.id) if open_ else None
-        moved_to = None
-        message = None
+        left = None
         if job.destination.message_id is not None:
             message = channel.get_partial_message(job.destination.message_id)
             try:
                 await message.edit(content=content, attachments=files(), view=view)
             except discord.HTTPException as error:
-                if open_ or classify(error.status, error.code) is not Verdict.ELSEWHERE:
+                if open_ or classify(error) is not Verdict.ELSEWHERE:
                     raise
-                message = None
-        if message is None:
-            begun_at = await repost()
-            sent = await self._find_posted(channel, content, begun_at) if begun_at is not None else None
-            if sent is None:
-                # The nonce makes a repeated post within a few minutes return the first message.
-                sent = await channel.send(content, files=files(), nonce=f"a{job.id}")
-            message = channel.get_partial_message(sent.id)
-            moved_to = MessageId(sent.id)
-        if isinstance(news, Painted):
-            await self._add_reactions_and_ping(job, channel, message)
-        return moved_to
+                # A message that is still there would go on offering its button.
+                left = None if error.code == UNKNOWN_MESSAGE else MessageId(message.id)
+            else:
+                return Shown()
+        begun_at = await repost()
+        sent = await self._find_posted(channel, content, begun_at) if begun_at is not None else None
+        if sent is None:
+            # The nonce makes a repeated post within a few minutes return the first message.
+            sent = await channel.send(content, files=files(), nonce=f"a{job.id}")
+        return Shown(MessageId(sent.id), left)
 
     def _file_limit(self, job: Job) -> int:
         """How large a file may be where the job is answered."""
@@ -132,8 +158,8 @@ class Results(commands.Cog):
         return None
 
     async def _reconcile(self) -> None:
-        """Find out which jobs of earlier runs were acknowledged without a note of it; withdraw the others."""
-        for job in await insist(self._queue.unacknowledged, self._opened_at):
+        """Find out which jobs were acknowledged without a note of it; withdraw the others."""
+        for job in await insist(self._queue.unacknowledged, max(self._opened_at, utcnow() - IN_DOUBT)):
             button = CustomId("cancel", PictureRef(job.id))
             channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
             try:
@@ -158,36 +184,18 @@ class Results(commands.Cog):
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """Settle, once, what an earlier run left in doubt."""
+        """Settle what an earlier run left in doubt, and from now on what this one does."""
         if self._reconciling is None:
-            self._reconciling = asyncio.create_task(
-                self._reconcile_until_answered(), name="find answers of an earlier run"
-            )
+            self._reconciling = asyncio.create_task(self._keep_reconciling(), name="find answers in doubt")
 
-    async def _reconcile_until_answered(self) -> None:
+    async def _keep_reconciling(self) -> None:
         while True:
             try:
-                return await self._reconcile()
+                await self._reconcile()
             except TryLater:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
-
-    async def _add_reactions_and_ping(
-        self, job: Job, channel: discord.PartialMessageable, message: discord.PartialMessage
-    ) -> None:
-        """Offer the rating reactions, and ping a person who waited long; neither may fail the delivery."""
-        try:
-            for emoji in OFFERED:
-                await message.add_reaction(emoji)
-            if job.painted_at is None or not self._ping_after_seconds:
-                return
-            if (job.painted_at - job.asked_at).total_seconds() > self._ping_after_seconds:
-                await channel.send(
-                    f"<@{job.requester.user_id}> your picture is ready: {message.jump_url}",
-                    allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
-                    nonce=f"a{job.id}p",
-                )
-        except discord.HTTPException as error:
-            log.warning("job %d was delivered, but not all that goes with it: %s", job.id, error)
+            else:
+                await asyncio.sleep(RECONCILE_SECONDS)
 
 
 def _message_parts(job: Job, news: News) -> tuple[str, Callable[[], list[discord.File]], bool]:
@@ -249,7 +257,7 @@ def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
 
 def _delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryError:
     """Discord's refusal, as the delivery sorts them."""
-    match classify(error.status, error.code):
+    match classify(error):
         case Verdict.LATER:
             return TryLater(f"Discord answered {error.status}")
         case Verdict.TOO_LARGE:
@@ -263,7 +271,8 @@ def _delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryEr
                 f"Discord answered {error.status} (code {error.code}): Atelier's own fault, not yours."
             )
         case _:
-            return Unreachable(f"Discord answered {error.status}: {error.text} (code {error.code})")
+            # Only Discord's own words are repeated, and not many of them.
+            return Unreachable(f"Discord answered {error.status}: {error.text[:QUOTED]} (code {error.code})")
 
 
 async def setup(client: Client) -> None:

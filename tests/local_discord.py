@@ -174,6 +174,8 @@ class Fault:
     """The seconds to wait that a 429 names."""
     everywhere: bool = False
     """Whether a 429 is about all routes."""
+    page: str = ""
+    """A page of a server in front of Discord, given instead of JSON."""
 
 
 class Request(NamedTuple):
@@ -572,6 +574,8 @@ async def _fault(fault: Fault, request: web.Request) -> web.Response:
         error["errors"] = {"content": {"_errors": [{"code": "BASE_TYPE_BAD", "message": f"What is {content!r}?"}]}}
     if fault.status == 429:
         error |= {"retry_after": fault.retry_after, "global": fault.everywhere}
+    if fault.page:
+        return web.Response(text=fault.page, content_type="text/html", status=fault.status)
     response = _json(error, fault.status or 503)
     # Without this header discord.py takes a 429 for Cloudflare's.
     response.headers["Via"] = "1.1 local"

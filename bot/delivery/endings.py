@@ -1,17 +1,20 @@
-"""The endings of one channel: how its jobs ended, posted in order until they are known to be posted or given up."""
+"""The endings of one channel: how its jobs ended, posted until they are known to be posted or given up."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from bot.delivery.gate import Gate, pause
-from bot.delivery.poster import Show, log_bug
+from bot.delivery.poster import Show, Shown, in_time, log_bug
 from bot.delivery.removals import Removals
 from bot.delivery.smaller import smaller
 from bot.errors import DeliveryError, EngineError, NotUnderstood, StorageError, TooLarge, TryLater, Unreachable
-from bot.jobs import Cancelled, Failed, Job, JobId, JobStatus, News, Painted
+from bot.jobs import Cancelled, Failed, Job, JobId, JobStatus, News, Painted, UserId
 from bot.logs import without_words
 from bot.storage.database import insist
 from bot.storage.queue import Queue
@@ -21,88 +24,160 @@ log = logging.getLogger(__name__)
 _READ_TRIES = 3
 """How many times the bot tries to read finished pictures before it shows their job as failed."""
 
+SHOW_SECONDS = 8.0
+"""How long the first try of a post may take; each further try may take twice as long, since pictures may be large."""
+LONGEST_SHOW_SECONDS = 120.0
+
+RETRY_SECONDS = 1.0
+"""The least time between a failed post and the next post in the same channel."""
+
+
+@dataclass(slots=True)
+class _Ending:
+    """A job whose ending waits, with the tries so far, and when the next one is due."""
+
+    job: Job
+    tries: int = 0
+    due_at: float = -math.inf
+
 
 class Endings:
-    """The jobs of one channel that have ended and whose message does not say so yet, in order."""
+    """The jobs of one channel that have ended and whose message does not say so yet.
 
-    def __init__(self, gate: Gate, removals: Removals, queue: Queue, show: Show) -> None:
-        self._gate, self._removals, self._queue, self._show = gate, removals, queue, show
-        self._jobs: OrderedDict[JobId, Job] = OrderedDict()
+    Each person's are posted in order. A job whose post fails steps aside until its next try, so other people's go on.
+    """
+
+    def __init__(
+        self, gate: Gate, removals: Removals, queue: Queue, show: Show, decorate: Callable[[Job], None]
+    ) -> None:
+        """`decorate` starts what is added to a result once it counts as delivered."""
+        self._gate, self._removals, self._queue, self._show, self._decorate = gate, removals, queue, show, decorate
+        self._endings: OrderedDict[JobId, _Ending] = OrderedDict()
+        self._rests_until = -math.inf
 
     def __bool__(self) -> bool:
         """Whether an ending waits."""
-        return bool(self._jobs)
+        return bool(self._endings)
 
     def __contains__(self, job_id: JobId) -> bool:
         """Whether the ending of a job waits."""
-        return job_id in self._jobs
+        return job_id in self._endings
 
     def add(self, job: Job) -> None:
         """Have the ending of a job posted."""
-        self._jobs.setdefault(job.id, job)
+        self._endings.setdefault(job.id, _Ending(job))
 
     def drop(self, job_id: JobId) -> None:
         """Post nothing about a job any more."""
-        self._jobs.pop(job_id, None)
+        self._endings.pop(job_id, None)
 
-    async def post_next(self) -> JobId:
-        """Post how the first job ended, and repeat until it is posted or given up; returns the job."""
-        job_id, job = next(iter(self._jobs.items()))
-        await self._post(job)
-        self._jobs.pop(job_id, None)
-        return job_id
+    def due_at(self) -> float:
+        """When the next ending may be posted; infinity when none waits."""
+        following = self._next()
+        return math.inf if following is None else max(following.due_at, self._rests_until)
 
-    async def _post(self, job: Job) -> None:
+    def _next(self) -> _Ending | None:
+        """The ending that is due first, of the first ending of each person."""
+        now = asyncio.get_running_loop().time()
+        people: set[UserId] = set()
+        first: _Ending | None = None
+        for ending in self._endings.values():
+            who = ending.job.requester.user_id
+            if who in people:
+                continue
+            people.add(who)
+            if ending.due_at <= now:
+                return ending
+            if first is None or ending.due_at < first.due_at:
+                first = ending
+        return first
+
+    async def post_next(self) -> JobId | None:
+        """Try to post the ending that is due first; returns its job if it is posted or given up."""
+        ending = self._next()
+        if ending is None:
+            return None
+        job = ending.job
+        if not await self._try(ending):
+            now = asyncio.get_running_loop().time()
+            ending.tries += 1
+            ending.due_at, self._rests_until = now + pause(ending.tries), now + RETRY_SECONDS
+            return None
+        self._endings.pop(job.id, None)
+        return job.id
+
+    async def _try(self, ending: _Ending) -> bool:
+        """Post how a job ended; False if that must be tried again."""
+        job = ending.job
+        if job.id in self._removals:
+            return True
         if self._gate.is_closed:
             await insist(self._queue.give_up, job, "Discord refuses every post in this channel.")
-            return
+            return True
+        if ending.tries and not await insist(self._queue.is_unposted, job):
+            # A moderator removed its pictures meanwhile, or the person had their data deleted.
+            return True
         news = await self._ending(job)
-        tries = 0
-        while job.id not in self._removals:
-            async with self._gate.throttle:
-                try:
-                    message_id = await self._show(job, news)
-                except TryLater as error:
-                    tries += 1
-                    log.warning("job %d cannot be posted now (%s); again in %.0f s", job.id, error, pause(tries))
-                except TooLarge as error:
-                    if not isinstance(news, Painted) or news.webp:
-                        await self._give_up(job, news, str(error))
-                        return
-                    try:
-                        files = await smaller(news.images, error.limit)
-                    except EngineError as failure:
-                        log.warning("job %d: %s", job.id, failure)
-                        await self._give_up(job, news, str(error))
-                        return
-                    news = Painted(news.images, files.files, files.lossless)
-                    continue
-                except Unreachable as error:
-                    log.warning("job %d cannot be delivered: %s", job.id, without_words(str(error), *job.request.texts))
-                    self._gate.refuse()
-                    await self._give_up(job, news, str(error))
-                    return
-                except NotUnderstood as error:
-                    log.error("job %d cannot be delivered, because of a bug: %s", job.id, error)  # noqa: TRY400
-                    await self._give_up(job, news, str(error))
-                    return
-                except Exception as error:  # noqa: BLE001 - it is logged
-                    # A bug with one message must not stop every channel, now and after each restart.
-                    log_bug(job, "it cannot be delivered", error)
-                    await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
-                    return
-                else:
-                    self._gate.accept()
-                    unpainted = news.reason if isinstance(news, Failed) else None
-                    await insist(self._queue.posted, job, message_id, unpainted)
-                    return
-            await asyncio.sleep(pause(tries))
+        try:
+            return await self._post(job, news, min(SHOW_SECONDS * 2.0**ending.tries, LONGEST_SHOW_SECONDS))
+        except TryLater as error:
+            log.warning("job %d cannot be posted now (%s)", job.id, error)
+            return False
+
+    async def _post(self, job: Job, news: News, seconds: float) -> bool:
+        """Show how a job ended and note that; True also if it can never be shown. Raises TryLater."""
+        async with self._gate.throttle:
+            try:
+                shown = await in_time(self._show(job, news), seconds)
+            except TryLater:
+                raise
+            except TooLarge as error:
+                too_large = error
+            except Unreachable as error:
+                log.warning("job %d cannot be delivered: %s", job.id, without_words(str(error), *job.request.texts))
+                self._gate.refuse()
+                await self._give_up(job, news, str(error))
+                return True
+            except NotUnderstood as error:
+                log.error("job %d cannot be delivered, because of a bug: %s", job.id, error)  # noqa: TRY400
+                await self._give_up(job, news, str(error))
+                return True
+            except Exception as error:  # noqa: BLE001 - it is logged
+                # A bug with one message must not stop every channel, now and after each restart.
+                log_bug(job, "it cannot be delivered", error)
+                await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
+                return True
+            else:
+                await self._note(job, news, shown)
+                return True
+        return await self._post_smaller(job, news, too_large, seconds)
+
+    async def _post_smaller(self, job: Job, news: News, error: TooLarge, seconds: float) -> bool:
+        """Post pictures that are too large for the channel once more, encoded smaller."""
+        if not isinstance(news, Painted) or news.webp:
+            await self._give_up(job, news, str(error))
+            return True
+        try:
+            files = await smaller(news.images, error.limit)
+        except EngineError as failure:
+            log.warning("job %d: %s", job.id, failure)
+            await self._give_up(job, news, str(error))
+            return True
+        return await self._post(job, Painted(news.images, files.files, files.lossless), seconds)
+
+    async def _note(self, job: Job, news: News, shown: Shown) -> None:
+        self._gate.accept()
+        unpainted = news.reason if isinstance(news, Failed) else None
+        await insist(self._queue.posted, job, shown.message_id, unpainted, shown.left)
+        if isinstance(news, Painted):
+            # Whatever becomes of that: the result is delivered.
+            self._decorate(job)
 
     async def _give_up(self, job: Job, news: News, reason: str) -> None:
         """End a job whose news cannot be shown; if the pictures are refused, the text may still be taken."""
         if isinstance(news, Painted):
             try:
-                await self._show(job, Failed(reason))
+                await in_time(self._show(job, Failed(reason)), SHOW_SECONDS)
             except DeliveryError:
                 log.warning("job %d: the failure could not be shown either", job.id)
             except Exception as error:  # noqa: BLE001 - it is logged

@@ -8,18 +8,27 @@ or when the job has ended.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from contextlib import suppress
 from functools import partial
 
 from bot.delivery.endings import Endings
 from bot.delivery.gate import Gate
-from bot.delivery.poster import Poster
+from bot.delivery.poster import Poster, Shown, in_time, log_bug
 from bot.delivery.progress import Progress
 from bot.delivery.removals import Removals
-from bot.jobs import ChannelId, Job, JobId, MessageId, News, Passing
+from bot.errors import DeliveryError
+from bot.jobs import ChannelId, Job, JobId, News, Passing
 from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
+
+log = logging.getLogger(__name__)
+
+DECORATIONS = 8
+"""The most results that get their reactions and pings at a time."""
+DECORATION_SECONDS = 30.0
+"""How long these may take; after that, the result stays without the rest of them."""
 
 TIDY_SECONDS = 60.0
 """The least time between two checks for channels that can be forgotten."""
@@ -46,20 +55,25 @@ class _Channel:
         return job_id not in self.endings and self.progress.takes_correction(job_id)
 
     async def drain(self) -> None:
-        """Post until nothing is left: first endings in order, then progress that is due, then deletions."""
+        """Post until nothing is left: first endings that are due, then progress, then deletions."""
         try:
             while self.endings or self.progress or self.removals:
                 self.wake.clear()
-                if self.endings:
-                    self.progress.forget(await self.endings.post_next())
-                    continue
                 now = asyncio.get_running_loop().time()
-                progress_at, removal_at = self.progress.due_at(), self.removals.due_at()
-                due_at = min(progress_at, removal_at)
+                ending_at, progress_at, removal_at = (
+                    self.endings.due_at(),
+                    self.progress.due_at(),
+                    self.removals.due_at(),
+                )
+                due_at = min(ending_at, progress_at, removal_at)
                 if due_at > now:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(due_at - now):
                             await self.wake.wait()
+                elif ending_at <= now:
+                    posted = await self.endings.post_next()
+                    if posted is not None:
+                        self.progress.forget(posted)
                 elif progress_at <= now:
                     await self.progress.show_next()
                 else:
@@ -83,6 +97,7 @@ class Delivery:
         self._poster: Poster | None = None
         self._attached = asyncio.Event()
         self._workers: asyncio.TaskGroup | None = None
+        self._decorating = asyncio.Semaphore(DECORATIONS)
 
     def attach(self, poster: Poster) -> None:
         """Show news through `poster` from now on."""
@@ -133,7 +148,7 @@ class Delivery:
         if channel_id not in self._channels:
             gate = Gate(self._posts_per_channel)
             removals = Removals(gate, self._queue, self._remove)
-            endings = Endings(gate, removals, self._queue, self._show)
+            endings = Endings(gate, removals, self._queue, self._show, self._decorate)
             self._channels[channel_id] = _Channel(gate, endings, Progress(gate, self._queue, self._show), removals)
         channel = self._channels[channel_id]
         channel.touched_at = asyncio.get_running_loop().time()
@@ -152,7 +167,23 @@ class Delivery:
             channel.working = True
             self._workers.create_task(channel.drain(), name=f"deliver to {channel_id}")
 
-    async def _show(self, job: Job, news: News) -> MessageId | None:
+    def _decorate(self, job: Job) -> None:
+        if self._poster is not None and self._workers is not None:
+            self._workers.create_task(self._decorated(self._poster, job), name=f"decorate job {job.id}")
+
+    async def _decorated(self, poster: Poster, job: Job) -> None:
+        try:
+            async with self._decorating:
+                # Its message may be a new one.
+                current = await insist(self._queue.get, job.id)
+                if current is not None and current.forgotten_at is None:
+                    await in_time(poster.decorate(current), DECORATION_SECONDS)
+        except DeliveryError as error:
+            log.warning("job %d was delivered, but not all that goes with it: %s", job.id, error)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            log_bug(job, "it was delivered, but not all that goes with it", error)
+
+    async def _show(self, job: Job, news: News) -> Shown:
         assert self._poster is not None  # noqa: S101 - `run` waits for it
         return await self._poster.show(job, news, partial(insist, self._queue.repost, job))
 

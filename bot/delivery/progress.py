@@ -7,7 +7,7 @@ import logging
 import math
 
 from bot.delivery.gate import Gate
-from bot.delivery.poster import Show, log_bug
+from bot.delivery.poster import Show, in_time, log_bug
 from bot.errors import DeliveryError, StorageError, TryLater
 from bot.jobs import Job, JobId, JobStatus, Passing, Queued
 from bot.storage.queue import Queue
@@ -19,6 +19,9 @@ EDIT_SECONDS = 3.0
 
 PROGRESS_SECONDS = 1.5
 """The least time between two progress edits in one channel, so that most of its posts are left for results."""
+
+PROGRESS_TIMEOUT_SECONDS = 5.0
+"""How long an edit with progress may take: results wait for it, and newer progress comes soon."""
 
 UPDATE_SECONDS = 10.0
 """The least time between two corrections of one message."""
@@ -91,7 +94,7 @@ class Progress:
                 # If the job starts after this check, the same task shows that after this post.
                 if isinstance(news, Queued) and not await self._waits(job):
                     return False
-                await self._show(job, news)
+                await in_time(self._show(job, news), PROGRESS_TIMEOUT_SECONDS)
                 if isinstance(news, Queued):
                     await self._queue.state(job.id, news)
             except StorageError as error:

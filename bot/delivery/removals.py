@@ -1,4 +1,4 @@
-"""The messages of one channel that are to be deleted, because the words of their jobs were."""
+"""The messages of one channel that are to be deleted: their words were deleted, or another message replaced them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 
 from bot.delivery.gate import Gate, pause
+from bot.delivery.poster import in_time
 from bot.errors import DeliveryError, TryLater
 from bot.jobs import Job, JobId
 from bot.storage.database import insist
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 REMOVALS = 25
 REMOVALS_SECONDS = 120.0
 """The most messages deleted in a channel in this time: of old ones Discord takes 30, and delays the next."""
+
+REMOVAL_TIMEOUT_SECONDS = 30.0
+"""How long a deletion may take, with the search of the channel that may come before it."""
 
 Remove = Callable[[Job], Awaitable[None]]
 """Deletes the messages about a job with the poster of now, as `Poster.remove` does."""
@@ -62,7 +66,7 @@ class Removals:
             self._removed_at.append(asyncio.get_running_loop().time())
             try:
                 if job is not None:
-                    await self._remove(job)
+                    await in_time(self._remove(job), REMOVAL_TIMEOUT_SECONDS)
             except TryLater as error:
                 log.warning("the message of job %d cannot be deleted now: %s", job_id, error)
                 self._jobs.move_to_end(job_id)

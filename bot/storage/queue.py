@@ -59,6 +59,7 @@ JOB = "SELECT * FROM jobs_with_post WHERE id = ?"
 SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) ORDER BY id"
 
 PLACE_MESSAGE = "UPDATE posts SET message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
+LEAVE = "UPDATE posts SET left_message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
 
 WITHDRAW = """
 DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled'
@@ -81,9 +82,17 @@ WHERE surface = ? AND forgotten_at IS NOT NULL AND removed_at IS NULL AND messag
 ORDER BY id LIMIT 1000
 """
 
+# Jobs whose message was replaced by another one, and is still there.
+LEFT = """
+SELECT jobs.id, channel_id FROM posts CROSS JOIN jobs ON post_id = posts.id
+WHERE surface = ? AND left_message_id IS NOT NULL ORDER BY jobs.id LIMIT 1000
+"""
+
 UNACKNOWLEDGED = """
 SELECT * FROM jobs_with_post
-WHERE surface = ? AND asked_at < ? AND message_id IS NULL AND status IN ('queued', 'cancelled') AND removed_at IS NULL
+WHERE surface = ?1 AND asked_at < ?2 AND message_id IS NULL AND removed_at IS NULL AND id IN (
+  SELECT id FROM jobs WHERE surface = ?1 AND status = 'queued' UNION ALL
+  SELECT id FROM jobs WHERE surface = ?1 AND status = 'cancelled' AND posted_at IS NULL)
 ORDER BY id
 """
 
@@ -290,16 +299,26 @@ class Queue:
         return [Job.from_row(row) for row in await self._database.fetch_all(UNPOSTED, (self._surface,))]
 
     async def to_remove(self) -> list[tuple[JobId, ChannelId]]:
-        """Forgotten jobs whose messages are still there, and where, the oldest first."""
+        """Jobs with messages that are to be deleted, and where: of forgotten jobs, and messages that were replaced."""
         rows = await self._database.fetch_all(TO_REMOVE, (self._surface,))
+        rows += await self._database.fetch_all(LEFT, (self._surface,))
         return [(JobId(row["id"]), ChannelId(row["channel_id"])) for row in rows]
 
     async def removed(self, job: Job) -> None:
-        """Note that nothing is left of a forgotten job's message, or that it is out of reach."""
+        """Note that the messages of a job that were to be deleted are gone or out of reach."""
         now = to_text(self._clock())
-        await self._database.execute(
-            "UPDATE jobs SET removed_at = ?, posted_at = coalesce(posted_at, ?) WHERE id = ?", (now, now, job.id)
-        )
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.execute(
+                "UPDATE posts SET left_message_id = NULL WHERE left_message_id = ?", (job.left_message_id,)
+            )
+            if job.forgotten_at is not None:
+                await connection.execute(
+                    "UPDATE jobs SET removed_at = ?, posted_at = coalesce(posted_at, ?) WHERE id = ?",
+                    (now, now, job.id),
+                )
+
+        await self._database.write(work)
 
     async def unacknowledged(self, before: datetime) -> list[Job]:
         """Jobs asked for until then without a noted message; only Discord knows whether there is one."""
@@ -322,6 +341,11 @@ class Queue:
 
         return await self._database.write(work)
 
+    async def is_unposted(self, job: Job) -> bool:
+        """Whether a job's message still has to say how it ended."""
+        now = await self.get(job.id)
+        return now is not None and now.posted_at is None and now.forgotten_at is None
+
     async def shown_by(self, message_id: MessageId) -> list[JobId]:
         """The jobs that a message is known to show, oldest first."""
         rows = await self._database.fetch_all(SHOWN_BY, (message_id,))
@@ -335,10 +359,13 @@ class Queue:
             Image(files[row["sha256"]], row["seed"], row["width"], row["height"], row["sha256"]) for row in rows
         )
 
-    async def posted(self, job: Job, message_id: MessageId | None, failure: str | None = None) -> None:
+    async def posted(
+        self, job: Job, message_id: MessageId | None, failure: str | None = None, left: MessageId | None = None
+    ) -> None:
         """Note that the job's message says how it ended, and where that message is.
 
         `failure` is why it says that it failed although it was painted: a person does not pay for what they cannot see.
+        `left` is the message before, if it is still there and is to be deleted.
         """
         status = "failed" if failure is not None else "delivered"
         change = (
@@ -350,6 +377,8 @@ class Queue:
             if message_id is not None:
                 # Also for a job that was forgotten during the delivery: its new message must be found, to be deleted.
                 await connection.execute(PLACE_MESSAGE, (message_id, job.id))
+            if left is not None:
+                await connection.execute(LEAVE, (left, job.id))
             await connection.execute(
                 _move(change), (status, to_text(self._clock()), failure, job.id, job.status, job.attempt)
             )

@@ -4,13 +4,16 @@ CREATE TABLE posts (
     channel_id  INTEGER NOT NULL,                      -- where people asked
     parent_id   INTEGER,                               -- the parent channel, if the channel is a thread
     message_id  INTEGER,
-    reposted_at TEXT                                   -- when the bot first began to replace a message that is gone
+    reposted_at TEXT,                                  -- when the bot first began to replace a message that is gone
+    left_message_id INTEGER                            -- a message that was replaced and is still to be deleted
 );
 ALTER TABLE jobs ADD COLUMN post_id INTEGER REFERENCES posts (id);
 -- Until now a message showed one job. A forgotten job had the message 0.
-INSERT INTO posts SELECT id, channel_id, parent_id, nullif(message_id, 0), reposted_at FROM jobs;
+INSERT INTO posts (id, channel_id, parent_id, message_id, reposted_at)
+SELECT id, channel_id, parent_id, nullif(message_id, 0), reposted_at FROM jobs;
 UPDATE jobs SET post_id = id;
 CREATE INDEX posts_by_message ON posts (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX posts_left ON posts (id) WHERE left_message_id IS NOT NULL;
 CREATE INDEX jobs_by_post ON jobs (post_id);
 
 DROP INDEX jobs_by_message;
@@ -21,7 +24,7 @@ ALTER TABLE jobs DROP COLUMN reposted_at;
 
 -- What most readers of a job need. The join is a CROSS JOIN so that SQLite begins with the jobs, which have the indexes.
 CREATE VIEW jobs_with_post AS
-SELECT jobs.*, posts.channel_id, posts.parent_id, posts.message_id, posts.reposted_at
+SELECT jobs.*, posts.channel_id, posts.parent_id, posts.message_id, posts.reposted_at, posts.left_message_id
 FROM jobs CROSS JOIN posts ON posts.id = jobs.post_id;
 
 -- A reaction stands under a post, and so under all the jobs that it shows.
