@@ -204,7 +204,7 @@ class Box:
         script[2].append(self._call(store, leaving, "leaves"))
         script[6].append(Cancel("leaves"))
         graphs = store.graphs
-        ends = played(script, PlainRows(store.row_loras.on_rows, rows.eagerly if eager else graphs))
+        ends = played(script, PlainRows(store.row_loras.on_rows, rows.run_eagerly if eager else graphs))
         if not isinstance(ends["leaves"], Cancelled):
             raise BrokenError(f"what was cancelled ended as {ends['leaves']}")
         words = self._compare(dtype, requests, ends)

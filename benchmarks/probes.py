@@ -21,7 +21,7 @@ from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from bot.worker.pipelines import ModelStore
 from bot.worker.row_policy import PlainRows
-from bot.worker.rows import Parked, Run, eagerly, forward
+from bot.worker.rows import Parked, Run, forward, run_eagerly
 
 
 def synchronize() -> None:
@@ -83,7 +83,7 @@ class Model:
         sample = next(leaf for leaf in self._parked.leaves if isinstance(leaf, torch.Tensor) and leaf.ndim == 4)
         self._latents = torch.randn_like(sample)
 
-    def forward(self, rows: int, run: Run = eagerly) -> None:
+    def forward(self, rows: int, run: Run = run_eagerly) -> None:
         """One forward of the denoiser, put together from so many calls of one row as the engine does it."""
         with torch.inference_mode():
             forward([self._parked] * rows, rows, run=run)

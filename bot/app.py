@@ -82,7 +82,7 @@ def database_of(data: Path) -> Path:
 
 
 @contextmanager
-def hold(data: Path) -> Iterator[None]:
+def lock_folder(data: Path) -> Iterator[None]:
     """Make the data folder and lock it. Raises ConfigError when another Atelier has locked it."""
     lock = FileLock(data / "lock")
     try:
@@ -112,7 +112,7 @@ async def open_app(
     """
     check_models(config.models)
     async with AsyncExitStack() as stack:
-        stack.enter_context(hold(config.data))
+        stack.enter_context(lock_folder(config.data))
         path, key = database_of(config.data), read_database_key()
         # Keep the lock until the thread has ended: it may be moving files. A stop ends it soon.
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
@@ -181,9 +181,9 @@ async def open_app(
         yield app
 
 
-async def forget_now(config: Config, user_id: UserId) -> Held:
+async def forget_person(config: Config, user_id: UserId) -> Held:
     """Delete what is kept about a person, to the last byte, while Atelier is stopped; returns what was kept."""
-    with hold(config.data):
+    with lock_folder(config.data):
         path, key = database_of(config.data), read_database_key()
         # Finish an open restore first: otherwise it would bring back what is deleted now.
         await sqlite.in_thread(lambda _: finish(path))

@@ -1,4 +1,4 @@
-"""/history: what became of one's own requests, also where the channel took no answer."""
+"""/history: people see their own ended requests, and the pictures, even those that a channel refused."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ _MARKS = {JobStatus.DELIVERED: "🖼️", JobStatus.FAILED: "❌", JobStatus.CAN
 
 
 class History(commands.Cog):
-    """Shows people their own requests, and their pictures once more."""
+    """Shows people their own requests, and the pictures of them again."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    @app_commands.command(description="Your last requests here, and their pictures once more")
+    @app_commands.command(description="Your last requests on this server, and their pictures again")
     @app_commands.guild_only()
-    @app_commands.describe(page="Further back in time")
+    @app_commands.describe(page="The page; a higher page shows older requests")
     async def history(
         self, interaction: discord.Interaction[Client], page: app_commands.Range[int, 1, 1000] = 1
     ) -> None:
-        """Show a page of my ended requests, each painted one with a button."""
+        """Show a page of the person's ended requests, with a button for each that was painted."""
         jobs = await self._queue.history(_people.requester(interaction), (page - 1) * _PAGE, _PAGE + 1)
         if not jobs:
-            raise UserError("Nothing of yours has ended here yet." if page == 1 else "There is nothing that far back.")
+            raise UserError(
+                "None of your requests on this server has ended yet."
+                if page == 1
+                else "There are no requests that far back."
+            )
         shown, more = jobs[:_PAGE], len(jobs) > _PAGE
         view = discord.ui.View(timeout=None)
         lines = []

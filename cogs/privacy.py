@@ -1,4 +1,4 @@
-"""/privacy: what is kept about me, a copy of it, and deleting it; for every person, about themselves only."""
+"""/privacy: shows people what is kept about them, gives them a copy, and deletes it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
     def __init__(self, client: Client, forgetting: Forgetting, dispatcher: Dispatcher) -> None:
         self._forgetting = forgetting
         self._dispatcher = dispatcher
-        # The person who was asked may answer.
+        # No right is needed to answer: only the person who was asked can.
         self._confirmations = Confirmations(client, "privacy", may=lambda _: None)
 
     @app_commands.command(description="What Atelier keeps about you, why, and for how long")
@@ -36,14 +36,14 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
 
     @app_commands.command(description="Everything Atelier keeps about you, as a JSON file")
     async def export(self, interaction: discord.Interaction[Client]) -> None:
-        """Send every row about a person to them."""
+        """Send the person every row about them, as JSON."""
         await interaction.response.defer(ephemeral=True)
         rows = await self._forgetting.export(UserId(interaction.user.id))
         data, name = json.dumps(rows, indent=1, ensure_ascii=False).encode(), "atelier.json"
         if len(data) > interaction.filesize_limit:
             data, name = gzip.compress(data), "atelier.json.gz"
         if len(data) > interaction.filesize_limit:
-            raise UserError("That is more than Discord takes in one file. Ask the host of Atelier for it.")
+            raise UserError("Your data is more than Discord takes in one file. Ask the host of Atelier for it.")
         await interaction.followup.send(
             "Everything that is kept about you. `/history` has the pictures.",
             file=discord.File(io.BytesIO(data), name),

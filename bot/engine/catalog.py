@@ -34,7 +34,7 @@ def folder_of(model: ModelConfig) -> str:
     return model.source
 
 
-def traces_of(model: ModelConfig) -> frozenset[tuple[str, int, int]]:
+def fingerprint_of(model: ModelConfig) -> frozenset[tuple[str, int, int]]:
     """What shows that a model on this machine was changed: its files' paths, sizes and times; of a hub id nothing.
 
     Reads the disk. What comes after a file that goes meanwhile is left out.

@@ -28,7 +28,7 @@ _TRUSTED = 3
 """How many measurements a row count needs to count for the trend."""
 _WORTH = 0.05
 """The share that twice the rows must gain in pictures per second to be worth the longer steps."""
-COMPANY = 2.0
+LIGHT_SLOWDOWN = 2.0
 """How many times as long as alone a forward may take for a person who asks for little."""
 _GUESS = 0.5e-6
 """Seconds per pixel and row, of a model that was never timed."""
@@ -115,10 +115,10 @@ class Timings:
         line = self._line(shape, STEP)
         return None if line is None else line.knee()
 
-    def company(self, shape: Shape, rows: int) -> int | None:
-        """Rows of a forward that takes at most COMPANY times as long as one of `rows`; None while that is unknown."""
+    def light_cap(self, shape: Shape, rows: int) -> int | None:
+        """Rows of a forward that takes at most LIGHT_SLOWDOWN times as long as one of `rows`; None if unknown yet."""
         line = None if self.knee(shape) is None else self._line(shape, STEP)
-        return None if line is None else line.rows_within(COMPANY * line.seconds(rows))
+        return None if line is None else line.rows_within(LIGHT_SLOWDOWN * line.seconds(rows))
 
     def dump(self) -> str:
         """Everything known, as JSON of one line."""

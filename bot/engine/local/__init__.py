@@ -20,7 +20,7 @@ from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.local.orders import OrderStream
 from bot.engine.local.reload_backoff import ReloadBackoff
 from bot.engine.local.supervisor import Supervisor
-from bot.engine.local.timeouts import Silence, StepTimes, Timeouts
+from bot.engine.local.timeouts import SilenceLimit, StepTimes, Timeouts
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.engine.wire import (
@@ -124,7 +124,7 @@ class LocalEngine:
                 return
             stream.is_sent = True
             self._supervisor.send(SubmitFrame(order.job_id, order.attempt, order.owner, order.request, order.uploads))
-            silence = Silence(order.request.model, self._times, _now())
+            silence = SilenceLimit(order.request.model, self._times, _now())
             while (frame := await self._next(stream, silence.allowed)) is not None:
                 silence.heard(frame, _now())
                 match frame:
@@ -163,7 +163,7 @@ class LocalEngine:
 
     def setup(self) -> SetupFrame:
         """Tell a new process the configuration and what was learned so far."""
-        self._times.cool()
+        self._times.forget_warm()
         return SetupFrame(
             models=[model.model_dump() for model in self._config.models],
             engine=self._config.engine.model_dump(),
@@ -177,7 +177,7 @@ class LocalEngine:
             case ReadyFrame():
                 pass  # the supervisor has seen it
             case LoadingFrame():
-                self._times.cool()
+                self._times.forget_warm()
                 for stream in self._sent():
                     stream.put(frame)
             case TimingsFrame():

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 from bot.config import ModelConfig
-from bot.engine.catalog import traces_of
+from bot.engine.catalog import fingerprint_of
 from bot.engine.local.timeouts import Timeouts
 
 
@@ -30,13 +30,13 @@ class ReloadBackoff:
         models = [model for model in self._models if model.name in broken]
 
         def look() -> list[frozenset[tuple[str, int, int]]]:
-            return [traces_of(model) for model in models]
+            return [fingerprint_of(model) for model in models]
 
         loop = asyncio.get_running_loop()
         due_at = loop.time() + self._timeouts.before_reload(self._tries)
         before = last = await asyncio.to_thread(look)
         while True:
-            await asyncio.sleep(self._timeouts.look)
+            await asyncio.sleep(self._timeouts.file_check)
             earlier, last = last, await asyncio.to_thread(look)
             if not is_busy() and (loop.time() >= due_at or before != last == earlier):
                 self._tries += 1

@@ -27,9 +27,9 @@ class Timeouts:
     """From SIGTERM to SIGKILL."""
     restart: float = 1.0
     """Before the next start when two in a row failed; doubles up to a minute."""
-    mend: float = 60.0
+    reload: float = 60.0
     """Before a model that could not be loaded is tried again; doubles up to half an hour."""
-    look: float = 5.0
+    file_check: float = 5.0
     """Between two looks whether its files have changed, for then it is tried at once."""
 
     def before_start(self, failures: int) -> float:
@@ -38,7 +38,7 @@ class Timeouts:
 
     def before_reload(self, tries: int) -> float:
         """Seconds until what could not be loaded is tried again, after so many tries in vain."""
-        return min(self.mend * 2.0 ** min(tries, 60), max(self.mend, 1800.0))
+        return min(self.reload * 2.0 ** min(tries, 60), max(self.reload, 1800.0))
 
 
 class StepTimes:
@@ -51,7 +51,7 @@ class StepTimes:
         self._warm: set[str] = set()
         self._steps: deque[float] = deque(maxlen=100)
 
-    def cool(self) -> None:
+    def forget_warm(self) -> None:
         """No model is warm any more: another is being loaded, or the process is a new one."""
         self._warm.clear()
 
@@ -72,7 +72,7 @@ class StepTimes:
         return statistics.median(self._steps) if self._steps else 0.0
 
 
-class Silence:
+class SilenceLimit:
     """How long one order may be silent at the moment: `allowed` seconds."""
 
     def __init__(self, model: str, times: StepTimes, now: float) -> None:
