@@ -215,14 +215,14 @@ async def _restore(config: Config, file: Path) -> str:
 
 async def _examine(config: Config) -> bool:
     """Print every finding; False when there is a problem."""
-    from bot.doctor import Verdict, examine
+    from bot.doctor import CheckStatus, examine
 
-    marks = {Verdict.GOOD: "[green]✓[/]", Verdict.NOTE: "[yellow]•[/]", Verdict.BAD: "[red]✗[/]"}
+    marks = {CheckStatus.GOOD: "[green]✓[/]", CheckStatus.NOTE: "[yellow]•[/]", CheckStatus.BAD: "[red]✗[/]"}
     console = Console(highlight=False)
     healthy = True
     async for finding in examine(config):
-        healthy = healthy and finding.verdict is not Verdict.BAD
-        console.print(f"{marks[finding.verdict]} [bold]{finding.what}[/]: ", end="")
+        healthy = healthy and finding.status is not CheckStatus.BAD
+        console.print(f"{marks[finding.status]} [bold]{finding.what}[/]: ", end="")
         console.print(finding.words, markup=False)
         if finding.remedy:
             console.print(f"    → {finding.remedy}", markup=False)

@@ -85,8 +85,8 @@ async def test_explain_says_which_rule_gives_what_and_why_requests_were_refused(
 
     text = explained.response.content
     assert (
-        f"**pace** 40 images per minute — the rule for <@{ada.id}>; instead of 60 (the rule for <#{workshop.channel.id}>); "
-        "instead of 20 (the host's default)"
+        f"**pace** 40 images per minute — the rule for <@{ada.id}>; instead of 60 (the rule for "
+        f"<#{workshop.channel.id}>); instead of 20 (the host's default)"
     ) in text
     assert f"**models** (the rule for <@{ada.id}>)" in text.partition("refusals")[2]
     assert "secret" not in text

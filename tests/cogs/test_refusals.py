@@ -161,7 +161,7 @@ async def test_a_pace_makes_wait(workshop: Workshop) -> None:
     await ada.slash(workshop.channel, "imagine", prompt="one")
     paced = await ada.slash(workshop.channel, "imagine", prompt="two")
     assert "Queued: place 1, starts <t:" in paced.response.content
-    assert "1 images a minute start" in (await ada.slash(workshop.channel, "queue")).response.content
+    assert "up to 1 images may start a minute" in (await ada.slash(workshop.channel, "queue")).response.content
 
 
 async def test_a_weight_set_mid_queue_reorders_what_waits(workshop: Workshop, engine: FakeEngine) -> None:
