@@ -25,7 +25,7 @@ from bot.worker.rows import Parked, Run, forward, run_eagerly
 
 
 def synchronize() -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -45,7 +45,7 @@ def works_alone() -> bool:
 
 
 def best_seconds(work: Callable[[], object], times: int) -> float:
-    """The shortest of several runs, after one to warm up."""
+    """The shortest time of several runs, in seconds, after one run to warm up."""
     taken = []
     for _ in range(times + 1):
         synchronize()
@@ -143,7 +143,7 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a closed load took, in seconds: in all, and outside the denoiser and the decoder."""
+    """Seconds that a closed load took: in total, and outside the denoiser and the decoder."""
 
     seconds: float
     outside: float
