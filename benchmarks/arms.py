@@ -78,7 +78,7 @@ class Arms:
         return self._one_by_one(self._compiled, arrivals)
 
     def static(self, arrivals: Sequence[Arrival]) -> Outcome:
-        """Batches as in other servers: waiting requests with the same settings are painted in one call with many prompts."""
+        """As other servers batch: waiting requests with the same settings are painted in one call."""
         with Desk(self.store, arrivals) as desk, torch.inference_mode():
             waiting: list[int] = []
             while waiting or desk.more:

@@ -143,7 +143,7 @@ class Client(commands.Bot):
         words = self.said(_words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)]))
         prompt = prompt or getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
-            words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:PROMPT_BACK]}\n```"
+            words += f"\n{prompt_block(prompt)}"
         try:
             if interaction.response.is_done():
                 await interaction.followup.send(words, ephemeral=True)
@@ -190,6 +190,13 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
         return 0.0
     pause = min(5.0 * 2.0**over, LONGEST_IDENTIFY_PAUSE)
     return max(0.0, pause - (now - max(recent)).total_seconds())
+
+
+def prompt_block(prompt: str, most: int = PROMPT_BACK) -> str:
+    """A prompt to copy, cut to `most` UTF-16 units, as Discord counts, and to PROMPT_BACK."""
+    whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
+    shown = whole[: 2 * max(0, min(most, PROMPT_BACK))].decode("utf-16-le", "ignore")
+    return f"Your prompt, to copy:\n```\n{shown}\n```"
 
 
 def _words(error: BaseException, private: Sequence[str]) -> str:

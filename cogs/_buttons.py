@@ -1,4 +1,4 @@
-"""Buttons that work for ever: what one knows is in its custom id, what it may do is in the database.
+"""Buttons that work after any restart: all that a button needs is in its custom id and in the database.
 
 A cog marks a method with `pressed("action")` and is added by `add_cog`: from then on the method answers that button.
 """
@@ -21,7 +21,7 @@ from cogs import _words
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _ACTION = "__answers_button__"
-"""Under this name a method says which button it answers."""
+"""The attribute of a method with the action of the button that it answers."""
 
 # Version, action, job and number. Buttons of version 1, which had no number, stand under old messages for ever.
 _CUSTOM_ID = r"(?:a2:[a-z]{1,16}:[0-9]{1,18}:[0-9]{1,4}|a1:[a-z]{1,16}:[0-9]{1,18})"
@@ -29,7 +29,7 @@ _CUSTOM_ID = r"(?:a2:[a-z]{1,16}:[0-9]{1,18}:[0-9]{1,4}|a1:[a-z]{1,16}:[0-9]{1,1
 
 @dataclass(frozen=True, slots=True)
 class CustomId:
-    """What a button is known by: what it does, and to which picture or job."""
+    """The content of a button's custom id: its action, and the picture or job that it is about."""
 
     action: str
     about: PictureRef

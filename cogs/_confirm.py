@@ -1,4 +1,4 @@
-"""Asks for a confirmation before a command takes much from many people, or everything from one."""
+"""Asks for confirmation before a command that affects many people, or deletes a person's data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cogs import _people, _words
 from cogs._buttons import button
 
 _OPEN = 200
-"""Questions that may be open at a time; the oldest expires."""
+"""The most questions that may be open; when there are more, the oldest expires."""
 
 Do = Callable[[], Awaitable[str]]
 
@@ -65,5 +65,5 @@ class Confirmations:
 
 
 def _asker(interaction: discord.Interaction) -> tuple[int, int | None]:
-    """Who was asked, and where: the right that is checked again with the answer is that of the same server."""
+    """The person and the server of a question; only the same person may answer it, on the same server."""
     return interaction.user.id, interaction.guild_id

@@ -9,7 +9,7 @@ from typing import Any
 
 import discord
 
-from bot.client import PROMPT_BACK
+from bot.client import prompt_block
 from bot.errors import Reference, format_references
 from bot.jobs import GenerationRequest, Image, Job, Operation, Queued, Scope, Subject
 from bot.policy.limits import BLOCKED, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
@@ -151,7 +151,7 @@ def retrying(job: Job) -> str:
 def failed(job: Job, reason: str) -> str:
     """The message of a request that ended without a picture: the reason, and the prompt to copy."""
     text = f"{headline(job)}\n❌ {said(reason)}\n-# It does not count towards your quota. "
-    return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - len(text.encode("utf-16-le")) // 2)
+    return text + prompt_block(job.request.prompt, MESSAGE - _SPARE - len(text.encode("utf-16-le")) // 2)
 
 
 def cancelled(job: Job) -> str:
@@ -217,14 +217,7 @@ def presence(waiting: int, running: int) -> str:
 
 def declined(prompt: str) -> str:
     """The answer after a person declined a big request."""
-    return f"Your quota is unchanged. {_handed_back(prompt, PROMPT_BACK)}"
-
-
-def _handed_back(prompt: str, room: int) -> str:
-    """A prompt to copy, cut to `room` UTF-16 units, as Discord counts."""
-    whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
-    shown = whole[: 2 * max(0, min(room, PROMPT_BACK))].decode("utf-16-le", "ignore")
-    return f"Your prompt, to copy:\n```\n{shown}\n```"
+    return f"Your quota is unchanged. {prompt_block(prompt)}"
 
 
 def notes(remarks: Iterable[str]) -> str:

@@ -32,8 +32,8 @@ from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
+from cogs._people import Place
 
-Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
 Choices = list[app_commands.Choice[str]]
 
 _REFUSALS = 5

@@ -24,11 +24,11 @@ from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
+from cogs._people import Place
 from cogs._verdicts import GONE
 
 log = logging.getLogger(__name__)
 
-Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
 Choices = list[app_commands.Choice[str]]
 Reason = app_commands.Range[str, 1, 300]
 
