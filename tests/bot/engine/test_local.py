@@ -535,7 +535,7 @@ async def test_a_model_that_is_put_right_is_tried_at_once(
     child.will("trouble")
     async with running(engine):
         await until(lambda: engine.troubles)
-        await asyncio.sleep(5 * timeouts.look)
+        await asyncio.sleep(5 * timeouts.file_check)
         assert len(starts()) == 1, "nothing has changed"
         child.will("well")
         weights.write_bytes(b"whole")
