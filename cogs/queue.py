@@ -124,7 +124,7 @@ class QueueCog(commands.Cog, name="Queue"):
             await interaction.response.send_message(f"Cancelled. {_words.receipt(case)}", ephemeral=True)
             return
         if not await self._dispatcher.cancel(job_id):
-            raise UserError("Too late: it has just ended.")
+            raise UserError("Too late: the request has just ended.")
         await interaction.response.send_message("Cancelled.", ephemeral=True)
 
     async def _everyone(self, turns: Sequence[Turn], guild_id: GuildId) -> list[str]:
