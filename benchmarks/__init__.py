@@ -1,1 +1,1 @@
-"""Figures, not tests: every claim about speed is a ratio measured side by side in one run here."""
+"""Benchmarks print figures and assert nothing. Every claim about speed is a ratio of two measurements of one run."""

@@ -1,4 +1,4 @@
-"""The arms of the comparison: ways to serve a load with the same weights, the same requests and the same PNGs."""
+"""The arms: the programs that are compared. They serve a load with the same weights, requests and PNGs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UnavailableError(Exception):
 
 
 class NoKnee(Timings):
-    """Timings after which every batch is filled up to its cap."""
+    """Timings with which every batch is filled to its cap."""
 
     def knee(self, shape: Shape) -> int | None:
         return None
@@ -78,7 +78,7 @@ class Arms:
         return self._one_by_one(self._compiled, arrivals)
 
     def static(self, arrivals: Sequence[Arrival]) -> Outcome:
-        """As other servers batch: who waits and asks for the same settings is painted in one call with many prompts."""
+        """As other servers batch: waiting requests with the same settings are painted in one call."""
         with Desk(self.store, arrivals) as desk, torch.inference_mode():
             waiting: list[int] = []
             while waiting or desk.more:
@@ -94,15 +94,15 @@ class Arms:
             return desk.outcome()
 
     def ours(self, arrivals: Sequence[Arrival]) -> Outcome:
-        """Our engine."""
+        """Atelier's engine."""
         return self._by_the_loop(arrivals, self.timings)
 
     def alone(self, arrivals: Sequence[Arrival]) -> Outcome:
-        """Our engine with no shared forwards, as `engine.reproducible` does."""
+        """Atelier's engine without shared forwards, as with `engine.reproducible`."""
         return self._by_the_loop(arrivals, self.timings, alone=True)
 
     def no_knee(self, arrivals: Sequence[Arrival]) -> Outcome:
-        """Our engine with every forward filled up to the cap."""
+        """Atelier's engine with every forward filled to the cap."""
         return self._by_the_loop(arrivals, self._no_knee)
 
     def direct(self, arrivals: Sequence[Arrival]) -> Outcome:
@@ -175,12 +175,12 @@ class Arms:
 
 
 def _settings_of(request: GenerationRequest) -> GenerationRequest:
-    """What one call of a pipeline has once for all its prompts."""
+    """The settings that one call of a pipeline has for all its prompts."""
     return replace(request, prompt="", negative_prompt="", seed=0)
 
 
 def joined(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The arguments of one call that paints what several would."""
+    """The arguments of one call that paints several requests."""
     joined = dict(calls[0])
     for name, value in calls[0].items():
         if isinstance(value, torch.Tensor):

@@ -22,11 +22,11 @@ from benchmarks.loads import Arrival, Desk, Outcome
 from bot.jobs import GenerationRequest
 
 _SAMPLERS = {"default": "ddim", "ddim": "ddim", "euler": "euler", "euler a": "euler_ancestral", "dpm++ 2m": "dpmpp_2m"}
-"""Our samplers, by its names."""
+"""The names in ComfyUI of Atelier's samplers."""
 
 
 class ComfyUI:
-    """The denoiser of a model, in ComfyUI's hands."""
+    """ComfyUI with the denoiser of a model."""
 
     def __init__(self, folder: Path, arms: Arms) -> None:
         """Raises UnavailableError if there is no ComfyUI, or none that knows the model."""
@@ -80,6 +80,6 @@ class ComfyUI:
 
 
 def _conditioning(arguments: dict[str, Any], prefix: str) -> list[Any]:
-    """A prompt as ComfyUI's nodes hand it on."""
+    """A prompt in the form that ComfyUI's nodes use."""
     pooled = arguments.get(f"{prefix}pooled_prompt_embeds")
     return [[arguments[f"{prefix}prompt_embeds"], {} if pooled is None else {"pooled_output": pooled}]]

@@ -29,7 +29,7 @@ LARGE_SECONDS = 20.0
 
 
 def arrivals(minutes: float, light: int) -> list[Waiting]:
-    """Who asks for what and when, the same every time."""
+    """The requests and their times, the same in every run."""
     choose, asked = random.Random(3), [(0.0, FLOODER, LARGE_SECONDS) for _ in range(int(240 * 60 / LARGE_SECONDS))]
     at, rate = 0.0, 2 / 3 / 5.0
     while (at := at + choose.expovariate(rate)) < minutes * 60:
@@ -41,7 +41,7 @@ def arrivals(minutes: float, light: int) -> list[Waiting]:
 
 
 class FirstCome:
-    """A queue as most bots have it."""
+    """First come, first served, as in most bots."""
 
     def __init__(self) -> None:
         self._queue: deque[Waiting] = deque()
@@ -54,7 +54,7 @@ class FirstCome:
 
 
 class RoundRobin:
-    """A turn for everybody, however large."""
+    """Each person in turn, whatever the size of the request."""
 
     def __init__(self) -> None:
         self._queues: dict[UserId, deque[Waiting]] = defaultdict(deque)
@@ -98,7 +98,7 @@ ARMS: dict[str, Callable[[], FirstCome | RoundRobin | Ours]] = {
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What became of a load: the waits of the light ones, and GPU seconds by person."""
+    """The result of a load: the waits of the light users, and the GPU seconds by person."""
 
     waits: list[float]
     seconds: dict[UserId, float]
@@ -132,7 +132,7 @@ def serve(jobs: Sequence[Waiting], arm: FirstCome | RoundRobin | Ours, minutes: 
 
 
 def jain(served: Served, jobs: Sequence[Waiting], minutes: float) -> float:
-    """1 where everybody got the same part of what they could fairly expect, 1 / n where one got it all."""
+    """Jain's index: 1 if all people got the same part of their fair share, 1 / n if one person got everything."""
     asked: dict[UserId, float] = defaultdict(float)
     for job in jobs:
         asked[job.user_id] += job.seconds
@@ -142,7 +142,7 @@ def jain(served: Served, jobs: Sequence[Waiting], minutes: float) -> float:
 
 
 def max_min(wanted: Sequence[float], capacity: float) -> float:
-    """The even share: what everybody may have so that those who want less leave the rest to the others."""
+    """The even share, in GPU seconds: people who want less leave the rest to the others."""
     left = capacity
     for n, one in enumerate(ordered := sorted(wanted)):
         if one * (len(ordered) - n) >= left:

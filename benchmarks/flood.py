@@ -1,4 +1,4 @@
-"""Five people who ask for a picture now and then, while somebody else has forty requests waiting: the real app."""
+"""The real app while five people ask for a picture now and then and another person has forty requests waiting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIGHT = 5
 
 
 class Nowhere:
-    """A poster to whom nobody listens."""
+    """A poster that shows nothing to people."""
 
     async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
         return None
@@ -29,7 +29,7 @@ class Nowhere:
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """Seconds from asking to the picture of the light users: alone, and behind the flood; and what the flood took."""
+    """Seconds from request to picture of the light users, alone and behind the flood, and the seconds of the flood."""
 
     unloaded: list[float]
     loaded: list[float]

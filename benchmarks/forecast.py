@@ -30,7 +30,7 @@ from bot.storage.reports import KEPT_SECONDS, KEPT_SHARE
 
 
 class Nowhere:
-    """A poster to whom nobody listens; it counts corrections."""
+    """A poster that shows nothing to people and counts corrections."""
 
     def __init__(self) -> None:
         self.corrections = 0
@@ -65,7 +65,7 @@ async def ended(app: App, admitted: Admitted) -> Job:
 
 
 def true_of(pairs: Sequence[tuple[float, float]]) -> str:
-    """How many of some waits, as told and as they came, came true."""
+    """How many of the told waits came true, by the real waits."""
     kept = sum(abs(told - real) <= max(KEPT_SHARE * real, KEPT_SECONDS) for told, real in pairs)
     return f"{kept} of {len(pairs)} ({kept / max(len(pairs), 1):.0%})"
 
@@ -86,7 +86,7 @@ async def run(requests: int, warm: int, rate: float) -> None:
             for number in range(requests):
                 told.append(await ask(app, number, choose))
                 if not number % 10 and number:
-                    # Somebody who waits changes their mind.
+                    # A person who waits cancels their request.
                     await app.dispatcher.cancel(choose.choice(told[-8:]).job.id)
                 await asyncio.sleep(choose.expovariate(rate))
             then = utcnow()

@@ -204,7 +204,7 @@ class Box:
         script[2].append(self._call(store, leaving, "leaves"))
         script[6].append(Cancel("leaves"))
         graphs = store.graphs
-        ends = played(script, PlainRows(store.row_loras.on_rows, rows.eagerly if eager else graphs))
+        ends = played(script, PlainRows(store.row_loras.on_rows, rows.run_eagerly if eager else graphs))
         if not isinstance(ends["leaves"], Cancelled):
             raise BrokenError(f"what was cancelled ended as {ends['leaves']}")
         words = self._compare(dtype, requests, ends)
@@ -216,7 +216,7 @@ class Box:
         return f"{words}; {len(recorded)} graphs, {sum(recorded)} replays, {len(graphs._refused)} refused"
 
     def adapters(self, dtype: str) -> str:
-        """Rows that wear a LoRA, differently strongly, beside rows that wear none, and by other kinds."""
+        """Rows with a LoRA of different weights, beside rows without one, in several kinds of requests."""
         store = self.store(dtype)
         image, mask, _ = self.uploads
         kinds: list[dict[str, Any]] = [{}, {"image": image, "strength": 0.8}, {"image": image, "mask_image": mask}]
@@ -263,7 +263,7 @@ class Box:
         return words
 
     def memory(self, dtype: str) -> str:
-        """Somebody asks for a picture that cannot fit, in the midst of others."""
+        """A request too large for the memory fails alone among others."""
         store = self.store(dtype)
         bystanders = [self._request(number, sampler="ddim" if number % 2 else "euler") for number in range(4)]
         for request in bystanders:
@@ -319,7 +319,7 @@ class Box:
         )
 
     def _painted_alone(self, store: ModelStore, dtype: str, request: GenerationRequest) -> np.ndarray[Any, Any]:
-        """What the pipeline's own call paints with nobody sharing."""
+        """The pictures of the pipeline's own call, with no other request."""
         key = dtype, request
         if key not in self._alone:
             view = copy.copy(store.pipeline(request))

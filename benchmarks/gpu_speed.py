@@ -31,7 +31,7 @@ from bot.worker.acceleration import CudaRecorder, Graphs
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.pipelines import Loaded, Machine, ModelStore
 from bot.worker.prompts import Prompts
-from bot.worker.rows import Run, eagerly
+from bot.worker.rows import Run, run_eagerly
 
 TFLOP_PER_ROW = {"sd15": 0.803, "sdxl": 6.76}
 """Of one row of a forward at 512 and at 1024 pixels."""
@@ -187,11 +187,11 @@ def _curves(book: Book, bench: Bench, seconds: float, *, built: bool = True) -> 
         return f"{first * 1e3:.1f} ms for 1 row, {last * 1e3:.1f} for {counts[-1]}{refused}"
 
     if built:
-        book.check(f"{bench.kind}: t(B), as built", lambda: measure("as built", eagerly))
+        book.check(f"{bench.kind}: t(B), as built", lambda: measure("as built", run_eagerly))
 
     def prepare() -> str:
         bench.prepare()
-        return measure("laid out", eagerly)
+        return measure("laid out", run_eagerly)
 
     book.check(f"{bench.kind}: t(B), laid out for a GPU", prepare)
     book.check(f"{bench.kind}: t(B), from a graph", lambda: measure("graph", graphs))

@@ -46,7 +46,7 @@ REQUEST = GenerationRequest("a red apple", "emoji", 128, 128, 20, 3.0, 7)
 
 
 async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[float], list[float], list[float]]:
-    """Seconds from opening to ready, of every choice, of every claim with its choice, and of as many bare commits."""
+    """Seconds from opening to ready, of each choice, of each claim with its choice, and of as many plain commits."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with open_database(folder / "atelier.db") as database:

@@ -43,7 +43,7 @@ from tests.local_discord import GUILD, Interaction, LocalDiscord, Person, local_
 RESULTS = Path(__file__).with_name("results")
 CHANNELS = 20
 ANSWER_MS = 3000.0
-"""Later than this Discord answers 10062, Unknown interaction."""
+"""Seconds after which Discord answers 10062, Unknown interaction."""
 NEWCOMERS = 5
 CLAIMS = 200
 PATIENCE_SECONDS = 60.0
@@ -59,7 +59,7 @@ class Figure:
     floor: float | None
     goal: Callable[[float, float], bool]
     words: str
-    """The goal, as people read it."""
+    """The goal as text."""
     digits: int = 1
 
 
@@ -89,7 +89,7 @@ def answered_after(interaction: Interaction) -> float | None:
 
 
 async def storm(size: Size, home: Path) -> list[Figure]:
-    """So many people type /imagine at once, evenly spread over the time."""
+    """Many people use /imagine, evenly spread over the time."""
     async with local_discord() as discord, probed(discord, home) as bot:
         await bot.connected()
         alone = [await _ask(discord, number) for number in range(10)]
@@ -158,7 +158,7 @@ async def long_line(size: Size, home: Path) -> list[Figure]:
 
 
 async def newcomers(size: Size, home: Path) -> list[Figure]:
-    """Somebody who never asked comes while others have a long line: how many of theirs start first."""
+    """A new person asks while others have many requests waiting: how many of those start first."""
     people = min(20, size.people)
     active = people + NEWCOMERS - 1
     await _fill(home / "data", replace(size, people=people, each=5 * size.each))
@@ -284,7 +284,7 @@ async def _fill(data: Path, size: Size) -> list[float]:
 
 
 def _told_at(asked: Interaction) -> str:
-    """When a person saw that it was accepted: from then on it has its turn."""
+    """The time at which the person saw that the request was accepted, from which the job may start."""
     assert asked.answer is not None
     return to_text(snowflake_time(int(asked.answer.id)))
 

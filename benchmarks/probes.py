@@ -21,11 +21,11 @@ from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from bot.worker.pipelines import ModelStore
 from bot.worker.row_policy import PlainRows
-from bot.worker.rows import Parked, Run, eagerly, forward
+from bot.worker.rows import Parked, Run, forward, run_eagerly
 
 
 def synchronize() -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -45,7 +45,7 @@ def works_alone() -> bool:
 
 
 def best_seconds(work: Callable[[], object], times: int) -> float:
-    """The shortest of several runs, after one to warm up."""
+    """The shortest time of several runs, in seconds, after one run to warm up."""
     taken = []
     for _ in range(times + 1):
         synchronize()
@@ -83,7 +83,7 @@ class Model:
         sample = next(leaf for leaf in self._parked.leaves if isinstance(leaf, torch.Tensor) and leaf.ndim == 4)
         self._latents = torch.randn_like(sample)
 
-    def forward(self, rows: int, run: Run = eagerly) -> None:
+    def forward(self, rows: int, run: Run = run_eagerly) -> None:
         """One forward of the denoiser, put together from so many calls of one row as the engine does it."""
         with torch.inference_mode():
             forward([self._parked] * rows, rows, run=run)
@@ -143,7 +143,7 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a closed load took, in seconds: in all, and outside the denoiser and the decoder."""
+    """Seconds that a closed load took: in total, and outside the denoiser and the decoder."""
 
     seconds: float
     outside: float

@@ -39,7 +39,7 @@ WARM = 0.1
 
 
 async def soak(jobs: int, people: int, home: Path) -> tuple[str, list[str]]:
-    """Play it; returns the report and whatever was broken."""
+    """Run the load; returns the report and the promises that were broken."""
     numbers, done = count(1), [0]
     progress: list[tuple[float, int]] = []
     async with local_discord() as discord, probed(discord, home) as bot:
@@ -124,7 +124,7 @@ def slope_of(points: Sequence[tuple[float, float]]) -> float:
 
 
 def run(words: Sequence[str] | None = None) -> tuple[Path, list[str]]:
-    """Soak, print, and write the report; returns where, and whatever was broken."""
+    """Run the load, print and write the report; returns its path and the promises that were broken."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--people", type=int, default=40)

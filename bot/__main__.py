@@ -77,11 +77,11 @@ def _imagine(
     prompt: str, output: Path | None, config: Path | None, data: Path | None, given: Mapping[str, Any]
 ) -> None:
     """Paint one picture here, without Discord."""
-    from bot.requests.uploads import ROLES
+    from bot.requests.uploads import UPLOAD_NAMES
     from bot.terminal import imagine as paint
 
-    options = Options(prompt, **{name: value for name, value in given.items() if name not in ROLES})
-    files = {role: given[role] for role in ROLES if given.get(role) is not None}
+    options = Options(prompt, **{name: value for name, value in given.items() if name not in UPLOAD_NAMES})
+    files = {role: given[role] for role in UPLOAD_NAMES if given.get(role) is not None}
     painting = paint(_settings(config, data, quiet=True), options, files, output, Console(stderr=True))
     paths = _run(painting, interrupted=EX_INTERRUPTED)
     for path in paths or ():
@@ -170,10 +170,10 @@ def forget(
 
 async def _forget(config: Config, user_id: int) -> str:
     """Delete what is kept about a person and say what that was."""
-    from bot.app import forget_now
+    from bot.app import forget_person
     from bot.jobs import UserId
 
-    held = await forget_now(config, UserId(user_id))
+    held = await forget_person(config, UserId(user_id))
     return (
         f"Deleted: requests {held.requests}, pictures {held.pictures}, ratings {held.ratings}. "
         "The messages about them are deleted when Atelier runs again."
@@ -203,11 +203,11 @@ async def _back_up(config: Config, file: Path | None) -> str:
 
 async def _restore(config: Config, file: Path) -> str:
     """Restore a backup and say where the former database is."""
-    from bot.app import database_of, hold
+    from bot.app import database_of, lock_folder
     from bot.storage import recovery, sqlite
 
     database, key = database_of(config.data), read_database_key()
-    with hold(config.data):
+    with lock_folder(config.data):
         restored = await sqlite.in_thread(lambda stop: recovery.restore(file, database, key, stop))
     former = f" The former one is kept as {restored.former}." if restored.former else ""
     return f"{database} is now as it was in {file} (requests: {restored.jobs}).{former}"
@@ -215,14 +215,14 @@ async def _restore(config: Config, file: Path) -> str:
 
 async def _examine(config: Config) -> bool:
     """Print every finding; False when there is a problem."""
-    from bot.doctor import Verdict, examine
+    from bot.doctor import CheckStatus, examine
 
-    marks = {Verdict.GOOD: "[green]✓[/]", Verdict.NOTE: "[yellow]•[/]", Verdict.BAD: "[red]✗[/]"}
+    marks = {CheckStatus.GOOD: "[green]✓[/]", CheckStatus.NOTE: "[yellow]•[/]", CheckStatus.BAD: "[red]✗[/]"}
     console = Console(highlight=False)
     healthy = True
     async for finding in examine(config):
-        healthy = healthy and finding.verdict is not Verdict.BAD
-        console.print(f"{marks[finding.verdict]} [bold]{finding.what}[/]: ", end="")
+        healthy = healthy and finding.status is not CheckStatus.BAD
+        console.print(f"{marks[finding.status]} [bold]{finding.what}[/]: ", end="")
         console.print(finding.words, markup=False)
         if finding.remedy:
             console.print(f"    → {finding.remedy}", markup=False)

@@ -48,7 +48,7 @@ from bot.storage.usage import Usage
 log = logging.getLogger(__name__)
 
 _TIMINGS = "timings"
-"""The key under which the database keeps the engine's timings."""
+"""The name under which the database keeps the engine's timings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def database_of(data: Path) -> Path:
 
 
 @contextmanager
-def hold(data: Path) -> Iterator[None]:
-    """Make the data folder and lock it. Raises ConfigError when another Atelier has locked it."""
+def lock_folder(data: Path) -> Iterator[None]:
+    """Make the data folder, and lock it while the body runs. Raises ConfigError if another Atelier has locked it."""
     lock = FileLock(data / "lock")
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -112,9 +112,9 @@ async def open_app(
     """
     check_models(config.models)
     async with AsyncExitStack() as stack:
-        stack.enter_context(hold(config.data))
+        stack.enter_context(lock_folder(config.data))
         path, key = database_of(config.data), read_database_key()
-        # Keep the lock until the thread has ended: it may be moving files. A stop ends it soon.
+        # `in_thread` waits for its thread even after a cancellation, so the lock stays while files are moved.
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
         database = await stack.enter_async_context(open_database(path, key))
@@ -175,15 +175,15 @@ async def open_app(
         }
         if local is not None:
             runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}
-        await stack.enter_async_context(_beside(runs))
+        await stack.enter_async_context(_running(runs))
         yield app
 
 
-async def forget_now(config: Config, user_id: UserId) -> Held:
-    """Delete what is kept about a person, to the last byte, while Atelier is stopped; returns what was kept."""
-    with hold(config.data):
+async def forget_person(config: Config, user_id: UserId) -> Held:
+    """Delete what is kept about a person while Atelier is stopped; returns how much was kept."""
+    with lock_folder(config.data):
         path, key = database_of(config.data), read_database_key()
-        # Finish an open restore first: otherwise it would bring back what is deleted now.
+        # Finish an open restore first; otherwise it would bring back the data that is deleted now.
         await sqlite.in_thread(lambda _: finish(path))
         if not path.exists():
             raise StorageError(f"{path} does not exist: there is nothing to delete.")
@@ -206,7 +206,7 @@ def _vocabularies(models: Sequence[ModelConfig]) -> dict[str, Vocabulary]:
 
 
 async def _keep_timings(database: Database, engine: LocalEngine) -> None:
-    """Store how long the engine takes, so that it is known after a restart."""
+    """Store the engine's timings whenever they change, so that they are known after a restart."""
     while True:
         await engine.learned.wait()
         engine.learned.clear()
@@ -214,7 +214,7 @@ async def _keep_timings(database: Database, engine: LocalEngine) -> None:
 
 
 @asynccontextmanager
-async def _beside(runs: Mapping[str, Coroutine[None, None, None]]) -> AsyncIterator[None]:
+async def _running(runs: Mapping[str, Coroutine[None, None, None]]) -> AsyncIterator[None]:
     """Run named tasks beside the body and end them with it; if one of them ends first, the body ends too.
 
     Unlike a TaskGroup, this does not wrap the body's exceptions, because some are messages for people.

@@ -1,4 +1,4 @@
-"""The Discord client: loads the cogs, keeps Discord's list of commands current, and explains errors to people."""
+"""The Discord client: loads the cogs, uploads the list of commands to Discord, and explains errors to people."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EXTENSIONS = (
 )
 
 INTENTS = discord.Intents(guilds=True, guild_reactions=True)
-"""None of these is privileged: nothing has to be switched on in the developer portal."""
+"""None of these is privileged, so the host need not switch on any in the developer portal."""
 
 PERMISSIONS = discord.Permissions(
     view_channel=True,
@@ -51,26 +51,27 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,
     add_reactions=True,
 )
-"""What the bot needs in a channel to deliver there."""
+"""The permissions that the bot needs in a channel to deliver pictures there."""
 
 ButtonAction = Callable[[discord.Interaction["Client"], PictureRef], Awaitable[None]]
 
 PROMPT_BACK = 1200
-"""Characters of a prompt that are given back when it was not painted."""
+"""The most characters of a prompt that a message gives back if it was not painted."""
 
 FREE_IDENTIFIES = 5
+"""How many times in IDENTIFY_WINDOW the bot may identify (open a session at the gateway) without a pause."""
 IDENTIFY_WINDOW = timedelta(hours=1)
 LONGEST_IDENTIFY_PAUSE = 300.0
-"""Discord resets the token of a bot that identifies a thousand times a day; at this pace it is 288 times."""
+"""Seconds. With this pause the bot identifies 288 times a day; Discord resets the token after a thousand."""
 
 NOTE_SECONDS = 10.0
-"""How long an identify waits for the disk; discord.py gives it a minute."""
+"""How long an identify waits until its time is stored; discord.py allows a minute for all of it."""
 
 _IDENTIFIES = "identifies"
 
 
 class Client(commands.Bot):
-    """One bot account, serving the app it is given."""
+    """One bot account that serves an app to the people on Discord."""
 
     def __init__(self, app: App, *, always_sync: bool = False) -> None:
         # The bot uses no voice: without this, discord.py logs two warnings about voice libraries.
@@ -87,9 +88,9 @@ class Client(commands.Bot):
         )
         self.app = app
         self.said: Callable[[str], str] = str
-        """Says a sentence's references as Discord shows them; a cog brings it."""
+        """Formats the references of a sentence for Discord; a cog sets this."""
         self.buttons: dict[str, ButtonAction] = {}
-        """The function of each button, by the action in its custom id; cogs add theirs."""
+        """The function of each button, by the action in its custom id; each cog adds its own."""
         self._always_sync = always_sync
         self._identifies: list[str] = []
         """The times within the last hour at which this process and those before it identified."""
@@ -101,7 +102,7 @@ class Client(commands.Bot):
         await self._sync()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Wait until the bot may identify to the gateway, and store the time: a crash loop counts, too."""
+        """Wait until the bot may identify to the gateway, and store the time, so that a crash loop counts."""
         await super().before_identify_hook(shard_id, initial=initial)
         noted: Counter[str] = Counter(json.loads(await self.app.database.recall(_IDENTIFIES) or "[]"))
         # Times that could not be stored count as well.
@@ -120,7 +121,7 @@ class Client(commands.Bot):
             log.warning("this identify could not be noted on the disk; it counts until a restart")
 
     async def close(self) -> None:
-        """Disconnect, and end what discord.py leaves behind: its wait for the servers after a READY."""
+        """Disconnect, and end a task that discord.py leaves behind: its wait for the list of servers."""
         self._end_ready()
         await super().close()
         self._end_ready()
@@ -131,7 +132,7 @@ class Client(commands.Bot):
             task.cancel()
 
     async def on_ready(self) -> None:
-        """Say so in the log."""
+        """Log that the bot is online."""
         log.info("ready for commands as %s in %d servers", self.user, len(self.guilds))
 
     async def explain(self, interaction: discord.Interaction, error: BaseException, prompt: str | None = None) -> None:
@@ -148,7 +149,7 @@ class Client(commands.Bot):
         words = self.said(_words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)]))
         prompt = prompt or getattr(interaction.namespace, "prompt", None)
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
-            words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:PROMPT_BACK]}\n```"
+            words += f"\n{prompt_block(prompt)}"
         try:
             if interaction.response.is_done():
                 await interaction.followup.send(responses.fit(words), ephemeral=True)
@@ -184,12 +185,12 @@ class Tree(app_commands.CommandTree[Client]):
     """The command tree, with `Client.explain` as its error handler."""
 
     async def on_error(self, interaction: discord.Interaction[Client], error: app_commands.AppCommandError) -> None:
-        """Explain what went wrong."""
+        """Explain to the person what went wrong."""
         await self.client.explain(interaction, error)
 
 
 def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
-    """Seconds until the bot may identify again: a few times an hour at once, then less and less often."""
+    """Seconds until the bot may identify again: none for the first few times in an hour, then longer and longer."""
     # If the clock was set back, ignore times in the future.
     recent = [at for at in earlier if now - IDENTIFY_WINDOW < at <= now]
     over = len(recent) - FREE_IDENTIFIES
@@ -197,6 +198,13 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
         return 0.0
     pause = min(5.0 * 2.0**over, LONGEST_IDENTIFY_PAUSE)
     return max(0.0, pause - (now - max(recent)).total_seconds())
+
+
+def prompt_block(prompt: str, most: int = PROMPT_BACK) -> str:
+    """A prompt to copy, cut to `most` UTF-16 units, as Discord counts, and to PROMPT_BACK."""
+    whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
+    shown = whole[: 2 * max(0, min(most, PROMPT_BACK))].decode("utf-16-le", "ignore")
+    return f"Your prompt, to copy:\n```\n{shown}\n```"
 
 
 def _words(error: BaseException, private: Sequence[str]) -> str:
@@ -208,7 +216,7 @@ def _words(error: BaseException, private: Sequence[str]) -> str:
     if isinstance(error, app_commands.CommandSignatureMismatch):
         return "This command has just changed. Wait a minute, reload Discord, and try again."
     if isinstance(error, app_commands.TransformerError):
-        return f"“{error.value}” is not something this option understands."
+        return f"This option does not understand “{error.value}”."
     if isinstance(error, LOST) or (isinstance(error, discord.HTTPException) and not responses.is_final(error)):
         log.warning("Discord did not answer a request: %s", type(error).__name__)
         return "Discord did not answer me. Look whether it was done before you try again."

@@ -31,7 +31,7 @@ IMAGES = (1, 4)
 """The fewest and the most pictures of one request."""
 
 SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
-"""Environment variables that no other process needs to see."""
+"""Environment variables that are removed from the environment of child processes."""
 
 _COMMAND_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})")
@@ -103,14 +103,14 @@ class LimitsConfig(Section):
 
 
 class BillConfig(Section):
-    """Which requests the person must confirm first, after seeing the cost."""
+    """The thresholds above which the bot shows the cost of a request and asks for confirmation."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """A request that takes more than this share of what is left of the quota is confirmed,"""
+    """A request must be confirmed if it takes more than this share of what is left of the quota, and"""
     at_least: Annotated[float, Field(ge=0, le=1_000_000)] = 5.0
-    """but only if it also takes more GPU seconds than this: a quick request is never worth a question."""
+    """more GPU seconds than this: a quick request needs no confirmation."""
     seconds: Annotated[float, Field(ge=0, le=1_000_000)] = 30.0
-    """A request that takes more GPU seconds than this is always confirmed."""
+    """A request that takes more GPU seconds than this must always be confirmed."""
 
 
 class EngineConfig(Section):
@@ -119,7 +119,7 @@ class EngineConfig(Section):
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """CPU threads of one picture. 0 chooses: one on a small machine, half the cores on a larger one."""
+    """CPU threads that paint. 0: one on a small machine, half the cores on a larger one."""
     slots: Annotated[int, Field(ge=1, le=64)] = 8
     """Requests in the engine at the same time; they share every denoising step."""
     rows: Annotated[int, Field(ge=1, le=256)] = 16
@@ -129,7 +129,7 @@ class EngineConfig(Section):
     graphs: bool = True
     """Record forwards as CUDA graphs, on CUDA only."""
     compile: bool = False
-    """Compile forwards while idle, on CUDA only; a request that comes meanwhile waits for it, seconds to minutes."""
+    """Compile forwards while idle, on CUDA only; a request that comes meanwhile waits, for seconds to minutes."""
     preview_seconds: Annotated[float, Field(ge=0, le=600)] = 3
     """Seconds between previews of a picture that takes longer than this; 0 shows no previews."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
@@ -150,9 +150,9 @@ class LoraConfig(Section):
     source: str
     """A .safetensors file, a folder with one, or a hub id like org/name."""
     weight: Annotated[float, Field(ge=-2, le=2)] = 1.0
-    """How strongly it is applied if the request does not say."""
+    """How strongly it is applied if the request names no weight."""
     trigger: Annotated[str, Field(max_length=200)] = ""
-    """Words it was trained on; they are added to a prompt that lacks them."""
+    """Words that the LoRA was trained with; they are added to a prompt that lacks them."""
 
 
 class ControlNetConfig(Section):
@@ -164,7 +164,7 @@ class ControlNetConfig(Section):
     description: Annotated[str, Field(max_length=60)] = ""
     """The kind of picture that it needs."""
     weight: Annotated[float, Field(ge=0, le=2)] = 1.0
-    """How strictly it is followed if the request does not say."""
+    """How strictly it is followed if the request names no weight."""
 
 
 class ModelConfig(Section):

@@ -32,8 +32,8 @@ _CHECK_SECONDS = 60
 _LOW_DISK_GIB = 5
 
 
-class Verdict(StrEnum):
-    """How a check came out."""
+class CheckStatus(StrEnum):
+    """The result of one check of the doctor."""
 
     GOOD = "ok"
     NOTE = "note"
@@ -42,10 +42,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: what was looked at, what was found, and the remedy where one is needed."""
+    """One check: what was checked, what was found, and a remedy if one is needed."""
 
     what: str
-    verdict: Verdict
+    status: CheckStatus
     words: str
     remedy: str = ""
 
@@ -65,7 +65,7 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Finding("Python", Verdict.GOOD, version)
+    return Finding("Python", CheckStatus.GOOD, version)
 
 
 def _disk(data: Path) -> Finding:
@@ -73,59 +73,61 @@ def _disk(data: Path) -> Finding:
     gib = shutil.disk_usage(place).free / 2**30
     words = f"{gib:.0f} GiB free for {data}"
     if not os.access(place, os.W_OK):
-        return Finding("Disk", Verdict.BAD, f"{data} cannot be written", "Choose another folder with --data.")
+        return Finding("Disk", CheckStatus.BAD, f"{data} cannot be written", "Choose another folder with --data.")
     if gib < _LOW_DISK_GIB:
-        return Finding("Disk", Verdict.NOTE, words, "Pictures are kept: free some space, or choose another --data.")
-    return Finding("Disk", Verdict.GOOD, words)
+        return Finding("Disk", CheckStatus.NOTE, words, "Pictures are kept: free some space, or choose another --data.")
+    return Finding("Disk", CheckStatus.GOOD, words)
 
 
 def _database(path: Path) -> list[Finding]:
     """Inspect the database without changing it: the next start migrates an older one."""
     what = "Database"
     if not path.exists():
-        return [Finding(what, Verdict.GOOD, f"{path} will be created at the first start")]
+        return [Finding(what, CheckStatus.GOOD, f"{path} will be created at the first start")]
     end = time.monotonic() + _CHECK_SECONDS
     try:
         key = read_database_key()
         if damage := find_damage(path, key, full=False, stop=lambda: time.monotonic() > end):
             remedy = "Start Atelier: it restores the newest good backup. Or check ATELIER_DATABASE_KEY."
-            return [Finding(what, Verdict.BAD, f"{path} is damaged: {damage}", remedy), _backups(path)]
+            return [Finding(what, CheckStatus.BAD, f"{path} is damaged: {damage}", remedy), _backups(path)]
         look = inspect(path, key)
     except (StorageError, ConfigError) as error:
-        return [Finding(what, Verdict.BAD, str(error), "Restore a copy: atelier restore FILE")]
+        return [Finding(what, CheckStatus.BAD, str(error), "Restore a copy: atelier restore FILE")]
     secrecy = "encrypted" if key else "not encrypted"
     words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
     newest = len(schema_scripts())
     if look.schema < newest:
         remedy = f"The next start backs it up and migrates it to schema {newest}."
-        return [Finding(what, Verdict.NOTE, words, remedy), _integrity(look.check), _backups(path)]
+        return [Finding(what, CheckStatus.NOTE, words, remedy), _integrity(look.check), _backups(path)]
     if look.schema > newest:
         remedy = f"A newer Atelier wrote it; this one knows only schema {newest}. Upgrade Atelier."
-        return [Finding(what, Verdict.BAD, words, remedy)]
-    return [Finding(what, Verdict.GOOD, words), _integrity(look.check), _backups(path)]
+        return [Finding(what, CheckStatus.BAD, words, remedy)]
+    return [Finding(what, CheckStatus.GOOD, words), _integrity(look.check), _backups(path)]
 
 
 def _integrity(check: Check | None) -> Finding:
     if check is None:
-        return Finding("Integrity", Verdict.NOTE, "not fully checked yet", "A running bot checks it once a day.")
+        return Finding("Integrity", CheckStatus.NOTE, "not fully checked yet", "A running bot checks it once a day.")
     if check.damage:
         remedy = "Stop and start Atelier: it restores the newest good backup."
-        return Finding("Integrity", Verdict.BAD, f"damaged on {check.at:%Y-%m-%d}: {check.damage}", remedy)
-    return Finding("Integrity", Verdict.GOOD, f"last full check on {check.at:%Y-%m-%d at %H:%M} UTC")
+        return Finding("Integrity", CheckStatus.BAD, f"damaged on {check.at:%Y-%m-%d}: {check.damage}", remedy)
+    return Finding("Integrity", CheckStatus.GOOD, f"last full check on {check.at:%Y-%m-%d at %H:%M} UTC")
 
 
 def _backups(path: Path) -> Finding:
     try:
         backups = backups_of(path)
     except StorageError as error:
-        return Finding("Backups", Verdict.BAD, str(error), "Make it readable for the user that runs Atelier.")
+        return Finding("Backups", CheckStatus.BAD, str(error), "Make it readable for the user that runs Atelier.")
     if not backups:
         remedy = "A running bot makes one a day. To make one now: atelier backup"
-        return Finding("Backups", Verdict.NOTE, f"none in {folder_of(path)}", remedy)
+        return Finding("Backups", CheckStatus.NOTE, f"none in {folder_of(path)}", remedy)
     words = f"{len(backups)} in {folder_of(path)}, the newest of {backups[0].made_at:%Y-%m-%d at %H:%M} UTC"
     if utcnow() - backups[0].made_at > 2 * BACKUP_INTERVAL:
-        return Finding("Backups", Verdict.NOTE, words, "A running bot makes one a day. To make one now: atelier backup")
-    return Finding("Backups", Verdict.GOOD, words)
+        return Finding(
+            "Backups", CheckStatus.NOTE, words, "A running bot makes one a day. To make one now: atelier backup"
+        )
+    return Finding("Backups", CheckStatus.GOOD, words)
 
 
 def _models(config: Config) -> list[Finding]:
@@ -135,17 +137,17 @@ def _models(config: Config) -> list[Finding]:
         try:
             catalog.check_models([model])
         except ConfigError as error:
-            findings.append(Finding(what, Verdict.BAD, str(error), "Correct the entry in config.toml."))
+            findings.append(Finding(what, CheckStatus.BAD, str(error), "Correct the entry in config.toml."))
             continue
         if model.is_hub_id:
-            findings.append(Finding(what, Verdict.NOTE, f"{model.source} is downloaded from the hub at first use"))
+            findings.append(Finding(what, CheckStatus.NOTE, f"{model.source} is downloaded from the hub at first use"))
         else:
-            findings.append(Finding(what, Verdict.GOOD, catalog.folder_of(model)))
+            findings.append(Finding(what, CheckStatus.GOOD, catalog.folder_of(model)))
     return findings
 
 
 async def _torch(wanted: str) -> Finding:
-    """Ask another process, because the bot process never imports torch."""
+    """Ask another process what torch finds, because the bot process never imports torch."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -159,27 +161,27 @@ async def _torch(wanted: str) -> Finding:
     except TimeoutError:
         process.kill()
         await process.wait()
-        return Finding("Torch", Verdict.BAD, "does not answer", "Reinstall it: pip install --force-reinstall torch")
+        return Finding("Torch", CheckStatus.BAD, "does not answer", "Reinstall it: pip install --force-reinstall torch")
     if process.returncode:
         last = (errors.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
-        return Finding("Torch", Verdict.BAD, f"cannot be imported: {last}", "Reinstall Atelier into a fresh venv.")
+        return Finding("Torch", CheckStatus.BAD, f"cannot be imported: {last}", "Reinstall Atelier into a fresh venv.")
     facts = json.loads(output)
     versions = f"torch {facts['torch']}, diffusers {facts['diffusers']}"
     if wanted not in ("auto", "cpu", facts["device"]):
         return Finding(
             "Torch",
-            Verdict.BAD,
+            CheckStatus.BAD,
             f"{versions}, but engine.device is {wanted!r} and torch finds only {facts['device']!r}",
             'Install the driver that torch needs, or set engine.device = "auto".',
         )
     if facts["device"] == "cpu":
         return Finding(
             "Torch",
-            Verdict.NOTE,
+            CheckStatus.NOTE,
             f"{versions}, no GPU: {facts['cores']} CPU cores paint",
             "This is enough for the built-in model. For Stable Diffusion install a GPU driver that torch supports.",
         )
-    return Finding("Torch", Verdict.GOOD, f"{versions}, {facts['name']} ({facts['gib']:.0f} GiB)")
+    return Finding("Torch", CheckStatus.GOOD, f"{versions}, {facts['name']} ({facts['gib']:.0f} GiB)")
 
 
 async def _discord() -> AsyncIterator[Finding]:
@@ -187,37 +189,42 @@ async def _discord() -> AsyncIterator[Finding]:
     try:
         token = read_token()
     except ConfigError as error:
-        yield Finding("Token", Verdict.NOTE, str(error))
+        yield Finding("Token", CheckStatus.NOTE, str(error))
         return
-    yield Finding("Intents", Verdict.GOOD, "guilds and reactions; you need not switch on any")
+    yield Finding("Intents", CheckStatus.GOOD, "guilds and reactions; you need not switch on any")
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     async with discord.Client(intents=INTENTS) as client:
         try:
             await client.login(token)
         except discord.LoginFailure:
             yield Finding(
-                "Token", Verdict.BAD, "Discord refuses it", "Reset it on your application's Bot page and set it again."
+                "Token",
+                CheckStatus.BAD,
+                "Discord refuses it",
+                "Reset it on your application's Bot page and set it again.",
             )
             return
         except (OSError, aiohttp.ClientError, discord.HTTPException) as error:
             words = f"present, but Discord cannot be reached ({error})"
-            yield Finding("Token", Verdict.NOTE, words, "Check the network and try again.")
+            yield Finding("Token", CheckStatus.NOTE, words, "Check the network and try again.")
             return
         assert client.user is not None  # noqa: S101 - logged in
-        yield Finding("Token", Verdict.GOOD, f"belongs to {client.user}")
+        yield Finding("Token", CheckStatus.GOOD, f"belongs to {client.user}")
         invite = discord.utils.oauth_url(client.user.id, permissions=PERMISSIONS)
         try:
             guilds = await client.http.get_guilds(limit=200)
         except (OSError, aiohttp.ClientError, discord.HTTPException) as error:
-            yield Finding("Servers", Verdict.NOTE, f"Discord does not list them ({error})", "Try again.")
+            yield Finding("Servers", CheckStatus.NOTE, f"Discord does not list them ({error})", "Try again.")
             return
         if not guilds:
-            yield Finding("Servers", Verdict.NOTE, "the bot is in no server", f"Invite it: {invite}")
+            yield Finding("Servers", CheckStatus.NOTE, "the bot is in no server", f"Invite it: {invite}")
         for guild in guilds:
             granted = discord.Permissions(int(guild["permissions"]))
             lacking = [name for name, needed in PERMISSIONS if needed and not getattr(granted, name)]
             if lacking and not granted.administrator:
                 names = ", ".join(name.replace("_", " ") for name in lacking)
-                yield Finding(f"Server {guild['name']}", Verdict.BAD, f"lacks {names}", f"Invite it again: {invite}")
+                yield Finding(
+                    f"Server {guild['name']}", CheckStatus.BAD, f"lacks {names}", f"Invite it again: {invite}"
+                )
             else:
-                yield Finding(f"Server {guild['name']}", Verdict.GOOD, "all permissions granted")
+                yield Finding(f"Server {guild['name']}", CheckStatus.GOOD, "all permissions granted")

@@ -28,8 +28,8 @@ EX_CONFIG = 78
 """Exit code of a configuration error, from BSD's sysexits.h."""
 
 
-class Refers(StrEnum):
-    """What a sentence may refer to, for each door to say in its own way: a mention, a countdown, plain words."""
+class Reference(StrEnum):
+    """The kinds of references in a sentence. Each surface formats them: as mentions, countdowns or plain words."""
 
     ORIGIN = "origin"
     """Who decided a limit: `host`, or a subject."""
@@ -41,25 +41,28 @@ class Refers(StrEnum):
     """A command, without its slash."""
 
 
-_REFERENCE = re.compile(rf"\{{({'|'.join(Refers)}) ([^{{}}]*)\}}")
+_REFERENCE = re.compile(rf"\{{({'|'.join(Reference)}) ([^{{}}]*)\}}")
 
 
-def refer(to: Refers, value: object) -> str:
-    """A reference, for use within a sentence."""
+def refer(to: Reference, value: object) -> str:
+    """A reference to `value`, in braces, for use within a sentence."""
     return f"{{{to} {value}}}"
 
 
-def in_words_of(door: Mapping[Refers, Callable[[str], str]], sentence: str) -> str:
-    """A sentence with its references said as a door says them; what only looks like a reference stays as it is."""
+def format_references(sentence: str, formatters: Mapping[Reference, Callable[[str], str]]) -> str:
+    """A sentence with each reference formatted by the function for its kind.
 
-    def say(match: re.Match[str]) -> str:
+    A function raises ValueError for text that is no reference; that text stays as it is.
+    """
+
+    def formatted(match: re.Match[str]) -> str:
         try:
-            return door[Refers(match[1])](match[2])
+            return formatters[Reference(match[1])](match[2])
         except ValueError:
-            # A person's own words, which the sentence quotes.
+            # The sentence quotes a person, who typed something that looks like a reference.
             return match[0]
 
-    return _REFERENCE.sub(say, sentence)
+    return _REFERENCE.sub(formatted, sentence)
 
 
 class AtelierError(Exception):
@@ -67,13 +70,14 @@ class AtelierError(Exception):
 
 
 class UserError(AtelierError):
-    """A sentence for the person who asked: what was wrong, and what would work. It may hold references."""
+    """A sentence for the person who asked: what was wrong, and what would work. It may contain references."""
 
 
-class Rejected(UserError):  # noqa: N818 - a verdict, not a fault
+class Rejected(UserError):  # noqa: N818 - a decision, not an error
     """Admission refused a request: `rule` names the limit and `retry_at` when it will work.
 
-    `origin` is who decided it, as data such as `host` or `person:1`; empty where nobody did.
+    `origin` is who set the limit, as data such as `host` or `person:1`; it is empty if the reason is not a limit.
+    `asked` and `allowed` are the numbers that were compared, in the unit of the limit.
     """
 
     def __init__(

@@ -22,15 +22,15 @@ Adapters = tuple[tuple[str, float], ...]
 Clock = Callable[[], datetime]
 
 TURN_MEMORY = timedelta(hours=1)
-"""How long the GPU time that a person used counts when it is decided who is next."""
+"""How long the scheduler remembers the GPU time that a person used."""
 
 MOST_PIXELS = 50_000_000
-"""An upload of more pixels is refused: a photo of 50 megapixels takes 150 MB while it is decoded."""
+"""The most pixels of an upload: 50 megapixels take 150 MB while they are decoded."""
 MASK_TOLERANCE = 0.02
-"""How far the proportions of a mask may be from its image's: a pixel of rounding when one of them was scaled."""
+"""How much the proportions of a mask may differ from its image's, as a part of them: scaling rounds to pixels."""
 
 Shape = tuple[str, int, int]
-"""A model (with its ControlNet) and the width and height of its pictures: forwards of one shape are timed together."""
+"""A model (with its ControlNet), and the width and height of its pictures in pixels. Each shape is timed separately."""
 
 
 class Row(Protocol):
@@ -70,7 +70,7 @@ class JobStatus(StrEnum):
 
 
 class Surface(StrEnum):
-    """Where people ask. One process serves one surface and never touches the jobs of another."""
+    """The program through which people ask. One process serves one surface and never touches the jobs of another."""
 
     DISCORD = "discord"
     SANDBOX = "sandbox"
@@ -83,7 +83,7 @@ class Surface(StrEnum):
 
 
 class Operation(StrEnum):
-    """What is done to make the pictures of a request; diffusers has a pipeline for each."""
+    """How the pictures of a request are made; diffusers has a pipeline for each operation."""
 
     TEXT2IMAGE = "text2image"
     IMAGE2IMAGE = "image2image"
@@ -102,9 +102,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What to paint, every value resolved. Field names are diffusers' own; sizes are in pixels.
+    """What to paint, with every value resolved. Field names are those of diffusers; sizes are in pixels.
 
-    It is stored as JSON, in which a field that was added later is missing: such a field needs a default.
+    It is stored as JSON. A field that is added later is missing in older JSON, so it needs a default.
     """
 
     prompt: str
@@ -120,20 +120,20 @@ class GenerationRequest:
     sampler: str = "default"
     loras: Adapters = ()
     image: str = ""
-    """What to start from, an upload by its sha256; empty for an operation that starts from noise."""
+    """The sha256 of the upload to start from; empty for an operation that starts from noise."""
     mask_image: str = ""
-    """Where to repaint `image`: an upload by its sha256 whose white parts are repainted."""
+    """The sha256 of the upload that says where to repaint `image`: its white parts are repainted."""
     strength: float = 1.0
     """How much of `image` is painted over, from 0 (nothing) to 1."""
     controlnet: str = ""
     """The ControlNet that makes the picture follow `control_image`, by its name in the configuration."""
     control_image: str = ""
-    """An upload by its sha256."""
+    """The sha256 of the upload that the ControlNet follows."""
     controlnet_conditioning_scale: float = 1.0
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
-        """Build the request whose fields these are, also after JSON, which knows neither tuples nor enumerations."""
+        """Build a request of its fields; values from JSON (lists, strings) become tuples and enumerations."""
         read = dict(values)
         if "operation" in read:
             read["operation"] = Operation(read["operation"])
@@ -153,18 +153,18 @@ class GenerationRequest:
 
     @property
     def steps(self) -> int:
-        """The denoising steps really taken: with a picture to start from, `strength` times as many as asked for."""
+        """The denoising steps that are really done: with an image to start from, `strength` times as many."""
         steps = self.num_inference_steps
         return steps if self.operation is Operation.TEXT2IMAGE else min(max(int(steps * self.strength), 1), steps)
 
     @property
     def cost(self) -> float:
-        """Work in megapixel-steps: pixels painted times denoising steps, over a million."""
+        """The work in megapixel-steps: pixels times denoising steps, divided by a million."""
         return self.width * self.height * self.num_images_per_prompt * self.steps / 1e6
 
     @property
     def work(self) -> Work:
-        """Its work in the engine: guidance takes two rows, Heun's sampler two forwards at every step but the last."""
+        """The work in the engine: guidance takes two rows a picture, Heun two forwards a step except the last."""
         images = self.num_images_per_prompt
         forwards = 2 * self.steps - 1 if self.sampler == "heun" else self.steps
         rows = 2 * images if self.guidance_scale > 1 else images
@@ -246,7 +246,7 @@ class Job:
     posted_at: datetime | None = None
     reason: str | None = None
     deaths: int = 0
-    """Attempts that ended because the engine died; attempts that a restart of the bot ended do not count."""
+    """How many attempts ended because the engine died; an attempt that a restart of the bot ended does not count."""
     reposted_at: datetime | None = None
     """When the bot first began to post a new message because the old one was gone."""
     left_message_id: MessageId | None = None
@@ -287,19 +287,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """News: it waits at `place` in the queue, from 1, and starts at `starts_at`; None means in a moment."""
+    """News: the job waits at `place` in the queue, from 1, and starts at `starts_at`; None means in a moment."""
 
     place: int
     starts_at: datetime | None
 
     @property
     def is_held(self) -> bool:
-        """Whether a moderator's pause stops it; then it has no place."""
+        """Whether a moderator's pause stops the job; then it has no place."""
         return self.place == 0
 
 
 HELD = Queued(0, None)
-"""News: it waits until a moderator ends a pause."""
+"""News: the job waits until a moderator ends a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,17 +313,17 @@ class Waiting:
     images: int
     work: Work
     seconds: float = 1.0
-    """GPU seconds it is expected to cost."""
+    """GPU seconds that the job is expected to take."""
     roles: tuple[RoleId, ...] = ()
     """The roles that the person had when they asked, the highest first."""
     channels: tuple[ChannelId, ...] = ()
     """Where they asked: the channel and, for a thread, its parent channel."""
     acknowledged: bool = True
-    """Whether the person has seen that it was accepted; it may not start before."""
+    """Whether the person has seen that the request was accepted; the job may not start before."""
     again: bool = False
-    """Whether an earlier attempt was interrupted; the job then already had its turn."""
+    """Whether an earlier attempt was interrupted; then the job goes first, because it had its turn already."""
     said: Queued | None = None
-    """What its message says about its wait; None if that is not known."""
+    """What the job's message says about its wait; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +335,7 @@ class Start:
     at: datetime
     images: int
     seconds: float = 0.0
-    """GPU seconds that it used, or is expected to use while that is not known yet."""
+    """GPU seconds that the job used, or until that is known, is expected to use."""
     turn: float = 0.0
     """The virtual time at which it started."""
     clock: float = 0.0
@@ -343,7 +343,7 @@ class Start:
     settled: bool = True
     """Whether `seconds` is final."""
     guild_id: GuildId = GuildId(0)
-    """The server in which it was asked for; it counts for the pace there."""
+    """The server of the request; the start counts for the person's pace there."""
 
 
 class Scope(StrEnum):
@@ -362,7 +362,7 @@ RuleValue = int | str | bool | tuple[int, ...] | tuple[str, ...] | None
 """A number, a time, or a list of what is allowed; None allows everything."""
 
 Book = Mapping[Subject, Mapping[str, RuleValue]]
-"""Every rule of one server: by its subject, then by its name."""
+"""The rules of one server, by subject, then by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +402,6 @@ class Cancelled:
 
 
 Passing = Queued | Painting | Retrying
-"""News that newer news replaces; it does no harm if some of it is never shown."""
+"""News that newer news replaces; some of it may never be shown."""
 
 News = Passing | Painted | Failed | Cancelled

@@ -1,6 +1,6 @@
 """A page of metrics for Prometheus, served on the bot's own event loop if the host asks for it.
 
-It has sums and states of the whole Atelier, and nothing about a server, a person or a prompt.
+It shows sums and states of the whole Atelier, and no data of a server, a person or a prompt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bot.storage.gauges import Gauge, Gauges
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 60.0
-"""The time between two attempts to listen at an address that is in use."""
+"""The time between two attempts to listen on an address that is in use."""
 
 _CLOSING_SECONDS = 1.0
 """How long a reader of the page may delay the bot's end."""

@@ -1,7 +1,7 @@
 """`atelier try`: the same client, cogs, queue, engine and database against an in-process Discord, in a browser.
 
-simcord stands in for Discord under the real discord.py and serves a local page that looks like it. Its clock is
-virtual and its page shows only what was published, so a task, the pump, keeps both in step with real time.
+simcord replaces Discord below the real discord.py, and serves a local page that looks like Discord. Its clock is
+virtual, and its page shows only what was published. So a task moves the clock in real time and publishes the page.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bot.errors import AtelierError, ConfigError
 from bot.jobs import Surface
 
 _PUMP_SECONDS = 0.5
+"""The time between two moves of simcord's clock."""
 
 _WELCOME = (
     "**Welcome to the workshop.** Type `/{command}`, describe a picture and send it: *a red apple on a blue "
@@ -30,7 +31,7 @@ _WELCOME = (
 
 
 async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) -> None:
-    """Serve the sandbox until it is closed in the page or this task is cancelled; `opened` is told its URL.
+    """Serve the sandbox until it is closed in the page or this task is cancelled; `opened` is called with its URL.
 
     Raises ConfigError when the extra packages are missing or the port is taken.
     """
@@ -98,7 +99,7 @@ def _hide_refusals(env: Any) -> None:
 
 
 def _set_up_server(env: Any) -> tuple[Any, list[Any]]:
-    """A small server: a channel, and a moderator and two members who share it."""
+    """Make a small server; returns its channel and its members: a moderator and two others."""
     import discord
 
     guild = env.create_guild("The Workshop")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery.poster import Repost, Shown
-from bot.errors import Refers, UserError, in_words_of
+from bot.errors import Reference, UserError, format_references
 from bot.jobs import (
     Cancelled,
     ChannelId,
@@ -35,7 +35,7 @@ from bot.jobs import (
 )
 from bot.policy.limits import Origin
 from bot.requests.options import Options
-from bot.requests.uploads import MOST_BYTES, ROLES, inspect
+from bot.requests.uploads import MOST_BYTES, UPLOAD_NAMES, inspect
 
 HOST = Requester(UserId(0), GuildId(0))
 """The person at the terminal, who is a member of no server."""
@@ -44,6 +44,7 @@ HOST = Requester(UserId(0), GuildId(0))
 _UNLIMITED = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000, pixels=2**26)
 
 _LOOK_SECONDS = 1.0
+"""The longest time between two checks whether the engine can start."""
 
 
 def _origin(text: str) -> str:
@@ -56,21 +57,21 @@ def _subject(text: str) -> str:
     return f"{about.scope} {about.subject_id}" if about.subject_id else f"the {about.scope or 'host'}"
 
 
-_DOOR: Mapping[Refers, Callable[[str], str]] = {
-    Refers.ORIGIN: _origin,
-    Refers.SUBJECT: _subject,
-    Refers.TIME: lambda text: f"at {datetime.fromisoformat(text).astimezone():%H:%M}",
-    Refers.COMMAND: lambda text: f"/{text}",
+_FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
+    Reference.ORIGIN: _origin,
+    Reference.SUBJECT: _subject,
+    Reference.TIME: lambda text: f"at {datetime.fromisoformat(text).astimezone():%H:%M}",
+    Reference.COMMAND: lambda text: f"/{text}",
 }
 
 
 def said(sentence: str) -> str:
-    """A sentence of the house, with what it refers to in plain words."""
-    return in_words_of(_DOOR, sentence)
+    """A sentence with its references in plain words."""
+    return format_references(sentence, _FORMATTERS)
 
 
 class TerminalPoster:
-    """Shows a job as a progress bar and keeps how it ended."""
+    """Shows a job as a progress bar; `ending` is how the job ended, or None until then."""
 
     def __init__(self, console: Console) -> None:
         self.ending: News | None = None
@@ -80,7 +81,7 @@ class TerminalPoster:
         self._task = self.progress.add_task("Starting the engine", total=None)
 
     async def show(self, job: Job, news: News, repost: Repost) -> Shown:  # noqa: ARG002 - one job, one bar
-        """Move the bar, or keep how it ended."""
+        """Move the bar, or store how the job ended."""
         match news:
             case Painting(step=step, of=of):
                 self.progress.update(self._task, description=f"Painting, step {step} of {of}", completed=step, total=of)
@@ -103,12 +104,12 @@ async def imagine(
 ) -> list[Path]:
     """Paint what `options` ask for and write it to `output`; returns the files written, in the order of the seeds.
 
-    `files` are the pictures to build on, by the names of their options: image, mask and control. Raises UserError
-    when there is no picture.
+    `files` are the pictures that the request starts from, by the names of their options: image, mask and control.
+    Raises UserError if no picture was painted or the files cannot be read or written.
     """
     if output is not None and output.suffix.lower() != ".png":
-        raise UserError(f"{output} cannot be the picture: name a PNG file, like apple.png.")
-    options = options.with_uploads({role: _opened(ROLES[role], path) for role, path in files.items()})
+        raise UserError(f"The picture cannot be written to {output}: name a PNG file, like apple.png.")
+    options = options.with_uploads({role: _opened(UPLOAD_NAMES[role], path) for role, path in files.items()})
     config = config.model_copy(update={"limits": _UNLIMITED})
     async with open_app(config, Surface.TERMINAL) as app:
         poster = TerminalPoster(console)
@@ -129,7 +130,7 @@ async def imagine(
 
 
 def _opened(what: str, path: Path) -> Upload:
-    """The picture in a file; raises UserError."""
+    """The picture in a file. Raises UserError if it cannot be read or is no picture."""
     try:
         with path.open("rb") as file:
             # One byte over the limit is enough to see that the file is too large.
@@ -140,7 +141,7 @@ def _opened(what: str, path: Path) -> Upload:
 
 
 async def _ended(app: App, job: Job) -> Job:
-    """Wait until the job's ending was shown; UserError when the engine cannot start at all."""
+    """Wait until the end of the job was shown, and return the job. Raises UserError if the engine cannot start."""
     changed = app.database.listen()
     while True:
         changed.clear()

@@ -1,4 +1,4 @@
-"""Buttons that work for ever: what one knows is in its custom id, what it may do is in the database.
+"""Buttons that work after any restart: all that a button needs is in its custom id and in the database.
 
 A cog marks a method with `pressed("action")` and is added by `add_cog`: from then on the method answers that button.
 """
@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import discord
 from discord.ext import commands
 
+from bot import responses
 from bot.client import ButtonAction, Client
 from bot.jobs import JobId, PictureRef
 from cogs import _words
@@ -21,7 +22,7 @@ from cogs import _words
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _ACTION = "__answers_button__"
-"""Under this name a method says which button it answers."""
+"""The attribute of a method with the action of the button that it answers."""
 
 # Version, action, job and number. Buttons of version 1, which had no number, stand under old messages for ever.
 _CUSTOM_ID = r"(?:a2:[a-z]{1,16}:[0-9]{1,18}:[0-9]{1,4}|a1:[a-z]{1,16}:[0-9]{1,18})"
@@ -29,7 +30,7 @@ _CUSTOM_ID = r"(?:a2:[a-z]{1,16}:[0-9]{1,18}:[0-9]{1,4}|a1:[a-z]{1,16}:[0-9]{1,1
 
 @dataclass(frozen=True, slots=True)
 class CustomId:
-    """What a button is known by: what it does, and to which picture or job."""
+    """The content of a button's custom id: its action, and the picture or job that it is about."""
 
     action: str
     about: PictureRef
@@ -76,7 +77,7 @@ class JobButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], temp
         action = client.buttons.get(self.known.action)
         try:
             if action is None:
-                await interaction.response.send_message(_words.EXPIRED, ephemeral=True)
+                await responses.send(interaction, _words.EXPIRED, ephemeral=True)
             else:
                 await action(interaction, self.known.about)
         except Exception as error:  # noqa: BLE001 - explain() logs what is not for the person
@@ -98,7 +99,7 @@ class ExpiredButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], 
 
     async def callback(self, interaction: discord.Interaction[Client]) -> None:  # type: ignore[override]
         """Say that it has expired."""
-        await interaction.response.send_message(_words.EXPIRED, ephemeral=True)
+        await responses.send(interaction, _words.EXPIRED, ephemeral=True)
 
 
 def pressed(action: str) -> Callable[[Handler], Handler]:

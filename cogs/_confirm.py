@@ -1,4 +1,4 @@
-"""Asks for a confirmation before a command takes much from many people, or everything from one."""
+"""Asks for confirmation before a command that affects many people, or deletes a person's data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import discord
 
+from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import JobId, PictureRef
@@ -15,7 +16,7 @@ from cogs import _people, _words
 from cogs._buttons import button
 
 _OPEN = 200
-"""Questions that may be open at a time; the oldest expires."""
+"""The most questions that may be open; when there are more, the oldest expires."""
 
 Do = Callable[[], Awaitable[str]]
 
@@ -44,17 +45,17 @@ class Confirmations:
             ("no", "Leave it", discord.ButtonStyle.secondary),
         ):
             view.add_item(button(f"{self._action}{action}", PictureRef(JobId(number)), label, style))
-        await interaction.response.send_message(question, view=view, ephemeral=True)
+        await responses.send(interaction, question, view=view, ephemeral=True)
 
     async def _confirmed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         # A moderator who lost the right since the question may not say yes.
         self._may(interaction)
         do = self._take(interaction, about)
-        await interaction.response.edit_message(content=await do(), view=None)
+        await responses.edit(interaction, await do(), view=None)
 
     async def _kept(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         self._take(interaction, about)
-        await interaction.response.edit_message(content="Nothing was changed.", view=None)
+        await responses.edit(interaction, "Nothing was changed.", view=None)
 
     def _take(self, interaction: discord.Interaction[Client], about: PictureRef) -> Do:
         asked_by, do = self._open.get(about.job_id, (None, None))
@@ -65,5 +66,5 @@ class Confirmations:
 
 
 def _asker(interaction: discord.Interaction) -> tuple[int, int | None]:
-    """Who was asked, and where: the right that is checked again with the answer is that of the same server."""
+    """The person and the server of a question; only the same person may answer it, on the same server."""
     return interaction.user.id, interaction.guild_id

@@ -1,4 +1,4 @@
-"""Who is speaking, and where, as the house knows them; and whether they moderate the server."""
+"""The person and the channel of an interaction as a Requester and a Destination, and the check for moderators."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import discord
 
 from bot.errors import UserError
 from bot.jobs import ChannelId, Destination, GuildId, Requester, RoleId, UserId
+
+Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
+"""A channel that a moderator can name in a command."""
+
+NOT_A_MODERATOR = "Only members with Manage Server can do this."
 
 
 def requester(interaction: discord.Interaction) -> Requester:
@@ -15,7 +20,7 @@ def requester(interaction: discord.Interaction) -> Requester:
 
 
 def as_requester(user: discord.User | discord.Member, guild_id: GuildId) -> Requester:
-    """A person in a server; their roles, the highest first, if they are a member."""
+    """A person in a server, with their roles, the highest first, if they are a member."""
     roles = user.roles if isinstance(user, discord.Member) else []
     return Requester(
         UserId(user.id), guild_id, tuple(RoleId(role.id) for role in reversed(roles) if not role.is_default())
@@ -23,15 +28,18 @@ def as_requester(user: discord.User | discord.Member, guild_id: GuildId) -> Requ
 
 
 def destination(interaction: discord.Interaction) -> Destination:
-    """The channel of an interaction; a thread hangs on another, whose rules hold there, too."""
+    """The channel of an interaction, with the parent channel of a thread, because its rules apply there too."""
     assert interaction.channel_id is not None  # noqa: S101 - commands are used in channels
     parent_id = interaction.channel.parent_id if isinstance(interaction.channel, discord.Thread) else None
     return Destination(ChannelId(interaction.channel_id), parent_id=None if parent_id is None else ChannelId(parent_id))
 
 
 def moderated(interaction: discord.Interaction) -> GuildId:
-    """The server that a person moderates; Discord's own check is only a default that admins can change."""
+    """The server of a moderator's command. Raises UserError if the person has no right to Manage Server.
+
+    Discord's own check is only a default that administrators can change.
+    """
     assert interaction.guild_id is not None  # noqa: S101 - the groups are guild only
     if not interaction.permissions.manage_guild:
-        raise UserError("Only members with Manage Server can do this.")
+        raise UserError(NOT_A_MODERATOR)
     return GuildId(interaction.guild_id)

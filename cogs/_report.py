@@ -13,7 +13,7 @@ from bot.storage.reports import GROUP, Figures, Report
 from cogs import _words
 
 HEADER = ("start", "end", "measure", "of", "value")
-"""The columns of the table: one value a row, of a step of the span or of all of it."""
+"""The columns of the table: each row has one value, of one step or of the whole span."""
 
 _ALT = 1024
 _SHOWN_SERVERS = 5
@@ -22,12 +22,12 @@ _UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 
 
 def is_empty(report: Report) -> bool:
-    """Whether nothing was asked for, nor refused."""
+    """Whether there were no requests, not even refused ones."""
     return not report.total.asked and not report.refused
 
 
 def empty(report: Report) -> str:
-    """Why there is nothing to see."""
+    """The text for a report without requests."""
     return f"There were no requests in the last {report.period}."
 
 
@@ -69,7 +69,7 @@ def text(report: Report, names: Mapping[GuildId, str]) -> str:
 
 
 def title(report: Report) -> str:
-    """What is reported on."""
+    """The title: which servers, and which time."""
     where = "This server" if report.servers is None else "All servers"
     return f"{where}, the last {report.period}"
 
@@ -182,14 +182,14 @@ def number_cell(value: float) -> str:
 
 
 def inert_cell(text: str) -> str:
-    """A text as a spreadsheet takes for no formula."""
+    """A text that a spreadsheet does not take for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _scaled(
     seconds: Sequence[float | None], of: Iterable[float | None] | None = None
 ) -> tuple[list[float | None], str]:
-    """Durations in the largest unit of which the longest is two, and that unit; `of` is what else is in the picture."""
+    """Durations in the largest unit of which the longest has at least two, and that unit; `of` are the longest ones."""
     longest = max((value for value in of or seconds if value is not None), default=0.0)
     unit, size = next((one for one in _UNITS if longest >= 2 * one[1]), _UNITS[-1])
     return [None if value is None else value / size for value in seconds], unit

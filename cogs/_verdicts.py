@@ -1,4 +1,4 @@
-"""What to do after Discord refused a message: a table of its error codes, and nothing else."""
+"""A table of Discord's error codes: what to do with a message that Discord refused."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Verdict(Enum):
     """What a refusal means for the message that was refused."""
 
     FINAL = auto()
-    """The place is gone or closed to us: no repetition helps."""
+    """The channel is gone or closed to the bot: repeating does not help."""
     ELSEWHERE = auto()
-    """This message or its token can be used no more; a new message may be."""
+    """This message or its token can no longer be used, but a new message may work."""
     TOO_LARGE = auto()
-    """The files, encoded smaller, may be taken."""
+    """Discord may take the files if they are encoded smaller."""
     LATER = auto()
-    """Discord is busy or away."""
+    """Discord is busy or cannot be reached."""
     BUG = auto()
-    """Discord does not understand us: it would not the next time either, and the place is not to blame."""
+    """Discord does not understand the message. Repeating does not help, and the channel is not the cause."""
 
 
 _CODES = {
@@ -66,5 +66,5 @@ def classify(error: discord.HTTPException) -> Verdict:
         return Verdict.LATER
     if status == 413:
         return Verdict.TOO_LARGE
-    # A form that is refused is our fault; that we may not be there, or that there is nothing, is the place's.
+    # 401, 403 and 404 are about the channel; every other status means that the message is wrong.
     return Verdict.FINAL if status in (401, 403, 404) else Verdict.BUG

@@ -11,11 +11,11 @@ from bot.jobs import Job, JobId, PictureRef
 from cogs._buttons import button
 
 ALT_TEXT = 1024
-"""How much of a prompt describes its picture to those who do not see it."""
+"""The most characters of a prompt in the description of its picture, which screen readers read."""
 
 
 def bill_view(number: JobId) -> discord.ui.View:
-    """The buttons under a bill: known by a number of its own instead of a job's, since there is no job yet."""
+    """The buttons under a bill; `number` is the bill's number in place of a job's, because there is no job yet."""
     view = discord.ui.View(timeout=None)
     view.add_item(button("accept", PictureRef(number), "Paint it", discord.ButtonStyle.primary))
     view.add_item(button("decline", PictureRef(number), "No"))

@@ -1,4 +1,4 @@
-"""What messages say. Everything a person typed is shown inert: no pings, no links, no stray formatting."""
+"""The texts of messages. Text that a person typed is shown inert: it pings no one, shows no link, formats nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import discord
 
-from bot.client import PROMPT_BACK
-from bot.errors import Refers, in_words_of
+from bot.client import prompt_block
+from bot.errors import Reference, format_references
 from bot.jobs import GenerationRequest, Image, Job, Operation, Queued, Scope, Subject
 from bot.policy.limits import BLOCKED, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.requests.admission import Quote
@@ -23,17 +23,17 @@ MESSAGE = 2000
 _SPARE = 250
 """Characters kept free in a failure message, partly for the prompt's frame."""
 
-# Discord makes a card of an invitation even without a scheme.
+# Discord shows a card for an invitation, also if its address lacks the https://.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
-_OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repainted under a mask"}
+_OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repainted inside a mask"}
 
 REFUSED = "Not accepted."
-EXPIRED_BILL = "You already answered this, or Atelier was restarted. Ask again; nothing was counted."
+EXPIRED_BILL = "You already answered this, or Atelier was restarted. Ask again; your quota is unchanged."
 EXPIRED = "This button has expired."
 FORGOTTEN = (
     "Deleted. I now delete my messages with your requests and pictures one by one. You can ask for new pictures "
-    "whenever you like; what you used of your quota today still counts."
+    "whenever you like; the part of your quota that you used today still counts."
 )
 REMOVED = "🗑️ A moderator removed this result."
 
@@ -48,7 +48,7 @@ def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
 
 
 def relative(at: datetime) -> str:
-    """A time that Discord counts down by itself."""
+    """A time that Discord shows as a countdown."""
     return f"<t:{int(at.timestamp())}:R>"
 
 
@@ -67,12 +67,12 @@ def pictures(count: int) -> str:
 
 
 def headline(job: Job) -> str:
-    """The prompt and who asked."""
+    """The first line of a job's message: the prompt and the person who asked."""
     return f"**{inert(job.request.prompt)}** — <@{job.requester.user_id}>"
 
 
 def subject(about: Subject) -> str:
-    """What a rule is about: a mention that Discord fills in."""
+    """The server, channel, role or person that a rule is about, as a mention."""
     scope, subject_id = about
     match scope:
         case Scope.SERVER:
@@ -86,19 +86,19 @@ def subject(about: Subject) -> str:
 
 
 def origin(decided: Origin) -> str:
-    """Who decided a limit."""
+    """Who decided a limit, in words."""
     if decided == HOST or decided.scope is None:
         return "the host's default"
     return f"the rule for {subject((decided.scope, decided.subject_id))}"
 
 
 def command(name: str) -> str:
-    """A command of ours."""
+    """The name of one of the bot's commands, with its slash."""
     return f"`/{name}`"
 
 
 def limit(name: LimitName, value: Any) -> str:
-    """A limit's value."""
+    """The value of a limit as people read it."""
     if value is None:
         return "all"
     if name is LimitName.CHANNELS:
@@ -110,7 +110,7 @@ def limit(name: LimitName, value: Any) -> str:
 
 def said(sentence: str) -> str:
     """A sentence with its references formatted for Discord."""
-    return in_words_of(_DOOR, sentence)
+    return format_references(sentence, _FORMATTERS)
 
 
 def _subject_of(text: str) -> str:
@@ -120,59 +120,59 @@ def _subject_of(text: str) -> str:
     return subject((about.scope, about.subject_id))
 
 
-_DOOR: Mapping[Refers, Callable[[str], str]] = {
-    Refers.ORIGIN: lambda text: origin(Origin.parse(text)),
-    Refers.SUBJECT: _subject_of,
+_FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
+    Reference.ORIGIN: lambda text: origin(Origin.parse(text)),
+    Reference.SUBJECT: _subject_of,
     # Discord counts down in whole seconds. Add one second, so that the time has come when the countdown ends.
-    Refers.TIME: lambda text: relative(datetime.fromisoformat(text) + timedelta(seconds=1)),
-    Refers.COMMAND: command,
+    Reference.TIME: lambda text: relative(datetime.fromisoformat(text) + timedelta(seconds=1)),
+    Reference.COMMAND: command,
 }
 
 
 def queued(job: Job, news: Queued) -> str:
-    """An accepted request, waiting."""
+    """The message of an accepted request that waits."""
     if news.is_held:
-        return f"{headline(job)}\n⏸️ Paused by a moderator. It keeps its place."
+        return f"{headline(job)}\n⏸️ A moderator paused painting. This request keeps its place."
     when = "starts in a moment" if news.starts_at is None else f"starts {relative(news.starts_at)}"
     return f"{headline(job)}\n🕓 Queued: place {news.place}, {when}"
 
 
 def painting(job: Job, step: int, of: int) -> str:
-    """A request that is being painted."""
+    """The message of a request that is being painted: after denoising step `step` of `of`."""
     done = step * _BAR_CELLS // max(of, 1)
     return f"{headline(job)}\n🖌️ Painting {'▰' * done}{'▱' * (_BAR_CELLS - done)} step {step} of {of}"
 
 
 def retrying(job: Job) -> str:
-    """A request whose attempt was cut short."""
+    """The message of a request whose attempt was interrupted, because the engine died."""
     return f"{headline(job)}\n🔁 The engine was restarted. Trying again."
 
 
 def failed(job: Job, reason: str) -> str:
-    """A request that ended without a picture; what to ask for again is handed back."""
+    """The message of a request that ended without a picture: the reason, and the prompt to copy."""
     text = f"{headline(job)}\n❌ {said(reason)}\n-# It does not count towards your quota. "
-    return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - len(text.encode("utf-16-le")) // 2)
+    return text + prompt_block(job.request.prompt, MESSAGE - _SPARE - len(text.encode("utf-16-le")) // 2)
 
 
 def cancelled(job: Job) -> str:
-    """A request that was cancelled."""
+    """The message of a request that was cancelled."""
     return f"{headline(job)}\n🚫 Cancelled."
 
 
 def result(job: Job, images: Sequence[Image]) -> str:
-    """The line under finished pictures: everything needed to paint them again."""
+    """The message of finished pictures: the values that paint them again, and how long it took."""
     facts = [parameters(job.request)]
     if images and images[0].width != job.request.width:
         facts.append(f"enlarged to {images[0].width}×{images[0].height}")
     if job.started_at is not None and job.painted_at is not None:
         facts.append(f"painted in {seconds((job.painted_at - job.started_at).total_seconds())}")
-        facts.append(f"{seconds((job.painted_at - job.asked_at).total_seconds())} after asking")
+        facts.append(f"ready {seconds((job.painted_at - job.asked_at).total_seconds())} after the request")
     return f"{headline(job)}\n-# {' · '.join(facts)}"
 
 
 def smaller(lossless: bool) -> str:
-    """Why a result is no PNG."""
-    how = "every pixel is as it was painted" if lossless else "some detail is lost"
+    """The note under pictures that were sent as WebP instead of PNG."""
+    how = "no detail is lost" if lossless else "some detail is lost"
     return f"-# Sent as WebP, because the PNG is too large for Discord here; {how}"
 
 
@@ -199,36 +199,29 @@ def parameters(request: GenerationRequest) -> str:
 
 
 def bill(quote: Quote) -> str:
-    """What a big request would cost."""
+    """The question before a big request is accepted: what it would cost, and what is left."""
     allowance = quote.allowance
     asked = max(allowance.pictures(quote.seconds), 1)
     return (
-        f"{pictures(quote.request.num_images_per_prompt)}, about {seconds(quote.seconds)} of GPU time: "
-        f"{asked} of the {allowance.pictures(allowance.left)} pictures left to you today. Paint it?"
+        f"{pictures(quote.request.num_images_per_prompt)}, about {seconds(quote.seconds)} of GPU time. This takes "
+        f"{asked} of the {allowance.pictures(allowance.left)} usual pictures left of your quota today. Paint it?"
     )
 
 
 def presence(waiting: int, running: int) -> str:
-    """What the bot is seen to be doing."""
+    """The status under the bot's name: how many requests are painted and how many wait."""
     if not waiting and not running:
-        return "The easel is free"
+        return "Ready to paint"
     return f"Painting {running}, {waiting} waiting"
 
 
 def declined(prompt: str) -> str:
-    """A big request that was not confirmed."""
-    return f"Nothing was counted. {_handed_back(prompt, PROMPT_BACK)}"
-
-
-def _handed_back(prompt: str, room: int) -> str:
-    """A prompt to copy, cut to `room` UTF-16 units, as Discord counts."""
-    whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
-    shown = whole[: 2 * max(0, min(room, PROMPT_BACK))].decode("utf-16-le", "ignore")
-    return f"Your prompt, to copy:\n```\n{shown}\n```"
+    """The answer after a person declined a big request."""
+    return f"Your quota is unchanged. {prompt_block(prompt)}"
 
 
 def notes(remarks: Iterable[str]) -> str:
-    """What a requester should know of an accepted request: changed values, words that the model does not know."""
+    """The notes for the person whose request was accepted: changed values, words that the model does not know."""
     return "About your request:\n" + "\n".join(f"- {said(remark)}" for remark in remarks)
 
 
@@ -247,12 +240,12 @@ def kept(held: Held) -> str:
         f"**Kept about you, on all servers together:** {_counted(held)}.\n"
         "- Your requests with their words and settings, their pictures and those you sent, for `/history` and to paint "
         "them again. They stay until you delete them.\n"
-        "- What they cost in GPU time, and when, for quotas and turns.\n"
-        "- Your reactions under results, to sum up how models are liked. They stay until you take them back.\n"
-        "- Which rule refused a request of yours, without its words. This stays for 30 days.\n"
-        "- Limits that moderators set for you, and their cases about you.\n"
+        "- The GPU time that they cost, and when, for quotas and the order of the queue.\n"
+        "- Your reactions under results, to sum up how people like each model. They stay until you take them back.\n"
+        "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
+        "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
         "- Daily backups: one for each of 7 days and 4 weeks.\n"
-        "\nOnly Discord receives any of it. `/privacy export` gives you all of it, `/privacy delete` deletes it."
+        "\nOnly Discord receives any of this data. `/privacy export` gives you all of it, `/privacy delete` deletes it."
     )
 
 
@@ -263,30 +256,30 @@ def _counted(held: Held) -> str:
 
 
 def forget_question(held: Held) -> str:
-    """What a deletion takes, and what it leaves."""
+    """The question before a deletion: what is deleted, and what stays."""
     open_ = f" {held.open} of the requests are still open and will be cancelled." if held.open else ""
     return (
         f"**This deletes what Atelier keeps about you, on all servers: {_counted(held)}.**{open_}\n"
         "It cannot be undone. `/privacy export` and `/history` give you a copy first.\n"
-        "**Goes at once:** your prompts and settings, your pictures and those you sent, your ratings; within minutes "
-        "also from the backups.\n"
-        "**Goes one by one,** 25 in two minutes in each channel: my messages with your requests and pictures.\n"
-        "**Stays:** when, where and with which model you asked, and the GPU time. Your name stays on it for 3 days, "
-        "because a deletion resets no quota. Limits and blocks that moderators set for you stay, and their cases "
-        "without the reasons. The fact of this deletion stays for 90 days, in case a backup is restored.\n"
-        "**Out of my reach:** your reactions under others' messages, copies that people or the host made elsewhere, "
-        "and messages where I may not go any more."
+        "**Deleted at once:** your prompts and settings, your pictures and those you sent, your ratings; within "
+        "minutes also from the backups.\n"
+        "**Deleted one by one,** 25 in two minutes in each channel: my messages with your requests and pictures.\n"
+        "**Stays:** when, where and with which model you asked, and the GPU time. Your id stays with it for 3 days, "
+        "because a deletion does not reset a quota. Limits and blocks that moderators set for you stay, and their "
+        "cases without the reasons. The fact that you asked for this stays for 90 days, in case a backup is restored.\n"
+        "**I cannot delete:** your reactions under others' messages, copies that people or the host made elsewhere, "
+        "and messages in channels that I may no longer enter."
     )
 
 
 def receipt(case: Case) -> str:
-    """What a moderator did, and how to take it back."""
-    undo = "" if case.action in (CANCEL, DELETE) else f" `/mod undo case:{case.number}` takes it back."
+    """What a moderator did, and the command that undoes it."""
+    undo = "" if case.action in (CANCEL, DELETE) else f" `/mod undo case:{case.number}` undoes it."
     return f"Case {case.number}: {change(case)}.{undo}"
 
 
 def change(case: Case) -> str:
-    """What a case changed, from what to what."""
+    """What a case changed, with the old and the new values."""
     what = f"{case.action} for {subject(case.subject)}"
     if case.undoes is not None:
         what = f"undo of case {case.undoes} for {subject(case.subject)}"
@@ -304,17 +297,17 @@ def change(case: Case) -> str:
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
-_RULES = {QUOTA_FROM: "earlier use counts"}
+_RULES = {QUOTA_FROM: "use that counts"}
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:
-    """A rule's value, or that there is none."""
+    """The value of a rule in words; also for a subject without the rule."""
     if name not in rules:
-        return "yes" if name == QUOTA_FROM else "no" if name in (PAUSED, BLOCKED) else "no rule"
+        return "all" if name == QUOTA_FROM else "no" if name in (PAUSED, BLOCKED) else "no rule"
     value = rules[name]
     if name in list(LimitName):
         return limit(LimitName(name), value)
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):
         at = datetime.fromisoformat(value)
-        return f"no, until {relative(at)}" if name == QUOTA_FROM else f"until {relative(at)}"
+        return f"since {relative(at)}" if name == QUOTA_FROM else f"until {relative(at)}"
     return "yes" if value in (None, True) else str(value)

@@ -26,7 +26,7 @@ from bot.requests import uploads
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import PROMPT_HELP, Option, Options, table
 from bot.requests.resolve import ASPECTS, aspect_size
-from bot.requests.uploads import LEAST_SIDE, ROLES, check_facts
+from bot.requests.uploads import LEAST_SIDE, UPLOAD_NAMES, check_facts
 from bot.responses import LOST, InDoubt
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
@@ -39,14 +39,14 @@ Choices = list[app_commands.Choice[str]]
 DOWNLOAD_SECONDS = 60.0
 """How long all attachments of one request may take to come from Discord."""
 OPEN_BILLS = 1000
-"""Big requests that wait for their confirmation; the oldest is forgotten first."""
+"""How many big requests may wait for their confirmation; when there are more, the oldest is forgotten."""
 DOWNLOADS = 4
-"""Requests whose attachments are fetched at a time: each may hold 60 MiB in memory."""
+"""How many requests may have their attachments downloaded at the same time: each may take 60 MiB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A big request whose bill was not answered yet; who asks, with which roles, and where is known when it is."""
+class _OpenBill:
+    """A big request whose bill was not answered yet. The roles and the channel are read when it is answered."""
 
     user_id: int
     guild_id: int | None
@@ -87,11 +87,11 @@ class Create(commands.Cog):
     def __init__(self, admission: Admission, queue: Queue, command: str) -> None:
         self._admission = admission
         self._queue = queue
-        self._asked: OrderedDict[JobId, _Asked] = OrderedDict()
-        # Another run's buttons must not meet this run's requests.
+        self._bills: OrderedDict[JobId, _OpenBill] = OrderedDict()
+        # A random start, so that a button of an earlier run does not answer a bill of this run.
         self._numbers = itertools.count(secrets.randbelow(10**17))
         self._downloads = asyncio.Semaphore(DOWNLOADS)
-        # Another bot may own /imagine on a server, so the host may name ours otherwise.
+        # Another bot on the server may have a command /imagine, so the host can choose another name.
         self.imagine.name = command
 
     @app_commands.command(name="imagine", description="Paint a picture of what you describe")
@@ -102,49 +102,49 @@ class Create(commands.Cog):
         """Accept the request and answer with the message that will become the result."""
         requester, destination = _where(interaction)
         attachments: dict[str, discord.Attachment] = {
-            role: given.pop(role) for role in ROLES if given.get(role) is not None
+            name: given.pop(name) for name in UPLOAD_NAMES if given.get(name) is not None
         }
-        options = Options(**{name: value for name, value in given.items() if name not in ROLES})
-        # Everything that can be refused now is refused before the answer is public.
-        stated = {role: _stated(role, attachment) for role, attachment in attachments.items()}
-        quote = await self._admission.quote(requester, options.with_uploads(stated), destination)
+        options = Options(**{name: value for name, value in given.items() if name not in UPLOAD_NAMES})
+        # Refuse what can be refused now, because the answer is not public yet.
+        stand_ins = {name: _stand_in(name, attachment) for name, attachment in attachments.items()}
+        quote = await self._admission.quote(requester, options.with_uploads(stand_ins), destination)
         if quote.is_big and quote.fits:
-            number = self._ask_first(_Asked(interaction.user.id, interaction.guild_id, quote.options, attachments))
+            number = self._ask_first(_OpenBill(interaction.user.id, interaction.guild_id, quote.options, attachments))
             await responses.send(interaction, _words.bill(quote), view=_views.bill_view(number), ephemeral=True)
             return
         await self._accept(interaction, quote, attachments)
 
-    def _ask_first(self, asked: _Asked) -> JobId:
-        """Keep a request until its bill is answered; nothing is held for it. A restart forgets it."""
+    def _ask_first(self, bill: _OpenBill) -> JobId:
+        """Keep a request until its bill is answered, and return its number. No quota is held; a restart forgets it."""
         number = JobId(next(self._numbers))
-        self._asked[number] = asked
-        while len(self._asked) > OPEN_BILLS:
-            self._asked.popitem(last=False)
+        self._bills[number] = bill
+        while len(self._bills) > OPEN_BILLS:
+            self._bills.popitem(last=False)
         return number
 
     @pressed("accept")
     async def accept_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """The bill is fine: make a new quote, with the roles and by the limits of now, and accept it."""
-        asked = self._answered(interaction, about.job_id)
+        """Accept a big request: make a new quote, with the person's roles and the limits as they are now."""
+        bill = self._take_bill(interaction, about.job_id)
         try:
             requester, destination = _where(interaction)
-            quote = await self._admission.quote(requester, asked.options, destination)
-            await self._accept(interaction, quote, asked.attachments)
+            quote = await self._admission.quote(requester, bill.options, destination)
+            await self._accept(interaction, quote, bill.attachments)
         except UserError as error:
-            await interaction.client.explain(interaction, error, asked.options.prompt)
+            await interaction.client.explain(interaction, error, bill.options.prompt)
 
     @pressed("decline")
     async def decline_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """It is too much: hand the prompt back."""
-        asked = self._answered(interaction, about.job_id)
-        await responses.edit(interaction, _words.declined(asked.options.prompt), view=None)
+        """Decline a big request: give the prompt back."""
+        bill = self._take_bill(interaction, about.job_id)
+        await responses.edit(interaction, _words.declined(bill.options.prompt), view=None)
 
-    def _answered(self, interaction: discord.Interaction[Client], number: JobId) -> _Asked:
-        """Take out what a bill was about; raises UserError once it is answered or forgotten, and on another server."""
-        asked = self._asked.get(number)
-        if asked is None or (asked.user_id, asked.guild_id) != (interaction.user.id, interaction.guild_id):
+    def _take_bill(self, interaction: discord.Interaction[Client], number: JobId) -> _OpenBill:
+        """Remove a bill that its person answers; raises UserError if it was answered before, or is not theirs here."""
+        bill = self._bills.get(number)
+        if bill is None or (bill.user_id, bill.guild_id) != (interaction.user.id, interaction.guild_id):
             raise UserError(_words.EXPIRED_BILL)
-        return self._asked.pop(number)
+        return self._bills.pop(number)
 
     async def _accept(
         self,
@@ -152,12 +152,12 @@ class Create(commands.Cog):
         quote: Quote,
         attachments: Mapping[str, discord.Attachment],
     ) -> None:
-        """Download what comes with the request, admit it and answer."""
+        """Download the request's attachments, admit the request and answer."""
         if attachments:
             await responses.defer(interaction)
         try:
             if attachments:
-                # Only now the sizes of the uploads are known, and the rules may have changed during the download.
+                # The sizes of the uploads are known only now, and the rules may have changed during the download.
                 options = quote.options.with_uploads(await self._fetched(attachments))
                 quote = await self._admission.quote(quote.requester, options, quote.destination)
             admitted = await self._admission.admit(quote, interaction_id=interaction.id)
@@ -194,28 +194,30 @@ class Create(commands.Cog):
             log.warning("whether job %d was acknowledged is not known yet", job.id)
             raise
         except Exception:
-            # The person did not see that it was accepted, so it was not.
+            # A request counts as accepted only if the person saw that.
             await self._queue.withdraw(job.id)
             raise
 
     async def _fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
-        """Download attachments and look at what came; raises UserError."""
+        """Download attachments and check them; raises UserError for one that is missing or no picture."""
         async with self._downloads:
             try:
                 async with asyncio.timeout(DOWNLOAD_SECONDS):
-                    contents = {role: await attachment.read() for role, attachment in attachments.items()}
+                    contents = {name: await attachment.read() for name, attachment in attachments.items()}
             except TimeoutError:
                 raise UserError(
                     f"Discord did not send your files within {DOWNLOAD_SECONDS:.0f} s. Send smaller ones."
                 ) from None
             except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-                # Its words may quote an address that is signed.
+                # Do not log its text: it may quote a signed address.
                 log.warning("attachments could not be downloaded: %s", type(error).__name__)
                 raise UserError("Discord did not send your files. Send them again.") from error
-        for role, data in contents.items():
-            if len(data) != attachments[role].size:
-                raise UserError(f"The {ROLES[role]} did not arrive as it was sent. Send it again.")
-        return {role: await asyncio.to_thread(uploads.inspect, ROLES[role], data) for role, data in contents.items()}
+        for name, data in contents.items():
+            if len(data) != attachments[name].size:
+                raise UserError(f"The {UPLOAD_NAMES[name]} did not arrive completely. Send it again.")
+        return {
+            name: await asyncio.to_thread(uploads.inspect, UPLOAD_NAMES[name], data) for name, data in contents.items()
+        }
 
     @imagine.autocomplete("model")
     async def _models(self, _: discord.Interaction[Client], typed: str) -> Choices:
@@ -250,7 +252,7 @@ class Create(commands.Cog):
         ][:25]
 
     def _model(self, interaction: discord.Interaction[Client]) -> ModelConfig:
-        """The model chosen so far."""
+        """The model that the person has chosen in the form so far; without a choice the first one."""
         models = {model.name: model for model in self._admission.models}
         return models.get(getattr(interaction.namespace, "model", None) or "", self._admission.models[0])
 
@@ -265,18 +267,18 @@ class Create(commands.Cog):
         return choices
 
 
-def _stated(role: str, attachment: discord.Attachment) -> Upload:
-    """A stand-in for an attachment until its bytes are here; raises UserError for what is refused unseen."""
-    check_facts(ROLES[role], attachment.size, attachment.width, attachment.height, attachment.content_type)
-    # A square goes with every other: Discord may state no sides, or those of a photograph that lies on its side.
+def _stand_in(name: str, attachment: discord.Attachment) -> Upload:
+    """A stand-in for an attachment that is not downloaded yet; raises UserError if Discord's facts rule it out."""
+    check_facts(UPLOAD_NAMES[name], attachment.size, attachment.width, attachment.height, attachment.content_type)
+    # A square of the least size passes every check: Discord may state no size, or that of a photo before its rotation.
     return Upload(b"", LEAST_SIDE, LEAST_SIDE, "")
 
 
 async def _take_back(interaction: discord.Interaction[Client]) -> None:
-    """Delete the public answer, so that what is said next is for the person alone.
+    """Delete the public answer, so that the next message can be shown to the person alone.
 
-    It is answered first: until then the next message takes its place, as public as it, and once it is deleted no
-    message can (https://github.com/discord/discord-api-docs/issues/2739).
+    The answer is edited before it is deleted. Without the edit, the next message would take its place and be public;
+    after a deletion alone, no message could follow (https://github.com/discord/discord-api-docs/issues/2739).
     """
     try:
         await interaction.edit_original_response(content=_words.REFUSED, view=None)
@@ -289,8 +291,7 @@ def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destina
     """Who asks and where the answer goes; raises UserError where no answer could be delivered."""
     if interaction.guild_id is None or interaction.channel_id is None:
         raise UserError(
-            "Pictures are painted in servers, where a community shares the easel. "
-            "Use this command in a channel of a server we share."
+            "Pictures are painted only on servers. Use this command in a channel of a server that we are both on."
         )
     needed = discord.Permissions(PERMISSIONS.value)
     if isinstance(interaction.channel, discord.Thread):
@@ -301,8 +302,8 @@ def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destina
     if lacking.value and not interaction.app_permissions.administrator:
         names = ", ".join(name.replace("_", " ").title() for name, missing in lacking if missing)
         raise UserError(
-            f"I cannot post pictures in this channel: I lack {names} here. "
-            "A moderator can grant it in the channel's settings."
+            f"I cannot post pictures in this channel, because I lack these permissions here: {names}. "
+            "A moderator can grant them in the channel's settings."
         )
     return _people.requester(interaction), _people.destination(interaction)
 

@@ -1,4 +1,4 @@
-"""/history: what became of one's own requests, also where the channel took no answer."""
+"""/history: people see their own ended requests, and the pictures, even those that a channel refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import responses
 from bot.client import Client
 from bot.delivery.smaller import smaller
 from bot.errors import EngineError, StorageError, UserError
@@ -22,21 +23,25 @@ _MARKS = {JobStatus.DELIVERED: "🖼️", JobStatus.FAILED: "❌", JobStatus.CAN
 
 
 class History(commands.Cog):
-    """Shows people their own requests, and their pictures once more."""
+    """Shows people their own requests, and the pictures of them again."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    @app_commands.command(description="Your last requests here, and their pictures once more")
+    @app_commands.command(description="Your last requests on this server, and their pictures again")
     @app_commands.guild_only()
-    @app_commands.describe(page="Further back in time")
+    @app_commands.describe(page="The page; a higher page shows older requests")
     async def history(
         self, interaction: discord.Interaction[Client], page: app_commands.Range[int, 1, 1000] = 1
     ) -> None:
-        """Show a page of my ended requests, each painted one with a button."""
+        """Show a page of the person's ended requests, with a button for each that was painted."""
         jobs = await self._queue.history(_people.requester(interaction), (page - 1) * _PAGE, _PAGE + 1)
         if not jobs:
-            raise UserError("Nothing of yours has ended here yet." if page == 1 else "There is nothing that far back.")
+            raise UserError(
+                "None of your requests on this server has ended yet."
+                if page == 1
+                else "There are no requests that far back."
+            )
         shown, more = jobs[:_PAGE], len(jobs) > _PAGE
         view = discord.ui.View(timeout=None)
         lines = []
@@ -46,7 +51,7 @@ class History(commands.Cog):
                 view.add_item(button("show", PictureRef(job.id), f"Show {number}"))
         if more:
             lines.append(f"-# `/history page:{page + 1}` goes further back.")
-        await interaction.response.send_message("\n".join(lines), view=view, ephemeral=True)
+        await responses.send(interaction, "\n".join(lines), view=view, ephemeral=True)
 
     @pressed("show")
     async def show_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -55,7 +60,7 @@ class History(commands.Cog):
         job = await self._queue.get(job_id)
         if job is None or job.requester != _people.requester(interaction) or not await self._queue.has_images(job_id):
             raise UserError(_words.EXPIRED)
-        await interaction.response.defer(ephemeral=True)
+        await responses.defer(interaction, ephemeral=True)
         try:
             images = await self._queue.images(job_id)
         except StorageError:

@@ -1,4 +1,4 @@
-"""/limits: moderators see, set and explain what people may use: on the server, in a channel, by role, in person."""
+"""/limits: moderators see, set and explain the limits of the server, a channel, a role or a person."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import responses
 from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
@@ -23,8 +24,8 @@ from bot.policy.limits import (
     block_of,
     candidates,
     check_values,
+    lowered,
     pause_of,
-    takes_away,
 )
 from bot.policy.policy import Policy
 from bot.storage.cases import By, Cases, Values
@@ -32,24 +33,25 @@ from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
+from cogs._people import Place
 
-Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
 Choices = list[app_commands.Choice[str]]
 
 _REFUSALS = 5
 _MOST_CHANNELS = 25
-_CHOSEN = 75
-"""Characters of what is chosen already, after which a choice has no room for one more."""
+_MOST_CHOSEN = 75
+"""Characters of a list that was typed already: after more, a choice of at most 100 has no space for another entry."""
 _ALL = "all"
 _NONE = "none"
-_NOBODY = UserId(0)
+_NO_MEMBER = UserId(0)
+"""Stands for any person where a command is about a server, a channel or a role."""
 _SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
 
 
 @dataclass(frozen=True, slots=True)
-class _Whom:
-    """What a command is about, and a requester to whom only these rules apply."""
+class _Target:
+    """What a command is about, and a requester in a place to whom the rules of that subject apply."""
 
     subject: Subject
     who: Requester
@@ -59,7 +61,7 @@ class _Whom:
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
 class LimitsCog(commands.GroupCog, group_name="limits", group_description="What people may use here"):
-    """Shows and changes the limits of one server; a change holds at once, for what waits too."""
+    """Shows and changes the limits of one server; a change applies at once, also to waiting requests."""
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         self._confirmations = Confirmations(client, "limits")
 
     @app_commands.command(description="Show the limits of this server, a channel, a role or a person")
-    @app_commands.describe(member="Whose limits", role="Of everyone with a role", channel="Of everyone in a channel")
+    @app_commands.describe(member="Limits of a person", role="Limits of a role", channel="Limits in a channel")
     async def show(
         self,
         interaction: discord.Interaction[Client],
@@ -86,13 +88,13 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         role: discord.Role | None = None,
         channel: Place | None = None,
     ) -> None:
-        """Show what holds and who decided it."""
-        lines = await self._table(_whom(interaction, member, role, channel))
-        await interaction.response.send_message(_words.fitting(lines), ephemeral=True)
+        """Show each limit and who decided it."""
+        lines = await self._table(_target(interaction, member, role, channel))
+        await responses.send(interaction, _words.fitting(lines), ephemeral=True)
 
     @app_commands.command(description="Set limits for this server, a channel, a role or a person")
     @app_commands.describe(
-        pace="Images per minute of one person; what is over it waits",
+        pace="Images per minute of one person; a request over it waits",
         depth="Requests of one person that may wait at a time",
         quota="GPU seconds of one person in any 24 hours",
         pixels="The largest picture, like 1024x1024; a larger one is made smaller",
@@ -100,7 +102,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         images="The most pictures of one request; more are cut",
         models="The models to choose from, like sd15, sdxl; or all, or none",
         weight="Share of the GPU when many wait: 100 is usual, 200 twice as much",
-        channels="Where to ask, like #easel #studio; or all, or none",
+        channels="Where people may ask, like #art #sketches; or all, or none",
         member="For whom; leave all three open for the whole server",
         role="For everyone with a role",
         channel="For everyone in a channel",
@@ -123,8 +125,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         channel: Place | None = None,
         reason: app_commands.Range[str, 1, 300] | None = None,
     ) -> None:
-        """Change what is given, keep the rest."""
-        whom = _whom(interaction, member, role, channel)
+        """Set the limits that are given, and keep the others."""
+        target = _target(interaction, member, role, channel)
         given: dict[LimitName, RuleValue] = {
             LimitName.PACE: pace,
             LimitName.DEPTH: depth,
@@ -141,12 +143,12 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             values[LimitName.CHANNELS] = _named_channels(channels, interaction)
         if not values:
             raise UserError(f"Say what to set: {', '.join(LimitName)}.")
-        check_values(whom.subject[0], values)
-        await self._change(interaction, whom, "limits set", values, (), reason)
+        check_values(target.subject[0], values)
+        await self._change(interaction, target, "limits set", values, (), reason)
 
     @app_commands.command(description="Remove limits that were set for this server, a channel, a role or a person")
     @app_commands.describe(
-        limit="Which one; leave open for all of them",
+        limit="Which limit; leave empty for all of them",
         member="For whom; leave all three open for the whole server",
         role="For everyone with a role",
         channel="For everyone in a channel",
@@ -162,35 +164,35 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         channel: Place | None = None,
         reason: app_commands.Range[str, 1, 300] | None = None,
     ) -> None:
-        """Go back to what holds without the rules."""
-        whom = _whom(interaction, member, role, channel)
+        """Remove rules, so that the more general ones apply again."""
+        target = _target(interaction, member, role, channel)
         names = tuple(LimitName) if limit is None else (LimitName(limit),)
-        await self._change(interaction, whom, "limits clear", {}, names, reason)
+        await self._change(interaction, target, "limits clear", {}, names, reason)
 
     @app_commands.command(description="Which rule gives a person which limit, and why they were refused lately")
-    @app_commands.describe(member="Whom to explain", channel="Where they ask; leave open for here")
+    @app_commands.describe(member="The person", channel="Where they ask; leave empty for this channel")
     async def explain(
         self, interaction: discord.Interaction[Client], member: discord.User, channel: Place | None = None
     ) -> None:
-        """Show every rule that bears on a person, the one that holds first, and their latest refusals."""
+        """Show the rules that apply to a person, the winning one first, and the person's latest refusals."""
         guild_id = _people.moderated(interaction)
         who = _people.as_requester(member, guild_id)
         where = _people.destination(interaction).channels if channel is None else _channels(channel)
         book = await self._rules.book(guild_id)
-        lines = [f"What holds for <@{member.id}> in <#{where[0]}>, and which rules it beats:"]
+        lines = [f"Limits for <@{member.id}> in <#{where[0]}>, and which rules they override:"]
         if block := block_of(book, who, utcnow()):
             until = "" if block.until is None else f" until {_words.relative(block.until)}"
             lines.append(f"- ⛔ blocked{until}")
         if paused := pause_of(book, where):
             lines.append(f"- ⏸️ painting is paused for {_words.subject(paused)}")
         lines += [
-            self._line(name, limits[0]) + "".join(f"; not {_short(name, limit)}" for limit in limits[1:])
+            self._line(name, limits[0]) + "".join(f"; instead of {_short(name, limit)}" for limit in limits[1:])
             for name, limits in candidates(self._policy.defaults, book, who, where).items()
         ]
         refusals = await self._refusals.of_person(who, _REFUSALS)
-        lines += ["", "Their latest refusals:" if refusals else "Nothing was refused to them lately."]
+        lines += ["", "Their latest refusals:" if refusals else "None of their requests was refused lately."]
         lines += map(_refusal, refusals)
-        await interaction.response.send_message(_words.fitting(lines), ephemeral=True)
+        await responses.send(interaction, _words.fitting(lines), ephemeral=True)
 
     @set.autocomplete("models")
     async def _models_typed(self, _: discord.Interaction[Client], typed: str) -> Choices:
@@ -206,46 +208,48 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         choices = [
             app_commands.Choice(name=f"{chosen}#{channel.name}"[:100], value=f"{chosen}<#{channel.id}>")
             for channel in channels
-            if last.strip("#").lower() in channel.name and len(chosen) < _CHOSEN
+            if last.strip("#").lower() in channel.name and len(chosen) < _MOST_CHOSEN
         ]
         return [app_commands.Choice(name=_ALL, value=_ALL), *choices][:25]
 
     async def _change(
         self,
         interaction: discord.Interaction[Client],
-        whom: _Whom,
+        target: _Target,
         action: str,
         values: Mapping[LimitName, RuleValue],
         remove: tuple[LimitName, ...],
         reason: str | None,
     ) -> None:
-        """Change the rules of a subject, after a question where that takes something from many."""
-        by = By(whom.who.guild_id, UserId(interaction.user.id), reason or "")
-        subject = whom.subject
+        """Change the rules of a subject; ask for confirmation if that lowers a limit for several people."""
+        by = By(target.who.guild_id, UserId(interaction.user.id), reason or "")
+        subject = target.subject
         plain: Values = {name.value: value for name, value in values.items()}
 
         async def do() -> str:
             case = await self._cases.change(by, action, subject, plain, [name.value for name in remove])
-            said = "Nothing to change: it is so already." if case is None else _words.receipt(case)
-            return _words.fitting([said, *await self._table(whom)])
+            said = "No change: the rules already say this." if case is None else _words.receipt(case)
+            return _words.fitting([said, *await self._table(target)])
 
         book = await self._rules.book(by.guild_id)
-        less = takes_away(
-            self._policy.limits_in(book, whom.who, whom.where),
-            self._policy.limits_in(_with(book, subject, plain, remove), whom.who, whom.where),
+        less = lowered(
+            self._policy.limits_in(book, target.who, target.where),
+            self._policy.limits_in(_with(book, subject, plain, remove), target.who, target.where),
         )
         if less and subject[0] is not Scope.PERSON:
             everyone = "everyone" if subject == SERVER else f"everyone in {_words.subject(subject)}"
             if subject[0] is Scope.ROLE:
                 everyone = f"everyone with {_words.subject(subject)}"
-            question = f"This leaves {everyone} with less: {', '.join(less)}. It holds at once, for what waits too."
+            question = (
+                f"This lowers limits of {everyone}: {', '.join(less)}. It applies at once, also to waiting requests."
+            )
             await self._confirmations.ask(interaction, question, do)
         else:
-            await interaction.response.send_message(await do(), ephemeral=True)
+            await responses.send(interaction, await do(), ephemeral=True)
 
-    async def _table(self, whom: _Whom) -> list[str]:
-        limits = await self._policy.limits(whom.who, whom.where)
-        title = "everyone here" if whom.subject == SERVER else _words.subject(whom.subject)
+    async def _table(self, target: _Target) -> list[str]:
+        limits = await self._policy.limits(target.who, target.where)
+        title = "everyone here" if target.subject == SERVER else _words.subject(target.subject)
         return [f"Limits for {title}:", *(self._line(name, limits[name]) for name in LimitName)]
 
     def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
@@ -266,39 +270,39 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         known = [model.name for model in self._models]
         if not names or (strange := [name for name in names if name not in known]):
             said = f"There is no model {strange[0]!r}. " if names else ""
-            raise UserError(f"{said}There is: {', '.join(known)}; or say all, or none. Nothing was changed.")
+            raise UserError(f"{said}Choose from: {', '.join(known)}; or say all, or none. Nothing was changed.")
         return tuple(sorted(set(names)))
 
 
 def _subject(
     guild_id: GuildId, member: discord.User | None, role: discord.Role | None, channel: Place | None
 ) -> Subject:
-    """What a command is about. Raises UserError when that is more than one thing."""
+    """The subject of a command. Raises UserError if the options name more than one."""
     if sum(option is not None for option in (member, role, channel)) > 1:
-        raise UserError("Choose one: a member, a role or a channel. Leave all three open for the whole server.")
+        raise UserError("Choose one: a member, a role or a channel. Leave all three empty for the whole server.")
     if member is not None:
         return (Scope.PERSON, member.id)
     if role is not None:
         if role.id == guild_id:
-            raise UserError("Everyone has this role: leave it open to set limits for the whole server.")
+            raise UserError("Everyone has this role. Leave the role empty to set limits for the whole server.")
         return (Scope.ROLE, role.id)
     return SERVER if channel is None else (Scope.CHANNEL, channel.id)
 
 
-def _whom(
+def _target(
     interaction: discord.Interaction[Client],
     member: discord.User | None,
     role: discord.Role | None,
     channel: Place | None,
-) -> _Whom:
-    """What a moderator's command is about. Raises UserError when that is more than one thing, or they are none."""
+) -> _Target:
+    """What a moderator's command is about. Raises UserError for more than one subject, or if they are no moderator."""
     guild_id = _people.moderated(interaction)
     subject = _subject(guild_id, member, role, channel)
     if member is not None:
-        return _Whom(subject, _people.as_requester(member, guild_id), ())
+        return _Target(subject, _people.as_requester(member, guild_id), ())
     roles = (RoleId(subject[1]),) if subject[0] is Scope.ROLE else ()
     where = () if channel is None else _channels(channel)
-    return _Whom(subject, Requester(_NOBODY, guild_id, roles), where)
+    return _Target(subject, Requester(_NO_MEMBER, guild_id, roles), where)
 
 
 def _channels(channel: Place) -> tuple[ChannelId, ...]:
@@ -308,7 +312,7 @@ def _channels(channel: Place) -> tuple[ChannelId, ...]:
 
 
 def _with(book: Book, subject: Subject, values: Values, remove: tuple[LimitName, ...]) -> Book:
-    """The book as it would be after a change."""
+    """The rules as they would be after a change."""
     kept = {name: value for name, value in book.get(subject, {}).items() if name not in remove}
     return {**book, subject: {**kept, **values}}
 
@@ -319,7 +323,7 @@ def _pixels(text: str) -> int:
     digits = text.replace(",", "").replace("_", "").strip()
     if digits.isascii() and digits.isdigit() and len(digits) < 12:
         return int(digits)
-    raise UserError(f"“{_words.inert(text, 60)}” is no size like 1024x1024. Nothing was changed.")
+    raise UserError(f"“{_words.inert(text, 60)}” is not a size. Write one like 1024x1024. Nothing was changed.")
 
 
 def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tuple[int, ...] | None:
@@ -329,18 +333,20 @@ def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tupl
     if entries == [_NONE]:
         return ()
     if len(entries) > _MOST_CHANNELS:
-        raise UserError(f"Up to {_MOST_CHANNELS} channels can be named. Nothing was changed.")
+        raise UserError(f"You can name up to {_MOST_CHANNELS} channels. Nothing was changed.")
     ids = [int(match[1]) if (match := _CHANNEL.fullmatch(entry)) else 0 for entry in entries]
     here = set() if interaction.guild is None else {channel.id for channel in interaction.guild.channels}
     strange = [entry for entry, channel_id in zip(entries, ids, strict=True) if channel_id not in here]
     if strange or not ids:
         said = _words.inert(strange[0] if strange else text, 60)
-        raise UserError(f"“{said}” is no channel of this server. Name some like #easel #studio. Nothing was changed.")
+        raise UserError(
+            f"“{said}” is not a channel of this server. Name some like #art #sketches. Nothing was changed."
+        )
     return tuple(sorted(set(ids)))
 
 
 def _next_of_list(names: list[str], typed: str) -> Choices:
-    """Choices that add one more to a list with commas."""
+    """Choices that add one more name to a list with commas."""
     *before, last = typed.split(",")
     chosen = "".join(f"{entry.strip()}, " for entry in before)
     return [

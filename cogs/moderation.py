@@ -12,6 +12,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
@@ -24,11 +25,11 @@ from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
+from cogs._people import Place
 from cogs._verdicts import GONE
 
 log = logging.getLogger(__name__)
 
-Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
 Choices = list[app_commands.Choice[str]]
 Reason = app_commands.Range[str, 1, 300]
 
@@ -44,9 +45,9 @@ NOTE_AGAIN_SECONDS = 60.0
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_guild=True)
 class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, block, cancel, remove, and undo"):
-    """What moderators of a server do there; it reaches nothing of another server."""
+    """The commands of a server's moderators; they affect only this server."""
 
-    quota = app_commands.Group(name="quota", description="What people used of their quota")
+    quota = app_commands.Group(name="quota", description="The quotas of people")
 
     def __init__(
         self,
@@ -66,12 +67,14 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         self._confirmations = Confirmations(client, "mod")
         self._noting: asyncio.Task[None] | None = None
 
-    @app_commands.command(description="Start nothing more, on the server or in a channel; what waits keeps its place")
+    @app_commands.command(
+        description="Pause painting on the server or in a channel; waiting requests keep their places"
+    )
     @app_commands.describe(channel="Where; leave open for the whole server", reason="Why; kept with the case")
     async def pause(
         self, interaction: discord.Interaction[Client], channel: Place | None = None, reason: Reason | None = None
     ) -> None:
-        """Stop starting requests, and accepting them."""
+        """Stop starting and accepting requests."""
         by, subject = _by(interaction, reason), _place(channel)
 
         async def do() -> str:
@@ -79,25 +82,29 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             return _said(case, f"Painting is paused for {_words.subject(subject)} already.")
 
         if subject == SERVER:
-            question = "This pauses painting on the whole server: nothing starts, and no one can ask, until you resume."
+            question = (
+                "This pauses painting on the whole server. Until you resume it, no request is started or accepted."
+            )
             await self._confirmations.ask(interaction, question, do)
         else:
-            await interaction.response.send_message(await do(), ephemeral=True)
+            await responses.send(interaction, await do(), ephemeral=True)
 
-    @app_commands.command(description="Go on where painting was paused")
+    @app_commands.command(description="Continue painting after a pause")
     @app_commands.describe(channel="Where; leave open for the whole server", reason="Why; kept with the case")
     async def resume(
         self, interaction: discord.Interaction[Client], channel: Place | None = None, reason: Reason | None = None
     ) -> None:
-        """Start what waits, and accept requests."""
+        """Start and accept requests again."""
         subject = _place(channel)
         case = await self._cases.change(_by(interaction, reason), "resume", subject, {}, [PAUSED])
         said = _said(case, f"Painting is not paused for {_words.subject(subject)}.")
-        await interaction.response.send_message(said, ephemeral=True)
+        await responses.send(interaction, said, ephemeral=True)
 
-    @app_commands.command(description="Take no more requests from a person")
+    @app_commands.command(description="Refuse a person's requests")
     @app_commands.describe(
-        member="Whom", duration="For how long, like 30m, 12h, 7d; open: until you unblock", reason="Why; kept"
+        member="The person",
+        duration="For how long, like 30m, 12h, 7d; leave empty to block until you unblock",
+        reason="Why; kept with the case",
     )
     @app_commands.rename(duration="for")
     async def block(
@@ -107,18 +114,20 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         duration: str | None = None,
         reason: Reason | None = None,
     ) -> None:
-        """Refuse a person's requests from now on; what waits is painted unless it is cancelled."""
+        """Refuse a person's requests from now on; their waiting requests are painted unless they are cancelled."""
         by = _by(interaction, reason)
         until = None if duration is None else to_text(utcnow() + _duration(duration))
         case = await self._cases.change(by, "block", (Scope.PERSON, member.id), {BLOCKED: until})
         said = _said(case, f"<@{member.id}> is blocked already.")
         if waiting := await self._queue.of_person(Requester(UserId(member.id), by.guild_id)):
             requests = "1 request" if len(waiting) == 1 else f"{len(waiting)} requests"
-            said += f"\n{requests} of theirs still wait: `/mod cancel member` takes them out."
-        await interaction.response.send_message(said, ephemeral=True)
+            said += (
+                f"\nThey have {requests} open; `/mod cancel member` cancels {'it' if len(waiting) == 1 else 'them'}."
+            )
+        await responses.send(interaction, said, ephemeral=True)
 
-    @app_commands.command(description="Take requests from a blocked person again")
-    @app_commands.describe(member="Whom", reason="Why; kept with the case")
+    @app_commands.command(description="End a block: accept the person's requests again")
+    @app_commands.describe(member="The person", reason="Why; kept with the case")
     async def unblock(
         self, interaction: discord.Interaction[Client], member: discord.User, reason: Reason | None = None
     ) -> None:
@@ -126,11 +135,14 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         by = _by(interaction, reason)
         stands = block_of(await self._rules.book(by.guild_id), Requester(UserId(member.id), by.guild_id), utcnow())
         case = await self._cases.change(by, "unblock", (Scope.PERSON, member.id), {}, [BLOCKED]) if stands else None
-        await interaction.response.send_message(_said(case, f"<@{member.id}> is not blocked."), ephemeral=True)
+        await responses.send(interaction, _said(case, f"<@{member.id}> is not blocked."), ephemeral=True)
 
     @app_commands.command(description="Cancel open requests: one, a person's, or all of this server")
     @app_commands.describe(
-        job="One request", member="All of a person's", everything="All of this server's", reason="Why; kept"
+        job="One request",
+        member="All requests of a person",
+        everything="All requests of this server",
+        reason="Why; kept with the case",
     )
     async def cancel(
         self,
@@ -140,12 +152,12 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         everything: bool = False,
         reason: Reason | None = None,
     ) -> None:
-        """Cancel what waits or is being painted; it counts for no quota, not even what was begun."""
+        """Cancel requests that wait or are being painted; they cost their people no quota."""
         by = _by(interaction, reason)
         if sum((job is not None, member is not None, everything)) != 1:
             raise UserError("Choose one: a job, a member, or everything:True.")
         if job is not None and not (job.isascii() and job.isdigit() and len(job) < 18):
-            raise UserError("That is no open request of this server. Choose one from the list.")
+            raise UserError("That is not an open request of this server. Choose one from the list.")
         subject: Subject = SERVER
         if member is not None:
             subject = (Scope.PERSON, member.id)
@@ -160,13 +172,13 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
                 user_id=None if member is None else UserId(member.id),
             )
             self._dispatcher.stop(cancelled)
-            return _said(case, "Nothing of that is open here.")
+            return _said(case, "There is no such open request on this server.")
 
         if everything:
             question = "This cancels every request of this server that waits or is being painted. It cannot be undone."
             await self._confirmations.ask(interaction, question, do)
         else:
-            await interaction.response.send_message(await do(), ephemeral=True)
+            await responses.send(interaction, await do(), ephemeral=True)
 
     @cancel.autocomplete("job")
     async def _open_jobs(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -176,15 +188,15 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         choices = [app_commands.Choice(name=_about(job), value=str(job.id)) for job in jobs]
         return [choice for choice in choices if typed in choice.name][:25]
 
-    @quota.command(name="reset", description="Let what a person used of their quota not count")
-    @app_commands.describe(member="Whose", reason="Why; kept with the case")
+    @quota.command(name="reset", description="Stop counting what a person used of their quota so far")
+    @app_commands.describe(member="The person", reason="Why; kept with the case")
     async def quota_reset(
         self, interaction: discord.Interaction[Client], member: discord.User, reason: Reason | None = None
     ) -> None:
-        """Count what a person uses from now on only."""
+        """Count only what the person uses from now on."""
         values: dict[str, RuleValue] = {QUOTA_FROM: to_text(utcnow())}
         case = await self._cases.change(_by(interaction, reason), "quota reset", (Scope.PERSON, member.id), values)
-        await interaction.response.send_message(_said(case, "It was just reset."), ephemeral=True)
+        await responses.send(interaction, _said(case, "It was just reset."), ephemeral=True)
 
     @app_commands.command(description="Remove a result for good: from its message and from the disk")
     @app_commands.describe(message="The link of the message, or its id", reason="Why; kept with the case")
@@ -195,14 +207,18 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         by = _by(interaction, reason)
         match = _MESSAGE.fullmatch(message.strip())
         if match is None or (match[1] and int(match[1]) != by.guild_id):
-            raise UserError("That is no link to a message on this server: open its menu and copy the link.")
+            raise UserError(
+                "That is not a link to a message on this server. Open the message's menu and copy its link."
+            )
         case, jobs = await self._removals.remove(by, MessageId(int(match[3])))
-        await interaction.response.send_message(_words.receipt(case), ephemeral=True)
+        await responses.send(interaction, _words.receipt(case), ephemeral=True)
         if not all([await self._note(job) for job in jobs]):
             self._note_later()
 
     @app_commands.command(description="What moderators did here: who, when, what, and why")
-    @app_commands.describe(case="One case by its number", member="About whom", before="Older than this case")
+    @app_commands.describe(
+        case="One case by its number", member="Cases about a person", before="Cases older than this one"
+    )
     async def cases(
         self,
         interaction: discord.Interaction[Client],
@@ -217,9 +233,9 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         else:
             subject = None if member is None else (Scope.PERSON, member.id)
             found = await self._cases.latest(guild_id, _SHOWN, before=before or 2**31, subject=subject)
-        await interaction.response.send_message(_page(found), ephemeral=True)
+        await responses.send(interaction, _page(found), ephemeral=True)
 
-    @app_commands.command(description="Put back what was before a case")
+    @app_commands.command(description="Undo a case: restore the values from before it")
     @app_commands.describe(case="The number of the case", reason="Why; kept with the new case")
     async def undo(
         self,
@@ -229,7 +245,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
     ) -> None:
         """Undo a case, unless what it changed has been changed since."""
         undone = await self._cases.undo(_by(interaction, reason), case)
-        await interaction.response.send_message(_words.receipt(undone), ephemeral=True)
+        await responses.send(interaction, _words.receipt(undone), ephemeral=True)
 
     @undo.autocomplete("case")
     async def _undoable(
@@ -246,11 +262,11 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """Finish what an earlier run began to remove."""
+        """Note removals of an earlier run in their messages."""
         self._note_later()
 
     async def cog_unload(self) -> None:
-        """Leave open notes to the next run."""
+        """Stop noting removals in messages; the next run does what is left."""
         if self._noting is not None:
             self._noting.cancel()
 
@@ -284,7 +300,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
 
 
 def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:
-    """The moderator who does something; raises UserError when they are none."""
+    """The moderator who gave the command, and their reason; raises UserError if they are no moderator."""
     return By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
 
 
@@ -300,7 +316,9 @@ def _duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     duration = timedelta(seconds=int(match[1]) * _UNITS[match[2][0].lower()]) if match else timedelta()
     if not timedelta() < duration <= _LONGEST:
-        raise UserError(f"“{_words.inert(text, 40)}” is no duration like 30m, 12h or 7d. Nothing was changed.")
+        raise UserError(
+            f"“{_words.inert(text, 40)}” is not a duration. Write one like 30m, 12h or 7d. Nothing was changed."
+        )
     return duration
 
 

@@ -1,4 +1,4 @@
-"""/privacy: what is kept about me, a copy of it, and deleting it; for every person, about themselves only."""
+"""/privacy: shows people what is kept about them, gives them a copy, and deletes it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import UserId
@@ -25,25 +26,25 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
     def __init__(self, client: Client, forgetting: Forgetting, dispatcher: Dispatcher) -> None:
         self._forgetting = forgetting
         self._dispatcher = dispatcher
-        # The person who was asked may answer.
+        # No right is needed to answer: only the person who was asked can.
         self._confirmations = Confirmations(client, "privacy", may=lambda _: None)
 
     @app_commands.command(description="What Atelier keeps about you, why, and for how long")
     async def show(self, interaction: discord.Interaction[Client]) -> None:
         """Say what is kept, in words and numbers."""
         held = await self._forgetting.held(UserId(interaction.user.id))
-        await interaction.response.send_message(_words.kept(held), ephemeral=True)
+        await responses.send(interaction, _words.kept(held), ephemeral=True)
 
     @app_commands.command(description="Everything Atelier keeps about you, as a JSON file")
     async def export(self, interaction: discord.Interaction[Client]) -> None:
-        """Send every row about a person to them."""
-        await interaction.response.defer(ephemeral=True)
+        """Send the person every row about them, as JSON."""
+        await responses.defer(interaction, ephemeral=True)
         rows = await self._forgetting.export(UserId(interaction.user.id))
         data, name = json.dumps(rows, indent=1, ensure_ascii=False).encode(), "atelier.json"
         if len(data) > interaction.filesize_limit:
             data, name = gzip.compress(data), "atelier.json.gz"
         if len(data) > interaction.filesize_limit:
-            raise UserError("That is more than Discord takes in one file. Ask the host of Atelier for it.")
+            raise UserError("Your data is more than Discord takes in one file. Ask the host of Atelier for it.")
         await interaction.followup.send(
             "Everything that is kept about you. `/history` has the pictures.",
             file=discord.File(io.BytesIO(data), name),

@@ -1,4 +1,4 @@
-"""/queue and /cancel: who waits, for how long, and changing one's mind."""
+"""/queue and /cancel: people see the waiting requests and cancel their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands, tasks
 
+from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, PictureRef, Requester, Scope, UserId
@@ -22,7 +23,7 @@ from cogs import _people, _words
 from cogs._buttons import add_cog, pressed
 
 PRESENCE_SECONDS = 20.0
-"""Between two looks at whether the presence is still true; Discord takes five changes in as many."""
+"""The time between two checks of the bot's presence; Discord takes five changes of it in that time."""
 
 _SHOWN = 8
 _SHOWN_PROMPT = 40
@@ -30,7 +31,7 @@ _ALL = "all"
 
 
 class QueueCog(commands.Cog, name="Queue"):
-    """Shows the waiting line and takes people out of it."""
+    """Shows the queue, and cancels requests in it."""
 
     def __init__(
         self, client: Client, queue: Queue, line: Line, policy: Policy, dispatcher: Dispatcher, cases: Cases
@@ -44,16 +45,16 @@ class QueueCog(commands.Cog, name="Queue"):
         self._shown: str | None = None
 
     async def cog_load(self) -> None:
-        """Keep the presence true."""
+        """Start to update the presence."""
         self.presence.start()
 
     async def cog_unload(self) -> None:
-        """Stop."""
+        """Stop updating the presence."""
         self.presence.cancel()
 
     @tasks.loop(seconds=PRESENCE_SECONDS)
     async def presence(self) -> None:
-        """Show how many wait, where that has changed."""
+        """Show how many requests are painted and wait, if that has changed."""
         words = _words.presence(await self._queue.depth(), len(await self._queue.running()))
         if words != self._shown and self._client.is_ready():
             await self._client.change_presence(activity=discord.CustomActivity(words))
@@ -62,38 +63,40 @@ class QueueCog(commands.Cog, name="Queue"):
     @app_commands.command(description="Who waits, in which order, and when your pictures start")
     @app_commands.guild_only()
     async def queue(self, interaction: discord.Interaction[Client]) -> None:
-        """Show my requests and everyone's places."""
+        """Show the person's own requests, why the first has its place, and the first places of everyone."""
         requester = _people.requester(interaction)
         turns = await self._line.turns()
         mine = await self._queue.of_person(requester)
         limits = await self._policy.limits(requester, _people.destination(interaction).channels)
         lines = ["**Yours**"]
-        lines += _shortened(_of_person(mine, turns)) or ["Nothing waits."]
+        lines += _shortened(_of_person(mine, turns)) or ["You have no open requests here."]
         if reason := _reason(requester, {job.id for job in mine}, turns, self._line.paced_until(requester)):
             lines.append(f"-# {reason}")
-        lines += [f"-# Up to {limits.depth.value} may wait; {limits.pace.value} images a minute start."]
+        lines.append(
+            f"-# Up to {limits.depth.value} may wait, and up to {limits.pace.value} images may start a minute."
+        )
         lines += ["", "**Everyone**"]
         lines += await self._everyone(turns, requester.guild_id)
-        await interaction.response.send_message("\n".join(lines), ephemeral=True)
+        await responses.send(interaction, "\n".join(lines), ephemeral=True)
 
-    @app_commands.command(description="Take your requests out of the queue")
+    @app_commands.command(description="Cancel your requests")
     @app_commands.guild_only()
-    @app_commands.describe(request="Which one; only needed when several of yours wait")
+    @app_commands.describe(request="Which request; only needed if several are open")
     async def cancel(self, interaction: discord.Interaction[Client], request: str | None = None) -> None:
-        """Cancel one of my requests, or all of them."""
+        """Cancel one of the person's requests, or all of them."""
         mine = await self._queue.of_person(_people.requester(interaction))
         if not mine:
-            raise UserError("Nothing of yours waits or is being painted here.")
+            raise UserError("You have no open requests on this server.")
         if request is None and len(mine) > 1:
-            raise UserError(f"{len(mine)} of your requests are open: say which one, or choose all of them.")
+            raise UserError(f"{len(mine)} of your requests are open. Say which one to cancel, or choose all of them.")
         chosen = mine if request in (None, _ALL) else [job for job in mine if str(job.id) == request]
         if not chosen:
-            raise UserError("That is none of your open requests. It may have just finished.")
+            raise UserError("That is not one of your open requests. It may have just ended.")
         cancelled = [job for job in chosen if await self._dispatcher.cancel(job.id)]
         if not cancelled:
-            raise UserError("Too late: it has just finished.")
+            raise UserError("Too late: the request has just ended.")
         named = [f"“{_words.inert(job.request.prompt, _SHOWN_PROMPT)}”" for job in cancelled]
-        await interaction.response.send_message(f"Cancelled {', '.join(_shortened(named))}.", ephemeral=True)
+        await responses.send(interaction, f"Cancelled {', '.join(_shortened(named))}.", ephemeral=True)
 
     @cancel.autocomplete("request")
     async def _requests(self, interaction: discord.Interaction[Client], typed: str) -> list[app_commands.Choice[str]]:
@@ -105,7 +108,7 @@ class QueueCog(commands.Cog, name="Queue"):
 
     @pressed("cancel")
     async def cancel_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """The red button: for the requester and for moderators of the server."""
+        """Cancel the request of a message: its requester and the server's moderators may."""
         job_id = about.job_id
         job = await self._queue.get(job_id)
         if job is None or job.requester.guild_id != interaction.guild_id:
@@ -113,20 +116,20 @@ class QueueCog(commands.Cog, name="Queue"):
         if interaction.user.id != job.requester.user_id and not interaction.permissions.manage_messages:
             raise UserError("Only the person who asked for it, or a moderator, can cancel this.")
         if interaction.user.id != job.requester.user_id:
-            # As `/mod cancel` does it: with a case, and the person who asked pays for nothing.
+            # Do as `/mod cancel` does: write a case, and charge the requester nothing.
             by = By(job.requester.guild_id, UserId(interaction.user.id))
             case, cancelled = await self._cases.cancel(by, (Scope.PERSON, job.requester.user_id), job_id=job_id)
             if case is None:
-                raise UserError("Too late: it has just ended.")
+                raise UserError("Too late: the request has just ended.")
             self._dispatcher.stop(cancelled)
-            await interaction.response.send_message(f"Cancelled. {_words.receipt(case)}", ephemeral=True)
+            await responses.send(interaction, f"Cancelled. {_words.receipt(case)}", ephemeral=True)
             return
         if not await self._dispatcher.cancel(job_id):
-            raise UserError("Too late: it has just ended.")
-        await interaction.response.send_message("Cancelled.", ephemeral=True)
+            raise UserError("Too late: the request has just ended.")
+        await responses.send(interaction, "Cancelled.", ephemeral=True)
 
     async def _everyone(self, turns: Sequence[Turn], guild_id: GuildId) -> list[str]:
-        """The first places of the line; what other people asked for stays theirs."""
+        """The running jobs and the first places of the queue, without other people's prompts."""
         running = await self._queue.running()
         lines = [f"🖌️ {_name(job, guild_id)} — being painted" for job in running]
         for place, turn in enumerate(turns[:_SHOWN], start=1):
@@ -136,11 +139,11 @@ class QueueCog(commands.Cog, name="Queue"):
                 lines.append(f"{place}. {_name(job, guild_id)} — {count}, {_words.relative(turn.starts_at)}")
         if len(turns) > _SHOWN:
             lines.append(f"-# and {len(turns) - _SHOWN} more")
-        return lines or ["The easel is free."]
+        return lines or ["The queue is empty."]
 
 
 def _shortened(lines: list[str]) -> list[str]:
-    """As many entries as a message holds, and how many more there are."""
+    """The first entries, and how many more there are."""
     return lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more"]
 
 
@@ -160,7 +163,7 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
 
 
 def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn], paced_until: datetime | None) -> str:
-    """Why the first of a person's requests on this server, `mine`, has its place: who goes before it, and why."""
+    """Why the first of a person's requests on this server (`mine`) has its place; empty if none has a place."""
     place = next((n for n, turn in enumerate(turns) if turn.job_id in mine), None)
     if place is None:
         return ""
@@ -176,9 +179,9 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
         people = "one person who waits has" if less == 1 else f"{less} people who wait have"
         reasons.append(f"{people} used less GPU time or waited longer")
     if requester.user_id in first_turns:
-        reasons.append("you have more waiting on another server")
+        reasons.append("a request of yours on another server comes first")
     if again:
-        reasons.append(f"{again} of those before you had begun and were cut short")
+        reasons.append(f"{again} interrupted {'request starts' if again == 1 else 'requests start'} again first")
     return f"Place {place + 1}: {', and '.join(reasons)}.{paced}"
 
 

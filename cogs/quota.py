@@ -6,6 +6,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import responses
 from bot.client import Client
 from bot.policy.limits import QUOTA_WINDOW
 from bot.policy.policy import Policy
@@ -39,7 +40,7 @@ class Quota(commands.Cog):
         if len(returning) > _SHOWN:
             lines.append(f"- and {len(returning) - _SHOWN} more")
         lines.append("-# A picture counts as a usual one of the first model. What fails costs nothing.")
-        await interaction.response.send_message("\n".join(lines), ephemeral=True)
+        await responses.send(interaction, "\n".join(lines), ephemeral=True)
 
 
 async def setup(client: Client) -> None:

@@ -54,7 +54,7 @@ class Results(commands.Cog):
         self._reconciling: asyncio.Task[None] | None = None
 
     async def cog_load(self) -> None:
-        """Offer to speak for the delivery."""
+        """Register as the delivery's poster."""
         self._delivery.attach(self)
 
     async def cog_unload(self) -> None:
@@ -65,7 +65,7 @@ class Results(commands.Cog):
     async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         """Make the job's message say `news`; a message that is gone is replaced if the job has ended.
 
-        Raises what its verdict on Discord's refusal is.
+        Raises the DeliveryError that fits Discord's refusal.
         """
         with self._translate_errors(job):
             return await self._show(job, news, repost)
@@ -256,19 +256,20 @@ def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
 
 
 def _delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryError:
-    """Discord's refusal, as the delivery sorts them."""
+    """The DeliveryError for an error of Discord."""
     match classify(error):
         case Verdict.LATER:
             return TryLater(f"Discord answered {error.status}")
         case Verdict.TOO_LARGE:
             return TooLarge(
-                "Discord takes no pictures as large as these here. Ask for a smaller size or fewer at once.",
+                "These pictures are too large for Discord in this channel. "
+                "Ask for a smaller size, or for fewer pictures.",
                 limit=file_limit,
             )
         case Verdict.BUG:
             # Its text quotes the form, and so the prompt.
             return NotUnderstood(
-                f"Discord answered {error.status} (code {error.code}): Atelier's own fault, not yours."
+                f"Discord answered {error.status} (code {error.code}): This is an error of Atelier, not yours."
             )
         case _:
             # Only Discord's own words are repeated, and not many of them.

@@ -1,4 +1,4 @@
-"""/stats: what a server used, waited for, was refused and liked, for its moderators; of all servers, for the host."""
+"""/stats: figures of a server for its moderators, and of all servers for the host."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import responses
 from bot.charts import plot
 from bot.client import Client
 from bot.errors import PlotError, UserError
 from bot.jobs import GuildId
 from bot.storage.reports import Period, Reports
 from cogs import _report
+from cogs._people import NOT_A_MODERATOR
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +26,13 @@ Back = Literal["24 hours", "7 days", "30 days", "90 days", "12 months"]
 Where = Literal["this server", "all servers"]
 
 _TERMINAL = GuildId(0)
-"""What the terminal asks for has no server."""
+"""The requests of the terminal have this instead of a server."""
 
-NOT_THE_HOST = "Only the host of Atelier sees all servers. Moderators use `/stats` on their server, for that one."
-NOT_A_MODERATOR = "Only members with Manage Server can do this."
+NOT_THE_HOST = "Only the host of Atelier can see all servers. Moderators can use `/stats` on their own server."
 
 
 class Stats(commands.Cog):
-    """Sums up what happened, without names."""
+    """Shows statistics; they name no person."""
 
     def __init__(self, client: Client, reports: Reports) -> None:
         self._client = client
@@ -48,7 +49,7 @@ class Stats(commands.Cog):
     ) -> None:
         """Show the figures, with a chart and a table to keep."""
         scope = await self._scope(interaction, of)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await responses.defer(interaction, ephemeral=True, thinking=True)
         report = await self._reports.report(scope, Period(last))
         if _report.is_empty(report):
             await interaction.edit_original_response(content=_report.empty(report))

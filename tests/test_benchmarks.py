@@ -231,7 +231,7 @@ def test_the_gpu_run_holds_and_measures_at_toy_size(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_pictures_that_differ_from_themselves_alone_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box, book = gpu_correctness.Box(tmp_path, Scene("cpu", toy=True, out=tmp_path)), Book(tmp_path / "book", 600)
-    forward = gpu_correctness.rows.eagerly
+    forward = gpu_correctness.rows.run_eagerly
 
     def worse(parked: object, leaves: object, worn: object) -> object:
         output = forward(parked, leaves, worn)  # type: ignore[arg-type]
@@ -239,7 +239,7 @@ def test_pictures_that_differ_from_themselves_alone_are_told(tmp_path: Path, mon
             output[0][0] += 0.01
         return output
 
-    monkeypatch.setattr(gpu_correctness.rows, "eagerly", worse)
+    monkeypatch.setattr(gpu_correctness.rows, "run_eagerly", worse)
     book.check("crowd", lambda: box.crowd("float32", eager=True))
     (line,) = (line for line in read(tmp_path / "book") if line["kind"] == "check")
     assert line["verdict"] == "**broken**", line

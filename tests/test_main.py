@@ -92,7 +92,7 @@ async def test_strange_words_are_named_and_painted_past(tmp_path: Path, prompt: 
         (["imagine", "  "], 1, "Say what to paint"),
         (["imagine", "a cat", "--model", "emojy"], 1, "Did you mean emoji?"),
         (["imagine", "a cat", "--image", "none.png"], 1, "The image none.png cannot be read: No such file"),
-        (["imagine", "a cat", "--image", "cat.png"], 1, "The image is no picture of a kind that can be read"),
+        (["imagine", "a cat", "--image", "cat.png"], 1, "The image is not a picture that Atelier can read"),
         (["imagine", "a cat", "--image", "/dev/zero"], 1, "The image is larger than 20 MiB"),
         (["imagine", "a cat", "--strength", "0.5"], 1, "Strength says how much of an image is painted over"),
         (["imagine", "a cat", "--controlnet", "canny"], 1, "The model emoji has no ControlNets"),

@@ -1,4 +1,4 @@
-"""The endings of one channel: how its jobs ended, posted until they are known to be posted or given up."""
+"""Posts how the jobs of one channel ended, until each post is confirmed or given up."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Shown:
 
 
 Show = Callable[[Job, News], Awaitable[Shown]]
-"""Shows news with the poster of now, as `Poster.show` does."""
+"""Shows news with the current poster, as `Poster.show` does."""
 
 
 class Poster(Protocol):

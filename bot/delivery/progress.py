@@ -55,7 +55,7 @@ class Progress:
         return True
 
     def drop(self, job_id: JobId) -> None:
-        """Drop what waits for a job: better news has come."""
+        """Drop what waits for a job: newer news replaces it."""
         self._news.pop(job_id, None)
 
     def forget(self, job_id: JobId) -> None:

@@ -25,7 +25,7 @@ REMOVAL_TIMEOUT_SECONDS = 30.0
 """How long a deletion may take, with the search of the channel that may come before it."""
 
 Remove = Callable[[Job], Awaitable[None]]
-"""Deletes the messages about a job with the poster of now, as `Poster.remove` does."""
+"""Deletes the messages about a job with the current poster, as `Poster.remove` does."""
 
 
 class Removals:

@@ -1,6 +1,6 @@
-"""The engine's seam: what the bot may ask of an engine, and what it hears back.
+"""The interface of engines: the orders that the bot gives, and the events that come back.
 
-`local/` runs a child process (`bot/worker`) with torch; `fake.py` has no weights at all.
+`local/` paints in a child process (`bot/worker`) with torch; `fake.py` paints without weights, for tests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Order:
     attempt: int
     request: GenerationRequest
     owner: UserId
-    """Whose it is: within the engine, too, people are served alike."""
+    """The person who asked; the engine also shares its time fairly between people."""
     uploads: Mapping[str, bytes] = field(default_factory=dict)
     """The encoded pictures that the request names, by their sha256."""
 
@@ -42,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """How the order looks so far: a small JPEG."""
+    """How the pictures look so far: a small JPEG."""
 
     jpeg: bytes
 
@@ -63,31 +63,31 @@ class Lane(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called among the lanes of its engine."""
+        """The name of the lane within its engine."""
         ...
 
     @property
     def slots(self) -> int:
-        """How many orders it works on at a time."""
+        """How many orders the lane paints at the same time."""
         ...
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """Models it cannot use now, each with the reason in words. An entry "" concerns all of them."""
+        """Models that the lane cannot use now, each with the reason in words. An entry "" is about all models."""
         ...
 
     @property
     def timings(self) -> Timings:
-        """How long it takes, as far as that is known."""
+        """How long the lane takes for a forward, as far as that is known."""
         ...
 
     @property
     def steps_done(self) -> Mapping[JobId, int]:
-        """How far the orders in it are."""
+        """The denoising steps that are done of each order in the lane."""
         ...
 
     def holds(self, job_id: JobId) -> bool:
-        """Whether an order for this job is in it."""
+        """Whether an order for this job is in the lane."""
         ...
 
     async def ready(self) -> None:
@@ -95,9 +95,9 @@ class Lane(Protocol):
         ...
 
     def submit(self, order: Order) -> AsyncGenerator[Event, None]:
-        """Paint, yielding events and Finished last; a cancelled order ends without it.
+        """Paint an order and yield its events, Finished last; the events of a cancelled order end without it.
 
-        Raises EngineDied when the engine went away or fell silent, PaintFailed when it could not paint this.
+        Raises EngineDied when the engine process ends or hangs, and PaintFailed when it cannot paint this order.
         """
         ...
 
@@ -107,22 +107,22 @@ class Engine(Protocol):
 
     @property
     def lanes(self) -> Sequence[Lane]:
-        """The lanes, always the same ones; at least one."""
+        """The lanes: at least one, and always the same ones."""
         ...
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """Models that no lane can use now, each with the reason in words. An entry "" concerns all of them."""
+        """Models that no lane can use now, each with the reason in words. An entry "" is about all models."""
         ...
 
     @property
     def timings(self) -> Timings:
-        """How long the first lane takes: what a request is said to cost."""
+        """The timings of the first lane, from which the cost of a request is calculated."""
         ...
 
     @property
     def step_histogram(self) -> StepHistogram:
-        """The steps of all lanes since the bot began."""
+        """The denoising steps of all lanes since the bot started."""
         ...
 
     def cancel(self, job_id: JobId) -> None:
@@ -131,5 +131,5 @@ class Engine(Protocol):
 
 
 def lane_of(engine: Engine, job_id: JobId) -> Lane:
-    """The lane that has a job's order; the first one for a job that is on its way there."""
+    """The lane that has the order of a job; the first lane if the order has not arrived yet."""
     return next((lane for lane in engine.lanes if lane.holds(job_id)), engine.lanes[0])

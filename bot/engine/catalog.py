@@ -1,4 +1,4 @@
-"""Which models there are, and which samplers, by the names people use. Knows no torch."""
+"""The models and the samplers, by the names that people use. It does not import torch."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def folder_of(model: ModelConfig) -> str:
     return model.source
 
 
-def traces_of(model: ModelConfig) -> frozenset[tuple[str, int, int]]:
-    """What shows that a model on this machine was changed: its files' paths, sizes and times; of a hub id nothing.
+def fingerprint_of(model: ModelConfig) -> frozenset[tuple[str, int, int]]:
+    """The paths, sizes and times of a model's files, to notice a change; empty for a hub id.
 
-    Reads the disk. What comes after a file that goes meanwhile is left out.
+    Reads the disk. If a file disappears meanwhile, the files after it are left out.
     """
     source, found = Path(folder_of(model)), set()
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""An engine with no weights: paints flat colours at once. For tests of everything around the engine."""
+"""An engine without weights that paints flat colours, for tests of the code around the engine."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from bot.jobs import Image, JobId
 
 
 class FakeEngine:
-    """Paints every order in the colour of its seed; can be held, told to raise, or to take its time."""
+    """Paints every order in a colour of its seed. Tests can make it wait, raise, or take a given time."""
 
     def __init__(self, *, seconds: float = 0.0, slots: int = 1) -> None:
         self.name = "fake"
         self.slots = slots
         self.seconds = seconds
         self.preview = b""
-        """Shown after every order's first step."""
+        """A JPEG that is sent after the first step of every order; empty for none."""
         self.timings = Timings()
-        """What it is said to take; for tests to fill."""
+        """Timings that tests can fill."""
         self.step_histogram = StepHistogram()
-        """Steps it is said to have done; for tests to count."""
+        """Steps that tests can count."""
         self.steps_done: dict[JobId, int] = {}
         self.orders: list[Order] = []
-        """Every order it was given, in order."""
+        """Every order that was submitted, in order."""
         self.raises: list[Exception] = []
-        """Raised one by one, each by one order, at its first step."""
+        """Errors: each of the next orders raises one of them before its first step."""
         self.open = asyncio.Event()
         """Clear it to hold every order before its first step."""
         self.open.set()
         self.held = 0
-        """Orders that wait for that now."""
+        """How many orders wait for `open` now."""
         self._troubles: dict[str, str] = {}
         self._cancelled: set[JobId] = set()
         self._inside: set[JobId] = set()

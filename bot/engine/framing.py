@@ -1,4 +1,4 @@
-"""How a message goes over a pipe: two big-endian 32-bit lengths, a JSON header, and raw bytes (encoded pictures)."""
+"""The format of a message on a pipe: two big-endian 32-bit lengths, a JSON header, and raw bytes (encoded pictures)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Message = tuple[dict[str, Any], bytes]
 
 
 class BadFrame(Exception):  # noqa: N818
-    """What came over the pipe is not a frame."""
+    """The bytes on the pipe are not a frame."""
 
 
 def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
@@ -49,7 +49,7 @@ async def read_async(stream: asyncio.StreamReader) -> Message | None:
 
 
 def split(body: bytes, sizes: Sequence[int]) -> list[bytes]:
-    """The pictures of a body. Raises BadFrame when it is not as long as they are together."""
+    """The pictures of a body, by their sizes in bytes. Raises BadFrame if the sizes do not add up to its length."""
     if sum(sizes) != len(body):
         raise BadFrame(f"the frame has {len(body)} bytes of pictures and names {sum(sizes)}")
     return [body[end - size : end] for end, size in zip(itertools.accumulate(sizes), sizes, strict=True)]

@@ -1,6 +1,6 @@
 """Counts denoising steps by their rows and by their seconds, for the page of metrics.
 
-The engine process counts, and tells the bot what it counted since the last time.
+The engine process counts, and sends its counts to the bot.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Histogram:
         self.sum += value
 
     def take(self) -> list[Any]:
-        """What was counted, as JSON holds it; counting begins anew."""
+        """The counts for JSON, and start again from 0."""
         taken = [self.counts, self.sum]
         self.counts, self.sum = [0] * len(self.counts), 0.0
         return taken
 
     def add(self, taken: Any) -> None:
-        """Add what another one gave. Raises ValueError or TypeError when it is none of these bounds."""
+        """Add the counts of another histogram. Raises ValueError or TypeError if they do not fit the bounds."""
         counts, total = taken
         self.counts = [mine + int(theirs) for mine, theirs in zip(self.counts, counts, strict=True)]
         self.sum += float(total)
@@ -51,10 +51,10 @@ class StepHistogram:
         self.seconds.count(seconds)
 
     def take(self) -> dict[str, Any]:
-        """What was counted since the last time."""
+        """The counts since the last call, for JSON; counting starts again from 0."""
         return {"rows": self.rows.take(), "seconds": self.seconds.take()}
 
     def add(self, taken: Any) -> None:
-        """Add what another process took. Raises LookupError, ValueError or TypeError when it is no such thing."""
+        """Add counts of another process. Raises LookupError, ValueError or TypeError if they are not such counts."""
         self.rows.add(taken["rows"])
         self.seconds.add(taken["seconds"])

@@ -1,6 +1,6 @@
-"""How long the engine takes, learned from every forward: for the size of its batches and for the forecast.
+"""How long the engine takes, learned from every forward: for the size of batches and for the forecast.
 
-Knows no torch: the engine process measures, both processes estimate.
+It does not import torch: the engine process measures, and both processes estimate.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 from bot.jobs import Shape, Work
 
 STEP = "step"
-"""One forward of the denoiser, and what its calls do with it until their next one."""
+"""One forward of the denoiser, and the work of its calls until their next forward."""
 START = "start"
-"""What a request takes before its first forward: its prompt's embedding, its noise."""
+"""The work of a request before its first forward, such as encoding its prompt."""
 DECODE = "decode"
 """The decoding of one picture, from latents to pixels."""
 
 _REMEMBERED = 15
-"""How many measurements the median is taken of."""
+"""The median is taken of so many measurements, the latest."""
 _TRUSTED = 3
-"""How many measurements a row count needs to count for the trend."""
+"""A row count with fewer measurements is not used for the knee."""
 _WORTH = 0.05
-"""The share that twice the rows must gain in pictures per second to be worth the longer steps."""
-COMPANY = 2.0
-"""How many times as long as alone a forward may take for a person who asks for little."""
+"""The gain in pictures per second, as a share, for which doubling the rows is worth the longer steps."""
+LIGHT_SLOWDOWN = 2.0
+"""A forward with a call of a person who asks for little may take so many times as long as the call alone."""
 _GUESS = 0.5e-6
-"""Seconds per pixel and row, of a model that was never timed."""
+"""Seconds per pixel and row for a model that was never timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class LinearFit:
         return self.base + self.per_row * rows
 
     def knee(self) -> int | None:
-        """The rows from which on twice as many would gain less than 5 % in rows per second; None if always worth it.
+        """The rows from which doubling them gains less than 5 % in rows per second; None if it always gains more.
 
-        That is t(2B) / 2B > 0.95 t(B) / B, solved for B.
+        That is the smallest B with t(2B) / 2B > 0.95 t(B) / B, solved for B.
         """
         if self.per_row <= 0:
             return None
@@ -115,10 +115,10 @@ class Timings:
         line = self._line(shape, STEP)
         return None if line is None else line.knee()
 
-    def company(self, shape: Shape, rows: int) -> int | None:
-        """Rows of a forward that takes at most COMPANY times as long as one of `rows`; None while that is unknown."""
+    def light_cap(self, shape: Shape, rows: int) -> int | None:
+        """Rows of a forward that takes at most LIGHT_SLOWDOWN times as long as one of `rows`; None if unknown yet."""
         line = None if self.knee(shape) is None else self._line(shape, STEP)
-        return None if line is None else line.rows_within(COMPANY * line.seconds(rows))
+        return None if line is None else line.rows_within(LIGHT_SLOWDOWN * line.seconds(rows))
 
     def dump(self) -> str:
         """Everything known, as JSON of one line."""
@@ -130,7 +130,7 @@ class Timings:
         return json.dumps({"device": self.device, "seconds": rows}, separators=(",", ":"))
 
     def load(self, text: str) -> None:
-        """Take over what `dump` wrote. Of another device than this one's, or unreadable, it is ignored."""
+        """Take over what `dump` wrote. Text that cannot be read or is about another device is ignored."""
         try:
             known: dict[str, Any] = json.loads(text)
             rows: Iterable[Any] = [
@@ -148,7 +148,7 @@ class Timings:
         self._lines.clear()
 
     def _estimate(self, shape: Shape, part: str) -> LinearFit | None:
-        """The line of a model's size, or that of its nearest size scaled by their pixels; None of an unknown model."""
+        """The line for a shape, or that of the model's nearest size, scaled by pixels; None for an unknown model."""
         if line := self._line(shape, part):
             return line
         pixels = shape[1] * shape[2]

@@ -1,4 +1,4 @@
-"""Frames on the pipe between the bot and the engine process: one dataclass a message.
+"""Frames on the pipe between the bot and the engine process: one dataclass for each kind.
 
 A frame's header (`framing.py`) holds its kind, which is the name of its class without `Frame`, and its fields. Encoded
 pictures are its body.
@@ -19,7 +19,7 @@ from bot.engine.framing import BadFrame, split
 from bot.jobs import GenerationRequest, Image, JobId, UserId
 
 _NUMBERS = ("int", "JobId", "UserId")
-"""Types of fields that are checked when a frame is read."""
+"""The types of fields that must be whole numbers when a frame is read."""
 
 
 # ---- what the bot says -----------------------------------------------------------------------------------------------
@@ -131,13 +131,13 @@ class TimingsFrame:
 
 ToWorker = SetupFrame | SubmitFrame | CancelFrame | StopFrame
 OrderFrame = StartedFrame | ProgressFrame | PreviewFrame | FinishedFrame | FailedFrame
-"""What is said about one order."""
+"""The frames about one order."""
 FromWorker = ReadyFrame | LoadingFrame | TimingsFrame | OrderFrame
 Frame = ToWorker | FromWorker
 
 
 def kind_of(frame: Frame | type[Frame]) -> str:
-    """What the header calls such a frame."""
+    """The kind of a frame, as its header names it."""
     kind = frame if isinstance(frame, type) else type(frame)
     return kind.__name__.removesuffix("Frame").lower()
 
@@ -182,7 +182,7 @@ async def read_frame_async(stream: asyncio.StreamReader) -> Frame | None:
 
 
 class Inbox:
-    """The bot's frames in the order they came, from any thread to any other."""
+    """A queue of the bot's frames between threads, in the order in which they came."""
 
     def __init__(self) -> None:
         self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
@@ -192,11 +192,11 @@ class Inbox:
         self._frames.put(frame)
 
     def wake(self) -> None:
-        """Let the reader go on without a frame, if it waits."""
+        """End the wait of the reader, if it waits, without a frame."""
         self._frames.put(None)
 
     def take(self, *, wait: bool) -> list[Frame]:
-        """Everything that came since the last time; waits for a frame or to be woken if told to."""
+        """The frames that came since the last call; with `wait` it waits for a frame or for `wake`."""
         frames = [self._frames.get()] if wait else []
         with suppress(queue.Empty):
             while True:
@@ -215,7 +215,7 @@ def _decode(header: dict[str, Any], body: bytes) -> Frame:
 
 
 def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
-    """The frame of a class. Raises ValueError, LookupError or TypeError where something is missing or too much."""
+    """Build the frame of a class. Raises ValueError, LookupError or TypeError if a field is missing or unknown."""
     if kind is PreviewFrame:
         header["jpeg"], body = body, b""
     elif kind is TimingsFrame:

@@ -1,8 +1,7 @@
-"""Which limits hold for a person in a channel, and who decided them: pure functions over a server's rules.
+"""Which limits apply to a person in a channel, and who set them: pure functions over a server's rules.
 
-A person's own rule beats those of their roles, of which the highest role with a rule wins; a role's beats the
-channel's, where a thread comes before the channel it hangs on; the channel's beats the server's, and that the host's
-default. Every limit is decided by itself.
+The most specific rule wins: the person's own; then that of their highest role with a rule; then the thread's and the
+channel's; then the server's; then the host's default. Each limit is decided separately.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Generic, Self, TypeVar
 
 from bot.config import IMAGES, STEPS, LimitsConfig
-from bot.errors import Refers, Rejected, UserError, refer
+from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
 T_co = TypeVar("T_co", covariant=True)
@@ -56,30 +55,30 @@ BOUNDS = {
     LimitName.IMAGES: IMAGES,
     LimitName.WEIGHT: (1, 10_000),
 }
-"""Of the limits that are numbers: the least and the most that can be set."""
+"""The smallest and the largest value of each limit that is a number."""
 
 QUOTA_WINDOW = timedelta(hours=24)
 NEGLIGIBLE = 1e-6
-"""Sums of seconds that differ by less count as equal: floating point rounds."""
+"""Sums of seconds that differ by less than this count as equal, because floating point rounds."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 PAUSED = "paused"
-"""The name of a server's or channel's rule that nothing is started there."""
+"""The name of the rule that pauses a server or a channel: no request is started or accepted there."""
 BLOCKED = "blocked"
-"""The name of a person's rule that they may not ask: until a time, or None for as long as it stands."""
+"""The name of the rule that blocks a person; its value is the end of the block, or None for no end."""
 QUOTA_FROM = "quota_from"
-"""The name of a person's rule that what they used before that time does not count."""
+"""The name of the rule that resets a person's quota; its value is the time from which usage counts."""
 
 _REMEDIES = {"pause": "mod resume", "block": "mod unblock"}
-"""The command that changes a rule which is no limit."""
+"""The command that ends a pause or a block."""
 
 SERVER: Subject = (Scope.SERVER, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who decided a value: the rule of a subject, or the host where there is no scope."""
+    """Who set a value: the rule of a subject, or the host if `scope` is None."""
 
     scope: Scope | None = None
     subject_id: int = 0
@@ -93,15 +92,15 @@ class Origin:
         return cls(Scope(scope), int(subject_id or 0))
 
     def __str__(self) -> str:
-        """As it is stored: `host`, `server`, `channel:1`, `role:1` or `person:1`."""
+        """As text for the database: `host`, `server`, `channel:1`, `role:1` or `person:1`."""
         if self.scope is None:
             return _HOST
         return self.scope.value if self.scope is Scope.SERVER else f"{self.scope}:{self.subject_id}"
 
     @property
     def reference(self) -> str:
-        """A reference to it within a sentence."""
-        return refer(Refers.ORIGIN, self)
+        """A reference to this origin, for use within a sentence."""
+        return refer(Reference.ORIGIN, self)
 
 
 _HOST = "host"
@@ -109,13 +108,13 @@ HOST = Origin()
 
 
 def named(subject: Subject) -> str:
-    """A reference to what a rule is about, within a sentence."""
-    return refer(Refers.SUBJECT, Origin(*subject))
+    """A reference to the subject of a rule, for use within a sentence."""
+    return refer(Reference.SUBJECT, Origin(*subject))
 
 
 @dataclass(frozen=True, slots=True)
 class Limit(Generic[T_co]):
-    """One value and who decided it."""
+    """One value and who set it."""
 
     value: T_co
     origin: Origin
@@ -123,7 +122,7 @@ class Limit(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Everything that holds for one person in one place. A list names what is allowed; None in its place is all."""
+    """The limits of one person in one channel. A list names what is allowed; None allows everything."""
 
     pace: Limit[int]
     depth: Limit[int]
@@ -141,7 +140,7 @@ class Limits:
 
 
 def subjects(who: Requester, where: Sequence[ChannelId] = ()) -> list[Subject]:
-    """Every subject whose rules apply to a person in a channel, in the order of precedence."""
+    """The subjects whose rules apply to a person in a channel, the most specific first."""
     return [
         (Scope.PERSON, who.user_id),
         *((Scope.ROLE, role_id) for role_id in who.roles),
@@ -153,18 +152,18 @@ def subjects(who: Requester, where: Sequence[ChannelId] = ()) -> list[Subject]:
 def candidates(
     defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[ChannelId] = ()
 ) -> dict[LimitName, list[Limit[Any]]]:
-    """For each limit every value that applies to a person there: the one that holds first, the host's default last."""
-    bearing = [subject for subject in subjects(who, where) if subject in book]
+    """For each limit, all values set for a person in a channel: the winning one first, the host's default last."""
+    with_rules = [subject for subject in subjects(who, where) if subject in book]
     decided = {}
     for name in LimitName:
-        limits = [Limit(book[subject][name], Origin(*subject)) for subject in bearing if name in book[subject]]
+        limits = [Limit(book[subject][name], Origin(*subject)) for subject in with_rules if name in book[subject]]
         default = getattr(defaults, name)
         decided[name] = [*limits, Limit(None if default == "all" else default, HOST)]
     return decided
 
 
 def resolve(defaults: LimitsConfig, book: Book, who: Requester, where: Sequence[ChannelId] = ()) -> Limits:
-    """Tell what holds for a person in a channel, given by its id and, for a thread, its channel's; see above."""
+    """The limits of a person in a channel; `where` is its id, or a thread's id and its parent channel's."""
     return Limits(**{name: limits[0] for name, limits in candidates(defaults, book, who, where).items()})
 
 
@@ -175,9 +174,9 @@ def greatest_weight(defaults: LimitsConfig, book: Book) -> int:
 
 
 def share_of(weight: int, greatest: int) -> float:
-    """What part of the usual share a weight is, among all servers; `greatest` is the server's own.
+    """A person's weight divided by the greatest weight of the server: 1 is a full share among all servers.
 
-    A server's weights divide only its own share: they take nothing from the people of another server.
+    So a server's rules never give its people a larger share than the people of another server.
     """
     return weight / greatest
 
@@ -188,20 +187,20 @@ def is_paused(book: Book, where: Sequence[ChannelId]) -> bool:
 
 
 def pause_of(book: Book, where: Sequence[ChannelId]) -> Subject | None:
-    """What a moderator paused, if that holds in a channel: the server or the channel."""
+    """The server or the channel whose pause applies in a channel; None if there is no pause."""
     places: list[Subject] = [SERVER, *((Scope.CHANNEL, channel_id) for channel_id in where)]
     return next((place for place in places if PAUSED in book.get(place, {})), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A person may not ask, until a time or as long as it stands."""
+    """A moderator's block of a person; `until` is None if it has no end."""
 
     until: datetime | None
 
 
 def block_of(book: Book, who: Requester, now: datetime) -> Block | None:
-    """What keeps a person from asking, if anything does now."""
+    """The block of a person that is in force now, or None."""
     rules = book.get((Scope.PERSON, who.user_id), {})
     if BLOCKED not in rules:
         return None
@@ -210,7 +209,7 @@ def block_of(book: Book, who: Requester, now: datetime) -> Block | None:
 
 
 def quota_from(book: Book, who: Requester) -> datetime | None:
-    """Since when what a person uses counts, if a moderator reset their quota."""
+    """The time of the last reset of a person's quota, or None. Usage before it does not count."""
     return _time(book.get((Scope.PERSON, who.user_id), {}).get(QUOTA_FROM))
 
 
@@ -219,11 +218,12 @@ def _time(value: RuleValue) -> datetime | None:
 
 
 def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
-    """Raise UserError unless every value is one that can be enforced in a scope."""
+    """Raise UserError unless each value is possible for its limit in this scope."""
     for name, value in values.items():
         if name is LimitName.CHANNELS and scope is Scope.CHANNEL:
             raise UserError(
-                "Channels to ask in are set for the server, a role or a person, not for a channel. Nothing was changed."
+                "The limit channels can be set for the server, a role or a person, but not for a channel. "
+                "Nothing was changed."
             )
         if name not in BOUNDS:
             continue
@@ -236,23 +236,23 @@ def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
 
 
 def place_refused(limits: Limits, where: Sequence[ChannelId]) -> str | None:
-    """Why people may not ask in a channel, as a sentence; None where they may."""
+    """Why a person may not ask in a channel, as a sentence; None if they may."""
     allowed = limits.channels.value
     if allowed is None or any(channel_id in allowed for channel_id in where):
         return None
     if not allowed:
-        return f"Pictures may be asked for in no channel ({limits.channels.origin.reference})."
+        return f"You cannot ask for pictures in any channel ({limits.channels.origin.reference})."
     places = ", ".join(named((Scope.CHANNEL, channel_id)) for channel_id in allowed)
-    return f"Pictures may not be asked for in this channel ({limits.channels.origin.reference}), but in {places}."
+    return f"You cannot ask for pictures in this channel ({limits.channels.origin.reference}), but you can in {places}."
 
 
 def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:
-    """Why a request that was accepted may not be painted by the limits of now; None if it may."""
+    """Why the limits as they are now forbid an accepted request; None if they do not.."""
     if refused := place_refused(limits, where):
         return _changed(LimitName.CHANNELS, limits, f". {refused}")
     if limits.models.value is not None and request.model not in limits.models.value:
         origin = limits.models.origin
-        words = f": the model {request.model} may not be used here any more ({origin.reference})."
+        words = f": the model {request.model} is no longer allowed here ({origin.reference})."
         return _changed(LimitName.MODELS, limits, words)
     asked = {
         LimitName.PIXELS: request.width * request.height,
@@ -268,10 +268,11 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
 
 
 def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datetime, float, float]]) -> Rejected | None:
-    """Why a request that was accepted is over the quota of now; None if it is not.
+    """Why an accepted request is over the quota as it is now; None if it is not.
 
-    `before` is what its person asked for earlier and had a turn for: when, what it cost, and what of that was held for
-    it. What was held decides, for by that they were accepted: nothing is refused since others took longer than thought.
+    `before` are the person's earlier requests that were started: when they were made, the GPU seconds they cost, and
+    the GPU seconds that were held for them. The held seconds decide, because those requests were accepted by them: a
+    request is not refused because earlier ones took longer than expected.
     """
     quota, origin = limits.quota.value, limits.quota.origin
     used = sum(held for _, _, held in before)
@@ -280,11 +281,11 @@ def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datet
     asked = math.ceil(used + seconds)
     if seconds > quota + NEGLIGIBLE:
         words = (
-            f": this takes {math.ceil(seconds):,} GPU seconds, "
+            f": this request takes {math.ceil(seconds):,} GPU seconds, "
             f"more than the {quota:,} in 24 hours ({origin.reference})."
         )
         return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
-    words = f": {math.ceil(used):,} of {quota:,} GPU seconds in 24 hours are used, and this takes "
+    words = f": {math.ceil(used):,} of {quota:,} GPU seconds in 24 hours are used, and this request takes "
     refusal = _changed(
         LimitName.QUOTA, limits, f"{words}{math.ceil(seconds):,} more ({origin.reference}).", asked, quota
     )
@@ -293,7 +294,7 @@ def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datet
 
 
 def fits_at(quota: float, seconds: float, spent: Sequence[tuple[datetime, float]]) -> datetime | None:
-    """When `seconds` will fit into a quota of which `spent` is used; None when they never do or do now."""
+    """When `seconds` will fit into a quota of which `spent` is used; None if they fit now, or never."""
     over = sum(amount for _, amount in spent) + seconds - quota
     if over <= NEGLIGIBLE or seconds > quota + NEGLIGIBLE:
         return None
@@ -305,7 +306,7 @@ def fits_at(quota: float, seconds: float, spent: Sequence[tuple[datetime, float]
 
 
 def counted_from(book: Book, who: Requester, now: datetime) -> datetime:
-    """Since when what a person uses counts: for a day, or since a moderator let them start anew."""
+    """The time from which a person's usage counts: a day ago, or the last reset of their quota if that is later."""
     return max(now - QUOTA_WINDOW, quota_from(book, who) or _NEVER)
 
 
@@ -313,7 +314,7 @@ def _changed(
     name: LimitName, limits: Limits, words: str, asked: float | None = None, allowed: float | None = None
 ) -> Rejected:
     return Rejected(
-        f"The limits have changed while this waited{words}",
+        f"The limits changed while this request waited{words}",
         rule=name.value,
         origin=str(limits[name].origin),
         asked=asked,
@@ -322,17 +323,17 @@ def _changed(
 
 
 def told(refusal: Rejected) -> str:
-    """All there is to say of a refusal to the person who asked: what, when it will work, and who can change it."""
+    """The text of a refusal for the person who asked: the reason, when it will work, and which command changes it."""
     sentence = str(refusal)
     if refusal.retry_at is not None:
-        sentence += f" It will work {refer(Refers.TIME, refusal.retry_at.isoformat())}."
+        sentence += f" It will work {refer(Reference.TIME, refusal.retry_at.isoformat())}."
     if remedy := _REMEDIES.get(refusal.rule, "limits set" if refusal.origin else None):
-        sentence += f" Moderators change this with {refer(Refers.COMMAND, remedy)}."
+        sentence += f" Moderators can change this with {refer(Reference.COMMAND, remedy)}."
     return sentence
 
 
-def takes_away(before: Limits, after: Limits) -> list[LimitName]:
-    """Which limits allow less than they did."""
+def lowered(before: Limits, after: Limits) -> list[LimitName]:
+    """The limits that allow less after a change than before it."""
     return [name for name in LimitName if _allows_less(before[name].value, after[name].value)]
 
 

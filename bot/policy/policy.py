@@ -1,6 +1,6 @@
-"""Policy: what the moderators' rules and the host's defaults say about one person, asked by every room above.
+"""What the moderators' rules and the host's defaults allow one person.
 
-`ruling` reads a server's rules once and resolves the limits once; everything that follows takes what it returned.
+`ruling` reads a server's rules and resolves the limits once; the later checks of the same request take its result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from bot.storage.usage import Usage, spent_by, waiting_of
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the rules of now say about one person in one place."""
+    """What the rules say now about one person in one channel."""
 
     requester: Requester
     where: tuple[ChannelId, ...]
@@ -49,30 +49,30 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """A person's quota of GPU time in 24 hours, and what of it is used or held, by the time they asked for it."""
+    """A person's quota of GPU seconds in 24 hours, and `spent`: when they asked, and the seconds used or held."""
 
     quota: float
     origin: Origin
     spent: tuple[tuple[datetime, float], ...]
     picture: float
-    """Seconds of a usual picture, to speak of the others in."""
+    """GPU seconds of a usual picture, to express other amounts as pictures."""
 
     @property
     def used(self) -> float:
-        """Seconds that count now."""
+        """GPU seconds of the quota that are used or held now."""
         return sum(seconds for _, seconds in self.spent)
 
     @property
     def left(self) -> float:
-        """Seconds that may still be asked for."""
+        """GPU seconds of the quota that are left."""
         return max(self.quota - self.used, 0.0)
 
     def pictures(self, seconds: float) -> int:
-        """How many usual pictures that is."""
+        """How many usual pictures take that many GPU seconds."""
         return round(seconds / self.picture)
 
     def fits_at(self, seconds: float) -> datetime | None:
-        """When that many seconds will fit; None when they never do or do now."""
+        """When that many GPU seconds will fit into the quota; None if they fit now, or never."""
         return fits_at(self.quota, seconds, self.spent)
 
 
@@ -90,7 +90,7 @@ class Policy:
         """GPU seconds of one usual picture, as far as is known now."""
 
     async def books(self) -> Mapping[GuildId, Book]:
-        """Every rule of every server; the same object until a rule changes."""
+        """The rules of all servers; the same object until a rule changes."""
         return await self._rules.books()
 
     def limits_in(self, book: Book, requester: Requester, where: Sequence[ChannelId] = ()) -> Limits:
@@ -135,7 +135,7 @@ class Policy:
             )
         if paused := ruling.paused:
             raise Rejected(
-                f"A moderator paused painting for {named(paused)}. What waits keeps its place.",
+                f"A moderator paused painting for {named(paused)}. Waiting requests keep their places.",
                 rule="pause",
                 origin=str(Origin(*paused)),
             )
@@ -151,8 +151,8 @@ class Policy:
         _check_quota(self._allowance(ruling, spent), seconds)
 
     async def objection(self, job: Job) -> Rejected | None:
-        """Why a job that was accepted may not be painted by the limits of now; None if it may."""
-        # With a clock that was set back, pictures that no longer counted when this was asked for would count again.
+        """Why the limits as they are now forbid an accepted job; None if they do not."""
+        # If the clock was set back, use the time of the request: otherwise older usage would count again.
         now = max(self._clock(), job.asked_at)
         ruling = await self._ruling(job.requester, job.destination.channels, now)
         if refusal := objection(job.request, ruling.limits, ruling.where):
@@ -172,22 +172,22 @@ def _queue_is_full(depth: int, limits: Limits) -> Rejected:
 
 
 def _check_quota(allowance: Allowance, seconds: float) -> None:
-    """Raise Rejected unless that many more GPU seconds fit into the day's quota; it says when they will."""
+    """Raise Rejected, with the time when it will work, unless that many more GPU seconds fit into the quota."""
     if allowance.used + seconds <= allowance.quota + NEGLIGIBLE:
         return
     most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
     if seconds > allowance.quota + NEGLIGIBLE:
         raise Rejected(
             f"This takes as much GPU time as about {asked} usual pictures, more than your quota of {most} in 24 hours "
-            f"({allowance.origin.reference}): ask for fewer or smaller ones, or fewer steps.",
+            f"({allowance.origin.reference}): ask for fewer or smaller pictures, or for fewer steps.",
             rule="quota",
             origin=str(allowance.origin),
             asked=math.ceil(seconds),
             allowed=allowance.quota,
         )
     raise Rejected(
-        f"Your quota is used up: {allowance.pictures(allowance.used)} of {most} pictures in 24 hours "
-        f"({allowance.origin.reference}), and this takes as much GPU time as {asked} more.",
+        f"Not enough of your quota is left: {allowance.pictures(allowance.used)} of {most} usual pictures in 24 hours "
+        f"are used ({allowance.origin.reference}), and this takes as much GPU time as {asked} more.",
         rule="quota",
         retry_at=allowance.fits_at(seconds),
         origin=str(allowance.origin),

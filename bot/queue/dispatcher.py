@@ -30,7 +30,7 @@ LOOK_AGAIN_SECONDS = 5.0
 """The longest sleep before the next turn: the clock may be set meanwhile, and nothing wakes the dispatcher then."""
 
 _KEEP_TRIES = 6
-"""How often it is tried to keep finished pictures before the job is failed."""
+"""How often storing the finished pictures is tried before the job is failed."""
 
 
 class Dispatcher:
@@ -71,7 +71,7 @@ class Dispatcher:
         while True:
             await slots.acquire()
             job = await self._next_job(lane)
-            # A job that saw the engine die may be why: nobody else is in its lane the second time.
+            # A job that saw the engine die may be why: so its second attempt runs alone in the lane.
             taken = lane.slots if job.deaths else 1
             for _ in range(taken - 1):
                 await slots.acquire()

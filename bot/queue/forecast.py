@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from bot.jobs import Queued
 
 SOON = timedelta(seconds=2)
-"""A start that is nearer is no time, but a moment."""
+"""An earlier start is stated as "in a moment"."""
 
 OFF_SECONDS = 10.0
 """A start that moved by less is not worth a word, nor is the place of a job that starts within it;"""

@@ -1,4 +1,4 @@
-"""The waiting line as it is now: the queue's rows and the moderators' rules, put before the scheduler.
+"""The waiting line as it is now: the queue's rows and the moderators' rules, given to the scheduler.
 
 It keeps a view of the rows, so that a choice among ten thousand reads only what has changed; a restart reads them all.
 """

@@ -1,1 +1,1 @@
-"""From what a person typed or sent to a job in the queue, or to a refusal with its reason."""
+"""From the input of a person to a job in the queue, or to a refusal with its reason."""

@@ -1,7 +1,7 @@
-"""The gate: a request comes in, a job or a reasoned refusal comes out.
+"""Admission: a request becomes a job, or is refused with a reason.
 
-`quote` resolves the request once and says what it would cost; `admit` makes a job of what was quoted, in one
-transaction that checks the queue depth and the quota again.
+`quote` resolves the request and calculates its cost; `admit` makes a job of the quote, in one transaction that checks
+the queue depth and the quota again.
 """
 
 from __future__ import annotations
@@ -32,27 +32,28 @@ from bot.storage.refusals import Refusals
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A request with every value resolved, what it would cost, and the rules it was resolved by. Nothing is held."""
+    """A request with every value resolved, its cost, and the rules that applied. No quota is held for it."""
 
     requester: Requester
     destination: Destination
     options: Options
-    """What was asked for, with the seed of `request`: another quote for them is about the same pictures."""
+    """The person's options, with the seed of `request`, so that a second quote for them is about the same pictures."""
     request: GenerationRequest
     notes: tuple[str, ...]
     seconds: float
+    """GPU seconds that the request is expected to take."""
     ruling: Ruling
     allowance: Allowance
     thresholds: BillConfig
 
     @property
     def fits(self) -> bool:
-        """Whether the quota has room for it now."""
+        """Whether enough of the quota is left now."""
         return self.seconds <= self.allowance.left + NEGLIGIBLE
 
     @property
     def is_big(self) -> bool:
-        """Whether the person should see the cost first."""
+        """Whether the person should confirm the cost first."""
         big = self.thresholds
         share = self.seconds > big.share * self.allowance.left and self.seconds > big.at_least
         return share or self.seconds > big.seconds
@@ -60,14 +61,14 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An accepted request: its job, what the requester should know of it, and its place in the line."""
+    """An accepted request: its job, notes for the requester, its place in the queue (from 1) and its start."""
 
     job: Job
     notes: tuple[str, ...]
     place: int
     starts_at: datetime
     said: Queued
-    """What the person is told of the place and the start."""
+    """What the message says about the place and the start."""
 
 
 class Admission:
@@ -100,10 +101,10 @@ class Admission:
         self.samplers = samplers
 
     async def quote(self, requester: Requester, options: Options, destination: Destination) -> Quote:
-        """Resolve a request without admitting it; of its uploads only the sizes are looked at.
+        """Resolve a request without admitting it; only the sizes of its uploads are read.
 
-        Raises UserError for a request that makes no sense and Rejected for one that a moderator's rule forbids, or
-        while the engine is in trouble.
+        Raises UserError for a request that makes no sense, and Rejected if a moderator's rule forbids it or the engine
+        cannot paint it now.
         """
         async with self._noting(requester):
             ruling = await self._policy.ruling(requester, destination.channels)
@@ -126,13 +127,13 @@ class Admission:
             )
 
     async def admit(self, quote: Quote, *, interaction_id: int | None = None) -> Admitted | None:
-        """Accept what was quoted as a job, durably, and so the pictures it builds on.
+        """Make a job of a quote, and store it durably with its uploads.
 
-        Raises Rejected where the depth or the quota has no room for it. Returns None when Discord delivered the same
+        Raises Rejected if it is over the queue depth or the quota. Returns None if Discord delivered the same
         interaction before.
         """
         async with self._noting(quote.requester):
-            job = await self._kept(quote, interaction_id)
+            job = await self._store(quote, interaction_id)
         if job is None:
             return None
         vocabulary = self._vocabularies.get(job.request.model)
@@ -142,8 +143,8 @@ class Admission:
         await self._queue.promise(job.id, turn.starts_at, said)
         return Admitted(job, notes, place, turn.starts_at, said)
 
-    async def _kept(self, quote: Quote, interaction_id: int | None) -> Job | None:
-        """The job as it was written, after its uploads were kept; None for an interaction that made one before."""
+    async def _store(self, quote: Quote, interaction_id: int | None) -> Job | None:
+        """Store the uploads and write the job's row; None if the same interaction made a job before."""
 
         async def check(connection: aiosqlite.Connection) -> None:
             await self._policy.check_room(connection, quote.ruling, quote.seconds)
@@ -159,14 +160,14 @@ class Admission:
                     seconds=quote.seconds,
                 )
             except Rejected as refusal:
-                # Only a refusal says when a place frees: in a long line that takes a while to find out.
+                # Calculate this only for a refusal, because it takes a while in a long queue.
                 if refusal.rule == "depth":
                     refusal.retry_at = await self._place_frees_at(quote.requester, quote.ruling.limits.depth.value)
                 raise
 
     @asynccontextmanager
     async def _noting(self, requester: Requester) -> AsyncIterator[None]:
-        """Note a refusal, for moderators who are asked about it later."""
+        """Record a Rejected error of the body, so that moderators can explain it later."""
         try:
             yield
         except Rejected as refusal:
@@ -174,7 +175,7 @@ class Admission:
             raise
 
     async def _place_frees_at(self, requester: Requester, most: int) -> datetime | None:
-        """When enough of a person's requests have started for one more to wait; None where that cannot be foreseen."""
+        """When enough of a person's requests will have started for one more to wait; None if that is not known."""
         waiting = {job.id for job in await self._queue.of_person(requester) if job.status is JobStatus.QUEUED}
         starts = sorted(turn.starts_at for turn in await self._line.turns() if turn.job_id in waiting)
         over = len(waiting) - most

@@ -1,4 +1,4 @@
-"""Trailing --flags of a prompt: they are moved out of it into the options of the same meaning."""
+"""Trailing --flags of a prompt: they are moved from the prompt into the options of the same meaning."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def with_flags(options: OptionsT) -> OptionsT:
-    """Move trailing --flags out of the prompt; a flag wins over the option of the same meaning.
+    """Move trailing --flags out of the prompt; a flag replaces the option of the same meaning.
 
-    Raises UserError for a flag that does not exist, has no value or stands before more of the prompt.
+    Raises UserError for a flag that does not exist, that has no value, or that more words of the prompt follow.
     """
     known = _flags(type(options))
     prompt, *flags = _flag_start(known).split(clean(options.prompt))
@@ -44,7 +44,7 @@ def _flags(of: type[Options]) -> Mapping[str, Option]:
 
 
 def _flag_start(names: Iterable[str]) -> re.Pattern[str]:
-    """Where a flag begins: a phone's keyboard turns two hyphens into a dash, and a dash before other words is prose."""
+    """Where a flag begins. A phone's keyboard turns two hyphens into a dash; a dash before other words is no flag."""
     return re.compile(rf"(?:^|(?<=\s))(?:--(?=[A-Za-z])|[—–](?=(?:{'|'.join(names)})(?:[\s=]|$)))")
 
 
@@ -57,4 +57,4 @@ def _read(option: Option, name: str, value: str) -> Any:
         number = option.type(value)
         if isinstance(number, int) or math.isfinite(number):
             return number
-    raise UserError(f"--{name} needs a {kind}, like --{name} {option.example}; {quoted(value)} is none.")
+    raise UserError(f"--{name} needs a {kind}, like --{name} {option.example}; {quoted(value)} is not a {kind}.")

@@ -1,4 +1,4 @@
-"""The table of what can be asked for: one line for each option, in the order in which people see them.
+"""The table of the options of a request: one line for each option, in the order in which people see them.
 
 The slash command's options, the flags in a prompt, the command line and their help are all made from `Options`, so a
 new option is one line here, its use, and its test.
@@ -19,21 +19,21 @@ PROMPT_HELP = "What to paint; may end in flags, like --ar 16:9 --seed 7"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What every way to ask for pictures needs to know of one option."""
+    """One option of a request, as the slash command, the flags and the command line need it."""
 
     help: str
     flags: tuple[str, ...] = ()
-    """Its names after two hyphens, in a prompt and on the command line."""
+    """Its names as a flag, in a prompt and on the command line."""
     example: str = ""
-    """A value for it, for sentences that say how it is used."""
+    """An example value, for sentences that say how the option is used."""
     spaced: bool = False
-    """Whether its value may have blanks in it."""
+    """Whether its value may contain spaces."""
     repeats: bool = False
-    """Whether its flag may come more than once: the values are then listed with commas."""
+    """Whether its flag may be given more than once; the values are then joined with commas."""
     between: tuple[int, int] | None = None
-    """The range that Discord itself keeps a number in; None where a value out of range is brought into it."""
+    """The range that Discord enforces for a number; None if Discord enforces none."""
     called: str = ""
-    """What people call the picture that an upload is."""
+    """What people call the upload."""
     name: str = ""
     """The name of its field, and of the slash command's option."""
     type: type = str
@@ -41,13 +41,13 @@ class Option:
 
     @property
     def is_upload(self) -> bool:
-        """Whether it is a picture that is sent along."""
+        """Whether the option is an uploaded picture."""
         return self.type is Upload
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person asked for; None is what they left open."""
+    """What a person asked for; an option that they left out is None."""
 
     prompt: str
     negative_prompt: Annotated[
@@ -84,17 +84,17 @@ class Options:
     ] = None
     control: Annotated[
         Upload | None,
-        Option("The picture that the ControlNet holds yours to, such as edges or a pose", called="control picture"),
+        Option("The picture that the ControlNet follows, such as edges or a pose", called="control picture"),
     ] = None
 
     @property
     def uploads(self) -> tuple[Upload, ...]:
-        """Every upload that comes with the request."""
+        """The uploads of the request."""
         sent = (getattr(self, option.name) for option in table(type(self)) if option.is_upload)
         return tuple(upload for upload in sent if upload is not None)
 
     def with_uploads(self, uploads: Mapping[str, Upload]) -> Self:
-        """The same with these uploads, by the names of their options, and no others."""
+        """The same options with exactly these uploads, by the names of their options."""
         sent: dict[str, Any] = {
             option.name: uploads.get(option.name) for option in table(type(self)) if option.is_upload
         }
@@ -109,7 +109,7 @@ def table(of: type[Options] = Options) -> tuple[Option, ...]:
 
 
 def _named(name: str, hint: Any) -> Option:
-    """The option of a line of the table, with what its name and its annotation say."""
+    """The option of one field of the table: its name, and the type and the `Option` of its annotation."""
     value, option = get_args(hint)
     (plain,) = (part for part in get_args(value) if part is not types.NoneType)
     named: Option = replace(option, name=name, type=plain)

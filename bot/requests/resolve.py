@@ -1,7 +1,7 @@
 """From options to a request with every value resolved: trailing flags, the model's defaults, bounds and limits.
 
-A value that is out of range is brought into it and a note says so; one that cannot be understood is refused with
-what would work.
+A value that is out of range is moved to the nearest bound, and a note says so. A value that cannot be understood is
+refused, with a value that would work.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MOST_LORAS = 4
 CONTROLNET_WEIGHTS = (0.0, 2.0)
 
 STRENGTH = 0.75
-"""How much of an image is painted over by default: as in CompVis' img2img script and diffusers' examples."""
+"""The default strength for an image without a mask: as in CompVis' img2img script and diffusers' examples."""
 INPAINT_STRENGTH = 1.0
-"""The same under a mask: diffusers' default."""
+"""The default strength for an image with a mask, which is diffusers' default."""
 
 ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 
@@ -54,10 +54,10 @@ _ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
 def resolve(
     options: Options, models: Sequence[ModelConfig], samplers: Sequence[str], limits: Limits | None = None
 ) -> Resolved:
-    """Fill in what was left open from the model's defaults and bring every value into its range, and below its limit.
+    """Fill in missing options from the model's defaults, and clamp every value to its range and its limit.
 
-    `models` must not be empty; its first one that is allowed is the default. Raises UserError for what cannot be
-    painted and Rejected for what may not be: where there is no less to give, as of models.
+    `models` must not be empty; the first allowed one is the default. Raises UserError for a request that cannot be
+    painted, and Rejected if a limit forbids it and clamping is not possible, as for models.
     """
     options = with_flags(options)
     notes: list[str] = []
@@ -67,7 +67,7 @@ def resolve(
     for name, text in (("prompt", options.prompt), ("negative prompt", negative or "")):
         if len(text) > PROMPT_LIMIT:
             raise UserError(
-                f"The {name} has {len(text):,} characters and {PROMPT_LIMIT:,} fit: "
+                f"The {name} has {len(text):,} characters, and at most {PROMPT_LIMIT:,} are allowed: "
                 f"shorten it by {len(text) - PROMPT_LIMIT:,}."
             )
     model = _model(options.model, models, limits, notes)
@@ -108,7 +108,7 @@ def resolve(
 
 
 def usual_request(model: ModelConfig) -> GenerationRequest:
-    """One picture by a model with everything left open, for counting only."""
+    """One picture by a model with all its defaults, to calculate with; it is never painted."""
     return GenerationRequest(
         prompt="a picture",
         model=model.name,
@@ -122,9 +122,9 @@ def usual_request(model: ModelConfig) -> GenerationRequest:
 
 
 def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
-    """Width and height in pixels of an aspect such as 16:9, with about the area the model paints best.
+    """Width and height in pixels of an aspect such as 16:9, with about the area that the model paints best.
 
-    Raises UserError when `aspect` is no aspect.
+    Raises UserError if `aspect` is not an aspect.
     """
     return _shaped(_ratio(aspect, model), model)
 
@@ -168,7 +168,7 @@ def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, 
 
 
 def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | None, notes: list[str]) -> ModelConfig:
-    """The model that is asked for, or the first that is allowed."""
+    """The requested model, or without a choice the first allowed one. Raises Rejected if it is not allowed."""
     asked: ModelConfig = _named("model", name, {model.name: model for model in models}, models[0])
     allowed = None if limits is None else limits.models.value
     if limits is None or allowed is None or asked.name in allowed:
@@ -176,20 +176,20 @@ def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | Non
     origin = limits.models.origin
     known = [model for model in models if model.name in allowed]
     if not known:
-        raise Rejected(f"No model may be used here ({origin.reference}).", rule="models", origin=str(origin))
+        raise Rejected(f"No model is allowed here ({origin.reference}).", rule="models", origin=str(origin))
     if name is None:
         notes.append(f"model became {known[0].name} ({origin.reference})")
         return known[0]
     names = ", ".join(model.name for model in known)
     raise Rejected(
-        f"The model {asked.name} may not be used here ({origin.reference}). There is: {names}.",
+        f"The model {asked.name} is not allowed here ({origin.reference}). Choose from: {names}.",
         rule="models",
         origin=str(origin),
     )
 
 
 def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], notes: list[str]) -> tuple[int, int]:
-    """The size scaled down to the limit of pixels. Raises Rejected where the model paints nothing that small."""
+    """The size, scaled down to the limit of pixels. Raises Rejected if the model cannot paint that small."""
     if width * height <= limit.value:
         return width, height
     scale = math.sqrt(limit.value / (width * height))
@@ -198,7 +198,7 @@ def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], not
     if min(small) < least:
         raise Rejected(
             f"Pictures may have up to {limit.value:,} pixels here ({limit.origin.reference}), "
-            f"and {model.name} paints none so small.",
+            f"and the model {model.name} cannot paint such small ones.",
             rule="pixels",
             origin=str(limit.origin),
             asked=width * height,
@@ -213,7 +213,7 @@ def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], not
 def _capped(
     name: str, asked: int | None, default: int, bounds: tuple[int, int], limit: Limit[int] | None, notes: list[str]
 ) -> int:
-    """A whole number within its bounds and below its limit, the model's own default too."""
+    """A whole number within its bounds and its limit; the limit applies to the model's default too."""
     if limit is None or limit.value >= bounds[1] or (default if asked is None else asked) <= limit.value:
         return int(_within(name, asked, default, bounds, notes))
     notes.append(f"{name} {default if asked is None else asked} became {limit.value} ({limit.origin.reference})")
@@ -221,18 +221,18 @@ def _capped(
 
 
 def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
-    """The LoRAs a person named, in their order; the last weight counts for one that is named twice."""
-    worn: dict[str, float] = {}
+    """The LoRAs that a person named, in their order; for a LoRA that is named twice, the last weight counts."""
+    chosen: dict[str, float] = {}
     for entry in (text or "").split(","):
         if not entry.strip():
             continue
         if not model.loras:
             raise UserError(f"The model {model.name} has no LoRAs.")
         name, weight = _weighed("LoRA", entry, model.loras, LORA_WEIGHTS, notes)
-        worn[name] = weight
-    if len(worn) > MOST_LORAS:
-        raise UserError(f"{len(worn)} LoRAs are too many: up to {MOST_LORAS} can be worn together.")
-    return tuple(worn.items())
+        chosen[name] = weight
+    if len(chosen) > MOST_LORAS:
+        raise UserError(f"{len(chosen)} LoRAs are too many: up to {MOST_LORAS} can be used together.")
+    return tuple(chosen.items())
 
 
 def _weighed(
@@ -242,51 +242,51 @@ def _weighed(
     bounds: tuple[float, float],
     notes: list[str],
 ) -> tuple[str, float]:
-    """The adapter that `entry` names, like sketch or sketch:0.8, and its weight."""
+    """The name and the weight of the LoRA or ControlNet that `entry` asks for, like sketch or sketch:0.8."""
     name, colon, weight = (part.strip() for part in entry.partition(":"))
     adapter = _named(kind, name, {adapter.name: adapter for adapter in known}, None)
     try:
         asked = float(weight) if colon else adapter.weight
     except ValueError:
         raise UserError(
-            f"The weight of a {kind} is a number, like {adapter.name}:0.8; {quoted(weight)} is none."
+            f"The weight of a {kind} is a number, like {adapter.name}:0.8; {quoted(weight)} is not a number."
         ) from None
     return adapter.name, _within(f"weight of {adapter.name}", asked, adapter.weight, bounds, notes)
 
 
 def _check_uploads(options: Options) -> None:
-    """Raise UserError for uploads that cannot be painted from, or not together."""
+    """Raise UserError for uploads that cannot be used, or not together."""
     image, mask = options.image, options.mask
     for what, upload in (("image", image), ("mask", mask), ("control picture", options.control)):
         if upload is not None and not RATIOS[0] <= upload.width / upload.height <= RATIOS[1]:
             raise UserError(
-                f"The {what} has {upload.width}×{upload.height} pixels, and shapes go from 1:4 to 4:1: crop it."
+                f"The {what} has {upload.width}×{upload.height} pixels, and shapes go only from 1:4 to 4:1: crop it."
             )
     if image is None:
         if mask is not None:
-            raise UserError("A mask says where to repaint an image: add the image to start from, too.")
+            raise UserError("A mask needs an image to repaint: add the image to start from, too.")
         if options.strength is not None:
             raise UserError(
-                "Strength says how much of an image is painted over: add the image to start from, or leave it out."
+                "Strength says how much of an image is painted over: add the image to start from, or omit strength."
             )
     elif mask is not None:
         stretch = (image.width * mask.height) / (image.height * mask.width)
         if abs(stretch - 1) > MASK_TOLERANCE:
             raise UserError(
                 f"The mask has {mask.width}×{mask.height} pixels and the image {image.width}×{image.height}: "
-                "draw the mask over the whole image, in the same proportions."
+                "draw a mask for the whole image, with the same proportions."
             )
 
 
 def _operation(options: Options) -> Operation:
-    """What is done with the pictures that were sent."""
+    """The operation that the uploads ask for."""
     if options.mask is not None:
         return Operation.INPAINT
     return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
 
 
 def _strength(options: Options, steps: int, notes: list[str]) -> float:
-    """How much of the image is painted over: at least a step, since diffusers takes int(steps · strength)."""
+    """How much of the image is painted over: at least one step of it, because diffusers takes int(steps · strength)."""
     if options.image is None:
         return 1.0
     usual = INPAINT_STRENGTH if options.mask else STRENGTH
@@ -298,7 +298,7 @@ def _strength(options: Options, steps: int, notes: list[str]) -> float:
 def _controlnet(
     options: Options, models: Sequence[ModelConfig], model: ModelConfig, notes: list[str]
 ) -> tuple[str, float]:
-    """The ControlNet that follows the control picture, and its weight; without one, none."""
+    """The name and the weight of the request's ControlNet; ("", 1.0) without one."""
     known = model.controlnets
     entry = (options.controlnet or "").strip()
     if not entry and options.control is None:
@@ -307,23 +307,23 @@ def _controlnet(
         others = [other.name for other in models if other.controlnets]
         raise UserError(
             f"The model {model.name} has no ControlNets"
-            + (f"; there are some for: {', '.join(others)}." if others else ", and no other model here has.")
+            + (f"; these models have some: {', '.join(others)}." if others else ", and no other model here has any.")
         )
     if not entry and len(known) > 1:
         names = ", ".join(net.name for net in known)
-        raise UserError(f"Say which ControlNet holds the picture to the control picture: {names}.")
+        raise UserError(f"Say which ControlNet to use with the control picture: {names}.")
     chosen = _weighed("ControlNet", entry or known[0].name, known, CONTROLNET_WEIGHTS, notes)
     if options.control is None:
         (wanted,) = (net.description for net in known if net.name == chosen[0])
         raise UserError(
-            f"The ControlNet {chosen[0]} needs a picture to hold to{f' ({wanted})' if wanted else ''}: "
+            f"The ControlNet {chosen[0]} needs a picture to follow{f' ({wanted})' if wanted else ''}: "
             "add it as the control picture."
         )
     return chosen
 
 
 def _triggered(prompt: str, loras: Adapters, model: ModelConfig) -> str:
-    """The prompt with the trigger words of its LoRAs, where it lacks them."""
+    """The prompt, with the trigger words of its LoRAs added if it lacks them."""
     triggers = {lora.name: clean(lora.trigger) for lora in model.loras}
     for name, _ in loras:
         if triggers[name].lower() not in prompt.lower():

@@ -1,4 +1,4 @@
-"""What may be uploaded, judged by the header alone: nothing here decodes a picture."""
+"""Checks uploads by their size and header; no picture is decoded here."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from bot.errors import UserError
 from bot.jobs import MOST_PIXELS, Upload
 from bot.requests.options import table
 
-ROLES = {option.name: option.called for option in table() if option.is_upload}
-"""What an upload is for: the name of its option, and what people call it."""
+UPLOAD_NAMES = {option.name: option.called for option in table() if option.is_upload}
+"""What people call each upload, by the name of its option."""
 
 MOST_BYTES = 20 * 2**20
 LEAST_SIDE = 16
 
-# Colour profiles and notes come before a JPEG's size, rarely more than a little. Where imagesize finds no size it reads
-# byte by byte: seconds for the largest upload.
+# A JPEG has its colour profile and notes before its size, but rarely many. If imagesize finds no size, it reads byte by
+# byte to the end, which takes seconds for the largest upload.
 _HEADER_BYTES = 4 * 2**20
 
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 
 
 def check_facts(what: str, size: int, width: int | None, height: int | None, media_type: str | None = None) -> None:
-    """Refuse an upload by what is known of it without its bytes; None is unknown.
+    """Refuse an upload by facts that are known without decoding it. Raises UserError.
 
-    `what` is one of the values of ROLES, `size` counts bytes and the sides pixels. Raises UserError.
+    `what` is one of the values of UPLOAD_NAMES, `size` is in bytes, `width` and `height` in pixels; None is unknown.
     """
     if media_type is not None and media_type.partition(";")[0].strip().lower() not in _MEDIA_TYPES:
         raise _no_picture(what)
@@ -48,17 +48,17 @@ def check_facts(what: str, size: int, width: int | None, height: int | None, med
 
 
 def inspect(what: str, data: bytes) -> Upload:
-    """Take bytes for a picture, or refuse them; file names and announced types do not count.
+    """Check the bytes of an upload, whatever its file name and stated type are. Raises UserError.
 
-    `what` is one of the values of ROLES. The size is that of the picture upright: of the formats taken, JPEG says in
-    its header when it lies on its side. Raises UserError.
+    `what` is one of the values of UPLOAD_NAMES. The result's width and height are those of the upright picture: the
+    header of a JPEG says if it must be rotated.
     """
     check_facts(what, len(data), None, None)
     if not _is_picture(data):
         raise _no_picture(what)
     width, height = imagesize.get(io.BytesIO(data[:_HEADER_BYTES]))
     if width < 1 or height < 1:
-        raise UserError(f"The {what} is damaged: its size cannot be read. Save it anew as PNG, JPEG or WebP.")
+        raise UserError(f"The {what} is damaged: its size cannot be read. Save it again as PNG, JPEG or WebP.")
     check_facts(what, len(data), width, height)
     return Upload(data, width, height, hashlib.sha256(data).hexdigest())
 
@@ -71,4 +71,4 @@ def _is_picture(data: bytes) -> bool:
 
 
 def _no_picture(what: str) -> UserError:
-    return UserError(f"The {what} is no picture of a kind that can be read: send a PNG, JPEG or WebP.")
+    return UserError(f"The {what} is not a picture that Atelier can read: send a PNG, JPEG or WebP.")

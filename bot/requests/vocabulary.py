@@ -1,4 +1,4 @@
-"""What a small model can draw, so that people hear what it cannot before they wait for a picture of something else."""
+"""The words that a small model knows, so that people learn before they wait that it cannot draw something."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from bot.errors import ConfigError
 
 FILE = "vocabulary.json"
-"""The vocabulary lies beside the weights of a model that has one; `training/words.py` writes it."""
+"""The file of the vocabulary in a model's folder; `training/words.py` writes it."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 _END_OF_PHRASE = ""
@@ -22,9 +22,10 @@ _LONGEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The words of things and scenes that a model can draw, words that name neither, and what is near to others.
+    """The words that matter for a model.
 
-    `ties` are words that join phrases, such as "under"; `ignored` are words inside a phrase, such as "red".
+    `things` are things and scenes that it can draw; `ties` are words that join phrases, such as "under"; `ignored` are
+    words inside a phrase, such as "red"; `near` has, for other words, things that are similar.
     """
 
     things: frozenset[str]
@@ -47,7 +48,7 @@ class Vocabulary:
             things, ties, ignored = (frozenset(stored[kind]) for kind in ("things", "ties", "ignored"))
             return cls(things, ties, ignored, near)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{file} is damaged; without that file the model works, too.") from error
+            raise ConfigError(f"{file} is damaged; the model also works without that file.") from error
 
     def notes(self, prompt: str) -> tuple[str, ...]:
         """Return at most one sentence, about the main thing of a prompt if the model cannot draw it."""

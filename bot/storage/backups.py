@@ -21,13 +21,13 @@ from bot.storage import sqlite
 DAILY = 7
 WEEKLY = 4
 BACKUP_INTERVAL = timedelta(days=1)
-"""The time between two backups."""
+"""The time between two daily backups."""
 
 _NAME = re.compile(r"(\d{8}T\d{6})-([0-9a-f]{16})\.db")
 _TIME = "%Y%m%dT%H%M%S"
 
 _CHUNK = 2**20
-"""How much is read between two looks at whether to stop: a backup may be gigabytes on a slow disk."""
+"""Bytes that are read between two checks whether to stop: a backup may be gigabytes on a slow disk."""
 
 
 @dataclass(frozen=True, slots=True)

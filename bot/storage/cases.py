@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from bot.errors import Refers, UserError, refer
+from bot.errors import Reference, UserError, refer
 from bot.jobs import Clock, GuildId, JobId, Row, RuleValue, Scope, Subject, Surface, UserId, from_text, to_text
 from bot.storage.database import Database
 from bot.storage.rules import Rules, as_value, from_json, to_json
@@ -29,10 +29,10 @@ UNDO = "undo"
 
 _FINAL = {
     CANCEL: "their places and what was held of their quotas are given away. The people who asked can ask again: "
-    f"{refer(Refers.COMMAND, 'history')} shows them what for.",
+    f"{refer(Reference.COMMAND, 'history')} shows them what for.",
     DELETE: "the pictures are gone, from the disk too.",
 }
-"""Why what cannot be undone cannot be."""
+"""Why cases of these actions cannot be undone."""
 
 RULES_OF = "SELECT name, value FROM rules WHERE guild_id = ? AND scope = ? AND subject_id = ?"
 
@@ -69,7 +69,7 @@ ORDER BY id
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing a moderator did. `before` and `after` are the rules it changed; what is not in them was no rule."""
+    """One thing a moderator did. `before` and `after` are the rules it changed; a name that is missing had no rule."""
 
     guild_id: GuildId
     number: int
@@ -122,7 +122,7 @@ class Cases:
     async def change(
         self, by: By, action: str, subject: Subject, values: Values, remove: Iterable[str] = ()
     ) -> Case | None:
-        """Set the rules `values` of a subject and remove others by name; None when all was so already."""
+        """Set the rules `values` of a subject and remove others by name; None if nothing changed."""
         removed = tuple(remove)
 
         async def work(connection: aiosqlite.Connection) -> Case | None:
@@ -244,7 +244,9 @@ async def _case(connection: aiosqlite.Connection, guild_id: GuildId, number: int
 
 def _found(rows: Sequence[Row], number: int) -> Case:
     if not rows:
-        raise UserError(f"There is no case {number} on this server. {refer(Refers.COMMAND, 'mod cases')} lists them.")
+        raise UserError(
+            f"There is no case {number} on this server. {refer(Reference.COMMAND, 'mod cases')} lists them."
+        )
     return Case.from_row(rows[0])
 
 

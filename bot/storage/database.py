@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 INSIST_SECONDS = 5.0
-"""Between two tries of `insist`."""
+"""Seconds between two tries of `insist`."""
 
 IDLE_SECONDS = 5.0
-"""So long after the last commit the WAL is emptied into the file."""
+"""Seconds after the last commit until the WAL is written into the file."""
 
 _CACHE_KIB = 2048
 """How much of the file SQLite keeps in memory. The driver would take up four times that, a megabyte for every thousand
@@ -59,7 +59,7 @@ class Database:
         self._connection = connection
         self._calls: asyncio.Queue[_Call | None] = asyncio.Queue()
         self._batch: list[_Call | None] = []
-        """What is being done now."""
+        """The work that runs now."""
         self._closed = False
         self._died = asyncio.Event()
         self._listeners: list[asyncio.Event] = []

@@ -1,4 +1,4 @@
-"""What is deleted at a person's request, as statements; and how a database file is rid of it to the last byte.
+"""What is deleted at a person's request, as statements; and how a database file is cleaned of it, also in free pages.
 
 The same statements serve the database in use, its backups and former databases, also those of an earlier schema.
 """
@@ -55,7 +55,7 @@ _COUNTED = (
     "guidance_scale",
     "num_images_per_prompt",
 )
-"""What stays of a request: sums, turns and forecasts are made of it."""
+"""Columns that stay, because sums, the order of the queue and forecasts need them."""
 
 ERASED: Mapping[str, str] = {
     # What the person chose.

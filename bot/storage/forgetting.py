@@ -36,7 +36,7 @@ REMEMBERED_FOR = timedelta(days=90)
 """How long it is known who asked for a deletion, in case a backup is restored."""
 
 LOOK_SECONDS = 3600.0
-"""Between two looks at what has become too old."""
+"""Seconds between two checks for data that is too old."""
 RETRY_SECONDS = 5.0
 
 OPEN_REQUESTS = "SELECT user_id, at FROM deletion_requests WHERE done_at IS NULL ORDER BY id"

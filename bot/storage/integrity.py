@@ -14,7 +14,7 @@ from bot.storage import sqlite
 log = logging.getLogger(__name__)
 
 CHECKED = "checked"
-"""The name under which the house remembers its last full check: a time, a space, and what was found or `ok`."""
+"""The name under which the database keeps its last full check: a time, a space, and what was found or `ok`."""
 
 
 class Check(NamedTuple):

@@ -178,7 +178,7 @@ class Queue:
         await self._database.execute(PLACE_MESSAGE, (message_id, job_id))
 
     async def withdraw(self, job_id: JobId) -> None:
-        """Forget a job whose acknowledgement never reached the person: as if it was never asked."""
+        """Forget a job whose acknowledgement never reached the person: as if the person had never asked."""
 
         async def work(connection: aiosqlite.Connection) -> None:
             for row in await connection.execute_fetchall(WITHDRAW, (job_id,)):
@@ -399,7 +399,7 @@ class Queue:
     async def recover(self) -> None:
         """Put the queue in order after a stop.
 
-        What was running waits again; on a surface that ended with its process, everything open ends.
+        Running jobs are queued again; on a surface that ends with its process, all open jobs end.
         """
 
         async def work(connection: aiosqlite.Connection) -> None:
@@ -411,8 +411,8 @@ class Queue:
             else:
                 await connection.execute(
                     "UPDATE jobs SET status = iif(status IN ('rendered', 'failed'), 'failed', 'cancelled'), "
-                    "reason = coalesce(reason, 'Nobody was there any more.'), posted_at = ? WHERE surface = ? "
-                    "AND (status IN ('queued', 'running', 'rendered') "
+                    "reason = coalesce(reason, 'Atelier was stopped before this ended.'), posted_at = ? "
+                    "WHERE surface = ? AND (status IN ('queued', 'running', 'rendered') "
                     "OR (posted_at IS NULL AND status IN ('failed', 'cancelled')))",
                     (to_text(self._clock()), self._surface),
                 )

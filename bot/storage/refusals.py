@@ -51,7 +51,7 @@ class Refusals:
         self._clock = clock
 
     async def add(self, requester: Requester, refusal: Rejected) -> None:
-        """Note that a request was refused, and take the names off old refusals."""
+        """Note that a request was refused, and remove the ids from old refusals."""
         now = self._clock()
         retry_at = None if refusal.retry_at is None else to_text(refusal.retry_at)
         facts = (refusal.rule, refusal.origin, refusal.asked, refusal.allowed, retry_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiosqlite
 
-from bot.errors import Refers, UserError, refer
+from bot.errors import Reference, UserError, refer
 from bot.jobs import Clock, Job, JobStatus, MessageId, Scope, to_text
 from bot.storage.cases import DELETE, By, Case, add_case
 from bot.storage.database import Database
@@ -38,12 +38,12 @@ class Removals:
                 Job.from_row(row) for row in await connection.execute_fetchall(BY_MESSAGE, (message_id, by.guild_id))
             ]
             if not shown:
-                raise UserError("That message is no result on this server. Copy the link of one, or its id.")
+                raise UserError("That message is not a result on this server. Copy the link or the id of a result.")
             jobs = [job for job in shown if job.status is JobStatus.DELIVERED]
             if not jobs:
                 raise UserError(
                     f"That request is {shown[0].status}: it shows no pictures. "
-                    f"{refer(Refers.COMMAND, 'mod cancel')} ends open ones."
+                    f"{refer(Reference.COMMAND, 'mod cancel')} ends open ones."
                 )
             names: list[str] = []
             for job in jobs:
@@ -67,7 +67,7 @@ class Removals:
             return case, jobs, names
 
         case, jobs, names = await self._database.write(work)
-        # What a crash leaves behind here is swept at the next start, since no row names it.
+        # The next start deletes files that a crash leaves here, because no row names them.
         await self._pictures.drop(names)
         return case, jobs
 

@@ -45,7 +45,7 @@ _WORDS = {
     dbapi2.SQLITE_NOTADB: "The database is damaged. Stop and start Atelier, and it takes up the newest good backup.",
     dbapi2.SQLITE_INTERRUPT: "The work on the database was stopped.",
 }
-"""What a host can mend, in words."""
+"""Errors that a host can repair, in words."""
 
 # SQLITE_ERROR is an unknown file format: the statements that look for damage are constants and right.
 _DAMAGE = {dbapi2.SQLITE_CORRUPT, dbapi2.SQLITE_NOTADB, dbapi2.SQLITE_ERROR}

@@ -1,8 +1,8 @@
 """The engine process: reads orders from standard input, paints, and writes what happened to standard output.
 
-Started as `python -m bot.worker` by `local.py`. A reader thread takes frames off the pipe at once, so
-that a cancel arrives between two steps and the process ends the moment the bot does. What is painted, and together
-with what, is decided in `loop.py`.
+`bot/engine/local/supervisor.py` starts it as `python -m bot.worker`. A reader thread takes frames off the pipe at once,
+so that a cancel arrives between two steps and the process ends together with the bot. `loop.py` decides which orders
+are painted together.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from bot.logs import setup_logging
 log = logging.getLogger(__name__)
 
 EXIT_DEVICE_LOST = 70
-"""The device is in a state only a new process can leave (EX_SOFTWARE of BSD's sysexits.h)."""
+"""Exit code if the device is lost, so that only a new process can paint (EX_SOFTWARE of BSD's sysexits.h)."""
 
 
 def _watch(stream: BinaryIO, inbox: Inbox) -> None:
-    """Put the bot's frames into the inbox until its pipe ends, and with it this process."""
+    """Put the bot's frames into the inbox until its pipe ends; then end this process."""
     code = 0
     try:
         while (frame := read_frame(stream)) is not None:
             inbox.put(frame)
     except Exception as error:  # noqa: BLE001 - it is logged, and the bot starts another engine
-        # Only the kind of the error, because a frame holds what people wrote.
+        # Log only the class of the error, because a frame contains prompts.
         log.error("the engine cannot read what the bot sent: %s", type(error).__name__)  # noqa: TRY400
         code = 1
     finally:
-        # The pipe ends with the bot, also when the bot was killed. Then there is nothing left to paint for.
+        # The pipe ends with the bot, also if the bot was killed.
         os._exit(code)
 
 
@@ -63,7 +63,7 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     models = [ModelConfig(**fields) for fields in setup.models]
     settings = EngineConfig(**setup.engine)
 
-    # Ten seconds and 400 MB: after the pipe is watched, so that the bot may leave meanwhile.
+    # These imports take ten seconds and 400 MB. The pipe is watched before, so that the bot can end meanwhile.
     from bot.worker.device_errors import is_device_lost
     from bot.worker.loop import WorkerLoop
     from bot.worker.pipelines import ModelStore
@@ -110,9 +110,9 @@ def _refuse_everything(inbox: Inbox, send: Callable[[Frame], None], reason: str)
 
 def main() -> None:
     """Run the engine on this process's standard input and output."""
-    # Ctrl-C reaches the whole terminal; when to stop is the bot's decision.
+    # Ctrl-C reaches all processes of the terminal, but the bot decides when the engine stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Frames go out through a copy of standard output; whatever a library prints lands in the log instead.
+    # Frames are written to a copy of standard output, so that prints of libraries go to the log instead.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     turn = threading.Lock()
@@ -130,7 +130,7 @@ def main() -> None:
     except Exception:
         log.exception("the engine process ends on a bug")
         code = 1
-    # An ordinary end would wait for the reader's thread, which holds standard input, and abort.
+    # A normal end would wait for the reader's thread, which holds standard input, and abort.
     sys.stderr.flush()
     os._exit(code)
 

@@ -2,8 +2,8 @@
 
 A graph replays a forward's kernels with one call of the driver, from inputs that stay where they are. So every forward
 is padded to one of a few row counts and copied into the buffers of its graph, and its output is copied out before the
-next replay. A forward that cannot be recorded runs as it is. `Recorder` is the seam: everything but `CudaRecorder` is
-the same on every device. Imported in the engine process only.
+next replay. A forward that cannot be recorded runs without a graph. Only `CudaRecorder` needs CUDA; tests replace it by
+another `Recorder`. Imported in the engine process only.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from bot.jobs import Adapters
 from bot.worker.device_errors import is_out_of_memory
 from bot.worker.loras import first_line
-from bot.worker.rows import Parked, eagerly, first_rows, pad, rebuild
+from bot.worker.rows import Parked, first_rows, pad, rebuild, run_eagerly
 
 log = logging.getLogger(__name__)
 
 BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
 """Row counts that graphs are recorded for; a forward of more rows runs without one."""
 GRAPHS = 12
-"""How many are kept, the most recently used."""
+"""How many graphs are kept: the most recently used ones."""
 _REMEMBERED = 1000
-"""How many kinds of forwards are remembered before all are forgotten: their constants may have any value."""
+"""The most kinds of forwards that are remembered; then all are forgotten, because there may be endlessly many."""
 _CONVOLUTIONAL = ("unet", "controlnet", "vae")
 
 Function = Callable[[], Any]
@@ -41,14 +41,14 @@ class Recorder(Protocol):
     """Records what a function does on the device."""
 
     def __call__(self, function: Function) -> Function:
-        """What does the same again, from the same inputs, and returns its output in the same place."""
+        """Run a function once and return one that repeats it with the same input and output buffers."""
 
 
 class CudaRecorder:
-    """Records CUDA graphs, by hand: what torch.compile's `reduce-overhead` records belongs to one thread.
+    """Records CUDA graphs itself, because those of torch.compile's `reduce-overhead` belong to one thread.
 
-    All share a pool of memory. That is safe for graphs of which one runs at a time and whose outputs are copied before
-    the next: https://docs.pytorch.org/docs/stable/notes/cuda.html#graph-memory-management
+    All graphs share a pool of memory. That is safe, because only one runs at a time and its output is copied before
+    the next one runs: https://docs.pytorch.org/docs/stable/notes/cuda.html#graph-memory-management
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class CudaRecorder:
         self._pool: Any = None
 
     def __call__(self, function: Function) -> Function:
-        """Record after a first run on the stream of the recording, which sets up the libraries' workspaces."""
+        """Record after a first run on the same stream, in which the libraries set up their workspaces."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             function()
@@ -91,28 +91,28 @@ class _Graph:
 
 
 class Graphs:
-    """Runs forwards, from graphs where there are any. Everything happens on the thread that owns the device."""
+    """Runs forwards, with graphs if possible, on the thread that owns the device."""
 
     def __init__(self, recorder: Recorder | None = None, *, backend: str | Callable[..., Any] | None = None) -> None:
-        """Make one that records nothing without a recorder, and compiles nothing without a backend of torch.compile."""
+        """Record with `recorder` and compile with `backend`, a backend of torch.compile; None turns either off."""
         self._recorder = recorder
         self._backend = backend
         self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
         self._seen: set[Hashable] = set()
         self._refused: set[Hashable] = set()
 
-    def __call__(self, parked: Parked, leaves: Sequence[Any], worn: Sequence[Adapters]) -> Any:
-        """The output for these rows, as `rows.Run` says. When memory ends, the graphs are dropped first."""
+    def __call__(self, parked: Parked, leaves: Sequence[Any], adapters: Sequence[Adapters]) -> Any:
+        """Return the output for these rows (see `rows.Run`). If memory runs out, drop the graphs and try again."""
         try:
-            return self._through(parked, leaves, worn)
+            return self._through(parked, leaves, adapters)
         except Exception as error:
             if not self._graphs or not is_out_of_memory(error):
                 raise
-            # Its frames hold the forward's tensors.
+            # The frames of the traceback keep the forward's tensors in memory.
             traceback.clear_frames(error.__traceback__)
         log.warning("out of memory: all graphs are dropped")
         self.clear()
-        return eagerly(parked, leaves, worn)
+        return run_eagerly(parked, leaves, adapters)
 
     def clear(self) -> None:
         """Forget all graphs, and with them the modules they hold in memory."""
@@ -125,8 +125,9 @@ class Graphs:
     def improve(self) -> bool:
         """Compile the graph that is replayed most; returns whether any was left to compile.
 
-        Nothing else runs meanwhile, for seconds to minutes: torch's compiler cannot share its process with forwards in
-        another thread, https://github.com/pytorch/pytorch/issues/118260. So one at a time, while no request waits.
+        It takes seconds to minutes, and no forward runs meanwhile: torch's compiler cannot share its process with
+        forwards in another thread, https://github.com/pytorch/pytorch/issues/118260. So the caller compiles one graph
+        at a time, while no request waits.
         """
         waiting = [graph for graph in self._graphs.values() if not graph.compiled]
         if self._recorder is None or self._backend is None or not waiting:
@@ -135,7 +136,7 @@ class Graphs:
         function, args, kwargs = graph.function, graph.args, graph.kwargs
         compiled = torch.compile(_apply, backend=self._backend, dynamic=False)
         try:
-            # Every graph is one more version of the same code, and torch gives up at 8.
+            # Every graph is another version of the same code, and torch's default limit is 8.
             with torch._dynamo.config.patch(recompile_limit=256), torch.inference_mode():
                 graph.replay = self._recorder(lambda: compiled(function, args, kwargs))
         except Exception as error:
@@ -146,17 +147,17 @@ class Graphs:
         graph.compiled = True
         return True
 
-    def _through(self, parked: Parked, leaves: Sequence[Any], worn: Sequence[Adapters]) -> Any:
-        rows = len(worn)
+    def _through(self, parked: Parked, leaves: Sequence[Any], adapters: Sequence[Adapters]) -> Any:
+        rows = len(adapters)
         size = next((bucket for bucket in BUCKETS if bucket >= rows), None)
         # A LoRA's hook makes tensors of its own in every forward; a graph would replay those of the recording.
-        if self._recorder is None or parked.single or any(worn) or size is None or not all(map(_is_static, leaves)):
-            return eagerly(parked, leaves, worn)
+        if self._recorder is None or parked.single or any(adapters) or size is None or not all(map(_is_static, leaves)):
+            return run_eagerly(parked, leaves, adapters)
         padded = pad(parked, leaves, rows, size)
         key = (parked.function, parked.paths, tuple(map(_sign, padded)))
         graph = self._graphs.get(key) or self._record(key, parked, padded)
         if graph is None:
-            return eagerly(parked, leaves, worn)
+            return run_eagerly(parked, leaves, adapters)
         self._graphs.move_to_end(key)
         for buffer, leaf in zip(graph.inputs, padded, strict=True):
             if isinstance(leaf, torch.Tensor):
@@ -165,7 +166,7 @@ class Graphs:
         return first_rows(graph.replay(), rows, size)
 
     def _record(self, key: Hashable, parked: Parked, padded: list[Any]) -> _Graph | None:
-        """A graph of the forward if it can be recorded and was seen before: one forward alone is not worth it."""
+        """Record the forward if it can be recorded and was seen before; otherwise return None."""
         if self._recorder is None or key in self._refused:
             return None
         if key not in self._seen:
@@ -192,7 +193,7 @@ class Graphs:
 
 
 def graphs(device: str, *, recording: bool, compiling: bool) -> Graphs:
-    """What runs forwards on a device. Padding and compiled code round differently, so graphs can be switched off."""
+    """The `Graphs` for a device. Recording can be off, because padding and compiled code round differently."""
     if device != "cuda" or not recording:
         return Graphs()
     return Graphs(CudaRecorder(), backend="inductor" if compiling else None)
@@ -214,13 +215,13 @@ def prepare(pipeline: Any, device: str, *, fusing: bool) -> None:
 
 
 def lay_out(module: Any) -> None:
-    """Keep channels last in memory, as convolutions on tensor cores want them; not for videos, which have five axes."""
+    """Use the channels-last format, which is fast on tensor cores; not for video models, which have five axes."""
     if all(parameter.ndim <= 4 for parameter in module.parameters()):
         module.to(memory_format=torch.channels_last)
 
 
 def fuse(pipeline: Any) -> None:
-    """Compute attention's query, key and value in one product, where it is plain; as large in memory as before."""
+    """Compute query, key and value of plain attention in one product, without more memory than before."""
     for name in ("unet", "vae"):
         module: Any = getattr(pipeline, name, None)
         processors = getattr(module, "attn_processors", {}).values()
@@ -230,14 +231,14 @@ def fuse(pipeline: Any) -> None:
             module.fuse_qkv_projections()
         for attention in module.modules():
             if isinstance(attention, Attention):
-                # Only their fused copy runs.
+                # Only the fused copy of these runs.
                 del attention.to_k, attention.to_v
                 if not attention.is_cross_attention:
                     del attention.to_q
 
 
 def _apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The function that is compiled; it holds no module."""
+    """The function that is compiled; it refers to no module."""
     return function(*args, **kwargs)
 
 

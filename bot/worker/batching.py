@@ -1,22 +1,22 @@
-"""Every denoising step serves everyone: step-level continuous batching of diffusers' own pipelines.
+"""Step-level continuous batching of diffusers' own pipelines: each denoising step serves all requests.
 
 A request runs its pipeline's own `__call__`, unmodified, as a coroutine (`coroutines.py`) that parks at every call of
-its denoiser, ControlNet and VAE. In every step the batcher takes in news, picks parked calls that fit together
-(`rows.py`), runs one forward for all of them (`forwards.py`), hands each its rows, and lets each run on to its next
-heavy call. So requests join and leave between any two steps.
+its denoiser, ControlNet and VAE. In every step the batcher receives new calls and cancellations, picks parked calls
+that fit together (`rows.py`), runs one forward for all of them (`forwards.py`), gives each its rows, and lets each run
+on to its next heavy call. So requests join and leave between any two steps.
 
-What holds, and what it rests on:
+Invariants, and their reasons:
 
-- A request's result does not depend on the requests in its batch, but for rounding: rows are independent in these
-  modules, schedulers and generators belong to one request, and a call that is alone gets its own arguments untouched.
-- State advances only after a forward succeeded, so a forward may be redone, in smaller parts or call by call.
-- What goes wrong in a request (an exception, rows that are not numbers, memory) ends that request alone. Only an error
-  of the device, after which nothing can run, leaves `step`.
+- Apart from rounding, the result of a request does not depend on the other requests in its batch: rows are independent
+  in these modules, each request has its own scheduler and generators, and a call alone gets its own arguments.
+- State advances only after a forward has succeeded, so a forward may be repeated, in smaller parts or call by call.
+- A failure of a request (an exception, rows that are not numbers, too little memory) ends that request alone. Only an
+  error of the device, after which no forward can run, leaves `step`.
 - No denoising forward has more rows than the cap; a call with more rows goes through in parts.
-- Modules are shared and never cast. A pipeline that changes them while it runs (PAG, FreeU) does not belong here.
+- Modules are shared and never cast. A pipeline that changes them while it runs (PAG, FreeU) is not supported.
 - The caller of `step` gets every event in its own grad mode, and may load models meanwhile.
-- Whether rows are numbers is read from the device after every forward. That also keeps the host from running ahead of
-  it, so that a cancellation is never queued behind work already launched.
+- After every forward the host reads from the device whether all rows are finite numbers. So the host never runs ahead
+  of the device, and a cancellation does not wait for work that was launched earlier.
 """
 
 from __future__ import annotations
@@ -33,20 +33,18 @@ from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from bot.worker.coroutines import PipelineCoroutine
 from bot.worker.forwards import Forwards, own_failure
 from bot.worker.row_policy import PlainRows, RowPolicy
-from bot.worker.rows import Parked, are_numbers, fair, fill, is_light
+from bot.worker.rows import NOT_NUMBERS, Parked, are_numbers, fair_order, fill_batch, is_light
 
 Events = Iterator[tuple[Call, Event]]
 
-_NOT_NUMBERS = "The model produced no picture (not a number). Try another sampler or fewer steps."
-
 
 class StepBatcher:
-    """Runs calls together. Everything happens on the thread that calls `step`."""
+    """Runs the forwards of several calls together, on the thread that calls `step`."""
 
     def __init__(self, policy: RowPolicy | None = None, *, row_cap: int = 16, alone: bool = False) -> None:
         """Make a batcher whose forwards have at most `row_cap` rows and what `policy` allows.
 
-        The policy's limits split no single call. With `alone` no call shares a forward with another.
+        A single call is never split because of the policy. With `alone` no call shares a forward with another.
         """
         self._policy = policy or PlainRows()
         self._row_cap = row_cap
@@ -62,12 +60,12 @@ class StepBatcher:
         return not self._live
 
     def step(self, news: Iterable[Call | Cancel] = ()) -> Events:
-        """Take in the news, run one forward of a denoiser and one of a VAE, and yield what becomes of each call.
+        """Receive the news, run one forward of a denoiser and one of a VAE, and yield the events of each call.
 
-        The work is done while the caller iterates. Each kind of forward runs if a call waits for one, so a crowd at
-        the VAE does not stall the others.
+        The work is done while the caller iterates. Each kind of forward runs if a call waits for one, so many calls
+        that wait for the VAE do not stop the denoiser.
         """
-        yield from self._take_in(news)
+        yield from self._receive(news)
         yield from self._start()
         waiting = [live.parked for live in self._live.values() if live.parked is not None]
         for single in (False, True):
@@ -75,23 +73,23 @@ class StepBatcher:
                 yield from self._serve(self._schedule(alike))
 
     def close(self) -> None:
-        """Stop all calls, without a word."""
+        """Stop all calls, without events for them."""
         for live in self._live.values():
             live.stop()
         self._live.clear()
         self._served.clear()
 
     def add(self, call: Call) -> None:
-        """Take a call on; the next step starts it. Raises ValueError if it shares what must be its own."""
+        """Add a call; the next step starts it. Raises ValueError if its id or its scheduler is used by another call."""
         if call.id in self._live:
             raise ValueError(f"call {call.id!r} is here already")
         if any(live.call.scheduler is call.scheduler for live in self._live.values()):
             raise ValueError(f"call {call.id!r} shares its scheduler object with another; schedulers keep state")
-        # A new owner starts level with the least served one: absence earns no credit.
+        # A new owner starts level with the least served one, because absence gives no credit.
         self._served.setdefault(call.owner, min(self._served.values(), default=0.0))
         self._live[call.id] = PipelineCoroutine(call, self._tickets)
 
-    def _take_in(self, news: Iterable[Call | Cancel]) -> Events:
+    def _receive(self, news: Iterable[Call | Cancel]) -> Events:
         for item in news:
             if isinstance(item, Call):
                 self.add(item)
@@ -104,33 +102,32 @@ class StepBatcher:
         for live in [live for live in self._live.values() if not live.is_started]:
             yield live.call, Started()
             started_at = time.perf_counter()
-            yield from self._told(live, live.start())
+            yield from self._with_call(live, live.start())
             self._policy.measured(live.call, START, 1, time.perf_counter() - started_at)
 
     def _schedule(self, waiting: Sequence[Parked]) -> list[Parked]:
         """The calls that share the next forward: the one whose owner was served least, and others that fit to it.
 
-        They have no more rows than memory allows, than it takes to use the device well, or than the call of an owner
-        who asks for little should wait for.
+        Their rows are limited by the memory, by the knee, and for an owner who asks for little by `light_cap`.
         """
-        head, *others = fair(waiting, self._served)
+        head, *others = fair_order(waiting, self._served)
         if self._alone:
             return [head]
         call = self._live[head.call_id].call
         limits = [self._policy.knee(call, head.part)]
         if is_light(head, waiting, self._row_cap):
-            limits.append(self._policy.company(call, head.part, head.rows))
+            limits.append(self._policy.light_cap(call, head.part, head.rows))
         cap = min([self._forwards.cap(head), *(max(limit, head.rows) for limit in limits if limit is not None)])
-        return fill([head, *others], cap)
+        return fill_batch([head, *others], cap)
 
     def _serve(self, group: list[Parked]) -> Events:
-        """Run one forward for the group and let each call run on; if it fails, find out for which call."""
+        """Run one forward for the group and resume each call; if it fails, run the calls one by one."""
         started_at, head = time.perf_counter(), self._live[group[0].call_id].call
         outputs: list[Any] = []
         failure: Exception | None = None
         try:
             outputs = self._forwards.run(group)
-        except Exception as error:  # noqa: BLE001 - whatever a forward raises is its own calls' affair
+        except Exception as error:  # noqa: BLE001 - whatever a forward raises ends only its own calls
             failure = own_failure(error)
         if failure is not None and len(group) > 1:
             for parked in group:
@@ -140,27 +137,27 @@ class StepBatcher:
             self._charge(parked)
         if failure is not None:
             live = self._live[group[0].call_id]
-            yield from self._told(live, live.resume(error=failure))
+            yield from self._with_call(live, live.resume(error=failure))
             return
         sound = are_numbers(outputs)
         for parked, output in zip(group, outputs, strict=True):
             live = self._live[parked.call_id]
             if sound or are_numbers(output):
-                yield from self._told(live, live.resume(output))
+                yield from self._with_call(live, live.resume(output))
             else:
-                yield from self._told(live, live.resume(error=PaintFailed(_NOT_NUMBERS)))
-        # What the calls did until their next forward is part of the step: the next one waits for it.
+                yield from self._with_call(live, live.resume(error=PaintFailed(NOT_NUMBERS)))
+        # The time that the calls take until their next forward is part of the step, because the next step waits for it.
         if (rows := sum(parked.rows for parked in group)) <= self._forwards.cap(group[0]):
             self._policy.measured(head, group[0].part, rows, time.perf_counter() - started_at)
 
     def _charge(self, parked: Parked) -> None:
-        """Count the work for its owner, up to a lead of one full forward: use of idle capacity is no debt."""
+        """Add the work to its owner's account, at most one full forward ahead of the others: idle capacity is free."""
         full = parked.work / parked.rows * self._row_cap
         self._served[parked.owner] += parked.work
         self._served[parked.owner] = min(self._served[parked.owner], min(self._served.values()) + full)
 
-    def _told(self, live: PipelineCoroutine, events: Iterable[Event]) -> Events:
-        """A call's events, with the call; one that has ended leaves."""
+    def _with_call(self, live: PipelineCoroutine, events: Iterable[Event]) -> Events:
+        """The events of a call, with the call; a call that has ended is removed."""
         for event in events:
             yield self._end(live, event) if isinstance(event, Returned | Failed) else (live.call, event)
 

@@ -1,4 +1,4 @@
-"""The nouns of the batcher: what it is asked for, and what it says becomes of it."""
+"""The data types of the batcher: the calls it gets, and the events it yields for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Call:
     """One request: a pipeline and the arguments to call it with.
 
     `scheduler` belongs to this call alone. All rows of the call use the LoRAs of `adapters` in every denoiser; rows
-    with different LoRAs share a forward. Its times are kept under `shape`.
+    with different LoRAs can share a forward. The call is timed under `shape`.
     """
 
     id: Hashable
@@ -36,7 +36,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The pipeline returned this."""
+    """The call ended: the pipeline returned `output`."""
 
     output: Any
 

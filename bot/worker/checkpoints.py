@@ -1,6 +1,7 @@
 """Checkpoints on this machine: downloaded if necessary, hashed and measured. Imported in the engine process only.
 
-All of it may run beside the thread that paints: it builds no module, and so touches none of torch's global defaults.
+All of it may run in another thread than the one that paints, because it builds no module and so changes no global
+defaults of torch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Checkpoint:
     source: str
     """The diffusers folder or the single file."""
     digest: str
-    """The sha256 of the file, or that over the names and hashes of all weights in the folder."""
+    """The sha256 of the file, or of the names and hashes of all weights in the folder."""
     parameters: int
     """How many numbers the pipeline's modules have, without an upscaler, which stays on the CPU."""
     controlnets: Mapping[str, str]
@@ -38,9 +39,9 @@ class Checkpoint:
 
 
 def fetch(model: ModelConfig) -> Checkpoint:
-    """Download a model if necessary, and hash it, which also brings it into the system's cache for the load.
+    """Download a model if necessary, and hash it; hashing also brings the files into the system's cache.
 
-    Raises what diffusers and the file system raise, and PaintFailed for a safety checker that is named and damaged.
+    Raises the errors of diffusers and the file system, and PaintFailed for a safety checker that is damaged.
     """
     source = folder_of(model)
     if model.is_hub_id:
@@ -61,7 +62,7 @@ def fetch(model: ModelConfig) -> Checkpoint:
 
 
 def _fetch_controlnet(controlnet: ControlNetConfig) -> str | None:
-    """The path of a ControlNet; None if it cannot be fetched, and then its model works without it."""
+    """The path of a ControlNet, downloaded if necessary; None if it cannot be fetched: its model works without it."""
     if Path(controlnet.source).exists():
         return controlnet.source
     try:

@@ -30,7 +30,7 @@ _DENOISERS = ("unet", "transformer", "controlnet")
 
 
 class Stopped(BaseException):
-    """Raised inside a call that is cancelled. No Exception, so that no pipeline takes it for one of its own."""
+    """Raised inside a call that is cancelled. It is not an Exception, so that no pipeline catches it."""
 
 
 class PipelineCoroutine:
@@ -40,7 +40,7 @@ class PipelineCoroutine:
     """
 
     def __init__(self, call: Call, tickets: Iterator[int]) -> None:
-        """Make one that is not started; its heavy calls are numbered by `tickets`, oldest first."""
+        """Make a coroutine that is not started; `tickets` numbers the heavy calls of all coroutines by age."""
         self.call = call
         self.parked: Parked | None = None
         self._tickets = tickets
@@ -58,9 +58,9 @@ class PipelineCoroutine:
         return self.resume()
 
     def resume(self, output: Any = None, *, error: Exception | None = None) -> Iterator[Progress | Returned | Failed]:
-        """Let the pipeline run on with an output or an error to its next heavy call or its end.
+        """Give the pipeline an output or an error, and let it run to its next heavy call or its end.
 
-        Returns the step it finished on the way, if any, and how it ended, if it did. Raises an error of the device
+        Returns the denoising step that it finished, if any, and how it ended, if it did. Raises an error of the device
         that concerns all calls.
         """
         self.parked, self._progress = None, None
@@ -76,7 +76,7 @@ class PipelineCoroutine:
         return (event for event in (self._progress, ended) if event is not None)
 
     def stop(self) -> None:
-        """Raise Stopped inside the pipeline. If it parks again, its greenlet is dropped with it."""
+        """Raise Stopped inside the pipeline. If it parks again nevertheless, its greenlet is dropped."""
         if self._greenlet is None or self._greenlet.dead:
             return
         try:
@@ -85,7 +85,7 @@ class PipelineCoroutine:
         except Stopped:
             log.debug("call %r stopped", self.call.id)
         except Exception:
-            # The pipeline failed while it tidied up, and no answer is needed any more.
+            # The pipeline failed while it cleaned up. The call is cancelled, so no answer is needed.
             log.exception("call %r failed while it was stopped", self.call.id)
 
     def park(self, module: Any, method: str, args: Any, kwargs: dict[str, Any], *, part: str, single: bool) -> Any:
@@ -106,7 +106,7 @@ class PipelineCoroutine:
     def _call_pipeline(self) -> Any:
         """Call the pipeline; runs inside the greenlet."""
         view = copy(self.call.pipeline)
-        # Past the pipeline's own __setattr__, which would write the proxies into its configuration.
+        # Bypass the pipeline's own __setattr__, which would write the proxies into its configuration.
         attributes = vars(view)
         attributes["scheduler"] = self.call.scheduler
         for name in _DENOISERS:
@@ -129,7 +129,7 @@ class PipelineCoroutine:
 
 
 class _Denoiser:
-    """Looks like the module, but a call of it is parked."""
+    """A proxy of a denoiser or ControlNet: it looks like the module, but a call of it parks the pipeline."""
 
     def __init__(self, coroutine: PipelineCoroutine, module: Any, name: str) -> None:
         self._park = coroutine.park
@@ -138,7 +138,7 @@ class _Denoiser:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """The module's: pipelines ask isinstance."""
+        """The class of the module, because pipelines use isinstance."""
         return type(self._module)
 
     def __getattr__(self, name: str) -> Any:
@@ -148,12 +148,12 @@ class _Denoiser:
         return self._park(self._module, "__call__", args, kwargs, part=self._name, single=False)
 
     def to(self, *_args: Any, **_kwargs: Any) -> Any:
-        """Nothing: what is shared is not cast, as SDXL's `force_upcast` would."""
+        """Do nothing: SDXL's `force_upcast` would cast the module, but it is shared."""
         return self
 
 
 class _Vae(_Denoiser):
-    """Looks like the VAE, but encoding and decoding are parked, pictures one by one. It casts what it is given."""
+    """A proxy of a VAE: encoding and decoding park the pipeline, one picture at a time. It casts its inputs."""
 
     def encode(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         return self._park(self._module, "encode", (x.to(self.dtype), *args), kwargs, part="encode", single=True)

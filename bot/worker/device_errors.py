@@ -1,11 +1,11 @@
-"""What an error says about the device: memory ran out, or the device is lost. Imported in the engine process only."""
+"""Tells from an error whether memory ran out or the device is lost. Imported in the engine process only."""
 
 from __future__ import annotations
 
 import torch
 
 _SHORTAGES = ("can't allocate memory", "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch says in a plain RuntimeError: on a CPU, on Apple's GPUs, and where a library of CUDA found no memory."""
+"""Parts of the plain RuntimeErrors for too little memory: on a CPU, on Apple's GPUs, and of CUDA's libraries."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """Runs one forward: in smaller parts or in tiles if memory is short, and in single precision if half overflows.
 
-State advances only after a forward succeeded, so it may be redone.
+State advances only after a forward has succeeded, so a forward may be repeated.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from bot.worker.rows import Parked, are_numbers, forward, rebuild
 log = logging.getLogger(__name__)
 
 _CAUTIOUS_FORWARDS = 500
-"""After this many forwards a full one is tried again: the memory may have become free."""
+"""After so many forwards a full one is tried again, because memory may have become free."""
 
 
 class Forwards:
     """Runs forwards, and remembers for which modules and shapes memory was too short."""
 
     def __init__(self, policy: RowPolicy, row_cap: int, *, tiling: bool) -> None:
-        """Make it; without `tiling` no picture is decoded in tiles, which are blended and so not reproducible."""
+        """Without `tiling` no picture is decoded in tiles: tiles are blended, so the pixels would be others."""
         self._policy = policy
         self._row_cap = row_cap
         self._tiling = tiling
@@ -54,7 +54,7 @@ class Forwards:
         return outputs
 
     def _run(self, group: list[Parked]) -> list[Any]:
-        """Each call's output. When memory ends, the same again in parts half as large, or a picture in tiles."""
+        """Each call's output. If memory runs out, try again in parts half as large, or a picture in tiles."""
         head, rows = group[0], sum(parked.rows for parked in group)
         self._count += 1
         tiled = False
@@ -62,11 +62,11 @@ class Forwards:
             cap = min(self.cap(head), rows)
             try:
                 with torch.inference_mode(), _in_tiles(head.module) if tiled else nullcontext():
-                    return forward(group, cap, self._policy.wear, self._policy.run)
+                    return forward(group, cap, self._policy.apply_loras, self._policy.run)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                # Its frames hold the forward's tensors.
+                # The frames of the traceback keep the forward's tensors in memory.
                 traceback.clear_frames(error.__traceback__)
             _empty_caches()
             if head.single and not tiled and self._tiling and getattr(head.module, "use_tiling", None) is False:
@@ -91,12 +91,12 @@ def own_failure(error: Exception) -> Exception:
 
 
 def _may_overflow(parked: Parked) -> bool:
-    """Whether a call decodes a picture in float16: many a VAE was not made for its range."""
+    """Whether a call decodes a picture in float16, whose range is too small for many VAEs."""
     return parked.part == DECODE and parked.module.dtype is torch.float16
 
 
 def _in_single_precision(parked: Parked) -> Parked:
-    """The same call of a copy of its module: what is shared is not cast. It is rare, so the copy is not kept."""
+    """The same call on a copy of its module, because shared modules are not cast. It is rare, so no copy is kept."""
     module = deepcopy(parked.module).float()
     leaves = [
         leaf.float() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf for leaf in parked.leaves

@@ -1,4 +1,4 @@
-"""The pictures a request brings: decoded, upright and of the size it is painted in.
+"""The uploads of a request: decoded, turned upright, and resized to the size that it is painted in.
 
 Uploads are untrusted files: they are decoded in the engine process only, in a thread beside the one that paints.
 """
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 _WHITE = 128
-"""From which shade on diffusers repaints: `VaeImageProcessor.binarize` cuts at 0.5."""
+"""The shade of the mask from which diffusers repaints: `VaeImageProcessor.binarize` cuts at 0.5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a request starts from and is held to, each as wide and high as the request; the mask in shades of grey."""
+    """The decoded uploads of a request, each with the request's width and height; the mask is in shades of grey."""
 
     image: PIL.Image.Image | None = None
     mask_image: PIL.Image.Image | None = None
@@ -34,9 +34,9 @@ class Inputs:
 
 
 def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
-    """The uploads that the request names, cut to its proportions around their middle and resized.
+    """The uploads that the request names, cropped around their middle to its proportions, and resized.
 
-    A mask is cut where its picture is. Raises PaintFailed in words for what cannot be used.
+    A mask is cropped where its picture is. Raises PaintFailed, in words, for an upload that cannot be used.
     """
     image, mask, control = (
         _open(uploads.get(sha256), what, mode) if sha256 else None
@@ -58,14 +58,14 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
         control and _cut(control, _middle(control, size), size),
     )
     if cut.mask_image and np.asarray(cut.mask_image).max() < _WHITE:
-        raise PaintFailed("Nothing in the mask is white: paint white over what is to be painted anew.")
+        raise PaintFailed("The mask has no white part: make the part white that should be repainted.")
     return cut
 
 
 def _open(data: bytes | None, what: str, mode: str) -> PIL.Image.Image:
-    """An upload, decoded, flat and turned as its EXIF data say; the first one of an animation."""
+    """An upload: decoded, without transparency, turned as its EXIF data says; the first frame of an animation."""
     if data is None:
-        raise PaintFailed(f"The {what} is not here any more: ask again and attach it.")
+        raise PaintFailed(f"The {what} is no longer stored: ask again and attach it.")
     try:
         picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
         if picture.width * picture.height > MOST_PIXELS:
@@ -75,17 +75,17 @@ def _open(data: bytes | None, what: str, mode: str) -> PIL.Image.Image:
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning, MemoryError) as error:
         raise PaintFailed(f"The {what} is too large: at most {MOST_PIXELS // 10**6} megapixels can be used.") from error
     except PIL.UnidentifiedImageError as error:
-        raise PaintFailed(f"The {what} is no picture that can be used: send a PNG, JPEG or WebP file.") from error
+        raise PaintFailed(f"The {what} is not a picture that Atelier can read: send a PNG, JPEG or WebP.") from error
     except Exception as error:
-        # A decoder may raise anything on an untrusted file. Its words may quote the file, so only its name is logged.
+        # A decoder may raise any error on an untrusted file. The text may quote the file, so only its class is logged.
         log.info("an upload cannot be decoded (%s)", type(error).__name__)
         raise PaintFailed(f"The {what} is damaged: save it again as PNG or JPEG and send that.") from error
 
 
 def _flat(picture: PIL.Image.Image, mode: str) -> PIL.Image.Image:
-    """The picture in 8 bits without transparency: over white, or over black, which keeps, where it is a mask."""
+    """The picture in 8 bits without transparency: on white, or for a mask on black, which is not repainted."""
     if picture.mode.startswith("I"):
-        # 16 bits a pixel, which `convert` would clip.
+        # The picture has 16 bits per pixel, which `convert` would clip.
         pixels = np.asarray(picture).astype("float32") / 257
         picture = PIL.Image.fromarray(pixels.clip(0, 255).round().astype("uint8"))
     if picture.has_transparency_data:
@@ -96,7 +96,7 @@ def _flat(picture: PIL.Image.Image, mode: str) -> PIL.Image.Image:
 
 
 def _middle(picture: PIL.Image.Image, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest box of a size's proportions in the middle of a picture: left, upper, right and lower in shares."""
+    """The largest box of a size's proportions in the middle of a picture: left, upper, right, lower, from 0 to 1."""
     (width, height), (wide, high) = picture.size, size
     scale = max(wide / width, high / height)
     across, down = min(wide / (scale * width), 1.0), min(high / (scale * height), 1.0)
@@ -104,7 +104,7 @@ def _middle(picture: PIL.Image.Image, size: tuple[int, int]) -> tuple[float, flo
 
 
 def _cut(picture: PIL.Image.Image, box: tuple[float, float, float, float], size: tuple[int, int]) -> PIL.Image.Image:
-    """A box of a picture, in shares of its sides, resized."""
+    """A box of a picture, resized; the box is in parts of its sides, from 0 to 1."""
     (width, height), (left, upper, right, lower) = picture.size, box
     box = (left * width, upper * height, right * width, lower * height)
     return picture.resize(size, PIL.Image.Resampling.LANCZOS, box)

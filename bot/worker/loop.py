@@ -1,9 +1,9 @@
 """The loop of the engine process: orders go from the pipe into shared batches, and pictures go back.
 
-An order passes three stations. First, threads beside the device decode what it brought and fetch its model's files.
-Then it waits until its model is in memory, which `residency.py` decides before every step. Last, the batcher paints it.
-The thread that calls `run` is the only one that touches the device. Pictures are encoded in other threads, so that no
-step waits for a PNG, and one for each person in turn, so that one person's pictures do not wait for all of another's.
+An order passes three stages. First, other threads decode its uploads and fetch its model's files. Then it waits until
+its model is in memory, which `residency.py` decides before every step. Last, the batcher paints it. The thread that
+calls `run` is the only one that touches the device. Pictures are encoded in other threads, so that no step waits for a
+PNG, and one for each person in turn, so that one person's pictures do not wait for all of another's.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ Key = tuple[JobId, int]
 """Job and attempt, which identify an order."""
 
 _TELL_SECONDS = 5.0
-"""Between two reports of the timings."""
+"""The least time between two reports of the timings to the bot, while requests are painted."""
 _LOAD_BYTES_PER_SECOND = 1e9
-"""How fast a model is expected to load the first time: hashing has left its files in the system's cache."""
+"""How fast a model is expected to load the first time; its files are in the system's cache after hashing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +123,9 @@ class WorkerLoop:
                     self._report(call, event)
 
     def _news(self) -> list[Call | Cancel] | None:
-        """The orders that may begin and the cancellations since the last step; None when all is done after a `stop`.
+        """The calls that may begin, and the cancellations since the last step; None after a `stop`, when all is done.
 
-        While there is nothing to do it waits.
+        It waits while no work is there.
         """
         idle = self._batcher.is_idle
         if self._stopping and idle and not self._waiting:
@@ -144,7 +144,7 @@ class WorkerLoop:
             wait = not loading and not (not self._waiting and self._store.graphs.improve())
 
     def _receive(self, *, wait: bool) -> list[Cancel]:
-        """Take in what came; returns the cancellations."""
+        """Read the frames that came; returns the cancellations."""
         cancels = []
         for frame in self._inbox.take(wait=wait):
             match frame:
@@ -174,25 +174,25 @@ class WorkerLoop:
         return cancels
 
     def _admit(self, frame: SubmitFrame) -> None:
-        """Take an order, and let threads decode its inputs and fetch its model."""
+        """Accept an order, and let other threads decode its inputs and fetch its model."""
         key, request = (frame.job_id, frame.attempt), frame.request
         inputs: Future[Inputs] = Future()
         if request.uploads:
-            inputs = self._beside(self._decoder, decode, request, frame.uploads)
+            inputs = self._in_thread(self._decoder, decode, request, frame.uploads)
         else:
             inputs.set_result(Inputs())
         self._waiting[key] = _WaitingOrder(key, frame.owner, request, inputs, time.monotonic())
         if request.model not in self._fetched:
-            self._fetched[request.model] = self._beside(self._fetcher, self._store.fetch, request.model)
+            self._fetched[request.model] = self._in_thread(self._fetcher, self._store.fetch, request.model)
 
-    def _beside(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Have a thread do something, and wake this one when it is done."""
+    def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Run work in a thread of a pool, and wake the loop when it is done."""
         future = pool.submit(work, *arguments)
         future.add_done_callback(lambda _: self._inbox.wake())
         return future
 
     def _make_room(self) -> bool:
-        """Load the model that orders wait for, if it is time to, and evict those that must go for it.
+        """Load the model that orders wait for, if it is time to, and evict models to make space for it.
 
         Returns whether it tried to load one.
         """
@@ -204,7 +204,7 @@ class WorkerLoop:
         name = self._switch.load
         if name is None:
             return False
-        # The bot must not take this for the silence of a dead engine.
+        # Otherwise the bot could think that the engine hangs.
         self._send(LoadingFrame())
         started = time.monotonic()
         with self._refusing(name):
@@ -213,7 +213,7 @@ class WorkerLoop:
         return True
 
     def _models(self) -> Iterator[residency.Model]:
-        """The models in memory, and those that can be loaded because their files are here."""
+        """The models in memory, and the models whose files are here so that they can be loaded."""
         now = time.monotonic()
         painting = Counter(order.request.model for order in self._painting.values())
         for name in self._store.names:
@@ -238,7 +238,7 @@ class WorkerLoop:
 
     @contextmanager
     def _refusing(self, model: str) -> Iterator[None]:
-        """If a model cannot be loaded, fail all orders that wait for it; the next order tries again."""
+        """If the body cannot load a model, fail all orders that wait for it; the next order tries again."""
         try:
             yield
         except PaintFailed as error:
@@ -279,7 +279,7 @@ class WorkerLoop:
         )
 
     def _report(self, call: Call, event: Event) -> None:
-        """Tell the bot what becomes of an order; a cancelled one ends in silence."""
+        """Send an event of an order to the bot; for a cancelled order it sends nothing."""
         key: Key = call.id  # type: ignore[assignment]
         match event:
             case Started():
@@ -312,12 +312,12 @@ class WorkerLoop:
         self._encoder.submit(order.owner, self._show(key, self._latent_previews[model], latents.float().cpu().numpy()))
 
     def _show(self, key: Key, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
-        """Send a preview; in an encoder's thread, one piece."""
+        """Send a preview. It runs in an encoder's thread, as one piece of work."""
         self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
         yield
 
     def _finish(self, key: Key, request: GenerationRequest, output: Any) -> Iterator[None]:
-        """Encode an order's pictures and send them; in the encoders' threads, a piece for each picture."""
+        """Encode an order's pictures and send them. It runs in an encoder's thread, one piece of work a picture."""
         images: list[Image] = []
         try:
             for image in self._store.images(request, output):
@@ -335,7 +335,7 @@ class WorkerLoop:
         self._send(FinishedFrame(*key, tuple(images), self._store.hash_of(request.model)))
 
     def _tell_timings(self, idle: bool) -> None:
-        """Tell the bot what was learned, now and then and before resting."""
+        """Send new timings to the bot: every few seconds, and before the loop waits."""
         now = time.monotonic()
         policy = self._policy
         if policy.has_news and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):

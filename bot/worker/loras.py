@@ -1,9 +1,9 @@
 """LoRAs per row: each row of a forward has its own LoRAs and weights. Imported in the engine process only.
 
-diffusers loads them through PEFT, whose layers hold the matrices and are switched off, so that they compute what the
-plain model does. What a row wears is added by a hook: x → output + Σ weight · alpha / rank · B(A(x)), as in
-https://arxiv.org/abs/2106.09685. PEFT's own `adapter_names` mixes adapters in a batch too, but with one
-weight for each adapter and one adapter a row.
+diffusers loads the LoRAs through PEFT. PEFT's layers keep the matrices, but are switched off, so they compute what the
+plain model does. The LoRAs of a row are added by a hook: x → output + Σ weight · alpha / rank · B(A(x)), as in
+https://arxiv.org/abs/2106.09685. PEFT's own `adapter_names` mixes adapters in a batch too, but
+only one adapter for each row, with the same weight in all rows.
 """
 
 from __future__ import annotations
@@ -28,18 +28,21 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Worn:
-    """The number of rows, and for each LoRA its rows and their weights; `rows` None means that all rows are alike."""
+class _Applied:
+    """The LoRAs of the forward that runs now: for each LoRA its rows and their weights.
+
+    `rows` is the number of rows; None means that all rows use the same LoRAs.
+    """
 
     rows: int | None
     weights: Mapping[str, tuple[Sequence[int], Sequence[float]]]
 
 
 class RowLoras:
-    """Puts LoRAs on the modules of all pipelines: one forward runs at a time."""
+    """Applies LoRAs to the rows of forwards, in the modules of all pipelines; one forward runs at a time."""
 
     def __init__(self) -> None:
-        self._worn = _Worn(None, {})
+        self._applied = _Applied(None, {})
 
     def load(self, pipeline: Any, loras: Sequence[LoraConfig]) -> dict[str, str]:
         """Load LoRAs into a pipeline's modules; returns those that cannot be used, each with the reason."""
@@ -63,42 +66,42 @@ class RowLoras:
 
     @contextmanager
     def on_rows(self, rows: Sequence[Adapters]) -> Iterator[None]:
-        """Apply LoRAs, one entry a row, to the forward within."""
+        """Apply LoRAs, one entry for each row, to the forward that runs within the context."""
         weights: dict[str, tuple[list[int], list[float]]] = {}
         for row, adapters in enumerate(rows):
             for name, weight in adapters:
                 numbers, strengths = weights.setdefault(name, ([], []))
                 numbers.append(row)
                 strengths.append(weight)
-        with self._wearing(_Worn(len(rows), weights)):
+        with self._applying(_Applied(len(rows), weights)):
             yield
 
     @contextmanager
     def on_all(self, adapters: Adapters) -> Iterator[None]:
-        """Apply the same LoRAs to every row of the forwards within."""
-        with self._wearing(_Worn(None, {name: ((), (weight,)) for name, weight in adapters})):
+        """Apply the same LoRAs to all rows of the forwards that run within the context."""
+        with self._applying(_Applied(None, {name: ((), (weight,)) for name, weight in adapters})):
             yield
 
     @contextmanager
-    def _wearing(self, worn: _Worn) -> Iterator[None]:
-        self._worn = worn
+    def _applying(self, applied: _Applied) -> Iterator[None]:
+        self._applied = applied
         try:
             yield
         finally:
-            self._worn = _Worn(None, {})
+            self._applied = _Applied(None, {})
 
     def _add(self, layer: Any, arguments: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-        """Add to a layer's output what the LoRAs of its rows say; rows are its first dimension."""
-        worn = self._worn
-        for name, (rows, weights) in worn.weights.items():
+        """The forward hook of a layer: add the LoRAs of each row to its output, whose first dimension is the rows."""
+        applied = self._applied
+        for name, (rows, weights) in applied.weights.items():
             if name not in layer.lora_A:
                 continue
             x, scaling = arguments[0], layer.scaling[name]
-            if worn.rows is None:
+            if applied.rows is None:
                 output = output + _delta(layer, name, x).to(output.dtype) * (scaling * weights[0])
                 continue
-            if output.shape[0] != worn.rows:
-                raise ValueError(f"a layer with a LoRA got {output.shape[0]} rows instead of {worn.rows}")
+            if output.shape[0] != applied.rows:
+                raise ValueError(f"a layer with a LoRA got {output.shape[0]} rows instead of {applied.rows}")
             index = torch.tensor(rows, device=output.device)
             delta = _delta(layer, name, x[index]).to(output.dtype)
             strength = torch.tensor(weights, device=output.device, dtype=output.dtype) * scaling
@@ -121,10 +124,10 @@ def _check(pipeline: Any, name: str) -> None:
     """Raise ValueError unless the LoRA fits layers of the model, of a kind that `_add` can compute."""
     layers = [(module, layer) for module, layer in _layers(pipeline) if name in layer.lora_A]
     if not layers:
-        raise ValueError("it fits no layer of this model; it may be made for another kind")
+        raise ValueError("it fits no layer of this model; it may be made for another kind of model")
     for module, layer in layers:
         if name in layer.lora_variant or not isinstance(layer.get_base_layer(), torch.nn.Linear | torch.nn.Conv2d):
-            raise ValueError("it is of a kind that cannot be worn row by row (DoRA, or not on a linear layer)")
+            raise ValueError("it is of a kind that cannot be applied row by row (DoRA, or not on a linear layer)")
         for part in (layer.lora_A[name], layer.lora_B[name]):
             part.to(module.device, module.dtype)
 

@@ -1,4 +1,4 @@
-"""From a request to a diffusers pipeline and its arguments, and from its output to images.
+"""The models in memory: a request becomes a call of a diffusers pipeline, and the output becomes images.
 
 Imported in the engine process only.
 """
@@ -46,6 +46,7 @@ from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.inputs import Inputs
 from bot.worker.loras import RowLoras, first_line
 from bot.worker.prompts import Prompts
+from bot.worker.rows import NOT_NUMBERS
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ _TASKS: Mapping[Operation, Mapping[str, Any]] = {
 _ASKED = {
     Operation.TEXT2IMAGE: "from words alone",
     Operation.IMAGE2IMAGE: "from a picture",
-    Operation.INPAINT: "a part of a picture anew",
+    Operation.INPAINT: "a part of a picture again",
 }
 _NOTHING = Inputs()
 
@@ -81,7 +82,7 @@ _PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projecti
 _MOST_ENCODERS = 4
 """The most threads that encode PNGs: zlib releases the interpreter's lock, but copying pixels does not."""
 _BLACK = 2 / 255
-"""A picture in which no channel of any pixel is brighter is taken for black."""
+"""A picture counts as black if no channel of any pixel is brighter than this."""
 
 # Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
 # https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
@@ -95,7 +96,7 @@ _XMP = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The device, the type of numbers, and how much memory and how many threads there are."""
+    """The device of this machine, its dtype, and how many threads and bytes of memory models may use."""
 
     device: str
     dtype: torch.dtype
@@ -105,9 +106,9 @@ class Machine:
 
     @classmethod
     def choose(cls, settings: EngineConfig) -> Machine:
-        """The best device there is, with the dtype that is right on it, unless the settings say otherwise.
+        """The best device of this machine, with the dtype for it, unless the settings name others.
 
-        Raises PaintFailed when the settings name a device this machine has not.
+        Raises PaintFailed if the settings name a device that this machine does not have.
         """
         has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
         device = next(name for name, there in has.items() if there) if settings.device == "auto" else settings.device
@@ -119,7 +120,7 @@ class Machine:
             dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         else:
             dtype = torch.float16 if device == "mps" else torch.float32
-        # A second thread on two cores costs tens of seconds a picture as soon as anything else runs.
+        # On two cores a second thread makes a picture tens of seconds slower as soon as another program runs.
         cores = os.cpu_count() or 1
         threads = settings.threads or (1 if cores <= 2 else cores // 2)
         return cls(device, dtype, threads, int(settings.memory * 2**30) or _budget(device))
@@ -146,9 +147,9 @@ class Loaded:
     lora_troubles: Mapping[str, str]
     """LoRAs of the model that cannot be used, each with the reason."""
     controlnets: dict[str, Any] = field(default_factory=dict)
-    """Those that were loaded so far, by name."""
+    """The ControlNets that were loaded so far, by name."""
     views: dict[tuple[Operation, str], Any] = field(default_factory=dict)
-    """The same modules in diffusers' other pipelines, by the kind of request and the ControlNet's name."""
+    """The same modules in other pipelines of diffusers, by the operation and the ControlNet's name."""
 
 
 class ModelStore:
@@ -191,7 +192,7 @@ class ModelStore:
         try:
             pipeline, upscaler = _load(model, checkpoint, self.machine)
             troubles = self.row_loras.load(pipeline, model.loras)
-            # LoRAs hang on the projections that would be fused.
+            # LoRAs change the projections that would be fused.
             acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
         except PaintFailed:
             raise
@@ -224,7 +225,7 @@ class ModelStore:
         return name in self._loaded
 
     def size(self, name: str) -> int:
-        """Bytes a fetched model takes in memory, with the ControlNets that are loaded beside it."""
+        """Bytes that a fetched model takes in memory, with its ControlNets that are loaded."""
         beside = self._loaded[name].controlnets.values() if name in self._loaded else ()
         parameters = self.fetch(name).parameters + sum(int(net.num_parameters()) for net in beside)
         return parameters * self.machine.dtype.itemsize
@@ -237,7 +238,7 @@ class ModelStore:
         try:
             return kind.from_config(loaded.scheduler.config, **changes)
         except Exception as error:
-            # A model's own settings may hold anything. explain() logs the error.
+            # A model's own settings may be wrong in any way. explain() logs the error.
             raise PaintFailed(self.explain(request, error)) from error
 
     def pipeline(self, request: GenerationRequest) -> Any:
@@ -252,7 +253,7 @@ class ModelStore:
         return loaded.views[key]
 
     def arguments(self, request: GenerationRequest, inputs: Inputs = _NOTHING) -> dict[str, Any]:
-        """The arguments for that pipeline, without those that it does not know (Flux has no negative prompt).
+        """The arguments for the request's pipeline, without those that it does not know (Flux has no negative prompt).
 
         Raises PaintFailed in words.
         """
@@ -265,7 +266,7 @@ class ModelStore:
             "num_inference_steps": request.num_inference_steps,
             "guidance_scale": request.guidance_scale,
             "num_images_per_prompt": request.num_images_per_prompt,
-            # Always on the CPU, so that the same seed gives the same noise on every device.
+            # Always on the CPU, so that a seed gives the same noise on every device.
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
             "output_type": "np",
         }
@@ -321,15 +322,15 @@ class ModelStore:
     def images(self, request: GenerationRequest, output: Any) -> Iterator[Image]:
         """The pictures of a pipeline's output, enlarged and encoded one by one, in the order of the request's seeds.
 
-        It uses the CPU alone, and so may run beside the thread that owns the device.
-        Raises PaintFailed when there is nothing to show.
+        It uses only the CPU, so it may run in another thread than the one that owns the device.
+        Raises PaintFailed if a picture is invalid, black, or withheld by the safety checker.
         """
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             raise PaintFailed("The model's own safety check withheld the picture. Try another prompt or seed.")
         pixels = np.asarray(output.images)
         if not np.isfinite(pixels).all():
-            raise PaintFailed("The model produced no picture (not a number). Try another sampler or fewer steps.")
-        # A VAE that overflows, or a safety checker without an answer, leaves plain black. No scene is that dark.
+            raise PaintFailed(NOT_NUMBERS)
+        # A VAE that overflows, or a safety checker without an answer, leaves a black picture. No scene is that dark.
         if any(float(frame.max()) < _BLACK for frame in pixels):
             raise PaintFailed("The model produced a black picture. Try another seed, sampler or size.")
         factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
@@ -367,14 +368,14 @@ def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple
             checker := safety_checker.load(model.name, Path(source), machine.dtype)
         ):
             parts = {safety_checker.FOLDER: checker}
-        # Pickled weights can run code when loaded, so only safetensors are.
+        # Pickled weights can run code when they are loaded, so only safetensors are loaded.
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
             source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True, **parts
         )
         upscaler = upscaling.load(Path(source))
     vae: Any = getattr(pipeline, "vae", None)
     if machine.dtype == torch.float16 and hasattr(pipeline, "upcast_vae") and vae.config.get("force_upcast"):
-        # SDXL's overflows in half precision. Its pipelines would cast it at every picture, but it is shared.
+        # SDXL's VAE overflows in half precision. Its pipelines would cast it for every picture, but it is shared.
         vae.to(torch.float32)
     return pipeline.to(machine.device), upscaler
 
@@ -404,9 +405,9 @@ def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
 
 
 def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
-    """The pipeline's own modules in the class that paints such a request, as AutoPipeline chooses it.
+    """The pipeline's modules in the pipeline class for a request, as AutoPipeline chooses it.
 
-    Not by `from_pipe`, which casts the modules that others are painting with.
+    `from_pipe` is not used, because it casts the modules that other requests are painted with.
     """
     # A model may be saved with a ControlNet of its own, but the request says which one is used.
     name = type(pipeline).__name__.replace("ControlNet", "")
@@ -416,10 +417,10 @@ def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
     if kind is None and controlnet is None and request.operation is Operation.TEXT2IMAGE:
         # AutoPipeline does not know this pipeline, so it is used as it is.
         return pipeline
-    # Models with nine channels take the mask and what is around it beside every latent.
+    # Models with nine channels take the mask and the masked image as five more channels of the latents.
     channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
     if kind is None or (channels == 9 and request.operation is not Operation.INPAINT):
-        what = f"{_ASKED[request.operation]}{' held by a ControlNet' if controlnet is not None else ''}"
+        what = f"{_ASKED[request.operation]}{' with a ControlNet' if controlnet is not None else ''}"
         raise PaintFailed(f"The model {request.model} cannot paint {what}. Choose another model.")
     if kind is type(pipeline) and controlnet is None:
         return pipeline
@@ -429,7 +430,7 @@ def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
 
 
 def _strength(request: GenerationRequest) -> float:
-    """The request's strength, or the least of which diffusers makes one step: int(steps · strength) ≥ 1."""
+    """The request's strength, or the smallest with which diffusers makes a step: int(steps · strength) ≥ 1."""
     # 49 · (1 / 49) is below 1 in floating point; with the next larger number it is not.
     return max(request.strength, math.nextafter(1 / request.num_inference_steps, 1))
 
@@ -446,14 +447,14 @@ def _single_file_class(model: ModelConfig) -> Any:
 
 
 def _has_config_folder(model: ModelConfig) -> bool:
-    """Whether a single file's configuration lies on this machine; a hub id's may have to be fetched."""
+    """Whether the configuration of a single file is a folder on this machine and not a hub id."""
     return model.config is not None and Path(model.config).is_dir()
 
 
 def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upscaling.Upscaler | None) -> Image:
     """A PNG of an (h, w, 3) array of floats from 0 to 1, enlarged by a factor and marked as made by a model.
 
-    The model's upscaler knows one factor; to any other its result is resized, and so is a picture without an upscaler.
+    The model's upscaler has one fixed factor; for another factor, or without an upscaler, the picture is resized.
     """
     height, width = pixels.shape[:2]
     if factor > 1 and upscaler is not None:
@@ -470,7 +471,7 @@ def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upsc
 
 
 def _budget(device: str) -> int:
-    """Bytes for models if the settings do not say: painting needs the rest, and on a CPU other programs do too."""
+    """Bytes for models if the settings name none: the rest is for painting, and on a CPU also for other programs."""
     if device == "cuda":
         return int(0.7 * torch.cuda.mem_get_info()[0])
     if device == "mps":

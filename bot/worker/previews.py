@@ -1,7 +1,7 @@
-"""Previews: what a picture looks like so far, straight from its latents. Imported in the engine process only.
+"""Previews of pictures that are being painted, directly from their latents. Imported in the engine process only.
 
-A VAE's latents are close to a linear picture: a matrix from their channels to red, green and blue, fitted to how this
-very VAE encodes plain colours, shows an eighth of the size in a fraction of a millisecond.
+The latents of a VAE are nearly a linear picture. So a matrix from their channels to red, green and blue, fitted to how
+the same VAE encodes plain colours, gives a picture of an eighth of the size in a fraction of a millisecond.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 _TILE = 8
-"""Side, in latents, of the squares of plain colour the matrix is fitted to; their middle is free of edges."""
+"""The side, in latents, of the plain squares to which the matrix is fitted; edges do not affect their middle."""
 _SIDE = 256
-"""The longer side of a preview in pixels, about."""
+"""The longer side of a preview, in pixels, approximately."""
 
 
 class LatentTap:
-    """Watches a scheduler: `latents` is its estimate of the finished picture, (images, channels, h, w), or None."""
+    """Records a scheduler's estimate of the finished picture: `latents`, (images, channels, h, w), or None."""
 
     def __init__(self, scheduler: Any) -> None:
-        """Watch every step from now on, without changing what the scheduler does."""
+        """Record every step from now on; the scheduler works as before."""
         self.latents: torch.Tensor | None = None
         step = scheduler.step
 
@@ -40,7 +40,7 @@ class LatentTap:
 
 
 class LatentPreview:
-    """The matrix of one VAE."""
+    """Makes pictures of latents with the matrix of one VAE."""
 
     def __init__(self, vae: Any, factor: int) -> None:
         """Fit the matrix for a VAE with `factor` pixels a latent; takes one small forward of its encoder."""

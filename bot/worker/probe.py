@@ -1,4 +1,4 @@
-"""What torch finds on this machine, as one line of JSON on standard output. Run by `atelier doctor`."""
+"""Prints the devices that torch finds on this machine, as one line of JSON. Run by `atelier doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From prompts to embeddings: weights and long prompts by compel, everything else as the pipeline itself encodes it.
+"""From prompts to embeddings: compel encodes weights and long prompts, the pipeline itself encodes all other prompts.
 
 Imported in the engine process only.
 """
@@ -21,7 +21,7 @@ from bot.jobs import Adapters
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 
 REMEMBERED = 128
-"""How many texts' embeddings are kept for one model."""
+"""For how many texts the embeddings of one model are kept."""
 
 _SD = (
     diffusers.StableDiffusionPipeline,
@@ -43,19 +43,19 @@ _SDXL = (
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """One text: (1, tokens, width), and SDXL's pooled (1, width)."""
+    """The embeddings of one text: (1, tokens, width), and for SDXL the pooled ones, (1, width)."""
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None
 
 
 class Prompts:
-    """Encodes the prompts of one pipeline, remembering the last ones."""
+    """Encodes the prompts of one pipeline, and keeps the last embeddings."""
 
-    def __init__(self, pipeline: Any, wear: Callable[[Adapters], AbstractContextManager[None]]) -> None:
-        """`wear` puts LoRAs on the text encoders."""
+    def __init__(self, pipeline: Any, apply_loras: Callable[[Adapters], AbstractContextManager[None]]) -> None:
+        """`apply_loras` puts LoRAs on the text encoders."""
         self._pipeline = pipeline
-        self._wear = wear
+        self._apply_loras = apply_loras
         self._known: OrderedDict[tuple[str, Adapters], _Encoded] = OrderedDict()
 
     def arguments(self, prompt: str, negative: str, adapters: Adapters) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Prompts:
     def _encode(self, text: str, adapters: Adapters) -> _Encoded:
         key = (text, adapters)
         if key not in self._known:
-            with torch.inference_mode(), self._wear(adapters):
+            with torch.inference_mode(), self._apply_loras(adapters):
                 self._known[key] = self._plainly(text) if self._is_plain(text) else self._by_compel(text)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
@@ -114,7 +114,7 @@ class Prompts:
     def _by_compel(self, text: str) -> _Encoded:
         kind = CompelForSDXL if isinstance(self._pipeline, _SDXL) else CompelForSD
         try:
-            # A new one each time, because it keeps the embedding of the empty prompt, which depends on the LoRAs.
+            # Make a new one each time: it keeps the embedding of the empty prompt, which depends on the LoRAs.
             conditioning = kind(self._pipeline)(text)
         except (PromptParser.ParsingException, ValueError, RuntimeError) as error:
             if is_device_lost(error) or is_out_of_memory(error):
@@ -124,7 +124,7 @@ class Prompts:
 
 
 def _has_weights(text: str) -> bool:
-    """Whether compel finds more than plain words."""
+    """Whether compel finds weights or conjunctions in a prompt."""
     try:
         conjunction = Compel.parse_prompt_string(text)
     except PromptParser.ParsingException:

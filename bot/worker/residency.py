@@ -1,10 +1,10 @@
-"""Which models are in memory, and when another is worth a switch. Pure.
+"""Decides which models are in memory, and when to load another one. Pure.
 
-While a model loads, no request is painted. So it is loaded at once if no request is being painted, and otherwise as
-soon as the requests that wait for it have together waited as long as the switch makes the others wait: the break-even
-rule of renting or buying (Karlin et al., Competitive Snoopy Caching, 1988, https://doi.org/10.1007/BF01762111). A model
-that is in use is evicted when its requests are done. Until then no new request begins with it, so that a stream of
-requests cannot keep the other models out.
+While a model loads, no request is painted. So it is loaded at once if no request is being painted. Otherwise it is
+loaded when the total wait of the requests for it equals the delay that loading causes for the others: the break-even
+rule of the ski-rental problem (Karlin et al., Competitive Snoopy Caching, 1988, https://doi.org/10.1007/BF01762111). A
+model that is in use is evicted when its requests are done. Until then no new request begins with it, so that a stream
+of requests cannot keep the other models out.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model and what is asked of it now; times are in seconds."""
+    """A model and the requests for it now; times are in seconds."""
 
     name: str
     size: int
     """Bytes it takes in memory."""
     load_seconds: float
     used_at: float = 0.0
-    """When a request last began with it."""
+    """When a request for it last began."""
     resident: bool = False
     painting: int = 0
-    """Requests that are painted with it now."""
+    """How many requests are painted with it now."""
     waits: tuple[float, ...] = ()
-    """How long each request has waited that cannot begin yet."""
+    """The seconds that each request for it has waited which cannot begin yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """What to do now: drop `evict`, then load `load`; no new request begins with the models of `hold`."""
+    """What to do now: remove the models `evict` from memory, then load `load`; begin no request for one of `hold`."""
 
     load: str | None = None
     evict: tuple[str, ...] = ()
@@ -40,10 +40,10 @@ class Switch:
 
 
 def decide(models: Sequence[Model], budget: int) -> Switch:
-    """What to do about the models that requests wait for, with `budget` bytes for all of them together.
+    """Decide what to do about the models that requests wait for, with `budget` bytes for all models together.
 
-    The model whose request has waited longest comes next. Room for it is made by the least recently used, idle ones
-    first; one that is larger than the whole budget is tried alone.
+    The model whose request has waited longest comes next. The least recently used models make space for it, idle ones
+    first. A model that is larger than the whole budget is tried alone.
     """
     wanted = [model for model in models if model.waits and not model.resident]
     if not wanted:

@@ -1,4 +1,4 @@
-"""Work in threads beside the device, one piece for each person in turn. Imported in the engine process only."""
+"""Work in other threads than the device's, one piece for each person in turn. Imported in the engine process only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _END = object()
 
 
 class RoundRobinPool:
-    """Threads that do a piece of work for one owner, then one for the next, round and round.
+    """Threads that do one piece of work for each owner in turn.
 
-    So one picture of a person never waits for all pictures of another, but for one piece of each owner before them.
-    An owner's works are begun in the order they came. Leaving the context waits until all work is done.
+    So a picture of one person waits for at most one piece of each other person, not for all their pictures. The works
+    of one owner begin in the order in which they came. Leaving the context waits until all work is done.
     """
 
     def __init__(self, threads: int, name: str) -> None:
-        """Make it; the threads start as they are needed."""
+        """Make a pool of at most `threads` threads, which start when they are needed."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, deque[Iterator[object]]] = {}
@@ -37,13 +37,13 @@ class RoundRobinPool:
         self._pool.shutdown()
 
     def submit(self, owner: Hashable, pieces: Iterator[object]) -> None:
-        """Have work done; a piece is what the iterator does until it yields or ends."""
+        """Add work for an owner; each `next` of the iterator is one piece of it."""
         with self._lock:
             self._waiting.setdefault(owner, deque()).append(pieces)
         self._pool.submit(self._serve)
 
     def _serve(self) -> None:
-        """Do pieces until none waits; another thread goes on with the work it has begun."""
+        """Do pieces of work until none waits. Another thread may do the next piece of a work."""
         while (turn := self._next()) is not None:
             owner, pieces = turn
             try:
@@ -57,7 +57,7 @@ class RoundRobinPool:
                     self._waiting.setdefault(owner, deque()).appendleft(pieces)
 
     def _next(self) -> tuple[Hashable, Iterator[object]] | None:
-        """Take the first owner's oldest work; the owner goes behind the others."""
+        """Take the oldest work of the first owner, and put the owner behind the others."""
         with self._lock:
             if not self._waiting:
                 return None

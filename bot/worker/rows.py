@@ -1,6 +1,6 @@
-"""Rows: which calls of a module fit into one forward, how they are put together, and how its output is cut apart.
+"""Which calls of a module fit into one forward, how they are put together, and how its output is cut apart.
 
-Knows nothing about running requests; `batching.py` does.
+The running requests are in `batching.py`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from bot.jobs import Adapters
 
-Wear = Callable[[Sequence[Adapters]], AbstractContextManager[None]]
-"""Puts adapters, one entry a row, on the modules that run within it."""
+ApplyLoras = Callable[[Sequence[Adapters]], AbstractContextManager[None]]
+"""Applies LoRAs, one entry for each row, to the forwards that run within the context."""
 
 Run = Callable[["Parked", Sequence[Any], Sequence[Adapters]], Any]
-"""Runs a call's function on leaves that take its own leaves' places, given what each row wears; returns its output."""
+"""Runs the function of a call with other leaves, given the LoRAs of each row; returns its output."""
 
 CONTEXT_LIMIT = 1024
-"""Tokens: beyond this, repeating prompts to a common length costs more than a forward of their own."""
+"""Tokens. Beyond this, repeating prompts to a common length costs more than a separate forward."""
+
+NOT_NUMBERS = "The model produced an invalid picture (not a number). Try another sampler or fewer steps."
+"""The reason of a request whose rows or pixels are not finite numbers."""
 
 _POSITIONS = ("img_ids", "txt_ids")
-"""Arguments that count positions, not rows: one for the whole batch, so they must be equal throughout."""
+"""Arguments with positions instead of rows: one is used for the whole batch, so it must be equal in all calls."""
 _PLAIN_BLOCKS = frozenset({"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"})
 _PLAIN_MIDDLES = frozenset({None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn"})
 _PLAIN_ADDITIONS = frozenset({None, "text_time"})
@@ -37,20 +40,20 @@ _digests: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 class _Role(Enum):
-    """How an argument's leaf goes into a batch."""
+    """How a leaf of the arguments goes into a batch."""
 
     ROWS = "concatenated"
-    STEP = "one value, which becomes one a row"
+    STEP = "one value, repeated for each row"
     CONTEXT = "repeated to a common length, then concatenated"
-    SAME = "equal in all calls of a bucket, by its key"
+    SAME = "equal in all calls of the batch, by its key"
 
 
 class Parked:
-    """A call of a heavy module, waiting for its forward. Calls with equal `key` fit together.
+    """A call of a heavy module that waits for its forward. Calls with equal `key` fit together.
 
     `single` calls share no forward and are not split. `rows` is the batch dimension. `length` is the number of context
-    tokens, where these may be repeated. `work` is the number of latent elements, which is a request's cost up to a
-    factor. `part` names what is computed; times are kept under it.
+    tokens if these may be repeated, otherwise 1. `work` is the number of latent elements, to which the cost is
+    proportional. `part` is the name under which the call is timed. `since` orders calls by age.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Parked:
         self.key: Hashable = (id(module), method, tuple(signature))
 
     def _role(self, path: tuple[Any, ...], leaf: Any) -> tuple[_Role, Hashable]:
-        """How the leaf is batched, and what must be equal for that."""
+        """How a leaf is batched, and the key that must be equal in all calls of the batch."""
         if not isinstance(leaf, torch.Tensor):
             plain = isinstance(leaf, int | float | str | torch.dtype | None)
             return _Role.SAME, (type(leaf), leaf if plain else id(leaf))
@@ -100,13 +103,13 @@ class Parked:
         return _Role.ROWS, (leaf.shape[1:], leaf.dtype, leaf.device)
 
 
-def bare(_rows: Sequence[Adapters]) -> AbstractContextManager[None]:
-    """No LoRA on any row."""
+def no_loras(_rows: Sequence[Adapters]) -> AbstractContextManager[None]:
+    """Apply no LoRAs."""
     return nullcontext()
 
 
-def fair(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parked]:
-    """Order calls by least-served owner, then oldest; an owner's second call counts the first as served."""
+def fair_order(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parked]:
+    """Order calls: the owner who was served least first, then the oldest; an owner's first call counts for the next."""
     ahead = dict(served)
     ranked = []
     for parked in sorted(line, key=lambda parked: parked.since):
@@ -119,8 +122,8 @@ def fair(line: Sequence[Parked], served: Mapping[Hashable, float]) -> list[Parke
 def is_light(head: Parked, line: Sequence[Parked], cap: int) -> bool:
     """Whether the head's owner asks for little while another owner asks for very much.
 
-    That is at most a quarter of what the other has waiting, if that would fill half a forward of `cap` rows alone.
-    Among owners who all ask for a picture or two, smaller forwards would only be slower.
+    That is: at most a quarter of the other owner's waiting work, if that work alone fills half a forward of `cap` rows.
+    If all owners ask for little, smaller forwards would only be slower.
     """
     asked: Counter[Hashable] = Counter()
     rows: Counter[Hashable] = Counter()
@@ -130,8 +133,8 @@ def is_light(head: Parked, line: Sequence[Parked], cap: int) -> bool:
     return any(4 * asked[head.owner] <= asked[owner] and 2 * rows[owner] >= cap for owner in asked)
 
 
-def fill(line: Sequence[Parked], cap: int) -> list[Parked]:
-    """The first call in the line, and the calls behind it that fit into its forward of `cap` rows."""
+def fill_batch(line: Sequence[Parked], cap: int) -> list[Parked]:
+    """The first of the calls, and the others that fit into its forward of `cap` rows."""
     head, *others = line
     group, rows, length = [head], head.rows, head.length
     for parked in () if head.single else others:
@@ -142,26 +145,26 @@ def fill(line: Sequence[Parked], cap: int) -> list[Parked]:
     return group
 
 
-def eagerly(parked: Parked, leaves: Sequence[Any], _worn: Sequence[Adapters]) -> Any:
-    """Run the function as it is; one that is alone gets its own arguments untouched."""
+def run_eagerly(parked: Parked, leaves: Sequence[Any], _adapters: Sequence[Adapters]) -> Any:
+    """Run the function without a graph; a call that is alone gets its own arguments unchanged."""
     args, kwargs = parked.tree if leaves is parked.leaves else rebuild(parked.tree, leaves)
     return parked.function(*args, **kwargs)
 
 
-def forward(group: Sequence[Parked], cap: int, wear: Wear = bare, run: Run = eagerly) -> list[Any]:
+def forward(group: Sequence[Parked], cap: int, apply_loras: ApplyLoras = no_loras, run: Run = run_eagerly) -> list[Any]:
     """Run one module for the whole group, at most `cap` rows at a time; returns each call's own output."""
     head = group[0]
-    worn = [parked.adapters for parked in group for _ in range(parked.rows)]
-    rows = len(worn)
+    adapters = [parked.adapters for parked in group for _ in range(parked.rows)]
+    rows = len(adapters)
     if len(group) == 1 and (rows <= cap or head.single):
-        with wear(worn):
-            return [run(head, head.leaves, worn)]
+        with apply_loras(adapters):
+            return [run(head, head.leaves, adapters)]
     merged = list(zip(head.roles, _merge(group), strict=True))
     parts = []
     for start in range(0, rows, cap):
         leaves = [leaf if role is _Role.SAME else leaf[start : start + cap] for role, leaf in merged]
-        with wear(worn[start : start + cap]):
-            parts.append(run(head, leaves, worn[start : start + cap]))
+        with apply_loras(adapters[start : start + cap]):
+            parts.append(run(head, leaves, adapters[start : start + cap]))
     return _cut(join(parts), [parked.rows for parked in group])
 
 
@@ -208,7 +211,7 @@ def _cut(output: Any, sizes: Sequence[int]) -> list[Any]:
 
 
 def _merge(group: Sequence[Parked]) -> list[Any]:
-    """The leaves of one call that is all of them."""
+    """The leaves of one call that has the rows of all calls of the group."""
     head = group[0]
     length = math.lcm(*(parked.length for parked in group))
     merged = []
@@ -218,7 +221,7 @@ def _merge(group: Sequence[Parked]) -> list[Any]:
             merged.append(column[0])
             continue
         if role is _Role.STEP:
-            # Samplers count in integers or floats; cat finds the type that holds both.
+            # Samplers give integers or floats; `cat` finds a dtype for both.
             home = column[0].device
             column = [leaf.reshape(1).to(home).expand(p.rows) for leaf, p in zip(column, group, strict=True)]
         elif role is _Role.CONTEXT:
@@ -228,10 +231,10 @@ def _merge(group: Sequence[Parked]) -> list[Any]:
 
 
 def _repeats_exactly(module: Any) -> bool:
-    """Whether repeating the whole context changes nothing: true of plain cross-attention, a mean over its tokens.
+    """Whether repeating the whole context leaves the result unchanged, as in plain cross-attention, a mean over tokens.
 
-    Not where tokens are pooled beside one of another kind (the text embedding of DeepFloyd's and our own small
-    model), or attended to together with pixels (Flux).
+    It does not if the tokens are pooled together with others (the text embedding of DeepFloyd's and of the built-in
+    model), or if attention reads them together with pixels (Flux).
     """
     config = getattr(module, "config", None) or {}
     blocks = {*config.get("down_block_types", ()), *config.get("up_block_types", ())}
@@ -245,7 +248,7 @@ def _repeats_exactly(module: Any) -> bool:
 
 
 def _contents(tensor: torch.Tensor) -> Hashable:
-    """What is in a tensor; read once, since reading waits for the device."""
+    """A hash of a tensor's content; it is calculated once per tensor, because reading waits for the device."""
     if tensor not in _digests:
         numbers = tensor.detach().cpu().contiguous().view(torch.uint8).numpy()
         _digests[tensor] = (tensor.shape, tensor.dtype, hashlib.sha256(numbers.tobytes()).digest())
@@ -266,7 +269,7 @@ def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 
 
 def rebuild(tree: Any, leaves: Iterable[Any]) -> Any:
-    """The same tree with other leaves, in the order it has them."""
+    """The same tree with other leaves, in order."""
     supply = iter(leaves)
 
     def build(tree: Any) -> Any:

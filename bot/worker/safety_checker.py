@@ -1,7 +1,8 @@
 """The safety checker that a model brings: no picture is shown that the checker has not seen, even when it fails.
 
 A model that names no checker is used without one. A model that names one in its `model_index.json` must have it:
-diffusers and transformers do not insist and invent the weights that a file lacks. Imported in the engine process only.
+diffusers and transformers do not check this, and fill in random weights if some are missing. Imported in the engine
+process only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bot.worker.loras import first_line
 log = logging.getLogger(__name__)
 
 FOLDER = "safety_checker"
-"""Where it lies in a model's folder, and what diffusers calls it."""
+"""The checker's folder in a model's folder, and its name in diffusers."""
 
 
 def is_named(folder: Path) -> bool:
@@ -31,7 +32,7 @@ def is_named(folder: Path) -> bool:
 
 
 def look(model: str, folder: Path) -> None:
-    """Raise PaintFailed where the safety checker of the model in a folder is damaged. Loads nothing."""
+    """Raise PaintFailed if the safety checker of the model in a folder is damaged. It is not loaded."""
     try:
         for file in (folder / FOLDER).glob("*.safetensors"):
             with safe_open(file, "np"):
@@ -41,7 +42,7 @@ def look(model: str, folder: Path) -> None:
 
 
 def load(model: str, folder: Path, dtype: Any) -> Any:
-    """The safety checker of the model in a folder, whole; None where diffusers knows no such class.
+    """The complete safety checker of the model in a folder; None if diffusers does not know its class.
 
     Raises PaintFailed if it cannot be loaded.
     """
@@ -68,20 +69,20 @@ def unavailable(model: str, why: str) -> PaintFailed:
     """The error for a model whose checker cannot be loaded."""
     return PaintFailed(
         f"Safety check unavailable: the model {model} names a safety checker that is missing or broken ({why}). "
-        f"The host has to put its folder {FOLDER} back."
+        f"The host has to restore its folder {FOLDER}."
     )
 
 
 def guard(model: str, checker: Any, pipeline: Any) -> None:
     """Let no picture out of a pipeline that the model's safety checker did not judge.
 
-    Raises PaintFailed where the pipeline has no use for it.
+    Raises PaintFailed if the pipeline does not use the checker.
     """
     if checker is None:
         return
     if getattr(pipeline, FOLDER, None) is not checker:
         raise PaintFailed(
-            f"Safety check unavailable: what the model {model} paints like this, its safety checker would not see. "
+            f"Safety check unavailable: the safety checker of the model {model} cannot check pictures of this kind. "
             "Choose another model."
         )
     check = getattr(pipeline, "run_safety_checker", None)
@@ -105,5 +106,5 @@ def guard(model: str, checker: Any, pipeline: Any) -> None:
             ) from error
         return answer
 
-    # Past the pipeline's own __setattr__, as the batcher does it.
+    # Bypass the pipeline's own __setattr__, as `coroutines.py` does.
     vars(pipeline)["run_safety_checker"] = guarded

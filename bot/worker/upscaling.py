@@ -24,11 +24,11 @@ FOLDER = "upscaler"
 """Its folder in a model's folder."""
 
 _ROWS = 128
-"""Rows of a picture in one forward: memory grows with the width alone."""
+"""Rows of pixels in one forward, so that the memory depends only on the width of a picture."""
 
 
 class Upscaler(nn.Module):
-    """Convolutions of 3 × 3: one in, `layers` of `channels` each, one out."""
+    """A network of 3 × 3 convolutions: one in, `layers` with `channels` channels each, one out."""
 
     def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Upscaler(nn.Module):
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.body = nn.Sequential(*body, last, nn.PixelShuffle(FACTOR))
         self.reach = layers + 2
-        """How many pixels away a pixel still matters."""
+        """How many pixels away a pixel can affect the result."""
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures (n, 3, h, w) around [0, 1], enlarged: (n, 3, 4h, 4w); not clipped."""

@@ -1,7 +1,7 @@
 """A process that lives for one message: PNGs in, smaller WebPs out.
 
-`python -m bot.worker.webp`, started by `bot/delivery/smaller.py`: what decodes pictures is not the bot, and the engine
-has other things to do. The mark that a model made them goes along.
+`bot/delivery/smaller.py` starts it as `python -m bot.worker.webp`, because the bot decodes no pictures and the engine
+is busy. The files keep the mark that a model made them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def encode(png: bytes, *, lossless: bool) -> bytes:
 
 
 def smaller(pngs: list[bytes], file_limit: int, total_limit: int) -> tuple[list[bytes], bool]:
-    """The pictures as lossless WebP where that is enough, else at quality 90; returns which.
+    """The pictures as lossless WebP if that is small enough, otherwise at quality 90; returns also whether lossless.
 
-    Where the PNGs themselves kept to the limits Discord's are others than we think, and only much smaller will do.
+    If the PNGs are within the limits already, Discord's real limits are smaller than ours, so lossless is not tried.
     """
 
     def fits(files: list[bytes]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from bot.__main__ import _run
-from bot.app import hold, open_app
+from bot.app import lock_folder, open_app
 from bot.config import Config
 from bot.engine.fake import FakeEngine
 from bot.errors import ConfigError
@@ -37,7 +37,7 @@ def test_a_database_nobody_can_use_any_more_ends_the_process_with_words_and_an_e
     assert ended.value.exit_code == 1
     assert "The database cannot be used any more" in capsys.readouterr().err
     assert "the background task database died" in caplog.text
-    with hold(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 
@@ -62,14 +62,14 @@ async def test_the_folder_is_held_until_the_look_at_the_database_has_stopped(
     await asyncio.gather(opening, return_exceptions=True)
     assert held == [True], "the thread ended first, and the folder was still held"
     assert time.monotonic() - begun < 10
-    with hold(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 
 def is_held(data: Path) -> bool:
     """Whether another is kept out of a data folder."""
     try:
-        with hold(data):
+        with lock_folder(data):
             return False
     except ConfigError:
         return True

@@ -68,7 +68,7 @@ async def test_a_result_carries_everything_needed_to_paint_it_again(workshop: Wo
     ("options", "words"),
     [
         ({"prompt": "   "}, "Say what to paint"),
-        ({"prompt": "x" * 1001}, "1,000 fit: shorten it by 1."),
+        ({"prompt": "x" * 1001}, "at most 1,000 are allowed: shorten it by 1."),
         ({"prompt": "a cat --stepz 5"}, "There is no flag “--stepz”. Did you mean --steps?"),
         ({"prompt": "a cat", "model": "emojy"}, "There is no model “emojy”. Did you mean emoji?"),
         ({"prompt": "a cat", "sampler": "eular"}, "There is no sampler “eular”. Did you mean euler?"),
@@ -131,7 +131,7 @@ async def test_a_missing_permission_is_named_before_anything_is_queued(workshop:
     refused = await workshop.member("ada").slash(channel, "imagine", prompt="a cat")
 
     assert refused.ephemeral
-    assert "I lack Add Reactions, Attach Files here" in refused.response.content
+    assert "because I lack these permissions here: Add Reactions, Attach Files" in refused.response.content
     assert await workshop.jobs() == []
 
 
@@ -140,7 +140,7 @@ async def test_a_direct_message_is_told_where_to_paint(workshop: Workshop) -> No
     workshop.guild.add_member(ada, roles=[workshop.members])
     refused = await ada.slash("imagine", prompt="a cat")
 
-    assert "in a channel of a server we share" in refused.response.content
+    assert "in a channel of a server that we are both on" in refused.response.content
     assert await workshop.jobs() == []
 
 
@@ -308,7 +308,7 @@ async def test_a_message_discord_does_not_understand_fails_without_the_prompt_in
     (job,) = await workshop.ended()
     assert (job.status, job.reason) == (
         JobStatus.FAILED,
-        "Discord answered 400 (code 50035): Atelier's own fault, not yours.",
+        "Discord answered 400 (code 50035): This is an error of Atelier, not yours.",
     )
     assert "because of a bug" in caplog.text
     assert "canary" not in caplog.text
@@ -444,10 +444,10 @@ class TestOtherSettings:
         spent = await ada.slash(workshop.channel, "paint", prompt="four", images=2)
 
         assert "Your queue is full: 1 of 1 requests wait" in full.response.content
-        assert "2 of 3 pictures in 24 hours" in spent.response.content
+        assert "2 of 3 usual pictures in 24 hours" in spent.response.content
         for refusal in (full, spent):
             assert "It will work <t:" in refusal.response.content
-            assert "Moderators change this with `/limits set`" in refusal.response.content
+            assert "Moderators can change this with `/limits set`" in refusal.response.content
 
 
 class TestLoras:
@@ -541,7 +541,7 @@ class TestUploads:
         assert kept() == sorted([*(sha256(data) for data in (CAT, MASK, EDGES)), result.sha256])
         (message,) = workshop.channel.history()
         assert len(message.attachments) == 1
-        assert "repainted under a mask at strength 0.6 · ControlNet `canny:0.7`" in message.content
+        assert "repainted inside a mask at strength 0.6 · ControlNet `canny:0.7`" in message.content
 
     async def test_notes_follow_the_answer(self, workshop: Workshop) -> None:
         asked = await workshop.member("ada").slash(
@@ -559,10 +559,10 @@ class TestUploads:
         ("file", "words"),
         [
             (("cat.png", png_header(50_000, 50_000)), "The image has 50,000×50,000 pixels, more than 50 million"),
-            (("cat.png", b"a cat"), "The image is no picture of a kind that can be read: send a PNG, JPEG or WebP."),
-            (("cat.png", encoded("GIF", (32, 32))), "The image is no picture of a kind that can be read"),
+            (("cat.png", b"a cat"), "The image is not a picture that Atelier can read: send a PNG, JPEG or WebP."),
+            (("cat.png", encoded("GIF", (32, 32))), "The image is not a picture that Atelier can read"),
             (("cat.png", png_header(64, 64)[:20]), "The image is damaged: its size cannot be read."),
-            (("cat.png", png_header(500, 100)), "The image has 500×100 pixels, and shapes go from 1:4 to 4:1"),
+            (("cat.png", png_header(500, 100)), "The image has 500×100 pixels, and shapes go only from 1:4 to 4:1"),
         ],
         ids=["bomb", "text", "gif", "damaged", "long"],
     )
@@ -581,15 +581,18 @@ class TestUploads:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"image": ("cat.gif", encoded("GIF", (32, 32)))}, "The image is no picture of a kind that can be read"),
-            ({"image": ("cat.txt", b"a cat")}, "The image is no picture of a kind that can be read"),
+            ({"image": ("cat.gif", encoded("GIF", (32, 32)))}, "The image is not a picture that Atelier can read"),
+            ({"image": ("cat.txt", b"a cat")}, "The image is not a picture that Atelier can read"),
             ({"image": ("cat.png", b"")}, "The image is an empty file"),
             ({"image": ("cat.png", CAT + bytes(MOST_BYTES))}, "The image is larger than 20 MiB"),
             ({"image": ("cat.png", CAT), "model": "emojy"}, "There is no model “emojy”. Did you mean emoji?"),
             ({"image": ("cat.png", CAT), "prompt": "a cat --sed 7"}, "There is no flag “--sed”. Did you mean --seed?"),
-            ({"mask": ("mask.png", MASK)}, "A mask says where to repaint an image"),
-            ({"control": ("edges.png", EDGES)}, "Say which ControlNet holds the picture to the control picture"),
-            ({"control": ("edges.png", EDGES), "model": "plain"}, "The model plain has no ControlNets; there are some"),
+            ({"mask": ("mask.png", MASK)}, "A mask needs an image to repaint"),
+            ({"control": ("edges.png", EDGES)}, "Say which ControlNet to use with the control picture"),
+            (
+                {"control": ("edges.png", EDGES), "model": "plain"},
+                "The model plain has no ControlNets; these models have some",
+            ),
         ],
         ids=["gif", "text", "empty", "large", "model", "flag", "mask alone", "two nets", "no nets"],
     )
@@ -644,8 +647,8 @@ class TestUploads:
             (None, "Discord did not send your files. Send them again."),
             (aiohttp.ClientPayloadError("cut"), "Discord did not send your files. Send them again."),
             (ConnectionResetError(104, "reset"), "Discord did not send your files. Send them again."),
-            (CAT + b"more", "The image did not arrive as it was sent. Send it again."),
-            (CAT[:-1], "The image did not arrive as it was sent. Send it again."),
+            (CAT + b"more", "The image did not arrive completely. Send it again."),
+            (CAT[:-1], "The image did not arrive completely. Send it again."),
         ],
         ids=["gone", "cut off", "reset", "more", "less"],
     )

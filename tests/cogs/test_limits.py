@@ -20,10 +20,10 @@ async def confirmed(actor: simcord.MemberActor, asked: simcord.InteractionResult
 async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     asked = await moderator.slash(workshop.channel, "limits set", quota=50)
-    assert asked.response.content.startswith("This leaves everyone with less: quota.")
+    assert asked.response.content.startswith("This lowers limits of everyone: quota.")
     assert await workshop.app.rules.books() == {}, "nothing holds before it is confirmed"
     done = await confirmed(moderator, asked)
-    assert done.startswith("Case 1: limits set for this server: quota no rule → 50. `/mod undo case:1` takes it back.")
+    assert done.startswith("Case 1: limits set for this server: quota no rule → 50. `/mod undo case:1` undoes it.")
     receipt = await moderator.slash(workshop.channel, "limits set", depth=2, models="none", member=ada, reason="flood")
     assert receipt.response.content.startswith(f"Case 2: limits set for <@{ada.id}>: depth no rule → 2, models no rule")
     await moderator.slash(workshop.channel, "limits set", weight=300, role=workshop.members)
@@ -69,7 +69,7 @@ async def test_a_change_holds_from_the_next_request_on_and_survives_a_restart(
     for answer, prompt in ((refused, "three"), (still, "four")):
         text = answer.response.content
         assert "1 of 1 requests wait (the rule for this server). It will work <t:" in text
-        assert "Moderators change this with `/limits set`." in text
+        assert "Moderators can change this with `/limits set`." in text
         assert f"```\n{prompt}\n```" in text
         assert answer.ephemeral
     assert "Queued" in accepted.response.content
@@ -85,13 +85,13 @@ async def test_explain_says_which_rule_gives_what_and_why_requests_were_refused(
 
     text = explained.response.content
     assert (
-        f"**pace** 40 images per minute — the rule for <@{ada.id}>; not 60 (the rule for <#{workshop.channel.id}>); "
-        "not 20 (the host's default)"
+        f"**pace** 40 images per minute — the rule for <@{ada.id}>; instead of 60 (the rule for "
+        f"<#{workshop.channel.id}>); instead of 20 (the host's default)"
     ) in text
     assert f"**models** (the rule for <@{ada.id}>)" in text.partition("refusals")[2]
     assert "secret" not in text
     assert (await moderator.slash(workshop.channel, "limits explain", member=moderator)).response.content.endswith(
-        "Nothing was refused to them lately."
+        "None of their requests was refused lately."
     )
 
 
@@ -114,8 +114,9 @@ async def test_a_channel_that_is_not_allowed_refuses_and_names_those_that_are(wo
     refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
     accepted = await ada.slash(studio, "imagine", prompt="a cat")
 
-    assert f"may not be asked for in this channel (the rule for this server), but in <#{studio.id}>." in (
-        refused.response.content
+    assert (
+        f"You cannot ask for pictures in this channel (the rule for this server), but you can in <#{studio.id}>."
+        in (refused.response.content)
     )
     assert "Queued" in accepted.response.content
 
@@ -131,7 +132,7 @@ async def test_a_limit_that_changes_while_something_waits_holds_for_it(workshop:
     jobs = await workshop.ended(2)
 
     assert [job.status for job in jobs] == [JobStatus.DELIVERED, JobStatus.FAILED]
-    assert "The limits have changed while this waited: 1 pictures of one request at most, not 2" in (
+    assert "The limits changed while this request waited: 1 pictures of one request at most, not 2" in (
         workshop.message(jobs[1].destination.message_id or 0).content
     )
 
@@ -159,7 +160,7 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
     assert f"Case 2: limits clear for <@{ada.id}>: pace 3 → no rule." in one.response.content
     assert "**depth** 2 " in one.response.content
     assert "**depth** 5 requests waiting at a time — the host's default" in cleared.response.content
-    assert again.response.content.startswith("Nothing to change: it is so already.")
+    assert again.response.content.startswith("No change: the rules already say this.")
 
 
 @pytest.mark.parametrize(
@@ -169,12 +170,12 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
         ({"pace": 0}, "pace (images per minute) goes from 1 to 10,000; 0 is outside."),
         ({"depth": -5}, "depth (requests waiting at a time) goes from 1"),
         ({"quota": 2_000_000, "pace": 5}, "Nothing was changed."),
-        ({"pixels": "large"}, "is no size like 1024x1024. Nothing was changed."),
+        ({"pixels": "large"}, "is not a size. Write one like 1024x1024. Nothing was changed."),
         ({"pixels": "9x1"}, "goes from 64"),
-        ({"models": "emoji, mona"}, "There is no model 'mona'. There is: emoji; or say all, or none."),
-        ({"models": ""}, "There is: emoji; or say all"),
-        ({"channels": "<#123456789012345678>"}, "is no channel of this server"),
-        ({"channels": "@everyone"}, "is no channel of this server"),
+        ({"models": "emoji, mona"}, "There is no model 'mona'. Choose from: emoji; or say all, or none."),
+        ({"models": ""}, "Choose from: emoji; or say all"),
+        ({"channels": "<#123456789012345678>"}, "is not a channel of this server"),
+        ({"channels": "@everyone"}, "is not a channel of this server"),
     ],
 )
 async def test_a_limit_that_makes_no_sense_is_refused_whole(
@@ -211,7 +212,7 @@ async def test_lists_as_long_as_they_may_be_are_answered(workshop: Workshop) -> 
         assert answer.response.content.startswith("Case ")
     too_many = " ".join(f"<#{channel.id}>" for channel in many)
     refused = await moderator.slash(workshop.channel, "limits set", channels=too_many, member=ada)
-    assert "Up to 25 channels can be named." in refused.response.content
+    assert "You can name up to 25 channels." in refused.response.content
 
 
 async def test_a_rule_is_about_one_thing(workshop: Workshop) -> None:

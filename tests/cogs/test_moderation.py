@@ -66,11 +66,11 @@ async def test_a_moderator_elsewhere_sees_and_changes_nothing_here(workshop: Wor
     assert "There is no case 1 on this server." in await tried("cases", case=1)
     assert "There is no case 1 on this server." in await tried("undo", case=1)
     assert "is no result on this server" in await tried("delete", message=str(shown.response.id))
-    assert "no link to a message on this server" in await tried("delete", message=link)
-    assert await tried("cancel", job="2") == "Nothing of that is open here."
+    assert "not a link to a message on this server" in await tried("delete", message=link)
+    assert await tried("cancel", job="2") == "There is no such open request on this server."
     assert await other.autocomplete(there, "mod cancel", "job", "") == []
     everything = await other.slash(there, "mod cancel", everything=True)
-    assert await confirmed(other, everything) == "Nothing of that is open here."
+    assert await confirmed(other, everything) == "There is no such open request on this server."
     assert "is not paused" in await tried("resume")
     assert (await workshop.jobs())[1].status is JobStatus.RUNNING
     assert len(await workshop.app.database.fetch_all("SELECT 1 FROM cases")) == 1
@@ -86,7 +86,7 @@ async def test_what_waits_stays_through_a_pause_and_a_restart_and_goes_on_after_
         await ada.slash(workshop.channel, "imagine", prompt=prompt)
         await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
     asked = await moderator.slash(workshop.channel, "mod pause", reason="a raid")
-    assert "nothing starts, and no one can ask, until you resume" in asked.response.content
+    assert "Until you resume it, no request is started or accepted." in asked.response.content
     assert (await confirmed(moderator, asked)).startswith("Case 1: pause for this server: paused no → yes.")
     assert await said(moderator, workshop, "pause", channel=workshop.channel) != ""
     shown = await ada.slash(workshop.channel, "queue")
@@ -97,7 +97,7 @@ async def test_what_waits_stays_through_a_pause_and_a_restart_and_goes_on_after_
     refused = await ada.slash(workshop.channel, "imagine", prompt="three")
     assert [job.status for job in await workshop.jobs()] == [JobStatus.DELIVERED, JobStatus.QUEUED]
     assert "A moderator paused painting for this server." in refused.response.content
-    assert "Moderators change this with `/mod resume`." in refused.response.content
+    assert "Moderators can change this with `/mod resume`." in refused.response.content
     assert "```\nthree\n```" in refused.response.content
     assert refused.ephemeral
 
@@ -116,7 +116,7 @@ async def test_a_block_refuses_one_person_here_until_its_end(workshop: Workshop)
     assert blocked.startswith(f"Case 1: block for <@{ada.id}>: blocked no → until <t:")
     refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
     assert "A moderator does not let you ask for pictures on this server. It will work <t:" in refused.response.content
-    assert "Moderators change this with `/mod unblock`." in refused.response.content
+    assert "Moderators can change this with `/mod unblock`." in refused.response.content
     assert "Queued" in (await grace.slash(workshop.channel, "imagine", prompt="a cat")).response.content
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
     assert "⛔ blocked until <t:" in explained.response.content
@@ -135,7 +135,7 @@ async def test_a_block_refuses_one_person_here_until_its_end(workshop: Workshop)
 async def test_a_duration_that_is_none_blocks_nobody(workshop: Workshop, duration: str) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     answer = await said(moderator, workshop, "block", member=ada, **{"for": duration})
-    assert "is no duration like 30m, 12h or 7d. Nothing was changed." in answer
+    assert "is not a duration. Write one like 30m, 12h or 7d. Nothing was changed." in answer
     assert await workshop.app.rules.books() == {}
 
 
@@ -190,7 +190,7 @@ async def test_a_quota_that_is_reset_is_free_again_and_an_undo_takes_that_back(
     assert "Queued" in await asks()
     assert "quota" in await asks()
     assert (await said(moderator, workshop, "quota reset", member=ada)).startswith(
-        f"Case 2: quota reset for <@{ada.id}>: earlier use counts yes → no, until <t:"
+        f"Case 2: quota reset for <@{ada.id}>: use that counts all → since <t:"
     )
     assert "Queued" in await asks()
     await said(moderator, workshop, "undo", case=2)
@@ -249,7 +249,7 @@ async def test_only_a_result_can_be_deleted(workshop: Workshop, engine: FakeEngi
     waiting = await ada.slash(workshop.channel, "imagine", prompt="a cat")
     await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
     assert "shows no pictures" in await said(moderator, workshop, "delete", message=str(waiting.response.id))
-    assert "no link to a message" in await said(moderator, workshop, "delete", message="that one")
+    assert "not a link to a message" in await said(moderator, workshop, "delete", message="that one")
 
 
 async def test_cases_are_listed_newest_first_in_pages_and_by_person(workshop: Workshop) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import simcord
 
-from bot.app import forget_now
+from bot.app import forget_person
 from bot.config import Config
 from bot.engine.fake import FakeEngine
 from bot.errors import TryLater
@@ -74,7 +74,10 @@ async def test_a_person_asks_again_as_a_newcomer_with_the_same_quota(workshop: W
     rows = await workshop.app.database.fetch_all("SELECT user_id FROM ratings")
     assert [row["user_id"] for row in rows] == [grace.id], "what others gave is theirs"
     assert (await ada.slash(workshop.channel, "quota")).response.content == before
-    assert "Nothing of yours has ended here yet." in (await ada.slash(workshop.channel, "history")).response.content
+    assert (
+        "None of your requests on this server has ended yet."
+        in (await ada.slash(workshop.channel, "history")).response.content
+    )
     assert "0 requests, 0 pictures, 0 ratings" in (await ada.slash(workshop.channel, "privacy show")).response.content
 
     again = await ada.slash(workshop.channel, "imagine", prompt="a yacht")
@@ -95,7 +98,7 @@ async def test_whatever_waits_is_painted_or_is_being_answered_ends_and_goes(
     asked = await ada.slash(workshop.channel, "privacy delete")
     assert "2 requests, 0 pictures, 0 ratings" in asked.response.content
     assert "2 of the requests are still open and will be cancelled." in asked.response.content
-    assert "Your name stays on it for 3 days" in asked.response.content
+    assert "Your id stays with it for 3 days" in asked.response.content
     await ada.click(asked.response, label="Do it")
     await gone(workshop)
     engine.open.set()
@@ -195,7 +198,7 @@ async def test_a_host_can_do_it_for_somebody_while_atelier_is_stopped(
     await ada.slash(workshop.channel, "imagine", prompt="an xylophone")
     await workshop.ended()
     await workshop._opened.aclose()
-    held = await forget_now(config, UserId(ada.id))
+    held = await forget_person(config, UserId(ada.id))
     assert (held.requests, held.pictures) == (1, 1)
     assert left(tmp_path, "xylophone") == []
     await workshop.restart()

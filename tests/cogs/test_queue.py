@@ -59,8 +59,8 @@ async def test_the_queue_shows_my_prompts_and_only_the_places_of_others(workshop
 
 async def test_an_empty_queue_says_that_the_easel_is_free(workshop: Workshop) -> None:
     shown = await workshop.member("ada").slash(workshop.channel, "queue")
-    assert "Nothing waits." in shown.response.content
-    assert "The easel is free." in shown.response.content
+    assert "You have no open requests here." in shown.response.content
+    assert "The queue is empty." in shown.response.content
 
 
 async def test_cancel_without_a_choice_takes_the_only_request(workshop: Workshop) -> None:
@@ -90,7 +90,7 @@ async def test_cancel_with_several_open_asks_which_and_takes_one_or_all(workshop
     assert [choice["name"] for choice in choices] == ["all 3", "one", "two", "three"]
     assert one_gone.response.content == "Cancelled “two”."
     assert all_gone.response.content == "Cancelled “one”, “three”."
-    assert "Nothing of yours waits" in nothing.response.content
+    assert "You have no open requests on this server" in nothing.response.content
 
 
 async def test_the_request_of_somebody_else_cannot_be_cancelled_by_its_number(workshop: Workshop) -> None:
@@ -100,7 +100,7 @@ async def test_the_request_of_somebody_else_cannot_be_cancelled_by_its_number(wo
     target = (await workshop.jobs())[1]
     refused = await eve.slash(workshop.channel, "cancel", request=str(target.id))
 
-    assert "none of your open requests" in refused.response.content
+    assert "not one of your open requests" in refused.response.content
     assert (await workshop.app.queue.get(target.id)).status is JobStatus.QUEUED
 
 
@@ -235,7 +235,7 @@ async def test_messages_are_corrected_when_the_line_changes_in_all_the_ways_it_c
     assert moved
     assert abs(int(moved[1]) - int(second[1])) <= 1
     await moderator.slash(workshop.channel, "mod pause", channel=workshop.channel)
-    await says(three, "⏸️ Paused by a moderator. It keeps its place.")
+    await says(three, "⏸️ A moderator paused painting. This request keeps its place.")
     await moderator.slash(workshop.channel, "mod resume", channel=workshop.channel)
     await says(three, f"Queued: place 1, starts <t:{moved[1]}")
     await moderator.slash(workshop.channel, "limits set", pace=9, member=ada)
@@ -269,17 +269,17 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
             True,
             "Place 3: one person who waits has used less GPU time or waited longer. Your pace lets",
         ),
-        (turns_of("mm"), False, "Place 2: you have more waiting on another server."),
+        (turns_of("mm"), False, "Place 2: a request of yours on another server comes first."),
         (
             turns_of("mabm"),
             False,
-            "Place 4: 2 people who wait have used less GPU time or waited longer, and you have more waiting on another",
+            "Place 4: 2 people who wait have used less GPU time or waited longer, and a request of yours on another",
         ),
-        (turns_of("am", 1), False, "Place 2: 1 of those before you had begun and were cut short."),
+        (turns_of("am", 1), False, "Place 2: 1 interrupted request starts again first."),
         (
             turns_of("abm", 1),
             False,
-            "Place 3: one person who waits has used less GPU time or waited longer, and 1 of those before you had",
+            "Place 3: one person who waits has used less GPU time or waited longer, and 1 interrupted request starts",
         ),
     ],
 )
@@ -315,7 +315,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     other, there = workshop.elsewhere()
     also = other.guild.add_member(ada.user, roles=[])
     shown = (await also.slash(there, "queue")).response.content
-    assert "**Yours**\nNothing waits.\n-# Up to" in shown
+    assert "**Yours**\nYou have no open requests here.\n-# Up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
     assert "-# Yours is next: no other person who waits has used less GPU time. Your pace lets it start <t:" in here
 
@@ -325,10 +325,12 @@ async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> 
     await asked(workshop, ada, "a secret", "another")
     other, there = workshop.elsewhere()
     shown = (await other.slash(there, "queue")).response.content
-    assert "Nothing waits." in shown
+    assert "You have no open requests here." in shown
     assert "1. someone on another server — 1 picture" in shown
     assert str(ada.id) not in shown
-    assert "Nothing of yours waits" in (await other.slash(there, "cancel", request="1")).response.content
+    assert (
+        "You have no open requests on this server" in (await other.slash(there, "cancel", request="1")).response.content
+    )
     assert await other.autocomplete(there, "cancel", "request", "") == []
 
 
@@ -351,5 +353,5 @@ async def test_the_presence_shows_the_queue_where_that_has_changed(
     await ada.slash(workshop.channel, "cancel", request="all")
     await workshop.ended(3)
     await cog.presence()
-    assert shown[-2:] == ["Painting 1, 2 waiting", "The easel is free"]
+    assert shown[-2:] == ["Painting 1, 2 waiting", "Ready to paint"]
     assert len(shown) <= 3

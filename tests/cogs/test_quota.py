@@ -45,7 +45,10 @@ async def test_a_big_request_is_confirmed_and_nothing_is_held_until_then(worksho
     ada = workshop.member("ada")
     bill = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2)
     assert bill.ephemeral
-    assert "2 pictures, about 0.7 s of GPU time: 2 of the 1831 pictures left to you today." in bill.response.content
+    assert (
+        "2 pictures, about 0.7 s of GPU time. This takes 2 of the 1831 usual pictures left of your quota today."
+        in bill.response.content
+    )
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
     (job,) = await workshop.ended()
@@ -68,7 +71,7 @@ async def test_a_bill_that_is_declined_hands_the_prompt_back_and_counts_nothing(
     ada = workshop.member("ada")
     bill = await ada.slash(workshop.channel, "imagine", prompt="a ``` cat", images=2)
     declined = await ada.click(bill.response, label="No")
-    assert "Nothing was counted. Your prompt, to copy:\n```\na `​`` cat\n```" in declined.response.content
+    assert "Your quota is unchanged. Your prompt, to copy:\n```\na `​`` cat\n```" in declined.response.content
     assert declined.response.components == []
     assert await workshop.jobs() == []
     assert "**1831 of 1831" in (await ada.slash(workshop.channel, "quota")).response.content
@@ -85,9 +88,12 @@ async def test_a_refusal_after_the_bill_says_all_that_any_other_does(workshop: W
     assert "Queued" in other.response.content
     text = refused.response.content
     assert refused.ephemeral
-    assert f"Your quota is used up: 2 of 3 pictures in 24 hours (the rule for <@{ada.id}>)" in text
+    assert (
+        f"Not enough of your quota is left: 2 of 3 usual pictures in 24 hours are used (the rule for <@{ada.id}>)"
+        in text
+    )
     assert "It will work <t:" in text
-    assert "Moderators change this with `/limits set`." in text
+    assert "Moderators can change this with `/limits set`." in text
     assert "```\na cat\n```" in text
     assert len(await workshop.jobs()) == 2
 
@@ -148,7 +154,7 @@ async def test_the_oldest_bill_expires_where_there_are_too_many(
     ada, grace = workshop.member("ada"), workshop.member("grace")
     first = await ada.slash(workshop.channel, "imagine", prompt="one", images=2)
     second = await grace.slash(workshop.channel, "imagine", prompt="two", images=2)
-    assert "Ask again; nothing was counted." in (await ada.click(first.response, label="Paint it")).response.content
+    assert "Ask again; your quota is unchanged." in (await ada.click(first.response, label="Paint it")).response.content
     await grace.click(second.response, label="Paint it")
     assert [job.request.prompt for job in await workshop.jobs()] == ["two"]
 

@@ -35,16 +35,21 @@ SERVERS = "(the rule for this server)"
 async def ruled(workshop: Workshop, moderator: simcord.MemberActor, **options: Any) -> None:
     """Set a limit, and mean it."""
     answer = await moderator.slash(workshop.channel, "limits set", **options)
-    if "It holds at once" in answer.response.content:
+    if "It applies at once" in answer.response.content:
         await confirmed(moderator, answer)
 
 
 REFUSED: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
     LimitName.DEPTH: ({"depth": 1}, {}, "Your queue is full: 1 of 1 requests wait", True),
-    LimitName.QUOTA: ({"quota": 1}, {"images": 3}, "Your quota is used up: 2 of 3 pictures in 24 hours", True),
+    LimitName.QUOTA: (
+        {"quota": 1},
+        {"images": 3},
+        "Not enough of your quota is left: 2 of 3 usual pictures in 24 hours",
+        True,
+    ),
     LimitName.PIXELS: ({"pixels": "8x8"}, {}, "Pictures may have up to 64 pixels here", False),
-    LimitName.MODELS: ({"models": "none"}, {}, "No model may be used here", False),
-    LimitName.CHANNELS: ({"channels": "none"}, {}, "Pictures may be asked for in no channel", False),
+    LimitName.MODELS: ({"models": "none"}, {}, "No model is allowed here", False),
+    LimitName.CHANNELS: ({"channels": "none"}, {}, "You cannot ask for pictures in any channel", False),
 }
 LESS: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str]] = {
     LimitName.PIXELS: ({"pixels": "64x64"}, {}, "size 128×128 became 64×64"),
@@ -88,7 +93,7 @@ async def test_a_refusal_says_all_there_is_to_say(
     assert words in text
     assert "the rule for this server" in text
     assert ("It will work <t:" in text) is returns
-    assert "Moderators change this with `/limits set`." in text
+    assert "Moderators can change this with `/limits set`." in text
     assert text.endswith("Your prompt, to copy:\n```\na `cat`\n```")
     assert len(await workshop.jobs()) == 2
     explained = await moderator.slash(workshop.channel, "limits explain", member=who)
@@ -101,8 +106,8 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "pixels": ({"pixels": "64x64"}, "4,096 pixels of a picture at most, not 16,384"),
     "steps": ({"steps": 5}, "5 denoising steps at most, not 30"),
     "images": ({"images": 1}, "1 pictures of one request at most, not 3"),
-    "models": ({"models": "none"}, "the model emoji may not be used here any more"),
-    "channels": ({"channels": "none"}, "Pictures may be asked for in no channel"),
+    "models": ({"models": "none"}, "the model emoji is no longer allowed here"),
+    "channels": ({"channels": "none"}, "You cannot ask for pictures in any channel"),
     "quota": ({"quota": 1}, "more than the 1 in 24 hours"),
 }
 
@@ -125,10 +130,10 @@ async def test_a_refusal_of_what_waited_says_all_that_one_at_asking_does(
 
     text = workshop.message(job.destination.message_id or 0).content
     assert job.status is JobStatus.FAILED
-    assert "The limits have changed while this waited" in text
+    assert "The limits changed while this request waited" in text
     assert words in text
     assert "(the rule for this server)" in text
-    assert "Moderators change this with `/limits set`." in text
+    assert "Moderators can change this with `/limits set`." in text
     assert text.endswith("Your prompt, to copy:\n```\na `cat`\n```")
     quota = (await ada.slash(workshop.channel, "quota")).response.content
     assert re.match(r"\*\*(\d+) of \1 pictures\*\* left", quota), "it costs nothing"
@@ -156,7 +161,7 @@ async def test_a_pace_makes_wait(workshop: Workshop) -> None:
     await ada.slash(workshop.channel, "imagine", prompt="one")
     paced = await ada.slash(workshop.channel, "imagine", prompt="two")
     assert "Queued: place 1, starts <t:" in paced.response.content
-    assert "1 images a minute start" in (await ada.slash(workshop.channel, "queue")).response.content
+    assert "up to 1 images may start a minute" in (await ada.slash(workshop.channel, "queue")).response.content
 
 
 async def test_a_weight_set_mid_queue_reorders_what_waits(workshop: Workshop, engine: FakeEngine) -> None:
@@ -202,14 +207,14 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
     await confirmed(other, await other.slash(there, "limits set", depth=1))
     await other.slash(there, "limits set", models="none", member=also)
     foreign = await other.slash(there, "limits set", channels=f"<#{workshop.channel.id}>", member=also)
-    assert "is no channel of this server" in foreign.response.content
+    assert "is not a channel of this server" in foreign.response.content
     assert "does not let you ask" in (await also.slash(there, "imagine", prompt="a cat")).response.content
     for prompt in ("one", "two", "three"):
         assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt=prompt)).response.content
     moderator = workshop.member("mod", moderator=True)
     shown = await moderator.slash(workshop.channel, "limits explain", member=ada)
     assert "rule for" not in shown.response.content
-    assert "Nothing was refused to them lately." in shown.response.content
+    assert "None of their requests was refused lately." in shown.response.content
     assert (await moderator.slash(workshop.channel, "mod cases")).response.content == "There are no such cases."
 
 
@@ -273,7 +278,7 @@ async def test_rules_of_a_channel_hold_in_its_threads_and_a_threads_own_come_fir
     explained = (await moderator.slash(thread, "limits explain", member=ada)).response.content
     assert f"**steps** 5 denoising steps — the rule for <#{workshop.channel.id}>" in explained
     assert (
-        f"1 pictures of one request — the rule for <#{thread.id}>; not 2 (the rule for <#{workshop.channel.id}>)"
+        f"1 pictures of one request — the rule for <#{thread.id}>; instead of 2 (the rule for <#{workshop.channel.id}>)"
         in (explained)
     )
     await moderator.slash(workshop.channel, "mod pause", channel=workshop.channel)
@@ -302,7 +307,13 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
     assert "— a good cause" in before[0]
     assert "**3 of 3 pictures** left" in before[1]
     assert "**0 of 3 pictures** left" in before[2]
-    assert "quota is used up" in (await grace.slash(workshop.channel, "imagine", prompt="b")).response.content
+    assert (
+        "Not enough of your quota is left"
+        in (await grace.slash(workshop.channel, "imagine", prompt="b")).response.content
+    )
     assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="b")).response.content
     await moderator.slash(workshop.channel, "mod undo", case=3)
-    assert "quota is used up" in (await ada.slash(workshop.channel, "imagine", prompt="c")).response.content
+    assert (
+        "Not enough of your quota is left"
+        in (await ada.slash(workshop.channel, "imagine", prompt="c")).response.content
+    )

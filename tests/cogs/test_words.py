@@ -225,11 +225,11 @@ def test_a_result_says_everything_needed_to_paint_it_again() -> None:
         "150 steps",
         "guidance 29.1235",
         f"sampler `{LONGEST_SAMPLER}`",
-        "repainted under a mask at strength 0.123456",
+        "repainted inside a mask at strength 0.123456",
         f"ControlNet `{CONTROLNET.name}:0.123456`",
         "without text",
         "painted in 60 min",
-        "2.0 h after asking",
+        "2.0 h after the request",
     ):
         assert fact in said
 
@@ -284,7 +284,7 @@ def test_the_bar_fills_with_the_steps() -> None:
     [
         (Queued(3, None), "Queued: place 3, starts in a moment"),
         (Queued(3, NOON + timedelta(seconds=60)), "Queued: place 3, starts <t:1777636860:R>"),
-        (HELD, "Paused by a moderator. It keeps its place."),
+        (HELD, "A moderator paused painting. This request keeps its place."),
     ],
 )
 def test_a_queued_request_says_when_it_starts(news: Queued, said: str) -> None:

@@ -1,7 +1,7 @@
-"""The bot's side of the engine process: an order goes down the pipe, its events come back.
+"""The bot's side of the engine process: orders go through the pipe, and their events come back.
 
-An order belongs to the process it was sent to. When that process exits or falls silent every open order raises
-EngineDied, and the caller that submitted it decides about another attempt.
+An order belongs to the process it was sent to. When that process ends or hangs, every open order raises EngineDied, and
+the caller that submitted it decides about another attempt.
 
 `supervisor.py` owns the process, `orders.py` one order's frames, `timeouts.py` says how long a silence may be, and
 `reload_backoff.py` when a broken model is tried again.
@@ -20,7 +20,7 @@ from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.local.orders import OrderStream
 from bot.engine.local.reload_backoff import ReloadBackoff
 from bot.engine.local.supervisor import Supervisor
-from bot.engine.local.timeouts import Silence, StepTimes, Timeouts
+from bot.engine.local.timeouts import SilenceLimit, StepTimes, Timeouts
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.engine.wire import (
@@ -55,7 +55,7 @@ class LocalEngine:
     def __init__(
         self, config: Config, *, command: Sequence[str] = COMMAND, timeouts: Timeouts | None = None, known: str = ""
     ) -> None:
-        """Make an engine that starts with what `known` says of its timings, as `Timings.dump` wrote it."""
+        """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote."""
         timeouts = timeouts or Timeouts()
         self._config = config
         self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts), timeouts)
@@ -64,15 +64,15 @@ class LocalEngine:
         self._timings = Timings(row_cap=config.engine.rows)
         self._timings.load(known)
         self.step_histogram = StepHistogram()
-        """The steps of all its processes together."""
+        """The denoising steps of all processes together."""
         self.steps_done: dict[JobId, int] = {}
-        """How far the orders in the engine are."""
+        """The denoising steps that are done of each order in the engine."""
         self.learned = asyncio.Event()
-        """Set whenever the timings have changed; a reader that keeps them clears it."""
+        """Set when the timings have changed; the task that stores them clears it."""
 
     @property
     def name(self) -> str:
-        """The local lane."""
+        """The name of the local lane."""
         return "local"
 
     @property
@@ -82,7 +82,7 @@ class LocalEngine:
 
     @property
     def slots(self) -> int:
-        """Orders in the engine at a time; they share its batches."""
+        """How many orders the engine paints at the same time; they share its batches."""
         return self._config.engine.slots
 
     @property
@@ -92,7 +92,7 @@ class LocalEngine:
 
     @property
     def timings(self) -> Timings:
-        """How long it takes, as its process measured."""
+        """How long a forward takes, as the process measured it."""
         return self._timings
 
     @property
@@ -124,7 +124,7 @@ class LocalEngine:
                 return
             stream.is_sent = True
             self._supervisor.send(SubmitFrame(order.job_id, order.attempt, order.owner, order.request, order.uploads))
-            silence = Silence(order.request.model, self._times, _now())
+            silence = SilenceLimit(order.request.model, self._times, _now())
             while (frame := await self._next(stream, silence.allowed)) is not None:
                 silence.heard(frame, _now())
                 match frame:
@@ -163,7 +163,7 @@ class LocalEngine:
 
     def setup(self) -> SetupFrame:
         """Tell a new process the configuration and what was learned so far."""
-        self._times.cool()
+        self._times.forget_warm()
         return SetupFrame(
             models=[model.model_dump() for model in self._config.models],
             engine=self._config.engine.model_dump(),
@@ -172,12 +172,12 @@ class LocalEngine:
         )
 
     def hear(self, frame: Frame) -> None:
-        """Take in what the process said."""
+        """Handle a frame of the process."""
         match frame:
             case ReadyFrame():
                 pass  # the supervisor has seen it
             case LoadingFrame():
-                self._times.cool()
+                self._times.forget_warm()
                 for stream in self._sent():
                     stream.put(frame)
             case TimingsFrame():
@@ -190,17 +190,17 @@ class LocalEngine:
                 if order is not None and order.order.attempt == frame.attempt:
                     order.put(frame)
             case SetupFrame() | SubmitFrame() | CancelFrame() | StopFrame():
-                raise ValueError(f"a {type(frame).__name__} goes the other way")
+                raise ValueError(f"a {type(frame).__name__} goes only to the engine process")
             case _:
                 assert_never(frame)
 
     def lose(self) -> None:
-        """Let every order know that its process is gone."""
+        """Fail every order that was sent to the process, because it has ended."""
         for stream in self._sent():
             stream.lose()
 
     def _sent(self) -> list[OrderStream]:
-        """The orders that a process has."""
+        """The orders that were sent to a process."""
         return [stream for stream in self._open.values() if stream.is_sent]
 
     async def _next(self, stream: OrderStream, allowed: float) -> OrderFrame | LoadingFrame | None:

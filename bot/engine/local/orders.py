@@ -1,4 +1,4 @@
-"""One order in the hands of the engine process: what is said about it, on its way to the caller that submitted it."""
+"""The frames that the engine process sends about one order, for the caller that submitted it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class OrderStream:
         return not self.is_sent and not self._frames.empty()
 
     def put(self, frame: OrderFrame | LoadingFrame) -> None:
-        """The engine said something about the order, or about all of them."""
+        """Add a frame about the order, or about all orders."""
         self._frames.put_nowait(frame)
 
     def cancel(self) -> None:
-        """The order was cancelled: `next` returns None."""
+        """End the stream after a cancellation: `next` returns None."""
         self._frames.put_nowait(None)
 
     def lose(self) -> None:
-        """Its process is gone: `next` raises EngineDied."""
+        """End the stream after the process has ended: `next` raises EngineDied."""
         self._frames.put_nowait(EngineDied("The engine stopped while painting."))
 
     async def next(self, allowed: float) -> OrderFrame | LoadingFrame | None:

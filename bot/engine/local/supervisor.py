@@ -28,14 +28,14 @@ from bot.engine.wire import (
 log = logging.getLogger(__name__)
 
 STEADY_SECONDS = 60.0
-"""A child that lived so long, or brought any order to its end, was no failure."""
+"""A child that lived longer than this, or finished any order, does not count as a failure."""
 
 _DOES_NOT_START = "The engine does not start. The host can find the reason in its log."
 KEEPS_DYING = "The engine keeps dying, so it is started again after a pause. The host can find the reason in its log."
 
 
 class Owner(Protocol):
-    """Whom the process works for."""
+    """The object that uses the process: it configures a new process and gets its frames."""
 
     @property
     def is_busy(self) -> bool:
@@ -43,15 +43,15 @@ class Owner(Protocol):
         ...
 
     def setup(self) -> SetupFrame:
-        """What a new process is told first."""
+        """The first frame for a new process."""
         ...
 
     def hear(self, frame: Frame) -> None:
-        """The process said this. Raises LookupError, TypeError or ValueError when it makes no sense."""
+        """Handle a frame of the process. Raises LookupError, TypeError or ValueError when it makes no sense."""
         ...
 
     def lose(self) -> None:
-        """The process is gone, and all orders with it."""
+        """Handle the end of the process: all its orders are lost."""
         ...
 
 
@@ -76,7 +76,7 @@ class Supervisor:
 
     async def ready(self) -> None:
         """Wait until the child can take orders."""
-        # Not once: the child may have gone again by the time this task is resumed.
+        # Check again after the wait: the child may have ended before this task is resumed.
         while not self._ready.is_set():
             await self._ready.wait()
 
@@ -89,14 +89,14 @@ class Supervisor:
             lived = asyncio.get_running_loop().time() - started_at
             steady = served and (self._did_well or lived >= STEADY_SECONDS)
             failures = 0 if steady else failures + 1
-            # Two deaths at work may be one poisonous request's; a child that is never ready has no such excuse.
+            # One request may kill two children that were ready; a child that never becomes ready counts at once.
             counted = failures - 1 if served else failures
             if counted > 1:
                 self.troubles = {"": KEEPS_DYING if served else _DOES_NOT_START}
                 await asyncio.sleep(self._timeouts.before_start(counted))
 
     def send(self, frame: ToWorker) -> None:
-        """Say something to the child; without one it is not said."""
+        """Send a frame to the child; without a child it is dropped."""
         process = self._process
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(encode(frame))
@@ -130,16 +130,16 @@ class Supervisor:
         return served
 
     async def _reload(self) -> None:
-        """Let a child go that could not load a model, once another child may: then the host need not restart the bot.
+        """If a child could not load a model, replace it later, so that the host need not restart the bot.
 
-        Not while it paints.
+        A child that paints is not replaced.
         """
         await self._ready.wait()
         if not self.troubles:
             self._reload_backoff.reset()
             return
         await self._reload_backoff.wait(self.troubles, lambda: self._owner.is_busy)
-        log.info("another engine tries what this one could not load")
+        log.info("the engine process is replaced, to load broken models again")
         self._did_well = True
         self._ready.clear()
         self.send(StopFrame())
@@ -149,7 +149,7 @@ class Supervisor:
         environ = {
             "OMP_WAIT_POLICY": "PASSIVE",
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            # Its advice on import comes before the engine can quieten it.
+            # The library gives advice on import, before the engine can turn that off.
             "TRANSFORMERS_VERBOSITY": "error",
             **os.environ,
         }
@@ -166,7 +166,7 @@ class Supervisor:
         return process
 
     async def _listen(self, process: asyncio.subprocess.Process) -> bool:
-        """Hand on the child's frames until it ends; returns whether it became ready."""
+        """Pass the child's frames to the owner until it ends; returns whether it became ready."""
         assert process.stdout is not None  # noqa: S101 - opened as a pipe
         served = False
         overdue = asyncio.get_running_loop().call_later(self._timeouts.start, self._give_up_starting, process)
@@ -185,7 +185,7 @@ class Supervisor:
                         self._did_well = True
                 self._owner.hear(frame)
         except (BadFrame, LookupError, TypeError, ValueError):
-            log.exception("the engine speaks garbage; killing it")
+            log.exception("the engine sent a frame that makes no sense; killing it")
         finally:
             overdue.cancel()
         return served
@@ -196,7 +196,7 @@ class Supervisor:
             process.kill()
 
     async def _retire(self, process: asyncio.subprocess.Process) -> None:
-        """Make sure the child is gone, and say so."""
+        """Stop the child, and tell the owner that it has ended."""
         assert process.stdin is not None  # noqa: S101 - opened as pipes
         assert process.stdout is not None  # noqa: S101
         self._ready.clear()
@@ -228,6 +228,6 @@ class Supervisor:
 
 
 async def _discard(stream: asyncio.StreamReader) -> None:
-    """Read to the end: a process whose pipe is full cannot leave."""
+    """Read to the end, because a process whose pipe is full cannot end."""
     while await stream.read(2**16):
         pass

@@ -1,4 +1,4 @@
-"""How long the engine process may be silent, before it is taken for dead."""
+"""How long the engine process may be silent before it counts as dead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bot.engine.wire import LoadingFrame, OrderFrame, ProgressFrame, StartedFram
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the engine may be silent or take to leave, in seconds."""
+    """Time limits for the engine process, in seconds."""
 
     start: float = 1800.0
     """From its start to being ready: importing torch, and loading or even fetching the first model."""
@@ -20,39 +20,39 @@ class Timeouts:
     warm: float = 120.0
     """From an order to its first step where its model has painted and nothing was loaded since."""
     step: float = 30.0
-    """Between steps, or ten times the usual step or thrice the order's slowest where that is more."""
+    """Between two steps; the limit is longer if ten usual steps or three times the order's slowest step are longer."""
     stop: float = 3.0
     """From asking it to stop to SIGTERM."""
     term: float = 5.0
     """From SIGTERM to SIGKILL."""
     restart: float = 1.0
-    """Before the next start when two in a row failed; doubles up to a minute."""
-    mend: float = 60.0
-    """Before a model that could not be loaded is tried again; doubles up to half an hour."""
-    look: float = 5.0
-    """Between two looks whether its files have changed, for then it is tried at once."""
+    """The pause before the next start after two failed starts in a row; it doubles each time, to a minute."""
+    reload: float = 60.0
+    """The pause before a model that could not be loaded is tried again; it doubles each time, to half an hour."""
+    file_check: float = 5.0
+    """Between two checks whether the files of such a model have changed; after a change it is tried at once."""
 
     def before_start(self, failures: int) -> float:
-        """Seconds to wait after so many failed starts in a row."""
+        """Seconds to wait after `failures` failed starts in a row."""
         return 0.0 if failures < 2 else min(self.restart * 2.0 ** min(failures - 2, 60), 60.0)
 
     def before_reload(self, tries: int) -> float:
-        """Seconds until what could not be loaded is tried again, after so many tries in vain."""
-        return min(self.mend * 2.0 ** min(tries, 60), max(self.mend, 1800.0))
+        """Seconds until a broken model is tried again, after `tries` further tries have failed."""
+        return min(self.reload * 2.0 ** min(tries, 60), max(self.reload, 1800.0))
 
 
 class StepTimes:
-    """What one engine process has shown: which models are warm, and how long its steps usually take."""
+    """What is known of one engine process: which models are warm (have painted), and its usual step time."""
 
     def __init__(self, timeouts: Timeouts, *, compiling: bool) -> None:
-        """Make it; a process that is `compiling` may take its time between any two steps."""
+        """Make it for a new process; one that is `compiling` may need long before any step."""
         self.timeouts = timeouts
         self._compiling = compiling
         self._warm: set[str] = set()
         self._steps: deque[float] = deque(maxlen=100)
 
-    def cool(self) -> None:
-        """No model is warm any more: another is being loaded, or the process is a new one."""
+    def forget_warm(self) -> None:
+        """Treat no model as warm any more, because another one is being loaded or the process is new."""
         self._warm.clear()
 
     def before_first_step(self, model: str) -> float:
@@ -61,7 +61,7 @@ class StepTimes:
         return self.timeouts.warm if warm else self.timeouts.first_step
 
     def stepped(self, model: str, seconds: float, *, is_first: bool) -> None:
-        """An order of a model took a step; the first one is not a usual one."""
+        """Record the seconds of a step; the first step of an order does not count for the usual step."""
         self._warm.add(model)
         if not is_first:
             self._steps.append(seconds)
@@ -72,8 +72,8 @@ class StepTimes:
         return statistics.median(self._steps) if self._steps else 0.0
 
 
-class Silence:
-    """How long one order may be silent at the moment: `allowed` seconds."""
+class SilenceLimit:
+    """For how many seconds the process may say nothing about one order: `allowed`."""
 
     def __init__(self, model: str, times: StepTimes, now: float) -> None:
         """Begin when the order is sent."""
@@ -84,7 +84,7 @@ class Silence:
         self.allowed = times.before_first_step(model)
 
     def heard(self, frame: OrderFrame | LoadingFrame, now: float) -> None:
-        """Take note of what the engine said about the order, or about all of them."""
+        """Update `allowed` after a frame about the order, or about all orders."""
         match frame:
             case StartedFrame() | LoadingFrame():
                 # While a model is loaded, all orders wait for it.

@@ -13,7 +13,7 @@ CREATE TABLE doomed_files (
     path TEXT PRIMARY KEY                              -- relative to the data folder
 ) WITHOUT ROWID;
 
-ALTER TABLE jobs ADD COLUMN forgotten_at TEXT;         -- when its words were deleted at the wish of whoever asked
+ALTER TABLE jobs ADD COLUMN forgotten_at TEXT;         -- when its words were deleted at the person's request
 ALTER TABLE jobs ADD COLUMN removed_at TEXT;           -- when its message was gone after that, or out of reach
 -- Messages to delete.
 CREATE INDEX jobs_to_remove ON jobs (surface, id) WHERE forgotten_at IS NOT NULL AND removed_at IS NULL;

@@ -512,7 +512,7 @@ def test_pause_before_a_start_doubles_up_to_a_minute() -> None:
 async def test_a_model_that_cannot_be_loaded_is_tried_again_less_and_less_often_until_it_can(
     child: Child, starts: Callable[[], list[float]]
 ) -> None:
-    engine = engine_of(child, replace(QUICK, mend=0.2, look=0.01))
+    engine = engine_of(child, replace(QUICK, reload=0.2, file_check=0.01))
     child.will("trouble")
     async with running(engine):
         await until(lambda: len(starts()) >= 4)
@@ -530,12 +530,12 @@ async def test_a_model_that_is_put_right_is_tried_at_once(
     weights = tmp_path / "broken" / "unet" / "weights"
     weights.parent.mkdir(parents=True)
     config = Config(models=(ModelConfig(name="emoji", source=str(tmp_path / "broken")),))
-    timeouts = replace(QUICK, mend=LONG_SECONDS, look=0.05)
+    timeouts = replace(QUICK, reload=LONG_SECONDS, file_check=0.05)
     engine = LocalEngine(config, command=child.command, timeouts=timeouts)
     child.will("trouble")
     async with running(engine):
         await until(lambda: engine.troubles)
-        await asyncio.sleep(5 * timeouts.look)
+        await asyncio.sleep(5 * timeouts.file_check)
         assert len(starts()) == 1, "nothing has changed"
         child.will("well")
         weights.write_bytes(b"whole")
@@ -546,7 +546,7 @@ async def test_a_model_that_is_put_right_is_tried_at_once(
 async def test_nobody_who_paints_with_another_model_is_interrupted_for_it(
     child: Child, starts: Callable[[], list[float]]
 ) -> None:
-    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS, mend=0.01, look=0.01))
+    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS, reload=0.01, file_check=0.01))
     child.will("trouble")
     async with running(engine), aclosing(engine.submit(order())) as events:
         await anext(events)

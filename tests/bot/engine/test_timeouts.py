@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.engine.local.timeouts import Silence, StepTimes, Timeouts
+from bot.engine.local.timeouts import SilenceLimit, StepTimes, Timeouts
 from bot.engine.wire import LoadingFrame, ProgressFrame, StartedFrame
 from bot.jobs import JobId
 
@@ -18,23 +18,23 @@ def step(number: int) -> ProgressFrame:
 
 def test_a_model_that_has_painted_is_waited_for_less_until_another_is_loaded() -> None:
     times = StepTimes(TIMEOUTS, compiling=False)
-    first = Silence("a", times, 0.0)
+    first = SilenceLimit("a", times, 0.0)
     assert first.allowed == 1800
     first.heard(step(1), 1.0)
-    assert Silence("a", times, 2.0).allowed == 120
-    assert Silence("b", times, 2.0).allowed == 1800
-    times.cool()
-    assert Silence("a", times, 3.0).allowed == 1800
+    assert SilenceLimit("a", times, 2.0).allowed == 120
+    assert SilenceLimit("b", times, 2.0).allowed == 1800
+    times.forget_warm()
+    assert SilenceLimit("a", times, 3.0).allowed == 1800
 
 
 def test_a_compiler_may_take_its_time_at_any_first_step() -> None:
     times = StepTimes(TIMEOUTS, compiling=True)
-    Silence("a", times, 0.0).heard(step(1), 1.0)
-    assert Silence("a", times, 2.0).allowed == 1800
+    SilenceLimit("a", times, 0.0).heard(step(1), 1.0)
+    assert SilenceLimit("a", times, 2.0).allowed == 1800
 
 
 def test_between_steps_the_slowest_and_the_usual_step_say_how_long() -> None:
-    silence = Silence("a", StepTimes(TIMEOUTS, compiling=False), 0.0)
+    silence = SilenceLimit("a", StepTimes(TIMEOUTS, compiling=False), 0.0)
     silence.heard(step(1), 100.0)
     assert silence.allowed == pytest.approx(300), "thrice the slowest, which was the first"
     for number in range(2, 7):
@@ -43,7 +43,7 @@ def test_between_steps_the_slowest_and_the_usual_step_say_how_long() -> None:
 
 
 def test_a_quick_model_may_be_silent_for_the_least_time() -> None:
-    silence = Silence("a", StepTimes(TIMEOUTS, compiling=False), 0.0)
+    silence = SilenceLimit("a", StepTimes(TIMEOUTS, compiling=False), 0.0)
     for number in range(1, 4):
         silence.heard(step(number), float(number))
     assert silence.allowed == 30
@@ -51,9 +51,9 @@ def test_a_quick_model_may_be_silent_for_the_least_time() -> None:
 
 def test_while_a_model_is_loaded_all_orders_may_wait() -> None:
     times = StepTimes(TIMEOUTS, compiling=False)
-    silence = Silence("a", times, 0.0)
+    silence = SilenceLimit("a", times, 0.0)
     silence.heard(STARTED, 1.0)
     silence.heard(step(1), 2.0)
-    times.cool()
+    times.forget_warm()
     silence.heard(LoadingFrame(), 3.0)
     assert silence.allowed == 1800

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.engine.timing import COMPANY, DECODE, START, STEP, LinearFit, Timings, fit
+from bot.engine.timing import DECODE, LIGHT_SLOWDOWN, START, STEP, LinearFit, Timings, fit
 from bot.jobs import Work
 
 SHAPE = ("m", 512, 512)
@@ -108,12 +108,12 @@ def test_no_knee_is_known_before_two_row_counts_were_timed_thrice() -> None:
 
 
 def test_company_takes_a_forward_of_little_no_longer_than_stated() -> None:
-    assert Timings().company(SHAPE, 2) is None
+    assert Timings().light_cap(SHAPE, 2) is None
     known = timed({1: 4.0, 2: 7.0})  # 1 + 3 B
-    rows = known.company(SHAPE, 2)
+    rows = known.light_cap(SHAPE, 2)
     assert rows == 4
-    assert known.forward_seconds(SHAPE, 2) * COMPANY >= 1 + 3 * rows
-    assert timed({1: 4.0, 2: 4.0}).company(SHAPE, 1) is None, "where rows cost nothing, any number may come along"
+    assert known.forward_seconds(SHAPE, 2) * LIGHT_SLOWDOWN >= 1 + 3 * rows
+    assert timed({1: 4.0, 2: 4.0}).light_cap(SHAPE, 1) is None, "where rows cost nothing, any number may come along"
 
 
 def test_more_rows_than_the_cap_or_the_knee_go_in_several_forwards() -> None:

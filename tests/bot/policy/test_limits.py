@@ -26,11 +26,11 @@ from bot.policy.limits import (
     check_values,
     greatest_weight,
     is_paused,
+    lowered,
     objection,
     place_refused,
     resolve,
     share_of,
-    takes_away,
     told,
 )
 from tests.bot.storage.conftest import NOON, a_request
@@ -86,7 +86,7 @@ def test_whatever_is_accepted_after_a_change_that_takes_nothing_away_was_accepte
     one: dict[Subject, dict[str, RuleValue]], other: dict[Subject, dict[str, RuleValue]]
 ) -> None:
     before, after = (resolve(DEFAULTS, book, WHO, WHERE) for book in (one, other))
-    if not takes_away(before, after):
+    if not lowered(before, after):
         for model in ("emoji", "sd15", "sdxl"):
             request = a_request(model=model, width=before.images.value * 8, height=8, num_inference_steps=10)
             if objection(request, before, WHERE) is None:
@@ -182,12 +182,12 @@ def test_a_block_ends_at_its_time() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ({"models": ("sd15",)}, "the model emoji may not be used here any more"),
-        ({"models": ()}, "the model emoji may not be used here any more"),
+        ({"models": ("sd15",)}, "the model emoji is no longer allowed here"),
+        ({"models": ()}, "the model emoji is no longer allowed here"),
         ({"steps": 19}, "19 denoising steps at most, not 20"),
         ({"images": 1}, "1 pictures of one request at most, not 2"),
         ({"pixels": 128 * 128 - 1}, "16,383 pixels of a picture at most, not 16,384"),
-        ({"channels": (702,)}, "may not be asked for in this channel"),
+        ({"channels": (702,)}, "You cannot ask for pictures in this channel"),
         ({"steps": 20, "images": 2, "pixels": 128 * 128, "models": ("emoji",), "channels": (700,)}, None),
     ],
 )
@@ -199,6 +199,6 @@ def test_what_waits_is_held_against_the_limits_of_now(rule: dict[str, RuleValue]
     assert refusal is not None
     assert words in str(refusal)
     assert (refusal.rule, refusal.origin) == (next(iter(rule)), "server")
-    assert told(refusal).endswith("({origin server}). Moderators change this with {command limits set}.") or (
-        refusal.rule == "channels" and told(refusal).endswith("Moderators change this with {command limits set}.")
+    assert told(refusal).endswith("({origin server}). Moderators can change this with {command limits set}.") or (
+        refusal.rule == "channels" and told(refusal).endswith("Moderators can change this with {command limits set}.")
     )

@@ -1,4 +1,4 @@
-"""The waiting line as it is now: rows and rules put before the scheduler."""
+"""The waiting line as it is now: rows and rules given to the scheduler."""
 
 from __future__ import annotations
 

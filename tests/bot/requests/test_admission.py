@@ -291,7 +291,8 @@ async def test_the_quota_is_refused_until_enough_of_it_comes_back(store: Store) 
         store.clock.forward(3600)
     refusal = await gate.refused(images=3)
     assert str(refusal) == (
-        "Your quota is used up: 6 of 6 pictures in 24 hours ({origin host}), and this takes as much GPU time as 3 more."
+        "Not enough of your quota is left: 6 of 6 usual pictures in 24 hours are used ({origin host}), and this takes "
+        "as much GPU time as 3 more."
     )
     assert (refusal.rule, refusal.retry_at) == ("quota", NOON + timedelta(hours=25)), "the 2 and the 1 come back"
     assert (await gate.refused(images=1)).retry_at == NOON + timedelta(hours=24)
@@ -319,7 +320,7 @@ async def test_the_quota_may_be_used_to_the_last_image(store: Store, quota: int,
         refusal = await gate.refused(images=images)
         assert str(refusal) == (
             "This takes as much GPU time as about 4 usual pictures, more than your quota of 3 in 24 hours "
-            "({origin host}): ask for fewer or smaller ones, or fewer steps."
+            "({origin host}): ask for fewer or smaller pictures, or for fewer steps."
         )
         assert refusal.retry_at is None, "it will never work"
 
@@ -437,15 +438,15 @@ async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(
             SERVER,
             {"channels": (701,)},
             {},
-            "may not be asked for in this channel ({origin server})",
+            "You cannot ask for pictures in this channel ({origin server})",
             "channels",
         ),
-        (SERVER, {"channels": ()}, {}, "may be asked for in no channel", "channels"),
+        (SERVER, {"channels": ()}, {}, "You cannot ask for pictures in any channel", "channels"),
         (SERVER, {"channels": (700,)}, {}, None, None),
-        (SERVER, {"models": ()}, {}, "No model may be used here ({origin server}).", "models"),
-        (SERVER, {"models": ("gone",)}, {}, "No model may be used here", "models"),
-        (SERVER, {"models": ("other",)}, {"model": "emoji"}, "There is: other.", "models"),
-        (SERVER, {"pixels": 64}, {}, "emoji paints none so small", "pixels"),
+        (SERVER, {"models": ()}, {}, "No model is allowed here ({origin server}).", "models"),
+        (SERVER, {"models": ("gone",)}, {}, "No model is allowed here", "models"),
+        (SERVER, {"models": ("other",)}, {"model": "emoji"}, "Choose from: other.", "models"),
+        (SERVER, {"pixels": 64}, {}, "the model emoji cannot paint such small ones", "pixels"),
     ],
 )
 async def test_a_moderators_rule_refuses_with_its_name_and_origin_and_is_noted(
@@ -659,7 +660,7 @@ async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_wh
             continue
         assert refusal is not None
         assert (refusal.rule, refusal.origin, refusal.allowed) == ("quota", "server", 11)
-        assert "10 of 11 GPU seconds in 24 hours are used, and this takes 5 more" in str(refusal)
+        assert "10 of 11 GPU seconds in 24 hours are used, and this request takes 5 more" in str(refusal)
         assert refusal.retry_at == jobs[0].asked_at + timedelta(hours=24)
         await store.queue.fail(job, str(refusal))
     assert len(jobs) == 4
@@ -670,7 +671,7 @@ async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_wh
     assert job is not None
     never = await gate.policy.objection(job)
     assert never is not None
-    assert "this takes 5 GPU seconds, more than the 4 in 24 hours" in str(never)
+    assert "this request takes 5 GPU seconds, more than the 4 in 24 hours" in str(never)
     assert never.retry_at is None
 
 

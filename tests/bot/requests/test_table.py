@@ -16,7 +16,7 @@ from bot.errors import UserError
 from bot.jobs import Upload
 from bot.requests.flags import with_flags
 from bot.requests.options import PROMPT_HELP, Option, Options, table
-from bot.requests.uploads import ROLES
+from bot.requests.uploads import UPLOAD_NAMES
 from cogs.create import Create, taking
 
 
@@ -42,7 +42,7 @@ def test_a_line_of_the_table_is_an_option_of_the_slash_command() -> None:
 def test_a_line_of_the_table_is_a_flag() -> None:
     assert with_flags(MoreOptions("a cat --hue 120 --steps 5")) == MoreOptions("a cat", hue=120, steps=5)
     assert with_flags(MoreOptions("a cat \u2014tint=7")).hue == 7, "also after a phone's dash"
-    with pytest.raises(UserError, match="--hue needs a whole number, like --hue 120; “red” is none"):
+    with pytest.raises(UserError, match="--hue needs a whole number, like --hue 120; “red” is not a whole number"):
         with_flags(MoreOptions("a cat --hue red"))
     with pytest.raises(UserError, match="There is no flag “--hue”"):
         with_flags(Options("a cat --hue 120"))
@@ -79,4 +79,4 @@ def test_every_option_says_how_it_is_used() -> None:
         assert bool(option.flags) == bool(option.example) == (not option.is_upload)
     flags = [flag for option in table() for flag in option.flags]
     assert len(set(flags)) == len(flags)
-    assert ROLES == {"image": "image", "mask": "mask", "control": "control picture"}
+    assert UPLOAD_NAMES == {"image": "image", "mask": "mask", "control": "control picture"}

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bot.app import forget_now
+from bot.app import forget_person
 from bot.config import Config
 from bot.jobs import UserId
 from bot.storage import sqlite
@@ -36,7 +36,7 @@ ACTIONS: dict[str, Callable[[Path], Any]] = {
     "back up": lambda path: back_up(path, None),
     "heal": heal,
     "restore": lambda path: restore(path.parent / "given.db", path),
-    "forget": lambda path: asyncio.run(forget_now(Config(data=path.parent), UserId(1))),
+    "forget": lambda path: asyncio.run(forget_person(Config(data=path.parent), UserId(1))),
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from bot.app import forget_now
+from bot.app import forget_person
 from bot.config import Config
 from bot.errors import Rejected, StorageError
 from bot.jobs import GenerationRequest, GuildId, Job, JobStatus, Operation, Requester, Scope, Surface, UserId
@@ -296,7 +296,7 @@ async def test_a_deletion_by_the_host_is_not_undone_by_a_restore_that_was_killed
     async with open_store(path.parent) as store:
         await one_of_each(store)
     shutil.copy(path, path.with_suffix(f".{STAGED}"))
-    assert (await forget_now(Config(data=path.parent), UserId(ADA))).requests == 6
+    assert (await forget_person(Config(data=path.parent), UserId(ADA))).requests == 6
     assert heal(path) is None
     assert left_of([WORD], tmp_path) == []
 

@@ -322,13 +322,13 @@ STATES = ("queued", "unacknowledged", "running", "rendered", "delivered", "faile
             (
                 surface,
                 {
-                    "queued": ("cancelled", "Nobody was there any more."),
-                    "unacknowledged": ("cancelled", "Nobody was there any more."),
-                    "running": ("cancelled", "Nobody was there any more."),
-                    "rendered": ("failed", "Nobody was there any more."),
+                    "queued": ("cancelled", "Atelier was stopped before this ended."),
+                    "unacknowledged": ("cancelled", "Atelier was stopped before this ended."),
+                    "running": ("cancelled", "Atelier was stopped before this ended."),
+                    "rendered": ("failed", "Atelier was stopped before this ended."),
                     "delivered": ("delivered", None),
                     "failed": ("failed", "Out of memory."),
-                    "cancelled": ("cancelled", "Nobody was there any more."),
+                    "cancelled": ("cancelled", "Atelier was stopped before this ended."),
                 },
                 set(),
             )

@@ -139,7 +139,7 @@ def test_whoever_is_alone_paints_the_same_bits_with_a_graph(kinds: dict[str, Kin
 def test_rows_are_padded_to_a_bucket_and_cut_off_again(kinds: dict[str, Kind], count: int) -> None:
     net, taken = kinds["txt2img"].pipeline.unet, []
     recorder, group = Again(), [parked(net, count - 2, seed=1), parked(net, 2, seed=2, step=torch.tensor(99))]
-    graphs, expected = Graphs(recorder), through(rows.eagerly, *group)
+    graphs, expected = Graphs(recorder), through(rows.run_eagerly, *group)
     hook = net.register_forward_pre_hook(lambda _module, arguments: taken.append(arguments[0].shape[0]))
     for _ in range(3):
         outputs = through(graphs, *group)
@@ -157,7 +157,7 @@ def test_an_output_stays_when_its_graph_is_replayed_for_others(kinds: dict[str, 
     calls = [parked(net, seed=seed, step=torch.tensor(100 * seed)) for seed in range(4)]
     outputs = [through(graphs, call)[0] for call in calls]
     for call, output in zip(calls, outputs, strict=True):
-        assert torch.equal(output, through(rows.eagerly, call)[0])
+        assert torch.equal(output, through(rows.run_eagerly, call)[0])
 
 
 def test_steps_reach_the_module_as_the_sampler_counts_them() -> None:
@@ -204,7 +204,7 @@ def test_a_lora_that_is_worn_runs_as_it_is_beside_the_graphs_of_the_others(tmp_p
         arguments = asked(number, 6, 5.0) | prompts.arguments("red cat", "low", worn[number])
         return Call(number, number, shared, scheduler_for(shared, "dpm++ 2m"), arguments, worn[number])
 
-    stage = Stage(wear=row_loras.on_rows, run=Graphs(recorder))
+    stage = Stage(apply_loras=row_loras.on_rows, run=Graphs(recorder))
     stage.play({0: [call(0)], 3: [call(1), call(2)], 8: [call(3)]})
     for number, adapters in enumerate(worn):
         expected = alone(plain, loras, adapters, "dpm++ 2m", number, steps=6, guidance=5.0)
@@ -252,7 +252,7 @@ def test_when_memory_ends_graphs_go_before_the_batch_is_halved(
 ) -> None:
     recorder, net = Again(), kinds["txt2img"].pipeline.unet
     graphs, small, large = Graphs(recorder), parked(net, 2), parked(net, 8)
-    expected = through(rows.eagerly, large)[0]
+    expected = through(rows.run_eagerly, large)[0]
     for _ in range(3):
         through(graphs, small)
     forward = net.forward
@@ -312,7 +312,7 @@ def test_compiled_forwards_paint_the_same_and_the_most_used_come_first(kinds: di
     assert graphs.improve()
     assert not graphs.improve(), "all are"
     for call in (seldom, often, parked(net, 3, seed=5, step=torch.tensor(500))):
-        assert distance(through(graphs, call)[0], through(rows.eagerly, call)[0]) <= EXACT
+        assert distance(through(graphs, call)[0], through(rows.run_eagerly, call)[0]) <= EXACT
     torch.compiler.reset()
 
 
@@ -333,7 +333,7 @@ def test_a_compiler_that_fails_leaves_the_graphs_as_they_are(
     assert asked_for
     assert not graphs.improve()
     assert "not compiled any more" in caplog.text
-    assert torch.equal(through(graphs, call)[0], through(rows.eagerly, call)[0])
+    assert torch.equal(through(graphs, call)[0], through(rows.run_eagerly, call)[0])
     torch.compiler.reset()
 
 

@@ -335,7 +335,7 @@ def test_a_model_that_pools_its_prompt_gets_only_equal_lengths() -> None:
     sample, step = torch.randn(1, 4, 16, 16, dtype=torch.float64), torch.tensor(7)
     prompts = [torch.randn(1, length, 32, dtype=torch.float64) for length in (16, 32, 16)]
     line = [rows.Parked(unet, "__call__", ((sample, step), {"encoder_hidden_states": p})) for p in prompts]
-    assert rows.fill(line, 16) == [line[0], line[2]]
+    assert rows.fill_batch(line, 16) == [line[0], line[2]]
     with torch.no_grad():
         once = unet(sample, step, prompts[0]).sample
         twice = unet(sample, step, prompts[0].repeat(1, 2, 1)).sample
@@ -346,8 +346,8 @@ def test_too_long_a_common_length_is_not_shared() -> None:
     def line(*lengths: int) -> Any:
         return [SimpleNamespace(key=0, rows=1, length=length, single=False) for length in lengths]
 
-    assert [parked.length for parked in rows.fill(line(77, 154, 231, 308, 77), 8)] == [77, 154, 231, 308, 77]
-    assert [parked.length for parked in rows.fill(line(77, 79, 154), 8)] == [77, 154]
+    assert [parked.length for parked in rows.fill_batch(line(77, 154, 231, 308, 77), 8)] == [77, 154, 231, 308, 77]
+    assert [parked.length for parked in rows.fill_batch(line(77, 79, 154), 8)] == [77, 154]
 
 
 @pytest.mark.parametrize("return_dict", [True, False])
@@ -371,7 +371,7 @@ def test_outputs_are_cut_the_way_the_module_returns_them(kinds: dict[str, Kind],
     ]
     with torch.no_grad():
         for group in groups:
-            together = rows.forward(rows.fill(group, 16), 16)
+            together = rows.forward(rows.fill_batch(group, 16), 16)
             for one, output in zip(group, together, strict=True):
                 (alone,) = rows.forward([one], 16)
                 assert type(output) is type(alone)
@@ -454,7 +454,7 @@ def test_a_knee_caps_the_rows_of_a_forward_but_splits_no_call(
 
 
 def test_who_asks_for_little_is_given_less_company(kinds: dict[str, Kind], forwards: list[list[rows.Parked]]) -> None:
-    stage = Stage(row_cap=16, company=lambda _call, part, asked: 2 * asked if part == "unet" else None)
+    stage = Stage(row_cap=16, light_cap=lambda _call, part, asked: 2 * asked if part == "unet" else None)
     script: dict[int, list[Call | Cancel]] = {
         0: [SampleRequest(kinds["txt2img"], steps=8, seed=n).call(n, owner="heavy") for n in range(6)],
         3: [SampleRequest(kinds["txt2img"], steps=3).call("light", owner="light")],
@@ -534,7 +534,7 @@ def test_the_line_is_ordered_by_least_served_owner_then_oldest(
     line: str, served: dict[str, float], expected: str
 ) -> None:
     parked = [SimpleNamespace(owner=name[0], since=int(name[1:]), work=2.0) for name in line.split()]
-    ordered = rows.fair(parked, served)  # type: ignore[arg-type]
+    ordered = rows.fair_order(parked, served)  # type: ignore[arg-type]
     assert " ".join(f"{p.owner}{p.since}" for p in ordered) == expected
 
 

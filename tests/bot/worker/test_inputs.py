@@ -135,12 +135,12 @@ def test_mask_that_repaints_nothing_is_refused(shade: int, good: bool) -> None:
     if good:
         assert decode(request, files).mask_image is not None
         return
-    with pytest.raises(PaintFailed, match="Nothing in the mask is white: paint white over what is to be painted anew"):
+    with pytest.raises(PaintFailed, match="The mask has no white part: make the part white that should be repainted"):
         decode(request, files)
 
 
 def test_upload_that_is_gone_is_named() -> None:
-    with pytest.raises(PaintFailed, match="The mask is not here any more: ask again and attach it"):
+    with pytest.raises(PaintFailed, match="The mask is no longer stored: ask again and attach it"):
         decode(replace(REQUEST, mask_image="mask"), {"picture": saved(quarters())})
 
 
@@ -181,10 +181,10 @@ def chatty() -> bytes:
 BAD = {
     "a bomb": (lambda: huge(50_000, 50_000), "too large: at most 50 megapixels"),
     "a little too large": (lambda: huge(8000, 7000), "too large: at most 50 megapixels"),
-    "text": (lambda: b"hello", "is no picture that can be used: send a PNG, JPEG or WebP file"),
-    "empty": (lambda: b"", "is no picture that can be used"),
-    "a GIF": (lambda: saved(quarters(), "GIF"), "is no picture that can be used"),
-    "a BMP": (lambda: saved(quarters(), "BMP"), "is no picture that can be used"),
+    "text": (lambda: b"hello", "is not a picture that Atelier can read: send a PNG, JPEG or WebP"),
+    "empty": (lambda: b"", "is not a picture that Atelier can read"),
+    "a GIF": (lambda: saved(quarters(), "GIF"), "is not a picture that Atelier can read"),
+    "a BMP": (lambda: saved(quarters(), "BMP"), "is not a picture that Atelier can read"),
     "a PNG cut short": (lambda: saved(noisy())[:3000], "damaged: save it again"),
     "a JPEG cut short": (lambda: saved(noisy(), "JPEG")[:1500], "damaged: save it again"),
     "a WebP cut short": (lambda: saved(noisy(), "WEBP")[:1500], "damaged: save it again"),

@@ -257,7 +257,7 @@ def test_every_kind_and_sampler_in_a_changing_crowd_equals_diffusers_alone(
     embeds = torch.full_like(spoilt.arguments["prompt_embeds"], torch.nan)
     script[4].append(replace(spoilt, arguments={**spoilt.arguments, "prompt_embeds": embeds}))
 
-    ends = played(script, wear=store.row_loras.on_rows)
+    ends = played(script, apply_loras=store.row_loras.on_rows)
 
     assert isinstance(ends["leaves"], Cancelled)
     assert isinstance(ends["falls"], Failed)
@@ -312,7 +312,7 @@ def test_adapters_are_worn_by_rows_that_start_from_a_picture_too(
         for loras in ((), (("ink", 0.7),))
     ]
     script: dict[int, list[Call | Cancel]] = {0: [call_of(store, r, n, n) for n, r in enumerate(requests)]}
-    ends = played(script, wear=store.row_loras.on_rows)
+    ends = played(script, apply_loras=store.row_loras.on_rows)
     for number, request in enumerate(requests):
         pipeline = alone[case_of(request)]
         if request.loras:

@@ -110,7 +110,7 @@ def test_a_changing_crowd_with_different_loras_paints_what_each_paints_alone(
     script[1].append(Call("leaves", "x", shared, scheduler_for(shared, "ddim"), leaver, WORN[1]))
     script[5].append(Cancel("leaves"))
 
-    stage = Stage(row_cap=12, wear=row_loras.on_rows)
+    stage = Stage(row_cap=12, apply_loras=row_loras.on_rows)
     stage.play(script)
 
     for name, (worn, sampler, facts) in wishes.items():

@@ -107,7 +107,7 @@ def test_a_model_whose_checker_is_missing_or_damaged_paints_nothing_and_says_why
     (failed,) = [frame for frame in frames if isinstance(frame, FinishedFrame | FailedFrame)]
     assert isinstance(failed, FailedFrame)
     assert failed.reason.startswith("Safety check unavailable: the model checked names a safety checker")
-    assert "put its folder safety_checker back" in failed.reason
+    assert "restore its folder safety_checker" in failed.reason
     assert str(tmp_path) not in failed.reason
 
 
@@ -138,7 +138,7 @@ def test_a_checker_that_fails_at_a_picture_shows_it_to_nobody(checked: Path, fau
 
 
 def test_a_pipeline_without_the_models_checker_is_not_used() -> None:
-    with pytest.raises(PaintFailed, match=r"Safety check unavailable: .* its safety checker would not see"):
+    with pytest.raises(PaintFailed, match=r"Safety check unavailable: .* cannot check pictures of this kind"):
         safety_checker.guard("checked", object(), SimpleNamespace(run_safety_checker=crashes))
 
 
