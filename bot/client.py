@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import secrets
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -64,6 +64,9 @@ IDENTIFY_WINDOW = timedelta(hours=1)
 LONGEST_IDENTIFY_PAUSE = 300.0
 """Seconds. With this pause the bot identifies 288 times a day; Discord resets the token after a thousand."""
 
+SEEN_INTERACTIONS = 10_000
+"""How many interactions are remembered: a RESUME repeats events of the last few minutes at most."""
+
 NOTE_SECONDS = 10.0
 """How long an identify waits until its time is stored; discord.py allows a minute for all of it."""
 
@@ -92,8 +95,20 @@ class Client(commands.Bot):
         self.buttons: dict[str, ButtonAction] = {}
         """The function of each button, by the action in its custom id; each cog adds its own."""
         self._always_sync = always_sync
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        """The last interactions, by their ids."""
         self._identifies: list[str] = []
         """The times within the last hour at which this process and those before it identified."""
+
+    def is_repeated(self, interaction_id: int) -> bool:
+        """Whether an event came before; the next time it has."""
+        if interaction_id in self._seen:
+            log.info("interaction %d was delivered twice", interaction_id)
+            return True
+        self._seen[interaction_id] = None
+        if len(self._seen) > SEEN_INTERACTIONS:
+            self._seen.popitem(last=False)
+        return False
 
     async def setup_hook(self) -> None:
         """Load the cogs and tell Discord about the commands if they changed."""
@@ -183,6 +198,10 @@ class Client(commands.Bot):
 
 class Tree(app_commands.CommandTree[Client]):
     """The command tree, with `Client.explain` as its error handler."""
+
+    async def interaction_check(self, interaction: discord.Interaction[Client], /) -> bool:
+        """Answer an event once, although Discord may send it again after a RESUME."""
+        return not self.client.is_repeated(interaction.id)
 
     async def on_error(self, interaction: discord.Interaction[Client], error: app_commands.AppCommandError) -> None:
         """Explain to the person what went wrong."""

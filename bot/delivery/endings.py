@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 _READ_TRIES = 3
 """How many times the bot tries to read finished pictures before it shows their job as failed."""
 
-SHOW_SECONDS = 8.0
-"""How long the first try of a post may take; each further try may take twice as long, since pictures may be large."""
+SHOW_SECONDS = 4.0
+"""How long the first try of a post may take. Each further try may take twice as long, since pictures may be large and
+the network slow, and a channel remembers how long its last post took."""
 LONGEST_SHOW_SECONDS = 120.0
 
 RETRY_SECONDS = 1.0
@@ -54,6 +55,7 @@ class Endings:
         self._gate, self._removals, self._queue, self._show, self._decorate = gate, removals, queue, show, decorate
         self._endings: OrderedDict[JobId, _Ending] = OrderedDict()
         self._rests_until = -math.inf
+        self._allowed_seconds = SHOW_SECONDS
 
     def __bool__(self) -> bool:
         """Whether an ending waits."""
@@ -77,20 +79,20 @@ class Endings:
         return math.inf if following is None else max(following.due_at, self._rests_until)
 
     def _next(self) -> _Ending | None:
-        """The ending that is due first, of the first ending of each person."""
+        """The first ending of a person that is due; of several, one that was tried less often."""
         now = asyncio.get_running_loop().time()
         people: set[UserId] = set()
-        first: _Ending | None = None
+        best: _Ending | None = None
         for ending in self._endings.values():
             who = ending.job.requester.user_id
             if who in people:
                 continue
             people.add(who)
-            if ending.due_at <= now:
+            if not ending.tries:
                 return ending
-            if first is None or ending.due_at < first.due_at:
-                first = ending
-        return first
+            if best is None or (max(ending.due_at, now), ending.tries) < (max(best.due_at, now), best.tries):
+                best = ending
+        return best
 
     async def post_next(self) -> JobId | None:
         """Try to post the ending that is due first; returns its job if it is posted or given up."""
@@ -119,7 +121,8 @@ class Endings:
             return True
         news = await self._ending(job)
         try:
-            return await self._post(job, news, min(SHOW_SECONDS * 2.0**ending.tries, LONGEST_SHOW_SECONDS))
+            allowed = self._allowed_seconds * 2.0 ** min(ending.tries, 10)
+            return await self._post(job, news, min(allowed, LONGEST_SHOW_SECONDS))
         except TryLater as error:
             log.warning("job %d cannot be posted now (%s)", job.id, error)
             return False
@@ -127,6 +130,7 @@ class Endings:
     async def _post(self, job: Job, news: News, seconds: float) -> bool:
         """Show how a job ended and note that; True also if it can never be shown. Raises TryLater."""
         async with self._gate.throttle:
+            began = asyncio.get_running_loop().time()
             try:
                 shown = await in_time(self._show(job, news), seconds)
             except TryLater:
@@ -148,6 +152,8 @@ class Endings:
                 await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
                 return True
             else:
+                took = asyncio.get_running_loop().time() - began
+                self._allowed_seconds = max(SHOW_SECONDS, 4 * took)
                 await self._note(job, news, shown)
                 return True
         return await self._post_smaller(job, news, too_large, seconds)

@@ -20,8 +20,10 @@ EDIT_SECONDS = 3.0
 PROGRESS_SECONDS = 1.5
 """The least time between two progress edits in one channel, so that most of its posts are left for results."""
 
-PROGRESS_TIMEOUT_SECONDS = 5.0
+PROGRESS_TIMEOUT_SECONDS = 3.0
 """How long an edit with progress may take: results wait for it, and newer progress comes soon."""
+PROGRESS_PAUSE_SECONDS = 30.0
+"""How long a message that could not be edited gets no progress."""
 
 UPDATE_SECONDS = 10.0
 """The least time between two corrections of one message."""
@@ -82,18 +84,23 @@ class Progress:
     async def show_next(self) -> None:
         """Show the news that is due first."""
         job, news = self._news.pop(self._next()[1])
-        if await self._tried(job, news):
+        pause = await self._tried(job, news)
+        if pause is not None:
             # Counted from the time it was shown, because it may have waited for the throttle.
-            self._edited_at[job.id] = self._shown_at = asyncio.get_running_loop().time()
+            self._shown_at = asyncio.get_running_loop().time()
+            self._edited_at[job.id] = self._shown_at + pause
 
-    async def _tried(self, job: Job, news: Passing) -> bool:
-        """Show the progress of a job; returns False when the news was outdated before it was tried."""
+    async def _tried(self, job: Job, news: Passing) -> float | None:
+        """Show the progress of a job; returns None when the news was outdated before it was tried.
+
+        Otherwise returns the seconds for which the message gets no more progress than usual.
+        """
         async with self._gate.throttle:
             self._correcting = isinstance(news, Queued)
             try:
                 # If the job starts after this check, the same task shows that after this post.
                 if isinstance(news, Queued) and not await self._waits(job):
-                    return False
+                    return None
                 await in_time(self._show(job, news), PROGRESS_TIMEOUT_SECONDS)
                 if isinstance(news, Queued):
                     await self._queue.state(job.id, news)
@@ -102,14 +109,15 @@ class Progress:
             except DeliveryError as error:
                 # The ending will meet the same error; a missed progress edit does no harm.
                 log.debug("progress of job %d was not shown: %s", job.id, error)
-                if not isinstance(error, TryLater):
-                    self._mute.add(job.id)
-                    self._news.pop(job.id, None)
+                if isinstance(error, TryLater):
+                    return PROGRESS_PAUSE_SECONDS
+                self._mute.add(job.id)
+                self._news.pop(job.id, None)
             except Exception as error:  # noqa: BLE001 - it is logged
                 log_bug(job, "its progress was not shown", error)
             finally:
                 self._correcting = False
-        return True
+        return 0.0
 
     async def _waits(self, job: Job) -> bool:
         now = await self._queue.get(job.id)
