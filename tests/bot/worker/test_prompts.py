@@ -141,7 +141,6 @@ def test_weights_give_the_embeddings_that_compel_gives(
     expected = by_compel(pipeline, for_compel)
     assert found.shape == expected.shape
     assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6)
-    assert distance(found, prompts.arguments("red cat", "", ())["prompt_embeds"]) != 0
 
 
 def test_a_long_prompt_without_weights_gives_the_embeddings_that_compel_gives(pipeline: Any, prompts: Prompts) -> None:
@@ -157,13 +156,13 @@ def test_the_pooled_embedding_is_that_of_the_words_without_their_marks(pipeline:
         assert torch.allclose(weighted[name], plain[name])
 
 
-def test_escaped_marks_are_the_characters_themselves(prompts: Prompts) -> None:
-    escaped, plain = (prompts.arguments(text, "", ()) for text in (r"red \(cat\), C\+\+", "red ( cat ) , C++"))
-    assert distance(escaped["prompt_embeds"], plain["prompt_embeds"]) == 0
+def test_escaped_marks_are_the_characters_themselves(pipeline: Any, prompts: Prompts) -> None:
+    found = prompts.arguments(r"red \(cat\)", "ugly", ())["prompt_embeds"]
+    assert torch.equal(found, own(pipeline, "red (cat)", "ugly")[0])
 
 
 @pytest.mark.parametrize(
-    "text", ["(" * 3000 + "cat" + ")" * 3000, "[(" * 900 + "cat", "(cat:1e9)", "[cat] (a:0.5) " * 40]
+    "text", ["(" * 3000 + "cat" + ")" * 3000, "[(" * 300 + "cat", "(cat:1e9)", "[cat] (a:0.5) " * 40]
 )
 def test_no_depth_and_no_weight_gives_anything_but_numbers(prompts: Prompts, text: str) -> None:
     assert prompts.arguments(text, "", ())["prompt_embeds"].isfinite().all()
@@ -180,19 +179,16 @@ def test_a_text_of_too_many_tokens_is_refused_in_words(prompts: Prompts, monkeyp
         prompts.arguments("red cat " * 40, "", ())
 
 
-def test_a_part_below_one_costs_a_row_of_the_encoder_for_each_chunk_it_lies_in(pipeline: Any, prompts: Prompts) -> None:
+def test_parts_below_one_cost_a_bounded_number_of_rows_of_the_encoder(pipeline: Any, prompts: Prompts) -> None:
     rows: list[int] = []
-    handle = pipeline.text_encoder.register_forward_pre_hook(
-        lambda _module, arguments, named: rows.append(len(arguments[0] if arguments else named["input_ids"])),
-        with_kwargs=True,
-    )
+    handle = pipeline.text_encoder.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
     try:
-        prompts.read("a").plain
-        prompts._encode(prompts.read(" ".join(f"(cat:0.{n % 9 + 1}) red" for n in range(100))), ())
+        text = " ".join(f"(cat:0.{number % 9 + 1}) red" for number in range(100))
+        chunks = prompts.read(text).tokens[0].chunks
+        prompts.arguments(text, text, ())
     finally:
         handle.remove()
-    chunks = 200 // 14 + 2
-    assert sum(rows) <= 1 + chunks + weights.MOST_WEAK_PARTS + chunks
+    assert weights.MOST_WEAK_PARTS < sum(rows) <= 1 + 2 * chunks + weights.MOST_WEAK_PARTS
     assert max(rows) <= 16
 
 
