@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import logging
 import secrets
@@ -53,8 +54,11 @@ PERMISSIONS = discord.Permissions(
 
 ButtonAction = Callable[[discord.Interaction["Client"], PictureRef], Awaitable[None]]
 
-PROMPT_BACK = 1200
-"""Characters of a prompt that are given back when it was not painted."""
+MESSAGE = 2000
+"""Characters of a message, counted in UTF-16 as Discord's own clients do."""
+
+_SPARE = 100
+"""Characters kept free for what follows the words of an error."""
 
 FREE_IDENTIFIES = 5
 IDENTIFY_WINDOW = timedelta(hours=1)
@@ -141,13 +145,16 @@ class Client(commands.Bot):
             error = error.original
         words = self.said(_words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)]))
         prompt = prompt or getattr(interaction.namespace, "prompt", None)
+        words = fitted(words, MESSAGE - _SPARE)
+        files: list[discord.File] = []
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
-            words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:PROMPT_BACK]}\n```"
+            back, files = prompt_back(prompt, MESSAGE - 1 - units(words))
+            words += f"\n{back}"
         try:
             if interaction.response.is_done():
-                await interaction.followup.send(words, ephemeral=True)
+                await interaction.followup.send(words, files=files, ephemeral=True)
             else:
-                await interaction.response.send_message(words, ephemeral=True)
+                await interaction.response.send_message(words, files=files, ephemeral=True)
         except discord.HTTPException as failure:
             # Do not log its text: it quotes the form, which contains the prompt.
             log.warning(
@@ -178,6 +185,28 @@ class Tree(app_commands.CommandTree[Client]):
     async def on_error(self, interaction: discord.Interaction[Client], error: app_commands.AppCommandError) -> None:
         """Explain what went wrong."""
         await self.client.explain(interaction, error)
+
+
+def units(text: str) -> int:
+    """The length of a text in UTF-16."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def fitted(text: str, room: int) -> str:
+    """The text, cut with an ellipsis where it has more than `room` UTF-16 units."""
+    if units(text) <= room:
+        return text
+    return text.encode("utf-16-le", "surrogatepass")[: 2 * max(room - 1, 0)].decode("utf-16-le", "ignore") + "…"
+
+
+def prompt_back(prompt: str, room: int = MESSAGE - _SPARE) -> tuple[str, list[discord.File]]:
+    """A prompt to copy, whole: within `room` UTF-16 units of a message, or else as a file beside the message."""
+    inert = prompt.replace("``", "`\u200b`")
+    framed = f"Your prompt, to copy:\n```\n{inert}\n```"
+    if units(framed) <= room:
+        return framed, []
+    data = io.BytesIO(prompt.encode("utf-8", "replace"))
+    return "Your prompt is in the file.", [discord.File(data, filename="prompt.txt")]
 
 
 def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import discord
 
+from bot.client import fitted
 from bot.jobs import Job, JobId, PictureRef
 from cogs._buttons import button
 
@@ -35,7 +36,7 @@ def result_files(job: Job, pictures: Sequence[bytes]) -> list[discord.File]:
         discord.File(
             io.BytesIO(picture),
             filename=f"atelier-{job.id}-{number}.{'webp' if picture.startswith(b'RIFF') else 'png'}",
-            description=job.request.prompt[:ALT_TEXT],
+            description=fitted(job.request.prompt, ALT_TEXT),
         )
         for number, picture in enumerate(pictures, start=1)
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import discord
 
-from bot.client import PROMPT_BACK
+from bot.client import MESSAGE, fitted, units
 from bot.errors import Refers, in_words_of
 from bot.jobs import GenerationRequest, Image, Job, Operation, Queued, Scope, Subject
 from bot.policy.limits import BLOCKED, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
@@ -19,9 +19,10 @@ from bot.storage.forgetting import Held
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
-MESSAGE = 2000
 _SPARE = 250
-"""Characters kept free in a failure message, partly for the prompt's frame."""
+"""Characters kept free in a failure message."""
+_REASON = 900
+"""Characters of the reason of a failure."""
 
 # Discord makes a card of an invitation even without a scheme.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
@@ -150,8 +151,8 @@ def retrying(job: Job) -> str:
 
 def failed(job: Job, reason: str) -> str:
     """A request that ended without a picture; what to ask for again is handed back."""
-    text = f"{headline(job)}\n❌ {said(reason)}\n-# It does not count towards your quota. "
-    return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - len(text.encode("utf-16-le")) // 2)
+    text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n-# It does not count towards your quota. "
+    return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - units(text))
 
 
 def cancelled(job: Job) -> str:
@@ -215,30 +216,34 @@ def presence(waiting: int, running: int) -> str:
     return f"Painting {running}, {waiting} waiting"
 
 
-def declined(prompt: str) -> str:
-    """A big request that was not confirmed."""
-    return f"Nothing was counted. {_handed_back(prompt, PROMPT_BACK)}"
+def declined(back: str) -> str:
+    """A big request that was not confirmed, and how its prompt is handed back."""
+    return f"Nothing was counted. {back}"
 
 
 def _handed_back(prompt: str, room: int) -> str:
-    """A prompt to copy, cut to `room` UTF-16 units, as Discord counts."""
-    whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
-    shown = whole[: 2 * max(0, min(room, PROMPT_BACK))].decode("utf-16-le", "ignore")
-    return f"Your prompt, to copy:\n```\n{shown}\n```"
+    """A prompt to copy in `room` UTF-16 units, cut where it is longer."""
+    frame = "Your prompt, to copy:\n```\n{}\n```"
+    whole = frame.format(prompt.replace("``", "`\u200b`"))
+    if units(whole) <= room:
+        return whole
+    frame = f"Only its beginning fits here. {frame}"
+    return frame.format(fitted(prompt.replace("``", "`\u200b`"), room - units(frame)))
 
 
 def notes(remarks: Iterable[str]) -> str:
     """What a requester should know of an accepted request: changed values, words that the model does not know."""
-    return "About your request:\n" + "\n".join(f"- {said(remark)}" for remark in remarks)
+    return fitting(["About your request:", *(f"- {said(remark)}" for remark in remarks)])
 
 
 def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
     """As many lines as one message holds. The first line is cut if it is too long."""
     text = "\n".join(lines)
-    if len(text) <= room:
+    if units(text) <= room:
         return text
-    whole = text[: room - 2].rpartition("\n")[0]
-    return f"{whole}\n…" if whole else f"{text[: room - 1]}…"
+    cut = fitted(text, room - 1)
+    whole = cut.rpartition("\n")[0]
+    return f"{whole}\n…" if whole else cut
 
 
 def kept(held: Held) -> str:

@@ -32,9 +32,9 @@ from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
+from cogs._lists import Choices, next_of_list
 
 Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
-Choices = list[app_commands.Choice[str]]
 
 _REFUSALS = 5
 _MOST_CHANNELS = 25
@@ -194,8 +194,10 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
 
     @set.autocomplete("models")
     async def _models_typed(self, _: discord.Interaction[Client], typed: str) -> Choices:
-        names = [_ALL, _NONE, *(model.name for model in self._models)]
-        return _next_of_list(names, typed)
+        names = [model.name for model in self._models]
+        # These stand alone.
+        alone = [] if "," in typed else [_ALL, _NONE]
+        return next_of_list([*alone, *names], typed, lambda name: name.lower() in names)
 
     @set.autocomplete("channels")
     async def _channels_typed(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -337,17 +339,6 @@ def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tupl
         said = _words.inert(strange[0] if strange else text, 60)
         raise UserError(f"“{said}” is no channel of this server. Name some like #easel #studio. Nothing was changed.")
     return tuple(sorted(set(ids)))
-
-
-def _next_of_list(names: list[str], typed: str) -> Choices:
-    """Choices that add one more to a list with commas."""
-    *before, last = typed.split(",")
-    chosen = "".join(f"{entry.strip()}, " for entry in before)
-    return [
-        app_commands.Choice(name=f"{chosen}{name}"[:100], value=f"{chosen}{name}"[:100])
-        for name in names
-        if last.strip().lower() in name
-    ][:25]
 
 
 def _short(name: LimitName, limit: Limit[RuleValue]) -> str:

@@ -12,7 +12,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.client import Client
+from bot.client import MESSAGE, Client
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
 from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of
@@ -316,7 +316,7 @@ def _page(cases: Sequence[Case]) -> str:
         last = cases[count - 1].number
         more = last > 1 and (count < len(cases) or count == _SHOWN)
         older = f"\n-# Older ones: `/mod cases before:{last}`" if more else ""
-        room = _words.MESSAGE - len(older)
+        room = MESSAGE - len(older)
         if count == 1 or len("\n".join(lines)) <= room:
             return _words.fitting(lines, room) + older
     return "There are no such cases."

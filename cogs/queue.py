@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands, tasks
 
-from bot.client import Client
+from bot.client import Client, fitted
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, PictureRef, Requester, Scope, UserId
 from bot.policy.policy import Policy
@@ -74,7 +74,7 @@ class QueueCog(commands.Cog, name="Queue"):
         lines += [f"-# Up to {limits.depth.value} may wait; {limits.pace.value} images a minute start."]
         lines += ["", "**Everyone**"]
         lines += await self._everyone(turns, requester.guild_id)
-        await interaction.response.send_message("\n".join(lines), ephemeral=True)
+        await interaction.response.send_message(_words.fitting(lines), ephemeral=True)
 
     @app_commands.command(description="Take your requests out of the queue")
     @app_commands.guild_only()
@@ -93,12 +93,13 @@ class QueueCog(commands.Cog, name="Queue"):
         if not cancelled:
             raise UserError("Too late: it has just finished.")
         named = [f"“{_words.inert(job.request.prompt, _SHOWN_PROMPT)}”" for job in cancelled]
-        await interaction.response.send_message(f"Cancelled {', '.join(_shortened(named))}.", ephemeral=True)
+        said = _words.fitting([f"Cancelled {', '.join(_shortened(named))}."])
+        await interaction.response.send_message(said, ephemeral=True)
 
     @cancel.autocomplete("request")
     async def _requests(self, interaction: discord.Interaction[Client], typed: str) -> list[app_commands.Choice[str]]:
         mine = await self._queue.of_person(_people.requester(interaction))
-        choices = [app_commands.Choice(name=job.request.prompt[:100], value=str(job.id)) for job in mine]
+        choices = [app_commands.Choice(name=fitted(job.request.prompt, 100), value=str(job.id)) for job in mine]
         if len(mine) > 1:
             choices.insert(0, app_commands.Choice(name=f"all {len(mine)}", value=_ALL))
         return [choice for choice in choices if typed.lower() in choice.name.lower()][:25]

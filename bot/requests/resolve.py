@@ -247,6 +247,15 @@ def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
     return tuple(worn.items())
 
 
+def is_adapter(entry: str, known: Sequence[LoraConfig] | Sequence[ControlNetConfig]) -> bool:
+    """Whether an entry such as sketch:0.8 names one of `known`, with a weight that is a number if it has one."""
+    try:
+        _weighed("LoRA", entry, known, LORA_WEIGHTS, [])
+    except UserError:
+        return False
+    return True
+
+
 def _weighed(
     kind: str,
     entry: str,
