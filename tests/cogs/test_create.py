@@ -500,9 +500,11 @@ class TestManyLoras:
         )
         return config.model_copy(update={"models": (EMBEDDED_MODEL, model)})
 
-    async def offered(self, workshop: Workshop, option: str, typed: str, **given: Any) -> list[str]:
+    async def offered(
+        self, workshop: Workshop, option: str, typed: str, by: simcord.MemberActor | None = None, **given: Any
+    ) -> list[str]:
         given = {"prompt": "a cat"} | given
-        choices = await workshop.member("ada").autocomplete(workshop.channel, "imagine", option, typed, **given)
+        choices = await (by or workshop.member("ada")).autocomplete(workshop.channel, "imagine", option, typed, **given)
         assert all(0 < len(choice[part]) <= 100 for choice in choices for part in ("name", "value"))
         return [choice["value"] for choice in choices]
 
@@ -530,13 +532,13 @@ class TestManyLoras:
         assert await self.offered(workshop, "lora", "", prompt="a cat --model worn") == list(self.NAMES)
 
     async def test_only_models_that_may_be_used_here_are_offered(self, workshop: Workshop, engine: FakeEngine) -> None:
-        moderator = workshop.member("mod", moderator=True)
-        assert await self.offered(workshop, "model", "") == ["emoji", "worn"]
-        await moderator.slash(workshop.channel, "limits set", models="worn", member=workshop.member("ada"))
-        assert await self.offered(workshop, "model", "") == ["worn"]
-        assert await self.offered(workshop, "lora", "") == list(self.NAMES), "it is the default now"
+        ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
+        assert await self.offered(workshop, "model", "", ada) == ["emoji", "worn"]
+        await moderator.slash(workshop.channel, "limits set", models="worn", member=ada)
+        assert await self.offered(workshop, "model", "", ada) == ["worn"]
+        assert await self.offered(workshop, "lora", "", ada) == list(self.NAMES), "it is the default now"
         engine.trouble("worn", "It is broken.")
-        assert await self.offered(workshop, "model", "") == []
+        assert await self.offered(workshop, "model", "", ada) == []
 
 
 class TestLoras:
