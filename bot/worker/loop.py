@@ -38,6 +38,7 @@ from bot.engine.wire import (
 )
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Image, JobId
+from bot.logs import traced
 from bot.worker import previews, residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
@@ -281,8 +282,11 @@ class WorkerLoop:
         request = order.request
         try:
             read = texts.result()
+        except PaintFailed:
+            raise
         except Exception as error:
-            raise PaintFailed(self._store.explain(request, error)) from error
+            log.error("the prompt of job %d cannot be read\n%s", order.key[0], traced(error, *request.texts))  # noqa: TRY400
+            raise PaintFailed("This prompt could not be read. The host can find the reason in the log.") from error
         return Call(
             order.key,
             order.owner,

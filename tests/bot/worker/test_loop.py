@@ -225,4 +225,8 @@ def test_prompt_that_cannot_be_read_ends_its_own_order_only(folder: Path, monkey
     shop.inbox.put(STOP)
     shop.run()
     assert sorted(shop.jobs("finished")) == [1, 3]
-    assert shop.jobs("failed") == [2]
+    (failed,) = [frame for frame in shop.said if isinstance(frame, FailedFrame)]
+    assert (failed.job_id, failed.reason) == (
+        2,
+        "This prompt could not be read. The host can find the reason in the log.",
+    )
