@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import logging
 import secrets
@@ -22,7 +23,7 @@ from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import PictureRef, from_text, to_text, utcnow
 from bot.logs import traced
 from bot.policy.limits import told
-from bot.responses import LOST, InDoubt, NotTaken
+from bot.responses import LOST, MESSAGE, InDoubt, NotTaken, fitted, units
 from bot.storage.database import insist
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,11 @@ PERMISSIONS = discord.Permissions(
 )
 """The permissions that the bot needs in a channel to deliver pictures there."""
 
+_SPARE = 100
+"""UTF-16 units that are kept free for what follows the words of an error."""
+
 ButtonAction = Callable[[discord.Interaction["Client"], PictureRef], Awaitable[None]]
 
-PROMPT_BACK = 1200
-"""The most characters of a prompt that a message gives back if it was not painted."""
 
 FREE_IDENTIFIES = 5
 """How many times in IDENTIFY_WINDOW the bot may identify (open a session at the gateway) without a pause."""
@@ -163,13 +165,16 @@ class Client(commands.Bot):
             return
         words = self.said(_words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)]))
         prompt = prompt or getattr(interaction.namespace, "prompt", None)
+        words = fitted(words, MESSAGE - _SPARE)
+        files: list[discord.File] = []
         if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
-            words += f"\n{prompt_block(prompt)}"
+            back, files = prompt_back(prompt, MESSAGE - 1 - units(words))
+            words += f"\n{back}"
         try:
             if interaction.response.is_done():
-                await interaction.followup.send(responses.fit(words), ephemeral=True)
+                await interaction.followup.send(words, files=files, ephemeral=True)
             else:
-                await responses.send(interaction, words, ephemeral=True)
+                await responses.send(interaction, words, files=files, ephemeral=True)
         except (NotTaken, InDoubt):
             log.info("an interaction could not be answered in time")
         except discord.HTTPException as failure:
@@ -208,6 +213,16 @@ class Tree(app_commands.CommandTree[Client]):
         await self.client.explain(interaction, error)
 
 
+def prompt_back(prompt: str, room: int = MESSAGE - _SPARE) -> tuple[str, list[discord.File]]:
+    """A prompt to copy, whole: within `room` UTF-16 units of a message, or else as a file beside the message."""
+    inert = prompt.replace("``", "`\u200b`")
+    framed = f"Your prompt, to copy:\n```\n{inert}\n```"
+    if units(framed) <= room:
+        return framed, []
+    data = io.BytesIO(prompt.encode("utf-8", "replace"))
+    return "Your prompt is in the file.", [discord.File(data, filename="prompt.txt")]
+
+
 def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
     """Seconds until the bot may identify again: none for the first few times in an hour, then longer and longer."""
     # If the clock was set back, ignore times in the future.
@@ -217,13 +232,6 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
         return 0.0
     pause = min(5.0 * 2.0**over, LONGEST_IDENTIFY_PAUSE)
     return max(0.0, pause - (now - max(recent)).total_seconds())
-
-
-def prompt_block(prompt: str, most: int = PROMPT_BACK) -> str:
-    """A prompt to copy, cut to `most` UTF-16 units, as Discord counts, and to PROMPT_BACK."""
-    whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
-    shown = whole[: 2 * max(0, min(most, PROMPT_BACK))].decode("utf-16-le", "ignore")
-    return f"Your prompt, to copy:\n```\n{shown}\n```"
 
 
 def _words(error: BaseException, private: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ STEPS = (1, 150)
 """The fewest and the most denoising steps."""
 IMAGES = (1, 4)
 """The fewest and the most pictures of one request."""
+PROMPT_LIMIT = 4000
+"""Characters of a prompt, and of a negative prompt."""
 
 SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
 """Environment variables that are removed from the environment of child processes."""
@@ -180,7 +182,7 @@ class ModelConfig(Section):
     height: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
     steps: Annotated[int, Field(ge=STEPS[0], le=STEPS[1])] = 30
     guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
-    negative_prompt: Annotated[str, Field(max_length=1000)] = ""
+    negative_prompt: Annotated[str, Field(max_length=PROMPT_LIMIT)] = ""
     sampler: str = "default"
     upscale: Annotated[int, Field(ge=1, le=8)] = 1
     """Enlarge finished pictures by this factor: with the network in the model's `upscaler/`, or by Lanczos."""

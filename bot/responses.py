@@ -18,8 +18,8 @@ from discord import InteractionResponseType
 
 log = logging.getLogger(__name__)
 
-MESSAGE_LENGTH = 2000
-"""The most characters of one message."""
+MESSAGE = 2000
+"""The most characters of one message, counted in UTF-16 as Discord's own clients do."""
 
 ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION = 40060, 10062
 
@@ -52,9 +52,16 @@ class NotTaken(Exception):  # noqa: N818
     """Discord did not take the response in time, and takes none any more."""
 
 
-def fit(text: str) -> str:
-    """Cut a text to the length of a message."""
-    return text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 1]}…"
+def units(text: str) -> int:
+    """The length of a text in UTF-16."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def fitted(text: str, room: int = MESSAGE) -> str:
+    """The text, cut with an ellipsis where it has more than `room` UTF-16 units."""
+    if units(text) <= room:
+        return text
+    return text.encode("utf-16-le", "surrogatepass")[: 2 * max(room - 1, 0)].decode("utf-16-le", "ignore") + "…"
 
 
 def is_discords_own(error: discord.HTTPException) -> bool:
@@ -81,7 +88,7 @@ async def send(interaction: discord.Interaction[Any], content: str, **options: A
     """
 
     async def call() -> int:
-        taken = await interaction.response.send_message(fit(content), **options)
+        taken = await interaction.response.send_message(fitted(content), **options)
         assert taken.message_id is not None  # noqa: S101 - a message was sent
         return taken.message_id
 
@@ -105,11 +112,11 @@ async def defer(interaction: discord.Interaction[Any], **options: bool) -> None:
     )
 
 
-async def edit(interaction: discord.Interaction[Any], content: str, view: discord.ui.View | None) -> None:
+async def edit(interaction: discord.Interaction[Any], content: str, **options: Any) -> None:
     """Change the message whose button was pressed. Raises as `send` does."""
 
     async def call() -> int:
-        await interaction.response.edit_message(content=fit(content), view=view)
+        await interaction.response.edit_message(content=fitted(content), **options)
         return 0
 
     await _settled(interaction, call, InteractionResponseType.message_update)
@@ -125,7 +132,7 @@ async def edit_deferred(interaction: discord.Interaction[Any], content: str, **o
     while True:
         try:
             async with asyncio.timeout(_CALL_SECONDS):
-                return (await interaction.edit_original_response(content=fit(content), **options)).id
+                return (await interaction.edit_original_response(content=fitted(content), **options)).id
         except discord.HTTPException as error:
             if is_final(error):
                 raise

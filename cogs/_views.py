@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import discord
 
 from bot.jobs import Job, JobId, PictureRef
+from bot.responses import fitted
 from cogs._buttons import button
 
 ALT_TEXT = 1024
@@ -35,7 +36,7 @@ def result_files(job: Job, pictures: Sequence[bytes]) -> list[discord.File]:
         discord.File(
             io.BytesIO(picture),
             filename=f"atelier-{job.id}-{number}.{'webp' if picture.startswith(b'RIFF') else 'png'}",
-            description=job.request.prompt[:ALT_TEXT],
+            description=fitted(job.request.prompt, ALT_TEXT),
         )
         for number, picture in enumerate(pictures, start=1)
     ]

@@ -9,19 +9,20 @@ from typing import Any
 
 import discord
 
-from bot.client import prompt_block
 from bot.errors import Reference, format_references
 from bot.jobs import GenerationRequest, Image, Job, Operation, Queued, Scope, Subject
 from bot.policy.limits import BLOCKED, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.requests.admission import Quote
+from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.forgetting import Held
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
-MESSAGE = 2000
 _SPARE = 250
-"""Characters kept free in a failure message, partly for the prompt's frame."""
+"""Characters kept free in a failure message."""
+_REASON = 900
+"""Characters of the reason of a failure."""
 
 # Discord shows a card for an invitation, also if its address lacks the https://.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
@@ -150,8 +151,8 @@ def retrying(job: Job) -> str:
 
 def failed(job: Job, reason: str) -> str:
     """The message of a request that ended without a picture: the reason, and the prompt to copy."""
-    text = f"{headline(job)}\n❌ {said(reason)}\n-# It does not count towards your quota. "
-    return text + prompt_block(job.request.prompt, MESSAGE - _SPARE - len(text.encode("utf-16-le")) // 2)
+    text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n-# It does not count towards your quota. "
+    return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - units(text))
 
 
 def cancelled(job: Job) -> str:
@@ -215,23 +216,34 @@ def presence(waiting: int, running: int) -> str:
     return f"Painting {running}, {waiting} waiting"
 
 
-def declined(prompt: str) -> str:
-    """The answer after a person declined a big request."""
-    return f"Your quota is unchanged. {prompt_block(prompt)}"
+def declined(back: str) -> str:
+    """The answer after a person declined a big request, with how its prompt is given back."""
+    return f"Your quota is unchanged. {back}"
+
+
+def _handed_back(prompt: str, room: int) -> str:
+    """A prompt to copy in `room` UTF-16 units, cut where it is longer."""
+    frame = "Your prompt, to copy:\n```\n{}\n```"
+    whole = frame.format(prompt.replace("``", "`\u200b`"))
+    if units(whole) <= room:
+        return whole
+    frame = f"Only its beginning fits here. {frame}"
+    return frame.format(fitted(prompt.replace("``", "`\u200b`"), room - units(frame)))
 
 
 def notes(remarks: Iterable[str]) -> str:
     """The notes for the person whose request was accepted: changed values, words that the model does not know."""
-    return "About your request:\n" + "\n".join(f"- {said(remark)}" for remark in remarks)
+    return fitting(["About your request:", *(f"- {said(remark)}" for remark in remarks)])
 
 
 def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
     """As many lines as one message holds. The first line is cut if it is too long."""
     text = "\n".join(lines)
-    if len(text) <= room:
+    if units(text) <= room:
         return text
-    whole = text[: room - 2].rpartition("\n")[0]
-    return f"{whole}\n…" if whole else f"{text[: room - 1]}…"
+    cut = fitted(text, room - 1)
+    whole = cut.rpartition("\n")[0]
+    return f"{whole}\n…" if whole else cut
 
 
 def kept(held: Held) -> str:

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,23 +19,23 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot import responses
-from bot.client import PERMISSIONS, Client
+from bot.client import PERMISSIONS, Client, prompt_back
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Destination, JobId, MessageId, PictureRef, Requester, Upload
 from bot.requests import uploads
 from bot.requests.admission import Admission, Admitted, Quote
+from bot.requests.flags import with_flags
 from bot.requests.options import PROMPT_HELP, Option, Options, table
-from bot.requests.resolve import ASPECTS, aspect_size
+from bot.requests.resolve import ASPECTS, MOST_LORAS, aspect_size, is_adapter
 from bot.requests.uploads import LEAST_SIDE, UPLOAD_NAMES, check_facts
 from bot.responses import LOST, InDoubt
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 from cogs._buttons import add_cog, pressed
+from cogs._lists import Choices, next_of_list
 
 log = logging.getLogger(__name__)
-
-Choices = list[app_commands.Choice[str]]
 
 DOWNLOAD_SECONDS = 60.0
 """How long all attachments of one request may take to come from Discord."""
@@ -137,7 +138,8 @@ class Create(commands.Cog):
     async def decline_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Decline a big request: give the prompt back."""
         bill = self._take_bill(interaction, about.job_id)
-        await responses.edit(interaction, _words.declined(bill.options.prompt), view=None)
+        back, files = prompt_back(bill.options.prompt)
+        await responses.edit(interaction, _words.declined(back), view=None, attachments=files)
 
     def _take_bill(self, interaction: discord.Interaction[Client], number: JobId) -> _OpenBill:
         """Remove a bill that its person answers; raises UserError if it was answered before, or is not theirs here."""
@@ -220,10 +222,10 @@ class Create(commands.Cog):
         }
 
     @imagine.autocomplete("model")
-    async def _models(self, _: discord.Interaction[Client], typed: str) -> Choices:
+    async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
         return [
             app_commands.Choice(name=f"{model.name} — {model.description}"[:100].rstrip(" —"), value=model.name)
-            for model in self._admission.models
+            for model in await self._usable(interaction)
             if typed.lower() in f"{model.name} {model.description}".lower()
         ][:25]
 
@@ -235,30 +237,37 @@ class Create(commands.Cog):
 
     @imagine.autocomplete("lora")
     async def _loras(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
-        *before, last = typed.split(",")
-        chosen = "".join(f"{entry.strip()}, " for entry in before)
-        return [
-            app_commands.Choice(name=f"{chosen}{lora.name}"[:100], value=f"{chosen}{lora.name}"[:100])
-            for lora in self._model(interaction).loras
-            if last.strip().lower() in lora.name
-        ][:25]
+        known = (await self._model(interaction)).loras
+        return next_of_list([lora.name for lora in known], typed, lambda entry: is_adapter(entry, known), MOST_LORAS)
 
     @imagine.autocomplete("controlnet")
     async def _controlnets(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
         return [
             app_commands.Choice(name=f"{net.name} — {net.description}"[:100].rstrip(" —"), value=net.name)
-            for net in self._model(interaction).controlnets
+            for net in (await self._model(interaction)).controlnets
             if typed.strip().lower() in f"{net.name} {net.description}".lower()
         ][:25]
 
-    def _model(self, interaction: discord.Interaction[Client]) -> ModelConfig:
-        """The model that the person has chosen in the form so far; without a choice the first one."""
+    async def _usable(self, interaction: discord.Interaction[Client]) -> Sequence[ModelConfig]:
+        """The models that the person may use here now; all of them outside a server, where nothing is painted."""
+        if interaction.guild_id is None or interaction.channel_id is None:
+            return self._admission.models
+        who, where = _people.requester(interaction), _people.destination(interaction)
+        return await self._admission.usable_models(who, where)
+
+    async def _model(self, interaction: discord.Interaction[Client]) -> ModelConfig:
+        """The model that the person has chosen so far: by a flag, by the option, or by default."""
+        options = Options(getattr(interaction.namespace, "prompt", None) or "")
+        name = getattr(interaction.namespace, "model", None)
+        with suppress(UserError):
+            name = with_flags(options).model or name
         models = {model.name: model for model in self._admission.models}
-        return models.get(getattr(interaction.namespace, "model", None) or "", self._admission.models[0])
+        usable = await self._usable(interaction)
+        return models.get((name or "").lower(), usable[0] if usable else self._admission.models[0])
 
     @imagine.autocomplete("aspect")
     async def _aspects(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
-        model = self._model(interaction)
+        model = await self._model(interaction)
         choices = []
         for aspect in ASPECTS:
             width, height = aspect_size(aspect, model)

@@ -51,7 +51,7 @@ class History(commands.Cog):
                 view.add_item(button("show", PictureRef(job.id), f"Show {number}"))
         if more:
             lines.append(f"-# `/history page:{page + 1}` goes further back.")
-        await responses.send(interaction, "\n".join(lines), view=view, ephemeral=True)
+        await responses.send(interaction, _words.fitting(lines), view=view, ephemeral=True)
 
     @pressed("show")
     async def show_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:

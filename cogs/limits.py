@@ -33,9 +33,8 @@ from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
+from cogs._lists import Choices, next_of_list
 from cogs._people import Place
-
-Choices = list[app_commands.Choice[str]]
 
 _REFUSALS = 5
 _MOST_CHANNELS = 25
@@ -196,8 +195,10 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
 
     @set.autocomplete("models")
     async def _models_typed(self, _: discord.Interaction[Client], typed: str) -> Choices:
-        names = [_ALL, _NONE, *(model.name for model in self._models)]
-        return _next_of_list(names, typed)
+        names = [model.name for model in self._models]
+        # These stand alone.
+        alone = [] if "," in typed else [_ALL, _NONE]
+        return next_of_list([*alone, *names], typed, lambda name: name.lower() in names)
 
     @set.autocomplete("channels")
     async def _channels_typed(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -343,17 +344,6 @@ def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tupl
             f"“{said}” is not a channel of this server. Name some like #art #sketches. Nothing was changed."
         )
     return tuple(sorted(set(ids)))
-
-
-def _next_of_list(names: list[str], typed: str) -> Choices:
-    """Choices that add one more name to a list with commas."""
-    *before, last = typed.split(",")
-    chosen = "".join(f"{entry.strip()}, " for entry in before)
-    return [
-        app_commands.Choice(name=f"{chosen}{name}"[:100], value=f"{chosen}{name}"[:100])
-        for name in names
-        if last.strip().lower() in name
-    ][:25]
 
 
 def _short(name: LimitName, limit: Limit[RuleValue]) -> str:

@@ -18,6 +18,7 @@ from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
 from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of
 from bot.queue.dispatcher import Dispatcher
+from bot.responses import MESSAGE
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import insist
 from bot.storage.queue import Queue
@@ -334,7 +335,7 @@ def _page(cases: Sequence[Case]) -> str:
         last = cases[count - 1].number
         more = last > 1 and (count < len(cases) or count == _SHOWN)
         older = f"\n-# Older ones: `/mod cases before:{last}`" if more else ""
-        room = _words.MESSAGE - len(older)
+        room = MESSAGE - len(older)
         if count == 1 or len("\n".join(lines)) <= room:
             return _words.fitting(lines, room) + older
     return "There are no such cases."

@@ -17,6 +17,7 @@ from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn
+from bot.responses import fitted
 from bot.storage.cases import By, Cases
 from bot.storage.queue import Queue
 from cogs import _people, _words
@@ -77,7 +78,7 @@ class QueueCog(commands.Cog, name="Queue"):
         )
         lines += ["", "**Everyone**"]
         lines += await self._everyone(turns, requester.guild_id)
-        await responses.send(interaction, "\n".join(lines), ephemeral=True)
+        await responses.send(interaction, _words.fitting(lines), ephemeral=True)
 
     @app_commands.command(description="Cancel your requests")
     @app_commands.guild_only()
@@ -96,12 +97,13 @@ class QueueCog(commands.Cog, name="Queue"):
         if not cancelled:
             raise UserError("Too late: the request has just ended.")
         named = [f"“{_words.inert(job.request.prompt, _SHOWN_PROMPT)}”" for job in cancelled]
-        await responses.send(interaction, f"Cancelled {', '.join(_shortened(named))}.", ephemeral=True)
+        said = _words.fitting([f"Cancelled {', '.join(_shortened(named))}."])
+        await responses.send(interaction, said, ephemeral=True)
 
     @cancel.autocomplete("request")
     async def _requests(self, interaction: discord.Interaction[Client], typed: str) -> list[app_commands.Choice[str]]:
         mine = await self._queue.of_person(_people.requester(interaction))
-        choices = [app_commands.Choice(name=job.request.prompt[:100], value=str(job.id)) for job in mine]
+        choices = [app_commands.Choice(name=fitted(job.request.prompt, 100), value=str(job.id)) for job in mine]
         if len(mine) > 1:
             choices.insert(0, app_commands.Choice(name=f"all {len(mine)}", value=_ALL))
         return [choice for choice in choices if typed.lower() in choice.name.lower()][:25]

@@ -19,7 +19,7 @@ from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
 from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
 from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, PictureRef, Queued, Retrying, utcnow
-from bot.responses import TOKEN_SECONDS, fit
+from bot.responses import TOKEN_SECONDS, fitted
 from bot.storage.database import insist
 from bot.storage.queue import Queue
 from cogs import _views, _words
@@ -122,7 +122,7 @@ class Results(commands.Cog):
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         content, files, open_ = _message_parts(job, news)
-        content = fit(content)
+        content = fitted(content)
         view = _views.cancel_view(job.id) if open_ else None
         left = None
         if job.destination.message_id is not None:
@@ -251,7 +251,7 @@ def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
     """How it looks so far, if that is known."""
     if not jpeg:
         return []
-    alt = f"So far: {job.request.prompt}"[: _views.ALT_TEXT]
+    alt = fitted(f"So far: {job.request.prompt}", _views.ALT_TEXT)
     return [discord.File(io.BytesIO(jpeg), filename=f"atelier-{job.id}-preview.jpg", description=alt)]
 
 

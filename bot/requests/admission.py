@@ -126,6 +126,15 @@ class Admission:
                 thresholds=self._thresholds,
             )
 
+    async def usable_models(self, requester: Requester, destination: Destination) -> Sequence[ModelConfig]:
+        """The models that a person may use there now, and that work, in order."""
+        allowed = (await self._policy.limits(requester, destination.channels)).models.value
+        return [
+            model
+            for model in self.models
+            if (allowed is None or model.name in allowed) and model.name not in self._engine.troubles
+        ]
+
     async def admit(self, quote: Quote, *, interaction_id: int | None = None) -> Admitted | None:
         """Make a job of a quote, and store it durably with its uploads.
 

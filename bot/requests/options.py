@@ -30,6 +30,8 @@ class Option:
     """Whether its value may contain spaces."""
     repeats: bool = False
     """Whether its flag may be given more than once; the values are then joined with commas."""
+    looks: str = ""
+    """An expression for values that could not be words of the prompt."""
     between: tuple[int, int] | None = None
     """The range that Discord enforces for a number; None if Discord enforces none."""
     called: str = ""
@@ -51,11 +53,17 @@ class Options:
 
     prompt: str
     negative_prompt: Annotated[
-        str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True)
+        str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True, repeats=True)
     ] = None
     images: Annotated[int | None, Option("How many pictures", ("images", "repeat"), "2", between=IMAGES)] = None
     aspect: Annotated[
-        str | None, Option("A shape like 16:9, or a size like 768x512", ("ar", "aspect", "size"), "16:9")
+        str | None,
+        Option(
+            "A shape like 16:9, or a size like 768x512",
+            ("ar", "aspect", "size"),
+            "16:9",
+            looks=r"\d{1,6}(\.\d{1,6})?[x×X:]\d{1,6}(\.\d{1,6})?",
+        ),
     ] = None
     steps: Annotated[int | None, Option("Denoising steps: more is slower and finer", ("steps",), "20")] = None
     guidance_scale: Annotated[float | None, Option("How closely to follow the prompt", ("guidance", "cfg"), "7.5")] = (

@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.config import IMAGES, STEPS, ControlNetConfig, LoraConfig, ModelConfig
+from bot.config import IMAGES, PROMPT_LIMIT, STEPS, ControlNetConfig, LoraConfig, ModelConfig
+from bot.engine import weights
 from bot.errors import Rejected, UserError
 from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation
 from bot.policy.limits import Limit, Limits
 from bot.requests.flags import with_flags
 from bot.requests.options import Options
 from bot.requests.wording import clean, cut, quoted, unknown
-
-PROMPT_LIMIT = 1000
-"""Characters of a prompt, and of a negative prompt."""
 
 RATIOS = (0.25, 4.0)
 GUIDANCE = (0.0, 30.0)
@@ -35,6 +33,9 @@ STRENGTH = 0.75
 """The default strength for an image without a mask: as in CompVis' img2img script and diffusers' examples."""
 INPAINT_STRENGTH = 1.0
 """The default strength for an image with a mask, which is diffusers' default."""
+
+_SHOWN_FORMS = 3
+_SHOWN_FORM = 30
 
 ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 
@@ -59,8 +60,8 @@ def resolve(
     `models` must not be empty; the first allowed one is the default. Raises UserError for a request that cannot be
     painted, and Rejected if a limit forbids it and clamping is not possible, as for models.
     """
-    options = with_flags(options)
     notes: list[str] = []
+    options = with_flags(options, notes, _names(models, samplers))
     if not options.prompt:
         raise UserError("Say what to paint, like: a red apple on a blue background.")
     negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
@@ -70,6 +71,7 @@ def resolve(
                 f"The {name} has {len(text):,} characters, and at most {PROMPT_LIMIT:,} are allowed: "
                 f"shorten it by {len(text) - PROMPT_LIMIT:,}."
             )
+    notes += _about_weights(options.prompt, negative or "")
     model = _model(options.model, models, limits, notes)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
     seed = options.seed if options.seed is not None else random.randint(*SEEDS)
@@ -105,6 +107,16 @@ def resolve(
         controlnet_conditioning_scale=weight,
     )
     return Resolved(request, tuple(notes))
+
+
+def _names(models: Sequence[ModelConfig], samplers: Sequence[str]) -> dict[str, frozenset[str]]:
+    """What the options that take a name may name."""
+    return {
+        "model": frozenset(model.name for model in models),
+        "sampler": frozenset(samplers),
+        "lora": frozenset(lora.name for model in models for lora in model.loras),
+        "controlnet": frozenset(net.name for model in models for net in model.controlnets),
+    }
 
 
 def usual_request(model: ModelConfig) -> GenerationRequest:
@@ -235,6 +247,15 @@ def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
     return tuple(chosen.items())
 
 
+def is_adapter(entry: str, known: Sequence[LoraConfig] | Sequence[ControlNetConfig]) -> bool:
+    """Whether an entry such as sketch:0.8 names one of `known`, with a weight that is a number if it has one."""
+    try:
+        _weighed("LoRA", entry, known, LORA_WEIGHTS, [])
+    except UserError:
+        return False
+    return True
+
+
 def _weighed(
     kind: str,
     entry: str,
@@ -320,6 +341,23 @@ def _controlnet(
             "add it as the control picture."
         )
     return chosen
+
+
+def _about_weights(*texts: str) -> list[str]:
+    """What people should know of the weights in their words: what is not supported, and what was changed."""
+    read = [weights.read(text) for text in texts]
+    notes = []
+    if forms := list(dict.fromkeys(form for text in read for form in text.unsupported))[:_SHOWN_FORMS]:
+        names = ", ".join(quoted(form if len(form) <= _SHOWN_FORM else f"{form[: _SHOWN_FORM - 1]}…") for form in forms)
+        lora = " A LoRA is chosen by --lora." if any(form.startswith("<") for form in forms) else ""
+        notes.append(f"read as plain words: {names}. Weights are written (word:1.3), [word] or word++.{lora}")
+    bounded = [text.bounded for text in read if text.bounded is not None]
+    if bounded:
+        low, high = weights.WEIGHTS
+        notes.append(f"the weight {bounded[0]:g} became {min(max(bounded[0], low), high):g} ({low:g} to {high:g})")
+    if any(text.is_crowded for text in read):
+        notes.append(f"weights below 1 count for the first {weights.MOST_WEAK_PARTS} parts that have one")
+    return notes
 
 
 def _triggered(prompt: str, loras: Adapters, model: ModelConfig) -> str:

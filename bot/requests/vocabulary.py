@@ -85,5 +85,12 @@ def _words(prompt: str) -> list[str]:
             words.append(_END_OF_PHRASE)
             continue
         words += [word for word in _WORD.findall(part) if len(word) > 1 or not word.isascii()]
-        words += [char for char in part if unicodedata.category(char) == "So"]
+        words += [char for char in part if _is_pictograph(char)]
     return words
+
+
+def _is_pictograph(char: str) -> bool:
+    """Whether a character is an emoji or another picture, also one that the interpreter is too old to know."""
+    return unicodedata.category(char) == "So" or (
+        "\U0001f300" <= char <= "\U0001faff" and not "\U0001f3fb" <= char <= "\U0001f3ff"
+    )

@@ -2,25 +2,77 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
-_JOINER = "\u200d"
-"""Joins the parts of emoji such as 👩‍🚀; all other invisible characters are removed."""
+_LONGEST_NAME = 60
+"""A name of more characters resembles none."""
 
 _PARENTHESES = str.maketrans("{}", "()")
 
+# Ranges of code points instead of Unicode's categories: those depend on the age of the interpreter, which does not
+# know the youngest emoji.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+_INVISIBLE = re.compile(
+    "["
+    "\u00ad"  # soft hyphen
+    "\u034f"  # combining grapheme joiner
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # the direction of text
+    "\u115f\u1160\u3164\uffa0"  # Hangul fillers
+    "\u17b4\u17b5\u180b-\u180f"  # Khmer vowels and Mongolian separators without a shape
+    "\u200b\u2060-\u2065\u206a-\u206f\ufeff"  # spaces without a width, word joiners, what Unicode gave up
+    "\ud800-\udfff"  # halves of surrogate pairs, which no file can hold
+    "\ufff0-\ufffb\ufffe\uffff"  # annotations and what is no character
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # controls of shorthand and of music
+    "]"
+)
+# Tags are a part of flags such as Wales', which is a black flag with the tags of its letters. Elsewhere they are an
+# invisible alphabet.
+_TAGS = re.compile("(\U0001f3f4[\U000e0020-\U000e007e]{1,16}\U000e007f)|[\U000e0000-\U000e00ff]")
+# A joiner has an effect between Persian or Indic letters and between emoji, and none beside Latin, Greek and Cyrillic.
+_JOINERS = re.compile("(?<![\u0600-\U0010ffff])[\u200c\u200d]+|[\u200c\u200d]+(?![\u0600-\u200b\u200e-\U0010ffff])")
+# A variation selector changes the character before it, so there must be one.
+_STRAY = re.compile("(?:(?<=\\s)|^)[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]+")
+
 
 def clean(text: str) -> str:
-    """Text on one line, without control characters and repeated spaces."""
-    words = "".join(c if c.isprintable() or c == _JOINER else " " for c in text).split()
-    return " ".join(words).strip(f" {_JOINER}")
+    """The text on one line, as it was written but for control characters, invisible characters and doubled blanks.
+
+    A control character becomes a blank, because it may have been a tab or the end of a line. An invisible character
+    goes without a trace. Characters that are part of a visible one stay: joiners, variation selectors, tags of flags.
+    """
+    text = _INVISIBLE.sub("", _CONTROLS.sub(" ", text))
+    words = " ".join(_TAGS.sub(r"\1", text).split())
+    return " ".join(_JOINERS.sub("", _STRAY.sub("", words)).split())
 
 
-def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The entry of `known` that the person probably meant by `word`, or None."""
-    matches = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
-    return matches[0] if matches else None
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name with the fewest typing errors between it and `name`; None if no name is near.
+
+    A letter that is missing, added, wrong or exchanged with its neighbour is one error. One error is allowed for each
+    three letters that were typed, as rustc allows them for its suggestions.
+    """
+    typed = name.lower()
+    allowed = len(typed) // 3 if len(typed) <= _LONGEST_NAME else -1
+    near = [
+        (count, number, each)
+        for number, each in enumerate(known)
+        if abs(len(each) - len(typed)) <= allowed and (count := errors(typed, each.lower())) <= allowed
+    ]
+    return min(near)[2] if near else None
+
+
+def errors(one: str, other: str) -> int:
+    """The optimal string alignment distance between two names, in time of the product of their lengths."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for index, letter in enumerate(one):
+        earlier, before, row = before, row, [index + 1]
+        for at, its in enumerate(other):
+            row.append(min(before[at + 1] + 1, row[at] + 1, before[at] + (letter != its)))
+            if index and at and letter == other[at - 1] and one[index - 1] == its:
+                row[-1] = min(row[-1], earlier[at - 1] + 1)
+    return row[-1]
 
 
 def unknown(kind: str, name: str, known: Sequence[str], dashes: str = "") -> str:

@@ -1,9 +1,10 @@
 """The loop of the engine process: orders go from the pipe into shared batches, and pictures go back.
 
-An order passes three stages. First, other threads decode its uploads and fetch its model's files. Then it waits until
-its model is in memory, which `residency.py` decides before every step. Last, the batcher paints it. The thread that
-calls `run` is the only one that touches the device. Pictures are encoded in other threads, so that no step waits for a
-PNG, and one for each person in turn, so that one person's pictures do not wait for all of another's.
+An order passes four stages. First, other threads decode its uploads and fetch its model's files. Then it waits until
+its model is in memory, which `residency.py` decides before every step. Another thread reads its prompts, because it may
+take a while to read what people wrote. Last, the batcher paints it. The thread that calls `run` is the only one that
+touches the device. Pictures are encoded in other threads, so that no step waits for a PNG, and one for each person in
+turn, so that one person's pictures do not wait for all of another's.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ from bot.engine.wire import (
 )
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Image, JobId
+from bot.logs import traced
 from bot.worker import previews, residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
 from bot.worker.inputs import Inputs, decode
 from bot.worker.pipelines import ModelStore
 from bot.worker.previews import LatentPreview, LatentTap
+from bot.worker.prompts import Prompts, Reading
 from bot.worker.round_robin import RoundRobinPool
 from bot.worker.row_policy import MeasuredRows
 
@@ -57,15 +60,19 @@ _LOAD_BYTES_PER_SECOND = 1e9
 """How fast a model is expected to load the first time; its files are in the system's cache after hashing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _WaitingOrder:
-    """An order that is not being painted yet; its `inputs` are decoded meanwhile."""
+    """An order that is not being painted yet; its `inputs` are decoded meanwhile.
+
+    Its `texts`, the prompt and the negative prompt, are read once its model is in memory.
+    """
 
     key: Key
     owner: int
     request: GenerationRequest
     inputs: Future[Inputs]
     since: float
+    texts: Future[tuple[Reading, ...]] | None = None
 
 
 @dataclass(slots=True)
@@ -112,12 +119,13 @@ class WorkerLoop:
         self._switch = residency.Switch()
         self._stopping = False
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._fetcher = ThreadPoolExecutor(len(store.names), thread_name_prefix="fetcher")
         self._encoder = RoundRobinPool(store.machine.encoders, "encoder")
 
     def run(self) -> None:
         """Paint until a `stop` comes. Raises what torch raises when the device is lost."""
-        with self._decoder, self._fetcher, self._encoder, closing(self._batcher):
+        with self._decoder, self._reader, self._fetcher, self._encoder, closing(self._batcher):
             while (news := self._news()) is not None:
                 for call, event in self._batcher.step(news):
                     self._report(call, event)
@@ -254,9 +262,13 @@ class WorkerLoop:
             model = order.request.model
             if not order.inputs.done() or not self._store.is_resident(model) or model in self._switch.hold:
                 continue
+            if order.texts is None:
+                order.texts = self._in_thread(self._reader, _read, self._store.prompts(model), order.request)
+            if not order.texts.done():
+                continue
             del self._waiting[order.key]
             try:
-                call = self._call(order)
+                call = self._call(order, order.texts)
             except PaintFailed as error:
                 self._send(FailedFrame(*order.key, str(error)))
                 continue
@@ -265,15 +277,22 @@ class WorkerLoop:
             self._painting[order.key] = _PaintingOrder(order.owner, order.request, LatentTap(call.scheduler), now)
         return calls
 
-    def _call(self, order: _WaitingOrder) -> Call:
+    def _call(self, order: _WaitingOrder, texts: Future[tuple[Reading, ...]]) -> Call:
         """An order as a call for the batcher. Raises PaintFailed in words."""
         request = order.request
+        try:
+            read = texts.result()
+        except PaintFailed:
+            raise
+        except Exception as error:
+            log.error("the prompt of job %d cannot be read\n%s", order.key[0], traced(error, *request.texts))  # noqa: TRY400
+            raise PaintFailed("This prompt could not be read. The host can find the reason in the log.") from error
         return Call(
             order.key,
             order.owner,
             self._store.pipeline(request),
             self._store.scheduler(request),
-            self._store.arguments(request, order.inputs.result()),
+            self._store.arguments(request, order.inputs.result(), read),
             self._store.adapters(request),
             shape=request.work.shape,
         )
@@ -341,3 +360,8 @@ class WorkerLoop:
         if policy.has_news and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
             self._send(TimingsFrame(policy.timings.dump(), policy.step_histogram.take()))
             policy.has_news, self._told_at = False, now
+
+
+def _read(prompts: Prompts, request: GenerationRequest) -> tuple[Reading, ...]:
+    """The prompt and the negative prompt of a request as its model reads them; in the reader's thread."""
+    return tuple(map(prompts.read, request.texts))

@@ -45,7 +45,7 @@ from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.inputs import Inputs
 from bot.worker.loras import RowLoras, first_line
-from bot.worker.prompts import Prompts
+from bot.worker.prompts import Prompts, Reading
 from bot.worker.rows import NOT_NUMBERS
 
 log = logging.getLogger(__name__)
@@ -252,15 +252,21 @@ class ModelStore:
             loaded.views[key] = view
         return loaded.views[key]
 
-    def arguments(self, request: GenerationRequest, inputs: Inputs = _NOTHING) -> dict[str, Any]:
+    def prompts(self, name: str) -> Prompts:
+        """What reads and encodes the prompts of a model, loaded if necessary. Raises PaintFailed in words."""
+        return self.load(name).prompts
+
+    def arguments(
+        self, request: GenerationRequest, inputs: Inputs = _NOTHING, texts: Sequence[str | Reading] | None = None
+    ) -> dict[str, Any]:
         """The arguments for the request's pipeline, without those that it does not know (Flux has no negative prompt).
 
-        Raises PaintFailed in words.
+        `texts` are the prompt and the negative prompt as they were read. Raises PaintFailed in words.
         """
         loaded, pipeline = self.load(request.model), self.pipeline(request)
         known = inspect.signature(pipeline.__call__).parameters
         arguments = {
-            **self._encoded(loaded, request),
+            **self._encoded(loaded, request, texts or request.texts),
             "width": request.width,
             "height": request.height,
             "num_inference_steps": request.num_inference_steps,
@@ -311,9 +317,10 @@ class ModelStore:
                 raise PaintFailed(f"The ControlNet {name} cannot be loaded: {first_line(error)}") from error
         return loaded.controlnets[name]
 
-    def _encoded(self, loaded: Loaded, request: GenerationRequest) -> dict[str, Any]:
+    def _encoded(self, loaded: Loaded, request: GenerationRequest, texts: Sequence[str | Reading]) -> dict[str, Any]:
+        prompt, negative = texts
         try:
-            return loaded.prompts.arguments(request.prompt, request.negative_prompt, self.adapters(request))
+            return loaded.prompts.arguments(prompt, negative, self.adapters(request))
         except Exception as error:
             if is_device_lost(error):
                 raise

@@ -1,6 +1,7 @@
-"""From prompts to embeddings: compel encodes weights and long prompts, the pipeline itself encodes all other prompts.
+"""From prompts to embeddings: plain ones as the pipeline itself encodes them, others with weights or in chunks.
 
-Imported in the engine process only.
+A text is read first (`Prompts.read`), which does not use the device and may run beside the thread that does. Imported
+in the engine process only.
 """
 
 from __future__ import annotations
@@ -8,20 +9,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import diffusers
 import torch
-from compel import Compel, CompelForSD, CompelForSDXL
-from compel.prompt_parser import FlattenedPrompt, PromptParser
 
+from bot.engine import weights
 from bot.errors import PaintFailed
 from bot.jobs import Adapters
-from bot.worker.device_errors import is_device_lost, is_out_of_memory
+from bot.worker import weighting
+from bot.worker.weighting import Tokens
 
 REMEMBERED = 128
 """For how many texts the embeddings of one model are kept."""
+
+MOST_CHUNKS = 64
+"""The longest text that is encoded, in lengths of the model's text encoder: 4,800 tokens of CLIP."""
 
 _SD = (
     diffusers.StableDiffusionPipeline,
@@ -42,6 +47,20 @@ _SDXL = (
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A text as a model reads it."""
+
+    text: str
+    """As it was written."""
+    plain: str
+    """Without the marks of its weights."""
+    tokens: tuple[Tokens, ...] = ()
+    """For each text encoder; none where the pipeline's own encoding is enough."""
+    pooled: tuple[int, ...] = ()
+    """The first token ids of the plain text, for the pooled embedding of SDXL."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Encoded:
     """The embeddings of one text: (1, tokens, width), and for SDXL the pooled ones, (1, width)."""
 
@@ -57,17 +76,45 @@ class Prompts:
         self._pipeline = pipeline
         self._apply_loras = apply_loras
         self._known: OrderedDict[tuple[str, Adapters], _Encoded] = OrderedDict()
+        # Copies, because a tokenizer keeps the settings of its last call and the pipeline uses its own meanwhile.
+        self._tokenizers = [
+            deepcopy(getattr(pipeline, f"tokenizer{number}"))
+            for number in ("", "_2")
+            if isinstance(pipeline, (*_SD, *_SDXL)) and getattr(pipeline, f"tokenizer{number}", None) is not None
+        ]
 
-    def arguments(self, prompt: str, negative: str, adapters: Adapters) -> dict[str, Any]:
-        """The pipeline's arguments for a prompt; the texts themselves for a kind of pipeline that compel does not know.
+    def read(self, text: str) -> Reading:
+        """Read a text: its weights, and its tokens where it has weights or is long. In one thread at a time.
 
-        Raises PaintFailed when a prompt's weights make no sense.
+        The time it takes grows with the length of the text alone. Raises PaintFailed for one that is too long.
         """
+        found = weights.read(text)
+        plain = found.text
+        if not self._tokenizers or (found.is_plain and not any(_is_long(plain, own) for own in self._tokenizers)):
+            return Reading(text, plain)
+        tokens = tuple(weighting.tokenize(own, found.parts) for own in self._tokenizers)
+        if any(read.chunks > MOST_CHUNKS for read in tokens):
+            raise PaintFailed("The prompt is too long for this model: make it shorter, or use more common words.")
+        if not isinstance(self._pipeline, _SDXL):
+            return Reading(text, plain, tokens)
+        own = self._tokenizers[-1]
+        pooled = own(plain, padding="max_length", max_length=own.model_max_length, truncation=True).input_ids
+        return Reading(text, plain, tokens, tuple(pooled))
+
+    def arguments(self, prompt: str | Reading, negative: str | Reading, adapters: Adapters) -> dict[str, Any]:
+        """The pipeline's arguments for a prompt; the texts as they were written for a kind of pipeline not named above.
+
+        A text that was not read yet is read first.
+        """
+        if isinstance(prompt, str):
+            prompt = self.read(prompt)
+        if isinstance(negative, str):
+            negative = self.read(negative)
         if not isinstance(self._pipeline, (*_SD, *_SDXL)):
-            return {"prompt": prompt, "negative_prompt": negative}
+            return {"prompt": prompt.text, "negative_prompt": negative.text}
         wanted = self._encode(prompt, adapters)
         unwanted = self._encode(negative, adapters)
-        if not negative and self._pipeline.config.get("force_zeros_for_empty_prompt"):
+        if not negative.text and self._pipeline.config.get("force_zeros_for_empty_prompt"):
             # As diffusers does for SDXL without a negative prompt.
             assert wanted.pooled is not None  # noqa: S101 - only SDXL has this setting
             unwanted = _Encoded(torch.zeros_like(wanted.embeds), torch.zeros_like(wanted.pooled))
@@ -85,24 +132,18 @@ class Prompts:
         missing = length - encoded.embeds.shape[1]
         if not missing:
             return encoded.embeds
-        empty = self._encode("", adapters).embeds
+        empty = self._encode(Reading("", ""), adapters).embeds
         return torch.cat([encoded.embeds, empty.repeat(1, missing // empty.shape[1], 1)], dim=1)
 
-    def _encode(self, text: str, adapters: Adapters) -> _Encoded:
-        key = (text, adapters)
+    def _encode(self, reading: Reading, adapters: Adapters) -> _Encoded:
+        key = (reading.text, adapters)
         if key not in self._known:
             with torch.inference_mode(), self._apply_loras(adapters):
-                self._known[key] = self._plainly(text) if self._is_plain(text) else self._by_compel(text)
+                self._known[key] = self._weighted(reading) if reading.tokens else self._plainly(reading.plain)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
         return self._known[key]
-
-    def _is_plain(self, text: str) -> bool:
-        """Whether the pipeline's own encoding is enough: no weights, and not too long for the model."""
-        tokenizers = [getattr(self._pipeline, name, None) for name in ("tokenizer", "tokenizer_2")]
-        long = any(t is not None and len(t(text).input_ids) > t.model_max_length for t in tokenizers)
-        return not long and not _has_weights(text)
 
     def _plainly(self, text: str) -> _Encoded:
         pipeline = self._pipeline
@@ -111,25 +152,31 @@ class Prompts:
         )
         return _Encoded(embeds, rest[1] if len(rest) > 1 else None)
 
-    def _by_compel(self, text: str) -> _Encoded:
-        kind = CompelForSDXL if isinstance(self._pipeline, _SDXL) else CompelForSD
-        try:
-            # Make a new one each time: it keeps the embedding of the empty prompt, which depends on the LoRAs.
-            conditioning = kind(self._pipeline)(text)
-        except (PromptParser.ParsingException, ValueError, RuntimeError) as error:
-            if is_device_lost(error) or is_out_of_memory(error):
-                raise
-            raise PaintFailed(f"The weights in this prompt cannot be applied: {str(error)[:200]}") from error
-        return _Encoded(conditioning.embeds, conditioning.pooled_embeds)
+    def _weighted(self, reading: Reading) -> _Encoded:
+        """The embeddings of a text that was read as tokens."""
+        pipeline, sdxl = self._pipeline, isinstance(self._pipeline, _SDXL)
+        encoders: list[Any] = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
+        encoders = [encoder for encoder in encoders if encoder is not None]
+        found = [
+            weighting.encode(encoder, tokens, penultimate=sdxl)
+            for encoder, tokens in zip(encoders, reading.tokens, strict=True)
+        ]
+        # Two tokenizers may cut a text into different numbers of chunks.
+        length = max(embeds.shape[1] for embeds, _ in found)
+        embeds = torch.cat(
+            [
+                torch.cat([embeds, empty.repeat(1, (length - embeds.shape[1]) // empty.shape[1], 1)], dim=1)
+                for embeds, empty in found
+            ],
+            dim=-1,
+        )
+        if not sdxl:
+            return _Encoded(embeds, None)
+        encoder = encoders[-1]
+        # The pooled embedding has no weights, as compel's has none.
+        return _Encoded(embeds, encoder(torch.tensor([reading.pooled], device=encoder.device)).text_embeds)
 
 
-def _has_weights(text: str) -> bool:
-    """Whether compel finds weights or conjunctions in a prompt."""
-    try:
-        conjunction = Compel.parse_prompt_string(text)
-    except PromptParser.ParsingException:
-        return False
-    return len(conjunction.prompts) > 1 or any(
-        not isinstance(prompt, FlattenedPrompt) or any(getattr(child, "weight", None) != 1 for child in prompt.children)
-        for prompt in conjunction.prompts
-    )
+def _is_long(text: str, tokenizer: Any) -> bool:
+    """Whether a text has more tokens than the model reads at once."""
+    return len(tokenizer(text, truncation=False, verbose=False).input_ids) > int(tokenizer.model_max_length)

@@ -18,7 +18,7 @@ import simcord
 from PIL import Image
 from simcord.backend.cdn import CdnStore
 
-from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
+from bot.config import EMBEDDED_MODEL, PROMPT_LIMIT, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
 from bot.delivery import gate, progress
 from bot.engine.fake import FakeEngine, flat_image
 from bot.errors import PaintFailed, StorageError
@@ -30,7 +30,7 @@ from bot.requests.uploads import MOST_BYTES
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
 from bot.storage.usage import spent_by
-from cogs.create import DOWNLOAD_SECONDS
+from cogs.create import DOWNLOAD_SECONDS, Create
 from tests.bot.requests.test_uploads import encoded, png_header
 from tests.conftest import PATIENCE_SECONDS, Workshop
 
@@ -68,7 +68,7 @@ async def test_a_result_carries_everything_needed_to_paint_it_again(workshop: Wo
     ("options", "words"),
     [
         ({"prompt": "   "}, "Say what to paint"),
-        ({"prompt": "x" * 1001}, "at most 1,000 are allowed: shorten it by 1."),
+        ({"prompt": "x" * 4001}, "at most 4,000 are allowed: shorten it by 1."),
         ({"prompt": "a cat --stepz 5"}, "There is no flag “--stepz”. Did you mean --steps?"),
         ({"prompt": "a cat", "model": "emojy"}, "There is no model “emojy”. Did you mean emoji?"),
         ({"prompt": "a cat", "sampler": "eular"}, "There is no sampler “eular”. Did you mean euler?"),
@@ -90,6 +90,37 @@ async def test_what_cannot_be_painted_is_refused_to_the_asker_alone(
 async def test_a_refusal_hands_the_prompt_back(workshop: Workshop) -> None:
     refused = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a `cat`", model="none")
     assert "```\na `cat`\n```" in refused.response.content
+
+
+@pytest.mark.parametrize("prompt", ["a cat " * 900, "🪿" * 4001, "``" * 2999, "x" * 2000])
+async def test_a_prompt_that_is_too_long_for_a_message_is_handed_back_whole_as_a_file(
+    workshop: Workshop, prompt: str
+) -> None:
+    refused = await workshop.member("ada").slash(workshop.channel, "imagine", prompt=prompt, model="none")
+    assert "Your prompt is in the file." in refused.response.content
+    (file,) = refused.response.attachments
+    assert file.filename == "prompt.txt"
+    assert (await file.read()).decode() == prompt
+
+
+@pytest.mark.parametrize("prompt", ["a cat " * 660, "🪿" * 4000, "(" * 4000, "`" * 4000])
+async def test_a_prompt_of_4000_characters_is_painted_and_every_message_fits(
+    workshop: Workshop, engine: FakeEngine, prompt: str
+) -> None:
+    ada = workshop.member("ada")
+    asked = await ada.slash(workshop.channel, "imagine", prompt=prompt, negative_prompt=prompt)
+    (job,) = await workshop.ended()
+    assert job.status is JobStatus.DELIVERED
+    assert job.request.prompt == prompt.strip()
+    message = workshop.message(asked.response.id)
+    assert len(message.content.encode("utf-16-le")) // 2 <= 2000
+    assert all(len(picture.description.encode("utf-16-le")) // 2 <= 1024 for picture in message.attachments)
+
+
+def test_the_slash_command_takes_a_whole_prompt() -> None:
+    texts = [option for option in Create.imagine.parameters if option.name in ("prompt", "negative_prompt")]
+    assert len(texts) == 2
+    assert all(option.max_value is None or option.max_value >= PROMPT_LIMIT for option in texts)
 
 
 async def test_a_clamped_value_is_painted_and_a_note_says_so(workshop: Workshop) -> None:
@@ -448,6 +479,61 @@ class TestOtherSettings:
         for refusal in (full, spent):
             assert "It will work <t:" in refusal.response.content
             assert "Moderators can change this with `/limits set`" in refusal.response.content
+
+
+class TestManyLoras:
+    """Two models, the second with LoRAs of the longest names."""
+
+    NAMES = tuple(f"{number:x}" * 32 for number in range(1, 7))
+
+    @pytest.fixture
+    def config(self, config: Config, tmp_path: Path) -> Config:
+        file = tmp_path / "l.safetensors"
+        file.write_bytes(b"")
+        model = EMBEDDED_MODEL.model_copy(
+            update={"name": "worn", "loras": tuple(LoraConfig(name=name, source=str(file)) for name in self.NAMES)}
+        )
+        return config.model_copy(update={"models": (EMBEDDED_MODEL, model)})
+
+    async def offered(
+        self, workshop: Workshop, option: str, typed: str, by: simcord.MemberActor | None = None, **given: Any
+    ) -> list[str]:
+        given = {"prompt": "a cat"} | given
+        choices = await (by or workshop.member("ada")).autocomplete(workshop.channel, "imagine", option, typed, **given)
+        assert all(0 < len(choice[part]) <= 100 for choice in choices for part in ("name", "value"))
+        return [choice["value"] for choice in choices]
+
+    async def test_everything_that_is_offered_is_accepted(self, workshop: Workshop) -> None:
+        one, two, three = self.NAMES[:3]
+        wide = f"{one}:0.75, {two}:0.75, "
+        for typed in ("", one, f"{one}, ", f"{one}:0.5,{two}, ", wide, f"{wide}{three}", f"{wide}{three}, "):
+            values = await self.offered(workshop, "lora", typed, model="worn")
+            assert values or typed.count(",") >= 2, "two LoRAs always fit"
+            for value in values[:2]:
+                answer = await workshop.member("ada").slash(
+                    workshop.channel, "imagine", prompt="a cat", model="worn", lora=value
+                )
+                assert "Queued" in answer.response.content, value
+        await workshop.ended(len(await workshop.jobs()))
+
+    async def test_nothing_is_offered_after_what_would_be_refused(self, workshop: Workshop) -> None:
+        one = self.NAMES[0]
+        for typed in ("nothing, ", f"{one}:much, ", f"{one}, " * 4):
+            assert await self.offered(workshop, "lora", typed, model="worn") == []
+
+    async def test_the_model_of_a_flag_and_of_an_option_in_capitals_counts(self, workshop: Workshop) -> None:
+        assert await self.offered(workshop, "lora", "") == []
+        assert await self.offered(workshop, "lora", "", model="WORN") == list(self.NAMES)
+        assert await self.offered(workshop, "lora", "", prompt="a cat --model worn") == list(self.NAMES)
+
+    async def test_only_models_that_may_be_used_here_are_offered(self, workshop: Workshop, engine: FakeEngine) -> None:
+        ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
+        assert await self.offered(workshop, "model", "", ada) == ["emoji", "worn"]
+        await moderator.slash(workshop.channel, "limits set", models="worn", member=ada)
+        assert await self.offered(workshop, "model", "", ada) == ["worn"]
+        assert await self.offered(workshop, "lora", "", ada) == list(self.NAMES), "it is the default now"
+        engine.trouble("worn", "It is broken.")
+        assert await self.offered(workshop, "model", "", ada) == []
 
 
 class TestLoras:

@@ -168,6 +168,9 @@ NASTY = {
     "links": "://" * 300,
     "astronauts": "👩‍🚀" * 300,
     "escapes all the way": "\\" * PROMPT_LIMIT,
+    "emoji all the way": "🪿" * PROMPT_LIMIT,
+    "backticks all the way": "`" * PROMPT_LIMIT,
+    "brackets all the way": "(" * PROMPT_LIMIT,
 }
 
 
@@ -204,8 +207,14 @@ def test_the_longest_request_that_is_accepted_fits_into_every_message_with_room_
 
 
 def test_what_failed_hands_a_whole_prompt_back() -> None:
-    prompt = "a cat " * (PROMPT_LIMIT // 6)
+    prompt = "a cat " * 180
     assert f"Your prompt, to copy:\n```\n{prompt.strip()}\n```" in _words.failed(asked_for(prompt), "No.")
+
+
+def test_what_failed_says_where_only_the_beginning_of_a_prompt_is_handed_back() -> None:
+    said = _words.failed(asked_for("a cat " * 600), "No.")
+    assert "Only its beginning fits here. Your prompt, to copy:\n```\na cat a cat" in said
+    assert said.endswith("…\n```")
 
 
 def test_a_long_reason_leaves_the_prompt_what_room_there_is() -> None:
@@ -294,6 +303,13 @@ def test_a_queued_request_says_when_it_starts(news: Queued, said: str) -> None:
 @pytest.mark.parametrize(("count", "said"), [(0, "0 pictures"), (1, "1 picture"), (4, "4 pictures")])
 def test_pictures_are_counted_in_words(count: int, said: str) -> None:
     assert _words.pictures(count) == said
+
+
+def test_many_notes_fit_into_a_message() -> None:
+    said = _words.notes(["🪿" * 100] * 30)
+    assert len(said.encode("utf-16-le")) // 2 <= DISCORD_LIMIT
+    assert said.endswith("\n…")
+    assert len(_words.fitting(["🪿" * 3000]).encode("utf-16-le")) // 2 <= DISCORD_LIMIT
 
 
 def test_changes_are_listed_one_a_line() -> None:

@@ -122,6 +122,21 @@ ROWS = {
         "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
         "bot/worker/test_pipelines.py::test_a_pickle_by_any_name_is_not_loaded",
     ],
+    "nested, unclosed, enormous brackets": [
+        "bot/engine/test_weights.py::test_brackets_nested_thousands_of_levels_deep",
+        "bot/engine/test_weights.py::test_any_text_takes_steps_in_proportion_to_its_length",
+        "bot/engine/test_weights.py::test_of_7500_prompts_nothing_is_changed_but_their_weights_and_each_takes_few_steps",
+        "bot/worker/test_prompts.py::test_parts_below_one_cost_a_bounded_number_of_rows_of_the_encoder",
+        "bot/worker/test_loop.py::test_prompt_that_takes_long_to_read_holds_nobody_up",
+        "bot/worker/test_loop.py::test_prompt_that_cannot_be_read_ends_its_own_order_only",
+    ],
+    "words lost or added": [
+        "bot/requests/test_wording.py::test_what_can_be_seen_stays_as_it_is_written",
+        "bot/requests/test_wording.py::test_what_cannot_be_seen_goes_without_a_blank",
+        "bot/requests/test_options.py::test_dashes_from_a_phone_are_repaired_and_dashes_in_prose_are_left_alone",
+        "cogs/test_create.py::test_a_prompt_of_4000_characters_is_painted_and_every_message_fits",
+        "cogs/test_create.py::test_a_prompt_that_is_too_long_for_a_message_is_handed_back_whole_as_a_file",
+    ],
     "log canaries": [
         "faults/test_process.py::test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine_answer",
         "bot/test_logs.py::test_the_words_of_a_request_are_cut_out",

@@ -201,7 +201,7 @@ async def test_text_of_a_chatty_library_is_refused(read: Reader) -> None:
 
 
 def test_the_largest_prompts_fit_into_a_header() -> None:
-    request = GenerationRequest("🎨" * 1000, "emoji", 64, 64, 5, 3.0, 7, negative_prompt="🎨" * 1000)
+    request = GenerationRequest("🎨" * 6000, "emoji", 64, 64, 5, 3.0, 7, negative_prompt="🎨" * 6000)
     frame = SubmitFrame(1, 1, 1, request, {})  # type: ignore[arg-type]
     assert len(encode(frame)) < HEADER_LIMIT
     assert read_frame(io.BytesIO(encode(frame))) == frame

@@ -100,6 +100,13 @@ def test_without_a_seed_every_request_gets_one_of_its_own() -> None:
         ("--no text", {"negative_prompt": "text"}),
         ("--no text, two heads", {"negative_prompt": "text, two heads"}),
         ("--no well-known -- things", {"negative_prompt": "well-known -- things"}),
+        ("--no text --no two heads, fog --seed 7", {"negative_prompt": "text, two heads, fog", "seed": 7}),
+        ("--no text —no fog", {"negative_prompt": "text, fog"}),
+        ("—seed 7 —no fog", {"negative_prompt": "fog", "seed": 7}),
+        ("—no=fog", {"negative_prompt": "fog"}),
+        ("—model sd15 –no fog —images 2", {"model": "sd15", "negative_prompt": "fog", "num_images_per_prompt": 2}),
+        ("—size 96x48 —sampler euler a", {"width": 96, "sampler": "euler a"}),
+        ("–lora ink:0.8 —model worn", {"loras": (("ink", 0.8),)}),
         ("--images 3", {"num_images_per_prompt": 3}),
         ("--repeat 2", {"num_images_per_prompt": 2}),
         ("--model sd15", {"model": "sd15"}),
@@ -132,6 +139,17 @@ def test_flags(flags: str, expected: dict[str, Any]) -> None:
         ("a cat—seed 7", "a cat—seed 7", None),
         ("a hall —no-one is there", "a hall —no-one is there", None),
         ("a dog —no, a cat", "a dog —no, a cat", None),
+        ("a king —no crown, no sword— rides", "a king —no crown, no sword— rides", None),
+        ("a hall –no people", "a hall –no people", None),
+        ("a —model of virtue", "a —model of virtue", None),
+        ("a woman —model", "a woman —model", None),
+        ("a woman —model pose --seed 7", "a woman —model pose", 7),
+        ("a crowd —size matters", "a crowd —size matters", None),
+        ("a story —images of war", "a story —images of war", None),
+        ("stairs —steps 20 of them", "stairs —steps 20 of them", None),
+        ("a plan —aspect by aspect", "a plan —aspect by aspect", None),
+        ("a grain —seed of doubt", "a grain —seed of doubt", None),
+        ("x —no " + "—no " * 700 + "end", None, None),
         ("1914–1918", "1914–1918", None),
         ("a well-known--cat", "a well-known--cat", None),
         ("a cat -- grey", "a cat -- grey", None),
@@ -143,8 +161,43 @@ def test_dashes_from_a_phone_are_repaired_and_dashes_in_prose_are_left_alone(
     typed: str, prompt: str, seed: int | None
 ) -> None:
     request = asked(typed)
-    assert request.prompt == prompt
+    assert request.prompt == (prompt or typed)
     assert seed is None or request.seed == seed
+
+
+def test_a_dash_that_could_be_a_flag_and_is_prose_is_said() -> None:
+    assert notes("a hall —no people") == ("“—no” is read as a word of the prompt; a flag has two hyphens",)
+    assert notes("a dog —no, a cat") == ()
+
+
+def test_a_flag_that_comes_again_is_joined_or_said() -> None:
+    assert notes("a cat --seed 1 --no text --seed 2 --no fog --SEED 3") == (
+        "the last one counts of each flag that came again: --seed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("a (cat:1.3), C++ :)", ()),
+        (
+            "[a|b] BREAK <lora:x:0.8>",
+            (
+                "read as plain words: “[a|b]”, “BREAK”, “<lora:x:0.8>”. "
+                "Weights are written (word:1.3), [word] or word++. A LoRA is chosen by --lora.",
+            ),
+        ),
+        (
+            "a cat --no [a:b:0.5]",
+            ("read as plain words: “[a:b:0.5]”. Weights are written (word:1.3), [word] or word++.",),
+        ),
+        ("(cat:25)", ("the weight 25 became 10 (0 to 10)",)),
+        (", ".join(["[cat]"] * 33), ("weights below 1 count for the first 32 parts that have one",)),
+    ],
+)
+def test_weights_that_are_not_read_as_written_are_said_in_one_note(typed: str, said: tuple[str, ...]) -> None:
+    assert notes(typed) == said
+    assert asked(typed).prompt == typed.partition(" --no")[0], "the words stay as they are written"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +223,7 @@ def test_a_flag_wins_over_the_option(option: dict[str, Any], flag: str, field: s
     [
         ("a cat --sed 7", "There is no flag “--sed”. Did you mean --seed?"),
         ("a cat --step 7", "There is no flag “--step”. Did you mean --steps?"),
-        ("a cat --stylize 7", "There is no flag “--stylize”. Did you mean --size?"),
+        ("a cat --stylize 7", "There is no flag “--stylize”. Choose from: --no, --images, --repeat, --ar,"),
         ("a cat --zzz", "There is no flag “--zzz”. Choose from: --no, --images, --repeat, --ar,"),
         ("a cat --sead=7", "There is no flag “--sead”. Did you mean --seed?"),
         ("a cat —seed=x", "--seed needs a whole number, like --seed 7; “x” is not a whole number."),
@@ -255,9 +308,9 @@ def test_a_prompt_of_nothing_is_refused(prompt: str) -> None:
     [
         ("  a   cat\n\tand a\r\ndog ", "a cat and a dog"),
         ("a\x00cat\x1b[31m", "a cat [31m"),
-        ("evil\u202etxt.exe\u202c", "evil txt.exe"),
+        ("evil\u202etxt.exe\u202c", "eviltxt.exe"),
         ("\u2066a\u2069 \u200fcat\u200e", "a cat"),
-        ("zero\u200bwidth\ufeff", "zero width"),
+        ("zero\u200bwidth\ufeff", "zerowidth"),
         ("an 👩‍🚀 and a 👨‍👩‍👧‍👦", "an 👩‍🚀 and a 👨‍👩‍👧‍👦"),
         ("a ❤️ and 👍🏽", "a ❤️ and 👍🏽"),
         ("naïve Übergrößen 猫 قطة", "naïve Übergrößen 猫 قطة"),
@@ -278,13 +331,13 @@ def test_prompts_may_be_as_long_as_the_limit_without_their_flags() -> None:
 @pytest.mark.parametrize(
     ("typed", "options", "words"),
     [
-        ("x" * 1003, {}, "The prompt has 1,003 characters, and at most 1,000 are allowed: shorten it by 3."),
+        ("x" * 4003, {}, "The prompt has 4,003 characters, and at most 4,000 are allowed: shorten it by 3."),
         (
             "a cat",
-            {"negative_prompt": "x" * 1001},
-            "The negative prompt has 1,001 characters, and at most 1,000 are allowed",
+            {"negative_prompt": "x" * 4001},
+            "The negative prompt has 4,001 characters, and at most 4,000 are allowed",
         ),
-        ("a cat --no " + "x" * 1001, {}, "The negative prompt has 1,001 characters, and at most 1,000 are allowed"),
+        ("a cat --no " + "x" * 4001, {}, "The negative prompt has 4,001 characters, and at most 4,000 are allowed"),
     ],
 )
 def test_longer_prompts_are_refused_with_how_much_to_shorten(typed: str, options: dict[str, Any], words: str) -> None:

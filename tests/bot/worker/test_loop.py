@@ -16,6 +16,7 @@ from bot.jobs import GenerationRequest, JobId, UserId
 from bot.worker import checkpoints
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
+from bot.worker.prompts import Prompts, Reading
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
@@ -186,3 +187,46 @@ def test_stop_lets_those_who_wait_finish(folder: Path) -> None:
     shop.ask(3, SKETCH)
     shop.run()
     assert sorted(shop.jobs("finished")) == [1, 2], "and nobody who came later is let in"
+
+
+def test_prompt_that_takes_long_to_read_holds_nobody_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What people wrote is read beside the thread that everybody's steps wait for."""
+    shop, go_on, read = Workshop(folder), threading.Event(), Prompts.read
+    readers: set[str] = set()
+
+    def slowly(prompts: Prompts, text: str) -> Reading:
+        readers.add(threading.current_thread().name.partition("_")[0])
+        if text == "slow":
+            assert go_on.wait(60)
+        return read(prompts, text)
+
+    monkeypatch.setattr(Prompts, "read", slowly)
+    shop.ask(1, LONG)
+    shop.when("started", 1, do=lambda: shop.ask(2, replace(SKETCH, prompt="slow")))
+    shop.when("finished", 1, do=go_on.set)
+    shop.when("finished", 2, do=lambda: shop.inbox.put(STOP))
+    shop.run()
+    assert shop.index("finished", 1) < shop.index("started", 2)
+    assert readers == {"reader"}
+
+
+def test_prompt_that_cannot_be_read_ends_its_own_order_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, read = Workshop(folder), Prompts.read
+
+    def broken(prompts: Prompts, text: str) -> Reading:
+        if text == "broken":
+            raise RuntimeError("a bug in a tokenizer")
+        return read(prompts, text)
+
+    monkeypatch.setattr(Prompts, "read", broken)
+    shop.ask(1, SKETCH)
+    shop.ask(2, replace(SKETCH, prompt="broken"))
+    shop.ask(3, SKETCH)
+    shop.inbox.put(STOP)
+    shop.run()
+    assert sorted(shop.jobs("finished")) == [1, 3]
+    (failed,) = [frame for frame in shop.said if isinstance(frame, FailedFrame)]
+    assert (failed.job_id, failed.reason) == (
+        2,
+        "This prompt could not be read. The host can find the reason in the log.",
+    )

@@ -1,4 +1,4 @@
-"""Prompts as embeddings: plain ones to the bit as the pipeline has them, weights and length by compel, and a memory."""
+"""Prompts as embeddings: plain ones to the bit as the pipeline has them, weights as compel has them, and a memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from compel import CompelForSD, CompelForSDXL
 
+from bot.engine import weights
 from bot.errors import PaintFailed
 from bot.worker import prompts as module
 from bot.worker.prompts import Prompts
@@ -101,10 +103,93 @@ def test_what_was_encoded_is_remembered_and_the_oldest_forgotten(
         handle.remove()
 
 
-@pytest.mark.parametrize("text", ['("a", "b").blend(1, x)', f'("{LONG}", "b").blend(1)'])
-def test_weights_that_cannot_be_applied_are_refused_in_words(prompts: Prompts, text: str) -> None:
-    with pytest.raises(PaintFailed, match="The weights in this prompt cannot be applied"):
-        prompts.arguments(text, "", ())
+def by_compel(pipeline: Any, prompt: str) -> torch.Tensor:
+    kind = CompelForSDXL if hasattr(pipeline, "text_encoder_2") else CompelForSD
+    embeds: torch.Tensor = kind(pipeline)(prompt).embeds
+    return embeds
+
+
+@pytest.mark.parametrize(
+    ("written", "for_compel"),
+    [
+        ("red (cat)1.3", "red (cat)1.3"),
+        ("red (cat:1.3)", "red (cat)1.3"),
+        ("(a red:1.5) cat", "(a red)1.5 cat"),
+        ("red (cat)", "red (cat)1.1"),
+        ("red ((cat))", "red (cat)1.21"),
+        ("red cat++", "red cat++"),
+        ("red cat-- in a row", "red cat-- in a row"),
+        ("(red cat)+ in a (row)---", "(red cat)+ in a (row)---"),
+        ("(red cat:0.5)", "(red cat)0.5"),
+        ("(red:0) cat", "(red)0 cat"),
+        ("red [cat]", "red (cat)0.9090909090909091"),
+        ("(red (cat)1.5 in)1.2 a row", "(red (cat)1.5 in)1.2 a row"),
+        ("(one:0.4) red (cat:0.6), two (old:1.4) [ships]", "(one)0.4 red (cat)0.6, two (old)1.4 (ships)0.90909090909"),
+        (f"{LONG} ((apple))", f"{LONG} (apple)1.21"),
+        (
+            f"(one red cat, two:0.5) old ships, {LONG}, (robots:1.3)",
+            f"(one red cat, two)0.5 old ships, {LONG}, (robots)1.3",
+        ),
+        (f"a ({LONG}:0.7) row", f"a ({LONG})0.7 row"),
+        (f"(ships)1.3 {LONG} {LONG}", f"(ships)1.3 {LONG} {LONG}"),
+    ],
+)
+def test_weights_give_the_embeddings_that_compel_gives(
+    pipeline: Any, prompts: Prompts, written: str, for_compel: str
+) -> None:
+    found = prompts.arguments(written, "", ())["prompt_embeds"]
+    expected = by_compel(pipeline, for_compel)
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_long_prompt_without_weights_gives_the_embeddings_that_compel_gives(pipeline: Any, prompts: Prompts) -> None:
+    for text in (LONG, f"{LONG} {LONG}", "red " * 40, "red, " * 40):
+        found = prompts.arguments(text, "", ())["prompt_embeds"]
+        assert torch.allclose(found, by_compel(pipeline, text), rtol=1e-6, atol=1e-6)
+
+
+def test_the_pooled_embedding_is_that_of_the_words_without_their_marks(pipeline: Any, prompts: Prompts) -> None:
+    weighted, plain = (prompts.arguments(text, "", ()) for text in ("(red:1.3) cat", "red cat"))
+    assert weighted.keys() == plain.keys()
+    for name in weighted.keys() & {"pooled_prompt_embeds"}:
+        assert torch.allclose(weighted[name], plain[name])
+
+
+def test_escaped_marks_are_the_characters_themselves(pipeline: Any, prompts: Prompts) -> None:
+    found = prompts.arguments(r"red \(cat\)", "ugly", ())["prompt_embeds"]
+    assert torch.equal(found, own(pipeline, "red (cat)", "ugly")[0])
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 3000 + "cat" + ")" * 3000, "[(" * 300 + "cat", "(cat:1e9)", "[cat] (a:0.5) " * 40]
+)
+def test_no_depth_and_no_weight_gives_anything_but_numbers(prompts: Prompts, text: str) -> None:
+    assert prompts.arguments(text, "", ())["prompt_embeds"].isfinite().all()
+
+
+def test_forms_of_other_programs_are_encoded_as_words(prompts: Prompts) -> None:
+    for text in ('("a", "b").blend(1, x)', f'("{LONG}", "b").and()', "a BREAK b", "[a|b] [a:b:0.5] <lora:x:0.8>"):
+        assert prompts.arguments(text, "", ())["prompt_embeds"].isfinite().all()
+
+
+def test_a_text_of_too_many_tokens_is_refused_in_words(prompts: Prompts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_CHUNKS", 2)
+    with pytest.raises(PaintFailed, match="The prompt is too long for this model"):
+        prompts.arguments("red cat " * 40, "", ())
+
+
+def test_parts_below_one_cost_a_bounded_number_of_rows_of_the_encoder(pipeline: Any, prompts: Prompts) -> None:
+    rows: list[int] = []
+    handle = pipeline.text_encoder.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
+    try:
+        text = " ".join(f"(cat:0.{number % 9 + 1}) red" for number in range(100))
+        chunks = prompts.read(text).tokens[0].chunks
+        prompts.arguments(text, text, ())
+    finally:
+        handle.remove()
+    assert weights.MOST_WEAK_PARTS < sum(rows) <= 1 + 2 * chunks + weights.MOST_WEAK_PARTS
+    assert max(rows) <= 16
 
 
 @pytest.mark.parametrize(
@@ -114,6 +199,6 @@ def test_no_text_is_too_odd_to_be_encoded(prompts: Prompts, text: str) -> None:
     assert prompts.arguments(text, "", ())["prompt_embeds"].isfinite().all()
 
 
-def test_pipelines_that_compel_does_not_know_get_their_texts(tmp_path: Path) -> None:
+def test_pipelines_of_other_kinds_get_their_texts_as_they_were_written(tmp_path: Path) -> None:
     prompts = Prompts(tiny_pipelines.flux(torch.float32), lambda _adapters: nullcontext())
     assert prompts.arguments("a (cat)1.3", "b", ()) == {"prompt": "a (cat)1.3", "negative_prompt": "b"}
