@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.config import IMAGES, STEPS, ControlNetConfig, LoraConfig, ModelConfig
+from bot.config import IMAGES, ControlNetConfig, LoraConfig, ModelConfig
+from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError
 from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation
 from bot.policy.limits import Limit, Limits
@@ -52,11 +53,16 @@ _ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
 
 
 def resolve(
-    options: Options, models: Sequence[ModelConfig], samplers: Sequence[str], limits: Limits | None = None
+    options: Options,
+    models: Sequence[ModelConfig],
+    samplers: Sequence[str],
+    limits: Limits | None = None,
+    samplings: Mapping[str, Sampling] | None = None,
 ) -> Resolved:
     """Fill in what was left open from the model's defaults and bring every value into its range, and below its limit.
 
-    `models` must not be empty; its first one that is allowed is the default. Raises UserError for what cannot be
+    `models` must not be empty; its first one that is allowed is the default. `samplings` says by a model's name how it
+    can be painted; one that is not in it can be painted with all `samplers`. Raises UserError for what cannot be
     painted and Rejected for what may not be: where there is no less to give, as of models.
     """
     options = with_flags(options)
@@ -71,7 +77,10 @@ def resolve(
                 f"shorten it by {len(text) - PROMPT_LIMIT:,}."
             )
     model = _model(options.model, models, limits, notes)
+    sampling = (samplings or {}).get(model.name, UNLIMITED)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
+    if words := sampling.refusal(sampler):
+        raise UserError(f"The model {model.name} {words}")
     seed = options.seed if options.seed is not None else random.randint(*SEEDS)
     if not SEEDS[0] <= seed <= SEEDS[1]:
         raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {cut(f'{seed:,}')} is outside.")
@@ -81,7 +90,15 @@ def resolve(
         width, height = _smaller(width, height, model, limits.pixels, notes)
     loras = _loras(options.lora, model, notes)
     controlnet, weight = _controlnet(options, models, model, notes)
-    steps = _capped("steps", options.steps, model.steps, STEPS, None if limits is None else limits.steps, notes)
+    bounds = sampling.steps[0], sampling.most_steps(_asked_strength(options))
+    steps = _capped(
+        "steps",
+        options.steps,
+        min(model.steps, bounds[1]),
+        bounds,
+        None if limits is None else limits.steps,
+        notes,
+    )
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
         negative_prompt=model.negative_prompt if negative is None else negative,
@@ -283,6 +300,14 @@ def _operation(options: Options) -> Operation:
     if options.mask is not None:
         return Operation.INPAINT
     return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
+
+
+def _asked_strength(options: Options) -> float:
+    """How much of the image is to be painted over, before it is known how many steps there are."""
+    if options.image is None:
+        return 1.0
+    asked = options.strength if options.strength is not None else INPAINT_STRENGTH if options.mask else STRENGTH
+    return min(max(asked, 0.0), 1.0) if _is_finite(asked) else 1.0
 
 
 def _strength(options: Options, steps: int, notes: list[str]) -> float:

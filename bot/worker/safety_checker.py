@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-from safetensors import safe_open
 
-from bot.errors import PaintFailed
+from bot.engine.model_files.header import read_header
+from bot.errors import PaintFailed, UnusableFiles
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
-from bot.worker.loras import first_line
+from bot.worker.library_errors import told
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,9 @@ def look(model: str, folder: Path) -> None:
     """Raise PaintFailed where the safety checker of the model in a folder is damaged. Loads nothing."""
     try:
         for file in (folder / FOLDER).glob("*.safetensors"):
-            with safe_open(file, "np"):
-                pass
-    except Exception as error:
-        raise unavailable(model, first_line(error)) from error
+            read_header(file)
+    except UnusableFiles as error:
+        raise unavailable(model, error.words.rstrip(".")) from error
 
 
 def load(model: str, folder: Path, dtype: Any) -> Any:
@@ -58,7 +57,7 @@ def load(model: str, folder: Path, dtype: Any) -> Any:
         if is_out_of_memory(error):
             raise
         log.exception("the safety checker of model %s cannot be loaded", model)
-        raise unavailable(model, first_line(error)) from error
+        raise unavailable(model, told(error)) from error
     if lacking := sorted(found["missing_keys"]):
         raise unavailable(model, f"{len(lacking)} of its weights are missing, such as {lacking[0]}")
     return checker

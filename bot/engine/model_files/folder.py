@@ -1,0 +1,329 @@
+"""A model as a diffusers folder: its index, its parts and their weights, looked at without loading any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bot.engine.model_files.contents import Contents, contents_of
+from bot.engine.model_files.header import Header, git_pointer, is_git_pointer, read_header
+from bot.engine.model_files.sampling import FLOW_PIPELINES, NOISE_PIPELINES, Sampling, is_flow, sampling_of
+from bot.engine.model_files.settings import diffusers_version, is_in_diffusers, read_settings
+from bot.errors import UnusableFiles
+
+INDEX = "model_index.json"
+
+_WHOLE = "Download the whole model again."
+_OTHER = "Choose a model that paints pictures from words, such as a Stable Diffusion or a Flux."
+
+_MOVING = re.compile(
+    r"Video|AnimateDiff|^(Wan|LTX|Mochi|Allegro|Latte|SkyReels|HunyuanSkyreels|Helios|EasyAnimate|I2VGen|ConsisID|PIA"
+    r"|Cosmos(?!2TextToImage)|Kandinsky5(I2V|T2V)|SanaWM|CogVideo|Lucy|ChronoEdit|AnyFlow)"
+)
+_SOUND = re.compile(r"Audio|Music|Spectrogram|DanceDiffusion|AceStep")
+_PICTURE_NEEDED = re.compile(
+    r"Upscale|SuperRes|Pix2Pix|Depth2Img|ImageVariation|Marigold|PaintByExample|CycleDiffusion|DiffEdit|RePaint|Redux"
+    r"|Refiner|Edit(Plus|Inpaint)*Pipeline|FluxControl(?!Net)|FluxFill|KontextInpaint|VisualCloze"
+)
+
+_WORDS = ("text_encoder", "tokenizer", "bert", "prior_text_encoder", "processor", "mllm")
+"""How the names of the parts begin that read a prompt."""
+_WEIGHTLESS = re.compile("(Tokenizer|Scheduler|Processor|FeatureExtractor)(Fast|Pil)?$")
+"""How the names of the classes end whose parts have no weights."""
+_OPTIONAL = ("safety_checker", "image_encoder", "feature_extractor", "watermarker")
+"""Parts that are looked at elsewhere, or that a pipeline can do without."""
+_DENOISERS = ("unet", "transformer", "transformer_2", "prior", "decoder")
+
+_UNFIT: Mapping[str, tuple[Contents, ...]] = {
+    **dict.fromkeys(_DENOISERS, (Contents.VAE, Contents.TEXT_ENCODER, Contents.CHECKPOINT, Contents.CONTROLNET)),
+    **dict.fromkeys(
+        ("text_encoder", "text_encoder_2", "text_encoder_3"),
+        (Contents.VAE, Contents.DENOISER, Contents.CHECKPOINT, Contents.CONTROLNET),
+    ),
+    "vae": (Contents.TEXT_ENCODER, Contents.DENOISER, Contents.CHECKPOINT, Contents.LANGUAGE_MODEL),
+}
+"""Part → what its files may not turn out to hold, beside adapters. New kinds of models name their tensors anew, so what
+is not known is let pass."""
+
+_TOKENIZERS = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+    ("spiece.model",),
+    ("tokenizer.model",),
+    ("sentencepiece.bpe.model",),
+    ("vocab.model",),
+)
+"""Files of which one group makes a tokenizer."""
+
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights of one part, as far as it has any."""
+
+    files: tuple[tuple[Path, Header], ...]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor by its name."""
+        return {name: tensor.shape for _, header in self.files for name, tensor in header.tensors.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A diffusers folder that can be loaded, as far as its headers tell."""
+
+    path: Path
+    pipeline: str
+    """The class of diffusers' pipeline."""
+    sampling: Sampling
+    variant: str | None
+    """Which of several sets of weights is loaded, such as fp16; None is the one without a name."""
+    parts: Mapping[str, Weights] = field(default_factory=dict)
+    """Its parts with weights, by their folders."""
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the parts have together."""
+        return sum(header.numbers for weights in self.parts.values() for _, header in weights.files)
+
+
+def recognise_folder(path: Path) -> Folder:
+    """The model in a folder. Raises UnusableFiles, with what the folder is instead, if it cannot be loaded."""
+    if not (path / INDEX).is_file():
+        raise _no_model(path)
+    index = read_settings(path / INDEX, INDEX)
+    pipeline = pipeline_class(index, INDEX)
+    parts = {
+        name: (str(entry[0]), str(entry[1]))
+        for name, entry in index.items()
+        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(half, str) for half in entry)
+    }
+    for name, (library, kind) in parts.items():
+        if library == "diffusers" and not is_in_diffusers(kind):
+            raise UnusableFiles(
+                f"its {name} is a {kind}, which the installed diffusers {diffusers_version()} does not know: the model "
+                "is newer.",
+                "Upgrade Atelier, or choose another model.",
+            )
+    if not any(name.startswith(_WORDS) for name in parts):
+        raise UnusableFiles(f"it has no text encoder, so it cannot paint from words ({pipeline}).", _OTHER)
+    weighted = [
+        name for name, (_, kind) in parts.items() if not _WEIGHTLESS.search(kind) and not name.startswith(_OPTIONAL)
+    ]
+    variant = _variant(path, weighted)
+    for name, (_, kind) in parts.items():
+        if re.search("Tokenizer(Fast)?$", kind):
+            _check_tokenizer(path, name)
+    weights = {name: _weights(path, name, variant) for name in weighted}
+    for name in weighted:
+        read_settings(path / name / "config.json", f"{name}/config.json")
+    return Folder(path, pipeline, _sampling(path, pipeline, parts), variant, weights)
+
+
+def pipeline_class(index: Mapping[str, Any], shown: str) -> str:
+    """The class of diffusers' pipeline that an index names. Raises UnusableFiles if it does not paint from words."""
+    pipeline = index.get("_class_name")
+    if isinstance(pipeline, list):
+        # A pipeline of its own code: [module, class].
+        raise UnusableFiles("it brings a pipeline as code of its own, which is not run.", _OTHER)
+    if not isinstance(pipeline, str) or not pipeline:
+        raise UnusableFiles(f"{shown} is damaged: it names no pipeline class.", _WHOLE)
+    if pipeline.startswith("Flax"):
+        raise UnusableFiles(f"it is a Flax model ({pipeline}).", "Take its PyTorch version with .safetensors files.")
+    if re.search("Onnx|^ORT|OpenVINO|^OV", pipeline):
+        raise UnusableFiles(f"it is an ONNX model ({pipeline}).", "Take its PyTorch version with .safetensors files.")
+    if not is_in_diffusers(pipeline):
+        raise UnusableFiles(
+            f"its pipeline class {pipeline} is not known to the installed diffusers {diffusers_version()}: the model "
+            "is newer, or the name in model_index.json is wrong.",
+            "Upgrade Atelier, or choose another model.",
+        )
+    for what, expression in (("videos", _MOVING), ("sounds", _SOUND)):
+        if expression.search(pipeline):
+            raise UnusableFiles(f"it makes {what}, not pictures ({pipeline}).", _OTHER)
+    if _PICTURE_NEEDED.search(pipeline):
+        raise UnusableFiles(f"it changes pictures and cannot paint from words alone ({pipeline}).", _OTHER)
+    return pipeline
+
+
+def read_scheduler(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The class and the settings of a folder's scheduler. Raises UnusableFiles if they cannot be used."""
+    shown = "scheduler/scheduler_config.json"
+    settings = read_settings(folder / "scheduler" / "scheduler_config.json", shown)
+    name = settings.get("_class_name")
+    if not isinstance(name, str) or not name:
+        raise UnusableFiles(f"{shown} is damaged: it names no scheduler class.", _WHOLE)
+    if not is_in_diffusers(name):
+        raise UnusableFiles(
+            f"its scheduler {name} is not known to the installed diffusers {diffusers_version()}.",
+            "Upgrade Atelier, or choose another model.",
+        )
+    return name, settings
+
+
+def check_scheduler(pipeline: str, scheduler: str, settings: Mapping[str, Any]) -> None:
+    """Raise UnusableFiles where a scheduler takes away noise and the model predicts a flow, or the other way round."""
+    flow = is_flow(scheduler, settings)
+    if (pipeline.startswith(FLOW_PIPELINES) and not flow) or (pipeline.startswith(NOISE_PIPELINES) and flow):
+        wrong, right = ("a flow", "noise") if flow else ("noise", "a flow")
+        raise UnusableFiles(
+            f"its scheduler {scheduler} follows {wrong}, but a model for {pipeline} predicts {right}.",
+            "Put the model's own scheduler/scheduler_config.json back.",
+        )
+
+
+def _sampling(path: Path, pipeline: str, parts: Mapping[str, tuple[str, str]]) -> Sampling:
+    if "scheduler" not in parts:
+        return Sampling(("default",), why=f"has no scheduler that could be exchanged ({pipeline})")
+    scheduler, settings = read_scheduler(path)
+    check_scheduler(pipeline, scheduler, settings)
+    return sampling_of(scheduler, settings, pipeline)
+
+
+def _no_model(path: Path) -> UnusableFiles:
+    """What a folder without an index is."""
+    try:
+        names = sorted(file.relative_to(path).as_posix() for file in path.glob("*")) + [
+            file.relative_to(path).as_posix() for file in path.glob("*/*.onnx")
+        ]
+    except OSError as error:
+        return UnusableFiles(
+            f"the folder cannot be read ({error.strerror}).", "Make it readable for the user that runs Atelier."
+        )
+    told = f"it has no {INDEX}"
+    if any(name.endswith(".onnx") for name in names):
+        return UnusableFiles(f"{told}: it is an ONNX model.", "Take its PyTorch version with .safetensors files.")
+    if any(name.endswith(".msgpack") for name in names):
+        return UnusableFiles(f"{told}: it is a Flax model.", "Take its PyTorch version with .safetensors files.")
+    if "adapter_config.json" in names:
+        return UnusableFiles(f"{told}: it is a LoRA.", "Name it under [[models.loras]] of a model.")
+    if "config.json" in names:
+        settings = read_settings(path / "config.json", "config.json")
+        kind = settings.get("_class_name") or next(iter(settings.get("architectures") or ()), "part of a model")
+        if str(kind).endswith("ControlNetModel"):
+            return UnusableFiles(f"{told}: it is a ControlNet.", "Name it under [[models.controlnets]] of a model.")
+        return UnusableFiles(
+            f"{told}: it is only a {kind}, one part of a model.", "Give the folder of the whole model."
+        )
+    if files := [name for name in names if name.endswith(".safetensors")]:
+        return UnusableFiles(f"{told}.", f"A single checkpoint is named by its file, such as {files[0]}.")
+    if inner := [name for name in names if (path / name / INDEX).is_file()]:
+        return UnusableFiles(f"{told}, but its folder {inner[0]} has one.", f"Name that folder {inner[0]}.")
+    return UnusableFiles(f"{told}.", "A single checkpoint is named by its .safetensors file.")
+
+
+def _variants(path: Path, part: str) -> dict[str, list[Path]]:
+    """The sets of .safetensors files in a part's folder, by variant; "" is the one without a name."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted((path / part).glob("*.safetensors")):
+        # model.fp16-00001-of-00002.safetensors and model-00001-of-00002.fp16.safetensors are both written.
+        _, _, variant = file.name.removesuffix(".safetensors").partition(".")
+        variant = _SHARD.sub("", variant)
+        found.setdefault(variant, []).append(file)
+    return found
+
+
+def _variant(path: Path, parts: Sequence[str]) -> str | None:
+    """Which set of weights to load: the one without a name if each part has it, else the first that completes it.
+
+    Raises UnusableFiles for parts that have none.
+    """
+    lacking = []
+    for part in parts:
+        if not (path / part).is_dir():
+            raise UnusableFiles(f"its folder {part} is missing.", _WHOLE)
+        variants = _variants(path, part)
+        if not variants:
+            raise _no_weights(path / part, part)
+        if "" not in variants:
+            lacking.append(set(variants))
+    if not lacking:
+        return None
+    common = set.intersection(*lacking)
+    if not common:
+        names = ", ".join(sorted(set.union(*lacking)))
+        raise UnusableFiles(
+            f"its parts have their weights in different variants ({names}), none of them in all.", _WHOLE
+        )
+    return "fp16" if "fp16" in common else min(common)
+
+
+def _no_weights(folder: Path, part: str) -> UnusableFiles:
+    names = [file.name for file in folder.iterdir()]
+    for endings, what in (
+        ((".bin", ".pt", ".pth", ".ckpt"), "pickled weights (.bin), and pickles can run code when loaded"),
+        ((".msgpack",), "Flax weights (.msgpack)"),
+        ((".onnx", ".onnx_data", ".pb"), "ONNX weights (.onnx)"),
+        ((".xml",), "OpenVINO weights"),
+        ((".gguf",), "GGUF weights"),
+        ((".index.json",), "an index of weights without the files it names"),
+    ):
+        if any(name.endswith(endings) for name in names):
+            return UnusableFiles(f"its folder {part} has only {what}.", "Take the model's .safetensors version.")
+    return UnusableFiles(f"its folder {part} has no weights.", _WHOLE)
+
+
+def _weights(path: Path, part: str, variant: str | None) -> Weights:
+    """The weights of a part that would be loaded. Raises UnusableFiles if they are not whole or something else."""
+    variants = _variants(path, part)
+    chosen = variant if variant is not None and variant in variants else ""
+    files = list(_chosen(path, part, variants[chosen], chosen))
+    headers = tuple((file, read_header(file, f"{part}/{file.name}")) for file in files)
+    for file, header in headers:
+        contents = contents_of(header)
+        unfit = contents.is_adapter or contents in (Contents.EMBEDDING, Contents.NOTHING, Contents.QUANTISED)
+        if unfit or contents in _UNFIT.get(part, ()):
+            raise UnusableFiles(f"{part}/{file.name} holds {contents}, not the model's {part}.", _WHOLE)
+    return Weights(headers)
+
+
+def _chosen(path: Path, part: str, files: Sequence[Path], variant: str) -> Iterator[Path]:
+    """The one file, or those that the index of a split one names. Raises UnusableFiles if one of them is missing."""
+    ending = f".safetensors.index.{variant}.json" if variant else ".safetensors.index.json"
+    indexes = [*(path / part).glob(f"*{ending}")]
+    whole = [file for file in files if not _SHARD.search(file.name.removesuffix(".safetensors"))]
+    whole = [file for file in whole if not _SHARD.search(file.name.split(".")[0])]
+    if whole:
+        # As diffusers and transformers do, which look for one file of the usual name first.
+        usual = [file for file in whole if file.name.split(".")[0] in ("model", "diffusion_pytorch_model")]
+        if not usual:
+            raise UnusableFiles(
+                f"{part}/{whole[0].name} does not have the name that is looked for (model.safetensors or "
+                "diffusion_pytorch_model.safetensors).",
+                "Rename it, or take the model as its authors published it.",
+            )
+        yield usual[0]
+        return
+    if not indexes:
+        raise UnusableFiles(f"its {part} is split into several files, and their index (*{ending}) is missing.", _WHOLE)
+    shown = f"{part}/{indexes[0].name}"
+    places = read_settings(indexes[0], shown).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+        raise UnusableFiles(f"{shown} is damaged: it names no weights.", _WHOLE)
+    for name in sorted(set(places.values())):
+        if "/" in name or "\\" in name or not (path / part / name).is_file():
+            raise UnusableFiles(f"{shown} names {Path(name).name}, which is missing.", _WHOLE)
+        yield path / part / name
+
+
+def _check_tokenizer(path: Path, part: str) -> None:
+    """Raise UnusableFiles unless a tokenizer has its words."""
+    folder = path / part
+    if not folder.is_dir():
+        raise UnusableFiles(f"its folder {part} is missing, without which no prompt can be read.", _WHOLE)
+    group = next((group for group in _TOKENIZERS if all((folder / name).is_file() for name in group)), None)
+    if group is None:
+        raise UnusableFiles(f"its folder {part} has no vocabulary, without which no prompt can be read.", _WHOLE)
+    for name in group:
+        if name.endswith(".json"):
+            read_settings(folder / name, f"{part}/{name}")
+        elif not (folder / name).stat().st_size:
+            raise UnusableFiles(f"{part}/{name} is empty.", _WHOLE)
+        elif is_git_pointer(folder / name):
+            raise git_pointer(f"{part}/{name}")
