@@ -61,7 +61,7 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
     for finding in await asyncio.to_thread(_database, database_of(config.data)):
         yield finding
     for model in config.models:
-        for finding in await _model(model):
+        for finding in await examine_model(model):
             yield finding
     yield await _torch(config.engine.device)
     async for finding in _discord():
@@ -133,7 +133,7 @@ def _backups(path: Path) -> Finding:
     return Finding("Backups", Verdict.GOOD, words)
 
 
-async def _model(model: ModelConfig) -> list[Finding]:
+async def examine_model(model: ModelConfig) -> list[Finding]:
     """What the files of a model and of what belongs to it are: the engine asks the same functions."""
     what = f"Model {model.name}"
     place = await asyncio.to_thread(catalog.place_of, model)

@@ -154,6 +154,9 @@ def _refuse_others(start: bytes, size: int, shown: str) -> None:
     """Raise UnusableFiles, with what it is, for a file that does not begin like a .safetensors file."""
     if not size:
         raise UnusableFiles(f"{shown} is empty.", DOWNLOAD_AGAIN)
+    # First of all, because any two bytes may begin a length, also those of a pickle or a gzip archive.
+    if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] <= _LARGEST_HEADER:
+        return
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(GIT_POINTERS):
         raise git_pointer(shown)
@@ -173,15 +176,9 @@ def _refuse_others(start: bytes, size: int, shown: str) -> None:
         raise UnusableFiles(f"{shown} is a picture and holds no weights.", DOWNLOAD_AGAIN)
     if Path(shown).suffix == ".onnx":
         raise UnusableFiles(f"{shown} is an ONNX file, which cannot be loaded.", "Take the .safetensors version.")
-    if size < 8 or start[8:9] not in (b"{", b""):
-        if (
-            start.isascii()
-            and start.decode("ascii").replace("\n", " ").replace("\r", "").replace("\t", " ").isprintable()
-        ):
-            raise UnusableFiles(f"{shown} is a text and holds no weights.", DOWNLOAD_AGAIN)
-        raise UnusableFiles(f"{shown} is no .safetensors file, whatever its name says.", DOWNLOAD_AGAIN)
-    if struct.unpack("<Q", start[:8])[0] > _LARGEST_HEADER:
-        raise UnusableFiles(f"{shown} is no .safetensors file, whatever its name says.", DOWNLOAD_AGAIN)
+    if start.isascii() and " ".join(start.decode("ascii").split()).isprintable():
+        raise UnusableFiles(f"{shown} is a text and holds no weights.", DOWNLOAD_AGAIN)
+    raise UnusableFiles(f"{shown} is no .safetensors file, whatever its name says.", DOWNLOAD_AGAIN)
 
 
 def _tensor(entry: Any) -> Tensor:

@@ -53,8 +53,7 @@ _EXCHANGEABLE = frozenset(
 _PREDICTIONS: Mapping[str, frozenset[str]] = {
     "epsilon": frozenset(name for name, _ in SAMPLERS.values()),
     "v_prediction": frozenset(name for name, _ in SAMPLERS.values()),
-    "sample": frozenset(name for name, _ in SAMPLERS.values())
-    - {"EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler"},
+    "sample": frozenset(name for name, _ in SAMPLERS.values()) - {"EulerAncestralDiscreteScheduler"},
 }
 """What a model predicts → the samplers' classes that can use it."""
 
