@@ -142,6 +142,9 @@ async def examine_model(model: ModelConfig) -> list[Finding]:
         if place is not None and place.exists() and (place.is_dir() or model.is_single_file):
             recognised = await asyncio.to_thread(recognise, place, model.config)
     except UnusableFiles as error:
+        if model.is_hub_id:
+            words = f"{model.source} is not whole on this machine: {error.words} The rest is downloaded at first use."
+            return [Finding(what, Verdict.NOTE, words, error.remedy)]
         return [Finding(what, Verdict.BAD, error.words, error.remedy)]
     try:
         catalog.check_models([model])

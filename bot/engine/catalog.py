@@ -94,6 +94,9 @@ class Catalog:
                 self._troubles.pop(model.name, None)
             except UnusableFiles as error:
                 self._samplings.pop(model.name, None)
+                if model.is_hub_id:
+                    # It may be on its way here. The engine, which fetches it, says what is wrong with it.
+                    continue
                 self._troubles[model.name] = f"The model {model.name} cannot be loaded: {error}"
                 log.warning("model %s: %s", model.name, error)
             self._seen[model.name] = traces

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from bot.config import LoraConfig, ModelConfig
 from bot.engine.catalog import folder_of
 from bot.engine.model_files import hub
 from bot.engine.model_files.adapters import check_controlnet, lora_file
+from bot.engine.model_files.folder import INDEX, Folder
 from bot.engine.model_files.header import read_header
 from bot.engine.model_files.recognise import Recognised, layers_of, recognise
 from bot.engine.model_files.single_file import SingleFile, recognise_file
@@ -57,26 +58,30 @@ def fetch(model: ModelConfig) -> Checkpoint:
     a safety checker that is named and damaged.
     """
     path = Path(_download(model.source) if model.is_hub_id else folder_of(model))
+    if (path / INDEX).is_file() and safety_checker.is_named(path):
+        safety_checker.look(model.name, path)
     files = recognise(path, model.config)
     if isinstance(files, SingleFile):
         files = _configured(model, files)
         digest, parameters = _hash(path), files.numbers
     else:
-        if safety_checker.is_named(path):
-            safety_checker.look(model.name, path)
         weights = sorted(path.rglob("*.safetensors"))
         whole = hashlib.sha256()
         for file in weights:
             whole.update(f"{file.relative_to(path).as_posix()} {_hash(file)}\n".encode())
-        # What its pipeline can do without was not counted, and a file may be there twice: unet/….fp16.safetensors.
-        others = [
-            file
-            for file in weights
-            if file.parent.name not in (*files.parts, upscaling.FOLDER) and len(file.suffixes) == 1
-        ]
-        digest, parameters = whole.hexdigest(), files.numbers + sum(read_header(file).numbers for file in others)
+        digest, parameters = whole.hexdigest(), files.numbers + _others(files, weights)
     nets, troubles = _fetch_controlnets(model, files)
     return Checkpoint(str(path), files, digest, parameters, nets, troubles)
+
+
+def _others(files: Folder, weights: Sequence[Path]) -> int:
+    """How many numbers the parts have that a pipeline can do without, as a safety checker. Each is counted once."""
+    folders: dict[str, list[Path]] = {}
+    for file in weights:
+        if file.parent.name not in (*files.parts, upscaling.FOLDER):
+            folders.setdefault(file.parent.name, []).append(file)
+    plain = ([file for file in found if len(file.suffixes) == 1] or found for found in folders.values())
+    return sum(read_header(file).numbers for found in plain for file in found)
 
 
 def fetch_lora(lora: LoraConfig) -> Path:

@@ -13,30 +13,28 @@ from typing import Any
 
 import diffusers
 
-from bot.engine.model_files.header import read_header
-from bot.errors import PaintFailed, UnusableFiles
+from bot.engine.model_files.folder import INDEX, SAFETY_CHECKER, safety_checker_trouble, variant_of
+from bot.engine.model_files.settings import read_settings
+from bot.errors import PaintFailed
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.library_errors import told
 
 log = logging.getLogger(__name__)
 
-FOLDER = "safety_checker"
+FOLDER = SAFETY_CHECKER
 """Where it lies in a model's folder, and what diffusers calls it."""
 
 
 def is_named(folder: Path) -> bool:
-    """Whether the model in a folder names a safety checker. Raises what reading its index raises."""
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    return bool((index.get(FOLDER) or (None,))[0])
+    """Whether the model in a folder names a safety checker. Raises UnusableFiles if its index cannot be read."""
+    entry = read_settings(folder / INDEX, INDEX).get(FOLDER)
+    return isinstance(entry, list) and bool(entry) and entry[0] is not None
 
 
 def look(model: str, folder: Path) -> None:
     """Raise PaintFailed where the safety checker of the model in a folder is damaged. Loads nothing."""
-    try:
-        for file in (folder / FOLDER).glob("*.safetensors"):
-            read_header(file)
-    except UnusableFiles as error:
-        raise unavailable(model, error.words.rstrip(".")) from error
+    if why := safety_checker_trouble(folder):
+        raise unavailable(model, why)
 
 
 def load(model: str, folder: Path, dtype: Any) -> Any:
@@ -51,7 +49,12 @@ def load(model: str, folder: Path, dtype: Any) -> Any:
         return None
     try:
         checker, found = kind.from_pretrained(
-            folder / FOLDER, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder / FOLDER,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            variant=variant_of(folder, FOLDER),
         )
     except Exception as error:
         if is_out_of_memory(error):

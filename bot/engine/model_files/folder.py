@@ -33,8 +33,11 @@ _WORDS = ("text_encoder", "tokenizer", "bert", "prior_text_encoder", "processor"
 """How the names of the parts begin that read a prompt."""
 _WEIGHTLESS = re.compile("(Tokenizer|Scheduler|Processor|FeatureExtractor)(Fast|Pil)?$")
 """How the names of the classes end whose parts have no weights."""
-_OPTIONAL = ("safety_checker", "image_encoder", "feature_extractor", "watermarker")
-"""Parts that are looked at elsewhere, or that a pipeline can do without."""
+SAFETY_CHECKER = "safety_checker"
+UPSCALER = "upscaler"
+"""The folder of the network that enlarges a model's pictures. The index does not name it."""
+_OPTIONAL = (SAFETY_CHECKER, "feature_extractor", "watermarker")
+"""Parts that are looked at in another way, or that a pipeline can do without."""
 _DENOISERS = ("unet", "transformer", "transformer_2", "prior", "decoder")
 
 _UNFIT: Mapping[str, tuple[Contents, ...]] = {
@@ -117,13 +120,42 @@ def recognise_folder(path: Path) -> Folder:
         name for name, (_, kind) in parts.items() if not _WEIGHTLESS.search(kind) and not name.startswith(_OPTIONAL)
     ]
     variant = _variant(path, weighted)
-    for name, (_, kind) in parts.items():
-        if re.search("Tokenizer(Fast)?$", kind):
-            _check_tokenizer(path, name)
+    check_tokenizers(path, index, "")
     weights = {name: _weights(path, name, variant) for name in weighted}
     for name in weighted:
         read_settings(path / name / "config.json", f"{name}/config.json")
+    if SAFETY_CHECKER in parts and (why := safety_checker_trouble(path)):
+        raise UnusableFiles(
+            f"it names a safety checker that is missing or broken ({why}).", f"Put its folder {SAFETY_CHECKER} back."
+        )
+    if (path / UPSCALER).is_dir():
+        try:
+            read_settings(path / UPSCALER / "config.json", "config.json")
+            read_header(path / UPSCALER / "model.safetensors")
+        except UnusableFiles as error:
+            raise damaged_upscaler(error.words.rstrip(".")) from error
     return Folder(path, pipeline, _sampling(path, pipeline, parts), variant, weights)
+
+
+def damaged_upscaler(why: str) -> UnusableFiles:
+    """The error for a folder with an upscaler that cannot be loaded."""
+    return UnusableFiles(f"its {UPSCALER}/ is damaged ({why}).", "Without the folder it enlarges by Lanczos.")
+
+
+def safety_checker_trouble(path: Path) -> str | None:
+    """Why the safety checker in a model's folder cannot be loaded, as far as its headers tell; None if it can."""
+    try:
+        read_settings(path / SAFETY_CHECKER / "config.json", f"{SAFETY_CHECKER}/config.json")
+        variant = _variant(path, [SAFETY_CHECKER])
+        _weights(path, SAFETY_CHECKER, variant)
+    except UnusableFiles as error:
+        return error.words.rstrip(".")
+    return None
+
+
+def variant_of(path: Path, part: str) -> str | None:
+    """Which set of a part's weights is loaded; None is the one without a name. Raises UnusableFiles without any."""
+    return _variant(path, [part])
 
 
 def pipeline_class(index: Mapping[str, Any], shown: str) -> str:
@@ -312,9 +344,17 @@ def _chosen(path: Path, part: str, files: Sequence[Path], variant: str) -> Itera
         yield path / part / name
 
 
-def _check_tokenizer(path: Path, part: str) -> None:
-    """Raise UnusableFiles unless a tokenizer has its words."""
-    folder = path / part
+def check_tokenizers(path: Path, index: Mapping[str, Any], above: str) -> None:
+    """Raise UnusableFiles unless all tokenizers that an index names have their words.
+
+    `above` is what sentences say before their folders.
+    """
+    for part, entry in index.items():
+        if isinstance(entry, list) and len(entry) == 2 and re.search("Tokenizer(Fast)?$", str(entry[1])):
+            _check_tokenizer(path / part, f"{above}{part}")
+
+
+def _check_tokenizer(folder: Path, part: str) -> None:
     if not folder.is_dir():
         raise UnusableFiles(f"its folder {part} is missing, without which no prompt can be read.", _WHOLE)
     group = next((group for group in _TOKENIZERS if all((folder / name).is_file() for name in group)), None)

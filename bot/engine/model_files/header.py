@@ -200,11 +200,17 @@ def _check_size(header: Header, size: int, shown: str) -> None:
     if missing > 0:
         raise _cut_short(shown, missing)
     if missing < 0:
-        raise UnusableFiles(f"{shown} has {-missing:,} bytes too many at its end.", DOWNLOAD_AGAIN)
+        raise UnusableFiles(
+            f"{shown} is too long: it has {_bytes(-missing)} more than its header says.", DOWNLOAD_AGAIN
+        )
 
 
 def _cut_short(shown: str, missing: int) -> UnusableFiles:
     return UnusableFiles(
-        f"{shown} is cut short: at least {missing:,} bytes are missing at its end.",
+        f"{shown} is cut short: it lacks at least {_bytes(missing)} of what its header says.",
         f"{DOWNLOAD_AGAIN} The disk may have been full.",
     )
+
+
+def _bytes(number: int) -> str:
+    return f"{number:,} byte{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.engine.model_files.contents import DENOISER, TEXT_ENCODERS, VAES, Contents, contents_of
-from bot.engine.model_files.folder import INDEX, check_scheduler, pipeline_class, read_scheduler
+from bot.engine.model_files.folder import INDEX, check_scheduler, check_tokenizers, pipeline_class, read_scheduler
 from bot.engine.model_files.header import Header, read_header
 from bot.engine.model_files.sampling import ZERO_SNR, Sampling, sampling_of
 from bot.engine.model_files.settings import read_settings
@@ -188,7 +188,9 @@ def recognise_file(path: Path, config: str | None, *, named: bool = True) -> Sin
         scheduler, settings = family.scheduler, {"prediction_type": family.prediction} if family.prediction else {}
         pipeline = family.pipeline
     else:
-        pipeline = pipeline_class(read_settings(folder / INDEX, f"config/{INDEX}"), f"config/{INDEX}")
+        index = read_settings(folder / INDEX, f"config/{INDEX}")
+        pipeline = pipeline_class(index, f"config/{INDEX}")
+        check_tokenizers(folder, index, "config/")
         _check_family(family, pipeline, shown)
         scheduler, settings = read_scheduler(folder)
         check_scheduler(pipeline, scheduler, settings)

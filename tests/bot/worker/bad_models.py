@@ -268,16 +268,21 @@ FILES = [
     file(
         "cut in its data",
         lambda tiny: whole(tiny)[:-1000],
-        "@ is cut short: at least 1,000 bytes are missing at its end.",
+        "@ is cut short: it lacks at least 1,000 bytes of what its header says.",
         f"{AGAIN} The disk may have been full.",
     ),
     file(
         "cut in its header",
         raw(b"{" + b" " * 999)[:500],
-        "@ is cut short: at least 508 bytes are missing at its end.",
+        "@ is cut short: it lacks at least 508 bytes of what its header says.",
         f"{AGAIN} The disk may have been full.",
     ),
-    file("padded", lambda tiny: whole(tiny) + bytes(512), "@ has 512 bytes too many at its end.", AGAIN),
+    file(
+        "padded",
+        lambda tiny: whole(tiny) + bytes(512),
+        "@ is too long: it has 512 bytes more than its header says.",
+        AGAIN,
+    ),
     file("damaged header", raw(b'{"a": {"dtype": "F16", "shape": [2'), "the header of @ is damaged.", AGAIN),
     file(
         "overlapping tensors",
@@ -426,7 +431,7 @@ FOLDERS = [
     folder(
         "cut weights",
         cut(VAE, -5000),
-        f"{VAE} is cut short: at least 5,000 bytes are missing at its end.",
+        f"{VAE} is cut short: it lacks at least 5,000 bytes of what its header says.",
         f"{AGAIN} The disk may have been full.",
     ),
     folder(
@@ -596,6 +601,18 @@ FOLDERS = [
         "unet/dreamlike.safetensors does not have the name that is looked for (model.safetensors or "
         "diffusion_pytorch_model.safetensors).",
         "Rename it, or take the model as its authors published it.",
+    ),
+    folder(
+        "no safety checker",
+        index(safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"]),
+        "it names a safety checker that is missing or broken (safety_checker/config.json is missing).",
+        "Put its folder safety_checker back.",
+    ),
+    folder(
+        "lfs upscaler",
+        both(put("upscaler/config.json", b"{}"), put("upscaler/model.safetensors", LFS)),
+        "its upscaler/ is damaged (model.safetensors is a Git LFS pointer: the file itself was not downloaded).",
+        "Without the folder it enlarges by Lanczos.",
     ),
     folder(
         "video",
@@ -782,10 +799,10 @@ LORAS = [
     file(
         "cut lora",
         safetensors(lora())[:-4],
-        "@ is cut short: at least 4 bytes are missing at its end.",
+        "@ is cut short: it lacks at least 4 bytes of what its header says.",
         f"{AGAIN} The disk may have been full.",
     ),
-    file("padded lora", safetensors(lora()) + b"\0", "@ has 1 bytes too many at its end.", AGAIN),
+    file("padded lora", safetensors(lora()) + b"\0", "@ is too long: it has 1 byte more than its header says.", AGAIN),
     file(
         "model as lora",
         whole,

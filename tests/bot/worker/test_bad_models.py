@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from bot.doctor import Finding, Verdict, examine_model
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest
 from bot.worker.pipelines import ModelStore
-from tests.bot.worker.bad_models import CONTROLNETS, FILES, FOLDERS, LORAS, Bad
-from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
+from tests.bot.worker.bad_models import CONTROLNETS, FILES, FOLDERS, LORAS, Bad, gone
+from tests.bot.worker.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -63,7 +64,36 @@ async def test_doctor_and_engine_say_what_a_bad_model_is(
     assert await examine_model(model) == [Finding("Model mine", Verdict.BAD, words, remedy)]
     with pytest.raises(PaintFailed) as caught:
         store_of(model).load("mine")
-    assert str(caught.value) == f"The model mine cannot be loaded: {words} {remedy}"
+    if bad.name != "no safety checker":  # people are told in words of its own: test_safety_checker.py
+        assert str(caught.value) == f"The model mine cannot be loaded: {words} {remedy}"
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("model_index.json", "config/model_index.json is missing."),
+        ("tokenizer", "its folder config/tokenizer is missing, without which no prompt can be read."),
+        (
+            "tokenizer/tokenizer.json",
+            "its folder config/tokenizer has no vocabulary, without which no prompt can be read.",
+        ),
+        ("scheduler", "scheduler/scheduler_config.json is missing."),
+    ],
+)
+async def test_doctor_and_engine_say_what_a_single_files_configuration_lacks(
+    tiny: Path, tmp_path: Path, lost: str, words: str
+) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(tiny, config)
+    gone(lost)(config)
+    model = ModelConfig(
+        name="mine", source=str(make_tiny_single_file(tiny, tmp_path / "a.safetensors")), config=str(config)
+    )
+    (finding,) = await examine_model(model)
+    assert (finding.verdict, finding.words, finding.remedy) == (Verdict.BAD, words, "Download the whole model again.")
+    with pytest.raises(PaintFailed) as caught:
+        store_of(model).load("mine")
+    assert str(caught.value) == f"The model mine cannot be loaded: {words} Download the whole model again."
 
 
 @pytest.mark.parametrize("bad", LORAS, ids=ids)
