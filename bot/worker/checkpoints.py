@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,11 @@ from bot.config import LoraConfig, ModelConfig
 from bot.engine.catalog import folder_of
 from bot.engine.model_files import hub
 from bot.engine.model_files.adapters import check_controlnet, lora_file
-from bot.engine.model_files.folder import INDEX, Folder
-from bot.engine.model_files.header import read_header
+from bot.engine.model_files.folder import INDEX
 from bot.engine.model_files.recognise import Recognised, layers_of, recognise
 from bot.engine.model_files.single_file import SingleFile, recognise_file
 from bot.errors import UnusableFiles
-from bot.worker import safety_checker, upscaling
+from bot.worker import safety_checker
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +68,9 @@ def fetch(model: ModelConfig) -> Checkpoint:
         whole = hashlib.sha256()
         for file in weights:
             whole.update(f"{file.relative_to(path).as_posix()} {_hash(file)}\n".encode())
-        digest, parameters = whole.hexdigest(), files.numbers + _others(files, weights)
+        digest, parameters = whole.hexdigest(), files.numbers + safety_checker.numbers(path)
     nets, troubles = _fetch_controlnets(model, files)
     return Checkpoint(str(path), files, digest, parameters, nets, troubles)
-
-
-def _others(files: Folder, weights: Sequence[Path]) -> int:
-    """How many numbers the parts have that a pipeline can do without, as a safety checker. Each is counted once."""
-    folders: dict[str, list[Path]] = {}
-    for file in weights:
-        if file.parent.name not in (*files.parts, upscaling.FOLDER):
-            folders.setdefault(file.parent.name, []).append(file)
-    plain = ([file for file in found if len(file.suffixes) == 1] or found for found in folders.values())
-    return sum(read_header(file).numbers for found in plain for file in found)
 
 
 def fetch_lora(lora: LoraConfig) -> Path:
@@ -102,16 +91,21 @@ def fetch_lora(lora: LoraConfig) -> Path:
 def _download(source: str) -> str:
     """A diffusers folder from the hub. Raises UnusableFiles."""
     try:
-        try:
-            return str(diffusers.DiffusionPipeline.download(source, use_safetensors=True))
-        except OSError as error:
-            if "safetensors" not in str(error):
-                raise
-            # It may have its weights in half precision only.
-            return str(diffusers.DiffusionPipeline.download(source, use_safetensors=True, variant="fp16"))
+        return str(diffusers.DiffusionPipeline.download(source, use_safetensors=True))
+    except Exception as error:
+        if not isinstance(error, OSError) or "safetensors" not in str(error):
+            log.exception("model %s cannot be fetched", source)
+            raise _unfetched(source, error) from error
+    try:
+        # It may have its weights in half precision only.
+        return str(diffusers.DiffusionPipeline.download(source, use_safetensors=True, variant="fp16"))
     except Exception as error:
         log.exception("model %s cannot be fetched", source)
-        raise _unfetched(source, error) from error
+        if isinstance(error, OSError) and "safetensors" not in str(error):
+            raise _unfetched(source, error) from error
+        raise UnusableFiles(
+            f"{source} has no weights as .safetensors files.", "Choose a version that has them."
+        ) from error
 
 
 def _configured(model: ModelConfig, files: SingleFile) -> SingleFile:
@@ -132,8 +126,6 @@ def _unfetched(source: str, error: Exception) -> UnusableFiles:
         return hub.gated(source)
     if isinstance(error, RepositoryNotFoundError | HFValidationError):
         return hub.unknown(source)
-    if "safetensors" in str(error):
-        return UnusableFiles(f"{source} has no weights as .safetensors files.", "Choose a version that has them.")
     return hub.unreachable(source, "HF_HUB_OFFLINE is set" if hub.is_offline() else type(error).__name__)
 
 

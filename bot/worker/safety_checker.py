@@ -13,7 +13,7 @@ from typing import Any
 
 import diffusers
 
-from bot.engine.model_files.folder import INDEX, SAFETY_CHECKER, safety_checker_trouble, variant_of
+from bot.engine.model_files.folder import INDEX, SAFETY_CHECKER, safety_checker_trouble, variant_of, weights_of
 from bot.engine.model_files.settings import read_settings
 from bot.errors import PaintFailed
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
@@ -35,6 +35,13 @@ def look(model: str, folder: Path) -> None:
     """Raise PaintFailed where the safety checker of the model in a folder is damaged. Loads nothing."""
     if why := safety_checker_trouble(folder):
         raise unavailable(model, why)
+
+
+def numbers(folder: Path) -> int:
+    """How many numbers the safety checker in a model's folder has; 0 without one."""
+    if not is_named(folder):
+        return 0
+    return weights_of(folder, FOLDER).numbers
 
 
 def load(model: str, folder: Path, dtype: Any) -> Any:

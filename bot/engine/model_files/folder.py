@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,14 @@ _MOVING = re.compile(
     r"|Cosmos(?!2TextToImage)|Kandinsky5(I2V|T2V)|SanaWM|CogVideo|Lucy|ChronoEdit|AnyFlow)"
 )
 _SOUND = re.compile(r"Audio|Music|Spectrogram|DanceDiffusion|AceStep")
+_TEXT = re.compile(r"LLaDA|DiffusionGemma")
+_SHAPE = re.compile(r"ShapE|Proteina")
 _PICTURE_NEEDED = re.compile(
     r"Upscale|SuperRes|Pix2Pix|Depth2Img|ImageVariation|Marigold|PaintByExample|CycleDiffusion|DiffEdit|RePaint|Redux"
     r"|Refiner|Edit(Plus|Inpaint)*Pipeline|FluxControl(?!Net)|FluxFill|KontextInpaint|VisualCloze"
 )
+
+_HALF = re.compile(r"Prior(Emb2Emb)?Pipeline$|DecoderPipeline$|^Kandinsky(V22)?(Img2Img|Inpaint|Controlnet)*Pipeline$")
 
 _WORDS = ("text_encoder", "tokenizer", "bert", "prior_text_encoder", "processor", "mllm")
 """How the names of the parts begin that read a prompt."""
@@ -72,6 +76,11 @@ class Weights:
     files: tuple[tuple[Path, Header], ...]
 
     @property
+    def numbers(self) -> int:
+        """How many numbers they are."""
+        return sum(header.numbers for _, header in self.files)
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor by its name."""
         return {name: tensor.shape for _, header in self.files for name, tensor in header.tensors.items()}
@@ -93,7 +102,7 @@ class Folder:
     @property
     def numbers(self) -> int:
         """How many numbers the parts have together."""
-        return sum(header.numbers for weights in self.parts.values() for _, header in weights.files)
+        return sum(weights.numbers for weights in self.parts.values())
 
 
 def recognise_folder(path: Path) -> Folder:
@@ -116,6 +125,8 @@ def recognise_folder(path: Path) -> Folder:
             )
     if not any(name.startswith(_WORDS) for name in parts):
         raise UnusableFiles(f"it has no text encoder, so it cannot paint from words ({pipeline}).", _OTHER)
+    if pipeline.startswith("StableDiffusionXL") and "text_encoder" not in parts:
+        raise UnusableFiles("it is a refiner, which only changes pictures.", _OTHER)
     weighted = [
         name for name, (_, kind) in parts.items() if not _WEIGHTLESS.search(kind) and not name.startswith(_OPTIONAL)
     ]
@@ -134,7 +145,7 @@ def recognise_folder(path: Path) -> Folder:
             read_header(path / UPSCALER / "model.safetensors")
         except UnusableFiles as error:
             raise damaged_upscaler(error.words.rstrip(".")) from error
-    return Folder(path, pipeline, _sampling(path, pipeline, parts), variant, weights)
+    return Folder(path, pipeline, _sampling(path, pipeline, index, parts), variant, weights)
 
 
 def damaged_upscaler(why: str) -> UnusableFiles:
@@ -146,8 +157,7 @@ def safety_checker_trouble(path: Path) -> str | None:
     """Why the safety checker in a model's folder cannot be loaded, as far as its headers tell; None if it can."""
     try:
         read_settings(path / SAFETY_CHECKER / "config.json", f"{SAFETY_CHECKER}/config.json")
-        variant = _variant(path, [SAFETY_CHECKER])
-        _weights(path, SAFETY_CHECKER, variant)
+        weights_of(path, SAFETY_CHECKER)
     except UnusableFiles as error:
         return error.words.rstrip(".")
     return None
@@ -164,7 +174,7 @@ def pipeline_class(index: Mapping[str, Any], shown: str) -> str:
     if isinstance(pipeline, list):
         # A pipeline of its own code: [module, class].
         raise UnusableFiles("it brings a pipeline as code of its own, which is not run.", _OTHER)
-    if not isinstance(pipeline, str) or not pipeline:
+    if not isinstance(pipeline, str) or not re.search("Pipeline|^ORT|^OV", pipeline):
         raise UnusableFiles(f"{shown} is damaged: it names no pipeline class.", _WHOLE)
     if pipeline.startswith("Flax"):
         raise UnusableFiles(f"it is a Flax model ({pipeline}).", "Take its PyTorch version with .safetensors files.")
@@ -176,27 +186,25 @@ def pipeline_class(index: Mapping[str, Any], shown: str) -> str:
             "is newer, or the name in model_index.json is wrong.",
             "Upgrade Atelier, or choose another model.",
         )
-    for what, expression in (("videos", _MOVING), ("sounds", _SOUND)):
+    if "Modular" in pipeline:
+        raise UnusableFiles(f"it is a modular pipeline ({pipeline}).", "Take the version with an ordinary pipeline.")
+    for what, expression in (("videos", _MOVING), ("sounds", _SOUND), ("text", _TEXT), ("shapes", _SHAPE)):
         if expression.search(pipeline):
             raise UnusableFiles(f"it makes {what}, not pictures ({pipeline}).", _OTHER)
+    if _HALF.search(pipeline):
+        raise UnusableFiles(f"it is one half of a model and cannot paint alone ({pipeline}).", _OTHER)
     if _PICTURE_NEEDED.search(pipeline):
         raise UnusableFiles(f"it changes pictures and cannot paint from words alone ({pipeline}).", _OTHER)
     return pipeline
 
 
-def read_scheduler(folder: Path) -> tuple[str, dict[str, Any]]:
-    """The class and the settings of a folder's scheduler. Raises UnusableFiles if they cannot be used."""
-    shown = "scheduler/scheduler_config.json"
-    settings = read_settings(folder / "scheduler" / "scheduler_config.json", shown)
-    name = settings.get("_class_name")
-    if not isinstance(name, str) or not name:
-        raise UnusableFiles(f"{shown} is damaged: it names no scheduler class.", _WHOLE)
-    if not is_in_diffusers(name):
-        raise UnusableFiles(
-            f"its scheduler {name} is not known to the installed diffusers {diffusers_version()}.",
-            "Upgrade Atelier, or choose another model.",
-        )
-    return name, settings
+def read_scheduler(folder: Path, index: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The class of a folder's scheduler, which its index names, and the settings. Raises UnusableFiles without them."""
+    entry = index.get("scheduler")
+    name = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    if not isinstance(name, str):
+        raise UnusableFiles(f"its {INDEX} names no scheduler.", _WHOLE)
+    return name, read_settings(folder / "scheduler" / "scheduler_config.json", "scheduler/scheduler_config.json")
 
 
 def check_scheduler(pipeline: str, scheduler: str, settings: Mapping[str, Any]) -> None:
@@ -210,12 +218,17 @@ def check_scheduler(pipeline: str, scheduler: str, settings: Mapping[str, Any]) 
         )
 
 
-def _sampling(path: Path, pipeline: str, parts: Mapping[str, tuple[str, str]]) -> Sampling:
+def _sampling(path: Path, pipeline: str, index: Mapping[str, Any], parts: Collection[str]) -> Sampling:
     if "scheduler" not in parts:
         return Sampling(("default",), why=f"has no scheduler that could be exchanged ({pipeline})")
-    scheduler, settings = read_scheduler(path)
+    scheduler, settings = read_scheduler(path, index)
     check_scheduler(pipeline, scheduler, settings)
     return sampling_of(scheduler, settings, pipeline)
+
+
+def weights_of(path: Path, part: str) -> Weights:
+    """The weights of one part. Raises UnusableFiles if they are not whole or something else."""
+    return _weights(path, part, _variant(path, [part]))
 
 
 def _no_model(path: Path) -> UnusableFiles:

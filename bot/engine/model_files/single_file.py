@@ -192,7 +192,7 @@ def recognise_file(path: Path, config: str | None, *, named: bool = True) -> Sin
         pipeline = pipeline_class(index, f"config/{INDEX}")
         check_tokenizers(folder, index, "config/")
         _check_family(family, pipeline, shown)
-        scheduler, settings = read_scheduler(folder)
+        scheduler, settings = read_scheduler(folder, index)
         check_scheduler(pipeline, scheduler, settings)
     changes = _predicted(header, family, config is not None and named)
     _check_edm(header, scheduler, settings, shown)

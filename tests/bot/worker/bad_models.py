@@ -575,13 +575,14 @@ FOLDERS = [
     folder("missing scheduler", gone("scheduler"), "scheduler/scheduler_config.json is missing.", WHOLE_AGAIN),
     folder(
         "newer scheduler",
-        scheduler(_class_name="NinthScheduler"),
-        "its scheduler NinthScheduler is not known to the installed diffusers {diffusers}.",
+        index(scheduler=["diffusers", "NinthScheduler"]),
+        "its scheduler is a NinthScheduler, which the installed diffusers {diffusers} does not know: the model is "
+        "newer.",
         "Upgrade Atelier, or choose another model.",
     ),
     folder(
         "scheduler of a flow",
-        scheduler(_class_name="FlowMatchEulerDiscreteScheduler", shift=3.0),
+        index(scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]),
         "its scheduler FlowMatchEulerDiscreteScheduler follows a flow, but a model for StableDiffusionPipeline "
         "predicts noise.",
         "Put the model's own scheduler/scheduler_config.json back.",
@@ -613,6 +614,24 @@ FOLDERS = [
         both(put("upscaler/config.json", b"{}"), put("upscaler/model.safetensors", LFS)),
         "its upscaler/ is damaged (model.safetensors is a Git LFS pointer: the file itself was not downloaded).",
         "Without the folder it enlarges by Lanczos.",
+    ),
+    folder(
+        "no pipeline",
+        index(_class_name="UNet2DConditionModel"),
+        "model_index.json is damaged: it names no pipeline class.",
+        WHOLE_AGAIN,
+    ),
+    folder(
+        "refiner folder",
+        index(_class_name="StableDiffusionXLImg2ImgPipeline", text_encoder=None),
+        "it is a refiner, which only changes pictures.",
+        OTHER,
+    ),
+    folder(
+        "prior",
+        index(_class_name="StableCascadePriorPipeline"),
+        "it is one half of a model and cannot paint alone (StableCascadePriorPipeline).",
+        OTHER,
     ),
     folder(
         "video",
