@@ -11,7 +11,7 @@ from typing import Any
 from bot.engine.model_files.contents import Contents, contents_of
 from bot.engine.model_files.header import Header, git_pointer, is_git_pointer, read_header
 from bot.engine.model_files.sampling import FLOW_PIPELINES, NOISE_PIPELINES, Sampling, is_flow, sampling_of
-from bot.engine.model_files.settings import diffusers_version, is_in_diffusers, read_settings
+from bot.engine.model_files.settings import is_in_diffusers, is_in_transformers, read_settings, version_of
 from bot.errors import UnusableFiles
 
 INDEX = "model_index.json"
@@ -117,9 +117,10 @@ def recognise_folder(path: Path) -> Folder:
         if isinstance(entry, list) and len(entry) == 2 and all(isinstance(half, str) for half in entry)
     }
     for name, (library, kind) in parts.items():
-        if library == "diffusers" and not is_in_diffusers(kind):
+        checked = library == "diffusers" or (library == "transformers" and name.startswith("text_encoder"))
+        if checked and not (is_in_diffusers(kind) if library == "diffusers" else is_in_transformers(kind)):
             raise UnusableFiles(
-                f"its {name} is a {kind}, which the installed diffusers {diffusers_version()} does not know: the model "
+                f"its {name} is a {kind}, which the installed {library} {version_of(library)} does not know: the model "
                 "is newer.",
                 "Upgrade Atelier, or choose another model.",
             )
@@ -182,8 +183,8 @@ def pipeline_class(index: Mapping[str, Any], shown: str) -> str:
         raise UnusableFiles(f"it is an ONNX model ({pipeline}).", "Take its PyTorch version with .safetensors files.")
     if not is_in_diffusers(pipeline):
         raise UnusableFiles(
-            f"its pipeline class {pipeline} is not known to the installed diffusers {diffusers_version()}: the model "
-            "is newer, or the name in model_index.json is wrong.",
+            f"its pipeline class {pipeline} is not known to the installed diffusers {version_of('diffusers')}: the "
+            "model is newer, or the name in model_index.json is wrong.",
             "Upgrade Atelier, or choose another model.",
         )
     if "Modular" in pipeline:

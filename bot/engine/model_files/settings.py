@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -64,9 +65,30 @@ def is_in_diffusers(name: str) -> bool:
     return not diffusers_names() or name in diffusers_names()
 
 
-def diffusers_version() -> str:
-    """The version of the installed diffusers, such as 0.42.1."""
+@cache
+def is_in_transformers(name: str) -> bool:
+    """Whether the installed transformers defines a model class of this name; True if that cannot be found out.
+
+    Importing transformers would import torch, so its source is searched, first where the name says it is.
+    """
     try:
-        return metadata.version("diffusers")
+        spec = importlib.util.find_spec("transformers")
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        return True
+    files = sorted(Path(spec.origin).parent.glob("models/*/modeling_*.py"))
+    # Those of a folder whose name is in the class's: Qwen2_5_VLModel is in qwen2_5_vl.
+    files.sort(key=lambda file: file.parent.name.replace("_", "") not in name.replace("_", "").lower())
+    wanted = (f"class {name}(".encode(), f"\n{name} = ".encode())
+    with suppress(OSError):
+        return not files or any(word in file.read_bytes() for file in files for word in wanted)
+    return True
+
+
+def version_of(library: str) -> str:
+    """The version of an installed library, such as 0.42.1."""
+    try:
+        return metadata.version(library)
     except metadata.PackageNotFoundError:
         return "unknown"

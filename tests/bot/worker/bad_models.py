@@ -498,6 +498,13 @@ FOLDERS = [
         "Upgrade Atelier, or choose another model.",
     ),
     folder(
+        "newer text encoder",
+        index(text_encoder=["transformers", "Qwen9TextModel"]),
+        "its text_encoder is a Qwen9TextModel, which the installed transformers {transformers} does not know: the "
+        "model is newer.",
+        "Upgrade Atelier, or choose another model.",
+    ),
+    folder(
         "broken index",
         put("model_index.json", b'{"_class_name": "StableDiff'),
         "model_index.json is damaged: it is not valid JSON.",

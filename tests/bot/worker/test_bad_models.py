@@ -9,6 +9,7 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
+import transformers
 
 from bot.config import ControlNetConfig, EngineConfig, LoraConfig, ModelConfig
 from bot.doctor import Finding, Verdict, examine_model
@@ -39,7 +40,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def said_of(bad: Bad) -> tuple[str, str]:
     """The sentences of the table."""
-    return bad.words.replace("{diffusers}", diffusers.__version__), bad.remedy
+    versions = {"{diffusers}": diffusers.__version__, "{transformers}": transformers.__version__}
+    words = bad.words
+    for library, version in versions.items():
+        words = words.replace(library, version)
+    return words, bad.remedy
 
 
 def store_of(model: ModelConfig) -> ModelStore:
