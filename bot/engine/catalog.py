@@ -19,7 +19,7 @@ __all__ = ["SAMPLERS", "Catalog", "check_models", "folder_of", "place_of", "trac
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 20.0
+_LOOK_SECONDS = 5.0
 """Between two looks at the models' files."""
 
 Traces = frozenset[tuple[str, int, int]]
