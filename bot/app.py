@@ -16,7 +16,7 @@ from bot.delivery.feedback import Feedback
 from bot.delivery.outbox import Delivery
 from bot.delivery.updates import Updates
 from bot.engine import Engine
-from bot.engine.catalog import SAMPLERS, check_models, folder_of
+from bot.engine.catalog import Catalog, check_models, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
@@ -111,6 +111,8 @@ async def open_app(
     task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app cannot open.
     """
     check_models(config.models)
+    catalog = Catalog(config.models)
+    await asyncio.to_thread(catalog.look)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(config.data))
         path, key = database_of(config.data), read_database_key()
@@ -153,7 +155,7 @@ async def open_app(
                 line,
                 painter,
                 config.models,
-                tuple(SAMPLERS),
+                catalog,
                 _vocabularies(config.models),
                 config.bill,
                 clock,
@@ -172,6 +174,7 @@ async def open_app(
             "updates": Updates(database, queue, line, delivery, clock).run(),
             "upkeep": keep_up(database, path, key, clock),
             "forgetting": forgetting.run(),
+            "models": catalog.watch(),
         }
         if local is not None:
             runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}

@@ -18,9 +18,12 @@ import discord
 
 from bot.app import database_of
 from bot.client import INTENTS, PERMISSIONS
-from bot.config import Config, read_database_key, read_token
+from bot.config import Config, LoraConfig, ModelConfig, read_database_key, read_token
 from bot.engine import catalog
-from bot.errors import ConfigError, StorageError
+from bot.engine.model_files import hub
+from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
+from bot.engine.model_files.single_file import SingleFile
+from bot.errors import ConfigError, StorageError, UnusableFiles
 from bot.jobs import utcnow
 from bot.storage import sqlite
 from bot.storage.backups import BACKUP_INTERVAL, backups_of, folder_of
@@ -29,6 +32,7 @@ from bot.storage.integrity import Check, find_damage, inspect
 
 _PROBE_SECONDS = 300
 _CHECK_SECONDS = 60
+_HUB_SECONDS = 10
 _LOW_DISK_GIB = 5
 
 
@@ -56,8 +60,9 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
     yield _disk(config.data)
     for finding in await asyncio.to_thread(_database, database_of(config.data)):
         yield finding
-    for finding in _models(config):
-        yield finding
+    for model in config.models:
+        for finding in await examine_model(model):
+            yield finding
     yield await _torch(config.engine.device)
     async for finding in _discord():
         yield finding
@@ -130,20 +135,70 @@ def _backups(path: Path) -> Finding:
     return Finding("Backups", CheckStatus.GOOD, words)
 
 
-def _models(config: Config) -> list[Finding]:
-    findings = []
-    for model in config.models:
-        what = f"Model {model.name}"
-        try:
-            catalog.check_models([model])
-        except ConfigError as error:
-            findings.append(Finding(what, CheckStatus.BAD, str(error), "Correct the entry in config.toml."))
-            continue
+async def examine_model(model: ModelConfig) -> list[Finding]:
+    """Check the files of a model, its LoRAs and its ControlNets, with the functions that the engine uses."""
+    what = f"Model {model.name}"
+    place = await asyncio.to_thread(catalog.place_of, model)
+    recognised = None
+    try:
+        if place is not None and place.exists() and (place.is_dir() or model.is_single_file):
+            recognised = await asyncio.to_thread(recognise, place, model.config)
+    except UnusableFiles as error:
         if model.is_hub_id:
-            findings.append(Finding(what, CheckStatus.NOTE, f"{model.source} is downloaded from the hub at first use"))
-        else:
-            findings.append(Finding(what, CheckStatus.GOOD, catalog.folder_of(model)))
+            words = f"{model.source} is not whole on this machine: {error.words} The rest is downloaded at first use."
+            return [Finding(what, CheckStatus.NOTE, words, error.remedy)]
+        return [Finding(what, CheckStatus.BAD, error.words, error.remedy)]
+    try:
+        catalog.check_models([model])
+    except ConfigError as error:
+        return [Finding(what, CheckStatus.BAD, str(error), "Correct the entry in config.toml.")]
+    if isinstance(recognised, SingleFile) and not recognised.is_configured:
+        findings = [await _downloaded(what, recognised.config, recognised.path.name)]
+    elif recognised is None:
+        findings = [await _downloaded(what, model.source)]
+    else:
+        findings = [Finding(what, CheckStatus.GOOD, catalog.folder_of(model))]
+    layers = layers_of(recognised) if recognised is not None else {}
+    for adapter, trouble in unusable_adapters(model, layers).items():
+        kind = "LoRA" if isinstance(adapter, LoraConfig) else "ControlNet"
+        findings.append(
+            Finding(f"{kind} {adapter.name} of {model.name}", CheckStatus.BAD, trouble.words, trouble.remedy)
+        )
     return findings
+
+
+async def _downloaded(what: str, source: str, file: str = "") -> Finding:
+    """What is to be said of a model on the hub, or of the configuration there that a single file needs."""
+    if await asyncio.to_thread(hub.cached_folder, source) is not None:
+        return Finding(what, CheckStatus.GOOD, f"{file}, configured by {source}" if file else source)
+    if (error := await _hub_trouble(source)) is not None:
+        error = hub.unconfigured(file, error) if file else error
+        return Finding(what, CheckStatus.BAD, error.words, error.remedy)
+    words = f"{source} is downloaded from the hub at first use"
+    return Finding(what, CheckStatus.NOTE, f"the configuration of {file}, {words}" if file else words)
+
+
+async def _hub_trouble(source: str) -> UnusableFiles | None:
+    """Why a repository cannot be downloaded; None if the hub has it."""
+    if hub.is_offline():
+        return hub.unreachable(source, "HF_HUB_OFFLINE is set")
+    token = os.environ.get("HF_TOKEN", "").strip()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    address = f"{hub.address()}/{source}/resolve/main/model_index.json"
+    try:
+        timeout = aiohttp.ClientTimeout(total=_HUB_SECONDS)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True, headers=headers) as session,
+            session.head(address) as answer,
+        ):
+            status, code = answer.status, answer.headers.get("X-Error-Code", "")
+    except (OSError, aiohttp.ClientError, TimeoutError) as error:
+        return hub.unreachable(source, type(error).__name__)
+    if code == "GatedRepo":
+        return hub.gated(source)
+    if status in (401, 403, 404):
+        return hub.unknown(source)
+    return hub.unreachable(source, f"it answers {status}") if status >= 500 else None
 
 
 async def _torch(wanted: str) -> Finding:

@@ -4,6 +4,7 @@ AtelierError
 ├── UserError            a message for the person who asked; only they see it
 │   └── Rejected         admission refused the request: which rule, and when it will work
 ├── ConfigError          a message for the host; the process ends with exit code 78 (EX_CONFIG)
+├── UnusableFiles        a model, LoRA or ControlNet cannot be used: what its files are, and the remedy
 ├── StorageError         the database or the picture folder cannot be used
 │   └── StorageFull      the disk is full: it works again once there is space
 ├── EngineError          the engine could not paint; the requester may see the message
@@ -100,6 +101,21 @@ class Rejected(UserError):  # noqa: N818 - a decision, not an error
 
 class ConfigError(AtelierError):
     """The configuration cannot be used; the message names the key, the line and a remedy."""
+
+
+class UnusableFiles(AtelierError):  # noqa: N818 - a verdict, not a fault
+    """The files of a model, LoRA or ControlNet cannot be used.
+
+    `words` go on after a colon and `remedy` is a sentence of its own. People may read them: no folder of the host is
+    in them.
+    """
+
+    def __init__(self, words: str, remedy: str) -> None:
+        super().__init__(f"{words} {remedy}")
+        self.words = words
+        """What is wrong."""
+        self.remedy = remedy
+        """What would work."""
 
 
 class StorageError(AtelierError):

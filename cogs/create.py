@@ -230,10 +230,9 @@ class Create(commands.Cog):
         ][:25]
 
     @imagine.autocomplete("sampler")
-    async def _samplers(self, _: discord.Interaction[Client], typed: str) -> Choices:
-        return [
-            app_commands.Choice(name=name, value=name) for name in self._admission.samplers if typed.lower() in name
-        ][:25]
+    async def _samplers(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        samplers = self._admission.samplers((await self._model(interaction)).name)
+        return [app_commands.Choice(name=name, value=name) for name in samplers if typed.lower() in name][:25]
 
     @imagine.autocomplete("lora")
     async def _loras(self, interaction: discord.Interaction[Client], typed: str) -> Choices:

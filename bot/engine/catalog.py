@@ -1,30 +1,28 @@
-"""The models and the samplers, by the names that people use. It does not import torch."""
+"""The models, by the names that people use, and what each can be painted with. It does not import torch."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from bot.config import EMBEDDED, ModelConfig
-from bot.errors import ConfigError
+from bot.engine.model_files.hub import cached_folder
+from bot.engine.model_files.recognise import recognise
+from bot.engine.model_files.sampling import SAMPLERS, UNLIMITED, Sampling
+from bot.errors import ConfigError, UnusableFiles
 
-SAMPLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "default": ("", {}),
-    "ddim": ("DDIMScheduler", {}),
-    "ddpm": ("DDPMScheduler", {}),
-    "deis": ("DEISMultistepScheduler", {}),
-    "dpm++ 2m": ("DPMSolverMultistepScheduler", {}),
-    "dpm++ 2m karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
-    "dpm++ sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler a": ("EulerAncestralDiscreteScheduler", {}),
-    "heun": ("HeunDiscreteScheduler", {}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-}
-"""Name → diffusers' scheduler class and what to change in its configuration. "default" is the model's own."""
+__all__ = ["SAMPLERS", "Catalog", "check_models", "fingerprint_of", "folder_of", "place_of"]
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 5.0
+"""Between two looks at the models' files."""
+
+Traces = frozenset[tuple[str, int, int]]
 
 
 def folder_of(model: ModelConfig) -> str:
@@ -34,12 +32,23 @@ def folder_of(model: ModelConfig) -> str:
     return model.source
 
 
-def fingerprint_of(model: ModelConfig) -> frozenset[tuple[str, int, int]]:
+def place_of(model: ModelConfig) -> Path | None:
+    """The folder or file of a model on this machine; None for a hub id that was not downloaded yet."""
+    if not model.is_hub_id:
+        return Path(folder_of(model))
+    return cached_folder(model.source)
+
+
+def fingerprint_of(model: ModelConfig) -> Traces:
     """The paths, sizes and times of a model's files, to notice a change; empty for a hub id.
 
     Reads the disk. If a file disappears meanwhile, the files after it are left out.
     """
-    source, found = Path(folder_of(model)), set()
+    return _traces(Path(folder_of(model)))
+
+
+def _traces(source: Path) -> Traces:
+    found = set()
     with suppress(OSError):
         for path in (source, *source.rglob("*")):
             facts = path.stat()
@@ -47,8 +56,64 @@ def fingerprint_of(model: ModelConfig) -> frozenset[tuple[str, int, int]]:
     return frozenset(found)
 
 
+class Catalog:
+    """What is known of the models by their files, which may be replaced while the bot runs."""
+
+    def __init__(self, models: Sequence[ModelConfig]) -> None:
+        self.models = models
+        self._seen: dict[str, Traces] = {}
+        self._samplings: dict[str, Sampling] = {}
+        self._troubles: dict[str, str] = {}
+
+    @property
+    def samplings(self) -> Mapping[str, Sampling]:
+        """How the models can be painted, by their names; one that was not downloaded yet is not among them."""
+        return self._samplings
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Models whose files cannot be used, each with the reason and the remedy."""
+        return self._troubles
+
+    def samplers(self, model: str) -> tuple[str, ...]:
+        """The samplers that a model can use."""
+        return self._samplings.get(model, UNLIMITED).samplers
+
+    def look(self) -> None:
+        """Look at the files of all models that are new or were changed. Reads the disk: call it in a thread."""
+        for model in self.models:
+            place = place_of(model)
+            if place is None:
+                continue
+            config = Path(model.config) if model.config is not None else None
+            traces = _traces(place) | (_traces(config) if config is not None and config.is_dir() else frozenset())
+            if traces == self._seen.get(model.name):
+                continue
+            try:
+                self._samplings[model.name] = recognise(place, model.config).sampling
+                self._troubles.pop(model.name, None)
+            except UnusableFiles as error:
+                self._samplings.pop(model.name, None)
+                if model.is_hub_id:
+                    # It may be on its way here. The engine, which fetches it, says what is wrong with it.
+                    continue
+                self._troubles[model.name] = f"The model {model.name} cannot be loaded: {error}"
+                log.warning("model %s: %s", model.name, error)
+            self._seen[model.name] = traces
+
+    async def watch(self) -> None:
+        """Look again and again, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.to_thread(self.look)
+
+
 def check_models(models: Sequence[ModelConfig]) -> None:
-    """Raise ConfigError for the first model that cannot possibly load: a missing folder, an unknown sampler."""
+    """Raise ConfigError for the first model that cannot possibly load or whose own defaults it cannot use.
+
+    These are a missing folder or file, an unknown sampler, and a sampler or steps that the model cannot be painted
+    with. Files that are there and broken are the catalog's troubles, so that other models can be used.
+    """
     for number, model in enumerate(models):
         key = f"models[{number}] ({model.name})"
         if model.sampler not in SAMPLERS:
@@ -60,20 +125,38 @@ def check_models(models: Sequence[ModelConfig]) -> None:
             path = Path(place)
             if path.suffix == ".safetensors" and not path.is_file():
                 raise ConfigError(f"{key}: the {what} {name} has the source {place}, which does not exist.")
-        if model.is_hub_id:
-            continue
-        source = Path(folder_of(model))
-        if not source.exists():
-            raise ConfigError(
-                f"{key}: source {model.source} does not exist. Give a diffusers folder, a .safetensors file, "
-                'a hub id like CompVis/stable-diffusion-v1-4, or "embedded".'
-            )
-        if source.is_dir() and not (source / "model_index.json").is_file():
-            raise ConfigError(
-                f"{key}: {model.source} is no diffusers folder: it has no model_index.json. "
-                "A single checkpoint is named by its .safetensors file."
-            )
-        if source.is_file() and not model.is_single_file:
-            raise ConfigError(f"{key}: {model.source} is not a .safetensors file, and no other kind is loaded.")
-        if model.config is not None and model.config.startswith(("/", ".")) and not Path(model.config).is_dir():
-            raise ConfigError(f"{key}: config {model.config} is not a folder.")
+        if not model.is_hub_id:
+            _check_source(key, model)
+        _check_defaults(key, model)
+
+
+def _check_source(key: str, model: ModelConfig) -> None:
+    source = Path(folder_of(model))
+    if not source.exists():
+        raise ConfigError(
+            f"{key}: source {model.source} does not exist. Give a diffusers folder, a .safetensors file, "
+            'a hub id like CompVis/stable-diffusion-v1-4, or "embedded".'
+        )
+    if source.is_dir() and not (source / "model_index.json").is_file():
+        try:
+            recognise(source)
+        except UnusableFiles as error:
+            raise ConfigError(f"{key}: {model.source} is no diffusers folder: {error}") from error
+    if source.is_file() and not model.is_single_file:
+        raise ConfigError(f"{key}: {model.source} is not a .safetensors file, and no other kind is loaded.")
+    if model.config is not None and model.config.startswith(("/", ".")) and not Path(model.config).is_dir():
+        raise ConfigError(f"{key}: config {model.config} is not a folder.")
+
+
+def _check_defaults(key: str, model: ModelConfig) -> None:
+    """Raise ConfigError for a sampler or a number of steps in the configuration that the model cannot use."""
+    place = place_of(model)
+    try:
+        sampling = UNLIMITED if place is None else recognise(place, model.config).sampling
+    except UnusableFiles:
+        return
+    if words := sampling.refusal(model.sampler):
+        raise ConfigError(f"{key}: the model {words}")
+    low, high = sampling.steps
+    if not low <= model.steps <= high:
+        raise ConfigError(f"{key}: steps is {model.steps}, and the model can be painted in {low} to {high} steps.")

@@ -15,6 +15,7 @@ import aiosqlite
 
 from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
+from bot.engine.catalog import SAMPLERS, Catalog
 from bot.errors import Rejected
 from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Queued, Requester
 from bot.policy.limits import NEGLIGIBLE
@@ -83,7 +84,7 @@ class Admission:
         line: Line,
         engine: Engine,
         models: Sequence[ModelConfig],
-        samplers: Sequence[str],
+        catalog: Catalog,
         vocabularies: Mapping[str, Vocabulary],
         thresholds: BillConfig,
         clock: Clock,
@@ -97,8 +98,12 @@ class Admission:
         self._clock = clock
         self._thresholds = thresholds
         self._vocabularies = vocabularies
+        self._catalog = catalog
         self.models = models
-        self.samplers = samplers
+
+    def samplers(self, model: str) -> Sequence[str]:
+        """The samplers that a model can use."""
+        return self._catalog.samplers(model)
 
     async def quote(self, requester: Requester, options: Options, destination: Destination) -> Quote:
         """Resolve a request without admitting it; only the sizes of its uploads are read.
@@ -109,10 +114,10 @@ class Admission:
         async with self._noting(requester):
             ruling = await self._policy.ruling(requester, destination.channels)
             self._policy.check(ruling)
-            resolved = resolve(options, self.models, self.samplers, ruling.limits)
+            resolved = resolve(options, self.models, tuple(SAMPLERS), ruling.limits, self._catalog.samplings)
             request = resolved.request
             for model in ("", request.model):
-                if words := self._engine.troubles.get(model):
+                if words := self._engine.troubles.get(model) or self._catalog.troubles.get(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
             return Quote(
                 requester=requester,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.config import IMAGES, PROMPT_LIMIT, STEPS, ControlNetConfig, LoraConfig, ModelConfig
+from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, ModelConfig
 from bot.engine import weights
+from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError
 from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation
 from bot.policy.limits import Limit, Limits
@@ -53,12 +54,17 @@ _ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
 
 
 def resolve(
-    options: Options, models: Sequence[ModelConfig], samplers: Sequence[str], limits: Limits | None = None
+    options: Options,
+    models: Sequence[ModelConfig],
+    samplers: Sequence[str],
+    limits: Limits | None = None,
+    samplings: Mapping[str, Sampling] | None = None,
 ) -> Resolved:
     """Fill in missing options from the model's defaults, and clamp every value to its range and its limit.
 
-    `models` must not be empty; the first allowed one is the default. Raises UserError for a request that cannot be
-    painted, and Rejected if a limit forbids it and clamping is not possible, as for models.
+    `models` must not be empty; the first allowed one is the default. `samplings` says how a model can be painted, by
+    its name; a model that is missing there can be painted with all `samplers`. Raises UserError for a request that
+    cannot be painted, and Rejected if a limit forbids it and clamping is not possible, as for models.
     """
     notes: list[str] = []
     options = with_flags(options, notes, _names(models, samplers))
@@ -73,7 +79,10 @@ def resolve(
             )
     notes += _about_weights(options.prompt, negative or "")
     model = _model(options.model, models, limits, notes)
+    sampling = (samplings or {}).get(model.name, UNLIMITED)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
+    if words := sampling.refusal(sampler):
+        raise UserError(f"The model {model.name} {words}")
     seed = options.seed if options.seed is not None else random.randint(*SEEDS)
     if not SEEDS[0] <= seed <= SEEDS[1]:
         raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {cut(f'{seed:,}')} is outside.")
@@ -83,7 +92,15 @@ def resolve(
         width, height = _smaller(width, height, model, limits.pixels, notes)
     loras = _loras(options.lora, model, notes)
     controlnet, weight = _controlnet(options, models, model, notes)
-    steps = _capped("steps", options.steps, model.steps, STEPS, None if limits is None else limits.steps, notes)
+    bounds = sampling.steps[0], sampling.most_steps(_asked_strength(options))
+    steps = _capped(
+        "steps",
+        options.steps,
+        min(model.steps, bounds[1]),
+        bounds,
+        None if limits is None else limits.steps,
+        notes,
+    )
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
         negative_prompt=model.negative_prompt if negative is None else negative,
@@ -304,6 +321,14 @@ def _operation(options: Options) -> Operation:
     if options.mask is not None:
         return Operation.INPAINT
     return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
+
+
+def _asked_strength(options: Options) -> float:
+    """How much of the image is to be painted over, before it is known how many steps there are."""
+    if options.image is None:
+        return 1.0
+    asked = options.strength if options.strength is not None else INPAINT_STRENGTH if options.mask else STRENGTH
+    return min(max(asked, 0.0), 1.0) if _is_finite(asked) else 1.0
 
 
 def _strength(options: Options, steps: int, notes: list[str]) -> float:

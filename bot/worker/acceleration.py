@@ -21,7 +21,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from bot.jobs import Adapters
 from bot.worker.device_errors import is_out_of_memory
-from bot.worker.loras import first_line
+from bot.worker.library_errors import told
 from bot.worker.rows import Parked, first_rows, pad, rebuild, run_eagerly
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class Graphs:
             replay = self._recorder(lambda: function(*args, **kwargs))
         except Exception as error:  # noqa: BLE001 - an error of the forward itself comes again when it runs as it is
             traceback.clear_frames(error.__traceback__)
-            log.warning("a forward of %s cannot be recorded and runs as it is: %s", parked.part, first_line(error))
+            log.warning("a forward of %s cannot be recorded and runs as it is: %s", parked.part, told(error))
             if is_out_of_memory(error):
                 self.clear()
             self._refused.add(key)

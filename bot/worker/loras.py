@@ -9,20 +9,23 @@ only one adapter for each row, with the same weight in all rows.
 from __future__ import annotations
 
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
 
 from bot.config import LoraConfig
+from bot.engine.model_files.adapters import check_lora, flat_layers
+from bot.engine.model_files.header import read_header
+from bot.errors import UnusableFiles
 from bot.jobs import Adapters
+from bot.worker import checkpoints
 from bot.worker.device_errors import is_device_lost
+from bot.worker.library_errors import refused
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +50,26 @@ class RowLoras:
     def load(self, pipeline: Any, loras: Sequence[LoraConfig]) -> dict[str, str]:
         """Load LoRAs into a pipeline's modules; returns those that cannot be used, each with the reason."""
         troubles = {}
+        layers = _shapes(pipeline) if loras else {}
         for lora in loras:
             try:
+                file = checkpoints.fetch_lora(lora)
+                check_lora(read_header(file), layers, file.name)
                 with warnings.catch_warnings():
                     # PEFT warns about a second adapter.
                     warnings.simplefilter("ignore", UserWarning)
-                    pipeline.load_lora_weights(lora.source, adapter_name=lora.name, use_safetensors=True)
+                    pipeline.load_lora_weights(
+                        str(file.parent), weight_name=file.name, adapter_name=lora.name, use_safetensors=True
+                    )
                 _check(pipeline, lora.name)
+            except UnusableFiles as error:
+                log.warning("LoRA %s: %s", lora.name, error)
+                troubles[lora.name] = str(error)
             except Exception as error:
                 if is_device_lost(error):
                     raise
                 log.exception("LoRA %s cannot be loaded", lora.name)
-                troubles[lora.name] = first_line(error)
+                troubles[lora.name] = refused(error)
         for _, layer in _layers(pipeline):
             layer.enable_adapters(False)
             layer.register_forward_hook(self._add)
@@ -109,27 +120,38 @@ class RowLoras:
         return output
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, for people: its first line, without the host's folders."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return re.sub(r"(?<![\w:/])(?:/[^\s/'\",]+){2,}/?", lambda path: PurePath(path[0]).name, line)[:300]
-
-
 def _delta(layer: Any, name: str, x: torch.Tensor) -> torch.Tensor:
     change: torch.Tensor = layer.lora_B[name](layer.lora_A[name](x.to(layer.lora_A[name].weight.dtype)))
     return change
 
 
 def _check(pipeline: Any, name: str) -> None:
-    """Raise ValueError unless the LoRA fits layers of the model, of a kind that `_add` can compute."""
+    """Raise UnusableFiles unless the LoRA fits layers of the model, of a kind that `_add` can compute."""
     layers = [(module, layer) for module, layer in _layers(pipeline) if name in layer.lora_A]
     if not layers:
-        raise ValueError("it fits no layer of this model; it may be made for another kind of model")
+        raise UnusableFiles(
+            "it fits no layer of this model.", "Name it under a model of the kind that it was trained on."
+        )
     for module, layer in layers:
         if name in layer.lora_variant or not isinstance(layer.get_base_layer(), torch.nn.Linear | torch.nn.Conv2d):
-            raise ValueError("it is of a kind that cannot be applied row by row (DoRA, or not on a linear layer)")
+            raise UnusableFiles(
+                "it is of a kind that cannot be applied row by row (DoRA, or not on a linear layer).",
+                "Take a plain LoRA instead.",
+            )
         for part in (layer.lora_A[name], layer.lora_B[name]):
             part.to(module.device, module.dtype)
+
+
+def _shapes(pipeline: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the layers of a pipeline without LoRAs, as `adapters.check_lora` names them."""
+    return flat_layers(
+        {
+            f"{part}.{name}": tuple(tensor.shape)
+            for part, module in pipeline.components.items()
+            if isinstance(module, torch.nn.Module)
+            for name, tensor in module.named_parameters()
+        }
+    )
 
 
 def _layers(pipeline: Any) -> Iterator[tuple[Any, Any]]:

@@ -26,7 +26,6 @@ import PIL.Image
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import torch
 import transformers
-from diffusers.loaders.single_file_utils import infer_diffusers_model_type, load_single_file_checkpoint
 from diffusers.pipelines.auto_pipeline import (
     AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
     AUTO_INPAINT_PIPELINES_MAPPING,
@@ -35,34 +34,23 @@ from diffusers.pipelines.auto_pipeline import (
 )
 from PIL.PngImagePlugin import PngInfo
 
-from bot.config import EngineConfig, ModelConfig
+from bot.config import STEPS, EngineConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
-from bot.errors import PaintFailed
+from bot.engine.model_files.sampling import sampling_of
+from bot.engine.model_files.single_file import SingleFile
+from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Image, Operation
 from bot.logs import traced
 from bot.worker import acceleration, checkpoints, safety_checker, upscaling
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.inputs import Inputs
-from bot.worker.loras import RowLoras, first_line
+from bot.worker.library_errors import refused, told
+from bot.worker.loras import RowLoras
 from bot.worker.prompts import Prompts, Reading
 from bot.worker.rows import NOT_NUMBERS
 
 log = logging.getLogger(__name__)
-
-_SINGLE_FILE_CLASSES = {
-    "v1": "StableDiffusionPipeline",
-    "v2": "StableDiffusionPipeline",
-    "inpainting": "StableDiffusionInpaintPipeline",
-    "inpainting_v2": "StableDiffusionInpaintPipeline",
-    "xl_base": "StableDiffusionXLPipeline",
-    "xl_inpaint": "StableDiffusionXLInpaintPipeline",
-    "sd3": "StableDiffusion3Pipeline",
-    "sd35_medium": "StableDiffusion3Pipeline",
-    "sd35_large": "StableDiffusion3Pipeline",
-    "flux-dev": "FluxPipeline",
-    "flux-schnell": "FluxPipeline",
-}
 
 _TASKS: Mapping[Operation, Mapping[str, Any]] = {
     Operation.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
@@ -79,6 +67,8 @@ _NOTHING = Inputs()
 _PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projection_dim")
 """Settings that a denoiser and its ControlNet share, and that differ between families of models."""
 
+_NO_LENGTH = 10**6
+"""transformers writes a number far above this one where a tokenizer's settings name no length."""
 _MOST_ENCODERS = 4
 """The most threads that encode PNGs: zlib releases the interpreter's lock, but copying pixels does not."""
 _BLACK = 2 / 255
@@ -179,9 +169,11 @@ class ModelStore:
                 self._checkpoints[name] = checkpoints.fetch(self._models[name])
             except PaintFailed:
                 raise
+            except UnusableFiles as error:
+                raise PaintFailed(f"The model {name} cannot be loaded: {error}") from error
             except Exception as error:
                 log.exception("model %s cannot be fetched", name)
-                raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
+                raise PaintFailed(f"The model {name} cannot be loaded: {refused(error)}") from error
         return self._checkpoints[name]
 
     def load(self, name: str) -> Loaded:
@@ -196,6 +188,8 @@ class ModelStore:
             acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
         except PaintFailed:
             raise
+        except UnusableFiles as error:
+            raise PaintFailed(f"The model {name} cannot be loaded: {error}") from error
         except Exception as error:
             if is_device_lost(error):
                 raise
@@ -203,7 +197,7 @@ class ModelStore:
                 _free()
                 raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
             log.exception("model %s cannot be loaded", name)
-            raise PaintFailed(f"The model {name} cannot be loaded: {first_line(error)}") from error
+            raise PaintFailed(f"The model {name} cannot be loaded: {refused(error)}") from error
         prompts = Prompts(pipeline, self.row_loras.on_all)
         self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, troubles)
         self._upscalers[name] = upscaler
@@ -233,6 +227,14 @@ class ModelStore:
     def scheduler(self, request: GenerationRequest) -> Any:
         """A fresh scheduler for the request's sampler, with the model's own settings. Raises PaintFailed in words."""
         loaded = self.load(request.model)
+        scheduler, pipeline = type(loaded.scheduler).__name__, type(loaded.pipeline).__name__
+        sampling = sampling_of(scheduler, loaded.scheduler.config, pipeline)
+        if words := sampling.refusal(request.sampler):
+            raise PaintFailed(f"The model {request.model} {words}")
+        most = sampling.most_steps(request.strength)
+        # What all models may be asked for is not the engine's business: benchmarks ask for more.
+        if most < min(STEPS[1], request.num_inference_steps):
+            raise PaintFailed(f"The model {request.model} can be painted in up to {most} steps like this.")
         name, changes = SAMPLERS[request.sampler]
         kind = getattr(diffusers, name) if name else type(loaded.scheduler)
         try:
@@ -302,9 +304,12 @@ class ModelStore:
         """The request's ControlNet, loaded if necessary."""
         name, loaded = request.controlnet, self.load(request.model)
         if name not in loaded.controlnets:
-            source = self._checkpoints[request.model].controlnets.get(name)
+            checkpoint = self._checkpoints[request.model]
+            if name in checkpoint.controlnet_troubles:
+                raise PaintFailed(f"The ControlNet {name} cannot be used: {checkpoint.controlnet_troubles[name]}")
+            source = checkpoint.controlnets.get(name)
             if source is None:
-                raise PaintFailed(f"The model {request.model} has no ControlNet {name} that can be used.")
+                raise PaintFailed(f"The model {request.model} has no ControlNet {name} any more. Choose another.")
             try:
                 loaded.controlnets[name] = _load_controlnet(source, loaded.pipeline, self.machine)
             except Exception as error:
@@ -314,7 +319,7 @@ class ModelStore:
                     _free()
                     raise PaintFailed(f"The ControlNet {name} does not fit into this machine's memory.") from error
                 log.exception("ControlNet %s cannot be loaded", name)
-                raise PaintFailed(f"The ControlNet {name} cannot be loaded: {first_line(error)}") from error
+                raise PaintFailed(f"The ControlNet {name} cannot be loaded: {refused(error)}") from error
         return loaded.controlnets[name]
 
     def _encoded(self, loaded: Loaded, request: GenerationRequest, texts: Sequence[str | Reading]) -> dict[str, Any]:
@@ -359,16 +364,20 @@ class ModelStore:
                 "machine's memory: try a smaller size or fewer images."
             )
         log.error("model %s could not paint\n%s", request.model, traced(error, *request.texts))
-        return f"The model {request.model} could not paint this: {first_line(error)}"
+        return f"The model {request.model} could not paint this: {told(error)}"
 
 
 def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple[Any, upscaling.Upscaler | None]:
     """The model's pipeline on the machine's device, and its upscaler if it has one."""
-    source, upscaler = checkpoint.source, None
-    if model.is_single_file:
-        pipeline = _single_file_class(model).from_single_file(
-            source, config=model.config, torch_dtype=machine.dtype, local_files_only=_has_config_folder(model)
+    source, files, upscaler = checkpoint.source, checkpoint.files, None
+    if isinstance(files, SingleFile):
+        pipeline = getattr(diffusers, files.pipeline).from_single_file(
+            source, config=files.config, torch_dtype=machine.dtype, local_files_only=True
         )
+        if files.changes:
+            # The file knows better than its configuration what it predicts.
+            kind = getattr(diffusers, files.scheduler)
+            pipeline.scheduler = kind.from_config(pipeline.scheduler.config, **files.changes)
     else:
         parts = {}
         if safety_checker.is_named(Path(source)) and (
@@ -377,14 +386,33 @@ def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple
             parts = {safety_checker.FOLDER: checker}
         # Pickled weights can run code when they are loaded, so only safetensors are loaded.
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
-            source, torch_dtype=machine.dtype, use_safetensors=True, local_files_only=True, **parts
+            source,
+            torch_dtype=machine.dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            variant=files.variant,
+            **parts,
         )
         upscaler = upscaling.load(Path(source))
+    if "prompt" not in inspect.signature(pipeline.__call__).parameters:
+        raise UnusableFiles(f"it does not paint from words ({type(pipeline).__name__}).", "Choose another model.")
+    _limit_tokenizers(pipeline)
     vae: Any = getattr(pipeline, "vae", None)
     if machine.dtype == torch.float16 and hasattr(pipeline, "upcast_vae") and vae.config.get("force_upcast"):
         # SDXL's VAE overflows in half precision. Its pipelines would cast it for every picture, but it is shared.
         vae.to(torch.float32)
     return pipeline.to(machine.device), upscaler
+
+
+def _limit_tokenizers(pipeline: Any) -> None:
+    """Give tokenizers whose settings do not say how long a prompt may be the length of their text encoder."""
+    for name, part in pipeline.components.items():
+        if not name.startswith("tokenizer") or getattr(part, "model_max_length", 0) < _NO_LENGTH:
+            continue
+        encoder = pipeline.components.get(name.replace("tokenizer", "text_encoder"))
+        positions = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+        if positions:
+            part.model_max_length = positions
 
 
 def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
@@ -440,22 +468,6 @@ def _strength(request: GenerationRequest) -> float:
     """The request's strength, or the smallest with which diffusers makes a step: int(steps · strength) ≥ 1."""
     # 49 · (1 / 49) is below 1 in floating point; with the next larger number it is not.
     return max(request.strength, math.nextafter(1 / request.num_inference_steps, 1))
-
-
-def _single_file_class(model: ModelConfig) -> Any:
-    """The pipeline class of a single file: the one its configuration names, or the one its tensors resemble."""
-    if model.config is not None and _has_config_folder(model):
-        name = diffusers.DiffusionPipeline.load_config(model.config)["_class_name"]
-        return getattr(diffusers, name)
-    kind = infer_diffusers_model_type(load_single_file_checkpoint(model.source))
-    if kind not in _SINGLE_FILE_CLASSES:
-        raise ValueError(f"the checkpoint is of the kind {kind!r}, which cannot be guessed; set its `config`")
-    return getattr(diffusers, _SINGLE_FILE_CLASSES[kind])
-
-
-def _has_config_folder(model: ModelConfig) -> bool:
-    """Whether the configuration of a single file is a folder on this machine and not a hub id."""
-    return model.config is not None and Path(model.config).is_dir()
 
 
 def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upscaling.Upscaler | None) -> Image:

@@ -13,32 +13,36 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-from safetensors import safe_open
 
+from bot.engine.model_files.folder import INDEX, SAFETY_CHECKER, safety_checker_trouble, variant_of, weights_of
+from bot.engine.model_files.settings import read_settings
 from bot.errors import PaintFailed
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
-from bot.worker.loras import first_line
+from bot.worker.library_errors import told
 
 log = logging.getLogger(__name__)
 
-FOLDER = "safety_checker"
+FOLDER = SAFETY_CHECKER
 """The checker's folder in a model's folder, and its name in diffusers."""
 
 
 def is_named(folder: Path) -> bool:
-    """Whether the model in a folder names a safety checker. Raises what reading its index raises."""
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    return bool((index.get(FOLDER) or (None,))[0])
+    """Whether the model in a folder names a safety checker. Raises UnusableFiles if its index cannot be read."""
+    entry = read_settings(folder / INDEX, INDEX).get(FOLDER)
+    return isinstance(entry, list) and bool(entry) and entry[0] is not None
 
 
 def look(model: str, folder: Path) -> None:
     """Raise PaintFailed if the safety checker of the model in a folder is damaged. It is not loaded."""
-    try:
-        for file in (folder / FOLDER).glob("*.safetensors"):
-            with safe_open(file, "np"):
-                pass
-    except Exception as error:
-        raise unavailable(model, first_line(error)) from error
+    if why := safety_checker_trouble(folder):
+        raise unavailable(model, why)
+
+
+def numbers(folder: Path) -> int:
+    """How many numbers the safety checker in a model's folder has; 0 without one."""
+    if not is_named(folder):
+        return 0
+    return weights_of(folder, FOLDER).numbers
 
 
 def load(model: str, folder: Path, dtype: Any) -> Any:
@@ -53,13 +57,18 @@ def load(model: str, folder: Path, dtype: Any) -> Any:
         return None
     try:
         checker, found = kind.from_pretrained(
-            folder / FOLDER, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder / FOLDER,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            variant=variant_of(folder, FOLDER),
         )
     except Exception as error:
         if is_out_of_memory(error):
             raise
         log.exception("the safety checker of model %s cannot be loaded", model)
-        raise unavailable(model, first_line(error)) from error
+        raise unavailable(model, told(error)) from error
     if lacking := sorted(found["missing_keys"]):
         raise unavailable(model, f"{len(lacking)} of its weights are missing, such as {lacking[0]}")
     return checker

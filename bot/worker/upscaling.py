@@ -17,10 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bot.engine.model_files.folder import UPSCALER, damaged_upscaler
+
 FACTOR = 4
 """How many times wider and higher the network makes a picture."""
 
-FOLDER = "upscaler"
+FOLDER = UPSCALER
 """Its folder in a model's folder."""
 
 _ROWS = 128
@@ -79,7 +81,7 @@ def save(network: Upscaler, folder: Path) -> None:
 
 
 def load(model: Path) -> Upscaler | None:
-    """The upscaler in a model's folder; None if it has none. Raises ValueError if it is damaged."""
+    """The upscaler in a model's folder; None if it has none. Raises UnusableFiles if it is damaged."""
     folder = model / FOLDER
     if not folder.is_dir():
         return None
@@ -88,7 +90,5 @@ def load(model: Path) -> Upscaler | None:
         network.load_state_dict(load_file(folder / "model.safetensors"))
     except Exception as error:
         # json, torch and safetensors share no exception class, and every error means that the folder is damaged.
-        raise ValueError(
-            f"its {FOLDER}/ is damaged ({type(error).__name__}). Without the folder it enlarges by Lanczos."
-        ) from error
+        raise damaged_upscaler(type(error).__name__) from error
     return network.float().eval().requires_grad_(False)

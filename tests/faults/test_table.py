@@ -49,6 +49,21 @@ ROWS = {
         "bot/engine/test_local.py::test_a_model_that_cannot_be_loaded_is_tried_again_less_and_less_often_until_it_can",
         "bot/engine/test_local.py::test_a_model_that_is_put_right_is_tried_at_once",
         "cogs/test_create.py::test_an_engine_in_trouble_is_said_at_once",
+        "cogs/test_samplers.py::test_a_model_whose_files_are_broken_is_refused_at_once_and_the_others_work",
+        "bot/engine/model_files/test_facts.py::test_files_that_are_put_right_or_broken_are_noticed",
+    ],
+    "model files that are something else": [
+        "bot/worker/test_bad_models.py::test_doctor_and_engine_say_what_a_bad_model_is",
+        "bot/worker/test_bad_models.py::test_doctor_and_engine_say_what_a_bad_lora_is",
+        "bot/worker/test_bad_models.py::test_doctor_and_engine_say_what_a_bad_controlnet_is",
+        "bot/worker/test_odd_models.py::test_a_folder_with_a_variant_alone_simply_loads",
+        "bot/worker/test_odd_models.py::test_a_single_file_that_predicts_v_is_painted_as_one",
+        "bot/engine/model_files/test_any_bytes.py::test_any_header",
+    ],
+    "a sampler that the model cannot use": [
+        "cogs/test_samplers.py::test_a_sampler_that_does_not_fit_makes_no_job",
+        "bot/engine/model_files/test_sampling.py::test_a_model_of_a_flow_takes_its_own_scheduler_alone",
+        "bot/worker/test_odd_models.py::test_an_lcm_paints_in_its_range_and_refuses_the_rest_in_words",
     ],
     "token older than 15 min": [
         "cogs/test_create.py::test_a_wait_longer_than_the_token_still_ends_in_the_same_message"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bot.app import open_app
 from bot.config import EMBEDDED_MODEL, BillConfig, Config, LimitsConfig, ModelConfig
-from bot.engine.catalog import SAMPLERS
+from bot.engine.catalog import Catalog
 from bot.engine.fake import FakeEngine, flat_image
 from bot.engine.timing import STEP
 from bot.errors import Rejected, StorageError, UserError
@@ -134,7 +134,7 @@ def gate_of(store: Store, **limits: int) -> Gate:
             line,
             engine,
             (EMBEDDED_MODEL, OTHER),
-            tuple(SAMPLERS),
+            Catalog((EMBEDDED_MODEL, OTHER)),
             {EMBEDDED_MODEL.name: KNOWS},
             BillConfig(),
             store.clock,

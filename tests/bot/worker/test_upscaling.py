@@ -145,7 +145,9 @@ def test_damaged_upscaler_fails_in_words(tmp_path: Path, damage: str, content: b
     if content is not None:
         (folder / upscaling.FOLDER / damage).write_bytes(content)
     store = ModelStore([ModelConfig(name="mine", source=str(folder))], SETTINGS)
-    with pytest.raises(PaintFailed, match=r"The model mine cannot be loaded: its upscaler/ is damaged \(\w+\)"):
+    with pytest.raises(
+        PaintFailed, match=r"The model mine cannot be loaded: its upscaler/ is damaged \(.+\)\. Without the folder"
+    ):
         store.load("mine")
 
 
