@@ -74,7 +74,8 @@ class Options:
     ] = None
     image: Annotated[Upload | None, Option("A picture to start from: PNG, JPEG or WebP", called="image")] = None
     mask: Annotated[
-        Upload | None, Option("Where to repaint the image: white is repainted, black stays", called="mask")
+        Upload | None,
+        Option("Where to repaint the image: the mask's white parts, or the transparent parts of a copy", called="mask"),
     ] = None
     strength: Annotated[
         float | None, Option("How much of the image is painted over, up to 1", ("strength",), "0.6")

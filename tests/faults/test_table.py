@@ -107,6 +107,8 @@ ROWS = {
         "bot/worker/test_inputs.py::test_what_cannot_be_used_is_refused_in_words",
         "bot/worker/test_inputs.py::test_picture_comes_out_upright_in_the_size_that_is_painted",
         "bot/worker/test_inputs.py::test_sixteen_bits_are_scaled_not_clipped",
+        "bot/requests/test_uploads.py::test_a_picture_is_measured_upright_whatever_its_metadata_are",
+        "bot/test_picture_files.py::test_the_work_on_a_file_is_bounded",
     ],
     "inert text": [
         "cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing",
