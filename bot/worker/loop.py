@@ -9,12 +9,13 @@ step waits for a PNG, and one for each person in turn, so that one person's pict
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from bot.engine import Progress, Started
@@ -25,18 +26,20 @@ from bot.engine.wire import (
     FinishedFrame,
     Frame,
     Inbox,
-    LoadingFrame,
+    OrderKey,
     PreviewFrame,
     ProgressFrame,
     ReadyFrame,
     SetupFrame,
+    Stage,
+    StageFrame,
     StartedFrame,
     StopFrame,
     SubmitFrame,
     TimingsFrame,
 )
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Image, JobId
+from bot.jobs import GenerationRequest, Image
 from bot.worker import previews, residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
@@ -48,9 +51,8 @@ from bot.worker.row_policy import MeasuredRows
 
 log = logging.getLogger(__name__)
 
-Key = tuple[JobId, int]
-"""Job and attempt, which identify an order."""
-
+DECODERS = 2
+"""Requests whose pictures are decoded at a time, so that one that takes long does not hold up all others."""
 _TELL_SECONDS = 5.0
 """Between two reports of the timings."""
 _LOAD_BYTES_PER_SECOND = 1e9
@@ -61,7 +63,7 @@ _LOAD_BYTES_PER_SECOND = 1e9
 class _WaitingOrder:
     """An order that is not being painted yet; its `inputs` are decoded meanwhile."""
 
-    key: Key
+    key: OrderKey
     owner: int
     request: GenerationRequest
     inputs: Future[Inputs]
@@ -100,10 +102,11 @@ class WorkerLoop:
         self._inbox = inbox
         self._send = send
         self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.graphs)
-        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone)
+        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._begin)
+        self._is_resting = True
         self._told_at: float | None = None
-        self._waiting: dict[Key, _WaitingOrder] = {}
-        self._painting: dict[Key, _PaintingOrder] = {}
+        self._waiting: dict[OrderKey, _WaitingOrder] = {}
+        self._painting: dict[OrderKey, _PaintingOrder] = {}
         self._latent_previews: dict[str, LatentPreview] = {}
         self._preview_seconds = preview_seconds
         self._fetched: dict[str, Future[Any]] = {}
@@ -111,7 +114,7 @@ class WorkerLoop:
         self._load_seconds: dict[str, float] = {}
         self._switch = residency.Switch()
         self._stopping = False
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
+        self._decoder = ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder")
         self._fetcher = ThreadPoolExecutor(len(store.names), thread_name_prefix="fetcher")
         self._encoder = RoundRobinPool(store.machine.encoders, "encoder")
 
@@ -141,7 +144,27 @@ class WorkerLoop:
             if news or not idle:
                 return news
             # While no order waits, one graph at a time is compiled; an order that comes meanwhile waits for it.
-            wait = not loading and not (not self._waiting and self._store.graphs.improve())
+            wait = not loading and not (not self._waiting and self._improve())
+            if wait:
+                self._rest()
+
+    def _begin(self, stage: Stage, orders: Sequence[Hashable] = (), model: str = "", size: int = 0) -> None:
+        """Tell the bot what this thread begins: each stage has a time limit, and only its orders are blamed."""
+        keys: tuple[OrderKey, ...] = tuple(orders)  # type: ignore[arg-type]
+        self._is_resting = False
+        self._send(StageFrame(_thread(), stage, keys, model, size))
+
+    def _rest(self) -> None:
+        if not self._is_resting:
+            self._begin(Stage.REST)
+            self._is_resting = True
+
+    def _improve(self) -> bool:
+        """Compile one graph; returns whether there was one."""
+        if not self._store.graphs.can_improve:
+            return False
+        self._begin(Stage.COMPILE)
+        return self._store.graphs.improve()
 
     def _receive(self, *, wait: bool) -> list[Cancel]:
         """Take in what came; returns the cancellations."""
@@ -160,7 +183,7 @@ class WorkerLoop:
                     log.warning("a second setup is ignored")
                 case (
                     ReadyFrame()
-                    | LoadingFrame()
+                    | StageFrame()
                     | TimingsFrame()
                     | StartedFrame()
                     | ProgressFrame()
@@ -178,18 +201,36 @@ class WorkerLoop:
         key, request = (frame.job_id, frame.attempt), frame.request
         inputs: Future[Inputs] = Future()
         if request.uploads:
-            inputs = self._beside(self._decoder, decode, request, frame.uploads)
+            doing = StageFrame("", Stage.DECODE, (key,))
+            inputs = self._beside(self._decoder, doing, decode, request, frame.uploads)
         else:
             inputs.set_result(Inputs())
         self._waiting[key] = _WaitingOrder(key, frame.owner, request, inputs, time.monotonic())
         if request.model not in self._fetched:
-            self._fetched[request.model] = self._beside(self._fetcher, self._store.fetch, request.model)
+            doing = StageFrame("", Stage.FETCH, model=request.model)
+            self._fetched[request.model] = self._beside(self._fetcher, doing, self._store.fetch, request.model)
 
-    def _beside(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Have a thread do something, and wake this one when it is done."""
-        future = pool.submit(work, *arguments)
+    def _beside(
+        self, pool: ThreadPoolExecutor, doing: StageFrame, work: Callable[..., Any], *arguments: Any
+    ) -> Future[Any]:
+        """Have a thread do something, which it tells the bot, and wake this one when it is done."""
+
+        def told() -> Any:
+            with self._told(doing):
+                return work(*arguments)
+
+        future = pool.submit(told)
         future.add_done_callback(lambda _: self._inbox.wake())
         return future
+
+    @contextmanager
+    def _told(self, doing: StageFrame) -> Iterator[None]:
+        """Tell the bot what this thread does in the body, and that it rests afterwards."""
+        self._send(replace(doing, thread=_thread()))
+        try:
+            yield
+        finally:
+            self._send(StageFrame(_thread(), Stage.REST))
 
     def _make_room(self) -> bool:
         """Load the model that orders wait for, if it is time to, and evict those that must go for it.
@@ -204,8 +245,7 @@ class WorkerLoop:
         name = self._switch.load
         if name is None:
             return False
-        # The bot must not take this for the silence of a dead engine.
-        self._send(LoadingFrame())
+        self._begin(Stage.LOAD, model=name, size=self._store.size(name))
         started = time.monotonic()
         with self._refusing(name):
             self._store.load(name)
@@ -268,6 +308,11 @@ class WorkerLoop:
     def _call(self, order: _WaitingOrder) -> Call:
         """An order as a call for the batcher. Raises PaintFailed in words."""
         request = order.request
+        if request.controlnet:
+            # The first request for a ControlNet loads it.
+            self._begin(Stage.LOAD, [order.key])
+            self._store.pipeline(request)
+        self._begin(Stage.ENCODE, [order.key])
         return Call(
             order.key,
             order.owner,
@@ -280,7 +325,7 @@ class WorkerLoop:
 
     def _report(self, call: Call, event: Event) -> None:
         """Tell the bot what becomes of an order; a cancelled one ends in silence."""
-        key: Key = call.id  # type: ignore[assignment]
+        key: OrderKey = call.id  # type: ignore[assignment]
         match event:
             case Started():
                 self._send(StartedFrame(*key))
@@ -297,7 +342,7 @@ class WorkerLoop:
             case _:
                 self._painting.pop(key)
 
-    def _preview(self, key: Key, pipeline: Any) -> None:
+    def _preview(self, key: OrderKey, pipeline: Any) -> None:
         """Show how an order looks so far, if it is time to and its model allows previews."""
         order, now = self._painting[key], time.monotonic()
         if not self._preview_seconds or now < order.shown_at + self._preview_seconds:
@@ -311,17 +356,20 @@ class WorkerLoop:
         order.shown_at = now
         self._encoder.submit(order.owner, self._show(key, self._latent_previews[model], latents.float().cpu().numpy()))
 
-    def _show(self, key: Key, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
+    def _show(self, key: OrderKey, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
         """Send a preview; in an encoder's thread, one piece."""
-        self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
+        with self._told(StageFrame("", Stage.FINISH, (key,))):
+            self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
         yield
 
-    def _finish(self, key: Key, request: GenerationRequest, output: Any) -> Iterator[None]:
+    def _finish(self, key: OrderKey, request: GenerationRequest, output: Any) -> Iterator[None]:
         """Encode an order's pictures and send them; in the encoders' threads, a piece for each picture."""
         images: list[Image] = []
+        pictures = self._store.images(request, output)
         try:
-            for image in self._store.images(request, output):
-                images.append(image)
+            while len(images) < request.num_images_per_prompt:
+                with self._told(StageFrame("", Stage.FINISH, (key,))):
+                    images.append(next(pictures))
                 if len(images) < request.num_images_per_prompt:
                     yield
         except PaintFailed as error:
@@ -341,3 +389,7 @@ class WorkerLoop:
         if policy.has_news and (idle or self._told_at is None or now >= self._told_at + _TELL_SECONDS):
             self._send(TimingsFrame(policy.timings.dump(), policy.step_histogram.take()))
             policy.has_news, self._told_at = False, now
+
+
+def _thread() -> str:
+    return threading.current_thread().name

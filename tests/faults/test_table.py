@@ -27,7 +27,14 @@ ROWS = {
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": [
         "bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted",
-        "bot/engine/test_local.py::test_a_model_that_has_painted_is_not_waited_for_as_one_to_be_loaded",
+        "bot/engine/test_local.py::test_an_engine_that_does_not_take_an_order_is_not_waited_for_as_one_that_loads",
+    ],
+    "a stage before the first step hangs": [
+        "bot/engine/test_local.py::test_only_the_order_in_the_stage_that_stalls_is_blamed",
+        "bot/engine/test_local.py::test_a_model_that_hangs_while_it_is_loaded_takes_the_engine_down_twice",
+        "bot/engine/test_stages.py::test_each_stage_has_a_time_of_its_own_and_only_its_orders_are_blamed",
+        "bot/queue/test_dispatcher.py::test_job_that_lost_its_place_through_another_begins_anew_and_costs_no_attempt",
+        "bot/worker/test_loop.py::test_a_picture_that_hangs_its_decoder_holds_up_no_other",
     ],
     "out of memory": [
         "bot/worker/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",

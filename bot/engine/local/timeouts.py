@@ -1,26 +1,38 @@
-"""How long the engine process may be silent, before it is taken for dead."""
+"""How long the engine process may take for each of its stages, before it is taken for hung."""
 
 from __future__ import annotations
 
-import statistics
-from collections import deque
 from dataclasses import dataclass
-
-from bot.engine.wire import LoadingFrame, OrderFrame, ProgressFrame, StartedFrame
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the engine may be silent or take to leave, in seconds."""
+    """How long the engine may take for a stage, to start and to leave, in seconds."""
 
     start: float = 1800.0
     """From its start to being ready: importing torch, and loading or even fetching the first model."""
-    first_step: float = 1800.0
-    """From an order to its first step: loading or even fetching another model."""
-    warm: float = 120.0
-    """From an order to its first step where its model has painted and nothing was loaded since."""
+    take: float = 30.0
+    """From an order to the first work on it where nothing else is done."""
+    decode: float = 60.0
+    """To decode the pictures of a request."""
+    fetch: float = 1800.0
+    """To download and hash a model."""
+    load: float = 120.0
+    """To load a model, and what its bytes take at 50 MB/s."""
+    prompt: float = 30.0
+    """To encode a prompt, or to begin a picture; ten times the longest so far where that is more."""
+    cold: float = 300.0
+    """The same while its model has not painted since it was loaded."""
+    first_step: float = 600.0
+    """For a first step of a model of which no time is known."""
+    warm: float = 60.0
+    """For the first step of an order whose model has painted, or ten times the time that is known of it."""
     step: float = 30.0
-    """Between steps, or ten times the usual step or thrice the order's slowest where that is more."""
+    """For another step, or ten times the usual one or thrice the order's slowest where that is more."""
+    finish: float = 120.0
+    """To enlarge and encode one picture."""
+    compile: float = 1800.0
+    """For torch's compiler; and for a step, if it may run during one."""
     stop: float = 3.0
     """From asking it to stop to SIGTERM."""
     term: float = 5.0
@@ -39,63 +51,3 @@ class Timeouts:
     def before_reload(self, tries: int) -> float:
         """Seconds until what could not be loaded is tried again, after so many tries in vain."""
         return min(self.mend * 2.0 ** min(tries, 60), max(self.mend, 1800.0))
-
-
-class StepTimes:
-    """What one engine process has shown: which models are warm, and how long its steps usually take."""
-
-    def __init__(self, timeouts: Timeouts, *, compiling: bool) -> None:
-        """Make it; a process that is `compiling` may take its time between any two steps."""
-        self.timeouts = timeouts
-        self._compiling = compiling
-        self._warm: set[str] = set()
-        self._steps: deque[float] = deque(maxlen=100)
-
-    def cool(self) -> None:
-        """No model is warm any more: another is being loaded, or the process is a new one."""
-        self._warm.clear()
-
-    def before_first_step(self, model: str) -> float:
-        """How long an order may take to its first step."""
-        warm = model in self._warm and not self._compiling
-        return self.timeouts.warm if warm else self.timeouts.first_step
-
-    def stepped(self, model: str, seconds: float, *, is_first: bool) -> None:
-        """An order of a model took a step; the first one is not a usual one."""
-        self._warm.add(model)
-        if not is_first:
-            self._steps.append(seconds)
-
-    @property
-    def usual(self) -> float:
-        """How long a step usually takes; 0 while that is unknown."""
-        return statistics.median(self._steps) if self._steps else 0.0
-
-
-class Silence:
-    """How long one order may be silent at the moment: `allowed` seconds."""
-
-    def __init__(self, model: str, times: StepTimes, now: float) -> None:
-        """Begin when the order is sent."""
-        self._model = model
-        self._times = times
-        self._stepped_at = now
-        self._slowest = 0.0
-        self.allowed = times.before_first_step(model)
-
-    def heard(self, frame: OrderFrame | LoadingFrame, now: float) -> None:
-        """Take note of what the engine said about the order, or about all of them."""
-        match frame:
-            case StartedFrame() | LoadingFrame():
-                # While a model is loaded, all orders wait for it.
-                self.allowed, self._stepped_at = self._times.before_first_step(self._model), now
-            case ProgressFrame():
-                seconds, self._stepped_at = now - self._stepped_at, now
-                self._times.stepped(self._model, seconds, is_first=frame.step <= 1)
-                # A large model on a CPU takes minutes for each step, and its first one says so.
-                self._slowest = max(self._slowest, seconds)
-                timeouts = self._times.timeouts
-                slow = min(3 * self._slowest, timeouts.first_step)
-                self.allowed = max(timeouts.step, 10 * self._times.usual, slow)
-            case _:
-                pass
