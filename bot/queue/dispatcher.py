@@ -10,7 +10,7 @@ from contextlib import aclosing, suppress
 from bot.engine import Engine, Finished, Lane, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, Rejected
 from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
-from bot.logs import traced, without_words
+from bot.logs import hide, traced, without_words
 from bot.policy.limits import told
 from bot.policy.policy import Policy
 from bot.queue.line import Line
@@ -162,6 +162,7 @@ class Dispatcher:
         return True
 
     async def _attempt(self, job: Job, lane: Lane) -> None:
+        hide(*job.request.texts)
         # The limits of now hold, also for what was accepted by others.
         if refusal := await insist(self._policy.objection, job):
             raise refusal

@@ -17,6 +17,7 @@ from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.errors import Rejected
 from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Queued, Requester
+from bot.logs import hide
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.queue.forecast import statement
@@ -105,6 +106,7 @@ class Admission:
         Raises UserError for a request that makes no sense and Rejected for one that a moderator's rule forbids, or
         while the engine is in trouble.
         """
+        hide(*options.texts)
         async with self._noting(requester):
             ruling = await self._policy.ruling(requester, destination.channels)
             self._policy.check(ruling)

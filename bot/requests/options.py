@@ -89,6 +89,12 @@ class Options:
     ] = None
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that the person wrote, for `bot.logs.hide`."""
+        values = [self.prompt, *(getattr(self, option.name) for option in table(type(self)))]
+        return tuple(value for value in values if isinstance(value, str))
+
+    @property
     def uploads(self) -> tuple[Upload, ...]:
         """Every upload that comes with the request."""
         sent = (getattr(self, option.name) for option in table(type(self)) if option.is_upload)

@@ -40,6 +40,7 @@ from bot.engine.wire import (
 )
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Image
+from bot.logs import hide
 from bot.worker import previews, residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
@@ -199,6 +200,7 @@ class WorkerLoop:
     def _admit(self, frame: SubmitFrame) -> None:
         """Take an order, and let threads decode its inputs and fetch its model."""
         key, request = (frame.job_id, frame.attempt), frame.request
+        hide(*request.texts)
         inputs: Future[Inputs] = Future()
         if request.uploads:
             doing = StageFrame("", Stage.DECODE, (key,))
