@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import aiohttp
 import discord
@@ -19,7 +21,7 @@ from discord.ext import commands
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import PictureRef, from_text, to_text, utcnow
-from bot.logs import traced
+from bot.logs import hide, traced
 from bot.policy.limits import told
 from bot.storage.database import insist
 
@@ -55,11 +57,14 @@ ButtonAction = Callable[[discord.Interaction["Client"], PictureRef], Awaitable[N
 
 PROMPT_BACK = 1200
 """Characters of a prompt that are given back when it was not painted."""
+_MESSAGE = 2000
+"""Characters of a message."""
 
-FREE_IDENTIFIES = 5
+FREE_IDENTIFIES = 20
+"""How often the bot may identify within an hour without a pause: a host who restarts it is not kept waiting."""
 IDENTIFY_WINDOW = timedelta(hours=1)
 LONGEST_IDENTIFY_PAUSE = 300.0
-"""Discord resets the token of a bot that identifies a thousand times a day; at this pace it is 288 times."""
+"""Discord resets the token of a bot that identifies a thousand times a day; a crash loop does it about 600 times."""
 
 NOTE_SECONDS = 10.0
 """How long an identify waits for the disk; discord.py gives it a minute."""
@@ -135,14 +140,15 @@ class Client(commands.Bot):
     async def explain(self, interaction: discord.Interaction, error: BaseException, prompt: str | None = None) -> None:
         """Tell the person, and only them, what went wrong; this is the one place that explains errors.
 
-        The answer returns the prompt that they typed. A button has no such option, so its caller gives the prompt.
+        The answer returns the prompt that they typed, whatever the error is. A button has no such option, so its
+        caller gives the prompt.
         """
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original
-        words = self.said(_words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)]))
-        prompt = prompt or getattr(interaction.namespace, "prompt", None)
-        if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
-            words += f"\nYour prompt, to copy:\n```\n{prompt.replace('``', '`​`')[:PROMPT_BACK]}\n```"
+        typed = {option["name"]: option["value"] for option in _leaves(interaction) if isinstance(option["value"], str)}
+        hide(*typed.values())
+        words = self.said(_words(error, list(typed.values())))
+        words = _with_prompt(words, prompt or typed.get("prompt", ""))
         try:
             if interaction.response.is_done():
                 await interaction.followup.send(words, ephemeral=True)
@@ -175,6 +181,22 @@ class Client(commands.Bot):
 class Tree(app_commands.CommandTree[Client]):
     """The command tree, with `Client.explain` as its error handler."""
 
+    async def interaction_check(self, interaction: discord.Interaction[Client], /) -> bool:
+        """Whether every option of a command has a value of its type; if not, tell the person which has none.
+
+        Discord checks that for commands it knows. It may know an older version of one.
+        """
+        if interaction.type is not discord.InteractionType.application_command:
+            return True
+        parameters = getattr(interaction.command, "parameters", ())
+        known = {parameter.display_name: parameter for parameter in parameters}
+        for option in _leaves(interaction):
+            parameter = known.get(option["name"])
+            if parameter is not None and not _fits(option["value"], parameter, interaction):
+                await self.client.explain(interaction, UserError(_misfit(option["value"], parameter)))
+                return False
+        return True
+
     async def on_error(self, interaction: discord.Interaction[Client], error: app_commands.AppCommandError) -> None:
         """Explain what went wrong."""
         await self.client.explain(interaction, error)
@@ -189,6 +211,66 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
         return 0.0
     pause = min(5.0 * 2.0**over, LONGEST_IDENTIFY_PAUSE)
     return max(0.0, pause - (now - max(recent)).total_seconds())
+
+
+def _leaves(interaction: discord.Interaction) -> list[dict[str, Any]]:
+    """The options of a command as Discord sent them, without the subcommands around them. Buttons have none."""
+    data: Any = interaction.data or {}
+    leaves, branches = [], list(data.get("options", ()))
+    while branches:
+        option = branches.pop(0)
+        if "value" in option:
+            leaves.append(option)
+        branches += option.get("options", ())
+    return leaves
+
+
+_TYPES: Mapping[discord.AppCommandOptionType, tuple[tuple[type, ...], str]] = {
+    discord.AppCommandOptionType.string: ((str,), "text"),
+    discord.AppCommandOptionType.integer: ((int,), "a whole number, such as 7"),
+    discord.AppCommandOptionType.number: ((int, float), "a number, such as 0.5"),
+    discord.AppCommandOptionType.boolean: ((bool,), "True or False"),
+}
+_THINGS: Mapping[discord.AppCommandOptionType, tuple[tuple[str, ...], str]] = {
+    discord.AppCommandOptionType.user: (("users", "members"), "a person of this server, chosen from the list"),
+    discord.AppCommandOptionType.channel: (("channels",), "a channel of this server, chosen from the list"),
+    discord.AppCommandOptionType.role: (("roles",), "a role of this server, chosen from the list"),
+    discord.AppCommandOptionType.attachment: (("attachments",), "a file that is attached to the command"),
+}
+"""What an option of a type may be: the values of JSON, or where Discord describes the thing that it names; in words."""
+
+
+def _fits(value: object, parameter: app_commands.Parameter, interaction: discord.Interaction) -> bool:
+    """Whether a value is of a parameter's type and among its choices."""
+    if parameter.type in _THINGS:
+        data: Any = interaction.data or {}
+        return any(str(value) in data.get("resolved", {}).get(kind, {}) for kind in _THINGS[parameter.type][0])
+    types = _TYPES.get(parameter.type, ((object,), ""))[0]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
+        return False
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return not parameter.choices or value in [choice.value for choice in parameter.choices]
+
+
+def _misfit(value: object, parameter: app_commands.Parameter) -> str:
+    """Which option has a value that does not fit, and what would work."""
+    kind = (_TYPES.get(parameter.type) or _THINGS.get(parameter.type) or ((), "another value"))[1]
+    if parameter.choices:
+        kind = "one of " + ", ".join(f"“{choice.name}”" for choice in parameter.choices)
+    shown = discord.utils.escape_markdown(discord.utils.escape_mentions(str(value)[:60]))
+    return f"The option {parameter.display_name} takes {kind}, and “{shown}” is not that. Nothing was done."
+
+
+def _with_prompt(words: str, prompt: str) -> str:
+    """A message with a prompt to copy, cut to fit; Discord counts UTF-16 units."""
+    if not prompt.strip():
+        return words
+    frame = "\nYour prompt, to copy:\n```\n", "\n```"
+    room = min(PROMPT_BACK, _MESSAGE - len((words + "".join(frame)).encode("utf-16-le")) // 2)
+    # A zero-width space keeps the prompt from ending the frame.
+    whole = prompt.replace("``", "`\u200b`").encode("utf-16-le")
+    return words + frame[0] + whole[: 2 * max(room, 0)].decode("utf-16-le", "ignore") + frame[1]
 
 
 def _words(error: BaseException, private: Sequence[str]) -> str:

@@ -129,7 +129,8 @@ class Create(commands.Cog):
             requester, destination = _where(interaction)
             quote = await self._admission.quote(requester, asked.options, destination)
             await self._accept(interaction, quote, asked.attachments)
-        except UserError as error:
+        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
+            # The button has no prompt to hand back, but what it is about has.
             await interaction.client.explain(interaction, error, asked.options.prompt)
 
     @pressed("decline")
