@@ -186,8 +186,12 @@ class Tree(app_commands.CommandTree[Client]):
 
         Discord checks that for commands it knows. It may know an older version of one.
         """
-        if interaction.type is not discord.InteractionType.application_command:
-            return True
+        if interaction.type is discord.InteractionType.autocomplete:
+            # Discord does not check what is still being typed, and discord.py would trip over a number that is none.
+            if all(_is_number(option["value"]) for option in _leaves(interaction) if option["type"] == _NUMBER):
+                return True
+            await interaction.response.autocomplete([])
+            return False
         parameters = getattr(interaction.command, "parameters", ())
         known = {parameter.display_name: parameter for parameter in parameters}
         for option in _leaves(interaction):
@@ -223,6 +227,17 @@ def _leaves(interaction: discord.Interaction) -> list[dict[str, Any]]:
             leaves.append(option)
         branches += option.get("options", ())
     return leaves
+
+
+_NUMBER = discord.AppCommandOptionType.number.value
+
+
+def _is_number(value: object) -> bool:
+    """Whether discord.py can read a value as a number; it takes nothing for one."""
+    try:
+        return value in (None, "") or math.isfinite(float(str(value)))
+    except ValueError:
+        return False
 
 
 _TYPES: Mapping[discord.AppCommandOptionType, tuple[tuple[type, ...], str]] = {

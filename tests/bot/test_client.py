@@ -177,6 +177,29 @@ async def sent(workshop: Workshop, actor: Any, name: str, given: dict[str, Any])
     return words
 
 
+@pytest.mark.parametrize(("guidance", "offered"), [("7.5", True), ("", True), ("very", False), ([], False)])
+async def test_what_is_typed_beside_a_number_that_is_none_offers_nothing_and_breaks_nothing(
+    workshop: Workshop, guidance: Any, offered: bool
+) -> None:
+    answered: list[list[Any]] = []
+
+    async def autocomplete(choices: list[Any]) -> None:
+        answered.append(choices)
+
+    interaction = MagicMock(spec=discord.Interaction)
+    interaction.type = discord.InteractionType.autocomplete
+    interaction.data = {
+        "name": "imagine",
+        "options": [
+            {"name": "guidance_scale", "type": 10, "value": guidance},
+            {"name": "model", "type": 3, "value": "emo", "focused": True},
+        ],
+    }
+    interaction.response.autocomplete = autocomplete
+    assert await workshop.env.bot.tree.interaction_check(interaction) is offered
+    assert answered == ([] if offered else [[]])
+
+
 WRONG = [
     ("imagine", {"prompt": "a cat", "steps": "many"}, "The option steps takes a whole number, such as 7, and “many”"),
     ("imagine", {"prompt": "a cat", "steps": True}, "The option steps takes a whole number"),

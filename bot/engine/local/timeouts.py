@@ -19,7 +19,7 @@ class Timeouts:
     """To download and hash a model."""
     load: float = 120.0
     """To load a model, and what its bytes take at 50 MB/s."""
-    prompt: float = 30.0
+    prompt: float = 60.0
     """To encode a prompt, or to begin a picture; ten times the longest so far where that is more."""
     cold: float = 300.0
     """The same while its model has not painted since it was loaded."""
@@ -29,7 +29,7 @@ class Timeouts:
     """For the first step of an order whose model has painted, or ten times the time that is known of it."""
     step: float = 30.0
     """For another step, or ten times the usual one or thrice the order's slowest where that is more."""
-    finish: float = 120.0
+    finish: float = 300.0
     """To enlarge and encode one picture."""
     compile: float = 1800.0
     """For torch's compiler; and for a step, if it may run during one."""
