@@ -147,7 +147,7 @@ def test_a_library_that_sets_its_own_level_shows_no_payloads_either() -> None:
 
 @pytest.fixture
 def debugging(_loggers_as_they_were: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
-    """What was written to standard error at log level debug, where somebody asked for this."""
+    """What was written to standard error at log level debug."""
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
     hide("a Foxglove, an edelweiss in a thunderstorm", "timeout of a file")

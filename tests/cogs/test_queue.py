@@ -336,7 +336,7 @@ async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> 
 
 
 @pytest.mark.parametrize("right", ["manage_messages", "manage_channels"])
-async def test_a_right_in_some_channel_cancels_nobody_elses_request(workshop: Workshop, right: str) -> None:
+async def test_a_right_in_some_channel_cancels_no_request_of_another(workshop: Workshop, right: str) -> None:
     """A button can be forged in any channel; only who moderates the server may cancel what is another person's."""
     (answer,) = await asked(workshop, workshop.member("ada"), "a castle")
     keeper = workshop.guild.create_role("keepers", permissions=discord.Permissions(**{right: True}))

@@ -128,7 +128,7 @@ ROWS = {
     ],
     "forged or foreign buttons": [
         "cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired",
-        "cogs/test_queue.py::test_a_right_in_some_channel_cancels_nobody_elses_request",
+        "cogs/test_queue.py::test_a_right_in_some_channel_cancels_no_request_of_another",
         "faults/test_process.py::test_a_thousand_random_buttons_change_nothing",
     ],
     "names that are paths, pickles renamed": [

@@ -70,7 +70,7 @@ def test_all_who_wait_for_a_model_are_blamed_for_it_also_those_who_came_later(st
     assert following.stall(seconds) == Stall(stage, "a", seconds, frozenset({A, B, (JobId(4), 1)}))
 
 
-def test_a_model_that_everybody_has_given_up_blames_nobody_else() -> None:
+def test_a_model_that_is_wanted_no_more_blames_no_other_order() -> None:
     following = watch(c=OTHER)
     begin(following, 0.0, Stage.LOAD, model="a")
     stall = following.stall(1000)
@@ -127,7 +127,7 @@ def test_a_model_that_has_painted_is_warm_until_another_is_loaded() -> None:
     assert allowed(following) == TIMEOUTS.cold
 
 
-def test_a_model_whose_speed_is_known_is_not_waited_for_as_one_that_nobody_knows() -> None:
+def test_a_model_whose_speed_is_known_is_not_waited_for_as_an_unknown_one() -> None:
     for known, seconds in ((None, TIMEOUTS.first_step), (0.1, TIMEOUTS.warm), (20.0, 200.0)):
         following = watch(known=known)
         begin(following, 0.0, Stage.STEP, A)
