@@ -7,10 +7,12 @@ import hashlib
 import io
 import json
 import logging
+import math
 import secrets
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import aiohttp
 import discord
@@ -21,7 +23,7 @@ from bot import responses
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import PictureRef, from_text, to_text, utcnow
-from bot.logs import traced
+from bot.logs import hide, traced
 from bot.policy.limits import told
 from bot.responses import LOST, MESSAGE, InDoubt, NotTaken, fitted, units
 from bot.storage.database import insist
@@ -60,11 +62,11 @@ _SPARE = 100
 ButtonAction = Callable[[discord.Interaction["Client"], PictureRef], Awaitable[None]]
 
 
-FREE_IDENTIFIES = 5
+FREE_IDENTIFIES = 20
 """How many times in IDENTIFY_WINDOW the bot may identify (open a session at the gateway) without a pause."""
 IDENTIFY_WINDOW = timedelta(hours=1)
 LONGEST_IDENTIFY_PAUSE = 300.0
-"""Seconds. With this pause the bot identifies 288 times a day; Discord resets the token after a thousand."""
+"""Seconds. A crash loop identifies about 600 times a day with this pause; Discord resets the token after a thousand."""
 
 SEEN_INTERACTIONS = 10_000
 """How many interactions are remembered: a RESUME repeats events of the last few minutes at most."""
@@ -155,7 +157,8 @@ class Client(commands.Bot):
     async def explain(self, interaction: discord.Interaction, error: BaseException, prompt: str | None = None) -> None:
         """Tell the person, and only them, what went wrong; this is the one place that explains errors.
 
-        The answer returns the prompt that they typed. A button has no such option, so its caller gives the prompt.
+        The answer returns the prompt that they typed, whatever the error is. A button has no such option, so its
+        caller gives the prompt.
         """
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original
@@ -163,11 +166,11 @@ class Client(commands.Bot):
             # The person was told by Discord that there was no response, and can be told nothing more.
             log.info("an interaction could not be answered in time")
             return
-        words = self.said(_words(error, [typed for _, typed in interaction.namespace if isinstance(typed, str)]))
-        prompt = prompt or getattr(interaction.namespace, "prompt", None)
-        words = fitted(words, MESSAGE - _SPARE)
+        typed = {option["name"]: option["value"] for option in _leaves(interaction) if isinstance(option["value"], str)}
+        hide(*typed.values())
+        words = fitted(self.said(_words(error, list(typed.values()))), MESSAGE - _SPARE)
         files: list[discord.File] = []
-        if isinstance(error, UserError) and isinstance(prompt, str) and prompt.strip():
+        if (prompt := prompt or typed.get("prompt", "")).strip():
             back, files = prompt_back(prompt, MESSAGE - 1 - units(words))
             words += f"\n{back}"
         try:
@@ -205,8 +208,27 @@ class Tree(app_commands.CommandTree[Client]):
     """The command tree, with `Client.explain` as its error handler."""
 
     async def interaction_check(self, interaction: discord.Interaction[Client], /) -> bool:
-        """Answer an event once, although Discord may send it again after a RESUME."""
-        return not self.client.is_repeated(interaction.id)
+        """Whether every option of a command has a value of its type; if not, tell the person which has none.
+
+        Discord checks that for commands it knows. It may know an older version of one.
+        """
+        if self.client.is_repeated(interaction.id):
+            # Discord may send an event again after a RESUME.
+            return False
+        if interaction.type is discord.InteractionType.autocomplete:
+            # Discord does not check what is still being typed, and discord.py would trip over a number that is none.
+            if all(_is_number(option["value"]) for option in _leaves(interaction) if option["type"] == _NUMBER):
+                return True
+            await interaction.response.autocomplete([])
+            return False
+        parameters = getattr(interaction.command, "parameters", ())
+        known = {parameter.display_name: parameter for parameter in parameters}
+        for option in _leaves(interaction):
+            parameter = known.get(option["name"])
+            if parameter is not None and not _fits(option["value"], parameter, interaction):
+                await self.client.explain(interaction, UserError(_misfit(option["value"], parameter)))
+                return False
+        return True
 
     async def on_error(self, interaction: discord.Interaction[Client], error: app_commands.AppCommandError) -> None:
         """Explain to the person what went wrong."""
@@ -232,6 +254,66 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
         return 0.0
     pause = min(5.0 * 2.0**over, LONGEST_IDENTIFY_PAUSE)
     return max(0.0, pause - (now - max(recent)).total_seconds())
+
+
+def _leaves(interaction: discord.Interaction) -> list[dict[str, Any]]:
+    """The options of a command as Discord sent them, without the subcommands around them. Buttons have none."""
+    data: Any = interaction.data or {}
+    leaves, branches = [], list(data.get("options", ()))
+    while branches:
+        option = branches.pop(0)
+        if "value" in option:
+            leaves.append(option)
+        branches += option.get("options", ())
+    return leaves
+
+
+_NUMBER = discord.AppCommandOptionType.number.value
+
+
+def _is_number(value: object) -> bool:
+    """Whether discord.py can read a value as a number; it takes nothing for one."""
+    try:
+        return value in (None, "") or math.isfinite(float(str(value)))
+    except ValueError:
+        return False
+
+
+_TYPES: Mapping[discord.AppCommandOptionType, tuple[tuple[type, ...], str]] = {
+    discord.AppCommandOptionType.string: ((str,), "text"),
+    discord.AppCommandOptionType.integer: ((int,), "a whole number, such as 7"),
+    discord.AppCommandOptionType.number: ((int, float), "a number, such as 0.5"),
+    discord.AppCommandOptionType.boolean: ((bool,), "True or False"),
+}
+_THINGS: Mapping[discord.AppCommandOptionType, tuple[tuple[str, ...], str]] = {
+    discord.AppCommandOptionType.user: (("users", "members"), "a person of this server, chosen from the list"),
+    discord.AppCommandOptionType.channel: (("channels",), "a channel of this server, chosen from the list"),
+    discord.AppCommandOptionType.role: (("roles",), "a role of this server, chosen from the list"),
+    discord.AppCommandOptionType.attachment: (("attachments",), "a file that is attached to the command"),
+}
+"""What an option of a type may be: the values of JSON, or where Discord describes the thing that it names; in words."""
+
+
+def _fits(value: object, parameter: app_commands.Parameter, interaction: discord.Interaction) -> bool:
+    """Whether a value is of a parameter's type and among its choices."""
+    if parameter.type in _THINGS:
+        data: Any = interaction.data or {}
+        return any(str(value) in data.get("resolved", {}).get(kind, {}) for kind in _THINGS[parameter.type][0])
+    types = _TYPES.get(parameter.type, ((object,), ""))[0]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
+        return False
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return not parameter.choices or value in [choice.value for choice in parameter.choices]
+
+
+def _misfit(value: object, parameter: app_commands.Parameter) -> str:
+    """Which option has a value that does not fit, and what would work."""
+    kind = (_TYPES.get(parameter.type) or _THINGS.get(parameter.type) or ((), "another value"))[1]
+    if parameter.choices:
+        kind = "one of " + ", ".join(f"“{choice.name}”" for choice in parameter.choices)
+    shown = discord.utils.escape_markdown(discord.utils.escape_mentions(str(value)[:60]))
+    return f"The option {parameter.display_name} takes {kind}, and “{shown}” is not that. Nothing was done."
 
 
 def _words(error: BaseException, private: Sequence[str]) -> str:

@@ -131,7 +131,14 @@ class EngineError(AtelierError):
 
 
 class EngineDied(EngineError):  # noqa: N818
-    """The engine process ended or stopped answering."""
+    """The engine process ended or stopped answering.
+
+    `is_blamed` says whether it was working on this order then. Otherwise the order only lost its place.
+    """
+
+    def __init__(self, words: str, *, is_blamed: bool = True) -> None:
+        super().__init__(words)
+        self.is_blamed = is_blamed
 
 
 class PaintFailed(EngineError):  # noqa: N818

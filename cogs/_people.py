@@ -34,12 +34,17 @@ def destination(interaction: discord.Interaction) -> Destination:
     return Destination(ChannelId(interaction.channel_id), parent_id=None if parent_id is None else ChannelId(parent_id))
 
 
+def is_moderator(interaction: discord.Interaction) -> bool:
+    """Whether a person moderates the server of an interaction: with Manage Server, which no single channel grants."""
+    return interaction.permissions.manage_guild
+
+
 def moderated(interaction: discord.Interaction) -> GuildId:
     """The server of a moderator's command. Raises UserError if the person has no right to Manage Server.
 
     Discord's own check is only a default that administrators can change.
     """
     assert interaction.guild_id is not None  # noqa: S101 - the groups are guild only
-    if not interaction.permissions.manage_guild:
+    if not is_moderator(interaction):
         raise UserError(NOT_A_MODERATOR)
     return GuildId(interaction.guild_id)

@@ -10,7 +10,8 @@ from typing import Any
 import discord
 
 from bot.errors import Reference, format_references
-from bot.jobs import GenerationRequest, Image, Job, Operation, Queued, Scope, Subject
+from bot.jobs import GenerationRequest, Image, Job, Operation, Queued, Scope, Subject, utcnow
+from bot.logs import hide
 from bot.policy.limits import BLOCKED, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.requests.admission import Quote
 from bot.responses import MESSAGE, fitted, units
@@ -41,6 +42,8 @@ REMOVED = "🗑️ A moderator removed this result."
 
 def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
     """Show a person's text as it is: formatting and mentions escaped, links without preview, cut at `limit`."""
+    # Discord may refuse the message and quote it.
+    hide(text)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     text = re.sub(r"([\\*_`~|<>\[\]()#-])", r"\\\1", text)
@@ -53,8 +56,14 @@ def relative(at: datetime) -> str:
     return f"<t:{int(at.timestamp())}:R>"
 
 
+def past(at: datetime) -> str:
+    """A time that has been, counted by Discord. If the clock was set back since, it is now."""
+    return relative(min(at, utcnow()))
+
+
 def seconds(count: float) -> str:
-    """A duration for people."""
+    """A duration for people; none is shorter than nothing."""
+    count = max(count, 0.0)
     if count < 10:
         return f"{count:.1f} s"
     if count < 90:
@@ -165,7 +174,8 @@ def result(job: Job, images: Sequence[Image]) -> str:
     facts = [parameters(job.request)]
     if images and images[0].width != job.request.width:
         facts.append(f"enlarged to {images[0].width}×{images[0].height}")
-    if job.started_at is not None and job.painted_at is not None:
+    if job.started_at is not None and job.painted_at is not None and job.asked_at <= job.started_at <= job.painted_at:
+        # Otherwise the clock was set back meanwhile, and how long it took is not known.
         facts.append(f"painted in {seconds((job.painted_at - job.started_at).total_seconds())}")
         facts.append(f"ready {seconds((job.painted_at - job.asked_at).total_seconds())} after the request")
     return f"{headline(job)}\n-# {' · '.join(facts)}"

@@ -131,7 +131,8 @@ class Create(commands.Cog):
             requester, destination = _where(interaction)
             quote = await self._admission.quote(requester, bill.options, destination)
             await self._accept(interaction, quote, bill.attachments)
-        except UserError as error:
+        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
+            # The button itself has no prompt to give back.
             await interaction.client.explain(interaction, error, bill.options.prompt)
 
     @pressed("decline")

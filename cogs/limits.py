@@ -354,7 +354,7 @@ def _refusal(refusal: Refusal) -> str:
     numbers = "" if refusal.asked is None else f": {refusal.asked:,.0f} of {refusal.allowed or 0:,.0f}"
     origin = f" ({_words.origin(Origin.parse(refusal.origin))})" if refusal.origin else ""
     works = "" if refusal.retry_at is None else f", would work {_words.relative(refusal.retry_at)}"
-    return f"- {_words.relative(refusal.at)} **{refusal.rule}**{numbers}{origin}{works}"
+    return f"- {_words.past(refusal.at)} **{refusal.rule}**{numbers}{origin}{works}"
 
 
 async def setup(client: Client) -> None:

@@ -343,7 +343,7 @@ def _page(cases: Sequence[Case]) -> str:
 
 def _line(case: Case) -> str:
     reason = f" — {_words.inert(case.reason, 300)}" if case.reason else ""
-    return f"**{case.number}** {_words.relative(case.at)} <@{case.by}>: {_words.change(case)}{reason}"
+    return f"**{case.number}** {_words.past(case.at)} <@{case.by}>: {_words.change(case)}{reason}"
 
 
 async def setup(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from discord.ext import commands, tasks
 
 from bot import responses
 from bot.client import Client
-from bot.errors import UserError
+from bot.errors import StorageError, UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, PictureRef, Requester, Scope, UserId
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
@@ -22,6 +23,8 @@ from bot.storage.cases import By, Cases
 from bot.storage.queue import Queue
 from cogs import _people, _words
 from cogs._buttons import add_cog, pressed
+
+log = logging.getLogger(__name__)
 
 PRESENCE_SECONDS = 20.0
 """The time between two checks of the bot's presence; Discord takes five changes of it in that time."""
@@ -44,6 +47,8 @@ class QueueCog(commands.Cog, name="Queue"):
         self._dispatcher = dispatcher
         self._cases = cases
         self._shown: str | None = None
+        self._outage: Exception | None = None
+        """Why the presence cannot be shown now."""
 
     async def cog_load(self) -> None:
         """Start to update the presence."""
@@ -56,10 +61,23 @@ class QueueCog(commands.Cog, name="Queue"):
     @tasks.loop(seconds=PRESENCE_SECONDS)
     async def presence(self) -> None:
         """Show how many requests are painted and wait, if that has changed."""
+        try:
+            await self._show_presence()
+        except Exception as error:  # noqa: BLE001 - nothing that happens here may end the loop
+            # discord.py would log a traceback at each try, or end the loop.
+            if self._outage is None:
+                log.warning("the presence cannot be shown for now: %s", type(error).__name__)
+            self._outage = error
+
+    async def _show_presence(self) -> None:
         words = _words.presence(await self._queue.depth(), len(await self._queue.running()))
-        if words != self._shown and self._client.is_ready():
+        if words == self._shown:
+            # Nothing was said to Discord, so this tells nothing of an outage there.
+            if isinstance(self._outage, StorageError):
+                self._outage = None
+        elif self._client.is_ready():
             await self._client.change_presence(activity=discord.CustomActivity(words))
-            self._shown = words
+            self._shown, self._outage = words, None
 
     @app_commands.command(description="Who waits, in which order, and when your pictures start")
     @app_commands.guild_only()
@@ -115,9 +133,10 @@ class QueueCog(commands.Cog, name="Queue"):
         job = await self._queue.get(job_id)
         if job is None or job.requester.guild_id != interaction.guild_id:
             raise UserError(_words.EXPIRED)
-        if interaction.user.id != job.requester.user_id and not interaction.permissions.manage_messages:
-            raise UserError("Only the person who asked for it, or a moderator, can cancel this.")
         if interaction.user.id != job.requester.user_id:
+            # The rights in the channel of the click do not count: the button may be pressed anywhere.
+            if not _people.is_moderator(interaction):
+                raise UserError("Only the person who asked for it, or a member with Manage Server, can cancel this.")
             # Do as `/mod cancel` does: write a case, and charge the requester nothing.
             by = By(job.requester.guild_id, UserId(interaction.user.id))
             case, cancelled = await self._cases.cancel(by, (Scope.PERSON, job.requester.user_id), job_id=job_id)

@@ -102,6 +102,11 @@ class Timings:
         full, left = divmod(rows, cap)
         return full * line.seconds(cap) + (line.seconds(left) if left else 0.0)
 
+    def known_step(self, shape: Shape, rows: int) -> float | None:
+        """How long a forward of `rows` rows takes, by what was measured; None of an unknown model."""
+        line = self._estimate(shape, STEP)
+        return None if line is None else line.seconds(rows)
+
     def rest_seconds(self, work: Work) -> float:
         """How long a request occupies the engine outside its forwards."""
         start, decode = (self._estimate(work.shape, part) for part in (START, DECODE))

@@ -12,6 +12,7 @@ import queue
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from typing import Any, BinaryIO, get_args
 
 from bot.engine import framing
@@ -20,6 +21,23 @@ from bot.jobs import GenerationRequest, Image, JobId, UserId
 
 _NUMBERS = ("int", "JobId", "UserId")
 """The types of fields that must be whole numbers when a frame is read."""
+
+OrderKey = tuple[JobId, int]
+"""Job and attempt, which identify an order."""
+
+
+class Stage(StrEnum):
+    """What a thread of the engine process does. Each stage before the last has a time limit of its own."""
+
+    DECODE = "decoding the pictures of a request"
+    FETCH = "fetching a model's files"
+    LOAD = "loading a model"
+    ENCODE = "encoding a prompt"
+    START = "beginning a picture"
+    STEP = "taking a step"
+    FINISH = "encoding a picture"
+    COMPILE = "compiling"
+    REST = "waiting for work"
 
 
 # ---- what the bot says -----------------------------------------------------------------------------------------------
@@ -71,8 +89,17 @@ class ReadyFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadingFrame:
-    """A model is being loaded, and all orders wait for it."""
+class StageFrame:
+    """A thread of the engine, called `thread`, begins a stage and has left the one before.
+
+    It works on `orders`, or on `model` for all orders that wait for it. `size` is how many bytes it loads.
+    """
+
+    thread: str
+    stage: Stage
+    orders: tuple[OrderKey, ...] = ()
+    model: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +159,7 @@ class TimingsFrame:
 ToWorker = SetupFrame | SubmitFrame | CancelFrame | StopFrame
 OrderFrame = StartedFrame | ProgressFrame | PreviewFrame | FinishedFrame | FailedFrame
 """The frames about one order."""
-FromWorker = ReadyFrame | LoadingFrame | TimingsFrame | OrderFrame
+FromWorker = ReadyFrame | StageFrame | TimingsFrame | OrderFrame
 Frame = ToWorker | FromWorker
 
 
@@ -214,6 +241,12 @@ def _decode(header: dict[str, Any], body: bytes) -> Frame:
         raise BadFrame(f"a {kind.__name__} does not hold what it should") from error
 
 
+def _key(job_id: Any, attempt: Any) -> OrderKey:
+    if type(job_id) is not int or type(attempt) is not int:
+        raise TypeError(f"an order is {job_id!r}, {attempt!r}")
+    return JobId(job_id), attempt
+
+
 def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
     """Build the frame of a class. Raises ValueError, LookupError or TypeError if a field is missing or unknown."""
     if kind is PreviewFrame:
@@ -232,6 +265,9 @@ def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
         pngs = split(body, [fact.pop("size") for fact in facts])
         header["images"] = tuple(Image(png, **fact) for png, fact in zip(pngs, facts, strict=True))
         body = b""
+    elif kind is StageFrame:
+        header["stage"] = Stage(header["stage"])
+        header["orders"] = tuple(_key(*order) for order in header["orders"])
     if body:
         raise ValueError(f"{len(body)} bytes belong to nothing")
     frame: Frame = kind(**header)

@@ -10,7 +10,7 @@ from contextlib import aclosing, suppress
 from bot.engine import Engine, Finished, Lane, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, Rejected
 from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
-from bot.logs import traced, without_words
+from bot.logs import hide, traced, without_words
 from bot.policy.limits import told
 from bot.policy.policy import Policy
 from bot.queue.line import Line
@@ -119,7 +119,10 @@ class Dispatcher:
 
     async def _try(self, job: Job, lane: Lane) -> None:
         try:
-            await self._attempt(job, lane)
+            while not await self._is_over(job, lane):
+                # The engine stopped because of another job. This one keeps its slot and its attempt, and begins anew.
+                self._meter.leave(job.id, _now())
+                self._announce(job, Retrying())
         except EngineDied as error:
             log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
             if job.deaths + 1 < ATTEMPTS:
@@ -147,7 +150,19 @@ class Dispatcher:
     async def _fail(self, job: Job, reason: str) -> bool:
         return await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))
 
+    async def _is_over(self, job: Job, lane: Lane) -> bool:
+        """Attempt a job; False when the engine stopped, but not because of it."""
+        try:
+            await self._attempt(job, lane)
+        except EngineDied as error:
+            if error.is_blamed:
+                raise
+            log.info("job %d begins anew: %s", job.id, error)
+            return False
+        return True
+
     async def _attempt(self, job: Job, lane: Lane) -> None:
+        hide(*job.request.texts)
         # The limits of now hold, also for what was accepted by others.
         if refusal := await insist(self._policy.objection, job):
             raise refusal

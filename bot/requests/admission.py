@@ -18,6 +18,7 @@ from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
 from bot.errors import Rejected
 from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Queued, Requester
+from bot.logs import hide
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.queue.forecast import statement
@@ -111,6 +112,7 @@ class Admission:
         Raises UserError for a request that makes no sense, and Rejected if a moderator's rule forbids it or the engine
         cannot paint it now.
         """
+        hide(*options.texts)
         async with self._noting(requester):
             ruling = await self._policy.ruling(requester, destination.channels)
             self._policy.check(ruling)

@@ -82,7 +82,8 @@ class Options:
     ] = None
     image: Annotated[Upload | None, Option("A picture to start from: PNG, JPEG or WebP", called="image")] = None
     mask: Annotated[
-        Upload | None, Option("Where to repaint the image: white is repainted, black stays", called="mask")
+        Upload | None,
+        Option("Where to repaint the image: the mask's white parts, or the transparent parts of a copy", called="mask"),
     ] = None
     strength: Annotated[
         float | None, Option("How much of the image is painted over, up to 1", ("strength",), "0.6")
@@ -94,6 +95,12 @@ class Options:
         Upload | None,
         Option("The picture that the ControlNet follows, such as edges or a pose", called="control picture"),
     ] = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that the person wrote, for `bot.logs.hide`."""
+        values = [self.prompt, *(getattr(self, option.name) for option in table(type(self)))]
+        return tuple(value for value in values if isinstance(value, str))
 
     @property
     def uploads(self) -> tuple[Upload, ...]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
-
-import imagesize
 
 from bot.errors import UserError
 from bot.jobs import MOST_PIXELS, Upload
+from bot.picture_files import is_picture, measure
 from bot.requests.options import table
 
 UPLOAD_NAMES = {option.name: option.called for option in table() if option.is_upload}
@@ -16,10 +14,6 @@ UPLOAD_NAMES = {option.name: option.called for option in table() if option.is_up
 
 MOST_BYTES = 20 * 2**20
 LEAST_SIDE = 16
-
-# A JPEG has its colour profile and notes before its size, but rarely many. If imagesize finds no size, it reads byte by
-# byte to the end, which takes seconds for the largest upload.
-_HEADER_BYTES = 4 * 2**20
 
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 
@@ -50,24 +44,17 @@ def check_facts(what: str, size: int, width: int | None, height: int | None, med
 def inspect(what: str, data: bytes) -> Upload:
     """Check the bytes of an upload, whatever its file name and stated type are. Raises UserError.
 
-    `what` is one of the values of UPLOAD_NAMES. The result's width and height are those of the upright picture: the
-    header of a JPEG says if it must be rotated.
+    `what` is one of the values of UPLOAD_NAMES. The result's width and height are those of the upright picture.
     """
     check_facts(what, len(data), None, None)
-    if not _is_picture(data):
+    if not is_picture(data):
         raise _no_picture(what)
-    width, height = imagesize.get(io.BytesIO(data[:_HEADER_BYTES]))
-    if width < 1 or height < 1:
+    measured = measure(data)
+    if measured is None:
         raise UserError(f"The {what} is damaged: its size cannot be read. Save it again as PNG, JPEG or WebP.")
+    width, height = measured.size
     check_facts(what, len(data), width, height)
     return Upload(data, width, height, hashlib.sha256(data).hexdigest())
-
-
-def _is_picture(data: bytes) -> bool:
-    """Whether the first bytes are those of PNG, JPEG or WebP."""
-    return data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or (
-        data.startswith(b"RIFF") and data[8:12] == b"WEBP"
-    )
 
 
 def _no_picture(what: str) -> UserError:

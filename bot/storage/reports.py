@@ -41,15 +41,17 @@ FROM jobs WHERE jobs.guild_id IN (SELECT value FROM json_each(:servers))
   AND jobs.asked_at >= :since AND jobs.asked_at < :until
 """
 
-# One row for every step of the span in which anything was asked for. A percentile is the value of the row that this
+# One row for every step of the span in which anything was asked for. A wait that ended before it began is unknown: the
+# clock was set back meanwhile. A percentile is the value of the row that this
 # part of the rows does not exceed.
 FIGURES = f"""
 WITH
   asked AS (
     SELECT (unixepoch(asked_at) - unixepoch(:since)) / :step AS step, user_id, status,
       num_images_per_prompt AS images, used_seconds,
-      (julianday(started_at) - julianday(asked_at)) * 86400 AS start,
-      iif(status = 'delivered', (julianday(posted_at) - julianday(asked_at)) * 86400, NULL) AS wait
+      iif(started_at >= asked_at, (julianday(started_at) - julianday(asked_at)) * 86400, NULL) AS start,
+      iif(status = 'delivered' AND posted_at >= asked_at,
+        (julianday(posted_at) - julianday(asked_at)) * 86400, NULL) AS wait
     {_ASKED}),
   placed AS (
     SELECT *, count(start) OVER (PARTITION BY step) AS starts, count(wait) OVER (PARTITION BY step) AS waits,
@@ -73,7 +75,7 @@ WITH
   promised AS (
     SELECT abs(julianday(promised_at) - julianday(started_at)) * 86400 AS error,
       (julianday(started_at) - julianday(asked_at)) * 86400 AS waited
-    {_ASKED} AND promised_at IS NOT NULL AND started_at IS NOT NULL AND attempt = 1),
+    {_ASKED} AND promised_at IS NOT NULL AND started_at >= asked_at AND attempt = 1),
   placed AS (SELECT *, row_number() OVER (ORDER BY error) AS place, count(*) OVER () AS count FROM promised)
 SELECT count(*) AS told, coalesce(sum(error <= max({KEPT_SHARE} * waited, {KEPT_SECONDS})), 0) AS kept,
   max(error) FILTER (WHERE place = (count + 1) / 2) AS error_median

@@ -122,6 +122,15 @@ class Graphs:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    @property
+    def can_improve(self) -> bool:
+        """Whether any graph is left to compile."""
+        return bool(self._uncompiled())
+
+    def _uncompiled(self) -> list[_Graph]:
+        can = self._recorder is not None and self._backend is not None
+        return [graph for graph in self._graphs.values() if can and not graph.compiled]
+
     def improve(self) -> bool:
         """Compile the graph that is replayed most; returns whether any was left to compile.
 
@@ -129,7 +138,7 @@ class Graphs:
         forwards in another thread, https://github.com/pytorch/pytorch/issues/118260. So the caller compiles one graph
         at a time, while no request waits.
         """
-        waiting = [graph for graph in self._graphs.values() if not graph.compiled]
+        waiting = self._uncompiled()
         if self._recorder is None or self._backend is None or not waiting:
             return False
         graph = max(waiting, key=lambda graph: graph.replays)

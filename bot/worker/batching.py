@@ -23,11 +23,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from bot.engine import Started
 from bot.engine.timing import START
+from bot.engine.wire import Stage
 from bot.errors import PaintFailed
 from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from bot.worker.coroutines import PipelineCoroutine
@@ -41,11 +42,20 @@ Events = Iterator[tuple[Call, Event]]
 class StepBatcher:
     """Runs the forwards of several calls together, on the thread that calls `step`."""
 
-    def __init__(self, policy: RowPolicy | None = None, *, row_cap: int = 16, alone: bool = False) -> None:
+    def __init__(
+        self,
+        policy: RowPolicy | None = None,
+        *,
+        row_cap: int = 16,
+        alone: bool = False,
+        begins: Callable[[Stage, Sequence[Hashable]], None] = lambda _stage, _calls: None,
+    ) -> None:
         """Make a batcher whose forwards have at most `row_cap` rows and what `policy` allows.
 
         A single call is never split because of the policy. With `alone` no call shares a forward with another.
+        `begins` is told each stage before its work, with the ids of the calls it is for.
         """
+        self._begins = begins
         self._policy = policy or PlainRows()
         self._row_cap = row_cap
         self._alone = alone
@@ -100,6 +110,7 @@ class StepBatcher:
     def _start(self) -> Events:
         """Let new calls run to their first heavy call."""
         for live in [live for live in self._live.values() if not live.is_started]:
+            self._begins(Stage.START, [live.call.id])
             yield live.call, Started()
             started_at = time.perf_counter()
             yield from self._with_call(live, live.start())
@@ -125,6 +136,7 @@ class StepBatcher:
         started_at, head = time.perf_counter(), self._live[group[0].call_id].call
         outputs: list[Any] = []
         failure: Exception | None = None
+        self._begins(Stage.STEP, [parked.call_id for parked in group])
         try:
             outputs = self._forwards.run(group)
         except Exception as error:  # noqa: BLE001 - whatever a forward raises ends only its own calls

@@ -9,19 +9,36 @@ import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
 from bot.errors import PaintFailed
 from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest
+from bot.picture_files import is_picture, measure, without_metadata
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 _WHITE = 128
 """The shade of the mask from which diffusers repaints: `VaeImageProcessor.binarize` cuts at 0.5."""
+_LIKE = 32
+"""How far a shade may be from black or white and still be meant as it: edges and compression blur a mask."""
+_MASK_SHARE = 0.95
+"""From which share of black and white on what is visible is a painted mask, and not a copy of the picture."""
+
+_Turn = PIL.Image.Transpose
+_TURNS = {
+    2: _Turn.FLIP_LEFT_RIGHT,
+    3: _Turn.ROTATE_180,
+    4: _Turn.FLIP_TOP_BOTTOM,
+    5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270,
+    7: _Turn.TRANSVERSE,
+    8: _Turn.ROTATE_90,
+}
+"""What makes a picture upright, by its orientation in EXIF's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +56,11 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
     A mask is cropped where its picture is. Raises PaintFailed, in words, for an upload that cannot be used.
     """
     image, mask, control = (
-        _open(uploads.get(sha256), what, mode) if sha256 else None
-        for sha256, what, mode in (
-            (request.image, "picture", "RGB"),
-            (request.mask_image, "mask", "L"),
-            (request.control_image, "control picture", "RGB"),
+        flat(_open(uploads.get(sha256), what)) if sha256 else None
+        for sha256, what, flat in (
+            (request.image, "picture", _on_white),
+            (request.mask_image, "mask", _mask),
+            (request.control_image, "control picture", _on_white),
         )
     )
     if image and mask and abs(image.width * mask.height / (image.height * mask.width) - 1) > MASK_TOLERANCE:
@@ -58,41 +75,90 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
         control and _cut(control, _middle(control, size), size),
     )
     if cut.mask_image and np.asarray(cut.mask_image).max() < _WHITE:
-        raise PaintFailed("The mask has no white part: make the part white that should be repainted.")
+        raise PaintFailed(
+            "The mask has no white part: make the part white that should be repainted, or send a copy of the picture "
+            "in which that part is transparent."
+        )
     return cut
 
 
-def _open(data: bytes | None, what: str, mode: str) -> PIL.Image.Image:
-    """An upload: decoded, without transparency, turned as its EXIF data says; the first frame of an animation."""
+def _open(data: bytes | None, what: str) -> PIL.Image.Image:
+    """An upload, decoded and turned upright; the first one of an animation.
+
+    The decoder gets the file without its metadata, so that only pixels decide whether a picture is damaged.
+    """
     if data is None:
         raise PaintFailed(f"The {what} is no longer stored: ask again and attach it.")
+    if not is_picture(data):
+        raise PaintFailed(f"The {what} is not a picture that Atelier can read: send a PNG, JPEG or WebP.")
+    damaged = f"The {what} is damaged: save it again as PNG or JPEG and send that."
+    if (measured := measure(data)) is None:
+        raise PaintFailed(damaged)
+    if measured.stored_width * measured.stored_height > MOST_PIXELS:
+        raise _too_large(what)
     try:
-        picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+        picture = PIL.Image.open(io.BytesIO(without_metadata(data)), formats=FORMATS)
         if picture.width * picture.height > MOST_PIXELS:
-            raise PIL.Image.DecompressionBombError
+            raise _too_large(what)
         picture.load()
-        return _flat(PIL.ImageOps.exif_transpose(picture), mode)
+        turn = _TURNS.get(measured.orientation)
+        return picture if turn is None else picture.transpose(turn)
+    except PaintFailed:
+        raise
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning, MemoryError) as error:
-        raise PaintFailed(f"The {what} is too large: at most {MOST_PIXELS // 10**6} megapixels can be used.") from error
-    except PIL.UnidentifiedImageError as error:
-        raise PaintFailed(f"The {what} is not a picture that Atelier can read: send a PNG, JPEG or WebP.") from error
+        raise _too_large(what) from error
     except Exception as error:
         # A decoder may raise any error on an untrusted file. The text may quote the file, so only its class is logged.
         log.info("an upload cannot be decoded (%s)", type(error).__name__)
-        raise PaintFailed(f"The {what} is damaged: save it again as PNG or JPEG and send that.") from error
+        raise PaintFailed(damaged) from error
 
 
-def _flat(picture: PIL.Image.Image, mode: str) -> PIL.Image.Image:
-    """The picture in 8 bits without transparency: on white, or for a mask on black, which is not repainted."""
-    if picture.mode.startswith("I"):
-        # The picture has 16 bits per pixel, which `convert` would clip.
-        pixels = np.asarray(picture).astype("float32") / 257
-        picture = PIL.Image.fromarray(pixels.clip(0, 255).round().astype("uint8"))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        ground = PIL.Image.new("RGBA", picture.size, "black" if mode == "L" else "white")
-        picture = PIL.Image.alpha_composite(ground, picture)
-    return picture.convert(mode)
+def _too_large(what: str) -> PaintFailed:
+    return PaintFailed(f"The {what} is too large: at most {MOST_PIXELS // 10**6} megapixels can be used.")
+
+
+def _on_white(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """The picture in RGB; where it is transparent, white shows."""
+    return _over("white", _in_8_bits(picture)).convert("RGB")
+
+
+def _mask(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """The mask in shades of grey: white is painted anew.
+
+    A mask with transparent parts is read in one of two ways. Where all that is visible is black and white, it was
+    painted: its white counts. Otherwise it is a copy of the picture with a part erased: the transparent part counts.
+    """
+    picture = _in_8_bits(picture)
+    if not picture.has_transparency_data:
+        return picture.convert("L")
+    pixels = np.asarray(picture.convert("RGBA"))
+    alpha, visible = pixels[..., 3], pixels[pixels[..., 3] >= _WHITE][:, :3]
+    if len(visible) in (0, alpha.size) or _is_painted(visible):
+        return _over("black", picture).convert("L")
+    return PIL.Image.fromarray(255 - alpha)
+
+
+def _is_painted(colours: np.ndarray[Any, Any]) -> bool:
+    """Whether colours, (n, 3) in 8 bits, are those of a painted mask: some white, and black."""
+    darkest, brightest = colours.min(1), colours.max(1)
+    white = darkest >= 255 - _LIKE
+    return bool(white.any() and (white | (brightest <= _LIKE)).mean() >= _MASK_SHARE)
+
+
+def _in_8_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """The picture, with 16 bits a pixel scaled to 8; `convert` would clip them."""
+    if not picture.mode.startswith("I"):
+        return picture
+    pixels = np.asarray(picture).astype("float32") / 257
+    return PIL.Image.fromarray(pixels.clip(0, 255).round().astype("uint8"))
+
+
+def _over(ground: str, picture: PIL.Image.Image) -> PIL.Image.Image:
+    """The picture over a ground of one colour, where it is transparent."""
+    if not picture.has_transparency_data:
+        return picture
+    picture = picture.convert("RGBA")
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, ground), picture)
 
 
 def _middle(picture: PIL.Image.Image, size: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -10,12 +10,13 @@ turn, so that one person's pictures do not wait for all of another's.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from bot.engine import Progress, Started
@@ -26,19 +27,21 @@ from bot.engine.wire import (
     FinishedFrame,
     Frame,
     Inbox,
-    LoadingFrame,
+    OrderKey,
     PreviewFrame,
     ProgressFrame,
     ReadyFrame,
     SetupFrame,
+    Stage,
+    StageFrame,
     StartedFrame,
     StopFrame,
     SubmitFrame,
     TimingsFrame,
 )
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Image, JobId
-from bot.logs import traced
+from bot.jobs import GenerationRequest, Image
+from bot.logs import hide, traced
 from bot.worker import previews, residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
@@ -51,9 +54,8 @@ from bot.worker.row_policy import MeasuredRows
 
 log = logging.getLogger(__name__)
 
-Key = tuple[JobId, int]
-"""Job and attempt, which identify an order."""
-
+DECODERS = 2
+"""Requests whose pictures are decoded at a time, so that one that takes long does not hold up all others."""
 _TELL_SECONDS = 5.0
 """The least time between two reports of the timings to the bot, while requests are painted."""
 _LOAD_BYTES_PER_SECOND = 1e9
@@ -67,7 +69,7 @@ class _WaitingOrder:
     Its `texts`, the prompt and the negative prompt, are read once its model is in memory.
     """
 
-    key: Key
+    key: OrderKey
     owner: int
     request: GenerationRequest
     inputs: Future[Inputs]
@@ -107,10 +109,11 @@ class WorkerLoop:
         self._inbox = inbox
         self._send = send
         self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.graphs)
-        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone)
+        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._begin)
+        self._is_resting = True
         self._told_at: float | None = None
-        self._waiting: dict[Key, _WaitingOrder] = {}
-        self._painting: dict[Key, _PaintingOrder] = {}
+        self._waiting: dict[OrderKey, _WaitingOrder] = {}
+        self._painting: dict[OrderKey, _PaintingOrder] = {}
         self._latent_previews: dict[str, LatentPreview] = {}
         self._preview_seconds = preview_seconds
         self._fetched: dict[str, Future[Any]] = {}
@@ -118,7 +121,7 @@ class WorkerLoop:
         self._load_seconds: dict[str, float] = {}
         self._switch = residency.Switch()
         self._stopping = False
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decoder")
+        self._decoder = ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._fetcher = ThreadPoolExecutor(len(store.names), thread_name_prefix="fetcher")
         self._encoder = RoundRobinPool(store.machine.encoders, "encoder")
@@ -149,7 +152,27 @@ class WorkerLoop:
             if news or not idle:
                 return news
             # While no order waits, one graph at a time is compiled; an order that comes meanwhile waits for it.
-            wait = not loading and not (not self._waiting and self._store.graphs.improve())
+            wait = not loading and not (not self._waiting and self._improve())
+            if wait:
+                self._rest()
+
+    def _begin(self, stage: Stage, orders: Sequence[Hashable] = (), model: str = "", size: int = 0) -> None:
+        """Tell the bot what this thread begins: each stage has a time limit, and only its orders are blamed."""
+        keys: tuple[OrderKey, ...] = tuple(orders)  # type: ignore[arg-type]
+        self._is_resting = False
+        self._send(StageFrame(_thread(), stage, keys, model, size))
+
+    def _rest(self) -> None:
+        if not self._is_resting:
+            self._begin(Stage.REST)
+            self._is_resting = True
+
+    def _improve(self) -> bool:
+        """Compile one graph; returns whether there was one."""
+        if not self._store.graphs.can_improve:
+            return False
+        self._begin(Stage.COMPILE)
+        return self._store.graphs.improve()
 
     def _receive(self, *, wait: bool) -> list[Cancel]:
         """Read the frames that came; returns the cancellations."""
@@ -168,7 +191,7 @@ class WorkerLoop:
                     log.warning("a second setup is ignored")
                 case (
                     ReadyFrame()
-                    | LoadingFrame()
+                    | StageFrame()
                     | TimingsFrame()
                     | StartedFrame()
                     | ProgressFrame()
@@ -184,20 +207,39 @@ class WorkerLoop:
     def _admit(self, frame: SubmitFrame) -> None:
         """Accept an order, and let other threads decode its inputs and fetch its model."""
         key, request = (frame.job_id, frame.attempt), frame.request
+        hide(*request.texts)
         inputs: Future[Inputs] = Future()
         if request.uploads:
-            inputs = self._in_thread(self._decoder, decode, request, frame.uploads)
+            doing = StageFrame("", Stage.DECODE, (key,))
+            inputs = self._beside(self._decoder, doing, decode, request, frame.uploads)
         else:
             inputs.set_result(Inputs())
         self._waiting[key] = _WaitingOrder(key, frame.owner, request, inputs, time.monotonic())
         if request.model not in self._fetched:
-            self._fetched[request.model] = self._in_thread(self._fetcher, self._store.fetch, request.model)
+            doing = StageFrame("", Stage.FETCH, model=request.model)
+            self._fetched[request.model] = self._beside(self._fetcher, doing, self._store.fetch, request.model)
 
-    def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Run work in a thread of a pool, and wake the loop when it is done."""
-        future = pool.submit(work, *arguments)
+    def _beside(
+        self, pool: ThreadPoolExecutor, doing: StageFrame, work: Callable[..., Any], *arguments: Any
+    ) -> Future[Any]:
+        """Have a thread do something, which it tells the bot, and wake this one when it is done."""
+
+        def told() -> Any:
+            with self._told(doing):
+                return work(*arguments)
+
+        future = pool.submit(told)
         future.add_done_callback(lambda _: self._inbox.wake())
         return future
+
+    @contextmanager
+    def _told(self, doing: StageFrame) -> Iterator[None]:
+        """Tell the bot what this thread does in the body, and that it rests afterwards."""
+        self._send(replace(doing, thread=_thread()))
+        try:
+            yield
+        finally:
+            self._send(StageFrame(_thread(), Stage.REST))
 
     def _make_room(self) -> bool:
         """Load the model that orders wait for, if it is time to, and evict models to make space for it.
@@ -212,8 +254,7 @@ class WorkerLoop:
         name = self._switch.load
         if name is None:
             return False
-        # Otherwise the bot could think that the engine hangs.
-        self._send(LoadingFrame())
+        self._begin(Stage.LOAD, model=name, size=self._store.size(name))
         started = time.monotonic()
         with self._refusing(name):
             self._store.load(name)
@@ -263,7 +304,8 @@ class WorkerLoop:
             if not order.inputs.done() or not self._store.is_resident(model) or model in self._switch.hold:
                 continue
             if order.texts is None:
-                order.texts = self._in_thread(self._reader, _read, self._store.prompts(model), order.request)
+                doing = StageFrame("", Stage.ENCODE, (order.key,))
+                order.texts = self._beside(self._reader, doing, _read, self._store.prompts(model), order.request)
             if not order.texts.done():
                 continue
             del self._waiting[order.key]
@@ -287,6 +329,11 @@ class WorkerLoop:
         except Exception as error:
             log.error("the prompt of job %d cannot be read\n%s", order.key[0], traced(error, *request.texts))  # noqa: TRY400
             raise PaintFailed("This prompt could not be read. The host can find the reason in the log.") from error
+        if request.controlnet:
+            # The first request for a ControlNet loads it.
+            self._begin(Stage.LOAD, [order.key])
+            self._store.pipeline(request)
+        self._begin(Stage.ENCODE, [order.key])
         return Call(
             order.key,
             order.owner,
@@ -299,7 +346,7 @@ class WorkerLoop:
 
     def _report(self, call: Call, event: Event) -> None:
         """Send an event of an order to the bot; for a cancelled order it sends nothing."""
-        key: Key = call.id  # type: ignore[assignment]
+        key: OrderKey = call.id  # type: ignore[assignment]
         match event:
             case Started():
                 self._send(StartedFrame(*key))
@@ -316,7 +363,7 @@ class WorkerLoop:
             case _:
                 self._painting.pop(key)
 
-    def _preview(self, key: Key, pipeline: Any) -> None:
+    def _preview(self, key: OrderKey, pipeline: Any) -> None:
         """Show how an order looks so far, if it is time to and its model allows previews."""
         order, now = self._painting[key], time.monotonic()
         if not self._preview_seconds or now < order.shown_at + self._preview_seconds:
@@ -330,17 +377,20 @@ class WorkerLoop:
         order.shown_at = now
         self._encoder.submit(order.owner, self._show(key, self._latent_previews[model], latents.float().cpu().numpy()))
 
-    def _show(self, key: Key, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
+    def _show(self, key: OrderKey, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
         """Send a preview. It runs in an encoder's thread, as one piece of work."""
-        self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
+        with self._told(StageFrame("", Stage.FINISH, (key,))):
+            self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
         yield
 
-    def _finish(self, key: Key, request: GenerationRequest, output: Any) -> Iterator[None]:
+    def _finish(self, key: OrderKey, request: GenerationRequest, output: Any) -> Iterator[None]:
         """Encode an order's pictures and send them. It runs in an encoder's thread, one piece of work a picture."""
         images: list[Image] = []
+        pictures = self._store.images(request, output)
         try:
-            for image in self._store.images(request, output):
-                images.append(image)
+            while len(images) < request.num_images_per_prompt:
+                with self._told(StageFrame("", Stage.FINISH, (key,))):
+                    images.append(next(pictures))
                 if len(images) < request.num_images_per_prompt:
                     yield
         except PaintFailed as error:
@@ -365,3 +415,7 @@ class WorkerLoop:
 def _read(prompts: Prompts, request: GenerationRequest) -> tuple[Reading, ...]:
     """The prompt and the negative prompt of a request as its model reads them; in the reader's thread."""
     return tuple(map(prompts.read, request.texts))
+
+
+def _thread() -> str:
+    return threading.current_thread().name

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from bot.logs import RedactingFormatter, setup_logging, traced, without_words
+from bot.errors import Unreachable
+from bot.logs import HiddenTexts, RedactingFormatter, hide, setup_logging, traced, without_words
 
 INTERACTION = "aW50ZXJhY3Rpb246MTM2NTQ4MjAxNzM5MDQ1NjgzMjpLcVJ0WnhXYjdQbUxqMk5zRHZGaEdjWQ"
 WEBHOOK = "3d89bb7572e0fb30d8128367b3b1b44fecd1726de135cbe28a41f8b2f777c372ba2939e72279b94526ff5d1bd4358d65cf11"
@@ -16,15 +20,24 @@ BOT = "MTM2NTQ4MjAxNzM5MDQ1Njgz" + "." + "GaBcDe" + "." + "x" * 38
 LONG_BOT = "MTM2NTQ4MjAxNzM5MDQ1NjgzMjE" + "." + "G_-cDe" + "." + "a-_Z" * 10
 
 
+LIBRARIES = (
+    "discord", "discord.http", "aiosqlite", "asyncio", "aiohttp.client", "compel", "diffusers.models",
+    "transformers", "huggingface_hub", "httpx", "urllib3.connectionpool", "PIL.PngImagePlugin",
+    "filelock", "matplotlib", "py.warnings",
+    "a_library_of_tomorrow",
+)  # fmt: skip
+
+
 @pytest.fixture
 def _loggers_as_they_were() -> Iterator[None]:
-    names = (None, "discord", "aiosqlite", "asyncio")
+    names = (None, "bot", "cogs", "__main__", *LIBRARIES)
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
     yield
     for logger, handlers, level in before:
         logger.handlers[:] = handlers
         logger.setLevel(level)
+    logging.captureWarnings(False)
 
 
 @pytest.fixture
@@ -120,8 +133,73 @@ def test_the_words_of_a_request_are_cut_out() -> None:
 def test_discords_own_chatter_which_shows_whole_payloads_is_never_logged(level: str, ours: int, discords: int) -> None:
     setup_logging(level)
     assert logging.getLogger("bot.app").getEffectiveLevel() == ours
-    for name in ("discord.gateway", "discord.http", "aiosqlite", "asyncio"):
+    for name in LIBRARIES:
         assert logging.getLogger(name).getEffectiveLevel() == discords
+
+
+@pytest.mark.usefixtures("_loggers_as_they_were")
+def test_a_library_that_sets_its_own_level_shows_no_payloads_either() -> None:
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    setup_logging("debug")
+    assert not any(logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in LIBRARIES)
+
+
+@pytest.fixture
+def debugging(_loggers_as_they_were: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """What was written to standard error at log level debug."""
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    hide("a Foxglove, an edelweiss in a thunderstorm", "timeout of a file")
+    setup_logging("debug")
+    return written.getvalue
+
+
+def test_a_refusal_that_quotes_a_prompt_is_logged_without_it(debugging: Callable[[], str]) -> None:
+    log = logging.getLogger("bot.delivery.progress")
+    quoted = "Discord answered 400: In content: 'a Foxglove, an edelweiss' is too long (code 50035)"
+    log.debug("progress of job %d was not shown: %s", 7, Unreachable(quoted))
+    log.debug("progress of job %d was not shown: %s", 8, LookupError("FOXGLOVE"))
+    said = debugging()
+    assert "job 7 was not shown: Discord answered 400: In content: 'a …, an …' is too long (code 50035)" in said
+    assert "job 8 was not shown: …" in said
+
+
+def test_what_a_library_says_of_a_prompt_is_logged_without_it(debugging: Callable[[], str]) -> None:
+    logging.getLogger("compel").warning("truncated: %r", ["edelweiss in a", "thunderstorm"])
+    logging.getLogger("discord.client").error("Ignoring: a foxglove")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("CLIP cannot see 'edelweiss'", UserWarning, stacklevel=1)
+    said = debugging()
+    assert "truncated: ['… in a', '…']" in said
+    assert not re.search("foxglove|edelweiss|thunderstorm", said, re.IGNORECASE)
+    assert "CLIP cannot see" in said
+
+
+@pytest.mark.parametrize("name", ["bot.worker.pipelines", "asyncio"])
+def test_an_exception_that_quotes_a_prompt_is_traced_without_it(name: str, debugging: Callable[[], str]) -> None:
+    try:
+        try:
+            raise ValueError("cannot parse 'a foxglove'")
+        except ValueError as error:
+            raise LookupError("the timeout of\nan edelweiss") from error
+    except LookupError:
+        logging.getLogger(name).exception("it failed")
+    said = debugging()
+    assert "ValueError: cannot … 'a …'" in said or "ValueError: cannot parse 'a …'" in said
+    assert "LookupError: the timeout of\nan …" in said, "ordinary words stay"
+    assert "test_logs.py" in said, "and so does where it happened"
+    assert "edelweiss in a" not in said
+
+
+def test_only_the_last_texts_are_remembered() -> None:
+    texts = HiddenTexts(2)
+    for text in ("a foxglove", "an anemone", "a foxglove", "a buttercup"):
+        texts.add(text)
+    assert texts.cut("foxglove anemone buttercup") == "… anemone …"
+    texts.add("an anemone")
+    assert texts.cut("foxglove anemone buttercup") == "foxglove … …"
 
 
 @pytest.mark.usefixtures("_loggers_as_they_were")

@@ -21,7 +21,7 @@ from simcord.backend.cdn import CdnStore
 from bot.config import EMBEDDED_MODEL, PROMPT_LIMIT, Config, ControlNetConfig, DiscordConfig, LimitsConfig, LoraConfig
 from bot.delivery import gate, progress
 from bot.engine.fake import FakeEngine, flat_image
-from bot.errors import PaintFailed, StorageError
+from bot.errors import PaintFailed, StorageError, StorageFull, UserError
 from bot.jobs import ChannelId, Destination, JobId, JobStatus, to_text
 from bot.policy import limits
 from bot.requests import admission
@@ -877,3 +877,35 @@ async def test_a_request_reads_the_rules_once_and_is_resolved_once(
     assert counted == {"book": 1, "candidates": 2, "resolve": 1}
     engine.open.set()
     await workshop.ended(2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StorageFull("Not accepted: the storage is full."), StorageError("The database is locked."), ZeroDivisionError()],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("stage", ["quote", "admit"])
+async def test_whatever_keeps_a_request_out_hands_its_prompt_back(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, error: Exception, stage: str
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise error
+
+    workshop.foreseen = (Exception,)
+    monkeypatch.setattr(workshop.app.admission, stage, fails)
+    refused = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a ``cat`` in the rain")
+    assert refused.ephemeral
+    assert "Your prompt, to copy:\n```\na `\u200b`cat`\u200b` in the rain\n```" in refused.response.content
+    assert await workshop.jobs() == []
+
+
+async def test_a_long_refusal_leaves_the_prompt_what_room_there_is(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise UserError("🍎" * 700)
+
+    monkeypatch.setattr(workshop.app.admission, "quote", fails)
+    refused = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="🦊" * 1000)
+    assert len(refused.response.content.encode("utf-16-le")) // 2 <= 2000
+    assert refused.response.content.endswith("🦊\n```")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import timedelta
+from unittest.mock import MagicMock
 
+import aiohttp
 import discord
 import pytest
 import simcord
 
 from bot.delivery import progress, updates
 from bot.engine.fake import FakeEngine
+from bot.errors import StorageError
 from bot.jobs import GuildId, JobId, JobStatus, PictureRef, Requester, UserId
 from bot.queue.scheduler import Turn
 from cogs._buttons import CustomId
@@ -332,6 +335,83 @@ async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> 
         "You have no open requests on this server" in (await other.slash(there, "cancel", request="1")).response.content
     )
     assert await other.autocomplete(there, "cancel", "request", "") == []
+
+
+@pytest.mark.parametrize("right", ["manage_messages", "manage_channels"])
+async def test_a_right_in_some_channel_cancels_no_request_of_another(workshop: Workshop, right: str) -> None:
+    """A button can be forged in any channel; only who moderates the server may cancel what is another person's."""
+    (answer,) = await asked(workshop, workshop.member("ada"), "a castle")
+    keeper = workshop.guild.create_role("keepers", permissions=discord.Permissions(**{right: True}))
+    helper = workshop.guild.add_member(workshop.env.create_user("helper"), roles=[workshop.members, keeper])
+    pressed = await helper.click(answer.response, label="Cancel")
+    assert "Only the person who asked for it, or a member with Manage Server" in pressed.response.content
+    assert (await workshop.jobs())[0].status is not JobStatus.CANCELLED
+
+
+class _Discord:
+    """Takes the presence, unless there is an outage."""
+
+    def __init__(self) -> None:
+        self.outage: Exception | None = None
+        self.shown: list[str] = []
+
+    async def change_presence(self, *, activity: discord.CustomActivity) -> None:
+        if self.outage is not None:
+            raise self.outage
+        self.shown.append(str(activity))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError("Cannot write to closing transport"),
+        aiohttp.ClientError("away"),
+        TimeoutError(),
+        discord.ConnectionClosed(MagicMock(close_code=1006), shard_id=None),
+        AttributeError("'NoneType' object has no attribute 'change_presence'"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_outage_costs_the_presence_one_line_and_not_its_task(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    bot, away = workshop.env.bot, _Discord()
+    cog = bot.get_cog("Queue")
+    cog.presence.cancel()
+    monkeypatch.setattr(bot, "change_presence", away.change_presence)
+    cog._shown = None
+    for outage in (1, 2):
+        away.outage = error
+        for _ in range(5):
+            await cog.presence()
+        lines = [record for record in caplog.records if "presence" in record.getMessage()]
+        assert len(lines) == outage
+        assert all(record.exc_info is None for record in lines)
+        away.outage = None
+        await cog.presence()
+        assert len(away.shown) == outage, "it goes on by itself"
+        cog._shown = "something else"
+
+
+async def test_a_storage_that_fails_does_not_end_the_presence(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot, discord_ = workshop.env.bot, _Discord()
+    cog = bot.get_cog("Queue")
+    cog.presence.cancel()
+    monkeypatch.setattr(bot, "change_presence", discord_.change_presence)
+    depth = workshop.app.queue.depth
+
+    async def fails() -> int:
+        raise StorageError("The database is locked.")
+
+    for outage in (1, 2):
+        monkeypatch.setattr(workshop.app.queue, "depth", fails)
+        for _ in range(3):
+            await cog.presence()
+        assert len([record for record in caplog.records if "presence" in record.getMessage()]) == outage
+        monkeypatch.setattr(workshop.app.queue, "depth", depth)
+        await cog.presence()
 
 
 async def test_the_presence_shows_the_queue_where_that_has_changed(

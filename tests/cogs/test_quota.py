@@ -10,6 +10,7 @@ import pytest
 from bot.client import PERMISSIONS
 from bot.config import BillConfig, Config
 from bot.engine.fake import FakeEngine
+from bot.errors import StorageFull
 from tests.cogs.test_limits import confirmed
 from tests.cogs.test_refusals import pressed_elsewhere
 from tests.conftest import Workshop
@@ -165,3 +166,18 @@ async def test_the_host_says_what_is_big(workshop: Workshop) -> None:
     big = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=1, steps=40)
     assert "**a cat**" in small.response.content
     assert "Paint it?" in big.response.content
+
+
+async def test_a_full_disk_after_a_bill_hands_the_prompt_back(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise StorageFull("Not accepted: the storage is full.")
+
+    ada = workshop.member("ada")
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a cat in the rain", images=2)
+    assert "Paint it?" in bill.response.content
+    monkeypatch.setattr(workshop.app.admission, "admit", full)
+    pressed = await ada.click(bill.response, label="Paint it")
+    assert "storage is full" in pressed.response.content
+    assert "```\na cat in the rain\n```" in pressed.response.content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,6 +28,7 @@ from bot.jobs import (
     Requester,
     Upload,
     UserId,
+    utcnow,
 )
 from bot.requests.options import Options
 from bot.requests.resolve import PROMPT_LIMIT, SEEDS, resolve
@@ -241,6 +243,28 @@ def test_a_result_says_everything_needed_to_paint_it_again() -> None:
         "2.0 h after the request",
     ):
         assert fact in said
+
+
+@pytest.mark.parametrize(("asked", "started", "painted"), [(60, 0, 5), (0, 9, 5), (5, 4, 6), (3600, 3700, 10)], ids=str)
+def test_a_clock_set_back_shows_no_negative_duration(asked: int, started: int, painted: int) -> None:
+    asked_at, started_at, painted_at = (NOON + timedelta(seconds=second) for second in (asked, started, painted))
+    job = replace(asked_for("a cat"), asked_at=asked_at, started_at=started_at, painted_at=painted_at)
+    said = _words.result(job, ())
+    assert "model `" in said
+    assert not re.search(r"painted in|after asking|-\d", said), "what is not known is not said"
+
+
+@pytest.mark.parametrize("count", [-0.1, -3534.3, -1e9])
+def test_no_duration_is_shorter_than_nothing(count: float) -> None:
+    assert _words.seconds(count) == "0.0 s"
+
+
+def test_what_has_been_is_not_said_to_come() -> None:
+    past, future = utcnow() - timedelta(hours=1), utcnow() + timedelta(hours=1)
+    assert _words.past(past) == _words.relative(past)
+    shown = re.fullmatch(r"<t:(\d+):R>", _words.past(future))
+    assert shown is not None
+    assert int(shown[1]) <= utcnow().timestamp()
 
 
 @pytest.mark.parametrize(

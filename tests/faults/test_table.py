@@ -27,7 +27,14 @@ ROWS = {
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": [
         "bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted",
-        "bot/engine/test_local.py::test_a_model_that_has_painted_is_not_waited_for_as_one_to_be_loaded",
+        "bot/engine/test_local.py::test_an_engine_that_does_not_take_an_order_is_not_waited_for_as_one_that_loads",
+    ],
+    "a stage before the first step hangs": [
+        "bot/engine/test_local.py::test_only_the_order_in_the_stage_that_stalls_is_blamed",
+        "bot/engine/test_local.py::test_a_model_that_hangs_while_it_is_loaded_takes_the_engine_down_twice",
+        "bot/engine/test_stages.py::test_each_stage_has_a_time_of_its_own_and_only_its_orders_are_blamed",
+        "bot/queue/test_dispatcher.py::test_job_that_lost_its_place_through_another_begins_anew_and_costs_no_attempt",
+        "bot/worker/test_loop.py::test_a_picture_that_hangs_its_decoder_holds_up_no_other",
     ],
     "out of memory": [
         "bot/worker/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",
@@ -88,11 +95,13 @@ ROWS = {
         "cogs/test_create.py::test_an_interaction_that_discord_delivers_twice_makes_one_job",
         "bot/storage/test_queue.py::test_the_same_interaction_makes_one_job_even_at_the_same_time",
         "cogs/test_feedback.py::test_a_repeated_event_counts_once",
+        "cogs/test_queue.py::test_an_outage_costs_the_presence_one_line_and_not_its_task",
         "bot/test_client.py::test_identifying_again_and_again_never_burns_the_days_budget",
     ],
     "disk full": [
         "bot/storage/test_database.py::test_a_full_disk_in_a_shared_transaction",
         "bot/storage/test_database.py::test_a_full_disk_is_said_in_words_and_writing_works_again",
+        "cogs/test_create.py::test_whatever_keeps_a_request_out_hands_its_prompt_back",
         "bot/test_client.py::test_a_full_disk_keeps_nobody_offline_and_identifies_count_all_the_same",
     ],
     "second instance on the same data": ["test_main.py::test_a_second_atelier_on_the_same_data_is_sent_away_at_once"],
@@ -109,6 +118,8 @@ ROWS = {
     "clock ± 1 day": [
         "bot/requests/test_admission.py::test_a_clock_that_is_set_back_a_day_and_put_right_again_gives_nobody_more",
         "faults/test_machine.py::TestHouse",
+        "cogs/test_words.py::test_a_clock_set_back_shows_no_negative_duration",
+        "bot/storage/test_reports.py::test_a_clock_set_back_makes_no_negative_wait",
         "bot/queue/test_dispatcher.py::test_clock_that_is_set_back_while_a_turn_is_chosen_costs_seconds_not_a_day",
     ],
     "SIGTERM, also with a hung engine": [
@@ -122,6 +133,8 @@ ROWS = {
         "bot/worker/test_inputs.py::test_what_cannot_be_used_is_refused_in_words",
         "bot/worker/test_inputs.py::test_picture_comes_out_upright_in_the_size_that_is_painted",
         "bot/worker/test_inputs.py::test_sixteen_bits_are_scaled_not_clipped",
+        "bot/requests/test_uploads.py::test_a_picture_is_measured_upright_whatever_its_metadata_are",
+        "bot/test_picture_files.py::test_the_work_on_a_file_is_bounded",
     ],
     "inert text": [
         "cogs/test_create.py::test_a_prompt_pings_nobody_and_formats_nothing",
@@ -130,6 +143,7 @@ ROWS = {
     ],
     "forged or foreign buttons": [
         "cogs/test_queue.py::test_a_forged_or_foreign_button_says_that_it_expired",
+        "cogs/test_queue.py::test_a_right_in_some_channel_cancels_no_request_of_another",
         "faults/test_process.py::test_a_thousand_random_buttons_change_nothing",
     ],
     "names that are paths, pickles renamed": [
@@ -155,6 +169,8 @@ ROWS = {
     "log canaries": [
         "faults/test_process.py::test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine_answer",
         "bot/test_logs.py::test_the_words_of_a_request_are_cut_out",
+        "bot/test_logs.py::test_a_refusal_that_quotes_a_prompt_is_logged_without_it",
+        "bot/test_logs.py::test_what_a_library_says_of_a_prompt_is_logged_without_it",
         "bot/test_logs.py::test_tokens_in_tracebacks_and_their_causes_are_cut_out",
         "cogs/test_create.py::test_a_message_discord_does_not_understand_fails_without_the_prompt_in_the_log",
         "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",

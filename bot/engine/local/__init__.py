@@ -1,10 +1,11 @@
 """The bot's side of the engine process: orders go through the pipe, and their events come back.
 
-An order belongs to the process it was sent to. When that process ends or hangs, every open order raises EngineDied, and
-the caller that submitted it decides about another attempt.
+An order belongs to the process it was sent to. When that process exits, or one of its stages takes too long, every open
+order raises EngineDied, and the caller that submitted it decides about another attempt. Only the orders that the
+process was working on are blamed.
 
-`supervisor.py` owns the process, `orders.py` one order's frames, `timeouts.py` says how long a silence may be, and
-`reload_backoff.py` when a broken model is tried again.
+`supervisor.py` owns the process, `orders.py` one order's frames, `stages.py` follows what the process does,
+`timeouts.py` says how long that may take, and `reload_backoff.py` when a broken model is tried again.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from typing import assert_never
 
 from bot.config import Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.local.orders import OrderStream
-from bot.engine.local.reload_backoff import ReloadBackoff
+from bot.engine.local.reload_backoff import HungLoads, ReloadBackoff
+from bot.engine.local.stages import StageWatch, Stall
 from bot.engine.local.supervisor import Supervisor
-from bot.engine.local.timeouts import SilenceLimit, StepTimes, Timeouts
+from bot.engine.local.timeouts import Timeouts
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.engine.wire import (
@@ -28,19 +32,20 @@ from bot.engine.wire import (
     FailedFrame,
     FinishedFrame,
     Frame,
-    LoadingFrame,
     OrderFrame,
     PreviewFrame,
     ProgressFrame,
     ReadyFrame,
     SetupFrame,
+    Stage,
+    StageFrame,
     StartedFrame,
     StopFrame,
     SubmitFrame,
     TimingsFrame,
 )
-from bot.errors import EngineDied, PaintFailed
-from bot.jobs import JobId
+from bot.errors import PaintFailed
+from bot.jobs import JobId, Work
 
 __all__ = ["COMMAND", "LocalEngine", "Timeouts"]
 
@@ -59,7 +64,11 @@ class LocalEngine:
         timeouts = timeouts or Timeouts()
         self._config = config
         self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts), timeouts)
-        self._times = StepTimes(timeouts, compiling=config.engine.compile)
+        self._watch = StageWatch(timeouts, self._known_seconds, compiling=config.engine.compile)
+        self._watched = asyncio.Event()
+        """Set whenever the watch has changed."""
+        self._stall: Stall | None = None
+        self._hung_loads = HungLoads(timeouts)
         self._open: dict[JobId, OrderStream] = {}
         self._timings = Timings(row_cap=config.engine.rows)
         self._timings.load(known)
@@ -88,7 +97,7 @@ class LocalEngine:
     @property
     def troubles(self) -> Mapping[str, str]:
         """Models that cannot be used now, each with the reason in words; "" concerns all of them."""
-        return self._supervisor.troubles
+        return {**self._hung_loads.troubles(_now()), **self._supervisor.troubles}
 
     @property
     def timings(self) -> Timings:
@@ -115,8 +124,10 @@ class LocalEngine:
     async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
         """Paint, yielding events and Finished last; a cancelled order ends without it.
 
-        Raises EngineDied when the process ends or falls silent, PaintFailed when it cannot paint this.
+        Raises EngineDied when the process ends or hangs, PaintFailed when it cannot paint this.
         """
+        if words := self._hung_loads.troubles(_now()).get(order.request.model):
+            raise PaintFailed(words)
         stream = self._open[order.job_id] = OrderStream(order)
         try:
             await self._supervisor.ready()
@@ -124,14 +135,12 @@ class LocalEngine:
                 return
             stream.is_sent = True
             self._supervisor.send(SubmitFrame(order.job_id, order.attempt, order.owner, order.request, order.uploads))
-            silence = SilenceLimit(order.request.model, self._times, _now())
-            while (frame := await self._next(stream, silence.allowed)) is not None:
-                silence.heard(frame, _now())
+            self._watch.sent((order.job_id, order.attempt), order.request, _now())
+            self._watched.set()
+            while (frame := await stream.next()) is not None:
                 match frame:
                     case StartedFrame():
                         yield Started()
-                    case LoadingFrame():
-                        pass
                     case ProgressFrame():
                         self.steps_done[order.job_id] = frame.step
                         yield Progress(frame.step, frame.of)
@@ -145,6 +154,8 @@ class LocalEngine:
                     case _:
                         assert_never(frame)
         finally:
+            self._watch.ended((order.job_id, order.attempt))
+            self._watched.set()
             self._open.pop(order.job_id, None)
             self.steps_done.pop(order.job_id, None)
 
@@ -163,7 +174,8 @@ class LocalEngine:
 
     def setup(self) -> SetupFrame:
         """Tell a new process the configuration and what was learned so far."""
-        self._times.forget_warm()
+        self._watch.restart()
+        self._stall = None
         return SetupFrame(
             models=[model.model_dump() for model in self._config.models],
             engine=self._config.engine.model_dump(),
@@ -176,16 +188,17 @@ class LocalEngine:
         match frame:
             case ReadyFrame():
                 pass  # the supervisor has seen it
-            case LoadingFrame():
-                self._times.forget_warm()
-                for stream in self._sent():
-                    stream.put(frame)
+            case StageFrame():
+                left = self._note(frame)
+                if left is not None and left.stage is Stage.LOAD and left.model:
+                    self._hung_loads.loaded(left.model)
             case TimingsFrame():
                 self._timings = Timings(row_cap=self._config.engine.rows)
                 self._timings.load(frame.timings)
                 self.step_histogram.add(frame.steps)
                 self.learned.set()
             case StartedFrame() | ProgressFrame() | PreviewFrame() | FinishedFrame() | FailedFrame():
+                self._note(frame)
                 order = self._open.get(frame.job_id)
                 if order is not None and order.order.attempt == frame.attempt:
                     order.put(frame)
@@ -194,23 +207,40 @@ class LocalEngine:
             case _:
                 assert_never(frame)
 
+    async def stalled(self) -> str:
+        """Wait until a stage of the process takes too long; returns what happened, in words."""
+        while True:
+            self._watched.clear()
+            if (stall := self._watch.stall(_now())) is not None:
+                self._stall = stall
+                return stall.words
+            due_at = self._watch.due_at
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if due_at is None else max(due_at - _now(), 0.0)):
+                    await self._watched.wait()
+
     def lose(self) -> None:
-        """Fail every order that was sent to the process, because it has ended."""
+        """Let every order know that its process is gone, and whether it is blamed for that."""
+        stall = self._stall
+        blamed = self._watch.suspects if stall is None else stall.blamed
+        words = "The engine stopped while painting." if stall is None else stall.words
+        for model in self._watch.loading:
+            self._hung_loads.hung(model, _now())
         for stream in self._sent():
-            stream.lose()
+            stream.lose(words, is_blamed=(stream.order.job_id, stream.order.attempt) in blamed)
+
+    def _note(self, frame: StageFrame | OrderFrame) -> StageFrame | None:
+        self._watched.set()
+        return self._watch.heard(frame, _now())
 
     def _sent(self) -> list[OrderStream]:
         """The orders that were sent to a process."""
         return [stream for stream in self._open.values() if stream.is_sent]
 
-    async def _next(self, stream: OrderStream, allowed: float) -> OrderFrame | LoadingFrame | None:
-        try:
-            return await stream.next(allowed)
-        except TimeoutError:
-            log.warning("the engine has been silent for %.0f s; killing it", allowed)
-            await self._supervisor.kill()
-            raise EngineDied(f"The engine was silent for {allowed:.0f} s.") from None
+    def _known_seconds(self, work: Work) -> float | None:
+        step = self._timings.known_step(work.shape, work.rows)
+        return None if step is None else max(step, self._timings.rest_seconds(work))
 
 
 def _now() -> float:
-    return asyncio.get_running_loop().time()
+    return time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bot.engine import Order
-from bot.engine.wire import LoadingFrame, OrderFrame
+from bot.engine.wire import OrderFrame
 from bot.errors import EngineDied
 
 
@@ -16,32 +16,28 @@ class OrderStream:
         self.order = order
         self.is_sent = False
         """Whether a process has it."""
-        self._frames: asyncio.Queue[OrderFrame | LoadingFrame | EngineDied | None] = asyncio.Queue()
+        self._frames: asyncio.Queue[OrderFrame | EngineDied | None] = asyncio.Queue()
 
     @property
     def is_cancelled(self) -> bool:
         """Whether it ended before it was sent."""
         return not self.is_sent and not self._frames.empty()
 
-    def put(self, frame: OrderFrame | LoadingFrame) -> None:
-        """Add a frame about the order, or about all orders."""
+    def put(self, frame: OrderFrame) -> None:
+        """Add a frame about the order."""
         self._frames.put_nowait(frame)
 
     def cancel(self) -> None:
         """End the stream after a cancellation: `next` returns None."""
         self._frames.put_nowait(None)
 
-    def lose(self) -> None:
+    def lose(self, words: str, *, is_blamed: bool) -> None:
         """End the stream after the process has ended: `next` raises EngineDied."""
-        self._frames.put_nowait(EngineDied("The engine stopped while painting."))
+        self._frames.put_nowait(EngineDied(words, is_blamed=is_blamed))
 
-    async def next(self, allowed: float) -> OrderFrame | LoadingFrame | None:
-        """The next frame; None once the order was cancelled.
-
-        Raises EngineDied when its process is gone, and TimeoutError when it was silent for `allowed` seconds.
-        """
-        async with asyncio.timeout(allowed):
-            frame = await self._frames.get()
+    async def next(self) -> OrderFrame | None:
+        """The next frame; None once the order was cancelled. Raises EngineDied when its process is gone."""
+        frame = await self._frames.get()
         if isinstance(frame, EngineDied):
             raise frame
         return frame

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bot.config import ModelConfig
 from bot.engine.catalog import fingerprint_of
@@ -42,3 +43,35 @@ class ReloadBackoff:
             if not is_busy() and (loop.time() >= due_at or before != last == earlier):
                 self._tries += 1
                 return
+
+
+class HungLoads:
+    """Knows which models took the engine down while they were loaded, and for how long they are left alone then.
+
+    Without it, each request for such a model would take the engine down again.
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._times: Counter[str] = Counter()
+        self._until: dict[str, float] = {}
+
+    def hung(self, model: str, now: float) -> None:
+        """The engine hung or died while it loaded a model. The first time may be chance."""
+        self._times[model] += 1
+        if self._times[model] > 1:
+            self._until[model] = now + self._timeouts.before_reload(self._times[model] - 2)
+
+    def loaded(self, model: str) -> None:
+        """A model was loaded, or failed to in words."""
+        self._times.pop(model, None)
+        self._until.pop(model, None)
+
+    def troubles(self, now: float) -> Mapping[str, str]:
+        """The models that are left alone now, each with the reason in words."""
+        return {
+            model: f"The engine hung or stopped {self._times[model]} times while it loaded the model {model}, so the "
+            "model is left alone for a while. Choose another model, or try again later."
+            for model, until in self._until.items()
+            if now < until
+        }

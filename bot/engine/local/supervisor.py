@@ -50,6 +50,10 @@ class Owner(Protocol):
         """Handle a frame of the process. Raises LookupError, TypeError or ValueError when it makes no sense."""
         ...
 
+    async def stalled(self) -> str:
+        """Wait until the process takes too long for something; returns what, in words."""
+        ...
+
     def lose(self) -> None:
         """Handle the end of the process: all its orders are lost."""
         ...
@@ -101,12 +105,6 @@ class Supervisor:
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(encode(frame))
 
-    async def kill(self) -> None:
-        """End a child that hangs; `run` starts another."""
-        if self._process is not None:
-            self._ready.clear()
-            await self._kill(self._process)
-
     async def _serve_once(self) -> bool:
         """Run one child to its end; returns whether it became ready."""
         try:
@@ -114,18 +112,23 @@ class Supervisor:
         except OSError:
             log.exception("the engine process cannot be started")
             return False
-        reloading = asyncio.create_task(self._reload(), name="reload broken models")
+        beside = [
+            asyncio.create_task(self._reload(), name="reload broken models"),
+            asyncio.create_task(self._end_stall(process), name="end a hung engine"),
+        ]
         try:
             served = await self._listen(process)
         finally:
             # Start stopping the child before the first await: a second cancel must not leave it running.
-            reloading.cancel()
+            for task in beside:
+                task.cancel()
             try:
                 await self._retire(process)
             finally:
-                (failure,) = await asyncio.gather(reloading, return_exceptions=True)
-        if isinstance(failure, Exception):
-            log.error("broken models are not tried again, because of a bug", exc_info=failure)
+                failures = await asyncio.gather(*beside, return_exceptions=True)
+        for task, failure in zip(beside, failures, strict=True):
+            if isinstance(failure, Exception):
+                log.error("a bug ended the task %s", task.get_name(), exc_info=failure)
         log.warning("the engine process ended (exit code %s); starting another", process.returncode)
         return served
 
@@ -143,6 +146,18 @@ class Supervisor:
         self._did_well = True
         self._ready.clear()
         self.send(StopFrame())
+
+    async def _end_stall(self, process: asyncio.subprocess.Process) -> None:
+        """End a child that hangs; `run` starts another."""
+        try:
+            words = await self._owner.stalled()
+        except Exception:
+            # A child that is not watched could hang for ever.
+            log.exception("a bug ended the watch over the engine")
+            words = "The engine is not watched any more."
+        log.warning("%s Killing it.", words)
+        self._ready.clear()
+        await self._kill(process)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         # Without PASSIVE, idle OpenMP threads spin and starve the bot on a small machine: 40 s instead of 1.

@@ -10,6 +10,9 @@ hang-after-step takes one step of an order, then says nothing more
 hang-later      does its first order, then is as good as dead
 load-later      does its first order, then loads a model for long before the next
 ignore-sigterm  hang, and SIGTERM does not end it
+hang-STAGE      hangs in a stage (decode, fetch, load, encode, start, step, finish) of an order whose prompt says so;
+                other orders take their first step before that, and the next after it
+die-STAGE       the same, but exits there
 exit            exits before it is ready
 ready-exit      is ready, and exits
 trouble         cannot load the first model, and answers orders for another
@@ -37,9 +40,10 @@ from bot.engine.framing import pack
 from bot.engine.wire import (
     FinishedFrame,
     Frame,
-    LoadingFrame,
     ProgressFrame,
     ReadyFrame,
+    Stage,
+    StageFrame,
     StartedFrame,
     StopFrame,
     SubmitFrame,
@@ -65,6 +69,11 @@ def send(frame: Frame) -> None:
     write(encode(frame))
 
 
+def begin(stage: Stage, *orders: SubmitFrame, thread: str = "loop", model: str = "") -> None:
+    """Say what a thread does now."""
+    send(StageFrame(thread, stage, tuple((order.job_id, order.attempt) for order in orders), model))
+
+
 def finish(order: SubmitFrame, png: bytes = b"picture", attempt: int | None = None) -> None:
     """Send the result of an order: one picture."""
     image = Image(png, 1, 8, 8, "")
@@ -77,8 +86,44 @@ def hang() -> NoReturn:
         signal.pause()
 
 
+def stall(mode: str, order: SubmitFrame) -> None:
+    """Get as far as the stage that the mode names, with an order that is about that; others are beside it."""
+    ending, _, name = mode.partition("-")
+    stage = Stage[name.upper()]
+    if "trouble" not in order.request.prompt:
+        beside.append(order)
+        for begun in (Stage.ENCODE, Stage.START, Stage.STEP):
+            begin(begun, order)
+        send(StartedFrame(order.job_id, order.attempt))
+        send(ProgressFrame(order.job_id, order.attempt, 1, 2))
+        begin(Stage.REST)
+        return
+    if stage in (Stage.FETCH, Stage.LOAD):
+        begin(stage, thread="fetcher" if stage is Stage.FETCH else "loop", model=order.request.model)
+    elif stage in (Stage.DECODE, Stage.FINISH):
+        begin(stage, order, thread="beside")
+    else:
+        begin(stage, order)
+    if ending == "die":
+        os._exit(3)
+    while stage in (Stage.DECODE, Stage.FETCH, Stage.FINISH):
+        # Another thread hangs: this one goes on with the others.
+        for other in beside:
+            begin(Stage.STEP, other)
+            send(ProgressFrame(other.job_id, other.attempt, 1, 2))
+        time.sleep(0.05)
+    hang()
+
+
+beside: list[SubmitFrame] = []
+"""Orders beside the one that stalls."""
+
+
 def answer(mode: str, order: SubmitFrame) -> None:
     """Do to an order what the mode says."""
+    if mode.startswith(("hang-", "die-")) and mode.partition("-")[2].upper() in Stage.__members__:
+        stall(mode, order)
+        return
     if mode == "exit-on-order":
         os._exit(3)
     if mode in ("garbage", "flood"):
@@ -92,18 +137,22 @@ def answer(mode: str, order: SubmitFrame) -> None:
     if mode == "hang-later" and answered:
         hang()
     if mode == "load-later" and answered:
-        send(LoadingFrame())
+        begin(Stage.LOAD, model="another")
         time.sleep(SLOW_SECONDS)
     answered.append(order)
+    begin(Stage.START, order)
     send(StartedFrame(order.job_id, order.attempt))
     if mode == "echo":
         finish(order, b"".join(order.uploads.values()))
+        begin(Stage.REST)
         return
     if mode in ("hang", "ignore-sigterm"):
         hang()
+    begin(Stage.STEP, order)
     if mode == "slow":
         time.sleep(SLOW_SECONDS)
     send(ProgressFrame(order.job_id, order.attempt, 1, 2))
+    begin(Stage.STEP, order)
     if mode == "hang-after-step":
         hang()
     if mode == "slow":
@@ -112,6 +161,7 @@ def answer(mode: str, order: SubmitFrame) -> None:
     if mode == "late":
         finish(order, b"the earlier attempt's picture", order.attempt - 1)
     finish(order)
+    begin(Stage.REST)
 
 
 def main(mode: str) -> None:

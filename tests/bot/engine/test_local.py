@@ -28,7 +28,7 @@ from bot.config import EMBEDDED_MODEL, SECRETS, Config, EngineConfig, ModelConfi
 from bot.engine import Event, Finished, Order, Progress, Started
 from bot.engine.local import LocalEngine, Timeouts
 from bot.engine.local.supervisor import KEEPS_DYING
-from bot.engine.wire import SetupFrame, SubmitFrame, encode
+from bot.engine.wire import SetupFrame, Stage, SubmitFrame, encode
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, Operation, UserId
 from bot.requests.uploads import MOST_BYTES
@@ -381,7 +381,10 @@ async def test_child_ends_when_its_input_is_garbage() -> None:
     assert await child_reading(struct.pack(">II", 2, 0) + b"[]", close=False) == 1
 
 
-QUICK = Timeouts(first_step=0.3, step=0.3, stop=0.2, term=0.3, restart=0.05)
+STAGES = ("take", "decode", "fetch", "load", "prompt", "cold", "first_step", "warm", "step", "finish")
+"""The timeouts of stages."""
+QUICK = Timeouts(**dict.fromkeys(STAGES, 0.3), stop=0.2, term=0.3, restart=0.05)
+PATIENT = replace(QUICK, **dict.fromkeys(STAGES, LONG_SECONDS))
 
 
 class Child:
@@ -420,7 +423,7 @@ def engine_of(child: Child, timeouts: Timeouts = QUICK) -> LocalEngine:
     ("mode", "timeouts", "words", "exit_code"),
     [
         ("hang", QUICK, "silent for 0 s", -signal.SIGTERM),
-        ("hang-after-step", replace(QUICK, first_step=LONG_SECONDS), "silent for 0 s", -signal.SIGTERM),
+        ("hang-after-step", replace(PATIENT, step=0.3), "silent for 0 s", -signal.SIGTERM),
         ("ignore-sigterm", QUICK, "silent for 0 s", -signal.SIGKILL),
         ("exit-on-order", QUICK, "stopped while painting", 3),
         ("garbage", QUICK, "stopped while painting", 0),
@@ -546,7 +549,7 @@ async def test_a_model_that_is_put_right_is_tried_at_once(
 async def test_nobody_who_paints_with_another_model_is_interrupted_for_it(
     child: Child, starts: Callable[[], list[float]]
 ) -> None:
-    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS, reload=0.01, file_check=0.01))
+    engine = engine_of(child, replace(PATIENT, reload=0.01, file_check=0.01))
     child.will("trouble")
     async with running(engine), aclosing(engine.submit(order())) as events:
         await anext(events)
@@ -583,7 +586,7 @@ async def test_result_of_an_earlier_attempt_is_ignored(child: Child) -> None:
 
 
 async def test_the_pictures_of_an_order_reach_the_child(child: Child) -> None:
-    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS))
+    engine = engine_of(child, replace(PATIENT))
     child.will("echo")
     # As much as one request may bring, and far more than a pipe holds.
     pictures = [bytes([number]) * MOST_BYTES for number in range(3)]
@@ -603,8 +606,8 @@ async def test_the_pictures_of_an_order_reach_the_child(child: Child) -> None:
         assert isinstance((await paint(engine, order()))[-1], Finished), "one without pictures follows"
 
 
-async def test_a_model_that_has_painted_is_not_waited_for_as_one_to_be_loaded(child: Child) -> None:
-    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS, warm=0.3))
+async def test_an_engine_that_does_not_take_an_order_is_not_waited_for_as_one_that_loads(child: Child) -> None:
+    engine = engine_of(child, replace(PATIENT, take=0.3))
     child.will("hang-later")
     async with running(engine):
         assert isinstance((await paint(engine, order()))[-1], Finished)
@@ -615,15 +618,108 @@ async def test_a_model_that_has_painted_is_not_waited_for_as_one_to_be_loaded(ch
 
 
 async def test_who_waits_for_another_model_to_be_loaded_is_given_the_time(child: Child) -> None:
-    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS, warm=0.2))
+    engine = engine_of(child, replace(QUICK, load=LONG_SECONDS, take=0.3))
     child.will("load-later")
     async with running(engine):
         assert isinstance((await paint(engine, order()))[-1], Finished)
         assert isinstance((await paint(engine, order()))[-1], Finished), "though it took twice as long as that"
 
 
+BESIDE = replace(APPLE, prompt="a bystander")
+TROUBLE = replace(APPLE, prompt="trouble", model="another")
+
+IN_STAGE = {
+    "decode": replace(PATIENT, decode=0.3),
+    "fetch": replace(PATIENT, fetch=0.3),
+    "load": replace(PATIENT, load=0.3),
+    "encode": replace(PATIENT, prompt=0.3, cold=0.3),
+    "start": replace(PATIENT, prompt=0.3, cold=0.3),
+    "step": replace(PATIENT, first_step=0.3),
+    "finish": replace(PATIENT, finish=0.3),
+}
+"""The timeouts of an engine that is impatient with one stage."""
+
+
+async def end_of(engine: LocalEngine, order: Order) -> EngineDied | Event:
+    """How an order ends: with its last event, or the engine's end."""
+    try:
+        return (await paint(engine, order))[-1]
+    except EngineDied as error:
+        return error
+
+
+@pytest.mark.parametrize("stage", IN_STAGE)
+@pytest.mark.parametrize("ending", ["hang", "die"])
+async def test_only_the_order_in_the_stage_that_stalls_is_blamed(child: Child, stage: str, ending: str) -> None:
+    engine = engine_of(child, IN_STAGE[stage])
+    child.will(f"{ending}-{stage}")
+    async with running(engine):
+        bystanders = [asyncio.create_task(end_of(engine, order(BESIDE))) for _ in range(2)]
+        await until(lambda: len(engine.steps_done) == 2)
+        started_at = time.monotonic()
+        culprit = await end_of(engine, order(TROUBLE))
+        child.will("well")
+        ends = await asyncio.gather(*bystanders)
+        assert time.monotonic() - started_at < 10, "the others go on"
+        assert isinstance(culprit, EngineDied)
+        assert culprit.is_blamed
+        assert all(isinstance(end, EngineDied) and not end.is_blamed for end in ends), ends
+        if ending == "hang":
+            assert f"silent for 0 s while {Stage[stage.upper()]}" in str(culprit)
+        assert isinstance(await end_of(engine, order(BESIDE)), Finished)
+
+
+async def test_a_stalled_order_that_was_cancelled_holds_up_no_other_and_blames_no_other(child: Child) -> None:
+    engine = engine_of(child, replace(PATIENT, prompt=0.5, cold=0.5))
+    child.will("hang-encode")
+    async with running(engine):
+        bystander = asyncio.create_task(end_of(engine, order(BESIDE)))
+        await until(lambda: len(engine.steps_done) == 1)
+        trouble = order(TROUBLE)
+        culprit = asyncio.create_task(paint(engine, trouble))
+        await asyncio.sleep(0.1)
+        engine.cancel(trouble.job_id)
+        assert await culprit == []
+        end = await bystander
+        assert isinstance(end, EngineDied)
+        assert not end.is_blamed
+
+
+async def test_a_model_that_hangs_while_it_is_loaded_takes_the_engine_down_twice_and_not_for_each_request(
+    child: Child, starts: Callable[[], list[float]]
+) -> None:
+    engine = engine_of(child, replace(PATIENT, load=0.2, reload=0.5))
+    child.will("hang-load")
+    async with running(engine):
+        for _ in range(2):
+            assert isinstance(await end_of(engine, order(TROUBLE)), EngineDied)
+        assert "hung or stopped 2 times while it loaded the model another" in engine.troubles["another"]
+        for _ in range(3):
+            with pytest.raises(PaintFailed, match=r"left alone for a while\. Choose another model"):
+                await paint(engine, order(TROUBLE))
+        assert len(starts()) <= 3
+        child.will("well")
+        await until(lambda: not engine.troubles)
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        await until(lambda: len(starts()) > 3)
+        assert isinstance(await end_of(engine, order(TROUBLE)), Finished), "after a while it may try again"
+
+
+async def test_a_result_that_is_slowly_stored_is_no_stall(child: Child) -> None:
+    engine = engine_of(child, replace(PATIENT, take=0.2))
+    child.will("well")
+    async with running(engine):
+        async with aclosing(engine.submit(order())) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    await asyncio.sleep(0.6)
+        assert isinstance(await end_of(engine, order()), Finished)
+        assert engine.troubles == {}
+
+
 async def test_slow_model_teaches_its_pace_with_its_first_step(child: Child) -> None:
-    engine = engine_of(child, Timeouts(first_step=LONG_SECONDS, step=0.1, stop=0.2, term=0.3))
+    engine = engine_of(child, replace(PATIENT, step=0.1))
     child.will("slow")
     async with running(engine):
         events = await paint(engine, order())
@@ -646,7 +742,7 @@ async def test_order_cancelled_before_the_child_is_ready_is_never_sent(child: Ch
 
 
 async def test_order_is_not_given_to_a_child_that_left_as_soon_as_it_was_ready(child: Child) -> None:
-    engine = engine_of(child, replace(QUICK, first_step=LONG_SECONDS))
+    engine = engine_of(child, replace(PATIENT))
     child.will("ready-exit")
     async with running(engine):
         painting = asyncio.create_task(paint(engine, order()))

@@ -244,6 +244,37 @@ async def test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it
             assert (await house.ended(ended)).status is JobStatus.DELIVERED
 
 
+async def test_job_that_lost_its_place_through_another_begins_anew_and_costs_no_attempt(house: House) -> None:
+    house.engine.raises = [EngineDied("another hung", is_blamed=False) for _ in range(5)]
+    job = await house.ended(await house.ask())
+    assert (job.status, job.attempt, job.deaths) == (JobStatus.DELIVERED, 1, 0)
+    assert [order.attempt for order in house.engine.orders] == [1] * 6
+    assert sum(isinstance(news, Painted) for news in house.recorder.of(job)) == 1
+
+
+async def test_person_is_told_when_the_engine_begins_anew_because_of_another(house: House) -> None:
+    house.engine.raises = [EngineDied("another hung", is_blamed=False)]
+    house.engine.open.clear()
+    job = await house.ask()
+    await house.pulse()
+    async with asyncio.timeout(LONG_SECONDS):
+        while not any(isinstance(news, Retrying) for news in house.recorder.of(job)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    house.engine.open.set()
+    assert (await house.ended(job)).status is JobStatus.DELIVERED
+
+
+async def test_job_that_lost_its_place_can_be_cancelled(house: House) -> None:
+    house.engine.raises = [EngineDied("another hung", is_blamed=False)]
+    house.engine.open.clear()
+    job = await house.ask()
+    await house.pulse()
+    await house.held(1)
+    assert await house.app.dispatcher.cancel(job.id)
+    house.engine.open.set()
+    assert (await house.ended(job)).status is JobStatus.CANCELLED
+
+
 async def test_job_that_takes_the_engine_down_twice_fails_in_words(house: House) -> None:
     house.engine.raises = [EngineDied("gone"), EngineDied("gone again")]
     job = await house.ended(await house.ask())

@@ -13,6 +13,7 @@ from PIL import Image
 from bot.errors import UserError
 from bot.jobs import MOST_PIXELS
 from bot.requests.uploads import LEAST_SIDE, MOST_BYTES, check_facts, inspect
+from tests.picture_cases import CASES, SIZE
 
 KINDS = [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}), ("WEBP", {"lossless": True})]
 
@@ -47,15 +48,10 @@ def test_the_size_is_read_off_the_header(kind: str, options: dict[str, object], 
     assert (upload.data, upload.sha256) == (data, hashlib.sha256(data).hexdigest())
 
 
-def test_a_picture_on_its_side_is_measured_upright() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    upload = inspect("image", encoded("JPEG", (48, 32), exif=exif))
-    assert (upload.width, upload.height) == (32, 48)
-
-
-def test_a_large_colour_profile_hides_no_size() -> None:
-    assert inspect("image", encoded("JPEG", (48, 32), icc_profile=bytes(2 * 2**20))).width == 48
+@pytest.mark.parametrize("case", CASES)
+def test_a_picture_is_measured_upright_whatever_its_metadata_are(case: str) -> None:
+    upload = inspect("image", CASES[case]())
+    assert (upload.width, upload.height) == SIZE
 
 
 def test_an_upload_does_not_print_its_bytes() -> None:

@@ -265,3 +265,20 @@ async def test_an_encrypted_file_is_read_with_its_key(tmp_path: Path) -> None:
 async def test_a_file_that_is_gone_is_told_in_words(store: Store) -> None:
     with pytest.raises(StorageError, match="The database cannot be opened"):
         await Reports(store.folder / "none.db", None, store.clock).report(GUILD, Period.DAY)
+
+
+async def test_a_clock_set_back_makes_no_negative_wait(store: Store) -> None:
+    for back in (0, 3600):
+        job = await store.asked(ADA)
+        store.clock.forward(10 - back)
+        claimed = await store.queue.claim(job.id)
+        assert claimed is not None
+        await store.queue.promise(job.id, store.clock(), Queued(1, store.clock()))
+        store.clock.forward(5)
+        assert await store.queue.render(claimed, (), "hash", 1.0)
+        await store.queue.posted(await store.now(job), None)
+        store.clock.now = NOON
+    total = (await reports_of(store).report(GUILD, Period.DAY)).total
+    assert (total.asked, total.delivered) == (2, 2)
+    assert (total.start_median, total.start_p95) == (pytest.approx(10, abs=0.01), pytest.approx(10, abs=0.01))
+    assert (total.wait_median, total.wait_p95) == (pytest.approx(15, abs=0.01), pytest.approx(15, abs=0.01))

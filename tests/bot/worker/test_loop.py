@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 import torch
 
 from bot.config import EngineConfig, ModelConfig
-from bot.engine.wire import CancelFrame, FailedFrame, Frame, Inbox, StopFrame, SubmitFrame, kind_of
-from bot.jobs import GenerationRequest, JobId, UserId
-from bot.worker import checkpoints
+from bot.engine.wire import CancelFrame, FailedFrame, Frame, Inbox, Stage, StageFrame, StopFrame, SubmitFrame, kind_of
+from bot.jobs import GenerationRequest, JobId, Operation, UserId
+from bot.worker import checkpoints, loop
+from bot.worker.inputs import Inputs, decode
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
 from bot.worker.prompts import Prompts, Reading
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
+from tests.picture_cases import quarters, saved
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -55,8 +59,8 @@ class Workshop:
         self.said: list[Frame] = []
         self.reactions: list[tuple[Callable[[Frame], bool], Callable[[], None]]] = []
 
-    def ask(self, job_id: int, request: GenerationRequest) -> None:
-        self.inbox.put(SubmitFrame(JobId(job_id), 1, UserId(job_id), request, {}))
+    def ask(self, job_id: int, request: GenerationRequest, uploads: dict[str, bytes] | None = None) -> None:
+        self.inbox.put(SubmitFrame(JobId(job_id), 1, UserId(job_id), request, uploads or {}))
 
     def cancel(self, job_id: int) -> None:
         self.inbox.put(CancelFrame(JobId(job_id), 1))
@@ -166,6 +170,89 @@ def test_model_that_cannot_be_had_fails_those_who_wait_for_it_alone(folder: Path
     assert isinstance(failed, FailedFrame)
     assert "The model broken cannot be loaded" in failed.reason
     assert shop.jobs("finished") == [3]
+
+
+def stages(shop: Workshop, of: Stage | None = None) -> list[StageFrame]:
+    """What the loop's threads said they do."""
+    return [frame for frame in shop.said if isinstance(frame, StageFrame) and of in (None, frame.stage)]
+
+
+def picture() -> dict[str, bytes]:
+    """An upload by its sha256."""
+    data = saved(quarters())
+    return {hashlib.sha256(data).hexdigest(): data}
+
+
+def from_picture(uploads: dict[str, bytes]) -> GenerationRequest:
+    (sha256,) = uploads
+    return replace(LONG, operation=Operation.IMAGE2IMAGE, image=sha256, strength=0.05)
+
+
+def test_each_stage_is_told_before_its_work_with_the_orders_it_is_for(folder: Path) -> None:
+    shop = Workshop(folder)
+    shop.ask(1, from_picture(picture()), picture())
+    shop.inbox.put(STOP)
+    shop.run()
+    mine = ((JobId(1), 1),)
+    told = stages(shop)
+    on_loop = [frame for frame in told if frame.thread == threading.current_thread().name]
+    order = [stage for stage, _ in groupby(frame.stage for frame in on_loop)]
+    assert [stage for stage in order if stage is not Stage.REST] == [Stage.LOAD, Stage.ENCODE, Stage.START, Stage.STEP]
+    (load,) = stages(shop, Stage.LOAD)
+    assert (load.model, load.size) == ("a", shop.store.size("a"))
+    assert all(frame.orders == mine for frame in told if frame.stage in (Stage.ENCODE, Stage.START, Stage.STEP))
+    for aside in (Stage.DECODE, Stage.FINISH):
+        (begun,) = stages(shop, aside)
+        assert begun.orders == mine
+        assert begun.thread != on_loop[0].thread
+        after = told[told.index(begun) + 1 :]
+        assert next(frame.stage for frame in after if frame.thread == begun.thread) is Stage.REST
+    (fetch,) = stages(shop, Stage.FETCH)
+    assert fetch.model == "a"
+    assert shop.index("started", 1) > shop.said.index(stages(shop, Stage.START)[0])
+
+
+def test_orders_that_share_a_step_are_told_together(folder: Path) -> None:
+    shop = Workshop(folder)
+    for job_id in (1, 2):
+        shop.ask(job_id, SKETCH)
+    shop.inbox.put(STOP)
+    shop.run()
+    assert {len(frame.orders) for frame in stages(shop, Stage.STEP)} >= {2}
+
+
+def test_an_idle_loop_rests(folder: Path) -> None:
+    shop = Workshop(folder)
+    shop.ask(1, SKETCH)
+    shop.when("finished", 1, do=lambda: threading.Timer(0.2, shop.inbox.put, [STOP]).start())
+    shop.run()
+    loops = [frame for frame in stages(shop) if frame.thread == threading.current_thread().name]
+    assert loops[-1].stage is Stage.REST
+
+
+def test_a_picture_that_hangs_its_decoder_holds_up_no_other_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Workshop(folder)
+    others_are_done = threading.Event()
+
+    def hanging(request: GenerationRequest, uploads: dict[str, bytes]) -> Inputs:
+        if request.seed == 13:
+            assert others_are_done.wait(60)
+        return decode(request, uploads)
+
+    monkeypatch.setattr(loop, "decode", hanging)
+    request, uploads = from_picture(picture()), picture()
+    shop.ask(1, replace(request, seed=13), uploads)
+    shop.ask(2, request, uploads)
+    shop.ask(3, SKETCH)
+    done: list[int] = []
+    for job_id in (2, 3):
+        shop.when("finished", job_id, do=lambda: others_are_done.set() if len(shop.jobs("finished")) == 2 else None)
+    shop.when("finished", 1, do=lambda: (done.extend(shop.jobs("finished")), shop.inbox.put(STOP)))
+    shop.run()
+    assert done[-1] == 1
+    assert sorted(done) == [1, 2, 3]
 
 
 def test_order_can_be_cancelled_while_it_waits(folder: Path) -> None:
