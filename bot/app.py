@@ -128,9 +128,10 @@ async def open_app(
         local = LocalEngine(config, known=known) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
         usual = usual_request(config.models[0]).work
+        changes = QueueChanges(database, surface, clock)
         policy = Policy(rules, Usage(database), config.limits, lambda: seconds_of(usual, painter.timings), clock)
-        line = Line(QueueChanges(database, surface, clock), policy, painter, clock)
-        delivery = Delivery(database, queue, config.discord.posts_per_channel)
+        line = Line(changes, policy, painter, clock)
+        delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
         forgetting = Forgetting(database, pictures, path, key, surface, clock)
         app = App(

@@ -108,6 +108,20 @@ class Message:
         """The custom ids of its buttons."""
         return [button["custom_id"] for row in self.components for button in row["components"]]
 
+    def reacted(self) -> list[dict[str, Any]]:
+        """Its reactions, as Discord sends them with the message."""
+        return [
+            {
+                "emoji": {"id": None, "name": emoji},
+                "count": sum(each == emoji for each, _ in self.reactions),
+                "count_details": {"burst": 0, "normal": 0},
+                "me": (emoji, BOT["id"]) in self.reactions,
+                "me_burst": False,
+                "burst_colors": [],
+            }
+            for emoji in sorted({emoji for emoji, _ in self.reactions})
+        ]
+
     def payload(self) -> dict[str, Any]:
         """The message, as Discord sends it."""
         asked = {}
@@ -135,6 +149,7 @@ class Message:
             "flags": self.flags,
             "pinned": False,
             "type": 0,
+            "reactions": self.reacted(),
             **asked,
         }
 
@@ -497,6 +512,13 @@ class LocalDiscord:
             self.edits.append({"message": message.id, **body, "files": list(files.values())})
         return _json(message.payload())
 
+    async def _reacted(self, request: web.Request) -> web.Response:
+        """The people who reacted with an emoji."""
+        emoji = request.match_info["emoji"]
+        people = [person for each, person in sorted(self._found(request).reactions) if each == emoji]
+        known = {ADA.id: ADA.payload(), BOB.id: BOB.payload(), BOT["id"]: BOT}
+        return _json([known[person] for person in people])
+
     async def _react(self, request: web.Request) -> web.Response:
         self._found(request).reactions.add((request.match_info["emoji"], BOT["id"]))
         return web.Response(status=204)
@@ -670,6 +692,7 @@ async def local_discord() -> Any:
             web.post("/api/channels/{channel}/messages", discord._messages),
             *(web.route(method, message, discord._message) for method in ("GET", "PATCH", "DELETE")),
             web.put(message + "/reactions/{emoji}/@me", discord._react),
+            web.get(message + "/reactions/{emoji}", discord._reacted),
             web.get("/files/{id}/{name}", discord._file),
         ]
     )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from bot.jobs import MessageId, UserId
+from collections.abc import Collection
+from datetime import datetime
+
+from bot.jobs import ChannelId, GuildId, MessageId, UserId
+from bot.storage.database import insist
 from bot.storage.ratings import Ratings
 
 LIKE = "👍"
@@ -20,17 +24,25 @@ class Feedback:
     def __init__(self, ratings: Ratings) -> None:
         self._ratings = ratings
 
+    async def recent(self, since: datetime, most: int) -> list[tuple[GuildId, ChannelId, MessageId]]:
+        """Where the newest results since a time are shown, at most so many."""
+        return await insist(self._ratings.recent, since, most)
+
+    async def seen(self, message_id: MessageId, reactions: Collection[tuple[UserId, str]]) -> None:
+        """These are all reactions under a result, each by a person with an emoji."""
+        await insist(self._ratings.replace, message_id, {(user_id, plain(emoji)) for user_id, emoji in reactions})
+
     async def added(self, message_id: MessageId, user_id: UserId, emoji: str) -> bool:
         """A person reacted. Returns False when the message is not a result or the reaction was known."""
-        return await self._ratings.add(message_id, user_id, plain(emoji))
+        return await insist(self._ratings.add, message_id, user_id, plain(emoji))
 
     async def removed(self, message_id: MessageId, user_id: UserId, emoji: str) -> None:
         """A person took a reaction back."""
-        await self._ratings.remove(message_id, user_id=user_id, emoji=plain(emoji))
+        await insist(self._ratings.remove, message_id, user_id, plain(emoji))
 
     async def cleared(self, message_id: MessageId, emoji: str | None = None) -> None:
         """A moderator removed all reactions, or all of one emoji."""
-        await self._ratings.remove(message_id, emoji=None if emoji is None else plain(emoji))
+        await insist(self._ratings.remove, message_id, None, None if emoji is None else plain(emoji))
 
 
 def plain(emoji: str) -> str:

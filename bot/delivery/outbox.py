@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 
@@ -21,7 +22,8 @@ from bot.delivery.removals import Removals
 from bot.errors import DeliveryError
 from bot.jobs import ChannelId, Job, JobId, News, Passing
 from bot.storage.database import Database, insist
-from bot.storage.queue import Queue
+from bot.storage.queue import SOME, Queue
+from bot.storage.queue_changes import QueueChanges
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +90,14 @@ class _Channel:
 class Delivery:
     """Posts news through a poster. The task `run` owns it."""
 
-    def __init__(self, database: Database, queue: Queue, posts_per_channel: int) -> None:
+    def __init__(self, database: Database, queue: Queue, changes: QueueChanges, posts_per_channel: int) -> None:
         self._queue = queue
         self._posts_per_channel = posts_per_channel
+        self._changes = changes
         self._changed = database.listen()
+        self._touched: set[int] = set()
+        """The jobs that changed since they were last read."""
+        self._has_more_to_remove = False
         self._channels: dict[ChannelId, _Channel] = {}
         self._tidied_at = -math.inf
         self._poster: Poster | None = None
@@ -122,19 +128,33 @@ class Delivery:
         async with asyncio.TaskGroup() as workers:
             self._workers = workers
             try:
+                await insist(self._changes.watch, self._touched.add)
+                await self._take_in(None)
                 while True:
-                    self._changed.clear()
-                    for job in await insist(self._queue.unposted):
-                        channel = self._channel(job.destination.channel_id)
-                        channel.endings.add(job)
-                        channel.progress.drop(job.id)
-                        self._work(job.destination.channel_id, channel)
-                    for job_id, channel_id in await insist(self._queue.to_remove):
-                        self._forget(job_id, channel_id)
-                    self._tidy()
                     await self._changed.wait()
+                    self._changed.clear()
+                    # Another thread adds to it meanwhile.
+                    await self._take_in({self._touched.pop() for _ in range(len(self._touched))})
+                    if self._has_more_to_remove and not any(channel.removals for channel in self._channels.values()):
+                        await self._take_in(None)
+                    self._tidy()
             finally:
                 self._workers = None
+
+    async def _take_in(self, touched: Collection[int] | None) -> None:
+        """Take in what is to be posted and deleted of the jobs that changed; None stands for all jobs."""
+        if touched is not None and not touched:
+            return
+        for job in await insist(self._queue.unposted, touched):
+            channel = self._channel(job.destination.channel_id)
+            channel.endings.add(job)
+            channel.progress.drop(job.id)
+            self._work(job.destination.channel_id, channel)
+        to_remove = await insist(self._queue.to_remove, touched)
+        for job_id, channel_id in to_remove:
+            self._forget(job_id, channel_id)
+        if touched is None or to_remove:
+            self._has_more_to_remove = len(to_remove) >= SOME
 
     def _forget(self, job_id: JobId, channel_id: ChannelId) -> None:
         """Drop all news of a job, and have its message deleted."""

@@ -104,7 +104,8 @@ class Line:
         async with self._looking:
             books = await self._policy.books()
             if not self._watched:
-                self._touched.update(await self._changes.watch(self._touched.add))
+                await self._changes.watch(self._touched.add)
+                self._touched.update(await self._changes.live())
                 self._watched = True
             ids = [self._touched.pop() for _ in range(len(self._touched))]
             try:

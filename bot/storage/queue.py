@@ -7,7 +7,7 @@ keeps a late answer of an earlier attempt from counting.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -74,18 +74,28 @@ WHERE surface = ? AND posted_at IS NULL AND status IN ('rendered', 'failed', 'ca
   AND message_id IS NOT NULL AND forgotten_at IS NULL
 ORDER BY id
 """
+# The same among a few jobs, by primary key: however many are unposted, a change costs no more than it changes.
+UNPOSTED_AMONG = UNPOSTED.replace("WHERE surface", "WHERE id IN (SELECT value FROM json_each(?)) AND +surface")
 
-# Messages of requests that a person had deleted. There may be thousands, and each takes Discord a while.
-TO_REMOVE = """
+SOME = 1000
+"""How many messages to delete are read at a time: a person may have thousands, and each takes Discord a while."""
+
+# Messages of requests that a person had deleted.
+TO_REMOVE = f"""
 SELECT id, channel_id FROM jobs_with_post
 WHERE surface = ? AND forgotten_at IS NOT NULL AND removed_at IS NULL AND message_id IS NOT NULL
-ORDER BY id LIMIT 1000
-"""
+ORDER BY id LIMIT {SOME}
+"""  # noqa: S608 - a constant
+TO_REMOVE_AMONG = TO_REMOVE.replace("WHERE surface", "WHERE id IN (SELECT value FROM json_each(?)) AND +surface")
 
 # Jobs whose message was replaced by another one, and is still there.
-LEFT = """
+LEFT = f"""
 SELECT jobs.id, channel_id FROM posts CROSS JOIN jobs ON post_id = posts.id
-WHERE surface = ? AND left_message_id IS NOT NULL ORDER BY jobs.id LIMIT 1000
+WHERE surface = ? AND left_message_id IS NOT NULL ORDER BY jobs.id LIMIT {SOME}
+"""  # noqa: S608 - a constant
+LEFT_AMONG = """
+SELECT id, channel_id FROM jobs_with_post
+WHERE id IN (SELECT value FROM json_each(?)) AND +surface = ? AND left_message_id IS NOT NULL ORDER BY id
 """
 
 UNACKNOWLEDGED = """
@@ -294,14 +304,23 @@ class Queue:
         )
         return changed > 0
 
-    async def unposted(self) -> list[Job]:
-        """Ended jobs whose message does not say so yet, oldest first."""
-        return [Job.from_row(row) for row in await self._database.fetch_all(UNPOSTED, (self._surface,))]
+    async def unposted(self, among: Collection[int] | None = None) -> list[Job]:
+        """Ended jobs whose message does not say so yet, oldest first; of those `among` whose ids they are."""
+        if among is None:
+            rows = await self._database.fetch_all(UNPOSTED, (self._surface,))
+        else:
+            rows = await self._database.fetch_all(UNPOSTED_AMONG, (json.dumps(list(among)), self._surface))
+        return [Job.from_row(row) for row in rows]
 
-    async def to_remove(self) -> list[tuple[JobId, ChannelId]]:
+    async def to_remove(self, among: Collection[int] | None = None) -> list[tuple[JobId, ChannelId]]:
         """Jobs with messages that are to be deleted, and where: of forgotten jobs, and messages that were replaced."""
-        rows = await self._database.fetch_all(TO_REMOVE, (self._surface,))
-        rows += await self._database.fetch_all(LEFT, (self._surface,))
+        if among is None:
+            rows = await self._database.fetch_all(TO_REMOVE, (self._surface,))
+            rows += await self._database.fetch_all(LEFT, (self._surface,))
+        else:
+            some = (json.dumps(list(among)), self._surface)
+            rows = await self._database.fetch_all(TO_REMOVE_AMONG, some)
+            rows += await self._database.fetch_all(LEFT_AMONG, some)
         return [(JobId(row["id"]), ChannelId(row["channel_id"])) for row in rows]
 
     async def removed(self, job: Job) -> None:

@@ -49,8 +49,8 @@ SELECT id FROM jobs WHERE surface = ? AND started_at > ?
 WATCH = (
     "CREATE TEMP TRIGGER IF NOT EXISTS line_insert AFTER INSERT ON main.jobs BEGIN SELECT touched(NEW.id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, started_at, used_seconds, "
-    "stated_place, stated_at ON main.jobs BEGIN SELECT touched(NEW.id); END",
-    "CREATE TEMP TRIGGER IF NOT EXISTS line_post AFTER UPDATE OF message_id ON main.posts "
+    "stated_place, stated_at, forgotten_at ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "CREATE TEMP TRIGGER IF NOT EXISTS line_post AFTER UPDATE OF message_id, left_message_id ON main.posts "
     "BEGIN SELECT touched(id) FROM main.jobs WHERE post_id = NEW.id; END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_delete AFTER DELETE ON main.jobs BEGIN SELECT touched(OLD.id); END",
 )
@@ -75,11 +75,10 @@ class QueueChanges:
         self._clock = clock
         self._watchers: list[Callable[[int], None]] = []
 
-    async def watch(self, touched: Callable[[int], None]) -> set[int]:
+    async def watch(self, touched: Callable[[int], None]) -> None:
         """Have `touched` called, in the thread of the database, with the id of every job that is written from now on.
 
-        It may be written in a transaction that is undone, and it is not committed yet: see what became of it with
-        `look`. Returns the jobs that wait, are painted or were started within the last hour.
+        It may be written in a transaction that is undone, and it is not committed yet: read what became of it.
         """
         self._watchers.append(touched)
 
@@ -93,6 +92,9 @@ class QueueChanges:
                 await connection.execute(trigger)
 
         await self._database.write(work)
+
+    async def live(self) -> set[int]:
+        """The jobs that wait, are painted or were started within the last hour."""
         since = to_text(self._clock() - TURN_MEMORY)
         return {row["id"] for row in await self._database.fetch_all(LIVE, (*[self._surface] * 3, since))}
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from bot.jobs import Clock, MessageId, UserId, to_text
+from collections.abc import Collection
+from datetime import datetime
+
+import aiosqlite
+
+from bot.jobs import ChannelId, Clock, GuildId, MessageId, UserId, to_text
 from bot.storage.database import Database
 
-# Only results collect ratings, from the moment they can be seen, shortly before they count as delivered. The
-# primary key makes an event that Discord repeats count once.
+# A reaction that is given before the pictures are there is kept, too: it counts once they are delivered. The primary
+# key makes an event that Discord repeats count once.
 ADD = """
 INSERT INTO ratings (message_id, user_id, emoji, post_id, added_at)
 SELECT ?1, ?2, ?3, id, ?4 FROM posts WHERE message_id = ?1 AND EXISTS (
-  SELECT 1 FROM jobs WHERE post_id = posts.id AND status IN ('rendered', 'delivered') AND forgotten_at IS NULL)
+  SELECT 1 FROM jobs WHERE post_id = posts.id AND status NOT IN ('failed', 'cancelled') AND forgotten_at IS NULL)
 ON CONFLICT DO NOTHING
+"""
+
+# The results whose reactions may have changed while the bot was away, the newest first.
+RECENT = """
+SELECT posts.channel_id, posts.message_id, jobs.guild_id FROM jobs JOIN posts ON posts.id = jobs.post_id
+WHERE jobs.surface = 'discord' AND jobs.posted_at > ? AND jobs.status = 'delivered' AND jobs.forgotten_at IS NULL
+  AND posts.message_id IS NOT NULL
+GROUP BY posts.id ORDER BY max(jobs.posted_at) DESC LIMIT ?
 """
 
 
@@ -27,7 +40,29 @@ class Ratings:
         at = to_text(self._clock())
         return await self._database.execute(ADD, (message_id, user_id, emoji, at)) > 0
 
-    async def remove(self, message_id: MessageId, *, user_id: UserId | None = None, emoji: str | None = None) -> int:
+    async def recent(self, since: datetime, most: int) -> list[tuple[GuildId, ChannelId, MessageId]]:
+        """Where the newest results since a time are shown, at most so many."""
+        rows = await self._database.fetch_all(RECENT, (to_text(since), most))
+        return [(GuildId(row["guild_id"]), ChannelId(row["channel_id"]), MessageId(row["message_id"])) for row in rows]
+
+    async def replace(self, message_id: MessageId, reactions: Collection[tuple[UserId, str]]) -> None:
+        """Make the ratings of a message those that stand under it: who reacted, and with which emoji."""
+        at = to_text(self._clock())
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            rows = await connection.execute_fetchall(
+                "SELECT user_id, emoji FROM ratings WHERE message_id = ?", (message_id,)
+            )
+            gone = {(row["user_id"], row["emoji"]) for row in rows} - set(reactions)
+            await connection.executemany(
+                "DELETE FROM ratings WHERE message_id = ? AND user_id = ? AND emoji = ?",
+                [(message_id, *reaction) for reaction in gone],
+            )
+            await connection.executemany(ADD, [(message_id, *reaction, at) for reaction in reactions])
+
+        await self._database.write(work)
+
+    async def remove(self, message_id: MessageId, user_id: UserId | None = None, emoji: str | None = None) -> int:
         """Remove the message's reactions, of one person or one emoji where given; returns how many."""
         return await self._database.execute(
             "DELETE FROM ratings WHERE message_id = ?1 AND (?2 IS NULL OR user_id = ?2) AND (?3 IS NULL OR emoji = ?3)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.jobs import MessageId
-from tests.bot.storage.conftest import ADA, GRACE, Store
+from tests.bot.storage.conftest import ADA, GRACE, Store, pictures
 
 
 async def rows(store: Store) -> list[tuple[int, str]]:
@@ -29,11 +29,31 @@ async def test_a_reaction_counts_once_per_person_and_emoji(store: Store) -> None
     assert await rows(store) == [(ADA, "🎉"), (ADA, "👍"), (GRACE, "👍")]
 
 
-@pytest.mark.parametrize("state", ["asked", "running", "failed", "cancelled"])
-async def test_only_results_collect_ratings(store: Store, state: str) -> None:
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+async def test_what_became_no_result_collects_no_ratings(store: Store, state: str) -> None:
     job = await getattr(store, state)()
     assert await store.ratings.add(job.destination.message_id, ADA, "👍") is False
     assert await rows(store) == []
+
+
+async def test_a_reaction_before_the_picture_counts_once_the_picture_is_there(store: Store) -> None:
+    job = await store.running()
+    assert job.destination.message_id is not None
+    assert await store.ratings.add(job.destination.message_id, ADA, "👍")
+    assert await store.queue.render(job, pictures(job.request), None)
+    await store.queue.posted(await store.now(job), None)
+    assert await rows(store) == [(ADA, "👍")]
+
+
+async def test_ratings_become_those_that_stand_under_the_message(store: Store) -> None:
+    message, other = await message_of(store), await message_of(store)
+    for user, emoji in [(ADA, "👍"), (ADA, "🎉")]:
+        await store.ratings.add(message, user, emoji)
+    await store.ratings.add(other, ADA, "👎")
+    await store.ratings.replace(message, {(ADA, "🎉"), (GRACE, "👍")})
+    assert await rows(store) == [(ADA, "🎉"), (ADA, "👎"), (GRACE, "👍")]
+    await store.ratings.replace(message, set())
+    assert await rows(store) == [(ADA, "👎")]
 
 
 async def test_a_message_that_is_no_result_collects_none(store: Store) -> None:
