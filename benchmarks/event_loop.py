@@ -31,7 +31,7 @@ import psutil
 
 from bot.app import App, open_app
 from bot.config import EMBEDDED_MODEL, Config, EngineConfig, LimitsConfig, ModelConfig
-from bot.delivery.poster import Repost
+from bot.delivery.poster import Repost, Shown
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Painted, Requester, Surface, UserId
 from bot.requests.options import Options
 
@@ -72,9 +72,15 @@ class Counted:
     def __init__(self) -> None:
         self.pictures: Counter[str] = Counter()
 
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         self.pictures[job.request.model] += len(news.images) if isinstance(news, Painted) else 0
-        return None
+        return Shown()
+
+    async def decorate(self, job: Job) -> None:
+        """Add nothing."""
+
+    async def remove(self, job: Job) -> None:
+        """Delete nothing."""
 
 
 async def measure(name: str, until: Callable[[], Awaitable[object]]) -> Lateness:

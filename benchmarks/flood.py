@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot.app import App, open_app
 from bot.config import Config, EngineConfig, LimitsConfig, ModelConfig
-from bot.delivery.poster import Repost
+from bot.delivery.poster import Repost, Shown
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Requester, Surface, UserId, utcnow
 from bot.requests.admission import Admitted
 from bot.requests.options import Options
@@ -23,8 +23,14 @@ LIGHT = 5
 class Nowhere:
     """A poster that shows nothing to people."""
 
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
-        return None
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
+        return Shown()
+
+    async def decorate(self, job: Job) -> None:
+        """Add nothing."""
+
+    async def remove(self, job: Job) -> None:
+        """Delete nothing."""
 
 
 @dataclass(frozen=True, slots=True)

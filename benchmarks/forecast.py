@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bot.app import App, open_app
 from bot.config import Config, EngineConfig, LimitsConfig
-from bot.delivery.poster import Repost
+from bot.delivery.poster import Repost, Shown
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Queued, Requester, Surface, UserId, utcnow
 from bot.requests.admission import Admitted
 from bot.requests.options import Options
@@ -35,9 +35,15 @@ class Nowhere:
     def __init__(self) -> None:
         self.corrections = 0
 
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         self.corrections += isinstance(news, Queued)
-        return None
+        return Shown()
+
+    async def decorate(self, job: Job) -> None:
+        """Add nothing."""
+
+    async def remove(self, job: Job) -> None:
+        """Delete nothing."""
 
 
 async def ask(app: App, number: int, choose: random.Random) -> Admitted:

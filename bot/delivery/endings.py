@@ -55,7 +55,7 @@ class Endings:
         self._gate, self._removals, self._queue, self._show, self._decorate = gate, removals, queue, show, decorate
         self._endings: OrderedDict[JobId, _Ending] = OrderedDict()
         self._rests_until = -math.inf
-        self._allowed_seconds = SHOW_SECONDS
+        self._took_seconds = 0.0
 
     def __bool__(self) -> bool:
         """Whether an ending waits."""
@@ -116,12 +116,12 @@ class Endings:
         if self._gate.is_closed:
             await insist(self._queue.give_up, job, "Discord refuses every post in this channel.")
             return True
-        if ending.tries and not await insist(self._queue.is_unposted, job):
+        if not await insist(self._queue.is_unposted, job):
             # A moderator removed its pictures meanwhile, or the person had their data deleted.
             return True
         news = await self._ending(job)
         try:
-            allowed = self._allowed_seconds * 2.0 ** min(ending.tries, 10)
+            allowed = max(SHOW_SECONDS, 4 * self._took_seconds) * 2.0 ** min(ending.tries, 10)
             return await self._post(job, news, min(allowed, LONGEST_SHOW_SECONDS))
         except TryLater as error:
             log.warning("job %d cannot be posted now (%s)", job.id, error)
@@ -152,8 +152,7 @@ class Endings:
                 await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
                 return True
             else:
-                took = asyncio.get_running_loop().time() - began
-                self._allowed_seconds = max(SHOW_SECONDS, 4 * took)
+                self._took_seconds = asyncio.get_running_loop().time() - began
                 await self._note(job, news, shown)
                 return True
         return await self._post_smaller(job, news, too_large, seconds)

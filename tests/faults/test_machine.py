@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from bot.app import App, open_app
 from bot.config import Config, DiscordConfig, LimitsConfig
 from bot.delivery import gate
-from bot.delivery.poster import Repost
+from bot.delivery.poster import Repost, Shown
 from bot.engine.fake import FakeEngine
 from bot.engine.timing import STEP
 from bot.errors import EngineDied, PaintFailed, Rejected, TryLater, Unreachable
@@ -76,7 +76,7 @@ class Wall:
         self.messages[message_id := MessageId(self.added)] = None
         return message_id
 
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         """Edit the job's message; one that is gone is replaced once."""
         await asyncio.sleep(0)
         if self.refusals and not isinstance(news, Passing):
@@ -85,7 +85,7 @@ class Wall:
         assert message_id is not None
         if message_id in self.messages:
             self.messages[message_id] = news
-            return None
+            return Shown()
         if isinstance(news, Passing):
             raise Unreachable("Unknown Message")
         await repost()
@@ -94,7 +94,10 @@ class Wall:
         self.messages[self.reposts[job.id]] = news
         # Discord has the message, but the bot may end before it learns this.
         await asyncio.sleep(0)
-        return self.reposts[job.id]
+        return Shown(self.reposts[job.id])
+
+    async def decorate(self, job: Job) -> None:
+        """Add nothing."""
 
     async def remove(self, job: Job) -> None:
         """Delete the job's message, and the one that replaced it."""

@@ -9,14 +9,15 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import asyncio_throttle
 import pytest
 
-from bot.delivery import gate, outbox, progress, removals
+from bot.delivery import endings, gate, outbox, progress, removals
 from bot.delivery.outbox import Delivery
-from bot.delivery.poster import Repost
+from bot.delivery.poster import Repost, Shown
 from bot.delivery.removals import REMOVALS
 from bot.engine.fake import flat_image
 from bot.errors import StorageError, TryLater, Unreachable
@@ -43,15 +44,17 @@ from bot.storage.database import Database, open_database
 from bot.storage.forgetting import Forgetting
 from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
+from bot.storage.queue_changes import QueueChanges
 from bot.storage.usage import Usage
 
+ADA = UserId(1)
 APPLE = GenerationRequest(
     prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
 )
 HERE, THERE = ChannelId(1), ChannelId(2)
 LONG_SECONDS = 30.0
 
-Answer = Exception | MessageId | None
+Answer = Exception | MessageId | Shown | None
 
 
 class Recorder:
@@ -65,10 +68,12 @@ class Recorder:
         """Clear it to keep every post on its way."""
         self.free.set()
         self.removed: list[Job] = []
+        self.decorated: list[Job] = []
+        self.on_decorate: Callable[[Job], Answer] = lambda job: None
         self.on_remove: Callable[[Job], Answer] = lambda job: None
         self._changed = asyncio.Condition()
 
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         async with self._changed:
             self.shown.append((job, news))
             self.at.append(time.monotonic())
@@ -77,7 +82,12 @@ class Recorder:
         answer = self.answer(job, news)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer if isinstance(answer, Shown) else Shown(answer)
+
+    async def decorate(self, job: Job) -> None:
+        self.decorated.append(job)
+        if isinstance(answer := self.on_decorate(job), Exception):
+            raise answer
 
     async def remove(self, job: Job) -> None:
         self.removed.append(job)
@@ -104,25 +114,26 @@ class Desk:
     def __init__(self, database: Database, home: Path, posts_per_channel: int) -> None:
         self.database = database
         self.queue = Queue(database, Pictures(database, home), Surface.DISCORD, utcnow)
-        self.delivery = Delivery(database, self.queue, posts_per_channel)
+        changes = QueueChanges(database, Surface.DISCORD, utcnow)
+        self.delivery = Delivery(database, self.queue, changes, posts_per_channel)
         self.recorder = Recorder()
 
-    async def running_job(self, channel: ChannelId = HERE) -> Job:
+    async def running_job(self, channel: ChannelId = HERE, user: UserId = ADA) -> Job:
         """A job in the engine."""
 
         async def admit(_: aiosqlite.Connection) -> None:
             return
 
-        requester, destination = Requester(UserId(1), GuildId(1)), Destination(channel, MessageId(10))
+        requester, destination = Requester(user, GuildId(1)), Destination(channel, MessageId(10))
         queued = await self.queue.enqueue(requester, destination, APPLE, interaction_id=None, admit=admit)
         assert queued is not None
         job = await self.queue.claim(queued.id)
         assert job is not None
         return job
 
-    async def painted_job(self, channel: ChannelId = HERE) -> Job:
+    async def painted_job(self, channel: ChannelId = HERE, user: UserId = ADA) -> Job:
         """A job whose pictures are ready."""
-        job = await self.running_job(channel)
+        job = await self.running_job(channel, user)
         await self.queue.render(job, [flat_image(7, 8, 8)], "hash")
         return job
 
@@ -170,6 +181,8 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.storage.database.INSIST_SECONDS", 0.01)
     monkeypatch.setattr(progress, "EDIT_SECONDS", 0.0)
     monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "PROGRESS_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(endings, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(gate, "LONGEST_PAUSE_SECONDS", 0.0)
 
 
@@ -274,17 +287,87 @@ async def test_busy_discord_is_asked_again_until_it_works(desk: Desk) -> None:
     assert desk.recorder.ids() == [job.id] * 4
 
 
-async def test_pause_before_asking_again_doubles_up_to_the_longest(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(gate, "LONGEST_PAUSE_SECONDS", 0.01)
-    refusals = 1100
-    desk.recorder.answer = lambda job, news: TryLater("away") if len(desk.recorder.shown) <= refusals else None
-    monkeypatch.setattr(asyncio, "sleep", instantly(asyncio.sleep, slept := []))
+def test_pause_before_asking_again_doubles_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "LONGEST_PAUSE_SECONDS", 60.0)
+    assert [gate.pause(tries) for tries in (1, 2, 3, 6, 7, 1100)] == [1, 2, 4, 32, 60, 60]
+
+
+async def test_a_result_is_posted_also_after_discord_was_away_for_a_day(desk: Desk) -> None:
+    desk.recorder.answer = lambda job, news: TryLater("away") if len(desk.recorder.shown) <= 1100 else None
     async with desk.running():
         job = await desk.posted(await desk.painted_job())
-    assert job.status is JobStatus.DELIVERED, "also after Discord was away for a day"
-    assert slept == [0.01] * refusals
+    assert job.status is JobStatus.DELIVERED
+
+
+async def test_a_post_that_fails_steps_aside_for_other_people_only(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "LONGEST_PAUSE_SECONDS", 60.0)
+    stuck, behind = await desk.painted_job(), await desk.painted_job()
+    other = await desk.painted_job(user=UserId(2))
+    busy = True
+    desk.recorder.answer = lambda job, news: TryLater("500") if busy and job.id == stuck.id else None
+    async with desk.running():
+        assert (await desk.posted(other)).status is JobStatus.DELIVERED
+        assert desk.recorder.ids() == [stuck.id, other.id]
+        busy = False
+        await desk.posted(behind)
+    assert desk.recorder.ids()[-2:] == [stuck.id, behind.id], "each person's results come in order"
+
+
+async def test_a_post_without_an_answer_is_tried_again_with_more_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endings, "SHOW_SECONDS", 0.05)
+    job = await desk.painted_job()
+    desk.recorder.free.clear()
+    async with desk.running():
+        await desk.recorder.until(lambda: desk.recorder.ids().count(job.id) == 3)
+        desk.recorder.free.set()
+        assert (await desk.posted(job)).status is JobStatus.DELIVERED
+    gaps = [after - before for before, after in pairwise(desk.recorder.at[:3])]
+    assert gaps[1] > gaps[0] > 0.05
+
+
+async def test_what_goes_with_a_result_holds_nothing_up(desk: Desk) -> None:
+    jobs = [await desk.painted_job() for _ in range(3)]
+    desk.recorder.on_decorate = lambda job: TryLater("500") if job.id == jobs[0].id else ZeroDivisionError("a bug")
+    async with desk.running():
+        statuses = [(await desk.posted(job)).status for job in jobs]
+        await until(lambda: len(desk.recorder.decorated) == 3)
+    assert statuses == [JobStatus.DELIVERED] * 3
+
+
+async def test_a_message_that_was_left_behind_is_deleted(desk: Desk) -> None:
+    desk.recorder.answer = lambda job, news: Shown(MessageId(99), left=MessageId(10))
+    async with desk.running():
+        job = await desk.posted(await desk.painted_job())
+        await until(lambda: desk.recorder.removed)
+        assert desk.recorder.removed[0].left_message_id == 10
+        await until(lambda: not desk.delivery._channels[HERE].removals)
+    assert (await desk.queue.get(job.id)).left_message_id is None
+    assert await desk.queue.to_remove() == []
+
+
+async def test_a_change_reads_the_changed_jobs_and_not_all_that_wait_to_be_posted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    unposted = desk.queue.unposted
+
+    async def counted(among: Any = None) -> list[Job]:
+        found = await unposted(among)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(desk.queue, "unposted", counted)
+    monkeypatch.setattr(gate, "LONGEST_PAUSE_SECONDS", 60.0)
+    waiting = [await desk.painted_job() for _ in range(20)]
+    desk.recorder.answer = lambda job, news: TryLater("away") if job.id in ids else None
+    ids = {job.id for job in waiting}
+    async with desk.running():
+        await until(lambda: read == [20])
+        others = [await desk.posted(await desk.painted_job(THERE)) for _ in range(5)]
+    assert all(job.status is JobStatus.DELIVERED for job in others)
+    assert max(read[1:]) == 1
 
 
 def instantly(sleep: Callable, slept: list[float]) -> Callable:

@@ -19,7 +19,7 @@ import pytest
 from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery import gate, progress
-from bot.delivery.poster import Repost
+from bot.delivery.poster import Repost, Shown
 from bot.engine import Event, Lane, Order
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
@@ -61,9 +61,15 @@ class Recorder:
     def __init__(self) -> None:
         self.shown: list[tuple[JobId, News]] = []
 
-    async def show(self, job: Job, news: News, repost: Repost) -> MessageId | None:
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         self.shown.append((job.id, news))
-        return None
+        return Shown()
+
+    async def decorate(self, job: Job) -> None:
+        """Add nothing."""
+
+    async def remove(self, job: Job) -> None:
+        """Delete nothing."""
 
     def of(self, job: Job) -> list[News]:
         """What was shown of one job."""
@@ -212,7 +218,7 @@ async def test_person_is_told_that_the_engine_tries_again(house: House) -> None:
     told = asyncio.Event()
     show = house.recorder.show
 
-    async def listening(job: Job, news: News, repost: Repost) -> MessageId | None:
+    async def listening(job: Job, news: News, repost: Repost) -> Shown:
         if isinstance(news, Retrying):
             told.set()
         return await show(job, news, repost)

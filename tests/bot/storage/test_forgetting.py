@@ -193,7 +193,7 @@ async def test_late_answers_of_what_was_forgotten_bring_nothing_back(store: Stor
     assert [job_id for job_id, _ in await store.queue.to_remove()] == [
         job.id for job in (waiting, running, rendered, delivered, failed, cancelled)
     ]
-    await store.queue.removed(rendered)
+    await store.queue.removed(await store.now(rendered))
     assert len(await store.queue.to_remove()) == 5
     assert left_of([WORD], store.folder) == []
 
@@ -213,7 +213,7 @@ async def test_whose_numbers_they_were_is_forgotten_later_and_so_is_the_wish(sto
     store.clock.forward(NAMED_FOR.total_seconds() + 1)
     await forgetting.tidy()
     assert await named() == [job.id], "its message is still there, and is found by whom it is about"
-    await store.queue.removed(job)
+    await store.queue.removed(await store.now(job))
     await forgetting.tidy()
     assert await named() == []
     assert len(await store.database.fetch_all("SELECT 1 FROM deletion_requests")) == 1
