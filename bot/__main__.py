@@ -242,7 +242,9 @@ async def _serve(config: Config) -> None:
         if config.metrics.listen:
             from bot.metrics import serving
 
-            await stack.enter_async_context(serving(app, config.metrics.listen, lambda: client.latency))
+            await stack.enter_async_context(
+                serving(app, config.metrics.listen, lambda: client.latency, lambda: client.late)
+            )
         try:
             await client.start(token)
         except (discord.LoginFailure, discord.ConnectionClosed) as error:

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import secrets
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import PictureRef, from_text, to_text, utcnow
 from bot.logs import hide, traced
 from bot.policy.limits import told
-from bot.responses import LOST, MESSAGE, InDoubt, NotTaken, fitted, units
+from bot.responses import LOST, MESSAGE, OLD_SECONDS, Ages, InDoubt, NotTaken, fitted, units
 from bot.storage.database import insist
 
 log = logging.getLogger(__name__)
@@ -99,10 +100,24 @@ class Client(commands.Bot):
         self.buttons: dict[str, ButtonAction] = {}
         """The function of each button, by the action in its custom id; each cog adds its own."""
         self._always_sync = always_sync
+        self._ages = Ages()
+        self.late = 0
+        """How many interactions could not be answered in time."""
         self._seen: OrderedDict[int, None] = OrderedDict()
         """The last interactions, by their ids."""
         self._identifies: list[str] = []
         """The times within the last hour at which this process and those before it identified."""
+
+    def is_to_be_dropped(self, interaction: discord.Interaction) -> bool:
+        """Whether an interaction is not worked on: it came before, or too late for a response."""
+        if self.is_repeated(interaction.id):
+            return True
+        age = self._ages.of(interaction.id, time.time())
+        responses.note_age(interaction, age)
+        if age > OLD_SECONDS:
+            self.late += 1
+            return True
+        return False
 
     def is_repeated(self, interaction_id: int) -> bool:
         """Whether an event came before; the next time it has."""
@@ -164,7 +179,7 @@ class Client(commands.Bot):
             error = error.original
         if responses.is_too_late(error):
             # The person was told by Discord that there was no response, and can be told nothing more.
-            log.info("an interaction could not be answered in time")
+            self.late += 1
             return
         typed = {option["name"]: option["value"] for option in _leaves(interaction) if isinstance(option["value"], str)}
         hide(*typed.values())
@@ -179,8 +194,11 @@ class Client(commands.Bot):
             else:
                 await responses.send(interaction, words, files=files, ephemeral=True)
         except (NotTaken, InDoubt):
-            log.info("an interaction could not be answered in time")
+            self.late += 1
         except discord.HTTPException as failure:
+            if responses.is_too_late(failure):
+                self.late += 1
+                return
             # Do not log its text: it quotes the form, which contains the prompt.
             log.warning(
                 "a person could not be told what went wrong: Discord answered %d (code %d)",
@@ -212,8 +230,7 @@ class Tree(app_commands.CommandTree[Client]):
 
         Discord checks that for commands it knows. It may know an older version of one.
         """
-        if self.client.is_repeated(interaction.id):
-            # Discord may send an event again after a RESUME.
+        if self.client.is_to_be_dropped(interaction):
             return False
         if interaction.type is discord.InteractionType.autocomplete:
             # Discord does not check what is still being typed, and discord.py would trip over a number that is none.

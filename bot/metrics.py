@@ -45,6 +45,7 @@ class Snapshot(Collector):
     troubles: int
     steps: StepHistogram
     latency: float
+    late: int
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, named as docs/operations.md says."""
@@ -62,6 +63,9 @@ class Snapshot(Collector):
             )
         yield _labelled("atelier_jobs", "Requests that ended.", "outcome", gauge.outcomes.items())
         yield _labelled("atelier_refusals", "Requests that were refused.", "rule", gauge.refused.items())
+        yield CounterMetricFamily(
+            "atelier_interactions_late", "Commands and buttons that could not be answered in time.", self.late
+        )
         yield CounterMetricFamily("atelier_pictures", "Pictures that were delivered.", gauge.pictures)
         yield CounterMetricFamily("atelier_gpu_seconds", "Engine time that requests used.", gauge.gpu_seconds)
         yield _histogram("atelier_batch_rows", "Rows of a denoising step.", self.steps.rows)
@@ -82,7 +86,7 @@ def _histogram(name: str, words: str, histogram: Histogram) -> Metric:
 
 
 @asynccontextmanager
-async def serving(app: App, listen: str, latency: Callable[[], float]) -> AsyncIterator[None]:
+async def serving(app: App, listen: str, latency: Callable[[], float], late: Callable[[], int]) -> AsyncIterator[None]:
     """Serve the page at `listen` while the body runs; an address that is in use is tried again later."""
     gauges = Gauges(app.database, app.surface, utcnow)
 
@@ -94,7 +98,7 @@ async def serving(app: App, listen: str, latency: Callable[[], float]) -> AsyncI
         engine = app.engine
         registry = CollectorRegistry()
         slots = sum(lane.slots for lane in engine.lanes)
-        registry.register(Snapshot(gauge, slots, len(engine.troubles), engine.step_histogram, latency()))
+        registry.register(Snapshot(gauge, slots, len(engine.troubles), engine.step_histogram, latency(), late()))
         ProcessCollector(registry=registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -40,8 +41,43 @@ _CALL_SECONDS = 10.0
 _REPEATED_SECONDS = 0.9
 """A call that took longer may have been repeated by discord.py, which waits for a second before it does that."""
 
+OLD_SECONDS = 2.5
+"""An interaction that is older when it comes is not worked on: its response would come too late."""
+BUSY_SECONDS = 1.5
+"""An interaction that is older when it comes shows that more come than can be served."""
+
+_MADE_AT = "made at"
+
+_EPOCH_MS = 1420070400000
+"""Discord's ids count from then: https://docs.discord.com/developers/reference#snowflakes"""
+_DRIFT = 1e-3
+_CLOCK_SET_SECONDS = 60.0
+"""A larger difference is a clock that was set: no interaction comes so late."""
+
 LOST = (aiohttp.ClientError, OSError)
 """A request whose reply did not arrive. TimeoutError is an OSError."""
+
+
+class Ages:
+    """How old interactions are when they come, although Discord's clock and ours may differ.
+
+    An interaction's id says when it was made. The least difference to our clock that was seen lately belongs to one
+    that came at once.
+    """
+
+    def __init__(self) -> None:
+        self._least = math.inf
+        self._seen_at = 0.0
+
+    def of(self, interaction_id: int, now: float) -> float:
+        """The age of an interaction in seconds at `now`, in seconds since 1970."""
+        difference = now - ((interaction_id >> 22) + _EPOCH_MS) / 1000
+        # The clocks may drift apart slowly, and one of them may be set.
+        least = self._least + max(now - self._seen_at, 0.0) * _DRIFT
+        if not least - _CLOCK_SET_SECONDS < difference < least + _CLOCK_SET_SECONDS:
+            least = difference
+        self._least, self._seen_at = min(least, difference), now
+        return difference - self._least
 
 
 class InDoubt(Exception):  # noqa: N818 - it says how things stand, not what went wrong
@@ -50,6 +86,18 @@ class InDoubt(Exception):  # noqa: N818 - it says how things stand, not what wen
 
 class NotTaken(Exception):  # noqa: N818
     """Discord did not take the response in time, and takes none any more."""
+
+
+def note_age(interaction: discord.Interaction[Any], seconds: float) -> None:
+    """Note how old an interaction is now."""
+    interaction.extras[_MADE_AT] = _now() - seconds
+
+
+def age_of(interaction: discord.Interaction[Any]) -> float:
+    """How old an interaction is, in seconds; 0 if its age was not noted."""
+    now = _now()
+    made_at: float = interaction.extras.get(_MADE_AT, now)
+    return now - made_at
 
 
 def units(text: str) -> int:

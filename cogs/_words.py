@@ -32,6 +32,7 @@ _OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repai
 
 REFUSED = "Not accepted."
 EXPIRED_BILL = "You already answered this, or Atelier was restarted. Ask again; your quota is unchanged."
+BUSY = "Too many requests come at the moment. Try again in a few seconds."
 EXPIRED = "This button has expired."
 FORGOTTEN = (
     "Deleted. I now delete my messages with your requests and pictures one by one. You can ask for new pictures "

@@ -8,8 +8,8 @@ import itertools
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from bot.requests.flags import with_flags
 from bot.requests.options import PROMPT_HELP, Option, Options, table
 from bot.requests.resolve import ASPECTS, MOST_LORAS, aspect_size, is_adapter
 from bot.requests.uploads import LEAST_SIDE, UPLOAD_NAMES, check_facts
-from bot.responses import LOST, InDoubt
+from bot.responses import BUSY_SECONDS, LOST, OLD_SECONDS, InDoubt, NotTaken
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 from cogs._buttons import add_cog, pressed
@@ -41,6 +41,8 @@ DOWNLOAD_SECONDS = 60.0
 """How long all attachments of one request may take to come from Discord."""
 OPEN_BILLS = 1000
 """How many big requests may wait for their confirmation; when there are more, the oldest is forgotten."""
+ADMISSIONS = 32
+"""How many requests are admitted at the same time."""
 DOWNLOADS = 4
 """How many requests may have their attachments downloaded at the same time: each may take 60 MiB of memory."""
 
@@ -92,6 +94,7 @@ class Create(commands.Cog):
         # A random start, so that a button of an earlier run does not answer a bill of this run.
         self._numbers = itertools.count(secrets.randbelow(10**17))
         self._downloads = asyncio.Semaphore(DOWNLOADS)
+        self._admitting = asyncio.Semaphore(ADMISSIONS)
         # Another bot on the server may have a command /imagine, so the host can choose another name.
         self.imagine.name = command
 
@@ -101,6 +104,9 @@ class Create(commands.Cog):
     @taking(table())
     async def imagine(self, interaction: discord.Interaction[Client], **given: Any) -> None:
         """Accept the request and answer with the message that will become the result."""
+        if responses.age_of(interaction) > BUSY_SECONDS:
+            # More requests come than can be served: this one costs no more than a sentence.
+            raise UserError(_words.BUSY)
         requester, destination = _where(interaction)
         attachments: dict[str, discord.Attachment] = {
             name: given.pop(name) for name in UPLOAD_NAMES if given.get(name) is not None
@@ -108,12 +114,24 @@ class Create(commands.Cog):
         options = Options(**{name: value for name, value in given.items() if name not in UPLOAD_NAMES})
         # Refuse what can be refused now, because the answer is not public yet.
         stand_ins = {name: _stand_in(name, attachment) for name, attachment in attachments.items()}
-        quote = await self._admission.quote(requester, options.with_uploads(stand_ins), destination)
+        async with self._in_time(interaction):
+            quote = await self._admission.quote(requester, options.with_uploads(stand_ins), destination)
         if quote.is_big and quote.fits:
             number = self._ask_first(_OpenBill(interaction.user.id, interaction.guild_id, quote.options, attachments))
             await responses.send(interaction, _words.bill(quote), view=_views.bill_view(number), ephemeral=True)
             return
         await self._accept(interaction, quote, attachments)
+
+    @asynccontextmanager
+    async def _in_time(self, interaction: discord.Interaction[Client]) -> AsyncIterator[None]:
+        """Do a part of the admission, a few requests at a time, so that moderators' commands need not wait for all.
+
+        Raises NotTaken if it is too late for a response by then; a deferred request has more time.
+        """
+        async with self._admitting:
+            if not interaction.response.is_done() and responses.age_of(interaction) > OLD_SECONDS:
+                raise NotTaken
+            yield
 
     def _ask_first(self, bill: _OpenBill) -> JobId:
         """Keep a request until its bill is answered, and return its number. No quota is held; a restart forgets it."""
@@ -163,7 +181,8 @@ class Create(commands.Cog):
                 # The sizes of the uploads are known only now, and the rules may have changed during the download.
                 options = quote.options.with_uploads(await self._fetched(attachments))
                 quote = await self._admission.quote(quote.requester, options, quote.destination)
-            admitted = await self._admission.admit(quote, interaction_id=interaction.id)
+            async with self._in_time(interaction):
+                admitted = await self._admission.admit(quote, interaction_id=interaction.id)
             if admitted is None:
                 log.info("interaction %d was delivered twice", interaction.id)
                 return

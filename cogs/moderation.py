@@ -18,7 +18,7 @@ from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
 from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of
 from bot.queue.dispatcher import Dispatcher
-from bot.responses import MESSAGE
+from bot.responses import LOST, MESSAGE
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import insist
 from bot.storage.queue import Queue
@@ -40,7 +40,8 @@ _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)"
 _LONGEST = timedelta(days=3650)
 _MESSAGE = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d+)/(\d+)/)?(\d{15,20})")
 
-NOTE_AGAIN_SECONDS = 60.0
+NOTE_AGAIN_SECONDS = 30.0
+"""Between two looks for messages that do not say yet that their result was removed."""
 
 
 @app_commands.guild_only()
@@ -213,8 +214,8 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             )
         case, jobs = await self._removals.remove(by, MessageId(int(match[3])))
         await responses.send(interaction, _words.receipt(case), ephemeral=True)
-        if not all([await self._note(job) for job in jobs]):
-            self._note_later()
+        for job in jobs:
+            await self._note(job)
 
     @app_commands.command(description="What moderators did here: who, when, what, and why")
     @app_commands.describe(
@@ -264,25 +265,21 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """Note removals of an earlier run in their messages."""
-        self._note_later()
+        self._noting = asyncio.create_task(self._keep_noting(), name="note removals")
 
     async def cog_unload(self) -> None:
         """Stop noting removals in messages; the next run does what is left."""
         if self._noting is not None:
             self._noting.cancel()
 
-    def _note_later(self) -> None:
-        if self._noting is None or self._noting.done():
-            self._noting = asyncio.create_task(self._note_all(), name="note removals")
+    async def _keep_noting(self) -> None:
+        while True:
+            for job in await insist(self._removals.owed):
+                await self._note(job)
+            await asyncio.sleep(NOTE_AGAIN_SECONDS)
 
-    async def _note_all(self) -> None:
-        while owed := await insist(self._removals.owed):
-            noted = [await self._note(job) for job in owed]
-            if not all(noted):
-                await asyncio.sleep(NOTE_AGAIN_SECONDS)
-
-    async def _note(self, job: Job) -> bool:
-        """Let a result's message say that it was removed; False when that is worth another try."""
+    async def _note(self, job: Job) -> None:
+        """Let a result's message say that it was removed, unless Discord cannot be reached: then it is tried again."""
         assert job.destination.message_id is not None  # noqa: S101 - it was found by it
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         message = channel.get_partial_message(job.destination.message_id)
@@ -290,14 +287,13 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             await message.edit(content=_words.REMOVED, attachments=[], embeds=[], view=None)
         except discord.HTTPException as error:
             if error.code not in GONE:
-                log.warning("the message of job %d does not say yet that it was removed: %s", job.id, error)
-                return False
-            log.info("the message of job %d cannot say that it was removed: %s", job.id, error)
-        except (TimeoutError, OSError) as error:
-            log.warning("the message of job %d does not say yet that it was removed: %s", job.id, error)
-            return False
+                log.warning("the message of job %d does not say yet that it was removed: %d", job.id, error.status)
+                return
+            log.info("the message of job %d cannot say that it was removed: %d", job.id, error.status)
+        except LOST as error:
+            log.warning("the message of job %d does not say yet that it was removed: %s", job.id, type(error).__name__)
+            return
         await insist(self._removals.noted, job)
-        return True
 
 
 def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:

@@ -218,6 +218,12 @@ class LocalDiscord:
     resumed: int = 0
     overlap: int = 0
     """How many events a RESUME brings that the bot has seen already."""
+    lose: tuple[int, bool] | None = None
+    """Which request since the bot came loses its reply, from 1, and whether it takes effect before."""
+    asked: int = 0
+    """How many requests came since then."""
+    lost: str = ""
+    """The request that lost its reply."""
     lagging: bool = False
     """Whether a channel's history does not show new posts yet."""
     heartbeats: int = 0
@@ -406,6 +412,11 @@ class LocalDiscord:
         route = f"{request.method} {request.path}"
         at = time.monotonic()
         fault = next((fault for fault in self.faults if fault.times and re.search(fault.route, route)), None)
+        if self.identified and request.path.startswith("/api/"):
+            self.asked += 1
+            if self.lose is not None and self.lose[0] == self.asked:
+                fault = Fault(route, after=self.lose[1])
+                self.lost = route
         if fault is not None:
             fault.times -= 1
         try:

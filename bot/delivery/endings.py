@@ -196,6 +196,7 @@ class Endings:
             return Failed(job.reason or "It could not be painted.")
         try:
             # Pictures that cannot be read now may be readable in a moment; if they are gone, do not wait long.
-            return Painted(await insist(self._queue.images, job.id, tries=_READ_TRIES))
+            images = await insist(self._queue.images, job.id, tries=_READ_TRIES)
         except StorageError as error:
             return Failed(str(error))
+        return Painted(images) if images else Failed("A moderator removed the pictures.")

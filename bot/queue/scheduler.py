@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -80,6 +81,8 @@ class Turn:
     """Where the turn is in virtual time; None for a job that had its turn before."""
     clock: float = 0.0
     """How far virtual time has come then."""
+    key: float = -math.inf
+    """What the order is by: virtual time, and what waiting is worth. A job that had its turn before goes first."""
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -405,7 +408,13 @@ class FairQueue:
             return None
         key = chosen.key - FORGIVEN * now.timestamp()
         clock = max(self.clock, head.key - FORGIVEN * now.timestamp())
-        return Turn(chosen.job_id, chosen.user_id, now, max(key, self.clock), clock)
+        return Turn(chosen.job_id, chosen.user_id, now, max(key, self.clock), clock, chosen.key)
+
+    def key_of(self, job: Waiting) -> float:
+        """What the order of a job is by, if its person has no other waiting job."""
+        person = self._people.get(job.user_id) or _Person()
+        base = max(person.ended(self._share(job).weight), self.clock)
+        return base + FORGIVEN * max(job.asked_at, person.last_start_at).timestamp()
 
     def take(self, turn: Turn) -> Waiting:
         """Let a turn be taken, as the rows will say."""
@@ -439,9 +448,7 @@ class FairQueue:
             if person.version == version:
                 job = self._jobs[job_id]
                 since = max(job.asked_at, person.last_start_at)
-                base = max(person.ended(self._share(job).weight), self.clock)
-                key = base + FORGIVEN * since.timestamp()
-                heapq.heappush(self._ready, _Entry(key, since, job_id, user_id, version))
+                heapq.heappush(self._ready, _Entry(self.key_of(job), since, job_id, user_id, version))
                 admitted.append(user_id)
         return admitted
 

@@ -60,6 +60,7 @@ SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE mes
 
 PLACE_MESSAGE = "UPDATE posts SET message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
 LEAVE = "UPDATE posts SET left_message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
+NOTE_AGAIN = "UPDATE removals SET noted_at = NULL WHERE job_id = ? AND noted_at IS NOT NULL"
 
 WITHDRAW = """
 DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled'
@@ -401,6 +402,8 @@ class Queue:
             await connection.execute(
                 _move(change), (status, to_text(self._clock()), failure, job.id, job.status, job.attempt)
             )
+            # A moderator removed the pictures while they were posted, so the message shows them again.
+            await connection.execute(NOTE_AGAIN, (job.id,))
 
         await self._database.write(work)
 

@@ -39,7 +39,8 @@ class Removals:
             ]
             if not shown:
                 raise UserError("That message is not a result on this server. Copy the link or the id of a result.")
-            jobs = [job for job in shown if job.status is JobStatus.DELIVERED]
+            # A painted result may be in its message although Discord's answer to that was lost.
+            jobs = [job for job in shown if job.status in (JobStatus.DELIVERED, JobStatus.RENDERED)]
             if not jobs:
                 raise UserError(
                     f"That request is {shown[0].status}: it shows no pictures. "

@@ -49,7 +49,7 @@ async def scraped(address: str) -> Page:
 @asynccontextmanager
 async def served(workshop: Workshop, address: str, latency: float = 0.125) -> AsyncIterator[None]:
     """The page of a workshop, answering."""
-    async with serving(workshop.app, address, lambda: latency):
+    async with serving(workshop.app, address, lambda: latency, lambda: 7):
         await _answering(address)
         yield
 
@@ -130,7 +130,7 @@ async def test_a_taken_port_is_told_once_in_words_and_served_as_soon_as_it_is_fr
     with socket.socket() as taken:
         taken.bind((host, int(port)))
         taken.listen()
-        async with serving(workshop.app, address, lambda: 0.0):
+        async with serving(workshop.app, address, lambda: 0.0, lambda: 0):
             await asyncio.sleep(0.2)
             said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
             assert len(said) == 1

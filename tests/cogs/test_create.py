@@ -27,9 +27,11 @@ from bot.policy import limits
 from bot.requests import admission
 from bot.requests.options import Options
 from bot.requests.uploads import MOST_BYTES
+from bot.responses import BUSY_SECONDS, OLD_SECONDS, Ages
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
 from bot.storage.usage import spent_by
+from cogs import _words
 from cogs.create import DOWNLOAD_SECONDS, Create
 from tests.bot.requests.test_uploads import encoded, png_header
 from tests.conftest import PATIENCE_SECONDS, Workshop
@@ -909,3 +911,21 @@ async def test_a_long_refusal_leaves_the_prompt_what_room_there_is(
     refused = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="🦊" * 1000)
     assert len(refused.response.content.encode("utf-16-le")) // 2 <= 2000
     assert refused.response.content.endswith("🦊\n```")
+
+
+async def test_a_request_that_came_late_is_told_to_come_again_and_a_later_one_is_not_worked_on(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = workshop.member("ada")
+    with monkeypatch.context() as fault:
+        fault.setattr(Ages, "of", lambda self, interaction_id, now: BUSY_SECONDS + 0.1)
+        asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
+        assert asked.ephemeral
+        assert asked.response.content.startswith(_words.BUSY)
+        assert "a cat" in asked.response.content, "the prompt is handed back"
+    with monkeypatch.context() as fault:
+        fault.setattr(Ages, "of", lambda self, interaction_id, now: OLD_SECONDS + 0.1)
+        late = await ada.slash(workshop.channel, "imagine", prompt="a cat")
+        assert (late.followups, workshop.env.bot.late) == ([], 1)
+    assert await workshop.jobs() == []
+    assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="a cat")).response.content

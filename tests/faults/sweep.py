@@ -1,10 +1,13 @@
 """The crash-point sweep: plays one afternoon of two people once for every side effect of the bot, and kills it there.
 
-    python -m tests.faults.sweep [--every 1] [--only 17] [--jobs 2]
+    python -m tests.faults.sweep [--lost before|after] [--every 1] [--only 17] [--jobs 2]
 
 It numbers the side effects of an undisturbed run, then plays the same again for each number: the bot is killed at this
 side effect, is started again, and runs until it is idle. Then the invariants must hold. It prints what was broken, and
 exits with 1 if anything was.
+
+With `--lost` no bot is killed. Instead, the reply to each request to Discord is lost in turn, before or after the
+request takes effect.
 """
 
 from __future__ import annotations
@@ -40,10 +43,16 @@ class Outcome:
     """The names of the crash points that were passed, over all lives of the bot."""
     deaths: int
     broken: list[str]
+    requests: int = 0
+    """How many requests to Discord there were."""
+    lost: str = ""
+    """The request whose reply was lost."""
 
     @property
     def name(self) -> str:
-        """The point where the bot was killed."""
+        """The point where the bot was killed, or the request whose reply was lost."""
+        if self.lost:
+            return self.lost
         return self.points[self.number - 1] if self.deaths else "was not reached"
 
 
@@ -78,12 +87,18 @@ async def afternoon(stage: Stage) -> None:
     await stage.forget(BOB, "buttercup", "dahlia", "gentian", hashlib.sha256(picture("gentian", 1)).hexdigest())
 
 
-async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, number: int = 0) -> Outcome:
-    """Play a scenario in a fresh folder and kill the bot at crash point `number`; 0 means never."""
+async def play(
+    scenario: Callable[[Stage], Awaitable[None]], folder: Path, number: int = 0, lost: str | None = None
+) -> Outcome:
+    """Play a scenario in a fresh folder and kill the bot at crash point `number`; 0 means never.
+
+    With `lost`, which is before or after, the reply to the request `number` is lost instead.
+    """
     folder.mkdir()
     broken = []
     try:
-        async with open_stage(folder, number) as stage:
+        async with open_stage(folder, 0 if lost else number) as stage:
+            stage.discord.lose = (number, lost == "after") if lost else None
             await scenario(stage)
             await stage.idle()
             broken += _ratings(stage)
@@ -105,7 +120,7 @@ async def play(scenario: Callable[[Stage], Awaitable[None]], folder: Path, numbe
     broken += [f"log: {trace}" for trace in re.findall(r"Traceback.*?\n(?=\d|\Z)", stage.log, re.DOTALL)]
     broken += await _engines(stage)
     points = (folder / "points").read_text(encoding="utf-8").splitlines()
-    return Outcome(number, points, stage.deaths, broken)
+    return Outcome(number, points, stage.deaths, broken, stage.discord.asked, stage.discord.lost)
 
 
 def _ratings(stage: Stage) -> list[str]:
@@ -135,8 +150,12 @@ async def _engines(stage: Stage) -> list[str]:
     return []
 
 
-async def sweep(home: Path, chosen: Callable[[int], Iterable[int]], jobs: int = 2) -> tuple[int, Sequence[Outcome]]:
+async def sweep(
+    home: Path, chosen: Callable[[int], Iterable[int]], jobs: int = 2, lost: str | None = None
+) -> tuple[int, Sequence[Outcome]]:
     """Count the points, then play those that `chosen` picks; returns the number of points and the outcomes.
+
+    With `lost`, the points are the requests to Discord.
 
     Raises AssertionError when the undisturbed run breaks a promise.
     """
@@ -146,12 +165,12 @@ async def sweep(home: Path, chosen: Callable[[int], Iterable[int]], jobs: int = 
 
     async def one(number: int) -> Outcome:
         async with turns:
-            outcome = await play(afternoon, home / str(number), number)
+            outcome = await play(afternoon, home / str(number), number, lost)
             if outcome.broken:
                 print("\n      ".join((f"{number:4d}  {outcome.name}", *outcome.broken)), flush=True)
             return outcome
 
-    count = len(undisturbed.points)
+    count = undisturbed.requests if lost else len(undisturbed.points)
     return count, await asyncio.gather(*(one(number) for number in chosen(count)))
 
 
@@ -162,6 +181,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1, help="begin at this point")
     parser.add_argument("--last", type=int, default=100_000, help="end at this point")
     parser.add_argument("--only", type=int, help="play only this point")
+    parser.add_argument("--lost", choices=("before", "after"), help="lose replies of Discord, instead of kills")
     parser.add_argument("--jobs", type=int, default=2, help="how many runs at the same time")
     arguments = parser.parse_args()
 
@@ -173,11 +193,12 @@ def main() -> None:
         )
 
     with tempfile.TemporaryDirectory() as home:
-        count, outcomes = asyncio.run(sweep(Path(home), chosen, arguments.jobs))
-    killed = [outcome for outcome in outcomes if outcome.deaths]
+        count, outcomes = asyncio.run(sweep(Path(home), chosen, arguments.jobs, arguments.lost))
+    killed = [outcome for outcome in outcomes if outcome.deaths or outcome.lost]
     broken = [outcome for outcome in outcomes if outcome.broken]
     kinds = {re.sub(r"\d+", "n", outcome.name) for outcome in killed}
-    print(f"{count} crash points; killed at {len(killed)}, of {len(kinds)} kinds; {len(broken)} broke a promise")
+    points, what = ("requests", "reply lost") if arguments.lost else ("crash points", "killed")
+    print(f"{count} {points}; {what} at {len(killed)}, of {len(kinds)} kinds; {len(broken)} broke a promise")
     sys.exit(bool(broken))
 
 

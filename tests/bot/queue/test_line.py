@@ -20,6 +20,7 @@ from bot.policy.limits import PAUSED, SERVER
 from bot.queue import scheduler
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn
+from bot.queue.shared import Shared
 from bot.storage.queue import CLAIM
 from bot.storage.queue_changes import LIVE, TOUCHED, Touched
 from tests.bot.storage.conftest import (
@@ -471,3 +472,33 @@ async def test_a_crowd_that_asks_for_its_places_shares_few_schedules(
     places = await asyncio.gather(*(line.place(job.id) for job in jobs))
     assert [place and place[0] for place in places] == list(range(1, 31))
     assert schedules == 1
+
+
+async def test_a_new_request_in_a_long_line_is_placed_without_a_schedule_of_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(store, 500, 4)
+    line = line_of(store)
+    await line.turns()
+    schedules = 0
+    schedule = line._schedule
+
+    async def counted() -> list[Turn]:
+        nonlocal schedules
+        schedules += 1
+        return await schedule()
+
+    line._schedules = Shared(counted)
+    monkeypatch.setattr("bot.queue.line._REST_SHARE", 1e6)
+    monkeypatch.setattr("bot.queue.line._LONG_SECONDS", 0.0)
+    newcomer = await store.asked(UserId(9))
+    behind = await store.asked(UserId(1003))
+    told = {job.id: await line.place(job.id) for job in (newcomer, behind)}
+    assert schedules == 0
+    true = {turn.job_id: (place, turn) for place, turn in enumerate(await line.turns(), 1)}
+    for job, tolerance in ((newcomer, 20), (behind, 300)):
+        place, turn = told[job.id]
+        assert abs(place - true[job.id][0]) <= tolerance, (place, true[job.id][0])
+        off = abs((turn.starts_at - true[job.id][1].starts_at).total_seconds())
+        whole = (true[behind.id][1].starts_at - store.clock()).total_seconds()
+        assert off <= 0.15 * whole, (off, whole)

@@ -426,3 +426,13 @@ async def test_what_was_promised_is_kept_and_what_is_said_since_is_beside_it(sto
     await store.queue.state(first.id, Queued(9, None))
     rows = await store.database.fetch_all("SELECT stated_place FROM jobs ORDER BY id")
     assert [row["stated_place"] for row in rows] == [2, 1, 2], "nothing is said of a wait that is over"
+
+
+async def test_a_result_that_is_removed_while_it_is_posted_is_noted_again(store: Store) -> None:
+    job = await store.rendered()
+    assert job.destination.message_id is not None
+    await store.removals.remove(By(GUILD, MODERATOR), job.destination.message_id)
+    await store.removals.noted(job)
+    await store.queue.posted(job, None)
+    assert ids(await store.removals.owed()) == [job.id], "the post may have shown the pictures again"
+    assert await store.queue.images(job.id) == ()
