@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -160,10 +161,13 @@ async def sent(workshop: Workshop, actor: Any, name: str, given: dict[str, Any])
         options = [{"name": group, "type": 1, "options": options}]
     client, told = workshop.env.bot, []
 
-    async def answer(words: str, **_: Any) -> None:
+    async def answer(words: str, **_: Any) -> Any:
         told.append(words)
+        return SimpleNamespace(message_id=1)
 
     interaction = MagicMock(spec=discord.Interaction)
+    interaction.id = discord.utils.time_snowflake(discord.utils.utcnow())
+    interaction.extras = {}
     interaction.type = discord.InteractionType.application_command
     interaction.data = {"id": "1", "name": names[0], "type": 1, "options": options}
     interaction.client = client
@@ -187,6 +191,8 @@ async def test_what_is_typed_beside_a_number_that_is_none_offers_nothing_and_bre
         answered.append(choices)
 
     interaction = MagicMock(spec=discord.Interaction)
+    interaction.id = discord.utils.time_snowflake(discord.utils.utcnow())
+    interaction.extras = {}
     interaction.type = discord.InteractionType.autocomplete
     interaction.data = {
         "name": "imagine",

@@ -131,7 +131,7 @@ def test_palette_with_a_transparent_colour_is_a_mask() -> None:
 
 
 def test_mask_of_nothing_but_transparency_is_refused() -> None:
-    with pytest.raises(PaintFailed, match=r"Nothing in the mask is white: .* or send a copy of the picture in which"):
+    with pytest.raises(PaintFailed, match=r"The mask has no white part: .* or send a copy of the picture in which"):
         masked(Image.new("RGBA", (128, 96), (255, 255, 255, 0)))
 
 

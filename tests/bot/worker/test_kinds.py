@@ -359,11 +359,11 @@ def test_controlnet_that_cannot_be_had_fails_those_who_ask_for_it_alone(folders:
     before = (store.load("sd"), store.size("sd"))[1]
     assert store.pipeline(request).controlnet is not None
     assert store.size("sd") > before, "it takes memory"
-    with pytest.raises(PaintFailed, match="The ControlNet other cannot be loaded: it is a UNet2DConditionModel"):
+    with pytest.raises(PaintFailed, match="The ControlNet other cannot be used: it is a UNet2DConditionModel"):
         store.pipeline(replace(request, controlnet="other"))
-    with pytest.raises(PaintFailed, match="The model sd has no ControlNet gone that can be used"):
+    with pytest.raises(PaintFailed, match="The ControlNet gone cannot be used: its file nowhere is missing"):
         store.pipeline(replace(request, controlnet="gone"))
-    with pytest.raises(PaintFailed, match="The ControlNet xl cannot be loaded: it is made for another kind of model"):
+    with pytest.raises(PaintFailed, match="The ControlNet xl cannot be used: it is made for another kind of model"):
         store.pipeline(replace(request, controlnet="xl"))
     assert list(store.load("sd").controlnets) == ["edges"], "what cannot be used takes no memory"
 
