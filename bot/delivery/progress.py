@@ -22,7 +22,7 @@ PROGRESS_SECONDS = 1.5
 
 PROGRESS_TIMEOUT_SECONDS = 3.0
 """How long an edit with progress may take: results wait for it, and newer progress comes soon."""
-PROGRESS_PAUSE_SECONDS = 30.0
+PROGRESS_PAUSE_SECONDS = 10.0
 """How long a message that could not be edited gets no progress."""
 
 UPDATE_SECONDS = 10.0
@@ -98,8 +98,8 @@ class Progress:
         async with self._gate.throttle:
             self._correcting = isinstance(news, Queued)
             try:
-                # If the job starts after this check, the same task shows that after this post.
-                if isinstance(news, Queued) and not await self._waits(job):
+                # If the job starts or ends after this check, the same task shows that after this post.
+                if not await self._is_current(job, news):
                     return None
                 await in_time(self._show(job, news), PROGRESS_TIMEOUT_SECONDS)
                 if isinstance(news, Queued):
@@ -110,6 +110,9 @@ class Progress:
                 # The ending will meet the same error; a missed progress edit does no harm.
                 log.debug("progress of job %d was not shown: %s", job.id, error)
                 if isinstance(error, TryLater):
+                    # It may be the last news of a long step. A correction is found again by the next review.
+                    if not isinstance(news, Queued):
+                        self._news.setdefault(job.id, (job, news))
                     return PROGRESS_PAUSE_SECONDS
                 self._mute.add(job.id)
                 self._news.pop(job.id, None)
@@ -119,6 +122,9 @@ class Progress:
                 self._correcting = False
         return 0.0
 
-    async def _waits(self, job: Job) -> bool:
+    async def _is_current(self, job: Job, news: Passing) -> bool:
+        """Whether news is not outdated: a wait only of a waiting job, and nothing of a job that has ended."""
         now = await self._queue.get(job.id)
-        return now is not None and now.status is JobStatus.QUEUED
+        if now is None or isinstance(news, Queued):
+            return now is not None and now.status is JobStatus.QUEUED
+        return now.status in (JobStatus.QUEUED, JobStatus.RUNNING)

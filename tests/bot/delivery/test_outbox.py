@@ -475,9 +475,10 @@ async def test_progress_that_cannot_be_shown_is_no_loss(desk: Desk) -> None:
     desk.recorder.answer = lambda job, news: answers.pop(0) if isinstance(news, Painting) else None
     async with desk.running():
         job = await desk.running_job()
-        for step in range(1, 4):
+        # What may work later is tried again.
+        for step, shown in ((1, 2), (2, 3)):
             desk.delivery.announce(job, Painting(step, 3))
-            await desk.recorder.until(lambda step=step: len(desk.recorder.shown) == step)
+            await desk.recorder.until(lambda shown=shown: len(desk.recorder.shown) == shown)
         # Where it can never be shown it is not tried again: Discord counts refusals.
         desk.delivery.announce(job, Painting(3, 3))
         await desk.queue.render(job, [flat_image(7, 8, 8)], "hash")
