@@ -112,12 +112,16 @@ class Client(commands.Bot):
         """Whether an interaction is not worked on: it came before, or too late for a response."""
         if self.is_repeated(interaction.id):
             return True
-        age = self._ages.of(interaction.id, time.time())
+        age = self.age_of(interaction)
         responses.note_age(interaction, age)
         if age > OLD_SECONDS:
             self.late += 1
             return True
         return False
+
+    def age_of(self, interaction: discord.Interaction) -> float:
+        """How old an interaction is that comes now, in seconds."""
+        return self._ages.of(interaction.id, time.time())
 
     def is_repeated(self, interaction_id: int) -> bool:
         """Whether an event came before; the next time it has."""

@@ -43,6 +43,8 @@ class Workshop:
         self._opened = AsyncExitStack()
         self.foreseen: tuple[type[Exception], ...] = (AtelierError,)
         """The errors that callbacks may raise: messages for people, and those that a test adds."""
+        self.interaction_age = 0.0
+        """How old interactions are when they come, in seconds."""
         self.app: App
         self.env: simcord.Env
         self.guild: simcord.GuildHandle
@@ -51,7 +53,7 @@ class Workshop:
     async def open(self) -> None:
         """Open the app, connect the client and set up the server."""
         self.app = await self._opened.enter_async_context(open_app(self._config, Surface.DISCORD, engine=self._engine))
-        self.env = simcord.Env(Client(self.app))
+        self.env = simcord.Env(self._client())
         await self.env.start()
         self.guild = self.env.create_guild("Workshop")
         self.members = self.guild.create_role(
@@ -78,7 +80,13 @@ class Workshop:
         self.app = await self._opened.enter_async_context(
             open_app(self._config, Surface.DISCORD, engine=engine or self._engine)
         )
-        await self.env.restart_bot(Client(self.app))
+        await self.env.restart_bot(self._client())
+
+    def _client(self) -> Client:
+        """A client; simcord's clock stands still while no test moves it, so its interactions seem older and older."""
+        client = Client(self.app)
+        client.age_of = lambda _: self.interaction_age  # type: ignore[method-assign]
+        return client
 
     def member(self, name: str, *, moderator: bool = False) -> simcord.MemberActor:
         """A new member of the server."""
@@ -100,6 +108,13 @@ class Workshop:
     def requester(self, actor: simcord.MemberActor) -> Requester:
         """The member as a Requester."""
         return Requester(UserId(actor.id), GuildId(self.guild.id))
+
+    async def seen(self, condition: Callable[[], Any]) -> Any:
+        """Wait until people see what makes the condition true, such as what follows a result; returns its value."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (found := condition()):  # noqa: ASYNC110 - the simulated Discord tells of no change
+                await asyncio.sleep(0.01)
+        return found
 
     async def until(self, condition: Callable[[], Awaitable[Any]]) -> Any:
         """Wait until a change of the database makes the condition true; returns its value."""

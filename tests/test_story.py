@@ -45,7 +45,10 @@ async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_work
     assert row["cost"] == 128 * 128 * 60 / 1e6
 
     # The bot adds both thumbs; Grace uses one.
-    assert {str(reaction.emoji) for reaction in result.reactions} == {LIKE, DISLIKE}
+    def offered() -> set[str]:
+        return {str(reaction.emoji) for reaction in workshop.message(message_id).reactions}
+
+    await workshop.seen(lambda: offered() == {LIKE, DISLIKE})
     await grace.react(result, LIKE)
     assert await ratings(workshop) == [(grace.id, LIKE)]
 

@@ -27,7 +27,7 @@ from bot.policy import limits
 from bot.requests import admission
 from bot.requests.options import Options
 from bot.requests.uploads import MOST_BYTES
-from bot.responses import BUSY_SECONDS, OLD_SECONDS, Ages
+from bot.responses import BUSY_SECONDS, OLD_SECONDS
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
 from bot.storage.usage import spent_by
@@ -299,7 +299,7 @@ async def test_pictures_discord_does_not_take_are_said_to_be_too_large(workshop:
 
     assert job.status is JobStatus.FAILED
     message = workshop.message(asked.response.id)
-    assert "❌ Discord takes no pictures as large as these here." in message.content
+    assert "❌ These pictures are too large for Discord in this channel." in message.content
     assert message.components == []
     assert tried == [[f"atelier-{job.id}-1.png"], [f"atelier-{job.id}-1.webp"]], "encoded smaller once, and no more"
 
@@ -457,7 +457,10 @@ class TestOtherSettings:
         asked = await ada.slash(workshop.channel, "paint", prompt="a cat")
         await workshop.ended()
 
-        (ping,) = [message for message in workshop.channel.history() if message.id != asked.response.id]
+        def pings() -> list[Any]:
+            return [message for message in workshop.channel.history() if message.id != asked.response.id]
+
+        (ping,) = await workshop.seen(pings)
         assert [user.id for user in ping.mentions] == [ada.id]
         assert str(asked.response.id) in ping.content
 
@@ -810,16 +813,6 @@ class TestUploads:
         assert workshop.channel.history() == []
         assert (await workshop.jobs(), engine.orders) == ([], [])
 
-    async def test_an_interaction_that_discord_delivers_twice_makes_one_job_and_no_noise(
-        self, workshop: Workshop
-    ) -> None:
-        workshop.env.inject_error("POST", "/interactions/*/callback", status=400, code=40060)
-        repeated = await workshop.member("ada").slash(
-            workshop.channel, "imagine", prompt="a cat", image=("cat.png", CAT)
-        )
-        assert (repeated.response, repeated.followups) == (None, [])
-        assert await workshop.jobs() == []
-
     async def test_an_interaction_that_discord_has_forgotten_is_no_request(
         self, workshop: Workshop, kept: Callable[[], list[str]]
     ) -> None:
@@ -901,7 +894,7 @@ async def test_whatever_keeps_a_request_out_hands_its_prompt_back(
     assert await workshop.jobs() == []
 
 
-async def test_a_long_refusal_leaves_the_prompt_what_room_there_is(
+async def test_a_prompt_that_does_not_fit_beside_a_long_refusal_is_handed_back_as_a_file(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(*_: object, **__: object) -> None:
@@ -910,22 +903,24 @@ async def test_a_long_refusal_leaves_the_prompt_what_room_there_is(
     monkeypatch.setattr(workshop.app.admission, "quote", fails)
     refused = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="🦊" * 1000)
     assert len(refused.response.content.encode("utf-16-le")) // 2 <= 2000
-    assert refused.response.content.endswith("🦊\n```")
+    assert refused.response.content.endswith("Your prompt is in the file.")
+    assert [file.filename for file in refused.response.message.attachments] == ["prompt.txt"]
 
 
 async def test_a_request_that_came_late_is_told_to_come_again_and_a_later_one_is_not_worked_on(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    workshop: Workshop,
 ) -> None:
     ada = workshop.member("ada")
-    with monkeypatch.context() as fault:
-        fault.setattr(Ages, "of", lambda self, interaction_id, now: BUSY_SECONDS + 0.1)
-        asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
-        assert asked.ephemeral
-        assert asked.response.content.startswith(_words.BUSY)
-        assert "a cat" in asked.response.content, "the prompt is handed back"
-    with monkeypatch.context() as fault:
-        fault.setattr(Ages, "of", lambda self, interaction_id, now: OLD_SECONDS + 0.1)
-        late = await ada.slash(workshop.channel, "imagine", prompt="a cat")
-        assert (late.followups, workshop.env.bot.late) == ([], 1)
+    workshop.interaction_age = BUSY_SECONDS + 0.1
+    asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    assert asked.ephemeral
+    assert asked.response.content.startswith(_words.BUSY)
+    assert "a cat" in asked.response.content, "the prompt is handed back"
+
+    workshop.interaction_age = OLD_SECONDS + 0.1
+    late = await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    assert (late.response, late.followups, workshop.env.bot.late) == (None, [], 1)
     assert await workshop.jobs() == []
+
+    workshop.interaction_age = 0.1
     assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="a cat")).response.content

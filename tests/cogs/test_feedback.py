@@ -17,7 +17,7 @@ async def rows(workshop: Workshop) -> list[tuple[int, str]]:
 async def test_the_thumbs_the_bot_offers_are_no_ratings(workshop: Workshop) -> None:
     asked = await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
     await workshop.ended()
-    assert len(workshop.message(asked.response.id).reactions) == 2
+    await workshop.seen(lambda: len(workshop.message(asked.response.id).reactions) == 2)
     assert await rows(workshop) == []
 
 

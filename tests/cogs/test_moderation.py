@@ -65,7 +65,7 @@ async def test_a_moderator_elsewhere_sees_and_changes_nothing_here(workshop: Wor
     assert await tried("cases") == "There are no such cases."
     assert "There is no case 1 on this server." in await tried("cases", case=1)
     assert "There is no case 1 on this server." in await tried("undo", case=1)
-    assert "is no result on this server" in await tried("delete", message=str(shown.response.id))
+    assert "is not a result on this server" in await tried("delete", message=str(shown.response.id))
     assert "not a link to a message on this server" in await tried("delete", message=link)
     assert await tried("cancel", job="2") == "There is no such open request on this server."
     assert await other.autocomplete(there, "mod cancel", "job", "") == []
@@ -303,6 +303,6 @@ async def test_an_undo_puts_back_what_was_and_is_a_case(workshop: Workshop) -> N
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await moderator.slash(workshop.channel, "limits set", pace=4, member=ada)
     undone = await said(moderator, workshop, "undo", case=1, reason="by mistake")
-    assert undone.startswith(f"Case 2: undo of case 1 for <@{ada.id}>: pace 4 → no rule. `/mod undo case:2` takes it")
+    assert undone.startswith(f"Case 2: undo of case 1 for <@{ada.id}>: pace 4 → no rule. `/mod undo case:2` undoes it")
     assert await workshop.app.rules.book(workshop.requester(ada).guild_id) == {}
     assert "has been changed since by case 2" in await said(moderator, workshop, "undo", case=1)

@@ -1,10 +1,25 @@
-"""What each of Discord's refusals means: the whole table, and what has no code."""
+"""What each of Discord's refusals means: the whole table, what has no code, and pages of servers in front of it."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import discord
 import pytest
 
 from cogs._verdicts import Verdict, classify
+
+
+def refusal(status: int, code: int) -> discord.HTTPException:
+    """What Discord answers in its own JSON."""
+    response = SimpleNamespace(status=status, reason="", headers={"content-type": "application/json"})
+    return discord.HTTPException(response, {"code": code, "message": "no"})  # type: ignore[arg-type]
+
+
+def page(status: int) -> discord.HTTPException:
+    """What a server in front of Discord answers."""
+    response = SimpleNamespace(status=status, reason="", headers={"content-type": "text/html"})
+    return discord.HTTPException(response, "<html>error code: 1015</html>")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -24,4 +39,13 @@ from cogs._verdicts import Verdict, classify
     ],
 )
 def test_every_refusal_has_its_verdict(verdict: Verdict, refusals: list[tuple[int, int]]) -> None:
-    assert {refusal: classify(*refusal) for refusal in refusals} == dict.fromkeys(refusals, verdict)
+    assert {each: classify(refusal(*each)) for each in refusals} == dict.fromkeys(refusals, verdict)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
+def test_a_page_says_nothing_about_the_channel(status: int) -> None:
+    assert classify(page(status)) is Verdict.LATER
+
+
+def test_a_page_may_say_that_the_files_are_too_large() -> None:
+    assert classify(page(413)) is Verdict.TOO_LARGE

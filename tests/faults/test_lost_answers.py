@@ -83,6 +83,20 @@ async def test_an_answer_to_a_request_with_a_picture_is_known_too(tmp_path: Path
         await stage.close()
 
 
+async def test_an_event_that_comes_twice_makes_one_request_and_no_noise(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        await stage.ask(BOB, "buttercup")
+        asked = await stage.discord.type("imagine", prompt="anemone", image=picture("anemone", 1), strength=0.5)
+        await stage.discord.repeat(asked)
+        assert await ended(stage, "anemone") is asked.response
+        await stage.discord.repeat(asked)
+        await stage.ask(BOB, "crocus")
+        await stage.ended("crocus")
+        assert not_explained(asked)
+        assert len(stage.rows("SELECT 1 FROM jobs")) == 3
+        await stage.close()
+
+
 async def test_a_request_whose_answer_never_reached_discord_is_withdrawn_without_a_trace(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
         await stage.ask(BOB, "buttercup")

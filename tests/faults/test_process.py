@@ -125,7 +125,7 @@ async def test_a_session_that_discord_forgot_is_begun_anew_by_one_identify(tmp_p
         await stage.close()
 
 
-async def test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_is_kept(tmp_path: Path) -> None:
+async def test_a_busy_discord_is_asked_once_a_second_and_nothing_is_lost(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
         discord = stage.discord
         first = await stage.ask(ADA, "anemone held by gate")
@@ -148,7 +148,8 @@ async def test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_
         assert [request.status for request in tries] == [503, 0, 200, 200]
         assert all(later.at - earlier.at > 0.9 for earlier, later in pairwise(tries[:3]))
         finals = [edit["message"] for edit in discord.edits[edits:]]
-        assert finals in ([first.id, first.id, third.id], [third.id, third.id, first.id])
+        assert set(finals) == {first.id, third.id}
+        assert len(finals) == 3, "the edit whose answer was lost was repeated"
         await stage.close()
 
 
@@ -177,7 +178,9 @@ async def test_five_minutes_of_errors_are_asked_once_a_second_at_most_and_cost_n
             # Measured over ten, because a hundredth of our second is more than half of a second of the bot.
             assert all(after - before > 9 for before, after in zip(asked_at, asked_at[10:], strict=False))
         order = [edit["message"] for edit in discord.edits[edits:] if edit.get("files")]
-        assert order.index(here[0].id) < order.index(here[1].id)
+        painted = stage.rows("SELECT message_id FROM jobs_with_post WHERE channel_id = 401 ORDER BY painted_at")
+        first, second = (str(row["message_id"]) for row in painted)
+        assert order.index(first) < order.index(second), "each person's results come in order"
         assert order.index(there.id) < order.index(later.id)
         await stage.close()
 
@@ -335,7 +338,8 @@ async def test_no_secret_and_no_prompt_is_logged_whatever_discord_and_the_engine
 
         await stage.until(lambda: discord.connected, "the bot did not come")
         for error in ERRORS:
-            await meets("/callback$", error)
+            # Discord takes no words for an interaction that it does not know any more.
+            await meets("/callback$", error, told=error != (404, 10062))
             await meets("^PATCH /api/webhooks/", error, image=picture("foxglove", 1), strength=0.5)
             await meets(RESULT, error)
         # The failure cannot be shown either.
