@@ -20,6 +20,7 @@ from benchmarks import (
     gpu,
     gpu_correctness,
     gpu_speed,
+    growth,
     line,
     load,
     loads,
@@ -175,6 +176,10 @@ def test_the_soak_finds_what_grows_and_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_choice_among_many_is_measured() -> None:
     assert "| 20 | 4 |" in line.report(waiting=20, claims=5)
+
+
+async def test_the_cost_of_a_request_among_many_is_measured() -> None:
+    assert [await growth.measure(size, 3) > 0 for size in (0, 5)] == [True, True]
 
 
 def test_fairness_is_simulated_beside_what_others_do(tmp_path: Path) -> None:
