@@ -82,11 +82,11 @@ class Ours:
         self._fair_queue = FairQueue(lambda _: Share(10_000))
 
     def waits(self, job: Waiting) -> None:
-        self._fair_queue.waits(job)
+        self._fair_queue.joins(job)
 
     def choose(self, now: datetime) -> Waiting | None:
         turn = self._fair_queue.next(now, ())
-        return None if turn is None else self._fair_queue.take(turn)
+        return None if turn is None else self._fair_queue.take_and_start(turn)
 
 
 ARMS: dict[str, Callable[[], FirstCome | RoundRobin | Ours]] = {

@@ -177,7 +177,7 @@ class Line:
                     self._fair_queue.started(start)
                 for job in touched.waiting:
                     if job.acknowledged:
-                        self._fair_queue.waits(job)
+                        self._fair_queue.joins(job)
             now, before = self._clock(), self._looked_at
             self._looked_at = now
             # If the clock was set back, treat future timestamps as now.
@@ -199,7 +199,7 @@ class Line:
             self._fair_queue.started(start)
         for job in self._waiting.values():
             if job.acknowledged:
-                self._fair_queue.waits(job)
+                self._fair_queue.joins(job)
 
     def _share(self, job: Waiting) -> Share:
         """What holds for a waiting job."""

@@ -82,7 +82,7 @@ class Turn:
     clock: float = 0.0
     """How far virtual time has come then."""
     key: float = -math.inf
-    """What the order is by: virtual time, and what waiting is worth. A job that had its turn before goes first."""
+    """The number by which turns are ordered: virtual time, less what waiting is worth. An interrupted job is first."""
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -154,8 +154,8 @@ class LaneForecast:
         """What is being painted."""
         return self._rows.keys()
 
-    def free_at(self) -> datetime:
-        """When there is a free slot; requests that end until then have left."""
+    def run_until_free(self) -> datetime:
+        """Let time pass until a slot is free; returns when that is. Requests that end until then have left."""
         while len(self._inside) >= self._slots:
             self._end_first()
         return self._now
@@ -210,10 +210,10 @@ class EngineForecast:
         """What is being painted in the next lane."""
         return self._next.shapes
 
-    def free_at(self) -> datetime:
-        """When there is a place, in what is from now on the next lane."""
-        self._next = min(self._lanes, key=LaneForecast.free_at)
-        return self._next.free_at()
+    def choose_lane(self) -> datetime:
+        """Choose the lane that has a free slot first as the next one; returns when that slot is free."""
+        self._next = min(self._lanes, key=LaneForecast.run_until_free)
+        return self._next.run_until_free()
 
     def barred(self) -> Collection[UserId]:
         """Whom the free places of the next lane are kept from."""
@@ -228,7 +228,7 @@ class EngineForecast:
         for lane in self._lanes:
             lane.pass_until(at)
 
-    def first_ends_at(self) -> datetime:
+    def first_leaves_next_lane_at(self) -> datetime:
         """When the first request in the next lane leaves."""
         return self._next.first_ends_at()
 
@@ -305,7 +305,7 @@ class _Person:
 
 
 class FairQueue:
-    """Everybody's place: who waits, and where in virtual time their turn is. It is told of every change.
+    """The queue of all people: who waits, and where in virtual time their turn is. The caller reports every change.
 
     A choice among n people takes O(log n).
     """
@@ -331,8 +331,8 @@ class FairQueue:
         person.started(start)
         self._line_up(start.user_id)
 
-    def waits(self, job: Waiting) -> None:
-        """Take a job into the line, unless it is paused: then it stands aside, in nobody's way."""
+    def joins(self, job: Waiting) -> None:
+        """Add a job to the line, unless it is paused: then it stands aside and delays no other job."""
         self.leaves(job.job_id)
         if self._share(job).paused:
             return
@@ -411,13 +411,13 @@ class FairQueue:
         return Turn(chosen.job_id, chosen.user_id, now, max(key, self.clock), clock, chosen.key)
 
     def key_of(self, job: Waiting) -> float:
-        """What the order of a job is by, if its person has no other waiting job."""
+        """The number by which a job is ordered, if its person has no other waiting job."""
         person = self._people.get(job.user_id) or _Person()
         base = max(person.ended(self._share(job).weight), self.clock)
         return base + FORGIVEN * max(job.asked_at, person.last_start_at).timestamp()
 
-    def take(self, turn: Turn) -> Waiting:
-        """Let a turn be taken, as the rows will say."""
+    def take_and_start(self, turn: Turn) -> Waiting:
+        """Remove the job of a turn and count its start, as the rows will say; returns the job."""
         job = self._jobs[turn.job_id]
         self.leaves(turn.job_id)
         if turn.at is not None:
@@ -491,18 +491,19 @@ def schedule(
     for start in starts:
         fair_queue.started(start)
     for job in waiting:
-        fair_queue.waits(job)
-    time = forecast.free_at()
+        fair_queue.joins(job)
+    time = forecast.choose_lane()
     while True:
         kept_from = forecast.barred()
         turn = fair_queue.next(time, forecast.shapes, kept_from)
         if kept_from and (turn is None or turn.starts_at > time):
             # Nobody may take what is free, until somebody leaves or somebody else's pace allows it.
-            time = forecast.first_ends_at() if turn is None else min(forecast.first_ends_at(), turn.starts_at)
+            leaves_at = forecast.first_leaves_next_lane_at()
+            time = leaves_at if turn is None else min(leaves_at, turn.starts_at)
             forecast.pass_until(time)
             continue
         if turn is None:
             return
         yield turn
-        forecast.start(fair_queue.take(turn).work, turn.user_id, turn.starts_at)
-        time = max(turn.starts_at, forecast.free_at())
+        forecast.start(fair_queue.take_and_start(turn).work, turn.user_id, turn.starts_at)
+        time = max(turn.starts_at, forecast.choose_lane())

@@ -35,7 +35,7 @@ class ReloadBackoff:
             return [fingerprint_of(model) for model in models]
 
         loop = asyncio.get_running_loop()
-        due_at = loop.time() + self._timeouts.before_reload(self._tries)
+        due_at = loop.time() + self._timeouts.pause_before_reload(self._tries)
         before = last = await asyncio.to_thread(look)
         while True:
             await asyncio.sleep(self._timeouts.file_check)
@@ -60,7 +60,7 @@ class HungLoads:
         """The engine hung or died while it loaded a model. The first time may be chance."""
         self._times[model] += 1
         if self._times[model] > 1:
-            self._until[model] = now + self._timeouts.before_reload(self._times[model] - 2)
+            self._until[model] = now + self._timeouts.pause_before_reload(self._times[model] - 2)
 
     def loaded(self, model: str) -> None:
         """A model was loaded, or failed to in words."""

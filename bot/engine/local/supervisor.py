@@ -97,7 +97,7 @@ class Supervisor:
             counted = failures - 1 if served else failures
             if counted > 1:
                 self.troubles = {"": KEEPS_DYING if served else _DOES_NOT_START}
-                await asyncio.sleep(self._timeouts.before_start(counted))
+                await asyncio.sleep(self._timeouts.pause_before_start(counted))
 
     def send(self, frame: ToWorker) -> None:
         """Send a frame to the child; without a child it is dropped."""

@@ -44,10 +44,10 @@ class Timeouts:
     file_check: float = 5.0
     """Between two checks whether the files of such a model have changed; after a change it is tried at once."""
 
-    def before_start(self, failures: int) -> float:
+    def pause_before_start(self, failures: int) -> float:
         """Seconds to wait after `failures` failed starts in a row."""
         return 0.0 if failures < 2 else min(self.restart * 2.0 ** min(failures - 2, 60), 60.0)
 
-    def before_reload(self, tries: int) -> float:
+    def pause_before_reload(self, tries: int) -> float:
         """Seconds until a broken model is tried again, after `tries` further tries have failed."""
         return min(self.reload * 2.0 ** min(tries, 60), max(self.reload, 1800.0))

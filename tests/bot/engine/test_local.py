@@ -508,8 +508,8 @@ async def test_child_that_dies_again_and_again_opens_the_breaker_and_closes_it_b
 
 def test_pause_before_a_start_doubles_up_to_a_minute() -> None:
     timeouts = Timeouts(restart=1.0)
-    assert [timeouts.before_start(failures) for failures in range(10)] == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert timeouts.before_start(100_000) == 60, "also after ten weeks"
+    assert [timeouts.pause_before_start(failures) for failures in range(10)] == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert timeouts.pause_before_start(100_000) == 60, "also after ten weeks"
 
 
 async def test_a_model_that_cannot_be_loaded_is_tried_again_less_and_less_often_until_it_can(
@@ -559,7 +559,7 @@ async def test_nobody_who_paints_with_another_model_is_interrupted_for_it(
 
 
 def test_pause_before_a_broken_model_is_tried_again_doubles_up_to_half_an_hour() -> None:
-    pauses = [Timeouts().before_reload(tries) for tries in (0, 1, 2, 4, 5, 100_000)]
+    pauses = [Timeouts().pause_before_reload(tries) for tries in (0, 1, 2, 4, 5, 100_000)]
     assert pauses == [60, 120, 240, 960, 1800, 1800]
 
 

@@ -178,7 +178,7 @@ def test_a_size_that_is_painted_anyway_goes_first_within_a_bound() -> None:
         for start in starts:
             fair_queue.started(start)
         for job in waiting:
-            fair_queue.waits(job)
+            fair_queue.joins(job)
         turn = fair_queue.next(at(0), {other})
         assert turn is not None
         return int(turn.job_id)
@@ -396,7 +396,7 @@ def test_every_job_has_exactly_one_turn_and_the_first_is_the_one_that_is_chosen(
     for start in case.starts:
         fair_queue.started(start)
     for job in case.waiting:
-        fair_queue.waits(job)
+        fair_queue.joins(job)
     assert fair_queue.next(case.free_at, ()) == (turns[0] if turns else None)
 
 
@@ -524,14 +524,14 @@ def test_an_endless_stream_of_newcomers_starves_nobody(owed: int, seconds: int, 
     """Somebody who used a lot waits while new people keep coming, faster than they are served."""
     fair_queue = FairQueue(generous)
     fair_queue.started(started("z", -1, seconds=owed))
-    fair_queue.waits(asks(1, "z", 0))
+    fair_queue.joins(asks(1, "z", 0))
     numbers, people, now = itertools.count(2), itertools.count(1000), 0.0
     while True:
         for _ in range(others):
-            fair_queue.waits(asks(next(numbers), chr(next(people)), now, seconds=seconds))
+            fair_queue.joins(asks(next(numbers), chr(next(people)), now, seconds=seconds))
         turn = fair_queue.next(at(now), ())
         assert turn is not None
-        fair_queue.take(turn)
+        fair_queue.take_and_start(turn)
         if turn.job_id == 1:
             break
         now += seconds
@@ -548,14 +548,14 @@ def test_what_is_kept_up_to_date_is_what_is_built_anew(case: Case, data: st.Data
         if isinstance(change, Start):
             kept.started(change)
         else:
-            kept.waits(change)
+            kept.joins(change)
     for job_id in gone:
         kept.leaves(job_id)
     for start in case.starts:
         anew.started(start)
     for job in case.waiting:
         if job.job_id not in gone:
-            anew.waits(job)
+            anew.joins(job)
     assert kept.next(case.free_at, ()) == anew.next(case.free_at, ())
 
 
@@ -630,7 +630,7 @@ def test_what_is_forgotten_of_a_person_decided_nothing(told: list[Start], pace: 
     for start in told:
         fair_queue.started(start)
     now = told[-1].at
-    fair_queue.waits(asks(1000, chr(1), asked=(now - NOON).total_seconds()))
+    fair_queue.joins(asks(1000, chr(1), asked=(now - NOON).total_seconds()))
     last = {start.job_id: start for start in told}.values()
 
     ended = max(start.turn + start.seconds * 100 / weight for start in last if start.at > now - TURN_MEMORY)
