@@ -25,14 +25,14 @@ _SPARE = 250
 _REASON = 900
 """Characters of the reason of a failure."""
 
-# Discord shows a card for an invitation, also if its address lacks the https://.
+# Discord shows a card for an invitation, even if its address has no https://.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
 _OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repainted inside a mask"}
 
 REFUSED = "Not accepted."
 EXPIRED_BILL = "You already answered this, or Atelier was restarted. Ask again; your quota is unchanged."
-BUSY = "Too many requests come at the moment. Try again in a few seconds."
+BUSY = "I get more requests at the moment than I can answer in time. Try again in a few seconds."
 EXPIRED = "This button has expired."
 FORGOTTEN = (
     "Deleted. I now delete my messages with your requests and pictures one by one. You can ask for new pictures "
@@ -43,7 +43,7 @@ REMOVED = "🗑️ A moderator removed this result."
 
 def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
     """Show a person's text as it is: formatting and mentions escaped, links without preview, cut at `limit`."""
-    # Discord may refuse the message and quote it.
+    # If Discord refuses the message, its error quotes this text: keep it out of the log.
     hide(text)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
@@ -58,12 +58,12 @@ def relative(at: datetime) -> str:
 
 
 def past(at: datetime) -> str:
-    """A time that has been, counted by Discord. If the clock was set back since, it is now."""
+    """A past time that Discord shows as "… ago". A time in the future, because the clock was set back, becomes now."""
     return relative(min(at, utcnow()))
 
 
 def seconds(count: float) -> str:
-    """A duration for people; none is shorter than nothing."""
+    """A duration for people; a negative one is shown as 0."""
     count = max(count, 0.0)
     if count < 10:
         return f"{count:.1f} s"
@@ -171,12 +171,12 @@ def cancelled(job: Job) -> str:
 
 
 def result(job: Job, images: Sequence[Image]) -> str:
-    """The message of finished pictures: the values that paint them again, and how long it took."""
+    """The message of finished pictures: the values that paint them again, and how long the painting took."""
     facts = [parameters(job.request)]
     if images and images[0].width != job.request.width:
         facts.append(f"enlarged to {images[0].width}×{images[0].height}")
     if job.started_at is not None and job.painted_at is not None and job.asked_at <= job.started_at <= job.painted_at:
-        # Otherwise the clock was set back meanwhile, and how long it took is not known.
+        # If the clock was set back meanwhile, these times are out of order and the durations are not known.
         facts.append(f"painted in {seconds((job.painted_at - job.started_at).total_seconds())}")
         facts.append(f"ready {seconds((job.painted_at - job.asked_at).total_seconds())} after the request")
     return f"{headline(job)}\n-# {' · '.join(facts)}"
@@ -228,12 +228,12 @@ def presence(waiting: int, running: int) -> str:
 
 
 def declined(back: str) -> str:
-    """The answer after a person declined a big request, with how its prompt is given back."""
+    """The answer after a person declined a big request; `back` returns the prompt."""
     return f"Your quota is unchanged. {back}"
 
 
 def _handed_back(prompt: str, room: int) -> str:
-    """A prompt to copy in `room` UTF-16 units, cut where it is longer."""
+    """A prompt to copy, with its frame in at most `room` UTF-16 units; a longer prompt is cut."""
     frame = "Your prompt, to copy:\n```\n{}\n```"
     whole = frame.format(prompt.replace("``", "`\u200b`"))
     if units(whole) <= room:
@@ -248,7 +248,7 @@ def notes(remarks: Iterable[str]) -> str:
 
 
 def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
-    """As many lines as one message holds. The first line is cut if it is too long."""
+    """As many whole lines as `room` UTF-16 units hold. The first line is cut if it alone is too long."""
     text = "\n".join(lines)
     if units(text) <= room:
         return text
@@ -324,7 +324,7 @@ _RULES = {QUOTA_FROM: "use that counts"}
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:
-    """The value of a rule in words; also for a subject without the rule."""
+    """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
         return "all" if name == QUOTA_FROM else "no" if name in (PAUSED, BLOCKED) else "no rule"
     value = rules[name]

@@ -103,9 +103,9 @@ def through(run: rows.Run, *group: rows.Parked, cap: int = 64) -> list[torch.Ten
 @pytest.mark.parametrize("main", ["txt2img", "txt2img sdxl", "controlnet"])
 def test_a_changing_crowd_paints_from_graphs_what_each_paints_alone(main: str, kinds: dict[str, Kind]) -> None:
     dice = random.Random(main)
-    wishes, script = crowd(kinds, main, dice), defaultdict(list)
-    for number, (name, wish) in enumerate(wishes.items()):
-        script[dice.randint(0, 12)].append(wish.call(name, owner=number % 7))
+    requests, script = crowd(kinds, main, dice), defaultdict(list)
+    for number, (name, one) in enumerate(requests.items()):
+        script[dice.randint(0, 12)].append(one.call(name, owner=number % 7))
     script[2].append(SampleRequest(kinds[main], steps=50).call("leaves"))
     script[5].append(Cancel("leaves"))
     recorder, sizes = Again(), set()
@@ -116,8 +116,8 @@ def test_a_changing_crowd_paints_from_graphs_what_each_paints_alone(main: str, k
     stage.play(script)
     hook.remove()
 
-    for name, wish in wishes.items():
-        assert distance(stage.images(name), wish.alone()) <= EXACT, name
+    for name, one in requests.items():
+        assert distance(stage.images(name), one.alone()) <= EXACT, name
     assert isinstance(stage.end("leaves"), Cancelled)
     assert recorder.replayed > recorder.recorded > 2
     assert len(sizes & set(BUCKETS)) > 2
@@ -127,10 +127,10 @@ def test_a_changing_crowd_paints_from_graphs_what_each_paints_alone(main: str, k
 def test_whoever_is_alone_paints_the_same_bits_with_a_graph(kinds: dict[str, Kind], sampler: str) -> None:
     """Without guidance too, where samplers with a memory keep the model's output itself."""
     for guidance in (1.0, 5.0):
-        wish, recorder = SampleRequest(kinds["txt2img"], sampler, steps=6, guidance=guidance), Again()
+        one, recorder = SampleRequest(kinds["txt2img"], sampler, steps=6, guidance=guidance), Again()
         stage = Stage(run=Graphs(recorder))
-        stage.play([wish.call(0)])
-        assert torch.equal(stage.images(0), wish.alone())
+        stage.play([one.call(0)])
+        assert torch.equal(stage.images(0), one.alone())
         assert recorder.recorded == 1
         assert recorder.replayed >= 4
 
@@ -237,11 +237,11 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_is_said_once(
             raise failure
 
     recorder.before = before
-    wishes = [SampleRequest(kinds["txt2img"], "euler a", steps=8, seed=n) for n in range(3)]
+    requests = [SampleRequest(kinds["txt2img"], "euler a", steps=8, seed=n) for n in range(3)]
     stage = Stage(run=Graphs(recorder))
-    stage.play({0: [wishes[0].call(0)], 4: [wish.call(n) for n, wish in enumerate(wishes[1:], 1)]})
-    for number, wish in enumerate(wishes):
-        assert distance(stage.images(number), wish.alone()) <= EXACT
+    stage.play({0: [requests[0].call(0)], 4: [one.call(n) for n, one in enumerate(requests[1:], 1)]})
+    for number, one in enumerate(requests):
+        assert distance(stage.images(number), one.alone()) <= EXACT
     said = [record for record in caplog.records if "cannot be recorded" in record.message]
     assert len(said) == 1
     assert not any("out of memory in a forward" in record.message for record in caplog.records), "in one piece"
@@ -355,11 +355,11 @@ def test_prepared_for_a_gpu_a_model_paints_the_same(kind: str, kinds: dict[str, 
         fused, before = getattr(pipeline, part), getattr(plain, part)
         assert any(name.endswith("to_qkv.weight") for name, _ in fused.named_parameters())
         assert fused.num_parameters() == before.num_parameters()
-    wishes = [SampleRequest(kinds[kind], seed=n, latents=False) for n in range(2)]
+    requests = [SampleRequest(kinds[kind], seed=n, latents=False) for n in range(2)]
     stage = Stage(run=Graphs(Again()))
-    stage.play([replace(wish, kind=replace(wish.kind, pipeline=pipeline)).call(n) for n, wish in enumerate(wishes)])
-    for number, wish in enumerate(wishes):
-        assert distance(stage.images(number), wish.alone()) <= EXACT
+    stage.play([replace(one, kind=replace(one.kind, pipeline=pipeline)).call(n) for n, one in enumerate(requests)])
+    for number, one in enumerate(requests):
+        assert distance(stage.images(number), one.alone()) <= EXACT
 
 
 def test_elsewhere_a_model_is_left_as_it_was(kinds: dict[str, Kind]) -> None:

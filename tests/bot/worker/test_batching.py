@@ -165,12 +165,12 @@ class Refusing:
 
 
 def crowd(kinds: dict[str, Kind], main: str, dice: random.Random) -> dict[str, SampleRequest]:
-    """A wish for every sampler of a kind, and strangers of all kinds."""
-    wishes = {}
+    """A one for every sampler of a kind, and strangers of all kinds."""
+    requests = {}
     strangers = [(kind, sampler) for kind in KINDS for sampler in dice.sample(sorted(SAMPLERS), 2)]
     for number, (name, sampler) in enumerate([*((main, sampler) for sampler in SAMPLERS), *strangers]):
         kind = kinds[name]
-        wishes[f"{number}: {name}, {sampler}"] = SampleRequest(
+        requests[f"{number}: {name}, {sampler}"] = SampleRequest(
             kind,
             sampler,
             steps=dice.randint(3, 6),
@@ -182,7 +182,7 @@ def crowd(kinds: dict[str, Kind], main: str, dice: random.Random) -> dict[str, S
             latents=dice.random() < 0.6,
             prompt=dice.choice(["red cat", "old ship", "robot 7"]),
         )
-    return wishes
+    return requests
 
 
 @pytest.mark.parametrize("main", KINDS)
@@ -190,7 +190,7 @@ def test_in_a_changing_crowd_every_sampler_paints_what_it_paints_alone(
     main: str, kinds: dict[str, Kind], forwards: list[list[rows.Parked]]
 ) -> None:
     dice = random.Random(main)
-    wishes = crowd(kinds, main, dice)
+    requests = crowd(kinds, main, dice)
 
     def fall(_pipe: object, step: int, _timestep: object, values: dict[str, Any]) -> dict[str, Any]:
         if step == 1:
@@ -198,8 +198,8 @@ def test_in_a_changing_crowd_every_sampler_paints_what_it_paints_alone(
         return values
 
     script: dict[int, list[Call | Cancel]] = defaultdict(list)
-    for number, (name, wish) in enumerate(wishes.items()):
-        script[dice.randint(0, 12)].append(wish.call(name, owner=number % 7))
+    for number, (name, one) in enumerate(requests.items()):
+        script[dice.randint(0, 12)].append(one.call(name, owner=number % 7))
     script[2].append(SampleRequest(kinds[main], steps=50).call("leaves"))
     script[5].append(Cancel("leaves"))
     script[3].append(SampleRequest(kinds[main], steps=50, more={"callback_on_step_end": fall}).call("falls"))
@@ -207,8 +207,8 @@ def test_in_a_changing_crowd_every_sampler_paints_what_it_paints_alone(
     stage = Stage(row_cap=12)
     stage.play(script)
 
-    for name, wish in wishes.items():
-        assert distance(stage.images(name), wish.alone()) <= EXACT, name
+    for name, one in requests.items():
+        assert distance(stage.images(name), one.alone()) <= EXACT, name
     assert isinstance(stage.end("leaves"), Cancelled)
     assert str(stage.error("falls")) == "I fell"
     steps = [group for group in forwards if not group[0].single]
@@ -227,15 +227,15 @@ class Borrowed:
 
 
 def test_that_promise_breaks_when_calls_share_a_scheduler(kinds: dict[str, Kind]) -> None:
-    wishes = [SampleRequest(kinds["txt2img"], "dpm++ 2m", seed=seed) for seed in range(3)]
+    requests = [SampleRequest(kinds["txt2img"], "dpm++ 2m", seed=seed) for seed in range(3)]
     one = scheduler_for(kinds["txt2img"].pipeline, "dpm++ 2m")
     own, shared = Stage(), Stage()
-    own.play([wish.call(n) for n, wish in enumerate(wishes)])
-    shared.play([Call(n, n, wish.kind.pipeline, Borrowed(one), wish.arguments()) for n, wish in enumerate(wishes)])
-    for number, wish in enumerate(wishes):
-        assert distance(own.images(number), wish.alone()) <= EXACT
+    own.play([one.call(n) for n, one in enumerate(requests)])
+    shared.play([Call(n, n, one.kind.pipeline, Borrowed(one), one.arguments()) for n, one in enumerate(requests)])
+    for number, one in enumerate(requests):
+        assert distance(own.images(number), one.alone()) <= EXACT
         end = shared.end(number)
-        assert isinstance(end, Failed) or distance(shared.images(number), wish.alone()) > 1e-3
+        assert isinstance(end, Failed) or distance(shared.images(number), one.alone()) > 1e-3
 
 
 def test_a_scheduler_object_that_is_in_use_is_refused(kinds: dict[str, Kind]) -> None:
@@ -291,11 +291,11 @@ def test_a_call_of_more_rows_than_the_cap_goes_through_in_parts(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unet = Refusing(kinds["controlnet"].pipeline.unet, monkeypatch)
-    wish = SampleRequest(kinds["controlnet"], steps=2, images=4)
+    one = SampleRequest(kinds["controlnet"], steps=2, images=4)
     stage = Stage(row_cap=3)
-    stage.play([wish.call(0)])
+    stage.play([one.call(0)])
     assert unet.rows == [3, 3, 2] * 2
-    assert distance(stage.images(0), wish.alone()) <= EXACT
+    assert distance(stage.images(0), one.alone()) <= EXACT
 
 
 def embeddings(length: int, seed: int, width: int = 32) -> dict[str, Any]:
@@ -311,13 +311,13 @@ def test_prompts_of_different_lengths_share_a_forward(
 ) -> None:
     for name in ("txt2img", "controlnet"):
         forwards.clear()
-        wishes = [
+        requests = [
             SampleRequest(kinds[name], seed=n, more=embeddings(length, n)) for n, length in enumerate((16, 32, 48))
         ]
         stage = Stage()
-        stage.play([wish.call(n) for n, wish in enumerate(wishes)])
-        for number, wish in enumerate(wishes):
-            assert distance(stage.images(number), wish.alone()) <= EXACT
+        stage.play([one.call(n) for n, one in enumerate(requests)])
+        for number, one in enumerate(requests):
+            assert distance(stage.images(number), one.alone()) <= EXACT
         assert {len(group) for group in forwards} == {3}
 
 
@@ -390,11 +390,11 @@ def test_settings_that_differ_share_no_forward(kinds: dict[str, Kind], forwards:
         {"controlnet_conditioning_scale": 0.2},
         {"controlnet_conditioning_scale": 0.2, "guess_mode": True},
     ]
-    wishes = [SampleRequest(kinds["controlnet"], seed=n, more=more) for n, more in enumerate(settings)]
+    requests = [SampleRequest(kinds["controlnet"], seed=n, more=more) for n, more in enumerate(settings)]
     stage = Stage()
-    stage.play([wish.call(n) for n, wish in enumerate(wishes)])
-    for number, wish in enumerate(wishes):
-        assert distance(stage.images(number), wish.alone()) <= EXACT
+    stage.play([one.call(n) for n, one in enumerate(requests)])
+    for number, one in enumerate(requests):
+        assert distance(stage.images(number), one.alone()) <= EXACT
     controlnet = kinds["controlnet"].pipeline.controlnet
     guided = [{p.call_id for p in group} for group in forwards if group[0].key[0] == id(controlnet)]  # type: ignore[index]
     assert guided == [{0, 2}, {1}, {3}] * 4
@@ -410,16 +410,16 @@ def test_positions_that_differ_share_no_forward(forwards: list[list[rows.Parked]
         "pooled_prompt_embeds": torch.randn(1, 32, dtype=torch.float64),
     }
     shapes = [(16, 32), (32, 16), (16, 32)]
-    wishes = [
+    requests = [
         SampleRequest(kind, seed=n, steps=3, latents=False, more={**more, "width": width, "height": height})
         for n, (width, height) in enumerate(shapes)
     ]
-    for wish in wishes:
-        wish.kind = Kind(kind.pipeline, sizes=())
+    for one in requests:
+        one.kind = Kind(kind.pipeline, sizes=())
     stage = Stage()
-    stage.play([wish.call(n) for n, wish in enumerate(wishes)])
-    for number, wish in enumerate(wishes):
-        assert distance(stage.images(number), wish.alone()) <= EXACT
+    stage.play([one.call(n) for n, one in enumerate(requests)])
+    for number, one in enumerate(requests):
+        assert distance(stage.images(number), one.alone()) <= EXACT
     steps = [{parked.call_id for parked in group} for group in forwards if not group[0].single]
     assert {0, 2} in steps
     assert not any({0, 1} <= group for group in steps)
@@ -428,14 +428,12 @@ def test_positions_that_differ_share_no_forward(forwards: list[list[rows.Parked]
 def test_pictures_are_decoded_one_between_two_steps(kinds: dict[str, Kind], forwards: list[list[rows.Parked]]) -> None:
     short = [SampleRequest(kinds["txt2img"], steps=2, seed=n, images=2, latents=False) for n in range(3)]
     stage = Stage(row_cap=64)
-    stage.play(
-        [*(wish.call(n) for n, wish in enumerate(short)), SampleRequest(kinds["txt2img"], steps=12).call("long")]
-    )
+    stage.play([*(one.call(n) for n, one in enumerate(short)), SampleRequest(kinds["txt2img"], steps=12).call("long")])
     order = ["decode" if group[0].single else "step" for group in forwards]
     assert order == [*["step"] * 2, *["step", "decode"] * 6, *["step"] * 4]
     assert all(group[0].rows == 1 for group in forwards if group[0].single)
-    for number, wish in enumerate(short):
-        assert distance(stage.images(number), wish.alone()) <= EXACT
+    for number, one in enumerate(short):
+        assert distance(stage.images(number), one.alone()) <= EXACT
 
 
 def test_a_knee_caps_the_rows_of_a_forward_but_splits_no_call(
@@ -445,12 +443,12 @@ def test_a_knee_caps_the_rows_of_a_forward_but_splits_no_call(
     asked = []
     knees = {"unet": 3}
     stage = Stage(knee=lambda call, part: asked.append((call.shape, part)) or knees.get(part))
-    wishes = [SampleRequest(kinds["txt2img"], steps=2, seed=n, images=1 + n, latents=False) for n in range(3)]
-    stage.play([wish.call(n, owner=n, shape=("m", n, n)) for n, wish in enumerate(wishes)])
+    requests = [SampleRequest(kinds["txt2img"], steps=2, seed=n, images=1 + n, latents=False) for n in range(3)]
+    stage.play([one.call(n, owner=n, shape=("m", n, n)) for n, one in enumerate(requests)])
     assert set(unet.rows) == {2, 4, 6}
     assert {part for _, part in asked} == {"unet", "decode"}
-    for number, wish in enumerate(wishes):
-        assert distance(stage.images(number), wish.alone()) <= EXACT
+    for number, one in enumerate(requests):
+        assert distance(stage.images(number), one.alone()) <= EXACT
 
 
 def test_who_asks_for_little_is_given_less_company(kinds: dict[str, Kind], forwards: list[list[rows.Parked]]) -> None:
@@ -503,18 +501,18 @@ def test_every_forward_is_measured_by_what_was_computed_and_its_rows(
 def test_alone_nobody_shares_a_forward_and_every_bit_is_what_it_is_alone(
     kinds: dict[str, Kind], forwards: list[list[rows.Parked]]
 ) -> None:
-    wishes = [
+    requests = [
         SampleRequest(kinds["txt2img"], sampler, seed=n) for n, sampler in enumerate(("euler a", "heun", "unipc"))
     ]
     together, alone = Stage(), Stage(alone=True)
-    together.play([wish.call(n) for n, wish in enumerate(wishes)])
+    together.play([one.call(n) for n, one in enumerate(requests)])
     assert max(len(group) for group in forwards) == 3
     forwards.clear()
-    alone.play([wish.call(n) for n, wish in enumerate(wishes)])
+    alone.play([one.call(n) for n, one in enumerate(requests)])
     assert {len(group) for group in forwards} == {1}
-    for number, wish in enumerate(wishes):
-        assert torch.equal(alone.images(number), wish.alone())
-    assert any(not torch.equal(together.images(n), wish.alone()) for n, wish in enumerate(wishes)), "sharing rounds"
+    for number, one in enumerate(requests):
+        assert torch.equal(alone.images(number), one.alone())
+    assert any(not torch.equal(together.images(n), one.alone()) for n, one in enumerate(requests)), "sharing rounds"
 
 
 # ---- fairness ------------------------------------------------------------------------------------------------------
@@ -572,16 +570,16 @@ def test_who_used_idle_capacity_owes_nothing(kinds: dict[str, Kind], forwards: l
 
 def test_a_cancelled_call_frees_its_rows_at_once(kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
-    wishes = [SampleRequest(kinds["txt2img"], "dpm++ 2m karras", steps=6, seed=n) for n in range(3)]
-    calls: list[Call | Cancel] = [wish.call(n) for n, wish in enumerate(wishes)]
+    requests = [SampleRequest(kinds["txt2img"], "dpm++ 2m karras", steps=6, seed=n) for n in range(3)]
+    calls: list[Call | Cancel] = [one.call(n) for n, one in enumerate(requests)]
     calls.append(SampleRequest(kinds["txt2img"], "euler", steps=6).call("leaver", owner="bob"))
     stage = Stage()
     stage.play({0: calls, 3: [Cancel("leaver"), Cancel("nobody")]})
     assert unet.rows == [8, 8, 8, 6, 6, 6]
     assert isinstance(stage.end("leaver"), Cancelled)
     assert stage.steps("leaver") == [1, 2, 3]
-    for number, wish in enumerate(wishes):
-        assert distance(stage.images(number), wish.alone()) <= EXACT
+    for number, one in enumerate(requests):
+        assert distance(stage.images(number), one.alone()) <= EXACT
 
 
 def test_stopped_is_raised_inside_the_cancelled_call_alone(kinds: dict[str, Kind]) -> None:
@@ -661,8 +659,10 @@ def test_out_of_memory_at_any_forward_loses_nobody(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, bad: int
 ) -> None:
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
-    wishes = [SampleRequest(kinds["txt2img"], sampler, seed=3) for sampler in ("unipc", "euler a", "dpm++ 2m", "ddpm")]
-    expected = [wish.alone() for wish in wishes]
+    requests = [
+        SampleRequest(kinds["txt2img"], sampler, seed=3) for sampler in ("unipc", "euler a", "dpm++ 2m", "ddpm")
+    ]
+    expected = [one.alone() for one in requests]
     unet.rows.clear()
 
     def before(number: int, _rows: int) -> None:
@@ -671,7 +671,7 @@ def test_out_of_memory_at_any_forward_loses_nobody(
 
     unet.before = before
     stage = Stage()
-    stage.play([wish.call(n) for n, wish in enumerate(wishes)])
+    stage.play([one.call(n) for n, one in enumerate(requests)])
     for number, images in enumerate(expected):
         assert distance(stage.images(number), images) <= EXACT
     # At the forward that was one too large, the same rows again in halves; no more than half a batch from then on.
@@ -682,8 +682,8 @@ def test_memory_for_three_rows_serves_everyone_in_threes_or_less(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unet = Refusing(kinds["controlnet"].pipeline.unet, monkeypatch)
-    wishes = [SampleRequest(kinds["controlnet"], "dpm++ 2m", seed=n, images=n + 1) for n in range(3)]
-    expected = [wish.alone() for wish in wishes]
+    requests = [SampleRequest(kinds["controlnet"], "dpm++ 2m", seed=n, images=n + 1) for n in range(3)]
+    expected = [one.alone() for one in requests]
     unet.rows.clear()
 
     def before(_number: int, rows: int) -> None:
@@ -692,7 +692,7 @@ def test_memory_for_three_rows_serves_everyone_in_threes_or_less(
 
     unet.before = before
     stage = Stage()
-    stage.play([wish.call(n) for n, wish in enumerate(wishes)])
+    stage.play([one.call(n) for n, one in enumerate(requests)])
     for number, images in enumerate(expected):
         assert distance(stage.images(number), images) <= EXACT
     assert [rows for rows in unet.rows if rows > 3] == [12, 6], "learnt once, kept"
@@ -723,8 +723,8 @@ def test_rows_that_are_not_numbers_fail_their_call_alone(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unet = Refusing(kinds["txt2img"].pipeline.unet, monkeypatch)
-    wishes = [SampleRequest(kinds["txt2img"], "euler a", seed=n) for n in range(4)]
-    expected = [wish.alone() for wish in wishes]
+    requests = [SampleRequest(kinds["txt2img"], "euler a", seed=n) for n in range(4)]
+    expected = [one.alone() for one in requests]
     unet.rows.clear()
 
     def spoil(sample: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
@@ -735,7 +735,7 @@ def test_rows_that_are_not_numbers_fail_their_call_alone(
 
     unet.after = spoil
     stage = Stage()
-    stage.play([wish.call(n) for n, wish in enumerate(wishes)])
+    stage.play([one.call(n) for n, one in enumerate(requests)])
     assert isinstance(stage.error(1), PaintFailed)
     assert "not a number" in str(stage.error(1))
     assert unet.rows == [8, 8, 6, 6]
@@ -744,20 +744,20 @@ def test_rows_that_are_not_numbers_fail_their_call_alone(
 
 
 def test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single(kinds: dict[str, Kind]) -> None:
-    wish = SampleRequest(kinds["txt2img"], latents=False)
-    vae = copy.deepcopy(wish.kind.pipeline.vae).float()
+    one = SampleRequest(kinds["txt2img"], latents=False)
+    vae = copy.deepcopy(one.kind.pipeline.vae).float()
     with torch.no_grad():
         # Weights that float16 can hold, and sums that it cannot; the first normalisation makes little of them again.
         weight = vae.decoder.conv_in.weight
         weight *= 60_000 / weight.abs().max()
-    wish.kind = replace(wish.kind, pipeline=copy.copy(wish.kind.pipeline))
+    one.kind = replace(one.kind, pipeline=copy.copy(one.kind.pipeline))
     expected = Stage()
-    wish.kind.pipeline.vae = vae
-    expected.play([wish.call(0)])
+    one.kind.pipeline.vae = vae
+    expected.play([one.call(0)])
     half = copy.deepcopy(vae).half()
-    wish.kind.pipeline.vae = half
+    one.kind.pipeline.vae = half
     stage = Stage()
-    stage.play([wish.call(0)])
+    stage.play([one.call(0)])
 
     # The latents were rounded to half precision on their way.
     assert distance(stage.images(0), expected.images(0)) < 0.02
@@ -800,8 +800,8 @@ def test_a_forward_that_raises_is_redone_call_by_call(kinds: dict[str, Kind], mo
     stage = Stage()
     stage.play([good[0].call(0), bad.call("bad"), good[1].call(1)])
     assert str(stage.error("bad")) == "no nines"
-    for number, wish in enumerate(good):
-        assert distance(stage.images(number), wish.alone()) <= EXACT
+    for number, one in enumerate(good):
+        assert distance(stage.images(number), one.alone()) <= EXACT
 
 
 def test_a_lost_device_leaves_the_batcher(kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -838,10 +838,10 @@ def test_grad_mode_is_off_in_every_call_whatever_another_does(
         return values
 
     more = [{"callback_on_step_end": hook} for hook in (switch_on, look, look)]
-    wishes = [SampleRequest(kinds["txt2img"], steps=2 + 2 * n, seed=n, more=m) for n, m in enumerate(more)]
+    requests = [SampleRequest(kinds["txt2img"], steps=2 + 2 * n, seed=n, more=m) for n, m in enumerate(more)]
     around = []
     with torch.enable_grad():
-        for _ in play(batcher_of(), {0: [wish.call(number) for number, wish in enumerate(wishes)]}):
+        for _ in play(batcher_of(), {0: [one.call(number) for number, one in enumerate(requests)]}):
             around.append(torch.is_grad_enabled() and not torch.is_inference_mode_enabled())  # noqa: PERF401
         assert torch.is_grad_enabled()
     assert len(modes) == 6 + 4 + 6
@@ -861,9 +861,9 @@ def test_a_shared_vae_is_never_cast(kinds: dict[str, Kind], monkeypatch: pytest.
     encode = img2img.vae.encode
     monkeypatch.setattr(type(img2img.vae), "to", lambda vae, *args, **kwargs: casts.append((args, kwargs)) or vae)
     monkeypatch.setattr(img2img.vae, "encode", lambda x: taken.append(x.dtype) or encode(x))
-    wish = SampleRequest(Kind(img2img, dict(kinds["img2img"].needs), ()), latents=False)
+    one = SampleRequest(Kind(img2img, dict(kinds["img2img"].needs), ()), latents=False)
     stage = Stage()
-    stage.play([wish.call(n) for n in range(2)])
+    stage.play([one.call(n) for n in range(2)])
     assert casts == []
     assert taken == [torch.float64] * 2
     assert isinstance(stage.end(1), Returned)

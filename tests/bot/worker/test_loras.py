@@ -97,12 +97,12 @@ def test_a_changing_crowd_with_different_loras_paints_what_each_paints_alone(
     prompts = Prompts(shared, row_loras.on_all)
     rows: list[int] = []
     shared.unet.register_forward_pre_hook(lambda _module, arguments: rows.append(arguments[0].shape[0]))
-    wishes, script = {}, defaultdict(list)
+    requests, script = {}, defaultdict(list)
     for worn in WORN:
         for sampler in dice.sample(["ddim", "euler a", "dpm++ 2m", "heun"], 2):
             name = f"{worn} {sampler}"
             facts = {"seed": dice.randrange(99), "steps": dice.randint(3, 6), "guidance": dice.choice([1.0, 5.0])}
-            wishes[name] = (worn, sampler, facts)
+            requests[name] = (worn, sampler, facts)
             arguments = asked(**facts) | prompts.arguments("red cat", "low", worn)
             call = Call(name, name, shared, scheduler_for(shared, sampler), arguments, worn)
             script[dice.randint(0, 4)].append(call)
@@ -113,7 +113,7 @@ def test_a_changing_crowd_with_different_loras_paints_what_each_paints_alone(
     stage = Stage(row_cap=12, apply_loras=row_loras.on_rows)
     stage.play(script)
 
-    for name, (worn, sampler, facts) in wishes.items():
+    for name, (worn, sampler, facts) in requests.items():
         assert distance(stage.images(name), alone(plain, loras, worn, sampler, **facts)) <= EXACT, name
     assert isinstance(stage.end("leaves"), Cancelled)
     assert sum(rows) / len(rows) > 3, "they shared their forwards"
