@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.delivery.feedback import LIKE
+from bot.jobs import MessageId, UserId
 from tests.conftest import Workshop
 
 
@@ -71,3 +72,19 @@ async def test_a_moderators_clear_removes_the_ratings(workshop: Workshop) -> Non
     workshop.env.backend.clear_reactions(workshop.channel.id, message.id)
     await workshop.env.settle()
     assert await rows(workshop) == []
+
+
+async def test_reactions_that_changed_while_the_bot_was_away_are_read_after_the_start(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    await workshop.ended()
+    await ada.react(workshop.message(asked.response.id), LIKE)
+    # The rows as they are when Ada's event never came, and Grace took hers back while the bot was away.
+    await workshop.app.database.execute("DELETE FROM ratings")
+    await workshop.app.feedback.added(MessageId(asked.response.id), UserId(grace.id), "🔥")
+    await workshop.restart()
+
+    async def are_read() -> bool:
+        return await rows(workshop) == [(ada.id, LIKE)]
+
+    await workshop.until(are_read)

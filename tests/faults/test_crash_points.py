@@ -1,6 +1,7 @@
 """A kill at any moment: every accepted request ends once, and visibly.
 
-The tests kill the bot at a few of its side effects; `python -m tests.faults.sweep` kills it at all of them.
+The tests kill the bot at a few of its side effects and lose a few replies of Discord; `python -m tests.faults.sweep`
+does so at all of them.
 """
 
 from __future__ import annotations
@@ -23,3 +24,10 @@ async def test_a_kill_at_any_side_effect_loses_nothing_and_doubles_nothing(tmp_p
     assert {f"{outcome.number} {outcome.name}": outcome.broken for outcome in outcomes if outcome.broken} == {}
     # The number of the last points changes a little from run to run.
     assert sum(outcome.deaths for outcome in outcomes) >= FEW - 1
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+async def test_a_reply_that_is_lost_loses_nothing_and_doubles_nothing(tmp_path: Path, lost: str) -> None:
+    _, outcomes = await sweep(tmp_path, lambda count: range(count // 4, count + 1, count // 4), lost=lost)
+    assert {f"{outcome.number} {outcome.name}": outcome.broken for outcome in outcomes if outcome.broken} == {}
+    assert sum(bool(outcome.lost) for outcome in outcomes) >= 3

@@ -78,7 +78,7 @@ ROWS = {
     "429, 5xx, resets": [
         "bot/delivery/test_outbox.py::test_busy_discord_is_asked_again_until_it_works",
         "bot/delivery/test_outbox.py::test_order_is_kept_within_a_channel_and_another_is_not_held_up",
-        "faults/test_process.py::test_a_busy_discord_is_asked_once_a_second_and_the_order_of_a_channel_is_kept",
+        "faults/test_process.py::test_a_busy_discord_is_asked_once_a_second_and_nothing_is_lost",
         "faults/test_process.py::test_five_minutes_of_errors_are_asked_once_a_second_at_most",
         "faults/test_process.py::test_a_limit_of_all_routes_stops_all_of_them_for_its_time_and_loses_nothing",
     ],
@@ -92,7 +92,7 @@ ROWS = {
     "gateway drop, RESUME with duplicates": [
         "faults/test_process.py::test_a_resume_that_brings_what_was_heard_already_makes_one_job_and_one_rating",
         "faults/test_process.py::test_a_session_that_discord_forgot_is_begun_anew_by_one_identify",
-        "cogs/test_create.py::test_an_interaction_that_discord_delivers_twice_makes_one_job",
+        "faults/test_lost_answers.py::test_an_event_that_comes_twice_makes_one_request_and_no_noise",
         "bot/storage/test_queue.py::test_the_same_interaction_makes_one_job_even_at_the_same_time",
         "cogs/test_feedback.py::test_a_repeated_event_counts_once",
         "cogs/test_queue.py::test_an_outage_costs_the_presence_one_line_and_not_its_task",
@@ -150,6 +150,34 @@ ROWS = {
         "faults/test_process.py::test_a_name_that_is_a_path_names_nothing",
         "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
         "bot/worker/test_pipelines.py::test_a_pickle_by_any_name_is_not_loaded",
+    ],
+    "a reply of Discord is lost": [
+        "faults/test_lost_answers.py::test_an_acknowledgement_whose_reply_is_lost_is_looked_up",
+        "faults/test_lost_answers.py::test_an_answer_to_a_request_with_a_picture_is_known_too",
+        "faults/test_lost_answers.py::test_a_request_whose_answer_never_reached_discord_is_withdrawn",
+        "faults/test_crash_points.py::test_a_reply_that_is_lost_loses_nothing",
+    ],
+    "a page instead of Discord's JSON": [
+        "faults/test_lost_answers.py::test_a_page_instead_of_discords_json_is_waited_for_and_never_quoted",
+        "cogs/test_verdicts.py::test_a_page_says_nothing_about_the_channel",
+    ],
+    "a message or its reactions always fail": [
+        "faults/test_lost_answers.py::test_one_message_that_always_fails_holds_up_only_its_own_person",
+        "faults/test_lost_answers.py::test_reactions_that_fail_hold_up_no_result",
+        "faults/test_lost_answers.py::test_a_message_that_takes_no_edits_any_more_is_replaced_and_deleted",
+        "bot/storage/test_queue.py::test_a_result_that_is_removed_while_it_is_posted_is_noted_again",
+    ],
+    "many wait or cannot be posted": [
+        "bot/delivery/test_outbox.py::test_a_change_reads_the_changed_jobs_and_not_all_that_wait_to_be_posted",
+        "bot/queue/test_line.py::test_a_new_request_in_a_long_line_is_placed_without_a_schedule_of_its_own",
+    ],
+    "more commands than can be answered": [
+        "cogs/test_create.py::test_a_request_that_came_late_is_told_to_come_again_and_a_later_one_is_not_worked_on",
+        "bot/test_responses.py::test_an_age_does_not_depend_on_how_far_the_clocks_differ",
+    ],
+    "reactions while the bot is away": [
+        "cogs/test_feedback.py::test_reactions_that_changed_while_the_bot_was_away_are_read_after_the_start",
+        "bot/storage/test_ratings.py::test_ratings_become_those_that_stand_under_the_message",
     ],
     "nested, unclosed, enormous brackets": [
         "bot/engine/test_weights.py::test_brackets_nested_thousands_of_levels_deep",
