@@ -71,6 +71,10 @@ class Lane(Protocol):
         """How many orders the lane paints at the same time."""
         ...
 
+    def has(self, model: str) -> bool:
+        """Whether it can paint with a model at all; `troubles` says whether it can now."""
+        ...
+
     @property
     def troubles(self) -> Mapping[str, str]:
         """Models that the lane cannot use now, each with the reason in words. An entry "" is about all models."""

@@ -39,6 +39,8 @@ class FakeEngine:
         self.open.set()
         self.held = 0
         """How many orders wait for `open` now."""
+        self.missing: set[str] = set()
+        """Models that it does not have; set by tests."""
         self._troubles: dict[str, str] = {}
         self._cancelled: set[JobId] = set()
         self._inside: set[JobId] = set()
@@ -47,6 +49,10 @@ class FakeEngine:
     def lanes(self) -> Sequence[FakeEngine]:
         """Itself: it is one lane."""
         return (self,)
+
+    def has(self, model: str) -> bool:
+        """Whether it paints with a model; it does with all but those that a test names."""
+        return model not in self.missing
 
     @property
     def troubles(self) -> Mapping[str, str]:

@@ -121,6 +121,8 @@ class Admission:
             for model in ("", request.model):
                 if words := self._engine.troubles.get(model) or self._catalog.troubles.get(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
+            if not any(lane.has(request.model) for lane in self._engine.lanes):
+                raise Rejected(f"No engine has the model {request.model}. Choose another one.", rule="engine")
             return Quote(
                 requester=requester,
                 destination=destination,

@@ -94,6 +94,10 @@ class LocalEngine:
         """How many orders the engine paints at the same time; they share its batches."""
         return self._config.engine.slots
 
+    def has(self, model: str) -> bool:
+        """Whether the model is in the configuration."""
+        return any(model == known.name for known in self._config.models)
+
     @property
     def troubles(self) -> Mapping[str, str]:
         """Models that cannot be used now, each with the reason in words; "" concerns all of them."""

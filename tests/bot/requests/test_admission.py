@@ -385,6 +385,14 @@ async def test_an_interaction_repeated_at_once_makes_one_job(store: Store) -> No
     assert len(made) == 1
 
 
+async def test_a_model_that_no_lane_has_is_refused(store: Store) -> None:
+    gate = gate_of(store)
+    gate.engine.missing = {EMBEDDED_MODEL.name}
+    with pytest.raises(Rejected, match=f"No engine has the model {EMBEDDED_MODEL.name}"):
+        await gate.ask()
+    assert await store.waiting() == []
+
+
 @pytest.mark.parametrize(
     ("troubled", "asked", "refused"),
     [("", "emoji", True), ("", "other", True), ("other", "other", True), ("other", "emoji", False)],
