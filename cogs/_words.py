@@ -216,7 +216,8 @@ def bill(quote: Quote) -> str:
     asked = max(allowance.pictures(quote.seconds), 1)
     return (
         f"{pictures(quote.request.num_images_per_prompt)}, about {seconds(quote.seconds)} of GPU time. This takes "
-        f"{asked} of the {allowance.pictures(allowance.left)} usual pictures left of your quota today. Paint it?"
+        f"{asked} of the {allowance.pictures(allowance.left)} pictures with default settings that are left of your "
+        "quota today. Paint it?"
     )
 
 
@@ -320,7 +321,7 @@ def change(case: Case) -> str:
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
-_RULES = {QUOTA_FROM: "use that counts"}
+_RULES = {QUOTA_FROM: "GPU time that counts"}
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:

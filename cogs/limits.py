@@ -258,7 +258,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         return f"- **{name}** {_words.limit(name, limit.value)} {MEANING[name]}{about} — {_words.origin(limit.origin)}"
 
     def _pictures(self, seconds: RuleValue) -> str:
-        """How many usual pictures can be painted in `seconds`."""
+        """How many pictures with default settings can be painted in `seconds`."""
         assert isinstance(seconds, int)  # noqa: S101 - a quota is
         return _words.pictures(max(int(seconds / self._policy.usual_seconds()), 1))
 

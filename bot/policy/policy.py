@@ -68,7 +68,7 @@ class Allowance:
         return max(self.quota - self.used, 0.0)
 
     def pictures(self, seconds: float) -> int:
-        """How many usual pictures take that many GPU seconds."""
+        """How many pictures with default settings take that many GPU seconds."""
         return round(seconds / self.picture)
 
     def fits_at(self, seconds: float) -> datetime | None:
@@ -178,16 +178,18 @@ def _check_quota(allowance: Allowance, seconds: float) -> None:
     most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
     if seconds > allowance.quota + NEGLIGIBLE:
         raise Rejected(
-            f"This takes as much GPU time as about {asked} usual pictures, more than your quota of {most} in 24 hours "
-            f"({allowance.origin.reference}): ask for fewer or smaller pictures, or for fewer steps.",
+            f"This takes as much GPU time as about {asked} pictures with default settings, more than your quota of "
+            f"{most} in 24 hours ({allowance.origin.reference}): ask for fewer or smaller pictures, "
+            "or for fewer steps.",
             rule="quota",
             origin=str(allowance.origin),
             asked=math.ceil(seconds),
             allowed=allowance.quota,
         )
     raise Rejected(
-        f"Not enough of your quota is left: {allowance.pictures(allowance.used)} of {most} usual pictures in 24 hours "
-        f"are used ({allowance.origin.reference}), and this takes as much GPU time as {asked} more.",
+        f"Not enough of your quota is left: {allowance.pictures(allowance.used)} of {most} pictures with default "
+        f"settings in 24 hours are used ({allowance.origin.reference}), and this takes as much GPU time as "
+        f"{asked} more.",
         rule="quota",
         retry_at=allowance.fits_at(seconds),
         origin=str(allowance.origin),

@@ -480,7 +480,7 @@ class TestOtherSettings:
         spent = await ada.slash(workshop.channel, "paint", prompt="four", images=2)
 
         assert "Your queue is full: 1 of 1 requests wait" in full.response.content
-        assert "2 of 3 usual pictures in 24 hours" in spent.response.content
+        assert "2 of 3 pictures with default settings in 24 hours" in spent.response.content
         for refusal in (full, spent):
             assert "It will work <t:" in refusal.response.content
             assert "Moderators can change this with `/limits set`" in refusal.response.content
@@ -798,7 +798,7 @@ class TestUploads:
         )
         (told,) = refused.followups
         assert told.ephemeral
-        assert "about 6 usual pictures, more than your quota of 3" in told.content
+        assert "about 6 pictures with default settings, more than your quota of 3" in told.content
         assert await workshop.jobs() == []
 
     async def test_an_answer_discord_does_not_edit_leaves_no_job_behind(

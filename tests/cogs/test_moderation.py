@@ -190,7 +190,7 @@ async def test_a_quota_that_is_reset_is_free_again_and_an_undo_takes_that_back(
     assert "Queued" in await asks()
     assert "quota" in await asks()
     assert (await said(moderator, workshop, "quota reset", member=ada)).startswith(
-        f"Case 2: quota reset for <@{ada.id}>: use that counts all → since <t:"
+        f"Case 2: quota reset for <@{ada.id}>: GPU time that counts all → since <t:"
     )
     assert "Queued" in await asks()
     await said(moderator, workshop, "undo", case=2)

@@ -47,8 +47,8 @@ async def test_a_big_request_is_confirmed_and_nothing_is_held_until_then(worksho
     bill = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2)
     assert bill.ephemeral
     assert (
-        "2 pictures, about 0.7 s of GPU time. This takes 2 of the 1831 usual pictures left of your quota today."
-        in bill.response.content
+        "2 pictures, about 0.7 s of GPU time. This takes 2 of the 1831 "
+        "pictures with default settings that are left of your quota today." in bill.response.content
     )
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
@@ -90,8 +90,8 @@ async def test_a_refusal_after_the_bill_says_all_that_any_other_does(workshop: W
     text = refused.response.content
     assert refused.ephemeral
     assert (
-        f"Not enough of your quota is left: 2 of 3 usual pictures in 24 hours are used (the rule for <@{ada.id}>)"
-        in text
+        "Not enough of your quota is left: 2 of 3 pictures with default settings in 24 hours are used "
+        f"(the rule for <@{ada.id}>)" in text
     )
     assert "It will work <t:" in text
     assert "Moderators can change this with `/limits set`." in text

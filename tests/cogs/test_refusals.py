@@ -44,7 +44,7 @@ REFUSED: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
     LimitName.QUOTA: (
         {"quota": 1},
         {"images": 3},
-        "Not enough of your quota is left: 2 of 3 usual pictures in 24 hours",
+        "Not enough of your quota is left: 2 of 3 pictures with default settings in 24 hours",
         True,
     ),
     LimitName.PIXELS: ({"pixels": "8x8"}, {}, "Pictures may have up to 64 pixels here", False),
