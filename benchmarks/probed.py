@@ -170,10 +170,10 @@ class _Probe:
 def main() -> None:
     """Put the probe beside the bot's tasks, then run it."""
     rest, gateway, folder, engine = sys.argv.pop(1), sys.argv.pop(1), Path(sys.argv.pop(1)), sys.argv.pop(1)
-    probe, beside = _Probe(folder), bot.app._beside
+    probe, running = _Probe(folder), bot.app._running
     Queue.claim = probe.timing(Queue.claim, "claims")  # type: ignore[method-assign]
     Line.next = probe.timing(Line.next, "choices")  # type: ignore[method-assign]
-    bot.app._beside = lambda runs: beside({**runs, "probe": probe.run()})
+    bot.app._running = lambda runs: running({**runs, "probe": probe.run()})
     if engine == "light":
         command = (sys.executable, str(LIGHT_ENGINE), str(folder))
         bot.app.LocalEngine = partial(bot.engine.local.LocalEngine, command=command)  # type: ignore[misc,assignment]
