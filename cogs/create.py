@@ -41,7 +41,7 @@ DOWNLOAD_SECONDS = 60.0
 """How long all attachments of one request may take to come from Discord."""
 OPEN_BILLS = 1000
 """How many big requests may wait for their confirmation; when there are more, the oldest is forgotten."""
-ADMISSIONS = 32
+ADMISSIONS = 256
 """How many requests are admitted at the same time."""
 DOWNLOADS = 4
 """How many requests may have their attachments downloaded at the same time: each may take 60 MiB of memory."""
