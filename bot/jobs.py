@@ -254,9 +254,15 @@ class Job:
     forgotten_at: datetime | None = None
     """When its words were deleted, because the person had their data deleted."""
 
+    @property
+    def is_unposted(self) -> bool:
+        """Whether the job has ended and its message still has to say how."""
+        ended = self.status in (JobStatus.RENDERED, JobStatus.FAILED, JobStatus.CANCELLED)
+        return ended and self.posted_at is None and self.forgotten_at is None
+
     @classmethod
     def from_row(cls, row: Row) -> Self:
-        """Build a job from a row of the table `jobs`."""
+        """Build a job from a row of the view `jobs_with_post`."""
         asked_at = from_text(row["asked_at"])
         assert asked_at is not None  # noqa: S101 - the column is NOT NULL
         message_id = row["message_id"]

@@ -43,8 +43,8 @@ _REPEATED_SECONDS = 0.9
 
 OLD_SECONDS = 2.5
 """An interaction that is older when it comes is not worked on: its response would come too late."""
-BUSY_SECONDS = 1.5
-"""An interaction that is older when it comes shows that more come than can be served."""
+BUSY_SECONDS = 0.5
+"""An interaction that is older before it is worked on shows that more come than can be served."""
 
 _MADE_AT = "made at"
 

@@ -41,8 +41,8 @@ DOWNLOAD_SECONDS = 60.0
 """How long all attachments of one request may take to come from Discord."""
 OPEN_BILLS = 1000
 """How many big requests may wait for their confirmation; when there are more, the oldest is forgotten."""
-ADMISSIONS = 256
-"""How many requests are admitted at the same time."""
+AT_ONCE = 32
+"""How many requests are worked on at the same time, from the options to the answer."""
 DOWNLOADS = 4
 """How many requests may have their attachments downloaded at the same time: each may take 60 MiB of memory."""
 
@@ -94,7 +94,7 @@ class Create(commands.Cog):
         # A random start, so that a button of an earlier run does not answer a bill of this run.
         self._numbers = itertools.count(secrets.randbelow(10**17))
         self._downloads = asyncio.Semaphore(DOWNLOADS)
-        self._admitting = asyncio.Semaphore(ADMISSIONS)
+        self._turns = asyncio.Semaphore(AT_ONCE)
         # Another bot on the server may have a command /imagine, so the host can choose another name.
         self.imagine.name = command
 
@@ -104,9 +104,6 @@ class Create(commands.Cog):
     @taking(table())
     async def imagine(self, interaction: discord.Interaction[Client], **given: Any) -> None:
         """Accept the request and answer with the message that will become the result."""
-        if responses.age_of(interaction) > BUSY_SECONDS:
-            # More requests come than can be served: this one costs no more than a sentence.
-            raise UserError(_words.BUSY)
         requester, destination = _where(interaction)
         attachments: dict[str, discord.Attachment] = {
             name: given.pop(name) for name in UPLOAD_NAMES if given.get(name) is not None
@@ -114,23 +111,33 @@ class Create(commands.Cog):
         options = Options(**{name: value for name, value in given.items() if name not in UPLOAD_NAMES})
         # Refuse what can be refused now, because the answer is not public yet.
         stand_ins = {name: _stand_in(name, attachment) for name, attachment in attachments.items()}
-        async with self._in_time(interaction):
+        async with self._in_turn(interaction):
             quote = await self._admission.quote(requester, options.with_uploads(stand_ins), destination)
-        if quote.is_big and quote.fits:
-            number = self._ask_first(_OpenBill(interaction.user.id, interaction.guild_id, quote.options, attachments))
-            await responses.send(interaction, _words.bill(quote), view=_views.bill_view(number), ephemeral=True)
-            return
+            if quote.is_big and quote.fits:
+                bill = _OpenBill(interaction.user.id, interaction.guild_id, quote.options, attachments)
+                number = self._ask_first(bill)
+                await responses.send(interaction, _words.bill(quote), view=_views.bill_view(number), ephemeral=True)
+                return
+            if not attachments:
+                await self._accept(interaction, quote, attachments)
+                return
+        # A download may take long, and then the answer has been deferred.
         await self._accept(interaction, quote, attachments)
 
     @asynccontextmanager
-    async def _in_time(self, interaction: discord.Interaction[Client]) -> AsyncIterator[None]:
-        """Do a part of the admission, a few requests at a time, so that moderators' commands need not wait for all.
+    async def _in_turn(self, interaction: discord.Interaction[Client]) -> AsyncIterator[None]:
+        """Work on a few requests at a time: more at once would only make all of them late, moderators' commands too.
 
-        Raises NotTaken if it is too late for a response by then; a deferred request has more time.
+        Raises UserError if more requests come than can be answered, and NotTaken if it is too late to say even that.
         """
-        async with self._admitting:
-            if not interaction.response.is_done() and responses.age_of(interaction) > OLD_SECONDS:
+        if responses.age_of(interaction) > BUSY_SECONDS:
+            raise UserError(_words.BUSY)
+        async with self._turns:
+            age = responses.age_of(interaction)
+            if age > OLD_SECONDS:
                 raise NotTaken
+            if age > BUSY_SECONDS:
+                raise UserError(_words.BUSY)
             yield
 
     def _ask_first(self, bill: _OpenBill) -> JobId:
@@ -181,8 +188,7 @@ class Create(commands.Cog):
                 # The sizes of the uploads are known only now, and the rules may have changed during the download.
                 options = quote.options.with_uploads(await self._fetched(attachments))
                 quote = await self._admission.quote(quote.requester, options, quote.destination)
-            async with self._in_time(interaction):
-                admitted = await self._admission.admit(quote, interaction_id=interaction.id)
+            admitted = await self._admission.admit(quote, interaction_id=interaction.id)
             if admitted is None:
                 log.info("interaction %d was delivered twice", interaction.id)
                 return

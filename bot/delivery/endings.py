@@ -7,7 +7,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.delivery.gate import Gate, pause
 from bot.delivery.poster import Show, Shown, in_time, log_bug
@@ -116,8 +116,8 @@ class Endings:
         if self._gate.is_closed:
             await insist(self._queue.give_up, job, "Discord refuses every post in this channel.")
             return True
-        if not await insist(self._queue.is_unposted, job):
-            # A moderator removed its pictures meanwhile, or the person had their data deleted.
+        if ending.tries and not await insist(self._queue.is_unposted, job):
+            # The person had their data deleted meanwhile.
             return True
         news = await self._ending(job)
         try:
@@ -176,7 +176,8 @@ class Endings:
         await insist(self._queue.posted, job, shown.message_id, unpainted, shown.left)
         if isinstance(news, Painted):
             # Whatever becomes of that: the result is delivered.
-            self._decorate(job)
+            message_id = shown.message_id or job.destination.message_id
+            self._decorate(replace(job, destination=replace(job.destination, message_id=message_id)))
 
     async def _give_up(self, job: Job, news: News, reason: str) -> None:
         """End a job whose news cannot be shown; if the pictures are refused, the text may still be taken."""

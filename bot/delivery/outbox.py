@@ -143,14 +143,17 @@ class Delivery:
 
     async def _take_in(self, touched: Collection[int] | None) -> None:
         """Take in what is to be posted and deleted of the jobs that changed; None stands for all jobs."""
-        if touched is not None and not touched:
+        if touched is None:
+            unposted, to_remove = await insist(self._queue.unposted), await insist(self._queue.to_remove)
+        elif touched:
+            unposted, to_remove = await insist(self._queue.owed, touched)
+        else:
             return
-        for job in await insist(self._queue.unposted, touched):
+        for job in unposted:
             channel = self._channel(job.destination.channel_id)
             channel.endings.add(job)
             channel.progress.drop(job.id)
             self._work(job.destination.channel_id, channel)
-        to_remove = await insist(self._queue.to_remove, touched)
         for job_id, channel_id in to_remove:
             self._forget(job_id, channel_id)
         if touched is None or to_remove:
@@ -194,10 +197,7 @@ class Delivery:
     async def _decorated(self, poster: Poster, job: Job) -> None:
         try:
             async with self._decorating:
-                # Its message may be a new one.
-                current = await insist(self._queue.get, job.id)
-                if current is not None and current.forgotten_at is None:
-                    await in_time(poster.decorate(current), DECORATION_SECONDS)
+                await in_time(poster.decorate(job), DECORATION_SECONDS)
         except DeliveryError as error:
             log.warning("job %d was delivered, but not all that goes with it: %s", job.id, error)
         except Exception as error:  # noqa: BLE001 - it is logged

@@ -38,6 +38,8 @@ class Progress:
         self._edited_at: dict[JobId, float] = {}
         self._mute: set[JobId] = set()
         """Jobs whose progress Discord refused: their progress is not tried again."""
+        self._again: set[JobId] = set()
+        """Jobs whose progress was not taken and is kept: it may be outdated by now."""
         self._shown_at = -math.inf
         self._correcting = False
 
@@ -64,6 +66,7 @@ class Progress:
         """Forget a job whose ending was posted."""
         self._edited_at.pop(job_id, None)
         self._mute.discard(job_id)
+        self._again.discard(job_id)
 
     def takes_correction(self, job_id: JobId) -> bool:
         """Whether a correction would be shown soon: only one at a time, and only if no other news waits for the job."""
@@ -99,7 +102,7 @@ class Progress:
             self._correcting = isinstance(news, Queued)
             try:
                 # If the job starts or ends after this check, the same task shows that after this post.
-                if not await self._is_current(job, news):
+                if (isinstance(news, Queued) or job.id in self._again) and not await self._is_current(job, news):
                     return None
                 await in_time(self._show(job, news), PROGRESS_TIMEOUT_SECONDS)
                 if isinstance(news, Queued):
@@ -113,6 +116,7 @@ class Progress:
                     # It may be the last news of a long step. A correction is found again by the next review.
                     if not isinstance(news, Queued):
                         self._news.setdefault(job.id, (job, news))
+                        self._again.add(job.id)
                     return PROGRESS_PAUSE_SECONDS
                 self._mute.add(job.id)
                 self._news.pop(job.id, None)

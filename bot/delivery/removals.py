@@ -61,7 +61,7 @@ class Removals:
         """Delete the message of the job that was forgotten first; returns the job unless it must be tried again."""
         job_id = next(iter(self._jobs))
         # It may have been done since this was read, and a new message may have replaced its message.
-        owed = await insist(self._queue.to_remove, {job_id})
+        _, owed = await insist(self._queue.owed, {job_id})
         job = await insist(self._queue.get, job_id) if owed else None
         async with self._gate.throttle:
             self._removed_at.append(asyncio.get_running_loop().time())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, Self, get_args, get_type_hints
 
 from bot.config import IMAGES
@@ -118,6 +119,13 @@ class Options:
 
 def table(of: type[Options] = Options) -> tuple[Option, ...]:
     """Every option besides the prompt, in order."""
+    key: Any = of
+    return _table(key)
+
+
+@cache
+def _table(of: Any) -> tuple[Option, ...]:
+    # Reading the annotations takes a millisecond, and each request needs the table several times.
     return tuple(
         _named(name, hint) for name, hint in get_type_hints(of, include_extras=True).items() if name != "prompt"
     )

@@ -60,8 +60,6 @@ SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE mes
 
 PLACE_MESSAGE = "UPDATE posts SET message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
 LEAVE = "UPDATE posts SET left_message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
-NOTE_AGAIN = "UPDATE removals SET noted_at = NULL WHERE job_id = ? AND noted_at IS NOT NULL"
-
 WITHDRAW = """
 DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled'
   AND (SELECT message_id FROM posts WHERE id = post_id) IS NULL) RETURNING post_id
@@ -75,8 +73,6 @@ WHERE surface = ? AND posted_at IS NULL AND status IN ('rendered', 'failed', 'ca
   AND message_id IS NOT NULL AND forgotten_at IS NULL
 ORDER BY id
 """
-# The same among a few jobs, by primary key: however many are unposted, a change costs no more than it changes.
-UNPOSTED_AMONG = UNPOSTED.replace("WHERE surface", "WHERE id IN (SELECT value FROM json_each(?)) AND +surface")
 
 SOME = 1000
 """How many messages to delete are read at a time: a person may have thousands, and each takes Discord a while."""
@@ -87,16 +83,20 @@ SELECT id, channel_id FROM jobs_with_post
 WHERE surface = ? AND forgotten_at IS NOT NULL AND removed_at IS NULL AND message_id IS NOT NULL
 ORDER BY id LIMIT {SOME}
 """  # noqa: S608 - a constant
-TO_REMOVE_AMONG = TO_REMOVE.replace("WHERE surface", "WHERE id IN (SELECT value FROM json_each(?)) AND +surface")
 
 # Jobs whose message was replaced by another one, and is still there.
 LEFT = f"""
 SELECT jobs.id, channel_id FROM posts CROSS JOIN jobs ON post_id = posts.id
 WHERE surface = ? AND left_message_id IS NOT NULL ORDER BY jobs.id LIMIT {SOME}
 """  # noqa: S608 - a constant
-LEFT_AMONG = """
-SELECT id, channel_id FROM jobs_with_post
-WHERE id IN (SELECT value FROM json_each(?)) AND +surface = ? AND left_message_id IS NOT NULL ORDER BY id
+
+# What of a few jobs is to be posted or deleted, by primary key: a change costs no more than it changes, however many
+# jobs wait for that.
+OWED_AMONG = """
+SELECT * FROM jobs_with_post
+WHERE id IN (SELECT value FROM json_each(?)) AND +surface = ? AND message_id IS NOT NULL AND (
+  posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled') AND forgotten_at IS NULL
+  OR forgotten_at IS NOT NULL AND removed_at IS NULL OR left_message_id IS NOT NULL) ORDER BY id
 """
 
 UNACKNOWLEDGED = """
@@ -305,24 +305,23 @@ class Queue:
         )
         return changed > 0
 
-    async def unposted(self, among: Collection[int] | None = None) -> list[Job]:
-        """Ended jobs whose message does not say so yet, oldest first; of those `among` whose ids they are."""
-        if among is None:
-            rows = await self._database.fetch_all(UNPOSTED, (self._surface,))
-        else:
-            rows = await self._database.fetch_all(UNPOSTED_AMONG, (json.dumps(list(among)), self._surface))
-        return [Job.from_row(row) for row in rows]
+    async def unposted(self) -> list[Job]:
+        """Ended jobs whose message does not say so yet, oldest first."""
+        return [Job.from_row(row) for row in await self._database.fetch_all(UNPOSTED, (self._surface,))]
 
-    async def to_remove(self, among: Collection[int] | None = None) -> list[tuple[JobId, ChannelId]]:
+    async def to_remove(self) -> list[tuple[JobId, ChannelId]]:
         """Jobs with messages that are to be deleted, and where: of forgotten jobs, and messages that were replaced."""
-        if among is None:
-            rows = await self._database.fetch_all(TO_REMOVE, (self._surface,))
-            rows += await self._database.fetch_all(LEFT, (self._surface,))
-        else:
-            some = (json.dumps(list(among)), self._surface)
-            rows = await self._database.fetch_all(TO_REMOVE_AMONG, some)
-            rows += await self._database.fetch_all(LEFT_AMONG, some)
+        rows = await self._database.fetch_all(TO_REMOVE, (self._surface,))
+        rows += await self._database.fetch_all(LEFT, (self._surface,))
         return [(JobId(row["id"]), ChannelId(row["channel_id"])) for row in rows]
+
+    async def owed(self, among: Collection[int]) -> tuple[list[Job], list[tuple[JobId, ChannelId]]]:
+        """What `unposted` and `to_remove` return, of a few jobs by their ids, in one read."""
+        rows = await self._database.fetch_all(OWED_AMONG, (json.dumps(list(among)), self._surface))
+        jobs = [Job.from_row(row) for row in rows]
+        unposted = [job for job in jobs if job.is_unposted]
+        to_remove = [job for job in jobs if job.forgotten_at is not None or job.left_message_id is not None]
+        return unposted, [(job.id, job.destination.channel_id) for job in to_remove]
 
     async def removed(self, job: Job) -> None:
         """Note that the messages of a job that were to be deleted are gone or out of reach."""
@@ -364,7 +363,7 @@ class Queue:
     async def is_unposted(self, job: Job) -> bool:
         """Whether a job's message still has to say how it ended."""
         now = await self.get(job.id)
-        return now is not None and now.posted_at is None and now.forgotten_at is None
+        return now is not None and now.is_unposted
 
     async def shown_by(self, message_id: MessageId) -> list[JobId]:
         """The jobs that a message is known to show, oldest first."""
@@ -402,8 +401,6 @@ class Queue:
             await connection.execute(
                 _move(change), (status, to_text(self._clock()), failure, job.id, job.status, job.attempt)
             )
-            # A moderator removed the pictures while they were posted, so the message shows them again.
-            await connection.execute(NOTE_AGAIN, (job.id,))
 
         await self._database.write(work)
 

@@ -21,6 +21,10 @@ OWED = """
 SELECT * FROM jobs_with_post WHERE id IN (SELECT job_id FROM removals WHERE noted_at IS NULL) ORDER BY id
 """
 
+NOTED = """
+UPDATE removals SET noted_at = ?1 WHERE job_id = ?2 AND (SELECT status FROM jobs WHERE id = ?2) != 'rendered'
+"""
+
 
 class Removals:
     """Removes results, and remembers whose message does not say so yet."""
@@ -77,7 +81,8 @@ class Removals:
         return [Job.from_row(row) for row in await self._database.fetch_all(OWED)]
 
     async def noted(self, job: Job) -> None:
-        """Note that the message says so, or never will."""
-        await self._database.execute(
-            "UPDATE removals SET noted_at = ? WHERE job_id = ?", (to_text(self._clock()), job.id)
-        )
+        """Note that the message says so, or never will.
+
+        While a job is only painted, nothing is noted: a post that is on its way may show its pictures once more.
+        """
+        await self._database.execute(NOTED, (to_text(self._clock()), job.id))

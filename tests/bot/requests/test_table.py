@@ -32,6 +32,11 @@ async def paint(interaction: discord.Interaction, **given: Any) -> None:
     """What a command does with it is its own affair."""
 
 
+def test_the_annotations_are_read_once() -> None:
+    assert table() is table(Options)
+    assert table(MoreOptions) is table(MoreOptions)
+
+
 def test_a_line_of_the_table_is_an_option_of_the_slash_command() -> None:
     command = app_commands.command(name="paint", description="Paint")(taking(table(MoreOptions))(paint))
     *_, hue, texture = command.parameters

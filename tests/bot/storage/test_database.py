@@ -16,7 +16,7 @@ from bot.storage import sqlite as sqlite_driver
 from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import UNNAME
-from bot.storage.queue import HISTORY, SHOWN_BY, TO_REMOVE, UNPOSTED, WITHDRAW
+from bot.storage.queue import HISTORY, OWED_AMONG, SHOWN_BY, TO_REMOVE, UNPOSTED, WITHDRAW
 from bot.storage.ratings import ADD
 from bot.storage.refusals import FORGET, OF_PERSON
 from bot.storage.removals import BY_MESSAGE
@@ -433,3 +433,9 @@ async def test_hot_queries_read_in_order_and_sort_nothing(
     store: Store, sql: str, parameters: tuple[object, ...]
 ) -> None:
     assert "TEMP B-TREE" not in await store.plan(sql, parameters)
+
+
+async def test_what_a_few_jobs_owe_is_found_without_reading_the_others(store: Store) -> None:
+    plan = await store.plan(OWED_AMONG, ("[1, 2]", "discord"))
+    assert "SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert "SCAN jobs" not in plan
