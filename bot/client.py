@@ -108,30 +108,24 @@ class Client(commands.Bot):
         self._identifies: list[str] = []
         """The times within the last hour at which this process and those before it identified."""
 
-    def is_to_be_dropped(self, interaction: discord.Interaction) -> bool:
-        """Whether an interaction is not worked on: it came before, or too late for a response."""
-        if self.is_repeated(interaction.id):
-            return True
+    def note_arrival(self, interaction: discord.Interaction) -> bool:
+        """Note that an interaction has come; returns False if it came before, or too late for a response."""
+        if interaction.id in self._seen:
+            log.info("interaction %d was delivered twice", interaction.id)
+            return False
+        self._seen[interaction.id] = None
+        if len(self._seen) > SEEN_INTERACTIONS:
+            self._seen.popitem(last=False)
         age = self.age_of(interaction)
         responses.note_age(interaction, age)
         if age > OLD_SECONDS:
             self.late += 1
-            return True
-        return False
+            return False
+        return True
 
     def age_of(self, interaction: discord.Interaction) -> float:
         """How old an interaction is that comes now, in seconds."""
         return self._ages.of(interaction.id, time.time())
-
-    def is_repeated(self, interaction_id: int) -> bool:
-        """Whether an event came before; the next time it has."""
-        if interaction_id in self._seen:
-            log.info("interaction %d was delivered twice", interaction_id)
-            return True
-        self._seen[interaction_id] = None
-        if len(self._seen) > SEEN_INTERACTIONS:
-            self._seen.popitem(last=False)
-        return False
 
     async def setup_hook(self) -> None:
         """Load the cogs and tell Discord about the commands if they changed."""
@@ -234,10 +228,10 @@ class Tree(app_commands.CommandTree[Client]):
 
         Discord checks that for commands it knows. It may know an older version of one.
         """
-        if self.client.is_to_be_dropped(interaction):
+        if not self.client.note_arrival(interaction):
             return False
         if interaction.type is discord.InteractionType.autocomplete:
-            # Discord does not check what is still being typed, and discord.py would trip over a number that is none.
+            # Discord does not check values that are still being typed, and discord.py fails on one that is no number.
             if all(_is_number(option["value"]) for option in _leaves(interaction) if option["type"] == _NUMBER):
                 return True
             await interaction.response.autocomplete([])
@@ -293,7 +287,7 @@ _NUMBER = discord.AppCommandOptionType.number.value
 
 
 def _is_number(value: object) -> bool:
-    """Whether discord.py can read a value as a number; it takes nothing for one."""
+    """Whether discord.py can read a value as a number; it can read an empty value."""
     try:
         return value in (None, "") or math.isfinite(float(str(value)))
     except ValueError:

@@ -74,7 +74,7 @@ class JobButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], temp
     async def callback(self, interaction: discord.Interaction[Client]) -> None:  # type: ignore[override]
         """Do what the button says, or explain why not."""
         client = interaction.client
-        if client.is_to_be_dropped(interaction):
+        if not client.note_arrival(interaction):
             return
         action = client.buttons.get(self.known.action)
         try:

@@ -135,7 +135,9 @@ class Delivery:
                     self._changed.clear()
                     # Another thread adds to it meanwhile.
                     await self._take_in({self._touched.pop() for _ in range(len(self._touched))})
-                    if self._has_more_to_remove and not any(channel.removals for channel in self._channels.values()):
+                    # Read the next ones before the last of these are done: then no commit would wake this task.
+                    waiting = sum(len(channel.removals) for channel in self._channels.values())
+                    if self._has_more_to_remove and waiting < SOME // 2:
                         await self._take_in(None)
                     self._tidy()
             finally:
@@ -156,7 +158,7 @@ class Delivery:
             self._work(job.destination.channel_id, channel)
         for job_id, channel_id in to_remove:
             self._forget(job_id, channel_id)
-        if touched is None or to_remove:
+        if touched is None:
             self._has_more_to_remove = len(to_remove) >= SOME
 
     def _forget(self, job_id: JobId, channel_id: ChannelId) -> None:

@@ -37,9 +37,9 @@ class Removals:
         self._removed_at: deque[float] = deque(maxlen=REMOVALS)
         self._pause_until = -math.inf
 
-    def __bool__(self) -> bool:
-        """Whether a message waits to be deleted."""
-        return bool(self._jobs)
+    def __len__(self) -> int:
+        """How many jobs wait for the deletion of a message."""
+        return len(self._jobs)
 
     def __contains__(self, job_id: JobId) -> bool:
         """Whether the message of a job waits to be deleted."""

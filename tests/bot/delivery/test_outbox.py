@@ -43,7 +43,7 @@ from bot.jobs import (
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import Forgetting
 from bot.storage.pictures import Pictures
-from bot.storage.queue import Queue
+from bot.storage.queue import SOME, Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.usage import Usage
 
@@ -719,3 +719,34 @@ async def test_nothing_is_remembered_of_a_job_that_was_forgotten_while_it_was_pa
         await forgetting.forget(UserId(1))
         await until(lambda: desk.recorder.removed and not channel.working)
     assert (channel.progress._mute, channel.progress._edited_at) == (set(), {})
+
+
+async def test_more_messages_than_are_read_at_once_are_all_deleted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removals, "REMOVALS_SECONDS", 0.0)
+    first = await desk.painted_job()
+    await desk.queue.posted(first, None)
+
+    async def copy(connection: aiosqlite.Connection) -> None:
+        columns = [row[1] for row in await connection.execute_fetchall("PRAGMA table_info(jobs)")]
+        kept = ", ".join(name for name in columns if name not in ("id", "post_id", "forgotten_at"))
+        numbers = range(first.id + 1, first.id + SOME + 50)
+        await connection.executemany(
+            "INSERT INTO posts (id, channel_id, message_id) VALUES (?, ?, ?)",
+            [(number, HERE, 1000 + number) for number in numbers],
+        )
+        await connection.executemany(
+            f"INSERT INTO jobs (id, post_id, forgotten_at, {kept}) SELECT ?, ?, 'now', {kept} FROM jobs WHERE id = ?",
+            [(number, number, first.id) for number in numbers],
+        )
+
+    await desk.database.write(copy)
+    await desk.database.execute("UPDATE jobs SET forgotten_at = asked_at WHERE forgotten_at IS NOT NULL")
+    left = "SELECT count(*) AS n FROM jobs WHERE forgotten_at IS NOT NULL AND removed_at IS NULL"
+    async with desk.running():
+        await until(lambda: len(desk.recorder.removed) > 10)
+        # One more is forgotten while the first of the others are deleted.
+        await desk.database.execute("UPDATE jobs SET forgotten_at = asked_at WHERE id = ?", (first.id,))
+        async with asyncio.timeout(LONG_SECONDS):
+            while (await desk.database.fetch_one(left))["n"]:  # noqa: ASYNC110 - it takes a while
+                await asyncio.sleep(0.05)
+    assert len(desk.recorder.removed) == SOME + 50
