@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import pytest
-import torch
 import transformers
 
 from bot.config import ControlNetConfig, EngineConfig, LoraConfig, ModelConfig
@@ -17,25 +17,12 @@ from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest
 from bot.worker.pipelines import ModelStore
 from tests.bot.worker.bad_models import CONTROLNETS, FILES, FOLDERS, LORAS, Bad, gone
-from tests.bot.worker.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
+from tests.bot.worker.tiny_models import SIZE, make_tiny_single_file
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 REQUEST = GenerationRequest("a red apple", "mine", SIZE, SIZE, 2, 3.0, 7)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_threads() -> Iterator[None]:
-    """A store sets torch's threads for the whole process: put them back."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def said_of(bad: Bad) -> tuple[str, str]:
@@ -105,21 +92,27 @@ async def test_doctor_and_engine_say_what_a_single_files_configuration_lacks(
     assert str(caught.value) == f"The model mine cannot be loaded: {words} Download the whole model again."
 
 
+async def check_adapter(tiny: Path, bad: Bad, model: ModelConfig, kind: str, name: str, **asked: Any) -> None:
+    """Check what is said of a LoRA or a ControlNet: the model works without it, and a request for it fails."""
+    words, remedy = said_of(bad)
+    assert await examine_model(model) == [
+        Finding("Model mine", CheckStatus.GOOD, str(tiny)),
+        Finding(f"{kind} {name} of mine", CheckStatus.BAD, words, remedy),
+    ]
+    store = store_of(model)
+    assert store.pipeline(REQUEST)
+    request = replace(REQUEST, **asked)
+    with pytest.raises(PaintFailed) as caught:
+        _ = store.pipeline(request), store.adapters(request)
+    assert str(caught.value) == f"The {kind} {name} cannot be used: {words} {remedy}"
+
+
 @pytest.mark.parametrize("bad", LORAS, ids=ids)
 async def test_doctor_and_engine_say_what_a_bad_lora_is(tiny: Path, tmp_path: Path, bad: Bad) -> None:
     path = tmp_path / bad.file_name
     bad.make(tiny, path)
     model = ModelConfig(name="mine", source=str(tiny), loras=(LoraConfig(name="ink", source=str(path)),))
-    words, remedy = said_of(bad)
-    assert await examine_model(model) == [
-        Finding("Model mine", CheckStatus.GOOD, str(tiny)),
-        Finding("LoRA ink of mine", CheckStatus.BAD, words, remedy),
-    ]
-    store = store_of(model)
-    assert store.pipeline(REQUEST), "the model works without it"
-    with pytest.raises(PaintFailed) as caught:
-        store.adapters(GenerationRequest("a red apple", "mine", SIZE, SIZE, 2, 3.0, 7, loras=(("ink", 1.0),)))
-    assert str(caught.value) == f"The LoRA ink cannot be used: {words} {remedy}"
+    await check_adapter(tiny, bad, model, "LoRA", "ink", loras=(("ink", 1.0),))
 
 
 @pytest.mark.parametrize("bad", CONTROLNETS, ids=ids)
@@ -127,13 +120,4 @@ async def test_doctor_and_engine_say_what_a_bad_controlnet_is(tiny: Path, tmp_pa
     path = tmp_path / bad.file_name
     bad.make(tiny, path)
     model = ModelConfig(name="mine", source=str(tiny), controlnets=(ControlNetConfig(name="edges", source=str(path)),))
-    words, remedy = said_of(bad)
-    assert await examine_model(model) == [
-        Finding("Model mine", CheckStatus.GOOD, str(tiny)),
-        Finding("ControlNet edges of mine", CheckStatus.BAD, words, remedy),
-    ]
-    store = store_of(model)
-    assert store.pipeline(REQUEST), "the model works without it"
-    with pytest.raises(PaintFailed) as caught:
-        store.pipeline(GenerationRequest("a red apple", "mine", SIZE, SIZE, 2, 3.0, 7, controlnet="edges"))
-    assert str(caught.value) == f"The ControlNet edges cannot be used: {words} {remedy}"
+    await check_adapter(tiny, bad, model, "ControlNet", "edges", controlnet="edges")

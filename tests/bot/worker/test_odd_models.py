@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,25 +21,12 @@ from bot.worker import library_errors
 from bot.worker.pipelines import ModelStore
 from tests.bot.worker.bad_models import TEXT, UNET, VAE, scheduler
 from tests.bot.worker.test_pipelines import fingerprint, paint, pixels
-from tests.bot.worker.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
+from tests.bot.worker.tiny_models import SIZE, make_tiny_single_file
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 REQUEST = GenerationRequest("a red apple", "mine", SIZE, SIZE, 4, 3.0, 7)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_threads() -> Iterator[None]:
-    """A store sets torch's threads for the whole process: put them back."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def store_of(path: Path, **more: str) -> ModelStore:

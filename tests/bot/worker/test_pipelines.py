@@ -7,7 +7,6 @@ import io
 import pickle
 import shutil
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,24 +43,10 @@ APPLE = GenerationRequest(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_threads() -> Iterator[None]:
-    """A store sets torch's threads for the whole process: put them back."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def store(own_threads: None) -> ModelStore:
     """A store with the embedded model."""
     return ModelStore([EMBEDDED_MODEL], SETTINGS)
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A diffusers folder with random weights."""
-    return make_tiny_folder(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @dataclass
@@ -264,10 +249,10 @@ def test_device_this_machine_has_not_is_named() -> None:
     ],
 )
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff" * 100], ids=["empty", "a list", "noise"])
-def test_damaged_folder_fails_in_words(tiny_folder: Path, tmp_path: Path, damage: str, content: bytes) -> None:
+def test_damaged_folder_fails_in_words(tiny: Path, tmp_path: Path, damage: str, content: bytes) -> None:
     broken = tmp_path / "broken"
-    for file in (path for path in tiny_folder.rglob("*") if path.is_file()):
-        copy = broken / file.relative_to(tiny_folder)
+    for file in (path for path in tiny.rglob("*") if path.is_file()):
+        copy = broken / file.relative_to(tiny)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.hardlink_to(file)
     (broken / damage).unlink()
@@ -278,19 +263,19 @@ def test_damaged_folder_fails_in_words(tiny_folder: Path, tmp_path: Path, damage
     assert store.load("emoji").pipeline
 
 
-def test_damaged_single_file_fails_in_words(tiny_folder: Path, tmp_path: Path) -> None:
+def test_damaged_single_file_fails_in_words(tiny: Path, tmp_path: Path) -> None:
     file = tmp_path / "cut.safetensors"
-    file.write_bytes(make_tiny_single_file(tiny_folder, tmp_path / "whole.safetensors").read_bytes()[:5000])
-    store = ModelStore([ModelConfig(name="cut", source=str(file), config=str(tiny_folder))], SETTINGS)
+    file.write_bytes(make_tiny_single_file(tiny, tmp_path / "whole.safetensors").read_bytes()[:5000])
+    store = ModelStore([ModelConfig(name="cut", source=str(file), config=str(tiny))], SETTINGS)
     with pytest.raises(PaintFailed, match=r"The model cut cannot be loaded: .+"):
         store.load("cut")
 
 
-def test_pickled_weights_are_not_loaded(tiny_folder: Path, tmp_path: Path) -> None:
+def test_pickled_weights_are_not_loaded(tiny: Path, tmp_path: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
     pickled = tmp_path / "pickled"
-    StableDiffusionPipeline.from_pretrained(tiny_folder).save_pretrained(pickled, safe_serialization=False)
+    StableDiffusionPipeline.from_pretrained(tiny).save_pretrained(pickled, safe_serialization=False)
     assert list(pickled.rglob("*.bin")), "there is something to refuse"
     store = ModelStore([ModelConfig(name="pickled", source=str(pickled))], SETTINGS)
     with pytest.raises(PaintFailed, match="The model pickled cannot be loaded: "):
@@ -309,7 +294,7 @@ class Poison:
 
 @pytest.mark.parametrize("torches", [True, False], ids=["by torch", "bare"])
 @pytest.mark.parametrize("place", ["model", "folder", "LoRA", "ControlNet"])
-def test_a_pickle_by_any_name_is_not_loaded(tiny_folder: Path, tmp_path: Path, place: str, torches: bool) -> None:
+def test_a_pickle_by_any_name_is_not_loaded(tiny: Path, tmp_path: Path, place: str, torches: bool) -> None:
     trap, file = tmp_path / "trap", tmp_path / "mine.safetensors"
     pickle.loads(pickle.dumps(Poison(trap)))
     assert trap.exists(), "it would spring"
@@ -318,11 +303,11 @@ def test_a_pickle_by_any_name_is_not_loaded(tiny_folder: Path, tmp_path: Path, p
         torch.save({"weight": Poison(trap)}, file)
     else:
         file.write_bytes(pickle.dumps({"weight": Poison(trap)}))
-    model = ModelConfig(name="mine", source=str(tiny_folder))
+    model = ModelConfig(name="mine", source=str(tiny))
     if place == "model":
-        model = ModelConfig(name="mine", source=str(file), config=str(tiny_folder))
+        model = ModelConfig(name="mine", source=str(file), config=str(tiny))
     elif place == "folder":
-        shutil.copytree(tiny_folder, tmp_path / "folder")
+        shutil.copytree(tiny, tmp_path / "folder")
         shutil.copy(file, tmp_path / "folder" / "unet" / "diffusion_pytorch_model.safetensors")
         model = ModelConfig(name="mine", source=str(tmp_path / "folder"))
     elif place == "LoRA":
@@ -339,11 +324,11 @@ def test_a_pickle_by_any_name_is_not_loaded(tiny_folder: Path, tmp_path: Path, p
     assert not trap.exists()
 
 
-def test_folder_and_single_file_of_one_model_paint_identical_pixels(tiny_folder: Path, tmp_path: Path) -> None:
-    file = make_tiny_single_file(tiny_folder, tmp_path / "tiny.safetensors")
+def test_folder_and_single_file_of_one_model_paint_identical_pixels(tiny: Path, tmp_path: Path) -> None:
+    file = make_tiny_single_file(tiny, tmp_path / "tiny.safetensors")
     models = [
-        ModelConfig(name="folder", source=str(tiny_folder)),
-        ModelConfig(name="file", source=str(file), config=str(tiny_folder)),
+        ModelConfig(name="folder", source=str(tiny)),
+        ModelConfig(name="file", source=str(file), config=str(tiny)),
     ]
     store = ModelStore(models, SETTINGS)
     request = replace(APPLE, width=SIZE, height=SIZE, model="folder")
@@ -354,23 +339,23 @@ def test_folder_and_single_file_of_one_model_paint_identical_pixels(tiny_folder:
     assert from_folder.model_hash != from_file.model_hash
 
 
-def test_hash_changes_with_the_weights_alone(tiny_folder: Path, tmp_path: Path) -> None:
+def test_hash_changes_with_the_weights_alone(tiny: Path, tmp_path: Path) -> None:
     same = make_tiny_folder(tmp_path / "same")
     other = make_tiny_folder(tmp_path / "other", seed=1)
-    folders = {"tiny": tiny_folder, "same": same, "other": other}
+    folders = {"tiny": tiny, "same": same, "other": other}
     store = ModelStore([ModelConfig(name=name, source=str(folder)) for name, folder in folders.items()], SETTINGS)
     hashes = {name: (store.load(name), store.hash_of(name))[1] for name in folders}
     assert hashes["tiny"] == hashes["same"] != hashes["other"]
 
 
-def test_size_of_a_model_is_what_its_modules_take(tiny_folder: Path) -> None:
-    store = ModelStore([ModelConfig(name="tiny", source=str(tiny_folder))], SETTINGS)
+def test_size_of_a_model_is_what_its_modules_take(tiny: Path) -> None:
+    store = ModelStore([ModelConfig(name="tiny", source=str(tiny))], SETTINGS)
     modules = [m for m in store.load("tiny").pipeline.components.values() if isinstance(m, torch.nn.Module)]
     assert store.size("tiny") == sum(p.numel() * p.element_size() for m in modules for p in m.parameters())
 
 
-def test_evicted_model_leaves_the_memory(tiny_folder: Path) -> None:
-    store = ModelStore([ModelConfig(name="tiny", source=str(tiny_folder))], SETTINGS)
+def test_evicted_model_leaves_the_memory(tiny: Path) -> None:
+    store = ModelStore([ModelConfig(name="tiny", source=str(tiny))], SETTINGS)
     unet = weakref.ref(store.load("tiny").pipeline.unet)
     store.evict("tiny")
     assert not store.is_resident("tiny")
@@ -378,12 +363,12 @@ def test_evicted_model_leaves_the_memory(tiny_folder: Path) -> None:
     assert store.load("tiny").pipeline.unet is not None
 
 
-def test_a_lora_is_worn_by_those_who_ask_and_its_troubles_fail_them_alone(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_lora_is_worn_by_those_who_ask_and_its_troubles_fail_them_alone(tiny: Path, tmp_path: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
     from tests.bot.worker.test_loras import make_lora
 
-    plain = StableDiffusionPipeline.from_pretrained(tiny_folder)
+    plain = StableDiffusionPipeline.from_pretrained(tiny)
     file = make_lora(plain, tmp_path / "ink.safetensors", seed=1)
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
     loras = [
@@ -391,8 +376,8 @@ def test_a_lora_is_worn_by_those_who_ask_and_its_troubles_fail_them_alone(tiny_f
         LoraConfig(name="broken", source=f"{tmp_path}/broken.safetensors"),
     ]
     models = [
-        ModelConfig(name="plain", source=str(tiny_folder)),
-        ModelConfig(name="tiny", source=str(tiny_folder), loras=tuple(loras)),
+        ModelConfig(name="plain", source=str(tiny)),
+        ModelConfig(name="tiny", source=str(tiny), loras=tuple(loras)),
     ]
     store = ModelStore(models, SETTINGS)
     request = replace(APPLE, width=SIZE, height=SIZE, model="tiny")

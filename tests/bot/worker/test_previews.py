@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,14 +37,6 @@ APPLE = GenerationRequest(
 )
 NOISY = {"deis"}
 """Samplers that do not say what they take for the finished picture."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_threads() -> Iterator[None]:
-    """A store sets torch's threads for the whole process: put them back."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
