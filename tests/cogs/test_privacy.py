@@ -17,7 +17,7 @@ from bot.errors import TryLater
 from bot.jobs import JobStatus, UserId
 from bot.storage.backups import back_up
 from cogs import _words
-from tests.cogs.test_create import CAT
+from tests.cogs.test_create_uploads import CAT
 from tests.conftest import Workshop
 from tests.faults.invariants import left_of
 

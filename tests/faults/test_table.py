@@ -128,7 +128,7 @@ ROWS = {
     ],
     "bombs": [
         "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",
-        "cogs/test_create.py::test_a_bomb_that_discord_measured_is_not_even_downloaded",
+        "cogs/test_create_uploads.py::test_a_bomb_that_discord_measured_is_not_even_downloaded",
         "bot/requests/test_uploads.py::test_what_is_no_picture_to_work_from_is_refused",
         "bot/worker/test_inputs.py::test_what_cannot_be_used_is_refused_in_words",
         "bot/worker/test_inputs.py::test_picture_comes_out_upright_in_the_size_that_is_painted",
