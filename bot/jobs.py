@@ -83,11 +83,26 @@ class Surface(StrEnum):
 
 
 class Operation(StrEnum):
-    """How the pictures of a request are made; diffusers has a pipeline for each operation."""
+    """How the pictures of a request are made."""
 
     TEXT2IMAGE = "text2image"
     IMAGE2IMAGE = "image2image"
     INPAINT = "inpaint"
+    """A part of a picture is painted again: the white parts of a mask, or some cells of a grid."""
+    OUTPAINT = "outpaint"
+    """A picture is continued beyond its edges; the picture itself keeps its pixels, except at the seam."""
+    UPSCALE = "upscale"
+    """A network enlarges a picture; nothing is painted."""
+
+
+Margins = tuple[float, float, float, float]
+"""How far a canvas reaches beyond a picture: left, upper, right and lower, in parts of its width and height."""
+
+GRID = 4
+"""A region of a picture is chosen as cells of a grid with this many rows and columns."""
+
+MOST_SIDE = 2048
+"""The longest side in pixels of a picture that is extended; a larger one is scaled down to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,10 @@ class GenerationRequest:
     """The sha256 of the upload to start from; empty for an operation that starts from noise."""
     mask_image: str = ""
     """The sha256 of the upload that says where to repaint `image`: its white parts are repainted."""
+    region: tuple[int, ...] = ()
+    """Where to repaint `image` if there is no mask: cells of the grid, row by row; 0 is the upper left one."""
+    margins: Margins = (0.0, 0.0, 0.0, 0.0)
+    """How far the canvas of an outpaint reaches beyond `image`."""
     strength: float = 1.0
     """How much of `image` is painted over, from 0 (nothing) to 1."""
     controlnet: str = ""
@@ -139,6 +158,9 @@ class GenerationRequest:
             read["operation"] = Operation(read["operation"])
         if "loras" in read:
             read["loras"] = tuple((name, weight) for name, weight in read["loras"])
+        for name in ("region", "margins"):
+            if name in read:
+                read[name] = tuple(read[name])
         return cls(**read)
 
     @property
@@ -154,6 +176,8 @@ class GenerationRequest:
     @property
     def steps(self) -> int:
         """The denoising steps that are really done: with an image to start from, `strength` times as many."""
+        if self.operation is Operation.UPSCALE:
+            return 0
         steps = self.num_inference_steps
         return steps if self.operation is Operation.TEXT2IMAGE else min(max(int(steps * self.strength), 1), steps)
 
@@ -166,7 +190,7 @@ class GenerationRequest:
     def work(self) -> Work:
         """The work in the engine: guidance takes two rows a picture, Heun two forwards a step except the last."""
         images = self.num_images_per_prompt
-        forwards = 2 * self.steps - 1 if self.sampler == "heun" else self.steps
+        forwards = max(2 * self.steps - 1, 0) if self.sampler == "heun" else self.steps
         rows = 2 * images if self.guidance_scale > 1 else images
         model = f"{self.model}+{self.controlnet}" if self.controlnet else self.model
         return Work((model, self.width, self.height), rows, forwards, images)

@@ -176,6 +176,7 @@ class Admission:
                     interaction_id=interaction_id,
                     admit=check,
                     seconds=quote.seconds,
+                    sources=quote.options.edit.sources if quote.options.edit else (),
                 )
             except Rejected as refusal:
                 # Calculate this only for a refusal, because it takes a while in a long queue.

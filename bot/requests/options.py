@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Annotated, Any, Self, get_args, get_type_hints
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from bot.config import IMAGES
-from bot.jobs import Upload
+from bot.jobs import Margins, Operation, PictureRef, Upload
 
 PROMPT_HELP = "What to paint; may end in flags, like --ar 16:9 --seed 7"
 
@@ -49,10 +49,26 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """What a control under a picture adds to the options; the options name the picture itself as their image."""
+
+    sources: tuple[PictureRef, ...]
+    """The pictures that the new ones come from."""
+    operation: Operation | None = None
+    """What is done with the image; None is what the options ask for."""
+    region: tuple[int, ...] = ()
+    """The cells of the grid that are painted again."""
+    margins: Margins = (0.0, 0.0, 0.0, 0.0)
+    """How far the picture is continued in each direction."""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What a person asked for; an option that they left out is None."""
 
     prompt: str
+    edit: Edit | None = field(default=None, kw_only=True)
+    """What a control asked for. Flags in the prompt of such a request have been read before."""
     negative_prompt: Annotated[
         str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True, repeats=True)
     ] = None
@@ -127,7 +143,9 @@ def table(of: type[Options] = Options) -> tuple[Option, ...]:
 def _table(of: Any) -> tuple[Option, ...]:
     # Reading the annotations takes a millisecond, and each request needs the table several times.
     return tuple(
-        _named(name, hint) for name, hint in get_type_hints(of, include_extras=True).items() if name != "prompt"
+        _named(name, hint)
+        for name, hint in get_type_hints(of, include_extras=True).items()
+        if get_origin(hint) is Annotated
     )
 
 

@@ -17,7 +17,7 @@ from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, Model
 from bot.engine import weights
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError
-from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation
+from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upload
 from bot.policy.limits import Limit, Limits
 from bot.requests.flags import with_flags
 from bot.requests.options import Options
@@ -67,7 +67,8 @@ def resolve(
     cannot be painted, and Rejected if a limit forbids it and clamping is not possible, as for models.
     """
     notes: list[str] = []
-    options = with_flags(options, notes, _names(models, samplers))
+    if options.edit is None:
+        options = with_flags(options, notes, _names(models, samplers))
     if not options.prompt:
         raise UserError("Say what to paint, like: a red apple on a blue background.")
     negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
@@ -118,6 +119,8 @@ def resolve(
         loras=loras,
         image=options.image.sha256 if options.image else "",
         mask_image=options.mask.sha256 if options.mask else "",
+        region=options.edit.region if options.edit else (),
+        margins=options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0),
         strength=_strength(options, steps, notes),
         controlnet=controlnet,
         control_image=options.control.sha256 if options.control else "",
@@ -177,7 +180,7 @@ def _ratio(aspect: str, model: ModelConfig) -> float:
 def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, int]:
     aspect, guide = options.aspect, options.image or options.control
     if aspect is None:
-        return (model.width, model.height) if guide is None else _shaped(guide.width / guide.height, model)
+        return (model.width, model.height) if guide is None else _shaped(_canvas_ratio(options, guide), model)
     match = _SIZE.fullmatch(aspect.strip())
     if match is None:
         width, height = aspect_size(aspect, model)
@@ -194,6 +197,15 @@ def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, 
             f"(sides of {model.name} go from {low} to {high} in steps of 8)"
         )
     return width, height
+
+
+def _canvas_ratio(options: Options, guide: Upload) -> float:
+    """The width by the height of what is painted: of the guiding picture, with what is added around it."""
+    left, upper, right, lower = options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0)
+    ratio = guide.width * (1 + left + right) / (guide.height * (1 + upper + lower))
+    if options.edit and any(options.edit.margins) and not RATIOS[0] <= ratio <= RATIOS[1]:
+        raise UserError("The picture would become too long: shapes go only from 1:4 to 4:1. Extend another side.")
+    return ratio
 
 
 def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | None, notes: list[str]) -> ModelConfig:
@@ -317,7 +329,9 @@ def _check_uploads(options: Options) -> None:
 
 
 def _operation(options: Options) -> Operation:
-    """The operation that the uploads ask for."""
+    """The operation that a control asks for, or else the uploads."""
+    if options.edit is not None and options.edit.operation is not None:
+        return options.edit.operation
     if options.mask is not None:
         return Operation.INPAINT
     return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
@@ -327,15 +341,21 @@ def _asked_strength(options: Options) -> float:
     """How much of the image is to be painted over, before it is known how many steps there are."""
     if options.image is None:
         return 1.0
-    asked = options.strength if options.strength is not None else INPAINT_STRENGTH if options.mask else STRENGTH
+    asked = _usual_strength(options) if options.strength is None else options.strength
     return min(max(asked, 0.0), 1.0) if _is_finite(asked) else 1.0
+
+
+def _usual_strength(options: Options) -> float:
+    """How much of the image is painted over if the person does not say."""
+    whole = _operation(options) is Operation.IMAGE2IMAGE
+    return STRENGTH if whole else INPAINT_STRENGTH
 
 
 def _strength(options: Options, steps: int, notes: list[str]) -> float:
     """How much of the image is painted over: at least one step of it, because diffusers takes int(steps · strength)."""
     if options.image is None:
         return 1.0
-    usual = INPAINT_STRENGTH if options.mask else STRENGTH
+    usual = _usual_strength(options)
     # In thousandths, rounded up: 49 · (1 / 49) is below 1 in floating point.
     least = math.ceil(1000 / steps) / 1000
     return _within("strength", usual if options.strength is None else options.strength, usual, (least, 1.0), notes)

@@ -25,11 +25,13 @@ from bot.storage import sqlite
 from bot.storage.database import Database
 
 # The indexes images_by_sha256, jobs_by_image, jobs_by_mask_image and jobs_by_control_image serve it; a test asserts it.
-# The requests of every surface count: they share the folder.
+# The requests of every surface count: they share the folder. A request that starts from a result does not count: when
+# the result is deleted, its file goes, whatever was made of it.
 NAMED = """
 SELECT value AS sha256 FROM json_each(?) WHERE
   EXISTS (SELECT 1 FROM images WHERE sha256 = value) OR
-  EXISTS (SELECT 1 FROM jobs WHERE image = value AND image != '') OR
+  EXISTS (SELECT 1 FROM jobs WHERE image = value AND image != '' AND NOT EXISTS (
+    SELECT 1 FROM sources WHERE sources.job_id = jobs.id AND number > 0)) OR
   EXISTS (SELECT 1 FROM jobs WHERE mask_image = value AND mask_image != '') OR
   EXISTS (SELECT 1 FROM jobs WHERE control_image = value AND control_image != '')
 """

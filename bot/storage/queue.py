@@ -24,6 +24,7 @@ from bot.jobs import (
     JobId,
     JobStatus,
     MessageId,
+    PictureRef,
     Queued,
     Requester,
     Surface,
@@ -133,10 +134,12 @@ class Queue:
         interaction_id: int | None,
         admit: Callable[[aiosqlite.Connection], Awaitable[None]],
         seconds: float | None = None,
+        sources: Sequence[PictureRef] = (),
     ) -> Job | None:
         """Write the job in one transaction with `admit`, which raises to refuse it.
 
         `seconds` is what it is taken to cost in GPU time; without it, a second for every megapixel-step.
+        `sources` are the pictures that it starts from, if they are results.
         A job without a message is not claimed until `place_message` says where it is answered. Returns None when
         the interaction already made a job: Discord repeats events after a RESUME.
         """
@@ -166,7 +169,11 @@ class Queue:
                     to_text(self._clock()),
                 ),
             )
-            return await _job(connection, cursor.lastrowid)
+            job_id = cursor.lastrowid
+            await connection.executemany(
+                "INSERT INTO sources VALUES (?, ?, ?)", [(job_id, source.job_id, source.number) for source in sources]
+            )
+            return await _job(connection, job_id)
 
         return await self._database.write(work)
 

@@ -49,7 +49,7 @@ def rows_of(path: Path, tables: Sequence[str] = TABLES) -> Rows:
 
 def request_of(row: dict[str, Any]) -> GenerationRequest:
     """The request of a job of schema 9, which had a column for every field and guessed the operation."""
-    names = [name for name in GenerationRequest.__slots__ if name != "operation"]
+    names = [name for name in GenerationRequest.__slots__ if name in row]
     operation = Operation.IMAGE2IMAGE if row["image"] else Operation.TEXT2IMAGE
     return GenerationRequest.from_fields(
         {name: row[name] for name in names}
