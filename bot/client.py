@@ -32,6 +32,7 @@ from bot.storage.database import insist
 log = logging.getLogger(__name__)
 
 EXTENSIONS = (
+    "cogs.intake",
     "cogs.create",
     "cogs.results",
     "cogs.queue",
@@ -99,6 +100,8 @@ class Client(commands.Bot):
         """Formats the references of a sentence for Discord; a cog sets this."""
         self.buttons: dict[str, ButtonAction] = {}
         """The function of each button, by the action in its custom id; each cog adds its own."""
+        self.forms: dict[str, Callable[..., Awaitable[None]]] = {}
+        """The function of each form, by the action in its custom id; each cog adds its own."""
         self._always_sync = always_sync
         self._ages = Ages()
         self.late = 0

@@ -244,6 +244,23 @@ class PictureRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A stored picture of a job: its seed, its size in pixels, and the name of its file."""
+
+    ref: PictureRef
+    seed: int
+    width: int
+    height: int
+    sha256: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build a picture from a row of `images`."""
+        ref = PictureRef(JobId(row["job_id"]), row["number"])
+        return cls(ref, row["seed"], row["width"], row["height"], row["sha256"])
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """One finished picture: the encoded PNG and its seed and size."""
 

@@ -1,6 +1,7 @@
-"""Buttons that work after any restart: all that a button needs is in its custom id and in the database.
+"""Controls that work after any restart: all that a button, menu or form needs is in its custom id and in the database.
 
-A cog marks a method with `pressed("action")` and is added by `add_cog`: from then on the method answers that button.
+A cog marks a method with `pressed("action")` or `submitted("action")` and is added by `add_cog`: from then on the
+method answers that button or select menu, or that form.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import discord
 from discord.ext import commands
@@ -18,44 +19,52 @@ from bot import responses
 from bot.client import ButtonAction, Client
 from bot.jobs import JobId, PictureRef
 from cogs import _words
+from cogs._forms import Submission
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _ACTION = "__answers_button__"
 """The attribute of a method with the action of the button that it answers."""
+_FORM = "__answers_form__"
 
-# Version, action, job and number. Buttons of version 1, which had no number, stand under old messages for ever.
-_CUSTOM_ID = r"(?:a2:[a-z]{1,16}:[0-9]{1,18}:[0-9]{1,4}|a1:[a-z]{1,16}:[0-9]{1,18})"
+# Version, action, job and number. Buttons of version 1, which had no number, stand under old messages for ever. A form
+# may have one more number, for what was chosen before it was opened.
+_CUSTOM_ID = r"(?:a2:[a-z]{1,16}:[0-9]{1,18}:[0-9]{1,4}(?::[0-9]{1,9})?|a1:[a-z]{1,16}:[0-9]{1,18})"
+
+Control = discord.ui.Button[discord.ui.View] | discord.ui.Select[discord.ui.View]
 
 
 @dataclass(frozen=True, slots=True)
 class CustomId:
-    """The content of a button's custom id: its action, and the picture or job that it is about."""
+    """The content of a control's custom id: its action, the picture or job that it is about, and a number or 0."""
 
     action: str
     about: PictureRef
+    argument: int = 0
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
         """Read a custom id of this version or an earlier one; None where it is not one of ours."""
         if text is None or not re.fullmatch(_CUSTOM_ID, text):
             return None
-        _, action, job_id, *number = text.split(":")
-        return cls(action, PictureRef(JobId(int(job_id)), *map(int, number)))
+        _, action, job_id, *numbers = text.split(":")
+        number, argument = (*map(int, numbers), 0, 0)[:2]
+        return cls(action, PictureRef(JobId(int(job_id)), number), argument)
 
     def __str__(self) -> str:
         """As Discord keeps it."""
-        return f"a2:{self.action}:{self.about.job_id}:{self.about.number}"
+        more = f":{self.argument}" if self.argument else ""
+        return f"a2:{self.action}:{self.about.job_id}:{self.about.number}{more}"
 
 
-class JobButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=_CUSTOM_ID):
-    """A button about one job or picture; what it does is looked up in `Client.buttons`."""
+class JobControl(discord.ui.DynamicItem[Control], template=_CUSTOM_ID):
+    """A button or a select menu about one job or picture; what it does is looked up in `Client.buttons`."""
 
-    def __init__(self, known: CustomId, button: discord.ui.Button[discord.ui.View]) -> None:
+    def __init__(self, known: CustomId, control: Control) -> None:
         # A button of an earlier version keeps its id, by which it is found again.
-        if CustomId.parse(button.custom_id) != known:
-            button.custom_id = str(known)
-        super().__init__(button)
+        if CustomId.parse(control.custom_id) != known:
+            control.custom_id = str(known)
+        super().__init__(control)
         self.known = known
 
     @classmethod
@@ -65,14 +74,14 @@ class JobButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], temp
         item: discord.ui.Item[Any],
         match: re.Match[str],
     ) -> Self:
-        """Rebuild the button that was pressed."""
-        assert isinstance(item, discord.ui.Button)  # noqa: S101 - only buttons carry this custom id
+        """Rebuild the control that was used."""
+        assert isinstance(item, discord.ui.Button | discord.ui.Select)  # noqa: S101 - only these carry this custom id
         known = CustomId.parse(match[0])
         assert known is not None  # noqa: S101 - it matches the template
         return cls(known, item)
 
     async def callback(self, interaction: discord.Interaction[Client]) -> None:  # type: ignore[override]
-        """Do what the button says, or explain why not."""
+        """Do what the control says, or explain why not."""
         client = interaction.client
         if not client.note_arrival(interaction):
             return
@@ -105,25 +114,55 @@ class ExpiredButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], 
 
 
 def pressed(action: str) -> Callable[[Handler], Handler]:
-    """Mark a method of a cog as the answer to a button."""
+    """Mark a method of a cog as the answer to a button or a select menu."""
+    return _marked(_ACTION, action)
 
+
+def submitted(action: str) -> Callable[[Handler], Handler]:
+    """Mark a method of a cog as the answer to a form."""
+    return _marked(_FORM, action)
+
+
+def _marked(attribute: str, action: str) -> Callable[[Handler], Handler]:
     def mark(handler: Handler) -> Handler:
-        setattr(handler, _ACTION, action)
+        setattr(handler, attribute, action)
         return handler
 
     return mark
 
 
 async def add_cog(client: Client, cog: commands.Cog) -> None:
-    """Add a cog with the buttons that it answers."""
-    client.add_dynamic_items(JobButton, ExpiredButton)
+    """Add a cog with the controls and forms that it answers."""
+    client.add_dynamic_items(JobControl, ExpiredButton)
+    methods = [method for _, method in inspect.getmembers(cog, inspect.ismethod)]
     answers: list[tuple[str, ButtonAction]] = [
-        (getattr(method, _ACTION), method)
-        for _, method in inspect.getmembers(cog, inspect.ismethod)
-        if hasattr(method, _ACTION)
+        (getattr(method, _ACTION), method) for method in methods if hasattr(method, _ACTION)
     ]
     client.buttons |= answers
+    client.forms |= {getattr(method, _FORM): method for method in methods if hasattr(method, _FORM)}
     await client.add_cog(cog)
+
+
+async def answer_form(interaction: discord.Interaction[Client]) -> None:
+    """Answer a form that was sent; other interactions are left alone.
+
+    discord.py forgets the open forms at a restart, so this is a listener for all interactions.
+    """
+    if interaction.type is not discord.InteractionType.modal_submit:
+        return
+    client, data = interaction.client, cast(dict[str, Any], interaction.data)
+    if not client.note_arrival(interaction):
+        return
+    known = CustomId.parse(data.get("custom_id"))
+    action = None if known is None else client.forms.get(known.action)
+    submission = Submission.read(interaction)
+    try:
+        if known is None or action is None:
+            await responses.send(interaction, _words.EXPIRED, ephemeral=True)
+        else:
+            await action(interaction, known, submission)
+    except Exception as error:  # noqa: BLE001 - explain() logs what is not for the person
+        await client.explain(interaction, error, submission.texts.get("prompt"))
 
 
 def button(
@@ -131,6 +170,23 @@ def button(
     about: PictureRef,
     label: str,
     style: discord.ButtonStyle = discord.ButtonStyle.secondary,
-) -> JobButton:
+    row: int | None = None,
+) -> JobControl:
     """A button about a job or a picture."""
-    return JobButton(CustomId(action, about), discord.ui.Button(label=label, style=style))
+    return JobControl(CustomId(action, about), discord.ui.Button(label=label, style=style, row=row))
+
+
+def select(
+    action: str, about: PictureRef, placeholder: str, options: list[discord.SelectOption], most: int = 1
+) -> JobControl:
+    """A select menu about a job or a picture, from which up to `most` options can be chosen."""
+    menu: discord.ui.Select[discord.ui.View] = discord.ui.Select(
+        placeholder=placeholder, options=options, min_values=1, max_values=most
+    )
+    return JobControl(CustomId(action, about), menu)
+
+
+def chosen(interaction: discord.Interaction[Client]) -> list[str]:
+    """The values that were chosen in the select menu of an interaction."""
+    data: Any = interaction.data
+    return [str(value) for value in data.get("values", ())]

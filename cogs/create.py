@@ -2,59 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import itertools
-import logging
-import secrets
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import responses
-from bot.client import PERMISSIONS, Client, prompt_back
+from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import Destination, JobId, MessageId, PictureRef, Requester, Upload
-from bot.requests import uploads
-from bot.requests.admission import Admission, Admitted, Quote
+from bot.requests.admission import Admission
 from bot.requests.flags import with_flags
 from bot.requests.options import PROMPT_HELP, Option, Options, table
 from bot.requests.resolve import ASPECTS, MOST_LORAS, aspect_size, is_adapter
-from bot.requests.uploads import LEAST_SIDE, UPLOAD_NAMES, check_facts
-from bot.responses import BUSY_SECONDS, LOST, OLD_SECONDS, InDoubt, NotTaken
-from bot.storage.queue import Queue
-from cogs import _people, _views, _words
-from cogs._buttons import add_cog, pressed
+from bot.requests.uploads import UPLOAD_NAMES
+from cogs import _people, _words
+from cogs._buttons import add_cog
 from cogs._lists import Choices, next_of_list
-
-log = logging.getLogger(__name__)
-
-DOWNLOAD_SECONDS = 60.0
-"""How long all attachments of one request may take to come from Discord."""
-OPEN_BILLS = 1000
-"""How many big requests may wait for their confirmation; when there are more, the oldest is forgotten."""
-AT_ONCE = 32
-"""How many requests are worked on at the same time, from the options to the answer."""
-DOWNLOADS = 4
-"""How many requests may have their attachments downloaded at the same time: each may take 60 MiB of memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenBill:
-    """A big request whose bill was not answered yet. The roles and the channel are read when it is answered."""
-
-    user_id: int
-    guild_id: int | None
-    options: Options
-    attachments: Mapping[str, discord.Attachment]
+from cogs.intake import Intake
 
 
 def taking(options: Sequence[Option]) -> Callable[[Callable[..., Any]], Any]:
@@ -87,14 +55,9 @@ def _annotation(option: Option) -> Any:
 class Create(commands.Cog):
     """Takes requests for pictures."""
 
-    def __init__(self, admission: Admission, queue: Queue, command: str) -> None:
+    def __init__(self, intake: Intake, admission: Admission, command: str) -> None:
+        self._intake = intake
         self._admission = admission
-        self._queue = queue
-        self._bills: OrderedDict[JobId, _OpenBill] = OrderedDict()
-        # A random start, so that a button of an earlier run does not answer a bill of this run.
-        self._numbers = itertools.count(secrets.randbelow(10**17))
-        self._downloads = asyncio.Semaphore(DOWNLOADS)
-        self._turns = asyncio.Semaphore(AT_ONCE)
         # Another bot on the server may have a command /imagine, so the host can choose another name.
         self.imagine.name = command
 
@@ -104,148 +67,11 @@ class Create(commands.Cog):
     @taking(table())
     async def imagine(self, interaction: discord.Interaction[Client], **given: Any) -> None:
         """Accept the request and answer with the message that will become the result."""
-        requester, destination = _where(interaction)
         attachments: dict[str, discord.Attachment] = {
             name: given.pop(name) for name in UPLOAD_NAMES if given.get(name) is not None
         }
         options = Options(**{name: value for name, value in given.items() if name not in UPLOAD_NAMES})
-        # Refuse what can be refused now, because the answer is not public yet.
-        stand_ins = {name: _stand_in(name, attachment) for name, attachment in attachments.items()}
-        async with self._in_turn(interaction):
-            quote = await self._admission.quote(requester, options.with_uploads(stand_ins), destination)
-            if quote.is_big and quote.fits:
-                bill = _OpenBill(interaction.user.id, interaction.guild_id, quote.options, attachments)
-                number = self._ask_first(bill)
-                await responses.send(interaction, _words.bill(quote), view=_views.bill_view(number), ephemeral=True)
-                return
-            if not attachments:
-                await self._accept(interaction, quote, attachments)
-                return
-        # A download may take long, and then the answer has been deferred.
-        await self._accept(interaction, quote, attachments)
-
-    @asynccontextmanager
-    async def _in_turn(self, interaction: discord.Interaction[Client]) -> AsyncIterator[None]:
-        """Work on a few requests at a time: more at once would only make all of them late, moderators' commands too.
-
-        Raises UserError if more requests come than can be answered, and NotTaken if it is too late to say even that.
-        """
-        if responses.age_of(interaction) > BUSY_SECONDS:
-            raise UserError(_words.BUSY)
-        async with self._turns:
-            age = responses.age_of(interaction)
-            if age > OLD_SECONDS:
-                raise NotTaken
-            if age > BUSY_SECONDS:
-                raise UserError(_words.BUSY)
-            yield
-
-    def _ask_first(self, bill: _OpenBill) -> JobId:
-        """Keep a request until its bill is answered, and return its number. No quota is held; a restart forgets it."""
-        number = JobId(next(self._numbers))
-        self._bills[number] = bill
-        while len(self._bills) > OPEN_BILLS:
-            self._bills.popitem(last=False)
-        return number
-
-    @pressed("accept")
-    async def accept_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Accept a big request: make a new quote, with the person's roles and the limits as they are now."""
-        bill = self._take_bill(interaction, about.job_id)
-        try:
-            requester, destination = _where(interaction)
-            quote = await self._admission.quote(requester, bill.options, destination)
-            await self._accept(interaction, quote, bill.attachments)
-        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
-            # The button itself has no prompt to give back.
-            await interaction.client.explain(interaction, error, bill.options.prompt)
-
-    @pressed("decline")
-    async def decline_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Decline a big request: give the prompt back."""
-        bill = self._take_bill(interaction, about.job_id)
-        back, files = prompt_back(bill.options.prompt)
-        await responses.edit(interaction, _words.declined(back), view=None, attachments=files)
-
-    def _take_bill(self, interaction: discord.Interaction[Client], number: JobId) -> _OpenBill:
-        """Remove a bill that its person answers; raises UserError if it was answered before, or is not theirs here."""
-        bill = self._bills.get(number)
-        if bill is None or (bill.user_id, bill.guild_id) != (interaction.user.id, interaction.guild_id):
-            raise UserError(_words.EXPIRED_BILL)
-        return self._bills.pop(number)
-
-    async def _accept(
-        self,
-        interaction: discord.Interaction[Client],
-        quote: Quote,
-        attachments: Mapping[str, discord.Attachment],
-    ) -> None:
-        """Download the request's attachments, admit the request and answer."""
-        if attachments:
-            await responses.defer(interaction)
-        try:
-            if attachments:
-                # The sizes of the uploads are known only now, and the rules may have changed during the download.
-                options = quote.options.with_uploads(await self._fetched(attachments))
-                quote = await self._admission.quote(quote.requester, options, quote.destination)
-            admitted = await self._admission.admit(quote, interaction_id=interaction.id)
-            if admitted is None:
-                log.info("interaction %d was delivered twice", interaction.id)
-                return
-            message_id = await self._answer(interaction, admitted)
-        except InDoubt:
-            raise
-        except Exception:
-            if attachments:
-                await _take_back(interaction)
-            raise
-        await self._queue.place_message(admitted.job.id, message_id)
-        if admitted.notes:
-            try:
-                await interaction.followup.send(_words.notes(admitted.notes), ephemeral=True)
-            except (discord.HTTPException, *LOST) as error:
-                # The request is accepted and says so; only its notes are missing.
-                log.warning("the notes of job %d were not sent: %s", admitted.job.id, type(error).__name__)
-
-    async def _answer(self, interaction: discord.Interaction[Client], admitted: Admitted) -> MessageId:
-        """Show the request as queued; withdraw the job where Discord did not take that.
-
-        Raises InDoubt when that could not be found out: the job stays, and the messages of the channel tell later.
-        """
-        job = admitted.job
-        words = _words.queued(job, admitted.said)
-        view = _views.cancel_view(job.id)
-        try:
-            answer = responses.edit_deferred if interaction.response.is_done() else responses.send
-            return MessageId(await answer(interaction, words, view=view))
-        except InDoubt:
-            log.warning("whether job %d was acknowledged is not known yet", job.id)
-            raise
-        except Exception:
-            # A request counts as accepted only if the person saw that.
-            await self._queue.withdraw(job.id)
-            raise
-
-    async def _fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
-        """Download attachments and check them; raises UserError for one that is missing or no picture."""
-        async with self._downloads:
-            try:
-                async with asyncio.timeout(DOWNLOAD_SECONDS):
-                    contents = {name: await attachment.read() for name, attachment in attachments.items()}
-            except TimeoutError:
-                raise UserError(
-                    f"Discord did not send your files within {DOWNLOAD_SECONDS:.0f} s. Send smaller ones."
-                ) from None
-            except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-                # Do not log its text: it may quote a signed address.
-                log.warning("attachments could not be downloaded: %s", type(error).__name__)
-                raise UserError("Discord did not send your files. Send them again.") from error
-        for name, data in contents.items():
-            if len(data) != attachments[name].size:
-                raise UserError(f"The {UPLOAD_NAMES[name]} did not arrive completely. Send it again.")
-        return {
-            name: await asyncio.to_thread(uploads.inspect, UPLOAD_NAMES[name], data) for name, data in contents.items()
-        }
+        await self._intake.take(interaction, options, attachments)
 
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -301,50 +127,9 @@ class Create(commands.Cog):
         return choices
 
 
-def _stand_in(name: str, attachment: discord.Attachment) -> Upload:
-    """A stand-in for an attachment that is not downloaded yet; raises UserError if Discord's facts rule it out."""
-    check_facts(UPLOAD_NAMES[name], attachment.size, attachment.width, attachment.height, attachment.content_type)
-    # A square of the least size passes every check: Discord may state no size, or that of a photo before its rotation.
-    return Upload(b"", LEAST_SIDE, LEAST_SIDE, "")
-
-
-async def _take_back(interaction: discord.Interaction[Client]) -> None:
-    """Delete the public answer, so that the next message can be shown to the person alone.
-
-    The answer is edited before it is deleted. Without the edit, the next message would take its place and be public;
-    after a deletion alone, no message could follow (https://github.com/discord/discord-api-docs/issues/2739).
-    """
-    try:
-        await interaction.edit_original_response(content=_words.REFUSED, view=None)
-        await interaction.delete_original_response()
-    except (discord.HTTPException, *LOST) as error:
-        log.warning("a deferred answer could not be taken back: %s", type(error).__name__)
-
-
-def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destination]:
-    """Who asks and where the answer goes; raises UserError where no answer could be delivered."""
-    if interaction.guild_id is None or interaction.channel_id is None:
-        raise UserError(
-            "Pictures are painted only on servers. Use this command in a channel of a server that we are both on."
-        )
-    needed = discord.Permissions(PERMISSIONS.value)
-    if isinstance(interaction.channel, discord.Thread):
-        needed.send_messages = False
-    else:
-        needed.send_messages_in_threads = False
-    lacking = discord.Permissions(needed.value & ~interaction.app_permissions.value)
-    if lacking.value and not interaction.app_permissions.administrator:
-        names = ", ".join(name.replace("_", " ").title() for name, missing in lacking if missing)
-        raise UserError(
-            f"I cannot post pictures in this channel, because I lack these permissions here: {names}. "
-            "A moderator can grant them in the channel's settings."
-        )
-    return _people.requester(interaction), _people.destination(interaction)
-
-
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    cog = Create(app.admission, app.queue, app.config.discord.command)
+    cog = Create(Intake.of(client), app.admission, app.config.discord.command)
     client.said = _words.said
     await add_cog(client, cog)

@@ -16,7 +16,7 @@ import aiosqlite
 from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
-from bot.errors import Rejected
+from bot.errors import Rejected, UserError
 from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Queued, Requester
 from bot.logs import hide
 from bot.policy.limits import NEGLIGIBLE
@@ -118,6 +118,7 @@ class Admission:
             self._policy.check(ruling)
             resolved = resolve(options, self.models, tuple(SAMPLERS), ruling.limits, self._catalog.samplings)
             request = resolved.request
+            await self._check_stored(options)
             for model in ("", request.model):
                 if words := self._engine.troubles.get(model) or self._catalog.troubles.get(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
@@ -167,7 +168,9 @@ class Admission:
         async def check(connection: aiosqlite.Connection) -> None:
             await self._policy.check_room(connection, quote.ruling, quote.seconds)
 
-        async with self._pictures.kept({upload.sha256: upload.data for upload in quote.options.uploads}):
+        # What has no bytes here is in the folder already.
+        sent = {upload.sha256: upload.data for upload in quote.options.uploads if upload.data}
+        async with self._pictures.kept(sent):
             try:
                 return await self._queue.enqueue(
                     quote.requester,
@@ -183,6 +186,12 @@ class Admission:
                 if refusal.rule == "depth":
                     refusal.retry_at = await self._place_frees_at(quote.requester, quote.ruling.limits.depth.value)
                 raise
+
+    async def _check_stored(self, options: Options) -> None:
+        """Raise UserError if a stored picture that a request starts from was deleted."""
+        stored = [upload.sha256 for upload in options.uploads if upload.sha256 and not upload.data]
+        if not await self._pictures.has(stored):
+            raise UserError("The picture that this starts from was deleted. Start from another one.")
 
     @asynccontextmanager
     async def _noting(self, requester: Requester) -> AsyncIterator[None]:

@@ -126,10 +126,8 @@ class Options:
         return tuple(upload for upload in sent if upload is not None)
 
     def with_uploads(self, uploads: Mapping[str, Upload]) -> Self:
-        """The same options with exactly these uploads, by the names of their options."""
-        sent: dict[str, Any] = {
-            option.name: uploads.get(option.name) for option in table(type(self)) if option.is_upload
-        }
+        """The same options with these uploads, by the names of their options."""
+        sent: dict[str, Any] = dict(uploads)
         return replace(self, **sent)
 
 

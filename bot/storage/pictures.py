@@ -70,6 +70,11 @@ class Pictures:
                 if len(await self._named(files)) < len(files):
                     await self.drop(files)
 
+    async def has(self, names: Iterable[str]) -> bool:
+        """Whether all files are there, by their sha256."""
+        paths = [self.path(name) for name in names]
+        return await asyncio.to_thread(lambda: all(path.is_file() for path in paths))
+
     async def read(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return files by their sha256; StorageError when one is gone or damaged."""
         return await asyncio.to_thread(self._read, names)

@@ -24,6 +24,7 @@ from bot.jobs import (
     JobId,
     JobStatus,
     MessageId,
+    Picture,
     PictureRef,
     Queued,
     Requester,
@@ -238,6 +239,11 @@ class Queue:
             HISTORY, (requester.user_id, requester.guild_id, self._surface, count, skip)
         )
         return [Job.from_row(row) for row in rows]
+
+    async def pictures(self, job_id: JobId) -> list[Picture]:
+        """The pictures of a job in their order, without reading their files; none if they were deleted."""
+        rows = await self._database.fetch_all("SELECT * FROM images WHERE job_id = ? ORDER BY number", (job_id,))
+        return [Picture.from_row(row) for row in rows]
 
     async def has_images(self, job_id: JobId) -> bool:
         """Whether a job was painted, delivered or not."""

@@ -18,7 +18,7 @@ from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig
 from bot.engine.fake import FakeEngine, flat_image
 from bot.jobs import JobStatus
 from bot.requests.uploads import MOST_BYTES
-from cogs.create import DOWNLOAD_SECONDS
+from cogs.intake import DOWNLOAD_SECONDS
 from tests.bot.requests.test_uploads import encoded, png_header
 from tests.conftest import Workshop
 

@@ -151,7 +151,7 @@ async def test_a_bill_is_not_answered_on_another_server(workshop: Workshop) -> N
 async def test_the_oldest_bill_expires_where_there_are_too_many(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["cogs.create"], "OPEN_BILLS", 1)
+    monkeypatch.setattr(sys.modules["cogs.intake"], "OPEN_BILLS", 1)
     ada, grace = workshop.member("ada"), workshop.member("grace")
     first = await ada.slash(workshop.channel, "imagine", prompt="one", images=2)
     second = await grace.slash(workshop.channel, "imagine", prompt="two", images=2)

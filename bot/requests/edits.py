@@ -1,0 +1,141 @@
+"""What the controls under a picture ask for, as options: to vary, enlarge, extend or repaint it, or to paint it again.
+
+An edit begins with the options that paint the picture's own request again, and changes what the control is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bot.errors import UserError
+from bot.jobs import GRID, GenerationRequest, Margins, Operation, Picture, PictureRef, Upload
+from bot.requests.options import Edit, Options
+
+SUBTLE, STRONG = 0.35, 0.7
+"""The strengths of the two variations: the first keeps the composition, the second changes details of it."""
+
+HIRES_STRENGTH = 0.3
+"""How much an enlarged picture is painted over, if no network can enlarge it."""
+HIRES_FACTOR = 2
+
+ZOOMS: Mapping[str, float] = {"1.5×": 1.5, "2×": 2.0}
+PAN = 0.5
+"""How much a pan adds, in parts of the picture's side."""
+
+PANS: Mapping[str, Margins] = {
+    "left": (PAN, 0.0, 0.0, 0.0),
+    "right": (0.0, 0.0, PAN, 0.0),
+    "up": (0.0, PAN, 0.0, 0.0),
+    "down": (0.0, 0.0, 0.0, PAN),
+}
+
+
+def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -> Options:
+    """The options from which exactly this request is resolved, as long as the limits and the models stay the same.
+
+    `sources` are the results that the request started from.
+    """
+
+    def stored(sha256: str) -> Upload | None:
+        # Its real size does not matter, because the size of the request is given, and was made for it.
+        return Upload(b"", request.width, request.height, sha256) if sha256 else None
+
+    adapters = ", ".join(f"{name}:{weight:g}" for name, weight in request.loras)
+    net = f"{request.controlnet}:{request.controlnet_conditioning_scale:g}" if request.controlnet else None
+    return Options(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        images=request.num_images_per_prompt,
+        aspect=f"{request.width}x{request.height}",
+        steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        seed=request.seed,
+        model=request.model,
+        sampler=request.sampler,
+        lora=adapters or None,
+        image=stored(request.image),
+        mask=stored(request.mask_image),
+        strength=request.strength if request.image else None,
+        controlnet=net,
+        control=stored(request.control_image),
+        edit=Edit(tuple(sources), request.operation, request.region, request.margins),
+    )
+
+
+def again(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -> Options:
+    """The same request with a new seed."""
+    return replace(options_of(request, sources), seed=None)
+
+
+def vary(request: GenerationRequest, picture: Picture, strength: float) -> Options:
+    """New pictures that begin with this one, as many as the request had."""
+    return _from_picture(request, picture, Operation.IMAGE2IMAGE, strength)
+
+
+def remix(request: GenerationRequest, picture: Picture, prompt: str, negative_prompt: str, strength: float) -> Options:
+    """New pictures that begin with this one, from other words."""
+    options = _from_picture(request, picture, Operation.IMAGE2IMAGE, strength)
+    return replace(options, prompt=prompt, negative_prompt=negative_prompt)
+
+
+def enlarge(request: GenerationRequest, picture: Picture) -> Options:
+    """The picture, enlarged by a network."""
+    options = _from_picture(request, picture, Operation.UPSCALE, 1.0)
+    return replace(options, images=1, seed=picture.seed)
+
+
+def hires(request: GenerationRequest, picture: Picture, most: int) -> Options:
+    """The picture, painted over at twice the size, with sides of at most `most` pixels.
+
+    Raises UserError if it has that size already.
+    """
+    factor = min(HIRES_FACTOR, most / max(request.width, request.height))
+    width, height = (int(factor * side) // 8 * 8 for side in (request.width, request.height))
+    if width * height <= request.width * request.height:
+        raise UserError(f"This picture is as large as the model {request.model} can paint.")
+    options = _from_picture(request, picture, Operation.IMAGE2IMAGE, HIRES_STRENGTH)
+    return replace(options, images=1, aspect=f"{width}x{height}", seed=picture.seed)
+
+
+def extend(request: GenerationRequest, picture: Picture, margins: Margins) -> Options:
+    """The picture, continued beyond its edges. The model paints the whole canvas at the size that it paints best."""
+    options = _from_picture(request, picture, Operation.OUTPAINT, None)
+    edit = Edit((picture.ref,), Operation.OUTPAINT, margins=margins)
+    return replace(options, images=1, aspect=None, edit=edit)
+
+
+def zoom(factor: float) -> Margins:
+    """The margins of a canvas that is wider and higher by a factor, with the picture in its middle."""
+    margin = (factor - 1) / 2
+    return margin, margin, margin, margin
+
+
+def repaint(request: GenerationRequest, picture: Picture, region: Sequence[int], prompt: str) -> Options:
+    """The picture with some cells of the grid painted again from other words."""
+    options = _from_picture(request, picture, Operation.INPAINT, None)
+    edit = Edit((picture.ref,), Operation.INPAINT, region=tuple(sorted(region)))
+    return replace(options, prompt=prompt, images=1, edit=edit)
+
+
+def cell_name(cell: int) -> str:
+    """The name of a cell of the grid: the row as a letter, the column as a number."""
+    return f"{'ABCD'[cell // GRID]}{cell % GRID + 1}"
+
+
+def _from_picture(
+    request: GenerationRequest, picture: Picture, operation: Operation, strength: float | None
+) -> Options:
+    """The options of a request that starts from one of its pictures, with a new seed."""
+    image = Upload(b"", picture.width, picture.height, picture.sha256)
+    return replace(
+        options_of(request),
+        image=image,
+        mask=None,
+        # The picture follows its ControlNet already, and the control picture fits only the old canvas.
+        controlnet=None,
+        control=None,
+        strength=strength,
+        seed=None,
+        edit=Edit((picture.ref,), operation),
+    )

@@ -1,0 +1,83 @@
+"""Forms: windows in which a person fills in texts and attaches files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import discord
+
+from bot.client import Client
+from bot.responses import TOKEN_SECONDS
+
+TITLE = 45
+"""The most characters of the title of a form, and of the label of a field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a person filled in: texts and files by the names of the fields."""
+
+    texts: Mapping[str, str]
+    files: Mapping[str, discord.Attachment]
+
+    @classmethod
+    def read(cls, interaction: discord.Interaction[Client]) -> Self:
+        """Read the form that an interaction brings; a file that Discord does not describe is left out."""
+        data: Any = interaction.data
+        described = data.get("resolved", {}).get("attachments", {})
+        texts: dict[str, str] = {}
+        files: dict[str, discord.Attachment] = {}
+        for field in _fields(data.get("components", ())):
+            name = str(field["custom_id"])
+            if "value" in field:
+                texts[name] = str(field["value"] or "").strip()
+            for value in field.get("values") or ():
+                if str(value) in described:
+                    files[name] = discord.Attachment(
+                        data=described[str(value)],
+                        state=interaction.client._connection,
+                    )
+        return cls(texts, files)
+
+
+def _fields(components: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The fields of a form, without the rows and labels around them."""
+    for component in components:
+        if "custom_id" in component:
+            yield component
+        inner = component.get("component")
+        yield from _fields([*component.get("components", ()), *([inner] if inner else [])])
+
+
+def form(custom_id: str, title: str, fields: Iterable[discord.ui.Label[Any]]) -> discord.ui.Modal:
+    """A form; its answer is read by the cog that has marked a method for its action."""
+    modal = discord.ui.Modal(title=title[:TITLE], custom_id=custom_id, timeout=TOKEN_SECONDS)
+    for field in fields:
+        modal.add_item(field)
+    return modal
+
+
+def text_field(
+    name: str,
+    label: str,
+    *,
+    hint: str | None = None,
+    value: str = "",
+    most: int = 4000,
+    long: bool = False,
+    required: bool = False,
+) -> discord.ui.Label[Any]:
+    """A field for a text, filled in with `value`."""
+    style = discord.TextStyle.paragraph if long else discord.TextStyle.short
+    field: discord.ui.TextInput[Any] = discord.ui.TextInput(
+        custom_id=name, style=style, default=value[:most] or None, required=required, max_length=most
+    )
+    return discord.ui.Label(text=label[:TITLE], description=hint, component=field)
+
+
+def file_field(name: str, label: str, hint: str) -> discord.ui.Label[Any]:
+    """A field for one file, which may stay empty."""
+    field: discord.ui.FileUpload[Any] = discord.ui.FileUpload(custom_id=name, required=False, max_values=1)
+    return discord.ui.Label(text=label[:TITLE], description=hint, component=field)
