@@ -33,6 +33,7 @@ from bot.storage.cases import Cases
 from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
+from bot.storage.lineage import Lineage
 from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
@@ -63,6 +64,7 @@ class App:
     cases: Cases
     refusals: Refusals
     removals: Removals
+    lineage: Lineage
     reports: Reports
     forgetting: Forgetting
     policy: Policy
@@ -143,6 +145,7 @@ async def open_app(
             cases=Cases(database, rules, surface, clock),
             refusals=refusals,
             removals=Removals(database, pictures, clock),
+            lineage=Lineage(database),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
             policy=policy,

@@ -150,7 +150,8 @@ async def defer(interaction: discord.Interaction[Any], **options: bool) -> None:
         await interaction.response.defer(**options)
         return 0
 
-    is_update = interaction.type is discord.InteractionType.component and not options.get("thinking")
+    from_message = interaction.type in (discord.InteractionType.component, discord.InteractionType.modal_submit)
+    is_update = from_message and not options.get("thinking")
     await _settled(
         interaction,
         call,
@@ -168,6 +169,16 @@ async def edit(interaction: discord.Interaction[Any], content: str, **options: A
         return 0
 
     await _settled(interaction, call, InteractionResponseType.message_update)
+
+
+async def ask(interaction: discord.Interaction[Any], form: discord.ui.Modal) -> None:
+    """Open a form. Raises as `send` does."""
+
+    async def call() -> int:
+        await interaction.response.send_modal(form)
+        return 0
+
+    await _settled(interaction, call, InteractionResponseType.modal)
 
 
 async def edit_deferred(interaction: discord.Interaction[Any], content: str, **options: Any) -> int:

@@ -30,13 +30,14 @@ def cancel_view(job_id: JobId) -> discord.ui.View:
     return view
 
 
-def result_files(job: Job, pictures: Sequence[bytes]) -> list[discord.File]:
-    """Fresh uploads of PNGs or WebPs, with the prompt as alt text."""
+def result_files(job: Job, pictures: Sequence[bytes], first: int = 1, *, spoiler: bool = False) -> list[discord.File]:
+    """Fresh uploads of PNGs or WebPs, numbered from `first`, with the prompt as alt text."""
     return [
         discord.File(
             io.BytesIO(picture),
             filename=f"atelier-{job.id}-{number}.{'webp' if picture.startswith(b'RIFF') else 'png'}",
             description=fitted(job.request.prompt, ALT_TEXT),
+            spoiler=spoiler,
         )
-        for number, picture in enumerate(pictures, start=1)
+        for number, picture in enumerate(pictures, start=first)
     ]

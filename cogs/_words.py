@@ -10,7 +10,7 @@ from typing import Any
 import discord
 
 from bot.errors import Reference, format_references
-from bot.jobs import GenerationRequest, Image, Job, Operation, Queued, Scope, Subject, utcnow
+from bot.jobs import GenerationRequest, Image, Job, Operation, Picture, PictureRef, Queued, Scope, Subject, utcnow
 from bot.logs import hide
 from bot.policy.limits import BLOCKED, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.requests.admission import Quote
@@ -28,7 +28,12 @@ _REASON = 900
 # Discord shows a card for an invitation, even if its address has no https://.
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
-_OPERATIONS = {Operation.IMAGE2IMAGE: "from an image", Operation.INPAINT: "repainted inside a mask"}
+_OPERATIONS = {
+    Operation.IMAGE2IMAGE: "from an image",
+    Operation.INPAINT: "a part repainted",
+    Operation.OUTPAINT: "extended",
+    Operation.UPSCALE: "enlarged",
+}
 
 REFUSED = "Not accepted."
 EXPIRED_BILL = "You already answered this, or Atelier was restarted. Ask again; your quota is unchanged."
@@ -170,7 +175,7 @@ def cancelled(job: Job) -> str:
     return f"{headline(job)}\n🚫 Cancelled."
 
 
-def result(job: Job, images: Sequence[Image]) -> str:
+def result(job: Job, images: Sequence[Image | Picture]) -> str:
     """The message of finished pictures: the values that paint them again, and how long the painting took."""
     facts = [parameters(job.request)]
     if images and images[0].width != job.request.width:
@@ -180,6 +185,33 @@ def result(job: Job, images: Sequence[Image]) -> str:
         facts.append(f"painted in {seconds((job.painted_at - job.started_at).total_seconds())}")
         facts.append(f"ready {seconds((job.painted_at - job.asked_at).total_seconds())} after the request")
     return f"{headline(job)}\n-# {' · '.join(facts)}"
+
+
+def single(job: Job, picture: Picture) -> str:
+    """The words under one picture of several."""
+    return f"Picture {picture.ref.number} of {headline(job)}\n-# seed `{picture.seed}`"
+
+
+def operation(request: GenerationRequest) -> str:
+    """How the pictures of a request were made, in two or three words."""
+    return _OPERATIONS.get(request.operation, "from words")
+
+
+def info(job: Job, pictures: Sequence[Picture], sources: Sequence[PictureRef]) -> str:
+    """Every value of a result, with the seed and the size of each picture."""
+    request = job.request
+    lines = [f"**Request {job.id}** by <@{job.requester.user_id}>, {past(job.asked_at)}"]
+    lines += [
+        f"Picture {picture.ref.number}: seed `{picture.seed}`, {picture.width}×{picture.height}" for picture in pictures
+    ]
+    lines.append(f"-# {parameters(request)}")
+    if origins := [
+        f"picture {source.number} of request {source.job_id}" if source.number else f"request {source.job_id}"
+        for source in sources
+    ]:
+        lines.append(f"Made from {', '.join(origins)}.")
+    lines.append(f"Prompt: {inert(request.prompt, 700)}")
+    return fitting(lines)
 
 
 def smaller(lossless: bool) -> str:

@@ -8,13 +8,12 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
-from bot.delivery.smaller import smaller
-from bot.errors import EngineError, StorageError, UserError
+from bot.errors import UserError
 from bot.jobs import Job, JobStatus, PictureRef
 from bot.storage.queue import Queue
-from cogs import _people, _views, _words
+from cogs import _people, _words
 from cogs._buttons import add_cog, button, pressed
-from cogs._verdicts import Verdict, classify
+from cogs._pictures import send_pictures
 
 _PAGE = 5
 _SHOWN_PROMPT = 60
@@ -60,25 +59,8 @@ class History(commands.Cog):
         job = await self._queue.get(job_id)
         if job is None or job.requester != _people.requester(interaction) or not await self._queue.has_images(job_id):
             raise UserError(_words.EXPIRED)
-        await responses.defer(interaction, ephemeral=True)
-        try:
-            images = await self._queue.images(job_id)
-        except StorageError:
-            raise UserError("The pictures of this request are no longer kept.") from None
-        words = _words.result(job, images)
-        try:
-            await interaction.followup.send(
-                words, files=_views.result_files(job, [image.png for image in images]), ephemeral=True
-            )
-        except discord.HTTPException as error:
-            if classify(error) is not Verdict.TOO_LARGE:
-                raise
-            try:
-                done = await smaller(images, interaction.filesize_limit)
-            except EngineError as failure:
-                raise UserError(str(failure)) from error
-            words += f"\n{_words.smaller(done.lossless)}"
-            await interaction.followup.send(words, files=_views.result_files(job, done.files), ephemeral=True)
+        pictures = await self._queue.pictures(job_id)
+        await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures))
 
 
 def _line(job: Job, interaction: discord.Interaction[Client]) -> str:

@@ -155,7 +155,8 @@ class Intake(commands.Cog):
     ) -> None:
         """Download the request's attachments, admit the request and answer."""
         if attachments:
-            await responses.defer(interaction)
+            # Without `thinking`, the answer to a form would be the message under which it was opened.
+            await responses.defer(interaction, thinking=True)
         try:
             if attachments:
                 # The sizes of the uploads are known only now, and the rules may have changed during the download.

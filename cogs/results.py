@@ -19,10 +19,11 @@ from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
 from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
 from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, PictureRef, Queued, Retrying, utcnow
+from bot.requests.admission import Admission
 from bot.responses import TOKEN_SECONDS, fitted
 from bot.storage.database import insist
 from bot.storage.queue import Queue
-from cogs import _views, _words
+from cogs import _controls, _views, _words
 from cogs._buttons import CustomId
 from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 
@@ -45,8 +46,11 @@ log = logging.getLogger(__name__)
 class Results(commands.Cog):
     """Edits a job's message until it holds the result."""
 
-    def __init__(self, client: Client, delivery: Delivery, queue: Queue, ping_after_seconds: int) -> None:
+    def __init__(
+        self, client: Client, delivery: Delivery, queue: Queue, admission: Admission, ping_after_seconds: int
+    ) -> None:
         self._client = client
+        self._admission = admission
         self._delivery = delivery
         self._queue = queue
         self._ping_after_seconds = ping_after_seconds
@@ -98,10 +102,11 @@ class Results(commands.Cog):
                 await _delete(channel.get_partial_message(job.destination.message_id))
             if job.reposted_at is not None:
                 # The first message may stand there still, and so may a second whose id was not noted in time.
-                whose, button = f"<@{job.requester.user_id}>", CustomId("cancel", PictureRef(job.id))
+                whose = f"<@{job.requester.user_id}>"
                 async for message in _own_messages(self._client, channel, job.asked_at):
                     shows_a_job = await self._queue.shown_by(MessageId(message.id))
-                    if whose in message.content and not shows_a_job and _custom_ids(message) <= {button}:
+                    about = {known and known.about.job_id for known in _custom_ids(message)}
+                    if whose in message.content and not shows_a_job and about <= {job.id}:
                         await _delete(message)
 
     @contextmanager
@@ -122,8 +127,8 @@ class Results(commands.Cog):
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         content, files, open_ = _message_parts(job, news)
+        view = self._view(job, news)
         content = fitted(content)
-        view = _views.cancel_view(job.id) if open_ else None
         left = None
         if job.destination.message_id is not None:
             message = channel.get_partial_message(job.destination.message_id)
@@ -140,8 +145,19 @@ class Results(commands.Cog):
         sent = await self._find_posted(channel, content, begun_at) if begun_at is not None else None
         if sent is None:
             # The nonce makes a repeated post within a few minutes return the first message.
-            sent = await channel.send(content, files=files(), nonce=f"a{job.id}")
+            sent = await channel.send(content, files=files(), nonce=f"a{job.id}", view=view)  # type: ignore[arg-type]
         return Shown(MessageId(sent.id), left)
+
+    def _view(self, job: Job, news: News) -> discord.ui.View | None:
+        """The controls for what the message says; none under a request that failed or was cancelled."""
+        match news:
+            case Painted(images):
+                can = self._admission.operations(job.request.model)
+                return _controls.result_controls(job.id, len(images), can)
+            case Failed() | Cancelled():
+                return None
+            case _:
+                return _views.cancel_view(job.id)
 
     def _file_limit(self, job: Job) -> int:
         """How large a file may be where the job is answered."""
@@ -279,4 +295,4 @@ def _delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryEr
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await client.add_cog(Results(client, app.delivery, app.queue, app.config.discord.ping_after_seconds))
+    await client.add_cog(Results(client, app.delivery, app.queue, app.admission, app.config.discord.ping_after_seconds))

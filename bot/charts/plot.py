@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from bot.config import SECRETS
+from bot import child
+from bot.child import ChildFailed
 from bot.errors import PlotError
 
 SECONDS = 30.0
@@ -47,28 +45,10 @@ class Chart:
 
 async def draw(chart: Chart) -> bytes:
     """Draw a chart as PNG. Raises PlotError when that fails."""
-    environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "bot.charts.draw",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            # Otherwise numpy would start a thread for every core.
-            env={"OPENBLAS_NUM_THREADS": "1", **environ},
-        )
-    except OSError as error:
-        raise PlotError(f"The chart could not be drawn: {error.strerror}.") from error
-    try:
-        async with asyncio.timeout(SECONDS):
-            png, _ = await process.communicate(json.dumps(asdict(chart)).encode())
-    except TimeoutError as error:
-        raise PlotError(f"The chart could not be drawn within {SECONDS:.0f} s.") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-    if process.returncode or not png.startswith(_PNG):
+        png = await child.run("bot.charts.draw", json.dumps(asdict(chart)).encode(), SECONDS)
+    except ChildFailed as failure:
+        raise PlotError(f"The chart could not be drawn{failure.reason}.") from failure
+    if not png.startswith(_PNG):
         raise PlotError("The chart could not be drawn; the log says why.")
     return png

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.config import SECRETS
+from bot import child
+from bot.child import ChildFailed
 from bot.engine import framing
 from bot.engine.framing import BadFrame
 from bot.errors import EngineError
@@ -32,35 +30,20 @@ class Smaller:
 
 async def smaller(images: Sequence[Image], file_limit: int) -> Smaller:
     """Encode pictures so that Discord may take them. Raises EngineError when that fails."""
-    environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
     sizes = [len(image.png) for image in images]
     order = framing.pack(
         {"kind": "smaller", "sizes": sizes, "file_limit": file_limit, "total_limit": TOTAL_LIMIT},
         b"".join(image.png for image in images),
     )
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "bot.worker.webp",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=environ,
-        )
-    except OSError as error:
-        raise EngineError(f"The pictures could not be encoded smaller: {error.strerror}.") from error
-    try:
-        async with asyncio.timeout(SECONDS):
-            output, _ = await process.communicate(order)
+        output = await child.run("bot.worker.webp", order, SECONDS)
         message = framing.read(io.BytesIO(output))
         if message is None or len(message[0]["sizes"]) != len(images):
             raise BadFrame("the answer is not whole")
         answer, body = message
         files = framing.split(body, answer["sizes"])
-    except (TimeoutError, BadFrame) as error:
+    except ChildFailed as failure:
+        raise EngineError(f"The pictures could not be encoded smaller{failure.reason}.") from failure
+    except BadFrame as error:
         raise EngineError("The pictures could not be encoded smaller.") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
     return Smaller(tuple(files), answer["lossless"])

@@ -17,7 +17,7 @@ from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
 from bot.errors import Rejected, UserError
-from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Queued, Requester
+from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Operation, Queued, Requester
 from bot.logs import hide
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
@@ -101,6 +101,10 @@ class Admission:
         self._vocabularies = vocabularies
         self._catalog = catalog
         self.models = models
+
+    def operations(self, model: str) -> frozenset[Operation]:
+        """What a model can do."""
+        return frozenset(Operation) if model else frozenset()
 
     def samplers(self, model: str) -> Sequence[str]:
         """The samplers that a model can use."""

@@ -19,16 +19,25 @@ HIRES_STRENGTH = 0.3
 """How much an enlarged picture is painted over, if no network can enlarge it."""
 HIRES_FACTOR = 2
 
-ZOOMS: Mapping[str, float] = {"1.5×": 1.5, "2×": 2.0}
-PAN = 0.5
+_PAN = 0.5
 """How much a pan adds, in parts of the picture's side."""
 
-PANS: Mapping[str, Margins] = {
-    "left": (PAN, 0.0, 0.0, 0.0),
-    "right": (0.0, 0.0, PAN, 0.0),
-    "up": (0.0, PAN, 0.0, 0.0),
-    "down": (0.0, 0.0, 0.0, PAN),
+
+def _around(factor: float) -> Margins:
+    """The margins of a canvas that is wider and higher by a factor, with the picture in its middle."""
+    margin = (factor - 1) / 2
+    return margin, margin, margin, margin
+
+
+EXTENSIONS: Mapping[str, Margins] = {
+    "zoomsome": _around(1.5),
+    "zoomfar": _around(2.0),
+    "panleft": (_PAN, 0.0, 0.0, 0.0),
+    "panright": (0.0, 0.0, _PAN, 0.0),
+    "panup": (0.0, _PAN, 0.0, 0.0),
+    "pandown": (0.0, 0.0, 0.0, _PAN),
 }
+"""How far each control continues a picture."""
 
 
 def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -> Options:
@@ -73,9 +82,9 @@ def vary(request: GenerationRequest, picture: Picture, strength: float) -> Optio
     return _from_picture(request, picture, Operation.IMAGE2IMAGE, strength)
 
 
-def remix(request: GenerationRequest, picture: Picture, prompt: str, negative_prompt: str, strength: float) -> Options:
+def remix(request: GenerationRequest, picture: Picture, prompt: str, negative_prompt: str) -> Options:
     """New pictures that begin with this one, from other words."""
-    options = _from_picture(request, picture, Operation.IMAGE2IMAGE, strength)
+    options = _from_picture(request, picture, Operation.IMAGE2IMAGE, None)
     return replace(options, prompt=prompt, negative_prompt=negative_prompt)
 
 
@@ -105,17 +114,26 @@ def extend(request: GenerationRequest, picture: Picture, margins: Margins) -> Op
     return replace(options, images=1, aspect=None, edit=edit)
 
 
-def zoom(factor: float) -> Margins:
-    """The margins of a canvas that is wider and higher by a factor, with the picture in its middle."""
-    margin = (factor - 1) / 2
-    return margin, margin, margin, margin
-
-
 def repaint(request: GenerationRequest, picture: Picture, region: Sequence[int], prompt: str) -> Options:
     """The picture with some cells of the grid painted again from other words."""
     options = _from_picture(request, picture, Operation.INPAINT, None)
     edit = Edit((picture.ref,), Operation.INPAINT, region=tuple(sorted(region)))
     return replace(options, prompt=prompt, images=1, edit=edit)
+
+
+def typed(request: GenerationRequest, seed: int) -> str:
+    """The prompt with the flags that paint this picture again, as a person would type it."""
+    flags = {
+        "no": request.negative_prompt,
+        "size": f"{request.width}x{request.height}",
+        "steps": str(request.num_inference_steps),
+        "guidance": f"{request.guidance_scale:g}",
+        "seed": str(seed),
+        "model": request.model,
+        "sampler": request.sampler if request.sampler != "default" else "",
+        "lora": ", ".join(f"{name}:{weight:g}" for name, weight in request.loras),
+    }
+    return " ".join([request.prompt, *(f"--{name} {value}" for name, value in flags.items() if value)])
 
 
 def cell_name(cell: int) -> str:

@@ -385,10 +385,14 @@ class Queue:
 
     async def images(self, job_id: JobId) -> tuple[Image, ...]:
         """The job's pictures, read back from the folder."""
-        rows = await self._database.fetch_all("SELECT * FROM images WHERE job_id = ? ORDER BY number", (job_id,))
-        files = await self._pictures.read(row["sha256"] for row in rows)
+        return await self.read(await self.pictures(job_id))
+
+    async def read(self, pictures: Sequence[Picture]) -> tuple[Image, ...]:
+        """Pictures with their files. Raises StorageError if a file is gone or damaged."""
+        files = await self._pictures.read(picture.sha256 for picture in pictures)
         return tuple(
-            Image(files[row["sha256"]], row["seed"], row["width"], row["height"], row["sha256"]) for row in rows
+            Image(files[picture.sha256], picture.seed, picture.width, picture.height, picture.sha256)
+            for picture in pictures
         )
 
     async def posted(

@@ -1,0 +1,81 @@
+"""The rows of controls under a result: what can be done with it, by any member, at any time later."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import discord
+
+from bot.jobs import GRID, JobId, Operation, PictureRef
+from bot.requests.edits import cell_name
+from cogs._buttons import JobControl, button, select
+
+AGAIN, MORE = "🔁", "⋯"
+
+_PANS = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
+
+
+def result_controls(job_id: JobId, count: int, can: Collection[Operation]) -> discord.ui.View:
+    """What stands under a result with `count` pictures by a model that can do these operations."""
+    if count == 1:
+        return picture_controls(PictureRef(job_id, 1), can)
+    view = discord.ui.View(timeout=None)
+    whole = PictureRef(job_id)
+    refs = [PictureRef(job_id, number) for number in range(1, count + 1)]
+    for ref in refs:
+        view.add_item(button("single", ref, f"U{ref.number}", row=0))
+    view.add_item(button("again", whole, AGAIN, row=0))
+    if Operation.IMAGE2IMAGE in can:
+        for ref in refs:
+            view.add_item(button("vary", ref, f"V{ref.number}", row=1))
+    view.add_item(button("more", whole, MORE, row=1))
+    return view
+
+
+def picture_controls(ref: PictureRef, can: Collection[Operation]) -> discord.ui.View:
+    """What stands under a single picture by a model that can do these operations."""
+    view = discord.ui.View(timeout=None)
+    for control in _rows(ref, can):
+        view.add_item(control)
+    return view
+
+
+def _rows(ref: PictureRef, can: Collection[Operation]) -> list[JobControl]:
+    from_picture = Operation.IMAGE2IMAGE in can
+    controls = []
+    if from_picture:
+        controls += [
+            button("varysubtle", ref, "Vary (subtle)", row=0),
+            button("varystrong", ref, "Vary (strong)", row=0),
+            button("remix", ref, "Remix", row=0),
+        ]
+    if from_picture or Operation.UPSCALE in can:
+        controls.append(button("upscale", ref, "Upscale" if Operation.UPSCALE in can else "Upscale (repaint)", row=0))
+    controls.append(button("again", ref, AGAIN, row=0))
+    if Operation.INPAINT in can:
+        controls.append(button("region", ref, "Edit region", row=1))
+    if Operation.OUTPAINT in can:
+        controls += [button("zoomsome", ref, "Zoom out 1.5×", row=1), button("zoomfar", ref, "Zoom out 2×", row=1)]
+        controls += [button(f"pan{way}", ref, arrow, row=2) for way, arrow in _PANS.items()]
+    controls.append(button("more", ref, MORE, row=1))
+    return controls
+
+
+def region_menu(ref: PictureRef) -> discord.ui.View:
+    """The menu of the cells of a picture."""
+    view = discord.ui.View(timeout=None)
+    cells = [discord.SelectOption(label=cell_name(cell), value=str(cell)) for cell in range(GRID**2)]
+    view.add_item(select("cells", ref, "Which cells to paint again", cells, most=GRID**2))
+    return view
+
+
+def more_menu(ref: PictureRef, *, may_delete: bool) -> discord.ui.View:
+    """What is needed rarely, for the person who asked for it alone."""
+    view = discord.ui.View(timeout=None)
+    view.add_item(button("original", ref, "Original file"))
+    view.add_item(button("prompt", ref, "Prompt to copy"))
+    view.add_item(button("family", ref, "Where does this come from?"))
+    if may_delete:
+        view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
+        view.add_item(button("delete", ref, "Delete", discord.ButtonStyle.danger, row=1))
+    return view

@@ -1,0 +1,50 @@
+"""Sends stored pictures of a result to the person who asks for them, and to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import discord
+
+from bot import responses
+from bot.client import Client
+from bot.delivery.smaller import smaller
+from bot.errors import EngineError, StorageError, UserError
+from bot.jobs import Job, Picture
+from bot.storage.queue import Queue
+from cogs import _views, _words
+from cogs._verdicts import Verdict, classify
+
+
+async def send_pictures(
+    interaction: discord.Interaction[Client],
+    queue: Queue,
+    job: Job,
+    pictures: Sequence[Picture],
+    words: str,
+    view: discord.ui.View | None = None,
+) -> None:
+    """Send pictures of a result with words and controls, smaller if Discord takes no larger files.
+
+    Raises UserError if their files are gone or too large.
+    """
+    await responses.defer(interaction, ephemeral=True)
+    try:
+        images = await queue.read(pictures)
+    except StorageError:
+        raise UserError("The pictures of this request are no longer kept.") from None
+    first = pictures[0].ref.number
+    controls = discord.utils.MISSING if view is None else view
+    try:
+        files = _views.result_files(job, [image.png for image in images], first)
+        await interaction.followup.send(words, files=files, ephemeral=True, view=controls)
+    except discord.HTTPException as error:
+        if classify(error) is not Verdict.TOO_LARGE:
+            raise
+        try:
+            done = await smaller(images, interaction.filesize_limit)
+        except EngineError as failure:
+            raise UserError(str(failure)) from error
+        words += f"\n{_words.smaller(done.lossless)}"
+        files = _views.result_files(job, done.files, first)
+        await interaction.followup.send(words, files=files, ephemeral=True, view=controls)

@@ -1,0 +1,65 @@
+"""What a control is about: a result of the server in which it was pressed, with its pictures still there."""
+
+from __future__ import annotations
+
+import discord
+
+from bot.client import Client
+from bot.errors import UserError
+from bot.jobs import Job, JobId, JobStatus, MessageId, Picture, PictureRef
+from bot.storage.queue import Queue
+from cogs import _people
+
+GONE = "This result was deleted, so nothing can be made of it."
+NO_RESULT = "There is no such result on this server."
+_NOT_READY = "This request has no pictures yet."
+
+
+async def result(queue: Queue, interaction: discord.Interaction[Client], job_id: JobId) -> tuple[Job, list[Picture]]:
+    """A result and its pictures. Raises UserError if there is none with this number here, or if it was deleted."""
+    job = await queue.get(job_id)
+    if job is None or job.requester.guild_id != interaction.guild_id:
+        raise UserError(NO_RESULT)
+    if job.forgotten_at is not None:
+        raise UserError(GONE)
+    pictures = await queue.pictures(job_id)
+    if not pictures:
+        ended = job.status in (JobStatus.RENDERED, JobStatus.DELIVERED)
+        raise UserError(GONE if ended else _NOT_READY)
+    return job, pictures
+
+
+async def picture(queue: Queue, interaction: discord.Interaction[Client], about: PictureRef) -> tuple[Job, Picture]:
+    """One picture of a result. Raises UserError as `result` does."""
+    job, pictures = await result(queue, interaction, about.job_id)
+    if not 1 <= about.number <= len(pictures):
+        raise UserError(NO_RESULT)
+    return job, pictures[about.number - 1]
+
+
+async def of_message(queue: Queue, interaction: discord.Interaction[Client], message: discord.Message) -> JobId | None:
+    """The request that a message of ours shows; None for every other message."""
+    if interaction.client.user is None or message.author.id != interaction.client.user.id:
+        return None
+    jobs = await queue.shown_by(MessageId(message.id))
+    return jobs[0] if jobs else None
+
+
+def may_delete(job: Job, interaction: discord.Interaction[Client]) -> bool:
+    """Whether the person may delete a result: its requester and moderators may."""
+    return job.requester.user_id == interaction.user.id or _people.is_moderator(interaction)
+
+
+def may_see(job: Job, interaction: discord.Interaction[Client]) -> bool:
+    """Whether the person may read the channel in which a result was asked for."""
+    if job.destination.channel_id == interaction.channel_id or job.requester.user_id == interaction.user.id:
+        return True
+    guild, member = interaction.guild, interaction.user
+    channel = None if guild is None else guild.get_channel_or_thread(job.destination.channel_id)
+    if channel is None and guild is not None and job.destination.parent_id is not None:
+        channel = guild.get_channel(job.destination.parent_id)
+    return (
+        channel is not None
+        and isinstance(member, discord.Member)
+        and channel.permissions_for(member).read_message_history
+    )

@@ -1,0 +1,143 @@
+"""What is needed rarely about a result: its values, its files, its spoiler, its deletion, and showing it again."""
+
+from __future__ import annotations
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.client import Client, prompt_back
+from bot.errors import UserError
+from bot.jobs import GuildId, Job, JobId, MessageId, Picture, PictureRef, UserId
+from bot.requests import edits
+from bot.requests.admission import Admission
+from bot.storage.cases import By
+from bot.storage.lineage import Lineage
+from bot.storage.queue import Queue
+from bot.storage.removals import Removals
+from cogs import _controls, _people, _targets, _views, _words
+from cogs._buttons import add_cog, pressed
+from cogs._pictures import send_pictures
+from cogs._verdicts import GONE
+
+NUMBER = app_commands.Range[int, 1, 2**53 - 1]
+"""The number of a request, as it is shown."""
+
+_NO_MESSAGE = "The message of this result can no longer be changed."
+
+
+class Details(commands.Cog):
+    """Tells about results and changes how they are shown."""
+
+    def __init__(
+        self, client: Client, queue: Queue, admission: Admission, lineage: Lineage, removals: Removals
+    ) -> None:
+        self._client = client
+        self._queue = queue
+        self._admission = admission
+        self._lineage = lineage
+        self._removals = removals
+        self._menu = app_commands.ContextMenu(name="Info", callback=self._message_info)
+        self._menu.guild_only = True
+
+    async def cog_load(self) -> None:
+        """Add the entry of the menu of a message."""
+        self._client.tree.add_command(self._menu)
+
+    @pressed("more")
+    async def more_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Show the values of a result, with the menu of what is needed rarely."""
+        job, pictures = await _targets.result(self._queue, interaction, about.job_id)
+        await self._tell(interaction, job, pictures, about)
+
+    async def _tell(
+        self, interaction: discord.Interaction[Client], job: Job, pictures: list[Picture], about: PictureRef
+    ) -> None:
+        shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
+        words = _words.info(job, shown, await self._lineage.sources(job.id))
+        view = _controls.more_menu(about, may_delete=_targets.may_delete(job, interaction))
+        await responses.send(interaction, words, view=view, ephemeral=True)
+
+    async def _message_info(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
+        """Show the values of the result in a message."""
+        job_id = await _targets.of_message(self._queue, interaction, message)
+        if job_id is None:
+            raise UserError("This message is not one of my results. Open the menu of a message with my pictures.")
+        await self.more_pressed(interaction, PictureRef(job_id))
+
+    @app_commands.command(description="Show a result of this server again, with its buttons")
+    @app_commands.guild_only()
+    @app_commands.rename(number="id")
+    @app_commands.describe(number="The number of the request, which its info shows")
+    async def show(self, interaction: discord.Interaction[Client], number: NUMBER) -> None:
+        """Show the pictures of a result to the person alone."""
+        job, pictures = await _targets.result(self._queue, interaction, JobId(number))
+        if not _targets.may_see(job, interaction):
+            raise UserError(_targets.NO_RESULT)
+        view = _controls.result_controls(job.id, len(pictures), self._admission.operations(job.request.model))
+        await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures), view)
+
+    @pressed("original")
+    async def original_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Send the files as they were painted."""
+        job, pictures = await _targets.result(self._queue, interaction, about.job_id)
+        shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
+        await send_pictures(interaction, self._queue, job, shown, _words.headline(job))
+
+    @pressed("prompt")
+    async def prompt_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Send the prompt with its flags, to copy."""
+        job, pictures = await _targets.result(self._queue, interaction, about.job_id)
+        seed = pictures[max(about.number, 1) - 1].seed if about.number <= len(pictures) else job.request.seed
+        words, files = prompt_back(edits.typed(job.request, seed))
+        await responses.send(interaction, words, files=files, ephemeral=True)
+
+    @pressed("spoiler")
+    async def spoiler_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Hide the pictures of a result behind a spoiler, or show them again."""
+        job, pictures = await _targets.result(self._queue, interaction, about.job_id)
+        self._check_may_delete(job, interaction)
+        if job.destination.message_id is None:
+            raise UserError(_NO_MESSAGE)
+        await responses.defer(interaction, ephemeral=True)
+        channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
+        try:
+            message = await channel.fetch_message(job.destination.message_id)
+            hidden = any(attachment.is_spoiler() for attachment in message.attachments)
+            images = await self._queue.read(pictures)
+            # A WebP was sent where the PNG was too large; what is there keeps its format.
+            files = _views.result_files(job, [image.png for image in images], spoiler=not hidden)
+            await message.edit(attachments=files)
+        except discord.HTTPException as error:
+            if error.code not in GONE:
+                raise
+            raise UserError(_NO_MESSAGE) from error
+        words = "The pictures are shown again." if hidden else "The pictures are behind a spoiler now."
+        await interaction.followup.send(words, ephemeral=True)
+
+    @pressed("delete")
+    async def delete_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Delete a result for good; its message says so."""
+        job, _ = await _targets.result(self._queue, interaction, about.job_id)
+        self._check_may_delete(job, interaction)
+        requester = _people.requester(interaction)
+        if job.requester.user_id == requester.user_id:
+            await self._removals.remove_own(requester, job.id)
+            words = "Deleted. The message says so in a moment."
+        else:
+            assert job.destination.message_id is not None  # noqa: S101 - it was delivered
+            by = By(GuildId(job.requester.guild_id), UserId(interaction.user.id), "")
+            case, _ = await self._removals.remove(by, MessageId(job.destination.message_id))
+            words = _words.receipt(case)
+        await responses.edit(interaction, words, view=None)
+
+    def _check_may_delete(self, job: Job, interaction: discord.Interaction[Client]) -> None:
+        if not _targets.may_delete(job, interaction):
+            raise UserError("Only the person who asked for this result can do that, and moderators can.")
+
+
+async def setup(client: Client) -> None:
+    """Add the cog, its command and its controls."""
+    app = client.app
+    await add_cog(client, Details(client, app.queue, app.admission, app.lineage, app.removals))

@@ -1,0 +1,330 @@
+"""The controls under a result that make new pictures: vary, remix, enlarge, extend, edit a region, paint again.
+
+Each press is a request of the person who presses, with their limits and their place in the queue.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.charts import sheet
+from bot.client import Client
+from bot.errors import UserError
+from bot.jobs import GRID, Job, JobId, Operation, Picture, PictureRef
+from bot.requests import edits
+from bot.requests.admission import Admission
+from bot.requests.flags import with_flags
+from bot.requests.options import Edit, Options
+from bot.requests.resolve import STRENGTH
+from bot.storage.lineage import Lineage
+from bot.storage.queue import Queue
+from cogs import _controls, _people, _targets, _words
+from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
+from cogs._forms import Submission, file_field, form, text_field
+from cogs._pictures import send_pictures
+from cogs.intake import Intake
+
+ENLARGED = "a picture, enlarged"
+"""The prompt of a picture that came without one."""
+MOST_OFFERED = 1000
+"""How many forms about pictures of other people's messages may be open; then the oldest is forgotten."""
+
+CHOOSE_CELLS = "Choose the cells that should be painted again. Then say what should be there."
+GRID_ALT = "The picture, with a grid of four rows from A to D and four columns from 1 to 4"
+
+
+class Edits(commands.Cog):
+    """Makes new requests from results."""
+
+    def __init__(self, client: Client, intake: Intake, admission: Admission, queue: Queue, lineage: Lineage) -> None:
+        self._client = client
+        self._intake = intake
+        self._admission = admission
+        self._queue = queue
+        self._lineage = lineage
+        self._offered: OrderedDict[JobId, discord.Attachment] = OrderedDict()
+        """The pictures of messages whose forms are open."""
+        # A random start, so that a form of an earlier run does not name a picture of this run.
+        self._numbers = itertools.count(secrets.randbelow(10**17))
+        self._menus = [
+            app_commands.ContextMenu(name="Use this picture", callback=self._use_message),
+            app_commands.ContextMenu(name="Edit region", callback=self._edit_message),
+            app_commands.ContextMenu(name="Upscale", callback=self._upscale_message),
+        ]
+
+    async def cog_load(self) -> None:
+        """Add the entries of the menu of a message."""
+        for menu in self._menus:
+            menu.guild_only = True
+            self._client.tree.add_command(menu)
+
+    @pressed("single")
+    async def single_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Show one picture of several, with its own controls, to the person alone."""
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        view = _controls.picture_controls(about, self._admission.operations(job.request.model))
+        await send_pictures(interaction, self._queue, job, [picture], _words.single(job, picture), view)
+
+    @pressed("again")
+    async def again_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Paint the request again with a new seed."""
+        job, _ = await _targets.result(self._queue, interaction, about.job_id)
+        await self._take(interaction, edits.again(job.request, await self._lineage.sources(job.id)))
+
+    @pressed("vary")
+    async def vary_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Vary one picture of several."""
+        await self._vary(interaction, about, edits.STRONG)
+
+    @pressed("varysubtle")
+    async def vary_subtle_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Vary a picture a little."""
+        await self._vary(interaction, about, edits.SUBTLE)
+
+    @pressed("varystrong")
+    async def vary_strong_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Vary a picture much."""
+        await self._vary(interaction, about, edits.STRONG)
+
+    async def _vary(self, interaction: discord.Interaction[Client], about: PictureRef, strength: float) -> None:
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        await self._take(interaction, edits.vary(job.request, picture, strength))
+
+    @pressed("upscale")
+    async def upscale_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Enlarge a picture."""
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        await self._take(interaction, self._upscaled(job, picture))
+
+    def _upscaled(self, job: Job, picture: Picture) -> Options:
+        """The request that enlarges a picture in the best way that its model has."""
+        if Operation.UPSCALE in self._admission.operations(job.request.model):
+            return edits.enlarge(job.request, picture)
+        model = next((model for model in self._admission.models if model.name == job.request.model), None)
+        if model is None:
+            raise UserError(f"The model {job.request.model} is no longer here.")
+        return edits.hires(job.request, picture, 2 * max(model.width, model.height))
+
+    @pressed("zoomsome")
+    async def zoom_some_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Continue a picture around it, to 1.5 times its size."""
+        await self._extend(interaction, about, "zoomsome")
+
+    @pressed("zoomfar")
+    async def zoom_far_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Continue a picture around it, to twice its size."""
+        await self._extend(interaction, about, "zoomfar")
+
+    @pressed("panleft")
+    async def pan_left_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Continue a picture to the left."""
+        await self._extend(interaction, about, "panleft")
+
+    @pressed("panright")
+    async def pan_right_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Continue a picture to the right."""
+        await self._extend(interaction, about, "panright")
+
+    @pressed("panup")
+    async def pan_up_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Continue a picture upwards."""
+        await self._extend(interaction, about, "panup")
+
+    @pressed("pandown")
+    async def pan_down_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Continue a picture downwards."""
+        await self._extend(interaction, about, "pandown")
+
+    async def _extend(self, interaction: discord.Interaction[Client], about: PictureRef, way: str) -> None:
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        await self._take(interaction, edits.extend(job.request, picture, edits.EXTENSIONS[way]))
+
+    @pressed("region")
+    async def region_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Show the picture with the grid, and the menu of its cells."""
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        await self._show_grid(interaction, job, picture)
+
+    async def _show_grid(self, interaction: discord.Interaction[Client], job: Job, picture: Picture) -> None:
+        await responses.defer(interaction, ephemeral=True)
+        (image,) = await self._queue.read([picture])
+        png = await sheet.with_grid(image.png, GRID)
+        file = discord.File(io.BytesIO(png), f"atelier-{job.id}-{picture.ref.number}-grid.png", description=GRID_ALT)
+        await interaction.followup.send(
+            CHOOSE_CELLS, file=file, view=_controls.region_menu(picture.ref), ephemeral=True
+        )
+
+    @pressed("cells")
+    async def cells_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Ask what should be in the chosen cells."""
+        job, _ = await _targets.picture(self._queue, interaction, about)
+        cells = [int(value) for value in chosen(interaction) if value.isdigit() and int(value) < GRID**2]
+        if not cells:
+            raise UserError("Choose at least one cell of the picture.")
+        names = ", ".join(edits.cell_name(cell) for cell in sorted(cells))
+        await responses.ask(
+            interaction,
+            form(
+                str(CustomId("region", about, sum(1 << cell for cell in cells))),
+                f"Paint again: {names}",
+                [text_field("prompt", "What should be there", value=job.request.prompt, long=True, required=True)],
+            ),
+        )
+
+    @submitted("region")
+    async def region_submitted(
+        self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
+    ) -> None:
+        """Paint the chosen cells again."""
+        job, picture = await _targets.picture(self._queue, interaction, known.about)
+        region = [cell for cell in range(GRID**2) if known.argument >> cell & 1]
+        prompt = filled.texts.get("prompt", "") or job.request.prompt
+        await self._take(interaction, with_flags(edits.repaint(job.request, picture, region, prompt)))
+
+    @pressed("remix")
+    async def remix_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Ask for the new words."""
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        fields = [
+            text_field("prompt", "Prompt", value=job.request.prompt, long=True, required=True),
+            text_field("negative", "What to leave out", value=job.request.negative_prompt, long=True),
+            text_field("strength", "Strength", hint="How much is painted over, up to 1", value=f"{STRENGTH:g}", most=8),
+            text_field("seed", "Seed", hint="Leave it empty for a new one", value=str(picture.seed), most=12),
+            file_field("image", "Another picture to start from", "PNG, JPEG or WebP"),
+        ]
+        await responses.ask(interaction, form(str(CustomId("remix", about)), "Remix", fields))
+
+    @submitted("remix")
+    async def remix_submitted(
+        self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
+    ) -> None:
+        """Paint the picture again from other words."""
+        job, picture = await _targets.picture(self._queue, interaction, known.about)
+        prompt = filled.texts.get("prompt", "") or job.request.prompt
+        options = with_flags(edits.remix(job.request, picture, prompt, filled.texts.get("negative", "")))
+        options = replace(
+            options,
+            strength=_number(filled, "strength", STRENGTH) if options.strength is None else options.strength,
+            seed=_whole_number(filled, "seed") if options.seed is None else options.seed,
+        )
+        if filled.files:
+            # The new ones come from the uploaded picture, and only the words from the result.
+            options = replace(options, image=None, edit=Edit((PictureRef(job.id),), Operation.IMAGE2IMAGE))
+        await self._take(interaction, options, filled.files)
+
+    async def _use_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
+        """Start from the picture of any message: ask what to paint."""
+        job_id = await _targets.of_message(self._queue, interaction, message)
+        if job_id is not None:
+            await self.remix_pressed(interaction, PictureRef(job_id, 1))
+            return
+        number = self._remember(_picture_of(message))
+        fields = [
+            text_field("prompt", "What to paint", hint="May end in flags, like --ar 16:9", long=True, required=True),
+            text_field("strength", "Strength", hint="How much is painted over, up to 1", value=f"{STRENGTH:g}", most=8),
+        ]
+        await responses.ask(interaction, form(str(CustomId("use", PictureRef(number))), "Use this picture", fields))
+
+    @submitted("use")
+    async def use_submitted(
+        self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
+    ) -> None:
+        """Paint something from the picture of a message."""
+        picture = self._offered.get(known.about.job_id)
+        if picture is None:
+            raise UserError("I no longer know which picture you meant. Open the message's menu again.")
+        options = Options(filled.texts.get("prompt", ""), strength=_number(filled, "strength", STRENGTH))
+        await self._intake.take(interaction, options, {"image": picture})
+
+    async def _edit_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
+        """Edit a region of a result of ours."""
+        job_id = await _targets.of_message(self._queue, interaction, message)
+        if job_id is None:
+            raise UserError(
+                "Only regions of my own results can be edited here. For another picture, use `/imagine` with an image "
+                "and a mask."
+            )
+        await self.region_pressed(interaction, PictureRef(job_id, 1))
+
+    async def _upscale_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
+        """Enlarge the picture of any message."""
+        job_id = await _targets.of_message(self._queue, interaction, message)
+        if job_id is not None:
+            await self.upscale_pressed(interaction, PictureRef(job_id, 1))
+            return
+        picture = _picture_of(message)
+        models = await self._admission.usable_models(_people.requester(interaction), _people.destination(interaction))
+        able = [model.name for model in models if Operation.UPSCALE in self._admission.operations(model.name)]
+        if not able:
+            raise UserError("No model that you may use here can enlarge pictures.")
+        options = Options(ENLARGED, model=able[0], images=1, edit=Edit((), Operation.UPSCALE))
+        await self._intake.take(interaction, options, {"image": picture})
+
+    def _remember(self, picture: discord.Attachment) -> JobId:
+        """Keep which picture a form is about; returns a number for the form."""
+        number = JobId(next(self._numbers))
+        self._offered[number] = picture
+        while len(self._offered) > MOST_OFFERED:
+            self._offered.popitem(last=False)
+        return number
+
+    async def _take(
+        self,
+        interaction: discord.Interaction[Client],
+        options: Options,
+        files: Mapping[str, discord.Attachment] | None = None,
+    ) -> None:
+        """Make a request from a result; a refusal gives the prompt back."""
+        try:
+            await self._intake.take(interaction, options, files)
+        except UserError as error:
+            await interaction.client.explain(interaction, error, options.prompt)
+
+
+def _picture_of(message: discord.Message) -> discord.Attachment:
+    """The first picture that is attached to a message. Raises UserError if there is none."""
+    for attachment in message.attachments:
+        if (attachment.content_type or "").startswith("image/"):
+            return attachment
+    raise UserError("That message has no picture attached. Choose a message with one.")
+
+
+def _number(filled: Submission, name: str, default: float) -> float:
+    """A number of a form; raises UserError if it is none."""
+    text = filled.texts.get(name, "").replace(",", ".")
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{name.capitalize()} is a number, like {default:g}.")
+    return number
+
+
+def _whole_number(filled: Submission, name: str) -> int | None:
+    """A whole number of a form, or None if it is empty; raises UserError if it is no whole number."""
+    text = filled.texts.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"{name.capitalize()} is a whole number, like 7.")
+    return int(text)
+
+
+async def setup(client: Client) -> None:
+    """Add the cog and its controls."""
+    app = client.app
+    await add_cog(client, Edits(client, Intake.of(client), app.admission, app.queue, app.lineage))

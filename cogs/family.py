@@ -1,0 +1,109 @@
+"""Where a result comes from and what came of it, and whether it can be painted again with the same pixels."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.charts import sheet
+from bot.charts.sheet import Arrow, Node
+from bot.client import Client
+from bot.errors import StorageError, UserError
+from bot.jobs import JobId, PictureRef
+from bot.requests import edits
+from bot.storage.lineage import Family, Lineage
+from bot.storage.queue import Queue
+from cogs import _targets, _words
+from cogs._buttons import add_cog, pressed
+from cogs.details import NUMBER
+from cogs.intake import Intake
+
+AT_ONCE = 1
+"""How many trees are drawn at the same time: another process decodes up to sixty pictures for each."""
+
+
+class FamilyCog(commands.Cog, name="Family"):
+    """Draws family trees, and paints results again."""
+
+    def __init__(self, intake: Intake, queue: Queue, lineage: Lineage) -> None:
+        self._intake = intake
+        self._queue = queue
+        self._lineage = lineage
+        self._drawing = asyncio.Semaphore(AT_ONCE)
+
+    @pressed("family")
+    async def family_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Draw the family tree of a result for the person alone."""
+        job, _ = await _targets.result(self._queue, interaction, about.job_id)
+        family = await self._lineage.family(job.id, job.requester.guild_id)
+        shown = [each for each in family.jobs if _targets.may_see(each, interaction)]
+        family = Family(tuple(shown), family.links)
+        await responses.defer(interaction, ephemeral=True)
+        if len(family.jobs) == 1:
+            words = "This result began with words, and nothing was made of it yet."
+            await interaction.followup.send(words, ephemeral=True)
+            return
+        async with self._drawing:
+            png = await sheet.family_tree(await self._nodes(family, job.id), _arrows(family))
+        words = f"The family of request {job.id}: {len(family.jobs)} requests, from left to right."
+        file = discord.File(io.BytesIO(png), f"atelier-{job.id}-family.png", description=_alt(family))
+        await interaction.followup.send(words, file=file, ephemeral=True)
+
+    async def _nodes(self, family: Family, marked: JobId) -> list[Node]:
+        """The requests with their pictures: of several, the one that something was made of, or else the first."""
+        used = {link.source.job_id: link.source.number for link in family.links if link.source.number}
+        nodes = []
+        for job in family.jobs:
+            pictures = await self._queue.pictures(job.id)
+            number = used.get(job.id, 1)
+            png = b""
+            if 1 <= number <= len(pictures):
+                try:
+                    (image,) = await self._queue.read([pictures[number - 1]])
+                    png = image.png
+                except StorageError:
+                    png = b""
+            nodes.append(Node(job.id, _words.operation(job.request), png, marked=job.id == marked))
+        return nodes
+
+    @app_commands.command(description="Paint a result again from what is stored, and see whether the pixels are equal")
+    @app_commands.guild_only()
+    @app_commands.rename(number="id")
+    @app_commands.describe(number="The number of the request, which its info shows")
+    async def reproduce(self, interaction: discord.Interaction[Client], number: NUMBER) -> None:
+        """Make the same request again, with the same seed."""
+        job, _ = await _targets.result(self._queue, interaction, JobId(number))
+        if not _targets.may_see(job, interaction):
+            raise UserError(_targets.NO_RESULT)
+        sources = (*await self._lineage.sources(job.id), PictureRef(job.id))
+        await self._intake.take(interaction, edits.options_of(job.request, tuple(dict.fromkeys(sources))))
+
+
+def _arrows(family: Family) -> list[Arrow]:
+    known = {job.id for job in family.jobs}
+    return [
+        Arrow(link.source.job_id, link.job_id, f"picture {link.source.number}" if link.source.number else "words")
+        for link in family.links
+        if link.source.job_id in known and link.job_id in known
+    ]
+
+
+def _alt(family: Family) -> str:
+    """The tree in words, for people who cannot see it."""
+    lines = []
+    for job in family.jobs:
+        sources = [str(link.source.job_id) for link in family.links if link.job_id == job.id]
+        origin = f" from {' and '.join(sources)}" if sources else ""
+        lines.append(f"{job.id}: {_words.operation(job.request)}{origin}")
+    return "; ".join(lines)[:1000]
+
+
+async def setup(client: Client) -> None:
+    """Add the cog, its command and its button."""
+    app = client.app
+    await add_cog(client, FamilyCog(Intake.of(client), app.queue, app.lineage))
