@@ -50,7 +50,7 @@ async def ask_on(stage: Stage, number: int, dice: random.Random, numbers: count[
             if dice.random() < 0.2:
                 await stage.cancel(person, answer)
             # What never ends is found at the end, among the violations.
-            await stage.until(lambda message=answer: not message.buttons(), "it did not end")
+            await stage.until(lambda message=answer: not message.cancels(), "it did not end")
 
 
 async def kill_on(stage: Stage, kills: int, dice: random.Random) -> Counter[str]:

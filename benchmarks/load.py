@@ -297,7 +297,7 @@ def _started(connection: sqlite3.Connection, asked: Interaction) -> str:
 
 
 def _waits(interaction: Interaction) -> bool:
-    return interaction.answer is None or bool(interaction.answer.buttons())
+    return interaction.answer is None or bool(interaction.answer.cancels())
 
 
 def _person(number: int) -> Person:

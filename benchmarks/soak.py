@@ -51,7 +51,7 @@ async def soak(jobs: int, people: int, home: Path) -> tuple[str, list[str]]:
             while (asked := next(numbers)) <= jobs:
                 words = await discord.type("imagine", person, str(400 + number % CHANNELS), prompt=f"a fox, {asked}")
                 await discord.until(
-                    lambda words=words: words.answer is not None and not words.answer.buttons(), PATIENCE_SECONDS
+                    lambda words=words: words.answer is not None and not words.answer.cancels(), PATIENCE_SECONDS
                 )
                 done[0] += 1
                 progress.append((time.time(), done[0]))

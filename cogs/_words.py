@@ -197,7 +197,7 @@ def operation(request: GenerationRequest) -> str:
     return _OPERATIONS.get(request.operation, "from words")
 
 
-def info(job: Job, pictures: Sequence[Picture], sources: Sequence[PictureRef]) -> str:
+def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef]) -> str:
     """Every value of a result, with the seed and the size of each picture."""
     request = job.request
     lines = [f"**Request {job.id}** by <@{job.requester.user_id}>, {past(job.asked_at)}"]
@@ -205,13 +205,28 @@ def info(job: Job, pictures: Sequence[Picture], sources: Sequence[PictureRef]) -
         f"Picture {picture.ref.number}: seed `{picture.seed}`, {picture.width}×{picture.height}" for picture in pictures
     ]
     lines.append(f"-# {parameters(request)}")
-    if origins := [
-        f"picture {source.number} of request {source.job_id}" if source.number else f"request {source.job_id}"
-        for source in sources
-    ]:
-        lines.append(f"Made from {', '.join(origins)}.")
+    if origins:
+        lines.append(f"Made from {sources(origins)}.")
     lines.append(f"Prompt: {inert(request.prompt, 700)}")
     return fitting(lines)
+
+
+def sources(refs: Iterable[PictureRef]) -> str:
+    """The results that a request starts from; without a number, only the words of a request were used."""
+    return ", ".join(
+        f"picture {ref.number} of request {ref.job_id}" if ref.number else f"the words of request {ref.job_id}"
+        for ref in refs
+    )
+
+
+def painted_again(job_id: int, *, is_same: bool) -> str:
+    """Whether a request that was painted again gave the same pictures."""
+    if is_same:
+        return f"-# Painted again from request {job_id}: every pixel is equal"
+    return (
+        f"-# Painted again from request {job_id}: some pixels differ. Requests that are painted together differ by "
+        "rounding, unless the host sets engine.reproducible"
+    )
 
 
 def smaller(lossless: bool) -> str:

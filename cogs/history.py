@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import discord
 from discord import app_commands
 from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
+from bot.delivery.feedback import LIKE
 from bot.errors import UserError
-from bot.jobs import Job, JobStatus, PictureRef
-from bot.storage.queue import Queue
+from bot.jobs import Job, JobStatus, PictureRef, utcnow
+from bot.storage.queue import ALL, Queue, Wanted
 from cogs import _people, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._pictures import send_pictures
@@ -29,27 +32,43 @@ class History(commands.Cog):
 
     @app_commands.command(description="Your last requests on this server, and their pictures again")
     @app_commands.guild_only()
-    @app_commands.describe(page="The page; a higher page shows older requests")
+    @app_commands.describe(
+        page="The page; a higher page shows older requests",
+        words="Only requests with these words in the prompt",
+        model="Only requests to this model",
+        liked="Only results that somebody liked with 👍",
+        days="Only requests of the last days",
+    )
     async def history(
-        self, interaction: discord.Interaction[Client], page: app_commands.Range[int, 1, 1000] = 1
+        self,
+        interaction: discord.Interaction[Client],
+        page: app_commands.Range[int, 1, 1000] = 1,
+        words: app_commands.Range[str, 1, 100] | None = None,
+        model: str | None = None,
+        liked: bool = False,
+        days: app_commands.Range[int, 1, 3650] | None = None,
     ) -> None:
         """Show a page of the person's ended requests, with a button for each that was painted."""
-        jobs = await self._queue.history(_people.requester(interaction), (page - 1) * _PAGE, _PAGE + 1)
+        wanted = Wanted(
+            words,
+            None if model is None else model.lower(),
+            None if days is None else utcnow() - timedelta(days=days),
+            LIKE if liked else None,
+        )
+        jobs = await self._queue.history(_people.requester(interaction), (page - 1) * _PAGE, _PAGE + 1, wanted)
         if not jobs:
-            raise UserError(
-                "None of your requests on this server has ended yet."
-                if page == 1
-                else "There are no requests that far back."
-            )
+            raise UserError(_nothing(page, wanted))
         shown, more = jobs[:_PAGE], len(jobs) > _PAGE
         view = discord.ui.View(timeout=None)
         lines = []
         for number, job in enumerate(shown, start=(page - 1) * _PAGE + 1):
-            lines.append(f"{number}. {_line(job, interaction)}")
-            if await self._queue.has_images(job.id):
+            is_shown = await self._queue.has_images(job.id)
+            gone = " — its pictures were deleted" if not is_shown and job.status is JobStatus.DELIVERED else ""
+            lines.append(f"{number}. {_line(job, interaction)}{gone}")
+            if is_shown:
                 view.add_item(button("show", PictureRef(job.id), f"Show {number}"))
         if more:
-            lines.append(f"-# `/history page:{page + 1}` goes further back.")
+            lines.append(f"-# The same command with `page:{page + 1}` goes further back.")
         await responses.send(interaction, _words.fitting(lines), view=view, ephemeral=True)
 
     @pressed("show")
@@ -61,6 +80,15 @@ class History(commands.Cog):
             raise UserError(_words.EXPIRED)
         pictures = await self._queue.pictures(job_id)
         await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures))
+
+
+def _nothing(page: int, wanted: Wanted) -> str:
+    """Why a page is empty."""
+    if page > 1:
+        return "There are no requests that far back."
+    if wanted != ALL:
+        return "None of your requests on this server is like that. Leave out an option to see more."
+    return "None of your requests on this server has ended yet."
 
 
 def _line(job: Job, interaction: discord.Interaction[Client]) -> str:

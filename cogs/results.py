@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -18,10 +18,24 @@ from bot.delivery.feedback import OFFERED
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
 from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
-from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, PictureRef, Queued, Retrying, utcnow
+from bot.jobs import (
+    Cancelled,
+    Failed,
+    Image,
+    Job,
+    MessageId,
+    News,
+    Painted,
+    Painting,
+    PictureRef,
+    Queued,
+    Retrying,
+    utcnow,
+)
 from bot.requests.admission import Admission
 from bot.responses import TOKEN_SECONDS, fitted
 from bot.storage.database import insist
+from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from cogs import _controls, _views, _words
 from cogs._buttons import CustomId
@@ -47,9 +61,16 @@ class Results(commands.Cog):
     """Edits a job's message until it holds the result."""
 
     def __init__(
-        self, client: Client, delivery: Delivery, queue: Queue, admission: Admission, ping_after_seconds: int
+        self,
+        client: Client,
+        delivery: Delivery,
+        queue: Queue,
+        lineage: Lineage,
+        admission: Admission,
+        ping_after_seconds: int,
     ) -> None:
         self._client = client
+        self._lineage = lineage
         self._admission = admission
         self._delivery = delivery
         self._queue = queue
@@ -127,6 +148,8 @@ class Results(commands.Cog):
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         content, files, open_ = _message_parts(job, news)
+        if isinstance(news, Painted):
+            content += await self._origin(job, news.images)
         view = self._view(job, news)
         content = fitted(content)
         left = None
@@ -142,7 +165,7 @@ class Results(commands.Cog):
             else:
                 return Shown()
         begun_at = await repost()
-        sent = await self._find_posted(channel, content, begun_at) if begun_at is not None else None
+        sent = await self._find_posted(channel, job, content, begun_at) if begun_at is not None else None
         if sent is None:
             # The nonce makes a repeated post within a few minutes return the first message.
             sent = await channel.send(content, files=files(), nonce=f"a{job.id}", view=view)  # type: ignore[arg-type]
@@ -164,12 +187,29 @@ class Results(commands.Cog):
         guild = self._client.get_guild(job.requester.guild_id)
         return discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES if guild is None else guild.filesize_limit
 
+    async def _origin(self, job: Job, images: Sequence[Image]) -> str:
+        """Where a result comes from, and for one that was painted again, whether it is the same."""
+        sources = await insist(self._lineage.sources, job.id)
+        again = next((source.job_id for source in sources if not source.number), None)
+        before = None if again is None else await insist(self._queue.get, again)
+        if before is not None and before.request == job.request:
+            pictures = await insist(self._queue.pictures, before.id)
+            if not pictures:
+                return ""
+            is_same = [picture.sha256 for picture in pictures] == [image.sha256 for image in images]
+            return "\n" + _words.painted_again(before.id, is_same=is_same)
+        origins = [source for source in sources if source.number]
+        return f"\n-# From {_words.sources(origins)}" if origins else ""
+
     async def _find_posted(
-        self, channel: discord.PartialMessageable, content: str, begun_at: datetime
+        self, channel: discord.PartialMessageable, job: Job, content: str, begun_at: datetime
     ) -> discord.Message | None:
         """The message that an interrupted attempt to post this has left, if it has."""
+        cancel = CustomId("cancel", PictureRef(job.id))
         async for message in _own_messages(self._client, channel, begun_at):
-            if message.content == content and not await self._queue.shown_by(MessageId(message.id)):
+            controls = _custom_ids(message)
+            is_result = cancel not in controls and {known and known.about.job_id for known in controls} == {job.id}
+            if (is_result or message.content == content) and not await self._queue.shown_by(MessageId(message.id)):
                 return message
         return None
 
@@ -295,4 +335,5 @@ def _delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryEr
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await client.add_cog(Results(client, app.delivery, app.queue, app.admission, app.config.discord.ping_after_seconds))
+    ping_after = app.config.discord.ping_after_seconds
+    await client.add_cog(Results(client, app.delivery, app.queue, app.lineage, app.admission, ping_after))

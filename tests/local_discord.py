@@ -108,6 +108,10 @@ class Message:
         """The custom ids of its buttons."""
         return [button["custom_id"] for row in self.components for button in row["components"]]
 
+    def cancels(self) -> list[str]:
+        """The custom ids of its Cancel buttons; a request that has ended has none."""
+        return [custom_id for custom_id in self.buttons() if custom_id.split(":")[1:2] == ["cancel"]]
+
     def reacted(self) -> list[dict[str, Any]]:
         """Its reactions, as Discord sends them with the message."""
         return [

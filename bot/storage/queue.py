@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import aiosqlite
@@ -111,10 +111,27 @@ ORDER BY id
 
 # The index jobs_of_person serves this newest first; a test asserts it.
 HISTORY = """
-SELECT * FROM jobs_with_post WHERE user_id = ? AND guild_id = ? AND surface = ?
+SELECT * FROM jobs_with_post WHERE user_id = ?1 AND guild_id = ?2 AND surface = ?3
   AND status IN ('delivered', 'failed', 'cancelled') AND posted_at IS NOT NULL AND forgotten_at IS NULL
-ORDER BY asked_at DESC, id DESC LIMIT ? OFFSET ?
+  AND (?4 IS NULL OR instr(lower(prompt), lower(?4))) AND (?5 IS NULL OR model = ?5) AND (?6 IS NULL OR asked_at >= ?6)
+  AND (?7 IS NULL OR EXISTS (SELECT 1 FROM ratings WHERE ratings.post_id = jobs_with_post.post_id AND emoji = ?7))
+ORDER BY asked_at DESC, id DESC LIMIT ?8 OFFSET ?9
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which requests of a history are wanted; None wants all."""
+
+    words: str | None = None
+    """A part of the prompt; capital letters do not matter."""
+    model: str | None = None
+    since: datetime | None = None
+    emoji: str | None = None
+    """A reaction that the result has."""
+
+
+ALL = Wanted()
 
 
 class Queue:
@@ -233,10 +250,12 @@ class Queue:
         )
         return [Job.from_row(row) for row in rows]
 
-    async def history(self, requester: Requester, skip: int, count: int) -> list[Job]:
+    async def history(self, requester: Requester, skip: int, count: int, wanted: Wanted = ALL) -> list[Job]:
         """What ended of one person's requests in one server, newest first; `skip` are passed over."""
+        since = None if wanted.since is None else to_text(wanted.since)
+        filters = wanted.words, wanted.model, since, wanted.emoji
         rows = await self._database.fetch_all(
-            HISTORY, (requester.user_id, requester.guild_id, self._surface, count, skip)
+            HISTORY, (requester.user_id, requester.guild_id, self._surface, *filters, count, skip)
         )
         return [Job.from_row(row) for row in rows]
 

@@ -71,7 +71,7 @@ def tree(
         middle = (start[0] + _ACROSS // 2, start[1]), (end[0] - _ACROSS // 2, end[1])
         draw.line((start, *middle, end), fill=_FAINT, width=3, joint="curve")
         draw.polygon((end, (end[0] - 12, end[1] - 7), (end[0] - 12, end[1] + 7)), fill=_FAINT)
-        draw.text((start[0] + 6, start[1] - 22), arrow["words"], fill=_FAINT, font=small)
+        draw.text((end[0] - _ACROSS + 6, end[1] - 22), arrow["words"], fill=_FAINT, font=small)
     for node, picture in zip(nodes, pictures, strict=True):
         left, top = places[node["number"]]
         box = (left, top, left + _TILE, top + _TILE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import discord
 
 from bot.engine.fake import FakeEngine
@@ -32,6 +34,39 @@ async def test_a_person_sees_their_own_ended_requests_page_by_page(workshop: Wor
     assert "The model refuses this" in second.content
     assert second.components == [], "nothing was painted, so there is nothing to show"
     assert "that far back" in (await ada.slash(workshop.channel, "history", page=3)).response.content
+
+
+async def test_a_person_finds_requests_by_words_model_liking_and_date(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    for number, prompt in enumerate(("a red CAT", "a blue dog", "a cat_50%"), start=1):
+        await ada.slash(workshop.channel, "imagine", prompt=prompt)
+        await workshop.ended(number)
+    cat, dog, _ = await workshop.jobs()
+    await grace.react(workshop.message(dog.destination.message_id), "👍")
+    await workshop.app.database.execute(
+        "UPDATE jobs SET asked_at = '2020' || substr(asked_at, 5) WHERE id = ?", (cat.id,)
+    )
+
+    async def found(**options: Any) -> str:
+        return str((await ada.slash(workshop.channel, "history", **options)).response.content)
+
+    assert "CAT" in (cats := await found(words="cat"))
+    assert "dog" not in cats
+    assert "cat_50%" in (await found(words="_50%")).replace("\\", ""), "these are characters and no pattern"
+    assert "CAT" not in await found(words="_50%")
+    assert "dog" in (liked := await found(liked=True))
+    assert "cat" not in liked
+    assert "CAT" not in await found(days=30)
+    assert "is like that" in await found(model="none")
+
+
+async def test_a_deleted_result_says_so(workshop: Workshop) -> None:
+    ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
+    await workshop.open_group("mod", moderator)
+    await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    (job,) = await workshop.ended()
+    await moderator.slash(workshop.channel, "mod delete", message=str(job.destination.message_id))
+    assert "its pictures were deleted" in (await ada.slash(workshop.channel, "history")).response.content
 
 
 async def test_pictures_of_a_channel_that_took_none_are_shown_on_demand_to_their_owner_alone(

@@ -74,7 +74,7 @@ def _messages(remains: Remains) -> list[str]:
                 found.append(f"I2: job {job['id']} was deleted on request, but its message says {message.content!r}")
         elif message is None:
             found.append(f"I2: job {job['id']} ended as {job['status']}, and has no message")
-        elif SAYS.get(job["status"], "…") not in message.content or message.buttons():
+        elif SAYS.get(job["status"], "…") not in message.content or message.cancels():
             found.append(f"I2: job {job['id']} ended as {job['status']}, and its message says {message.content!r}")
     # If a deferral was never answered, Discord itself says that the bot did not respond.
     return found + [

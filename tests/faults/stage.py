@@ -149,7 +149,7 @@ class Stage:
     async def cancel(self, person: Person, message: Message) -> Message | None:
         """Let a person press a message's button until the bot answers or the button is gone. Returns the answer."""
         return await self._insist(
-            lambda: self.discord.press(message, message.buttons()[0], person), lambda: not message.buttons()
+            lambda: self.discord.press(message, message.cancels()[0], person), lambda: not message.cancels()
         )
 
     async def forget(self, person: Person, *words: str) -> None:
@@ -186,7 +186,7 @@ class Stage:
 
         def over() -> bool:
             about = self.about(word)
-            return bool(about) and not any(message.buttons() for message in about)
+            return bool(about) and not any(message.cancels() for message in about)
 
         await self.until(over, f"{word} did not end")
         return self.about(word)

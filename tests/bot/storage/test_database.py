@@ -425,7 +425,7 @@ async def test_hot_queries_use_their_index(store: Store, sql: str, parameters: t
     [
         (UNPOSTED, ("discord",)),
         (SPENT, (1, 1, "")),
-        (HISTORY, (1, 1, "discord", 6, 0)),
+        (HISTORY, (1, 1, "discord", None, None, None, None, 6, 0)),
     ],
     ids=["UNPOSTED", "SPENT", "HISTORY"],
 )
