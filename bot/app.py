@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 from bot.config import Config, ModelConfig, read_database_key
 from bot.delivery.feedback import Feedback
 from bot.delivery.outbox import Delivery
+from bot.delivery.reactions import Reactions
+from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
 from bot.engine import Engine
 from bot.engine.catalog import Catalog, check_models, folder_of
@@ -43,6 +45,7 @@ from bot.storage.refusals import Refusals
 from bot.storage.removals import Removals
 from bot.storage.reports import Reports
 from bot.storage.rules import Rules
+from bot.storage.side_messages import SideMessages
 from bot.storage.upkeep import keep_up
 from bot.storage.usage import Usage
 
@@ -74,6 +77,8 @@ class App:
     delivery: Delivery
     dispatcher: Dispatcher
     feedback: Feedback
+    reactions: Reactions
+    removal_notes: RemovalNotes
     notice: str | None
     """A sentence for people about what happened to their requests at this start, if anything did."""
 
@@ -136,6 +141,8 @@ async def open_app(
         delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
         forgetting = Forgetting(database, pictures, path, key, surface, clock)
+        removals = Removals(database, pictures, clock)
+        side_messages = SideMessages(database, surface, clock)
         app = App(
             config=config,
             surface=surface,
@@ -144,7 +151,7 @@ async def open_app(
             rules=rules,
             cases=Cases(database, rules, surface, clock),
             refusals=refusals,
-            removals=Removals(database, pictures, clock),
+            removals=removals,
             lineage=Lineage(database),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
@@ -167,6 +174,8 @@ async def open_app(
             delivery=delivery,
             dispatcher=dispatcher,
             feedback=Feedback(Ratings(database, clock)),
+            reactions=Reactions(database, side_messages, removals, queue, rules, clock),
+            removal_notes=RemovalNotes(removals),
             notice=notice,
         )
         await queue.recover()
@@ -177,6 +186,8 @@ async def open_app(
             "delivery": delivery.run(),
             "updates": Updates(database, queue, line, delivery, clock).run(),
             "upkeep": keep_up(database, path, key, clock),
+            "reactions": app.reactions.run(),
+            "removal notes": app.removal_notes.run(),
             "forgetting": forgetting.run(),
             "models": catalog.watch(),
         }

@@ -43,6 +43,7 @@ EXTENSIONS = (
     "cogs.feedback",
     "cogs.limits",
     "cogs.moderation",
+    "cogs.side_messages",
     "cogs.stats",
     "cogs.history",
     "cogs.privacy",

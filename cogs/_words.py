@@ -12,7 +12,7 @@ import discord
 from bot.errors import Reference, format_references
 from bot.jobs import GenerationRequest, Image, Job, Operation, Picture, PictureRef, Queued, Scope, Subject, utcnow
 from bot.logs import hide
-from bot.policy.limits import BLOCKED, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
+from bot.policy.limits import BLOCKED, GALLERY, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.requests.admission import Quote
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
@@ -374,8 +374,13 @@ _RULES = {QUOTA_FROM: "GPU time that counts"}
 def _value(name: str, rules: Mapping[str, Any]) -> str:
     """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
-        return "all" if name == QUOTA_FROM else "no" if name in (PAUSED, BLOCKED) else "no rule"
+        return "all" if name == QUOTA_FROM else "no" if name in (PAUSED, BLOCKED, GALLERY) else "no rule"
     value = rules[name]
+    if name == GALLERY:
+        channel_id, threshold = value
+        return (
+            f"{subject((Scope.CHANNEL, channel_id))} from {threshold} {'favourite' if threshold == 1 else 'favourites'}"
+        )
     if name in list(LimitName):
         return limit(LimitName(name), value)
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,32 +14,28 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
-from bot.policy.limits import BLOCKED, PAUSED, QUOTA_FROM, SERVER, block_of
+from bot.policy.limits import BLOCKED, GALLERY, PAUSED, QUOTA_FROM, SERVER, THRESHOLDS, block_of, gallery_of
 from bot.queue.dispatcher import Dispatcher
-from bot.responses import LOST, MESSAGE
+from bot.responses import MESSAGE
 from bot.storage.cases import By, Case, Cases
-from bot.storage.database import insist
 from bot.storage.queue import Queue
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
 from cogs._people import Place
-from cogs._verdicts import GONE
-
-log = logging.getLogger(__name__)
 
 Choices = list[app_commands.Choice[str]]
 Reason = app_commands.Range[str, 1, 300]
+
+FAVOURITES_NEEDED = 3
+"""The threshold of a gallery that no moderator chose."""
 
 _SHOWN = 10
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
 _LONGEST = timedelta(days=3650)
 _MESSAGE = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d+)/(\d+)/)?(\d{15,20})")
-
-NOTE_AGAIN_SECONDS = 30.0
-"""Between two looks for messages that do not say yet that their result was removed."""
 
 
 @app_commands.guild_only()
@@ -67,7 +61,6 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         self._queue = queue
         self._dispatcher = dispatcher
         self._confirmations = Confirmations(client, "mod")
-        self._noting: asyncio.Task[None] | None = None
 
     @app_commands.command(
         description="Pause painting on the server or in a channel; waiting requests keep their places"
@@ -212,10 +205,40 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             raise UserError(
                 "That is not a link to a message on this server. Open the message's menu and copy its link."
             )
-        case, jobs = await self._removals.remove(by, MessageId(int(match[3])))
+        # The cog of removals lets the message say so.
+        case, _ = await self._removals.remove(by, MessageId(int(match[3])))
         await responses.send(interaction, _words.receipt(case), ephemeral=True)
-        for job in jobs:
-            await self._note(job)
+
+    @app_commands.command(description="Copy the results that people like best to a channel; without options, no more")
+    @app_commands.describe(
+        channel="The gallery; leave empty to copy no more results",
+        threshold="How many people must favourite a result with ❤️ or ⭐, besides the one who asked for it; usually 3",
+        reason="Why; kept with the case",
+    )
+    async def gallery(
+        self,
+        interaction: discord.Interaction[Client],
+        channel: discord.TextChannel | discord.Thread | None = None,
+        threshold: app_commands.Range[int, THRESHOLDS[0], THRESHOLDS[1]] | None = None,
+        reason: Reason | None = None,
+    ) -> None:
+        """Set the gallery of the server, change it, or end it."""
+        by = _by(interaction, reason)
+        now = gallery_of(await self._rules.book(by.guild_id))
+        if channel is None and threshold is None:
+            case = await self._cases.change(by, "gallery", SERVER, {}, [GALLERY])
+            await responses.send(interaction, _said(case, "This server has no gallery."), ephemeral=True)
+            return
+        if channel is None and now is None:
+            raise UserError("This server has no gallery yet. Name its channel too, as in `/mod gallery channel:#best`.")
+        if channel is not None and (missing := _missing(channel)):
+            raise UserError(
+                f"I cannot post in <#{channel.id}>: I have no right to {missing} there. Nothing was changed."
+            )
+        place = channel.id if channel is not None else now.channel_id if now is not None else 0
+        people = threshold or (now.threshold if now is not None else FAVOURITES_NEEDED)
+        case = await self._cases.change(by, "gallery", SERVER, {GALLERY: (place, people)})
+        await responses.send(interaction, _said(case, "The gallery is set like that already."), ephemeral=True)
 
     @app_commands.command(description="What moderators did here: who, when, what, and why")
     @app_commands.describe(
@@ -262,43 +285,18 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             if str(case.number).startswith(str(typed or ""))
         ]
 
-    @commands.Cog.listener()
-    async def on_ready(self) -> None:
-        """Note removals of an earlier run in their messages."""
-        self._noting = asyncio.create_task(self._keep_noting(), name="note removals")
-
-    async def cog_unload(self) -> None:
-        """Stop noting removals in messages; the next run does what is left."""
-        if self._noting is not None:
-            self._noting.cancel()
-
-    async def _keep_noting(self) -> None:
-        while True:
-            for job in await insist(self._removals.owed):
-                await self._note(job)
-            await asyncio.sleep(NOTE_AGAIN_SECONDS)
-
-    async def _note(self, job: Job) -> None:
-        """Let a result's message say that it was removed, unless Discord cannot be reached: then it is tried again."""
-        assert job.destination.message_id is not None  # noqa: S101 - it was found by it
-        channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        message = channel.get_partial_message(job.destination.message_id)
-        try:
-            await message.edit(content=_words.REMOVED, attachments=[], embeds=[], view=None)
-        except discord.HTTPException as error:
-            if error.code not in GONE:
-                log.warning("the message of job %d does not say yet that it was removed: %d", job.id, error.status)
-                return
-            log.info("the message of job %d cannot say that it was removed: %d", job.id, error.status)
-        except LOST as error:
-            log.warning("the message of job %d does not say yet that it was removed: %s", job.id, type(error).__name__)
-            return
-        await insist(self._removals.noted, job)
-
 
 def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:
     """The moderator who gave the command, and their reason; raises UserError if they are no moderator."""
     return By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
+
+
+def _missing(channel: discord.TextChannel | discord.Thread) -> str:
+    """What the bot must not do in a channel although a gallery needs it, in Discord's words; empty if it may."""
+    given = channel.permissions_for(channel.guild.me)
+    send = "send_messages_in_threads" if isinstance(channel, discord.Thread) else "send_messages"
+    needed = ("view_channel", send, "attach_files", "read_message_history")
+    return ", ".join(name.replace("_", " ") for name in needed if not getattr(given, name))
 
 
 def _place(channel: Place | None) -> Subject:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 import aiohttp
@@ -14,10 +14,10 @@ import discord
 from discord.ext import commands
 
 from bot.client import Client
-from bot.delivery.feedback import OFFERED
+from bot.delivery.feedback import offered
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
-from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreachable
+from bot.errors import TryLater
 from bot.jobs import (
     Cancelled,
     Failed,
@@ -39,20 +39,14 @@ from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from cogs import _controls, _views, _words
 from cogs._buttons import CustomId
+from cogs._posting import delete, delivery_error, own_messages, translated
 from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 
-LOOK_BACK = 1000
-"""Messages of a channel that are looked through for one that may be ours."""
 LOOK_AGAIN_SECONDS = 30.0
 RECONCILE_SECONDS = 300.0
 """Between two looks for requests whose acknowledgement is in doubt."""
 IN_DOUBT = timedelta(seconds=TOKEN_SECONDS + 60)
 """Older requests without a message are looked for: until then the command that asked does that itself."""
-CLOCKS_DIFFER = timedelta(minutes=2)
-"""Also how long an answer that began with a download may be older than its job."""
-
-QUOTED = 200
-"""Characters of Discord's reason that are repeated to a person."""
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +95,7 @@ class Results(commands.Cog):
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         message = channel.get_partial_message(job.destination.message_id)
         with self._translate_errors(job):
-            for emoji in OFFERED:
+            for emoji in offered(job.request.num_images_per_prompt):
                 await message.add_reaction(emoji)
             waited = ((job.painted_at or job.asked_at) - job.asked_at).total_seconds()
             if self._ping_after_seconds and waited > self._ping_after_seconds:
@@ -116,34 +110,23 @@ class Results(commands.Cog):
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         with self._translate_errors(job):
             if job.left_message_id is not None:
-                await _delete(channel.get_partial_message(job.left_message_id))
+                await delete(channel.get_partial_message(job.left_message_id))
             if job.forgotten_at is None:
                 return
             if job.destination.message_id is not None:
-                await _delete(channel.get_partial_message(job.destination.message_id))
+                await delete(channel.get_partial_message(job.destination.message_id))
             if job.reposted_at is not None:
                 # The first message may stand there still, and so may a second whose id was not noted in time.
                 whose = f"<@{job.requester.user_id}>"
-                async for message in _own_messages(self._client, channel, job.asked_at):
+                async for message in own_messages(self._client, channel, job.asked_at):
                     shows_a_job = await self._queue.shown_by(MessageId(message.id))
                     about = {known and known.about.job_id for known in _custom_ids(message)}
                     if whose in message.content and not shows_a_job and about <= {job.id}:
-                        await _delete(message)
+                        await delete(message)
 
-    @contextmanager
-    def _translate_errors(self, job: Job) -> Iterator[None]:
+    def _translate_errors(self, job: Job) -> AbstractContextManager[None]:
         """Turn what Discord refuses into the delivery's errors."""
-        try:
-            yield
-        except discord.HTTPException as error:
-            raise _delivery_error(error, self._file_limit(job)) from error
-        except (TimeoutError, OSError, aiohttp.ClientError) as error:
-            raise TryLater(f"Discord cannot be reached: {error}") from error
-        except RuntimeError as error:
-            # This is aiohttp's error for a client that was closed: the next run says what this one cannot.
-            if not self._client.is_closed():
-                raise
-            raise TryLater("Atelier is stopping.") from error
+        return translated(self._client, job.requester.guild_id)
 
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
@@ -182,11 +165,6 @@ class Results(commands.Cog):
             case _:
                 return _views.cancel_view(job.id)
 
-    def _file_limit(self, job: Job) -> int:
-        """How large a file may be where the job is answered."""
-        guild = self._client.get_guild(job.requester.guild_id)
-        return discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES if guild is None else guild.filesize_limit
-
     async def _origin(self, job: Job, images: Sequence[Image]) -> str:
         """Where a result comes from, and for one that was painted again, whether it is the same."""
         sources = await insist(self._lineage.sources, job.id)
@@ -206,7 +184,7 @@ class Results(commands.Cog):
     ) -> discord.Message | None:
         """The message that an interrupted attempt to post this has left, if it has."""
         cancel = CustomId("cancel", PictureRef(job.id))
-        async for message in _own_messages(self._client, channel, begun_at):
+        async for message in own_messages(self._client, channel, begun_at):
             controls = _custom_ids(message)
             is_result = cancel not in controls and {known and known.about.job_id for known in controls} == {job.id}
             if (is_result or message.content == content) and not await self._queue.shown_by(MessageId(message.id)):
@@ -221,13 +199,11 @@ class Results(commands.Cog):
             try:
                 answers = [
                     message
-                    async for message in _own_messages(self._client, channel, job.asked_at)
+                    async for message in own_messages(self._client, channel, job.asked_at)
                     if button in _custom_ids(message)
                 ]
             except (discord.HTTPException, TimeoutError, OSError, aiohttp.ClientError) as error:
-                refusal = (
-                    _delivery_error(error, 0) if isinstance(error, discord.HTTPException) else TryLater(str(error))
-                )
+                refusal = delivery_error(error, 0) if isinstance(error, discord.HTTPException) else TryLater(str(error))
                 log.warning("whether job %d was acknowledged cannot be found out: %s", job.id, refusal)
                 if isinstance(refusal, TryLater):
                     raise refusal from error
@@ -274,24 +250,6 @@ def _message_parts(job: Job, news: News) -> tuple[str, Callable[[], list[discord
             return _words.cancelled(job), list, False
 
 
-async def _delete(message: discord.Message | discord.PartialMessage) -> None:
-    """Delete a message that may be gone already."""
-    try:
-        await message.delete()
-    except discord.HTTPException as error:
-        if error.code != UNKNOWN_MESSAGE:
-            raise
-
-
-async def _own_messages(
-    client: Client, channel: discord.PartialMessageable, since: datetime
-) -> AsyncIterator[discord.Message]:
-    """What we posted in a channel since then, oldest first; Discord's clock and ours may differ."""
-    async for message in channel.history(limit=LOOK_BACK, after=since - CLOCKS_DIFFER, oldest_first=True):
-        if client.user is not None and message.author.id == client.user.id:
-            yield message
-
-
 def _custom_ids(message: discord.Message) -> set[CustomId | None]:
     """The custom ids of a message's buttons."""
     rows = [row for row in message.components if isinstance(row, discord.ActionRow)]
@@ -309,27 +267,6 @@ def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
         return []
     alt = fitted(f"So far: {job.request.prompt}", _views.ALT_TEXT)
     return [discord.File(io.BytesIO(jpeg), filename=f"atelier-{job.id}-preview.jpg", description=alt)]
-
-
-def _delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryError:
-    """The DeliveryError for an error of Discord."""
-    match classify(error):
-        case Verdict.LATER:
-            return TryLater(f"Discord answered {error.status}")
-        case Verdict.TOO_LARGE:
-            return TooLarge(
-                "These pictures are too large for Discord in this channel. "
-                "Ask for a smaller size, or for fewer pictures.",
-                limit=file_limit,
-            )
-        case Verdict.BUG:
-            # Its text quotes the form, and so the prompt.
-            return NotUnderstood(
-                f"Discord answered {error.status} (code {error.code}): This is an error of Atelier, not yours."
-            )
-        case _:
-            # Only Discord's own words are repeated, and not many of them.
-            return Unreachable(f"Discord answered {error.status}: {error.text[:QUOTED]} (code {error.code})")
 
 
 async def setup(client: Client) -> None:

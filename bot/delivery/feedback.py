@@ -8,14 +8,18 @@ from datetime import datetime
 from bot.jobs import ChannelId, GuildId, MessageId, UserId
 from bot.storage.database import insist
 from bot.storage.ratings import Ratings
+from bot.storage.reactions import DISLIKE, LIKE, NUMBERS
 
-LIKE = "👍"
-DISLIKE = "👎"
-OFFERED = (LIKE, DISLIKE)
-"""The reactions that the bot adds to each result, so that people can rate it with one tap."""
+_KEYCAPS = tuple(f"{number[0]}\ufe0f{number[1]}" for number in NUMBERS)
+"""The numbers as Discord has them."""
 
 _SKIN_TONES = {ord(tone): None for tone in "🏻🏼🏽🏾🏿"}
 _VARIATION_SELECTOR = {0xFE0F: None}
+
+
+def offered(pictures: int) -> tuple[str, ...]:
+    """The reactions that the bot adds to a result, so that people rate it, or one picture of several, with one tap."""
+    return (LIKE, DISLIKE, *(_KEYCAPS[:pictures] if pictures > 1 else ()))
 
 
 class Feedback:

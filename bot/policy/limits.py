@@ -69,6 +69,10 @@ BLOCKED = "blocked"
 """The name of the rule that blocks a person; its value is the end of the block, or None for no end."""
 QUOTA_FROM = "quota_from"
 """The name of the rule that resets a person's quota; its value is the time from which usage counts."""
+GALLERY = "gallery"
+"""The name of the rule that gives a server a gallery; its value is the gallery's channel and threshold."""
+THRESHOLDS = (1, 1000)
+"""The smallest and the largest threshold of a gallery."""
 
 _REMEDIES = {"pause": "mod resume", "block": "mod unblock"}
 """The command that ends a pause or a block."""
@@ -206,6 +210,23 @@ def block_of(book: Book, who: Requester, now: datetime) -> Block | None:
         return None
     until = _time(rules[BLOCKED])
     return None if until is not None and until <= now else Block(until)
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Where a server shows the results that at least `threshold` people favourited."""
+
+    channel_id: ChannelId
+    threshold: int
+
+
+def gallery_of(book: Book) -> Gallery | None:
+    """The gallery of a server, or None."""
+    match book.get(SERVER, {}).get(GALLERY):
+        case (int(channel_id), int(threshold)):
+            return Gallery(ChannelId(channel_id), threshold)
+        case _:
+            return None
 
 
 def quota_from(book: Book, who: Requester) -> datetime | None:

@@ -86,6 +86,9 @@ ERASED: Mapping[str, str] = {
 
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
+# A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
+ERASE_SIDE_MESSAGES = "DELETE FROM side_messages WHERE user_id = :user AND over_at IS NOT NULL"
+
 # Before schema 11 an origin was a sentence for Discord, also in backups.
 FORGET_REFUSALS = """
 UPDATE refusals SET user_id = 0, origin = iif(origin = 'person:' || :user, 'person:0',
@@ -124,6 +127,7 @@ def statements(columns: Columns) -> list[str]:
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("ratings", ERASE_RATINGS),
+        ("side_messages", ERASE_SIDE_MESSAGES),
         ("refusals", FORGET_REFUSALS),
         *((table, NOTE_REQUEST.format(table)) for table in REQUESTS),
     ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import aiosqlite
 
 from bot.errors import Reference, UserError, refer
-from bot.jobs import Clock, Job, JobStatus, MessageId, Scope, to_text
+from bot.jobs import Clock, Job, JobId, JobStatus, MessageId, Requester, Scope, to_text
 from bot.storage.cases import DELETE, By, Case, add_case
 from bot.storage.database import Database
 from bot.storage.pictures import Pictures
@@ -17,13 +21,24 @@ SELECT * FROM jobs_with_post
 WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) AND +guild_id = ? ORDER BY id
 """
 
+BY_ID = "SELECT * FROM jobs_with_post WHERE id = ?"
+
 OWED = """
-SELECT * FROM jobs_with_post WHERE id IN (SELECT job_id FROM removals WHERE noted_at IS NULL) ORDER BY id
+SELECT jobs_with_post.*, removals.by_requester FROM removals CROSS JOIN jobs_with_post ON id = job_id
+WHERE noted_at IS NULL ORDER BY id
 """
 
 NOTED = """
 UPDATE removals SET noted_at = ?1 WHERE job_id = ?2 AND (SELECT status FROM jobs WHERE id = ?2) != 'rendered'
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A removed result whose message does not say so yet, and whether its requester removed it or a moderator."""
+
+    job: Job
+    by_requester: bool
 
 
 class Removals:
@@ -33,6 +48,8 @@ class Removals:
         self._database = database
         self._pictures = pictures
         self._clock = clock
+        self.owing = asyncio.Event()
+        """Set when a message begins to owe a note; a task that waits for it clears it before it reads `owed`."""
 
     async def remove(self, by: By, message_id: MessageId) -> tuple[Case, list[Job]]:
         """Remove the pictures that a message shows; returns their jobs. Raises UserError when it is no result here."""
@@ -50,14 +67,7 @@ class Removals:
                     f"That request is {shown[0].status}: it shows no pictures. "
                     f"{refer(Reference.COMMAND, 'mod cancel')} ends open ones."
                 )
-            names: list[str] = []
-            for job in jobs:
-                removed = await connection.execute_fetchall(
-                    "DELETE FROM images WHERE job_id = ? RETURNING sha256", (job.id,)
-                )
-                if of_job := [row["sha256"] for row in removed]:
-                    names += of_job
-                    await connection.execute("INSERT INTO removals (job_id) VALUES (?)", (job.id,))
+            names = await _unname(connection, jobs, by_requester=False)
             if not names:
                 raise UserError("The pictures of that message were removed before.")
             case = await add_case(
@@ -72,13 +82,35 @@ class Removals:
             return case, jobs, names
 
         case, jobs, names = await self._database.write(work)
-        # The next start deletes files that a crash leaves here, because no row names them.
-        await self._pictures.drop(names)
+        await self._settle(names)
         return case, jobs
 
-    async def owed(self) -> list[Job]:
+    async def remove_own(self, requester: Requester, job_id: JobId) -> Job:
+        """Remove the pictures of a result for the person who asked for it; its message then says who did that.
+
+        Returns the job. Raises UserError when the job is not theirs on this server, or shows no pictures. Only a
+        delivered job can be removed: the others would end as failed, and cost nothing.
+        """
+
+        async def work(connection: aiosqlite.Connection) -> tuple[Job, list[str]]:
+            rows = list(await connection.execute_fetchall(BY_ID, (job_id,)))
+            job = Job.from_row(rows[0]) if rows else None
+            if job is None or job.requester != requester or job.forgotten_at is not None:
+                raise UserError("Only the person who asked for a result can delete it, and moderators can.")
+            if job.status is not JobStatus.DELIVERED:
+                raise UserError(f"That request is {job.status}: it shows no pictures that can be deleted.")
+            names = await _unname(connection, [job], by_requester=True)
+            if not names:
+                raise UserError("The pictures of that result were deleted before.")
+            return job, names
+
+        job, names = await self._database.write(work)
+        await self._settle(names)
+        return job
+
+    async def owed(self) -> list[Owed]:
         """Removed results whose messages do not say so yet."""
-        return [Job.from_row(row) for row in await self._database.fetch_all(OWED)]
+        return [Owed(Job.from_row(row), bool(row["by_requester"])) for row in await self._database.fetch_all(OWED)]
 
     async def noted(self, job: Job) -> None:
         """Note that the message says so, or never will.
@@ -86,3 +118,21 @@ class Removals:
         While a job is only painted, nothing is noted: a post that is on its way may show its pictures once more.
         """
         await self._database.execute(NOTED, (to_text(self._clock()), job.id))
+
+    async def _settle(self, names: Sequence[str]) -> None:
+        self.owing.set()
+        # The next start deletes files that a crash leaves here, because no row names them.
+        await self._pictures.drop(names)
+
+
+async def _unname(connection: aiosqlite.Connection, jobs: Sequence[Job], *, by_requester: bool) -> list[str]:
+    """Delete the rows of the jobs' pictures, and note who wanted that; returns the sha256 that were named."""
+    names: list[str] = []
+    for job in jobs:
+        rows = await connection.execute_fetchall("DELETE FROM images WHERE job_id = ? RETURNING sha256", (job.id,))
+        if of_job := [row["sha256"] for row in rows]:
+            names += of_job
+            await connection.execute(
+                "INSERT INTO removals (job_id, by_requester) VALUES (?, ?)", (job.id, by_requester)
+            )
+    return names

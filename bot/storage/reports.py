@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from bot.jobs import Clock, GuildId, Row, to_text
 from bot.storage import sqlite
+from bot.storage.reactions import DELETE, DISLIKE, LIKE, NUMBERS, SEND, quoted
 
 KEPT_SHARE = 0.5
 KEPT_SECONDS = 2.0
@@ -82,13 +83,27 @@ SELECT count(*) AS told, coalesce(sum(error <= max({KEPT_SHARE} * waited, {KEPT_
 FROM placed
 """  # noqa: S608 - constants
 
+# A person who likes some pictures of a result likes the result, once. What asks for a message or a deletion is no
+# opinion.
 MODELS = f"""
-SELECT jobs.model, count(DISTINCT jobs.id) AS results, count(DISTINCT ratings.user_id) AS raters,
-  coalesce(sum(ratings.emoji = '👍'), 0) AS up, coalesce(sum(ratings.emoji = '👎'), 0) AS down,
-  count(ratings.emoji) AS reactions
-FROM (SELECT id, post_id, model {_ASKED} AND status = 'delivered') AS jobs
-  LEFT JOIN ratings ON ratings.post_id = jobs.post_id
-GROUP BY jobs.model ORDER BY results DESC, jobs.model
+WITH
+  results AS (SELECT id, post_id, model, num_images_per_prompt AS images {_ASKED} AND status = 'delivered'),
+  opinions AS (
+    SELECT results.id, results.model, ratings.user_id, CASE
+        WHEN emoji = '{LIKE}' OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images
+          THEN '{LIKE}'
+        ELSE emoji END AS opinion
+    FROM results JOIN ratings ON ratings.post_id = results.post_id
+    WHERE emoji NOT IN ('{SEND}', '{DELETE}')
+    GROUP BY 1, 2, 3, 4),
+  received AS (
+    SELECT model, count(DISTINCT user_id) AS raters, sum(opinion = '{LIKE}') AS up,
+      sum(opinion = '{DISLIKE}') AS down, count(*) AS reactions
+    FROM opinions GROUP BY model)
+SELECT results.model, count(*) AS results, coalesce(raters, 0) AS raters, coalesce(up, 0) AS up,
+  coalesce(down, 0) AS down, coalesce(reactions, 0) AS reactions
+FROM results LEFT JOIN received ON received.model = results.model
+GROUP BY results.model ORDER BY results DESC, results.model
 """  # noqa: S608 - constants
 
 USE_OF_SERVERS = f"""

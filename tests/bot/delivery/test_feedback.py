@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.delivery.feedback import DISLIKE, LIKE, OFFERED, Feedback, plain
+from bot.delivery.feedback import DISLIKE, LIKE, Feedback, offered, plain
 from bot.jobs import MessageId
+from bot.storage.reactions import NUMBERS
 from tests.bot.storage.conftest import ADA, GRACE, Store, open_store
 
 
@@ -24,6 +25,7 @@ from tests.bot.storage.conftest import ADA, GRACE, Store, open_store
         ("👩🏽‍🚀", "👩‍🚀"),
         ("<:apple:123>", "<:apple:123>"),
         ("🎉", "🎉"),
+        ("3️⃣", "3⃣"),
     ],
 )
 def test_an_emoji_counts_without_skin_tone_and_variation(emoji: str, counted_as: str) -> None:
@@ -31,8 +33,9 @@ def test_an_emoji_counts_without_skin_tone_and_variation(emoji: str, counted_as:
 
 
 def test_what_is_offered_is_counted_as_it_is() -> None:
-    assert OFFERED == (LIKE, DISLIKE) == ("👍", "👎")
-    assert [plain(emoji) for emoji in OFFERED] == list(OFFERED)
+    assert offered(1) == (LIKE, DISLIKE) == ("👍", "👎")
+    assert offered(2) == ("👍", "👎", "1️⃣", "2️⃣")
+    assert [plain(emoji) for emoji in offered(4)] == [LIKE, DISLIKE, *NUMBERS]
 
 
 async def result(store: Store) -> MessageId:

@@ -61,6 +61,7 @@ STAYS = {
     "memory": {"name", "value"},  # the house's own
     "deletion_requests": {"at", "done_at"},
     "posts": {"reposted_at"},
+    "side_messages": {"kind", "begun_at", "over_at"},  # numbers, until the message is deleted
 }
 
 

@@ -189,6 +189,22 @@ async def test_models_are_told_of_and_what_people_like_of_ten_and_more(store: St
     )
 
 
+async def test_a_person_who_likes_pictures_of_a_result_likes_it_once_and_no_command_is_an_opinion(store: Store) -> None:
+    job = await store.delivered(model="emoji", num_images_per_prompt=3)
+    message = job.destination.message_id
+    assert message is not None
+    for number in range(GROUP):
+        # The result has no fourth picture.
+        for emoji in ("👍", "1⃣", "3⃣", "✉", "❌") if number else ("4⃣", "❤"):
+            await store.ratings.add(message, UserId(number), emoji)
+    report = await reports_of(store).report(GUILD, Period.DAY)
+    assert report.models == (ModelReport("emoji", 1, Reception(up=GROUP - 1, down=0, others=2)),)
+    await store.ratings.remove(message, UserId(0))
+    await store.ratings.add(message, UserId(0), "✉")
+    report = await reports_of(store).report(GUILD, Period.DAY)
+    assert report.models == (ModelReport("emoji", 1, None),), "nine people said what they think"
+
+
 async def test_refusals_by_rule(store: Store) -> None:
     for rule in ("depth", "quota", "quota", "block"):
         await refused(store, rule)

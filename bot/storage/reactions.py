@@ -1,0 +1,22 @@
+"""What the reactions under a result mean, as they are stored: without skin tone and variation selector."""
+
+from __future__ import annotations
+
+LIKE = "👍"
+DISLIKE = "👎"
+FAVOURITES = ("❤", "⭐")
+"""One of these favourites a result; both by the same person count once."""
+SEND = "✉"
+"""Asks for the result in a direct message."""
+DELETE = "❌"
+"""By the person who asked for the result: deletes it. By anybody else it means nothing."""
+NUMBERS = ("1⃣", "2⃣", "3⃣", "4⃣")
+"""Likes one picture of several, by its number from 1."""
+
+ASKING = (*FAVOURITES, SEND, DELETE)
+"""The reactions that ask the bot to do something; the index ratings_that_ask names the same."""
+
+
+def quoted(emojis: tuple[str, ...]) -> str:
+    """Emojis as a list of SQL literals, for constants."""
+    return ", ".join(f"'{emoji}'" for emoji in emojis)

@@ -1,0 +1,216 @@
+"""Messages about a result in other places than its channel, as rows of the table `side_messages`.
+
+A row is written before its message is sent, so that a kill at any point leaves either no message or a row that knows
+of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NewType, Self
+
+import aiosqlite
+
+from bot.jobs import ChannelId, Clock, Job, JobStatus, MessageId, Row, Surface, UserId, from_text, to_text
+from bot.storage.database import Database
+from bot.storage.reactions import ASKING, DELETE, FAVOURITES, SEND, quoted
+
+PostId = NewType("PostId", int)
+
+EVERYONE = UserId(0)
+"""For whom a copy in a gallery is."""
+
+RECENTLY = timedelta(days=7)
+"""A reaction that is older begins nothing: a new gallery is not filled with the favourites of years."""
+TOLD_FOR = timedelta(days=1)
+"""A person whose direct messages are closed is told so once in this time."""
+
+# The expression must be that of the index ratings_that_ask.
+_ASKS = f"emoji IN ({quoted(ASKING)})"
+_FAVOURS = f"emoji IN ({quoted(FAVOURITES)})"
+
+JOB_OF_POST = "SELECT * FROM jobs_with_post WHERE post_id = ? AND surface = ? ORDER BY id LIMIT 1"
+HAS_IMAGES = "SELECT 1 FROM images WHERE job_id = ? LIMIT 1"
+REACTIONS = f"SELECT user_id, emoji, added_at FROM ratings WHERE post_id = ? AND {_ASKS}"  # noqa: S608 - constants
+OF_POST = "SELECT * FROM side_messages WHERE post_id = ? ORDER BY id"
+
+# The posts at which a start, or a server's new gallery, finds something to do: those with a recent reaction that asks
+# for something, those with a message that is still to be sent, and those with one that is still to be deleted.
+TO_LOOK_AT = f"""
+SELECT post_id FROM ratings WHERE {_ASKS} AND added_at > ?
+UNION SELECT post_id FROM side_messages WHERE message_id IS NULL AND over_at IS NULL
+UNION SELECT post_id FROM side_messages AS side WHERE over_at IS NULL AND (
+  kind = 'refusal'
+  OR NOT EXISTS (SELECT 1 FROM jobs JOIN images ON job_id = jobs.id WHERE jobs.post_id = side.post_id)
+  OR kind = 'private' AND NOT EXISTS (
+    SELECT 1 FROM ratings WHERE post_id = side.post_id AND user_id = side.user_id AND emoji = '{SEND}')
+  OR kind = 'gallery' AND threshold > (
+    SELECT count(DISTINCT user_id) FROM ratings WHERE post_id = side.post_id AND {_FAVOURS}
+      AND user_id NOT IN (SELECT user_id FROM jobs WHERE post_id = side.post_id)))
+"""  # noqa: S608 - constants
+
+# The unique index makes a second row for the same purpose impossible.
+BEGIN = """
+INSERT INTO side_messages (kind, post_id, user_id, channel_id, threshold, begun_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING RETURNING *
+"""
+TELL_REFUSED = """
+INSERT INTO side_messages (kind, post_id, user_id, channel_id, begun_at)
+SELECT 'refusal', post_id, ?1, channel_id, ?2 FROM jobs_with_post WHERE id = ?3
+  AND NOT EXISTS (SELECT 1 FROM side_messages WHERE user_id = ?1 AND kind = 'refusal')
+"""
+FORGET_TOLD = (
+    "DELETE FROM side_messages WHERE user_id = ? AND kind = 'refusal' AND over_at IS NOT NULL AND begun_at < ?"
+)
+
+
+class Kind(StrEnum):
+    """What a side message is."""
+
+    GALLERY = "gallery"
+    """A copy of the result in the server's gallery."""
+    PRIVATE = "private"
+    """A copy in a direct message to a person who asked for it."""
+    REFUSAL = "refusal"
+    """A note, for a short time, that a person takes no direct messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideMessage:
+    """One row of `side_messages`. `over_at` is when it became certain that no message is to be sent any more."""
+
+    id: int
+    kind: Kind
+    post_id: PostId
+    user_id: UserId
+    channel_id: ChannelId | None
+    threshold: int
+    begun_at: datetime
+    message_id: MessageId | None = None
+    over_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its message is not known to be there, and is still to be sent."""
+        return self.message_id is None and self.over_at is None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build it from a row of the table."""
+        begun_at = from_text(row["begun_at"])
+        assert begun_at is not None  # noqa: S101 - the column is NOT NULL
+        return cls(
+            row["id"],
+            Kind(row["kind"]),
+            PostId(row["post_id"]),
+            UserId(row["user_id"]),
+            None if row["channel_id"] is None else ChannelId(row["channel_id"]),
+            row["threshold"],
+            begun_at,
+            None if row["message_id"] is None else MessageId(row["message_id"]),
+            from_text(row["over_at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PostState:
+    """What is asked for by the reactions under a post, and what there is."""
+
+    post_id: PostId
+    job: Job
+    is_shown: bool
+    """Whether the job's pictures are to be seen: they are delivered, and were not removed."""
+    is_unwanted: bool
+    """Whether the person who asked for the result asks for its deletion."""
+    favourites: Mapping[UserId, datetime]
+    """Who else favourited it, and when first."""
+    senders: Mapping[UserId, datetime]
+    """Who wants it as a direct message, and since when."""
+    messages: tuple[SideMessage, ...]
+
+
+class SideMessages:
+    """Reads what posts need, and writes what became of their side messages."""
+
+    def __init__(self, database: Database, surface: Surface, clock: Clock) -> None:
+        self._database = database
+        self._surface = surface
+        self._clock = clock
+
+    async def to_look_at(self) -> set[int]:
+        """The posts at which something may have to be done, whatever happened before."""
+        since = to_text(self._clock() - RECENTLY)
+        return {row["post_id"] for row in await self._database.fetch_all(TO_LOOK_AT, (since,))}
+
+    async def state(self, post_id: PostId) -> PostState | None:
+        """What a post of this surface needs; None if it is none."""
+        row = await self._database.fetch_one(JOB_OF_POST, (post_id, self._surface))
+        if row is None:
+            return None
+        job = Job.from_row(row)
+        has_images = await self._database.fetch_one(HAS_IMAGES, (job.id,)) is not None
+        is_shown = has_images and job.status is JobStatus.DELIVERED and job.forgotten_at is None
+        favourites: dict[UserId, datetime] = {}
+        senders: dict[UserId, datetime] = {}
+        is_unwanted = False
+        for reaction in await self._database.fetch_all(REACTIONS, (post_id,)):
+            user_id, emoji, at = UserId(reaction["user_id"]), reaction["emoji"], from_text(reaction["added_at"])
+            assert at is not None  # noqa: S101 - the column is NOT NULL
+            if emoji == SEND:
+                senders[user_id] = at
+            elif emoji == DELETE:
+                is_unwanted |= is_shown and user_id == job.requester.user_id
+            elif user_id != job.requester.user_id:
+                favourites[user_id] = min(at, favourites.get(user_id, at))
+        rows = await self._database.fetch_all(OF_POST, (post_id,))
+        messages = tuple(map(SideMessage.from_row, rows))
+        return PostState(post_id, job, is_shown, is_unwanted, favourites, senders, messages)
+
+    async def begin(
+        self,
+        kind: Kind,
+        post_id: PostId,
+        *,
+        user_id: UserId = EVERYONE,
+        channel_id: ChannelId | None = None,
+        threshold: int = 0,
+    ) -> SideMessage | None:
+        """Decide that a message is to be sent; None if that was decided before."""
+
+        async def work(connection: aiosqlite.Connection) -> SideMessage | None:
+            values = (kind, post_id, user_id, channel_id, threshold, to_text(self._clock()))
+            rows = list(await connection.execute_fetchall(BEGIN, values))
+            return SideMessage.from_row(rows[0]) if rows else None
+
+        return await self._database.write(work)
+
+    async def place(self, message: SideMessage, channel_id: ChannelId, message_id: MessageId | None = None) -> None:
+        """Note in which channel a message is or will be, and its id once Discord has accepted it."""
+        await self._database.execute(
+            "UPDATE side_messages SET channel_id = ?, message_id = ? WHERE id = ?", (channel_id, message_id, message.id)
+        )
+
+    async def end(self, message: SideMessage) -> None:
+        """Note that a message is not there and will not be; its row keeps it from being decided again."""
+        await self._database.execute(
+            "UPDATE side_messages SET message_id = NULL, over_at = ? WHERE id = ?",
+            (to_text(self._clock()), message.id),
+        )
+
+    async def refuse(self, message: SideMessage, job: Job) -> None:
+        """Note that a person takes no direct messages, and decide to tell them so unless they were told lately."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            now = self._clock()
+            await connection.execute("UPDATE side_messages SET over_at = ? WHERE id = ?", (to_text(now), message.id))
+            await connection.execute(FORGET_TOLD, (message.user_id, to_text(now - TOLD_FOR)))
+            await connection.execute(TELL_REFUSED, (message.user_id, to_text(now), job.id))
+
+        await self._database.write(work)
+
+    async def drop(self, message: SideMessage) -> None:
+        """Forget a message that is gone; it may be decided again."""
+        await self._database.execute("DELETE FROM side_messages WHERE id = ?", (message.id,))
