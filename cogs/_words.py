@@ -292,7 +292,10 @@ def _handed_back(prompt: str, room: int) -> str:
 
 def notes(remarks: Iterable[str]) -> str:
     """The notes for the person whose request was accepted: changed values, words that the model does not know."""
-    return fitting(["About your request:", *(f"- {said(remark)}" for remark in remarks)])
+    lines = [said(remark) for remark in remarks]
+    if len(lines) == 1:
+        return fitting([f"About your request: {lines[0]}"])
+    return fitting(["About your request:", *(f"- {line}" for line in lines)])
 
 
 def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:

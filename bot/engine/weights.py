@@ -51,7 +51,8 @@ _TOKEN = re.compile(
 _UNSUPPORTED = re.compile(
     r"""
     <(?:lora|lyco|lycoris|hypernet|hypernetwork):[^<>]{1,100}>
-    | \{[^{}|]{0,100}\|[^{}]{0,100}\}
+    | \{[^{}|,]{0,100}[|,][^{}]{0,100}\}
+    | [^\s:,()\[\]]{0,40}::(?=\s|\Z|-?[\d.])(?![^\s\[\]]{0,8}\])-?\d{0,4}(?:\.\d{0,4})?
     | \b(?:with|use)Lora\(
     | (?<=[\w)"“”])\.(?:blend|and|swap|attend)\(
     | \bBREAK\b

@@ -27,6 +27,7 @@ from bot.queue.scheduler import Turn, seconds_of
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
 from bot.requests.vocabulary import Vocabulary
+from bot.requests.wording import one_line
 from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.refusals import Refusals
@@ -63,7 +64,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An accepted request: its job, notes for the requester, its place in the queue (from 1) and its start."""
+    """An accepted request: its job, at most one line of notes for the requester, its place (from 1) and its start."""
 
     job: Job
     notes: tuple[str, ...]
@@ -160,7 +161,7 @@ class Admission:
         if job is None:
             return None
         vocabulary = self._vocabularies.get(job.request.model)
-        notes = (*quote.notes, *(vocabulary.notes(job.request.prompt) if vocabulary else ()))
+        notes = one_line((*quote.notes, *(vocabulary.notes(job.request.prompt) if vocabulary else ())))
         place, turn = await self._line.place(job.id) or (1, Turn(job.id, job.requester.user_id, self._clock()))
         said = statement(place, turn.starts_at, self._clock())
         await self._queue.promise(job.id, turn.starts_at, said)

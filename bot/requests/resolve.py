@@ -19,7 +19,7 @@ from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError
 from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upload
 from bot.policy.limits import Limit, Limits
-from bot.requests.flags import with_flags
+from bot.requests.flags import ADDRESSES, with_flags
 from bot.requests.options import Options
 from bot.requests.wording import clean, cut, quoted, unknown
 
@@ -66,11 +66,13 @@ def resolve(
     its name; a model that is missing there can be painted with all `samplers`. Raises UserError for a request that
     cannot be painted, and Rejected if a limit forbids it and clamping is not possible, as for models.
     """
-    notes: list[str] = []
+    said: list[str] = []
     if options.edit is None:
-        options = with_flags(options, notes, _names(models, samplers))
+        options = with_flags(options, said, _names(models, samplers))
     if not options.prompt:
-        raise UserError("Say what to paint, like: a red apple on a blue background.")
+        addressed = any(note.startswith(ADDRESSES) for note in said)
+        attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
+        raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
     negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
     for name, text in (("prompt", options.prompt), ("negative prompt", negative or "")):
         if len(text) > PROMPT_LIMIT:
@@ -78,7 +80,9 @@ def resolve(
                 f"The {name} has {len(text):,} characters, and at most {PROMPT_LIMIT:,} are allowed: "
                 f"shorten it by {len(text) - PROMPT_LIMIT:,}."
             )
-    notes += _about_weights(options.prompt, negative or "")
+    said += _about_weights(options.prompt, negative or "")
+    # Prompts that were copied from elsewhere get one note for all that is read in another way.
+    notes = ["; ".join(said)] if said else []
     model = _model(options.model, models, limits, notes)
     sampling = (samplings or {}).get(model.name, UNLIMITED)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
@@ -190,7 +194,10 @@ def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, 
     asked = int(match[1]), int(match[2])
     native = max(model.width, model.height)
     low, high = max(8, native // 2 // 8 * 8), native * 2
-    width, height = (min(max(round(side / 8) * 8, low), high) for side in asked)
+    # A size from elsewhere keeps its shape as far as possible.
+    scale = min(1.0, high / max(*asked, 1))
+    scale = max(scale, low / max(min(asked), 1)) if scale == 1 else scale
+    width, height = (min(max(round(side * scale / 8) * 8, low), high) for side in asked)
     if (width, height) != asked:
         notes.append(
             f"size {asked[0]}×{asked[1]} became {width}×{height} "
@@ -392,16 +399,16 @@ def _about_weights(*texts: str) -> list[str]:
     """What people should know of the weights in their words: what is not supported, and what was changed."""
     read = [weights.read(text) for text in texts]
     notes = []
-    if forms := list(dict.fromkeys(form for text in read for form in text.unsupported))[:_SHOWN_FORMS]:
-        names = ", ".join(quoted(form if len(form) <= _SHOWN_FORM else f"{form[: _SHOWN_FORM - 1]}…") for form in forms)
-        lora = " A LoRA is chosen by --lora." if any(form.startswith("<") for form in forms) else ""
-        notes.append(f"read as plain words: {names}. Weights are written (word:1.3), [word] or word++.{lora}")
     bounded = [text.bounded for text in read if text.bounded is not None]
     if bounded:
         low, high = weights.WEIGHTS
         notes.append(f"the weight {bounded[0]:g} became {min(max(bounded[0], low), high):g} ({low:g} to {high:g})")
     if any(text.is_crowded for text in read):
         notes.append(f"weights below 1 count for the first {weights.MOST_WEAK_PARTS} parts that have one")
+    if forms := list(dict.fromkeys(form for text in read for form in text.unsupported))[:_SHOWN_FORMS]:
+        names = ", ".join(quoted(form if len(form) <= _SHOWN_FORM else f"{form[: _SHOWN_FORM - 1]}…") for form in forms)
+        lora = " A LoRA is chosen by --lora." if any(form.startswith("<") for form in forms) else ""
+        notes.append(f"read as plain words: {names}. Weights are written (word:1.3), [word] or word++.{lora}")
     return notes
 
 

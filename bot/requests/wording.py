@@ -95,3 +95,18 @@ def cut(text: str) -> str:
     """
     plain = text.translate(_PARENTHESES)
     return plain if len(plain) <= 60 else f"{plain[:59]}…"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names as people list them: "one, two and three". Of more than `most` names, the first ones and how many more."""
+    shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+
+
+def one_line(notes: Sequence[str]) -> tuple[str, ...]:
+    """All notes about a request as one line; none if there are none."""
+    line = ""
+    for note in notes:
+        # What begins with a capital letter is a sentence of its own.
+        line = f"{line.rstrip('.')}{'. ' if note[:1].isupper() else '; '}{note}" if line else note
+    return (line,) if line else ()

@@ -10,6 +10,11 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 ROWS = {
+    "a prompt copied from another tool": [
+        "bot/requests/test_pasted.py::test_what_people_paste_is_painted_with_at_most_one_line_of_notes",
+        "bot/requests/test_pasted.py::test_any_prompt_takes_steps_in_proportion_to_its_length",
+        "cogs/test_create_pasted.py::test_what_people_paste_becomes_a_picture_with_at_most_one_line_of_notes",
+    ],
     "bot killed with requests queued": [
         "faults/test_process.py::test_a_hundred_requests_outlive_a_kill_and_go_on_at_once",
         "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",

@@ -175,7 +175,7 @@ async def test_an_accepted_request_is_a_row_with_a_place_and_a_time(store: Store
 async def test_a_request_that_makes_no_sense_is_refused_and_uses_nothing_up(store: Store) -> None:
     gate = a_picture_takes(1, gate_of(store, quota=1))
     with pytest.raises(UserError, match="There is no flag"):
-        await gate.ask("a cat --nonsense 1", interaction_id=5)
+        await gate.ask("a cat --stepz 1", interaction_id=5)
     assert await gate.ask(interaction_id=5) is not None
 
 
@@ -184,7 +184,7 @@ async def test_the_pictures_of_an_accepted_request_are_kept_before_its_row_names
     data = flat_image(7, 32, 16).png
     upload = Upload(data, 32, 16, hashlib.sha256(data).hexdigest())
     with pytest.raises(UserError, match="There is no flag"):
-        await gate.ask("a cat --nonsense 1", image=upload)
+        await gate.ask("a cat --stepz 1", image=upload)
     assert store.files() == [], "what is refused is not kept"
 
     admitted = await gate.ask(image=upload)
@@ -484,8 +484,8 @@ async def test_what_has_a_smaller_meaning_is_made_smaller_with_the_rule_that_say
     made = (request.num_inference_steps, request.num_images_per_prompt, request.width, request.height)
     assert made == (10, 1, 64, 64)
     assert admitted.notes == (
-        "size 128×128 became 64×64 (up to 4,096 pixels: {origin role:50})",
-        "steps 20 became 10 ({origin role:50})",
+        "size 128×128 became 64×64 (up to 4,096 pixels: {origin role:50}); "
+        "steps 20 became 10 ({origin role:50}); "
         "images 3 became 1 ({origin role:50})",
     )
     assert (await store.now(admitted.job)).requester.roles == (50,)

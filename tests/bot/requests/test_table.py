@@ -49,8 +49,9 @@ def test_a_line_of_the_table_is_a_flag() -> None:
     assert with_flags(MoreOptions("a cat \u2014tint=7")).hue == 7, "also after a phone's dash"
     with pytest.raises(UserError, match="--hue needs a whole number, like --hue 120; “red” is not a whole number"):
         with_flags(MoreOptions("a cat --hue red"))
-    with pytest.raises(UserError, match="There is no flag “--hue”"):
-        with_flags(Options("a cat --hue 120"))
+    notes: list[str] = []
+    assert with_flags(Options("a cat --hue 120"), notes) == Options("a cat")
+    assert notes == ["--hue “120” has no effect here"]
 
 
 def test_a_line_of_the_table_is_an_option_of_the_command_line() -> None:

@@ -1,0 +1,116 @@
+"""/help: a short tour, with what a person may do in the channel where they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.client import Client
+from bot.config import ModelConfig
+from bot.errors import Rejected
+from bot.jobs import Destination, Requester
+from bot.policy.limits import told
+from bot.policy.policy import Allowance, Policy, Ruling
+from bot.requests.admission import Admission
+from cogs import _people, _words
+
+_SHOWN = 5
+"""How many models are named."""
+_DESCRIPTION = 60
+"""Characters of a model's description."""
+
+_COMMANDS = {
+    "queue": "who waits, and when your pictures start",
+    "quota": "what is left of your quota",
+    "history": "your pictures",
+    "settings": "your own defaults",
+    "privacy": "what is kept about you, and deleting it",
+}
+_MODERATORS = ("limits", "mod", "stats")
+
+
+class Help(commands.Cog):
+    """Explains the bot in one screen of a phone."""
+
+    def __init__(self, client: Client, admission: Admission, policy: Policy, command: str) -> None:
+        self._client = client
+        self._admission = admission
+        self._policy = policy
+        self._command = command
+
+    @app_commands.command(description="A short tour: how to ask for pictures, and what you may use here")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    async def help(self, interaction: discord.Interaction[Client]) -> None:
+        """Show the tour to the person who asks."""
+        lines = [
+            "**I paint what you describe.**",
+            f"`/{self._command} prompt: a red fox in the snow`",
+            "More options: the number of pictures, the shape, a picture to start from.",
+            "Flags in the prompt do the same: `--ar 16:9 --images 2 --seed 7 --no fog`. What you copy from other bots "
+            "works; their own flags are left out.",
+            "Buttons under a result change it; 👍 and 👎 rate it.",
+            *(await self._offered(interaction)),
+            "",
+            *self._commands(interaction),
+        ]
+        await responses.send(interaction, "\n".join(lines), ephemeral=True)
+
+    async def _offered(self, interaction: discord.Interaction[Client]) -> list[str]:
+        """What the person may use where they ask."""
+        if interaction.guild_id is None or interaction.channel_id is None:
+            return ["", "I paint on servers: use the command in a channel of a server that we are both on."]
+        who, where = _people.requester(interaction), _people.destination(interaction)
+        ruling = await self._policy.ruling(who, where.channels)
+        try:
+            self._policy.check(ruling)
+        except Rejected as refusal:
+            return ["", f"**Not now:** {_words.said(told(refusal))}"]
+        return ["", "**Here you may use**", *await self._lines(who, where, ruling)]
+
+    async def _lines(self, who: Requester, where: Destination, ruling: Ruling) -> list[str]:
+        models = await self._admission.usable_models(who, where)
+        if not models:
+            return ["no model at the moment; ask a moderator"]
+        limits = ruling.limits
+        return [
+            *_named(models),
+            f"- up to {_words.pictures(limits.images.value)} and {limits.steps.value} steps at once",
+            f"- {_left(await self._policy.allowance(ruling))}",
+        ]
+
+    def _commands(self, interaction: discord.Interaction[Client]) -> list[str]:
+        """The commands that exist, and those for moderators if the person is one."""
+        known = {command.name for command in self._client.tree.get_commands()}
+        lines = [f"`/{name}` {words}" for name, words in _COMMANDS.items() if name in known]
+        if interaction.guild_id is not None and _people.is_moderator(interaction):
+            lines.append(f"For moderators: {', '.join(f'`/{name}`' for name in _MODERATORS if name in known)}")
+        return lines
+
+
+def _named(models: Sequence[ModelConfig]) -> list[str]:
+    """A line for each of the first few models."""
+    lines = []
+    for number, model in enumerate(models[:_SHOWN]):
+        about = f": {_words.inert(model.description, _DESCRIPTION)}" if model.description else ""
+        usual = " (if you name none)" if number == 0 and len(models) > 1 else ""
+        lines.append(f"- the model `{model.name}`{usual}{about}")
+    if len(models) > _SHOWN:
+        lines.append(f"- and {len(models) - _SHOWN} more models")
+    return lines
+
+
+def _left(allowance: Allowance) -> str:
+    """What is left of the quota, in a word."""
+    left, whole = allowance.pictures(allowance.left), allowance.pictures(allowance.quota)
+    return f"about {_words.pictures(left)} of {whole} in 24 hours are left"
+
+
+async def setup(client: Client) -> None:
+    """Add the cog."""
+    app = client.app
+    await client.add_cog(Help(client, app.admission, app.policy, app.config.discord.command))
