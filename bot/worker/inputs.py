@@ -1,5 +1,8 @@
 """The uploads of a request: decoded, turned upright, and resized to the size that it is painted in.
 
+A request that paints a part of a picture, or the area around it, gets a canvas too (`canvas.py`). One that enlarges a
+picture gets it as it is.
+
 Uploads are untrusted files: they are decoded in the engine process only, in a thread beside the one that paints.
 """
 
@@ -15,8 +18,10 @@ import numpy as np
 import PIL.Image
 
 from bot.errors import PaintFailed
-from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest
+from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest, Operation
 from bot.picture_files import is_picture, measure, without_metadata
+from bot.worker import canvas
+from bot.worker.canvas import Canvas
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +53,18 @@ class Inputs:
     image: PIL.Image.Image | None = None
     mask_image: PIL.Image.Image | None = None
     control_image: PIL.Image.Image | None = None
+    canvas: Canvas | None = None
+    """What the painted picture is laid over, in the size of the result."""
 
 
 def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
     """The uploads that the request names, cropped around their middle to its proportions, and resized.
 
-    A mask is cropped where its picture is. Raises PaintFailed, in words, for an upload that cannot be used.
+    A mask is cropped where its picture is. A canvas is not cropped, so it may be stretched a little; what is painted is
+    stretched back. A picture to enlarge keeps its size. Raises PaintFailed, in words, for uploads that cannot be used.
     """
+    if request.operation is not Operation.TEXT2IMAGE and not request.image:
+        raise PaintFailed("There is no picture to start from: ask again and attach one.")
     image, mask, control = (
         flat(_open(uploads.get(sha256), what)) if sha256 else None
         for sha256, what, flat in (
@@ -69,10 +79,17 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
             f"({image.width}×{image.height}): make it as large as the picture."
         )
     size = (request.width, request.height)
+    followed = control and _cut(control, _middle(control, size), size)
+    if image and request.operation is Operation.UPSCALE:
+        return Inputs(image)
+    if image and (whole := _canvas(request, image)):
+        return Inputs(*whole.given(size), followed, whole)
+    if request.operation is Operation.INPAINT and not mask:
+        raise PaintFailed("Nothing says which part to paint: send a mask, or choose parts of the picture.")
     cut = Inputs(
         image and _cut(image, _middle(image, size), size),
         mask and _cut(mask, _middle(image or mask, size), size),
-        control and _cut(control, _middle(control, size), size),
+        followed,
     )
     if cut.mask_image and np.asarray(cut.mask_image).max() < _WHITE:
         raise PaintFailed(
@@ -80,6 +97,15 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
             "in which that part is transparent."
         )
     return cut
+
+
+def _canvas(request: GenerationRequest, image: PIL.Image.Image) -> Canvas | None:
+    """The canvas of a request; None where the model's picture is the result."""
+    if request.operation is Operation.OUTPAINT:
+        return canvas.extended(image, request.margins)
+    if request.operation is Operation.INPAINT and request.region and not request.mask_image:
+        return canvas.region(image, request.region)
+    return None
 
 
 def _open(data: bytes | None, what: str) -> PIL.Image.Image:

@@ -45,6 +45,7 @@ from bot.logs import hide, traced
 from bot.worker import previews, residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
+from bot.worker.canvas import Canvas
 from bot.worker.inputs import Inputs, decode
 from bot.worker.pipelines import ModelStore
 from bot.worker.previews import LatentPreview, LatentTap
@@ -83,6 +84,7 @@ class _PaintingOrder:
 
     owner: int
     request: GenerationRequest
+    canvas: Canvas | None
     tap: LatentTap
     shown_at: float
 
@@ -316,7 +318,8 @@ class WorkerLoop:
                 continue
             calls.append(call)
             now = self._used_at[model] = time.monotonic()
-            self._painting[order.key] = _PaintingOrder(order.owner, order.request, LatentTap(call.scheduler), now)
+            canvas, tap = order.inputs.result().canvas, LatentTap(call.scheduler)
+            self._painting[order.key] = _PaintingOrder(order.owner, order.request, canvas, tap, now)
         return calls
 
     def _call(self, order: _WaitingOrder, texts: Future[tuple[Reading, ...]]) -> Call:
@@ -356,7 +359,8 @@ class WorkerLoop:
                     self._preview(key, call.pipeline)
             case Returned(output):
                 order = self._painting.pop(key)
-                self._encoder.submit(order.owner, self._finish(key, order.request, output))
+                pictures = self._store.images(order.request, output, order.canvas)
+                self._encoder.submit(order.owner, self._finish(key, order.request, pictures))
             case Failed(error):
                 request = self._painting.pop(key).request
                 self._send(FailedFrame(*key, self._store.explain(request, error)))
@@ -383,10 +387,9 @@ class WorkerLoop:
             self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
         yield
 
-    def _finish(self, key: OrderKey, request: GenerationRequest, output: Any) -> Iterator[None]:
+    def _finish(self, key: OrderKey, request: GenerationRequest, pictures: Iterator[Image]) -> Iterator[None]:
         """Encode an order's pictures and send them. It runs in an encoder's thread, one piece of work a picture."""
         images: list[Image] = []
-        pictures = self._store.images(request, output)
         try:
             while len(images) < request.num_images_per_prompt:
                 with self._told(StageFrame("", Stage.FINISH, (key,))):

@@ -6,9 +6,7 @@ Imported in the engine process only.
 from __future__ import annotations
 
 import gc
-import hashlib
 import inspect
-import io
 import json
 import logging
 import math
@@ -22,7 +20,6 @@ from typing import Any
 
 import diffusers
 import numpy as np
-import PIL.Image
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import torch
 import transformers
@@ -32,7 +29,6 @@ from diffusers.pipelines.auto_pipeline import (
     AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     _get_task_class,
 )
-from PIL.PngImagePlugin import PngInfo
 
 from bot.config import STEPS, EngineConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
@@ -42,11 +38,13 @@ from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Image, Operation
 from bot.logs import traced
 from bot.worker import acceleration, checkpoints, safety_checker, upscaling
+from bot.worker.canvas import Canvas
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.inputs import Inputs
 from bot.worker.library_errors import refused, told
 from bot.worker.loras import RowLoras
+from bot.worker.pictures import encode, enlarged, laid_over
 from bot.worker.prompts import Prompts, Reading
 from bot.worker.rows import NOT_NUMBERS
 
@@ -56,12 +54,15 @@ _TASKS: Mapping[Operation, Mapping[str, Any]] = {
     Operation.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     Operation.IMAGE2IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
     Operation.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
+    Operation.OUTPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
 }
 _ASKED = {
     Operation.TEXT2IMAGE: "from words alone",
     Operation.IMAGE2IMAGE: "from a picture",
     Operation.INPAINT: "a part of a picture again",
+    Operation.OUTPAINT: "beyond the edges of a picture",
 }
+_REPAINTING = (Operation.INPAINT, Operation.OUTPAINT)
 _NOTHING = Inputs()
 
 _PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projection_dim")
@@ -73,15 +74,6 @@ _MOST_ENCODERS = 4
 """The most threads that encode PNGs: zlib releases the interpreter's lock, but copying pixels does not."""
 _BLACK = 2 / 255
 """A picture counts as black if no channel of any pixel is brighter than this."""
-
-# Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
-# https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
-_XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
-    'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>'
-    "</rdf:RDF></x:xmpmeta>"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +272,7 @@ class ModelStore:
         }
         if request.image:
             arguments |= {"image": inputs.image, "strength": _strength(request)}
-        if request.mask_image:
+        if inputs.mask_image is not None:
             arguments |= {"mask_image": inputs.mask_image}
         if request.controlnet:
             # Without an image to start from, diffusers calls the control image `image`.
@@ -331,8 +323,10 @@ class ModelStore:
                 raise
             raise PaintFailed(self.explain(request, error)) from error
 
-    def images(self, request: GenerationRequest, output: Any) -> Iterator[Image]:
+    def images(self, request: GenerationRequest, output: Any, canvas: Canvas | None = None) -> Iterator[Image]:
         """The pictures of a pipeline's output, enlarged and encoded one by one, in the order of the request's seeds.
+
+        With a canvas, each is laid over it and has its size.
 
         It uses only the CPU, so it may run in another thread than the one that owns the device.
         Raises PaintFailed if a picture is invalid, black, or withheld by the safety checker.
@@ -347,7 +341,8 @@ class ModelStore:
             raise PaintFailed("The model produced a black picture. Try another seed, sampler or size.")
         factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
         for frame, seed in zip(pixels, request.seeds, strict=True):
-            yield _encode(frame, seed, factor, upscaler)
+            whole = enlarged(frame, factor, upscaler) if canvas is None else laid_over(canvas, frame, upscaler)
+            yield encode(whole, seed)
 
     def hash_of(self, name: str) -> str:
         """The sha256 of the weights of a model that was fetched."""
@@ -454,7 +449,7 @@ def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
         return pipeline
     # Models with nine channels take the mask and the masked image as five more channels of the latents.
     channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
-    if kind is None or (channels == 9 and request.operation is not Operation.INPAINT):
+    if kind is None or (channels == 9 and request.operation not in _REPAINTING):
         what = f"{_ASKED[request.operation]}{' with a ControlNet' if controlnet is not None else ''}"
         raise PaintFailed(f"The model {request.model} cannot paint {what}. Choose another model.")
     if kind is type(pipeline) and controlnet is None:
@@ -468,25 +463,6 @@ def _strength(request: GenerationRequest) -> float:
     """The request's strength, or the smallest with which diffusers makes a step: int(steps · strength) ≥ 1."""
     # 49 · (1 / 49) is below 1 in floating point; with the next larger number it is not.
     return max(request.strength, math.nextafter(1 / request.num_inference_steps, 1))
-
-
-def _encode(pixels: np.ndarray[Any, Any], seed: int, factor: int, upscaler: upscaling.Upscaler | None) -> Image:
-    """A PNG of an (h, w, 3) array of floats from 0 to 1, enlarged by a factor and marked as made by a model.
-
-    The model's upscaler has one fixed factor; for another factor, or without an upscaler, the picture is resized.
-    """
-    height, width = pixels.shape[:2]
-    if factor > 1 and upscaler is not None:
-        pixels = upscaler.enlarge(pixels)
-    picture = PIL.Image.fromarray((pixels * 255).round().astype("uint8"))
-    picture = picture.resize((factor * width, factor * height), PIL.Image.Resampling.LANCZOS)
-    info = PngInfo()
-    info.add_text("Software", "Atelier")
-    info.add_itxt("XML:com.adobe.xmp", _XMP)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=info)
-    png = buffer.getvalue()
-    return Image(png, seed, picture.width, picture.height, hashlib.sha256(png).hexdigest())
 
 
 def _budget(device: str) -> int:

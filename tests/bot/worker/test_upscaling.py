@@ -17,7 +17,8 @@ from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
 from bot.engine.catalog import folder_of
 from bot.errors import PaintFailed
 from bot.worker import upscaling
-from bot.worker.pipelines import ModelStore, _encode
+from bot.worker.pictures import encode, enlarged
+from bot.worker.pipelines import ModelStore
 from bot.worker.upscaling import Upscaler
 from tests.bot.worker.test_pipelines import APPLE, paint
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
@@ -111,9 +112,9 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, network: Upscaler) -> N
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 5])
 def test_every_factor_is_served(network: Upscaler, factor: int) -> None:
     small = drawing(32)
-    image = _encode(small, 1, factor, network)
+    image = encode(enlarged(small, factor, network), 1)
     assert (image.width, image.height) == (32 * factor, 32 * factor)
-    same = image.png == _encode(small, 1, factor, None).png
+    same = image.png == encode(enlarged(small, factor, None), 1).png
     assert same == (factor == 1), "the network has its hand in everything that is enlarged"
 
 
