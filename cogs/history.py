@@ -10,10 +10,10 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
-from bot.delivery.feedback import LIKE
 from bot.errors import UserError
 from bot.jobs import Job, JobStatus, PictureRef, utcnow
 from bot.storage.queue import ALL, Queue, Wanted
+from bot.storage.reactions import LIKE
 from cogs import _people, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._pictures import send_pictures
