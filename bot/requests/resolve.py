@@ -17,7 +17,7 @@ from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, Model
 from bot.engine import weights
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError
-from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upload
+from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upload, upscale_refusal
 from bot.policy.limits import Limit, Limits
 from bot.requests.flags import with_flags
 from bot.requests.options import Options
@@ -67,9 +67,10 @@ def resolve(
     cannot be painted, and Rejected if a limit forbids it and clamping is not possible, as for models.
     """
     notes: list[str] = []
+    upscales = _operation(options) is Operation.UPSCALE
     if options.edit is None:
         options = with_flags(options, notes, _names(models, samplers))
-    if not options.prompt:
+    if not options.prompt and not upscales:
         raise UserError("Say what to paint, like: a red apple on a blue background.")
     negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
     for name, text in (("prompt", options.prompt), ("negative prompt", negative or "")):
@@ -114,7 +115,7 @@ def resolve(
         seed=seed,
         operation=_operation(options),
         num_images_per_prompt=_capped(
-            "images", options.images, 1, IMAGES, None if limits is None else limits.images, notes
+            "images", None if upscales else options.images, 1, IMAGES, None if limits is None else limits.images, notes
         ),
         loras=loras,
         image=options.image.sha256 if options.image else "",
@@ -312,6 +313,10 @@ def _check_uploads(options: Options) -> None:
             raise UserError(
                 f"The {what} has {upload.width}×{upload.height} pixels, and shapes go only from 1:4 to 4:1: crop it."
             )
+    if image is not None and _operation(options) is Operation.UPSCALE:
+        if words := upscale_refusal(image.width, image.height):
+            raise UserError(words)
+        return
     if image is None:
         if mask is not None:
             raise UserError("A mask needs an image to repaint: add the image to start from, too.")
