@@ -104,6 +104,23 @@ GRID = 4
 MOST_SIDE = 2048
 """The longest side in pixels of a picture that is extended; a larger one is scaled down to it."""
 
+UPSCALE_FACTOR = 4
+"""How many times wider and higher the network of a model makes a picture."""
+
+MOST_UPSCALED = 4096
+"""The longest side in pixels of an enlarged picture."""
+
+
+def upscale_refusal(width: int, height: int) -> str | None:
+    """Why a picture cannot be enlarged, in words, because it would become too large; None if it can."""
+    if UPSCALE_FACTOR * max(width, height) <= MOST_UPSCALED:
+        return None
+    side = MOST_UPSCALED // UPSCALE_FACTOR
+    return (
+        f"The picture has {width}×{height} pixels. Enlarged {UPSCALE_FACTOR} times it would be longer than "
+        f"{MOST_UPSCALED} pixels, the limit: pictures of up to {side}×{side} pixels can be enlarged."
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Work:

@@ -237,6 +237,8 @@ def smaller(lossless: bool) -> str:
 
 def parameters(request: GenerationRequest) -> str:
     """A request's resolved values, in one line."""
+    if request.operation is Operation.UPSCALE:
+        return f"enlarged · model `{request.model}`"
     last = request.seeds[-1]
     facts = [
         f"seed `{request.seed}`" if last == request.seed else f"seeds `{request.seed}`–`{last}`",

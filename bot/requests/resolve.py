@@ -17,7 +17,7 @@ from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, Model
 from bot.engine import weights
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError
-from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upload
+from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upload, upscale_refusal
 from bot.policy.limits import Limit, Limits
 from bot.requests.flags import ADDRESSES, with_flags
 from bot.requests.options import Options
@@ -69,7 +69,8 @@ def resolve(
     said: list[str] = []
     if options.edit is None:
         options = with_flags(options, said, _names(models, samplers))
-    if not options.prompt:
+    upscales = _operation(options) is Operation.UPSCALE
+    if not options.prompt and not upscales:
         addressed = any(note.startswith(ADDRESSES) for note in said)
         attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
         raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
@@ -118,7 +119,7 @@ def resolve(
         seed=seed,
         operation=_operation(options),
         num_images_per_prompt=_capped(
-            "images", options.images, 1, IMAGES, None if limits is None else limits.images, notes
+            "images", None if upscales else options.images, 1, IMAGES, None if limits is None else limits.images, notes
         ),
         loras=loras,
         image=options.image.sha256 if options.image else "",
@@ -319,6 +320,10 @@ def _check_uploads(options: Options) -> None:
             raise UserError(
                 f"The {what} has {upload.width}×{upload.height} pixels, and shapes go only from 1:4 to 4:1: crop it."
             )
+    if image is not None and _operation(options) is Operation.UPSCALE:
+        if words := upscale_refusal(image.width, image.height):
+            raise UserError(words)
+        return
     if image is None:
         if mask is not None:
             raise UserError("A mask needs an image to repaint: add the image to start from, too.")

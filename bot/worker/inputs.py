@@ -18,7 +18,7 @@ import numpy as np
 import PIL.Image
 
 from bot.errors import PaintFailed
-from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest, Operation
+from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest, Operation, upscale_refusal
 from bot.picture_files import is_picture, measure, without_metadata
 from bot.worker import canvas
 from bot.worker.canvas import Canvas
@@ -48,7 +48,10 @@ _TURNS = {
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The decoded uploads of a request, each with the request's width and height; the mask is in shades of grey."""
+    """The decoded uploads of a request, each with the request's width and height; the mask is in shades of grey.
+
+    Only a picture to enlarge has its own size.
+    """
 
     image: PIL.Image.Image | None = None
     mask_image: PIL.Image.Image | None = None
@@ -81,6 +84,8 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
     size = (request.width, request.height)
     followed = control and _cut(control, _middle(control, size), size)
     if image and request.operation is Operation.UPSCALE:
+        if words := upscale_refusal(*image.size):
+            raise PaintFailed(words)
         return Inputs(image)
     if image and (whole := _canvas(request, image)):
         return Inputs(*whole.given(size), followed, whole)

@@ -5,6 +5,9 @@ its model is in memory, which `residency.py` decides before every step. Another 
 take a while to read what people wrote. Last, the batcher paints it. The thread that calls `run` is the only one that
 touches the device. Pictures are encoded in other threads, so that no step waits for a PNG, and one for each person in
 turn, so that one person's pictures do not wait for all of another's.
+
+An order to enlarge a picture needs no model in memory and no step: once its picture is decoded and its model's files
+are here, it goes to the threads that encode.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from bot.engine.wire import (
     TimingsFrame,
 )
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Image
+from bot.jobs import GenerationRequest, Image, Operation
 from bot.logs import hide, traced
 from bot.worker import previews, residency
 from bot.worker.batching import StepBatcher
@@ -76,6 +79,11 @@ class _WaitingOrder:
     inputs: Future[Inputs]
     since: float
     texts: Future[tuple[Reading, ...]] | None = None
+
+    @property
+    def is_painted(self) -> bool:
+        """Whether it needs its model in memory."""
+        return self.request.operation is not Operation.UPSCALE
 
 
 @dataclass(slots=True)
@@ -116,6 +124,8 @@ class WorkerLoop:
         self._told_at: float | None = None
         self._waiting: dict[OrderKey, _WaitingOrder] = {}
         self._painting: dict[OrderKey, _PaintingOrder] = {}
+        self._finishing: set[OrderKey] = set()
+        """The orders in the encoder's threads. A cancelled one is taken out, and its next piece of work is not done."""
         self._latent_previews: dict[str, LatentPreview] = {}
         self._preview_seconds = preview_seconds
         self._fetched: dict[str, Future[Any]] = {}
@@ -186,6 +196,7 @@ class WorkerLoop:
                         self._admit(frame)
                 case CancelFrame():
                     self._waiting.pop((frame.job_id, frame.attempt), None)
+                    self._finishing.discard((frame.job_id, frame.attempt))
                     cancels.append(Cancel((frame.job_id, frame.attempt)))
                 case StopFrame():
                     self._stopping = True
@@ -211,7 +222,7 @@ class WorkerLoop:
         key, request = (frame.job_id, frame.attempt), frame.request
         hide(*request.texts)
         inputs: Future[Inputs] = Future()
-        if request.uploads:
+        if request.uploads or request.operation is not Operation.TEXT2IMAGE:
             doing = StageFrame("", Stage.DECODE, (key,))
             inputs = self._beside(self._decoder, doing, decode, request, frame.uploads)
         else:
@@ -283,7 +294,7 @@ class WorkerLoop:
                     tuple(
                         now - order.since
                         for order in self._waiting.values()
-                        if order.request.model == name and order.inputs.done()
+                        if order.request.model == name and order.is_painted and order.inputs.done()
                     ),
                 )
 
@@ -303,6 +314,9 @@ class WorkerLoop:
         calls = []
         for order in list(self._waiting.values()):
             model = order.request.model
+            if not order.is_painted:
+                self._enlarge(order)
+                continue
             if not order.inputs.done() or not self._store.is_resident(model) or model in self._switch.hold:
                 continue
             if order.texts is None:
@@ -321,6 +335,23 @@ class WorkerLoop:
             canvas, tap = order.inputs.result().canvas, LatentTap(call.scheduler)
             self._painting[order.key] = _PaintingOrder(order.owner, order.request, canvas, tap, now)
         return calls
+
+    def _enlarge(self, order: _WaitingOrder) -> None:
+        """Give an order to the encoder's threads if its picture and its model's files are here."""
+        fetched = self._fetched.get(order.request.model)
+        # If the files cannot be had, `_make_room` fails the order.
+        if not order.inputs.done() or fetched is None or not fetched.done() or fetched.exception() is not None:
+            return
+        del self._waiting[order.key]
+        try:
+            picture = order.inputs.result().image
+            assert picture is not None  # noqa: S101 - `decode` refuses an order without one
+            pictures = self._store.enlarged(order.request, picture)
+        except PaintFailed as error:
+            self._send(FailedFrame(*order.key, str(error)))
+            return
+        self._send(StartedFrame(*order.key))
+        self._submit(order.key, order.owner, order.request, pictures)
 
     def _call(self, order: _WaitingOrder, texts: Future[tuple[Reading, ...]]) -> Call:
         """An order as a call for the batcher. Raises PaintFailed in words."""
@@ -359,8 +390,7 @@ class WorkerLoop:
                     self._preview(key, call.pipeline)
             case Returned(output):
                 order = self._painting.pop(key)
-                pictures = self._store.images(order.request, output, order.canvas)
-                self._encoder.submit(order.owner, self._finish(key, order.request, pictures))
+                self._submit(key, order.owner, order.request, self._store.images(order.request, output, order.canvas))
             case Failed(error):
                 request = self._painting.pop(key).request
                 self._send(FailedFrame(*key, self._store.explain(request, error)))
@@ -387,24 +417,34 @@ class WorkerLoop:
             self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
         yield
 
-    def _finish(self, key: OrderKey, request: GenerationRequest, pictures: Iterator[Image]) -> Iterator[None]:
-        """Encode an order's pictures and send them. It runs in an encoder's thread, one piece of work a picture."""
+    def _submit(self, key: OrderKey, owner: int, request: GenerationRequest, pictures: Iterator[Image | None]) -> None:
+        """Have the encoder's threads finish an order; the iterator does a piece of work each time."""
+        self._finishing.add(key)
+        self._encoder.submit(owner, self._finish(key, request, pictures))
+
+    def _finish(self, key: OrderKey, request: GenerationRequest, pictures: Iterator[Image | None]) -> Iterator[None]:
+        """Finish an order's pictures and send them, unless it is cancelled. It runs in an encoder's threads."""
         images: list[Image] = []
         try:
             while len(images) < request.num_images_per_prompt:
+                if key not in self._finishing:
+                    return
                 with self._told(StageFrame("", Stage.FINISH, (key,))):
-                    images.append(next(pictures))
+                    image = next(pictures)
+                if image is not None:
+                    images.append(image)
                 if len(images) < request.num_images_per_prompt:
                     yield
         except PaintFailed as error:
             self._send(FailedFrame(*key, str(error)))
-            return
         except Exception:
             # A person waits for an answer, and nothing else reports errors of this thread.
             log.exception("the pictures of job %d could not be encoded", key[0])
             self._send(FailedFrame(*key, "The pictures could not be encoded; the log says why."))
-            return
-        self._send(FinishedFrame(*key, tuple(images), self._store.hash_of(request.model)))
+        else:
+            self._send(FinishedFrame(*key, tuple(images), self._store.hash_of(request.model)))
+        finally:
+            self._finishing.discard(key)
 
     def _tell_timings(self, idle: bool) -> None:
         """Send new timings to the bot: every few seconds, and before the loop waits."""

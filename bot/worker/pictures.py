@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from bot.jobs import Image
 from bot.worker.canvas import Canvas
-from bot.worker.upscaling import Upscaler
+from bot.worker.upscaling import FACTOR, Upscaler
 
 # Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
 # https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
@@ -33,6 +34,18 @@ def enlarged(pixels: np.ndarray[Any, Any], factor: int, upscaler: Upscaler | Non
     if factor > 1 and upscaler is not None:
         pixels = upscaler.enlarge(pixels)
     return _picture(pixels).resize((factor * width, factor * height), PIL.Image.Resampling.LANCZOS)
+
+
+def enlarging(picture: PIL.Image.Image, upscaler: Upscaler) -> Iterator[PIL.Image.Image | None]:
+    """A picture in RGB, enlarged by the upscaler: yields None after each piece of the work, and the result last."""
+    pixels = np.asarray(picture, np.float32) / 255
+    large = PIL.Image.new("RGB", (FACTOR * picture.width, FACTOR * picture.height))
+    top = 0
+    for strip in upscaler.strips(pixels):
+        large.paste(_picture(strip), (0, top))
+        top += strip.shape[0]
+        yield None
+    yield large
 
 
 def laid_over(canvas: Canvas, pixels: np.ndarray[Any, Any], upscaler: Upscaler | None) -> PIL.Image.Image:

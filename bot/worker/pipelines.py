@@ -20,6 +20,7 @@ from typing import Any
 
 import diffusers
 import numpy as np
+import PIL.Image
 import psutil  # type: ignore[import-untyped,unused-ignore]
 import torch
 import transformers
@@ -44,7 +45,7 @@ from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.inputs import Inputs
 from bot.worker.library_errors import refused, told
 from bot.worker.loras import RowLoras
-from bot.worker.pictures import encode, enlarged, laid_over
+from bot.worker.pictures import encode, enlarged, enlarging, laid_over
 from bot.worker.prompts import Prompts, Reading
 from bot.worker.rows import NOT_NUMBERS
 
@@ -343,6 +344,28 @@ class ModelStore:
         for frame, seed in zip(pixels, request.seeds, strict=True):
             whole = enlarged(frame, factor, upscaler) if canvas is None else laid_over(canvas, frame, upscaler)
             yield encode(whole, seed)
+
+    def enlarged(self, request: GenerationRequest, picture: PIL.Image.Image) -> Iterator[Image | None]:
+        """A picture, enlarged by the model's upscaler and encoded: yields None after each piece of work but the last.
+
+        The model need not be in memory, and its files must have been fetched. Like `images`, the work uses only the
+        CPU. Raises PaintFailed at once if the model has no upscaler.
+        """
+        upscaler = self._upscaler(request.model)
+        if upscaler is None:
+            raise PaintFailed(
+                f"The model {request.model} has no upscaler, so it cannot enlarge pictures. Choose another model."
+            )
+        return (None if large is None else encode(large, request.seed) for large in enlarging(picture, upscaler))
+
+    def _upscaler(self, name: str) -> upscaling.Upscaler | None:
+        """The upscaler of a model whose files were fetched; None if it has none. Raises PaintFailed in words."""
+        if name not in self._upscalers:
+            try:
+                self._upscalers[name] = upscaling.load(Path(self.fetch(name).source))
+            except UnusableFiles as error:
+                raise PaintFailed(f"The model {name} cannot be loaded: {error}") from error
+        return self._upscalers[name]
 
     def hash_of(self, name: str) -> str:
         """The sha256 of the weights of a model that was fetched."""

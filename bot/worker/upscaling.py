@@ -8,6 +8,7 @@ the small size, the last one makes 16 pixels of each, and their sum with a plain
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bot.engine.model_files.folder import UPSCALER, damaged_upscaler
+from bot.jobs import UPSCALE_FACTOR
 
-FACTOR = 4
+FACTOR = UPSCALE_FACTOR
 """How many times wider and higher the network makes a picture."""
 
 FOLDER = UPSCALER
@@ -52,22 +54,26 @@ class Upscaler(nn.Module):
         detail: Tensor = self.body(pictures - 0.5)
         return plain + detail
 
-    @torch.inference_mode()
     def enlarge(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """A picture (h, w, 3) of floats in [0, 1], enlarged: float32 (4h, 4w, 3) in [0, 1].
 
         Always on the CPU and in float32, so that it may run beside the thread that owns the device, and the same
         picture gives the same bytes on every run.
         """
-        picture = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).permute(2, 0, 1)[None]
-        height = picture.shape[2]
-        strips = []
+        return np.concatenate(list(self.strips(pixels)))
+
+    def strips(self, pixels: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+        """The same from top to bottom, as strips of at most 512 rows."""
+        height = pixels.shape[0]
         for top in range(0, height, _ROWS):
             bottom = min(top + _ROWS, height)
             start, end = max(top - self.reach, 0), min(bottom + self.reach, height)
-            strip = self(picture[:, :, start:end])
-            strips.append(strip[0, :, FACTOR * (top - start) : FACTOR * (bottom - start)].clamp(0, 1).permute(1, 2, 0))
-        return torch.cat(strips).numpy()
+            rows = torch.from_numpy(np.ascontiguousarray(pixels[start:end], np.float32)).permute(2, 0, 1)[None]
+            # Not around the loop: the caller's code runs between two strips.
+            with torch.inference_mode():
+                strip = self(rows)[0, :, FACTOR * (top - start) : FACTOR * (bottom - start)]
+                made = strip.clamp(0, 1).permute(1, 2, 0)
+            yield made.numpy()
 
 
 def save(network: Upscaler, folder: Path) -> None:

@@ -88,7 +88,7 @@ class TestUploads:
         assert kept() == sorted([*(sha256(data) for data in (CAT, MASK, EDGES)), result.sha256])
         (message,) = workshop.channel.history()
         assert len(message.attachments) == 1
-        assert "repainted inside a mask at strength 0.6 · ControlNet `canny:0.7`" in message.content
+        assert "a part repainted at strength 0.6 · ControlNet `canny:0.7`" in message.content
 
     async def test_notes_follow_the_answer(self, workshop: Workshop) -> None:
         asked = await workshop.member("ada").slash(

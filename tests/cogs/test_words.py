@@ -236,7 +236,7 @@ def test_a_result_says_everything_needed_to_paint_it_again() -> None:
         "150 steps",
         "guidance 29.1235",
         f"sampler `{LONGEST_SAMPLER}`",
-        "repainted inside a mask at strength 0.123456",
+        "a part repainted at strength 0.123456",
         f"ControlNet `{CONTROLNET.name}:0.123456`",
         "without text",
         "painted in 60 min",
