@@ -34,6 +34,7 @@ from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
 from bot.storage.pictures import Pictures
+from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.ratings import Ratings
@@ -65,6 +66,7 @@ class App:
     removals: Removals
     reports: Reports
     forgetting: Forgetting
+    preferences: PreferenceStore
     policy: Policy
     line: Line
     engine: Engine
@@ -134,6 +136,7 @@ async def open_app(
         delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
         forgetting = Forgetting(database, pictures, path, key, surface, clock)
+        preferences = PreferenceStore(database)
         app = App(
             config=config,
             surface=surface,
@@ -145,6 +148,7 @@ async def open_app(
             removals=Removals(database, pictures, clock),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
+            preferences=preferences,
             policy=policy,
             line=line,
             engine=painter,
@@ -160,6 +164,7 @@ async def open_app(
                 _vocabularies(config.models),
                 config.bill,
                 clock,
+                preferences,
             ),
             delivery=delivery,
             dispatcher=dispatcher,

@@ -30,13 +30,14 @@ def cancel_view(job_id: JobId) -> discord.ui.View:
     return view
 
 
-def result_files(job: Job, pictures: Sequence[bytes]) -> list[discord.File]:
-    """Fresh uploads of PNGs or WebPs, with the prompt as alt text."""
+def result_files(job: Job, pictures: Sequence[bytes], spoiler: bool = False) -> list[discord.File]:
+    """Fresh uploads of PNGs or WebPs, with the prompt as alt text; a `spoiler` is hidden until it is clicked."""
     return [
         discord.File(
             io.BytesIO(picture),
             filename=f"atelier-{job.id}-{number}.{'webp' if picture.startswith(b'RIFF') else 'png'}",
             description=fitted(job.request.prompt, ALT_TEXT),
+            spoiler=spoiler,
         )
         for number, picture in enumerate(pictures, start=1)
     ]

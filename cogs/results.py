@@ -21,6 +21,7 @@ from bot.errors import DeliveryError, NotUnderstood, TooLarge, TryLater, Unreach
 from bot.jobs import Cancelled, Failed, Job, MessageId, News, Painted, Painting, PictureRef, Queued, Retrying, utcnow
 from bot.responses import TOKEN_SECONDS, fitted
 from bot.storage.database import insist
+from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _views, _words
 from cogs._buttons import CustomId
@@ -45,8 +46,11 @@ log = logging.getLogger(__name__)
 class Results(commands.Cog):
     """Edits a job's message until it holds the result."""
 
-    def __init__(self, client: Client, delivery: Delivery, queue: Queue, ping_after_seconds: int) -> None:
+    def __init__(
+        self, client: Client, delivery: Delivery, queue: Queue, preferences: PreferenceStore, ping_after_seconds: int
+    ) -> None:
         self._client = client
+        self._preferences = preferences
         self._delivery = delivery
         self._queue = queue
         self._ping_after_seconds = ping_after_seconds
@@ -79,7 +83,8 @@ class Results(commands.Cog):
             for emoji in OFFERED:
                 await message.add_reaction(emoji)
             waited = ((job.painted_at or job.asked_at) - job.asked_at).total_seconds()
-            if self._ping_after_seconds and waited > self._ping_after_seconds:
+            is_long = bool(self._ping_after_seconds) and waited > self._ping_after_seconds
+            if is_long and (await self._preferred(job)).ping is not False:
                 await channel.send(
                     f"<@{job.requester.user_id}> your picture is ready: {message.jump_url}",
                     allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
@@ -121,7 +126,8 @@ class Results(commands.Cog):
 
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        content, files, open_ = _message_parts(job, news)
+        is_hidden = isinstance(news, Painted) and bool((await self._preferred(job)).spoiler)
+        content, files, open_ = _message_parts(job, news, is_hidden)
         content = fitted(content)
         view = _views.cancel_view(job.id) if open_ else None
         left = None
@@ -142,6 +148,10 @@ class Results(commands.Cog):
             # The nonce makes a repeated post within a few minutes return the first message.
             sent = await channel.send(content, files=files(), nonce=f"a{job.id}")
         return Shown(MessageId(sent.id), left)
+
+    async def _preferred(self, job: Job) -> Preferences:
+        """What the person who asked prefers now."""
+        return await insist(self._preferences.of, job.requester.user_id)
 
     def _file_limit(self, job: Job) -> int:
         """How large a file may be where the job is answered."""
@@ -198,8 +208,11 @@ class Results(commands.Cog):
                 await asyncio.sleep(RECONCILE_SECONDS)
 
 
-def _message_parts(job: Job, news: News) -> tuple[str, Callable[[], list[discord.File]], bool]:
-    """What the message says, what makes the files it shows, and whether the job can still be cancelled."""
+def _message_parts(job: Job, news: News, is_hidden: bool) -> tuple[str, Callable[[], list[discord.File]], bool]:
+    """What the message says, what makes the files it shows, and whether the job can still be cancelled.
+
+    A result that `is_hidden` is shown as a spoiler.
+    """
     match news:
         case Queued():
             return _words.queued(job, news), list, True
@@ -211,7 +224,8 @@ def _message_parts(job: Job, news: News) -> tuple[str, Callable[[], list[discord
             content = _words.result(job, images)
             if webp:
                 content += f"\n{_words.smaller(lossless)}"
-            return content, lambda: _views.result_files(job, webp or [image.png for image in images]), False
+            files = webp or [image.png for image in images]
+            return content, lambda: _views.result_files(job, files, is_hidden), False
         case Failed(reason):
             return _words.failed(job, reason), list, False
         case Cancelled():
@@ -279,4 +293,6 @@ def _delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryEr
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await client.add_cog(Results(client, app.delivery, app.queue, app.config.discord.ping_after_seconds))
+    await client.add_cog(
+        Results(client, app.delivery, app.queue, app.preferences, app.config.discord.ping_after_seconds)
+    )

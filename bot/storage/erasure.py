@@ -86,6 +86,8 @@ ERASED: Mapping[str, str] = {
 
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
+ERASE_PREFERENCES = "DELETE FROM preferences WHERE user_id = :user"
+
 # Before schema 11 an origin was a sentence for Discord, also in backups.
 FORGET_REFUSALS = """
 UPDATE refusals SET user_id = 0, origin = iif(origin = 'person:' || :user, 'person:0',
@@ -124,6 +126,7 @@ def statements(columns: Columns) -> list[str]:
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("ratings", ERASE_RATINGS),
+        ("preferences", ERASE_PREFERENCES),
         ("refusals", FORGET_REFUSALS),
         *((table, NOTE_REQUEST.format(table)) for table in REQUESTS),
     ]

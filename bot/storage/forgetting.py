@@ -73,6 +73,7 @@ EXPORTED = {
     "requests": "SELECT * FROM jobs_with_post WHERE user_id = ? ORDER BY id",
     "pictures": "SELECT * FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?) ORDER BY job_id, number",
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
+    "settings": "SELECT * FROM preferences WHERE user_id = ?",
     "refusals": "SELECT * FROM refusals WHERE user_id = ? ORDER BY id",
     "rules_about_you": "SELECT * FROM rules WHERE scope = 'person' AND subject_id = ?",
     # Which moderator it was is the moderator's own data.
