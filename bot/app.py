@@ -37,6 +37,7 @@ from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
 from bot.storage.lineage import Lineage
 from bot.storage.pictures import Pictures
+from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.ratings import Ratings
@@ -70,6 +71,7 @@ class App:
     lineage: Lineage
     reports: Reports
     forgetting: Forgetting
+    preferences: PreferenceStore
     policy: Policy
     line: Line
     engine: Engine
@@ -143,6 +145,7 @@ async def open_app(
         forgetting = Forgetting(database, pictures, path, key, surface, clock)
         removals = Removals(database, pictures, clock)
         side_messages = SideMessages(database, surface, clock)
+        preferences = PreferenceStore(database)
         app = App(
             config=config,
             surface=surface,
@@ -155,6 +158,7 @@ async def open_app(
             lineage=Lineage(database),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
+            preferences=preferences,
             policy=policy,
             line=line,
             engine=painter,
@@ -170,6 +174,7 @@ async def open_app(
                 _vocabularies(config.models),
                 config.bill,
                 clock,
+                preferences,
             ),
             delivery=delivery,
             dispatcher=dispatcher,

@@ -49,6 +49,7 @@ EXTENSIONS = (
     "cogs.privacy",
     "cogs.help",
     "cogs.greeting",
+    "cogs.settings",
 )
 
 INTENTS = discord.Intents(guilds=True, guild_reactions=True, guild_messages=True)

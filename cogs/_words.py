@@ -318,6 +318,7 @@ def kept(held: Held) -> str:
         "them again. They stay until you delete them.\n"
         "- The GPU time that they cost, and when, for quotas and the order of the queue.\n"
         "- Your reactions under results, to sum up how people like each model. They stay until you take them back.\n"
+        "- Your `/settings`. They stay until you clear them.\n"
         "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
         "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
         "- Daily backups: one for each of 7 days and 4 weeks.\n"
@@ -337,8 +338,8 @@ def forget_question(held: Held) -> str:
     return (
         f"**This deletes what Atelier keeps about you, on all servers: {_counted(held)}.**{open_}\n"
         "It cannot be undone. `/privacy export` and `/history` give you a copy first.\n"
-        "**Deleted at once:** your prompts and settings, your pictures and those you sent, your ratings; within "
-        "minutes also from the backups.\n"
+        "**Deleted at once:** your prompts, their settings and your `/settings`, your pictures and those you sent, "
+        "your ratings; within minutes also from the backups.\n"
         "**Deleted one by one,** 25 in two minutes in each channel: my messages with your requests and pictures.\n"
         "**Stays:** when, where and with which model you asked, and the GPU time. Your id stays with it for 3 days, "
         "because a deletion does not reset a quota. Limits and blocks that moderators set for you stay, and their "

@@ -36,6 +36,7 @@ from bot.requests.admission import Admission
 from bot.responses import TOKEN_SECONDS, fitted
 from bot.storage.database import insist
 from bot.storage.lineage import Lineage
+from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _controls, _views, _words
 from cogs._buttons import CustomId
@@ -60,11 +61,13 @@ class Results(commands.Cog):
         delivery: Delivery,
         queue: Queue,
         lineage: Lineage,
+        preferences: PreferenceStore,
         admission: Admission,
         ping_after_seconds: int,
     ) -> None:
         self._client = client
         self._lineage = lineage
+        self._preferences = preferences
         self._admission = admission
         self._delivery = delivery
         self._queue = queue
@@ -98,7 +101,8 @@ class Results(commands.Cog):
             for emoji in offered(job.request.num_images_per_prompt):
                 await message.add_reaction(emoji)
             waited = ((job.painted_at or job.asked_at) - job.asked_at).total_seconds()
-            if self._ping_after_seconds and waited > self._ping_after_seconds:
+            is_long = bool(self._ping_after_seconds) and waited > self._ping_after_seconds
+            if is_long and (await self._preferred(job)).ping is not False:
                 await channel.send(
                     f"<@{job.requester.user_id}> your picture is ready: {message.jump_url}",
                     allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
@@ -130,7 +134,8 @@ class Results(commands.Cog):
 
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        content, files, open_ = _message_parts(job, news)
+        is_hidden = isinstance(news, Painted) and bool((await self._preferred(job)).spoiler)
+        content, files, open_ = _message_parts(job, news, is_hidden)
         if isinstance(news, Painted):
             content += await self._origin(job, news.images)
         view = self._view(job, news)
@@ -178,6 +183,10 @@ class Results(commands.Cog):
             return "\n" + _words.painted_again(before.id, is_same=is_same)
         origins = [source for source in sources if source.number]
         return f"\n-# From {_words.sources(origins)}" if origins else ""
+
+    async def _preferred(self, job: Job) -> Preferences:
+        """What the person who asked prefers now."""
+        return await insist(self._preferences.of, job.requester.user_id)
 
     async def _find_posted(
         self, channel: discord.PartialMessageable, job: Job, content: str, begun_at: datetime
@@ -230,8 +239,11 @@ class Results(commands.Cog):
                 await asyncio.sleep(RECONCILE_SECONDS)
 
 
-def _message_parts(job: Job, news: News) -> tuple[str, Callable[[], list[discord.File]], bool]:
-    """What the message says, what makes the files it shows, and whether the job can still be cancelled."""
+def _message_parts(job: Job, news: News, is_hidden: bool) -> tuple[str, Callable[[], list[discord.File]], bool]:
+    """What the message says, what makes the files it shows, and whether the job can still be cancelled.
+
+    A result that `is_hidden` is shown as a spoiler.
+    """
     match news:
         case Queued():
             return _words.queued(job, news), list, True
@@ -243,7 +255,8 @@ def _message_parts(job: Job, news: News) -> tuple[str, Callable[[], list[discord
             content = _words.result(job, images)
             if webp:
                 content += f"\n{_words.smaller(lossless)}"
-            return content, lambda: _views.result_files(job, webp or [image.png for image in images]), False
+            files = webp or [image.png for image in images]
+            return content, lambda: _views.result_files(job, files, spoiler=is_hidden), False
         case Failed(reason):
             return _words.failed(job, reason), list, False
         case Cancelled():
@@ -272,5 +285,14 @@ def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    ping_after = app.config.discord.ping_after_seconds
-    await client.add_cog(Results(client, app.delivery, app.queue, app.lineage, app.admission, ping_after))
+    await client.add_cog(
+        Results(
+            client,
+            app.delivery,
+            app.queue,
+            app.lineage,
+            app.preferences,
+            app.admission,
+            app.config.discord.ping_after_seconds,
+        )
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import aiosqlite
@@ -24,11 +24,13 @@ from bot.policy.policy import Allowance, Policy, Ruling
 from bot.queue.forecast import statement
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn, seconds_of
+from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
 from bot.requests.vocabulary import Vocabulary
 from bot.requests.wording import one_line
 from bot.storage.pictures import Pictures
+from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from bot.storage.refusals import Refusals
 
@@ -48,6 +50,8 @@ class Quote:
     ruling: Ruling
     allowance: Allowance
     thresholds: BillConfig
+    origins: Mapping[str, Source] = field(default_factory=dict)
+    """Where the value of each option comes from, by the option's name."""
 
     @property
     def fits(self) -> bool:
@@ -90,7 +94,9 @@ class Admission:
         vocabularies: Mapping[str, Vocabulary],
         thresholds: BillConfig,
         clock: Clock,
+        preferences: PreferenceStore | None = None,
     ) -> None:
+        self._preferences = preferences
         self._queue = queue
         self._pictures = pictures
         self._policy = policy
@@ -121,13 +127,21 @@ class Admission:
         async with self._noting(requester):
             ruling = await self._policy.ruling(requester, destination.channels)
             self._policy.check(ruling)
-            resolved = resolve(options, self.models, tuple(SAMPLERS), ruling.limits, self._catalog.samplings)
+            resolved = resolve(
+                options,
+                self.models,
+                tuple(SAMPLERS),
+                ruling.limits,
+                self._catalog.samplings,
+                await self._defaults(requester),
+                [model.name for model in self.models if self._trouble(model.name) or not self._is_served(model.name)],
+            )
             request = resolved.request
             await self._check_stored(options)
             for model in ("", request.model):
-                if words := self._engine.troubles.get(model) or self._catalog.troubles.get(model):
+                if words := self._trouble(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
-            if not any(lane.has(request.model) for lane in self._engine.lanes):
+            if not self._is_served(request.model):
                 raise Rejected(f"No engine has the model {request.model}. Choose another one.", rule="engine")
             return Quote(
                 requester=requester,
@@ -139,7 +153,23 @@ class Admission:
                 ruling=ruling,
                 allowance=await self._policy.allowance(ruling),
                 thresholds=self._thresholds,
+                origins=resolved.origins,
             )
+
+    def _trouble(self, model: str) -> str | None:
+        """Why a model does not work now, or with "" the engine."""
+        return self._engine.troubles.get(model) or self._catalog.troubles.get(model)
+
+    def _is_served(self, model: str) -> bool:
+        """Whether any engine has a model."""
+        return any(lane.has(model) for lane in self._engine.lanes)
+
+    async def _defaults(self, requester: Requester) -> list[Defaults]:
+        """What fills in the options that a person left out, the strongest first."""
+        if self._preferences is None:
+            return []
+        mine = await self._preferences.of(requester.user_id)
+        return [Defaults(Source.MINE, mine.images, mine.aspect, mine.model)]
 
     async def usable_models(self, requester: Requester, destination: Destination) -> Sequence[ModelConfig]:
         """The models that a person may use there now, and that work, in order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError
 from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upload, upscale_refusal
 from bot.policy.limits import Limit, Limits
+from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
 from bot.requests.options import Options
 from bot.requests.wording import clean, cut, quoted, unknown
@@ -47,6 +48,8 @@ class Resolved:
 
     request: GenerationRequest
     notes: tuple[str, ...]
+    origins: Mapping[str, Source]
+    """Where the value of each option comes from, by the option's name."""
 
 
 _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
@@ -59,14 +62,18 @@ def resolve(
     samplers: Sequence[str],
     limits: Limits | None = None,
     samplings: Mapping[str, Sampling] | None = None,
+    defaults: Sequence[Defaults] = (),
+    broken: Collection[str] = (),
 ) -> Resolved:
-    """Fill in missing options from the model's defaults, and clamp every value to its range and its limit.
+    """Fill in missing options from `defaults` and the model, and clamp every value to its range and its limit.
 
     `models` must not be empty; the first allowed one is the default. `samplings` says how a model can be painted, by
-    its name; a model that is missing there can be painted with all `samplers`. Raises UserError for a request that
-    cannot be painted, and Rejected if a limit forbids it and clamping is not possible, as for models.
+    its name; a model that is missing there can be painted with all `samplers`. `broken` names models that do not work
+    now, so that none of them becomes a default. Raises UserError for a request that cannot be painted, and Rejected if
+    a limit forbids it and clamping is not possible, as for models.
     """
     said: list[str] = []
+    given = options
     if options.edit is None:
         options = with_flags(options, said, _names(models, samplers))
     upscales = _operation(options) is Operation.UPSCALE
@@ -84,6 +91,9 @@ def resolve(
     said += _about_weights(options.prompt, negative or "")
     # Prompts that were copied from elsewhere get one note for all that is read in another way.
     notes = ["; ".join(said)] if said else []
+    read = options
+    options, filled, left_out = with_defaults(options, defaults, _allowed(models, limits) - set(broken))
+    notes += left_out
     model = _model(options.model, models, limits, notes)
     sampling = (samplings or {}).get(model.name, UNLIMITED)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
@@ -131,7 +141,13 @@ def resolve(
         control_image=options.control.sha256 if options.control else "",
         controlnet_conditioning_scale=weight,
     )
-    return Resolved(request, tuple(notes))
+    return Resolved(request, tuple(notes), sources(given, read, filled))
+
+
+def _allowed(models: Sequence[ModelConfig], limits: Limits | None) -> set[str]:
+    """The names of the models that the limits allow."""
+    allowed = None if limits is None else limits.models.value
+    return {model.name for model in models if allowed is None or model.name in allowed}
 
 
 def _names(models: Sequence[ModelConfig], samplers: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -156,6 +172,12 @@ def usual_request(model: ModelConfig) -> GenerationRequest:
         guidance_scale=model.guidance_scale,
         seed=0,
     )
+
+
+def check_aspect(aspect: str, model: ModelConfig) -> None:
+    """Raise UserError if `aspect` is neither a shape such as 16:9 nor a size such as 768x512."""
+    if not _SIZE.fullmatch(aspect.strip()):
+        aspect_size(aspect, model)
 
 
 def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:

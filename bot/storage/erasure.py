@@ -88,6 +88,7 @@ ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
 ERASE_SIDE_MESSAGES = "DELETE FROM side_messages WHERE user_id = :user AND over_at IS NOT NULL"
+ERASE_PREFERENCES = "DELETE FROM preferences WHERE user_id = :user"
 
 # Before schema 11 an origin was a sentence for Discord, also in backups.
 FORGET_REFUSALS = """
@@ -128,6 +129,7 @@ def statements(columns: Columns) -> list[str]:
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
+        ("preferences", ERASE_PREFERENCES),
         ("refusals", FORGET_REFUSALS),
         *((table, NOTE_REQUEST.format(table)) for table in REQUESTS),
     ]

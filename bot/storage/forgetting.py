@@ -75,6 +75,7 @@ EXPORTED = {
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
     "copies": "SELECT * FROM side_messages WHERE user_id = ?1 OR kind = 'gallery' AND post_id IN "
     "(SELECT post_id FROM jobs WHERE user_id = ?1) ORDER BY id",
+    "settings": "SELECT * FROM preferences WHERE user_id = ?",
     "refusals": "SELECT * FROM refusals WHERE user_id = ? ORDER BY id",
     "rules_about_you": "SELECT * FROM rules WHERE scope = 'person' AND subject_id = ?",
     # Which moderator it was is the moderator's own data.

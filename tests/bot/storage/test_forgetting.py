@@ -24,6 +24,7 @@ from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
+from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.recovery import STAGED, heal, restore
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, a_request, open_store
 from tests.bot.storage.test_recovery import kill_everywhere, make_schema_1
@@ -37,6 +38,7 @@ GONE = {
     "images": {"sha256"},
     "ratings": {"emoji", "added_at"},
     "cases": {"reason"},
+    "preferences": {"aspect", "model"},
 }
 """Columns of text that hold a person's words, or what they chose."""
 
@@ -114,6 +116,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     await store.cases.change(By(GUILD, MODERATOR, WORD), "limits set", (Scope.PERSON, ADA), {"pace": 1})
     await store.cases.change(By(GUILD, MODERATOR, f"who wants A {WORD}?"), "pause", (Scope.SERVER, 0), {"paused": True})
     await store.refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pace", origin=f"person:{ADA}"))
+    await PreferenceStore(store.database).change(ADA, {"model": WORD})
     texts: dict[str, set[str]] = {}
     for row in await store.database.fetch_all(
         'SELECT t.name AS "table", c.name AS "column" FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c '
@@ -143,6 +146,17 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     assert {job.request for job in jobs} == {a_request(prompt="", seed=0)}, "what sums and turns are made of stays"
     assert {job.status for job in jobs} == {JobStatus.CANCELLED, JobStatus.DELIVERED, JobStatus.FAILED}
     assert await store.refusals.of_person(Requester(ADA, GUILD), 9) == []
+
+
+async def test_the_settings_of_one_person_go_and_those_of_others_stay(store: Store) -> None:
+    preferences = PreferenceStore(store.database)
+    for user in (ADA, GRACE):
+        await preferences.change(user, {"images": 2, "ping": False})
+    forgetting = await forgotten(store)
+    assert await preferences.of(ADA) == Preferences()
+    assert (await forgetting.export(ADA))["settings"] == []
+    (kept,) = (await forgetting.export(GRACE))["settings"]
+    assert (kept["images"], kept["ping"]) == (2, 0)
 
 
 async def test_a_prompt_of_a_letter_blanks_no_reason_and_a_long_one_none_of_another_server(store: Store) -> None:

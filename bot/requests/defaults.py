@@ -1,0 +1,78 @@
+"""Where the values of a request come from that its person did not type: their own defaults, then those of the place.
+
+The order is flag, option, the person's own default, the channel's, the server's, the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from bot.requests.options import Options, table
+
+
+class Source(StrEnum):
+    """Where a value comes from."""
+
+    FLAG = "flag"
+    OPTION = "option"
+    MINE = "mine"
+    CHANNEL = "channel"
+    SERVER = "server"
+    MODEL = "model"
+    """The model's default, or chance for the seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What one source gives where the person typed nothing; None where it says nothing."""
+
+    source: Source
+    images: int | None = None
+    aspect: str | None = None
+    model: str | None = None
+
+
+def with_defaults(
+    options: Options, layers: Sequence[Defaults], models: Collection[str]
+) -> tuple[Options, dict[str, Source], list[str]]:
+    """The options filled from `layers`, the first of which wins; the sources of what was filled; and notes.
+
+    A default model that is not among `models` is left out, and a note says so. A picture to start from decides the
+    shape, so then no default does. What a control under a picture asks for is filled by nothing.
+    """
+    filled: dict[str, Source] = {}
+    notes: list[str] = []
+    if options.edit is not None:
+        return options, filled, notes
+    is_shaped = options.image is not None or options.control is not None
+    for layer in layers:
+        for name in ("images", "aspect", "model"):
+            value = getattr(layer, name)
+            if value is None or getattr(options, name) is not None or (name == "aspect" and is_shaped):
+                continue
+            if name == "model" and value not in models:
+                whose = "your default model" if layer.source is Source.MINE else f"the {layer.source}'s default model"
+                notes.append(f"{whose} {value} cannot be used here now")
+                continue
+            options = replace(options, **{name: value})
+            filled[name] = layer.source
+    return options, filled, notes
+
+
+def sources(given: Options, read: Options, filled: dict[str, Source]) -> dict[str, Source]:
+    """Where the value of each option comes from.
+
+    `given` are the options before the flags in the prompt were read, `read` those after it, without defaults.
+    """
+    found = {}
+    for option in table(type(given)):
+        before, after = getattr(given, option.name), getattr(read, option.name)
+        if option.name in filled:
+            found[option.name] = filled[option.name]
+        elif after is None:
+            found[option.name] = Source.MODEL
+        else:
+            found[option.name] = Source.OPTION if after == before else Source.FLAG
+    return found

@@ -1,0 +1,144 @@
+"""/settings: a person's own defaults, on all servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.client import Client
+from bot.config import IMAGES, ModelConfig
+from bot.errors import UserError
+from bot.jobs import UserId
+from bot.requests.admission import Admission
+from bot.requests.resolve import ASPECTS, check_aspect
+from bot.requests.wording import unknown
+from bot.storage.preferences import NAMES, Preferences, PreferenceStore
+from cogs import _people, _words
+from cogs._lists import Choices
+
+_ALL = "everything"
+_LABELS = {
+    "images": "pictures of a request",
+    "aspect": "shape",
+    "model": "model",
+    "spoiler": "hide my results until they are clicked",
+    "ping": "ping me after a long wait",
+    "send_to_me": "send my results to me, too",
+}
+_USUAL = {"images": "1", "aspect": "the model's", "spoiler": "no", "ping": "yes", "send_to_me": "no"}
+"""What holds without a setting; the usual model depends on the place."""
+
+
+class Settings(commands.Cog):
+    """Shows and changes a person's own defaults, and no other person's."""
+
+    def __init__(self, preferences: PreferenceStore, admission: Admission, command: str) -> None:
+        self._preferences = preferences
+        self._admission = admission
+        self._command = command
+
+    @app_commands.command(description="Your own defaults for every request; without options it shows them")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.describe(
+        images="How many pictures you want if you do not say",
+        aspect="The shape you want, like 16:9, or a size like 768x512",
+        model="The model that paints for you",
+        spoiler="Whether your results are hidden until they are clicked",
+        ping="Whether you are pinged after a long wait",
+        send_to_me="Whether your results are also sent to you as a direct message",
+        clear="A default to remove",
+    )
+    @app_commands.choices(clear=[app_commands.Choice(name=name, value=name) for name in (*NAMES, _ALL)])
+    async def settings(
+        self,
+        interaction: discord.Interaction[Client],
+        images: app_commands.Range[int, *IMAGES] | None = None,
+        aspect: str | None = None,
+        model: str | None = None,
+        spoiler: bool | None = None,
+        ping: bool | None = None,
+        send_to_me: bool | None = None,
+        clear: str | None = None,
+    ) -> None:
+        """Change what is given, and show all defaults."""
+        typed = {
+            "images": images,
+            "aspect": aspect,
+            "model": model,
+            "spoiler": spoiler,
+            "ping": ping,
+            "send_to_me": send_to_me,
+        }
+        values: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
+        if aspect is not None:
+            check_aspect(aspect, self._admission.models[0])
+            values["aspect"] = aspect.strip()
+        if model is not None:
+            values["model"] = self._known(model)
+        cleared = NAMES if clear == _ALL else (clear,) if clear else ()
+        if both := next((name for name in cleared if name in values), None):
+            raise UserError(f"You set {both} and clear it in one command. Do one of the two.")
+        user_id = UserId(interaction.user.id)
+        is_change = bool(values or cleared)
+        mine = (
+            await self._preferences.change(user_id, values, cleared)
+            if is_change
+            else await self._preferences.of(user_id)
+        )
+        usable = await self._usable(interaction)
+        lines = [
+            "**Your defaults**, saved:" if is_change else "**Your defaults**",
+            *(_line(name, mine, usable) for name in NAMES),
+            f"-# They hold on all servers. Flags and options of `/{self._command}` win over them. "
+            "`/settings clear:` removes one.",
+        ]
+        await responses.send(interaction, "\n".join(lines), ephemeral=True)
+
+    def _known(self, name: str) -> str:
+        """The name of a model that exists. Raises UserError for another one."""
+        names = [model.name for model in self._admission.models]
+        if name.strip().lower() not in names:
+            raise UserError(unknown("model", name, names))
+        return name.strip().lower()
+
+    async def _usable(self, interaction: discord.Interaction[Client]) -> list[ModelConfig]:
+        """The models that the person may use here; all models outside a server."""
+        if interaction.guild_id is None or interaction.channel_id is None:
+            return list(self._admission.models)
+        who, where = _people.requester(interaction), _people.destination(interaction)
+        return list(await self._admission.usable_models(who, where))
+
+    @settings.autocomplete("model")
+    async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        return [
+            app_commands.Choice(name=f"{model.name} — {model.description}"[:100].rstrip(" —"), value=model.name)
+            for model in await self._usable(interaction)
+            if typed.lower() in f"{model.name} {model.description}".lower()
+        ][:25]
+
+    @settings.autocomplete("aspect")
+    async def _aspects(self, _: discord.Interaction[Client], typed: str) -> Choices:
+        return [app_commands.Choice(name=each, value=each) for each in ASPECTS if each.startswith(typed.strip())]
+
+
+def _line(name: str, mine: Preferences, usable: list[ModelConfig]) -> str:
+    """One default, as people read it."""
+    value = getattr(mine, name)
+    if value is None:
+        usual = _USUAL.get(name) or (f"`{usable[0].name}` here" if usable else "none here")
+        return f"- {_LABELS[name]}: not set, so {usual}"
+    shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"`{_words.inert(str(value), 40)}`"
+    if name == "model" and value not in [model.name for model in usable]:
+        shown += " (cannot be used here now)"
+    return f"- {_LABELS[name]}: **{shown}**"
+
+
+async def setup(client: Client) -> None:
+    """Add the cog."""
+    app = client.app
+    await client.add_cog(Settings(app.preferences, app.admission, app.config.discord.command))
