@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def decide(state: PostState, gallery: Gallery | None, now: datetime) -> list[Ste
     steps: list[Step] = []
     stays: set[tuple[Kind, UserId]] = set()
     for message in state.messages:
-        if _is_wanted(message, state, gallery, now):
+        if not message.is_leaving and _is_wanted(message, state, gallery, now):
             stays.add((message.kind, message.user_id))
             if message.is_open:
                 steps.append(Send(message))
@@ -146,9 +147,13 @@ class Reactions:
         self._changed = database.listen()
         self._touched: set[int] = set()
         """The posts that changed since they were last looked at."""
-        self._due: dict[PostId, float] = {}
-        """When each post is to be looked at, by the clock of the event loop."""
+        self._ready: OrderedDict[PostId, None] = OrderedDict()
+        """The posts to look at now, in order."""
+        self._later: dict[PostId, float] = {}
+        """When others are to be looked at again, by the clock of the event loop."""
         self._working: set[PostId] = set()
+        self._again: set[PostId] = set()
+        """Those of them that changed since."""
         self._tries: dict[PostId, int] = {}
         """How often in a row something at a post could not be done."""
         self._closed: dict[ChannelId, float] = {}
@@ -167,7 +172,7 @@ class Reactions:
         """Look at posts, first at those that an earlier run has left, until cancelled."""
         await self._attached.wait()
         assert self._poster is not None  # noqa: S101 - it is attached
-        poster, time = self._poster, asyncio.get_running_loop().time
+        time = asyncio.get_running_loop().time
         await insist(watch_reactions, self._database, self._touched.add)
         self._touched.add(EVERY_POST)
         async with asyncio.TaskGroup() as workers:
@@ -177,16 +182,26 @@ class Reactions:
                 touched = {self._touched.pop() for _ in range(len(self._touched))}
                 if EVERY_POST in touched:
                     touched |= await insist(self._side_messages.to_look_at)
-                self._due.update((PostId(post_id), time()) for post_id in touched - {EVERY_POST})
-                for post_id in [post_id for post_id, at in self._due.items() if at <= time()]:
-                    if len(self._working) < AT_ONCE and post_id not in self._working:
-                        del self._due[post_id]
-                        self._working.add(post_id)
-                        workers.create_task(self._look(poster, post_id), name=f"reactions under post {post_id}")
-                later = min((at for at in self._due.values() if at > time()), default=math.inf)
+                due = {post_id for post_id, at in self._later.items() if at <= time()}
+                for post_id in map(PostId, (touched | due) - {EVERY_POST}):
+                    self._later.pop(post_id, None)
+                    if post_id in self._working:
+                        self._again.add(post_id)
+                    else:
+                        self._ready[post_id] = None
+                while self._ready and len(self._working) < AT_ONCE:
+                    post_id, _ = self._ready.popitem(last=False)
+                    self._working.add(post_id)
+                    workers.create_task(self._look(self._poster, post_id), name=f"reactions under post {post_id}")
+                later = min(self._later.values(), default=math.inf)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if later == math.inf else later - time()):
                         await self._changed.wait()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no post is looked at or waits for that, except for a later try."""
+        return not (self._touched or self._ready or self._working)
 
     async def _look(self, poster: SidePoster, post_id: PostId) -> None:
         """Do what a post needs, and see to it that what could not be done is tried again."""
@@ -200,11 +215,13 @@ class Reactions:
             log.error("the reactions under post %d have no effect, because of a bug\n%s", post_id, traced(error))  # noqa: TRY400
         finally:
             self._working.discard(post_id)
-            if again < math.inf:
-                at = asyncio.get_running_loop().time() + again
-                self._due[post_id] = min(self._due.get(post_id, math.inf), at)
-            else:
+            if again == math.inf:
                 self._tries.pop(post_id, None)
+            if post_id in self._again or again <= 0:
+                self._again.discard(post_id)
+                self._ready[post_id] = None
+            elif again < math.inf:
+                self._later[post_id] = asyncio.get_running_loop().time() + again
             self._changed.set()
 
     def _count(self, post_id: PostId) -> int:
@@ -314,6 +331,8 @@ class Reactions:
 
     async def _remove(self, poster: SidePoster, job: Job, message: SideMessage) -> float:
         """Delete a message, if there is one; returns after how many seconds that must be tried again."""
+        if not message.is_leaving:
+            await insist(self._side_messages.leave, message)
         try:
             message_id = message.message_id
             if message.is_open and message.channel_id is not None and message.id not in self._untried:

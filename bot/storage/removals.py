@@ -17,8 +17,9 @@ from bot.storage.pictures import Pictures
 # Only a server's own: a moderator elsewhere is told of no such message. The plus keeps SQLite from reading the whole
 # server by its index.
 BY_MESSAGE = """
-SELECT * FROM jobs_with_post
-WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) AND +guild_id = ? ORDER BY id
+SELECT * FROM jobs_with_post WHERE +guild_id = ?2 AND post_id IN (
+  SELECT id FROM posts WHERE message_id = ?1 UNION
+  SELECT post_id FROM side_messages WHERE message_id = ?1 AND kind = 'gallery') ORDER BY id
 """
 
 BY_ID = "SELECT * FROM jobs_with_post WHERE id = ?"
@@ -52,7 +53,10 @@ class Removals:
         """Set when a message begins to owe a note; a task that waits for it clears it before it reads `owed`."""
 
     async def remove(self, by: By, message_id: MessageId) -> tuple[Case, list[Job]]:
-        """Remove the pictures that a message shows; returns their jobs. Raises UserError when it is no result here."""
+        """Remove the pictures that a message shows; returns their jobs. The message may be a copy in the gallery.
+
+        Raises UserError when it is no result here.
+        """
 
         async def work(connection: aiosqlite.Connection) -> tuple[Case, list[Job], list[str]]:
             shown = [

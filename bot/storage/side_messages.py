@@ -37,13 +37,21 @@ HAS_IMAGES = "SELECT 1 FROM images WHERE job_id = ? LIMIT 1"
 REACTIONS = f"SELECT user_id, emoji, added_at FROM ratings WHERE post_id = ? AND {_ASKS}"  # noqa: S608 - constants
 OF_POST = "SELECT * FROM side_messages WHERE post_id = ? ORDER BY id"
 
-# The posts at which a start, or a server's new gallery, finds something to do: those with a recent reaction that asks
-# for something, those with a message that is still to be sent, and those with one that is still to be deleted.
+# The posts at which a start, or a server's new gallery, may find something to do: those with a recent reaction that
+# asks for what there is not, those with a message that is still to be sent, and those with one that is to be deleted.
 TO_LOOK_AT = f"""
-SELECT post_id FROM ratings WHERE {_ASKS} AND added_at > ?
+SELECT post_id FROM ratings WHERE {_ASKS} AND added_at > ? AND CASE emoji
+  WHEN '{DELETE}' THEN EXISTS (
+    SELECT 1 FROM jobs JOIN images ON job_id = jobs.id WHERE post_id = ratings.post_id AND user_id = ratings.user_id)
+  WHEN '{SEND}' THEN NOT EXISTS (
+    SELECT 1 FROM side_messages WHERE post_id = ratings.post_id AND kind = 'private' AND user_id = ratings.user_id
+      AND (over_at IS NULL OR over_at >= ratings.added_at))
+  ELSE NOT EXISTS (SELECT 1 FROM side_messages WHERE post_id = ratings.post_id AND kind = 'gallery') AND EXISTS (
+    SELECT 1 FROM jobs JOIN rules ON rules.guild_id = jobs.guild_id AND name = 'gallery'
+    WHERE post_id = ratings.post_id) END
 UNION SELECT post_id FROM side_messages WHERE message_id IS NULL AND over_at IS NULL
-UNION SELECT post_id FROM side_messages AS side WHERE over_at IS NULL AND (
-  kind = 'refusal'
+UNION SELECT post_id FROM side_messages AS side WHERE (kind != 'refusal' OR over_at IS NULL) AND (
+  kind = 'refusal' OR is_leaving
   OR NOT EXISTS (SELECT 1 FROM jobs JOIN images ON job_id = jobs.id WHERE jobs.post_id = side.post_id)
   OR kind = 'private' AND NOT EXISTS (
     SELECT 1 FROM ratings WHERE post_id = side.post_id AND user_id = side.user_id AND emoji = '{SEND}')
@@ -91,6 +99,8 @@ class SideMessage:
     begun_at: datetime
     message_id: MessageId | None = None
     over_at: datetime | None = None
+    is_leaving: bool = False
+    """Whether its deletion was begun: it may be gone although that was not noted, so it is never kept after all."""
 
     @property
     def is_open(self) -> bool:
@@ -112,6 +122,7 @@ class SideMessage:
             begun_at,
             None if row["message_id"] is None else MessageId(row["message_id"]),
             from_text(row["over_at"]),
+            bool(row["is_leaving"]),
         )
 
 
@@ -210,6 +221,10 @@ class SideMessages:
             await connection.execute(TELL_REFUSED, (message.user_id, to_text(now), job.id))
 
         await self._database.write(work)
+
+    async def leave(self, message: SideMessage) -> None:
+        """Note that a message is about to be deleted."""
+        await self._database.execute("UPDATE side_messages SET is_leaving = 1 WHERE id = ?", (message.id,))
 
     async def drop(self, message: SideMessage) -> None:
         """Forget a message that is gone; it may be decided again."""

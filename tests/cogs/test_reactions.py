@@ -29,10 +29,9 @@ async def painted(workshop: Workshop, actor: simcord.MemberActor, prompt: str = 
 
 async def rests(workshop: Workshop) -> None:
     """Wait until the reactions so far have had their effect."""
-    posts = workshop.app.reactions
     await workshop.env.settle()
-    await workshop.app.database.execute("DELETE FROM memory WHERE name = ''")
-    await workshop.seen(lambda: not (posts._touched or posts._working))
+    await workshop.app.database.fetch_all("SELECT 1")
+    await workshop.seen(lambda: workshop.app.reactions.is_idle)
 
 
 async def test_a_requesters_cross_deletes_their_result_and_says_so_to_all(workshop: Workshop, tmp_path: Path) -> None:
@@ -256,7 +255,11 @@ async def test_a_deleted_result_takes_its_copies_with_it(workshop: Workshop, who
         await ada.react(result, "❌")
     elif who == "moderator":
         moderator = workshop.member("mod", moderator=True)
-        await moderator.slash(workshop.channel, "mod delete", message=str(result.id))
+        link = f"https://discord.com/channels/{workshop.guild.id}/{best.id}/{best.history()[0].id}"
+        await rests(workshop)
+        answer = await moderator.slash(workshop.channel, "mod delete", message=link)
+        assert answer.response.content.startswith("Case 2: delete for"), "a link to the copy names the result, too"
+        await workshop.seen(lambda: workshop.message(result.id).content == _words.REMOVED)
     else:
         asked = await ada.slash(workshop.channel, "privacy delete")
         await ada.click(asked.response, label="Do it")

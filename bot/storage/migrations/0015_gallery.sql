@@ -16,8 +16,10 @@ CREATE TABLE side_messages (
     threshold  INTEGER NOT NULL DEFAULT 0,              -- how many favourites the gallery asked for
     begun_at   TEXT    NOT NULL,
     message_id INTEGER,
+    is_leaving INTEGER NOT NULL DEFAULT 0,              -- it is being deleted, and may be gone already
     over_at    TEXT                                     -- when it became certain that no message is to be sent
 );
 CREATE UNIQUE INDEX side_messages_of_post ON side_messages (post_id, kind, user_id);
 CREATE INDEX side_messages_of_person ON side_messages (user_id, kind, begun_at) WHERE user_id != 0;
+CREATE INDEX side_messages_by_message ON side_messages (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX side_messages_open ON side_messages (post_id) WHERE message_id IS NULL AND over_at IS NULL;
