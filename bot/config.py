@@ -79,6 +79,8 @@ class DiscordConfig(Section):
     """A person who waited longer than this is pinged once, with a link. 0 never pings."""
     posts_per_channel: Annotated[int, Field(ge=1, le=50)] = 5
     """Posts and edits per channel in five seconds."""
+    direct_messages: bool = False
+    """Whether people may ask in direct messages, where no moderator's rule holds."""
 
 
 class LimitsConfig(Section):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import discord
+from typing import Any
 
+import discord
+from discord import app_commands
+
+from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import ChannelId, Destination, GuildId, Requester, RoleId, UserId
 
@@ -13,10 +17,41 @@ Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | disc
 NOT_A_MODERATOR = "Only members with Manage Server can do this."
 
 
-def requester(interaction: discord.Interaction) -> Requester:
-    """The person who started an interaction in a server, with their roles."""
-    assert interaction.guild_id is not None  # noqa: S101 - the commands are guild only
-    return as_requester(interaction.user, GuildId(interaction.guild_id))
+NOT_HERE = (
+    "Pictures are painted only on servers, because the host of this bot has not opened direct messages. "
+    "Use this command in a channel of a server that we are both on."
+)
+
+
+def is_served(interaction: discord.Interaction[Client]) -> bool:
+    """Whether people may ask for pictures where an interaction comes from."""
+    if interaction.channel_id is None:
+        return False
+    return interaction.guild_id is not None or interaction.client.app.config.discord.direct_messages
+
+
+def place(interaction: discord.Interaction[Client]) -> GuildId:
+    """The server of an interaction. Direct messages count as a server of their own, with the id of their channel.
+
+    So no rule of a server holds there, and people see nothing of each other. Raises UserError where nothing is served.
+    """
+    if not is_served(interaction):
+        raise UserError(NOT_HERE)
+    assert interaction.channel_id is not None  # noqa: S101 - or it were not served
+    return GuildId(interaction.guild_id or interaction.channel_id)
+
+
+def open_to_messages(client: Client, *on: app_commands.Command[Any, ..., Any]) -> None:
+    """Offer commands also in direct messages, if the host opened them."""
+    if client.app.config.discord.direct_messages:
+        for command in on:
+            command.guild_only = False
+            command.allowed_contexts = app_commands.AppCommandContext(guild=True, dm_channel=True)
+
+
+def requester(interaction: discord.Interaction[Client]) -> Requester:
+    """The person who started an interaction, with their roles. Raises UserError where nothing is served."""
+    return as_requester(interaction.user, place(interaction))
 
 
 def as_requester(user: discord.User | discord.Member, guild_id: GuildId) -> Requester:

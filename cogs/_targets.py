@@ -18,7 +18,7 @@ _NOT_READY = "This request has no pictures yet."
 async def result(queue: Queue, interaction: discord.Interaction[Client], job_id: JobId) -> tuple[Job, list[Picture]]:
     """A result and its pictures. Raises UserError if there is none with this number here, or if it was deleted."""
     job = await queue.get(job_id)
-    if job is None or job.requester.guild_id != interaction.guild_id:
+    if job is None or job.requester.guild_id != _people.place(interaction):
         raise UserError(NO_RESULT)
     if job.forgotten_at is not None:
         raise UserError(GONE)

@@ -101,7 +101,7 @@ class Create(commands.Cog):
 
     async def _usable(self, interaction: discord.Interaction[Client]) -> Sequence[ModelConfig]:
         """The models that the person may use here now; all of them outside a server, where nothing is painted."""
-        if interaction.guild_id is None or interaction.channel_id is None:
+        if not _people.is_served(interaction):
             return self._admission.models
         who, where = _people.requester(interaction), _people.destination(interaction)
         return await self._admission.usable_models(who, where)

@@ -140,4 +140,6 @@ class Details(commands.Cog):
 async def setup(client: Client) -> None:
     """Add the cog, its command and its controls."""
     app = client.app
-    await add_cog(client, Details(client, app.queue, app.admission, app.lineage, app.removals))
+    cog = Details(client, app.queue, app.admission, app.lineage, app.removals)
+    _people.open_to_messages(client, cog.show)
+    await add_cog(client, cog)

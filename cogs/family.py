@@ -18,7 +18,7 @@ from bot.jobs import JobId, PictureRef
 from bot.requests import edits
 from bot.storage.lineage import Family, Lineage
 from bot.storage.queue import Queue
-from cogs import _targets, _words
+from cogs import _people, _targets, _words
 from cogs._buttons import add_cog, pressed
 from cogs.details import NUMBER
 from cogs.intake import Intake
@@ -106,4 +106,6 @@ def _alt(family: Family) -> str:
 async def setup(client: Client) -> None:
     """Add the cog, its command and its button."""
     app = client.app
-    await add_cog(client, FamilyCog(Intake.of(client), app.queue, app.lineage))
+    cog = FamilyCog(Intake.of(client), app.queue, app.lineage)
+    _people.open_to_messages(client, cog.reproduce)
+    await add_cog(client, cog)

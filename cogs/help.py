@@ -62,7 +62,7 @@ class Help(commands.Cog):
 
     async def _offered(self, interaction: discord.Interaction[Client]) -> list[str]:
         """What the person may use where they ask."""
-        if interaction.guild_id is None or interaction.channel_id is None:
+        if not _people.is_served(interaction):
             return ["", "I paint on servers: use the command in a channel of a server that we are both on."]
         who, where = _people.requester(interaction), _people.destination(interaction)
         ruling = await self._policy.ruling(who, where.channels)

@@ -97,11 +97,13 @@ def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
     if job.reason:
         line += f" — {_words.inert(_words.said(job.reason), _SHOWN_REASON)}"
     elif job.destination.message_id is not None:
-        place = f"{interaction.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
+        place = f"{interaction.guild_id or '@me'}/{job.destination.channel_id}/{job.destination.message_id}"
         line += f" — https://discord.com/channels/{place}"
     return line
 
 
 async def setup(client: Client) -> None:
     """Add the cog and its button."""
-    await add_cog(client, History(client.app.queue))
+    cog = History(client.app.queue)
+    _people.open_to_messages(client, cog.history)
+    await add_cog(client, cog)

@@ -244,10 +244,8 @@ async def _take_back(interaction: discord.Interaction[Client]) -> None:
 
 def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destination]:
     """Who asks and where the answer goes; raises UserError where no answer could be delivered."""
-    if interaction.guild_id is None or interaction.channel_id is None:
-        raise UserError(
-            "Pictures are painted only on servers. Use this command in a channel of a server that we are both on."
-        )
+    if interaction.guild_id is None:
+        return _people.requester(interaction), _people.destination(interaction)
     needed = discord.Permissions(PERMISSIONS.value)
     if isinstance(interaction.channel, discord.Thread):
         needed.send_messages = False

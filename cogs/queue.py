@@ -131,7 +131,7 @@ class QueueCog(commands.Cog, name="Queue"):
         """Cancel the request of a message: its requester and the server's moderators may."""
         job_id = about.job_id
         job = await self._queue.get(job_id)
-        if job is None or job.requester.guild_id != interaction.guild_id:
+        if job is None or job.requester.guild_id != _people.place(interaction):
             raise UserError(_words.EXPIRED)
         if interaction.user.id != job.requester.user_id:
             # The rights in the channel of the click do not count: the button may be pressed anywhere.
@@ -213,4 +213,6 @@ def _name(job: Job, guild_id: GuildId) -> str:
 async def setup(client: Client) -> None:
     """Add the cog and its button."""
     app = client.app
-    await add_cog(client, QueueCog(client, app.queue, app.line, app.policy, app.dispatcher, app.cases))
+    cog = QueueCog(client, app.queue, app.line, app.policy, app.dispatcher, app.cases)
+    _people.open_to_messages(client, cog.queue, cog.cancel)
+    await add_cog(client, cog)

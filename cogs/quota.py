@@ -45,4 +45,6 @@ class Quota(commands.Cog):
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await client.add_cog(Quota(client.app.policy))
+    cog = Quota(client.app.policy)
+    _people.open_to_messages(client, cog.quota)
+    await client.add_cog(cog)

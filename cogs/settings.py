@@ -107,8 +107,8 @@ class Settings(commands.Cog):
         return name.strip().lower()
 
     async def _usable(self, interaction: discord.Interaction[Client]) -> list[ModelConfig]:
-        """The models that the person may use here; all models outside a server."""
-        if interaction.guild_id is None or interaction.channel_id is None:
+        """The models that the person may use here; all models where no pictures are painted."""
+        if not _people.is_served(interaction):
             return list(self._admission.models)
         who, where = _people.requester(interaction), _people.destination(interaction)
         return list(await self._admission.usable_models(who, where))
