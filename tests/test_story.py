@@ -30,7 +30,7 @@ async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_work
     assert any("Painting" in edit and "of 60" in edit for edit in edits)
     assert "seed `7`" in edits[-1]
     result = workshop.message(message_id)
-    assert not result.components
+    assert "Cancel" not in str(result.components)
     assert result.attachments[0].description == "a red apple on a blue background"
     picture = Image.open(io.BytesIO(await result.attachments[0].read())).convert("RGB")
     red, _, blue = picture.resize((1, 1), box=(0, 0, 24, 24)).getpixel((0, 0))
