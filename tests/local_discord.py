@@ -76,7 +76,9 @@ class Person(NamedTuple):
         }
 
 
-ADA, BOB = Person("200", "Ada"), Person("201", "Bob")
+ADA, BOB, CLEO = Person("200", "Ada"), Person("201", "Bob"), Person("202", "Cleo")
+DIRECT = "9"
+"""The id of a channel of direct messages begins with this, and ends with the person's."""
 
 
 @dataclass
@@ -531,8 +533,13 @@ class LocalDiscord:
         """The people who reacted with an emoji."""
         emoji = request.match_info["emoji"]
         people = [person for each, person in sorted(self._found(request).reactions) if each == emoji]
-        known = {ADA.id: ADA.payload(), BOB.id: BOB.payload(), BOT["id"]: BOT}
+        known = {person.id: person.payload() for person in (ADA, BOB, CLEO)} | {BOT["id"]: BOT}
         return _json([known[person] for person in people])
+
+    async def _open_direct(self, request: web.Request) -> web.Response:
+        body, _ = await _body(request)
+        person = next(each for each in (ADA, BOB, CLEO) if each.id == str(body["recipient_id"]))
+        return _json({"id": DIRECT + person.id, "type": 1, "recipients": [person.payload()]})
 
     async def _react(self, request: web.Request) -> web.Response:
         self._found(request).reactions.add((request.match_info["emoji"], BOT["id"]))
@@ -695,6 +702,7 @@ async def local_discord() -> Any:
         [
             web.get("/gateway/", discord._gateway),
             web.get("/api/users/@me", always(BOT)),
+            web.post("/api/users/@me/channels", discord._open_direct),
             web.get("/api/oauth2/applications/@me", always(application)),
             web.put("/api/applications/{id}/commands", always([])),
             web.post("/api/interactions/{id}/{token}/callback", discord._callback),

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 from bot.delivery.gate import CLOSED_SECONDS, pause
 from bot.delivery.poster import in_time, log_bug
@@ -33,8 +34,8 @@ from bot.storage.side_messages import EVERYONE, RECENTLY, Kind, PostId, PostStat
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""The most posts that are worked on at a time."""
-CALL_SECONDS = 60.0
+"""The most posts that are looked at, and the most messages that are sent or deleted, at a time."""
+CALL_SECONDS = 30.0
 """How long one message may take: pictures may be large, and Discord may let the bot wait."""
 NOTE_STAYS = timedelta(seconds=60)
 """How long the note about closed direct messages stays."""
@@ -54,6 +55,11 @@ class Begin:
     channel_id: ChannelId | None = None
     threshold: int = 0
 
+    @property
+    def about(self) -> Self:
+        """What the step is about: it has a kind and a person."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -61,12 +67,22 @@ class Send:
 
     message: SideMessage
 
+    @property
+    def about(self) -> SideMessage:
+        """What the step is about: it has a kind and a person."""
+        return self.message
+
 
 @dataclass(frozen=True, slots=True)
 class Remove:
     """A message is not wanted any more."""
 
     message: SideMessage
+
+    @property
+    def about(self) -> SideMessage:
+        """What the step is about: it has a kind and a person."""
+        return self.message
 
 
 Step = Begin | Send | Remove
@@ -160,6 +176,7 @@ class Reactions:
         """Until when nothing is sent to a gallery that Discord refused."""
         self._untried: set[int] = set()
         """Rows of this run for which nothing was sent yet, so that no message needs to be looked for."""
+        self._sending = asyncio.Semaphore(AT_ONCE)
         self._poster: SidePoster | None = None
         self._attached = asyncio.Event()
 
@@ -237,29 +254,39 @@ class Reactions:
             with suppress(UserError):  # it was removed meanwhile
                 await self._removals.remove_own(state.job.requester, state.job.id)
             state = await self._side_messages.state(post_id) or state
-        again = math.inf
         gallery = gallery_of(await self._rules.book(state.job.requester.guild_id))
         if gallery is not None and not poster.may_show(gallery.channel_id, state.job):
             gallery = None
+        # One message that Discord does not take holds up no other. What goes and what comes in its place are in order.
+        groups: dict[tuple[Kind, UserId], list[Step]] = {}
         for step in decide(state, gallery, self._clock()):
-            match step:
-                case Begin(kind, user_id, channel_id, threshold):
-                    message = await self._side_messages.begin(
-                        kind, post_id, user_id=user_id, channel_id=channel_id, threshold=threshold
-                    )
-                    if message is not None:
-                        self._untried.add(message.id)
-                        again = min(again, await self._send(poster, state.job, message))
-                case Send(message):
-                    again = min(again, await self._send(poster, state.job, message))
-                case Remove(message):
-                    again = min(again, await self._remove(poster, state.job, message))
+            groups.setdefault((step.about.kind, step.about.user_id), []).append(step)
+        async with asyncio.TaskGroup() as doing:
+            tasks = [doing.create_task(self._do(poster, state.job, post_id, steps)) for steps in groups.values()]
         left = [
             (NOTE_STAYS - (self._clock() - message.begun_at)).total_seconds()
             for message in state.messages
             if message.kind is Kind.REFUSAL and message.message_id is not None
         ]
-        return min([again, *(max(seconds, 1.0) for seconds in left if seconds > 0)])
+        again = [task.result() for task in tasks]
+        return min([math.inf, *again, *(max(seconds, 1.0) for seconds in left if seconds > 0)])
+
+    async def _do(self, poster: SidePoster, job: Job, post_id: PostId, steps: Sequence[Step]) -> float:
+        """Do steps in order; returns after how many seconds the post must be looked at again."""
+        again = math.inf
+        for step in steps:
+            async with self._sending:
+                match step:
+                    case Begin(kind, user_id, channel_id, threshold):
+                        message = await insist(self._side_messages.begin, kind, post_id, user_id, channel_id, threshold)
+                        if message is not None:
+                            self._untried.add(message.id)
+                            again = min(again, await self._send(poster, job, message))
+                    case Send(message):
+                        again = min(again, await self._send(poster, job, message))
+                    case Remove(message):
+                        again = min(again, await self._remove(poster, job, message))
+        return again
 
     async def _send(self, poster: SidePoster, job: Job, message: SideMessage) -> float:
         """Send a message unless it is there; returns after how many seconds that must be tried again."""
@@ -272,6 +299,9 @@ class Reactions:
             log.warning("job %d cannot be copied: %s", job.id, error)
             await insist(self._side_messages.end, message)
             return math.inf
+        if not images and message.kind is not Kind.REFUSAL:
+            # The result was removed since the post was looked at.
+            return 0.0
         try:
             await self._post(poster, job, message, images)
         except TryLater as error:

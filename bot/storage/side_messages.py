@@ -184,7 +184,6 @@ class SideMessages:
         self,
         kind: Kind,
         post_id: PostId,
-        *,
         user_id: UserId = EVERYONE,
         channel_id: ChannelId | None = None,
         threshold: int = 0,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.local_discord import LOADING, LocalDiscord, Message
+from tests.local_discord import DIRECT, LOADING, LocalDiscord, Message
 
 Row = dict[str, Any]
 
@@ -18,6 +18,8 @@ SAYS = {"delivered": "-# ", "failed": "❌", "cancelled": "🚫"}
 """A text in the message about a job, by how the job ended."""
 
 _PING = "your picture is ready"
+GALLERY = "403"
+"""The channel of the server's gallery."""
 
 
 @dataclass
@@ -33,6 +35,17 @@ class Remains:
     forgotten: Sequence[str] = ()
     """Words from prompts that people had deleted."""
     log: str = ""
+    side_messages: Sequence[Row] = ()
+    removed: Collection[int] = ()
+    """The jobs whose results were removed."""
+
+    def here(self) -> list[Message]:
+        """The public messages where people ask."""
+        return [message for message in self.discord.public() if not _is_aside(message)]
+
+    def aside(self) -> list[Message]:
+        """The messages in the gallery, and direct messages."""
+        return [message for message in self.discord.public() if _is_aside(message)]
 
 
 def violations(remains: Remains) -> list[str]:
@@ -45,6 +58,7 @@ def violations(remains: Remains) -> list[str]:
         *_forgotten(remains),
         *_pings(remains),
         *_attempts(remains),
+        *_copies(remains),
     ]
 
 
@@ -66,7 +80,7 @@ def _acknowledged(remains: Remains) -> list[str]:
 def _messages(remains: Remains) -> list[str]:
     """I2: the message of a job says how it ended, and there are no other messages."""
     found = []
-    public = {message.id: message for message in remains.discord.public()}
+    public = {message.id: message for message in remains.here()}
     for job in remains.jobs:
         message = public.pop(str(job["message_id"]), None)
         if job.get("forgotten_at"):
@@ -74,6 +88,9 @@ def _messages(remains: Remains) -> list[str]:
                 found.append(f"I2: job {job['id']} was deleted on request, but its message says {message.content!r}")
         elif message is None:
             found.append(f"I2: job {job['id']} ended as {job['status']}, and has no message")
+        elif job["id"] in remains.removed:
+            if not message.content.startswith("🗑️"):
+                found.append(f"I2: job {job['id']} was removed, and its message says {message.content!r}")
         elif SAYS.get(job["status"], "…") not in message.content or message.cancels():
             found.append(f"I2: job {job['id']} ended as {job['status']}, and its message says {message.content!r}")
     # If a deferral was never answered, Discord itself says that the bot did not respond.
@@ -87,9 +104,10 @@ def _messages(remains: Remains) -> list[str]:
 def _results(remains: Remains) -> list[str]:
     """I3: a delivered job shows its pictures once, with the same bytes; no other job shows pictures."""
     found = []
-    shown = Counter(str(number) for message in remains.discord.public() for number in _pictured(message))
+    shown = Counter(str(number) for message in remains.here() for number in _pictured(message))
     for job in remains.jobs:
-        wanted = job["status"] == "delivered" and not job.get("forgotten_at")
+        gone = job.get("forgotten_at") or job["id"] in remains.removed
+        wanted = job["status"] == "delivered" and not gone
         if shown[str(job["id"])] != wanted:
             found.append(f"I3: job {job['id']} ended as {job['status']}, and {shown[str(job['id'])]} messages show it")
             continue
@@ -112,11 +130,12 @@ def _usage(remains: Remains) -> list[str]:
     seen = Counter[str]()
     for job in remains.jobs:
         # The rule of `bot.storage.usage.SPENT`.
-        if job["status"] not in ("failed", "cancelled") and not job.get("forgotten_at"):
+        gone = job.get("forgotten_at") or job["id"] in remains.removed
+        if job["status"] not in ("failed", "cancelled") and not gone:
             counted[str(job["user_id"])] += job["num_images_per_prompt"]
         if job["status"] == "cancelled" and job["used_seconds"] is None and job["started_at"] is not None:
             found.append(f"I4: job {job['id']} was cancelled, but its held quota is not settled")
-    for message in remains.discord.public():
+    for message in remains.here():
         if _pictured(message) and (named := re.search(r"<@(\d+)>", message.content.splitlines()[0].rpartition("—")[2])):
             seen[named[1]] += len(message.attachments)
     if counted != seen:
@@ -179,6 +198,25 @@ def _attempts(remains: Remains) -> list[str]:
         for job in remains.jobs
         if job["deaths"] > 1 or job["attempt"] > 1 + job["deaths"] + remains.deaths
     ]
+
+
+def _copies(remains: Remains) -> list[str]:
+    """I7: each copy has its row and each row its copy, once in each place; none shows what was deleted."""
+    found = []
+    rows = {str(row["message_id"]): row for row in remains.side_messages if row["kind"] != "refusal"}
+    gone = {str(job["id"]) for job in remains.jobs if job.get("forgotten_at") or job["id"] in remains.removed}
+    places = Counter((message.channel, tuple(sorted(_pictured(message)))) for message in remains.aside())
+    found += [f"I7: {count} copies of {jobs} in {channel}" for (channel, jobs), count in places.items() if count > 1]
+    for message in remains.aside():
+        if rows.pop(message.id, None) is None:
+            found.append(f"I7: no row knows of {message.content!r} in {message.channel}")
+        if _pictured(message) & gone:
+            found.append(f"I7: what was deleted is still in {message.channel}")
+    return found + [f"I7: the {row['kind']} copy {row['id']} is not there" for row in rows.values()]
+
+
+def _is_aside(message: Message) -> bool:
+    return message.channel == GALLERY or message.channel.startswith(DIRECT)
 
 
 def _pictured(message: Message) -> set[str]:

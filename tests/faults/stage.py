@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -14,7 +15,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from tests.local_discord import CHANNEL, Interaction, LocalDiscord, Message, Person, local_discord
+from tests.faults.invariants import GALLERY
+from tests.local_discord import CHANNEL, DIRECT, Interaction, LocalDiscord, Message, Person, local_discord
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "canary.of.the.token"
@@ -192,8 +194,18 @@ class Stage:
         return self.about(word)
 
     def about(self, word: str) -> list[Message]:
-        """The public messages about requests with `word`."""
-        return [message for message in self.discord.public() if word in message.content]
+        """The public messages about requests with `word`, where people ask."""
+        aside = (GALLERY, DIRECT)
+        return [
+            message
+            for message in self.discord.public()
+            if word in message.content and not message.channel.startswith(aside)
+        ]
+
+    def aside(self, channel: str) -> list[str]:
+        """The first words of the prompts that are shown in the gallery or in direct messages."""
+        shown = [message.content for message in self.discord.public() if message.channel == channel]
+        return [re.split(r"\W+", content.strip("*"), maxsplit=1)[0] for content in shown]
 
     async def idle(self) -> None:
         """Wait until every job has ended and its message says so."""
@@ -223,7 +235,9 @@ class Stage:
             return False
         return not self.rows(
             "SELECT 1 FROM jobs WHERE posted_at IS NULL OR forgotten_at IS NOT NULL AND removed_at IS NULL "
-            "UNION ALL SELECT 1 FROM deletion_requests WHERE done_at IS NULL"
+            "UNION ALL SELECT 1 FROM deletion_requests WHERE done_at IS NULL "
+            "UNION ALL SELECT 1 FROM removals WHERE noted_at IS NULL "
+            "UNION ALL SELECT 1 FROM side_messages WHERE over_at IS NULL AND (message_id IS NULL OR is_leaving)"
         )
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.storage.backups import back_up
-from tests.faults.invariants import Remains, violations
+from bot.storage.database import open_database
+from tests.faults.invariants import GALLERY, Remains, violations
 from tests.faults.light_engine import picture
 from tests.faults.stage import TOKEN, Stage, Stuck, open_stage
-from tests.local_discord import ADA, BOB
+from tests.local_discord import ADA, BOB, CLEO, DIRECT, GUILD
 
 WORDS = ("anemone", "buttercup", "crocus", "dahlia", "edelweiss", "foxglove", "gentian")
 """The words of the prompts; none of them may be in the log."""
@@ -57,7 +58,10 @@ class Outcome:
 
 
 async def afternoon(stage: Stage) -> None:
-    """Two people ask, wait, cancel, delete and react, and one deletes everything; they repeat what got no answer."""
+    """Two people ask, wait, cancel, delete and react, and one deletes everything; they repeat what got no answer.
+
+    The server has a gallery for what one person favourites. Cleo's favourite and Ada's letter to herself stay.
+    """
     fox = await stage.ask(ADA, "foxglove, kill once", "401")
     await stage.ended("foxglove")
     anemone = await stage.ask(ADA, "anemone @everyone <@201>", images=2)
@@ -71,20 +75,29 @@ async def afternoon(stage: Stage) -> None:
     await stage.ended("buttercup")
     await stage.react(ADA, result, "👍")
     await stage.react(BOB, result, "❤️")
+    await stage.react(ADA, result, "✉️")
     await stage.cancel(BOB, crocus)
     await stage.cancel(ADA, crocus)
     await stage.until(lambda: "Painting" in dahlia.content, "dahlia was not begun")
     dahlia.deleted = True
+    await stage.until(lambda: stage.aside(GALLERY), "a favourite was not copied")
     await stage.react(BOB, result, "❤️", stands=False)
     (stage.folder / "gate").touch()
-    await stage.ended("dahlia")
+    (painted,) = await stage.ended("dahlia")
+    await stage.react(CLEO, painted, "⭐")
     await stage.ask(ADA, "edelweiss", "401", image=picture("edelweiss", 1), strength=0.5)
-    await stage.ended("edelweiss")
+    (unwanted,) = await stage.ended("edelweiss")
+    await stage.react(ADA, unwanted, "❌")
     await stage.ended("crocus")
+    await stage.until(lambda: not stage.about("edelweiss"), "a result was not deleted")
+    await stage.until(lambda: stage.aside(GALLERY) == ["dahlia"], "the gallery does not show what people like")
+    await stage.react(CLEO, result, "⭐")
+    await stage.until(lambda: stage.aside(DIRECT + ADA.id) == ["anemone"], "a copy was not sent to the person")
     gentian = await stage.ask(BOB, "gentian held by never", "402", image=picture("gentian", 1))
     await stage.until(lambda: "Painting" in gentian.content, "gentian was not begun")
     back_up(stage.data / "atelier.db", None)
     await stage.forget(BOB, "buttercup", "dahlia", "gentian", hashlib.sha256(picture("gentian", 1)).hexdigest())
+    await stage.until(lambda: stage.aside(GALLERY) == ["anemone"], "a copy of what was deleted stays")
 
 
 async def play(
@@ -94,8 +107,11 @@ async def play(
 
     With `lost`, which is before or after, the reply to the request `number` is lost instead.
     """
-    folder.mkdir()
+    (folder / "data").mkdir(parents=True)
     broken = []
+    async with open_database(folder / "data" / "atelier.db") as database:
+        # No person of this Discord is a moderator.
+        await database.execute(f"INSERT INTO rules VALUES ({GUILD}, 'server', 0, 'gallery', '[{GALLERY}, 1]')")
     try:
         async with open_stage(folder, 0 if lost else number) as stage:
             stage.discord.lose = (number, lost == "after") if lost else None
@@ -114,6 +130,8 @@ async def play(
             stage.deaths,
             stage.forgotten,
             stage.log,
+            stage.rows("SELECT * FROM side_messages"),
+            [row["job_id"] for row in stage.rows("SELECT job_id FROM removals")],
         )
     )
     broken += [f"log: {words!r} is in it" for words in (*WORDS, TOKEN, "AUDIT") if words in stage.log]

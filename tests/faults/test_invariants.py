@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.invariants import Remains, violations
+from tests.faults.invariants import GALLERY, Remains, violations
 from tests.faults.light_engine import picture
 from tests.local_discord import ADA, CHANNEL, Interaction, LocalDiscord, Message
 
@@ -126,6 +126,32 @@ def forgotten_and_its_picture_is_left(remains: Remains) -> None:
     remains.images = []
 
 
+def copied_once(remains: Remains) -> None:
+    copy = deepcopy(remains.discord.messages["6"])
+    copy.id, copy.channel, copy.pinged = "7", GALLERY, set()
+    remains.discord.messages["7"] = copy
+    remains.side_messages = [{"id": 1, "kind": "gallery", "message_id": 7}]
+
+
+def copied_twice(remains: Remains) -> None:
+    copied_once(remains)
+    again = deepcopy(remains.discord.messages["7"])
+    again.id = "8"
+    remains.discord.messages["8"] = again
+
+
+def a_copy_is_lost(remains: Remains) -> None:
+    copied_once(remains)
+    remains.discord.messages["7"].deleted = True
+
+
+def a_copy_outlives_its_result(remains: Remains) -> None:
+    copied_once(remains)
+    remains.removed = [1]
+    remains.discord.messages["6"].content = "🗑️ Removed."
+    remains.discord.messages["6"].attachments = []
+
+
 def too_many_attempts(remains: Remains) -> None:
     remains.jobs[0]["attempt"] = 3
 
@@ -151,6 +177,10 @@ def too_many_attempts(remains: Remains) -> None:
         (forgotten_and_still_shown, {"I2", "I3", "I4"}),
         (forgotten_and_its_picture_is_left, {"I5"}),
         (too_many_attempts, {"attempts"}),
+        (copied_once, set()),
+        (copied_twice, {"I7"}),
+        (a_copy_is_lost, {"I7"}),
+        (a_copy_outlives_its_result, {"I7"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

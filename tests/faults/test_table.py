@@ -180,7 +180,21 @@ ROWS = {
         "cogs/test_create.py::test_a_request_that_came_late_is_told_to_come_again_and_a_later_one_is_not_worked_on",
         "bot/test_responses.py::test_an_age_does_not_depend_on_how_far_the_clocks_differ",
     ],
+    "a copy in another place is doubled, lost or left behind": [
+        "bot/delivery/test_reactions.py::test_whatever_happens_people_see_what_the_reactions_ask_for_once",
+        "bot/delivery/test_reactions.py::test_a_copy_is_there_once_wherever_the_bot_is_killed",
+        "cogs/test_reactions.py::test_a_race_of_reactions_makes_one_copy",
+        "cogs/test_reactions.py::test_a_deleted_result_takes_its_copies_with_it",
+        "faults/test_crash_points.py::test_a_kill_at_any_side_effect_loses_nothing",
+    ],
+    "a gallery or a person takes no message": [
+        "bot/delivery/test_reactions.py::test_a_gallery_that_refuses_is_asked_rarely_and_holds_up_nobody",
+        "cogs/test_reactions.py::test_a_gallery_that_takes_no_post_delays_only_its_copies",
+        "cogs/test_reactions.py::test_closed_direct_messages_get_a_note_that_goes_again",
+    ],
     "reactions while the bot is away": [
+        "cogs/test_reactions.py::test_a_cross_given_while_the_bot_was_away_deletes_after_the_start",
+        "cogs/test_reactions.py::test_a_restart_makes_no_second_copy_and_undoes_what_was_taken_back_meanwhile",
         "cogs/test_feedback.py::test_reactions_that_changed_while_the_bot_was_away_are_read_after_the_start",
         "bot/storage/test_ratings.py::test_ratings_become_those_that_stand_under_the_message",
     ],

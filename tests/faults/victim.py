@@ -82,7 +82,8 @@ def wrap_database(points: Points) -> None:
     def remember(sql: str) -> None:
         if change := re.match(
             r"\s*(INSERT|UPDATE|DELETE)\b.*?"
-            r"(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|deletion_requests|posts|$)",
+            r"(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|deletion_requests|posts|"
+            r"side_messages|removals|$)",
             sql,
         ):
             written.append(f"{change[1].lower()} {change[2]}")
