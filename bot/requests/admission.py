@@ -16,14 +16,15 @@ import aiosqlite
 from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
-from bot.errors import Rejected
-from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Queued, Requester
+from bot.errors import Rejected, UserError
+from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Operation, Queued, Requester
 from bot.logs import hide
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.queue.forecast import statement
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn, seconds_of
+from bot.requests.abilities import refusal
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
 from bot.requests.vocabulary import Vocabulary
@@ -106,6 +107,10 @@ class Admission:
         """The samplers that a model can use."""
         return self._catalog.samplers(model)
 
+    def operations(self, model: str) -> frozenset[Operation]:
+        """What can be done with a model."""
+        return self._catalog.operations(model)
+
     async def quote(self, requester: Requester, options: Options, destination: Destination) -> Quote:
         """Resolve a request without admitting it; only the sizes of its uploads are read.
 
@@ -121,6 +126,7 @@ class Admission:
             for model in ("", request.model):
                 if words := self._engine.troubles.get(model) or self._catalog.troubles.get(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
+            self._check_operation(request, ruling)
             if not any(lane.has(request.model) for lane in self._engine.lanes):
                 raise Rejected(f"No engine has the model {request.model}. Choose another one.", rule="engine")
             return Quote(
@@ -134,6 +140,19 @@ class Admission:
                 allowance=await self._policy.allowance(ruling),
                 thresholds=self._thresholds,
             )
+
+    def _check_operation(self, request: GenerationRequest, ruling: Ruling) -> None:
+        """Raise UserError for an operation that the request's model lacks."""
+        abilities = self.operations(request.model)
+        if request.operation in abilities:
+            return
+        allowed = ruling.limits.models.value
+        others = [
+            model.name
+            for model in self.models
+            if request.operation in self.operations(model.name) and (allowed is None or model.name in allowed)
+        ]
+        raise UserError(refusal(request.model, request.operation, abilities, others))
 
     async def usable_models(self, requester: Requester, destination: Destination) -> Sequence[ModelConfig]:
         """The models that a person may use there now, and that work, in order."""
