@@ -11,9 +11,11 @@ from pathlib import Path
 
 from bot.config import EMBEDDED, ModelConfig
 from bot.engine.model_files.hub import cached_folder
+from bot.engine.model_files.operations import UNKNOWN
 from bot.engine.model_files.recognise import recognise
 from bot.engine.model_files.sampling import SAMPLERS, UNLIMITED, Sampling
 from bot.errors import ConfigError, UnusableFiles
+from bot.jobs import Operation
 
 __all__ = ["SAMPLERS", "Catalog", "check_models", "fingerprint_of", "folder_of", "place_of"]
 
@@ -63,6 +65,7 @@ class Catalog:
         self.models = models
         self._seen: dict[str, Traces] = {}
         self._samplings: dict[str, Sampling] = {}
+        self._operations: dict[str, frozenset[Operation]] = {}
         self._troubles: dict[str, str] = {}
 
     @property
@@ -79,6 +82,10 @@ class Catalog:
         """The samplers that a model can use."""
         return self._samplings.get(model, UNLIMITED).samplers
 
+    def operations(self, model: str) -> frozenset[Operation]:
+        """What can be done with a model; all but enlarging with one that was not downloaded yet."""
+        return self._operations.get(model, UNKNOWN)
+
     def look(self) -> None:
         """Look at the files of all models that are new or were changed. Reads the disk: call it in a thread."""
         for model in self.models:
@@ -90,10 +97,12 @@ class Catalog:
             if traces == self._seen.get(model.name):
                 continue
             try:
-                self._samplings[model.name] = recognise(place, model.config).sampling
+                found = recognise(place, model.config)
+                self._samplings[model.name], self._operations[model.name] = found.sampling, found.operations
                 self._troubles.pop(model.name, None)
             except UnusableFiles as error:
                 self._samplings.pop(model.name, None)
+                self._operations.pop(model.name, None)
                 if model.is_hub_id:
                     # It may be on its way here. The engine, which fetches it, says what is wrong with it.
                     continue

@@ -24,6 +24,7 @@ from bot.policy.policy import Allowance, Policy, Ruling
 from bot.queue.forecast import statement
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn, seconds_of
+from bot.requests.abilities import refusal
 from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
@@ -109,13 +110,13 @@ class Admission:
         self._catalog = catalog
         self.models = models
 
-    def operations(self, model: str) -> frozenset[Operation]:
-        """What a model can do."""
-        return frozenset(Operation) if model else frozenset()
-
     def samplers(self, model: str) -> Sequence[str]:
         """The samplers that a model can use."""
         return self._catalog.samplers(model)
+
+    def operations(self, model: str) -> frozenset[Operation]:
+        """What can be done with a model."""
+        return self._catalog.operations(model)
 
     async def quote(self, requester: Requester, options: Options, destination: Destination) -> Quote:
         """Resolve a request without admitting it; only the sizes of its uploads are read.
@@ -141,6 +142,7 @@ class Admission:
             for model in ("", request.model):
                 if words := self._trouble(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
+            self._check_operation(request, ruling)
             if not self._is_served(request.model):
                 raise Rejected(f"No engine has the model {request.model}. Choose another one.", rule="engine")
             return Quote(
@@ -170,6 +172,19 @@ class Admission:
             return []
         mine = await self._preferences.of(requester.user_id)
         return [Defaults(Source.MINE, mine.images, mine.aspect, mine.model)]
+
+    def _check_operation(self, request: GenerationRequest, ruling: Ruling) -> None:
+        """Raise UserError for an operation that the request's model lacks."""
+        abilities = self.operations(request.model)
+        if request.operation in abilities:
+            return
+        allowed = ruling.limits.models.value
+        others = [
+            model.name
+            for model in self.models
+            if request.operation in self.operations(model.name) and (allowed is None or model.name in allowed)
+        ]
+        raise UserError(refusal(request.model, request.operation, abilities, others))
 
     async def usable_models(self, requester: Requester, destination: Destination) -> Sequence[ModelConfig]:
         """The models that a person may use there now, and that work, in order."""

@@ -9,5 +9,6 @@ torch or diffusers, opens a pickle, or reads more of a file than its header and 
 - `folder.py`, `single_file.py`: models as a diffusers folder and as one file.
 - `adapters.py`: LoRAs and ControlNets, and whether they fit a model.
 - `sampling.py`: which samplers and how many steps a model can be painted with.
+- `operations.py`: whether a model can start from pictures, repaint parts of them, and enlarge them.
 - `recognise.py`: a model of the configuration with everything that belongs to it.
 """

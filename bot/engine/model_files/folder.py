@@ -10,9 +10,11 @@ from typing import Any
 
 from bot.engine.model_files.contents import Contents, contents_of
 from bot.engine.model_files.header import Header, git_pointer, is_git_pointer, read_header
+from bot.engine.model_files.operations import operations_of
 from bot.engine.model_files.sampling import FLOW_PIPELINES, NOISE_PIPELINES, Sampling, is_flow, sampling_of
 from bot.engine.model_files.settings import is_in_diffusers, is_in_transformers, read_settings, version_of
 from bot.errors import UnusableFiles
+from bot.jobs import Operation
 
 INDEX = "model_index.json"
 
@@ -94,6 +96,8 @@ class Folder:
     pipeline: str
     """The class of diffusers' pipeline."""
     sampling: Sampling
+    operations: frozenset[Operation]
+    """What can be done with it."""
     variant: str | None
     """Which of several sets of weights is loaded, such as fp16; None is the one without a name."""
     parts: Mapping[str, Weights] = field(default_factory=dict)
@@ -134,8 +138,7 @@ def recognise_folder(path: Path) -> Folder:
     variant = _variant(path, weighted)
     check_tokenizers(path, index, "")
     weights = {name: _weights(path, name, variant) for name in weighted}
-    for name in weighted:
-        read_settings(path / name / "config.json", f"{name}/config.json")
+    settings = {name: read_settings(path / name / "config.json", f"{name}/config.json") for name in weighted}
     if SAFETY_CHECKER in parts and (why := safety_checker_trouble(path)):
         raise UnusableFiles(
             f"it names a safety checker that is missing or broken ({why}).", f"Put its folder {SAFETY_CHECKER} back."
@@ -146,7 +149,9 @@ def recognise_folder(path: Path) -> Folder:
             read_header(path / UPSCALER / "model.safetensors")
         except UnusableFiles as error:
             raise damaged_upscaler(error.words.rstrip(".")) from error
-    return Folder(path, pipeline, _sampling(path, pipeline, index, parts), variant, weights)
+    channels = settings.get("unet", {}).get("in_channels")
+    operations = operations_of(pipeline, channels, upscales=(path / UPSCALER).is_dir())
+    return Folder(path, pipeline, _sampling(path, pipeline, index, parts), operations, variant, weights)
 
 
 def damaged_upscaler(why: str) -> UnusableFiles:

@@ -14,9 +14,11 @@ from typing import Any
 from bot.engine.model_files.contents import DENOISER, TEXT_ENCODERS, VAES, Contents, contents_of
 from bot.engine.model_files.folder import INDEX, check_scheduler, check_tokenizers, pipeline_class, read_scheduler
 from bot.engine.model_files.header import Header, read_header
+from bot.engine.model_files.operations import operations_of
 from bot.engine.model_files.sampling import ZERO_SNR, Sampling, sampling_of
 from bot.engine.model_files.settings import read_settings
 from bot.errors import UnusableFiles
+from bot.jobs import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ _OTHERS = (
 _KIN = ("StableDiffusionXL", "StableDiffusion3", "StableDiffusion", "Flux")
 """Words in the names of pipelines by which families differ."""
 
+_FIRST_LAYER = f"{DENOISER}input_blocks.0.0.weight"
+"""The first layer of a U-Net: as wide as the channels that it takes."""
 _ASK_FOR_BASE = "Choose a model that paints pictures from words."
 _SPLIT_NORM = f"{DENOISER}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _V_SPREAD = 0.09
@@ -134,6 +138,8 @@ class SingleFile:
     pipeline: str
     """The class of diffusers' pipeline."""
     sampling: Sampling
+    operations: frozenset[Operation]
+    """What can be done with it."""
     scheduler: str
     """The class of its scheduler."""
     changes: Mapping[str, Any]
@@ -201,7 +207,8 @@ def recognise_file(path: Path, config: str | None, *, named: bool = True) -> Sin
     changes = {name: value for name, value in changes.items() if settings.get(name) != value}
     source = config if config is not None else family.config if family is not None else ""
     sampling = sampling_of(scheduler, {**settings, **changes}, pipeline)
-    return SingleFile(path, header, pipeline, sampling, scheduler, changes, source)
+    operations = operations_of(pipeline, header.width(_FIRST_LAYER), upscales=False)
+    return SingleFile(path, header, pipeline, sampling, operations, scheduler, changes, source)
 
 
 def _family(header: Header, shown: str, configured: bool) -> Family | None:
@@ -231,7 +238,7 @@ def _family(header: Header, shown: str, configured: bool) -> Family | None:
         if header.width(f"{DENOISER}img_in.weight") not in (None, 64):
             raise UnusableFiles(f"{shown} is a FLUX.1 that needs a picture (Fill, Depth or Canny).", _ASK_FOR_BASE)
         return FAMILIES["FLUX.1 dev" if has("guidance_in.in_layer.bias") else "FLUX.1 schnell"]
-    channels = header.width(f"{DENOISER}input_blocks.0.0.weight")
+    channels = header.width(_FIRST_LAYER)
     if channels is None:
         return None
     if channels not in (4, 9):
