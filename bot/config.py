@@ -136,6 +136,8 @@ class EngineConfig(Section):
     """Compile forwards while idle, on CUDA only; a request that comes meanwhile waits, for seconds to minutes."""
     preview_seconds: Annotated[float, Field(ge=0, le=600)] = 3
     """Seconds between previews of a picture that takes longer than this; 0 shows no previews."""
+    embed_parameters: bool = True
+    """Write the prompt, the seed and all settings into each picture file, as AUTOMATIC1111's web UI does."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
 

@@ -138,11 +138,11 @@ class Admission:
                 [model.name for model in self.models if self._trouble(model.name) or not self._is_served(model.name)],
             )
             request = resolved.request
-            await self._check_stored(options)
             for model in ("", request.model):
                 if words := self._trouble(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
             self._check_operation(request, ruling)
+            await self._check_stored(options)
             if not self._is_served(request.model):
                 raise Rejected(f"No engine has the model {request.model}. Choose another one.", rule="engine")
             return Quote(

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from bot.jobs import Image
 from bot.worker.canvas import Canvas
+from bot.worker.parameters import KEYWORD
 from bot.worker.upscaling import FACTOR, Upscaler
 
 # Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
@@ -59,11 +60,14 @@ def _picture(pixels: np.ndarray[Any, Any]) -> PIL.Image.Image:
     return PIL.Image.fromarray((pixels * 255).round().astype("uint8"))
 
 
-def encode(picture: PIL.Image.Image, seed: int) -> Image:
-    """A picture as a PNG that is marked as made by a model."""
+def encode(picture: PIL.Image.Image, seed: int, text: str = "") -> Image:
+    """A picture as a PNG that is marked as made by a model, with the text that says how."""
     info = PngInfo()
     info.add_text("Software", "Atelier")
     info.add_itxt("XML:com.adobe.xmp", _XMP)
+    if text:
+        # Pillow writes an iTXt chunk for what Latin-1 does not hold.
+        info.add_text(KEYWORD, text)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=info)
     png = buffer.getvalue()

@@ -45,6 +45,7 @@ from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.inputs import Inputs
 from bot.worker.library_errors import refused, told
 from bot.worker.loras import RowLoras
+from bot.worker.parameters import parameters
 from bot.worker.pictures import encode, enlarged, enlarging, laid_over
 from bot.worker.prompts import Prompts, Reading
 from bot.worker.rows import NOT_NUMBERS
@@ -149,8 +150,10 @@ class ModelStore:
         self._models = {model.name: model for model in models}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._loaded: dict[str, Loaded] = {}
-        # Kept when a model is evicted: upscalers are small, and pictures of the model may still wait to be encoded.
+        # Kept when a model is evicted: they are small, and pictures of the model may still wait to be encoded.
         self._upscalers: dict[str, upscaling.Upscaler | None] = {}
+        self._schedulers: dict[str, str] = {}
+        self._embedding = settings.embed_parameters
         self.row_loras = RowLoras()
         recording = settings.graphs and not settings.reproducible
         self.graphs = acceleration.graphs(self.machine.device, recording=recording, compiling=settings.compile)
@@ -193,7 +196,7 @@ class ModelStore:
             raise PaintFailed(f"The model {name} cannot be loaded: {refused(error)}") from error
         prompts = Prompts(pipeline, self.row_loras.on_all)
         self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, troubles)
-        self._upscalers[name] = upscaler
+        self._upscalers[name], self._schedulers[name] = upscaler, type(pipeline.scheduler).__name__
         return self._loaded[name]
 
     @property
@@ -343,7 +346,7 @@ class ModelStore:
         factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
         for frame, seed in zip(pixels, request.seeds, strict=True):
             whole = enlarged(frame, factor, upscaler) if canvas is None else laid_over(canvas, frame, upscaler)
-            yield encode(whole, seed)
+            yield self._encode(request, seed, whole)
 
     def enlarged(self, request: GenerationRequest, picture: PIL.Image.Image) -> Iterator[Image | None]:
         """A picture, enlarged by the model's upscaler and encoded: yields None after each piece of work but the last.
@@ -356,7 +359,16 @@ class ModelStore:
             raise PaintFailed(
                 f"The model {request.model} has no upscaler, so it cannot enlarge pictures. Choose another model."
             )
-        return (None if large is None else encode(large, request.seed) for large in enlarging(picture, upscaler))
+        large = enlarging(picture, upscaler)
+        return (None if whole is None else self._encode(request, request.seed, whole) for whole in large)
+
+    def _encode(self, request: GenerationRequest, seed: int, picture: PIL.Image.Image) -> Image:
+        """A finished picture of a request as a file."""
+        if not self._embedding:
+            return encode(picture, seed)
+        scheduler, digest = self._schedulers.get(request.model, ""), self.hash_of(request.model)
+        text = parameters(request, seed, picture.size, scheduler=scheduler, model_hash=digest)
+        return encode(picture, seed, text)
 
     def _upscaler(self, name: str) -> upscaling.Upscaler | None:
         """The upscaler of a model whose files were fetched; None if it has none. Raises PaintFailed in words."""

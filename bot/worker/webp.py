@@ -1,7 +1,7 @@
 """A process that lives for one message: PNGs in, smaller WebPs out.
 
 `bot/delivery/smaller.py` starts it as `python -m bot.worker.webp`, because the bot decodes no pictures and the engine
-is busy. The files keep the mark that a model made them.
+is busy. The files keep the mark that a model made them, and the text that says how.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import sys
 import PIL.Image
 
 from bot.engine import framing
+from bot.worker.parameters import KEYWORD
 
 QUALITY = 90
 
+_EXIF_FOLDER, _USER_COMMENT = 0x8769, 0x9286
+"""Where EXIF keeps a text, which AUTOMATIC1111's web UI reads in formats other than PNG."""
+
 
 def encode(png: bytes, *, lossless: bool) -> bytes:
-    """The picture as WebP, with its XMP."""
+    """The picture as WebP, with its XMP and its parameters."""
     with PIL.Image.open(io.BytesIO(png)) as picture:
         picture.load()
         xmp = picture.info.get("XML:com.adobe.xmp", picture.info.get("xmp", b""))
@@ -29,8 +33,18 @@ def encode(png: bytes, *, lossless: bool) -> bytes:
             lossless=lossless,
             quality=100 if lossless else QUALITY,
             xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+            exif=_commented(picture.info.get(KEYWORD, "")),
         )
     return buffer.getvalue()
+
+
+def _commented(text: str) -> bytes:
+    """EXIF data with a text; none without a text."""
+    if not text:
+        return b""
+    exif = PIL.Image.Exif()
+    exif.get_ifd(_EXIF_FOLDER)[_USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
+    return exif.tobytes()
 
 
 def smaller(pngs: list[bytes], file_limit: int, total_limit: int) -> tuple[list[bytes], bool]:

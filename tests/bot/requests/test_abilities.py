@@ -17,7 +17,7 @@ from tests.bot.engine.model_files.headers_only import FLUX, sd, write
 
 ME = Requester(UserId(1), GuildId(2))
 HERE = Destination(ChannelId(3))
-IMAGE = Upload(b"", 64, 64, "a" * 64)
+IMAGE = Upload(b"picture", 64, 64, "a" * 64)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -18,7 +19,19 @@ import pytest
 from bot.app import forget_person
 from bot.config import Config
 from bot.errors import Rejected, StorageError
-from bot.jobs import GenerationRequest, GuildId, Job, JobStatus, Operation, Requester, Scope, Surface, UserId
+from bot.jobs import (
+    GenerationRequest,
+    GuildId,
+    Image,
+    Job,
+    JobStatus,
+    Operation,
+    PictureRef,
+    Requester,
+    Scope,
+    Surface,
+    UserId,
+)
 from bot.policy.limits import QUOTA_WINDOW
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
@@ -29,6 +42,7 @@ from bot.storage.recovery import STAGED, heal, restore
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, a_request, open_store
 from tests.bot.storage.test_recovery import kill_everywhere, make_schema_1
 from tests.faults.invariants import left_of
+from tests.picture_cases import SIZE, chunk, in_png, quarters, saved
 
 WORD = "xylophone"
 UPLOAD = hashlib.sha256(WORD.encode()).hexdigest()
@@ -157,6 +171,28 @@ async def test_the_settings_of_one_person_go_and_those_of_others_stay(store: Sto
     assert (await forgetting.export(ADA))["settings"] == []
     (kept,) = (await forgetting.export(GRACE))["settings"]
     assert (kept["images"], kept["ping"]) == (2, 0)
+
+
+async def test_words_that_are_written_into_pictures_go_with_the_pictures(store: Store) -> None:
+    """Also where somebody else's request started from the picture."""
+    text = chunk(b"tEXt", b"parameters\0" + f"a {WORD}\nSteps: 4, Seed: 7".encode("latin-1"))
+    png = in_png(saved(quarters()), text)
+    sha256 = hashlib.sha256(png).hexdigest()
+    job = await store.running(ADA, prompt=f"a {WORD}")
+    async with store.pictures.kept({sha256: png}):
+        assert await store.queue.render(job, [Image(png, 7, *SIZE, sha256)], "hash")
+    await store.queue.enqueue(
+        Requester(GRACE, GUILD),
+        job.destination,
+        a_request(image=sha256, operation=Operation.IMAGE2IMAGE),
+        interaction_id=None,
+        admit=lambda _: asyncio.sleep(0),
+        sources=(PictureRef(job.id, 1),),
+    )
+    assert any(sha256 in where for where in left_of([WORD], store.folder))
+    await forgotten(store)
+    assert left_of([WORD], store.folder) == []
+    assert store.files() == []
 
 
 async def test_a_prompt_of_a_letter_blanks_no_reason_and_a_long_one_none_of_another_server(store: Store) -> None:
