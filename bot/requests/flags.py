@@ -96,7 +96,7 @@ def _notes(found: _Found, tidied: pasted.Tidied, prose: str, lacks_image: bool) 
     if unused := list(dict.fromkeys(found.unused)):
         yield f"{listed(unused, _SHOWN)} {'has' if len(unused) == 1 else 'have'} no effect here"
     if tidied.has_address:
-        attach = "; to start from a picture, attach it as the option image" if lacks_image else ""
+        attach = ": attach a picture as the option image" if lacks_image else ""
         yield f"{ADDRESSES}{attach}"
     if tidied.has_mention:
         yield "mentions are left out"
@@ -201,7 +201,7 @@ def _leave_out(found: _Found, name: str, rest: str, size: dict[str, str]) -> Non
     words = rest.split()
     count = foreign.taken(takes, words)
     shown = f"--{name}" if len(name) <= _LONGEST_NAME else f"--{name[: _LONGEST_NAME - 1]}…"
-    if takes is foreign.Takes.UNKNOWN and count:
+    if takes is foreign.Takes.UNKNOWN and count and not rest.startswith("{"):
         shown += f" {quoted(words[0])}" if len(words[0]) <= _LONGEST_NAME else ""
     found.unused.append(shown)
     if own in (foreign.WIDTH, foreign.HEIGHT) and count and words[0].rstrip(",").isdecimal():

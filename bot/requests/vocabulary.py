@@ -15,6 +15,7 @@ FILE = "vocabulary.json"
 """The file of the vocabulary in a model's folder; `training/words.py` writes it."""
 
 _WORD = re.compile(r"[^\W\d_]+")
+_TAG = re.compile(r"<[^<>]{1,100}>")  # such as <lora:name:0.8>
 _END_OF_PHRASE = ""
 _NO_NOUN = ("ing", "ed", "ly")  # endings of verbs and adverbs, unless the word is a thing
 _LONGEST = 30
@@ -76,7 +77,7 @@ class Vocabulary:
 
 def _words(prompt: str) -> list[str]:
     """Return a prompt's words in lower case and its pictographs, in order; a comma or full stop is _END_OF_PHRASE."""
-    plain = unicodedata.normalize("NFC", prompt.lower()).replace("\ufe0f", "")
+    plain = unicodedata.normalize("NFC", _TAG.sub(",", prompt).lower()).replace("\ufe0f", "")
     words: list[str] = []
     for part in re.split(r"([,.;:!?()])|[\s\d_]+", plain):
         if not part:

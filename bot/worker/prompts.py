@@ -25,8 +25,12 @@ from bot.worker.weighting import Tokens
 REMEMBERED = 128
 """For how many texts the embeddings of one model are kept."""
 
-MOST_CHUNKS = 64
-"""The longest text that is encoded, in lengths of the model's text encoder: 4,800 tokens of CLIP."""
+MOST_CHUNKS = 1500
+"""The longest text that is encoded, in lengths of the model's text encoder.
+
+A prompt of 4,000 characters fits: a character takes at most four tokens, the shortest encoder reads 22 at once, and
+where the text is cut, at most half of a length stays empty.
+"""
 
 _SD = (
     diffusers.StableDiffusionPipeline,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bot.jobs import JobStatus
-from tests.bot.requests.pasted_prompts import PROMPTS
+from tests.bot.requests.pasted_prompts import JAPANESE, PROMPTS, Pasted
 from tests.conftest import Workshop
 
 
 async def test_what_people_paste_becomes_a_picture_with_at_most_one_line_of_notes(real_workshop: Workshop) -> None:
     workshop = real_workshop
-    sent = PROMPTS[1::5]
+    sent = [*PROMPTS[1::5], Pasted(JAPANESE)]
     assert len(sent) >= 12
     for number, pasted in enumerate(sent):
         ada = workshop.member(f"ada{number}")

@@ -27,7 +27,8 @@ NEGATIVE = (
     "lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, worst quality, "
     "low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry"
 )
-ADDRESS = "addresses are not opened; to start from a picture, attach it as the option image"
+ADDRESS = "addresses are not opened: attach a picture as the option image"
+JAPANESE = ("雪の中の赤い狐、油絵。" * 400)[:4000]
 NONE = "no effect here"
 PLAIN = "read as plain words"
 
@@ -80,7 +81,9 @@ PROMPTS = (
     Pasted("space:: ship", "", {}, (PLAIN, "“space::”")),
     Pasted("still life gouache:: fruit::-0.5 --v 6", "still life gouache:: fruit::-0.5", {}, (PLAIN, "--v has")),
     Pasted("a {red, green, blue} bird --ar 1:1", "a {red, green, blue} bird", {}, (PLAIN, "“(red, green, blue)”")),
-    Pasted("a {red, blue} bird --chaos {5, 10} --ar {1:1, 3:2}", "a {red, blue} bird", {}, (PLAIN, "--chaos and --ar")),
+    Pasted(
+        "a {red, blue} bird --chaos {5, 10} --ar {1:1, 3:2}", "a {red, blue} bird", {}, (PLAIN, "--chaos and --ar have")
+    ),
     # AUTOMATIC1111's web UI and its relatives
     Pasted("(masterpiece:1.2), (best quality), a [red] apple"),
     Pasted("((a cute cat)), (((fluffy))), [[blurry]], 8k uhd"),
@@ -108,6 +111,7 @@ PROMPTS = (
     Pasted(f"a portrait of an astronaut --no {NEGATIVE}", "a portrait of an astronaut", {"negative_prompt": NEGATIVE}),
     Pasted(f"a lighthouse --no {', '.join([NEGATIVE] * 15)} --v 6", "a lighthouse", {}, ("--v has",)),
     Pasted(", ".join(["a quiet village by the sea"] * 142)),
+    Pasted(JAPANESE),
     # languages
     Pasted("ein roter Fuchs im Schnee, Ölgemälde --ar 3:2 --v 6", "ein roter Fuchs im Schnee, Ölgemälde", {}, ("--v",)),
     Pasted("un château médiéval près d’un lac, à l’aube"),

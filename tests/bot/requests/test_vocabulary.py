@@ -58,6 +58,7 @@ def test_the_main_thing_is_named_when_it_is_unknown(prompt: str, notes: tuple[st
         "watercolor, red",
         "singing in the forest",
         "3 apple k",
+        "<lora:zeppelin:0.8> a fox",
     ],
 )
 def test_what_is_no_main_thing_is_never_unknown(prompt: str) -> None:

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import torch
 from compel import CompelForSD, CompelForSDXL
+from transformers import CLIPTokenizer
 
+from bot.config import EMBEDDED_MODEL, PROMPT_LIMIT
 from bot.engine import weights
+from bot.engine.catalog import folder_of
 from bot.errors import PaintFailed
 from bot.worker import prompts as module
 from bot.worker.prompts import Prompts
+from bot.worker.weighting import tokenize
 from tests.bot.worker import tiny_pipelines
 from tests.bot.worker.test_batching import distance
 
@@ -171,6 +175,13 @@ def test_no_depth_and_no_weight_gives_anything_but_numbers(prompts: Prompts, tex
 def test_forms_of_other_programs_are_encoded_as_words(prompts: Prompts) -> None:
     for text in ('("a", "b").blend(1, x)', f'("{LONG}", "b").and()', "a BREAK b", "[a|b] [a:b:0.5] <lora:x:0.8>"):
         assert prompts.arguments(text, "", ())["prompt_embeds"].isfinite().all()
+
+
+@pytest.mark.parametrize("written", ["猫", "雪の中の赤い狐、油絵。", "рыжая лиса, ", "🦊", "𓀀", "a.b ", "(猫:0.5)、"])
+def test_a_prompt_as_long_as_the_limit_is_read_in_every_script(written: str) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(f"{folder_of(EMBEDDED_MODEL)}/tokenizer")
+    text = (written * PROMPT_LIMIT)[:PROMPT_LIMIT]
+    assert 1 < tokenize(tokenizer, weights.read(text).parts).chunks <= module.MOST_CHUNKS
 
 
 def test_a_text_of_too_many_tokens_is_refused_in_words(prompts: Prompts, monkeypatch: pytest.MonkeyPatch) -> None:
