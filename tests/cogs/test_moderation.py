@@ -17,7 +17,7 @@ from cogs import _words
 from tests.cogs.test_limits import confirmed
 from tests.conftest import Workshop
 
-COMMANDS = ["pause", "resume", "block", "unblock", "cancel", "quota reset", "delete", "cases", "undo"]
+COMMANDS = ["pause", "resume", "block", "unblock", "cancel", "quota reset", "delete", "gallery", "cases", "undo"]
 
 
 def options_of(command: str, member: simcord.MemberActor) -> dict[str, Any]:
