@@ -12,7 +12,7 @@ from bot.delivery.poster import in_time, log_bug
 from bot.errors import DeliveryError, TryLater
 from bot.jobs import Job, JobStatus
 from bot.storage.database import insist
-from bot.storage.removals import Owed, Removals
+from bot.storage.removals import Removals
 
 AT_ONCE = 8
 """The most edits at a time."""
@@ -39,6 +39,7 @@ class RemovalNotes:
         self._removals = removals
         self._poster: RemovalPoster | None = None
         self._attached = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     def attach(self, poster: RemovalPoster) -> None:
@@ -48,27 +49,29 @@ class RemovalNotes:
 
     async def run(self) -> None:
         """Note removals, first those of an earlier run, until cancelled."""
-        await self._attached.wait()
-        assert self._poster is not None  # noqa: S101 - it is attached
         tries = 0
         while True:
             self._removals.owing.clear()
-            # One message that Discord does not take holds up no other.
-            async with asyncio.TaskGroup() as notes:
-                tasks = [
-                    notes.create_task(self._note(self._poster, owed)) for owed in await insist(self._removals.owed)
-                ]
-            tries = 0 if all(task.result() for task in tasks) else tries + 1
+            tries = 0 if await self.catch_up() else tries + 1
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause(tries) if tries else None):
                     await self._removals.owing.wait()
 
-    async def _note(self, poster: RemovalPoster, owed: Owed) -> bool:
+    async def catch_up(self) -> bool:
+        """Let all messages say it that do not yet; False if one must be tried again."""
+        await self._attached.wait()
+        assert self._poster is not None  # noqa: S101 - it is attached
+        # One look at a time. One message that Discord does not take holds up no other of the same look.
+        async with self._looking, asyncio.TaskGroup() as notes:
+            tasks = [notes.create_task(self._note(self._poster, job)) for job in await insist(self._removals.owed)]
+        return all(task.result() for task in tasks)
+
+    async def _note(self, poster: RemovalPoster, job: Job) -> bool:
         """Let one message say it; False if that must be tried again."""
-        job = owed.job
+        by_requester = await insist(self._removals.is_by_requester, job)
         try:
             async with self._at_once:
-                await in_time(poster.say_removed(job, by_requester=owed.by_requester), NOTE_SECONDS)
+                await in_time(poster.say_removed(job, by_requester=by_requester), NOTE_SECONDS)
         except TryLater as error:
             log.warning("the message of job %d does not say yet that it was removed: %s", job.id, error)
             return False
