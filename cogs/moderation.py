@@ -12,6 +12,7 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
+from bot.delivery.removal_notes import RemovalNotes
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
 from bot.policy.limits import BLOCKED, GALLERY, PAUSED, QUOTA_FROM, SERVER, THRESHOLDS, block_of, gallery_of
@@ -53,6 +54,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         removals: Removals,
         queue: Queue,
         dispatcher: Dispatcher,
+        removal_notes: RemovalNotes,
     ) -> None:
         self._client = client
         self._rules = rules
@@ -60,6 +62,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         self._removals = removals
         self._queue = queue
         self._dispatcher = dispatcher
+        self._removal_notes = removal_notes
         self._confirmations = Confirmations(client, "mod")
 
     @app_commands.command(
@@ -205,9 +208,9 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             raise UserError(
                 "That is not a link to a message on this server. Open the message's menu and copy its link."
             )
-        # The cog of removals lets the message say so.
         case, _ = await self._removals.remove(by, MessageId(int(match[3])))
         await responses.send(interaction, _words.receipt(case), ephemeral=True)
+        await self._removal_notes.catch_up()
 
     @app_commands.command(description="Copy the results that people like best to a channel; without options, no more")
     @app_commands.describe(
@@ -343,4 +346,6 @@ def _line(case: Case) -> str:
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await client.add_cog(Moderation(client, app.rules, app.cases, app.removals, app.queue, app.dispatcher))
+    await client.add_cog(
+        Moderation(client, app.rules, app.cases, app.removals, app.queue, app.dispatcher, app.removal_notes)
+    )

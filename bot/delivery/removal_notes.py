@@ -7,19 +7,17 @@ import logging
 from contextlib import suppress
 from typing import Protocol
 
+from bot.delivery.gate import pause
 from bot.delivery.poster import in_time, log_bug
 from bot.errors import DeliveryError, TryLater
-from bot.jobs import Job
+from bot.jobs import Job, JobStatus
 from bot.storage.database import insist
-from bot.storage.removals import Owed, Removals
+from bot.storage.removals import Removals
 
 AT_ONCE = 8
 """The most edits at a time."""
 NOTE_SECONDS = 10.0
 """How long one edit may take."""
-NOTE_AGAIN_SECONDS = 30.0
-"""The most time between two looks for messages that do not say yet that their result was removed."""
-
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +39,7 @@ class RemovalNotes:
         self._removals = removals
         self._poster: RemovalPoster | None = None
         self._attached = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     def attach(self, poster: RemovalPoster) -> None:
@@ -50,29 +49,36 @@ class RemovalNotes:
 
     async def run(self) -> None:
         """Note removals, first those of an earlier run, until cancelled."""
-        await self._attached.wait()
-        assert self._poster is not None  # noqa: S101 - it is attached
+        tries = 0
         while True:
             self._removals.owing.clear()
-            # One message that Discord does not take holds up no other.
-            async with asyncio.TaskGroup() as notes:
-                for owed in await insist(self._removals.owed):
-                    notes.create_task(self._note(self._poster, owed))
+            tries = 0 if await self.catch_up() else tries + 1
             with suppress(TimeoutError):
-                async with asyncio.timeout(NOTE_AGAIN_SECONDS):
+                async with asyncio.timeout(pause(tries) if tries else None):
                     await self._removals.owing.wait()
 
-    async def _note(self, poster: RemovalPoster, owed: Owed) -> None:
-        job = owed.job
+    async def catch_up(self) -> bool:
+        """Let all messages say it that do not yet; False if one must be tried again."""
+        await self._attached.wait()
+        assert self._poster is not None  # noqa: S101 - it is attached
+        # One look at a time. One message that Discord does not take holds up no other of the same look.
+        async with self._looking, asyncio.TaskGroup() as notes:
+            tasks = [notes.create_task(self._note(self._poster, job)) for job in await insist(self._removals.owed)]
+        return all(task.result() for task in tasks)
+
+    async def _note(self, poster: RemovalPoster, job: Job) -> bool:
+        """Let one message say it; False if that must be tried again."""
+        by_requester = await insist(self._removals.is_by_requester, job)
         try:
             async with self._at_once:
-                await in_time(poster.say_removed(job, by_requester=owed.by_requester), NOTE_SECONDS)
+                await in_time(poster.say_removed(job, by_requester=by_requester), NOTE_SECONDS)
         except TryLater as error:
             log.warning("the message of job %d does not say yet that it was removed: %s", job.id, error)
-            return
+            return False
         except DeliveryError as error:
             log.info("the message of job %d cannot say that it was removed: %s", job.id, type(error).__name__)
         except Exception as error:  # noqa: BLE001 - it is logged
             log_bug(job, "its message does not say that it was removed", error)
-            return
+            return False
         await insist(self._removals.noted, job)
+        return job.status is not JobStatus.RENDERED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import aiosqlite
 
@@ -25,21 +24,12 @@ SELECT * FROM jobs_with_post WHERE +guild_id = ?2 AND post_id IN (
 BY_ID = "SELECT * FROM jobs_with_post WHERE id = ?"
 
 OWED = """
-SELECT jobs_with_post.*, removals.by_requester FROM removals CROSS JOIN jobs_with_post ON id = job_id
-WHERE noted_at IS NULL ORDER BY id
+SELECT * FROM jobs_with_post WHERE id IN (SELECT job_id FROM removals WHERE noted_at IS NULL) ORDER BY id
 """
 
 NOTED = """
 UPDATE removals SET noted_at = ?1 WHERE job_id = ?2 AND (SELECT status FROM jobs WHERE id = ?2) != 'rendered'
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """A removed result whose message does not say so yet, and whether its requester removed it or a moderator."""
-
-    job: Job
-    by_requester: bool
 
 
 class Removals:
@@ -112,9 +102,14 @@ class Removals:
         await self._settle(names)
         return job
 
-    async def owed(self) -> list[Owed]:
+    async def owed(self) -> list[Job]:
         """Removed results whose messages do not say so yet."""
-        return [Owed(Job.from_row(row), bool(row["by_requester"])) for row in await self._database.fetch_all(OWED)]
+        return [Job.from_row(row) for row in await self._database.fetch_all(OWED)]
+
+    async def is_by_requester(self, job: Job) -> bool:
+        """Whether the person who asked for a removed result removed it, and not a moderator."""
+        row = await self._database.fetch_one("SELECT by_requester FROM removals WHERE job_id = ?", (job.id,))
+        return row is not None and bool(row["by_requester"])
 
     async def noted(self, job: Job) -> None:
         """Note that the message says so, or never will.

@@ -98,7 +98,7 @@ async def test_the_note_about_a_deletion_is_made_up_for_after_a_restart(
         await ada.react(result, "❌")
         await rests(workshop)
         (owed,) = await workshop.app.removals.owed()
-        assert owed.by_requester
+        assert await workshop.app.removals.is_by_requester(owed)
     await workshop.restart()
     await workshop.seen(lambda: workshop.message(result.id).content == REMOVED_BY_REQUESTER)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,12 +103,17 @@ async def running(store: Store, wall: Wall) -> AsyncIterator[Reactions]:
             await life
 
 
-async def rests(bot: Reactions) -> None:
-    """Wait until nothing is to be done or tried again."""
+async def seen(condition: Callable[[], Any]) -> None:
+    """Wait until the condition is true, also a moment later."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         await asyncio.sleep(0.02)
-        while not bot.is_idle or bot._later:  # noqa: ASYNC110 - it tells nobody
+        while not condition():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
+
+
+async def rests(bot: Reactions) -> None:
+    """Wait until nothing is to be done or tried again."""
+    await seen(lambda: bot.is_idle and not bot._later)
 
 
 @pytest.fixture(autouse=True)
@@ -216,13 +222,11 @@ async def test_a_gallery_that_refuses_is_asked_rarely_and_holds_up_nobody(
             for message_id in messages:
                 for person in (10, 11):
                     await store.ratings.add(message_id, UserId(person), "❤")
-            await asyncio.sleep(0.2)
+            await seen(lambda: bot.is_idle)
             assert wall.calls <= reactions.AT_ONCE, "a channel that refused one post is left alone"
             await store.ratings.add(messages[0], UserId(12), "✉")
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while not wall.in_channel(ChannelId(DIRECT + 12)):  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0.01)
-            assert not bot._working
+            await seen(lambda: wall.in_channel(ChannelId(DIRECT + 12)) and bot.is_idle)
+            assert len(bot._later) == 20 - len(wall.in_channel(BEST)), "they are tried again later"
 
 
 async def test_what_discord_never_understands_is_tried_once_until_it_is_asked_for_again(tmp_path: Path) -> None:
