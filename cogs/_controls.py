@@ -57,6 +57,7 @@ def _rows(ref: PictureRef, can: Collection[Operation]) -> list[JobControl]:
     if Operation.OUTPAINT in can:
         controls += [button("zoomsome", ref, "Zoom out 1.5×", row=1), button("zoomfar", ref, "Zoom out 2×", row=1)]
         controls += [button(f"pan{way}", ref, arrow, row=2) for way, arrow in _PANS.items()]
+    controls.append(button("heart", ref, "❤️", row=2))
     controls.append(button("more", ref, MORE, row=1))
     return controls
 

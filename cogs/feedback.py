@@ -15,9 +15,14 @@ import aiohttp
 import discord
 from discord.ext import commands
 
+from bot import responses
 from bot.client import Client
 from bot.delivery.feedback import Feedback
-from bot.jobs import ChannelId, GuildId, MessageId, UserId, utcnow
+from bot.errors import UserError
+from bot.jobs import ChannelId, GuildId, MessageId, PictureRef, UserId, utcnow
+from bot.storage.queue import Queue
+from cogs import _targets, _words
+from cogs._buttons import add_cog, pressed
 
 RECENT = timedelta(days=7)
 RECENT_RESULTS = 200
@@ -31,10 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class FeedbackCog(commands.Cog, name="Feedback"):
-    """Listens to raw reaction events, which also come for messages from before a restart."""
+    """Listens to raw reaction events, which also come for messages from before a restart, and to the button ❤️."""
 
-    def __init__(self, client: Client, feedback: Feedback) -> None:
+    def __init__(self, client: Client, feedback: Feedback, queue: Queue) -> None:
         self._client = client
+        self._queue = queue
         self._feedback = feedback
         self._reading: asyncio.Task[None] | None = None
         self._events: Counter[int] = Counter()
@@ -108,10 +114,20 @@ class FeedbackCog(commands.Cog, name="Feedback"):
         self._note(payload.message_id)
         await self._feedback.cleared(MessageId(payload.message_id), str(payload.emoji))
 
+    @pressed("heart")
+    async def heart_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Make a result a favourite of the person, or take that back."""
+        job, _ = await _targets.result(self._queue, interaction, about.job_id)
+        if job.destination.message_id is None:
+            raise UserError(_words.EXPIRED)
+        is_one = await self._feedback.heart_pressed(job.destination.message_id, UserId(interaction.user.id))
+        words = "This is a favourite of yours now. ❤️" if is_one else "This is no favourite of yours any more."
+        await responses.send(interaction, words, ephemeral=True)
+
     def _is_me(self, user_id: int) -> bool:
         return self._client.user is not None and user_id == self._client.user.id
 
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await client.add_cog(FeedbackCog(client, client.app.feedback))
+    await add_cog(client, FeedbackCog(client, client.app.feedback, client.app.queue))

@@ -8,7 +8,7 @@ from datetime import datetime
 from bot.jobs import ChannelId, GuildId, MessageId, UserId
 from bot.storage.database import insist
 from bot.storage.ratings import Ratings
-from bot.storage.reactions import DISLIKE, LIKE, NUMBERS
+from bot.storage.reactions import DISLIKE, HEART_BUTTON, LIKE, NUMBERS
 
 _KEYCAPS = tuple(f"{number[0]}\ufe0f{number[1]}" for number in NUMBERS)
 """The numbers as Discord has them."""
@@ -43,6 +43,12 @@ class Feedback:
     async def removed(self, message_id: MessageId, user_id: UserId, emoji: str) -> None:
         """A person took a reaction back."""
         await insist(self._ratings.remove, message_id, user_id, plain(emoji))
+
+    async def heart_pressed(self, message_id: MessageId, user_id: UserId) -> bool:
+        """A person pressed ❤️: the result is a favourite of theirs, or no longer. Returns whether it is one now."""
+        if await insist(self._ratings.remove, message_id, user_id, HEART_BUTTON):
+            return False
+        return await insist(self._ratings.add, message_id, user_id, HEART_BUTTON)
 
     async def cleared(self, message_id: MessageId, emoji: str | None = None) -> None:
         """A moderator removed all reactions, or all of one emoji."""

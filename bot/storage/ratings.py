@@ -9,6 +9,7 @@ import aiosqlite
 
 from bot.jobs import ChannelId, Clock, GuildId, MessageId, UserId, to_text
 from bot.storage.database import Database
+from bot.storage.reactions import HEART_BUTTON
 
 # A reaction that is given before the pictures are there is kept, too: it counts once they are delivered. The primary
 # key makes an event that Discord repeats count once.
@@ -46,12 +47,15 @@ class Ratings:
         return [(GuildId(row["guild_id"]), ChannelId(row["channel_id"]), MessageId(row["message_id"])) for row in rows]
 
     async def replace(self, message_id: MessageId, reactions: Collection[tuple[UserId, str]]) -> None:
-        """Make the ratings of a message those that stand under it: who reacted, and with which emoji."""
+        """Make the ratings of a message those that stand under it: who reacted, and with which emoji.
+
+        What people gave by a button stays.
+        """
         at = to_text(self._clock())
 
         async def work(connection: aiosqlite.Connection) -> None:
             rows = await connection.execute_fetchall(
-                "SELECT user_id, emoji FROM ratings WHERE message_id = ?", (message_id,)
+                "SELECT user_id, emoji FROM ratings WHERE message_id = ? AND emoji != ?", (message_id, HEART_BUTTON)
             )
             gone = {(row["user_id"], row["emoji"]) for row in rows} - set(reactions)
             await connection.executemany(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 LIKE = "👍"
 DISLIKE = "👎"
-FAVOURITES = ("❤", "⭐")
-"""One of these favourites a result; both by the same person count once."""
+HEART = "❤"
+HEART_BUTTON = "button:❤"
+"""Stored for a press of the button ❤️, which stands under no message as a reaction."""
+FAVOURITES = (HEART, "⭐", HEART_BUTTON)
+"""One of these favourites a result; several by the same person count once."""
 SEND = "✉"
 """Asks for the result in a direct message."""
 DELETE = "❌"

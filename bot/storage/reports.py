@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from bot.jobs import Clock, GuildId, Row, to_text
 from bot.storage import sqlite
-from bot.storage.reactions import DELETE, DISLIKE, LIKE, NUMBERS, SEND, quoted
+from bot.storage.reactions import DELETE, DISLIKE, HEART, HEART_BUTTON, LIKE, NUMBERS, SEND, quoted
 
 KEPT_SHARE = 0.5
 KEPT_SECONDS = 2.0
@@ -92,6 +92,7 @@ WITH
     SELECT results.id, results.model, ratings.user_id, CASE
         WHEN emoji = '{LIKE}' OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images
           THEN '{LIKE}'
+        WHEN emoji = '{HEART_BUTTON}' THEN '{HEART}'
         ELSE emoji END AS opinion
     FROM results JOIN ratings ON ratings.post_id = results.post_id
     WHERE emoji NOT IN ('{SEND}', '{DELETE}')

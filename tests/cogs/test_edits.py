@@ -53,7 +53,7 @@ async def test_one_picture_has_every_control_and_several_have_two_rows(workshop:
     assert labels(one) == [
         ["Vary (subtle)", "Vary (strong)", "Remix", "Upscale", "🔁"],
         ["Edit region", "Zoom out 1.5×", "Zoom out 2×", MORE],
-        ["⬅️", "➡️", "⬆️", "⬇️"],
+        ["⬅️", "➡️", "⬆️", "⬇️", "❤️"],
     ]
     _, four = await painted(workshop, "grace", images=4)
     assert labels(four) == [["U1", "U2", "U3", "U4", "🔁"], ["V1", "V2", "V3", "V4", MORE]]

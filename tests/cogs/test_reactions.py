@@ -185,6 +185,25 @@ async def test_a_favourite_of_enough_people_is_copied_once_and_goes_when_they_ar
     assert await side(workshop) == [("gallery", 0, True)]
 
 
+async def test_the_heart_under_a_result_is_a_favourite_until_it_is_pressed_again(workshop: Workshop) -> None:
+    best = await gallery(workshop)
+    ada, bob, eve = (workshop.member(name) for name in ("ada", "bob", "eve"))
+    result = await painted(workshop, ada)
+    assert "favourite of yours now" in (await bob.click(result, label="❤️")).response.content
+    await bob.react(result, "❤️")
+    await rests(workshop)
+    assert best.history() == [], "a person counts once"
+    await eve.click(result, label="❤️")
+    await workshop.seen(best.history)
+    # No reaction stands under the message, and what is read again after a start does not take the presses away.
+    await bob.unreact(result, "❤️")
+    await workshop.restart()
+    await rests(workshop)
+    assert len(best.history()) == 1
+    assert "no favourite" in (await eve.click(result, label="❤️")).response.content
+    await workshop.seen(lambda: not best.history())
+
+
 async def test_a_race_of_reactions_makes_one_copy(workshop: Workshop) -> None:
     best = await gallery(workshop, 1)
     result = await painted(workshop, workshop.member("ada"))
