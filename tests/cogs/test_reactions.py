@@ -108,6 +108,24 @@ async def test_the_note_about_a_deletion_is_made_up_for_after_a_restart(
     await workshop.until(noted)
 
 
+async def test_a_note_that_was_not_taken_is_made_soon(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = workshop.member("ada")
+    result = await painted(workshop, ada)
+    edit, tries = discord.PartialMessage.edit, []
+
+    async def lost(self: discord.PartialMessage, **options: Any) -> Any:
+        tries.append(options)
+        if len(tries) == 1:
+            raise ConnectionResetError
+        return await edit(self, **options)
+
+    monkeypatch.setattr(discord.PartialMessage, "edit", lost)
+    await ada.react(result, "❌")
+    async with asyncio.timeout(10):
+        await workshop.seen(lambda: workshop.message(result.id).content == REMOVED_BY_REQUESTER)
+    assert len(tries) == 2
+
+
 async def test_only_the_requester_removes_a_result_as_their_own_and_only_once(workshop: Workshop) -> None:
     ada, eve = workshop.member("ada"), workshop.member("eve")
     result = await painted(workshop, ada)
