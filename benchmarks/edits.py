@@ -1,9 +1,8 @@
-"""A sheet of what the controls under a result make of a picture: each source beside its result.
+"""A sheet of what the controls under a result make of a picture, which comes first.
 
     python -m benchmarks.edits [--prompt "a red apple on a blue background"] [--seed 7] [--out docs/edits.png]
 
-The real app and engine paint it with the built-in model. Prints how far each result is from its source outside what was
-painted again, and the time that each took.
+The real app and engine paint it with the built-in model. Prints the size of each result and how long it took.
 """
 
 from __future__ import annotations
@@ -59,9 +58,9 @@ def asked(job: Job, picture: Picture) -> Mapping[str, Options]:
         "Remix: a green pear": edits.remix(request, picture, "a green pear on a blue background", ""),
         "Upscale": edits.enlarge(request, picture),
         "Edit region B2 B3: a star": edits.repaint(request, picture, (5, 6), "a yellow star on a blue background"),
-        "Zoom out 1.5×": edits.extend(request, picture, edits.EXTENSIONS["zoomsome"]),
-        "Zoom out 2×": edits.extend(request, picture, edits.EXTENSIONS["zoomfar"]),
-        "⬅ Pan left": edits.extend(request, picture, edits.EXTENSIONS["panleft"]),
+        "Zoom out 1.5x": edits.extend(request, picture, edits.EXTENSIONS["zoomsome"]),
+        "Zoom out 2x": edits.extend(request, picture, edits.EXTENSIONS["zoomfar"]),
+        "Pan left": edits.extend(request, picture, edits.EXTENSIONS["panleft"]),
         "Pan down": edits.extend(request, picture, edits.EXTENSIONS["pandown"]),
     }
 
@@ -72,7 +71,7 @@ async def sheet(prompt: str, seed: int) -> PIL.Image.Image:
         config = Config(data=Path(folder), limits=LimitsConfig(pace=1000, depth=1000, quota=10**6))
         async with open_app(config, Surface.TERMINAL) as app:
             job, (picture,) = await painted(app, Options(prompt, seed=seed))
-            tiles = {f"“{prompt}”": (await app.queue.images(job.id))[0].png}
+            tiles = {f"{prompt[:20]}...": (await app.queue.images(job.id))[0].png}
             for name, options in asked(job, picture).items():
                 began = time.monotonic()
                 made, _ = await painted(app, options)
@@ -89,7 +88,7 @@ def _arranged(tiles: Mapping[str, bytes]) -> PIL.Image.Image:
     for number, (name, png) in enumerate(tiles.items()):
         left, top = GAP + number % COLUMNS * (TILE + GAP), GAP + number // COLUMNS * (TILE + CAPTION + GAP)
         picture = PIL.Image.open(io.BytesIO(png)).convert("RGB")
-        words = f"{name}, {picture.width}×{picture.height}"
+        words = f"{name}, {picture.width}x{picture.height}"
         picture.thumbnail((TILE, TILE), PIL.Image.Resampling.LANCZOS)
         drawn.paste(picture, (left + (TILE - picture.width) // 2, top + (TILE - picture.height) // 2))
         draw.text((left, top + TILE + 6), words, fill=INK, font=font)

@@ -22,7 +22,7 @@ _GROUND, _FRAME, _INK, _FAINT, _MARK = "#1e1f22", "#404249", "#f2f3f5", "#a5a8b0
 
 _GRID_SIDE = 768
 """The longest side of a picture with a grid: large enough to see the cells on a phone."""
-_TILE, _ACROSS, _DOWN, _CAPTION, _EDGE = 160, 90, 30, 44, 24
+_TILE, _ACROSS, _DOWN, _CAPTION, _EDGE = 160, 150, 30, 44, 24
 """Pixels: the side of a picture in a tree, the gaps to its neighbours, the height of its caption, and the border."""
 _LETTERS = 18
 
@@ -71,7 +71,7 @@ def tree(
         middle = (start[0] + _ACROSS // 2, start[1]), (end[0] - _ACROSS // 2, end[1])
         draw.line((start, *middle, end), fill=_FAINT, width=3, joint="curve")
         draw.polygon((end, (end[0] - 12, end[1] - 7), (end[0] - 12, end[1] + 7)), fill=_FAINT)
-        draw.text((end[0] - _ACROSS + 6, end[1] - 22), arrow["words"], fill=_FAINT, font=small)
+        draw.text((end[0] - _ACROSS // 2 + 8, end[1] - 22), arrow["words"], fill=_FAINT, font=small)
     for node, picture in zip(nodes, pictures, strict=True):
         left, top = places[node["number"]]
         box = (left, top, left + _TILE, top + _TILE)
