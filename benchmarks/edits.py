@@ -20,7 +20,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from bot.app import App, open_app
-from bot.config import Config, LimitsConfig
+from bot.config import EMBEDDED_MODEL, Config, LimitsConfig
 from bot.jobs import ChannelId, Destination, GuildId, Job, JobStatus, MessageId, Picture, Requester, Surface, UserId
 from bot.requests import edits
 from bot.requests.options import Options
@@ -58,10 +58,10 @@ def asked(job: Job, picture: Picture) -> Mapping[str, Options]:
         "Remix: a green pear": edits.remix(request, picture, "a green pear on a blue background", ""),
         "Upscale": edits.enlarge(request, picture),
         "Edit region B2 B3: a star": edits.repaint(request, picture, (5, 6), "a yellow star on a blue background"),
-        "Zoom out 1.5x": edits.extend(request, picture, edits.EXTENSIONS["zoomsome"]),
-        "Zoom out 2x": edits.extend(request, picture, edits.EXTENSIONS["zoomfar"]),
-        "Pan left": edits.extend(request, picture, edits.EXTENSIONS["panleft"]),
-        "Pan down": edits.extend(request, picture, edits.EXTENSIONS["pandown"]),
+        "Zoom out 1.5x": edits.extend(request, picture, edits.EXTENSIONS["zoomsome"], EMBEDDED_MODEL),
+        "Zoom out 2x": edits.extend(request, picture, edits.EXTENSIONS["zoomfar"], EMBEDDED_MODEL),
+        "Pan left": edits.extend(request, picture, edits.EXTENSIONS["panleft"], EMBEDDED_MODEL),
+        "Pan down": edits.extend(request, picture, edits.EXTENSIONS["pandown"], EMBEDDED_MODEL),
     }
 
 

@@ -190,6 +190,10 @@ class ModelConfig(Section):
     sampler: str = "default"
     upscale: Annotated[int, Field(ge=1, le=8)] = 1
     """Enlarge finished pictures by this factor: with the network in the model's `upscaler/`, or by Lanczos."""
+    outpaint_strength: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """How much of the first guess of a new area is painted over where a picture is continued beyond its edges."""
+    outpaint_guidance_scale: Annotated[float, Field(ge=0, le=30)] | None = None
+    """The guidance for that; None is the guidance of the picture that is continued."""
     loras: tuple[LoraConfig, ...] = ()
     controlnets: tuple[ControlNetConfig, ...] = ()
 
@@ -232,6 +236,9 @@ EMBEDDED_MODEL = ModelConfig(
     steps=20,
     guidance_scale=3.0,
     upscale=4,
+    # It paints one thing in the middle of every picture, also around a picture, unless it has little freedom.
+    outpaint_strength=0.15,
+    outpaint_guidance_scale=1.0,
 )
 
 

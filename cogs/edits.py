@@ -20,6 +20,7 @@ from discord.ext import commands
 from bot import responses
 from bot.charts import sheet
 from bot.client import Client
+from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import GRID, Job, JobId, Operation, Picture, PictureRef
 from bot.requests import edits
@@ -111,10 +112,15 @@ class Edits(commands.Cog):
         """The request that enlarges a picture in the best way that its model has."""
         if Operation.UPSCALE in self._admission.operations(job.request.model):
             return edits.enlarge(job.request, picture)
-        model = next((model for model in self._admission.models if model.name == job.request.model), None)
-        if model is None:
-            raise UserError(f"The model {job.request.model} is no longer here.")
+        model = self._model(job)
         return edits.hires(job.request, picture, 2 * max(model.width, model.height))
+
+    def _model(self, job: Job) -> ModelConfig:
+        """The model of a result; raises UserError if the host has removed it."""
+        for model in self._admission.models:
+            if model.name == job.request.model:
+                return model
+        raise UserError(f"The model {job.request.model} is no longer here.")
 
     @pressed("zoomsome")
     async def zoom_some_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -148,7 +154,7 @@ class Edits(commands.Cog):
 
     async def _extend(self, interaction: discord.Interaction[Client], about: PictureRef, way: str) -> None:
         job, picture = await _targets.picture(self._queue, interaction, about)
-        await self._take(interaction, edits.extend(job.request, picture, edits.EXTENSIONS[way]))
+        await self._take(interaction, edits.extend(job.request, picture, edits.EXTENSIONS[way], self._model(job)))
 
     @pressed("region")
     async def region_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:

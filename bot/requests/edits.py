@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import GRID, GenerationRequest, Margins, Operation, Picture, PictureRef, Upload
 from bot.requests.options import Edit, Options
@@ -107,11 +108,18 @@ def hires(request: GenerationRequest, picture: Picture, most: int) -> Options:
     return replace(options, images=1, aspect=f"{width}x{height}", seed=picture.seed)
 
 
-def extend(request: GenerationRequest, picture: Picture, margins: Margins) -> Options:
+def extend(request: GenerationRequest, picture: Picture, margins: Margins, model: ModelConfig) -> Options:
     """The picture, continued beyond its edges. The model paints the whole canvas at the size that it paints best."""
-    options = _from_picture(request, picture, Operation.OUTPAINT, None)
+    options = _from_picture(request, picture, Operation.OUTPAINT, model.outpaint_strength)
+    guidance = model.outpaint_guidance_scale
     edit = Edit((picture.ref,), Operation.OUTPAINT, margins=margins)
-    return replace(options, images=1, aspect=None, edit=edit)
+    return replace(
+        options,
+        images=1,
+        aspect=None,
+        guidance_scale=options.guidance_scale if guidance is None else guidance,
+        edit=edit,
+    )
 
 
 def repaint(request: GenerationRequest, picture: Picture, region: Sequence[int], prompt: str) -> Options:
