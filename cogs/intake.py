@@ -17,6 +17,7 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import PERMISSIONS, Client, prompt_back
+from bot.delivery.feedback import Feedback
 from bot.errors import UserError
 from bot.jobs import Destination, JobId, MessageId, PictureRef, Requester, Upload
 from bot.requests import uploads
@@ -24,6 +25,7 @@ from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import Options
 from bot.requests.uploads import LEAST_SIDE, UPLOAD_NAMES, check_facts
 from bot.responses import BUSY_SECONDS, LOST, OLD_SECONDS, InDoubt, NotTaken
+from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 from cogs._buttons import add_cog, answer_form, pressed
@@ -53,8 +55,10 @@ class _OpenBill:
 class Intake(commands.Cog):
     """Takes requests from other cogs: quotes them, asks before big ones, admits them, and answers."""
 
-    def __init__(self, admission: Admission, queue: Queue) -> None:
+    def __init__(self, admission: Admission, queue: Queue, preferences: PreferenceStore, feedback: Feedback) -> None:
         self._admission = admission
+        self._preferences = preferences
+        self._feedback = feedback
         self._queue = queue
         self._bills: OrderedDict[JobId, _OpenBill] = OrderedDict()
         # A random start, so that a button of an earlier run does not answer a bill of this run.
@@ -174,6 +178,9 @@ class Intake(commands.Cog):
                 await _take_back(interaction)
             raise
         await self._queue.place_message(admitted.job.id, message_id)
+        user_id = admitted.job.requester.user_id
+        if (await self._preferences.of(user_id)).send_to_me:
+            await self._feedback.send_always(message_id, user_id)
         if admitted.notes:
             try:
                 await interaction.followup.send(_words.notes(admitted.notes), ephemeral=True)
@@ -263,5 +270,6 @@ def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destina
 
 async def setup(client: Client) -> None:
     """Add the cog."""
+    app = client.app
     client.add_listener(answer_form, "on_interaction")
-    await add_cog(client, Intake(client.app.admission, client.app.queue))
+    await add_cog(client, Intake(app.admission, app.queue, app.preferences, app.feedback))

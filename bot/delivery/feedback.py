@@ -8,7 +8,7 @@ from datetime import datetime
 from bot.jobs import ChannelId, GuildId, MessageId, UserId
 from bot.storage.database import insist
 from bot.storage.ratings import Ratings
-from bot.storage.reactions import DISLIKE, HEART_BUTTON, LIKE, NUMBERS
+from bot.storage.reactions import DISLIKE, HEART_BUTTON, LIKE, NUMBERS, SEND_SETTING
 
 _KEYCAPS = tuple(f"{number[0]}\ufe0f{number[1]}" for number in NUMBERS)
 """The numbers as Discord has them."""
@@ -49,6 +49,10 @@ class Feedback:
         if await insist(self._ratings.remove, message_id, user_id, HEART_BUTTON):
             return False
         return await insist(self._ratings.add, message_id, user_id, HEART_BUTTON)
+
+    async def send_always(self, message_id: MessageId, user_id: UserId) -> None:
+        """The person who asked wants all their results in direct messages: this one, too, once it is there."""
+        await insist(self._ratings.add, message_id, user_id, SEND_SETTING)
 
     async def cleared(self, message_id: MessageId, emoji: str | None = None) -> None:
         """A moderator removed all reactions, or all of one emoji."""

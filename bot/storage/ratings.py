@@ -9,7 +9,7 @@ import aiosqlite
 
 from bot.jobs import ChannelId, Clock, GuildId, MessageId, UserId, to_text
 from bot.storage.database import Database
-from bot.storage.reactions import HEART_BUTTON
+from bot.storage.reactions import NO_REACTIONS
 
 # A reaction that is given before the pictures are there is kept, too: it counts once they are delivered. The primary
 # key makes an event that Discord repeats count once.
@@ -55,7 +55,8 @@ class Ratings:
 
         async def work(connection: aiosqlite.Connection) -> None:
             rows = await connection.execute_fetchall(
-                "SELECT user_id, emoji FROM ratings WHERE message_id = ? AND emoji != ?", (message_id, HEART_BUTTON)
+                "SELECT user_id, emoji FROM ratings WHERE message_id = ? AND emoji NOT IN (?, ?)",
+                (message_id, *NO_REACTIONS),
             )
             gone = {(row["user_id"], row["emoji"]) for row in rows} - set(reactions)
             await connection.executemany(

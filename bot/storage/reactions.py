@@ -11,12 +11,18 @@ FAVOURITES = (HEART, "⭐", HEART_BUTTON)
 """One of these favourites a result; several by the same person count once."""
 SEND = "✉"
 """Asks for the result in a direct message."""
+SEND_SETTING = "setting:✉"
+"""Stored for a request of a person who wants all their results in direct messages."""
+SENDS = (SEND, SEND_SETTING)
 DELETE = "❌"
 """By the person who asked for the result: deletes it. By anybody else it means nothing."""
 NUMBERS = ("1⃣", "2⃣", "3⃣", "4⃣")
 """Likes one picture of several, by its number from 1."""
 
-ASKING = (*FAVOURITES, SEND, DELETE)
+NO_REACTIONS = (HEART_BUTTON, SEND_SETTING)
+"""What people give by a button or a setting; it stands under no message."""
+
+ASKING = (*FAVOURITES, *SENDS, DELETE)
 """The reactions that ask the bot to do something; the index ratings_that_ask names the same."""
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from bot.jobs import Clock, GuildId, Row, to_text
 from bot.storage import sqlite
-from bot.storage.reactions import DELETE, DISLIKE, HEART, HEART_BUTTON, LIKE, NUMBERS, SEND, quoted
+from bot.storage.reactions import DELETE, DISLIKE, HEART, HEART_BUTTON, LIKE, NUMBERS, SENDS, quoted
 
 KEPT_SHARE = 0.5
 KEPT_SECONDS = 2.0
@@ -95,7 +95,7 @@ WITH
         WHEN emoji = '{HEART_BUTTON}' THEN '{HEART}'
         ELSE emoji END AS opinion
     FROM results JOIN ratings ON ratings.post_id = results.post_id
-    WHERE emoji NOT IN ('{SEND}', '{DELETE}')
+    WHERE emoji NOT IN ({quoted(SENDS)}, '{DELETE}')
     GROUP BY 1, 2, 3, 4),
   received AS (
     SELECT model, count(DISTINCT user_id) AS raters, sum(opinion = '{LIKE}') AS up,

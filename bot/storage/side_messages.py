@@ -16,7 +16,7 @@ import aiosqlite
 
 from bot.jobs import ChannelId, Clock, Job, JobStatus, MessageId, Row, Surface, UserId, from_text, to_text
 from bot.storage.database import Database
-from bot.storage.reactions import ASKING, DELETE, FAVOURITES, SEND, quoted
+from bot.storage.reactions import ASKING, DELETE, FAVOURITES, SENDS, quoted
 
 PostId = NewType("PostId", int)
 
@@ -30,6 +30,7 @@ TOLD_FOR = timedelta(days=1)
 
 # The expression must be that of the index ratings_that_ask.
 _ASKS = f"emoji IN ({quoted(ASKING)})"
+_SENDS = f"emoji IN ({quoted(SENDS)})"
 _FAVOURS = f"emoji IN ({quoted(FAVOURITES)})"
 
 JOB_OF_POST = "SELECT * FROM jobs_with_post WHERE post_id = ? AND surface = ? ORDER BY id LIMIT 1"
@@ -40,10 +41,10 @@ OF_POST = "SELECT * FROM side_messages WHERE post_id = ? ORDER BY id"
 # The posts at which a start, or a server's new gallery, may find something to do: those with a recent reaction that
 # asks for what there is not, those with a message that is still to be sent, and those with one that is to be deleted.
 TO_LOOK_AT = f"""
-SELECT post_id FROM ratings WHERE {_ASKS} AND added_at > ? AND CASE emoji
-  WHEN '{DELETE}' THEN EXISTS (
+SELECT post_id FROM ratings WHERE {_ASKS} AND added_at > ? AND CASE
+  WHEN emoji = '{DELETE}' THEN EXISTS (
     SELECT 1 FROM jobs JOIN images ON job_id = jobs.id WHERE post_id = ratings.post_id AND user_id = ratings.user_id)
-  WHEN '{SEND}' THEN NOT EXISTS (
+  WHEN {_SENDS} THEN NOT EXISTS (
     SELECT 1 FROM side_messages WHERE post_id = ratings.post_id AND kind = 'private' AND user_id = ratings.user_id
       AND (over_at IS NULL OR over_at >= ratings.added_at))
   ELSE NOT EXISTS (SELECT 1 FROM side_messages WHERE post_id = ratings.post_id AND kind = 'gallery') AND EXISTS (
@@ -54,7 +55,7 @@ UNION SELECT post_id FROM side_messages AS side WHERE (kind != 'refusal' OR over
   kind = 'refusal' OR is_leaving
   OR NOT EXISTS (SELECT 1 FROM jobs JOIN images ON job_id = jobs.id WHERE jobs.post_id = side.post_id)
   OR kind = 'private' AND NOT EXISTS (
-    SELECT 1 FROM ratings WHERE post_id = side.post_id AND user_id = side.user_id AND emoji = '{SEND}')
+    SELECT 1 FROM ratings WHERE post_id = side.post_id AND user_id = side.user_id AND {_SENDS})
   OR kind = 'gallery' AND threshold > (
     SELECT count(DISTINCT user_id) FROM ratings WHERE post_id = side.post_id AND {_FAVOURS}
       AND user_id NOT IN (SELECT user_id FROM jobs WHERE post_id = side.post_id)))
@@ -170,8 +171,8 @@ class SideMessages:
         for reaction in await self._database.fetch_all(REACTIONS, (post_id,)):
             user_id, emoji, at = UserId(reaction["user_id"]), reaction["emoji"], from_text(reaction["added_at"])
             assert at is not None  # noqa: S101 - the column is NOT NULL
-            if emoji == SEND:
-                senders[user_id] = at
+            if emoji in SENDS:
+                senders[user_id] = max(at, senders.get(user_id, at))
             elif emoji == DELETE:
                 is_unwanted |= is_shown and user_id == job.requester.user_id
             elif user_id != job.requester.user_id:

@@ -404,6 +404,21 @@ async def test_an_envelope_sends_the_result_to_the_person_once_and_is_undone(wor
     assert len(letters[0].history()) == 1
 
 
+async def test_a_person_who_wants_all_results_gets_each_once(workshop: Workshop) -> None:
+    ada, bob = workshop.member("ada"), workshop.member("bob")
+    await ada.slash(workshop.channel, "settings", send_to_me=True)
+    first = await painted(workshop, ada, "a cat")
+    await painted(workshop, bob, "a dog")
+    letters = ada.user.dm_channel
+    await workshop.seen(letters.history)
+    await workshop.restart()
+    await rests(workshop)
+    (sent,) = letters.history()
+    assert sent.content.startswith("**a cat**")
+    assert sent.content.endswith(f"/{first.id}")
+    assert not bob.user.dm_channel.history()
+
+
 async def test_closed_direct_messages_get_a_note_that_goes_again(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

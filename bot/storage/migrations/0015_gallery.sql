@@ -2,7 +2,7 @@
 ALTER TABLE removals ADD COLUMN by_requester INTEGER NOT NULL DEFAULT 0;
 
 -- The reactions by which people ask for something: a favourite, a message of their own, a deletion.
-CREATE INDEX ratings_that_ask ON ratings (added_at, post_id) WHERE emoji IN ('❤', '⭐', 'button:❤', '✉', '❌');
+CREATE INDEX ratings_that_ask ON ratings (added_at, post_id) WHERE emoji IN ('❤', '⭐', 'button:❤', '✉', 'setting:✉', '❌');
 
 -- Messages about a result in other places: the copy in a server's gallery, the copy that a person asked for by ✉️, and
 -- the note that their direct messages are closed. A row comes before its message, so that no kill makes a second one.
