@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypeVar, cast
 
 import discord
@@ -24,7 +25,7 @@ from cogs._forms import Submission
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _ACTION = "__answers_button__"
-"""The attribute of a method with the action of the button that it answers."""
+"""The attribute of a method with the actions of the buttons that it answers."""
 _FORM = "__answers_form__"
 
 # Version, action, job and number. Buttons of version 1, which had no number, stand under old messages for ever. A form
@@ -113,9 +114,12 @@ class ExpiredButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], 
         await responses.send(interaction, _words.EXPIRED, ephemeral=True)
 
 
-def pressed(action: str) -> Callable[[Handler], Handler]:
-    """Mark a method of a cog as the answer to a button or a select menu."""
-    return _marked(_ACTION, action)
+def pressed(*actions: str) -> Callable[[Handler], Handler]:
+    """Mark a method of a cog as the answer to a button or a select menu.
+
+    With several actions the method gets the one that was pressed, as `action`.
+    """
+    return _marked(_ACTION, actions)
 
 
 def submitted(action: str) -> Callable[[Handler], Handler]:
@@ -123,9 +127,9 @@ def submitted(action: str) -> Callable[[Handler], Handler]:
     return _marked(_FORM, action)
 
 
-def _marked(attribute: str, action: str) -> Callable[[Handler], Handler]:
+def _marked(attribute: str, value: object) -> Callable[[Handler], Handler]:
     def mark(handler: Handler) -> Handler:
-        setattr(handler, attribute, action)
+        setattr(handler, attribute, value)
         return handler
 
     return mark
@@ -135,9 +139,11 @@ async def add_cog(client: Client, cog: commands.Cog) -> None:
     """Add a cog with the controls and forms that it answers."""
     client.add_dynamic_items(JobControl, ExpiredButton)
     methods = [method for _, method in inspect.getmembers(cog, inspect.ismethod)]
-    answers: list[tuple[str, ButtonAction]] = [
-        (getattr(method, _ACTION), method) for method in methods if hasattr(method, _ACTION)
-    ]
+    answers: dict[str, ButtonAction] = {}
+    for method in methods:
+        actions = getattr(method, _ACTION, ())
+        for action in actions:
+            answers[action] = method if len(actions) == 1 else partial(method, action=action)
     client.buttons |= answers
     client.forms |= {getattr(method, _FORM): method for method in methods if hasattr(method, _FORM)}
     await client.add_cog(cog)

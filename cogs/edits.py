@@ -41,6 +41,9 @@ ENLARGED = "a picture, enlarged"
 MOST_OFFERED = 1000
 """How many forms about pictures of other people's messages may be open; then the oldest is forgotten."""
 
+VARIATIONS = {"vary": edits.STRONG, "varystrong": edits.STRONG, "varysubtle": edits.SUBTLE}
+"""The strength of each button that varies a picture."""
+
 CHOOSE_CELLS = "Choose the cells that should be painted again. Then say what should be there."
 GRID_ALT = "The picture, with a grid of four rows from A to D and four columns from 1 to 4"
 
@@ -83,24 +86,11 @@ class Edits(commands.Cog):
         job, _ = await _targets.result(self._queue, interaction, about.job_id)
         await self._take(interaction, edits.again(job.request, await self._lineage.sources(job.id)))
 
-    @pressed("vary")
-    async def vary_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Vary one picture of several."""
-        await self._vary(interaction, about, edits.STRONG)
-
-    @pressed("varysubtle")
-    async def vary_subtle_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Vary a picture a little."""
-        await self._vary(interaction, about, edits.SUBTLE)
-
-    @pressed("varystrong")
-    async def vary_strong_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Vary a picture much."""
-        await self._vary(interaction, about, edits.STRONG)
-
-    async def _vary(self, interaction: discord.Interaction[Client], about: PictureRef, strength: float) -> None:
+    @pressed(*VARIATIONS)
+    async def vary_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
+        """Vary a picture."""
         job, picture = await _targets.picture(self._queue, interaction, about)
-        await self._take(interaction, edits.vary(job.request, picture, strength))
+        await self._take(interaction, edits.vary(job.request, picture, VARIATIONS[action]))
 
     @pressed("upscale")
     async def upscale_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -122,39 +112,12 @@ class Edits(commands.Cog):
                 return model
         raise UserError(f"The model {job.request.model} is no longer here.")
 
-    @pressed("zoomsome")
-    async def zoom_some_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Continue a picture around it, to 1.5 times its size."""
-        await self._extend(interaction, about, "zoomsome")
-
-    @pressed("zoomfar")
-    async def zoom_far_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Continue a picture around it, to twice its size."""
-        await self._extend(interaction, about, "zoomfar")
-
-    @pressed("panleft")
-    async def pan_left_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Continue a picture to the left."""
-        await self._extend(interaction, about, "panleft")
-
-    @pressed("panright")
-    async def pan_right_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Continue a picture to the right."""
-        await self._extend(interaction, about, "panright")
-
-    @pressed("panup")
-    async def pan_up_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Continue a picture upwards."""
-        await self._extend(interaction, about, "panup")
-
-    @pressed("pandown")
-    async def pan_down_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Continue a picture downwards."""
-        await self._extend(interaction, about, "pandown")
-
-    async def _extend(self, interaction: discord.Interaction[Client], about: PictureRef, way: str) -> None:
+    @pressed(*edits.EXTENSIONS)
+    async def extend_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
+        """Continue a picture beyond its edges."""
         job, picture = await _targets.picture(self._queue, interaction, about)
-        await self._take(interaction, edits.extend(job.request, picture, edits.EXTENSIONS[way], self._model(job)))
+        options = edits.extend(job.request, picture, edits.EXTENSIONS[action], self._model(job))
+        await self._take(interaction, options)
 
     @pressed("region")
     async def region_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
