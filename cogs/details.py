@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+
+import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -12,6 +16,7 @@ from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Picture, PictureRef, UserId
 from bot.requests import edits
 from bot.requests.admission import Admission
+from bot.requests.uploads import MOST_BYTES
 from bot.storage.cases import By
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
@@ -20,6 +25,7 @@ from cogs import _controls, _people, _targets, _views, _words
 from cogs._buttons import add_cog, pressed
 from cogs._pictures import send_pictures
 from cogs._verdicts import GONE
+from cogs.intake import DOWNLOAD_SECONDS
 
 NUMBER = app_commands.Range[int, 1, 2**53 - 1]
 """The number of a request, as it is shown."""
@@ -49,22 +55,34 @@ class Details(commands.Cog):
     async def more_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Show the values of a result, with the menu of what is needed rarely."""
         job, pictures = await _targets.result(self._queue, interaction, about.job_id)
-        await self._tell(interaction, job, pictures, about)
-
-    async def _tell(
-        self, interaction: discord.Interaction[Client], job: Job, pictures: list[Picture], about: PictureRef
-    ) -> None:
-        shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
-        words = _words.info(job, shown, await self._lineage.sources(job.id))
-        view = _controls.more_menu(about, may_delete=_targets.may_delete(job, interaction))
+        words, view = await self._about(interaction, job, pictures, about)
         await responses.send(interaction, words, view=view, ephemeral=True)
 
+    async def _about(
+        self, interaction: discord.Interaction[Client], job: Job, pictures: list[Picture], about: PictureRef
+    ) -> tuple[str, discord.ui.View]:
+        """The values of a result or of one of its pictures, and the menu."""
+        shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
+        words = _words.info(job, shown, await self._lineage.sources(job.id))
+        return words, _controls.more_menu(about, may_delete=_targets.may_delete(job, interaction))
+
     async def _message_info(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
-        """Show the values of the result in a message."""
+        """Show the values of the result in a message: one of ours, or one with a file of a result."""
         job_id = await _targets.of_message(self._queue, interaction, message)
-        if job_id is None:
-            raise UserError("This message is not one of my results. Open the menu of a message with my pictures.")
-        await self.more_pressed(interaction, PictureRef(job_id))
+        if job_id is not None:
+            await self.more_pressed(interaction, PictureRef(job_id))
+            return
+        for attachment in [each for each in message.attachments if each.size <= MOST_BYTES][:1]:
+            await responses.defer(interaction, ephemeral=True)
+            digest = hashlib.sha256(await _read(attachment)).hexdigest()
+            picture = await self._queue.with_file(digest, _people.place(interaction))
+            if picture is not None:
+                job, _ = await _targets.picture(self._queue, interaction, picture.ref)
+                if _targets.may_see(job, interaction):
+                    words, view = await self._about(interaction, job, [picture], picture.ref)
+                    await interaction.followup.send(words, view=view, ephemeral=True)
+                    return
+        raise UserError("This message shows none of my results. Open the menu of a message with one of my pictures.")
 
     @app_commands.command(description="Show a result of this server again, with its buttons")
     @app_commands.guild_only()
@@ -135,6 +153,15 @@ class Details(commands.Cog):
     def _check_may_delete(self, job: Job, interaction: discord.Interaction[Client]) -> None:
         if not _targets.may_delete(job, interaction):
             raise UserError("Only the person who asked for this result can do that, and moderators can.")
+
+
+async def _read(attachment: discord.Attachment) -> bytes:
+    """The bytes of a file. Raises UserError if Discord does not send them."""
+    try:
+        async with asyncio.timeout(DOWNLOAD_SECONDS):
+            return await attachment.read()
+    except (TimeoutError, discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        raise UserError("Discord did not send this file. Try again.") from error
 
 
 async def setup(client: Client) -> None:

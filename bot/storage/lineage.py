@@ -19,6 +19,12 @@ SELECT * FROM jobs_with_post WHERE id IN (SELECT id FROM before UNION SELECT id 
 ORDER BY id LIMIT ?2
 """
 
+# Servers see nothing of each other, but a person may send the file of a result of another one.
+SOURCES = """
+SELECT source_id, number FROM sources CROSS JOIN jobs AS source ON source.id = source_id
+WHERE job_id = ?1 AND source.guild_id = (SELECT guild_id FROM jobs WHERE id = ?1) ORDER BY source_id, number
+"""
+
 LINKS = """
 SELECT job_id, source_id, number FROM sources
 WHERE job_id IN (SELECT value FROM json_each(?1)) AND source_id IN (SELECT value FROM json_each(?1))
@@ -49,10 +55,8 @@ class Lineage:
         self._database = database
 
     async def sources(self, job_id: JobId) -> tuple[PictureRef, ...]:
-        """The pictures that a request starts from; number 0 is a request of which only the words were used."""
-        rows = await self._database.fetch_all(
-            "SELECT source_id, number FROM sources WHERE job_id = ? ORDER BY source_id, number", (job_id,)
-        )
+        """The pictures of its server that a request starts from; with number 0 only the words were used."""
+        rows = await self._database.fetch_all(SOURCES, (job_id,))
         return tuple(PictureRef(JobId(row["source_id"]), row["number"]) for row in rows)
 
     async def family(self, job_id: JobId, guild_id: GuildId) -> Family:

@@ -56,6 +56,9 @@ UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn 
   clock = coalesce(clock, ?)
 WHERE id = ? AND status = 'queued' AND (SELECT message_id FROM posts WHERE id = post_id) IS NOT NULL
 """
+# A person may send the file of a result back: then the request starts from that result, and does not keep its file.
+SAME_FILE = "INSERT INTO sources SELECT ?, job_id, number FROM images WHERE sha256 = ? ON CONFLICT DO NOTHING"
+
 JOB = "SELECT * FROM jobs_with_post WHERE id = ?"
 
 SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) ORDER BY id"
@@ -99,6 +102,11 @@ SELECT * FROM jobs_with_post
 WHERE id IN (SELECT value FROM json_each(?)) AND +surface = ? AND message_id IS NOT NULL AND (
   posted_at IS NULL AND status IN ('rendered', 'failed', 'cancelled') AND forgotten_at IS NULL
   OR forgotten_at IS NOT NULL AND removed_at IS NULL OR left_message_id IS NOT NULL) ORDER BY id
+"""
+
+WITH_FILE = """
+SELECT images.* FROM images CROSS JOIN jobs ON jobs.id = job_id WHERE sha256 = ? AND jobs.guild_id = ?
+ORDER BY job_id DESC LIMIT 1
 """
 
 UNACKNOWLEDGED = """
@@ -191,6 +199,8 @@ class Queue:
             await connection.executemany(
                 "INSERT INTO sources VALUES (?, ?, ?)", [(job_id, source.job_id, source.number) for source in sources]
             )
+            if request.image and not any(source.number for source in sources):
+                await connection.execute(SAME_FILE, (job_id, request.image))
             return await _job(connection, job_id)
 
         return await self._database.write(work)
@@ -263,6 +273,11 @@ class Queue:
         """The pictures of a job in their order, without reading their files; none if they were deleted."""
         rows = await self._database.fetch_all("SELECT * FROM images WHERE job_id = ? ORDER BY number", (job_id,))
         return [Picture.from_row(row) for row in rows]
+
+    async def with_file(self, sha256: str, guild_id: GuildId) -> Picture | None:
+        """The newest picture of a server with these bytes."""
+        row = await self._database.fetch_one(WITH_FILE, (sha256, guild_id))
+        return None if row is None else Picture.from_row(row)
 
     async def has_images(self, job_id: JobId) -> bool:
         """Whether a job was painted, delivered or not."""

@@ -301,6 +301,48 @@ async def test_the_picture_of_any_message_can_be_used_and_enlarged(workshop: Wor
     assert (await workshop.ended(2))[-1].request.operation is Operation.UPSCALE
 
 
+async def test_a_file_of_a_result_is_known_again_by_itself(workshop: Workshop) -> None:
+    job, _ = await painted(workshop, images=2)
+    images = await workshop.app.queue.images(job.id)
+    grace = workshop.member("grace")
+    sent = await grace.send(workshop.channel, "mine", attachments=[("mine.png", images[1].png)])
+    info = (await grace.context_menu(workshop.channel, "Info", sent)).response
+    assert f"Request {job.id}" in info.content
+    assert "seed `8`" in info.content
+    assert "seed `7`" not in info.content.split("\n-#")[0]
+    other = await grace.send(workshop.channel, "mine", attachments=[("mine.png", RED)])
+    assert "none of my results" in (await grace.context_menu(workshop.channel, "Info", other)).response.content
+
+    # Sent back with a request, it is the result, and goes when the result is deleted.
+    await grace.slash(workshop.channel, "imagine", prompt="a dog", image=("back.png", images[1].png))
+    made = (await workshop.ended(2))[-1]
+    assert await workshop.app.lineage.sources(made.id) == (PictureRef(job.id, 2),)
+    await workshop.app.removals.remove_own(job.requester, job.id)
+    stored = {path.name for path in (workshop.app.config.data / "pictures").glob("*/*")}
+    assert images[1].sha256 not in stored
+
+
+async def test_a_picture_whose_file_is_gone_is_said_in_words(workshop: Workshop) -> None:
+    _, message = await painted(workshop, images=2)
+    for path in (workshop.app.config.data / "pictures").glob("*/*"):
+        path.unlink()
+    grace = workshop.member("grace")
+    assert "was deleted" in (await grace.click(message, label="V1")).response.content
+    assert "no longer kept" in (await grace.click(message, label="U1")).followups[-1].content
+    assert len(await workshop.jobs()) == 1
+
+
+async def test_a_press_where_the_bot_may_not_post_is_refused(workshop: Workshop) -> None:
+    await painted(workshop)
+    grace = workshop.member("grace")
+    mute = discord.PermissionOverwrite(attach_files=False)
+    quiet = workshop.guild.create_text_channel("quiet", overwrites={workshop.guild.me: mute})
+    job = (await workshop.jobs())[0]
+    refused = await grace.click(await forged(workshop, f"a2:again:{job.id}:0", channel=quiet), label="Forged")
+    assert "Attach Files" in refused.response.content
+    assert len(await workshop.jobs()) == 1
+
+
 async def test_a_message_without_a_picture_is_refused(workshop: Workshop) -> None:
     grace = workshop.member("grace")
     sent = await grace.send(workshop.channel, "only words")
@@ -308,7 +350,7 @@ async def test_a_message_without_a_picture_is_refused(workshop: Workshop) -> Non
         ("Use this picture", "no picture"),
         ("Upscale", "no picture"),
         ("Edit region", "my own results"),
-        ("Info", "not one of my results"),
+        ("Info", "none of my results"),
     ):
         assert words in (await grace.context_menu(workshop.channel, menu, sent)).response.content
     assert await workshop.jobs() == []

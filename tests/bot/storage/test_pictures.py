@@ -149,17 +149,19 @@ async def test_a_picture_that_is_cut_off_half_way_leaves_no_part(store: Store) -
     assert store.files() == []
 
 
-async def test_a_result_can_be_what_a_request_starts_from_and_stays_for_it(store: Store) -> None:
+async def test_a_result_can_be_what_a_request_starts_from_and_does_not_stay_for_it(store: Store) -> None:
     job = await store.delivered()
     (image,) = await store.queue.images(job.id)
     child = await store.asked(GRACE, image=image.sha256)
     assert await store.pictures.read(child.request.uploads) == {image.sha256: image.png}
     assert await store.pictures.drop([image.sha256]) == 0
     await store.database.execute("DELETE FROM images WHERE job_id = ?", (job.id,))
-    assert await store.pictures.drop([image.sha256]) == 0, "the other request still needs it"
-    await store.queue.withdraw(child.id)
-    assert await store.pictures.drop([image.sha256]) == 1
+    assert await store.pictures.drop([image.sha256]) == 1, "whatever was made of it, a deleted result is gone"
     assert store.files() == []
+    rows = await store.database.fetch_all("SELECT * FROM sources")
+    assert [tuple(row) for row in rows] == [(child.id, job.id, 1)]
+    await store.queue.withdraw(child.id)
+    assert await store.database.fetch_all("SELECT * FROM sources") == []
 
 
 async def test_two_jobs_that_painted_the_same_bytes_share_a_file_until_the_last_goes(store: Store) -> None:

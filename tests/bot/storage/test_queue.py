@@ -400,7 +400,7 @@ async def test_a_message_shows_all_the_jobs_of_its_post(store: Store) -> None:
     assert [row["id"] for row in rated] == [first.id, second.id], "the reaction is for both"
 
     _, jobs = await store.removals.remove(By(GUILD, MODERATOR), message_id)
-    assert ids(jobs) == ids([owed.job for owed in await store.removals.owed()]) == [first.id, second.id]
+    assert ids(jobs) == ids(await store.removals.owed()) == [first.id, second.id]
     assert not await store.queue.has_images(second.id)
     assert await store.queue.has_images(other.id)
     assert len(store.files()) == 1
@@ -434,7 +434,7 @@ async def test_a_result_that_is_removed_while_it_is_posted_is_noted_again(store:
     await store.removals.remove(By(GUILD, MODERATOR), job.destination.message_id)
     await store.removals.noted(job)
     await store.queue.posted(job, None)
-    assert ids([owed.job for owed in await store.removals.owed()]) == [job.id], (
+    assert ids(await store.removals.owed()) == [job.id], (
         "the post may have shown the pictures again"
     )
     assert await store.queue.images(job.id) == ()
