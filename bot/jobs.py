@@ -166,6 +166,8 @@ class GenerationRequest:
     control_image: str = ""
     """The sha256 of the upload that the ControlNet follows."""
     controlnet_conditioning_scale: float = 1.0
+    draft: bool = False
+    """Whether it was painted with the model's fast preset, so that a picture of it can be finished."""
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:

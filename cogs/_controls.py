@@ -15,34 +15,37 @@ AGAIN, MORE = "🔁", "⋯"
 _PANS = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
 
 
-def result_controls(job_id: JobId, count: int, can: Collection[Operation]) -> discord.ui.View:
-    """What stands under a result with `count` pictures by a model that can do these operations."""
+def result_controls(job_id: JobId, count: int, can: Collection[Operation], *, draft: bool = False) -> discord.ui.View:
+    """What stands under a result, or a draft, with `count` pictures by a model that can do these operations."""
     if count == 1:
-        return picture_controls(PictureRef(job_id, 1), can)
+        return picture_controls(PictureRef(job_id, 1), can, draft=draft)
     view = discord.ui.View(timeout=None)
     whole = PictureRef(job_id)
     refs = [PictureRef(job_id, number) for number in range(1, count + 1)]
     for ref in refs:
         view.add_item(button("single", ref, f"U{ref.number}", row=0))
     view.add_item(button("again", whole, AGAIN, row=0))
-    if Operation.IMAGE2IMAGE in can:
+    if draft:
+        for ref in refs:
+            view.add_item(button("finish", ref, f"Finish {ref.number}", row=1))
+    elif Operation.IMAGE2IMAGE in can:
         for ref in refs:
             view.add_item(button("vary", ref, f"V{ref.number}", row=1))
     view.add_item(button("more", whole, MORE, row=1))
     return view
 
 
-def picture_controls(ref: PictureRef, can: Collection[Operation]) -> discord.ui.View:
-    """What stands under a single picture by a model that can do these operations."""
+def picture_controls(ref: PictureRef, can: Collection[Operation], *, draft: bool = False) -> discord.ui.View:
+    """What stands under a single picture, or a draft of one, by a model that can do these operations."""
     view = discord.ui.View(timeout=None)
-    for control in _rows(ref, can):
+    for control in _rows(ref, can, draft):
         view.add_item(control)
     return view
 
 
-def _rows(ref: PictureRef, can: Collection[Operation]) -> list[JobControl]:
+def _rows(ref: PictureRef, can: Collection[Operation], draft: bool) -> list[JobControl]:
     from_picture = Operation.IMAGE2IMAGE in can
-    controls = []
+    controls = [button("finish", ref, "Finish", row=0)] if draft else []
     if from_picture:
         controls += [
             button("varysubtle", ref, "Vary (subtle)", row=0),
@@ -51,12 +54,13 @@ def _rows(ref: PictureRef, can: Collection[Operation]) -> list[JobControl]:
         ]
     if from_picture or Operation.UPSCALE in can:
         controls.append(button("upscale", ref, "Upscale" if Operation.UPSCALE in can else "Upscale (repaint)", row=0))
-    controls.append(button("again", ref, AGAIN, row=0))
     if Operation.INPAINT in can:
         controls.append(button("region", ref, "Edit region", row=1))
     if Operation.OUTPAINT in can:
         controls += [button("zoomsome", ref, "Zoom out 1.5×", row=1), button("zoomfar", ref, "Zoom out 2×", row=1)]
         controls += [button(f"pan{way}", ref, arrow, row=2) for way, arrow in _PANS.items()]
+    # The first row has room for five controls.
+    controls.append(button("again", ref, AGAIN, row=1 if draft else 0))
     controls.append(button("heart", ref, "❤️", row=2))
     controls.append(button("more", ref, MORE, row=1))
     return controls

@@ -194,7 +194,8 @@ def single(job: Job, picture: Picture) -> str:
 
 def operation(request: GenerationRequest) -> str:
     """How the pictures of a request were made, in two or three words."""
-    return _OPERATIONS.get(request.operation, "from words")
+    words = _OPERATIONS.get(request.operation, "from words")
+    return f"draft, {words}" if request.draft else words
 
 
 def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef]) -> str:
@@ -247,6 +248,8 @@ def parameters(request: GenerationRequest) -> str:
         f"{request.num_inference_steps} steps",
         f"guidance {request.guidance_scale:g}",
     ]
+    if request.draft:
+        facts.insert(0, "draft")
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]

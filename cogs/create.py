@@ -26,7 +26,11 @@ from cogs.intake import Intake
 
 
 def taking(options: Sequence[Option]) -> Callable[[Callable[..., Any]], Any]:
-    """Make a command take a prompt and these options, instead of the keywords that its method is written with."""
+    """Make a command take a prompt and these options, instead of the keywords that its method is written with.
+
+    Options that are only flags are left to the prompt.
+    """
+    options = [option for option in options if not option.flag_only]
 
     def decorate(command: Callable[..., Any]) -> Any:
         known = inspect.signature(command).parameters.values()

@@ -93,7 +93,8 @@ class Details(commands.Cog):
         job, pictures = await _targets.result(self._queue, interaction, JobId(number))
         if not _targets.may_see(job, interaction):
             raise UserError(_targets.NO_RESULT)
-        view = _controls.result_controls(job.id, len(pictures), self._admission.operations(job.request.model))
+        can = self._admission.operations(job.request.model)
+        view = _controls.result_controls(job.id, len(pictures), can, draft=job.request.draft)
         await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures), view)
 
     @pressed("original")

@@ -25,7 +25,6 @@ from bot.errors import UserError
 from bot.jobs import GRID, Job, JobId, Operation, Picture, PictureRef
 from bot.requests import edits
 from bot.requests.admission import Admission
-from bot.requests.flags import with_flags
 from bot.requests.options import Edit, Options
 from bot.requests.resolve import STRENGTH
 from bot.storage.lineage import Lineage
@@ -77,7 +76,8 @@ class Edits(commands.Cog):
     async def single_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Show one picture of several, with its own controls, to the person alone."""
         job, picture = await _targets.picture(self._queue, interaction, about)
-        view = _controls.picture_controls(about, self._admission.operations(job.request.model))
+        can = self._admission.operations(job.request.model)
+        view = _controls.picture_controls(about, can, draft=job.request.draft)
         await send_pictures(interaction, self._queue, job, [picture], _words.single(job, picture), view)
 
     @pressed("again")
@@ -86,16 +86,34 @@ class Edits(commands.Cog):
         job, _ = await _targets.result(self._queue, interaction, about.job_id)
         await self._take(interaction, edits.again(job.request, await self._lineage.sources(job.id)))
 
+    @pressed("finish")
+    async def finish_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Paint one picture of a draft properly, from its seed."""
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        if not job.request.draft:
+            raise UserError("This picture is no draft: it is finished already.")
+        await self._take(interaction, edits.finish(job.request, picture, self._model(job)))
+
+    async def _picture(self, interaction: discord.Interaction[Client], about: PictureRef) -> tuple[Job, Picture]:
+        """The picture that something is made of, and its request; what is made of a draft is no draft.
+
+        Raises UserError if the picture is not there, or for a draft if the host has removed the model.
+        """
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        if job.request.draft:
+            job = replace(job, request=edits.proper(job.request, self._model(job)))
+        return job, picture
+
     @pressed(*VARIATIONS)
     async def vary_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
         """Vary a picture."""
-        job, picture = await _targets.picture(self._queue, interaction, about)
+        job, picture = await self._picture(interaction, about)
         await self._take(interaction, edits.vary(job.request, picture, VARIATIONS[action]))
 
     @pressed("upscale")
     async def upscale_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Enlarge a picture."""
-        job, picture = await _targets.picture(self._queue, interaction, about)
+        job, picture = await self._picture(interaction, about)
         await self._take(interaction, self._upscaled(job, picture))
 
     def _upscaled(self, job: Job, picture: Picture) -> Options:
@@ -115,14 +133,14 @@ class Edits(commands.Cog):
     @pressed(*edits.EXTENSIONS)
     async def extend_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
         """Continue a picture beyond its edges."""
-        job, picture = await _targets.picture(self._queue, interaction, about)
+        job, picture = await self._picture(interaction, about)
         options = edits.extend(job.request, picture, edits.EXTENSIONS[action], self._model(job))
         await self._take(interaction, options)
 
     @pressed("region")
     async def region_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Show the picture with the grid, and the menu of its cells."""
-        job, picture = await _targets.picture(self._queue, interaction, about)
+        job, picture = await self._picture(interaction, about)
         await self._show_grid(interaction, job, picture)
 
     async def _show_grid(self, interaction: discord.Interaction[Client], job: Job, picture: Picture) -> None:
@@ -137,7 +155,7 @@ class Edits(commands.Cog):
     @pressed("cells")
     async def cells_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Ask what should be in the chosen cells."""
-        job, _ = await _targets.picture(self._queue, interaction, about)
+        job, _ = await self._picture(interaction, about)
         cells = [int(value) for value in chosen(interaction) if value.isdigit() and int(value) < GRID**2]
         if not cells:
             raise UserError("Choose at least one cell of the picture.")
@@ -156,15 +174,15 @@ class Edits(commands.Cog):
         self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
     ) -> None:
         """Paint the chosen cells again."""
-        job, picture = await _targets.picture(self._queue, interaction, known.about)
+        job, picture = await self._picture(interaction, known.about)
         region = [cell for cell in range(GRID**2) if known.argument >> cell & 1]
         prompt = filled.texts.get("prompt", "") or job.request.prompt
-        await self._take(interaction, with_flags(edits.repaint(job.request, picture, region, prompt)))
+        await self._take(interaction, edits.reworded(edits.repaint(job.request, picture, region, prompt)))
 
     @pressed("remix")
     async def remix_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Ask for the new words."""
-        job, picture = await _targets.picture(self._queue, interaction, about)
+        job, picture = await self._picture(interaction, about)
         fields = [
             text_field("prompt", "Prompt", value=job.request.prompt, long=True, required=True),
             text_field("negative", "What to leave out", value=job.request.negative_prompt, long=True),
@@ -179,9 +197,9 @@ class Edits(commands.Cog):
         self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
     ) -> None:
         """Paint the picture again from other words."""
-        job, picture = await _targets.picture(self._queue, interaction, known.about)
+        job, picture = await self._picture(interaction, known.about)
         prompt = filled.texts.get("prompt", "") or job.request.prompt
-        options = with_flags(edits.remix(job.request, picture, prompt, filled.texts.get("negative", "")))
+        options = edits.reworded(edits.remix(job.request, picture, prompt, filled.texts.get("negative", "")))
         options = replace(
             options,
             strength=_number(filled, "strength", STRENGTH) if options.strength is None else options.strength,

@@ -164,7 +164,7 @@ class Results(commands.Cog):
         match news:
             case Painted(images):
                 can = self._admission.operations(job.request.model)
-                return _controls.result_controls(job.id, len(images), can)
+                return _controls.result_controls(job.id, len(images), can, draft=job.request.draft)
             case Failed() | Cancelled():
                 return None
             case _:

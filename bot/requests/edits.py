@@ -11,6 +11,7 @@ from dataclasses import replace
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import GRID, GenerationRequest, Margins, Operation, Picture, PictureRef, Upload
+from bot.requests.flags import with_flags
 from bot.requests.options import Edit, Options
 
 SUBTLE, STRONG = 0.35, 0.7
@@ -69,8 +70,42 @@ def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -
         strength=request.strength if request.image else None,
         controlnet=net,
         control=stored(request.control_image),
+        draft=request.draft or None,
         edit=Edit(tuple(sources), request.operation, request.region, request.margins),
     )
+
+
+def proper(request: GenerationRequest, model: ModelConfig) -> GenerationRequest:
+    """A request without the preset for drafts: with the usual steps and guidance of its model, and without its LoRA.
+
+    A request that is no draft stays as it is.
+    """
+    if not request.draft:
+        return request
+    return replace(
+        request,
+        num_inference_steps=model.steps,
+        guidance_scale=model.guidance_scale,
+        loras=tuple(lora for lora in request.loras if lora[0] != model.draft_lora),
+        draft=False,
+    )
+
+
+def finish(request: GenerationRequest, picture: Picture, model: ModelConfig) -> Options:
+    """One picture of a draft, painted properly from its seed."""
+    edit = Edit((picture.ref,), request.operation, request.region, request.margins)
+    return replace(options_of(proper(request, model)), images=1, seed=picture.seed, edit=edit)
+
+
+def reworded(options: Options) -> Options:
+    """The options of an edit with the flags that a person typed into its prompt.
+
+    With --draft, the preset replaces the values of the picture, but not what other flags say.
+    """
+    read = with_flags(options)
+    if not read.draft:
+        return read
+    return with_flags(replace(options, images=None, steps=None, guidance_scale=None))
 
 
 def again(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -> Options:

@@ -74,7 +74,10 @@ def with_flags(options: OptionsT, notes: list[str] | None = None, names: Names |
     size: dict[str, str] = {}
     for name, rest in flags:
         option = known.get(name.lower())
-        if option is not None and not (rest.startswith("{") and not option.spaced):
+        if option is not None and option.is_switch:
+            found.values[option.name] = True
+            found.words.append(rest)
+        elif option is not None and not (rest.startswith("{") and not option.spaced):
             _take(found, option, name, rest, names)
         elif not _translated(found, name, rest, type(options), names):
             _leave_out(found, name, rest, size)
@@ -229,6 +232,11 @@ def _starts(text: str, known: Mapping[str, Option], names: Names) -> tuple[list[
                 unsure.append(start)
             else:
                 continue
+        elif option.is_switch:
+            # No value tells whether it is prose.
+            if rest.strip():
+                continue
+            unsure.append(start)
         elif _cannot_be_prose(option, rest, names):
             certain.append(start)
         elif option.type is str and option.spaced and option.name not in names:

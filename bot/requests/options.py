@@ -37,15 +37,22 @@ class Option:
     """The range that Discord enforces for a number; None if Discord enforces none."""
     called: str = ""
     """What people call the upload."""
+    flag_only: bool = False
+    """Whether it is no option of the slash command, which has room for few more: only a flag."""
     name: str = ""
     """The name of its field, and of the slash command's option."""
     type: type = str
-    """str, int, float or Upload."""
+    """str, int, float, bool or Upload."""
 
     @property
     def is_upload(self) -> bool:
         """Whether the option is an uploaded picture."""
         return self.type is Upload
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether its flag has no value."""
+        return self.type is bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,9 @@ class Options:
         Upload | None,
         Option("The picture that the ControlNet follows, such as edges or a pose", called="control picture"),
     ] = None
+    draft: Annotated[
+        bool | None, Option("Paint quick drafts, of which each can be finished", ("draft",), flag_only=True)
+    ] = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -132,7 +142,7 @@ class Options:
 
 
 def table(of: type[Options] = Options) -> tuple[Option, ...]:
-    """Every option besides the prompt, in order."""
+    """Every option besides the prompt, in order; those that are only flags come last."""
     key: Any = of
     return _table(key)
 

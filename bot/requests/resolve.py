@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, ModelConfig
@@ -35,6 +35,9 @@ STRENGTH = 0.75
 """The default strength for an image without a mask: as in CompVis' img2img script and diffusers' examples."""
 INPAINT_STRENGTH = 1.0
 """The default strength for an image with a mask, which is diffusers' default."""
+
+DRAFTS = 4
+"""How many pictures a draft has if the person does not say."""
 
 _SHOWN_FORMS = 3
 _SHOWN_FORM = 30
@@ -95,6 +98,14 @@ def resolve(
     options, filled, left_out = with_defaults(options, defaults, _allowed(models, limits) - set(broken))
     notes += left_out
     model = _model(options.model, models, limits, notes)
+    draft = options.draft is True and model.draft_steps is not None
+    if options.draft and not draft:
+        notes.append(f"the model {model.name} has no preset for drafts, so it paints as usual")
+    if draft and read.images is None:
+        # A person's own default is about pictures that are finished.
+        options = replace(options, images=None)
+        filled.pop("images", None)
+    usual = _Usual.of(model, draft=draft)
     sampling = (samplings or {}).get(model.name, UNLIMITED)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
     if words := sampling.refusal(sampler):
@@ -106,13 +117,13 @@ def resolve(
     width, height = _size(options, model, notes)
     if limits is not None:
         width, height = _smaller(width, height, model, limits.pixels, notes)
-    loras = _loras(options.lora, model, notes)
+    loras = _loras(options.lora, model, notes, model.draft_lora if draft else None)
     controlnet, weight = _controlnet(options, models, model, notes)
     bounds = sampling.steps[0], sampling.most_steps(_asked_strength(options))
     steps = _capped(
         "steps",
         options.steps,
-        min(model.steps, bounds[1]),
+        min(usual.steps, bounds[1]),
         bounds,
         None if limits is None else limits.steps,
         notes,
@@ -125,11 +136,16 @@ def resolve(
         width=width,
         height=height,
         num_inference_steps=steps,
-        guidance_scale=_within("guidance", options.guidance_scale, model.guidance_scale, GUIDANCE, notes),
+        guidance_scale=_within("guidance", options.guidance_scale, usual.guidance_scale, GUIDANCE, notes),
         seed=seed,
         operation=_operation(options),
         num_images_per_prompt=_capped(
-            "images", None if upscales else options.images, 1, IMAGES, None if limits is None else limits.images, notes
+            "images",
+            None if upscales else options.images,
+            1 if upscales else usual.images,
+            IMAGES,
+            None if limits is None else limits.images,
+            notes,
         ),
         loras=loras,
         image=options.image.sha256 if options.image else "",
@@ -140,8 +156,25 @@ def resolve(
         controlnet=controlnet,
         control_image=options.control.sha256 if options.control else "",
         controlnet_conditioning_scale=weight,
+        draft=draft,
     )
     return Resolved(request, tuple(notes), sources(given, read, filled))
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """What a model paints with if the person does not say: its usual values, or those of its drafts."""
+
+    steps: int
+    guidance_scale: float
+    images: int
+
+    @classmethod
+    def of(cls, model: ModelConfig, *, draft: bool) -> _Usual:
+        if not draft or model.draft_steps is None:
+            return cls(model.steps, model.guidance_scale, 1)
+        guidance = model.draft_guidance_scale
+        return cls(model.draft_steps, model.guidance_scale if guidance is None else guidance, DRAFTS)
 
 
 def _allowed(models: Sequence[ModelConfig], limits: Limits | None) -> set[str]:
@@ -291,8 +324,11 @@ def _capped(
     return int(limit.value)
 
 
-def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
-    """The LoRAs that a person named, in their order; for a LoRA that is named twice, the last weight counts."""
+def _loras(text: str | None, model: ModelConfig, notes: list[str], added: str | None = None) -> Adapters:
+    """The LoRAs that a person named, in their order; for a LoRA that is named twice, the last weight counts.
+
+    The LoRA `added` comes after them, with its usual weight unless the person named it.
+    """
     chosen: dict[str, float] = {}
     for entry in (text or "").split(","):
         if not entry.strip():
@@ -301,8 +337,12 @@ def _loras(text: str | None, model: ModelConfig, notes: list[str]) -> Adapters:
             raise UserError(f"The model {model.name} has no LoRAs.")
         name, weight = _weighed("LoRA", entry, model.loras, LORA_WEIGHTS, notes)
         chosen[name] = weight
+    for lora in model.loras:
+        if lora.name == added:
+            chosen.setdefault(lora.name, lora.weight)
     if len(chosen) > MOST_LORAS:
-        raise UserError(f"{len(chosen)} LoRAs are too many: up to {MOST_LORAS} can be used together.")
+        also = f" One of them is {added}, for drafts." if added else ""
+        raise UserError(f"{len(chosen)} LoRAs are too many: up to {MOST_LORAS} can be used together.{also}")
     return tuple(chosen.items())
 
 

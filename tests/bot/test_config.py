@@ -56,17 +56,18 @@ def test_the_example_file_names_every_setting() -> None:
                 check(field.annotation, values[name], set())
 
     check(Config, example, set())
-    check(ModelConfig, example["models"][0], {"config", "loras", "controlnets"})
+    check(ModelConfig, example["models"][0], {"config", "draft_lora", "loras", "controlnets"})
     assert re.search(r"^# config = ", EXAMPLE.read_text(encoding="utf-8"), re.M), "it has no default to set"
 
 
 def test_the_examples_that_are_commented_out_work_too(written: Any) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    keys = "name|source|config|weight|trigger|description"
+    keys = "name|source|config|weight|trigger|description|draft_steps|draft_guidance_scale|draft_lora"
     on = re.sub(rf"^# ?(?=\[\[models(?:\.\w+)?\]\]|(?:{keys}) = )", "", text, flags=re.M)
     models = load_config(written(on)).models
     assert [model.name for model in models] == ["emoji", "sd14", "mine"]
-    assert [lora.name for lora in models[-1].loras] == ["sketch"]
+    assert [lora.name for lora in models[-1].loras] == ["sketch", "lcm"]
+    assert (models[-1].draft_steps, models[-1].draft_guidance_scale, models[-1].draft_lora) == (5, 1.0, "lcm")
     assert [net.name for net in models[-1].controlnets] == ["canny"]
 
 
@@ -118,6 +119,33 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
         (
             "[[models]]\nname = 'a'\nsource = 'x'\nloras = [{name = 'l', source = 'y'}, {name = 'l', source = 'z'}]\n",
             "two LoRAs have the name 'l'",
+        ),
+        ("[[models]]\nname = 'a'\nsource = 'x'\ndraft_steps = 0\n", "line 4: models[0].draft_steps: input should be"),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\nsteps = 10\ndraft_steps = 11\n",
+            "draft_steps is 11, and the model a usually has 10 steps: a draft may not have more.",
+        ),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\ndraft_steps = 4\ndraft_lora = 'lcm'\n",
+            "draft_lora names 'lcm', but the LoRAs of a are: none.",
+        ),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\ndraft_steps = 4\ndraft_lora = 'lcm'\n"
+            "loras = [{name = 'ink', source = 'y'}, {name = 'clay', source = 'y'}]\n",
+            "draft_lora names 'lcm', but the LoRAs of a are: ink, clay.",
+        ),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\ndraft_steps = 4\ndraft_lora = 'ink'\n"
+            "loras = [{name = 'ink', source = 'y', trigger = 'in ink'}]\n",
+            "draft_lora names 'ink', which has a trigger; take a LoRA that needs no words.",
+        ),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\ndraft_lora = 'ink'\nloras = [{name = 'ink', source = 'y'}]\n",
+            "draft_lora counts only with draft_steps: say how many steps a draft has.",
+        ),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\ndraft_guidance_scale = 1.0\n",
+            "draft_guidance_scale counts only with draft_steps",
         ),
         ("[[models]]\nname = 'A b'\nsource = 'x'\n", "line 2: models[0].name: this name is 1 to 32 lower-case"),
         ("[[models]]\nname = 'a'\nsource = 'x'\nguidance_scale = nan\n", "line 4: models[0].guidance_scale: input"),

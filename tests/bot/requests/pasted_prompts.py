@@ -62,7 +62,7 @@ PROMPTS = (
     Pasted("a dog on the moon --p m7310542837489860637", "a dog on the moon", {}, ("--p has",)),
     Pasted("a dog on the moon --profile rb5ot2e abc1def --hd", "a dog on the moon", {}, ("--profile and --hd have",)),
     Pasted("a dog on the moon --p --fast", "a dog on the moon", {}, ("--p and --fast have",)),
-    Pasted("a ship, oil painting --draft --turbo", "a ship, oil painting", {}, ("--turbo",)),
+    Pasted("a ship, oil painting --draft --turbo", "a ship, oil painting", {"draft": True}, ("--turbo has",)),
     Pasted("make it night --edit https://example.com/day.png", "make it night", {}, ("--edit has", ADDRESS)),
     Pasted("a pizza --no olives, onions --v 7 --raw", "a pizza", {"negative_prompt": "olives, onions"}, ("--raw",)),
     Pasted("a pizza --repeat 3 --relax", "a pizza", {"num_images_per_prompt": 3}, ("--relax has",)),

@@ -434,9 +434,7 @@ async def test_a_result_that_is_removed_while_it_is_posted_is_noted_again(store:
     await store.removals.remove(By(GUILD, MODERATOR), job.destination.message_id)
     await store.removals.noted(job)
     await store.queue.posted(job, None)
-    assert ids(await store.removals.owed()) == [job.id], (
-        "the post may have shown the pictures again"
-    )
+    assert ids(await store.removals.owed()) == [job.id], "the post may have shown the pictures again"
     assert await store.queue.images(job.id) == ()
     await store.removals.noted(job)
     assert await store.removals.owed() == []
