@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, ModelConfig
@@ -21,7 +21,8 @@ from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upl
 from bot.policy.limits import Limit, Limits
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
-from bot.requests.options import Options
+from bot.requests.options import BLENDED, Options
+from bot.requests.uploads import CALLED
 from bot.requests.wording import clean, cut, quoted, unknown
 
 RATIOS = (0.25, 4.0)
@@ -35,6 +36,11 @@ STRENGTH = 0.75
 """The default strength for an image without a mask: as in CompVis' img2img script and diffusers' examples."""
 INPAINT_STRENGTH = 1.0
 """The default strength for an image with a mask, which is diffusers' default."""
+
+BLEND_PROMPT = "a blend of pictures"
+"""What a blend without words is called, here and to the model."""
+UNGUIDED = 1.0
+"""The guidance of a blend without words: the pictures decide, and the words above hardly count."""
 
 _SHOWN_FORMS = 3
 _SHOWN_FORM = 30
@@ -77,7 +83,7 @@ def resolve(
     if options.edit is None:
         options = with_flags(options, said, _names(models, samplers))
     upscales = _operation(options) is Operation.UPSCALE
-    if not options.prompt and not upscales:
+    if not options.prompt and not upscales and not options.blended:
         addressed = any(note.startswith(ADDRESSES) for note in said)
         attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
         raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
@@ -94,6 +100,9 @@ def resolve(
     read = options
     options, filled, left_out = with_defaults(options, defaults, _allowed(models, limits) - set(broken))
     notes += left_out
+    if options.blended and not options.prompt:
+        guidance = UNGUIDED if options.guidance_scale is None else options.guidance_scale
+        options = replace(options, prompt=BLEND_PROMPT, guidance_scale=guidance)
     model = _model(options.model, models, limits, notes)
     sampling = (samplings or {}).get(model.name, UNLIMITED)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
@@ -134,6 +143,7 @@ def resolve(
         loras=loras,
         image=options.image.sha256 if options.image else "",
         mask_image=options.mask.sha256 if options.mask else "",
+        blended=tuple(upload.sha256 for upload in options.blended),
         region=options.edit.region if options.edit else (),
         margins=options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0),
         strength=_strength(options, steps, notes),
@@ -337,7 +347,10 @@ def _weighed(
 def _check_uploads(options: Options) -> None:
     """Raise UserError for uploads that cannot be used, or not together."""
     image, mask = options.image, options.mask
-    for what, upload in (("image", image), ("mask", mask), ("control picture", options.control)):
+    pictures = [("image", image), ("mask", mask), ("control picture", options.control)]
+    if options.blended:
+        pictures = list(zip([CALLED[name] for name in BLENDED], (image, *options.blended), strict=False))
+    for what, upload in pictures:
         if upload is not None and not RATIOS[0] <= upload.width / upload.height <= RATIOS[1]:
             raise UserError(
                 f"The {what} has {upload.width}×{upload.height} pixels, and shapes go only from 1:4 to 4:1: crop it."
@@ -368,6 +381,8 @@ def _operation(options: Options) -> Operation:
         return options.edit.operation
     if options.mask is not None:
         return Operation.INPAINT
+    if options.blended:
+        return Operation.BLEND
     return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
 
 
@@ -381,7 +396,7 @@ def _asked_strength(options: Options) -> float:
 
 def _usual_strength(options: Options) -> float:
     """How much of the image is painted over if the person does not say."""
-    whole = _operation(options) is Operation.IMAGE2IMAGE
+    whole = _operation(options) in (Operation.IMAGE2IMAGE, Operation.BLEND)
     return STRENGTH if whole else INPAINT_STRENGTH
 
 
