@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 EXTENSIONS = (
     "cogs.intake",
     "cogs.create",
+    "cogs.blend",
+    "cogs.describe",
     "cogs.results",
     "cogs.edits",
     "cogs.details",

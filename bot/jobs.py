@@ -91,6 +91,8 @@ class Operation(StrEnum):
     """A part of a picture is painted again: the white parts of a mask, or some cells of a grid."""
     OUTPAINT = "outpaint"
     """A picture is continued beyond its edges; the picture itself keeps its pixels, except at the seam."""
+    BLEND = "blend"
+    """Several pictures are mixed evenly, pixel by pixel, and their mean is painted over."""
     UPSCALE = "upscale"
     """A network enlarges a picture; nothing is painted."""
 
@@ -153,6 +155,8 @@ class GenerationRequest:
     loras: Adapters = ()
     image: str = ""
     """The sha256 of the upload to start from; empty for an operation that starts from noise."""
+    blended: tuple[str, ...] = ()
+    """The sha256 of the uploads that a blend mixes with `image`; the same one may come more than once."""
     mask_image: str = ""
     """The sha256 of the upload that says where to repaint `image`: its white parts are repainted."""
     region: tuple[int, ...] = ()
@@ -177,7 +181,7 @@ class GenerationRequest:
             read["operation"] = Operation(read["operation"])
         if "loras" in read:
             read["loras"] = tuple((name, weight) for name, weight in read["loras"])
-        for name in ("region", "margins"):
+        for name in ("region", "margins", "blended"):
             if name in read:
                 read[name] = tuple(read[name])
         return cls(**read)
@@ -190,7 +194,7 @@ class GenerationRequest:
     @property
     def uploads(self) -> tuple[str, ...]:
         """The sha256 of every upload that the request uses."""
-        return tuple(dict.fromkeys(filter(None, (self.image, self.mask_image, self.control_image))))
+        return tuple(dict.fromkeys(filter(None, (self.image, *self.blended, self.mask_image, self.control_image))))
 
     @property
     def steps(self) -> int:

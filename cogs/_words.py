@@ -30,6 +30,7 @@ _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
 _OPERATIONS = {
     Operation.IMAGE2IMAGE: "from an image",
+    Operation.BLEND: "a blend of images",
     Operation.INPAINT: "a part repainted",
     Operation.OUTPAINT: "extended",
     Operation.UPSCALE: "enlarged",

@@ -23,7 +23,7 @@ from bot.jobs import Destination, JobId, MessageId, PictureRef, Requester, Uploa
 from bot.requests import uploads
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import Options
-from bot.requests.uploads import LEAST_SIDE, UPLOAD_NAMES, check_facts
+from bot.requests.uploads import CALLED, LEAST_SIDE, check_facts
 from bot.responses import BUSY_SECONDS, LOST, OLD_SECONDS, InDoubt, NotTaken
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
@@ -223,15 +223,13 @@ class Intake(commands.Cog):
                 raise UserError("Discord did not send your files. Send them again.") from error
         for name, data in contents.items():
             if len(data) != attachments[name].size:
-                raise UserError(f"The {UPLOAD_NAMES[name]} did not arrive completely. Send it again.")
-        return {
-            name: await asyncio.to_thread(uploads.inspect, UPLOAD_NAMES[name], data) for name, data in contents.items()
-        }
+                raise UserError(f"The {CALLED[name]} did not arrive completely. Send it again.")
+        return {name: await asyncio.to_thread(uploads.inspect, CALLED[name], data) for name, data in contents.items()}
 
 
 def _stand_in(name: str, attachment: discord.Attachment) -> Upload:
     """A stand-in for an attachment that is not downloaded yet; raises UserError if Discord's facts rule it out."""
-    check_facts(UPLOAD_NAMES[name], attachment.size, attachment.width, attachment.height, attachment.content_type)
+    check_facts(CALLED[name], attachment.size, attachment.width, attachment.height, attachment.content_type)
     # A square of the least size passes every check: Discord may state no size, or that of a photo before its rotation.
     return Upload(b"", LEAST_SIDE, LEAST_SIDE, "")
 

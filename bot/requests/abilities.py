@@ -9,6 +9,7 @@ from bot.jobs import Operation
 _WORDS: Mapping[Operation, str] = {
     Operation.TEXT2IMAGE: "paint from words alone",
     Operation.IMAGE2IMAGE: "start from a picture",
+    Operation.BLEND: "blend pictures",
     Operation.INPAINT: "repaint a part of a picture",
     Operation.OUTPAINT: "continue a picture beyond its edges",
     Operation.UPSCALE: "enlarge a picture",

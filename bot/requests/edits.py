@@ -67,6 +67,7 @@ def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -
         lora=adapters or None,
         image=stored(request.image),
         mask=stored(request.mask_image),
+        blended=tuple(upload for sha256 in request.blended if (upload := stored(sha256))),
         strength=request.strength if request.image else None,
         controlnet=net,
         control=stored(request.control_image),
@@ -193,6 +194,7 @@ def _from_picture(
         options_of(request),
         image=image,
         mask=None,
+        blended=(),
         # The picture follows its ControlNet already, and the control picture fits only the old canvas.
         controlnet=None,
         control=None,

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 from bot.config import IMAGES
 from bot.jobs import Margins, Operation, PictureRef, Upload
 
+BLENDED = ("image1", "image2", "image3", "image4")
+"""The names of the pictures of a blend, in order. The first one is the picture that the request starts from."""
+
 PROMPT_HELP = "What to paint; may end in flags, like --ar 16:9 --seed 7"
 
 
@@ -76,6 +79,8 @@ class Options:
     prompt: str
     edit: Edit | None = field(default=None, kw_only=True)
     """What a control asked for. Flags in the prompt of such a request have been read before."""
+    blended: tuple[Upload, ...] = field(default=(), kw_only=True)
+    """The further pictures of a blend. No flag and no option of `/imagine` names them."""
     negative_prompt: Annotated[
         str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True, repeats=True)
     ] = None
@@ -133,11 +138,14 @@ class Options:
     def uploads(self) -> tuple[Upload, ...]:
         """The uploads of the request."""
         sent = (getattr(self, option.name) for option in table(type(self)) if option.is_upload)
-        return tuple(upload for upload in sent if upload is not None)
+        return (*(upload for upload in sent if upload is not None), *self.blended)
 
     def with_uploads(self, uploads: Mapping[str, Upload]) -> Self:
-        """The same options with these uploads, by the names of their options."""
-        sent: dict[str, Any] = dict(uploads)
+        """The same options with these uploads, by the names of their options; those of a blend are in BLENDED."""
+        sent: dict[str, Any] = {name: upload for name, upload in uploads.items() if name not in BLENDED}
+        blended = [uploads[name] for name in BLENDED if name in uploads]
+        if blended:
+            sent |= {"image": blended[0], "blended": tuple(blended[1:])}
         return replace(self, **sent)
 
 

@@ -21,7 +21,8 @@ from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upl
 from bot.policy.limits import Limit, Limits
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
-from bot.requests.options import Options
+from bot.requests.options import BLENDED, Options
+from bot.requests.uploads import CALLED
 from bot.requests.wording import clean, cut, quoted, unknown
 
 RATIOS = (0.25, 4.0)
@@ -38,6 +39,10 @@ INPAINT_STRENGTH = 1.0
 
 DRAFTS = 4
 """How many pictures a draft has if the person does not say."""
+BLEND_PROMPT = "a blend of pictures"
+"""What a blend without words is called, here and to the model."""
+UNGUIDED = 1.0
+"""The guidance of a blend without words: the pictures decide, and the words above hardly count."""
 
 _SHOWN_FORMS = 3
 _SHOWN_FORM = 30
@@ -80,7 +85,7 @@ def resolve(
     if options.edit is None:
         options = with_flags(options, said, _names(models, samplers))
     upscales = _operation(options) is Operation.UPSCALE
-    if not options.prompt and not upscales:
+    if not options.prompt and not upscales and not options.blended:
         addressed = any(note.startswith(ADDRESSES) for note in said)
         attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
         raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
@@ -97,6 +102,9 @@ def resolve(
     read = options
     options, filled, left_out = with_defaults(options, defaults, _allowed(models, limits) - set(broken))
     notes += left_out
+    if options.blended and not options.prompt:
+        guidance = UNGUIDED if options.guidance_scale is None else options.guidance_scale
+        options = replace(options, prompt=BLEND_PROMPT, guidance_scale=guidance)
     model = _model(options.model, models, limits, notes)
     draft = options.draft is True and model.draft_steps is not None
     if options.draft and not draft:
@@ -150,6 +158,7 @@ def resolve(
         loras=loras,
         image=options.image.sha256 if options.image else "",
         mask_image=options.mask.sha256 if options.mask else "",
+        blended=tuple(upload.sha256 for upload in options.blended),
         region=options.edit.region if options.edit else (),
         margins=options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0),
         strength=_strength(options, steps, notes),
@@ -377,7 +386,10 @@ def _weighed(
 def _check_uploads(options: Options) -> None:
     """Raise UserError for uploads that cannot be used, or not together."""
     image, mask = options.image, options.mask
-    for what, upload in (("image", image), ("mask", mask), ("control picture", options.control)):
+    pictures = [("image", image), ("mask", mask), ("control picture", options.control)]
+    if options.blended:
+        pictures = list(zip([CALLED[name] for name in BLENDED], (image, *options.blended), strict=False))
+    for what, upload in pictures:
         if upload is not None and not RATIOS[0] <= upload.width / upload.height <= RATIOS[1]:
             raise UserError(
                 f"The {what} has {upload.width}×{upload.height} pixels, and shapes go only from 1:4 to 4:1: crop it."
@@ -408,6 +420,8 @@ def _operation(options: Options) -> Operation:
         return options.edit.operation
     if options.mask is not None:
         return Operation.INPAINT
+    if options.blended:
+        return Operation.BLEND
     return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
 
 
@@ -421,7 +435,7 @@ def _asked_strength(options: Options) -> float:
 
 def _usual_strength(options: Options) -> float:
     """How much of the image is painted over if the person does not say."""
-    whole = _operation(options) is Operation.IMAGE2IMAGE
+    whole = _operation(options) in (Operation.IMAGE2IMAGE, Operation.BLEND)
     return STRENGTH if whole else INPAINT_STRENGTH
 
 

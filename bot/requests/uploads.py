@@ -7,10 +7,13 @@ import hashlib
 from bot.errors import UserError
 from bot.jobs import MOST_PIXELS, Upload
 from bot.picture_files import is_picture, measure
-from bot.requests.options import table
+from bot.requests.options import BLENDED, table
 
 UPLOAD_NAMES = {option.name: option.called for option in table() if option.is_upload}
 """What people call each upload, by the name of its option."""
+
+CALLED = UPLOAD_NAMES | dict(zip(BLENDED, ("first image", "second image", "third image", "fourth image"), strict=True))
+"""The same with the pictures of a blend."""
 
 MOST_BYTES = 20 * 2**20
 LEAST_SIDE = 16
@@ -21,7 +24,7 @@ _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 def check_facts(what: str, size: int, width: int | None, height: int | None, media_type: str | None = None) -> None:
     """Refuse an upload by facts that are known without decoding it. Raises UserError.
 
-    `what` is one of the values of UPLOAD_NAMES, `size` is in bytes, `width` and `height` in pixels; None is unknown.
+    `what` is one of the values of CALLED, `size` is in bytes, `width` and `height` in pixels; None is unknown.
     """
     if media_type is not None and media_type.partition(";")[0].strip().lower() not in _MEDIA_TYPES:
         raise _no_picture(what)
@@ -44,7 +47,7 @@ def check_facts(what: str, size: int, width: int | None, height: int | None, med
 def inspect(what: str, data: bytes) -> Upload:
     """Check the bytes of an upload, whatever its file name and stated type are. Raises UserError.
 
-    `what` is one of the values of UPLOAD_NAMES. The result's width and height are those of the upright picture.
+    `what` is one of the values of CALLED. The result's width and height are those of the upright picture.
     """
     check_facts(what, len(data), None, None)
     if not is_picture(data):

@@ -59,8 +59,12 @@ PICTURE_COLUMNS = """
 SELECT tables.name AS "table", columns.name AS "column"
 FROM sqlite_schema AS tables JOIN pragma_table_xinfo(tables.name) AS columns
 WHERE tables.type = 'table' AND (tables.name = 'images' AND columns.name = 'sha256'
-  OR tables.name = 'jobs' AND columns.name IN ('image', 'mask_image', 'control_image'))
+  OR tables.name = 'jobs' AND columns.name IN
+    ('image', 'blended_1', 'blended_2', 'blended_3', 'mask_image', 'control_image'))
 """
+
+BLENDED_COLUMNS = {"blended_1", "blended_2", "blended_3"}
+"""The generated columns of the further pictures of a blend; in the request they are one list."""
 
 HELD = """
 SELECT (SELECT count(*) FROM jobs WHERE user_id = ?1 AND forgotten_at IS NULL) AS requests,
@@ -131,7 +135,7 @@ class Forgetting:
         for row in found["requests"]:
             request = json.loads(row["request"])
             # The generated columns repeat what is in there.
-            for key in request.keys() & row.keys():
+            for key in (request.keys() | BLENDED_COLUMNS) & row.keys():
                 del row[key]
             row["request"] = request
         return found

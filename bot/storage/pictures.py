@@ -24,7 +24,7 @@ from bot.errors import StorageError, StorageFull
 from bot.storage import sqlite
 from bot.storage.database import Database
 
-# The indexes images_by_sha256, jobs_by_image, jobs_by_mask_image and jobs_by_control_image serve it; a test asserts it.
+# The index images_by_sha256 and one of `jobs` for each column serve it; a test asserts it.
 # The requests of every surface count: they share the folder. A request that starts from a result does not count: when
 # the result is deleted, its file goes, whatever was made of it.
 NAMED = """
@@ -32,6 +32,9 @@ SELECT value AS sha256 FROM json_each(?) WHERE
   EXISTS (SELECT 1 FROM images WHERE sha256 = value) OR
   EXISTS (SELECT 1 FROM jobs WHERE image = value AND image != '' AND NOT EXISTS (
     SELECT 1 FROM sources WHERE sources.job_id = jobs.id AND number > 0)) OR
+  EXISTS (SELECT 1 FROM jobs WHERE blended_1 = value AND blended_1 != '') OR
+  EXISTS (SELECT 1 FROM jobs WHERE blended_2 = value AND blended_2 != '') OR
+  EXISTS (SELECT 1 FROM jobs WHERE blended_3 = value AND blended_3 != '') OR
   EXISTS (SELECT 1 FROM jobs WHERE mask_image = value AND mask_image != '') OR
   EXISTS (SELECT 1 FROM jobs WHERE control_image = value AND control_image != '')
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ _WHITE = 128
 """The shade of the mask from which diffusers repaints: `VaeImageProcessor.binarize` cuts at 0.5."""
 _LIKE = 32
 """How far a shade may be from black or white and still be meant as it: edges and compression blur a mask."""
+_NUMBERS = {2: "second", 3: "third", 4: "fourth"}
+"""What the further pictures of a blend are called."""
 _MASK_SHARE = 0.95
 """From which share of black and white on what is visible is a painted mask, and not a copy of the picture."""
 
@@ -82,6 +84,8 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
             f"({image.width}×{image.height}): make it as large as the picture."
         )
     size = (request.width, request.height)
+    if image and request.operation is Operation.BLEND:
+        image = _mean([image, *_further(request, uploads)], size)
     followed = control and _cut(control, _middle(control, size), size)
     if image and request.operation is Operation.UPSCALE:
         if words := upscale_refusal(*image.size):
@@ -102,6 +106,25 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
             "in which that part is transparent."
         )
     return cut
+
+
+def _further(request: GenerationRequest, uploads: Mapping[str, bytes]) -> list[PIL.Image.Image]:
+    """The pictures that a blend mixes with its first one."""
+    if not request.blended:
+        raise PaintFailed("A blend needs two pictures or more: ask again and attach them.")
+    return [
+        _on_white(_open(uploads.get(sha256), f"{_NUMBERS.get(number, 'next')} picture"))
+        for number, sha256 in enumerate(request.blended, start=2)
+    ]
+
+
+def _mean(pictures: Sequence[PIL.Image.Image], size: tuple[int, int]) -> PIL.Image.Image:
+    """The mean of pictures, pixel by pixel, each cropped around its middle and resized to a width and a height.
+
+    The latents of a VAE are nearly linear in the pixels, so this is nearly the mean of the pictures' latents.
+    """
+    shades = [np.asarray(_cut(picture, _middle(picture, size), size), "float32") for picture in pictures]
+    return PIL.Image.fromarray(np.mean(shades, axis=0).round().astype("uint8"))
 
 
 def _canvas(request: GenerationRequest, image: PIL.Image.Image) -> Canvas | None:

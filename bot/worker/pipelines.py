@@ -55,12 +55,14 @@ log = logging.getLogger(__name__)
 _TASKS: Mapping[Operation, Mapping[str, Any]] = {
     Operation.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     Operation.IMAGE2IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+    Operation.BLEND: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
     Operation.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
     Operation.OUTPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
 }
 _ASKED = {
     Operation.TEXT2IMAGE: "from words alone",
     Operation.IMAGE2IMAGE: "from a picture",
+    Operation.BLEND: "a blend of pictures",
     Operation.INPAINT: "a part of a picture again",
     Operation.OUTPAINT: "beyond the edges of a picture",
 }

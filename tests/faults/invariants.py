@@ -18,6 +18,8 @@ SAYS = {"delivered": "-# ", "failed": "❌", "cancelled": "🚫"}
 """A text in the message about a job, by how the job ended."""
 
 _PING = "your picture is ready"
+ROLES = ("image", "blended_1", "blended_2", "blended_3", "mask_image", "control_image")
+"""The columns of a job that name an upload."""
 GALLERY = "403"
 """The channel of the server's gallery."""
 
@@ -154,7 +156,7 @@ def _forgotten(remains: Remains) -> list[str]:
         if word in message.content
     ]
     named = {image["sha256"] for image in remains.images}
-    named |= {job[role] for job in remains.jobs for role in ("image", "mask_image", "control_image") if role in job}
+    named |= {job[role] for job in remains.jobs for role in ROLES if role in job}
     return found + [f"I5: {path.name} is left" for path in _files(remains) if path.name not in named]
 
 

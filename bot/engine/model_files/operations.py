@@ -13,6 +13,9 @@ from bot.jobs import Operation
 _REPAINTING = frozenset({Operation.INPAINT, Operation.OUTPAINT})
 """A picture is continued by the pipeline that repaints a part of one."""
 
+_STARTING = frozenset({Operation.IMAGE2IMAGE, Operation.BLEND})
+"""The mean of several pictures is painted over by the pipeline that starts from a picture."""
+
 _VARIANT = re.compile("(Img2Img|Inpaint)(?=(Combined)?Pipeline$)")
 """A model may be saved as the pipeline of another operation; the modules are the same."""
 
@@ -65,5 +68,5 @@ def operations_of(pipeline: str, channels: int | None, *, upscales: bool) -> fro
         return found | _REPAINTING
     found |= {Operation.TEXT2IMAGE}
     if name in _FROM_PICTURES or name in _FROM_PARTS:
-        found |= {Operation.IMAGE2IMAGE}
+        found |= _STARTING
     return found | _REPAINTING if name in _FROM_PARTS else found

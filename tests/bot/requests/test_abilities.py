@@ -49,8 +49,8 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
         (
             "sd",
             Operation.UPSCALE,
-            "The model sd cannot enlarge a picture. It can paint from words alone, start from a picture, repaint a "
-            "part of a picture and continue a picture beyond its edges. These can: emoji.",
+            "The model sd cannot enlarge a picture. It can paint from words alone, start from a picture, blend "
+            "pictures, repaint a part of a picture and continue a picture beyond its edges. These can: emoji.",
         ),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_picture_of_the_table_is_an_upload() -> None:
 
 
 def test_every_way_to_ask_takes_the_whole_table_and_nothing_else() -> None:
-    names = [field.name for field in fields(Options) if field.name != "edit"]
+    names = [field.name for field in fields(Options) if not field.kw_only]
     assert ["prompt", *(option.name for option in table())] == names
     only_flags = [option.name for option in table() if option.flag_only]
     assert only_flags == names[len(names) - len(only_flags) :]

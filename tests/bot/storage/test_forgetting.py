@@ -100,6 +100,7 @@ def wordy(words: str) -> GenerationRequest:
         operation=Operation.INPAINT,
         loras=((words, 0.123456),),
         image=UPLOAD,
+        blended=(UPLOAD, UPLOAD, UPLOAD),
         mask_image=UPLOAD,
         strength=0.123456,
         controlnet=words,

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from bot.errors import StorageError
-from bot.jobs import JobStatus, Surface
+from bot.jobs import JobStatus, Operation, Surface
 from bot.storage.former_folders import empty_former_folders
 from bot.storage.pictures import NAMED, Pictures
 from tests.bot.storage.conftest import ADA, GRACE, Store, pictures
 
-ROLES = ("image", "mask_image", "control_image")
+ROLES = ("image", "mask_image", "control_image", "blended")
 
 
 class Killed(BaseException):
@@ -178,7 +178,9 @@ async def test_two_jobs_that_painted_the_same_bytes_share_a_file_until_the_last_
 async def test_a_sweep_deletes_what_no_row_names_and_what_an_interrupted_write_left(store: Store) -> None:
     roles = {role: some(role.encode()) for role in ROLES}
     for role, files in roles.items():
-        await kept_for(store, files, **{"image": "", role: next(iter(files))}, queue=store.queue_of(Surface.SANDBOX))
+        name = next(iter(files))
+        value = (name,) if role == "blended" else name
+        await kept_for(store, files, **{"image": "", role: value}, queue=store.queue_of(Surface.SANDBOX))
     result = await store.delivered()
     orphans = some(*(f"orphan {n}".encode() for n in range(5)))
     for name, data in orphans.items():
@@ -194,13 +196,30 @@ async def test_a_sweep_deletes_what_no_row_names_and_what_an_interrupted_write_l
         assert {Path(path).name for path in store.files()} == left
 
 
+async def test_each_picture_of_a_blend_is_kept_until_no_request_names_it(store: Store) -> None:
+    files = some(b"first", b"second", b"third", b"fourth")
+    first, *further = files
+    async with store.pictures.kept(files):
+        job = await store.asked(image=first, blended=tuple(further), operation=Operation.BLEND)
+        other = await store.asked(GRACE, image=further[1], blended=(further[1], first), operation=Operation.BLEND)
+    assert await store.pictures.read((await store.now(job)).request.uploads) == files
+    assert await store.pictures.sweep() == 0
+    await store.queue.withdraw(job.id)
+    assert await store.pictures.sweep() == 2, "those that the other blend does not name"
+    assert set(await store.pictures.read([first, further[1]])) == {first, further[1]}
+    await store.queue.withdraw(other.id)
+    assert await store.pictures.sweep() == 2
+    assert store.files() == []
+
+
 async def test_there_is_nothing_to_sweep_before_the_first_picture(store: Store) -> None:
     assert await store.pictures.sweep() == 0
 
 
 async def test_whether_rows_name_a_file_is_found_by_indexes(store: Store) -> None:
     plan = await store.plan(NAMED, ("[]",))
-    for index in ("images_by_sha256", "jobs_by_image", "jobs_by_mask_image", "jobs_by_control_image"):
+    columns = ("image", "blended_1", "blended_2", "blended_3", "mask_image", "control_image")
+    for index in ("images_by_sha256", *(f"jobs_by_{column}" for column in columns)):
         assert index in plan, plan
     assert "SCAN jobs" not in plan
     assert "SCAN images" not in plan

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest
+from bot.jobs import GenerationRequest, Operation
 from bot.worker.inputs import Inputs, decode
 from tests.picture_cases import CASES, COLOURS, quarters, saved
 
@@ -58,6 +58,44 @@ def test_picture_comes_out_upright_in_the_size_that_is_painted(kind: str) -> Non
     image = opened(GOOD[kind]())
     assert (image.mode, image.size) == ("RGB", (64, 48))
     assert near(corners(image), COLOURS), corners(image)
+
+
+def plain(colour: str, size: tuple[int, int] = (64, 48)) -> bytes:
+    return saved(Image.new("RGB", size, colour))
+
+
+@pytest.mark.parametrize(
+    ("colours", "mean"),
+    [
+        (["red", "blue"], (128, 0, 128)),
+        (["blue", "red"], (128, 0, 128)),
+        (["red", "blue", "lime"], (85, 85, 85)),
+        (["white", "black", "black", "black"], (64, 64, 64)),
+        (["red", "red"], (255, 0, 0)),
+    ],
+)
+def test_a_blend_starts_from_the_even_mean_of_its_pictures(colours: list[str], mean: tuple[int, ...]) -> None:
+    files = {colour: plain(colour, (40 + 20 * n, 90)) for n, colour in enumerate(colours)}
+    request = replace(REQUEST, operation=Operation.BLEND, image=colours[0], blended=tuple(colours[1:]))
+    image = decode(request, files).image
+    assert image is not None
+    assert (image.mode, image.size) == ("RGB", (64, 48))
+    assert near(corners(image), [mean] * 4, by=1)
+
+
+@pytest.mark.parametrize(
+    ("blended", "words"),
+    [
+        ((), "A blend needs two pictures or more"),
+        (("gone",), "The second picture is no longer stored"),
+        (("picture", "text"), "The third picture is not a picture"),
+        (("picture", "picture", "cut"), "The fourth picture is damaged"),
+    ],
+)
+def test_a_blend_says_which_of_its_pictures_cannot_be_used(blended: tuple[str, ...], words: str) -> None:
+    files = {"picture": plain("red"), "text": b"words", "cut": saved(quarters())[:60]}
+    with pytest.raises(PaintFailed, match=words):
+        decode(replace(REQUEST, operation=Operation.BLEND, blended=blended), files)
 
 
 def test_sixteen_bits_are_scaled_not_clipped() -> None:

@@ -31,6 +31,7 @@ from tests.bot.worker.scripts import batcher_of, play
 from tests.bot.worker.test_batching import Borrowed
 from tests.bot.worker.test_loras import make_lora
 from tests.bot.worker.tiny_pipelines import SIDE
+from tests.picture_cases import saved
 
 # diffusers 0.42 hands tensors to numpy 2 in the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -323,6 +324,34 @@ def test_adapters_are_worn_by_rows_that_start_from_a_picture_too(
         finally:
             if request.loras:
                 pipeline.unload_lora_weights()
+
+
+def test_a_blend_is_the_mean_painted_over_also_among_others(
+    store: ModelStore, alone: dict[tuple[str, Operation, bool], Any]
+) -> None:
+    case, dice = ("sd", Operation.IMAGE2IMAGE, False), random.Random(12)
+    asked = replace(request_for(case, dice, "ddim"), width=SIDE, height=SIDE)
+    blend = replace(asked, operation=Operation.BLEND, image="red", blended=("blue",))
+    files = {"red": Image.new("RGB", (90, 40), "red"), "blue": Image.new("RGB", (SIDE, SIDE), "blue")}
+    encoded = {name: saved(picture) for name, picture in files.items()}
+
+    def call(number: int) -> Call:
+        arguments = store.arguments(blend, decode(blend, encoded)) | {"output_type": "latent"}
+        return Call(number, number, store.pipeline(blend), store.scheduler(blend), arguments, ())
+
+    # What diffusers paints, alone, from a picture of the mean colour.
+    pipeline, images = alone[case], UPLOADS[IMAGE]
+    UPLOADS[IMAGE] = saved(Image.new("RGB", (SIDE, SIDE), (128, 0, 128)))
+    try:
+        expected = painted_alone(pipeline, asked)
+    finally:
+        UPLOADS[IMAGE] = images
+    assert distance(played({0: [call(1)]})[1], expected) <= EXACT
+    others = [
+        call_of(store, request_for(("sd", kind, False), dice, "ddim"), f"other {kind}", kind)
+        for kind in (Operation.TEXT2IMAGE, Operation.IMAGE2IMAGE, Operation.INPAINT)
+    ]
+    assert distance(played({0: others[:1], 1: [call(1), *others[1:]]})[1], expected) <= EXACT
 
 
 def test_views_share_the_modules_and_leave_them_as_they_were(store: ModelStore) -> None:

@@ -40,7 +40,7 @@ def test_the_table_is_that_of_diffusers() -> None:
     for name in names:
         expected = {Operation.TEXT2IMAGE}
         for mapping, operations in (
-            (auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, {Operation.IMAGE2IMAGE}),
+            (auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, {Operation.IMAGE2IMAGE, Operation.BLEND}),
             (auto_pipeline.AUTO_INPAINT_PIPELINES_MAPPING, REPAINTING),
         ):
             # As `bot.worker.pipelines` chooses the class for a request.
