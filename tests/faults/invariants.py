@@ -20,7 +20,7 @@ SAYS = {"delivered": "-# ", "failed": "❌", "cancelled": "🚫"}
 _PING = "your picture is ready"
 ROLES = ("image", "blended_1", "blended_2", "blended_3", "mask_image", "control_image")
 """The columns of a job that name an upload."""
-GALLERY = "403"
+GALLERY = "390"
 """The channel of the server's gallery."""
 
 
