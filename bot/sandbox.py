@@ -24,7 +24,7 @@ _PUMP_SECONDS = 0.5
 _WELCOME = (
     "**Welcome to the workshop.** Type `/{command}`, describe a picture and send it: *a red apple on a blue "
     "background*, *a penguin*, *a rocket --images 4 --seed 7*.\n"
-    "`/queue` shows the waiting requests; 👍 and 👎 under a picture rate it. "
+    "`/queue` shows the waiting requests; the buttons under a picture change it, 👍 and 👎 rate it. "
     "“Viewing as” at the top lets you act as another person. "
     "The moderator can also use `/limits`, `/mod` and `/stats`."
 )
