@@ -17,7 +17,7 @@ from bot.client import Client
 from bot.delivery.feedback import offered
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
-from bot.errors import TryLater
+from bot.errors import StorageError, TryLater
 from bot.jobs import (
     Cancelled,
     Failed,
@@ -32,6 +32,7 @@ from bot.jobs import (
     Retrying,
     utcnow,
 )
+from bot.picture_files import without_metadata
 from bot.requests.admission import Admission
 from bot.responses import TOKEN_SECONDS, fitted
 from bot.storage.database import insist
@@ -177,10 +178,13 @@ class Results(commands.Cog):
         before = None if again is None else await insist(self._queue.get, again)
         if before is not None and before.request == job.request:
             pictures = await insist(self._queue.pictures, before.id)
-            if not pictures:
+            try:
+                earlier = await self._queue.read(pictures)
+            except StorageError:
+                earlier = ()
+            if not earlier:
                 return ""
-            is_same = [picture.sha256 for picture in pictures] == [image.sha256 for image in images]
-            return "\n" + _words.painted_again(before.id, is_same=is_same)
+            return "\n" + _words.painted_again(before.id, is_same=_pixels(earlier) == _pixels(images))
         origins = [source for source in sources if source.number]
         return f"\n-# From {_words.sources(origins)}" if origins else ""
 
@@ -272,6 +276,11 @@ def _custom_ids(message: discord.Message) -> set[CustomId | None]:
         for button in row.children
         if isinstance(button, discord.Button)
     }
+
+
+def _pixels(images: Sequence[Image]) -> list[bytes]:
+    """What is equal for equal pixels, since every PNG is written by the same encoder: the files without their texts."""
+    return [without_metadata(image.png) for image in images]
 
 
 def _preview(job: Job, jpeg: bytes) -> list[discord.File]:

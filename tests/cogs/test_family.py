@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
+import zlib
 from typing import Any
 
 import discord
@@ -10,8 +13,8 @@ import pytest
 from PIL import Image
 
 from bot.config import Config, LimitsConfig
-from bot.engine.fake import FakeEngine
-from bot.jobs import Job, JobId
+from bot.engine.fake import FakeEngine, flat_image
+from bot.jobs import Job
 from bot.requests.flags import with_flags
 from bot.requests.options import Options
 from cogs._controls import MORE
@@ -208,6 +211,24 @@ async def test_painting_a_result_again_says_whether_the_pixels_are_equal(
     fourth, copy = await made(workshop, 4)
     assert fourth.request == third.request
     assert "every pixel is equal" in copy.content
-    await workshop.app.database.execute("UPDATE images SET sha256 = ? WHERE job_id = ?", ("0" * 64, JobId(first.id)))
-    await grace.slash(workshop.channel, "reproduce", id=first.id)
-    assert "some pixels differ" in (await made(workshop, 5))[1].content
+    # Another text in the file is no other pixel; another picture is.
+    (picture, *_) = await workshop.app.queue.images(first.id)
+    text = b"tEXtparameters\0in other words"
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    described = picture.png[:33] + chunk + picture.png[33:]
+    other = flat_image(99, 8, 8).png
+    for file, words in ((described, "every pixel is equal"), (other, "some pixels differ")):
+        sha256 = hashlib.sha256(file).hexdigest()
+        await store(workshop, sha256, file)
+        await workshop.app.database.execute(
+            "UPDATE images SET sha256 = ? WHERE job_id = ? AND number = 1", (sha256, first.id)
+        )
+        await grace.slash(workshop.channel, "reproduce", id=first.id)
+        assert words in (await made(workshop, len(await workshop.jobs())))[1].content
+
+
+async def store(workshop: Workshop, sha256: str, file: bytes) -> None:
+    """Put a file into the folder of pictures."""
+    path = workshop.app.config.data / "pictures" / sha256[:2] / sha256
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(file)
