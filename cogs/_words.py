@@ -14,6 +14,7 @@ from bot.jobs import GenerationRequest, Image, Job, Operation, Picture, PictureR
 from bot.logs import hide
 from bot.policy.limits import BLOCKED, GALLERY, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.requests.admission import Quote
+from bot.requests.defaults import Source
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.forgetting import Held
@@ -34,6 +35,14 @@ _OPERATIONS = {
     Operation.INPAINT: "a part repainted",
     Operation.OUTPAINT: "extended",
     Operation.UPSCALE: "enlarged",
+}
+
+_VALUE_SOURCES = {
+    Source.FLAG: "by flags:",
+    Source.OPTION: "by options:",
+    Source.MINE: "by the requester's own settings:",
+    Source.CHANNEL: "by the channel:",
+    Source.SERVER: "by the server:",
 }
 
 REFUSED = "Not accepted."
@@ -199,7 +208,7 @@ def operation(request: GenerationRequest) -> str:
     return f"draft, {words}" if request.draft else words
 
 
-def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef]) -> str:
+def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef], value_sources: Mapping[str, str]) -> str:
     """Every value of a result, with the seed and the size of each picture."""
     request = job.request
     lines = [f"**Request {job.id}** by <@{job.requester.user_id}>, {past(job.asked_at)}"]
@@ -207,6 +216,13 @@ def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef]) -
         f"Picture {picture.ref.number}: seed `{picture.seed}`, {picture.width}×{picture.height}" for picture in pictures
     ]
     lines.append(f"-# {parameters(request)}")
+    given = [
+        f"{words} {', '.join(names)}"
+        for source, words in _VALUE_SOURCES.items()
+        if (names := [f"`{name}`" for name, origin in value_sources.items() if origin == source])
+    ]
+    if given:
+        lines.append(f"-# {' · '.join(given)} · the rest comes from the model")
     if origins:
         lines.append(f"Made from {sources(origins)}.")
     lines.append(f"Prompt: {inert(request.prompt, 700)}")

@@ -63,7 +63,7 @@ class Details(commands.Cog):
     ) -> tuple[str, discord.ui.View]:
         """The values of a result or of one of its pictures, and the menu."""
         shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
-        words = _words.info(job, shown, await self._lineage.sources(job.id))
+        words = _words.info(job, shown, await self._lineage.sources(job.id), await self._queue.value_sources(job.id))
         return words, _controls.more_menu(about, may_delete=_targets.may_delete(job, interaction))
 
     async def _message_info(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:

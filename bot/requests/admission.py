@@ -230,6 +230,7 @@ class Admission:
                     admit=check,
                     seconds=quote.seconds,
                     sources=quote.options.edit.sources if quote.options.edit else (),
+                    value_sources=None if quote.options.edit else quote.origins,
                 )
             except Rejected as refusal:
                 # Calculate this only for a refusal, because it takes a while in a long queue.

@@ -72,6 +72,7 @@ ERASED: Mapping[str, str] = {
     "controlnet": "''",
     "control_image": "''",
     "roles": "'[]'",
+    "value_sources": "NULL",
     # It may quote the prompt.
     "reason": "NULL",
     # What is open ends. Nothing is refunded by it but what had not begun.

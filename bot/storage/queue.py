@@ -7,7 +7,7 @@ keeps a late answer of an earlier attempt from counting.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -48,6 +48,7 @@ _ASKED = (
     "cost",
     "held_seconds",
     "asked_at",
+    "value_sources",
 )
 ENQUEUE = f"INSERT INTO jobs ({', '.join(_ASKED)}) VALUES ({', '.join('?' * len(_ASKED))})"  # noqa: S608 - constants
 
@@ -161,11 +162,13 @@ class Queue:
         admit: Callable[[aiosqlite.Connection], Awaitable[None]],
         seconds: float | None = None,
         sources: Sequence[PictureRef] = (),
+        value_sources: Mapping[str, str] | None = None,
     ) -> Job | None:
         """Write the job in one transaction with `admit`, which raises to refuse it.
 
         `seconds` is what it is taken to cost in GPU time; without it, a second for every megapixel-step.
-        `sources` are the pictures that it starts from, if they are results.
+        `sources` are the pictures that it starts from, if they are results. `value_sources` says where the value of
+        each option comes from.
         A job without a message is not claimed until `place_message` says where it is answered. Returns None when
         the interaction already made a job: Discord repeats events after a RESUME.
         """
@@ -193,6 +196,7 @@ class Queue:
                     request.cost,
                     request.cost if seconds is None else seconds,
                     to_text(self._clock()),
+                    None if value_sources is None else json.dumps(dict(value_sources)),
                 ),
             )
             job_id = cursor.lastrowid
@@ -273,6 +277,12 @@ class Queue:
         """The pictures of a job in their order, without reading their files; none if they were deleted."""
         rows = await self._database.fetch_all("SELECT * FROM images WHERE job_id = ? ORDER BY number", (job_id,))
         return [Picture.from_row(row) for row in rows]
+
+    async def value_sources(self, job_id: JobId) -> dict[str, str]:
+        """Where the value of each option of a request comes from, by the option's name; empty if that is not known."""
+        row = await self._database.fetch_one("SELECT value_sources FROM jobs WHERE id = ?", (job_id,))
+        found: dict[str, str] = {} if row is None else json.loads(row["value_sources"] or "{}")
+        return found
 
     async def with_file(self, sha256: str, guild_id: GuildId) -> Picture | None:
         """The newest picture of a server with these bytes."""

@@ -52,6 +52,19 @@ async def test_info_shows_the_seed_of_each_picture(workshop: Workshop) -> None:
     assert [picture.sha256 for picture in await workshop.app.queue.pictures(again.id)] == [pictures[2].sha256]
 
 
+async def test_info_says_where_each_value_comes_from(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "settings", aspect="3:2")
+    await ada.slash(workshop.channel, "imagine", prompt="a cat --seed 7 --steps 5", images=2, steps=9)
+    _, message = await made(workshop, 1)
+    info = (await ada.click(message, label=MORE)).response.content
+    assert "by flags: `steps`, `seed` · by options: `images` · by the requester's own settings: `aspect`" in info
+    # The values of what a button makes are those of the result.
+    await ada.click(message, label="🔁")
+    _, again = await made(workshop, 2)
+    assert "by flags" not in (await ada.click(again, label=MORE)).response.content
+
+
 async def test_the_prompt_to_copy_asks_for_the_same_picture(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2, seed=40, negative_prompt="dogs", steps=9)

@@ -48,7 +48,7 @@ WORD = "xylophone"
 UPLOAD = hashlib.sha256(WORD.encode()).hexdigest()
 
 GONE = {
-    "jobs": {"request", "reason", "roles"},
+    "jobs": {"request", "reason", "roles", "value_sources"},
     "images": {"sha256"},
     "ratings": {"emoji", "added_at"},
     "cases": {"reason"},
