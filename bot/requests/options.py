@@ -80,7 +80,7 @@ class Options:
     edit: Edit | None = field(default=None, kw_only=True)
     """What a control asked for. Flags in the prompt of such a request have been read before."""
     blended: tuple[Upload, ...] = field(default=(), kw_only=True)
-    """The further pictures of a blend. No flag and no option of `/imagine` names them."""
+    """The further pictures of a blend. No flag names them, and no option of the command for a picture."""
     negative_prompt: Annotated[
         str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True, repeats=True)
     ] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,7 +102,8 @@ async def test_a_full_disk_keeps_nobody_offline_and_identifies_count_all_the_sam
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await client.before_identify_hook(None)
-    assert "waiting 5 s before the next" in caplog.text
+    # The restart may take a second or two of the pause.
+    assert re.search(r"waiting [3-5] s before the next", caplog.text)
     monkeypatch.setattr("bot.client.identify_pause", lambda *_: 0.0)
     await client.before_identify_hook(None)
     noted = json.loads(await workshop.app.database.recall("identifies") or "")
@@ -140,7 +142,8 @@ async def test_identifies_are_counted_across_restarts(workshop: Workshop, caplog
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await client.before_identify_hook(None, initial=True)
-    assert "waiting 5 s before the next" in caplog.text
+    # The restart may take a second or two of the pause.
+    assert re.search(r"waiting [3-5] s before the next", caplog.text)
     await workshop.app.database.remember("identifies", json.dumps([long_ago, now]))
     await client.before_identify_hook(None, initial=True)
     kept = json.loads(await workshop.app.database.recall("identifies") or "")
