@@ -1,10 +1,16 @@
-"""What is offered while a person types a list with commas: only what is accepted when it is chosen."""
+"""What is offered while a person types: models, and the next entry of a list with commas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+import discord
 from discord import app_commands
+
+from bot.client import Client
+from bot.config import ModelConfig
+from bot.requests.admission import Admission
+from cogs import _people
 
 Choices = list[app_commands.Choice[str]]
 
@@ -12,6 +18,23 @@ MOST = 25
 """Choices that Discord shows at once."""
 LONGEST = 100
 """Characters of a choice's name, and of its value."""
+
+
+async def usable_models(admission: Admission, interaction: discord.Interaction[Client]) -> Sequence[ModelConfig]:
+    """The models that the person may use here now; all of them where no pictures are painted."""
+    if not _people.is_served(interaction):
+        return admission.models
+    who, where = _people.requester(interaction), _people.destination(interaction)
+    return await admission.usable_models(who, where)
+
+
+def model_choices(models: Iterable[ModelConfig], typed: str) -> Choices:
+    """Choices of models whose name or description has what was typed."""
+    return [
+        app_commands.Choice(name=f"{model.name} — {model.description}"[:LONGEST].rstrip(" —"), value=model.name)
+        for model in models
+        if typed.lower() in f"{model.name} {model.description}".lower()
+    ][:MOST]
 
 
 def next_of_list(names: Iterable[str], typed: str, accepts: Callable[[str], bool], most: int | None = None) -> Choices:

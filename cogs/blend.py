@@ -10,9 +10,8 @@ from bot.client import Client
 from bot.jobs import Operation
 from bot.requests.admission import Admission
 from bot.requests.options import BLENDED, Options
-from cogs import _people
 from cogs._buttons import add_cog
-from cogs._lists import Choices
+from cogs._lists import Choices, model_choices, usable_models
 from cogs.intake import Intake
 
 
@@ -54,16 +53,9 @@ class Blend(commands.Cog):
 
     @blend.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
-        models = self._admission.models
-        if _people.is_served(interaction):
-            who, where = _people.requester(interaction), _people.destination(interaction)
-            models = await self._admission.usable_models(who, where)
-        return [
-            app_commands.Choice(name=f"{model.name} — {model.description}"[:100].rstrip(" —"), value=model.name)
-            for model in models
-            if typed.lower() in f"{model.name} {model.description}".lower()
-            and Operation.BLEND in self._admission.operations(model.name)
-        ][:25]
+        models = await usable_models(self._admission, interaction)
+        able = [model for model in models if Operation.BLEND in self._admission.operations(model.name)]
+        return model_choices(able, typed)
 
 
 async def setup(client: Client) -> None:

@@ -19,9 +19,9 @@ from bot.requests.flags import with_flags
 from bot.requests.options import PROMPT_HELP, Option, Options, table
 from bot.requests.resolve import ASPECTS, MOST_LORAS, aspect_size, is_adapter
 from bot.requests.uploads import UPLOAD_NAMES
-from cogs import _people, _words
+from cogs import _words
 from cogs._buttons import add_cog
-from cogs._lists import Choices, next_of_list
+from cogs._lists import Choices, model_choices, next_of_list, usable_models
 from cogs.intake import Intake
 
 
@@ -79,11 +79,7 @@ class Create(commands.Cog):
 
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
-        return [
-            app_commands.Choice(name=f"{model.name} — {model.description}"[:100].rstrip(" —"), value=model.name)
-            for model in await self._usable(interaction)
-            if typed.lower() in f"{model.name} {model.description}".lower()
-        ][:25]
+        return model_choices(await usable_models(self._admission, interaction), typed)
 
     @imagine.autocomplete("sampler")
     async def _samplers(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -103,13 +99,6 @@ class Create(commands.Cog):
             if typed.strip().lower() in f"{net.name} {net.description}".lower()
         ][:25]
 
-    async def _usable(self, interaction: discord.Interaction[Client]) -> Sequence[ModelConfig]:
-        """The models that the person may use here now; all of them outside a server, where nothing is painted."""
-        if not _people.is_served(interaction):
-            return self._admission.models
-        who, where = _people.requester(interaction), _people.destination(interaction)
-        return await self._admission.usable_models(who, where)
-
     async def _model(self, interaction: discord.Interaction[Client]) -> ModelConfig:
         """The model that the person has chosen so far: by a flag, by the option, or by default."""
         options = Options(getattr(interaction.namespace, "prompt", None) or "")
@@ -117,7 +106,7 @@ class Create(commands.Cog):
         with suppress(UserError):
             name = with_flags(options).model or name
         models = {model.name: model for model in self._admission.models}
-        usable = await self._usable(interaction)
+        usable = await usable_models(self._admission, interaction)
         return models.get((name or "").lower(), usable[0] if usable else self._admission.models[0])
 
     @imagine.autocomplete("aspect")

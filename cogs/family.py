@@ -27,6 +27,10 @@ AT_ONCE = 1
 """How many trees are drawn at the same time: another process decodes up to sixty pictures for each."""
 
 
+MOST_BYTES = 64 * 2**20
+"""Bytes of all pictures of a tree; after them, requests are drawn without a picture."""
+
+
 class FamilyCog(commands.Cog, name="Family"):
     """Draws family trees, and paints results again."""
 
@@ -57,18 +61,20 @@ class FamilyCog(commands.Cog, name="Family"):
     async def _nodes(self, family: Family, marked: JobId) -> list[Node]:
         """The requests with their pictures: of several, the one that something was made of, or else the first."""
         used = {link.source.job_id: link.source.number for link in family.links if link.source.number}
-        nodes = []
+        nodes: list[Node] = []
         for job in family.jobs:
             pictures = await self._queue.pictures(job.id)
             number = used.get(job.id, 1)
-            png = b""
-            if 1 <= number <= len(pictures):
+            png, absent = b"", "deleted"
+            if sum(len(node.picture) for node in nodes) > MOST_BYTES:
+                absent = "not shown"
+            elif 1 <= number <= len(pictures):
                 try:
                     (image,) = await self._queue.read([pictures[number - 1]])
                     png = image.png
                 except StorageError:
                     png = b""
-            nodes.append(Node(job.id, _words.operation(job.request), png, marked=job.id == marked))
+            nodes.append(Node(job.id, _words.operation(job.request), png, absent, marked=job.id == marked))
         return nodes
 
     @app_commands.command(description="Paint a result again from what is stored, and see whether the pixels are equal")

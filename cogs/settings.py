@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -17,8 +18,8 @@ from bot.requests.admission import Admission
 from bot.requests.resolve import ASPECTS, check_aspect
 from bot.requests.wording import unknown
 from bot.storage.preferences import NAMES, Preferences, PreferenceStore
-from cogs import _people, _words
-from cogs._lists import Choices
+from cogs import _words
+from cogs._lists import Choices, model_choices, usable_models
 
 _ALL = "everything"
 _LABELS = {
@@ -90,7 +91,7 @@ class Settings(commands.Cog):
             if is_change
             else await self._preferences.of(user_id)
         )
-        usable = await self._usable(interaction)
+        usable = await usable_models(self._admission, interaction)
         lines = [
             "**Your defaults**, saved:" if is_change else "**Your defaults**",
             *(_line(name, mine, usable) for name in NAMES),
@@ -106,27 +107,16 @@ class Settings(commands.Cog):
             raise UserError(unknown("model", name, names))
         return name.strip().lower()
 
-    async def _usable(self, interaction: discord.Interaction[Client]) -> list[ModelConfig]:
-        """The models that the person may use here; all models where no pictures are painted."""
-        if not _people.is_served(interaction):
-            return list(self._admission.models)
-        who, where = _people.requester(interaction), _people.destination(interaction)
-        return list(await self._admission.usable_models(who, where))
-
     @settings.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
-        return [
-            app_commands.Choice(name=f"{model.name} — {model.description}"[:100].rstrip(" —"), value=model.name)
-            for model in await self._usable(interaction)
-            if typed.lower() in f"{model.name} {model.description}".lower()
-        ][:25]
+        return model_choices(await usable_models(self._admission, interaction), typed)
 
     @settings.autocomplete("aspect")
     async def _aspects(self, _: discord.Interaction[Client], typed: str) -> Choices:
         return [app_commands.Choice(name=each, value=each) for each in ASPECTS if each.startswith(typed.strip())]
 
 
-def _line(name: str, mine: Preferences, usable: list[ModelConfig]) -> str:
+def _line(name: str, mine: Preferences, usable: Sequence[ModelConfig]) -> str:
     """One default, as people read it."""
     value = getattr(mine, name)
     if value is None:

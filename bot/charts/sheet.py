@@ -22,7 +22,9 @@ class Node:
     number: int
     words: str
     picture: bytes
-    """An encoded picture, or nothing if it was deleted."""
+    """An encoded picture, or nothing if there is none to show."""
+    absent: str = "deleted"
+    """Why there is no picture, in a word or two."""
     marked: bool = False
 
 
@@ -44,7 +46,9 @@ async def family_tree(nodes: Sequence[Node], arrows: Sequence[Arrow]) -> bytes:
     """A family of requests, from the oldest on the left to the newest on the right, as PNG. Raises PlotError."""
     header = {
         "kind": "tree",
-        "nodes": [{"number": node.number, "words": node.words, "marked": node.marked} for node in nodes],
+        "nodes": [
+            {"number": node.number, "words": node.words, "absent": node.absent, "marked": node.marked} for node in nodes
+        ],
         "arrows": [asdict(arrow) for arrow in arrows],
         "sizes": [len(node.picture) for node in nodes],
     }

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import io
-import os
-import sys
 from collections import defaultdict
 from typing import Any
 
@@ -16,6 +14,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from bot.engine import framing
+from bot.worker.one_message import serve
 
 _GROUND, _FRAME, _INK, _FAINT, _MARK = "#1e1f22", "#404249", "#f2f3f5", "#a5a8b0", "#56b4e9"
 """The colours of the charts, which look the same in Discord's dark and light themes."""
@@ -30,9 +29,7 @@ _LETTERS = 18
 def grid(picture: PIL.Image.Image, cells: int) -> PIL.Image.Image:
     """The picture with lines between its cells; each cell has its name in its corner, as A1 or D4."""
     scale = _GRID_SIDE / max(picture.size)
-    drawn = picture.convert("RGB").resize(
-        (round(picture.width * scale), round(picture.height * scale)), PIL.Image.Resampling.LANCZOS
-    )
+    drawn = picture.resize((round(picture.width * scale), round(picture.height * scale)), PIL.Image.Resampling.LANCZOS)
     draw = PIL.ImageDraw.Draw(drawn)
     font = PIL.ImageFont.load_default(max(_LETTERS, drawn.height // 24))
     for row in range(cells):
@@ -46,9 +43,7 @@ def grid(picture: PIL.Image.Image, cells: int) -> PIL.Image.Image:
     return drawn
 
 
-def tree(
-    nodes: list[dict[str, Any]], arrows: list[dict[str, Any]], pictures: list[PIL.Image.Image | None]
-) -> PIL.Image.Image:
+def tree(nodes: list[dict[str, Any]], arrows: list[dict[str, Any]], pictures: list[bytes]) -> PIL.Image.Image:
     """The family: each request stands right of all that it came from, with its picture, its number and its words."""
     columns = _generations([node["number"] for node in nodes], arrows)
     rows: dict[int, int] = defaultdict(int)
@@ -75,11 +70,12 @@ def tree(
     for node, picture in zip(nodes, pictures, strict=True):
         left, top = places[node["number"]]
         box = (left, top, left + _TILE, top + _TILE)
-        if picture is None:
+        if not picture:
             draw.rectangle(box, fill=_FRAME)
-            draw.text((left + _TILE / 2, top + _TILE / 2), "deleted", fill=_FAINT, font=font, anchor="mm")
+            draw.text((left + _TILE / 2, top + _TILE / 2), node["absent"], fill=_FAINT, font=font, anchor="mm")
         else:
-            shown = picture.convert("RGB")
+            # One at a time: sixty large pictures do not fit into memory together.
+            shown = _open(picture)
             shown.thumbnail((_TILE, _TILE), PIL.Image.Resampling.LANCZOS)
             drawn.paste(shown, (left + (_TILE - shown.width) // 2, top + (_TILE - shown.height) // 2))
         if node["marked"]:
@@ -100,27 +96,21 @@ def _generations(numbers: list[int], arrows: list[dict[str, Any]]) -> dict[int, 
     return columns
 
 
-def _open(data: bytes) -> PIL.Image.Image | None:
-    return PIL.Image.open(io.BytesIO(data)) if data else None
+def _open(data: bytes) -> PIL.Image.Image:
+    return PIL.Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def main() -> None:
-    """Answer one message with a PNG."""
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    message = framing.read(sys.stdin.buffer)
-    if message is None:
-        return
-    order, body = message
-    pictures = [_open(data) for data in framing.split(body, order["sizes"])]
+def _answer(order: dict[str, Any], body: bytes) -> bytes:
+    """The sheet that was asked for, as PNG."""
+    pictures = framing.split(body, order["sizes"])
     if order["kind"] == "grid":
-        assert pictures[0] is not None  # noqa: S101 - the bot sends one
-        drawn = grid(pictures[0], order["cells"])
+        drawn = grid(_open(pictures[0]), order["cells"])
     else:
         drawn = tree(order["nodes"], order["arrows"], pictures)
-    with output:
-        drawn.save(output, "PNG")
+    png = io.BytesIO()
+    drawn.save(png, "PNG")
+    return png.getvalue()
 
 
 if __name__ == "__main__":
-    main()
+    serve(_answer)

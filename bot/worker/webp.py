@@ -7,12 +7,12 @@ is busy. The files keep the mark that a model made them, and the text that says 
 from __future__ import annotations
 
 import io
-import os
-import sys
+from typing import Any
 
 import PIL.Image
 
 from bot.engine import framing
+from bot.worker.one_message import serve
 from bot.worker.parameters import KEYWORD
 
 QUALITY = 90
@@ -63,19 +63,11 @@ def smaller(pngs: list[bytes], file_limit: int, total_limit: int) -> tuple[list[
     return [encode(png, lossless=False) for png in pngs], False
 
 
-def main() -> None:
-    """Answer one message."""
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    message = framing.read(sys.stdin.buffer)
-    if message is None:
-        return
-    order, body = message
+def _answer(order: dict[str, Any], body: bytes) -> bytes:
     files, lossless = smaller(framing.split(body, order["sizes"]), order["file_limit"], order["total_limit"])
     answer = {"kind": "smaller", "sizes": [len(file) for file in files], "lossless": lossless}
-    with output:
-        output.write(framing.pack(answer, b"".join(files)))
+    return framing.pack(answer, b"".join(files))
 
 
 if __name__ == "__main__":
-    main()
+    serve(_answer)

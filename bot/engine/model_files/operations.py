@@ -60,7 +60,7 @@ UNKNOWN = frozenset(Operation) - {Operation.UPSCALE}
 def operations_of(pipeline: str, channels: int | None, *, upscales: bool) -> frozenset[Operation]:
     """What can be done with a model, by the class of its pipeline and the channels that its denoiser takes.
 
-    `channels` is None where that is not known; `upscales` says whether it has an upscaler.
+    `channels` is None if their number is not known; `upscales` says whether the model has an upscaler.
     """
     name = _VARIANT.sub("", pipeline.replace("ControlNet", ""))
     found = frozenset({Operation.UPSCALE}) if upscales else frozenset[Operation]()
