@@ -241,7 +241,7 @@ class Admission:
     async def _check_stored(self, options: Options) -> None:
         """Raise UserError if a stored picture that a request starts from was deleted."""
         stored = [upload.sha256 for upload in options.uploads if upload.sha256 and not upload.data]
-        if not await self._pictures.has(stored):
+        if stored and not await self._pictures.has(stored):
             raise UserError("The picture that this starts from was deleted. Start from another one.")
 
     @asynccontextmanager
