@@ -34,8 +34,8 @@ from benchmarks.report import table
 PARTS = {
     "1": ("benchmarks.gpu_speed:machine", 8.0),
     "2": ("benchmarks.gpu_correctness:correctness", 75.0),
-    "3": ("benchmarks.gpu_speed:curves", 16.0),
-    "4": ("benchmarks.gpu_speed:closed_sd15", 48.0),
+    "3": ("benchmarks.gpu_speed:curves", 30.0),
+    "4": ("benchmarks.gpu_speed:closed_sd15", 60.0),
     "5": ("benchmarks.gpu_speed:sdxl", 52.0),
     "6": ("benchmarks.gpu_speed:over_time", 40.0),
 }

@@ -2,7 +2,7 @@
 
 Everything is written for a run that may be cut off: the model goes to OUT every ninety seconds, as parts of a tar
 archive of at most 15 MB (`cat OUT/model.tar.* | tar -x`), beside a contact sheet and a log. The UNet is compiled in
-another process while the autoencoder trains, so that compiling it here finds its kernels ready.
+another process while the autoencoder trains and the denoiser begins, so that compiling it here finds its kernels ready.
 """
 
 import math
@@ -35,6 +35,8 @@ FILL = 20_000
 BYTES = 15_000_000
 #: The highest learning rate.
 RATE = 8e-4
+#: Ways of `torch.compile`: as usual, and with CUDA graphs.
+MODES = ("default", "reduce-overhead")
 #: What the contact sheet shows.
 PROMPTS = (
     *("a fox", "a red apple", "a cat wearing a top hat", "an astronaut riding a horse", "a dragon", "an owl"),
@@ -97,25 +99,71 @@ def show(folder: Path, device: str, prompts: tuple[str, ...]) -> Tensor:
 
 
 def warm(work: Path, device: str, batch: int) -> None:
-    """Compile the UNet for a batch, forward and backward, so that its kernels lie in the cache; say what it gained."""
+    """Compile the UNet for a batch, forward and backward, so that its kernels lie in the cache; say what it gained.
+
+    The last line says which way of MODES is fastest.
+    """
     training = denoiser.fresh(work, device)
     clean = torch.randn(batch, denoiser.CHANNELS, denoiser.SIDE, denoiser.SIDE, device=device)
     ids = torch.randint(0, 1000, (batch, denoiser.LENGTH), device=device)
 
-    def pace(steps: int) -> float:
-        training.learn(clean, ids, 1e-5)
+    def pace(steps: int) -> tuple[float, float]:
+        float(training.learn(clean, ids, RATE))
         started = time.monotonic()
         for _ in range(steps):
-            loss = training.learn(clean, ids, 1e-5)
-        float(loss)
-        return (time.monotonic() - started) / steps
+            loss = training.learn(clean, ids, RATE)
+        last = float(loss)
+        return 1000 * (time.monotonic() - started) / steps, last
 
-    plain = pace(5)
-    started = time.monotonic()
-    training.compile()
-    training.learn(clean, ids, 1e-5)
-    took = time.monotonic() - started
-    typer.echo(f"step {1000 * plain:.1f} ms plain, {1000 * pace(5):.1f} ms compiled in {took:.1f} s")
+    typer.echo("step {:.1f} ms plain, loss {:.3f}".format(*pace(5)))
+    paces = {}
+    for mode in MODES:
+        started = time.monotonic()
+        try:
+            training.compile(mode)
+            training.learn(clean, ids, RATE)
+            took = time.monotonic() - started
+            paces[mode], loss = min(pace(10) for _ in range(3))
+        except Exception as error:  # noqa: BLE001 - the next way may work
+            typer.echo(f"{mode} failed: {type(error).__name__}: {error}")
+            continue
+        typer.echo(f"step {paces[mode]:.1f} ms compiled, {mode}, in {took:.1f} s, loss {loss:.3f}")
+    typer.echo(min(paces, key=lambda mode: paces[mode]))
+
+
+class Warming:
+    """Finds out in another process how to compile, and fills the compiler's cache."""
+
+    def __init__(self, work: Path, device: str, batch: int, mode: str) -> None:
+        """Begin, unless `mode` says how already."""
+        self._mode, self._told = mode, work / "compile.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        if not mode:
+            command = [sys.executable, "-m", "training.gpu", "--warm", f"--work={work}", f"--device={device}"]
+            with self._told.open("w") as told:
+                self._process = subprocess.Popen([*command, f"--batch={batch}"], stdout=told, stderr=told)  # noqa: S603
+
+    def ended(self, log: Log) -> bool:
+        """Return whether it is known how to compile; say what was found."""
+        if self._process is None:
+            return True
+        if (code := self._process.poll()) is None:
+            return False
+        lines = self._told.read_text(encoding="utf-8", errors="replace").splitlines()
+        log(f"compiler, exit {code}: " + " | ".join(lines[-4:])[-600:])
+        self._mode = lines[-1] if code == 0 else ""
+        return True
+
+    @property
+    def mode(self) -> str:
+        """How to compile, one of MODES; empty when it failed, which is no reason to stop."""
+        return self._mode
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 def main(
@@ -127,7 +175,13 @@ def main(
     device: Annotated[str, typer.Option(help="cuda, or cpu to rehearse.")] = "cuda",
     batch: Annotated[int, typer.Option(help="Pictures at a time.")] = 512,
     bank: Annotated[int, typer.Option(help="Pictures kept to draw from.")] = 600_000,
-    workers: Annotated[int, typer.Option(help="Processes that think of pictures.")] = 6,
+    workers: Annotated[int, typer.Option(help="Processes that think of pictures.")] = 8,
+    autoencoding: Annotated[
+        float | None, typer.Option(help="Minutes for the autoencoder, a part of all by default; 0 keeps what is there.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="How to compile: default or reduce-overhead; the faster one is found out if empty.")
+    ] = "",
     start: Annotated[Path | None, typer.Option(help="Go on with an exported model, its words and autoencoder.")] = None,
     only_warm: Annotated[bool, typer.Option("--warm", hidden=True)] = False,
 ) -> None:
@@ -141,16 +195,14 @@ def main(
     log = Log(out)
     log(f"torch {torch.__version__}, {torch.cuda.get_device_name() if device == 'cuda' else device}")
     queue = denoiser.start_authors(work, 100, Mix(), batch, workers) if workers else None
-    command = [sys.executable, "-m", "training.gpu", "--warm", f"--work={work}", f"--device={device}"]
     whole = 60 * minutes - LAST
-    with (work / "compile.log").open("w") as told:
-        warming = subprocess.Popen([*command, f"--batch={batch}"], stdout=told, stderr=told)  # noqa: S603
+    warming = Warming(work, device, batch, mode)
     try:
-        if start is None:
-            prepare(work, out, device, batch, PART * minutes, log)
+        if start is None and autoencoding != 0:
+            prepare(work, out, device, batch, autoencoding or PART * minutes, log)
         learn(work, out, device, batch, bank, queue, start, whole, warming, log)
     finally:
-        warming.kill()
+        warming.stop()
 
 
 def prepare(work: Path, out: Path, device: str, batch: int, minutes: float, log: Log) -> None:
@@ -178,7 +230,7 @@ def learn(
     queue: Any,
     start: Path | None,
     whole: float,
-    warming: "subprocess.Popen[bytes]",
+    warming: Warming,
     log: Log,
 ) -> None:
     """Train the denoiser until `whole` seconds are over, and export it again and again."""
@@ -192,16 +244,8 @@ def learn(
         training = denoiser.Training(*denoiser.adopt(start, work), tokenizer, device, average=0.999)
     for _ in range(max(1, min(bank, FILL) // batch)):
         store.add(source.make())
-    log(f"{store.made} pictures to begin with; waiting for the compiler")
-    try:
-        code = warming.wait(timeout=max(5.0, 0.35 * whole - log.seconds))
-        told = (work / "compile.log").read_text(errors="replace")
-        log(f"compiler, exit {code}: " + " | ".join(told.splitlines()[-3:])[-600:])
-        if code == 0:
-            training.compile()
-    except subprocess.TimeoutExpired:
-        warming.kill()
-        log("compiler: not ready in time, going on without")
+    log(f"{store.made} pictures to begin with")
+    waiting = True
 
     def save() -> None:
         try:
@@ -214,6 +258,10 @@ def learn(
     begun, shown, checked, rate = log.seconds, log.seconds, False, RATE
     saved = begun
     while (now := log.seconds) < whole:
+        if waiting and warming.ended(log):
+            waiting = False
+            if warming.mode:
+                training.compile(warming.mode)
         if store.made < FILL + training.seen / denoiser.REUSE:
             store.add(source.make())
         loss = training.learn(*store.draw(batch), denoiser.falling(rate, (now - begun) / (whole - begun)))
