@@ -28,7 +28,7 @@ EVERY, LAST = 90.0, 30.0
 #: Part of the minutes for the autoencoder.
 PART = 0.15
 #: Seconds after which the words must be obeyed, and how well.
-EARLY, OBEYED = 75.0, 0.1
+EARLY, OBEYED = 200.0, 0.1
 #: Pictures made before the first step.
 FILL = 20_000
 #: Bytes of a part of the archive.
