@@ -177,6 +177,8 @@ class Reactions:
         self._untried: set[int] = set()
         """Rows of this run for which nothing was sent yet, so that no message needs to be looked for."""
         self._sending = asyncio.Semaphore(AT_ONCE)
+        self._resting = False
+        """Whether `run` waits for a change."""
         self._poster: SidePoster | None = None
         self._attached = asyncio.Event()
 
@@ -211,14 +213,16 @@ class Reactions:
                     self._working.add(post_id)
                     workers.create_task(self._look(self._poster, post_id), name=f"reactions under post {post_id}")
                 later = min(self._later.values(), default=math.inf)
+                self._resting = True
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if later == math.inf else later - time()):
                         await self._changed.wait()
+                self._resting = False
 
     @property
     def is_idle(self) -> bool:
         """Whether no post is looked at or waits for that, except for a later try."""
-        return not (self._touched or self._ready or self._working)
+        return self._resting and not (self._touched or self._ready or self._working)
 
     async def _look(self, poster: SidePoster, post_id: PostId) -> None:
         """Do what a post needs, and see to it that what could not be done is tried again."""

@@ -104,9 +104,8 @@ async def running(store: Store, wall: Wall) -> AsyncIterator[Reactions]:
 
 
 async def seen(condition: Callable[[], Any]) -> None:
-    """Wait until the condition is true, also a moment later."""
+    """Wait until the condition is true."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        await asyncio.sleep(0.02)
         while not condition():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 
