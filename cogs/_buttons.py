@@ -30,7 +30,9 @@ _FORM = "__answers_form__"
 
 # Version, action, job and number. Buttons of version 1, which had no number, stand under old messages for ever. A form
 # may have one more number, for what was chosen before it was opened.
-_CUSTOM_ID = r"(?:a2:[a-z]{1,16}:[0-9]{1,18}:[0-9]{1,4}(?::[0-9]{1,9})?|a1:[a-z]{1,16}:[0-9]{1,18})"
+# The id of a message may take the place of the job's: it has 19 digits, and fits into 63 bits.
+_NUMBER = r"(?:[0-9]{1,18}|[1-8][0-9]{18})"
+_CUSTOM_ID = rf"(?:a2:[a-z]{{1,16}}:{_NUMBER}:[0-9]{{1,4}}(?::[0-9]{{1,9}})?|a1:[a-z]{{1,16}}:{_NUMBER})"
 
 Control = discord.ui.Button[discord.ui.View] | discord.ui.Select[discord.ui.View]
 

@@ -6,10 +6,7 @@ Each press is a request of the person who presses, with their limits and their p
 from __future__ import annotations
 
 import io
-import itertools
 import math
-import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -37,8 +34,6 @@ from cogs.intake import Intake
 
 ENLARGED = "a picture, enlarged"
 """The prompt of a picture that came without one."""
-MOST_OFFERED = 1000
-"""How many forms about pictures of other people's messages may be open; then the oldest is forgotten."""
 
 VARIATIONS = {"vary": edits.STRONG, "varystrong": edits.STRONG, "varysubtle": edits.SUBTLE}
 """The strength of each button that varies a picture."""
@@ -56,10 +51,6 @@ class Edits(commands.Cog):
         self._admission = admission
         self._queue = queue
         self._lineage = lineage
-        self._offered: OrderedDict[JobId, discord.Attachment] = OrderedDict()
-        """The pictures of messages whose forms are open."""
-        # A random start, so that a form of an earlier run does not name a picture of this run.
-        self._numbers = itertools.count(secrets.randbelow(10**17))
         self._menus = [
             app_commands.ContextMenu(name="Use this picture", callback=self._use_message),
             app_commands.ContextMenu(name="Edit region", callback=self._edit_message),
@@ -216,21 +207,20 @@ class Edits(commands.Cog):
         if job_id is not None:
             await self.remix_pressed(interaction, PictureRef(job_id, 1))
             return
-        number = self._remember(_picture_of(message))
+        _picture_of(message)
+        about = PictureRef(JobId(message.id))
         fields = [
             text_field("prompt", "What to paint", hint="May end in flags, like --ar 16:9", long=True, required=True),
             text_field("strength", "Strength", hint="How much is painted over, up to 1", value=f"{STRENGTH:g}", most=8),
         ]
-        await responses.ask(interaction, form(str(CustomId("use", PictureRef(number))), "Use this picture", fields))
+        await responses.ask(interaction, form(str(CustomId("use", about)), "Use this picture", fields))
 
     @submitted("use")
     async def use_submitted(
         self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
     ) -> None:
-        """Paint something from the picture of a message."""
-        picture = self._offered.get(known.about.job_id)
-        if picture is None:
-            raise UserError("I no longer know which picture you meant. Open the message's menu again.")
+        """Paint something from the picture of a message, whose id stands in the form's."""
+        picture = _picture_of(await _message(interaction, known.about.job_id))
         options = Options(filled.texts.get("prompt", ""), strength=_number(filled, "strength", STRENGTH))
         await self._intake.take(interaction, options, {"image": picture})
 
@@ -258,14 +248,6 @@ class Edits(commands.Cog):
         options = Options(ENLARGED, model=able[0], images=1, edit=Edit((), Operation.UPSCALE))
         await self._intake.take(interaction, options, {"image": picture})
 
-    def _remember(self, picture: discord.Attachment) -> JobId:
-        """Keep which picture a form is about; returns a number for the form."""
-        number = JobId(next(self._numbers))
-        self._offered[number] = picture
-        while len(self._offered) > MOST_OFFERED:
-            self._offered.popitem(last=False)
-        return number
-
     async def _take(
         self,
         interaction: discord.Interaction[Client],
@@ -277,6 +259,19 @@ class Edits(commands.Cog):
             await self._intake.take(interaction, options, files)
         except UserError as error:
             await interaction.client.explain(interaction, error, options.prompt)
+
+
+async def _message(interaction: discord.Interaction[Client], message_id: int) -> discord.Message:
+    """A message of the channel of an interaction. Raises UserError if it is gone or the bot may not read it."""
+    channel = interaction.channel
+    try:
+        if not isinstance(channel, discord.abc.Messageable):
+            raise UserError("Pictures of messages can't be used here.")
+        return await channel.fetch_message(message_id)
+    except (discord.NotFound, discord.Forbidden):
+        raise UserError(
+            "I can't read that message. Either it was deleted, or I lack the permission Read Message History."
+        ) from None
 
 
 def _picture_of(message: discord.Message) -> discord.Attachment:

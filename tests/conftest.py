@@ -53,7 +53,7 @@ class Workshop:
     async def open(self) -> None:
         """Open the app, connect the client and set up the server."""
         self.app = await self._opened.enter_async_context(open_app(self._config, Surface.DISCORD, engine=self._engine))
-        self.env = simcord.Env(self._client())
+        self.env = simcord.Env(self._client(), settle_timeout=PATIENCE_SECONDS)
         await self.env.start()
         self.guild = self.env.create_guild("Workshop")
         self.members = self.guild.create_role(

@@ -293,12 +293,32 @@ async def test_the_picture_of_any_message_can_be_used_and_enlarged(workshop: Wor
     grace = workshop.member("grace")
     sent = await grace.send(workshop.channel, "look", attachments=[("mine.png", RED)])
     shown = await grace.context_menu(workshop.channel, "Use this picture", sent)
+    await workshop.restart()
     await grace.submit_modal(shown, {"prompt": "a dog --ar 1:1", "strength": "0.5"})
     (job,) = await workshop.ended(1)
     assert (job.request.operation, job.request.strength) == (Operation.IMAGE2IMAGE, 0.5)
     assert job.request.width == job.request.height
     await grace.context_menu(workshop.channel, "Upscale", sent)
     assert (await workshop.ended(2))[-1].request.operation is Operation.UPSCALE
+
+
+async def test_a_message_that_is_gone_before_its_form_is_sent_is_said_in_words(workshop: Workshop) -> None:
+    grace = workshop.member("grace")
+    sent = await grace.send(workshop.channel, "look", attachments=[("mine.png", RED)])
+    shown = await grace.context_menu(workshop.channel, "Use this picture", sent)
+    await grace.delete(sent)
+    answer = (await grace.submit_modal(shown, {"prompt": "a dog"})).response
+    assert answer.ephemeral
+    assert "can't read that message" in answer.content
+    assert await workshop.jobs() == []
+
+
+def test_the_ids_of_messages_fit_into_custom_ids() -> None:
+    about = PictureRef(JobId(1_511_223_344_556_677_889))
+    known = CustomId.parse(str(CustomId("use", about)))
+    assert known is not None
+    assert known.about == about
+    assert CustomId.parse("a2:use:9999999999999999999:0") is None, "no such number fits into the database"
 
 
 async def test_a_file_of_a_result_is_known_again_by_itself(workshop: Workshop) -> None:

@@ -9,6 +9,7 @@ import discord
 import pytest
 
 from bot.config import Config, DiscordConfig, LimitsConfig, ModelConfig
+from bot.engine.fake import flat_image
 from bot.jobs import Job, JobStatus
 from tests.conftest import Workshop
 
@@ -93,12 +94,13 @@ async def test_every_control_twice_by_everybody(workshop: Workshop, who: str, af
     for form in ("remix", "region"):
         for _ in range(2):
             shown = await stage.press(person, "remix")
-            shown.modal["custom_id"] = f"a2:{form}:{stage.job.id}:1" + (":3" if form == "region" else "")
+            shown._interaction.modal["custom_id"] = f"a2:{form}:{stage.job.id}:1" + (":3" if form == "region" else "")
             await person.submit_modal(shown, FORMS[form] | ({"strength": "0.5"} if form == "remix" else {}))
             count += 1
     made = (await workshop.ended(count))[1:]
     assert {job.requester for job in made} == {workshop.requester(person)}
     assert all(job.status is JobStatus.DELIVERED for job in made)
+    assert [job.request.region for job in made[-2:]] == [(0, 1), (0, 1)], "3 is the sum of the first two cells"
     # Deleting comes last; what may not be done changes nothing.
     for action in ("spoiler", "delete"):
         for _ in range(2):
@@ -148,6 +150,13 @@ async def test_a_thousand_forged_custom_ids_change_nothing(workshop: Workshop) -
         answer = pressed.response or (pressed.followups[-1] if pressed.followups else None)
         assert answer is None or answer.ephemeral, custom_id
         assert answer is None or "a cat" not in answer.content, custom_id
+    sent = await other.send(there, "mine", attachments=[("mine.png", flat_image(1, 64, 48).png)])
+    for _ in range(50):
+        shown = await other.context_menu(there, "Use this picture", sent)
+        form, about = chance.choice(("remix", "region")), chance.choice([stage.job.id, hidden.job.id, 10**18])
+        shown._interaction.modal["custom_id"] = f"a2:{form}:{about}:1:{chance.choice([1, 65535, 10**8])}"
+        answer = await other.submit_modal(shown, {"prompt": "a dog"})
+        assert answer.ephemeral, about
     after = await workshop.app.database.fetch_all("SELECT * FROM jobs_with_post ORDER BY id")
     assert [tuple(row) for row in after] == [tuple(row) for row in before]
     assert len(await workshop.app.queue.pictures(stage.job.id)) == 2
