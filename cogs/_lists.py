@@ -9,7 +9,10 @@ from discord import app_commands
 
 from bot.client import Client
 from bot.config import ModelConfig
+from bot.errors import UserError
 from bot.requests.admission import Admission
+from bot.requests.resolve import ASPECTS
+from bot.requests.wording import unknown
 from cogs import _people
 
 Choices = list[app_commands.Choice[str]]
@@ -35,6 +38,19 @@ def model_choices(models: Iterable[ModelConfig], typed: str) -> Choices:
         for model in models
         if typed.lower() in f"{model.name} {model.description}".lower()
     ][:MOST]
+
+
+def known_model(admission: Admission, name: str) -> str:
+    """The name of a model that exists. Raises UserError for another one."""
+    names = [model.name for model in admission.models]
+    if name.strip().lower() not in names:
+        raise UserError(unknown("model", name, names))
+    return name.strip().lower()
+
+
+def aspect_choices(typed: str) -> Choices:
+    """The shapes that begin with what was typed."""
+    return [app_commands.Choice(name=each, value=each) for each in ASPECTS if each.startswith(typed.strip())]
 
 
 def next_of_list(names: Iterable[str], typed: str, accepts: Callable[[str], bool], most: int | None = None) -> Choices:

@@ -14,6 +14,7 @@ from bot.jobs import GenerationRequest, Image, Job, Operation, Picture, PictureR
 from bot.logs import hide
 from bot.policy.limits import BLOCKED, GALLERY, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.requests.admission import Quote
+from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
@@ -396,13 +397,28 @@ def change(case: Case) -> str:
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
-_RULES = {QUOTA_FROM: "GPU time that counts"}
+_RULES = {QUOTA_FROM: "GPU time that counts", **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()}}
+
+
+def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
+    """What the requests of a place get if people choose nothing."""
+    lines = [f"- {name}: {_value(rule, rules)}" for name, rule in DEFAULT_RULES.items()]
+    return "\n".join(
+        [
+            f"**Defaults of {subject(place)}**",
+            *lines,
+            "-# What a person types or sets with `/settings` wins. `clear:` removes a default.",
+        ]
+    )
+
+
+_OFF = (PAUSED, BLOCKED, GALLERY)
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:
     """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
-        return "all" if name == QUOTA_FROM else "no" if name in (PAUSED, BLOCKED, GALLERY) else "no rule"
+        return "all" if name == QUOTA_FROM else "no" if name in _OFF else "no rule"
     value = rules[name]
     if name == GALLERY:
         channel_id, threshold = value
@@ -414,4 +430,6 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):
         at = datetime.fromisoformat(value)
         return f"since {relative(at)}" if name == QUOTA_FROM else f"until {relative(at)}"
+    if name in DEFAULT_RULES.values():
+        return f"`{inert(str(value), 40)}`"
     return "yes" if value in (None, True) else str(value)

@@ -12,11 +12,16 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
+from bot.config import IMAGES
 from bot.delivery.removal_notes import RemovalNotes
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
 from bot.policy.limits import BLOCKED, GALLERY, PAUSED, QUOTA_FROM, SERVER, THRESHOLDS, block_of, gallery_of
 from bot.queue.dispatcher import Dispatcher
+from bot.requests.admission import Admission
+from bot.requests.defaults import NAMES as DEFAULTS
+from bot.requests.defaults import RULES as DEFAULT_RULES
+from bot.requests.resolve import check_aspect
 from bot.responses import MESSAGE
 from bot.storage.cases import By, Case, Cases
 from bot.storage.queue import Queue
@@ -24,14 +29,15 @@ from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._confirm import Confirmations
+from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models
 from cogs._people import Place
 
-Choices = list[app_commands.Choice[str]]
 Reason = app_commands.Range[str, 1, 300]
 
 FAVOURITES_NEEDED = 3
 """The threshold of a gallery that no moderator chose."""
 
+_ALL = "everything"
 _SHOWN = 10
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
@@ -55,6 +61,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         queue: Queue,
         dispatcher: Dispatcher,
         removal_notes: RemovalNotes,
+        admission: Admission,
     ) -> None:
         self._client = client
         self._rules = rules
@@ -63,6 +70,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         self._queue = queue
         self._dispatcher = dispatcher
         self._removal_notes = removal_notes
+        self._admission = admission
         self._confirmations = Confirmations(client, "mod")
 
     @app_commands.command(
@@ -243,6 +251,53 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         case = await self._cases.change(by, "gallery", SERVER, {GALLERY: (place, people)})
         await responses.send(interaction, _said(case, "The gallery is set like that already."), ephemeral=True)
 
+    @app_commands.command(description="What requests here get if people choose nothing; without options it shows it")
+    @app_commands.describe(
+        images="How many pictures",
+        aspect="The shape, like 16:9, or a size like 768x512",
+        model="The model that paints",
+        channel="Where; leave open for the whole server",
+        clear="A default to remove",
+        reason="Why; kept with the case",
+    )
+    @app_commands.choices(clear=[app_commands.Choice(name=name, value=name) for name in (*DEFAULTS, _ALL)])
+    async def defaults(
+        self,
+        interaction: discord.Interaction[Client],
+        images: app_commands.Range[int, *IMAGES] | None = None,
+        aspect: str | None = None,
+        model: str | None = None,
+        channel: Place | None = None,
+        clear: str | None = None,
+        reason: Reason | None = None,
+    ) -> None:
+        """Set or clear the defaults of the server or of a channel, or show them."""
+        by, subject = _by(interaction, reason), _place(channel)
+        typed = {"images": images, "aspect": None if aspect is None else aspect.strip(), "model": model}
+        values: dict[str, RuleValue] = {name: value for name, value in typed.items() if value is not None}
+        if aspect is not None:
+            check_aspect(aspect, self._admission.models[0])
+        if model is not None:
+            values["model"] = known_model(self._admission, model)
+        cleared = DEFAULTS if clear == _ALL else (clear,) if clear else ()
+        if both := next((name for name in cleared if name in values), None):
+            raise UserError(f"You set {both} and clear it in one command. Do one of the two.")
+        if not values and not cleared:
+            rules = (await self._rules.book(by.guild_id)).get(subject, {})
+            await responses.send(interaction, _words.defaults_of(subject, rules), ephemeral=True)
+            return
+        changes = {DEFAULT_RULES[name]: value for name, value in values.items()}
+        case = await self._cases.change(by, "defaults", subject, changes, [DEFAULT_RULES[name] for name in cleared])
+        await responses.send(interaction, _said(case, "The defaults are like that already."), ephemeral=True)
+
+    @defaults.autocomplete("model")
+    async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        return model_choices(await usable_models(self._admission, interaction), typed)
+
+    @defaults.autocomplete("aspect")
+    async def _aspects(self, _: discord.Interaction[Client], typed: str) -> Choices:
+        return aspect_choices(typed)
+
     @app_commands.command(description="What moderators did here: who, when, what, and why")
     @app_commands.describe(
         case="One case by its number", member="Cases about a person", before="Cases older than this one"
@@ -347,5 +402,7 @@ async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
     await client.add_cog(
-        Moderation(client, app.rules, app.cases, app.removals, app.queue, app.dispatcher, app.removal_notes)
+        Moderation(
+            client, app.rules, app.cases, app.removals, app.queue, app.dispatcher, app.removal_notes, app.admission
+        )
     )

@@ -15,11 +15,10 @@ from bot.config import IMAGES, ModelConfig
 from bot.errors import UserError
 from bot.jobs import UserId
 from bot.requests.admission import Admission
-from bot.requests.resolve import ASPECTS, check_aspect
-from bot.requests.wording import unknown
+from bot.requests.resolve import check_aspect
 from bot.storage.preferences import NAMES, Preferences, PreferenceStore
 from cogs import _words
-from cogs._lists import Choices, model_choices, usable_models
+from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models
 
 _ALL = "everything"
 _LABELS = {
@@ -80,7 +79,7 @@ class Settings(commands.Cog):
             check_aspect(aspect, self._admission.models[0])
             values["aspect"] = aspect.strip()
         if model is not None:
-            values["model"] = self._known(model)
+            values["model"] = known_model(self._admission, model)
         cleared = NAMES if clear == _ALL else (clear,) if clear else ()
         if both := next((name for name in cleared if name in values), None):
             raise UserError(f"You set {both} and clear it in one command. Do one of the two.")
@@ -100,20 +99,13 @@ class Settings(commands.Cog):
         ]
         await responses.send(interaction, "\n".join(lines), ephemeral=True)
 
-    def _known(self, name: str) -> str:
-        """The name of a model that exists. Raises UserError for another one."""
-        names = [model.name for model in self._admission.models]
-        if name.strip().lower() not in names:
-            raise UserError(unknown("model", name, names))
-        return name.strip().lower()
-
     @settings.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
         return model_choices(await usable_models(self._admission, interaction), typed)
 
     @settings.autocomplete("aspect")
     async def _aspects(self, _: discord.Interaction[Client], typed: str) -> Choices:
-        return [app_commands.Choice(name=each, value=each) for each in ASPECTS if each.startswith(typed.strip())]
+        return aspect_choices(typed)
 
 
 def _line(name: str, mine: Preferences, usable: Sequence[ModelConfig]) -> str:

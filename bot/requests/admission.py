@@ -24,6 +24,7 @@ from bot.policy.policy import Allowance, Policy, Ruling
 from bot.queue.forecast import statement
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn, seconds_of
+from bot.requests import defaults
 from bot.requests.abilities import refusal
 from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Options
@@ -134,7 +135,7 @@ class Admission:
                 tuple(SAMPLERS),
                 ruling.limits,
                 self._catalog.samplings,
-                await self._defaults(requester),
+                await self._defaults(requester, destination),
                 [model.name for model in self.models if self._trouble(model.name) or not self._is_served(model.name)],
             )
             request = resolved.request
@@ -166,12 +167,14 @@ class Admission:
         """Whether any engine has a model."""
         return any(lane.has(model) for lane in self._engine.lanes)
 
-    async def _defaults(self, requester: Requester) -> list[Defaults]:
+    async def _defaults(self, requester: Requester, destination: Destination) -> list[Defaults]:
         """What fills in the options that a person left out, the strongest first."""
+        book = (await self._policy.books()).get(requester.guild_id, {})
+        of_place = defaults.of_place(book, destination.channels)
         if self._preferences is None:
-            return []
+            return of_place
         mine = await self._preferences.of(requester.user_id)
-        return [Defaults(Source.MINE, mine.images, mine.aspect, mine.model)]
+        return [Defaults(Source.MINE, mine.images, mine.aspect, mine.model), *of_place]
 
     def _check_operation(self, request: GenerationRequest, ruling: Ruling) -> None:
         """Raise UserError for an operation that the request's model lacks."""

@@ -5,11 +5,18 @@ The order is flag, option, the person's own default, the channel's, the server's
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from bot.jobs import Book, ChannelId, RuleValue, Scope, Subject
+from bot.policy.limits import SERVER
 from bot.requests.options import Options, table
+
+NAMES = ("images", "aspect", "model")
+"""What can have a default."""
+RULES = {name: f"default_{name}" for name in NAMES}
+"""The name of the rule that gives a server or a channel each default."""
 
 
 class Source(StrEnum):
@@ -34,6 +41,22 @@ class Defaults:
     model: str | None = None
 
 
+def of_place(book: Book, where: Sequence[ChannelId]) -> list[Defaults]:
+    """What the moderators' rules give in a channel, the strongest first: the thread, its channel, the server."""
+    places: list[Subject] = [*((Scope.CHANNEL, channel_id) for channel_id in where), SERVER]
+    return [_read(subject, book[subject]) for subject in places if subject in book]
+
+
+def _read(subject: Subject, rules: Mapping[str, RuleValue]) -> Defaults:
+    images, aspect, model = (rules.get(RULES[name]) for name in NAMES)
+    return Defaults(
+        Source.SERVER if subject == SERVER else Source.CHANNEL,
+        images if isinstance(images, int) else None,
+        aspect if isinstance(aspect, str) else None,
+        model if isinstance(model, str) else None,
+    )
+
+
 def with_defaults(
     options: Options, layers: Sequence[Defaults], models: Collection[str]
 ) -> tuple[Options, dict[str, Source], list[str]]:
@@ -48,7 +71,7 @@ def with_defaults(
         return options, filled, notes
     is_shaped = options.image is not None or options.control is not None
     for layer in layers:
-        for name in ("images", "aspect", "model"):
+        for name in NAMES:
             value = getattr(layer, name)
             if value is None or getattr(options, name) is not None or (name == "aspect" and is_shaped):
                 continue
