@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from bot.requests.vocabulary import FILE
-from training.autoencoder import CHANNELS, FACTOR
+from training.autoencoder import CHANNELS, FACTOR, half_pays
 from training.compose import Composer, Mix, Packed, pack
 from training.sources import SIZE
 from training.words import LENGTH
@@ -130,25 +130,6 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Return token ids, int32 [n, LENGTH]."""
     ids = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True).input_ids
     return torch.tensor(ids, dtype=torch.int32)
-
-
-def half_pays(device: str) -> bool:
-    """Return whether a convolution is faster in bfloat16 here: on GPUs, and on processors that have it in silicon."""
-    if torch.device(device).type != "cpu":
-        return True
-    layer, picture = nn.Conv2d(64, 64, 3, padding=1), torch.randn(8, 64, SIDE, SIDE)
-
-    def pace(dtype: torch.dtype) -> float:
-        half, seen = copy.deepcopy(layer).to(dtype), picture.to(dtype)
-        times = []
-        for _ in range(6):
-            started = time.perf_counter()
-            half(seen)
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    with torch.inference_mode():
-        return pace(torch.bfloat16) < pace(torch.float32)
 
 
 class Author:

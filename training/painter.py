@@ -29,6 +29,7 @@ def load(folder: Path, device: str = "cpu", sampler: str = "default") -> Any:
     if kind:
         pipeline.scheduler = getattr(diffusers, kind).from_config(pipeline.scheduler.config, **changes)
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.unet.to(memory_format=torch.channels_last)  # many pictures at a time are a quarter faster
     return pipeline.to(device)
 
 

@@ -18,7 +18,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import CLIPTokenizer
 
 from bot.requests.vocabulary import FILE
-from training import phrases, scenes
+from training import asides, phrases, scenes
 from training.compose import plural
 from training.sources import Concept, concepts
 
@@ -142,8 +142,10 @@ def vocabulary(things: Sequence[Concept], places: Sequence[str], vectors: dict[s
     function = function_words()
     names = [text for thing in things for name in thing.names for text in (name, plural(name, thing.plurals))]
     drawn = {word for text in (*names, *places) for word in _split(text)} - function
-    ties = (function | set(list(vectors)[:FREQUENT])) - drawn
-    ignored = {word for text in phrases.every() for word in _split(text)} - drawn - ties
+    styles = asides.STYLES | {word for text in phrases.every() for word in _split(text)}
+    # A frequent word may be a style, such as art: then it does not end the phrase that it stands in.
+    ties = (function | asides.ASKING | (set(list(vectors)[:FREQUENT]) - asides.STYLES)) - drawn
+    ignored = styles - drawn - ties
     usual = [thing for thing in things if thing.name in vectors]
     like = _unit(np.stack([vectors[thing.name] for thing in usual]))
     near, known = {}, {*drawn, *ties, *ignored}

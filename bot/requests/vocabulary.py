@@ -17,6 +17,7 @@ FILE = "vocabulary.json"
 _WORD = re.compile(r"[^\W\d_]+")
 _TAG = re.compile(r"<[^<>]{1,100}>")  # such as <lora:name:0.8>
 _END_OF_PHRASE = ""
+_OF = "of"
 _NO_NOUN = ("ing", "ed", "ly")  # endings of verbs and adverbs, unless the word is a thing
 _LONGEST = 30
 
@@ -62,17 +63,23 @@ class Vocabulary:
         return (note,)
 
     def _main_thing(self, prompt: str) -> str | None:
-        """Return the last word of the first phrase that could name a thing: "stone bridge" is a bridge."""
-        last = None
+        """Return the last word of the first phrase that could name a thing: "stone bridge" is a bridge.
+
+        A known thing after "of" is the main one of an unknown amount or likeness: "a bouquet of roses" shows roses.
+        """
+        last, amount = None, None
         for word in _words(prompt):
             if word in self.things:
                 last = word
             elif word == _END_OF_PHRASE or word in self.ties:
-                if last is not None:
+                if last is None:
+                    continue
+                if word != _OF or last in self.things:
                     break
+                last, amount = None, amount or last
             elif word not in self.ignored and not word.endswith(_NO_NOUN):
                 last = word
-        return last
+        return last if amount is None or last in self.things else amount
 
 
 def _words(prompt: str) -> list[str]:

@@ -35,6 +35,10 @@ def cannot(thing: str, *instead: str) -> tuple[str, ...]:
         ("a cozy cabin in a forest", cannot("cabin", "house", "castle", "tent")),
         ("portrait of a zeppelin", cannot("zeppelin")),
         ("a stone bridge", cannot("bridge")),
+        ("a bouquet of apple", ()),
+        ("a pile of pieces of apple", ()),
+        ("a statue of liberty", cannot("statue")),
+        ("a plate of bread and an apple", cannot("plate")),
         ("猫", cannot("猫")),
         ("🐊", cannot("🐊")),
         ("lorem ipsum, dolor sit amet", cannot("ipsum")),
@@ -70,6 +74,26 @@ def test_the_model_in_the_box_brings_its_words() -> None:
     assert vocabulary is not None
     assert vocabulary.notes("two red apples on a blue background and a 🦊 in the snow") == ()
     assert vocabulary.notes("a zeppelin") != ()
+
+
+STYLE = "abstract", "anime", "photograph", "surreal", "cyberpunk", "ink", "illustration", "hdr", "macro", "wallpaper"
+FUNCTION = "a", "the", "with", "onto", "across", "please", "draw", "create", "why", "seven", "8k", "3", "--", "over"
+
+
+@pytest.mark.parametrize("word", [*STYLE, *FUNCTION])
+def test_neither_a_style_nor_a_function_word_is_a_thing_that_it_cannot_draw(word: str) -> None:
+    vocabulary = Vocabulary.read(Path(folder_of(EMBEDDED_MODEL)))
+    assert vocabulary is not None
+    for prompt in (word, f"{word} a fox", f"a fox, {word}", f"{word} {word} style"):
+        assert vocabulary.notes(prompt) == (), prompt
+
+
+def test_what_it_offers_instead_it_can_draw() -> None:
+    vocabulary = Vocabulary.read(Path(folder_of(EMBEDDED_MODEL)))
+    assert vocabulary is not None
+    offered = {thing for things in vocabulary.near.values() for thing in things}
+    assert len(offered) > 100
+    assert all(vocabulary.notes(f"a {thing}") == () for thing in offered)
 
 
 def test_a_folder_without_the_file_knows_no_limits(tmp_path: Path) -> None:
