@@ -43,6 +43,7 @@ from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Cancelled, Event, Returned
 from bot.worker.inputs import decode
 from bot.worker.pipelines import ModelStore
+from bot.worker.proving import Prover
 from bot.worker.row_policy import PlainRows
 
 SINGLE = 1e-4
@@ -138,7 +139,7 @@ class Box:
             settings = EngineConfig(device=self._scene.device, dtype=dtype, threads=1)
             store = self._studios[dtype] = ModelStore(self.models, settings)
             if self._scene.device != "cuda":
-                store.graphs = Graphs(Again())
+                store.graphs = Graphs(Again(), prover=Prover(clock=lambda: 0.0))
             for model in self.models:
                 store.load(model.name)
         # What loading a model has set to "high" for speed. TF32 is not single precision.

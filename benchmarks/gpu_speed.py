@@ -25,13 +25,15 @@ from benchmarks.gpu_child import Book, BrokenError, Scene, SkippedError, release
 from benchmarks.gpu_correctness import Again
 from benchmarks.loads import Arrival, Outcome, closed, mixed, poisson, quantile
 from bot.config import EngineConfig, ModelConfig
+from bot.engine.timing import DECODE
 from bot.jobs import GenerationRequest
-from bot.worker import acceleration
 from bot.worker.acceleration import CudaRecorder, Graphs
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.pipelines import Loaded, Machine, ModelStore
 from bot.worker.prompts import Prompts
+from bot.worker.proving import Prover
 from bot.worker.rows import Run, run_eagerly
+from bot.worker.switches import switches_for
 
 TFLOP_PER_ROW = {"sd15": 0.803, "sdxl": 6.76}
 """Of one row of a forward at 512 and at 1024 pixels."""
@@ -67,14 +69,18 @@ class Bench:
         self.model = ModelConfig(name=kind, source="random", width=side, height=side, guidance_scale=5.0)
         self.arms = Arms(self.model, settings, Readymade(pipeline, self.model, settings))
         if scene.device != "cuda":
-            self.arms.store.graphs = Graphs(Again())
+            self.arms.store.graphs = Graphs(Again(), prover=Prover(clock=lambda: 0.0))
         self.steps = (2, 3) if scene.toy else STEPS
         probes.synchronize()
         self.built = time.monotonic() - started
 
     def prepare(self) -> None:
         """Lay the model out as the engine does."""
-        acceleration.prepare(self.arms.pipeline, self.scene.device, fusing=True)
+        store, pipeline = self.arms.store, self.arms.pipeline
+        for switch in switches_for(self.scene.device, store.machine.dtype):
+            for module, part in ((getattr(pipeline, "unet", None), "unet"), (pipeline.vae, DECODE)):
+                if module is not None and part in switch.parts and switch.fits(module):
+                    switch.on(module)
 
     def requests(self, count: int) -> list[GenerationRequest]:
         return mixed(self.model, count, self.steps)
@@ -165,7 +171,9 @@ def curves(book: Book, scene: Scene) -> None:
 def _curves(book: Book, bench: Bench, seconds: float, *, built: bool = True) -> None:
     """A forward by its rows: as built, unless that is over, laid out for a GPU, and from a graph."""
     measured = probes.Model(bench.arms.store, bench.requests(1)[0])
-    graphs = Graphs(CudaRecorder() if bench.scene.device == "cuda" else Again())
+    graphs = (
+        Graphs(CudaRecorder()) if bench.scene.device == "cuda" else Graphs(Again(), prover=Prover(clock=lambda: 0.0))
+    )
     taken: dict[str, dict[int, float]] = {}
     counts = ROWS[bench.kind][: 2 if bench.scene.toy else None]
     ends_at = time.monotonic() + seconds

@@ -130,9 +130,15 @@ cli.command()(imagine_command(table()))
 
 
 @cli.command()
-def doctor(config: ConfigOption = None, data: DataOption = None) -> None:
+def doctor(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    paint: Annotated[
+        bool, typer.Option("--paint", help="Also paint with each model; Atelier must be stopped.")
+    ] = False,
+) -> None:
     """Check Python, torch, GPU, models, database, disk and Discord, and name a remedy for each problem."""
-    if not _run(_examine(_settings(config, data, quiet=True))):
+    if not _run(_examine(_settings(config, data, quiet=True), paint=paint)):
         raise typer.Exit(1)
 
 
@@ -213,14 +219,14 @@ async def _restore(config: Config, file: Path) -> str:
     return f"{database} is now as it was in {file} (requests: {restored.jobs}).{former}"
 
 
-async def _examine(config: Config) -> bool:
+async def _examine(config: Config, *, paint: bool) -> bool:
     """Print every finding; False when there is a problem."""
     from bot.doctor import CheckStatus, examine
 
     marks = {CheckStatus.GOOD: "[green]✓[/]", CheckStatus.NOTE: "[yellow]•[/]", CheckStatus.BAD: "[red]✗[/]"}
     console = Console(highlight=False)
     healthy = True
-    async for finding in examine(config):
+    async for finding in examine(config, paint=paint):
         healthy = healthy and finding.status is not CheckStatus.BAD
         console.print(f"{marks[finding.status]} [bold]{finding.what}[/]: ", end="")
         console.print(finding.words, markup=False)

@@ -17,7 +17,7 @@ from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
-from bot.engine import Engine
+from bot.engine import Engine, calibration
 from bot.engine.catalog import Catalog, check_models, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
@@ -90,6 +90,11 @@ def database_of(data: Path) -> Path:
     return data / "atelier.db"
 
 
+def calibration_of(data: Path) -> Path:
+    """What the engine has found out about what makes models faster on this machine."""
+    return data / calibration.FILE
+
+
 @contextmanager
 def lock_folder(data: Path) -> Iterator[None]:
     """Make the data folder, and lock it while the body runs. Raises ConfigError if another Atelier has locked it."""
@@ -134,7 +139,7 @@ async def open_app(
         queue = Queue(database, pictures, surface, clock)
         rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
-        local = LocalEngine(config, known=known) if engine is None else None
+        local = LocalEngine(config, known=known, calibration=calibration_of(config.data)) if engine is None else None
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
         usual = usual_request(config.models[0]).work
         changes = QueueChanges(database, surface, clock)

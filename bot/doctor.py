@@ -8,23 +8,28 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import discord
 
-from bot.app import database_of
+from bot.app import calibration_of, database_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
 from bot.config import Config, LoraConfig, ModelConfig, read_database_key, read_token
-from bot.engine import catalog
+from bot.engine import Event, Order, catalog
+from bot.engine.calibration import Calibration
+from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.model_files import hub
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
 from bot.engine.model_files.single_file import SingleFile
-from bot.errors import ConfigError, StorageError, UnusableFiles
-from bot.jobs import utcnow
+from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
+from bot.jobs import JobId, UserId, utcnow
+from bot.requests.resolve import usual_request
 from bot.storage import sqlite
 from bot.storage.backups import BACKUP_INTERVAL, backups_of, folder_of
 from bot.storage.database import schema_scripts
@@ -34,6 +39,9 @@ _PROBE_SECONDS = 300
 _CHECK_SECONDS = 60
 _HUB_SECONDS = 10
 _LOW_DISK_GIB = 5
+_PAINT_SECONDS = 1800
+_PAINT_STEPS = 8
+_LOOK_SECONDS = 0.2
 
 
 class CheckStatus(StrEnum):
@@ -54,8 +62,8 @@ class Finding:
     remedy: str = ""
 
 
-async def examine(config: Config) -> AsyncIterator[Finding]:
-    """Yield the findings one by one, the quick ones first."""
+async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Finding]:
+    """Yield the findings one by one, the quick ones first; with `paint` also what each model paints here."""
     yield _python()
     yield _disk(config.data)
     for finding in await asyncio.to_thread(_database, database_of(config.data)):
@@ -63,7 +71,16 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
     for model in config.models:
         for finding in await examine_model(model):
             yield finding
-    yield await _torch(config.engine.device)
+    facts = await _torch_facts()
+    if isinstance(facts, Finding):
+        yield facts
+    else:
+        yield _torch(facts, config.engine.device)
+        if paint:
+            async for finding in painted(config):
+                yield finding
+        for finding in _accelerations(config, facts["machine"]):
+            yield finding
     async for finding in _discord():
         yield finding
 
@@ -201,7 +218,7 @@ async def _hub_trouble(source: str) -> UnusableFiles | None:
     return hub.unreachable(source, f"it answers {status}") if status >= 500 else None
 
 
-async def _torch(wanted: str) -> Finding:
+async def _torch_facts() -> dict[str, Any] | Finding:
     """Ask another process what torch finds, because the bot process never imports torch."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -220,7 +237,12 @@ async def _torch(wanted: str) -> Finding:
     if process.returncode:
         last = (errors.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
         return Finding("Torch", CheckStatus.BAD, f"cannot be imported: {last}", "Reinstall Atelier into a fresh venv.")
-    facts = json.loads(output)
+    facts: dict[str, Any] = json.loads(output)
+    return facts
+
+
+def _torch(facts: Mapping[str, Any], wanted: str) -> Finding:
+    """What is to be said of the device that torch found."""
     versions = f"torch {facts['torch']}, diffusers {facts['diffusers']}"
     if wanted not in ("auto", "cpu", facts["device"]):
         return Finding(
@@ -237,6 +259,86 @@ async def _torch(wanted: str) -> Finding:
             "This is enough for the built-in model. For Stable Diffusion install a GPU driver that torch supports.",
         )
     return Finding("Torch", CheckStatus.GOOD, f"{versions}, {facts['name']} ({facts['gib']:.0f} GiB)")
+
+
+def _accelerations(config: Config, machine: Mapping[str, str]) -> list[Finding]:
+    """What was found out on this machine about what makes each model faster, as the engine wrote it down."""
+    what, path = "Acceleration", calibration_of(config.data)
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+    except (OSError, ValueError) as error:
+        return [Finding(what, CheckStatus.NOTE, f"{path} cannot be read ({error})", "Delete it: it is made again.")]
+    known, trouble = Calibration.read(text, machine)
+    if trouble:
+        return [Finding(what, CheckStatus.NOTE, trouble, "Nothing is needed. To try everything now: --paint")]
+    findings = []
+    for model in config.models:
+        entries = [entry for entry in known if entry.model == model.name]
+        on = [entry.thing for entry in entries if entry.is_trusted]
+        off = [f"{entry.thing} ({entry.refusal})" for entry in entries if entry.refusal]
+        if not on and not off:
+            continue
+        words = f"on: {', '.join(on) or 'nothing'}" + (f". Off: {'; '.join(off)}" if off else "")
+        remedy = f"Pictures are right without it. To try it again after a change, delete {path}." if off else ""
+        status = CheckStatus.NOTE if off else CheckStatus.GOOD
+        findings.append(Finding(f"{what} of {model.name}", status, words, remedy))
+    return findings
+
+
+async def painted(config: Config, *, command: Sequence[str] = COMMAND) -> AsyncIterator[Finding]:
+    """Paint two pictures with each model through the real engine, and say what ran; Atelier must be stopped."""
+    try:
+        with lock_folder(config.data):
+            engine = LocalEngine(config, command=command, calibration=calibration_of(config.data), observe=True)
+            running = asyncio.create_task(engine.run())
+            try:
+                for number, model in enumerate(config.models):
+                    yield await _painted(engine, model, 2 * number + 1)
+            finally:
+                running.cancel()
+                with suppress(asyncio.CancelledError):
+                    await running
+    except ConfigError as error:
+        yield Finding("Painting", CheckStatus.BAD, str(error), "Two engines do not fit on one GPU.")
+
+
+async def _painted(engine: LocalEngine, model: ModelConfig, first: int) -> Finding:
+    """Paint the same picture twice: the first time includes loading the model and trying what makes it faster."""
+    what = f"Painting with {model.name}"
+    request = replace(usual_request(model), prompt="a red apple", num_images_per_prompt=1)
+    request = replace(request, num_inference_steps=min(model.steps, _PAINT_STEPS), seed=7)
+    seconds = []
+    try:
+        async with asyncio.timeout(_PAINT_SECONDS):
+            for number in (first, first + 1):
+                started = time.monotonic()
+                async for _ in _events(engine, Order(JobId(number), 1, request, UserId(0))):
+                    pass
+                seconds.append(time.monotonic() - started)
+    except TimeoutError:
+        return Finding(what, CheckStatus.BAD, f"no picture within {_PAINT_SECONDS:.0f} s", "The log says why.")
+    except (PaintFailed, EngineDied) as error:
+        return Finding(what, CheckStatus.BAD, str(error), "The log has the details.")
+    ran = engine.observed.get(model.name)
+    words = f"{request.width}×{request.height}, {request.num_inference_steps} steps: {seconds[-1]:.2f} s"
+    words += f" (the first time {seconds[0]:.1f} s, with loading and trials)"
+    if ran is not None:
+        words = ". ".join([f"{words}, {ran.peak_bytes / 2**30:.2f} GiB at most", *ran.ran])
+    return Finding(what, CheckStatus.GOOD, words)
+
+
+async def _events(engine: LocalEngine, order: Order) -> AsyncIterator[Event]:
+    """The events of an order. Raises PaintFailed if the engine does not start."""
+    ready = asyncio.create_task(engine.ready())
+    try:
+        while not ready.done():
+            if words := engine.troubles.get(""):
+                raise PaintFailed(words)
+            await asyncio.wait([ready], timeout=_LOOK_SECONDS)
+    finally:
+        ready.cancel()
+    async for event in engine.submit(order):
+        yield event
 
 
 async def _discord() -> AsyncIterator[Finding]:

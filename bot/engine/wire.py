@@ -36,6 +36,7 @@ class Stage(StrEnum):
     START = "beginning a picture"
     STEP = "taking a step"
     FINISH = "encoding a picture"
+    TRY = "trying what makes a model faster"
     COMPILE = "compiling"
     REST = "waiting for work"
 
@@ -51,6 +52,10 @@ class SetupFrame:
     engine: dict[str, Any]
     timings: str
     log_level: str
+    calibration: str = ""
+    """The file in which the engine remembers what makes models faster on this machine; without one it forgets."""
+    observe: bool = False
+    """Whether the engine says after each order how it ran, which makes it slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +161,19 @@ class TimingsFrame:
     steps: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class ObservedFrame:
+    """How an order with this model ran, in words, and the most memory in use meanwhile; before its FinishedFrame."""
+
+    model: str
+    peak_bytes: int
+    ran: list[str]
+
+
 ToWorker = SetupFrame | SubmitFrame | CancelFrame | StopFrame
 OrderFrame = StartedFrame | ProgressFrame | PreviewFrame | FinishedFrame | FailedFrame
 """The frames about one order."""
-FromWorker = ReadyFrame | StageFrame | TimingsFrame | OrderFrame
+FromWorker = ReadyFrame | StageFrame | TimingsFrame | ObservedFrame | OrderFrame
 Frame = ToWorker | FromWorker
 
 

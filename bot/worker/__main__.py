@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from bot.config import EngineConfig, ModelConfig
@@ -37,12 +38,18 @@ EXIT_DEVICE_LOST = 70
 """Exit code if the device is lost, so that only a new process can paint (EX_SOFTWARE of BSD's sysexits.h)."""
 
 
-def _watch(stream: BinaryIO, inbox: Inbox) -> None:
-    """Put the bot's frames into the inbox until its pipe ends; then end this process."""
+def _watch(stream: BinaryIO, inbox: Inbox, leaving: Callable[[], None] = lambda: None) -> None:
+    """Put the bot's frames into the inbox until its pipe ends; then end this process.
+
+    `leaving` is called when the bot stops the engine, or has ended itself.
+    """
     code = 0
     try:
         while (frame := read_frame(stream)) is not None:
+            if isinstance(frame, StopFrame):
+                leaving()
             inbox.put(frame)
+        leaving()
     except Exception as error:  # noqa: BLE001 - it is logged, and the bot starts another engine
         # Log only the class of the error, because a frame contains prompts.
         log.error("the engine cannot read what the bot sent: %s", type(error).__name__)  # noqa: TRY400
@@ -58,7 +65,10 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     if not isinstance(setup, SetupFrame):
         return
     inbox = Inbox()
-    threading.Thread(target=_watch, args=(stdin, inbox), name="inbox", daemon=True).start()
+    # A trial that the bot's end cuts off is not blamed for it.
+    excuses: list[Callable[[], None]] = []
+    watching = (stdin, inbox, lambda: [excuse() for excuse in excuses])
+    threading.Thread(target=_watch, args=watching, name="inbox", daemon=True).start()
     setup_logging(setup.log_level)
     models = [ModelConfig(**fields) for fields in setup.models]
     settings = EngineConfig(**setup.engine)
@@ -69,10 +79,12 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     from bot.worker.pipelines import ModelStore
 
     try:
-        store = ModelStore(models, settings)
+        store = ModelStore(models, settings, Path(setup.calibration) if setup.calibration else None)
     except PaintFailed as error:
         _refuse_everything(inbox, send, str(error))
         return
+    excuses.append(store.graphs.prover.excuse)
+    store.graphs.ran.is_observing = setup.observe
     troubles = {}
     try:
         store.load(models[0].name)

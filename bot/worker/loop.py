@@ -30,6 +30,7 @@ from bot.engine.wire import (
     FinishedFrame,
     Frame,
     Inbox,
+    ObservedFrame,
     OrderKey,
     PreviewFrame,
     ProgressFrame,
@@ -50,9 +51,11 @@ from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
 from bot.worker.canvas import Canvas
 from bot.worker.inputs import Inputs, decode
+from bot.worker.kernels import peak_bytes
 from bot.worker.pipelines import ModelStore
 from bot.worker.previews import LatentPreview, LatentTap
 from bot.worker.prompts import Prompts, Reading
+from bot.worker.rehearsal import rehearse
 from bot.worker.round_robin import RoundRobinPool
 from bot.worker.row_policy import MeasuredRows
 
@@ -118,6 +121,7 @@ class WorkerLoop:
         self._store = store
         self._inbox = inbox
         self._send = send
+        self._rows = rows
         self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.graphs)
         self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._begin)
         self._is_resting = True
@@ -163,7 +167,7 @@ class WorkerLoop:
                 return None
             if news or not idle:
                 return news
-            # While no order waits, one graph at a time is compiled; an order that comes meanwhile waits for it.
+            # While no order waits, one thing at a time is tried; an order that comes meanwhile waits for it.
             wait = not loading and not (not self._waiting and self._improve())
             if wait:
                 self._rest()
@@ -180,11 +184,24 @@ class WorkerLoop:
             self._is_resting = True
 
     def _improve(self) -> bool:
-        """Compile one graph; returns whether there was one."""
-        if not self._store.graphs.can_improve:
+        """Try one more thing that makes forwards faster; returns whether there was one.
+
+        First a picture is painted with each model, for one to five seconds. Then graphs are recorded for more rows, for
+        about a second each. Compiling takes up to minutes.
+        """
+        store = self._store
+        if (name := store.unrehearsed) is not None:
+            self._begin(Stage.TRY, model=name)
+            rehearse(store, name, self._rows)
+            return True
+        if store.graphs.can_record_ahead:
+            self._begin(Stage.TRY)
+            if store.graphs.record_ahead(self._rows):
+                return True
+        if not store.graphs.can_improve:
             return False
         self._begin(Stage.COMPILE)
-        return self._store.graphs.improve()
+        return store.graphs.improve()
 
     def _receive(self, *, wait: bool) -> list[Cancel]:
         """Read the frames that came; returns the cancellations."""
@@ -206,6 +223,7 @@ class WorkerLoop:
                     ReadyFrame()
                     | StageFrame()
                     | TimingsFrame()
+                    | ObservedFrame()
                     | StartedFrame()
                     | ProgressFrame()
                     | PreviewFrame()
@@ -325,6 +343,9 @@ class WorkerLoop:
             if not order.texts.done():
                 continue
             del self._waiting[order.key]
+            if not self._painting:
+                # What ran while no order was painted is nothing to report.
+                self._store.graphs.ran.take()
             try:
                 call = self._call(order, order.texts)
             except PaintFailed as error:
@@ -390,6 +411,8 @@ class WorkerLoop:
                     self._preview(key, call.pipeline)
             case Returned(output):
                 order = self._painting.pop(key)
+                if self._store.graphs.ran.is_observing:
+                    self._send(ObservedFrame(order.request.model, peak_bytes(), self._store.graphs.ran.take()))
                 self._submit(key, order.owner, order.request, self._store.images(order.request, output, order.canvas))
             case Failed(error):
                 request = self._painting.pop(key).request

@@ -32,9 +32,11 @@ from diffusers.pipelines.auto_pipeline import (
 )
 
 from bot.config import STEPS, EngineConfig, ModelConfig
+from bot.engine.calibration import Subject
 from bot.engine.catalog import SAMPLERS
 from bot.engine.model_files.sampling import sampling_of
 from bot.engine.model_files.single_file import SingleFile
+from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Image, Operation
 from bot.logs import traced
@@ -48,7 +50,9 @@ from bot.worker.loras import RowLoras
 from bot.worker.parameters import parameters
 from bot.worker.pictures import encode, enlarged, enlarging, laid_over
 from bot.worker.prompts import Prompts, Reading
+from bot.worker.proving import Prover, machine_facts
 from bot.worker.rows import NOT_NUMBERS
+from bot.worker.switches import ENCODE, FUSED
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +75,9 @@ _NOTHING = Inputs()
 
 _PROMPT_WIDTHS = ("cross_attention_dim", "joint_attention_dim", "pooled_projection_dim")
 """Settings that a denoiser and its ControlNet share, and that differ between families of models."""
+
+_ACCELERATED = {"unet": ("unet",), "transformer": ("transformer",), "vae": (DECODE, ENCODE)}
+"""The modules of a pipeline that may be made faster, and the parts under which their forwards are timed."""
 
 _NO_LENGTH = 10**6
 """transformers writes a number far above this one where a tokenizer's settings name no length."""
@@ -141,7 +148,8 @@ class Loaded:
 class ModelStore:
     """Holds the models that are in memory, turns a request into a pipeline's arguments and its output into images."""
 
-    def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig) -> None:
+    def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig, calibration: Path | None = None) -> None:
+        """Make a store of these models; what makes them faster here is remembered in the file `calibration`."""
         _quieten()
         self.machine = Machine.choose(settings)
         torch.set_num_threads(self.machine.threads)
@@ -152,13 +160,20 @@ class ModelStore:
         self._models = {model.name: model for model in models}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._loaded: dict[str, Loaded] = {}
+        self._rehearsed: set[str] = set()
         # Kept when a model is evicted: they are small, and pictures of the model may still wait to be encoded.
         self._upscalers: dict[str, upscaling.Upscaler | None] = {}
         self._schedulers: dict[str, str] = {}
         self._embedding = settings.embed_parameters
         self.row_loras = RowLoras()
-        recording = settings.graphs and not settings.reproducible
-        self.graphs = acceleration.graphs(self.machine.device, recording=recording, compiling=settings.compile)
+        self.graphs = acceleration.graphs(
+            (self.machine.device, self.machine.dtype),
+            Prover.reading(calibration, machine_facts()),
+            recording=settings.graphs and not settings.reproducible,
+            compiling=settings.compile,
+            rows=settings.rows,
+            trying=not settings.reproducible,
+        )
 
     def fetch(self, name: str) -> Checkpoint:
         """The model's files, downloaded if necessary; in any thread. Raises PaintFailed in words."""
@@ -182,8 +197,7 @@ class ModelStore:
         try:
             pipeline, upscaler = _load(model, checkpoint, self.machine)
             troubles = self.row_loras.load(pipeline, model.loras)
-            # LoRAs change the projections that would be fused.
-            acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
+            self._adopt(name, pipeline)
         except PaintFailed:
             raise
         except UnusableFiles as error:
@@ -201,14 +215,39 @@ class ModelStore:
         self._upscalers[name], self._schedulers[name] = upscaler, type(pipeline.scheduler).__name__
         return self._loaded[name]
 
+    def _adopt(self, name: str, pipeline: Any) -> None:
+        """Have what makes the modules of a pipeline faster tried, and switch on what was tried before."""
+        # LoRAs change the projections that would be fused.
+        without = (FUSED,) if self._models[name].loras else ()
+        for part, parts in _ACCELERATED.items():
+            if (module := getattr(pipeline, part, None)) is not None:
+                self.graphs.switches.adopt(self._subject(name), module, parts, without=without)
+
+    def _subject(self, name: str) -> Subject:
+        """A model, for the verdicts on what makes it faster."""
+        dtype = str(self.machine.dtype).removeprefix("torch.")
+        return Subject(name, f"{self.hash_of(name)[:16]} in {dtype}")
+
     @property
     def names(self) -> Collection[str]:
         """The names of all models."""
         return self._models.keys()
 
+    @property
+    def unrehearsed(self) -> str | None:
+        """A model in memory with which nothing was tried yet that could make it faster; None if there is none."""
+        waiting = (name for name in self._loaded if name not in self._rehearsed)
+        return next(waiting, None) if self.graphs.can_prove else None
+
+    def rehearsing(self, name: str) -> ModelConfig:
+        """The model's settings; from now on it counts as rehearsed."""
+        self._rehearsed.add(name)
+        return self._models[name]
+
     def evict(self, name: str) -> None:
         """Take a model out of memory. No request may be using it."""
         del self._loaded[name]
+        self._rehearsed.discard(name)
         self.graphs.clear()
         _free()
 
@@ -309,7 +348,10 @@ class ModelStore:
             if source is None:
                 raise PaintFailed(f"The model {request.model} has no ControlNet {name} any more. Choose another.")
             try:
-                loaded.controlnets[name] = _load_controlnet(source, loaded.pipeline, self.machine)
+                net = loaded.controlnets[name] = _load_controlnet(source, loaded.pipeline, self.machine)
+                subject = self._subject(request.model)
+                beside = Subject(subject.model, f"{subject.key}, with {name}")
+                self.graphs.switches.adopt(beside, net, ("controlnet",))
             except Exception as error:
                 if is_device_lost(error):
                     raise
@@ -466,8 +508,6 @@ def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
     denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
     if any(controlnet.config.get(width) != denoiser.config.get(width) for width in _PROMPT_WIDTHS):
         raise ValueError("it is made for another kind of model")
-    if machine.device == "cuda":
-        acceleration.lay_out(controlnet)
     return controlnet.to(machine.device)
 
 

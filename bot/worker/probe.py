@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 
 
 def main() -> None:
@@ -12,13 +13,21 @@ def main() -> None:
     import diffusers
     import torch
 
-    facts = {"torch": torch.__version__, "diffusers": diffusers.__version__, "device": "cpu", "name": "", "gib": 0.0}
+    from bot.worker.proving import machine_facts
+
+    facts: dict[str, Any] = {
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "device": "cpu",
+        "name": "",
+        "gib": 0.0,
+    }
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         facts |= {"device": "cuda", "name": properties.name, "gib": properties.total_memory / 2**30}
     elif torch.backends.mps.is_available():
         facts |= {"device": "mps", "name": "Apple GPU"}
-    facts["cores"] = os.cpu_count() or 1
+    facts |= {"cores": os.cpu_count() or 1, "machine": machine_facts()}
     sys.stdout.write(json.dumps(facts) + "\n")
 
 

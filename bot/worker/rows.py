@@ -181,6 +181,11 @@ def pad(parked: Parked, leaves: Sequence[Any], rows: int, size: int) -> list[Any
     return padded
 
 
+def one_row(parked: Parked, padded: Sequence[Any]) -> list[Any]:
+    """A copy of the first row of what `pad` gives, for `pad` again."""
+    return [leaf if role is _Role.SAME else leaf[:1].clone() for role, leaf in zip(parked.roles, padded, strict=True)]
+
+
 def first_rows(output: Any, rows: int, size: int) -> Any:
     """A copy of the first rows of an output that has `size`."""
     output = _cut(output, [rows, size - rows])[0]
@@ -189,8 +194,13 @@ def first_rows(output: Any, rows: int, size: int) -> Any:
 
 def are_numbers(tree: Any) -> bool:
     """Whether all floats in a tree are finite; waits for the device once."""
-    floats = [leaf for _, leaf in _leaves(tree) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    floats = [leaf for leaf in tensors(tree) if leaf.is_floating_point()]
     return not floats or bool(torch.stack([leaf.isfinite().all() for leaf in floats]).all())
+
+
+def tensors(tree: Any, of: type = torch.Tensor) -> list[Any]:
+    """The leaves of a tree that are of a type."""
+    return [leaf for _, leaf in _leaves(tree) if isinstance(leaf, of)]
 
 
 def join(parts: Sequence[Any]) -> Any:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import assert_never
 
 from bot.config import Config
@@ -32,6 +33,7 @@ from bot.engine.wire import (
     FailedFrame,
     FinishedFrame,
     Frame,
+    ObservedFrame,
     OrderFrame,
     PreviewFrame,
     ProgressFrame,
@@ -58,11 +60,24 @@ class LocalEngine:
     """Paints in one child process at a time; `run` is the task that owns it."""
 
     def __init__(
-        self, config: Config, *, command: Sequence[str] = COMMAND, timeouts: Timeouts | None = None, known: str = ""
+        self,
+        config: Config,
+        *,
+        command: Sequence[str] = COMMAND,
+        timeouts: Timeouts | None = None,
+        known: str = "",
+        calibration: Path | None = None,
+        observe: bool = False,
     ) -> None:
-        """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote."""
+        """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote.
+
+        It remembers in the file `calibration` what makes models faster. With `observe` it says how each order ran.
+        """
         timeouts = timeouts or Timeouts()
         self._config = config
+        self._calibration, self._observe = calibration, observe
+        self.observed: dict[str, ObservedFrame] = {}
+        """How the last order with each model ran, if it is observed."""
         self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts), timeouts)
         self._watch = StageWatch(timeouts, self._known_seconds, compiling=config.engine.compile)
         self._watched = asyncio.Event()
@@ -185,6 +200,8 @@ class LocalEngine:
             engine=self._config.engine.model_dump(),
             timings=self._timings.dump(),
             log_level=self._config.log_level,
+            calibration="" if self._calibration is None else str(self._calibration.resolve()),
+            observe=self._observe,
         )
 
     def hear(self, frame: Frame) -> None:
@@ -196,6 +213,8 @@ class LocalEngine:
                 left = self._note(frame)
                 if left is not None and left.stage is Stage.LOAD and left.model:
                     self._hung_loads.loaded(left.model)
+            case ObservedFrame():
+                self.observed[frame.model] = frame
             case TimingsFrame():
                 self._timings = Timings(row_cap=self._config.engine.rows)
                 self._timings.load(frame.timings)

@@ -185,6 +185,8 @@ class StageWatch:
                 return max(allowed, timeouts.compile) if self._compiling else allowed
             case Stage.FINISH:
                 return timeouts.finish
+            case Stage.TRY:
+                return timeouts.first_step
             case _:
                 return timeouts.compile
 

@@ -23,6 +23,7 @@ from bot.engine.wire import (
     FinishedFrame,
     Frame,
     FromWorker,
+    ObservedFrame,
     PreviewFrame,
     ProgressFrame,
     ReadyFrame,
@@ -75,6 +76,7 @@ EVERY = {
     FinishedFrame: st.builds(FinishedFrame, *ABOUT, st.lists(IMAGES, max_size=3).map(tuple), WORDS),
     FailedFrame: st.builds(FailedFrame, *ABOUT, WORDS),
     TimingsFrame: st.builds(TimingsFrame, WORDS, FIELDS),
+    ObservedFrame: st.builds(ObservedFrame, WORDS, NUMBERS, st.lists(WORDS, max_size=3)),
 }
 
 PROGRESS = ProgressFrame(*(1, 1), 1, 2)  # type: ignore[arg-type]

@@ -11,7 +11,6 @@ import random
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0
 
 from bot.config import EngineConfig, LoraConfig, ModelConfig
 from bot.engine.catalog import SAMPLERS
@@ -30,6 +28,7 @@ from bot.worker.calls import Call, Cancel, Cancelled, Returned
 from bot.worker.loras import RowLoras
 from bot.worker.pipelines import ModelStore
 from bot.worker.prompts import Prompts
+from bot.worker.proving import Prover
 from tests.bot.worker import tiny_pipelines
 from tests.bot.worker.test_batching import EXACT, SampleRequest, Stage, crowd, distance
 from tests.bot.worker.test_loras import alone, asked, make_lora
@@ -55,6 +54,11 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
     return tiny_pipelines.kinds(tmp_path_factory.mktemp("tokenizer"))
+
+
+def graphs_of(recorder: Any, **more: Any) -> Graphs:
+    """Graphs whose forwards all take the same time, because a recorder for the CPU makes none faster."""
+    return Graphs(recorder, prover=Prover(clock=lambda: 0.0), **more)
 
 
 def tensors(tree: Any) -> list[torch.Tensor]:
@@ -112,7 +116,7 @@ def test_a_changing_crowd_paints_from_graphs_what_each_paints_alone(main: str, k
     unet = kinds[main].pipeline.unet
     hook = unet.register_forward_pre_hook(lambda _module, arguments: sizes.add(arguments[0].shape[0]))
 
-    stage = Stage(row_cap=12, run=Graphs(recorder))
+    stage = Stage(row_cap=12, run=graphs_of(recorder))
     stage.play(script)
     hook.remove()
 
@@ -128,7 +132,7 @@ def test_whoever_is_alone_paints_the_same_bits_with_a_graph(kinds: dict[str, Kin
     """Without guidance too, where samplers with a memory keep the model's output itself."""
     for guidance in (1.0, 5.0):
         one, recorder = SampleRequest(kinds["txt2img"], sampler, steps=6, guidance=guidance), Again()
-        stage = Stage(run=Graphs(recorder))
+        stage = Stage(run=graphs_of(recorder))
         stage.play([one.call(0)])
         assert torch.equal(stage.images(0), one.alone())
         assert recorder.recorded == 1
@@ -139,7 +143,7 @@ def test_whoever_is_alone_paints_the_same_bits_with_a_graph(kinds: dict[str, Kin
 def test_rows_are_padded_to_a_bucket_and_cut_off_again(kinds: dict[str, Kind], count: int) -> None:
     net, taken = kinds["txt2img"].pipeline.unet, []
     recorder, group = Again(), [parked(net, count - 2, seed=1), parked(net, 2, seed=2, step=torch.tensor(99))]
-    graphs, expected = Graphs(recorder), through(rows.run_eagerly, *group)
+    graphs, expected = graphs_of(recorder), through(rows.run_eagerly, *group)
     hook = net.register_forward_pre_hook(lambda _module, arguments: taken.append(arguments[0].shape[0]))
     for _ in range(3):
         outputs = through(graphs, *group)
@@ -147,13 +151,14 @@ def test_rows_are_padded_to_a_bucket_and_cut_off_again(kinds: dict[str, Kind], c
         assert max(map(distance, outputs, expected)) <= EXACT
     hook.remove()
     bucket = {3: 4, 5: 6, 9: 12, 32: 32}.get(count)
-    # Seen once, recorded, and replayed for those who were there and for the next.
-    assert taken == ([33] * 3 if bucket is None else [count, bucket, bucket, bucket])
+    # Seen once, then compared with what is recorded, and replayed for those who were there and for the next.
+    assert taken[0] == count
+    assert set(taken[1:]) == {bucket or 33}
     assert recorder.recorded == (bucket is not None)
 
 
 def test_an_output_stays_when_its_graph_is_replayed_for_others(kinds: dict[str, Kind]) -> None:
-    net, graphs = kinds["txt2img"].pipeline.unet, Graphs(Again())
+    net, graphs = kinds["txt2img"].pipeline.unet, graphs_of(Again())
     calls = [parked(net, seed=seed, step=torch.tensor(100 * seed)) for seed in range(4)]
     outputs = [through(graphs, call)[0] for call in calls]
     for call, output in zip(calls, outputs, strict=True):
@@ -171,7 +176,7 @@ def test_steps_reach_the_module_as_the_sampler_counts_them() -> None:
 
 def test_the_graphs_used_least_recently_make_room(kinds: dict[str, Kind]) -> None:
     net, recorder = kinds["txt2img"].pipeline.unet, Again()
-    graphs = Graphs(recorder)
+    graphs = graphs_of(recorder)
     calls = [parked(net, side=2 * (n + 1)) for n in range(GRAPHS + 1)]
     for call in calls[:GRAPHS]:
         through(graphs, call)
@@ -204,7 +209,7 @@ def test_a_lora_that_is_worn_runs_as_it_is_beside_the_graphs_of_the_others(tmp_p
         arguments = asked(number, 6, 5.0) | prompts.arguments("red cat", "low", worn[number])
         return Call(number, number, shared, scheduler_for(shared, "dpm++ 2m"), arguments, worn[number])
 
-    stage = Stage(apply_loras=row_loras.on_rows, run=Graphs(recorder))
+    stage = Stage(apply_loras=row_loras.on_rows, run=graphs_of(recorder))
     stage.play({0: [call(0)], 3: [call(1), call(2)], 8: [call(3)]})
     for number, adapters in enumerate(worn):
         expected = alone(plain, loras, adapters, "dpm++ 2m", number, steps=6, guidance=5.0)
@@ -214,7 +219,7 @@ def test_a_lora_that_is_worn_runs_as_it_is_beside_the_graphs_of_the_others(tmp_p
 
 def test_what_is_no_tensor_or_constant_and_what_goes_through_whole_is_not_recorded(kinds: dict[str, Kind]) -> None:
     recorder, pipeline = Again(), kinds["txt2img"].pipeline
-    graphs = Graphs(recorder)
+    graphs = graphs_of(recorder)
     strange = parked(pipeline.unet, cross_attention_kwargs={"any": object()})
     strange.function = lambda sample, *_args, **_kwargs: (sample,)
     latents = torch.zeros(1, 4, 16, 16, dtype=torch.float64)
@@ -238,7 +243,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_is_said_once(
 
     recorder.before = before
     requests = [SampleRequest(kinds["txt2img"], "euler a", steps=8, seed=n) for n in range(3)]
-    stage = Stage(run=Graphs(recorder))
+    stage = Stage(run=graphs_of(recorder))
     stage.play({0: [requests[0].call(0)], 4: [one.call(n) for n, one in enumerate(requests[1:], 1)]})
     for number, one in enumerate(requests):
         assert distance(stage.images(number), one.alone()) <= EXACT
@@ -251,7 +256,7 @@ def test_when_memory_ends_graphs_go_before_the_batch_is_halved(
     kinds: dict[str, Kind], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder, net = Again(), kinds["txt2img"].pipeline.unet
-    graphs, small, large = Graphs(recorder), parked(net, 2), parked(net, 8)
+    graphs, small, large = graphs_of(recorder), parked(net, 2), parked(net, 8)
     expected = through(rows.run_eagerly, large)[0]
     for _ in range(3):
         through(graphs, small)
@@ -281,7 +286,7 @@ def test_a_model_that_leaves_takes_its_graphs_along(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     tiny_pipelines.stable_diffusion(tmp_path, torch.float32).save_pretrained(folder)
     store = ModelStore([ModelConfig(name="tiny", source=str(folder))], EngineConfig(device="cpu", threads=1))
-    store.graphs = Graphs(Again())
+    store.graphs = graphs_of(Again())
     net = store.load("tiny").pipeline.unet
     for _ in range(2):
         through(store.graphs, parked(net))
@@ -293,8 +298,13 @@ def test_a_model_that_leaves_takes_its_graphs_along(tmp_path: Path) -> None:
 
 
 def test_on_a_cpu_nothing_is_recorded_and_nothing_reproducibly() -> None:
-    assert acceleration.graphs("cpu", recording=True, compiling=True)._recorder is None
-    assert acceleration.graphs("cuda", recording=False, compiling=True)._recorder is None
+    precision = torch.get_float32_matmul_precision()
+    for device, recording in (("cpu", True), ("cuda", False)):
+        made = acceleration.graphs(
+            (device, torch.bfloat16), Prover(), recording=recording, compiling=True, rows=16, trying=recording
+        )
+        assert made._recorder is None
+    torch.set_float32_matmul_precision(precision)
 
 
 # ---- compiled ------------------------------------------------------------------------------------------------------
@@ -302,7 +312,7 @@ def test_on_a_cpu_nothing_is_recorded_and_nothing_reproducibly() -> None:
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_forwards_paint_the_same_and_the_most_used_come_first(kinds: dict[str, Kind], backend: str) -> None:
-    net, graphs = kinds["txt2img"].pipeline.unet, Graphs(Again(), backend=backend)
+    net, graphs = kinds["txt2img"].pipeline.unet, graphs_of(Again(), backend=backend)
     seldom, often = parked(net, 2, seed=1), parked(net, 3, seed=2)
     for call, times in ((seldom, 2), (often, 4)):
         for _ in range(times):
@@ -325,58 +335,16 @@ def test_a_compiler_that_fails_leaves_the_graphs_as_they_are(
         asked_for.append(graph)
         raise RuntimeError("no compiler was found")
 
-    net, graphs = kinds["txt2img"].pipeline.unet, Graphs(Again(), backend=backend)
+    net, graphs = kinds["txt2img"].pipeline.unet, graphs_of(Again(), backend=backend)
     call = parked(net, 2)
     for _ in range(2):
         through(graphs, call)
     assert graphs.improve()
     assert asked_for
     assert not graphs.improve()
-    assert "not compiled any more" in caplog.text
+    assert "compiled code for model : off on this machine, it failed" in caplog.text
     assert torch.equal(through(graphs, call)[0], through(rows.run_eagerly, call)[0])
     torch.compiler.reset()
-
-
-# ---- layouts -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["txt2img", "txt2img sdxl", "controlnet"])
-def test_prepared_for_a_gpu_a_model_paints_the_same(kind: str, kinds: dict[str, Kind]) -> None:
-    plain = kinds[kind].pipeline
-    pipeline, precision = copy.deepcopy(plain), torch.get_float32_matmul_precision()
-    try:
-        acceleration.prepare(pipeline, "cuda", fusing=True)
-        assert torch.get_float32_matmul_precision() == "high"
-    finally:
-        torch.set_float32_matmul_precision(precision)
-    assert pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
-    assert pipeline.vae.decoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
-    for part in ("unet", "vae"):
-        fused, before = getattr(pipeline, part), getattr(plain, part)
-        assert any(name.endswith("to_qkv.weight") for name, _ in fused.named_parameters())
-        assert fused.num_parameters() == before.num_parameters()
-    requests = [SampleRequest(kinds[kind], seed=n, latents=False) for n in range(2)]
-    stage = Stage(run=Graphs(Again()))
-    stage.play([replace(one, kind=replace(one.kind, pipeline=pipeline)).call(n) for n, one in enumerate(requests)])
-    for number, one in enumerate(requests):
-        assert distance(stage.images(number), one.alone()) <= EXACT
-
-
-def test_elsewhere_a_model_is_left_as_it_was(kinds: dict[str, Kind]) -> None:
-    pipeline = copy.deepcopy(kinds["txt2img"].pipeline)
-    before = {name: tensor.stride() for name, tensor in pipeline.unet.state_dict().items()}
-    acceleration.prepare(pipeline, "cpu", fusing=True)
-    assert {name: tensor.stride() for name, tensor in pipeline.unet.state_dict().items()} == before
-    # What a GPU's own kernels of attention are called through.
-    assert {type(processor) for processor in pipeline.unet.attn_processors.values()} == {AttnProcessor2_0}
-
-
-def test_attention_with_loras_is_not_fused(kinds: dict[str, Kind]) -> None:
-    pipeline, precision = copy.deepcopy(kinds["txt2img"].pipeline), torch.get_float32_matmul_precision()
-    acceleration.prepare(pipeline, "cuda", fusing=False)
-    torch.set_float32_matmul_precision(precision)
-    assert not any("to_qkv" in name for name, _ in pipeline.unet.named_parameters())
-    assert pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 # ---- the VAE -------------------------------------------------------------------------------------------------------
