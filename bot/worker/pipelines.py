@@ -32,13 +32,14 @@ from diffusers.pipelines.auto_pipeline import (
 )
 
 from bot.config import STEPS, EngineConfig, ModelConfig
+from bot.engine import memory
 from bot.engine.catalog import SAMPLERS
 from bot.engine.model_files.sampling import sampling_of
 from bot.engine.model_files.single_file import SingleFile
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Image, Operation
 from bot.logs import traced
-from bot.worker import acceleration, checkpoints, safety_checker, upscaling
+from bot.worker import acceleration, checkpoints, quantization, safety_checker, upscaling
 from bot.worker.canvas import Canvas
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
@@ -47,8 +48,9 @@ from bot.worker.library_errors import refused, told
 from bot.worker.loras import RowLoras
 from bot.worker.parameters import parameters
 from bot.worker.pictures import encode, enlarged, enlarging, laid_over
+from bot.worker.placement import Placement
 from bot.worker.prompts import Prompts, Reading
-from bot.worker.rows import NOT_NUMBERS
+from bot.worker.rows import NOT_NUMBERS, Parked, run_eagerly
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +132,7 @@ class Loaded:
     pipeline: Any
     scheduler: Any
     prompts: Prompts
+    placement: Placement
     lora_troubles: Mapping[str, str]
     """LoRAs of the model that cannot be used, each with the reason."""
     controlnets: dict[str, Any] = field(default_factory=dict)
@@ -181,9 +184,11 @@ class ModelStore:
         model, checkpoint = self._models[name], self.fetch(name)
         try:
             pipeline, upscaler = _load(model, checkpoint, self.machine)
+            placement = Placement(pipeline, model.memory, self.machine.device)
             troubles = self.row_loras.load(pipeline, model.loras)
-            # LoRAs change the projections that would be fused.
-            acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras)
+            # LoRAs change the projections that would be fused, and packed ones cannot be put together.
+            packed = any(map(quantization.is_quantized, pipeline.components.values()))
+            acceleration.prepare(pipeline, self.machine.device, fusing=not model.loras and not packed)
         except PaintFailed:
             raise
         except UnusableFiles as error:
@@ -193,13 +198,36 @@ class ModelStore:
                 raise
             if is_out_of_memory(error):
                 _free()
-                raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
+                raise PaintFailed(self._too_large(model, checkpoint)) from error
             log.exception("model %s cannot be loaded", name)
             raise PaintFailed(f"The model {name} cannot be loaded: {refused(error)}") from error
         prompts = Prompts(pipeline, self.row_loras.on_all)
-        self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, troubles)
+        self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, placement, troubles)
         self._upscalers[name], self._schedulers[name] = upscaler, type(pipeline.scheduler).__name__
         return self._loaded[name]
+
+    def _too_large(self, model: ModelConfig, checkpoint: Checkpoint) -> str:
+        """That a model does not fit, and what the host can do."""
+        painting = memory.Painting(model.width * model.height, itemsize=self.machine.dtype.itemsize)
+        needs = memory.need(checkpoint.parts, model.memory, painting).peak
+        words = f"The model {model.name} does not fit into this machine's memory: it needs about {memory.gib(needs)}."
+        if self.machine.device != "cuda":
+            return f"{words} Choose a smaller model."
+        _, whole = torch.cuda.mem_get_info()
+        return f"{words} {memory.remedy(checkpoint.parts, whole, painting)}"
+
+    def run(self, parked: Parked, leaves: Sequence[Any], adapters: Sequence[Adapters]) -> Any:
+        """Run the function of a call (see `rows.Run`), with its module on the device."""
+        for loaded in self._loaded.values():
+            if loaded.placement.moves(parked.module):
+                with loaded.placement.present(parked.module):
+                    # A graph would read the module where it was when the graph was recorded.
+                    return run_eagerly(parked, leaves, adapters)
+        return self.graphs(parked, leaves, adapters)
+
+    def works_in_batches(self, name: str) -> bool:
+        """Whether requests for a model begin together and end before others begin, because its parts take turns."""
+        return "offload" in self._models[name].memory
 
     @property
     def names(self) -> Collection[str]:
@@ -218,9 +246,12 @@ class ModelStore:
 
     def size(self, name: str) -> int:
         """Bytes that a fetched model takes in memory, with its ControlNets that are loaded."""
+        model, itemsize = self._models[name], self.machine.dtype.itemsize
         beside = self._loaded[name].controlnets.values() if name in self._loaded else ()
-        parameters = self.fetch(name).parameters + sum(int(net.num_parameters()) for net in beside)
-        return parameters * self.machine.dtype.itemsize
+        own = memory.need(self.fetch(name).parts, model.memory, memory.Painting(0, itemsize=itemsize)).weights
+        if self.works_in_batches(name):
+            return own
+        return own + sum(int(net.num_parameters()) for net in beside) * itemsize
 
     def scheduler(self, request: GenerationRequest) -> Any:
         """A fresh scheduler for the request's sampler, with the model's own settings. Raises PaintFailed in words."""
@@ -248,6 +279,8 @@ class ModelStore:
         if key not in loaded.views:
             controlnet = self._controlnet(request) if request.controlnet else None
             view = _view(request, loaded.pipeline, controlnet)
+            if view is not loaded.pipeline and self._models[request.model].memory:
+                loaded.placement.claim(view)
             safety_checker.guard(request.model, getattr(loaded.pipeline, safety_checker.FOLDER, None), view)
             loaded.views[key] = view
         return loaded.views[key]
@@ -309,7 +342,8 @@ class ModelStore:
             if source is None:
                 raise PaintFailed(f"The model {request.model} has no ControlNet {name} any more. Choose another.")
             try:
-                loaded.controlnets[name] = _load_controlnet(source, loaded.pipeline, self.machine)
+                net = _load_controlnet(source, loaded.pipeline, self.machine)
+                loaded.controlnets[name] = loaded.placement.add(net)
             except Exception as error:
                 if is_device_lost(error):
                     raise
@@ -400,22 +434,22 @@ class ModelStore:
 
 
 def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple[Any, upscaling.Upscaler | None]:
-    """The model's pipeline on the machine's device, and its upscaler if it has one."""
+    """The model's pipeline, still on the CPU, and its upscaler if it has one."""
     source, files, upscaler = checkpoint.source, checkpoint.files, None
+    parts = quantization.load_denoiser(model, files, machine.dtype, machine.device)
     if isinstance(files, SingleFile):
         pipeline = getattr(diffusers, files.pipeline).from_single_file(
-            source, config=files.config, torch_dtype=machine.dtype, local_files_only=True
+            source, config=files.config, torch_dtype=machine.dtype, local_files_only=True, **parts
         )
         if files.changes:
             # The file knows better than its configuration what it predicts.
             kind = getattr(diffusers, files.scheduler)
             pipeline.scheduler = kind.from_config(pipeline.scheduler.config, **files.changes)
     else:
-        parts = {}
         if safety_checker.is_named(Path(source)) and (
             checker := safety_checker.load(model.name, Path(source), machine.dtype)
         ):
-            parts = {safety_checker.FOLDER: checker}
+            parts[safety_checker.FOLDER] = checker
         # Pickled weights can run code when they are loaded, so only safetensors are loaded.
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
             source,
@@ -433,7 +467,7 @@ def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple
     if machine.dtype == torch.float16 and hasattr(pipeline, "upcast_vae") and vae.config.get("force_upcast"):
         # SDXL's VAE overflows in half precision. Its pipelines would cast it for every picture, but it is shared.
         vae.to(torch.float32)
-    return pipeline.to(machine.device), upscaler
+    return pipeline, upscaler
 
 
 def _limit_tokenizers(pipeline: Any) -> None:
@@ -448,7 +482,7 @@ def _limit_tokenizers(pipeline: Any) -> None:
 
 
 def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
-    """A ControlNet on the machine's device. Raises ValueError if it is no ControlNet, or does not fit this pipeline."""
+    """A ControlNet, still on the CPU. Raises ValueError if it is no ControlNet, or does not fit this pipeline."""
     path = Path(source)
     if path.is_file():
         # Without a configuration beside it, diffusers fetches the configuration of the ControlNet it resembles.
@@ -468,7 +502,7 @@ def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
         raise ValueError("it is made for another kind of model")
     if machine.device == "cuda":
         acceleration.lay_out(controlnet)
-    return controlnet.to(machine.device)
+    return controlnet
 
 
 def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
