@@ -15,7 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from bot.errors import ConfigError
@@ -34,6 +43,11 @@ PROMPT_LIMIT = 4000
 
 SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
 """Environment variables that are removed from the environment of child processes."""
+
+SAVINGS = ("8bit", "4bit", "text-when-needed", "text-on-cpu", "offload")
+"""Ways to keep a model in less memory, by their names in config.toml; docs/memory.md describes them."""
+_FILES = (".safetensors", ".gguf")
+"""How the names of files end that a model can be loaded from."""
 
 _COMMAND_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})")
@@ -173,14 +187,33 @@ class ControlNetConfig(Section):
     """How strictly it is followed if the request names no weight."""
 
 
+def _savings(chosen: Any) -> Any:
+    """The chosen ways to save memory, of which one may be written without a list."""
+    names = (chosen,) if isinstance(chosen, str) else tuple(chosen) if isinstance(chosen, list | tuple) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"memory is a list of names; there is: {', '.join(SAVINGS)}")
+    for name in names:
+        if name not in SAVINGS:
+            near = difflib.get_close_matches(name, SAVINGS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"memory {name!r} does not exist; there is: {', '.join(SAVINGS)}{hint}")
+    for group in (("8bit", "4bit"), ("text-when-needed", "text-on-cpu"), ("text-when-needed", "offload")):
+        if all(name in names for name in group):
+            raise ValueError(f"memory cannot be both {group[0]} and {group[1]}: choose one of them")
+    return tuple(name for name in SAVINGS if name in names)
+
+
 class ModelConfig(Section):
     """One checkpoint that people can choose, with its defaults."""
 
     name: Annotated[str, AfterValidator(_model_name)]
     source: str
-    """`embedded`, a diffusers folder, a single .safetensors file, or a hub id like org/name."""
+    """`embedded`, a diffusers folder, a single .safetensors or .gguf file, or a hub id like org/name."""
     config: str | None = None
-    """For a single file: a diffusers folder or hub id with the same configuration."""
+    """For a .safetensors file: a diffusers folder or hub id with the same configuration. For a .gguf file, which has
+    only the denoiser: the diffusers folder that has the rest."""
+    memory: Annotated[tuple[str, ...], BeforeValidator(_savings)] = ()
+    """How the model is kept in less memory: names of SAVINGS."""
     description: Annotated[str, Field(max_length=60)] = ""
     width: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
     height: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 512
@@ -242,8 +275,8 @@ class ModelConfig(Section):
 
     @property
     def is_single_file(self) -> bool:
-        """Whether the source is one .safetensors file."""
-        return self.source.endswith(".safetensors")
+        """Whether the source is one file."""
+        return self.source.endswith(_FILES)
 
     @property
     def is_hub_id(self) -> bool:
@@ -422,7 +455,7 @@ def _located(model: ModelConfig, base: Path) -> ModelConfig:
             path = base / Path(place).expanduser()
         except RuntimeError as error:
             raise ConfigError(f"model {model.name}: {place} starts with a home folder that does not exist.") from error
-        is_path = path.exists() or place.endswith(".safetensors") or place.startswith((".", "/", "~"))
+        is_path = path.exists() or place.endswith(_FILES) or place.startswith((".", "/", "~"))
         return str(path.resolve()) if is_path else place
 
     loras = tuple(lora.model_copy(update={"source": locate(lora.source)}) for lora in model.loras)

@@ -20,13 +20,15 @@ import discord
 
 from bot.app import calibration_of, database_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
-from bot.config import Config, LoraConfig, ModelConfig, read_database_key, read_token
-from bot.engine import Event, Order, catalog
+from bot.config import Config, EngineConfig, LoraConfig, ModelConfig, read_database_key, read_token
+from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.model_files import hub
+from bot.engine.model_files.folder import Folder
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
 from bot.engine.model_files.single_file import SingleFile
+from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
@@ -71,11 +73,12 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
     for model in config.models:
         for finding in await examine_model(model):
             yield finding
-    facts = await _torch_facts()
-    if isinstance(facts, Finding):
-        yield facts
-    else:
-        yield _torch(facts, config.engine.device)
+    facts = await probe()
+    yield _torch(config.engine.device, facts)
+    for model in config.models:
+        for finding in await asyncio.to_thread(examine_memory, model, config.engine, facts):
+            yield finding
+    if "error" not in facts:
         if paint:
             async for finding in painted(config):
                 yield finding
@@ -218,8 +221,43 @@ async def _hub_trouble(source: str) -> UnusableFiles | None:
     return hub.unreachable(source, f"it answers {status}") if status >= 500 else None
 
 
-async def _torch_facts() -> dict[str, Any] | Finding:
-    """Ask another process what torch finds, because the bot process never imports torch."""
+def examine_memory(model: ModelConfig, engine: EngineConfig, facts: Mapping[str, Any]) -> list[Finding]:
+    """What a model on this machine needs and what would make it fit, from its headers; nothing if it has none here.
+
+    `facts` are those of `probe`.
+    """
+    what, place = f"Memory of {model.name}", catalog.place_of(model)
+    try:
+        files = recognise(place, model.config) if place is not None and place.exists() else None
+    except UnusableFiles:
+        # Another finding says what is wrong with them.
+        return []
+    if files is None:
+        return []
+    device = str(facts.get("device", "cpu")) if engine.device == "auto" else engine.device
+    packed = isinstance(files, Folder) and files.gguf is not None
+    if (trouble := memory.trouble(model.memory, device, packed=packed)) is not None:
+        return [Finding(what, CheckStatus.BAD, trouble.words, trouble.remedy)]
+    half = device != "cpu" if engine.dtype == "auto" else engine.dtype != "float32"
+    rows = 1 if files.pipeline.startswith("Flux") else 2
+    painting = memory.Painting(model.width * model.height, rows, 2 if half else 4)
+    parts = parts_of(files)
+    needs = memory.need(parts, model.memory, painting)
+    words = f"its weights take {memory.gib(needs.weights)}, and painting about {memory.gib(needs.peak)} in all"
+    card = int(float(facts.get("gib", 0)) * memory.GIB)
+    if not card:
+        return [Finding(what, CheckStatus.GOOD, words)]
+    if needs.peak > memory.usable(card):
+        remedy = memory.remedy(parts, card, painting)
+        return [Finding(what, CheckStatus.BAD, f"{words}, and the card has {memory.gib(card)}", remedy)]
+    return [Finding(what, CheckStatus.GOOD, f"{words}, of {memory.gib(card)}")]
+
+
+async def probe() -> dict[str, Any]:
+    """Ask another process what torch finds, because the bot process never imports torch.
+
+    Returns the facts of `bot.worker.probe`, or `error` with the words and `remedy`.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -233,16 +271,17 @@ async def _torch_facts() -> dict[str, Any] | Finding:
     except TimeoutError:
         process.kill()
         await process.wait()
-        return Finding("Torch", CheckStatus.BAD, "does not answer", "Reinstall it: pip install --force-reinstall torch")
+        return {"error": "does not answer", "remedy": "Reinstall it: pip install --force-reinstall torch"}
     if process.returncode:
         last = (errors.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
-        return Finding("Torch", CheckStatus.BAD, f"cannot be imported: {last}", "Reinstall Atelier into a fresh venv.")
-    facts: dict[str, Any] = json.loads(output)
-    return facts
+        return {"error": f"cannot be imported: {last}", "remedy": "Reinstall Atelier into a fresh venv."}
+    found: dict[str, Any] = json.loads(output)
+    return found
 
 
-def _torch(facts: Mapping[str, Any], wanted: str) -> Finding:
-    """What is to be said of the device that torch found."""
+def _torch(wanted: str, facts: Mapping[str, Any]) -> Finding:
+    if "error" in facts:
+        return Finding("Torch", CheckStatus.BAD, facts["error"], facts["remedy"])
     versions = f"torch {facts['torch']}, diffusers {facts['diffusers']}"
     if wanted not in ("auto", "cpu", facts["device"]):
         return Finding(

@@ -143,7 +143,7 @@ def _check_source(key: str, model: ModelConfig) -> None:
     source = Path(folder_of(model))
     if not source.exists():
         raise ConfigError(
-            f"{key}: source {model.source} does not exist. Give a diffusers folder, a .safetensors file, "
+            f"{key}: source {model.source} does not exist. Give a diffusers folder, a .safetensors or .gguf file, "
             'a hub id like CompVis/stable-diffusion-v1-4, or "embedded".'
         )
     if source.is_dir() and not (source / "model_index.json").is_file():
@@ -152,7 +152,9 @@ def _check_source(key: str, model: ModelConfig) -> None:
         except UnusableFiles as error:
             raise ConfigError(f"{key}: {model.source} is no diffusers folder: {error}") from error
     if source.is_file() and not model.is_single_file:
-        raise ConfigError(f"{key}: {model.source} is not a .safetensors file, and no other kind is loaded.")
+        raise ConfigError(
+            f"{key}: {model.source} is neither a .safetensors nor a .gguf file, and no other kind is loaded."
+        )
     if model.config is not None and model.config.startswith(("/", ".")) and not Path(model.config).is_dir():
         raise ConfigError(f"{key}: config {model.config} is not a folder.")
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from bot.engine import Started
-from bot.engine.timing import START
+from bot.engine.timing import DECODE, START
 from bot.engine.wire import Stage
 from bot.errors import PaintFailed
 from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
@@ -78,8 +78,10 @@ class StepBatcher:
         yield from self._receive(news)
         yield from self._start()
         waiting = [live.parked for live in self._live.values() if live.parked is not None]
+        denoising = {self._live[parked.call_id].call.batch for parked in waiting if not parked.single} - {None}
+        held = [p for p in waiting if p.part == DECODE and self._live[p.call_id].call.batch in denoising]
         for single in (False, True):
-            if alike := [parked for parked in waiting if parked.single is single]:
+            if alike := [parked for parked in waiting if parked.single is single and parked not in held]:
                 yield from self._serve(self._schedule(alike))
 
     def close(self) -> None:

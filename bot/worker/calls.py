@@ -15,7 +15,8 @@ class Call:
     """One request: a pipeline and the arguments to call it with.
 
     `scheduler` belongs to this call alone. All rows of the call use the LoRAs of `adapters` in every denoiser; rows
-    with different LoRAs can share a forward. The call is timed under `shape`.
+    with different LoRAs can share a forward. The call is timed under `shape`. Calls with the same `batch` decode no
+    picture while one of them waits for its denoiser, because both are not on the device together; None decodes at once.
     """
 
     id: Hashable
@@ -25,6 +26,7 @@ class Call:
     arguments: Mapping[str, Any]
     adapters: Adapters = ()
     shape: Shape = ("", 0, 0)
+    batch: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)

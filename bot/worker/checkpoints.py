@@ -24,6 +24,7 @@ from bot.engine.model_files.adapters import check_controlnet, lora_file
 from bot.engine.model_files.folder import INDEX
 from bot.engine.model_files.recognise import Recognised, layers_of, recognise
 from bot.engine.model_files.single_file import SingleFile, recognise_file
+from bot.engine.model_files.sizes import Kind, Part, parts_of
 from bot.errors import UnusableFiles
 from bot.worker import safety_checker
 
@@ -43,8 +44,8 @@ class Checkpoint:
     """What its headers say."""
     digest: str
     """The sha256 of the file, or of the names and hashes of all weights in the folder."""
-    parameters: int
-    """How many numbers the pipeline's modules have, without an upscaler, which stays on the CPU."""
+    parts: tuple[Part, ...]
+    """The pipeline's modules, without an upscaler, which stays on the CPU."""
     controlnets: Mapping[str, str]
     """The folder or the file of each of its ControlNets that can be used, by name."""
     controlnet_troubles: Mapping[str, str]
@@ -61,17 +62,23 @@ def fetch(model: ModelConfig) -> Checkpoint:
     if (path / INDEX).is_file() and safety_checker.is_named(path):
         safety_checker.look(model.name, path)
     files = recognise(path, model.config)
+    parts = parts_of(files)
     if isinstance(files, SingleFile):
         files = _configured(model, files)
-        digest, parameters = _hash(path), files.numbers
+        digest = _hash(path)
+    elif files.gguf is not None:
+        # The folder of the configuration has the parts that few people change.
+        digest, path = _hash(path), files.path
     else:
         weights = sorted(path.rglob("*.safetensors"))
         whole = hashlib.sha256()
         for file in weights:
             whole.update(f"{file.relative_to(path).as_posix()} {_hash(file)}\n".encode())
-        digest, parameters = whole.hexdigest(), files.numbers + safety_checker.numbers(path)
+        digest = whole.hexdigest()
+    if not isinstance(files, SingleFile) and (checker := safety_checker.numbers(path)):
+        parts += (Part(safety_checker.FOLDER, Kind.OTHER, 0, checker),)
     nets, troubles = _fetch_controlnets(model, files)
-    return Checkpoint(str(path), files, digest, parameters, nets, troubles)
+    return Checkpoint(str(path), files, digest, parts, nets, troubles)
 
 
 def fetch_lora(lora: LoraConfig) -> Path:

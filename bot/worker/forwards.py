@@ -6,6 +6,7 @@ State advances only after a forward has succeeded, so a forward may be repeated.
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from bot.engine import memory
 from bot.engine.timing import DECODE
 from bot.errors import PaintFailed
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
@@ -57,11 +59,12 @@ class Forwards:
         """Each call's output. If memory runs out, try again in parts half as large, or a picture in tiles."""
         head, rows = group[0], sum(parked.rows for parked in group)
         self._count += 1
-        tiled = False
+        tileable = head.single and self._tiling and getattr(head.module, "use_tiling", None) is False
+        tiled = tileable and _is_short(head)
         while True:
             cap = min(self.cap(head), rows)
             try:
-                with torch.inference_mode(), _in_tiles(head.module) if tiled else nullcontext():
+                with torch.inference_mode(), _in_tiles(head) if tiled else nullcontext():
                     return forward(group, cap, self._policy.apply_loras, self._policy.run)
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -69,7 +72,7 @@ class Forwards:
                 # The frames of the traceback keep the forward's tensors in memory.
                 traceback.clear_frames(error.__traceback__)
             _empty_caches()
-            if head.single and not tiled and self._tiling and getattr(head.module, "use_tiling", None) is False:
+            if tileable and not tiled:
                 tiled = True
                 continue
             if cap == 1 or head.single:
@@ -97,21 +100,59 @@ def _may_overflow(parked: Parked) -> bool:
 
 def _in_single_precision(parked: Parked) -> Parked:
     """The same call on a copy of its module, because shared modules are not cast. It is rare, so no copy is kept."""
-    module = deepcopy(parked.module).float()
+    # Where a shared module is while it is not needed is not where its copy computes.
+    module = deepcopy(parked.module).to(parked.device, torch.float32)
     leaves = [
         leaf.float() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf for leaf in parked.leaves
     ]
     return Parked(module, "decode", rebuild(parked.tree, leaves), part=parked.part, single=parked.single)
 
 
+def _is_short(parked: Parked) -> bool:
+    """Whether the free memory of a GPU would not hold the whole picture that a VAE encodes or decodes."""
+    free = free_bytes(parked.device)
+    if free is None:
+        return False
+    config = parked.module.config
+    scale = 2 ** (len(config.get("block_out_channels") or (0,)) - 1) if parked.part == DECODE else 1
+    pixels = math.prod(parked.sample.shape[-2:]) * scale**2
+    return memory.DECODE * pixels * parked.sample.element_size() / 2 > free
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes of a GPU's memory that torch can still give out; None where nothing says so."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
 @contextmanager
-def _in_tiles(vae: Any) -> Iterator[None]:
-    """Let a VAE take large pictures tile by tile, which needs little memory."""
+def _in_tiles(parked: Parked) -> Iterator[None]:
+    """Let a VAE take a picture tile by tile, which needs little memory.
+
+    The tiles are those of the VAE, or of half the picture's side where its own tiles are as large as the picture, as
+    those of SDXL's VAE at 1024 pixels are.
+    """
+    vae: Any = parked.module
+    own = {name: getattr(vae, name) for name in _TILES if hasattr(vae, name)}
     vae.enable_tiling()
+    if len(own) == len(_TILES):
+        pixels, latents = (own[name] for name in _TILES)
+        side = max(parked.sample.shape[-2:]) * (pixels // latents if parked.part == DECODE else 1)
+        halves = math.ceil(math.log2(max(pixels / max(side / 2, 1), 1)))
+        vae.tile_sample_min_size = max(pixels >> halves, pixels // latents)
+        vae.tile_latent_min_size = max(latents >> halves, 1)
     try:
         yield
     finally:
         vae.disable_tiling()
+        for name, value in own.items():
+            setattr(vae, name, value)
+
+
+_TILES = ("tile_sample_min_size", "tile_latent_min_size")
+"""A VAE's attributes with the side of a tile, in pixels and in latents."""
 
 
 def _empty_caches() -> None:

@@ -122,7 +122,7 @@ class WorkerLoop:
         self._inbox = inbox
         self._send = send
         self._rows = rows
-        self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.graphs)
+        self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.run)
         self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._begin)
         self._is_resting = True
         self._told_at: float | None = None
@@ -330,6 +330,7 @@ class WorkerLoop:
     def _beginning(self) -> list[Call]:
         """The orders that are ready to begin, as calls for the batcher."""
         calls = []
+        begun: set[str] = set()
         for order in list(self._waiting.values()):
             model = order.request.model
             if not order.is_painted:
@@ -342,6 +343,9 @@ class WorkerLoop:
                 order.texts = self._beside(self._reader, doing, _read, self._store.prompts(model), order.request)
             if not order.texts.done():
                 continue
+            if model not in begun and model in self._held():
+                continue
+            begun.add(model)
             del self._waiting[order.key]
             if not self._painting:
                 # What ran while no order was painted is nothing to report.
@@ -356,6 +360,19 @@ class WorkerLoop:
             canvas, tap = order.inputs.result().canvas, LatentTap(call.scheduler)
             self._painting[order.key] = _PaintingOrder(order.owner, order.request, canvas, tap, now)
         return calls
+
+    def _held(self) -> frozenset[str]:
+        """The models whose parts take turns on the device and whose orders do not begin now.
+
+        Their orders begin together, when all that wait have been read, and others begin after all of them have ended.
+        """
+        held = {order.request.model for order in self._painting.values()}
+        held |= {
+            order.request.model
+            for order in self._waiting.values()
+            if order.is_painted and order.inputs.done() and (order.texts is None or not order.texts.done())
+        }
+        return frozenset(name for name in held if self._store.works_in_batches(name))
 
     def _enlarge(self, order: _WaitingOrder) -> None:
         """Give an order to the encoder's threads if its picture and its model's files are here."""
@@ -397,6 +414,7 @@ class WorkerLoop:
             self._store.arguments(request, order.inputs.result(), read),
             self._store.adapters(request),
             shape=request.work.shape,
+            batch=request.model if self._store.works_in_batches(request.model) else None,
         )
 
     def _report(self, call: Call, event: Event) -> None:

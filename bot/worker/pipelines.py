@@ -32,6 +32,7 @@ from diffusers.pipelines.auto_pipeline import (
 )
 
 from bot.config import STEPS, EngineConfig, ModelConfig
+from bot.engine import memory
 from bot.engine.calibration import Subject
 from bot.engine.catalog import SAMPLERS
 from bot.engine.model_files.sampling import sampling_of
@@ -40,7 +41,7 @@ from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Image, Operation
 from bot.logs import traced
-from bot.worker import acceleration, checkpoints, safety_checker, upscaling
+from bot.worker import acceleration, checkpoints, quantization, safety_checker, upscaling
 from bot.worker.canvas import Canvas
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
@@ -49,9 +50,10 @@ from bot.worker.library_errors import refused, told
 from bot.worker.loras import RowLoras
 from bot.worker.parameters import parameters
 from bot.worker.pictures import encode, enlarged, enlarging, laid_over
+from bot.worker.placement import Placement
 from bot.worker.prompts import Prompts, Reading
 from bot.worker.proving import Prover, machine_facts
-from bot.worker.rows import NOT_NUMBERS
+from bot.worker.rows import NOT_NUMBERS, Parked, run_eagerly
 from bot.worker.switches import ENCODE, FUSED
 
 log = logging.getLogger(__name__)
@@ -137,6 +139,7 @@ class Loaded:
     pipeline: Any
     scheduler: Any
     prompts: Prompts
+    placement: Placement
     lora_troubles: Mapping[str, str]
     """LoRAs of the model that cannot be used, each with the reason."""
     controlnets: dict[str, Any] = field(default_factory=dict)
@@ -196,6 +199,7 @@ class ModelStore:
         model, checkpoint = self._models[name], self.fetch(name)
         try:
             pipeline, upscaler = _load(model, checkpoint, self.machine)
+            placement = Placement(pipeline, model.memory, self.machine.device)
             troubles = self.row_loras.load(pipeline, model.loras)
             self._adopt(name, pipeline)
         except PaintFailed:
@@ -207,18 +211,19 @@ class ModelStore:
                 raise
             if is_out_of_memory(error):
                 _free()
-                raise PaintFailed(f"The model {name} does not fit into this machine's memory.") from error
+                raise PaintFailed(self._too_large(model, checkpoint)) from error
             log.exception("model %s cannot be loaded", name)
             raise PaintFailed(f"The model {name} cannot be loaded: {refused(error)}") from error
         prompts = Prompts(pipeline, self.row_loras.on_all)
-        self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, troubles)
+        self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, placement, troubles)
         self._upscalers[name], self._schedulers[name] = upscaler, type(pipeline.scheduler).__name__
         return self._loaded[name]
 
     def _adopt(self, name: str, pipeline: Any) -> None:
         """Have what makes the modules of a pipeline faster tried, and switch on what was tried before."""
-        # LoRAs change the projections that would be fused.
-        without = (FUSED,) if self._models[name].loras else ()
+        # LoRAs change the projections that would be fused, and packed ones cannot be put together.
+        packed = any(map(quantization.is_quantized, pipeline.components.values()))
+        without = (FUSED,) if self._models[name].loras or packed else ()
         for part, parts in _ACCELERATED.items():
             if (module := getattr(pipeline, part, None)) is not None:
                 self.graphs.switches.adopt(self._subject(name), module, parts, without=without)
@@ -227,6 +232,29 @@ class ModelStore:
         """A model, for the verdicts on what makes it faster."""
         dtype = str(self.machine.dtype).removeprefix("torch.")
         return Subject(name, f"{self.hash_of(name)[:16]} in {dtype}")
+
+    def _too_large(self, model: ModelConfig, checkpoint: Checkpoint) -> str:
+        """That a model does not fit, and what the host can do."""
+        painting = memory.Painting(model.width * model.height, itemsize=self.machine.dtype.itemsize)
+        needs = memory.need(checkpoint.parts, model.memory, painting).peak
+        words = f"The model {model.name} does not fit into this machine's memory: it needs about {memory.gib(needs)}."
+        if self.machine.device != "cuda":
+            return f"{words} Choose a smaller model."
+        _, whole = torch.cuda.mem_get_info()
+        return f"{words} {memory.remedy(checkpoint.parts, whole, painting)}"
+
+    def run(self, parked: Parked, leaves: Sequence[Any], adapters: Sequence[Adapters]) -> Any:
+        """Run the function of a call (see `rows.Run`), with its module on the device."""
+        for loaded in self._loaded.values():
+            if loaded.placement.moves(parked.module):
+                with loaded.placement.present(parked.module):
+                    # A graph would read the module where it was when the graph was recorded.
+                    return run_eagerly(parked, leaves, adapters)
+        return self.graphs(parked, leaves, adapters)
+
+    def works_in_batches(self, name: str) -> bool:
+        """Whether requests for a model begin together and end before others begin, because its parts take turns."""
+        return "offload" in self._models[name].memory
 
     @property
     def names(self) -> Collection[str]:
@@ -257,9 +285,12 @@ class ModelStore:
 
     def size(self, name: str) -> int:
         """Bytes that a fetched model takes in memory, with its ControlNets that are loaded."""
+        model, itemsize = self._models[name], self.machine.dtype.itemsize
         beside = self._loaded[name].controlnets.values() if name in self._loaded else ()
-        parameters = self.fetch(name).parameters + sum(int(net.num_parameters()) for net in beside)
-        return parameters * self.machine.dtype.itemsize
+        own = memory.need(self.fetch(name).parts, model.memory, memory.Painting(0, itemsize=itemsize)).weights
+        if self.works_in_batches(name):
+            return own
+        return own + sum(int(net.num_parameters()) for net in beside) * itemsize
 
     def scheduler(self, request: GenerationRequest) -> Any:
         """A fresh scheduler for the request's sampler, with the model's own settings. Raises PaintFailed in words."""
@@ -287,6 +318,8 @@ class ModelStore:
         if key not in loaded.views:
             controlnet = self._controlnet(request) if request.controlnet else None
             view = _view(request, loaded.pipeline, controlnet)
+            if view is not loaded.pipeline and self._models[request.model].memory:
+                loaded.placement.claim(view)
             safety_checker.guard(request.model, getattr(loaded.pipeline, safety_checker.FOLDER, None), view)
             loaded.views[key] = view
         return loaded.views[key]
@@ -348,7 +381,8 @@ class ModelStore:
             if source is None:
                 raise PaintFailed(f"The model {request.model} has no ControlNet {name} any more. Choose another.")
             try:
-                net = loaded.controlnets[name] = _load_controlnet(source, loaded.pipeline, self.machine)
+                net = _load_controlnet(source, loaded.pipeline, self.machine)
+                loaded.controlnets[name] = loaded.placement.add(net)
                 subject = self._subject(request.model)
                 beside = Subject(subject.model, f"{subject.key}, with {name}")
                 self.graphs.switches.adopt(beside, net, ("controlnet",))
@@ -442,22 +476,22 @@ class ModelStore:
 
 
 def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple[Any, upscaling.Upscaler | None]:
-    """The model's pipeline on the machine's device, and its upscaler if it has one."""
+    """The model's pipeline, still on the CPU, and its upscaler if it has one."""
     source, files, upscaler = checkpoint.source, checkpoint.files, None
+    parts = quantization.load_denoiser(model, files, machine.dtype, machine.device)
     if isinstance(files, SingleFile):
         pipeline = getattr(diffusers, files.pipeline).from_single_file(
-            source, config=files.config, torch_dtype=machine.dtype, local_files_only=True
+            source, config=files.config, torch_dtype=machine.dtype, local_files_only=True, **parts
         )
         if files.changes:
             # The file knows better than its configuration what it predicts.
             kind = getattr(diffusers, files.scheduler)
             pipeline.scheduler = kind.from_config(pipeline.scheduler.config, **files.changes)
     else:
-        parts = {}
         if safety_checker.is_named(Path(source)) and (
             checker := safety_checker.load(model.name, Path(source), machine.dtype)
         ):
-            parts = {safety_checker.FOLDER: checker}
+            parts[safety_checker.FOLDER] = checker
         # Pickled weights can run code when they are loaded, so only safetensors are loaded.
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
             source,
@@ -475,7 +509,7 @@ def _load(model: ModelConfig, checkpoint: Checkpoint, machine: Machine) -> tuple
     if machine.dtype == torch.float16 and hasattr(pipeline, "upcast_vae") and vae.config.get("force_upcast"):
         # SDXL's VAE overflows in half precision. Its pipelines would cast it for every picture, but it is shared.
         vae.to(torch.float32)
-    return pipeline.to(machine.device), upscaler
+    return pipeline, upscaler
 
 
 def _limit_tokenizers(pipeline: Any) -> None:
@@ -490,7 +524,7 @@ def _limit_tokenizers(pipeline: Any) -> None:
 
 
 def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
-    """A ControlNet on the machine's device. Raises ValueError if it is no ControlNet, or does not fit this pipeline."""
+    """A ControlNet, still on the CPU. Raises ValueError if it is no ControlNet, or does not fit this pipeline."""
     path = Path(source)
     if path.is_file():
         # Without a configuration beside it, diffusers fetches the configuration of the ControlNet it resembles.
@@ -508,7 +542,7 @@ def _load_controlnet(source: str, pipeline: Any, machine: Machine) -> Any:
     denoiser = getattr(pipeline, "unet", None) or pipeline.transformer
     if any(controlnet.config.get(width) != denoiser.config.get(width) for width in _PROMPT_WIDTHS):
         raise ValueError("it is made for another kind of model")
-    return controlnet.to(machine.device)
+    return controlnet
 
 
 def _view(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:

@@ -78,7 +78,7 @@ class Parked:
         paths = list(_leaves(tree))
         self.paths = tuple(path for path, _ in paths)
         self.leaves = [leaf for _, leaf in paths]
-        sample = next(leaf for leaf in self.leaves if isinstance(leaf, torch.Tensor) and leaf.ndim > 1)
+        self.sample = sample = next(leaf for leaf in self.leaves if isinstance(leaf, torch.Tensor) and leaf.ndim > 1)
         self.rows, self.work, self.device, self.length = sample.shape[0], sample.numel(), sample.device, 1
         masked = any(path[-1] == "encoder_attention_mask" and leaf is not None for path, leaf in paths)
         self._repeats = not masked and _repeats_exactly(module)
@@ -291,3 +291,8 @@ def rebuild(tree: Any, leaves: Iterable[Any]) -> Any:
         return next(supply)
 
     return build(tree)
+
+
+def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
+    """The same tree with what a function makes of each leaf."""
+    return rebuild(tree, [function(leaf) for _, leaf in _leaves(tree)])

@@ -161,6 +161,20 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
         ("pace = 3\npace = 4\n", "config.toml is not valid TOML: Cannot overwrite a value (at line 2"),
         (b"data = '\xff'\n", "config.toml is not UTF-8 text: save it as UTF-8."),
         ("data = 'x'\n".encode("utf-16"), "config.toml is not UTF-8 text: save it as UTF-8."),
+        (
+            '[[models]]\nname = "a"\nsource = "embedded"\nmemory = ["3bit"]\n',
+            "line 4: models[0].memory: memory '3bit' does not exist; there is: 8bit, 4bit, text-when-needed, "
+            "text-on-cpu, offload; did you mean 8bit?",
+        ),
+        (
+            '[[models]]\nname = "a"\nsource = "embedded"\nmemory = 4\n',
+            "line 4: models[0].memory: memory is a list of names; there is: 8bit, 4bit, text-when-needed, "
+            "text-on-cpu, offload.",
+        ),
+        (
+            '[[models]]\nname = "a"\nsource = "embedded"\nmemory = ["4bit", "8bit"]\n',
+            "line 4: models[0].memory: memory cannot be both 8bit and 4bit: choose one of them.",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_by_key_and_line(written: Any, content: str | bytes, words: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.engine.model_files.contents import Contents, contents_of
+from bot.engine.model_files.gguf import read_gguf
 from bot.engine.model_files.header import Header, git_pointer, is_git_pointer, read_header
 from bot.engine.model_files.operations import operations_of
 from bot.engine.model_files.sampling import FLOW_PIPELINES, NOISE_PIPELINES, Sampling, is_flow, sampling_of
@@ -35,7 +36,7 @@ _PICTURE_NEEDED = re.compile(
 
 _HALF = re.compile(r"Prior(Emb2Emb)?Pipeline$|DecoderPipeline$|^Kandinsky(V22)?(Img2Img|Inpaint|Controlnet)*Pipeline$")
 
-_WORDS = ("text_encoder", "tokenizer", "bert", "prior_text_encoder", "processor", "mllm")
+WORDS = ("text_encoder", "tokenizer", "bert", "prior_text_encoder", "processor", "mllm")
 """How the names of the parts begin that read a prompt."""
 _WEIGHTLESS = re.compile("(Tokenizer|Scheduler|Processor|FeatureExtractor)(Fast|Pil)?$")
 """How the names of the classes end whose parts have no weights."""
@@ -44,10 +45,10 @@ UPSCALER = "upscaler"
 """The folder of the network that enlarges a model's pictures. The index does not name it."""
 _OPTIONAL = (SAFETY_CHECKER, "feature_extractor", "watermarker")
 """Parts that are looked at in another way, or that a pipeline can do without."""
-_DENOISERS = ("unet", "transformer", "transformer_2", "prior", "decoder")
+DENOISERS = ("unet", "transformer", "transformer_2", "prior", "decoder")
 
 _UNFIT: Mapping[str, tuple[Contents, ...]] = {
-    **dict.fromkeys(_DENOISERS, (Contents.VAE, Contents.TEXT_ENCODER, Contents.CHECKPOINT, Contents.CONTROLNET)),
+    **dict.fromkeys(DENOISERS, (Contents.VAE, Contents.TEXT_ENCODER, Contents.CHECKPOINT, Contents.CONTROLNET)),
     **dict.fromkeys(
         ("text_encoder", "text_encoder_2", "text_encoder_3"),
         (Contents.VAE, Contents.DENOISER, Contents.CHECKPOINT, Contents.CONTROLNET),
@@ -102,6 +103,10 @@ class Folder:
     """Which of several sets of weights is loaded, such as fp16; None is the one without a name."""
     parts: Mapping[str, Weights] = field(default_factory=dict)
     """Its parts with weights, by their folders."""
+    denoiser: tuple[str, str] = ("", "")
+    """The folder of its denoiser, such as unet, and the denoiser's class."""
+    gguf: Path | None = None
+    """The GGUF file that its denoiser is loaded from, instead of the one in the folder."""
 
     @property
     def numbers(self) -> int:
@@ -109,8 +114,11 @@ class Folder:
         return sum(weights.numbers for weights in self.parts.values())
 
 
-def recognise_folder(path: Path) -> Folder:
-    """The model in a folder. Raises UnusableFiles, with what the folder is instead, if it cannot be loaded."""
+def recognise_folder(path: Path, gguf: Path | None = None) -> Folder:
+    """The model in a folder, with its denoiser in a GGUF file if one is given; then the folder need not have it.
+
+    Raises UnusableFiles, with what the folder is instead, if it cannot be loaded.
+    """
     if not (path / INDEX).is_file():
         raise _no_model(path)
     index = read_settings(path / INDEX, INDEX)
@@ -128,16 +136,22 @@ def recognise_folder(path: Path) -> Folder:
                 "is newer.",
                 "Upgrade Atelier, or choose another model.",
             )
-    if not any(name.startswith(_WORDS) for name in parts):
+    if not any(name.startswith(WORDS) for name in parts):
         raise UnusableFiles(f"it has no text encoder, so it cannot paint from words ({pipeline}).", _OTHER)
     if pipeline.startswith("StableDiffusionXL") and "text_encoder" not in parts:
         raise UnusableFiles("it is a refiner, which only changes pictures.", _OTHER)
     weighted = [
         name for name, (_, kind) in parts.items() if not _WEIGHTLESS.search(kind) and not name.startswith(_OPTIONAL)
     ]
-    variant = _variant(path, weighted)
+    denoiser = next((name for name in weighted if name in DENOISERS), "")
+    stored = [name for name in weighted if gguf is None or name != denoiser]
+    variant = _variant(path, stored)
     check_tokenizers(path, index, "")
-    weights = {name: _weights(path, name, variant) for name in weighted}
+    weights = {name: _weights(path, name, variant) for name in stored}
+    if gguf is not None:
+        if not denoiser:
+            raise UnusableFiles(f"it has no denoiser that a GGUF file could be ({pipeline}).", _OTHER)
+        weights[denoiser] = _packed(gguf)
     settings = {name: read_settings(path / name / "config.json", f"{name}/config.json") for name in weighted}
     if SAFETY_CHECKER in parts and (why := safety_checker_trouble(path)):
         raise UnusableFiles(
@@ -151,7 +165,21 @@ def recognise_folder(path: Path) -> Folder:
             raise damaged_upscaler(error.words.rstrip(".")) from error
     channels = settings.get("unet", {}).get("in_channels")
     operations = operations_of(pipeline, channels, upscales=(path / UPSCALER).is_dir())
-    return Folder(path, pipeline, _sampling(path, pipeline, index, parts), operations, variant, weights)
+    sampling = _sampling(path, pipeline, index, parts)
+    kind = parts[denoiser][1] if denoiser else ""
+    return Folder(path, pipeline, sampling, operations, variant, weights, (denoiser, kind), gguf)
+
+
+def _packed(file: Path) -> Weights:
+    """The weights of a denoiser in a GGUF file. Raises UnusableFiles if the file holds anything else."""
+    header = read_gguf(file)
+    contents = contents_of(header)
+    if contents not in (Contents.DENOISER, Contents.UNKNOWN):
+        raise UnusableFiles(
+            f"{file.name} is {contents}, and a GGUF file can only be a denoiser.",
+            "Take the GGUF version of the U-Net or the transformer.",
+        )
+    return Weights(((file, header),))
 
 
 def damaged_upscaler(why: str) -> UnusableFiles:

@@ -110,7 +110,7 @@ def read_header(path: Path, shown: str = "") -> Header:
             _refuse_others(start, size, shown)
             (length,) = struct.unpack("<Q", start[:8])
             if length > size - 8:
-                raise _cut_short(shown, length + 8 - size)
+                raise cut_short(shown, length + 8 - size)
             file.seek(8)
             text = file.read(length)
     except OSError as error:
@@ -198,14 +198,15 @@ def _check_size(header: Header, size: int, shown: str) -> None:
         at = tensor.end
     missing = header.data_at + at - size
     if missing > 0:
-        raise _cut_short(shown, missing)
+        raise cut_short(shown, missing)
     if missing < 0:
         raise UnusableFiles(
             f"{shown} is too long: it has {_bytes(-missing)} more than its header says.", DOWNLOAD_AGAIN
         )
 
 
-def _cut_short(shown: str, missing: int) -> UnusableFiles:
+def cut_short(shown: str, missing: int) -> UnusableFiles:
+    """The error for a file that lacks bytes."""
     return UnusableFiles(
         f"{shown} is cut short: it lacks at least {_bytes(missing)} of what its header says.",
         f"{DOWNLOAD_AGAIN} The disk may have been full.",

@@ -8,6 +8,7 @@ from pathlib import Path
 from bot.config import ControlNetConfig, LoraConfig, ModelConfig
 from bot.engine.model_files.adapters import check_controlnet, check_lora, flat_layers, lora_file
 from bot.engine.model_files.folder import Folder, recognise_folder
+from bot.engine.model_files.gguf import is_gguf
 from bot.engine.model_files.header import read_header
 from bot.engine.model_files.single_file import SingleFile, recognise_file
 from bot.errors import UnusableFiles
@@ -20,11 +21,23 @@ def recognise(source: Path, config: str | None = None) -> Recognised:
     try:
         if source.is_dir():
             return recognise_folder(source)
+        if is_gguf(source):
+            return _recognise_gguf(source, config)
         return recognise_file(source, config)
     except OSError as error:
         raise UnusableFiles(
             f"its files cannot be read ({error.strerror}).", "Make them readable for the user that runs Atelier."
         ) from error
+
+
+def _recognise_gguf(source: Path, config: str | None) -> Folder:
+    """The denoiser in a GGUF file with the diffusers folder of the rest. Raises UnusableFiles without such a folder."""
+    if config is None or not Path(config).is_dir():
+        raise UnusableFiles(
+            f"{source.name} is a GGUF file, which has only the denoiser of a model.",
+            "Set `config` to the diffusers folder on this machine that has the text encoders and the VAE.",
+        )
+    return recognise_folder(Path(config), source)
 
 
 def layers_of(model: Recognised) -> dict[str, tuple[int, ...]]:
