@@ -51,7 +51,6 @@ from tests.bot.storage.conftest import (
     NOON,
     HandClock,
     Store,
-    a_request,
     ids,
     open_store,
     pictures,
@@ -145,7 +144,7 @@ def gate_of(store: Store, **limits: int) -> Gate:
 
 def a_picture_takes(seconds: float, gate: Gate) -> Gate:
     """Let the engine be known to take so long for every usual picture."""
-    work = a_request().work
+    work = usual_request(EMBEDDED_MODEL).work
     for rows in (work.rows, 2 * work.rows):
         gate.engine.timings.record(work.shape, STEP, rows, seconds * rows / work.rows / work.forwards)
     return gate
@@ -159,7 +158,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def test_an_accepted_request_is_a_row_with_a_place_and_a_time(store: Store) -> None:
     gate = gate_of(store)
-    work = a_request().work
+    work = usual_request(EMBEDDED_MODEL).work
     gate.engine.timings.record(work.shape, STEP, work.rows, 6 / work.forwards)
     first = await gate.ask(who=Requester(GRACE, GUILD))
     admitted = await gate.ask("a cat --seed 7 --steps 999", interaction_id=5)
