@@ -484,7 +484,7 @@ async def test_what_has_a_smaller_meaning_is_made_smaller_with_the_rule_that_say
     assert made == (10, 1, 64, 64)
     assert admitted.notes == (
         "size 128×128 became 64×64 (up to 4,096 pixels: {origin role:50}); "
-        "steps 20 became 10 ({origin role:50}); "
+        f"steps {EMBEDDED_MODEL.steps} became 10 ({{origin role:50}}); "
         "images 3 became 1 ({origin role:50})",
     )
     assert (await store.now(admitted.job)).requester.roles == (50,)
