@@ -139,7 +139,8 @@ def test_the_command_leaves_a_scorer(tmp_path, capsys):
     assert not scorer.load_scorer(folder).training
 
 
-def test_the_command_measures_a_model_and_shows_it(work, tmp_path, capsys):
+def test_the_command_measures_a_model_and_shows_it(work, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "SEEDS", 2)  # of each prompt, to be quick
     evaluate.main(evaluate.SHIPPED, work, tmp_path, size=12, steps=1, timed=False)
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert all(0 <= figure["painted"] <= 1 for figure in figures["fidelity"].values())
