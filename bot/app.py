@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bot.child import ChildFailed
 from bot.config import Config, ModelConfig, read_database_key
 from bot.delivery.feedback import Feedback
 from bot.delivery.outbox import Delivery
@@ -29,6 +30,8 @@ from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
 from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
+from bot.search.client import Search
+from bot.search.index_files import delete, index_of
 from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
@@ -69,6 +72,7 @@ class App:
     refusals: Refusals
     removals: Removals
     lineage: Lineage
+    search: Search
     reports: Reports
     forgetting: Forgetting
     preferences: PreferenceStore
@@ -142,7 +146,8 @@ async def open_app(
         line = Line(changes, policy, painter, clock)
         delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
-        forgetting = Forgetting(database, pictures, path, key, surface, clock)
+        search = Search(database, index_of(config.data), path, key, surface)
+        forgetting = Forgetting(database, pictures, path, key, surface, clock, search.erase)
         removals = Removals(database, pictures, clock)
         side_messages = SideMessages(database, surface, clock)
         preferences = PreferenceStore(database)
@@ -156,6 +161,7 @@ async def open_app(
             refusals=refusals,
             removals=removals,
             lineage=Lineage(database),
+            search=search,
             reports=Reports(path, key, clock),
             forgetting=forgetting,
             preferences=preferences,
@@ -194,6 +200,7 @@ async def open_app(
             "reactions": app.reactions.run(),
             "removal notes": app.removal_notes.run(),
             "forgetting": forgetting.run(),
+            "search": search.run(),
             "models": catalog.watch(),
         }
         if local is not None:
@@ -214,12 +221,33 @@ async def forget_person(config: Config, user_id: UserId) -> Held:
         async with open_database(path, key) as database:
             pictures = Pictures(database, config.data)
             await empty_former_folders(config.data, database, pictures)
-            forgetting = Forgetting(database, pictures, path, key, Surface.DISCORD, utcnow)
+
+            async def erase_index() -> None:
+                await asyncio.to_thread(delete, index_of(config.data))
+
+            forgetting = Forgetting(database, pictures, path, key, Surface.DISCORD, utcnow, erase_index)
             held = await forgetting.held(user_id)
             await forgetting.forget(user_id)
             if not await forgetting.finish():
                 raise StorageError("A backup is being made. Atelier finishes the deletion when it runs again.")
     return held
+
+
+async def rebuild_index(config: Config) -> int:
+    """Build the search index anew while Atelier is stopped; returns how many results it has."""
+    with lock_folder(config.data):
+        path, key = database_of(config.data), read_database_key()
+        await sqlite.in_thread(lambda _: finish(path))
+        if not path.exists():
+            raise StorageError(f"{path} does not exist: there is nothing to index.")
+        async with open_database(path, key) as database:
+            search = Search(database, index_of(config.data), path, key, Surface.DISCORD)
+            try:
+                return await search.rebuild()
+            except ChildFailed as failure:
+                raise StorageError(f"The search index could not be built: {failure.reason}.") from failure
+            finally:
+                await search.close()
 
 
 def _vocabularies(models: Sequence[ModelConfig]) -> dict[str, Vocabulary]:

@@ -48,6 +48,7 @@ EXTENSIONS = (
     "cogs.side_messages",
     "cogs.stats",
     "cogs.history",
+    "cogs.search",
     "cogs.privacy",
     "cogs.help",
     "cogs.greeting",

@@ -80,6 +80,7 @@ def more_menu(ref: PictureRef, *, may_delete: bool) -> discord.ui.View:
     view.add_item(button("original", ref, "Original file"))
     view.add_item(button("prompt", ref, "Prompt to copy"))
     view.add_item(button("family", ref, "Where does this come from?"))
+    view.add_item(button("alike", ref, "More like this"))
     if may_delete:
         view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
         view.add_item(button("delete", ref, "Delete", discord.ButtonStyle.danger, row=1))
