@@ -50,6 +50,8 @@ from bot.storage.removals import Removals
 from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.side_messages import SideMessages
+from bot.storage.sittings import Sittings
+from bot.storage.tags import Tags
 from bot.storage.upkeep import keep_up
 from bot.storage.usage import Usage
 
@@ -73,6 +75,8 @@ class App:
     removals: Removals
     lineage: Lineage
     search: Search
+    tags: Tags
+    sittings: Sittings
     reports: Reports
     forgetting: Forgetting
     preferences: PreferenceStore
@@ -162,6 +166,8 @@ async def open_app(
             removals=removals,
             lineage=Lineage(database),
             search=search,
+            tags=Tags(database, clock),
+            sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
             preferences=preferences,

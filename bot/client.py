@@ -49,6 +49,7 @@ EXTENSIONS = (
     "cogs.stats",
     "cogs.history",
     "cogs.search",
+    "cogs.tags",
     "cogs.privacy",
     "cogs.help",
     "cogs.greeting",
