@@ -87,6 +87,8 @@ def why(hit: Hit) -> str:
         reasons.append(f"has {_quoted(hit.words)}")
     if hit.parts:
         reasons.append(f"has {_quoted(hit.parts)} in a word")
+    if hit.related:
+        reasons.append(f"has {_quoted(hit.related)}, a related word")
     if hit.meaning:
         reasons.append(f"similar meaning ({hit.meaning:.0%})")
     return ", ".join(reasons) or "passes the filters"

@@ -120,7 +120,8 @@ class Search:
         order = {"kind": "find", "query": query_as_data(query), "seer": seer.as_data(), "without": without or 0}
         answer = await self._asked(order)
         hits = tuple(
-            Hit(**{**hit, "words": tuple(hit["words"]), "parts": tuple(hit["parts"])}) for hit in answer["hits"]
+            Hit(**{name: tuple(value) if isinstance(value, list) else value for name, value in hit.items()})
+            for hit in answer["hits"]
         )
         return Answer(hits, answer["is_building"], answer["progress"], answer["has_meaning"])
 

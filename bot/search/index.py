@@ -339,12 +339,27 @@ class Index:
         sql = f"SELECT id FROM entries WHERE {where} ORDER BY asked_at DESC, id DESC LIMIT {CANDIDATES}"  # noqa: S608
         return [row["id"] for row in self._file.execute(sql, values)]
 
-    def by_words(self, query: Query, seer: Seer) -> list[int]:
-        """The results with words of the query, the best first by BM25."""
+    def by_words(self, query: Query, seer: Seer, *, every: bool = False) -> list[int]:
+        """The results with words of the query, or with every one that tells results apart, the best first by BM25."""
         terms = self._telling(query.terms)
-        wanted = " OR ".join(f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms)
+        joint = " AND " if every else " OR "
+        wanted = joint.join(f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms)
         match = _and(*(_quoted(phrase) for phrase in query.phrases), wanted)
         return self._ranked("words", match, query, seer)
+
+    def by_related_words(self, groups: Sequence[Sequence[str]], query: Query, seer: Seer) -> list[int]:
+        """The results with a word of every group, the best first by BM25."""
+        anded = _and(*(_quoted(phrase) for phrase in query.phrases), *(_or(group) for group in groups))
+        return self._ranked("words", anded, query, seer)
+
+    def frequent_words(self, most: int) -> list[str]:
+        """The words that are in the most prompts, without those that say nothing."""
+        sql = "SELECT term FROM frequencies WHERE length(term) >= ? ORDER BY doc DESC, term LIMIT ?"
+        return [row["term"] for row in self._file.execute(sql, (_SHORTEST_PART, most))]
+
+    def telling(self, query: Query) -> list[str]:
+        """The whole words of a query that tell results apart."""
+        return [term for term in self._telling(query.terms) if not term.endswith("*")]
 
     def by_parts(self, query: Query, seer: Seer) -> list[int]:
         """The results with the terms of the query as parts of words, the best first."""
@@ -378,7 +393,7 @@ class Index:
         sql = "SELECT term, doc FROM frequencies WHERE term IN (SELECT value FROM json_each(?))"
         documents = {row["term"]: row["doc"] for row in self._file.execute(sql, (json.dumps(plain),))}
         most = COMMON * self.count()
-        rare = [term for term in terms if documents.get(term, 0) <= most] or list(terms)
+        rare = [term for term in terms if documents.get(term, 0) <= most and not _is_short(term)] or list(terms)
         return sorted(rare, key=lambda term: documents.get(term, 0))[:MOST_TERMS]
 
     def matching(self, ids: Sequence[int], query: Query, seer: Seer) -> dict[int, Any]:
@@ -408,6 +423,11 @@ class Index:
         return found
 
 
+def _is_short(term: str) -> bool:
+    """Whether a word is as short as words that say nothing are in languages with Latin letters, such as "in"."""
+    return len(term.rstrip("*")) < _SHORTEST_PART and not _OTHER_SCRIPT.search(term)
+
+
 def _where(query: Query, seer: Seer) -> tuple[str, dict[str, Any]]:
     """The condition for entries that a person may find and that the filters keep, and its parameters."""
     parts, values = [f"({VISIBLE})"], parameters(seer)
@@ -433,6 +453,10 @@ def _quoted(text: str) -> str:
 
 def _and(*parts: str) -> str:
     return " AND ".join(f"({part})" for part in parts if part)
+
+
+def _or(words: Sequence[str]) -> str:
+    return " OR ".join(_quoted(word) for word in words)
 
 
 def _listed(ids: Collection[int]) -> str:

@@ -21,7 +21,7 @@ from bot.errors import StorageError
 from bot.search.finding import find
 from bot.search.index import Index
 from bot.search.index_files import delete
-from bot.search.vectors import Embedder, Vectors
+from bot.search.vectors import Embedder, Vectors, Vocabulary
 from bot.search.visibility import Seer
 from bot.search.wire import query_from_data
 from bot.storage import sqlite
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 EMBEDDED = 256
 """Prompts that are made vectors at a time."""
+
+GROWTH = 1.1
+"""The words of the index are looked at again when there are so many times as many results."""
 
 NICENESS = 5
 """Building the index waits for everything else on the machine."""
@@ -48,6 +51,7 @@ class SearchProcess:
         self._index = Index(*self._where)
         self._vectors = Vectors()
         self._vectors.put(self._index.vectors())
+        self._vocabulary, self._learned = Vocabulary(), 0
         self._is_rebuilt = self._index.is_new
         self._work: Iterator[None] | None = self._build()
         self._progress = 0.0
@@ -72,6 +76,17 @@ class SearchProcess:
             while self._embed():
                 self._progress = 0.5 + len(self._vectors) / total / 2
                 yield
+            yield from self._learn_words()
+
+    def _learn_words(self) -> Iterator[None]:
+        """Make the vectors of the words of the index."""
+        vocabulary = Vocabulary()
+        words = self._index.frequent_words(Vocabulary.MOST)
+        for at in range(0, len(words), EMBEDDED):
+            some = words[at : at + EMBEDDED]
+            vocabulary.put(some, self._embedded().embed(some))
+            yield
+        self._vocabulary, self._learned = vocabulary, len(self._vectors)
 
     def _embed(self) -> bool:
         """Make the vectors of some entries that have none; False if there are none left."""
@@ -143,7 +158,7 @@ class SearchProcess:
     def _do_find(self, order: dict[str, Any]) -> dict[str, Any]:
         query, seer = query_from_data(order["query"]), Seer.from_data(order["seer"])
         embedder = self._embedded() if self.has_meaning and query.has_words else None
-        hits = find(self._index, self._vectors, embedder, query, seer, order.get("without", 0))
+        hits = find(self._index, self._vectors, self._vocabulary, embedder, query, seer, order.get("without", 0))
         return {"hits": [hit.as_data() for hit in hits]}
 
     def _do_channels(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -163,6 +178,8 @@ class SearchProcess:
     def _build_vectors(self) -> Iterator[None]:
         while self._embed():
             yield
+        if len(self._vectors) > self._learned * GROWTH:
+            yield from self._learn_words()
 
     def _do_finish(self, _: dict[str, Any]) -> dict[str, Any]:
         """Do all the work that is left."""

@@ -47,6 +47,40 @@ class Embedder:
         return rows
 
 
+class Vocabulary:
+    """The words of the index with their vectors, to find related words: "kitten" for "cat".
+
+    Query expansion by word vectors, as Kuzi, Shtok and Kurland, CIKM 2016, https://doi.org/10.1145/2983323.2983876.
+    """
+
+    MOST = 20_000
+    """Words; the most frequent ones count."""
+    RELATED = 0.35
+    """The least cosine of related words; in the benchmark fewer and closer words found less."""
+    NEAREST = 12
+
+    def __init__(self) -> None:
+        self._words: list[str] = []
+        self._rows = np.empty((0, DIMENSIONS), np.float32)
+
+    def put(self, words: Sequence[str], vectors: NDArray[np.int8]) -> None:
+        """Add words with their vectors."""
+        rows = vectors.astype(np.float32)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1.0)
+        self._words += words
+        self._rows = np.concatenate([self._rows, rows])
+
+    def related(self, words: Sequence[str], vectors: NDArray[np.int8]) -> list[list[str]]:
+        """For each word, itself and the words of the index that are related to it."""
+        found = []
+        for word, row in zip(words, vectors.astype(np.float32), strict=True):
+            length = np.linalg.norm(row)
+            near = self._rows @ (row / length) if length else np.zeros(len(self._words), np.float32)
+            order = np.argsort(-near)[: self.NEAREST]
+            found.append(list(dict.fromkeys([word, *(self._words[at] for at in order if near[at] >= self.RELATED)])))
+        return found
+
+
 class Vectors:
     """The vectors of all results in memory: 256 bytes and 256 bits each.
 

@@ -17,6 +17,8 @@ class Hit:
     """Words of the query that are in its prompt or its tags."""
     parts: tuple[str, ...] = ()
     """Those that are only parts of words there."""
+    related: tuple[str, ...] = ()
+    """Words there that are related to a word of the query."""
     meaning: float = 0.0
     """How near its meaning is, as a cosine; 0 if it was not found by that."""
     likes: int = 0
