@@ -119,10 +119,7 @@ class Search:
                 await self._tell()
         order = {"kind": "find", "query": query_as_data(query), "seer": seer.as_data(), "without": without or 0}
         answer = await self._asked(order)
-        hits = tuple(
-            Hit(**{name: tuple(value) if isinstance(value, list) else value for name, value in hit.items()})
-            for hit in answer["hits"]
-        )
+        hits = tuple(Hit.from_data(hit) for hit in answer["hits"])
         return Answer(hits, answer["is_building"], answer["progress"], answer["has_meaning"])
 
     async def channels(self, guild_id: GuildId | None) -> list[tuple[int, int | None]]:

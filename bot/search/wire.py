@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from bot.search.queries import Condition, Query
 
@@ -23,6 +24,11 @@ class Hit:
     """How near its meaning is, as a cosine; 0 if it was not found by that."""
     likes: int = 0
     dislikes: int = 0
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Self:
+        """The opposite of `as_data`."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
 
     def as_data(self) -> dict[str, Any]:
         """As JSON can hold it."""
