@@ -12,9 +12,9 @@ from bot.search.visibility import Seer
 from bot.search.wire import Hit
 
 WEIGHTS = {"every word": 1.0, "related words": 1.0, "meaning": 1.0, "words": 0.02, "parts": 0.02}
-"""What the places of each ranking count. A result with every word, with words related to every word, or with the meaning,
-is what a person looks for; one with some of the words, or with parts of them, often is not, and comes after
-those. Chosen on another corpus than the one of benchmarks/results/search-quality.md."""
+"""What the places of each ranking count. What a person looks for has every word, or words related to every word, or the
+meaning. What has some of the words, or parts of them, often is something else, and comes after those. The numbers were
+chosen on another corpus than that of benchmarks/results/search-quality.md."""
 
 MOST_GROUPS = 8
 """Words of a query to which related ones are looked up; no prompt has something like every word of a long text."""

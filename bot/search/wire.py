@@ -28,7 +28,8 @@ class Hit:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """The opposite of `as_data`."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        values: dict[str, Any] = dict(data)
+        return cls(**values | {name: tuple(data[name]) for name in ("words", "parts", "related")})
 
     def as_data(self) -> dict[str, Any]:
         """As JSON can hold it."""
