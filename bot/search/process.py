@@ -234,8 +234,13 @@ def serve(source: Any, output: BinaryIO) -> None:
                 answer = process.answer(message[0])
             except (sqlite.Error, StorageError, OSError) as error:
                 answer = {"kind": "failed", "words": str(error)}
-            output.write(framing.pack({"kind": answer["kind"]}, _packed(answer)))
-            output.flush()
+            try:
+                output.write(framing.pack({"kind": answer["kind"]}, _packed(answer)))
+                output.flush()
+            except BrokenPipeError:
+                # The bot was killed while it waited; there is nobody to answer.
+                log.info("the bot is gone")
+                return
     finally:
         process.close()
 

@@ -10,6 +10,12 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 ROWS = {
+    "the search index is damaged, missing or behind": [
+        "bot/search/test_search.py::test_a_damaged_index_is_built_anew_and_search_says_so",
+        "bot/search/test_search.py::test_changes_while_search_was_not_running_are_found_at_its_start",
+        "bot/search/test_search.py::test_a_process_that_is_killed_is_started_again",
+        "bot/search/test_visibility.py::test_no_search_returns_what_may_see_denies_and_none_keeps_back_what_it_allows",
+    ],
     "a prompt copied from another tool": [
         "bot/requests/test_pasted.py::test_what_people_paste_is_painted_with_at_most_one_line_of_notes",
         "bot/requests/test_pasted.py::test_any_prompt_takes_steps_in_proportion_to_its_length",
