@@ -30,7 +30,8 @@ def wilson(likes: int, dislikes: int, z: float = Z) -> float:
     https://doi.org/10.1080/01621459.1927.10502953.
     """
     count = likes + dislikes
-    if not count:
+    if not likes:
+        # The formula gives 0, but for rounding.
         return 0.0
     share, square = likes / count, z * z
     middle = share + square / (2 * count)

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from bot.errors import UserError
-from bot.jobs import Requester
+from bot.jobs import Requester, Surface
 from bot.search import client as client_module
-from bot.search.client import BUSY
+from bot.search.client import BUSY, Search
 from bot.search.queries import Query, like, parse
 from bot.search.visibility import Scope
+from bot.storage.database import open_database
 from bot.storage.reactions import LIKE
 from tests.bot.search.conftest import READER, Library, open_library
 from tests.bot.storage.conftest import ADA, CHANNEL, GRACE, GUILD, NOON
@@ -267,3 +268,12 @@ async def test_mine_finds_what_is_in_channels_that_the_person_cannot_read_any_mo
     await library.paint("a boat", user=GRACE, channel=1234)
     assert await library.found("boat") == []
     assert await library.found("boat", replace(READER, scope=Scope.MINE)) == [mine]
+
+
+async def test_the_index_has_the_key_of_the_database(tmp_path: Path) -> None:
+    path, index = tmp_path / "atelier.db", tmp_path / "search.db"
+    async with open_database(path, "correct horse") as database:
+        search = Search(database, index, path, "correct horse", Surface.DISCORD)
+        assert await search.rebuild() == 0
+        await search.close()
+    assert not index.read_bytes().startswith(b"SQLite format 3")
