@@ -18,7 +18,7 @@ from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
 from bot.engine import Engine
-from bot.engine.catalog import Catalog, check_models, folder_of
+from bot.engine.catalog import Catalog, check_models, check_upscaler_exists, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
@@ -120,7 +120,8 @@ async def open_app(
     task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app cannot open.
     """
     check_models(config.models)
-    catalog = Catalog(config.models)
+    check_upscaler_exists(config.engine.upscaler)
+    catalog = Catalog(config.models, config.engine.upscaler)
     await asyncio.to_thread(catalog.look)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(config.data))

@@ -21,6 +21,7 @@ from bot.client import INTENTS, PERMISSIONS
 from bot.config import Config, LoraConfig, ModelConfig, read_database_key, read_token
 from bot.engine import catalog
 from bot.engine.model_files import hub
+from bot.engine.model_files.host_upscaler import check_upscaler
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
 from bot.engine.model_files.single_file import SingleFile
 from bot.errors import ConfigError, StorageError, UnusableFiles
@@ -63,6 +64,8 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
     for model in config.models:
         for finding in await examine_model(model):
             yield finding
+    if config.engine.upscaler:
+        yield await asyncio.to_thread(_upscaler, Path(config.engine.upscaler))
     yield await _torch(config.engine.device)
     async for finding in _discord():
         yield finding
@@ -165,6 +168,16 @@ async def examine_model(model: ModelConfig) -> list[Finding]:
             Finding(f"{kind} {adapter.name} of {model.name}", CheckStatus.BAD, trouble.words, trouble.remedy)
         )
     return findings
+
+
+def _upscaler(file: Path) -> Finding:
+    """Check the network that enlarges pictures of models without their own, by its header."""
+    what = "Upscaler"
+    try:
+        check_upscaler(file)
+    except UnusableFiles as error:
+        return Finding(what, CheckStatus.BAD, error.words, error.remedy)
+    return Finding(what, CheckStatus.GOOD, str(file))
 
 
 async def _downloaded(what: str, source: str, file: str = "") -> Finding:

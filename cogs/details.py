@@ -94,7 +94,8 @@ class Details(commands.Cog):
         if not _targets.may_see(job, interaction):
             raise UserError(_targets.NO_RESULT)
         can = self._admission.operations(job.request.model)
-        view = _controls.result_controls(job.id, len(pictures), can, draft=job.request.draft)
+        enlarging = self._admission.enlarging(job.request.model)
+        view = _controls.result_controls(job.id, len(pictures), can, enlarging, draft=job.request.draft)
         await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures), view)
 
     @pressed("original")

@@ -165,7 +165,8 @@ class Results(commands.Cog):
         match news:
             case Painted(images):
                 can = self._admission.operations(job.request.model)
-                return _controls.result_controls(job.id, len(images), can, draft=job.request.draft)
+                enlarging = self._admission.enlarging(job.request.model)
+                return _controls.result_controls(job.id, len(images), can, enlarging, draft=job.request.draft)
             case Failed() | Cancelled():
                 return None
             case _:

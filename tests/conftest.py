@@ -18,6 +18,8 @@ import hypothesis
 import pytest
 import simcord
 
+# First of all, because it hides torchvision from transformers, which some tests import themselves.
+import bot.worker  # noqa: F401
 from bot.app import App, open_app
 from bot.client import PERMISSIONS, Client
 from bot.config import Config
