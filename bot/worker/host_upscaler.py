@@ -5,8 +5,8 @@ runs on the engine's device, on the loop's thread, in tiles between the steps of
 
 A tile is enlarged together with `OVERLAP` pixels of its surroundings on each side, which are then cut off. Networks of
 the ESRGAN family look hundreds of pixels far in theory, but what is farther away than that hardly changes a pixel: with
-23 blocks, as ESRGAN has, a pixel beside a seam differs by less than one of 255 shades from the same pixel of a picture
-enlarged as a whole.
+23 blocks, as ESRGAN has, and random weights, a pixel differs by less than a hundredth of one of 255 shades from the
+same pixel of a picture of noise that is enlarged as a whole.
 """
 
 from __future__ import annotations
