@@ -1,4 +1,4 @@
-"""The command line: try, run, imagine, doctor, backup, restore, forget."""
+"""The command line: try, run, imagine, doctor, backup, restore, forget, reindex."""
 
 from __future__ import annotations
 
@@ -172,6 +172,19 @@ def forget(
 ) -> None:
     """Delete what is kept about a person, as their /privacy delete does; Atelier must be stopped."""
     typer.echo(_run(_forget(_settings(config, data, quiet=True), user_id), interrupted=EX_INTERRUPTED))
+
+
+@cli.command()
+def reindex(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Build the search index anew from the database; Atelier must be stopped."""
+    typer.echo(_run(_reindex(_settings(config, data, quiet=True)), interrupted=EX_INTERRUPTED))
+
+
+async def _reindex(config: Config) -> str:
+    """Build the search index anew and say how much it has."""
+    from bot.app import rebuild_index
+
+    return f"The search index has {await rebuild_index(config)} results now."
 
 
 async def _forget(config: Config, user_id: int) -> str:

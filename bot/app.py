@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bot.child import ChildFailed
 from bot.config import Config, ModelConfig, read_database_key
 from bot.delivery.feedback import Feedback
 from bot.delivery.outbox import Delivery
@@ -18,7 +19,7 @@ from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
 from bot.engine import Engine, calibration
-from bot.engine.catalog import Catalog, check_models, folder_of
+from bot.engine.catalog import Catalog, check_models, check_upscaler_exists, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
@@ -29,6 +30,8 @@ from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
 from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
+from bot.search.client import Search
+from bot.search.index_files import delete, index_of
 from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
@@ -47,6 +50,8 @@ from bot.storage.removals import Removals
 from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.side_messages import SideMessages
+from bot.storage.sittings import Sittings
+from bot.storage.tags import Tags
 from bot.storage.upkeep import keep_up
 from bot.storage.usage import Usage
 
@@ -69,6 +74,9 @@ class App:
     refusals: Refusals
     removals: Removals
     lineage: Lineage
+    search: Search
+    tags: Tags
+    sittings: Sittings
     reports: Reports
     forgetting: Forgetting
     preferences: PreferenceStore
@@ -125,7 +133,8 @@ async def open_app(
     task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app cannot open.
     """
     check_models(config.models)
-    catalog = Catalog(config.models)
+    check_upscaler_exists(config.engine.upscaler)
+    catalog = Catalog(config.models, config.engine.upscaler)
     await asyncio.to_thread(catalog.look)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(config.data))
@@ -147,7 +156,8 @@ async def open_app(
         line = Line(changes, policy, painter, clock)
         delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
-        forgetting = Forgetting(database, pictures, path, key, surface, clock)
+        search = Search(database, index_of(config.data), path, key, surface)
+        forgetting = Forgetting(database, pictures, path, key, surface, clock, search.erase)
         removals = Removals(database, pictures, clock)
         side_messages = SideMessages(database, surface, clock)
         preferences = PreferenceStore(database)
@@ -161,6 +171,9 @@ async def open_app(
             refusals=refusals,
             removals=removals,
             lineage=Lineage(database),
+            search=search,
+            tags=Tags(database, clock),
+            sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
             preferences=preferences,
@@ -199,6 +212,7 @@ async def open_app(
             "reactions": app.reactions.run(),
             "removal notes": app.removal_notes.run(),
             "forgetting": forgetting.run(),
+            "search": search.run(),
             "models": catalog.watch(),
         }
         if local is not None:
@@ -219,12 +233,33 @@ async def forget_person(config: Config, user_id: UserId) -> Held:
         async with open_database(path, key) as database:
             pictures = Pictures(database, config.data)
             await empty_former_folders(config.data, database, pictures)
-            forgetting = Forgetting(database, pictures, path, key, Surface.DISCORD, utcnow)
+
+            async def erase_index() -> None:
+                await asyncio.to_thread(delete, index_of(config.data))
+
+            forgetting = Forgetting(database, pictures, path, key, Surface.DISCORD, utcnow, erase_index)
             held = await forgetting.held(user_id)
             await forgetting.forget(user_id)
             if not await forgetting.finish():
                 raise StorageError("A backup is being made. Atelier finishes the deletion when it runs again.")
     return held
+
+
+async def rebuild_index(config: Config) -> int:
+    """Build the search index anew while Atelier is stopped; returns how many results it has."""
+    with lock_folder(config.data):
+        path, key = database_of(config.data), read_database_key()
+        await sqlite.in_thread(lambda _: finish(path))
+        if not path.exists():
+            raise StorageError(f"{path} does not exist: there is nothing to index.")
+        async with open_database(path, key) as database:
+            search = Search(database, index_of(config.data), path, key, Surface.DISCORD)
+            try:
+                return await search.rebuild()
+            except ChildFailed as failure:
+                raise StorageError(f"The search index could not be built: {failure.reason}.") from failure
+            finally:
+                await search.close()
 
 
 def _vocabularies(models: Sequence[ModelConfig]) -> dict[str, Vocabulary]:

@@ -1,10 +1,12 @@
-"""A process of this program that lives for one piece of work: bytes in, bytes out."""
+"""A process of this program: one that lives for one piece of work, bytes in and bytes out, or one that stays."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+from asyncio.subprocess import Process
+from contextlib import suppress
 
 from bot.config import SECRETS
 
@@ -17,14 +19,11 @@ class ChildFailed(Exception):  # noqa: N818 - its caller turns it into words for
         self.reason = reason
 
 
-async def run(module: str, data: bytes, seconds: float) -> bytes:
-    """What the module answers to `data`, on its standard output, within so many seconds. Raises ChildFailed.
-
-    The process gets no secrets. It is killed if it takes too long or if the caller is cancelled.
-    """
+async def start(module: str) -> Process:
+    """Start the module as a process with pipes. It gets no secrets in its environment. Raises ChildFailed."""
     environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
     try:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             module,
@@ -35,6 +34,27 @@ async def run(module: str, data: bytes, seconds: float) -> bytes:
         )
     except OSError as error:
         raise ChildFailed(f": {error.strerror}") from error
+
+
+async def end(process: Process, seconds: float = 0.0) -> None:
+    """Close the pipe of a process that stays, and kill it if it does not end by itself within so many seconds."""
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    process.stdin.close()
+    if seconds:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await process.wait()
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+async def run(module: str, data: bytes, seconds: float) -> bytes:
+    """What the module answers to `data`, on its standard output, within so many seconds. Raises ChildFailed.
+
+    The process gets no secrets. It is killed if it takes too long or if the caller is cancelled.
+    """
+    process = await start(module)
     try:
         async with asyncio.timeout(seconds):
             output, _ = await process.communicate(data)

@@ -48,6 +48,8 @@ EXTENSIONS = (
     "cogs.side_messages",
     "cogs.stats",
     "cogs.history",
+    "cogs.search",
+    "cogs.tags",
     "cogs.privacy",
     "cogs.help",
     "cogs.greeting",

@@ -73,6 +73,14 @@ def _address(listen: str) -> str:
     return listen
 
 
+def _upscaler_file(path: str) -> str:
+    if path and not path.endswith(".safetensors"):
+        raise ValueError(
+            f"{path} is not a .safetensors file, and no other kind is loaded: take the .safetensors version of it"
+        )
+    return path
+
+
 def _refuse_twins(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -152,6 +160,8 @@ class EngineConfig(Section):
     """Seconds between previews of a picture that takes longer than this; 0 shows no previews."""
     embed_parameters: bool = True
     """Write the prompt, the seed and all settings into each picture file, as AUTOMATIC1111's web UI does."""
+    upscaler: Annotated[str, AfterValidator(_upscaler_file)] = ""
+    """A .safetensors file with a network that enlarges pictures four times, for models without their own; or none."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
 
@@ -369,7 +379,9 @@ def load_config(path: Path | None) -> Config:
     except RuntimeError as error:
         raise ConfigError(f"data: {config.data} starts with a home folder that does not exist.") from error
     models = tuple(_located(model, base) for model in config.models)
-    return config.model_copy(update={"data": data, "models": models})
+    upscaler = config.engine.upscaler and _place(config.engine.upscaler, base, "engine.upscaler")
+    engine = config.engine.model_copy(update={"upscaler": upscaler})
+    return config.model_copy(update={"data": data, "engine": engine, "models": models})
 
 
 def read_token(environ: Mapping[str, str] = os.environ) -> str:
@@ -447,16 +459,21 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
 
 
+def _place(place: str, base: Path, key: str) -> str:
+    """The absolute path that `key` is set to, as seen from a folder; a hub id stays as it is."""
+    try:
+        path = base / Path(place).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{key}: {place} starts with a home folder that does not exist.") from error
+    is_path = path.exists() or place.endswith(_FILES) or place.startswith((".", "/", "~"))
+    return str(path.resolve()) if is_path else place
+
+
 def _located(model: ModelConfig, base: Path) -> ModelConfig:
     """Make the model's own paths absolute; hub ids and the embedded model stay as they are."""
 
     def locate(place: str) -> str:
-        try:
-            path = base / Path(place).expanduser()
-        except RuntimeError as error:
-            raise ConfigError(f"model {model.name}: {place} starts with a home folder that does not exist.") from error
-        is_path = path.exists() or place.endswith(_FILES) or place.startswith((".", "/", "~"))
-        return str(path.resolve()) if is_path else place
+        return _place(place, base, f"model {model.name}")
 
     loras = tuple(lora.model_copy(update={"source": locate(lora.source)}) for lora in model.loras)
     controlnets = tuple(net.model_copy(update={"source": locate(net.source)}) for net in model.controlnets)

@@ -26,6 +26,7 @@ from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.model_files import hub
 from bot.engine.model_files.folder import Folder
+from bot.engine.model_files.host_upscaler import check_upscaler
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
@@ -73,6 +74,8 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
     for model in config.models:
         for finding in await examine_model(model):
             yield finding
+    if config.engine.upscaler:
+        yield await asyncio.to_thread(_upscaler, Path(config.engine.upscaler))
     facts = await probe()
     yield _torch(config.engine.device, facts)
     for model in config.models:
@@ -185,6 +188,16 @@ async def examine_model(model: ModelConfig) -> list[Finding]:
             Finding(f"{kind} {adapter.name} of {model.name}", CheckStatus.BAD, trouble.words, trouble.remedy)
         )
     return findings
+
+
+def _upscaler(file: Path) -> Finding:
+    """Check the network that enlarges pictures of models without their own, by its header."""
+    what = "Upscaler"
+    try:
+        check_upscaler(file)
+    except UnusableFiles as error:
+        return Finding(what, CheckStatus.BAD, error.words, error.remedy)
+    return Finding(what, CheckStatus.GOOD, str(file))
 
 
 async def _downloaded(what: str, source: str, file: str = "") -> Finding:

@@ -6,7 +6,9 @@ from collections.abc import Collection
 
 import discord
 
-from bot.jobs import GRID, JobId, Operation, PictureRef
+from bot.jobs import GRID, Job, JobId, Operation, PictureRef
+from bot.requests.abilities import Enlarging
+from bot.requests.admission import Admission
 from bot.requests.edits import cell_name
 from cogs._buttons import JobControl, button, select
 
@@ -15,10 +17,26 @@ AGAIN, MORE = "🔁", "⋯"
 _PANS = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
 
 
-def result_controls(job_id: JobId, count: int, can: Collection[Operation], *, draft: bool = False) -> discord.ui.View:
+_UPSCALE = {
+    Enlarging.OWN: "Upscale",
+    Enlarging.HOST: "Upscale (host's network)",
+    Enlarging.REPAINT: "Upscale (repaint)",
+}
+
+
+def controls_of(job: Job, count: int, admission: Admission) -> discord.ui.View:
+    """What stands under a result with `count` pictures now."""
+    model = job.request.model
+    can, enlarging = admission.operations(model), admission.enlarging(model)
+    return result_controls(job.id, count, can, enlarging, draft=job.request.draft)
+
+
+def result_controls(
+    job_id: JobId, count: int, can: Collection[Operation], enlarging: Enlarging, *, draft: bool = False
+) -> discord.ui.View:
     """What stands under a result, or a draft, with `count` pictures by a model that can do these operations."""
     if count == 1:
-        return picture_controls(PictureRef(job_id, 1), can, draft=draft)
+        return picture_controls(PictureRef(job_id, 1), can, enlarging, draft=draft)
     view = discord.ui.View(timeout=None)
     whole = PictureRef(job_id)
     refs = [PictureRef(job_id, number) for number in range(1, count + 1)]
@@ -35,15 +53,17 @@ def result_controls(job_id: JobId, count: int, can: Collection[Operation], *, dr
     return view
 
 
-def picture_controls(ref: PictureRef, can: Collection[Operation], *, draft: bool = False) -> discord.ui.View:
+def picture_controls(
+    ref: PictureRef, can: Collection[Operation], enlarging: Enlarging, *, draft: bool = False
+) -> discord.ui.View:
     """What stands under a single picture, or a draft of one, by a model that can do these operations."""
     view = discord.ui.View(timeout=None)
-    for control in _rows(ref, can, draft):
+    for control in _rows(ref, can, enlarging, draft):
         view.add_item(control)
     return view
 
 
-def _rows(ref: PictureRef, can: Collection[Operation], draft: bool) -> list[JobControl]:
+def _rows(ref: PictureRef, can: Collection[Operation], enlarging: Enlarging, draft: bool) -> list[JobControl]:
     from_picture = Operation.IMAGE2IMAGE in can
     controls = [button("finish", ref, "Finish", row=0)] if draft else []
     if from_picture:
@@ -52,8 +72,8 @@ def _rows(ref: PictureRef, can: Collection[Operation], draft: bool) -> list[JobC
             button("varystrong", ref, "Vary (strong)", row=0),
             button("remix", ref, "Remix", row=0),
         ]
-    if from_picture or Operation.UPSCALE in can:
-        controls.append(button("upscale", ref, "Upscale" if Operation.UPSCALE in can else "Upscale (repaint)", row=0))
+    if from_picture or enlarging is not Enlarging.REPAINT:
+        controls.append(button("upscale", ref, _UPSCALE[enlarging], row=0))
     if Operation.INPAINT in can:
         controls.append(button("region", ref, "Edit region", row=1))
     if Operation.OUTPAINT in can:
@@ -80,6 +100,7 @@ def more_menu(ref: PictureRef, *, may_delete: bool) -> discord.ui.View:
     view.add_item(button("original", ref, "Original file"))
     view.add_item(button("prompt", ref, "Prompt to copy"))
     view.add_item(button("family", ref, "Where does this come from?"))
+    view.add_item(button("alike", ref, "More like this"))
     if may_delete:
         view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
         view.add_item(button("delete", ref, "Delete", discord.ButtonStyle.danger, row=1))

@@ -28,7 +28,8 @@ async def send_pictures(
 
     Raises UserError if their files are gone or too large.
     """
-    await responses.defer(interaction, ephemeral=True)
+    if not interaction.response.is_done():
+        await responses.defer(interaction, ephemeral=True)
     try:
         images = await queue.read(pictures)
     except StorageError:

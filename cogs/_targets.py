@@ -8,7 +8,7 @@ from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import Job, JobId, JobStatus, MessageId, Picture, PictureRef
 from bot.storage.queue import Queue
-from cogs import _people
+from cogs import _people, _searching
 
 GONE = "This result was deleted, so nothing can be made of it."
 NO_RESULT = "There is no such result on this server."
@@ -58,8 +58,4 @@ def may_see(job: Job, interaction: discord.Interaction[Client]) -> bool:
     channel = None if guild is None else guild.get_channel_or_thread(job.destination.channel_id)
     if channel is None and guild is not None and job.destination.parent_id is not None:
         channel = guild.get_channel(job.destination.parent_id)
-    return (
-        channel is not None
-        and isinstance(member, discord.Member)
-        and channel.permissions_for(member).read_message_history
-    )
+    return channel is not None and isinstance(member, discord.Member) and _searching.may_read(channel, member)

@@ -21,6 +21,8 @@ from bot.storage.cases import By
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from bot.storage.removals import Removals
+from bot.storage.sittings import Sittings
+from bot.storage.tags import Tags
 from cogs import _controls, _people, _targets, _views, _words
 from cogs._buttons import add_cog, pressed
 from cogs._pictures import send_pictures
@@ -37,13 +39,22 @@ class Details(commands.Cog):
     """Tells about results and changes how they are shown."""
 
     def __init__(
-        self, client: Client, queue: Queue, admission: Admission, lineage: Lineage, removals: Removals
+        self,
+        client: Client,
+        queue: Queue,
+        admission: Admission,
+        lineage: Lineage,
+        removals: Removals,
+        tags: Tags,
+        sittings: Sittings,
     ) -> None:
         self._client = client
         self._queue = queue
         self._admission = admission
         self._lineage = lineage
         self._removals = removals
+        self._tags = tags
+        self._sittings = sittings
         self._menu = app_commands.ContextMenu(name="Info", callback=self._message_info)
         self._menu.guild_only = True
 
@@ -64,7 +75,20 @@ class Details(commands.Cog):
         """The values of a result or of one of its pictures, and the menu."""
         shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
         words = _words.info(job, shown, await self._lineage.sources(job.id), await self._queue.value_sources(job.id))
+        words += _words.fitting(await self._remembered(job, interaction), room=300)
         return words, _controls.more_menu(about, may_delete=_targets.may_delete(job, interaction))
+
+    async def _remembered(self, job: Job, interaction: discord.Interaction[Client]) -> list[str]:
+        """The tags of a result, how it is liked, and for its requester alone the sitting that it belongs to."""
+        lines = [""]
+        if tags := await self._tags.of(job.id):
+            lines.append(f"Tags: {', '.join(_words.inert(tag, 40) for tag in tags)}")
+        if job.requester.user_id == interaction.user.id:
+            for sitting in await self._sittings.of_person(job.requester, job.id):
+                if len(sitting.job_ids) > 1:
+                    place = sitting.job_ids.index(job.id) + 1
+                    lines.append(f"-# Number {place} of {len(sitting.job_ids)} requests in one sitting")
+        return lines if len(lines) > 1 else []
 
     async def _message_info(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
         """Show the values of the result in a message: one of ours, or one with a file of a result."""
@@ -93,8 +117,7 @@ class Details(commands.Cog):
         job, pictures = await _targets.result(self._queue, interaction, JobId(number))
         if not _targets.may_see(job, interaction):
             raise UserError(_targets.NO_RESULT)
-        can = self._admission.operations(job.request.model)
-        view = _controls.result_controls(job.id, len(pictures), can, draft=job.request.draft)
+        view = _controls.controls_of(job, len(pictures), self._admission)
         await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures), view)
 
     @pressed("original")
@@ -168,6 +191,6 @@ async def _read(attachment: discord.Attachment) -> bytes:
 async def setup(client: Client) -> None:
     """Add the cog, its command and its controls."""
     app = client.app
-    cog = Details(client, app.queue, app.admission, app.lineage, app.removals)
+    cog = Details(client, app.queue, app.admission, app.lineage, app.removals, app.tags, app.sittings)
     _people.open_to_messages(client, cog.show)
     await add_cog(client, cog)

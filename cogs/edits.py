@@ -68,7 +68,8 @@ class Edits(commands.Cog):
         """Show one picture of several, with its own controls, to the person alone."""
         job, picture = await _targets.picture(self._queue, interaction, about)
         can = self._admission.operations(job.request.model)
-        view = _controls.picture_controls(about, can, draft=job.request.draft)
+        enlarging = self._admission.enlarging(job.request.model)
+        view = _controls.picture_controls(about, can, enlarging, draft=job.request.draft)
         await send_pictures(interaction, self._queue, job, [picture], _words.single(job, picture), view)
 
     @pressed("again")

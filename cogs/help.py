@@ -27,6 +27,8 @@ _COMMANDS = {
     "queue": "who waits, and when your pictures start",
     "quota": "what is left of your quota",
     "history": "your pictures",
+    "search": "results by words, meaning and filters",
+    "tag": "words to find results by",
     "settings": "your own defaults",
     "privacy": "what is kept about you, and deleting it",
 }

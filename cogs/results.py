@@ -164,8 +164,7 @@ class Results(commands.Cog):
         """The controls for what the message says; none under a request that failed or was cancelled."""
         match news:
             case Painted(images):
-                can = self._admission.operations(job.request.model)
-                return _controls.result_controls(job.id, len(images), can, draft=job.request.draft)
+                return _controls.controls_of(job, len(images), self._admission)
             case Failed() | Cancelled():
                 return None
             case _:

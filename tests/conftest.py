@@ -25,6 +25,7 @@ from bot.engine import Engine
 from bot.engine.fake import FakeEngine
 from bot.errors import AtelierError
 from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId
+from bot.worker import reveal
 
 PATIENCE_SECONDS = 60
 
@@ -160,6 +161,10 @@ class Workshop:
             for entry in self.env.http_requests
             if entry.method == "PATCH" and entry.path.endswith(f"/messages/{message_id}")
         ]
+
+
+# Some tests keep models in fewer bits in this process, so that what this needs must be found before diffusers comes.
+reveal(("torchao", "bitsandbytes"))
 
 
 @pytest.fixture

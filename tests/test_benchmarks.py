@@ -25,6 +25,8 @@ from benchmarks import (
     load,
     loads,
     models,
+    prompts,
+    search,
     soak,
 )
 from benchmarks.arms import Arms, UnavailableError, joined
@@ -249,3 +251,15 @@ def test_pictures_that_differ_from_themselves_alone_are_told(tmp_path: Path, mon
     (line,) = (line for line in read(tmp_path / "book") if line["kind"] == "check")
     assert line["verdict"] == "**broken**", line
     assert "beyond 0.0001" in line["words"]
+
+
+def test_what_search_finds_and_costs_is_measured(tmp_path: Path) -> None:
+    asked = prompts.queries()
+    assert len({text for text, _ in asked}) == 200
+    corpus = prompts.compose(5000)
+    assert all(any(parts <= prompt.parts for prompt in corpus) for _, parts in asked)
+    text = search.quality(corpus[:200], asked)
+    assert [line.split("|")[1].strip() for line in text.splitlines()[2:]][-2:] == ["meaning", "hybrid"]
+    text = search.run("scale", 300)
+    assert "| results | 300 |" in text
+    assert "search p95" in text

@@ -293,3 +293,13 @@ async def test_a_host_deletes_what_is_kept_about_a_person_by_their_id(tmp_path: 
     code, output, errors = await run("forget", "7", "--data", data)
     assert code == 0, errors
     assert output.startswith("Deleted: requests 0, pictures 0, ratings 0.")
+
+
+async def test_doctor_paints_with_each_model_and_says_what_ran(tmp_path: Path) -> None:
+    code, output, errors = await run("doctor", "--paint", "--data", tmp_path)
+    words = " ".join(output.split())
+
+    assert code == 0, errors
+    assert re.search(r"✓ Painting with emoji: 128×128, 8 steps: \d+\.\d\d s .* GiB at most", words)
+    assert "unet: forwards: 8 as they are; attention: flash on the CPU" in words
+    assert "decode: forwards: 1 as they are" in words

@@ -221,7 +221,9 @@ def evaluate(
     for name, one, other in zip(("RMS of pixels", "cosine of features"), made, true, strict=True):
         figures.diversity[f"seeds differ: {name}"] = Figure(one, other, len(texts))
 
-    figures.psnr = autoencoder.measure(pipeline.vae.to("cpu"), composer, 192 if size is None else 64)[0]
+    figures.psnr = autoencoder.measure(
+        pipeline.vae.to("cpu"), composer, 192 if size is None else 64 if size > 32 else 32
+    )[0]
     if timed:
         several_threads = sorted({1, min(2, os.cpu_count() or 1)})
         figures.seconds = [

@@ -1,4 +1,4 @@
-"""Pictures that show results: with a grid over one, or as a family tree. Another process draws them."""
+"""Pictures that show results: with a grid over one, as a family tree, or side by side. Another process draws them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,24 @@ class Arrow:
     source: int
     result: int
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture of a contact sheet: its name, and its encoded picture, or nothing if there is none to show."""
+
+    name: str
+    picture: bytes
+
+
+async def contact_sheet(tiles: Sequence[Tile]) -> bytes:
+    """Small pictures beside each other, with their names, as PNG. Raises PlotError."""
+    header = {
+        "kind": "contact",
+        "names": [tile.name for tile in tiles],
+        "sizes": [len(tile.picture) for tile in tiles],
+    }
+    return await _draw(header, b"".join(tile.picture for tile in tiles))
 
 
 async def with_grid(picture: bytes, cells: int) -> bytes:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from bot.config import EMBEDDED, ModelConfig
+from bot.engine.model_files.host_upscaler import check_upscaler
 from bot.engine.model_files.hub import cached_folder
 from bot.engine.model_files.operations import UNKNOWN
 from bot.engine.model_files.recognise import recognise
@@ -17,7 +18,15 @@ from bot.engine.model_files.sampling import SAMPLERS, UNLIMITED, Sampling
 from bot.errors import ConfigError, UnusableFiles
 from bot.jobs import Operation
 
-__all__ = ["SAMPLERS", "Catalog", "check_models", "fingerprint_of", "folder_of", "place_of"]
+__all__ = [
+    "SAMPLERS",
+    "Catalog",
+    "check_models",
+    "check_upscaler_exists",
+    "fingerprint_of",
+    "folder_of",
+    "place_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +70,12 @@ def _traces(source: Path) -> Traces:
 class Catalog:
     """What is known of the models by their files, which may be replaced while the bot runs."""
 
-    def __init__(self, models: Sequence[ModelConfig]) -> None:
+    def __init__(self, models: Sequence[ModelConfig], upscaler: str = "") -> None:
+        """Make a catalog of models; `upscaler` is the file of the host's upscaler, or empty."""
         self.models = models
+        self._upscaler = upscaler
+        self._upscaler_seen: Traces | None = None
+        self._has_upscaler = False
         self._seen: dict[str, Traces] = {}
         self._samplings: dict[str, Sampling] = {}
         self._operations: dict[str, frozenset[Operation]] = {}
@@ -83,11 +96,29 @@ class Catalog:
         return self._samplings.get(model, UNLIMITED).samplers
 
     def operations(self, model: str) -> frozenset[Operation]:
-        """What can be done with a model; all but enlarging with one that was not downloaded yet."""
-        return self._operations.get(model, UNKNOWN)
+        """What can be done with a model; of one that was not downloaded yet it is not known whether it can enlarge."""
+        own = self._operations.get(model, UNKNOWN)
+        return own | {Operation.UPSCALE} if self._has_upscaler else own
+
+    def has_own_upscaler(self, model: str) -> bool:
+        """Whether a model enlarges pictures itself, and not the host's upscaler."""
+        return Operation.UPSCALE in self._operations.get(model, UNKNOWN)
+
+    def _look_at_upscaler(self) -> None:
+        file = Path(self._upscaler)
+        if not self._upscaler or (traces := _traces(file)) == self._upscaler_seen:
+            return
+        self._upscaler_seen = traces
+        try:
+            check_upscaler(file)
+            self._has_upscaler = True
+        except UnusableFiles as error:
+            self._has_upscaler = False
+            log.warning("the host's upscaler cannot be used: %s", error)
 
     def look(self) -> None:
         """Look at the files of all models that are new or were changed. Reads the disk: call it in a thread."""
+        self._look_at_upscaler()
         for model in self.models:
             place = place_of(model)
             if place is None:
@@ -115,6 +146,15 @@ class Catalog:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             await asyncio.to_thread(self.look)
+
+
+def check_upscaler_exists(upscaler: str) -> None:
+    """Raise ConfigError if the file of the host's upscaler is missing."""
+    if upscaler and not Path(upscaler).is_file():
+        raise ConfigError(
+            f"engine.upscaler: {upscaler} does not exist. Give a .safetensors file with a network that enlarges "
+            "pictures, or leave the setting out."
+        )
 
 
 def check_models(models: Sequence[ModelConfig]) -> None:

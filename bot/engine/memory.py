@@ -100,6 +100,10 @@ def need(parts: Sequence[Part], savings: Sequence[str], painting: Painting) -> N
     return Need(weights, weights + max(forward, decode) + RUNTIME)
 
 
+LIBRARIES = {"8bit": "torchao", "4bit": "bitsandbytes"}
+"""The library that each way of fewer bits needs."""
+
+
 def trouble(
     savings: Sequence[str], device: str, *, packed: bool, installed: Callable[[str], object] = find_spec
 ) -> UnusableFiles | None:
@@ -117,7 +121,7 @@ def trouble(
             f"4bit needs an NVIDIA or AMD GPU that torch can use, and this machine paints on {device}.",
             "Take 8bit instead, or remove it from `memory`.",
         )
-    library = "gguf" if packed else {"8bit": "torchao", "4bit": "bitsandbytes"}.get(bits or "")
+    library = "gguf" if packed else LIBRARIES.get(bits or "")
     if library is not None and installed(library) is None:
         what = "a GGUF file" if packed else bits
         return UnusableFiles(

@@ -55,7 +55,7 @@ class SetupFrame:
     calibration: str = ""
     """The file in which the engine remembers what makes models faster on this machine; without one it forgets."""
     observe: bool = False
-    """Whether the engine says after each order how it ran, which makes it slower."""
+    """Whether the engine says after each order how it ran; each model's first forwards are slower for that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
 
 from bot.jobs import Operation
+
+
+class Enlarging(Enum):
+    """The three ways to enlarge a picture, the best first; the first that is there is taken."""
+
+    OWN = "the model's own network"
+    HOST = "the host's network"
+    REPAINT = "painting it over at twice the size"
+
 
 _WORDS: Mapping[Operation, str] = {
     Operation.TEXT2IMAGE: "paint from words alone",

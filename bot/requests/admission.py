@@ -25,7 +25,7 @@ from bot.queue.forecast import statement
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn, seconds_of
 from bot.requests import defaults
-from bot.requests.abilities import refusal
+from bot.requests.abilities import Enlarging, refusal
 from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
@@ -118,6 +118,12 @@ class Admission:
     def operations(self, model: str) -> frozenset[Operation]:
         """What can be done with a model."""
         return self._catalog.operations(model)
+
+    def enlarging(self, model: str) -> Enlarging:
+        """What the button that enlarges a picture of a model does."""
+        if self._catalog.has_own_upscaler(model):
+            return Enlarging.OWN
+        return Enlarging.HOST if Operation.UPSCALE in self.operations(model) else Enlarging.REPAINT
 
     async def quote(self, requester: Requester, options: Options, destination: Destination) -> Quote:
         """Resolve a request without admitting it; only the sizes of its uploads are read.

@@ -85,6 +85,9 @@ ERASED: Mapping[str, str] = {
 }
 """What becomes of the columns of a person's jobs; the numbers that quotas and sums are made of stay."""
 
+# Those on the person's results, and those that the person put on others.
+ERASE_TAGS = "DELETE FROM tags WHERE user_id = :user OR job_id IN (SELECT id FROM jobs WHERE user_id = :user)"
+
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
@@ -128,6 +131,7 @@ def statements(columns: Columns) -> list[str]:
         ("cases", ERASE_REASONS),
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
+        ("tags", ERASE_TAGS),
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
         ("preferences", ERASE_PREFERENCES),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -77,6 +77,7 @@ EXPORTED = {
     "requests": "SELECT * FROM jobs_with_post WHERE user_id = ? ORDER BY id",
     "pictures": "SELECT * FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?) ORDER BY job_id, number",
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
+    "tags": "SELECT * FROM tags WHERE user_id = ?1 OR job_id IN (SELECT id FROM jobs WHERE user_id = ?1)",
     "copies": "SELECT * FROM side_messages WHERE user_id = ?1 OR kind = 'gallery' AND post_id IN "
     "(SELECT post_id FROM jobs WHERE user_id = ?1) ORDER BY id",
     "settings": "SELECT * FROM preferences WHERE user_id = ?",
@@ -111,13 +112,16 @@ class Forgetting:
         key: str | None,
         surface: Surface,
         clock: Clock,
+        erase_derived: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`erase_derived` leaves nothing of what was deleted in what is derived from the database."""
         self._database = database
         self._pictures = pictures
         self._path = path
         self._key = key
         self._surface = surface
         self._clock = clock
+        self._erase_derived = erase_derived
         self._requested = asyncio.Event()
 
     async def held(self, user_id: UserId) -> Held:
@@ -170,6 +174,8 @@ class Forgetting:
         if not requests:
             return True
         await self._database.scrub()
+        if self._erase_derived is not None:
+            await self._erase_derived()
         if not await sqlite.in_thread(lambda _: clear_leftovers(self._path)):
             return False
         missed = await sqlite.in_thread(lambda stop: erase_copies(self._path, self._key, requests, stop))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bot.config import EngineConfig, ModelConfig
+from bot.engine.memory import LIBRARIES
 from bot.engine.timing import Timings
 from bot.engine.wire import (
     FailedFrame,
@@ -31,6 +32,7 @@ from bot.engine.wire import (
 )
 from bot.errors import PaintFailed
 from bot.logs import setup_logging
+from bot.worker import reveal
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     models = [ModelConfig(**fields) for fields in setup.models]
     settings = EngineConfig(**setup.engine)
 
+    reveal(LIBRARIES[way] for model in models for way in model.memory if way in LIBRARIES)
     # These imports take ten seconds and 400 MB. The pipe is watched before, so that the bot can end meanwhile.
     from bot.worker.device_errors import is_device_lost
     from bot.worker.loop import WorkerLoop

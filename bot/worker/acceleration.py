@@ -190,7 +190,9 @@ class Graphs:
                     break
                 self._seen.add(key)
                 with torch.inference_mode():
-                    self._record(key, parked, padded)
+                    graph = self._record(key, parked, padded)
+                if graph is None:
+                    self._refused.add(key)
                 return True
             self._ahead.pop(kind, None)
         return False
@@ -275,7 +277,8 @@ class Graphs:
 
     def _as_it_is(self, parked: Parked, leaves: Sequence[Any], adapters: Sequence[Adapters]) -> Any:
         self.ran.count(parked.part, "as they are")
-        return self.ran.observed(parked.part, lambda: run_eagerly(parked, leaves, adapters))
+        model = self.switches.subject_of(parked.module).model
+        return self.ran.observed(model, parked.part, lambda: run_eagerly(parked, leaves, adapters))
 
     def _second(self, key: Hashable, parked: Parked, padded: list[Any]) -> _Graph | None:
         """Record the forward if it can be recorded and was seen before; otherwise return None."""
@@ -321,7 +324,6 @@ class Graphs:
 
         try:
             plain, seconds = self.prover.measure(graph.plain)
-            self.ran.observed(parked.part, graph.plain)
             is_right = self.prover.prove(subject, _GRAPHS, compare)
         except Exception as error:
             if is_device_lost(error):

@@ -58,21 +58,21 @@ class RunLog:
 
     def __init__(self) -> None:
         self.is_observing = False
-        """Whether kernels are traced, which makes forwards slower."""
+        """Whether the kernels of each model's first forwards are traced, which makes those slower."""
         self._forwards: dict[str, Counter[str]] = defaultdict(Counter)
-        self._kernels: dict[str, Counter[Kernel]] = defaultdict(Counter)
+        self._kernels: dict[str, tuple[str, Counter[Kernel]]] = {}
 
     def count(self, part: str, how: str) -> None:
         """A forward of a part ran in some way, such as "from a graph"."""
         self._forwards[part][how] += 1
 
-    def observed(self, part: str, function: Callable[[], Any]) -> Any:
-        """Call a function and return its result; note its kernels if they are traced."""
-        if not self.is_observing:
+    def observed(self, model: str, part: str, function: Callable[[], Any]) -> Any:
+        """Call a function and return its result; if kernels are observed, note those of a model's first call."""
+        if not self.is_observing or self._kernels.get(part, ("",))[0] == model:
             return function()
         with KernelTrace() as trace:
             output = function()
-        self._kernels[part] += trace.seen
+        self._kernels[part] = (model, trace.seen)
         return output
 
     def take(self) -> list[str]:
@@ -80,10 +80,9 @@ class RunLog:
         lines = []
         for part, ways in self._forwards.items():
             ran = ", ".join(f"{count} {how}" for how, count in ways.items())
-            kernels = f"; {described(self._kernels[part])}" if part in self._kernels else ""
+            kernels = f"; {described(self._kernels[part][1])}" if part in self._kernels else ""
             lines.append(f"{part}: forwards: {ran}{kernels}")
         self._forwards.clear()
-        self._kernels.clear()
         return lines
 
 

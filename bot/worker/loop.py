@@ -7,7 +7,8 @@ touches the device. Pictures are encoded in other threads, so that no step waits
 turn, so that one person's pictures do not wait for all of another's.
 
 An order to enlarge a picture needs no model in memory and no step: once its picture is decoded and its model's files
-are here, it goes to the threads that encode.
+are here, it goes to the threads that encode. If the model has no network for it, the host's network runs on the device:
+one tile after each step of the others, for one person in turn.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
+
+import PIL.Image
 
 from bot.engine import Progress, Started
 from bot.engine.timing import Timings
@@ -56,7 +59,7 @@ from bot.worker.pipelines import ModelStore
 from bot.worker.previews import LatentPreview, LatentTap
 from bot.worker.prompts import Prompts, Reading
 from bot.worker.rehearsal import rehearse
-from bot.worker.round_robin import RoundRobinPool
+from bot.worker.round_robin import RoundRobinPool, Turns
 from bot.worker.row_policy import MeasuredRows
 
 log = logging.getLogger(__name__)
@@ -129,7 +132,9 @@ class WorkerLoop:
         self._waiting: dict[OrderKey, _WaitingOrder] = {}
         self._painting: dict[OrderKey, _PaintingOrder] = {}
         self._finishing: set[OrderKey] = set()
-        """The orders in the encoder's threads. A cancelled one is taken out, and its next piece of work is not done."""
+        """The orders that are enlarged or encoded. A cancelled one is taken out: its next piece of work is not done."""
+        self._enlarging: Turns[tuple[_WaitingOrder, Iterator[PIL.Image.Image | None]]] = Turns()
+        """The orders whose pictures are enlarged on the device."""
         self._latent_previews: dict[str, LatentPreview] = {}
         self._preview_seconds = preview_seconds
         self._fetched: dict[str, Future[Any]] = {}
@@ -148,13 +153,14 @@ class WorkerLoop:
             while (news := self._news()) is not None:
                 for call, event in self._batcher.step(news):
                     self._report(call, event)
+                self._enlarge_a_tile()
 
     def _news(self) -> list[Call | Cancel] | None:
         """The calls that may begin, and the cancellations since the last step; None after a `stop`, when all is done.
 
         It waits while no work is there.
         """
-        idle = self._batcher.is_idle
+        idle = self._batcher.is_idle and not self._enlarging
         if self._stopping and idle and not self._waiting:
             return None
         self._tell_timings(idle)
@@ -163,6 +169,7 @@ class WorkerLoop:
             cancels = self._receive(wait=wait)
             loading = self._make_room()
             news: list[Call | Cancel] = [*cancels, *self._beginning()]
+            idle = idle and not self._enlarging
             if self._stopping and idle and not self._waiting and not news:
                 return None
             if news or not idle:
@@ -375,7 +382,7 @@ class WorkerLoop:
         return frozenset(name for name in held if self._store.works_in_batches(name))
 
     def _enlarge(self, order: _WaitingOrder) -> None:
-        """Give an order to the encoder's threads if its picture and its model's files are here."""
+        """Begin to enlarge a picture, in other threads or on the device, if it and its model's files are here."""
         fetched = self._fetched.get(order.request.model)
         # If the files cannot be had, `_make_room` fails the order.
         if not order.inputs.done() or fetched is None or not fetched.done() or fetched.exception() is not None:
@@ -384,12 +391,40 @@ class WorkerLoop:
         try:
             picture = order.inputs.result().image
             assert picture is not None  # noqa: S101 - `decode` refuses an order without one
-            pictures = self._store.enlarged(order.request, picture)
+            if on_device := self._store.is_enlarged_on_device(order.request.model):
+                if size := self._store.unloaded_upscaler:
+                    self._begin(Stage.LOAD, [order.key], size=size)
+                large = self._store.enlarged_on_device(picture)
+            else:
+                pictures = self._store.enlarged(order.request, picture)
         except PaintFailed as error:
             self._send(FailedFrame(*order.key, str(error)))
             return
         self._send(StartedFrame(*order.key))
-        self._submit(order.key, order.owner, order.request, pictures)
+        if on_device:
+            self._finishing.add(order.key)
+            self._enlarging.add(order.owner, (order, large))
+        else:
+            self._submit(order.key, order.owner, order.request, pictures)
+
+    def _enlarge_a_tile(self) -> None:
+        """Do one piece of work on the device for the person whose turn it is; a whole picture goes to be encoded."""
+        if (turn := self._enlarging.take()) is None:
+            return
+        owner, (order, large) = turn
+        if order.key not in self._finishing:
+            return
+        self._begin(Stage.FINISH, [order.key])
+        try:
+            whole = next(large)
+        except PaintFailed as error:
+            self._finishing.discard(order.key)
+            self._send(FailedFrame(*order.key, str(error)))
+            return
+        if whole is None:
+            self._enlarging.put_back(owner, (order, large))
+        else:
+            self._submit(order.key, order.owner, order.request, self._store.enlargement(order.request, whole))
 
     def _call(self, order: _WaitingOrder, texts: Future[tuple[Reading, ...]]) -> Call:
         """An order as a call for the batcher. Raises PaintFailed in words."""
@@ -483,7 +518,7 @@ class WorkerLoop:
             log.exception("the pictures of job %d could not be encoded", key[0])
             self._send(FailedFrame(*key, "The pictures could not be encoded; the log says why."))
         else:
-            self._send(FinishedFrame(*key, tuple(images), self._store.hash_of(request.model)))
+            self._send(FinishedFrame(*key, tuple(images), self._store.made_by(request)))
         finally:
             self._finishing.discard(key)
 

@@ -49,16 +49,26 @@ _SCHEDULERS: Mapping[str, str] = {
 """The same for the scheduler that a model comes with, by its class in diffusers."""
 
 
-def parameters(request: GenerationRequest, seed: int, size: tuple[int, int], *, scheduler: str, model_hash: str) -> str:
+def parameters(
+    request: GenerationRequest,
+    seed: int,
+    size: tuple[int, int],
+    *,
+    scheduler: str,
+    model_hash: str,
+    upscaler: str = "",
+) -> str:
     """The text for one picture of a request, with the seed of that picture.
 
     `size` is its width and height in pixels, `scheduler` the class of the scheduler that the model comes with, and
-    `model_hash` the sha256 of the model.
+    `model_hash` the sha256 of the model. `upscaler` is the name of the host's network, if that enlarged the picture.
     """
     prompt = " ".join(filter(None, [request.prompt, *(f"<lora:{name}:{weight:g}>" for name, weight in request.loras)]))
     lines = [prompt, f"Negative prompt: {request.negative_prompt}" if request.negative_prompt else ""]
     values = (
-        _enlarging(request, size) if request.operation is Operation.UPSCALE else _painting(request, seed, scheduler)
+        _enlarging(upscaler or request.model, size)
+        if request.operation is Operation.UPSCALE
+        else _painting(request, seed, scheduler)
     )
     values |= {"Model": request.model, "Model hash": model_hash[:_HASH_DIGITS]}
     if request.operation not in (Operation.TEXT2IMAGE, Operation.UPSCALE):
@@ -82,11 +92,11 @@ def _painting(request: GenerationRequest, seed: int, scheduler: str) -> dict[str
     }
 
 
-def _enlarging(request: GenerationRequest, size: tuple[int, int]) -> dict[str, str]:
+def _enlarging(upscaler: str, size: tuple[int, int]) -> dict[str, str]:
     return {
         "Size": f"{size[0]}x{size[1]}",
         "Postprocess upscale by": str(UPSCALE_FACTOR),
-        "Postprocess upscaler": request.model,
+        "Postprocess upscaler": upscaler,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import PIL.Image
@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from bot.jobs import Image
 from bot.worker.canvas import Canvas
 from bot.worker.parameters import KEYWORD
-from bot.worker.upscaling import FACTOR, Upscaler
+from bot.worker.upscaling import FACTOR, Piece, Upscaler
 
 # Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
 # https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
@@ -37,14 +37,20 @@ def enlarged(pixels: np.ndarray[Any, Any], factor: int, upscaler: Upscaler | Non
     return _picture(pixels).resize((factor * width, factor * height), PIL.Image.Resampling.LANCZOS)
 
 
-def enlarging(picture: PIL.Image.Image, upscaler: Upscaler) -> Iterator[PIL.Image.Image | None]:
-    """A picture in RGB, enlarged by the upscaler: yields None after each piece of the work, and the result last."""
+class Enlarger(Protocol):
+    """A network that enlarges a picture piece by piece."""
+
+    def pieces(self, pixels: np.ndarray[Any, Any]) -> Iterator[Piece]:
+        """The parts of a picture (h, w, 3) from 0 to 1, enlarged."""
+        ...
+
+
+def enlarging(picture: PIL.Image.Image, upscaler: Enlarger) -> Iterator[PIL.Image.Image | None]:
+    """A picture in RGB, enlarged by an upscaler: yields None after each piece of the work, and the result last."""
     pixels = np.asarray(picture, np.float32) / 255
     large = PIL.Image.new("RGB", (FACTOR * picture.width, FACTOR * picture.height))
-    top = 0
-    for strip in upscaler.strips(pixels):
-        large.paste(_picture(strip), (0, top))
-        top += strip.shape[0]
+    for left, top, piece in upscaler.pieces(pixels):
+        large.paste(_picture(piece), (left, top))
         yield None
     yield large
 

@@ -41,10 +41,11 @@ from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Image, Operation
 from bot.logs import traced
-from bot.worker import acceleration, checkpoints, quantization, safety_checker, upscaling
+from bot.worker import acceleration, checkpoints, host_upscaler, quantization, safety_checker, upscaling
 from bot.worker.canvas import Canvas
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
+from bot.worker.host_upscaler import HostUpscaler
 from bot.worker.inputs import Inputs
 from bot.worker.library_errors import refused, told
 from bot.worker.loras import RowLoras
@@ -167,6 +168,8 @@ class ModelStore:
         # Kept when a model is evicted: they are small, and pictures of the model may still wait to be encoded.
         self._upscalers: dict[str, upscaling.Upscaler | None] = {}
         self._schedulers: dict[str, str] = {}
+        self._host_upscaler_file = settings.upscaler
+        self._host_upscaler: HostUpscaler | None = None
         self._embedding = settings.embed_parameters
         self.row_loras = RowLoras()
         self.graphs = acceleration.graphs(
@@ -440,12 +443,51 @@ class ModelStore:
         large = enlarging(picture, upscaler)
         return (None if whole is None else self._encode(request, request.seed, whole) for whole in large)
 
+    def is_enlarged_on_device(self, model: str) -> bool:
+        """Whether the host's upscaler enlarges pictures of a fetched model, because it has none. Raises PaintFailed."""
+        return bool(self._host_upscaler_file) and self._upscaler(model) is None
+
+    @property
+    def unloaded_upscaler(self) -> int:
+        """The bytes of the host's upscaler if it is still to be loaded; otherwise 0."""
+        file = Path(self._host_upscaler_file)
+        return file.stat().st_size if self._host_upscaler is None and file.is_file() else 0
+
+    def enlarged_on_device(self, picture: PIL.Image.Image) -> Iterator[PIL.Image.Image | None]:
+        """A picture, enlarged by the host's upscaler: yields None after each piece of work, and the result last.
+
+        It is loaded if necessary. Only the thread that owns the device may go through it. Raises PaintFailed in words.
+        """
+        if self._host_upscaler is None:
+            try:
+                self._host_upscaler = host_upscaler.load(Path(self._host_upscaler_file), self.machine.device)
+            except UnusableFiles as error:
+                raise PaintFailed(f"The host's upscaler cannot be used: {error}") from error
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                _free()
+                raise PaintFailed("The host's upscaler does not fit into this machine's memory.") from error
+        return enlarging(picture, self._host_upscaler)
+
+    def enlargement(self, request: GenerationRequest, picture: PIL.Image.Image) -> Iterator[Image]:
+        """A picture that the host's upscaler enlarged, encoded. Like `images`, it uses only the CPU."""
+        yield self._encode(request, request.seed, picture)
+
     def _encode(self, request: GenerationRequest, seed: int, picture: PIL.Image.Image) -> Image:
         """A finished picture of a request as a file."""
         if not self._embedding:
             return encode(picture, seed)
         scheduler, digest = self._schedulers.get(request.model, ""), self.hash_of(request.model)
-        text = parameters(request, seed, picture.size, scheduler=scheduler, model_hash=digest)
+        host = self._enlarger(request)
+        text = parameters(
+            request,
+            seed,
+            picture.size,
+            scheduler=scheduler,
+            model_hash=digest,
+            upscaler="" if host is None else host.name,
+        )
         return encode(picture, seed, text)
 
     def _upscaler(self, name: str) -> upscaling.Upscaler | None:
@@ -457,9 +499,19 @@ class ModelStore:
                 raise PaintFailed(f"The model {name} cannot be loaded: {error}") from error
         return self._upscalers[name]
 
+    def _enlarger(self, request: GenerationRequest) -> HostUpscaler | None:
+        """The host's upscaler if it enlarges the picture of a request."""
+        own = self._upscalers.get(request.model)
+        return self._host_upscaler if request.operation is Operation.UPSCALE and own is None else None
+
     def hash_of(self, name: str) -> str:
         """The sha256 of the weights of a model that was fetched."""
         return self._checkpoints[name].digest
+
+    def made_by(self, request: GenerationRequest) -> str:
+        """The sha256 of the weights that made the picture of a request: of its model, or of the host's upscaler."""
+        host = self._enlarger(request)
+        return self.hash_of(request.model) if host is None else host.digest
 
     def explain(self, request: GenerationRequest, error: Exception) -> str:
         """Why a request could not be painted, in words for the requester; details go to the log."""

@@ -171,7 +171,9 @@ def apart(plain: Any, fast: Any) -> tuple[float, float] | None:
         return math.inf, tolerance
     errors = []
     for one, other in pairs:
-        rows, others = (tensor.double().reshape(tensor.shape[0] if tensor.ndim else 1, -1) for tensor in (one, other))
+        rows, others = (
+            tensor.detach().double().reshape(tensor.shape[0] if tensor.ndim else 1, -1) for tensor in (one, other)
+        )
         norms = rows.norm(dim=1).clamp_min(1e-6 * math.sqrt(rows.shape[1]))
         errors.append(float(((others - rows).norm(dim=1) / norms).max()))
     return (math.nan if any(map(math.isnan, errors)) else max(errors)), tolerance

@@ -8,11 +8,42 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 log = logging.getLogger(__name__)
 
 _END = object()
+
+Work = TypeVar("Work")
+
+
+class Turns(Generic[Work]):
+    """Work of several owners, who take turns. The works of one owner come in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, deque[Work]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, owner: Hashable, work: Work) -> None:
+        """Add work of an owner, after all that the owner has."""
+        self._waiting.setdefault(owner, deque()).append(work)
+
+    def take(self) -> tuple[Hashable, Work] | None:
+        """Take the oldest work of the first owner, and put the owner behind the others; None without any."""
+        if not self._waiting:
+            return None
+        owner = next(iter(self._waiting))
+        works = self._waiting.pop(owner)
+        work = works.popleft()
+        if works:
+            self._waiting[owner] = works
+        return owner, work
+
+    def put_back(self, owner: Hashable, work: Work) -> None:
+        """Put work that was taken before all that its owner has, for the owner's next turn."""
+        self._waiting.setdefault(owner, deque()).appendleft(work)
 
 
 class RoundRobinPool:
@@ -26,7 +57,7 @@ class RoundRobinPool:
         """Make a pool of at most `threads` threads, which start when they are needed."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._lock = threading.Lock()
-        self._waiting: dict[Hashable, deque[Iterator[object]]] = {}
+        self._turns: Turns[Iterator[object]] = Turns()
 
     def __enter__(self) -> Self:
         return self
@@ -39,12 +70,16 @@ class RoundRobinPool:
     def submit(self, owner: Hashable, pieces: Iterator[object]) -> None:
         """Add work for an owner; each `next` of the iterator is one piece of it."""
         with self._lock:
-            self._waiting.setdefault(owner, deque()).append(pieces)
+            self._turns.add(owner, pieces)
         self._pool.submit(self._serve)
 
     def _serve(self) -> None:
         """Do pieces of work until none waits. Another thread may do the next piece of a work."""
-        while (turn := self._next()) is not None:
+        while True:
+            with self._lock:
+                turn = self._turns.take()
+            if turn is None:
+                return
             owner, pieces = turn
             try:
                 ended = next(pieces, _END) is _END
@@ -54,16 +89,4 @@ class RoundRobinPool:
                 ended = True
             if not ended:
                 with self._lock:
-                    self._waiting.setdefault(owner, deque()).appendleft(pieces)
-
-    def _next(self) -> tuple[Hashable, Iterator[object]] | None:
-        """Take the oldest work of the first owner, and put the owner behind the others."""
-        with self._lock:
-            if not self._waiting:
-                return None
-            owner = next(iter(self._waiting))
-            works = self._waiting.pop(owner)
-            pieces = works.popleft()
-            if works:
-                self._waiting[owner] = works
-            return owner, pieces
+                    self._turns.put_back(owner, pieces)

@@ -1,4 +1,4 @@
-"""A process that draws one sheet of results: a grid over a picture, or a family tree.
+"""A process that draws one sheet of results: a grid over a picture, a family tree, or small pictures with names.
 
 `bot/charts/sheet.py` starts it as `python -m bot.worker.sheet`, because the bot decodes no pictures.
 """
@@ -85,6 +85,24 @@ def tree(nodes: list[dict[str, Any]], arrows: list[dict[str, Any]], pictures: li
     return drawn
 
 
+def contact(names: list[str], pictures: list[bytes]) -> PIL.Image.Image:
+    """Small pictures in a row, each with its name in its corner."""
+    gap = _EDGE // 3
+    drawn = PIL.Image.new("RGB", (len(names) * (_TILE + gap) - gap, _TILE), _GROUND)
+    draw = PIL.ImageDraw.Draw(drawn)
+    font = PIL.ImageFont.load_default(_LETTERS + 6)
+    for at, (name, picture) in enumerate(zip(names, pictures, strict=True)):
+        left = at * (_TILE + gap)
+        if picture:
+            shown = _open(picture)
+            shown.thumbnail((_TILE, _TILE), PIL.Image.Resampling.LANCZOS)
+            drawn.paste(shown, (left + (_TILE - shown.width) // 2, (_TILE - shown.height) // 2))
+        else:
+            draw.rectangle((left, 0, left + _TILE, _TILE), fill=_FRAME)
+        draw.text((left + 8, 6), name, fill="white", font=font, stroke_width=3, stroke_fill="black")
+    return drawn
+
+
 def _generations(numbers: list[int], arrows: list[dict[str, Any]]) -> dict[int, int]:
     """The column of each request: one more than that of its latest source. A source has a smaller number."""
     sources: dict[int, list[int]] = defaultdict(list)
@@ -105,6 +123,8 @@ def _answer(order: dict[str, Any], body: bytes) -> bytes:
     pictures = framing.split(body, order["sizes"])
     if order["kind"] == "grid":
         drawn = grid(_open(pictures[0]), order["cells"])
+    elif order["kind"] == "contact":
+        drawn = contact(order["names"], pictures)
     else:
         drawn = tree(order["nodes"], order["arrows"], pictures)
     png = io.BytesIO()

@@ -27,6 +27,9 @@ FACTOR = UPSCALE_FACTOR
 FOLDER = UPSCALER
 """Its folder in a model's folder."""
 
+Piece = tuple[int, int, np.ndarray[Any, Any]]
+"""A part of an enlarged picture: where its left and its upper edge are, in pixels, and its pixels from 0 to 1."""
+
 _ROWS = 128
 """Rows of pixels in one forward, so that the memory depends only on the width of a picture."""
 
@@ -74,6 +77,13 @@ class Upscaler(nn.Module):
                 strip = self(rows)[0, :, FACTOR * (top - start) : FACTOR * (bottom - start)]
                 made = strip.clamp(0, 1).permute(1, 2, 0)
             yield made.numpy()
+
+    def pieces(self, pixels: np.ndarray[Any, Any]) -> Iterator[Piece]:
+        """The same strips with their places."""
+        top = 0
+        for strip in self.strips(pixels):
+            yield 0, top, strip
+            top += strip.shape[0]
 
 
 def save(network: Upscaler, folder: Path) -> None:

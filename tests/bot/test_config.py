@@ -276,6 +276,31 @@ def test_a_single_files_architecture_is_found_the_same_way(
     assert load_config(written(text)).models[0].config == located.format(folder=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("written_path", "located"),
+    [
+        ("", ""),
+        ("nets/4x.safetensors", "{folder}/nets/4x.safetensors"),
+        ("../4x.safetensors", "{parent}/4x.safetensors"),
+        ("~/4x.safetensors", "/home/host/4x.safetensors"),
+        ("/srv/4x.safetensors", "/srv/4x.safetensors"),
+    ],
+)
+def test_the_upscaler_is_a_path_from_the_files_folder(
+    written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written_path: str, located: str
+) -> None:
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("HOME", "/home/host")
+    config = load_config(written(f"[engine]\nupscaler = '{written_path}'\n"))
+    assert config.engine.upscaler == located.format(folder=tmp_path, parent=tmp_path.parent)
+
+
+@pytest.mark.parametrize("path", ["4x.pth", "nets", "org/name"])
+def test_an_upscaler_of_another_kind_is_refused(written: Any, path: str) -> None:
+    words = complaint(written(f"[engine]\nthreads = 1\nupscaler = '{path}'\n"))
+    assert f"line 3: engine.upscaler: {path} is not a .safetensors file" in words
+
+
 def test_settings_cannot_be_changed_afterwards() -> None:
     config = load_config(None)
     for section, name in ((config, "data"), (config.limits, "pace"), (config.models[0], "steps")):

@@ -10,6 +10,12 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 ROWS = {
+    "the search index is damaged, missing or behind": [
+        "bot/search/test_search.py::test_a_damaged_index_is_built_anew_and_search_says_so",
+        "bot/search/test_search.py::test_changes_while_search_was_not_running_are_found_at_its_start",
+        "bot/search/test_search.py::test_a_process_that_is_killed_is_started_again",
+        "bot/search/test_visibility.py::test_no_search_returns_what_may_see_denies_and_none_keeps_back_what_it_allows",
+    ],
     "a prompt copied from another tool": [
         "bot/requests/test_pasted.py::test_what_people_paste_is_painted_with_at_most_one_line_of_notes",
         "bot/requests/test_pasted.py::test_any_prompt_takes_steps_in_proportion_to_its_length",
@@ -45,6 +51,18 @@ ROWS = {
         "bot/worker/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",
         "bot/worker/test_acceleration.py::test_a_decoder_without_memory_for_the_whole_picture_takes_it_in_tiles",
         "bot/worker/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words",
+    ],
+    "a GPU that is wrong where it is fast": [
+        "bot/worker/test_proving.py::test_a_graph_that_replays_something_else_is_never_shown_and_stays_off",
+        "bot/worker/test_proving.py::test_a_device_error_in_a_trial_ends_the_process_and_the_next_one_does_not_try_it_again",
+        "bot/worker/test_proving.py::test_a_process_that_dies_in_a_trial_is_excused_once_and_if_the_bot_ended_it",
+        "bot/worker/test_proving.py::test_compiled_code_that_is_wrong_is_not_used_and_the_graph_stays",
+        "bot/worker/test_proving.py::test_a_switch_that_changes_the_picture_stays_off_for_good",
+    ],
+    "calibration of another machine, damaged or of the future": [
+        "bot/engine/test_calibration.py::test_verdicts_of_another_machine_or_version_are_not_used_and_it_is_said_what_differs",
+        "bot/engine/test_calibration.py::test_a_damaged_file_is_a_sentence_and_a_fresh_start",
+        "bot/engine/test_calibration.py::test_a_file_of_the_future_is_not_used",
     ],
     "NaN or black picture": [
         "bot/worker/test_pipelines.py::test_picture_of_nothing_is_never_shown",

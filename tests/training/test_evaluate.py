@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from training import evaluate, painter, prompts, scorer, timing
+from training import evaluate, ordinary, painter, prompts, scorer, timing
 from training.compose import Composer, held_out
 from training.phrases import PHRASES
 from training.scenes import SCENES
+from training.sheets import sheet as drawn_sheet
 from training.sources import SIZE, VENDORS, concepts
 
 
@@ -138,7 +139,8 @@ def test_the_command_leaves_a_scorer(tmp_path, capsys):
     assert not scorer.load_scorer(folder).training
 
 
-def test_the_command_measures_a_model_and_shows_it(work, tmp_path, capsys):
+def test_the_command_measures_a_model_and_shows_it(work, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "SEEDS", 2)  # of each prompt, to be quick
     evaluate.main(evaluate.SHIPPED, work, tmp_path, size=12, steps=1, timed=False)
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert all(0 <= figure["painted"] <= 1 for figure in figures["fidelity"].values())
@@ -161,3 +163,16 @@ def test_what_is_missing_is_named(work, tmp_path):
         scorer.load_scorer(tmp_path)
     with pytest.raises(FileNotFoundError, match="model_index"):
         painter.load(tmp_path)
+
+
+def test_the_sheet_of_ordinary_prompts_marks_those_with_a_note(tmp_path, capsys, monkeypatch):
+    asked = ordinary.listed()
+    assert len(set(asked)) == 60
+    monkeypatch.setattr(ordinary, "listed", lambda: ["a fox", "a zeppelin"])
+    captions = []
+    monkeypatch.setattr(ordinary, "sheet", lambda *told: captions.extend(told[1]) or drawn_sheet(*told))
+    ordinary.main(out=tmp_path / "sheet.png")
+    assert captions == ["a fox", "a zeppelin *"]
+    assert "a zeppelin: This small model can't draw “zeppelin” yet." in capsys.readouterr().out
+    with Image.open(tmp_path / "sheet.png") as drawn:
+        assert drawn.height > SIZE

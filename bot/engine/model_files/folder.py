@@ -176,7 +176,7 @@ def _packed(file: Path) -> Weights:
     contents = contents_of(header)
     if contents not in (Contents.DENOISER, Contents.UNKNOWN):
         raise UnusableFiles(
-            f"{file.name} is {contents}, and a GGUF file can only be a denoiser.",
+            f"{file.name} is a GGUF file and does not hold a denoiser but {contents}.",
             "Take the GGUF version of the U-Net or the transformer.",
         )
     return Weights(((file, header),))

@@ -51,7 +51,6 @@ from tests.bot.storage.conftest import (
     NOON,
     HandClock,
     Store,
-    a_request,
     ids,
     open_store,
     pictures,
@@ -145,7 +144,7 @@ def gate_of(store: Store, **limits: int) -> Gate:
 
 def a_picture_takes(seconds: float, gate: Gate) -> Gate:
     """Let the engine be known to take so long for every usual picture."""
-    work = a_request().work
+    work = usual_request(EMBEDDED_MODEL).work
     for rows in (work.rows, 2 * work.rows):
         gate.engine.timings.record(work.shape, STEP, rows, seconds * rows / work.rows / work.forwards)
     return gate
@@ -159,7 +158,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def test_an_accepted_request_is_a_row_with_a_place_and_a_time(store: Store) -> None:
     gate = gate_of(store)
-    work = a_request().work
+    work = usual_request(EMBEDDED_MODEL).work
     gate.engine.timings.record(work.shape, STEP, work.rows, 6 / work.forwards)
     first = await gate.ask(who=Requester(GRACE, GUILD))
     admitted = await gate.ask("a cat --seed 7 --steps 999", interaction_id=5)
@@ -485,7 +484,7 @@ async def test_what_has_a_smaller_meaning_is_made_smaller_with_the_rule_that_say
     assert made == (10, 1, 64, 64)
     assert admitted.notes == (
         "size 128×128 became 64×64 (up to 4,096 pixels: {origin role:50}); "
-        "steps 20 became 10 ({origin role:50}); "
+        f"steps {EMBEDDED_MODEL.steps} became 10 ({{origin role:50}}); "
         "images 3 became 1 ({origin role:50})",
     )
     assert (await store.now(admitted.job)).requester.roles == (50,)

@@ -35,7 +35,7 @@ LORAS = (
 CANNY = ControlNetConfig(name="canny", source="c.safetensors", description="white edges on black", weight=0.8)
 DEPTH = ControlNetConfig(name="depth", source="d.safetensors")
 WORN = ModelConfig(name="worn", source="org/worn", loras=LORAS, controlnets=(CANNY, DEPTH))
-EMOJI = EMBEDDED_MODEL.model_copy(update={"width": 64, "height": 64})
+EMOJI = EMBEDDED_MODEL.model_copy(update={"width": 64, "height": 64, "steps": 20})
 MODELS = (EMOJI, SD15, TINY, WIDE, WORN)
 SAMPLERS = ("default", "ddim", "dpm++ 2m", "dpm++ 2m karras", "euler", "euler a")
 SENDABLE = 500

@@ -53,6 +53,7 @@ GONE = {
     "ratings": {"emoji", "added_at"},
     "cases": {"reason"},
     "preferences": {"aspect", "model"},
+    "tags": {"tag", "added_at"},
 }
 """Columns of text that hold a person's words, or what they chose."""
 
@@ -132,6 +133,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     await store.cases.change(By(GUILD, MODERATOR, f"who wants A {WORD}?"), "pause", (Scope.SERVER, 0), {"paused": True})
     await store.refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pace", origin=f"person:{ADA}"))
     await PreferenceStore(store.database).change(ADA, {"model": WORD})
+    await store.database.execute("INSERT INTO tags VALUES (?, ?, ?, ?)", (delivered["id"], WORD, ADA, WORD))
     texts: dict[str, set[str]] = {}
     for row in await store.database.fetch_all(
         'SELECT t.name AS "table", c.name AS "column" FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c '

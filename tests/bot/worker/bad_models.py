@@ -254,8 +254,8 @@ FILES = [
     file(
         "gguf",
         b"GGUF\3\0\0\0" + bytes(64),
-        "@ is a GGUF file, which cannot be loaded.",
-        "Take the .safetensors version.",
+        "@ is a GGUF file and does not hold a denoiser but nothing: it has no tensors.",
+        "Take the GGUF version of the U-Net or the transformer.",
     ),
     file(
         "archive",

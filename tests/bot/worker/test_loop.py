@@ -16,10 +16,13 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.wire import CancelFrame, FailedFrame, Frame, Inbox, Stage, StageFrame, StopFrame, SubmitFrame, kind_of
 from bot.jobs import GenerationRequest, JobId, Operation, UserId
 from bot.worker import checkpoints, loop
+from bot.worker.acceleration import Graphs
 from bot.worker.inputs import Inputs, decode
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
 from bot.worker.prompts import Prompts, Reading
+from bot.worker.proving import Prover
+from tests.bot.worker.test_acceleration import Again
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder
 from tests.picture_cases import quarters, saved
 
@@ -48,8 +51,8 @@ class Workshop:
 
     def __init__(self, folder: Path, *, models_at_a_time: float = 10.0) -> None:
         models = [
-            ModelConfig(name="a", source=str(folder)),
-            ModelConfig(name="b", source=str(folder)),
+            ModelConfig(name="a", source=str(folder), width=SIZE, height=SIZE),
+            ModelConfig(name="b", source=str(folder), width=SIZE, height=SIZE),
             ModelConfig(name="broken", source=str(folder / "nothing")),
         ]
         self.store = ModelStore(models, EngineConfig(device="cpu", threads=1))
@@ -317,3 +320,36 @@ def test_prompt_that_cannot_be_read_ends_its_own_order_only(folder: Path, monkey
         2,
         "This prompt could not be read. The host can find the reason in the log.",
     )
+
+
+def test_while_nobody_waits_a_model_is_rehearsed_and_graphs_are_recorded_for_a_crowd(folder: Path) -> None:
+    shop = Workshop(folder)
+    recorder = Again()
+    shop.store.graphs = Graphs(recorder, prover=Prover(clock=lambda: 0.0))
+    shop.store.load("a")
+
+    def send(frame: Frame) -> None:
+        shop._send(frame)
+        if isinstance(frame, StageFrame) and (frame.stage, frame.thread) == (Stage.REST, own):
+            recorded.append(recorder.recorded)
+            if len(recorded) == 1:
+                shop.ask(1, SKETCH)
+            shop.inbox.put(STOP)
+
+    recorded: list[int] = []
+    own = threading.current_thread().name
+    WorkerLoop(shop.store, shop.inbox, send, rows=4).run()
+    tried = [frame for frame in shop.said if isinstance(frame, StageFrame) and frame.stage is Stage.TRY]
+    assert tried[0].model == "a"
+    assert recorded[0] == 3, "1, 2 and 4 rows, before anybody asked"
+    assert shop.jobs("finished") == [1]
+    assert recorder.recorded == 3, "the first request waited for no recording"
+    assert shop.jobs("failed") == [], "nobody is told about the trial picture"
+
+
+def test_on_a_cpu_nothing_is_rehearsed(folder: Path) -> None:
+    shop = Workshop(folder)
+    shop.ask(1, SKETCH)
+    shop.inbox.put(STOP)
+    shop.run()
+    assert not [frame for frame in shop.said if isinstance(frame, StageFrame) and frame.stage is Stage.TRY]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,26 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from diffusers.quantizers.bitsandbytes import bnb_quantizer
 from safetensors.torch import load_file
 
 from bot.config import EngineConfig, ModelConfig
+from bot.engine.wire import (
+    FailedFrame,
+    FinishedFrame,
+    Frame,
+    Inbox,
+    ProgressFrame,
+    StartedFrame,
+    StopFrame,
+    SubmitFrame,
+)
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest
+from bot.jobs import GenerationRequest, JobId, UserId
 from bot.worker import forwards, quantization
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Returned
+from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
 from bot.worker.placement import Guest
 from tests.bot.worker.test_pipelines import paint, pixels
@@ -146,6 +159,25 @@ def test_four_bits_on_the_cpu_are_refused_in_words(tiny: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("single", [False, True], ids=["folder", "file"])
+def test_four_bits_are_the_same_picture_but_for_the_rounding(
+    tiny: Path, tmp_path: Path, single: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bitsandbytes can pack on a CPU; only diffusers and this bot insist on a GPU."""
+    kind = bnb_quantizer.BnB4BitDiffusersQuantizer
+    monkeypatch.setattr("bot.engine.memory.trouble", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(kind, "validate_environment", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(kind, "update_device_map", lambda *_arguments: {"": torch.device("cpu")})
+    source, more = tiny, {}
+    if single:
+        source, more = make_tiny_single_file(tiny, tmp_path / "mine.safetensors"), {"config": str(tiny)}
+    small = store_of(source, "4bit", **more)
+    linear = [m for m in small.load("mine").pipeline.unet.modules() if isinstance(m, torch.nn.Linear)]
+    assert {type(module.weight).__name__ for module in linear} == {"Params4bit"}
+    (image,), (original,) = paint(small, REQUEST), paint(store_of(tiny), REQUEST)
+    assert 0 < np.abs(pixels(image) - pixels(original)).max() <= 40
+
+
 def test_what_only_the_library_refuses_is_said_in_words(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.engine.memory.trouble", lambda *_arguments, **_options: None)
     with pytest.raises(PaintFailed) as refused:
@@ -229,3 +261,38 @@ def test_a_picture_is_decoded_in_tiles_where_little_memory_is_free(tiny: Path, m
     assert seen[1] == (True, own // 2)
     assert len(tiled) == 1
     assert (vae.use_tiling, vae.tile_latent_min_size) == (False, own)
+
+
+def test_requests_for_an_offloaded_model_begin_together_and_others_after_them(tiny: Path) -> None:
+    store, inbox = store_of(tiny, "offload"), Inbox()
+    told: list[tuple[str, int]] = []
+    steps: dict[int, int] = {}
+    told_steps: dict[int, int] = {}
+
+    def ask(job_id: int, steps: int) -> None:
+        request = replace(REQUEST, num_inference_steps=steps)
+        inbox.put(SubmitFrame(JobId(job_id), 1, UserId(job_id), request, {}))
+
+    def send(frame: Frame) -> None:
+        if not isinstance(frame, StartedFrame | ProgressFrame | FinishedFrame | FailedFrame):
+            return
+        said = (type(frame).__name__, frame.job_id)
+        if said == ("ProgressFrame", 1) and said not in told:
+            ask(3, 2)
+        if isinstance(frame, ProgressFrame):
+            steps[frame.job_id] = frame.step
+        if said == ("StartedFrame", 3):
+            told_steps.update(steps)
+        if said not in told:
+            told.append(said)
+        if said == ("FinishedFrame", 3):
+            inbox.put(StopFrame())
+
+    ask(1, 3)
+    ask(2, 9)
+    WorkerLoop(store, inbox, send, rows=16).run()
+    started = [told.index(("StartedFrame", job)) for job in (1, 2, 3)]
+    assert started[0] < started[1] < told.index(("ProgressFrame", 1)), "they begin together"
+    assert all(("FinishedFrame", job) in told for job in (1, 2, 3))
+    assert told_steps == {1: 3, 2: 9}, "the third begins when both have taken all their steps"
+    assert not any(name == "FailedFrame" for name, _ in told)

@@ -1,0 +1,84 @@
+"""One search: rankings by words, by parts of words and by meaning, fused, and why each result is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.search.fusion import fuse
+from bot.search.index import CANDIDATES, Index
+from bot.search.queries import Query, folded, words_of
+from bot.search.vectors import Embedder, Vectors, Vocabulary
+from bot.search.visibility import Seer
+from bot.search.wire import Hit
+
+WEIGHTS = {"every word": 1.0, "related words": 1.0, "meaning": 1.0, "words": 0.02, "parts": 0.02}
+"""What the places of each ranking count. What a person looks for has every word, or words related to every word, or the
+meaning. What has some of the words, or parts of them, often is something else, and comes after those. The numbers were
+chosen on another corpus than that of benchmarks/results/search-quality.md."""
+
+MOST_GROUPS = 8
+"""Words of a query to which related ones are looked up; no prompt has something like every word of a long text."""
+
+MOST_HITS = 100
+"""Results of one search, twenty pages."""
+
+
+def find(
+    index: Index,
+    vectors: Vectors,
+    vocabulary: Vocabulary,
+    embedder: Embedder | None,
+    query: Query,
+    seer: Seer,
+    without: int = 0,
+) -> list[Hit]:
+    """The results that a person may find, the best first, at most MOST_HITS; `without` is a job to leave out."""
+    groups: list[list[str]] = []
+    if not query.has_words:
+        rankings: list[tuple[list[int], float]] = [(index.newest(query, seer), 1.0)]
+        cosines: dict[int, float] = {}
+    else:
+        near = []
+        terms = index.telling(query)
+        if embedder is not None and 0 < len(terms) <= MOST_GROUPS:
+            groups = vocabulary.related(terms, embedder.embed(terms))
+        if embedder is not None and len(vectors):
+            near = vectors.nearest(embedder.embed([query.text])[0], index.visible(query, seer), CANDIDATES)
+        cosines = dict(near)
+        rankings = [
+            (index.by_words(query, seer, every=True), WEIGHTS["every word"]),
+            (index.by_related_words(groups, query, seer) if groups else [], WEIGHTS["related words"]),
+            (index.by_words(query, seer), WEIGHTS["words"]),
+            (index.by_parts(query, seer), WEIGHTS["parts"]),
+            ([name for name, _ in near], WEIGHTS["meaning"]),
+        ]
+    order = [name for name in fuse(rankings) if name != without]
+    entries = index.matching(order, query, seer)
+    return [_hit(entries[name], query, groups, cosines.get(name, 0.0)) for name in order if name in entries][:MOST_HITS]
+
+
+def _hit(entry: Any, query: Query, groups: list[list[str]], cosine: float) -> Hit:
+    text = f"{entry['prompt']} {entry['tags']}"
+    there, whole = set(words_of(text)), folded(text)
+    words, parts = [], []
+    for term in query.terms:
+        plain = term.rstrip("*")
+        if plain in there or (term.endswith("*") and any(word.startswith(plain) for word in there)):
+            words.append(plain)
+        elif plain in whole:
+            parts.append(plain)
+    related = [
+        next(word for word in group if word in there)
+        for group in groups
+        if group[0] not in there and any(word in there for word in group)
+    ]
+    words += [phrase for phrase in query.phrases if phrase not in words]
+    return Hit(
+        entry["id"],
+        tuple(words),
+        tuple(parts),
+        tuple(related),
+        max(round(cosine, 3), 0.0),
+        entry["likes"],
+        entry["dislikes"],
+    )

@@ -1,0 +1,463 @@
+"""The index: a file beside the database with everything that search derives from it. It can be deleted at any time.
+
+Only the process of `bot/search/process.py` opens it. It reads the database, and never writes there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot.errors import StorageError
+from bot.search import quality
+from bot.search.index_files import delete
+from bot.search.queries import MOST_TERMS, Condition, Query, folded
+from bot.search.visibility import VISIBLE, Facts, Seer, may_see, parameters
+from bot.storage import sqlite
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""Raised with every change of SCHEMA or of what is derived: an index of another version is built anew."""
+
+CHUNK = 500
+"""Jobs that are compared at a time: some hundredths of a second, in which a search waits."""
+
+CANDIDATES = 200
+"""Places of each ranking that count."""
+
+COMMON = 0.2
+"""A word in more than this share of all prompts is not looked up if there are rarer ones: it would rank half of the
+index and say nothing."""
+
+SCHEMA = """
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY, guild_id INTEGER, channel_id INTEGER, parent_id INTEGER, user_id INTEGER, posted INTEGER,
+    asked_at TEXT, model TEXT, seed INTEGER, width INTEGER, height INTEGER, likes INTEGER, dislikes INTEGER, score REAL,
+    prompt TEXT, tags TEXT
+);
+CREATE INDEX entries_by_guild ON entries (guild_id, asked_at);
+CREATE INDEX entries_by_person ON entries (user_id, guild_id, asked_at);
+CREATE TABLE pictures (
+    id INTEGER, number INTEGER, sha256 TEXT, likes INTEGER, dislikes INTEGER, score REAL, PRIMARY KEY (id, number)
+) WITHOUT ROWID;
+CREATE TABLE tags (id INTEGER, tag TEXT, PRIMARY KEY (tag, id)) WITHOUT ROWID;
+CREATE TABLE vectors (id INTEGER PRIMARY KEY, vector BLOB);
+CREATE VIRTUAL TABLE words USING fts5 (
+    prompt, tags, content = 'entries', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
+);
+CREATE VIRTUAL TABLE parts USING fts5 (
+    prompt, content = 'entries', content_rowid = 'id', tokenize = 'trigram remove_diacritics 1'
+);
+CREATE VIRTUAL TABLE frequencies USING fts5vocab (words, row);
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+INSERT INTO parts (parts, rank) VALUES ('secure-delete', 1);
+CREATE TRIGGER entries_added AFTER INSERT ON entries BEGIN
+  INSERT INTO words (rowid, prompt, tags) VALUES (NEW.id, NEW.prompt, NEW.tags);
+  INSERT INTO parts (rowid, prompt) VALUES (NEW.id, NEW.prompt);
+END;
+CREATE TRIGGER entries_removed AFTER DELETE ON entries BEGIN
+  INSERT INTO words (words, rowid, prompt, tags) VALUES ('delete', OLD.id, OLD.prompt, OLD.tags);
+  INSERT INTO parts (parts, rowid, prompt) VALUES ('delete', OLD.id, OLD.prompt);
+  DELETE FROM pictures WHERE id = OLD.id;
+  DELETE FROM tags WHERE id = OLD.id;
+  DELETE FROM vectors WHERE id = OLD.id;
+END;
+"""
+
+# What search derives from the database, by its primary keys.
+FACTS = """
+SELECT id, guild_id, channel_id, parent_id, user_id, status = 'delivered' AS posted, asked_at, model,
+  request ->> '$.seed' AS seed, prompt, post_id
+FROM jobs_with_post WHERE id IN (SELECT value FROM json_each(?1)) AND +surface = ?2 AND forgotten_at IS NULL ORDER BY id
+"""
+PICTURES = """
+SELECT job_id, number, sha256, width, height FROM images WHERE job_id IN (SELECT value FROM json_each(?))
+ORDER BY job_id, number
+"""
+TAGS = "SELECT job_id, tag FROM tags WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id, tag"
+REACTIONS = "SELECT post_id, user_id, emoji FROM ratings WHERE post_id IN (SELECT value FROM json_each(?))"
+IDS = "SELECT id FROM jobs WHERE id > ? ORDER BY id LIMIT ?"
+
+ENTRY_COLUMNS = (
+    *("id", "guild_id", "channel_id", "parent_id", "user_id", "posted", "asked_at", "model", "seed", "width"),
+    *("height", "likes", "dislikes", "score", "prompt", "tags"),
+)
+ENTRIES = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM entries WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+ADD_ENTRY = f"INSERT INTO entries VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"  # noqa: S608 - constants
+INDEXED_PICTURES = (
+    "SELECT id, number, sha256, likes, dislikes, score FROM pictures WHERE id IN (SELECT value FROM json_each(?)) "
+    "ORDER BY id, number"
+)
+
+WITHOUT_VECTOR = """
+SELECT id, prompt FROM entries WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE vectors.id = entries.id) LIMIT ?
+"""
+
+# The columns that a condition may name, as SQL; conditions come from `queries.py` and never from a person as they are.
+_COLUMNS = {
+    "user_id": "entries.user_id",
+    "channel_id": "entries.channel_id",
+    "model": "entries.model",
+    "asked_at": "entries.asked_at",
+    "likes": "entries.likes",
+    "score": "entries.score",
+    "seed": "entries.seed",
+    "size": "entries.width || 'x' || entries.height",
+    "longest": "max(entries.width, entries.height)",
+    "shape": "CASE WHEN entries.width > entries.height THEN 'landscape' WHEN entries.width < entries.height "
+    "THEN 'portrait' ELSE 'square' END",
+}
+_OPERATORS = {"=", "<", ">", "<=", ">="}
+
+_OTHER_SCRIPT = re.compile(r"[^\x00-\u024f]")
+_SHORTEST_PART = 3
+"""Characters of a trigram; shorter parts of words in other scripts are looked for one prompt after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A result as the index keeps it."""
+
+    entry: tuple[Any, ...]
+    """The values of ENTRY_COLUMNS."""
+    pictures: tuple[tuple[Any, ...], ...]
+    tags: tuple[str, ...]
+
+
+class Index:
+    """An open index and the database that it is derived from. Every method blocks."""
+
+    def __init__(self, path: Path, database: Path, key: str | None, surface: str) -> None:
+        self.path = path
+        self._key = key
+        self._surface = surface
+        self.is_new = False
+        """Whether there was no usable index, so that it is built anew."""
+        self._file = self._opened()
+        try:
+            self._house = sqlite.connect(database, key, readonly=True)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Close both files."""
+        self._house.close()
+        self._file.close()
+
+    def _opened(self) -> Any:
+        """The index file, with its schema. A file that is damaged, or of another version, is deleted."""
+        for is_last in (False, True):
+            connection = None
+            try:
+                connection = sqlite.connect(self.path, self._key)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("PRAGMA cache_size = -16384")
+                ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+                if version == 0:
+                    connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+                    self.is_new = True
+                    return connection
+                if version == VERSION and connection.execute("PRAGMA quick_check(1)").fetchall()[0][0] == "ok":
+                    for table in ("words", "parts"):
+                        connection.execute(f"INSERT INTO {table} ({table}) VALUES ('integrity-check')")  # noqa: S608
+                    return connection
+                log.warning("the search index is damaged or of another version: it is built anew")
+            except (sqlite.Error, StorageError) as error:
+                if is_last:
+                    raise
+                log.warning("the search index cannot be used (%s): it is built anew", error)
+            if connection is not None:
+                connection.close()
+            delete(self.path)
+        raise StorageError(f"The search index {self.path} cannot be made.")
+
+    # What follows the database.
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """The ids of all jobs in ranges (after, up to), in their order; the last range has no end."""
+        after = 0
+        while ids := [row["id"] for row in self._house.execute(IDS, (after, CHUNK))]:
+            yield after, ids[-1]
+            after = ids[-1]
+        yield after, 2**63 - 1
+
+    def compare(self, after: int, to: int) -> int:
+        """Make the index of a range of jobs what the database says now; returns how many entries that changed."""
+        ids = {row["id"] for row in self._house.execute("SELECT id FROM jobs WHERE id > ? AND id <= ?", (after, to))}
+        ids |= {row["id"] for row in self._file.execute("SELECT id FROM entries WHERE id > ? AND id <= ?", (after, to))}
+        return self.update(ids)
+
+    def update(self, ids: Collection[int]) -> int:
+        """Make the index of these jobs what the database says now; returns how many entries that changed."""
+        changed = 0
+        wanted = sorted(ids)
+        for start in range(0, len(wanted), CHUNK):
+            some = wanted[start : start + CHUNK]
+            now, before = self._documents(some), self._indexed(some)
+            differ = [name for name in some if now.get(name) != before.get(name)]
+            self._replace([(name, before.get(name), now.get(name)) for name in differ])
+            changed += len(differ)
+        return changed
+
+    def _documents(self, ids: Sequence[int]) -> dict[int, Document]:
+        """What the database says of jobs whose pictures are there."""
+        listed = _listed(ids)
+        pictures: dict[int, list[Any]] = {}
+        for row in self._house.execute(PICTURES, (listed,)):
+            pictures.setdefault(row["job_id"], []).append(row)
+        rows = [row for row in self._house.execute(FACTS, (listed, self._surface)) if row["id"] in pictures]
+        tags: dict[int, list[str]] = {}
+        for row in self._house.execute(TAGS, (listed,)):
+            tags.setdefault(row["job_id"], []).append(row["tag"])
+        reactions: dict[int, list[tuple[int, str]]] = {}
+        for row in self._house.execute(REACTIONS, (_listed([row["post_id"] for row in rows]),)):
+            reactions.setdefault(row["post_id"], []).append((row["user_id"], row["emoji"]))
+        found = {}
+        for row in rows:
+            of_job = pictures[row["id"]]
+            scores = quality.scores(reactions.get(row["post_id"], ()), len(of_job))
+            best = max(scores, key=lambda score: (score.value, score.likes))
+            own_tags = tuple(tags.get(row["id"], ()))
+            entry = (
+                *(row[name] for name in ENTRY_COLUMNS[:9]),
+                *(of_job[0]["width"], of_job[0]["height"], *best, row["prompt"], " ".join(own_tags)),
+            )
+            files = tuple(
+                (row["id"], picture["number"], picture["sha256"], *score)
+                for picture, score in zip(of_job, scores, strict=True)
+            )
+            found[row["id"]] = Document(entry, files, own_tags)
+        return found
+
+    def _indexed(self, ids: Sequence[int]) -> dict[int, Document]:
+        """What the index says of jobs."""
+        listed = _listed(ids)
+        pictures: dict[int, list[tuple[Any, ...]]] = {}
+        for row in self._file.execute(INDEXED_PICTURES, (listed,)):
+            pictures.setdefault(row["id"], []).append(tuple(row))
+        tags: dict[int, list[str]] = {}
+        sql = "SELECT id, tag FROM tags WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, tag"
+        for row in self._file.execute(sql, (listed,)):
+            tags.setdefault(row["id"], []).append(row["tag"])
+        return {
+            row["id"]: Document(tuple(row), tuple(pictures.get(row["id"], ())), tuple(tags.get(row["id"], ())))
+            for row in self._file.execute(ENTRIES, (listed,))
+        }
+
+    def _replace(self, changes: Sequence[tuple[int, Document | None, Document | None]]) -> None:
+        if not changes:
+            return
+        file = self._file
+        file.execute("BEGIN IMMEDIATE")
+        try:
+            for name, before, now in changes:
+                kept = None
+                if before is not None:
+                    # A prompt that stays keeps its vector, which takes the longest to compute.
+                    if now is not None and now.entry[-2] == before.entry[-2]:
+                        kept = file.execute("SELECT vector FROM vectors WHERE id = ?", (name,)).fetchone()
+                    file.execute("DELETE FROM entries WHERE id = ?", (name,))
+                if now is not None:
+                    file.execute(ADD_ENTRY, now.entry)
+                    file.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)", now.pictures)
+                    file.executemany("INSERT INTO tags VALUES (?, ?)", [(name, tag) for tag in now.tags])
+                    if kept is not None:
+                        file.execute("INSERT INTO vectors VALUES (?, ?)", (name, kept["vector"]))
+            file.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite.Error):
+                file.execute("ROLLBACK")
+            raise
+
+    def without_vector(self, most: int) -> list[tuple[int, str]]:
+        """Some entries that have no vector yet, with their prompts."""
+        return [(row["id"], row["prompt"]) for row in self._file.execute(WITHOUT_VECTOR, (most,))]
+
+    def add_vectors(self, vectors: Sequence[tuple[int, bytes]]) -> None:
+        """Keep the vectors of entries."""
+        self._file.execute("BEGIN IMMEDIATE")
+        self._file.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", vectors)
+        self._file.execute("COMMIT")
+
+    def vectors(self, ids: Collection[int] | None = None) -> list[tuple[int, bytes]]:
+        """The vectors of some entries, or of all."""
+        if ids is None:
+            rows = self._file.execute("SELECT id, vector FROM vectors")
+        else:
+            rows = self._file.execute(
+                "SELECT id, vector FROM vectors WHERE id IN (SELECT value FROM json_each(?))", (_listed(ids),)
+            )
+        return [(row["id"], row["vector"]) for row in rows]
+
+    def scrub(self) -> None:
+        """Rewrite the file, so that neither it nor its WAL holds a byte of what was deleted."""
+        for table in ("words", "parts"):
+            self._file.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")  # noqa: S608 - constants
+        self._file.execute("VACUUM")
+        self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def dump(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Everything that is derived, sorted: two indexes of the same database have the same."""
+        tables = {"entries": "id", "pictures": "id, number", "tags": "id, tag", "vectors": "id"}
+        found = {
+            name: [tuple(row) for row in self._file.execute(f"SELECT * FROM {name} ORDER BY {order}")]  # noqa: S608
+            for name, order in tables.items()
+        }
+        found["words"] = [tuple(row) for row in self._file.execute("SELECT term, doc, cnt FROM frequencies")]
+        return found
+
+    def count(self) -> int:
+        """How many results can be found."""
+        ((count,),) = self._file.execute("SELECT count(*) FROM entries").fetchall()
+        return int(count)
+
+    # What answers searches.
+
+    def channels(self, guild_id: int | None) -> list[tuple[int, int | None]]:
+        """The channels with results of a server, or of all servers; a thread with its parent channel."""
+        sql = "SELECT DISTINCT channel_id, parent_id FROM entries WHERE ?1 IS NULL OR guild_id = ?1"
+        return [(row["channel_id"], row["parent_id"]) for row in self._file.execute(sql, (guild_id,))]
+
+    def visible(self, query: Query, seer: Seer) -> list[int]:
+        """The ids of all results that the person may find and that the filters keep, in their order."""
+        where, values = _where(query, seer)
+        return [row["id"] for row in self._file.execute(f"SELECT id FROM entries WHERE {where}", values)]  # noqa: S608
+
+    def newest(self, query: Query, seer: Seer) -> list[int]:
+        """The newest results that the filters keep."""
+        where, values = _where(query, seer)
+        sql = f"SELECT id FROM entries WHERE {where} ORDER BY asked_at DESC, id DESC LIMIT {CANDIDATES}"  # noqa: S608
+        return [row["id"] for row in self._file.execute(sql, values)]
+
+    def by_words(self, query: Query, seer: Seer, *, every: bool = False) -> list[int]:
+        """The results with words of the query, or with every one that tells results apart, the best first by BM25."""
+        terms = self._telling(query.terms)
+        joint = " AND " if every else " OR "
+        wanted = joint.join(f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms)
+        match = _and(*(_quoted(phrase) for phrase in query.phrases), wanted)
+        return self._ranked("words", match, query, seer)
+
+    def by_related_words(self, groups: Sequence[Sequence[str]], query: Query, seer: Seer) -> list[int]:
+        """The results with a word of every group, the best first by BM25."""
+        anded = _and(*(_quoted(phrase) for phrase in query.phrases), *(_or(group) for group in groups))
+        return self._ranked("words", anded, query, seer)
+
+    def frequent_words(self, most: int) -> list[str]:
+        """The words that are in the most prompts, without those that say nothing."""
+        sql = "SELECT term FROM frequencies WHERE length(term) >= ? ORDER BY doc DESC, term LIMIT ?"
+        return [row["term"] for row in self._file.execute(sql, (_SHORTEST_PART, most))]
+
+    def telling(self, query: Query) -> list[str]:
+        """The whole words of a query that tell results apart."""
+        return [term for term in self._telling(query.terms) if not term.endswith("*")]
+
+    def by_parts(self, query: Query, seer: Seer) -> list[int]:
+        """The results with the terms of the query as parts of words, the best first."""
+        terms = [term.rstrip("*") for term in self._telling(query.terms)]
+        found = self._ranked("parts", " OR ".join(_quoted(t) for t in terms if len(t) >= _SHORTEST_PART), query, seer)
+        short = [term for term in terms if len(term) < _SHORTEST_PART and _OTHER_SCRIPT.search(term)]
+        return list(dict.fromkeys([*found, *(self._containing(short[:4], query, seer) if short else [])]))
+
+    def _ranked(self, table: str, match: str, query: Query, seer: Seer) -> list[int]:
+        if not match:
+            return []
+        where, values = _where(query, seer)
+        sql = (
+            f"SELECT entries.id FROM {table} CROSS JOIN entries ON entries.id = {table}.rowid "  # noqa: S608 - constants
+            f"WHERE {table} MATCH :match AND {where} ORDER BY bm25({table}), entries.id DESC LIMIT {CANDIDATES}"
+        )
+        return [row["id"] for row in self._file.execute(sql, values | {"match": match})]
+
+    def _containing(self, parts: Sequence[str], query: Query, seer: Seer) -> list[int]:
+        where, values = _where(query, seer)
+        tests = " OR ".join(f"instr(lower(entries.prompt), :part{at})" for at, _ in enumerate(parts))
+        values |= {f"part{at}": part for at, part in enumerate(parts)}
+        sql = f"SELECT id FROM entries WHERE ({tests}) AND {where} ORDER BY id DESC LIMIT {CANDIDATES}"  # noqa: S608
+        return [row["id"] for row in self._file.execute(sql, values)]
+
+    def _telling(self, terms: Sequence[str]) -> list[str]:
+        """The terms that tell results apart: the rarest ones, and no common one beside others."""
+        if len(terms) <= 1:
+            return list(terms)
+        plain = [term for term in terms if not term.endswith("*")]
+        sql = "SELECT term, doc FROM frequencies WHERE term IN (SELECT value FROM json_each(?))"
+        documents = {row["term"]: row["doc"] for row in self._file.execute(sql, (json.dumps(plain),))}
+        most = COMMON * self.count()
+        rare = [term for term in terms if documents.get(term, 0) <= most and not _is_short(term)] or list(terms)
+        return sorted(rare, key=lambda term: documents.get(term, 0))[:MOST_TERMS]
+
+    def matching(self, ids: Sequence[int], query: Query, seer: Seer) -> dict[int, Any]:
+        """The entries of these results that the person may find, as the database says now, and that the query keeps.
+
+        The index may be behind the database by a second, so this decides and not the index.
+        """
+        now = {row["id"]: row for row in self._house.execute(FACTS, (_listed(ids), self._surface))}
+        there = {row["job_id"] for row in self._house.execute(PICTURES, (_listed(ids),))}
+        found = {}
+        for row in self._file.execute(ENTRIES, (_listed(ids),)):
+            fact = now.get(row["id"])
+            if fact is None or not may_see(
+                Facts(
+                    fact["guild_id"],
+                    fact["channel_id"],
+                    fact["user_id"],
+                    bool(fact["posted"]),
+                    row["id"] in there,
+                ),
+                seer,
+            ):
+                continue
+            text = folded(row["prompt"])
+            if all(phrase in text for phrase in query.phrases) and not any(word in text for word in query.without):
+                found[row["id"]] = row
+        return found
+
+
+def _is_short(term: str) -> bool:
+    """Whether a word is as short as words that say nothing are in languages with Latin letters, such as "in"."""
+    return len(term.rstrip("*")) < _SHORTEST_PART and not _OTHER_SCRIPT.search(term)
+
+
+def _where(query: Query, seer: Seer) -> tuple[str, dict[str, Any]]:
+    """The condition for entries that a person may find and that the filters keep, and its parameters."""
+    parts, values = [f"({VISIBLE})"], parameters(seer)
+    for at, condition in enumerate(query.conditions):
+        part = _as_sql(condition, f"value{at}")
+        parts.append(f"NOT ({part})" if condition.is_not else part)
+        values[f"value{at}"] = condition.value
+    return " AND ".join(parts), values
+
+
+def _as_sql(condition: Condition, name: str) -> str:
+    if condition.column == "tag":
+        return f"entries.id IN (SELECT id FROM tags WHERE tag = :{name})"  # noqa: S608 - a name of ours
+    if condition.operator not in _OPERATORS:
+        raise ValueError(condition.operator)
+    return f"{_COLUMNS[condition.column]} {condition.operator} :{name}"
+
+
+def _quoted(text: str) -> str:
+    """A phrase in the language of FTS5, in which nothing inside the quotation marks has a meaning."""
+    return '"' + text.replace('"', " ") + '"'
+
+
+def _and(*parts: str) -> str:
+    return " AND ".join(f"({part})" for part in parts if part)
+
+
+def _or(words: Sequence[str]) -> str:
+    return " OR ".join(_quoted(word) for word in words)
+
+
+def _listed(ids: Collection[int]) -> str:
+    return f"[{','.join(map(str, ids))}]"

@@ -1,0 +1,138 @@
+"""A person who searches, as `bot/search/visibility.py` knows them, and the words about what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import discord
+
+from bot.client import Client
+from bot.errors import UserError
+from bot.jobs import Job
+from bot.search.client import Answer, Search
+from bot.search.visibility import Scope, Seer
+from bot.search.wire import Hit
+from cogs import _people, _words
+
+NOT_THE_HOST = "Only the host of this bot can search all servers. Choose another place."
+_SHOWN_PROMPT = 160
+_SHOWN_WORDS = 5
+
+
+async def seer_of(interaction: discord.Interaction[Client], search: Search, scope: Scope) -> Seer:
+    """The person of an interaction, with the channels that have results. Raises UserError if they may not search there.
+
+    In direct messages there are only a person's own results.
+    """
+    client, guild, member = interaction.client, interaction.guild, interaction.user
+    place = _people.place(interaction)
+    if guild is None and scope is not Scope.ALL:
+        return Seer(member.id, place, Scope.MINE)
+    if scope is Scope.SERVER and not _people.is_moderator(interaction):
+        raise UserError(_people.NOT_A_MODERATOR)
+    is_host = scope is Scope.ALL and await client.is_owner(member)
+    if scope is Scope.ALL and not is_host:
+        raise UserError(NOT_THE_HOST)
+    readable, adult, gone = set(), set(), set()
+    for channel_id, parent_id in await search.channels(None if scope is Scope.ALL else place):
+        channel = _channel(client, channel_id)
+        parent = channel if parent_id is None else _channel(client, parent_id)
+        if channel is None:
+            gone.add(channel_id)
+        if (known := channel or parent) is not None and _is_adult(known):
+            adult.add(channel_id)
+        if channel is not None and isinstance(member, discord.Member) and may_read(channel, member):
+            readable.add(channel_id)
+    here = interaction.channel
+    return Seer(
+        member.id,
+        place,
+        scope,
+        frozenset(readable),
+        frozenset(adult),
+        frozenset(gone),
+        is_moderator=guild is not None and _people.is_moderator(interaction),
+        is_host=is_host,
+        here_is_adult=isinstance(here, discord.abc.GuildChannel | discord.Thread) and _is_adult(here),
+    )
+
+
+def may_read(channel: discord.abc.GuildChannel | discord.Thread, member: discord.Member) -> bool:
+    """Whether a member may read the messages of a channel or a thread.
+
+    Of a private thread, whose members the bot is not told, only its owner and those who manage threads are sure to.
+    """
+    rights = channel.permissions_for(member)
+    if not (rights.view_channel and rights.read_message_history):
+        return False
+    if isinstance(channel, discord.Thread) and channel.is_private():
+        return rights.manage_threads or channel.owner_id == member.id
+    return True
+
+
+def _channel(client: Client, channel_id: int) -> discord.abc.GuildChannel | discord.Thread | None:
+    channel = client.get_channel(channel_id)
+    return channel if isinstance(channel, discord.abc.GuildChannel | discord.Thread) else None
+
+
+def _is_adult(channel: discord.abc.GuildChannel | discord.Thread) -> bool:
+    is_nsfw = getattr(channel, "is_nsfw", None)
+    return bool(is_nsfw and is_nsfw())
+
+
+def why(hit: Hit) -> str:
+    """Why a result is there."""
+    reasons = []
+    if hit.words:
+        reasons.append(f"has {_quoted(hit.words)}")
+    if hit.parts:
+        reasons.append(f"has {_quoted(hit.parts)} in a word")
+    if hit.related:
+        reasons.append(f"has {_quoted(hit.related)}, a related word")
+    if hit.meaning:
+        reasons.append(f"similar meaning ({hit.meaning:.0%})")
+    return ", ".join(reasons) or "passes the filters"
+
+
+def _quoted(words: tuple[str, ...]) -> str:
+    shown = ", ".join(f"“{_words.inert(word, 40)}”" for word in words[:_SHOWN_WORDS])
+    return f"{shown} and {len(words) - _SHOWN_WORDS} more" if len(words) > _SHOWN_WORDS else shown
+
+
+def line(number: int, job: Job, hit: Hit) -> str:
+    """One result of a page: its prompt, who asked and when, why it is there, and where it is."""
+    facts = [f"<@{job.requester.user_id}>, {_words.past(job.asked_at)}", why(hit)]
+    if hit.likes or hit.dislikes:
+        facts.append(f"👍 {hit.likes} 👎 {hit.dislikes}")
+    if job.destination.message_id is not None:
+        place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
+        facts.append(f"https://discord.com/channels/{place}")
+    return f"**{number}.** {_words.inert(job.request.prompt, _SHOWN_PROMPT)}\n-# {' · '.join(facts)}"
+
+
+def notes(answer: Answer) -> list[str]:
+    """What people should know about the index."""
+    found = []
+    if answer.is_building:
+        done = f"{answer.progress:.0%}"
+        found.append(f"-# The search index is being built ({done}), so results may be missing. Try again later.")
+    if not answer.has_meaning:
+        found.append("-# This host finds results by words only, because wordllama is not installed.")
+    return found
+
+
+def nothing(answer: Answer, scope: Scope) -> str:
+    """The sentence where nothing was found."""
+    where = {
+        Scope.MINE: "None of your results here is like that.",
+        Scope.PUBLIC: "No result that you may see on this server is like that.",
+        Scope.SERVER: "No result of this server is like that.",
+        Scope.ALL: "No result is like that.",
+    }[scope]
+    hint = "Try other words, or fewer filters. Results from age-restricted channels are found only in such channels."
+    return "\n".join([f"{where} {hint}", *notes(answer)])
+
+
+def alt(jobs: Iterable[Job]) -> str:
+    """The pictures of a page in words."""
+    return "; ".join(f"{number}: {job.request.prompt[:180]}" for number, job in enumerate(jobs, start=1))[:1000]
