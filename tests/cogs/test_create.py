@@ -470,10 +470,10 @@ class TestOtherSettings:
         await workshop.ended(2)
         # This engine takes no time at all; let it have taken what was foreseen.
         await workshop.app.database.fetch_all("UPDATE jobs SET used_seconds = held_seconds")
-        spent = await ada.slash(workshop.channel, "paint", prompt="four", images=2)
+        spent = await ada.slash(workshop.channel, "paint", prompt="four", images=4)
 
         assert "Your queue is full: 1 of 1 requests wait" in full.response.content
-        assert "2 of 3 pictures with default settings in 24 hours" in spent.response.content
+        assert "2 of 5 pictures with default settings in 24 hours" in spent.response.content
         for refusal in (full, spent):
             assert "It will work <t:" in refusal.response.content
             assert "Moderators can change this with `/limits set`" in refusal.response.content

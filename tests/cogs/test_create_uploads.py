@@ -96,7 +96,7 @@ class TestUploads:
         )
         (note,) = asked.followups
         assert note.ephemeral
-        assert "strength 0 became 0.05" in note.content
+        assert "strength 0 became 0.084" in note.content
 
     async def test_without_any_the_answer_is_not_deferred(self, workshop: Workshop) -> None:
         await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
@@ -254,7 +254,7 @@ class TestUploads:
         )
         (told,) = refused.followups
         assert told.ephemeral
-        assert "about 6 pictures with default settings, more than your quota of 3" in told.content
+        assert "about 10 pictures with default settings, more than your quota of 5" in told.content
         assert await workshop.jobs() == []
 
     async def test_an_answer_discord_does_not_edit_leaves_no_job_behind(

@@ -17,7 +17,19 @@ from cogs import _words
 from tests.cogs.test_limits import confirmed
 from tests.conftest import Workshop
 
-COMMANDS = ["pause", "resume", "block", "unblock", "cancel", "quota reset", "delete", "gallery", "cases", "undo"]
+COMMANDS = [
+    "pause",
+    "resume",
+    "block",
+    "unblock",
+    "cancel",
+    "quota reset",
+    "delete",
+    "gallery",
+    "defaults",
+    "cases",
+    "undo",
+]
 
 
 def options_of(command: str, member: simcord.MemberActor) -> dict[str, Any]:
@@ -163,7 +175,7 @@ async def test_cancelling_one_a_persons_or_all(workshop: Workshop, engine: FakeE
     for actor in (ada, grace):
         quota = (await actor.slash(workshop.channel, "quota")).response.content
         cancelled = which == "everything" or (which == "member" and actor is ada)
-        assert ("**1831 of 1831" in quota) is cancelled, "a moderator's cancel costs nobody anything"
+        assert ("**3052 of 3052" in quota) is cancelled, "a moderator's cancel costs nobody anything"
     engine.open.set()
     assert sum(job.status is JobStatus.DELIVERED for job in await workshop.ended(3)) == left
 

@@ -43,8 +43,8 @@ REFUSED: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
     LimitName.DEPTH: ({"depth": 1}, {}, "Your queue is full: 1 of 1 requests wait", True),
     LimitName.QUOTA: (
         {"quota": 1},
-        {"images": 3},
-        "Not enough of your quota is left: 2 of 3 pictures with default settings in 24 hours",
+        {"images": 4},
+        "Not enough of your quota is left: 2 of 5 pictures with default settings in 24 hours",
         True,
     ),
     LimitName.PIXELS: ({"pixels": "8x8"}, {}, "Pictures may have up to 64 pixels here", False),
@@ -294,9 +294,10 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
     """Used quota still counts, returned quota still does not, and another moderator can undo a case later."""
     engine.open.clear()
     moderator, ada, grace = workshop.member("mod", moderator=True), workshop.member("ada"), workshop.member("grace")
+    many = {"images": 3, "steps": 20}
     for actor in (ada, grace):
         await ruled(workshop, moderator, quota=1, member=actor)
-        assert "Queued" in (await actor.slash(workshop.channel, "imagine", prompt="a", images=3)).response.content
+        assert "Queued" in (await actor.slash(workshop.channel, "imagine", prompt="a", **many)).response.content
     await moderator.slash(workshop.channel, "mod quota reset", member=ada, reason="a good cause")
     before = [(await moderator.slash(workshop.channel, "mod cases")).response.content]
     before += [(await actor.slash(workshop.channel, "quota")).response.content for actor in (ada, grace)]
@@ -305,8 +306,8 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
     after += [(await actor.slash(workshop.channel, "quota")).response.content for actor in (ada, grace)]
     assert after == before
     assert "— a good cause" in before[0]
-    assert "**3 of 3 pictures** left" in before[1]
-    assert "**0 of 3 pictures** left" in before[2]
+    assert "**5 of 5 pictures** left" in before[1]
+    assert "**0 of 5 pictures** left" in before[2]
     assert (
         "Not enough of your quota is left"
         in (await grace.slash(workshop.channel, "imagine", prompt="b")).response.content

@@ -60,7 +60,7 @@ def refusal(*models: ModelConfig) -> str:
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     missing = str(tmp_path / "nowhere")
     assert refusal(EMBEDDED_MODEL, ModelConfig(name="mine", source=missing)) == (
-        f"models[1] (mine): source {missing} does not exist. Give a diffusers folder, a .safetensors file, "
+        f"models[1] (mine): source {missing} does not exist. Give a diffusers folder, a .safetensors or .gguf file, "
         'a hub id like CompVis/stable-diffusion-v1-4, or "embedded".'
     )
 
@@ -82,7 +82,7 @@ def test_pickled_checkpoint_is_refused(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"mine{suffix}"
     file.touch()
     assert refusal(ModelConfig(name="mine", source=str(file))) == (
-        f"models[0] (mine): {file} is not a .safetensors file, and no other kind is loaded."
+        f"models[0] (mine): {file} is neither a .safetensors nor a .gguf file, and no other kind is loaded."
     )
 
 
