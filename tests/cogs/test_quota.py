@@ -8,7 +8,7 @@ import discord
 import pytest
 
 from bot.client import PERMISSIONS
-from bot.config import BillConfig, Config
+from bot.config import EMBEDDED_MODEL, BillConfig, Config
 from bot.engine.fake import FakeEngine
 from bot.errors import StorageFull
 from tests.cogs.test_limits import confirmed
@@ -21,7 +21,9 @@ USE = discord.Permissions(use_application_commands=True).value
 @pytest.fixture
 def config(config: Config) -> Config:
     """Nearly everything is big."""
-    return config.model_copy(update={"bill": BillConfig(seconds=0.4)})
+    # The figures here count with the time of twenty steps.
+    models = [EMBEDDED_MODEL.model_copy(update={"steps": 20})]
+    return config.model_copy(update={"bill": BillConfig(seconds=0.4), "models": models})
 
 
 async def test_a_quota_is_ones_own_and_a_servers_own(workshop: Workshop) -> None:
