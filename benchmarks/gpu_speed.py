@@ -30,6 +30,7 @@ from bot.jobs import GenerationRequest
 from bot.worker.acceleration import CudaRecorder, Graphs
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.pipelines import Loaded, Machine, ModelStore
+from bot.worker.placement import Placement
 from bot.worker.prompts import Prompts
 from bot.worker.proving import Prover
 from bot.worker.rows import Run, run_eagerly
@@ -53,7 +54,9 @@ class Readymade(ModelStore):
         self._checkpoints[model.name] = Checkpoint("", files, "0" * 64, parameters, {}, {})
         self._upscalers[model.name] = None
         prompts = Prompts(pipeline, self.row_loras.on_all)
-        self._loaded[model.name] = Loaded(pipeline, pipeline.scheduler, prompts, {})
+        self._loaded[model.name] = Loaded(
+            pipeline, pipeline.scheduler, prompts, Placement(pipeline, model.memory, self.machine.device), {}
+        )
 
 
 class Bench:
