@@ -47,11 +47,9 @@ class Readymade(ModelStore):
 
     def __init__(self, pipeline: Any, model: ModelConfig, settings: EngineConfig) -> None:
         super().__init__([model], settings)
-        modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        parameters = sum(weights.numel() for module in modules for weights in module.parameters())
         # It has no files, and nothing looks for any, because it is in memory.
         files: Any = None
-        self._checkpoints[model.name] = Checkpoint("", files, "0" * 64, parameters, {}, {})
+        self._checkpoints[model.name] = Checkpoint("", files, "0" * 64, (), {}, {})
         self._upscalers[model.name] = None
         prompts = Prompts(pipeline, self.row_loras.on_all)
         self._loaded[model.name] = Loaded(
