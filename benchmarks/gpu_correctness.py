@@ -123,7 +123,9 @@ class Box:
         """The plain one, which is fused, and the one with a LoRA and a ControlNet."""
         plain: Any = diffusers.DiffusionPipeline.from_pretrained(_source(), use_safetensors=True)
         torch.manual_seed(3)
-        net = diffusers.ControlNetModel.from_unet(plain.unet)
+        # Its picture is halved once less than it has widths, as often as the VAE halves what it encodes.
+        widths = tuple(16 * 2**level for level in range(plain.vae_scale_factor.bit_length()))
+        net = diffusers.ControlNetModel.from_unet(plain.unet, conditioning_embedding_out_channels=widths)
         for parameter in (*net.controlnet_down_blocks.parameters(), *net.controlnet_mid_block.parameters()):
             # It starts as one that changes nothing.
             torch.nn.init.normal_(parameter, std=0.02)

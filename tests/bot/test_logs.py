@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from bot import logs
 from bot.errors import Unreachable
 from bot.logs import HiddenTexts, RedactingFormatter, hide, setup_logging, traced, without_words
 
@@ -41,8 +42,9 @@ def _loggers_as_they_were() -> Iterator[None]:
 
 
 @pytest.fixture
-def log() -> Iterator[tuple[logging.Logger, io.StringIO]]:
-    """A logger and what it wrote."""
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[logging.Logger, io.StringIO]]:
+    """A logger and what it wrote. What was typed before in this process is not hidden from it."""
+    monkeypatch.setattr(logs, "_hidden", HiddenTexts())
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(RedactingFormatter("%(levelname)s %(message)s"))

@@ -46,17 +46,22 @@ def parts_of(model: Recognised) -> tuple[Part, ...]:
     """The parts of a model that take memory on the device."""
     if isinstance(model, Folder):
         return tuple(
-            part_of(name, _kind(name), (tensor for _, header in weights.files for tensor in header.tensors.items()))
+            part_of(
+                name,
+                _kind(name),
+                (tensor for _, header in weights.files for tensor in header.tensors.items()),
+                packs=model.gguf is not None and _kind(name) is Kind.DENOISER,
+            )
             for name, weights in model.parts.items()
         )
     return tuple(part_of(kind, kind, tensors) for kind, tensors in _split(model.header.tensors).items() if tensors)
 
 
-def part_of(name: str, kind: Kind, tensors: Iterable[tuple[str, Tensor]]) -> Part:
-    """A part with these tensors."""
+def part_of(name: str, kind: Kind, tensors: Iterable[tuple[str, Tensor]], *, packs: bool = False) -> Part:
+    """A part with these tensors. `packs` says whether they are of a GGUF file, which keeps BF16 as it is, too."""
     linear = others = packed = 0
     for label, tensor in tensors:
-        if is_packed(tensor.dtype):
+        if packs and is_packed(tensor.dtype):
             packed += tensor.end - tensor.start
         elif kind is Kind.DENOISER and len(tensor.shape) == 2 and label.endswith(".weight"):
             # A denoiser has no other matrices: it embeds times by linear layers.
