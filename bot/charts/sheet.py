@@ -39,7 +39,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One picture of a contact sheet: its name, and its encoded picture, or nothing if there is none to show."""
+    """One picture of a contact sheet: its name and its encoded bytes; the bytes are empty if its file is gone."""
 
     name: str
     picture: bytes

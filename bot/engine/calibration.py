@@ -46,7 +46,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of one thing for one model; `is_right` is None until it is known."""
+    """The verdict on one acceleration for one model; `is_right` is None before its first trial."""
 
     model: str
     key: str
@@ -150,7 +150,7 @@ class Calibration:
 
 
 def _entry(fields: Any) -> Entry:
-    """An entry as it was written. Raises TypeError if it is none."""
+    """Read one entry of the file. Raises TypeError if the value is not an entry."""
     entry = Entry(**fields)
     texts = (entry.model, entry.key, entry.thing, entry.words)
     if not all(isinstance(text, str) for text in texts) or type(entry.tries) is not int:
