@@ -26,7 +26,10 @@ _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 _UNSTEADY = timedelta(seconds=1)
 """A clock that was set back by less than this counts as steady."""
 _LONG_SECONDS = 0.02
-"""A schedule that takes less is run for each new request."""
+"""A schedule that takes less is run for each new request.
+
+So is one of at most `_AT_A_TIME` turns: most of its seconds are what other tasks of the event loop took.
+"""
 _REST_SHARE = 19.0
 """How long a schedule serves new requests, as a multiple of the time it took: so schedules take 5 % of the time."""
 _AT_A_TIME = 20
@@ -40,6 +43,7 @@ class _Schedule:
         self.began_at, self.seconds = began_at, seconds
         self._turns = turns
         self._keys = [turn.key for turn in turns]
+        self.is_long = seconds >= _LONG_SECONDS and len(turns) > _AT_A_TIME
         self._last_of: dict[UserId, int] = {}
         self._count_of: Counter[UserId] = Counter()
         for index, turn in enumerate(turns):
@@ -114,8 +118,7 @@ class Line:
         would take more time the more requests wait.
         """
         time, last = asyncio.get_running_loop().time(), self._last
-        is_long = last is not None and last.seconds >= _LONG_SECONDS
-        if last is not None and is_long and time < last.began_at + (1 + _REST_SHARE) * last.seconds:
+        if last is not None and last.is_long and time < last.began_at + (1 + _REST_SHARE) * last.seconds:
             await self._look()
             job = self._waiting.get(job_id)
             if job is not None and not self._share(job).paused:

@@ -474,6 +474,21 @@ async def test_a_crowd_that_asks_for_its_places_shares_few_schedules(
     assert schedules == 1
 
 
+async def test_a_short_line_is_foreseen_anew_for_each_request_however_long_the_event_loop_stalled(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.queue.line._LONG_SECONDS", 0.0)
+    line = line_of(store, LimitsConfig(pace=1, depth=9, quota=200))
+    starts = []
+    for place in (1, 2, 3):
+        job = await store.asked(ADA)
+        (told, turn) = await line.place(job.id) or (0, None)
+        assert told == place
+        assert turn is not None
+        starts.append((turn.starts_at - store.clock()).total_seconds())
+    assert starts == [0, 60, 120]
+
+
 async def test_a_new_request_in_a_long_line_is_placed_without_a_schedule_of_its_own(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
