@@ -303,6 +303,21 @@ def declined(back: str) -> str:
     return f"Your quota is unchanged. {back}"
 
 
+_DESCRIBED = "This is what I see. Only you see this message.\n```\n{}\n```"
+
+
+def described(said: str) -> str:
+    """The answer to a person who wants a picture described; `said` is the sentence of the model."""
+    return _DESCRIBED.format(fitted(said.replace("``", "`\u200b`"), MESSAGE - units(_DESCRIBED)))
+
+
+def described_in(message: str) -> str:
+    """The sentence in a message that `described` made; nothing if there is none."""
+    before, _, after = _DESCRIBED.partition("{}")
+    is_ours = message.startswith(before) and message.endswith(after)
+    return message[len(before) : len(message) - len(after)] if is_ours else ""
+
+
 def _handed_back(prompt: str, room: int) -> str:
     """A prompt to copy, with its frame in at most `room` UTF-16 units; a longer prompt is cut."""
     frame = "Your prompt, to copy:\n```\n{}\n```"

@@ -167,6 +167,11 @@ def _open(data: bytes | None, what: str) -> PIL.Image.Image:
         raise PaintFailed(damaged) from error
 
 
+def opened(data: bytes, what: str) -> PIL.Image.Image:
+    """An upload in RGB, upright. Raises PaintFailed, which calls it `what`, if it cannot be decoded."""
+    return _on_white(_open(data, what))
+
+
 def _too_large(what: str) -> PaintFailed:
     return PaintFailed(f"The {what} is too large: at most {MOST_PIXELS // 10**6} megapixels can be used.")
 
