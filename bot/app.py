@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bot.child import ChildFailed
-from bot.config import Config, ModelConfig, read_database_key
+from bot.config import Config, ModelConfig
 from bot.delivery.feedback import Feedback
 from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
@@ -32,8 +32,8 @@ from bot.requests.describing import Describer
 from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
-from bot.search.index_files import delete, index_of
-from bot.storage import sqlite
+from bot.search.index_files import delete, files_of, index_of
+from bot.storage import encryption, sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
 from bot.storage.database import Database, insist, open_database
@@ -141,7 +141,8 @@ async def open_app(
     await asyncio.to_thread(catalog.look)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(config.data))
-        path, key = database_of(config.data), read_database_key()
+        path = database_of(config.data)
+        key = await sqlite.in_thread(lambda _: encryption.prepare(path, encrypt=config.encrypt))
         # `in_thread` waits for its thread even after a cancellation, so the lock stays while files are moved.
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
@@ -228,7 +229,8 @@ async def open_app(
 async def forget_person(config: Config, user_id: UserId) -> Held:
     """Delete what is kept about a person while Atelier is stopped; returns how much was kept."""
     with lock_folder(config.data):
-        path, key = database_of(config.data), read_database_key()
+        path = database_of(config.data)
+        key = await sqlite.in_thread(lambda _: encryption.prepare(path, encrypt=False))
         # Finish an open restore first; otherwise it would bring back the data that is deleted now.
         await sqlite.in_thread(lambda _: finish(path))
         if not path.exists():
@@ -249,10 +251,23 @@ async def forget_person(config: Config, user_id: UserId) -> Held:
     return held
 
 
+async def encrypt_database(config: Config, *, again: bool) -> str:
+    """Encrypt the database and its backups while Atelier is stopped, or give them a new key; returns what was done.
+
+    Raises StorageError where the database is encrypted already, or with `again` where it is not.
+    """
+    with lock_folder(config.data):
+        path, index = database_of(config.data), index_of(config.data)
+        await sqlite.in_thread(lambda _: finish(path))
+        await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
+        return await sqlite.in_thread(lambda _: encryption.change(path, again=again, derived=files_of(index)))
+
+
 async def rebuild_index(config: Config) -> int:
     """Build the search index anew while Atelier is stopped; returns how many results it has."""
     with lock_folder(config.data):
-        path, key = database_of(config.data), read_database_key()
+        path = database_of(config.data)
+        key = await sqlite.in_thread(lambda _: encryption.prepare(path, encrypt=False))
         await sqlite.in_thread(lambda _: finish(path))
         if not path.exists():
             raise StorageError(f"{path} does not exist: there is nothing to index.")

@@ -41,7 +41,8 @@ IMAGES = (1, 4)
 PROMPT_LIMIT = 4000
 """Characters of a prompt, and of a negative prompt."""
 
-SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
+DATABASE_KEY, NEW_DATABASE_KEY = "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_NEW"
+SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY)
 """Environment variables that are removed from the environment of child processes."""
 
 SAVINGS = ("8bit", "4bit", "text-when-needed", "text-on-cpu", "offload")
@@ -327,6 +328,8 @@ class Config(BaseSettings):
     )
 
     data: Path = Path("data")
+    encrypt: bool = True
+    """Encrypt a new database with a key that Atelier makes, if the environment holds none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     discord: DiscordConfig = DiscordConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -396,7 +399,7 @@ def read_token(environ: Mapping[str, str] = os.environ) -> str:
 
 def read_database_key(environ: Mapping[str, str] = os.environ) -> str | None:
     """The key of the database, from ATELIER_DATABASE_KEY or a file that ATELIER_DATABASE_KEY_FILE names; or None."""
-    found = _read_secret("ATELIER_DATABASE_KEY", "the key of the database", environ)
+    found = _read_secret(DATABASE_KEY, "the key of the database", environ)
     return found[0] if found else None
 
 
@@ -407,15 +410,21 @@ def _read_secret(name: str, what: str, environ: Mapping[str, str]) -> tuple[str,
     if not (place := environ.get(f"{name}_FILE", "").strip()):
         return None
     where = f"{name}_FILE: {place}"
+    return read_secret(Path(place), what, where), where
+
+
+def read_secret(file: Path, what: str, where: str = "") -> str:
+    """The secret that a file holds; `where` names the file in messages. Raises ConfigError when it holds none."""
+    where = where or str(file)
     try:
-        secret = Path(place).read_text(encoding="utf-8-sig").strip()
+        secret = file.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise ConfigError(f"{where} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where} is not UTF-8 text: save it as UTF-8.") from error
     if not secret:
         raise ConfigError(f"{where} is empty; put {what} into it.")
-    return secret, where
+    return secret
 
 
 def _plausible(token: str, where: str) -> str:
