@@ -292,6 +292,8 @@ class Image:
     width: int
     height: int
     sha256: str
+    phash: int | None = None
+    """Its perceptual hash, as a signed number of 64 bits; None if the engine made none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,8 +199,15 @@ def encode(frame: Frame) -> bytes:
             body = header.pop("jpeg")
         case FinishedFrame():
             header["images"] = [
-                {"seed": i.seed, "width": i.width, "height": i.height, "sha256": i.sha256, "size": len(i.png)}
-                for i in frame.images
+                {
+                    "seed": image.seed,
+                    "width": image.width,
+                    "height": image.height,
+                    "sha256": image.sha256,
+                    "phash": image.phash,
+                    "size": len(image.png),
+                }
+                for image in frame.images
             ]
             body = b"".join(image.png for image in frame.images)
         case TimingsFrame():

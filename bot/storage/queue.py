@@ -33,6 +33,7 @@ from bot.jobs import (
     to_text,
 )
 from bot.storage.database import Database
+from bot.storage.picture_hashes import KEEP_HASH
 from bot.storage.pictures import Pictures
 
 COUNT = "SELECT count(*) AS n FROM jobs WHERE surface = ? AND status = 'queued'"
@@ -333,6 +334,9 @@ class Queue:
             (job.id, number, image.seed, image.width, image.height, image.sha256)
             for number, image in enumerate(images, start=1)
         ]
+        hashes = [
+            (job.id, number, image.phash) for number, image in enumerate(images, start=1) if image.phash is not None
+        ]
 
         async def work(connection: aiosqlite.Connection) -> bool:
             cursor = await connection.execute(
@@ -343,6 +347,7 @@ class Queue:
             if not cursor.rowcount:
                 return False
             await connection.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", rows)
+            await connection.executemany(KEEP_HASH, hashes)
             return True
 
         async with self._pictures.kept({image.sha256: image.png for image in images}):

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from bot.jobs import Image
 from bot.worker.canvas import Canvas
+from bot.worker.likeness import phash
 from bot.worker.parameters import KEYWORD
 from bot.worker.upscaling import FACTOR, Piece, Upscaler
 
@@ -77,4 +78,4 @@ def encode(picture: PIL.Image.Image, seed: int, text: str = "") -> Image:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=info)
     png = buffer.getvalue()
-    return Image(png, seed, picture.width, picture.height, hashlib.sha256(png).hexdigest())
+    return Image(png, seed, picture.width, picture.height, hashlib.sha256(png).hexdigest(), phash(picture))
