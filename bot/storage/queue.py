@@ -58,6 +58,8 @@ UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn 
   clock = coalesce(clock, ?)
 WHERE id = ? AND status = 'queued' AND (SELECT message_id FROM posts WHERE id = post_id) IS NOT NULL
 """
+KEEP_IMAGE = "INSERT INTO images (job_id, number, seed, width, height, sha256, nsfw) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
 # A person may send the file of a result back: then the request starts from that result, and does not keep its file.
 SAME_FILE = "INSERT INTO sources SELECT ?, job_id, number FROM images WHERE sha256 = ? ON CONFLICT DO NOTHING"
 
@@ -331,7 +333,7 @@ class Queue:
         What it used takes the place of what was held for it, in the same transaction; unknown, what was held stays.
         """
         rows = [
-            (job.id, number, image.seed, image.width, image.height, image.sha256)
+            (job.id, number, image.seed, image.width, image.height, image.sha256, image.nsfw)
             for number, image in enumerate(images, start=1)
         ]
         hashes = [
@@ -346,7 +348,7 @@ class Queue:
             )
             if not cursor.rowcount:
                 return False
-            await connection.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", rows)
+            await connection.executemany(KEEP_IMAGE, rows)
             await connection.executemany(KEEP_HASH, hashes)
             return True
 
@@ -440,7 +442,7 @@ class Queue:
         """Pictures with their files. Raises StorageError if a file is gone or damaged."""
         files = await self._pictures.read(picture.sha256 for picture in pictures)
         return tuple(
-            Image(files[picture.sha256], picture.seed, picture.width, picture.height, picture.sha256)
+            Image(files[picture.sha256], picture.seed, picture.width, picture.height, picture.sha256, nsfw=picture.nsfw)
             for picture in pictures
         )
 
