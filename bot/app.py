@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bot.child import ChildFailed
-from bot.config import Config, ModelConfig, read_database_key
+from bot.config import SAFETY_IS_OFF, Config, ModelConfig, read_database_key
 from bot.delivery.feedback import Feedback
 from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
@@ -137,6 +137,8 @@ async def open_app(
     check_models(config.models)
     check_upscaler_exists(config.engine.upscaler)
     check_describer_exists(config.engine.describer)
+    if config.engine.safety == "off":
+        log.warning("%s%s.", SAFETY_IS_OFF[0].upper(), SAFETY_IS_OFF[1:])
     catalog = Catalog(config.models, config.engine.upscaler)
     await asyncio.to_thread(catalog.look)
     async with AsyncExitStack() as stack:
