@@ -52,6 +52,7 @@ from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.side_messages import SideMessages
 from bot.storage.sittings import Sittings
+from bot.storage.styles import Styles
 from bot.storage.tags import Tags
 from bot.storage.upkeep import keep_up
 from bot.storage.usage import Usage
@@ -77,6 +78,7 @@ class App:
     lineage: Lineage
     search: Search
     tags: Tags
+    styles: Styles
     sittings: Sittings
     reports: Reports
     forgetting: Forgetting
@@ -166,18 +168,21 @@ async def open_app(
         removals = Removals(database, pictures, clock)
         side_messages = SideMessages(database, surface, clock)
         preferences = PreferenceStore(database)
+        cases = Cases(database, rules, surface, clock)
+        styles = Styles(database, rules, cases)
         app = App(
             config=config,
             surface=surface,
             database=database,
             queue=queue,
             rules=rules,
-            cases=Cases(database, rules, surface, clock),
+            cases=cases,
             refusals=refusals,
             removals=removals,
             lineage=Lineage(database),
             search=search,
             tags=Tags(database, clock),
+            styles=styles,
             sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
@@ -198,6 +203,7 @@ async def open_app(
                 config.bill,
                 clock,
                 preferences,
+                styles,
             ),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,

@@ -50,6 +50,7 @@ EXTENSIONS = (
     "cogs.history",
     "cogs.search",
     "cogs.tags",
+    "cogs.styles",
     "cogs.privacy",
     "cogs.help",
     "cogs.greeting",

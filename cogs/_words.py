@@ -32,6 +32,7 @@ from bot.requests.defaults import Source
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.forgetting import Held
+from bot.storage.styles import RULE as STYLE_RULE
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
@@ -54,6 +55,7 @@ _OPERATIONS = {
 _VALUE_SOURCES = {
     Source.FLAG: "by flags:",
     Source.OPTION: "by options:",
+    Source.STYLE: "by the style:",
     Source.MINE: "by the requester's own settings:",
     Source.CHANNEL: "by the channel:",
     Source.SERVER: "by the server:",
@@ -281,6 +283,8 @@ def parameters(request: GenerationRequest) -> str:
     ]
     if request.draft:
         facts.insert(0, "draft")
+    if request.style:
+        facts.insert(0, f"style `{request.style}` (version {request.style_version})")
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
@@ -418,7 +422,7 @@ def change(case: Case) -> str:
         return f"{what}: {count} request{'' if count == 1 else 's'}"
     names = list(dict.fromkeys((*case.before, *case.after)))
     changes = [
-        f"{_RULES.get(name, name)} {_value(name, case.before)} → {_value(name, case.after)}"
+        f"{_rule(name)} {_value(name, case.before)} → {_value(name, case.after)}"
         for name in names
         if _value(name, case.before) != _value(name, case.after)
     ]
@@ -430,6 +434,13 @@ _RULES = {
     **{rule: f"pictures: {name}" for name, rule in THRESHOLD_RULES.items()},
     **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
 }
+
+
+def _rule(name: str) -> str:
+    """What a rule is called."""
+    if name.startswith(STYLE_RULE):
+        return f"the style `{name.removeprefix(STYLE_RULE)}`"
+    return _RULES.get(name, name)
 
 
 def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
@@ -466,8 +477,11 @@ _OFF = (PAUSED, BLOCKED, GALLERY)
 def _value(name: str, rules: Mapping[str, Any]) -> str:
     """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
-        return "all" if name == QUOTA_FROM else "no" if name in _OFF else "no rule"
+        is_off = name in _OFF or name.startswith(STYLE_RULE)
+        return "all" if name == QUOTA_FROM else "no" if is_off else "no rule"
     value = rules[name]
+    if name.startswith(STYLE_RULE):
+        return f"version {value}"
     if name == GALLERY:
         channel_id, threshold = value
         return (
