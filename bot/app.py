@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bot.child import ChildFailed
-from bot.config import Config, ModelConfig
+from bot.config import SAFETY_IS_OFF, Config, ModelConfig
 from bot.delivery.feedback import Feedback
 from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
@@ -52,6 +52,7 @@ from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.side_messages import SideMessages
 from bot.storage.sittings import Sittings
+from bot.storage.styles import Styles
 from bot.storage.tags import Tags
 from bot.storage.upkeep import keep_up
 from bot.storage.usage import Usage
@@ -77,6 +78,7 @@ class App:
     lineage: Lineage
     search: Search
     tags: Tags
+    styles: Styles
     sittings: Sittings
     reports: Reports
     forgetting: Forgetting
@@ -137,12 +139,16 @@ async def open_app(
     check_models(config.models)
     check_upscaler_exists(config.engine.upscaler)
     check_describer_exists(config.engine.describer)
+    if config.engine.safety == "off":
+        log.warning("%s%s.", SAFETY_IS_OFF[0].upper(), SAFETY_IS_OFF[1:])
     catalog = Catalog(config.models, config.engine.upscaler)
     await asyncio.to_thread(catalog.look)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(config.data))
         path = database_of(config.data)
         key = await sqlite.in_thread(lambda _: encryption.prepare(path, encrypt=config.encrypt))
+        if config.encrypt and sqlite.is_plain(path) and surface is Surface.DISCORD:
+            log.warning("the database is not encrypted. To encrypt it, stop Atelier and run: atelier encrypt")
         # `in_thread` waits for its thread even after a cancellation, so the lock stays while files are moved.
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
@@ -165,18 +171,21 @@ async def open_app(
         removals = Removals(database, pictures, clock)
         side_messages = SideMessages(database, surface, clock)
         preferences = PreferenceStore(database)
+        cases = Cases(database, rules, surface, clock)
+        styles = Styles(database, rules, cases)
         app = App(
             config=config,
             surface=surface,
             database=database,
             queue=queue,
             rules=rules,
-            cases=Cases(database, rules, surface, clock),
+            cases=cases,
             refusals=refusals,
             removals=removals,
             lineage=Lineage(database),
             search=search,
             tags=Tags(database, clock),
+            styles=styles,
             sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
@@ -197,6 +206,7 @@ async def open_app(
                 config.bill,
                 clock,
                 preferences,
+                styles,
             ),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,

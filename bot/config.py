@@ -45,6 +45,8 @@ DATABASE_KEY, NEW_DATABASE_KEY = "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_N
 SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY)
 """Environment variables that are removed from the environment of child processes."""
 
+SAFETY_IS_OFF = "no picture is checked for nudity, because engine.safety is off"
+
 SAVINGS = ("8bit", "4bit", "text-when-needed", "text-on-cpu", "offload")
 """Ways to keep a model in less memory, by their names in config.toml; docs/memory.md describes them."""
 _FILES = (".safetensors", ".gguf")
@@ -127,6 +129,12 @@ class LimitsConfig(Section):
     """The share of the GPU that a person gets when many wait: twice the weight, twice the share."""
     channels: Literal["all"] | tuple[StrictInt, ...] = "all"
     """The channels in which people may ask, by their ids."""
+    nsfw_block: Annotated[int, Field(ge=1, le=100)] = 80
+    """How explicit a picture may not be, in percent; moderators can only lower it."""
+    nsfw_spoiler: Annotated[int, Field(ge=1, le=100)] = 40
+    """From how many percent on a picture is behind a spoiler; moderators can only lower it."""
+    loosen_age_restricted: bool = False
+    """Whether channels with Discord's age restriction are less strict: a spoiler instead of a block."""
 
 
 class BillConfig(Section):
@@ -165,6 +173,8 @@ class EngineConfig(Section):
     """A .safetensors file with a network that enlarges pictures four times, for models without their own; or none."""
     describer: str = ""
     """A folder with a model that describes pictures in words, for /describe; or none."""
+    safety: Literal["on", "off"] = "on"
+    """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
 

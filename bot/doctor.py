@@ -20,7 +20,7 @@ import discord
 
 from bot.app import calibration_of, database_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
-from bot.config import DATABASE_KEY, Config, EngineConfig, LoraConfig, ModelConfig, read_token
+from bot.config import DATABASE_KEY, SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig, read_token
 from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
@@ -79,6 +79,7 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         yield await asyncio.to_thread(_checked, "Upscaler", Path(config.engine.upscaler), check_upscaler)
     if config.engine.describer:
         yield await asyncio.to_thread(_checked, "Describer", Path(config.engine.describer), check_describer)
+    yield _safety(config.engine)
     facts = await probe()
     yield _torch(config.engine.device, facts)
     for model in config.models:
@@ -92,6 +93,18 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
             yield finding
     async for finding in _discord():
         yield finding
+
+
+def _safety(engine: EngineConfig) -> Finding:
+    """Whether pictures are checked before people see them."""
+    if engine.safety == "on":
+        return Finding("safety check", CheckStatus.GOOD, "every picture is checked before people see it")
+    return Finding(
+        "safety check",
+        CheckStatus.NOTE,
+        SAFETY_IS_OFF,
+        'Set safety = "on" under [engine] unless only people who want that can see the pictures.',
+    )
 
 
 def _python() -> Finding:

@@ -135,6 +135,18 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class StyleRef:
+    """A version of a style of a server: the style's number and name, and which version; without a name it is none."""
+
+    name: str = ""
+    number: int = 0
+    version: int = 0
+
+
+NO_STYLE = StyleRef()
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What to paint, with every value resolved. Field names are those of diffusers; sizes are in pixels.
 
@@ -172,6 +184,11 @@ class GenerationRequest:
     controlnet_conditioning_scale: float = 1.0
     draft: bool = False
     """Whether it was painted with the model's fast preset, so that a picture of it can be finished."""
+    style: str = ""
+    """The name of the style that was used, if any."""
+    style_number: int = 0
+    """The number of that style within its server."""
+    style_version: int = 0
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
@@ -185,6 +202,11 @@ class GenerationRequest:
             if name in read:
                 read[name] = tuple(read[name])
         return cls(**read)
+
+    @property
+    def style_ref(self) -> StyleRef:
+        """The version of the style that was used."""
+        return StyleRef(self.style, self.style_number, self.style_version)
 
     @property
     def texts(self) -> tuple[str, str]:
@@ -249,6 +271,26 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureLimits:
+    """From which score of the safety check on a picture is not shown, or only behind a spoiler; None is never."""
+
+    block: float | None = None
+    spoiler: float | None = None
+
+    def blocks(self, score: float | None) -> bool:
+        """Whether a picture with a score may not be shown; None is a picture that was not checked."""
+        return score is not None and self.block is not None and score >= self.block
+
+    def hides(self, score: float | None) -> bool:
+        """Whether a picture with a score may be shown only behind a spoiler, if at all."""
+        return self.blocks(score) or (score is not None and self.spoiler is not None and score >= self.spoiler)
+
+
+UNLIMITED = PictureLimits()
+"""Every picture may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """A picture that a person sent, not decoded; its size in pixels is that of its header, after its rotation."""
 
@@ -275,12 +317,17 @@ class Picture:
     width: int
     height: int
     sha256: str
+    nsfw: float | None = None
+    """How explicit it is, from 0 to 1; None if it was not checked."""
+    delivered_sha256: str = ""
+    """The name of the file that people get, if it is another one."""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
         """Build a picture from a row of `images`."""
         ref = PictureRef(JobId(row["job_id"]), row["number"])
-        return cls(ref, row["seed"], row["width"], row["height"], row["sha256"])
+        delivered = row["delivered_sha256"] or ""
+        return cls(ref, row["seed"], row["width"], row["height"], row["sha256"], row["nsfw"], delivered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +339,10 @@ class Image:
     width: int
     height: int
     sha256: str
+    phash: int | None = None
+    """Its perceptual hash, as a signed number of 64 bits; None if the engine made none."""
+    nsfw: float | None = None
+    """How explicit it is, from 0 to 1; None if it was not checked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,29 @@ from typing import Any
 import discord
 
 from bot.errors import Reference, format_references
-from bot.jobs import GenerationRequest, Image, Job, Operation, Picture, PictureRef, Queued, Scope, Subject, utcnow
+from bot.jobs import (
+    GenerationRequest,
+    Image,
+    Job,
+    Operation,
+    Picture,
+    PictureLimits,
+    PictureRef,
+    Queued,
+    Scope,
+    Subject,
+    utcnow,
+)
 from bot.logs import hide
 from bot.policy.limits import BLOCKED, GALLERY, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
+from bot.policy.picture_limits import THRESHOLD_RULES
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.forgetting import Held
+from bot.storage.styles import RULE as STYLE_RULE
 
 _SHOWN_PROMPT = 400
 _BAR_CELLS = 10
@@ -41,6 +55,7 @@ _OPERATIONS = {
 _VALUE_SOURCES = {
     Source.FLAG: "by flags:",
     Source.OPTION: "by options:",
+    Source.STYLE: "by the style:",
     Source.MINE: "by the requester's own settings:",
     Source.CHANNEL: "by the channel:",
     Source.SERVER: "by the server:",
@@ -268,6 +283,8 @@ def parameters(request: GenerationRequest) -> str:
     ]
     if request.draft:
         facts.insert(0, "draft")
+    if request.style:
+        facts.insert(0, f"style `{request.style}` (version {request.style_version})")
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
@@ -405,14 +422,25 @@ def change(case: Case) -> str:
         return f"{what}: {count} request{'' if count == 1 else 's'}"
     names = list(dict.fromkeys((*case.before, *case.after)))
     changes = [
-        f"{_RULES.get(name, name)} {_value(name, case.before)} → {_value(name, case.after)}"
+        f"{_rule(name)} {_value(name, case.before)} → {_value(name, case.after)}"
         for name in names
         if _value(name, case.before) != _value(name, case.after)
     ]
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
-_RULES = {QUOTA_FROM: "GPU time that counts", **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()}}
+_RULES = {
+    QUOTA_FROM: "GPU time that counts",
+    **{rule: f"pictures: {name}" for name, rule in THRESHOLD_RULES.items()},
+    **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
+}
+
+
+def _rule(name: str) -> str:
+    """What a rule is called."""
+    if name.startswith(STYLE_RULE):
+        return f"the style `{name.removeprefix(STYLE_RULE)}`"
+    return _RULES.get(name, name)
 
 
 def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
@@ -427,14 +455,33 @@ def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
     )
 
 
+def thresholds_of(place: Subject, rules: Mapping[str, Any], limits: PictureLimits, *, is_off: bool) -> str:
+    """How explicit pictures may be in a place: what holds, and which of it moderators have set there."""
+    if is_off:
+        return "The host has switched the safety check off: no picture is checked, and these thresholds have no effect."
+    lines = [f"**Pictures in {subject(place)}**"]
+    for name, rule in THRESHOLD_RULES.items():
+        value = limits.block if name == "block" else limits.spoiler
+        holds = "never" if value is None else f"from {value:.0%}"
+        origin = f"set here to {rules[rule]}%" if rule in rules else "not set here"
+        lines.append(f"- {name}: {holds} ({origin})")
+    lines.append(
+        "-# The safety check says of each picture, also of those that people send, how explicit it is, in percent."
+    )
+    return "\n".join(lines)
+
+
 _OFF = (PAUSED, BLOCKED, GALLERY)
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:
     """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
-        return "all" if name == QUOTA_FROM else "no" if name in _OFF else "no rule"
+        is_off = name in _OFF or name.startswith(STYLE_RULE)
+        return "all" if name == QUOTA_FROM else "no" if is_off else "no rule"
     value = rules[name]
+    if name.startswith(STYLE_RULE):
+        return f"version {value}"
     if name == GALLERY:
         channel_id, threshold = value
         return (
@@ -447,4 +494,6 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         return f"since {relative(at)}" if name == QUOTA_FROM else f"until {relative(at)}"
     if name in DEFAULT_RULES.values():
         return f"`{inert(str(value), 40)}`"
+    if name in THRESHOLD_RULES.values():
+        return f"{value}%"
     return "yes" if value in (None, True) else str(value)

@@ -33,6 +33,7 @@ from bot.jobs import (
     utcnow,
 )
 from bot.picture_files import without_metadata
+from bot.policy.policy import Policy
 from bot.requests.admission import Admission
 from bot.responses import TOKEN_SECONDS, fitted
 from bot.storage.database import insist
@@ -64,9 +65,11 @@ class Results(commands.Cog):
         lineage: Lineage,
         preferences: PreferenceStore,
         admission: Admission,
+        policy: Policy,
         ping_after_seconds: int,
     ) -> None:
         self._client = client
+        self._policy = policy
         self._lineage = lineage
         self._preferences = preferences
         self._admission = admission
@@ -135,7 +138,10 @@ class Results(commands.Cog):
 
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        is_hidden = isinstance(news, Painted) and bool((await self._preferred(job)).spoiler)
+        is_hidden = isinstance(news, Painted) and (
+            bool((await self._preferred(job)).spoiler)
+            or await insist(self._policy.is_hidden, job, [image.nsfw for image in news.images])
+        )
         content, files, open_ = _message_parts(job, news, is_hidden)
         if isinstance(news, Painted):
             content += await self._origin(job, news.images)
@@ -301,6 +307,7 @@ async def setup(client: Client) -> None:
             app.lineage,
             app.preferences,
             app.admission,
+            app.policy,
             app.config.discord.ping_after_seconds,
         )
     )

@@ -91,8 +91,6 @@ def prepare(database: Path, *, encrypt: bool, environ: Mapping[str, str] = os.en
         _convert_copies(database, None, key)
     if trouble := trouble_of(place):
         log.warning("%s %s", *trouble)
-    if key is None and encrypt and sqlite.is_plain(database):
-        log.warning("the database is not encrypted. Stop Atelier and run: atelier encrypt")
     return key
 
 

@@ -17,6 +17,7 @@ from bot.jobs import Surface, UserId
 from bot.storage import sqlite
 from bot.storage.backups import Backup, backups_of, folder_of, formers_of, rename
 from bot.storage.integrity import find_damage
+from bot.storage.picture_hashes import ERASE_HASHES
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,12 @@ ERASED: Mapping[str, str] = {
 # Those on the person's results, and those that the person put on others.
 ERASE_TAGS = "DELETE FROM tags WHERE user_id = :user OR job_id IN (SELECT id FROM jobs WHERE user_id = :user)"
 
+# A style may have been made from a result of the person: then its words may be theirs, and its settings stay.
+ERASE_STYLES = """
+UPDATE styles SET content = json_remove(json_set(content, '$.prompt', '{prompt}'), '$.negative_prompt', '$.description')
+WHERE source_id IN (SELECT id FROM jobs WHERE user_id = :user)
+"""
+
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
@@ -129,9 +136,11 @@ def statements(columns: Columns) -> list[str]:
     erased = ", ".join(f"{name} = {value}" for name, value in ERASED.items() if name in columns["jobs"])
     steps = [
         ("cases", ERASE_REASONS),
+        ("picture_hashes", ERASE_HASHES),
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("tags", ERASE_TAGS),
+        ("styles", ERASE_STYLES),
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
         ("preferences", ERASE_PREFERENCES),

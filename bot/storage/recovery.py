@@ -82,7 +82,7 @@ def heal(path: Path, key: str | None = None, stop: sqlite.Stop | None = None) ->
         return notice
     raise StorageError(
         f"{path} is not a usable database ({damage}), and there is no good backup of it in {folder_of(path)}. "
-        "If it is encrypted, check its key: ATELIER_DATABASE_KEY, or the file beside the data folder. Otherwise "
+        "If it is encrypted, check its key, in ATELIER_DATABASE_KEY or in the file beside the data folder. Otherwise "
         "restore a copy with: atelier restore FILE. "
         "Move it aside to start with an empty one."
     )

@@ -16,7 +16,7 @@ import transformers
 
 from bot.engine import framing
 from bot.errors import PaintFailed
-from bot.worker.inputs import opened
+from bot.worker.inputs import on_white, opened
 from bot.worker.library_errors import told
 from bot.worker.one_message import serve
 
@@ -47,7 +47,7 @@ def describe(folder: Path, picture: PIL.Image.Image) -> str:
 def _answer(order: dict[str, Any], body: bytes) -> bytes:
     os.nice(_NICENESS)
     try:
-        words = describe(Path(order["folder"]), opened(body, "picture"))
+        words = describe(Path(order["folder"]), on_white(opened(body, "picture")))
     except PaintFailed as refusal:
         return framing.pack({"kind": "refused", "words": str(refusal)})
     return framing.pack({"kind": "described", "words": words})

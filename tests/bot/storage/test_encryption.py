@@ -71,8 +71,9 @@ async def test_a_plain_database_stays_as_it_is_until_the_host_encrypts_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = await a_folder(tmp_path / "data")
+    async with open_app(Config(data=path.parent), Surface.DISCORD, engine=FakeEngine()):
+        assert "atelier encrypt" in caplog.text
     assert start(path) is None
-    assert "atelier encrypt" in caplog.text
     assert not key_of(path.parent).exists()
     (path.parent / "search.db").write_bytes(b"picture")
     assert "keep a copy" in await encrypt_database(Config(data=path.parent), again=False)
@@ -212,7 +213,9 @@ async def test_a_lost_key_is_named_and_changes_nothing(tmp_path: Path) -> None:
     await encrypt_database(Config(data=path.parent), again=False)
     key_of(path.parent).rename(tmp_path / "moved")
     before = path.read_bytes()
-    with pytest.raises(StorageError, match="check its key: ATELIER_DATABASE_KEY, or the file beside the data folder"):
+    with pytest.raises(
+        StorageError, match="check its key, in ATELIER_DATABASE_KEY or in the file beside the data folder"
+    ):
         start(path)
     with pytest.raises(StorageError, match=r"its key .*data\.key is missing"):
         await encrypt_database(Config(data=path.parent), again=True)

@@ -39,6 +39,7 @@ from bot.storage.cases import By
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
 from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.recovery import STAGED, heal, restore
+from bot.storage.styles import Style, Styles
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, a_request, open_store
 from tests.bot.storage.test_recovery import kill_everywhere, make_schema_1
 from tests.faults.invariants import left_of
@@ -54,6 +55,7 @@ GONE = {
     "cases": {"reason"},
     "preferences": {"aspect", "model"},
     "tags": {"tag", "added_at"},
+    "styles": {"content"},
 }
 """Columns of text that hold a person's words, or what they chose."""
 
@@ -73,6 +75,7 @@ STAYS = {
     },
     "rules": {"scope", "name", "value"},  # what moderators decided: a deletion lifts no limit and no block
     "cases": {"at", "action", "scope", "before", "after"},  # numbers and rules
+    "styles": {"name"},  # moderators chose it, and rules and cases name it
     "refusals": {"at", "rule", "origin", "retry_at"},  # numbers of nobody
     "removals": {"noted_at"},
     "memory": {"name", "value"},  # the house's own
@@ -134,6 +137,8 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     await store.refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pace", origin=f"person:{ADA}"))
     await PreferenceStore(store.database).change(ADA, {"model": WORD})
     await store.database.execute("INSERT INTO tags VALUES (?, ?, ?, ?)", (delivered["id"], WORD, ADA, WORD))
+    styles = Styles(store.database, store.rules, store.cases)
+    await styles.put(By(GUILD, MODERATOR), "style add", Style("ink", f"{{prompt}}, {WORD}", WORD), delivered["id"])
     texts: dict[str, set[str]] = {}
     for row in await store.database.fetch_all(
         'SELECT t.name AS "table", c.name AS "column" FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c '
@@ -150,6 +155,8 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
             value = f"{WORD} {column} " + "x" * 3000
             if column == "roles":
                 value = json.dumps([value])
+            if column == "content":
+                value = json.dumps({"prompt": value, "negative_prompt": value, "description": value, "steps": 7})
             if column == "request":
                 value = json.dumps(asdict(wordy(value)))
             await set_all(store, table, column, value, which.get(table, "true"))
@@ -159,6 +166,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     (refusal,) = await store.database.fetch_all("SELECT user_id, origin FROM refusals")
     assert tuple(refusal) == (0, "person:0")
     assert store.files() == []
+    assert await styles.of(GUILD) == {"ink": Style("ink", steps=7, number=1, version=1)}, "settings are no words"
     jobs = [await store.queue.get(row["id"]) for row in await store.database.fetch_all("SELECT id FROM jobs")]
     assert {job.request for job in jobs} == {a_request(prompt="", seed=0)}, "what sums and turns are made of stays"
     assert {job.status for job in jobs} == {JobStatus.CANCELLED, JobStatus.DELIVERED, JobStatus.FAILED}
