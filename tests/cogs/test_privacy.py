@@ -22,6 +22,12 @@ from tests.conftest import Workshop
 from tests.faults.invariants import left_of
 
 
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A plain database: its bytes are searched for what was deleted."""
+    return Config(data=tmp_path / "data", encrypt=False)
+
+
 async def deleted(actor: simcord.MemberActor, where: Any) -> str:
     """Delete everything about a person; returns what the question became."""
     asked = await actor.slash(where, "privacy delete")
