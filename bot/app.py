@@ -24,6 +24,7 @@ from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.policy.policy import Policy
+from bot.prompt_safety import block
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
 from bot.queue.scheduler import seconds_of
@@ -201,6 +202,8 @@ async def open_app(
             removal_notes=RemovalNotes(removals),
             notice=notice,
         )
+        # The words of the hard block are read before the first request, which would wait for them.
+        await asyncio.to_thread(block.load)
         await queue.recover()
         await forgetting.sweep()
         runs = {

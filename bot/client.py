@@ -45,6 +45,7 @@ EXTENSIONS = (
     "cogs.feedback",
     "cogs.limits",
     "cogs.moderation",
+    "cogs.terms",
     "cogs.side_messages",
     "cogs.stats",
     "cogs.history",

@@ -74,8 +74,8 @@ GALLERY = "gallery"
 THRESHOLDS = (1, 1000)
 """The smallest and the largest threshold of a gallery."""
 
-_REMEDIES = {"pause": "mod resume", "block": "mod unblock"}
-"""The command that ends a pause or a block."""
+_REMEDIES = {"pause": "mod resume", "block": "mod unblock", "terms": "mod terms remove"}
+"""The command that ends a pause or a block, or shortens the list of terms."""
 
 SERVER: Subject = (Scope.SERVER, 0)
 

@@ -145,6 +145,7 @@ class Admission:
                 [model.name for model in self.models if self._trouble(model.name) or not self._is_served(model.name)],
             )
             request = resolved.request
+            await self._policy.check_words(requester.guild_id, request)
             for model in ("", request.model):
                 if words := self._trouble(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
