@@ -46,6 +46,7 @@ EXTENSIONS = (
     "cogs.limits",
     "cogs.moderation",
     "cogs.terms",
+    "cogs.reports",
     "cogs.side_messages",
     "cogs.stats",
     "cogs.history",

@@ -12,7 +12,7 @@ import discord
 from bot.errors import Reference, format_references
 from bot.jobs import GenerationRequest, Image, Job, Operation, Picture, PictureRef, Queued, Scope, Subject, utcnow
 from bot.logs import hide
-from bot.policy.limits import BLOCKED, GALLERY, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
+from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.policy.words import LONGEST_TERM, TERM
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
@@ -398,7 +398,7 @@ def change(case: Case) -> str:
     if names and all(name.startswith(TERM) for name in names):
         return f"{what}: {_terms_changed(case)}"
     changes = [
-        f"{_RULES.get(name, name)} {_value(name, case.before)} → {_value(name, case.after)}"
+        f"{_RULES.get(name, name.replace(':', ' '))} {_value(name, case.before)} → {_value(name, case.after)}"
         for name in names
         if _value(name, case.before) != _value(name, case.after)
     ]
@@ -421,7 +421,11 @@ def _terms_changed(case: Case) -> str:
     return ", ".join(parts) or "the spelling of a term"
 
 
-_RULES = {QUOTA_FROM: "GPU time that counts", **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()}}
+_RULES = {
+    QUOTA_FROM: "GPU time that counts",
+    LOG: "log channel",
+    **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
+}
 
 
 def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
@@ -436,7 +440,7 @@ def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
     )
 
 
-_OFF = (PAUSED, BLOCKED, GALLERY)
+_OFF = (PAUSED, BLOCKED, GALLERY, LOG)
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:
@@ -449,6 +453,8 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         return (
             f"{subject((Scope.CHANNEL, channel_id))} from {threshold} {'favourite' if threshold == 1 else 'favourites'}"
         )
+    if name == LOG:
+        return subject((Scope.CHANNEL, value))
     if name in list(LimitName):
         return limit(LimitName(name), value)
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):

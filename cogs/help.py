@@ -30,6 +30,7 @@ _COMMANDS = {
     "search": "results by words, meaning and filters",
     "tag": "words to find results by",
     "settings": "your own defaults",
+    "report": "a result that should not be here",
     "privacy": "what is kept about you, and deleting it",
 }
 _MODERATORS = ("limits", "mod", "stats")

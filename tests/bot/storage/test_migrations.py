@@ -74,6 +74,7 @@ async def everything_is_there(store: Store, old: Rows) -> None:
         # A message showed one job.
         row["job_id"] = row.pop("post_id")
     assert [row.pop("by_requester") for row in new["removals"]] == [0] * len(old["removals"])
+    assert [row.pop("logged_at") for row in new["cases"]] == [row["at"] for row in old["cases"]]
     for table in kept_tables:
         gone = {"refusals": "origin", "images": "path"}.get(table)
         assert new[table] == [{name: row[name] for name in row if name != gone} for row in old[table]], table
