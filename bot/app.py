@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from bot.child import ChildFailed
 from bot.config import SAFETY_IS_OFF, Config, ModelConfig
 from bot.delivery.feedback import Feedback
+from bot.delivery.notices import Notices
 from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
@@ -24,6 +25,7 @@ from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.policy.policy import Policy
+from bot.prompt_safety import block
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
 from bot.queue.scheduler import seconds_of
@@ -40,6 +42,7 @@ from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
 from bot.storage.lineage import Lineage
+from bot.storage.member_reports import MemberReports
 from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
@@ -93,6 +96,8 @@ class App:
     feedback: Feedback
     reactions: Reactions
     removal_notes: RemovalNotes
+    member_reports: MemberReports
+    notices: Notices
     notice: str | None
     """A sentence for people about what happened to their requests at this start, if anything did."""
 
@@ -171,7 +176,7 @@ async def open_app(
         removals = Removals(database, pictures, clock)
         side_messages = SideMessages(database, surface, clock)
         preferences = PreferenceStore(database)
-        cases = Cases(database, rules, surface, clock)
+        cases, member_reports = Cases(database, rules, surface, clock), MemberReports(database, clock)
         styles = Styles(database, rules, cases)
         app = App(
             config=config,
@@ -214,8 +219,12 @@ async def open_app(
             feedback=Feedback(Ratings(database, clock)),
             reactions=Reactions(database, side_messages, removals, queue, rules, clock),
             removal_notes=RemovalNotes(removals),
+            member_reports=member_reports,
+            notices=Notices(database, rules, cases, member_reports),
             notice=notice,
         )
+        # The words of the hard block are read before the first request, which would wait for them.
+        await asyncio.to_thread(block.load)
         await queue.recover()
         await forgetting.sweep()
         runs = {
@@ -226,6 +235,7 @@ async def open_app(
             "upkeep": keep_up(database, path, key, clock),
             "reactions": app.reactions.run(),
             "removal notes": app.removal_notes.run(),
+            "notices": app.notices.run(),
             "forgetting": forgetting.run(),
             "search": search.run(),
             "models": catalog.watch(),

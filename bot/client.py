@@ -45,6 +45,8 @@ EXTENSIONS = (
     "cogs.feedback",
     "cogs.limits",
     "cogs.moderation",
+    "cogs.terms",
+    "cogs.reports",
     "cogs.side_messages",
     "cogs.stats",
     "cogs.history",

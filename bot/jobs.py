@@ -368,6 +368,8 @@ class Job:
     """A message that a new one has replaced and that is still to be deleted."""
     forgotten_at: datetime | None = None
     """When its words were deleted, because the person had their data deleted."""
+    is_withheld: bool = False
+    """Whether its message shows no prompt, because the prompt may not be painted."""
 
     @property
     def is_unposted(self) -> bool:
@@ -403,6 +405,7 @@ class Job:
             left_message_id=None if row["left_message_id"] is None else MessageId(row["left_message_id"]),
             forgotten_at=from_text(row["forgotten_at"]),
             reason=row["reason"],
+            is_withheld=bool(row["withheld"]),
         )
 
 

@@ -31,6 +31,7 @@ _COMMANDS = {
     "style": "styles of this server",
     "tag": "words to find results by",
     "settings": "your own defaults",
+    "report": "a result that should not be here",
     "privacy": "what is kept about you, and deleting it",
 }
 _MODERATORS = ("limits", "mod", "stats")

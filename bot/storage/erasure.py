@@ -95,6 +95,17 @@ UPDATE styles SET content = json_remove(json_set(content, '$.prompt', '{prompt}'
 WHERE source_id IN (SELECT id FROM jobs WHERE user_id = :user)
 """
 
+# A report stays without its reporter while moderators have not decided; what was written about the person goes.
+ERASE_REPORT_REASONS = """
+UPDATE reporters SET reason = '' WHERE report_id IN (
+  SELECT id FROM member_reports WHERE job_id IN (SELECT id FROM jobs WHERE user_id = :user))
+"""
+ERASE_REPORTERS = "DELETE FROM reporters WHERE user_id = :user"
+ERASE_REPORTS = """
+DELETE FROM member_reports
+WHERE ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM reporters WHERE report_id = member_reports.id)
+"""
+
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
@@ -141,6 +152,9 @@ def statements(columns: Columns) -> list[str]:
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("tags", ERASE_TAGS),
         ("styles", ERASE_STYLES),
+        ("reporters", ERASE_REPORT_REASONS),
+        ("reporters", ERASE_REPORTERS),
+        ("member_reports", ERASE_REPORTS),
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
         ("preferences", ERASE_PREFERENCES),

@@ -87,6 +87,11 @@ EXPORTED = {
     # Which moderator it was is the moderator's own data.
     "cases_about_you": "SELECT guild_id, number, at, action, before, after, reason, undoes FROM cases "
     "WHERE scope = 'person' AND subject_id = ? ORDER BY at",
+    "reports_by_you": "SELECT id, guild_id, job_id, reporters.at, reason, outcome, ended_at FROM reporters "
+    "JOIN member_reports ON id = report_id WHERE user_id = ? ORDER BY id",
+    # Who reported a result is their own data.
+    "reports_about_you": "SELECT id, guild_id, job_id, opened_at, outcome, ended_at FROM member_reports "
+    "WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?) ORDER BY id",
     "deletions": "SELECT at, done_at FROM deletion_requests WHERE user_id = ? ORDER BY id",
 }
 """What is known of a person, by what it is."""
