@@ -51,6 +51,7 @@ EXTENSIONS = (
     "cogs.search",
     "cogs.tags",
     "cogs.styles",
+    "cogs.compare",
     "cogs.privacy",
     "cogs.help",
     "cogs.greeting",

@@ -121,7 +121,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         for style in shown:
             png, spoiler = await self._sample(interaction, guild_id, style)
             hidden |= spoiler
-            tiles.append(Tile(style.name, png))
+            tiles.append(Tile(str(style.number), png))
         if not any(tile.picture for tile in tiles):
             return []
         try:
@@ -129,7 +129,8 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         except PlotError:
             # The words have everything that is needed.
             return []
-        alt = f"Samples of the styles {', '.join(tile.name for tile in tiles if tile.picture)}"
+        names = [style.name for style, tile in zip(shown, tiles, strict=True) if tile.picture]
+        alt = f"Samples of the styles {', '.join(names)}"
         return [discord.File(io.BytesIO(png), "styles.png", description=alt, spoiler=hidden)]
 
     async def _sample(

@@ -94,6 +94,13 @@ UPDATE styles SET content = json_remove(json_set(content, '$.prompt', '{prompt}'
 WHERE source_id IN (SELECT id FROM jobs WHERE user_id = :user)
 """
 
+# Those that the person asked for go with their votes; in others only the person's own votes go.
+ERASE_COMPARISONS = "DELETE FROM comparisons WHERE user_id = :user"
+ERASE_VOTES = """
+DELETE FROM votes WHERE user_id = :user
+  OR comparison_id IN (SELECT id FROM comparisons WHERE user_id = :user)
+"""
+
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
@@ -139,6 +146,8 @@ def statements(columns: Columns) -> list[str]:
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("tags", ERASE_TAGS),
         ("styles", ERASE_STYLES),
+        ("votes", ERASE_VOTES),
+        ("comparisons", ERASE_COMPARISONS),
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
         ("preferences", ERASE_PREFERENCES),

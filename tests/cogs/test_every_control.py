@@ -26,6 +26,7 @@ OWNED = {"spoiler", "delete"}
 """For the requester and for moderators."""
 OTHERS = {"cells": "a menu, not a button", "accept": "a bill", "decline": "a bill", "cancel": "a request that waits"}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
+OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}
 """What does not stand under a result."""
 
