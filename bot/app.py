@@ -12,14 +12,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bot.child import ChildFailed
-from bot.config import Config, ModelConfig, read_database_key
+from bot.config import SAFETY_IS_OFF, Config, ModelConfig, read_database_key
 from bot.delivery.feedback import Feedback
 from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
 from bot.engine import Engine, calibration
-from bot.engine.catalog import Catalog, check_models, check_upscaler_exists, folder_of
+from bot.engine.catalog import Catalog, check_describer_exists, check_models, check_upscaler_exists, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
@@ -28,6 +28,7 @@ from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
 from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
+from bot.requests.describing import Describer
 from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
@@ -88,6 +89,7 @@ class App:
     line: Line
     engine: Engine
     admission: Admission
+    describer: Describer
     delivery: Delivery
     dispatcher: Dispatcher
     feedback: Feedback
@@ -138,6 +140,9 @@ async def open_app(
     """
     check_models(config.models)
     check_upscaler_exists(config.engine.upscaler)
+    check_describer_exists(config.engine.describer)
+    if config.engine.safety == "off":
+        log.warning("%s%s.", SAFETY_IS_OFF[0].upper(), SAFETY_IS_OFF[1:])
     catalog = Catalog(config.models, config.engine.upscaler)
     await asyncio.to_thread(catalog.look)
     async with AsyncExitStack() as stack:
@@ -203,6 +208,7 @@ async def open_app(
                 preferences,
                 styles,
             ),
+            describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,
             dispatcher=dispatcher,
             feedback=Feedback(Ratings(database, clock)),

@@ -23,7 +23,7 @@ from discord.ext import commands
 from bot import responses
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
-from bot.jobs import PictureRef, from_text, to_text, utcnow
+from bot.jobs import ChannelId, GuildId, PictureRef, from_text, to_text, utcnow
 from bot.logs import hide, traced
 from bot.policy.limits import told
 from bot.responses import LOST, MESSAGE, OLD_SECONDS, Ages, InDoubt, NotTaken, fitted, units
@@ -149,9 +149,18 @@ class Client(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Load the cogs and tell Discord about the commands if they changed."""
+        self.app.policy.is_age_restricted = self._is_age_restricted
         for extension in EXTENSIONS:
             await self.load_extension(extension)
         await self._sync()
+
+    def _is_age_restricted(self, guild_id: GuildId, where: Sequence[ChannelId]) -> bool:
+        """Whether a channel, or a thread's parent channel, is age-restricted. One that is not known counts as not."""
+        guild = self.get_guild(guild_id)
+        found = [] if guild is None else [guild.get_channel_or_thread(channel_id) for channel_id in where]
+        channel = next(filter(None, found), None)
+        is_nsfw = getattr(channel, "is_nsfw", None)
+        return bool(is_nsfw is not None and is_nsfw())
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Wait until the bot may identify to the gateway, and store the time, so that a crash loop counts."""

@@ -44,6 +44,8 @@ PROMPT_LIMIT = 4000
 SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
 """Environment variables that are removed from the environment of child processes."""
 
+SAFETY_IS_OFF = "no picture is checked for nudity, because engine.safety is off"
+
 SAVINGS = ("8bit", "4bit", "text-when-needed", "text-on-cpu", "offload")
 """Ways to keep a model in less memory, by their names in config.toml; docs/memory.md describes them."""
 _FILES = (".safetensors", ".gguf")
@@ -126,6 +128,12 @@ class LimitsConfig(Section):
     """The share of the GPU that a person gets when many wait: twice the weight, twice the share."""
     channels: Literal["all"] | tuple[StrictInt, ...] = "all"
     """The channels in which people may ask, by their ids."""
+    nsfw_block: Annotated[int, Field(ge=1, le=100)] = 80
+    """How explicit a picture may not be, in percent; moderators can only lower it."""
+    nsfw_spoiler: Annotated[int, Field(ge=1, le=100)] = 40
+    """From how many percent on a picture is behind a spoiler; moderators can only lower it."""
+    loosen_age_restricted: bool = False
+    """Whether channels with Discord's age restriction are less strict: a spoiler instead of a block."""
 
 
 class BillConfig(Section):
@@ -162,6 +170,10 @@ class EngineConfig(Section):
     """Write the prompt, the seed and all settings into each picture file, as AUTOMATIC1111's web UI does."""
     upscaler: Annotated[str, AfterValidator(_upscaler_file)] = ""
     """A .safetensors file with a network that enlarges pictures four times, for models without their own; or none."""
+    describer: str = ""
+    """A folder with a model that describes pictures in words, for /describe; or none."""
+    safety: Literal["on", "off"] = "on"
+    """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
 
@@ -374,13 +386,11 @@ def load_config(path: Path | None) -> Config:
         # Only the environment can cause this: there, tables and lists are JSON.
         raise ConfigError(f"environment variables {ENV_PREFIX}*: {error}; the value must be JSON.") from error
     base = Path.cwd() if path is None else path.resolve().parent
-    try:
-        data = config.data.expanduser()
-    except RuntimeError as error:
-        raise ConfigError(f"data: {config.data} starts with a home folder that does not exist.") from error
+    data = _home(str(config.data), "data")
     models = tuple(_located(model, base) for model in config.models)
     upscaler = config.engine.upscaler and _place(config.engine.upscaler, base, "engine.upscaler")
-    engine = config.engine.model_copy(update={"upscaler": upscaler})
+    describer = config.engine.describer and str((base / _home(config.engine.describer, "engine.describer")).resolve())
+    engine = config.engine.model_copy(update={"upscaler": upscaler, "describer": describer})
     return config.model_copy(update={"data": data, "engine": engine, "models": models})
 
 
@@ -459,12 +469,17 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
 
 
-def _place(place: str, base: Path, key: str) -> str:
-    """The absolute path that `key` is set to, as seen from a folder; a hub id stays as it is."""
+def _home(place: str, key: str) -> Path:
+    """The path that `key` is set to, with the home folder for a ~. Raises ConfigError."""
     try:
-        path = base / Path(place).expanduser()
+        return Path(place).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{key}: {place} starts with a home folder that does not exist.") from error
+
+
+def _place(place: str, base: Path, key: str) -> str:
+    """The absolute path that `key` is set to, as seen from a folder; a hub id stays as it is."""
+    path = base / _home(place, key)
     is_path = path.exists() or place.endswith(_FILES) or place.startswith((".", "/", "~"))
     return str(path.resolve()) if is_path else place
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -20,11 +20,12 @@ import discord
 
 from bot.app import calibration_of, database_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
-from bot.config import Config, EngineConfig, LoraConfig, ModelConfig, read_database_key, read_token
+from bot.config import SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig, read_database_key, read_token
 from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.model_files import hub
+from bot.engine.model_files.describer import check_describer
 from bot.engine.model_files.folder import Folder
 from bot.engine.model_files.host_upscaler import check_upscaler
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
@@ -75,7 +76,10 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         for finding in await examine_model(model):
             yield finding
     if config.engine.upscaler:
-        yield await asyncio.to_thread(_upscaler, Path(config.engine.upscaler))
+        yield await asyncio.to_thread(_checked, "Upscaler", Path(config.engine.upscaler), check_upscaler)
+    if config.engine.describer:
+        yield await asyncio.to_thread(_checked, "Describer", Path(config.engine.describer), check_describer)
+    yield _safety(config.engine)
     facts = await probe()
     yield _torch(config.engine.device, facts)
     for model in config.models:
@@ -89,6 +93,18 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
             yield finding
     async for finding in _discord():
         yield finding
+
+
+def _safety(engine: EngineConfig) -> Finding:
+    """Whether pictures are checked before people see them."""
+    if engine.safety == "on":
+        return Finding("safety check", CheckStatus.GOOD, "every picture is checked before people see it")
+    return Finding(
+        "safety check",
+        CheckStatus.NOTE,
+        SAFETY_IS_OFF,
+        'Set safety = "on" under [engine] unless only people who want that can see the pictures.',
+    )
 
 
 def _python() -> Finding:
@@ -190,14 +206,13 @@ async def examine_model(model: ModelConfig) -> list[Finding]:
     return findings
 
 
-def _upscaler(file: Path) -> Finding:
-    """Check the network that enlarges pictures of models without their own, by its header."""
-    what = "Upscaler"
+def _checked(what: str, place: Path, check: Callable[[Path], None]) -> Finding:
+    """A network of the host beside the models: what `check` says of its files."""
     try:
-        check_upscaler(file)
+        check(place)
     except UnusableFiles as error:
         return Finding(what, CheckStatus.BAD, error.words, error.remedy)
-    return Finding(what, CheckStatus.GOOD, str(file))
+    return Finding(what, CheckStatus.GOOD, str(place))
 
 
 async def _downloaded(what: str, source: str, file: str = "") -> Finding:

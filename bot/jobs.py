@@ -271,6 +271,26 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureLimits:
+    """From which score of the safety check on a picture is not shown, or only behind a spoiler; None is never."""
+
+    block: float | None = None
+    spoiler: float | None = None
+
+    def blocks(self, score: float | None) -> bool:
+        """Whether a picture with a score may not be shown; None is a picture that was not checked."""
+        return score is not None and self.block is not None and score >= self.block
+
+    def hides(self, score: float | None) -> bool:
+        """Whether a picture with a score may be shown only behind a spoiler, if at all."""
+        return self.blocks(score) or (score is not None and self.spoiler is not None and score >= self.spoiler)
+
+
+UNLIMITED = PictureLimits()
+"""Every picture may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """A picture that a person sent, not decoded; its size in pixels is that of its header, after its rotation."""
 
@@ -297,12 +317,17 @@ class Picture:
     width: int
     height: int
     sha256: str
+    nsfw: float | None = None
+    """How explicit it is, from 0 to 1; None if it was not checked."""
+    delivered_sha256: str = ""
+    """The name of the file that people get, if it is another one."""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
         """Build a picture from a row of `images`."""
         ref = PictureRef(JobId(row["job_id"]), row["number"])
-        return cls(ref, row["seed"], row["width"], row["height"], row["sha256"])
+        delivered = row["delivered_sha256"] or ""
+        return cls(ref, row["seed"], row["width"], row["height"], row["sha256"], row["nsfw"], delivered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +339,10 @@ class Image:
     width: int
     height: int
     sha256: str
+    phash: int | None = None
+    """Its perceptual hash, as a signed number of 64 bits; None if the engine made none."""
+    nsfw: float | None = None
+    """How explicit it is, from 0 to 1; None if it was not checked."""
 
 
 @dataclass(frozen=True, slots=True)

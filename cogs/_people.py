@@ -69,6 +69,12 @@ def destination(interaction: discord.Interaction) -> Destination:
     return Destination(ChannelId(interaction.channel_id), parent_id=None if parent_id is None else ChannelId(parent_id))
 
 
+def channels_of(channel: Place) -> list[ChannelId]:
+    """A channel that a moderator named; a thread before its parent channel."""
+    parent_id = getattr(channel, "parent_id", None)
+    return [ChannelId(channel.id), *([] if parent_id is None else [ChannelId(parent_id)])]
+
+
 def is_moderator(interaction: discord.Interaction) -> bool:
     """Whether a person moderates the server of an interaction: with Manage Server, which no single channel grants."""
     return interaction.permissions.manage_guild

@@ -12,8 +12,18 @@ from bot.delivery.smaller import smaller
 from bot.errors import EngineError, StorageError, UserError
 from bot.jobs import Job, Picture
 from bot.storage.queue import Queue
-from cogs import _views, _words
+from cogs import _people, _views, _words
 from cogs._verdicts import Verdict, classify
+
+
+async def is_hidden(interaction: discord.Interaction[Client], job: Job, pictures: Sequence[Picture]) -> bool:
+    """Whether the safety check hides pictures of a result: where it was asked for, or where they are shown now."""
+    policy, scores = interaction.client.app.policy, [picture.nsfw for picture in pictures]
+    if await policy.is_hidden(job, scores):
+        return True
+    here = _people.destination(interaction).channels
+    limits = await policy.picture_limits(job.requester.guild_id, here)
+    return any(map(limits.hides, scores))
 
 
 async def send_pictures(
@@ -30,6 +40,7 @@ async def send_pictures(
     """
     if not interaction.response.is_done():
         await responses.defer(interaction, ephemeral=True)
+    hidden = await is_hidden(interaction, job, pictures)
     try:
         images = await queue.read(pictures)
     except StorageError:
@@ -37,7 +48,7 @@ async def send_pictures(
     first = pictures[0].ref.number
     controls = discord.utils.MISSING if view is None else view
     try:
-        files = _views.result_files(job, [image.png for image in images], first)
+        files = _views.result_files(job, [image.png for image in images], first, spoiler=hidden)
         await interaction.followup.send(words, files=files, ephemeral=True, view=controls)
     except discord.HTTPException as error:
         if classify(error) is not Verdict.TOO_LARGE:
@@ -47,5 +58,5 @@ async def send_pictures(
         except EngineError as failure:
             raise UserError(str(failure)) from error
         words += f"\n{_words.smaller(done.lossless)}"
-        files = _views.result_files(job, done.files, first)
+        files = _views.result_files(job, done.files, first, spoiler=hidden)
         await interaction.followup.send(words, files=files, ephemeral=True, view=controls)

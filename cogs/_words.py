@@ -10,9 +10,22 @@ from typing import Any
 import discord
 
 from bot.errors import Reference, format_references
-from bot.jobs import GenerationRequest, Image, Job, Operation, Picture, PictureRef, Queued, Scope, Subject, utcnow
+from bot.jobs import (
+    GenerationRequest,
+    Image,
+    Job,
+    Operation,
+    Picture,
+    PictureLimits,
+    PictureRef,
+    Queued,
+    Scope,
+    Subject,
+    utcnow,
+)
 from bot.logs import hide
 from bot.policy.limits import BLOCKED, GALLERY, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
+from bot.policy.picture_limits import THRESHOLD_RULES
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
@@ -307,6 +320,21 @@ def declined(back: str) -> str:
     return f"Your quota is unchanged. {back}"
 
 
+_DESCRIBED = "This is what I see. Only you see this message.\n```\n{}\n```"
+
+
+def described(said: str) -> str:
+    """The answer to a person who wants a picture described; `said` is the sentence of the model."""
+    return _DESCRIBED.format(fitted(said.replace("``", "`\u200b`"), MESSAGE - units(_DESCRIBED)))
+
+
+def described_in(message: str) -> str:
+    """The sentence in a message that `described` made; nothing if there is none."""
+    before, _, after = _DESCRIBED.partition("{}")
+    is_ours = message.startswith(before) and message.endswith(after)
+    return message[len(before) : len(message) - len(after)] if is_ours else ""
+
+
 def _handed_back(prompt: str, room: int) -> str:
     """A prompt to copy, with its frame in at most `room` UTF-16 units; a longer prompt is cut."""
     frame = "Your prompt, to copy:\n```\n{}\n```"
@@ -401,7 +429,11 @@ def change(case: Case) -> str:
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
-_RULES = {QUOTA_FROM: "GPU time that counts", **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()}}
+_RULES = {
+    QUOTA_FROM: "GPU time that counts",
+    **{rule: f"pictures: {name}" for name, rule in THRESHOLD_RULES.items()},
+    **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
+}
 
 
 def _rule(name: str) -> str:
@@ -421,6 +453,22 @@ def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
             "-# What a person types or sets with `/settings` wins. `clear:` removes a default.",
         ]
     )
+
+
+def thresholds_of(place: Subject, rules: Mapping[str, Any], limits: PictureLimits, *, is_off: bool) -> str:
+    """How explicit pictures may be in a place: what holds, and which of it moderators have set there."""
+    if is_off:
+        return "The host has switched the safety check off: no picture is checked, and these thresholds have no effect."
+    lines = [f"**Pictures in {subject(place)}**"]
+    for name, rule in THRESHOLD_RULES.items():
+        value = limits.block if name == "block" else limits.spoiler
+        holds = "never" if value is None else f"from {value:.0%}"
+        origin = f"set here to {rules[rule]}%" if rule in rules else "not set here"
+        lines.append(f"- {name}: {holds} ({origin})")
+    lines.append(
+        "-# The safety check says of each picture, also of those that people send, how explicit it is, in percent."
+    )
+    return "\n".join(lines)
 
 
 _OFF = (PAUSED, BLOCKED, GALLERY)
@@ -446,4 +494,6 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         return f"since {relative(at)}" if name == QUOTA_FROM else f"until {relative(at)}"
     if name in DEFAULT_RULES.values():
         return f"`{inert(str(value), 40)}`"
+    if name in THRESHOLD_RULES.values():
+        return f"{value}%"
     return "yes" if value in (None, True) else str(value)

@@ -14,6 +14,7 @@ from bot import responses
 from bot.client import Client, prompt_back
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Picture, PictureRef, UserId
+from bot.policy.policy import Policy
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.uploads import MOST_BYTES
@@ -32,6 +33,10 @@ from cogs.intake import DOWNLOAD_SECONDS
 NUMBER = app_commands.Range[int, 1, 2**53 - 1]
 """The number of a request, as it is shown."""
 
+_STAYS_HIDDEN = (
+    "The safety check keeps these pictures behind a spoiler in this channel. Moderators decide how strict it is, with "
+    "`/mod pictures`."
+)
 _NO_MESSAGE = "The message of this result can no longer be changed."
 
 
@@ -47,7 +52,9 @@ class Details(commands.Cog):
         removals: Removals,
         tags: Tags,
         sittings: Sittings,
+        policy: Policy,
     ) -> None:
+        self._policy = policy
         self._client = client
         self._queue = queue
         self._admission = admission
@@ -151,6 +158,8 @@ class Details(commands.Cog):
         try:
             message = await channel.fetch_message(job.destination.message_id)
             hidden = any(attachment.is_spoiler() for attachment in message.attachments)
+            if hidden and await self._policy.is_hidden(job, [picture.nsfw for picture in pictures]):
+                raise UserError(_STAYS_HIDDEN)
             images = await self._queue.read(pictures)
             # A WebP was sent where the PNG was too large; what is there keeps its format.
             files = _views.result_files(job, [image.png for image in images], spoiler=not hidden)
@@ -195,6 +204,6 @@ async def _read(attachment: discord.Attachment) -> bytes:
 async def setup(client: Client) -> None:
     """Add the cog, its command and its controls."""
     app = client.app
-    cog = Details(client, app.queue, app.admission, app.lineage, app.removals, app.tags, app.sittings)
+    cog = Details(client, app.queue, app.admission, app.lineage, app.removals, app.tags, app.sittings, app.policy)
     _people.open_to_messages(client, cog.show)
     await add_cog(client, cog)

@@ -29,7 +29,7 @@ from bot.storage.queue import Queue
 from cogs import _controls, _people, _targets, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, file_field, form, text_field
-from cogs._pictures import send_pictures
+from cogs._pictures import is_hidden, send_pictures
 from cogs.intake import Intake
 
 ENLARGED = "a picture, enlarged"
@@ -139,7 +139,8 @@ class Edits(commands.Cog):
         await responses.defer(interaction, ephemeral=True)
         (image,) = await self._queue.read([picture])
         png = await sheet.with_grid(image.png, GRID)
-        file = discord.File(io.BytesIO(png), f"atelier-{job.id}-{picture.ref.number}-grid.png", description=GRID_ALT)
+        name, hidden = f"atelier-{job.id}-{picture.ref.number}-grid.png", await is_hidden(interaction, job, [picture])
+        file = discord.File(io.BytesIO(png), name, description=GRID_ALT, spoiler=hidden)
         await interaction.followup.send(
             CHOOSE_CELLS, file=file, view=_controls.region_menu(picture.ref), ephemeral=True
         )

@@ -20,6 +20,7 @@ from bot.storage.lineage import Family, Lineage
 from bot.storage.queue import Queue
 from cogs import _people, _targets, _words
 from cogs._buttons import add_cog, pressed
+from cogs._pictures import is_hidden
 from cogs.details import NUMBER
 from cogs.intake import Intake
 
@@ -55,7 +56,9 @@ class FamilyCog(commands.Cog, name="Family"):
         async with self._drawing:
             png = await sheet.family_tree(await self._nodes(family, job.id), _arrows(family))
         words = f"The family of request {job.id}: {len(family.jobs)} requests, from left to right."
-        file = discord.File(io.BytesIO(png), f"atelier-{job.id}-family.png", description=_alt(family))
+        hidden = [await is_hidden(interaction, each, await self._queue.pictures(each.id)) for each in family.jobs]
+        name = f"atelier-{job.id}-family.png"
+        file = discord.File(io.BytesIO(png), name, description=_alt(family), spoiler=any(hidden))
         await interaction.followup.send(words, file=file, ephemeral=True)
 
     async def _nodes(self, family: Family, marked: JobId) -> list[Node]:

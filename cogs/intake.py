@@ -164,7 +164,7 @@ class Intake(commands.Cog):
         try:
             if attachments:
                 # The sizes of the uploads are known only now, and the rules may have changed during the download.
-                options = quote.options.with_uploads(await self._fetched(attachments))
+                options = quote.options.with_uploads(await self.fetched(attachments))
                 quote = await self._admission.quote(quote.requester, options, quote.destination)
             admitted = await self._admission.admit(quote, interaction_id=interaction.id)
             if admitted is None:
@@ -207,7 +207,7 @@ class Intake(commands.Cog):
             await self._queue.withdraw(job.id)
             raise
 
-    async def _fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
+    async def fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
         """Download attachments and check them; raises UserError for one that is missing or no picture."""
         async with self._downloads:
             try:

@@ -17,6 +17,8 @@ from bot.delivery.removal_notes import RemovalNotes
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
 from bot.policy.limits import BLOCKED, GALLERY, PAUSED, QUOTA_FROM, SERVER, THRESHOLDS, block_of, gallery_of
+from bot.policy.picture_limits import PERCENT, THRESHOLD_RULES, check_thresholds
+from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.requests.admission import Admission
 from bot.requests.defaults import NAMES as DEFAULTS
@@ -62,7 +64,9 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         dispatcher: Dispatcher,
         removal_notes: RemovalNotes,
         admission: Admission,
+        policy: Policy,
     ) -> None:
+        self._policy = policy
         self._client = client
         self._rules = rules
         self._cases = cases
@@ -290,6 +294,46 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         case = await self._cases.change(by, "defaults", subject, changes, [DEFAULT_RULES[name] for name in cleared])
         await responses.send(interaction, _said(case, "The defaults are like that already."), ephemeral=True)
 
+    @app_commands.command(description="How explicit pictures may be here; without options it shows that")
+    @app_commands.describe(
+        block="From how many percent on a picture is not shown; a lower number is stricter",
+        spoiler="From how many percent on a picture is behind a spoiler; a lower number is stricter",
+        channel="Where; leave open for the whole server",
+        clear="A threshold to remove",
+        reason="Why; kept with the case",
+    )
+    @app_commands.choices(clear=[app_commands.Choice(name=name, value=name) for name in (*THRESHOLD_RULES, _ALL)])
+    async def pictures(
+        self,
+        interaction: discord.Interaction[Client],
+        block: app_commands.Range[int, PERCENT[0], PERCENT[1]] | None = None,
+        spoiler: app_commands.Range[int, PERCENT[0], PERCENT[1]] | None = None,
+        channel: Place | None = None,
+        clear: str | None = None,
+        reason: Reason | None = None,
+    ) -> None:
+        """Set or clear the thresholds of the safety check for the server or a channel, or show them."""
+        by, subject = _by(interaction, reason), _place(channel)
+        values: dict[str, RuleValue] = {
+            THRESHOLD_RULES[name]: value
+            for name, value in (("block", block), ("spoiler", spoiler))
+            if value is not None
+        }
+        cleared = [THRESHOLD_RULES[name] for name in THRESHOLD_RULES if clear in (name, _ALL)]
+        if both := next((name for name, rule in THRESHOLD_RULES.items() if rule in values and rule in cleared), None):
+            raise UserError(f"You set {both} and clear it in one command. Do one of the two.")
+        where = [] if channel is None else _people.channels_of(channel)
+        if not values and not cleared:
+            limits = await self._policy.picture_limits(by.guild_id, where)
+            rules = (await self._rules.book(by.guild_id)).get(subject, {})
+            words = _words.thresholds_of(subject, rules, limits, is_off=self._client.app.config.engine.safety == "off")
+            await responses.send(interaction, words, ephemeral=True)
+            return
+        restricted = self._policy.is_age_restricted(by.guild_id, where)
+        check_thresholds(self._policy.defaults, values, subject, is_age_restricted=restricted)
+        case = await self._cases.change(by, "pictures", subject, values, cleared)
+        await responses.send(interaction, _said(case, "The thresholds are like that already."), ephemeral=True)
+
     @defaults.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
         return model_choices(await usable_models(self._admission, interaction), typed)
@@ -403,6 +447,14 @@ async def setup(client: Client) -> None:
     app = client.app
     await client.add_cog(
         Moderation(
-            client, app.rules, app.cases, app.removals, app.queue, app.dispatcher, app.removal_notes, app.admission
+            client,
+            app.rules,
+            app.cases,
+            app.removals,
+            app.queue,
+            app.dispatcher,
+            app.removal_notes,
+            app.admission,
+            app.policy,
         )
     )

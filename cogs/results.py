@@ -34,6 +34,7 @@ from bot.jobs import (
     utcnow,
 )
 from bot.picture_files import without_metadata
+from bot.policy.policy import Policy
 from bot.requests.admission import Admission
 from bot.responses import TOKEN_SECONDS, fitted
 from bot.storage.comparisons import Comparison, Comparisons
@@ -67,9 +68,11 @@ class Results(commands.Cog):
         preferences: PreferenceStore,
         admission: Admission,
         comparisons: Comparisons,
+        policy: Policy,
         ping_after_seconds: int,
     ) -> None:
         self._client = client
+        self._policy = policy
         self._lineage = lineage
         self._preferences = preferences
         self._admission = admission
@@ -142,7 +145,7 @@ class Results(commands.Cog):
 
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        is_hidden = isinstance(news, Painted) and bool((await self._preferred(job)).spoiler)
+        is_hidden = isinstance(news, Painted) and await self._is_hidden(job, news.images)
         comparison = await insist(self._comparisons.of_job, job.id)
         compared = None if comparison is None else await self._compared(job, news, comparison, is_hidden)
         if compared is not None:
@@ -193,6 +196,7 @@ class Results(commands.Cog):
                 try:
                     there = await self._queue.read(await insist(self._queue.pictures, other.id))
                     png = await _comparing.drawn(comparison, job.id, images, there)
+                    is_hidden |= await self._is_hidden(other, there)
                 except (StorageError, PlotError):
                     return None
                 view = _comparing.ballot_view(comparison, min(len(images), len(there)))
@@ -232,6 +236,11 @@ class Results(commands.Cog):
             return "\n" + _words.painted_again(before.id, is_same=_pixels(earlier) == _pixels(images))
         origins = [source for source in sources if source.number]
         return f"\n-# From {_words.sources(origins)}" if origins else ""
+
+    async def _is_hidden(self, job: Job, images: Sequence[Image]) -> bool:
+        """Whether the pictures of a job are shown as a spoiler."""
+        scores = [image.nsfw for image in images]
+        return bool((await self._preferred(job)).spoiler) or await insist(self._policy.is_hidden, job, scores)
 
     async def _preferred(self, job: Job) -> Preferences:
         """What the person who asked prefers now."""
@@ -348,6 +357,7 @@ async def setup(client: Client) -> None:
             app.preferences,
             app.admission,
             app.comparisons,
+            app.policy,
             app.config.discord.ping_after_seconds,
         )
     )

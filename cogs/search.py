@@ -29,7 +29,7 @@ from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _controls, _people, _searching, _targets, _words
 from cogs._buttons import add_cog, button, pressed
-from cogs._pictures import send_pictures
+from cogs._pictures import is_hidden, send_pictures
 
 PAGE = 5
 """Results of a page: as many buttons as fit into a row."""
@@ -165,16 +165,19 @@ class SearchCog(commands.Cog, name="Search"):
             view.add_item(button("foundpage", PictureRef(JobId(number), page - 1), "◀ Back", row=1))
         if page + 1 < pages:
             view.add_item(button("foundpage", PictureRef(JobId(number), page + 1), "More ▶", row=1))
-        files = await self._drawn(shown, first)
+        files = await self._drawn(interaction, shown, first)
         words = _words.fitting([*lines, *_searching.notes(session.answer)])
         await responses.edit_deferred(interaction, words, view=view, attachments=files)
 
-    async def _drawn(self, shown: Sequence[tuple[Job, Hit]], first: int) -> list[discord.File]:
+    async def _drawn(
+        self, interaction: discord.Interaction[Client], shown: Sequence[tuple[Job, Hit]], first: int
+    ) -> list[discord.File]:
         """The first picture of each result, as one picture; none if it cannot be drawn."""
-        tiles = []
+        tiles, hidden = [], False
         for at, (job, _) in enumerate(shown, start=first):
             png = b""
             for picture in (await self._queue.pictures(job.id))[:1]:
+                hidden = hidden or await is_hidden(interaction, job, [picture])
                 try:
                     (image,) = await self._queue.read([picture])
                     png = image.png
@@ -189,13 +192,13 @@ class SearchCog(commands.Cog, name="Search"):
         except PlotError:
             # The words have everything that is needed.
             return []
-        hidden = [(await self._preferences.of(job.requester.user_id)).spoiler for job, _ in shown]
+        wishes = [(await self._preferences.of(job.requester.user_id)).spoiler for job, _ in shown]
         return [
             discord.File(
                 io.BytesIO(png),
                 "found.png",
                 description=_searching.alt(job for job, _ in shown),
-                spoiler=any(hidden),
+                spoiler=hidden or any(wishes),
             )
         ]
 

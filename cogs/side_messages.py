@@ -16,7 +16,9 @@ from bot.delivery.reactions import NOTE_STAYS
 from bot.delivery.smaller import Smaller
 from bot.errors import TryLater
 from bot.jobs import ChannelId, Image, Job, MessageId, UserId
+from bot.policy.policy import Policy
 from bot.responses import MESSAGE, fitted, units
+from bot.storage.database import insist
 from bot.storage.side_messages import Kind, SideMessage
 from cogs import _views, _words
 from cogs._posting import delete, own_messages, translated
@@ -28,8 +30,9 @@ REMOVED_BY_REQUESTER = "🗑️ The person who asked for this result deleted it.
 class SideMessages(commands.Cog, name="Side messages"):
     """The poster of `bot.delivery.reactions` and `bot.delivery.removal_notes`."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, policy: Policy) -> None:
         self._client = client
+        self._policy = policy
 
     async def cog_load(self) -> None:
         """Register as the poster."""
@@ -94,9 +97,21 @@ class SideMessages(commands.Cog, name="Side messages"):
                 sent = await channel.send(closed(message.user_id, job), allowed_mentions=person, nonce=nonce)
             else:
                 content = copied(message.kind, job, images, encoded)
-                files = _views.result_files(job, [image.png for image in images] if encoded is None else encoded.files)
+                pictures = [image.png for image in images] if encoded is None else encoded.files
+                hidden = await self._is_hidden(message, channel_id, job, images)
+                files = _views.result_files(job, pictures, spoiler=hidden)
                 sent = await channel.send(content, files=files, nonce=nonce)
         return MessageId(sent.id)
+
+    async def _is_hidden(self, message: SideMessage, channel_id: ChannelId, job: Job, images: Sequence[Image]) -> bool:
+        """Whether the safety check hides a copy: where the result was asked for, or in the gallery."""
+        scores = [image.nsfw for image in images]
+        if await insist(self._policy.is_hidden, job, scores):
+            return True
+        if message.kind is Kind.PRIVATE:
+            return False
+        limits = await insist(self._policy.picture_limits, job.requester.guild_id, [channel_id])
+        return any(map(limits.hides, scores))
 
     async def delete_side(self, channel_id: ChannelId, message_id: MessageId, job: Job) -> None:
         """Delete a message, which may be gone already."""
@@ -146,4 +161,4 @@ def _is_restricted(channel: object) -> bool:
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await client.add_cog(SideMessages(client))
+    await client.add_cog(SideMessages(client, client.app.policy))

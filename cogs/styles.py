@@ -32,6 +32,7 @@ from cogs import _people, _targets, _words
 from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._lists import Choices, aspect_choices, model_choices, style_choices, usable_models
+from cogs._pictures import is_hidden
 
 PAGE = 6
 """Styles of a page: as many pictures as are large enough on a phone."""
@@ -146,7 +147,8 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
                     (image,) = await self._queue.read([picture])
                 except StorageError:
                     continue
-                return image.png, bool((await self._preferences.of(job.requester.user_id)).spoiler)
+                wishes = bool((await self._preferences.of(job.requester.user_id)).spoiler)
+                return image.png, wishes or await is_hidden(interaction, job, [picture])
         return b"", False
 
     @app_commands.command(description="What a style sets, and its line to share")

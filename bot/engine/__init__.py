@@ -11,7 +11,7 @@ from typing import Protocol
 
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
-from bot.jobs import GenerationRequest, Image, JobId, UserId
+from bot.jobs import UNLIMITED, GenerationRequest, Image, JobId, PictureLimits, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Order:
     """The person who asked; the engine also shares its time fairly between people."""
     uploads: Mapping[str, bytes] = field(default_factory=dict)
     """The encoded pictures that the request names, by their sha256."""
+    limits: PictureLimits = UNLIMITED
+    """How explicit its pictures may be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
 from bot.engine.step_histogram import StepHistogram
@@ -39,6 +40,8 @@ class FakeEngine:
         self.open.set()
         self.held = 0
         """How many orders wait for `open` now."""
+        self.nsfw: float | None = None
+        """How explicit its pictures are; None if they are not checked."""
         self.missing: set[str] = set()
         """Models that it does not have; set by tests."""
         self._troubles: dict[str, str] = {}
@@ -101,7 +104,10 @@ class FakeEngine:
             yield Progress(step, steps)
             if step == 1 and self.preview:
                 yield Preview(self.preview)
-        images = tuple(flat_image(seed, order.request.width, order.request.height) for seed in order.request.seeds)
+        if order.limits.blocks(self.nsfw):
+            raise PaintFailed("The picture is too explicit.")
+        size = order.request.width, order.request.height
+        images = tuple(replace(flat_image(seed, *size), nsfw=self.nsfw) for seed in order.request.seeds)
         yield Finished(images, hashlib.sha256(b"fake").hexdigest())
 
     def cancel(self, job_id: JobId) -> None:

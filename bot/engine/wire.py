@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, get_args
 
 from bot.engine import framing
 from bot.engine.framing import BadFrame, split
-from bot.jobs import GenerationRequest, Image, JobId, UserId
+from bot.jobs import UNLIMITED, GenerationRequest, Image, JobId, PictureLimits, UserId
 
 _NUMBERS = ("int", "JobId", "UserId")
 """The types of fields that must be whole numbers when a frame is read."""
@@ -67,6 +67,7 @@ class SubmitFrame:
     owner: UserId
     request: GenerationRequest
     uploads: Mapping[str, bytes]
+    limits: PictureLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +194,23 @@ def encode(frame: Frame) -> bytes:
     match frame:
         case SubmitFrame():
             header["request"] = asdict(frame.request)
+            header["limits"] = asdict(frame.limits)
             header["uploads"] = [[sha256, len(data)] for sha256, data in frame.uploads.items()]
             body = b"".join(frame.uploads.values())
         case PreviewFrame():
             body = header.pop("jpeg")
         case FinishedFrame():
             header["images"] = [
-                {"seed": i.seed, "width": i.width, "height": i.height, "sha256": i.sha256, "size": len(i.png)}
-                for i in frame.images
+                {
+                    "seed": image.seed,
+                    "width": image.width,
+                    "height": image.height,
+                    "sha256": image.sha256,
+                    "phash": image.phash,
+                    "nsfw": image.nsfw,
+                    "size": len(image.png),
+                }
+                for image in frame.images
             ]
             body = b"".join(image.png for image in frame.images)
         case TimingsFrame():
@@ -274,6 +284,7 @@ def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise BadFrame("a picture in the frame is not the one it names")
         header["request"], body = GenerationRequest.from_fields(header["request"]), b""
+        header["limits"] = PictureLimits(**header["limits"])
     elif kind is FinishedFrame:
         facts = header["images"]
         pngs = split(body, [fact.pop("size") for fact in facts])

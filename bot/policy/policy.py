@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ import aiosqlite
 
 from bot.config import LimitsConfig
 from bot.errors import Rejected
-from bot.jobs import Book, ChannelId, Clock, GuildId, Job, Requester, Scope, Subject
+from bot.jobs import Book, ChannelId, Clock, GuildId, Job, PictureLimits, Requester, Scope, Subject
 from bot.policy.limits import (
     NEGLIGIBLE,
     Block,
@@ -30,6 +30,7 @@ from bot.policy.limits import (
     quota_objection,
     resolve,
 )
+from bot.policy.picture_limits import picture_limits
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage, spent_by, waiting_of
 
@@ -88,6 +89,19 @@ class Policy:
         self.defaults = defaults
         self.usual_seconds = usual_seconds
         """GPU seconds of one usual picture, as far as is known now."""
+        self.is_age_restricted: Callable[[GuildId, Sequence[ChannelId]], bool] = lambda _guild, _where: False
+        """Whether a channel is age-restricted now, which only the surface knows; until it says so, none is."""
+
+    async def picture_limits(self, guild_id: GuildId, where: Sequence[ChannelId]) -> PictureLimits:
+        """How explicit a picture may be in a channel now."""
+        book = await self._rules.book(guild_id)
+        restricted = self.is_age_restricted(guild_id, where)
+        return picture_limits(self.defaults, book, where, is_age_restricted=restricted)
+
+    async def is_hidden(self, job: Job, scores: Iterable[float | None]) -> bool:
+        """Whether pictures with these scores are shown only behind a spoiler where their job was asked for."""
+        limits = await self.picture_limits(job.requester.guild_id, job.destination.channels)
+        return any(limits.hides(score) for score in scores)
 
     async def books(self) -> Mapping[GuildId, Book]:
         """The rules of all servers; the same object until a rule changes."""

@@ -170,7 +170,8 @@ class Dispatcher:
         # If the job was cancelled by now, the engine never hears of it, and its message says so already.
         if not await insist(self._queue.is_running, job):
             return
-        order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads)
+        limits = await insist(self._policy.picture_limits, job.requester.guild_id, job.destination.channels)
+        order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads, limits)
         async with aclosing(lane.submit(order)) as events:
             preview = b""
             async for event in events:

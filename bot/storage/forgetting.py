@@ -76,6 +76,7 @@ SELECT (SELECT count(*) FROM jobs WHERE user_id = ?1 AND forgotten_at IS NULL) A
 EXPORTED = {
     "requests": "SELECT * FROM jobs_with_post WHERE user_id = ? ORDER BY id",
     "pictures": "SELECT * FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?) ORDER BY job_id, number",
+    "picture_hashes": "SELECT * FROM picture_hashes WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?)",
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
     "tags": "SELECT * FROM tags WHERE user_id = ?1 OR job_id IN (SELECT id FROM jobs WHERE user_id = ?1)",
     "comparisons": "SELECT * FROM comparisons WHERE user_id = ? ORDER BY id",

@@ -33,6 +33,7 @@ from bot.jobs import (
     to_text,
 )
 from bot.storage.database import Database
+from bot.storage.picture_hashes import KEEP_HASH
 from bot.storage.pictures import Pictures
 
 COUNT = "SELECT count(*) AS n FROM jobs WHERE surface = ? AND status = 'queued'"
@@ -57,6 +58,8 @@ UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn 
   clock = coalesce(clock, ?)
 WHERE id = ? AND status = 'queued' AND (SELECT message_id FROM posts WHERE id = post_id) IS NOT NULL
 """
+KEEP_IMAGE = "INSERT INTO images (job_id, number, seed, width, height, sha256, nsfw) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
 # A person may send the file of a result back: then the request starts from that result, and does not keep its file.
 SAME_FILE = "INSERT INTO sources SELECT ?, job_id, number FROM images WHERE sha256 = ? ON CONFLICT DO NOTHING"
 
@@ -330,8 +333,11 @@ class Queue:
         What it used takes the place of what was held for it, in the same transaction; unknown, what was held stays.
         """
         rows = [
-            (job.id, number, image.seed, image.width, image.height, image.sha256)
+            (job.id, number, image.seed, image.width, image.height, image.sha256, image.nsfw)
             for number, image in enumerate(images, start=1)
+        ]
+        hashes = [
+            (job.id, number, image.phash) for number, image in enumerate(images, start=1) if image.phash is not None
         ]
 
         async def work(connection: aiosqlite.Connection) -> bool:
@@ -342,7 +348,8 @@ class Queue:
             )
             if not cursor.rowcount:
                 return False
-            await connection.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", rows)
+            await connection.executemany(KEEP_IMAGE, rows)
+            await connection.executemany(KEEP_HASH, hashes)
             return True
 
         async with self._pictures.kept({image.sha256: image.png for image in images}):
@@ -435,7 +442,7 @@ class Queue:
         """Pictures with their files. Raises StorageError if a file is gone or damaged."""
         files = await self._pictures.read(picture.sha256 for picture in pictures)
         return tuple(
-            Image(files[picture.sha256], picture.seed, picture.width, picture.height, picture.sha256)
+            Image(files[picture.sha256], picture.seed, picture.width, picture.height, picture.sha256, nsfw=picture.nsfw)
             for picture in pictures
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +62,14 @@ class Inputs:
     """What the painted picture is laid over, in the size of the result."""
 
 
-def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
+Check = Callable[[PIL.Image.Image], None]
+"""Raises PaintFailed for a picture that may not be used."""
+
+
+def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Check = lambda _: None) -> Inputs:
     """The uploads that the request names, cropped around their middle to its proportions, and resized.
+
+    Each is checked before it is used.
 
     A mask is cropped where its picture is. A canvas is not cropped, so it may be stretched a little; what is painted is
     stretched back. A picture to enlarge keeps its size. Raises PaintFailed, in words, for uploads that cannot be used.
@@ -71,11 +77,11 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
     if request.operation is not Operation.TEXT2IMAGE and not request.image:
         raise PaintFailed("There is no picture to start from: ask again and attach one.")
     image, mask, control = (
-        flat(_open(uploads.get(sha256), what)) if sha256 else None
+        flat(_open(uploads.get(sha256), what, check)) if sha256 else None
         for sha256, what, flat in (
-            (request.image, "picture", _on_white),
+            (request.image, "picture", on_white),
             (request.mask_image, "mask", _mask),
-            (request.control_image, "control picture", _on_white),
+            (request.control_image, "control picture", on_white),
         )
     )
     if image and mask and abs(image.width * mask.height / (image.height * mask.width) - 1) > MASK_TOLERANCE:
@@ -85,7 +91,7 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
         )
     size = (request.width, request.height)
     if image and request.operation is Operation.BLEND:
-        image = _mean([image, *_further(request, uploads)], size)
+        image = _mean([image, *_further(request, uploads, check)], size)
     followed = control and _cut(control, _middle(control, size), size)
     if image and request.operation is Operation.UPSCALE:
         if words := upscale_refusal(*image.size):
@@ -108,12 +114,12 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes]) -> Inputs:
     return cut
 
 
-def _further(request: GenerationRequest, uploads: Mapping[str, bytes]) -> list[PIL.Image.Image]:
+def _further(request: GenerationRequest, uploads: Mapping[str, bytes], check: Check) -> list[PIL.Image.Image]:
     """The pictures that a blend mixes with its first one."""
     if not request.blended:
         raise PaintFailed("A blend needs two pictures or more: ask again and attach them.")
     return [
-        _on_white(_open(uploads.get(sha256), f"{_NUMBERS.get(number, 'next')} picture"))
+        on_white(_open(uploads.get(sha256), f"{_NUMBERS.get(number, 'next')} picture", check))
         for number, sha256 in enumerate(request.blended, start=2)
     ]
 
@@ -136,7 +142,14 @@ def _canvas(request: GenerationRequest, image: PIL.Image.Image) -> Canvas | None
     return None
 
 
-def _open(data: bytes | None, what: str) -> PIL.Image.Image:
+def _open(data: bytes | None, what: str, check: Check) -> PIL.Image.Image:
+    """An upload that passed a check, decoded and turned upright."""
+    picture = opened(data, what)
+    check(on_white(picture))
+    return picture
+
+
+def opened(data: bytes | None, what: str) -> PIL.Image.Image:
     """An upload, decoded and turned upright; the first one of an animation.
 
     The decoder gets the file without its metadata, so that only pixels decide whether a picture is damaged.
@@ -171,7 +184,7 @@ def _too_large(what: str) -> PaintFailed:
     return PaintFailed(f"The {what} is too large: at most {MOST_PIXELS // 10**6} megapixels can be used.")
 
 
-def _on_white(picture: PIL.Image.Image) -> PIL.Image.Image:
+def on_white(picture: PIL.Image.Image) -> PIL.Image.Image:
     """The picture in RGB; where it is transparent, white shows."""
     return _over("white", _in_8_bits(picture)).convert("RGB")
 

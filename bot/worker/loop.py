@@ -21,6 +21,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, assert_never
 
 import PIL.Image
@@ -47,7 +48,7 @@ from bot.engine.wire import (
     TimingsFrame,
 )
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Image, Operation
+from bot.jobs import GenerationRequest, Image, Operation, PictureLimits
 from bot.logs import hide, traced
 from bot.worker import previews, residency
 from bot.worker.batching import StepBatcher
@@ -55,6 +56,7 @@ from bot.worker.calls import Call, Cancel, Event, Failed, Returned
 from bot.worker.canvas import Canvas
 from bot.worker.inputs import Inputs, decode
 from bot.worker.kernels import peak_bytes
+from bot.worker.nsfw import BLOCKED
 from bot.worker.pipelines import ModelStore
 from bot.worker.previews import LatentPreview, LatentTap
 from bot.worker.prompts import Prompts, Reading
@@ -82,6 +84,7 @@ class _WaitingOrder:
     key: OrderKey
     owner: int
     request: GenerationRequest
+    limits: PictureLimits
     inputs: Future[Inputs]
     since: float
     texts: Future[tuple[Reading, ...]] | None = None
@@ -98,6 +101,7 @@ class _PaintingOrder:
 
     owner: int
     request: GenerationRequest
+    limits: PictureLimits
     canvas: Canvas | None
     tap: LatentTap
     shown_at: float
@@ -249,10 +253,11 @@ class WorkerLoop:
         inputs: Future[Inputs] = Future()
         if request.uploads or request.operation is not Operation.TEXT2IMAGE:
             doing = StageFrame("", Stage.DECODE, (key,))
-            inputs = self._beside(self._decoder, doing, decode, request, frame.uploads)
+            check = [] if self._store.nsfw is None else [partial(self._store.nsfw.check_upload, limits=frame.limits)]
+            inputs = self._beside(self._decoder, doing, decode, request, frame.uploads, *check)
         else:
             inputs.set_result(Inputs())
-        self._waiting[key] = _WaitingOrder(key, frame.owner, request, inputs, time.monotonic())
+        self._waiting[key] = _WaitingOrder(key, frame.owner, request, frame.limits, inputs, time.monotonic())
         if request.model not in self._fetched:
             doing = StageFrame("", Stage.FETCH, model=request.model)
             self._fetched[request.model] = self._beside(self._fetcher, doing, self._store.fetch, request.model)
@@ -365,7 +370,7 @@ class WorkerLoop:
             calls.append(call)
             now = self._used_at[model] = time.monotonic()
             canvas, tap = order.inputs.result().canvas, LatentTap(call.scheduler)
-            self._painting[order.key] = _PaintingOrder(order.owner, order.request, canvas, tap, now)
+            self._painting[order.key] = _PaintingOrder(order.owner, order.request, order.limits, canvas, tap, now)
         return calls
 
     def _held(self) -> frozenset[str]:
@@ -405,7 +410,7 @@ class WorkerLoop:
             self._finishing.add(order.key)
             self._enlarging.add(order.owner, (order, large))
         else:
-            self._submit(order.key, order.owner, order.request, pictures)
+            self._submit(order.key, order, pictures)
 
     def _enlarge_a_tile(self) -> None:
         """Do one piece of work on the device for the person whose turn it is; a whole picture goes to be encoded."""
@@ -424,7 +429,7 @@ class WorkerLoop:
         if whole is None:
             self._enlarging.put_back(owner, (order, large))
         else:
-            self._submit(order.key, order.owner, order.request, self._store.enlargement(order.request, whole))
+            self._submit(order.key, order, self._store.enlargement(order.request, whole))
 
     def _call(self, order: _WaitingOrder, texts: Future[tuple[Reading, ...]]) -> Call:
         """An order as a call for the batcher. Raises PaintFailed in words."""
@@ -466,7 +471,7 @@ class WorkerLoop:
                 order = self._painting.pop(key)
                 if self._store.graphs.ran.is_observing:
                     self._send(ObservedFrame(order.request.model, peak_bytes(), self._store.graphs.ran.take()))
-                self._submit(key, order.owner, order.request, self._store.images(order.request, output, order.canvas))
+                self._submit(key, order, self._store.images(order.request, output, order.canvas))
             case Failed(error):
                 request = self._painting.pop(key).request
                 self._send(FailedFrame(*key, self._store.explain(request, error)))
@@ -485,21 +490,39 @@ class WorkerLoop:
         if model not in self._latent_previews:
             self._latent_previews[model] = LatentPreview(pipeline.vae, pipeline.vae_scale_factor)
         order.shown_at = now
-        self._encoder.submit(order.owner, self._show(key, self._latent_previews[model], latents.float().cpu().numpy()))
+        showing = self._show(key, self._latent_previews[model], latents.float().cpu().numpy(), order.limits)
+        self._encoder.submit(order.owner, showing)
 
-    def _show(self, key: OrderKey, latent_preview: LatentPreview, latents: Any) -> Iterator[None]:
-        """Send a preview. It runs in an encoder's thread, as one piece of work."""
+    def _show(
+        self, key: OrderKey, latent_preview: LatentPreview, latents: Any, limits: PictureLimits
+    ) -> Iterator[None]:
+        """Send a preview, unless the safety check would hide one of its pictures. It runs in an encoder's thread."""
         with self._told(StageFrame("", Stage.FINISH, (key,))):
-            self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
+            if self._store.nsfw is None or self._may_be_previewed(latent_preview, latents, limits):
+                self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
         yield
 
-    def _submit(self, key: OrderKey, owner: int, request: GenerationRequest, pictures: Iterator[Image | None]) -> None:
+    def _may_be_previewed(self, latent_preview: LatentPreview, latents: Any, limits: PictureLimits) -> bool:
+        assert self._store.nsfw is not None  # noqa: S101 - the caller has asked
+        try:
+            scores = [self._store.nsfw.score(latent_preview.picture(latents[[at]])) for at in range(len(latents))]
+        except PaintFailed:
+            # The log has the reason. The finished picture is checked again.
+            return False
+        return not any(map(limits.hides, scores))
+
+    def _submit(self, key: OrderKey, order: _WaitingOrder | _PaintingOrder, pictures: Iterator[Image | None]) -> None:
         """Have the encoder's threads finish an order; the iterator does a piece of work each time."""
         self._finishing.add(key)
-        self._encoder.submit(owner, self._finish(key, request, pictures))
+        self._encoder.submit(order.owner, self._finish(key, order.request, order.limits, pictures))
 
-    def _finish(self, key: OrderKey, request: GenerationRequest, pictures: Iterator[Image | None]) -> Iterator[None]:
-        """Finish an order's pictures and send them, unless it is cancelled. It runs in an encoder's threads."""
+    def _finish(
+        self, key: OrderKey, request: GenerationRequest, limits: PictureLimits, pictures: Iterator[Image | None]
+    ) -> Iterator[None]:
+        """Finish an order's pictures and send them, unless it is cancelled. It runs in an encoder's threads.
+
+        If one of the pictures may not be shown, the order fails, and none of them leaves this process.
+        """
         images: list[Image] = []
         try:
             while len(images) < request.num_images_per_prompt:
@@ -508,6 +531,8 @@ class WorkerLoop:
                 with self._told(StageFrame("", Stage.FINISH, (key,))):
                     image = next(pictures)
                 if image is not None:
+                    if limits.blocks(image.nsfw):
+                        raise PaintFailed(BLOCKED)
                     images.append(image)
                 if len(images) < request.num_images_per_prompt:
                     yield

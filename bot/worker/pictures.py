@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from bot.jobs import Image
 from bot.worker.canvas import Canvas
+from bot.worker.likeness import phash
 from bot.worker.parameters import KEYWORD
 from bot.worker.upscaling import FACTOR, Piece, Upscaler
 
@@ -66,8 +67,11 @@ def _picture(pixels: np.ndarray[Any, Any]) -> PIL.Image.Image:
     return PIL.Image.fromarray((pixels * 255).round().astype("uint8"))
 
 
-def encode(picture: PIL.Image.Image, seed: int, text: str = "") -> Image:
-    """A picture as a PNG that is marked as made by a model, with the text that says how."""
+def encode(picture: PIL.Image.Image, seed: int, text: str = "", nsfw: float | None = None) -> Image:
+    """A picture as a PNG that is marked as made by a model, with the text that says how.
+
+    `nsfw` is the score of the safety check.
+    """
     info = PngInfo()
     info.add_text("Software", "Atelier")
     info.add_itxt("XML:com.adobe.xmp", _XMP)
@@ -77,4 +81,5 @@ def encode(picture: PIL.Image.Image, seed: int, text: str = "") -> Image:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=info)
     png = buffer.getvalue()
-    return Image(png, seed, picture.width, picture.height, hashlib.sha256(png).hexdigest())
+    sha256 = hashlib.sha256(png).hexdigest()
+    return Image(png, seed, picture.width, picture.height, sha256, phash(picture), nsfw)

@@ -41,7 +41,7 @@ from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Image, Operation
 from bot.logs import traced
-from bot.worker import acceleration, checkpoints, host_upscaler, quantization, safety_checker, upscaling
+from bot.worker import acceleration, checkpoints, host_upscaler, nsfw, quantization, safety_checker, upscaling
 from bot.worker.canvas import Canvas
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
@@ -153,7 +153,10 @@ class ModelStore:
     """Holds the models that are in memory, turns a request into a pipeline's arguments and its output into images."""
 
     def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig, calibration: Path | None = None) -> None:
-        """Make a store of these models; what makes them faster here is remembered in the file `calibration`."""
+        """Make a store of these models; what makes them faster here is remembered in the file `calibration`.
+
+        Raises PaintFailed if the safety check cannot be loaded.
+        """
         _quieten()
         self.machine = Machine.choose(settings)
         torch.set_num_threads(self.machine.threads)
@@ -171,6 +174,8 @@ class ModelStore:
         self._host_upscaler_file = settings.upscaler
         self._host_upscaler: HostUpscaler | None = None
         self._embedding = settings.embed_parameters
+        self.nsfw = nsfw.load() if settings.safety == "on" else None
+        """The safety check that every picture passes; None if the host has switched it off."""
         self.row_loras = RowLoras()
         self.graphs = acceleration.graphs(
             (self.machine.device, self.machine.dtype),
@@ -475,9 +480,10 @@ class ModelStore:
         yield self._encode(request, request.seed, picture)
 
     def _encode(self, request: GenerationRequest, seed: int, picture: PIL.Image.Image) -> Image:
-        """A finished picture of a request as a file."""
+        """A finished picture of a request as a file, with the score of the safety check."""
+        score = None if self.nsfw is None else self.nsfw.score(picture)
         if not self._embedding:
-            return encode(picture, seed)
+            return encode(picture, seed, nsfw=score)
         scheduler, digest = self._schedulers.get(request.model, ""), self.hash_of(request.model)
         host = self._enlarger(request)
         text = parameters(
@@ -488,7 +494,7 @@ class ModelStore:
             model_hash=digest,
             upscaler="" if host is None else host.name,
         )
-        return encode(picture, seed, text)
+        return encode(picture, seed, text, score)
 
     def _upscaler(self, name: str) -> upscaling.Upscaler | None:
         """The upscaler of a model whose files were fetched; None if it has none. Raises PaintFailed in words."""

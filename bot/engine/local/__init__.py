@@ -153,7 +153,9 @@ class LocalEngine:
             if stream.is_cancelled:
                 return
             stream.is_sent = True
-            self._supervisor.send(SubmitFrame(order.job_id, order.attempt, order.owner, order.request, order.uploads))
+            self._supervisor.send(
+                SubmitFrame(order.job_id, order.attempt, order.owner, order.request, order.uploads, order.limits)
+            )
             self._watch.sent((order.job_id, order.attempt), order.request, _now())
             self._watched.set()
             while (frame := await stream.next()) is not None:

@@ -23,6 +23,7 @@ from bot.storage.removals import BY_MESSAGE
 from bot.storage.usage import DEPTH, SPENT
 from tests.bot.storage.conftest import Store, ids
 
+ORPHAN = "INSERT INTO images (job_id, number, seed, width, height, sha256) VALUES (12345, 1, 1, 8, 8, 's')"
 INSERT = "INSERT INTO memory (name, value) VALUES (?, ?)"
 
 
@@ -118,7 +119,7 @@ async def test_a_commit_that_fails_leaves_nothing_and_the_next_write_works(store
         # Deferred, so that the missing job is found out by COMMIT and by nothing before it.
         await connection.execute("PRAGMA defer_foreign_keys = ON")
         await connection.execute(INSERT, ("orphan", "x"))
-        await connection.execute("INSERT INTO images VALUES (12345, 1, 1, 8, 8, 's')")
+        await connection.execute(ORPHAN)
 
     with pytest.raises(StorageError, match="refused to commit: FOREIGN KEY"):
         await store.database.write(orphan)
@@ -190,7 +191,7 @@ async def test_nobody_hears_of_theirs_before_it_is_committed(store: Store) -> No
 async def test_a_commit_that_fails_fails_everybody_in_it(store: Store) -> None:
     async def orphan(connection: aiosqlite.Connection) -> None:
         await connection.execute("PRAGMA defer_foreign_keys = ON")
-        await connection.execute("INSERT INTO images VALUES (12345, 1, 1, 8, 8, 's')")
+        await connection.execute(ORPHAN)
 
     heard = store.database.listen()
     ended = await asyncio.gather(
@@ -208,7 +209,7 @@ async def test_a_rollback_that_fails_stops_nobody_for_good(
 ) -> None:
     async def orphan(connection: aiosqlite.Connection) -> None:
         await connection.execute("PRAGMA defer_foreign_keys = ON")
-        await connection.execute("INSERT INTO images VALUES (12345, 1, 1, 8, 8, 's')")
+        await connection.execute(ORPHAN)
 
     async def fail(_: aiosqlite.Connection) -> None:
         raise sqlite_driver.Error("disk I/O error")

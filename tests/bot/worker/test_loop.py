@@ -17,7 +17,7 @@ from bot.engine.wire import CancelFrame, FailedFrame, Frame, Inbox, Stage, Stage
 from bot.jobs import GenerationRequest, JobId, Operation, UserId
 from bot.worker import checkpoints, loop
 from bot.worker.acceleration import Graphs
-from bot.worker.inputs import Inputs, decode
+from bot.worker.inputs import Check, Inputs, decode
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
 from bot.worker.prompts import Prompts, Reading
@@ -239,10 +239,10 @@ def test_a_picture_that_hangs_its_decoder_holds_up_no_other_order(
     shop = Workshop(folder)
     others_are_done = threading.Event()
 
-    def hanging(request: GenerationRequest, uploads: dict[str, bytes]) -> Inputs:
+    def hanging(request: GenerationRequest, uploads: dict[str, bytes], check: Check) -> Inputs:
         if request.seed == 13:
             assert others_are_done.wait(60)
-        return decode(request, uploads)
+        return decode(request, uploads, check)
 
     monkeypatch.setattr(loop, "decode", hanging)
     request, uploads = from_picture(picture()), picture()
