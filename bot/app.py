@@ -38,6 +38,7 @@ from bot.search.index_files import delete, files_of, index_of
 from bot.storage import encryption, sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
+from bot.storage.comparisons import Comparisons
 from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
@@ -81,6 +82,7 @@ class App:
     lineage: Lineage
     search: Search
     tags: Tags
+    comparisons: Comparisons
     styles: Styles
     sittings: Sittings
     reports: Reports
@@ -190,6 +192,7 @@ async def open_app(
             lineage=Lineage(database),
             search=search,
             tags=Tags(database, clock),
+            comparisons=Comparisons(database, clock),
             styles=styles,
             sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),

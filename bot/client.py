@@ -53,6 +53,7 @@ EXTENSIONS = (
     "cogs.search",
     "cogs.tags",
     "cogs.styles",
+    "cogs.compare",
     "cogs.privacy",
     "cogs.help",
     "cogs.greeting",

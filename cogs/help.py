@@ -28,6 +28,7 @@ _COMMANDS = {
     "quota": "what is left of your quota",
     "history": "your pictures",
     "search": "results by words, meaning and filters",
+    "compare": "two settings side by side, and a blind vote",
     "style": "styles of this server",
     "tag": "words to find results by",
     "settings": "your own defaults",

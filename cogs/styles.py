@@ -32,6 +32,7 @@ from cogs import _people, _targets, _words
 from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._lists import Choices, aspect_choices, model_choices, style_choices, usable_models
+from cogs._pictures import is_hidden
 
 PAGE = 6
 """Styles of a page: as many pictures as are large enough on a phone."""
@@ -121,7 +122,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         for style in shown:
             png, spoiler = await self._sample(interaction, guild_id, style)
             hidden |= spoiler
-            tiles.append(Tile(style.name, png))
+            tiles.append(Tile(str(style.number), png))
         if not any(tile.picture for tile in tiles):
             return []
         try:
@@ -129,7 +130,8 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         except PlotError:
             # The words have everything that is needed.
             return []
-        alt = f"Samples of the styles {', '.join(tile.name for tile in tiles if tile.picture)}"
+        names = [style.name for style, tile in zip(shown, tiles, strict=True) if tile.picture]
+        alt = f"Samples of the styles {', '.join(names)}"
         return [discord.File(io.BytesIO(png), "styles.png", description=alt, spoiler=hidden)]
 
     async def _sample(
@@ -145,7 +147,8 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
                     (image,) = await self._queue.read([picture])
                 except StorageError:
                     continue
-                return image.png, bool((await self._preferences.of(job.requester.user_id)).spoiler)
+                wishes = bool((await self._preferences.of(job.requester.user_id)).spoiler)
+                return image.png, wishes or await is_hidden(interaction, job, [picture])
         return b"", False
 
     @app_commands.command(description="What a style sets, and its line to share")

@@ -106,6 +106,13 @@ DELETE FROM member_reports
 WHERE ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM reporters WHERE report_id = member_reports.id)
 """
 
+# Those that the person asked for go with their votes; in others only the person's own votes go.
+ERASE_COMPARISONS = "DELETE FROM comparisons WHERE user_id = :user"
+ERASE_VOTES = """
+DELETE FROM votes WHERE user_id = :user
+  OR comparison_id IN (SELECT id FROM comparisons WHERE user_id = :user)
+"""
+
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
@@ -155,6 +162,8 @@ def statements(columns: Columns) -> list[str]:
         ("reporters", ERASE_REPORT_REASONS),
         ("reporters", ERASE_REPORTERS),
         ("member_reports", ERASE_REPORTS),
+        ("votes", ERASE_VOTES),
+        ("comparisons", ERASE_COMPARISONS),
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
         ("preferences", ERASE_PREFERENCES),

@@ -36,6 +36,7 @@ from bot.policy.limits import QUOTA_WINDOW
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By
+from bot.storage.comparisons import Comparisons
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
 from bot.storage.member_reports import MemberReports
 from bot.storage.preferences import Preferences, PreferenceStore
@@ -58,6 +59,7 @@ GONE = {
     "tags": {"tag", "added_at"},
     "styles": {"content"},
     "reporters": {"reason"},
+    "comparisons": {"prompt", "first", "second", "ended_at"},
 }
 """Columns of text that hold a person's words, or what they chose."""
 
@@ -141,6 +143,14 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     await store.refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pace", origin=f"person:{ADA}"))
     await PreferenceStore(store.database).change(ADA, {"model": WORD})
     await store.database.execute("INSERT INTO tags VALUES (?, ?, ?, ?)", (delivered["id"], WORD, ADA, WORD))
+    comparisons = Comparisons(store.database, store.clock)
+    ids = [row["id"] for row in await store.database.fetch_all("SELECT id FROM jobs ORDER BY id LIMIT 4")]
+    for user, jobs in ((ADA, (ids[0], ids[1])), (GRACE, (ids[2], ids[3]))):
+        words = WORD if user == ADA else "walrus"
+        made = await comparisons.add(Requester(user, GUILD), words, (words, words), jobs, 0)
+        await comparisons.vote(made.id, ADA, 1, for_second=True)
+        await comparisons.vote(made.id, GRACE, 1, for_second=True)
+    await comparisons.end(made.id)
     styles = Styles(store.database, store.rules, store.cases)
     await styles.put(By(GUILD, MODERATOR), "style add", Style("ink", f"{{prompt}}, {WORD}", WORD), delivered["id"])
     reports = MemberReports(store.database, store.clock)
@@ -155,7 +165,11 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     known = {table: GONE.get(table, set()) | STAYS.get(table, set()) for table in GONE | STAYS}
     assert texts == known, "say here what a deletion does with each column of text"
 
-    which = {"jobs": "id != 4", "cases": "scope = 'person'"}  # what quotes a prompt of hers stays as it is
+    which = {
+        "jobs": "id != 4",
+        "cases": "scope = 'person'",
+        "comparisons": f"user_id = {ADA}",
+    }  # what quotes a prompt of hers stays as it is
     for table, columns in GONE.items():
         # A longer value than before, so that it moves to another page.
         for column in columns - {"path"}:
@@ -173,6 +187,8 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     (refusal,) = await store.database.fetch_all("SELECT user_id, origin FROM refusals")
     assert tuple(refusal) == (0, "person:0")
     assert store.files() == []
+    votes = await store.database.fetch_all("SELECT comparison_id, user_id FROM votes")
+    assert [tuple(row) for row in votes] == [(made.id, GRACE)], "those of others on her comparison go with it"
     assert await styles.of(GUILD) == {"ink": Style("ink", steps=7, number=1, version=1)}, "settings are no words"
     jobs = [await store.queue.get(row["id"]) for row in await store.database.fetch_all("SELECT id FROM jobs")]
     assert {job.request for job in jobs} == {a_request(prompt="", seed=0)}, "what sums and turns are made of stays"
