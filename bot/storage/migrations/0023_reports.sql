@@ -9,6 +9,7 @@ CREATE TABLE member_reports (
     logged_at TEXT                                     -- when the server's log channel was told, or need not be
 );
 CREATE UNIQUE INDEX member_reports_open_of_job ON member_reports (job_id) WHERE ended_at IS NULL;
+CREATE INDEX member_reports_of_job ON member_reports (job_id);
 CREATE INDEX member_reports_open ON member_reports (guild_id, id) WHERE ended_at IS NULL;
 CREATE INDEX member_reports_unlogged ON member_reports (id) WHERE logged_at IS NULL;
 
