@@ -1,4 +1,4 @@
-"""The command line: try, run, imagine, doctor, backup, restore, encrypt, rekey, forget, reindex."""
+"""The command line: try, run, imagine, doctor, backup, restore, encrypt, rekey, forget, reindex, rights."""
 
 from __future__ import annotations
 
@@ -181,6 +181,14 @@ async def _encrypt(config: Config, *, again: bool) -> str:
     from bot.app import encrypt_database
 
     return await encrypt_database(config, again=again)
+
+
+@cli.command()
+def rights() -> None:
+    """Print who may do what, as docs/rights.md shows it."""
+    from bot.policy.rights import page
+
+    typer.echo(page(), nl=False)
 
 
 @cli.command()
