@@ -79,9 +79,9 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Chec
     image, mask, control = (
         flat(_open(uploads.get(sha256), what, check)) if sha256 else None
         for sha256, what, flat in (
-            (request.image, "picture", _on_white),
+            (request.image, "picture", on_white),
             (request.mask_image, "mask", _mask),
-            (request.control_image, "control picture", _on_white),
+            (request.control_image, "control picture", on_white),
         )
     )
     if image and mask and abs(image.width * mask.height / (image.height * mask.width) - 1) > MASK_TOLERANCE:
@@ -119,7 +119,7 @@ def _further(request: GenerationRequest, uploads: Mapping[str, bytes], check: Ch
     if not request.blended:
         raise PaintFailed("A blend needs two pictures or more: ask again and attach them.")
     return [
-        _on_white(_open(uploads.get(sha256), f"{_NUMBERS.get(number, 'next')} picture", check))
+        on_white(_open(uploads.get(sha256), f"{_NUMBERS.get(number, 'next')} picture", check))
         for number, sha256 in enumerate(request.blended, start=2)
     ]
 
@@ -145,7 +145,7 @@ def _canvas(request: GenerationRequest, image: PIL.Image.Image) -> Canvas | None
 def _open(data: bytes | None, what: str, check: Check) -> PIL.Image.Image:
     """An upload that passed a check, decoded and turned upright."""
     picture = opened(data, what)
-    check(_on_white(picture))
+    check(on_white(picture))
     return picture
 
 
@@ -184,7 +184,7 @@ def _too_large(what: str) -> PaintFailed:
     return PaintFailed(f"The {what} is too large: at most {MOST_PIXELS // 10**6} megapixels can be used.")
 
 
-def _on_white(picture: PIL.Image.Image) -> PIL.Image.Image:
+def on_white(picture: PIL.Image.Image) -> PIL.Image.Image:
     """The picture in RGB; where it is transparent, white shows."""
     return _over("white", _in_8_bits(picture)).convert("RGB")
 
