@@ -43,6 +43,7 @@ from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
 from bot.storage.lineage import Lineage
+from bot.storage.marks import Marks
 from bot.storage.member_reports import MemberReports
 from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
@@ -60,6 +61,7 @@ from bot.storage.styles import Styles
 from bot.storage.tags import Tags
 from bot.storage.upkeep import keep_up
 from bot.storage.usage import Usage
+from bot.verification import Verification
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,7 @@ class App:
     reports: Reports
     forgetting: Forgetting
     preferences: PreferenceStore
+    verification: Verification
     policy: Policy
     line: Line
     engine: Engine
@@ -112,6 +115,11 @@ def database_of(data: Path) -> Path:
 def calibration_of(data: Path) -> Path:
     """What the engine has found out about what makes models faster on this machine."""
     return data / calibration.FILE
+
+
+def provenance_of(data: Path) -> Path:
+    """The folder of the secrets that pictures are labelled with."""
+    return data / "provenance"
 
 
 @contextmanager
@@ -165,7 +173,10 @@ async def open_app(
         queue = Queue(database, pictures, surface, clock)
         rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
-        local = LocalEngine(config, known=known, calibration=calibration_of(config.data)) if engine is None else None
+        local = None
+        if engine is None:
+            calibrated, labelled = calibration_of(config.data), provenance_of(config.data)
+            local = LocalEngine(config, known=known, calibration=calibrated, provenance=labelled)
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
         usual = usual_request(config.models[0]).work
         changes = QueueChanges(database, surface, clock)
@@ -180,6 +191,7 @@ async def open_app(
         preferences = PreferenceStore(database)
         cases, member_reports = Cases(database, rules, surface, clock), MemberReports(database, clock)
         styles = Styles(database, rules, cases)
+        marks = Marks(database, path, key)
         app = App(
             config=config,
             surface=surface,
@@ -198,6 +210,7 @@ async def open_app(
             reports=Reports(path, key, clock),
             forgetting=forgetting,
             preferences=preferences,
+            verification=Verification(marks, provenance_of(config.data), config.engine.certificate),
             policy=policy,
             line=line,
             engine=painter,

@@ -38,6 +38,7 @@ EXTENSIONS = (
     "cogs.describe",
     "cogs.results",
     "cogs.edits",
+    "cogs.verify",
     "cogs.details",
     "cogs.family",
     "cogs.queue",

@@ -167,8 +167,15 @@ class EngineConfig(Section):
     """Compile forwards while idle, on CUDA only; a request that comes meanwhile waits, for seconds to minutes."""
     preview_seconds: Annotated[float, Field(ge=0, le=600)] = 3
     """Seconds between previews of a picture that takes longer than this; 0 shows no previews."""
-    embed_parameters: bool = True
-    """Write the prompt, the seed and all settings into each picture file, as AUTOMATIC1111's web UI does."""
+    provenance: Literal["none", "seed", "full"] = "full"
+    """How much of a request is in the file of its picture: nothing, all but the words, or everything. Each file says
+    that a model made it, and which one."""
+    mark: bool = True
+    """Lay an invisible mark over the pictures that people get, so that their copies are recognised."""
+    certificate: str = ""
+    """A .pem file with the certificates that pictures are signed with; empty is one that is made at the first start."""
+    private_key: str = ""
+    """The .pem file with the key of that certificate."""
     upscaler: Annotated[str, AfterValidator(_upscaler_file)] = ""
     """A .safetensors file with a network that enlarges pictures four times, for models without their own; or none."""
     describer: str = ""
@@ -177,6 +184,19 @@ class EngineConfig(Section):
     """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "embed_parameters" in values:
+            raise ValueError('embed_parameters is now called provenance: write "full" for true and "none" for false')
+        return values
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if bool(self.certificate) != bool(self.private_key):
+            raise ValueError("certificate and private_key belong together: name both files, or neither")
+        return self
 
 
 class MetricsConfig(Section):
@@ -392,8 +412,11 @@ def load_config(path: Path | None) -> Config:
     data = _home(str(config.data), "data")
     models = tuple(_located(model, base) for model in config.models)
     upscaler = config.engine.upscaler and _place(config.engine.upscaler, base, "engine.upscaler")
-    describer = config.engine.describer and str((base / _home(config.engine.describer, "engine.describer")).resolve())
-    engine = config.engine.model_copy(update={"upscaler": upscaler, "describer": describer})
+    places = {
+        name: str((base / _home(value, f"engine.{name}")).resolve()) if (value := getattr(config.engine, name)) else ""
+        for name in ("certificate", "private_key", "describer")
+    }
+    engine = config.engine.model_copy(update={"upscaler": upscaler, **places})
     return config.model_copy(update={"data": data, "engine": engine, "models": models})
 
 

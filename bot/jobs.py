@@ -343,6 +343,11 @@ class Image:
     """Its perceptual hash, as a signed number of 64 bits; None if the engine made none."""
     nsfw: float | None = None
     """How explicit it is, from 0 to 1; None if it was not checked."""
+    delivered: bytes = b""
+    """The PNG that people get, with the invisible mark; empty if that is `png`."""
+    delivered_sha256: str = ""
+    mark: int | None = None
+    """The number in the invisible mark."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from bot.jobs import Surface, UserId
 from bot.storage import sqlite
 from bot.storage.backups import Backup, backups_of, folder_of, formers_of, rename
 from bot.storage.integrity import find_damage
+from bot.storage.marks import ERASE_MARKS
 from bot.storage.picture_hashes import ERASE_HASHES
 
 log = logging.getLogger(__name__)
@@ -155,6 +156,7 @@ def statements(columns: Columns) -> list[str]:
     steps = [
         ("cases", ERASE_REASONS),
         ("picture_hashes", ERASE_HASHES),
+        ("marks", ERASE_MARKS),
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("tags", ERASE_TAGS),

@@ -52,7 +52,7 @@ UPLOAD = hashlib.sha256(WORD.encode()).hexdigest()
 
 GONE = {
     "jobs": {"request", "reason", "roles", "value_sources"},
-    "images": {"sha256"},
+    "images": {"sha256", "delivered_sha256"},
     "ratings": {"emoji", "added_at"},
     "cases": {"reason"},
     "preferences": {"aspect", "model"},
