@@ -381,6 +381,8 @@ def kept(held: Held) -> str:
         "- Your `/settings`. They stay until you clear them.\n"
         "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
         "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
+        "- Results that you reported, and your reasons; that results of yours were reported. Moderators do not see who "
+        "reported.\n"
         "- Daily backups: one for each of 7 days and 4 weeks.\n"
         "\nOnly Discord receives any of this data. `/privacy export` gives you all of it, `/privacy delete` deletes it."
     )

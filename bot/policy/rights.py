@@ -80,15 +80,7 @@ RIGHTS = (
         "their own",
     ),
     Right("Tag a result", ("tag add", "tag remove"), "any on their server", "their own"),
-    Right(
-        "Keep styles",
-        (
-            *("style add", "style edit", "style remove", "style import", "style list", "style share"),
-            *("press:asstyle", "press:stylepage", "send:asstyle"),
-        ),
-        "their own, and the server's",
-        "their own",
-    ),
+    Right("See and share the styles of the server", ("style list", "style share", "press:stylepage"), YES, YES),
     Right("Report a result", ("report", "menu:Report", "send:report"), "results of others", "results of others"),
     _moderators_only(
         "See and change limits, with a case for each change",
@@ -102,6 +94,10 @@ RIGHTS = (
     _moderators_only(
         "Set the gallery, the defaults, what is done about nude pictures, and the log channel",
         *("mod gallery", "mod defaults", "mod pictures", "mod log"),
+    ),
+    _moderators_only(
+        "Keep the styles of the server",
+        *("style add", "style edit", "style remove", "style import", "press:asstyle", "send:asstyle"),
     ),
     _moderators_only("Keep the list of terms", "mod terms add", "mod terms remove", "mod terms list"),
     _moderators_only(

@@ -103,6 +103,23 @@ async def test_blend_is_no_way_round(workshop: Workshop) -> None:
     assert await workshop.jobs() == []
 
 
+async def test_a_style_is_no_way_round_for_its_words_or_for_the_persons(workshop: Workshop) -> None:
+    ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
+    await moderator.slash(workshop.channel, "style add", name="air", text="{prompt} with a zeppelin")
+    await moderator.slash(workshop.channel, "style add", name="ship", text="{prompt}pelin", negative_prompt="text")
+    await moderator.slash(workshop.channel, "style add", name="bare", text="{prompt}, nude")
+    assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="a sky", style="air")).response.content
+    await said(moderator, workshop, "terms add", terms=TERM)
+    for options in (
+        {"prompt": "a sky", "style": "air"},
+        {"prompt": "a sky --style air"},
+        {"prompt": "a zep", "style": "ship"},
+    ):
+        assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", **options))
+    assert NEVER in told(await ada.slash(workshop.channel, "imagine", prompt="a child", style="bare"))
+    assert len(await workshop.jobs()) == 1
+
+
 BUTTONS = [
     *("again", "varysubtle", "varystrong", "upscale", "zoomsome", "zoomfar"),
     *("panleft", "panright", "panup", "pandown", "finish"),
