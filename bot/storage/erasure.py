@@ -102,6 +102,7 @@ DELETE FROM votes WHERE user_id = :user
   OR comparison_id IN (SELECT id FROM comparisons WHERE user_id = :user)
 """
 
+ERASE_CONSENTS = "DELETE FROM consents WHERE user_id = :user"
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
@@ -150,6 +151,7 @@ def statements(columns: Columns) -> list[str]:
         ("styles", ERASE_STYLES),
         ("votes", ERASE_VOTES),
         ("comparisons", ERASE_COMPARISONS),
+        ("consents", ERASE_CONSENTS),
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
         ("preferences", ERASE_PREFERENCES),
