@@ -202,6 +202,34 @@ def forget(
 
 
 @cli.command()
+def dataset(
+    folder: Annotated[Path, typer.Argument(help="Where its versions are kept: v1, v2 and so on.")],
+    name: Annotated[str, typer.Option(help="What it is called.")] = "atelier-pictures",
+    server: Annotated[int | None, typer.Option(help="The id of one server; all servers if you name none.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Write the next version of a data set of results of people who agreed, whether Atelier runs or not."""
+    typer.echo(_run(_dataset(_settings(config, data, quiet=True), folder, name, server), interrupted=EX_INTERRUPTED))
+
+
+async def _dataset(config: Config, folder: Path, name: str, server: int | None) -> str:
+    """Write a version and say what it has."""
+    from bot.app import database_of
+    from bot.datasets.export import export
+    from bot.storage import sqlite
+
+    database, key = database_of(config.data), read_database_key()
+    if not database.exists():
+        raise StorageError(f"{database} does not exist: there is nothing to export.")
+    done = await sqlite.in_thread(lambda _: export(database, key, config.data / "pictures", folder, name, server))
+    counts = done.chosen.counts
+    words = f"{done.folder}: pictures {counts.kept:,}, people {counts.people:,}."
+    left = f"Left out: started from a picture {counts.from_pictures:,}, duplicates {counts.equal + counts.near:,}."
+    return f"{words} {left}" if done.is_new else f"Nothing changed since the last version. {words}"
+
+
+@cli.command()
 def reindex(config: ConfigOption = None, data: DataOption = None) -> None:
     """Build the search index anew from the database; Atelier must be stopped."""
     typer.echo(_run(_reindex(_settings(config, data, quiet=True)), interrupted=EX_INTERRUPTED))

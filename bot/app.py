@@ -39,6 +39,7 @@ from bot.storage import encryption, sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
 from bot.storage.comparisons import Comparisons
+from bot.storage.consents import Consents
 from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
@@ -85,6 +86,7 @@ class App:
     search: Search
     tags: Tags
     comparisons: Comparisons
+    consents: Consents
     styles: Styles
     sittings: Sittings
     reports: Reports
@@ -205,6 +207,7 @@ async def open_app(
             search=search,
             tags=Tags(database, clock),
             comparisons=Comparisons(database, clock),
+            consents=Consents(database, clock),
             styles=styles,
             sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),

@@ -32,6 +32,7 @@ from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
+from bot.storage.consents import CHANNEL as DATASET
 from bot.storage.forgetting import Held
 from bot.storage.styles import RULE as STYLE_RULE
 
@@ -458,6 +459,7 @@ def _terms_changed(case: Case) -> str:
 _RULES = {
     QUOTA_FROM: "GPU time that counts",
     LOG: "log channel",
+    DATASET: "results for data sets",
     **{rule: f"pictures: {name}" for name, rule in THRESHOLD_RULES.items()},
     **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
 }
@@ -498,7 +500,7 @@ def thresholds_of(place: Subject, rules: Mapping[str, Any], limits: PictureLimit
     return "\n".join(lines)
 
 
-_OFF = (PAUSED, BLOCKED, GALLERY, LOG)
+_OFF = (PAUSED, BLOCKED, GALLERY, LOG, DATASET)
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:

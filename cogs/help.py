@@ -31,6 +31,7 @@ _COMMANDS = {
     "compare": "two settings side by side, and a blind vote",
     "style": "styles of this server",
     "tag": "words to find results by",
+    "dataset": "whether your results go into data sets",
     "settings": "your own defaults",
     "report": "a result that should not be here",
     "privacy": "what is kept about you, and deleting it",

@@ -114,6 +114,7 @@ DELETE FROM votes WHERE user_id = :user
   OR comparison_id IN (SELECT id FROM comparisons WHERE user_id = :user)
 """
 
+ERASE_CONSENTS = "DELETE FROM consents WHERE user_id = :user"
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
@@ -166,6 +167,7 @@ def statements(columns: Columns) -> list[str]:
         ("member_reports", ERASE_REPORTS),
         ("votes", ERASE_VOTES),
         ("comparisons", ERASE_COMPARISONS),
+        ("consents", ERASE_CONSENTS),
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
         ("preferences", ERASE_PREFERENCES),

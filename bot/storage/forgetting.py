@@ -82,6 +82,7 @@ EXPORTED = {
     "tags": "SELECT * FROM tags WHERE user_id = ?1 OR job_id IN (SELECT id FROM jobs WHERE user_id = ?1)",
     "comparisons": "SELECT * FROM comparisons WHERE user_id = ? ORDER BY id",
     "votes": "SELECT * FROM votes WHERE user_id = ? ORDER BY comparison_id, pair",
+    "dataset": "SELECT * FROM consents WHERE user_id = ? ORDER BY id",
     "copies": "SELECT * FROM side_messages WHERE user_id = ?1 OR kind = 'gallery' AND post_id IN "
     "(SELECT post_id FROM jobs WHERE user_id = ?1) ORDER BY id",
     "settings": "SELECT * FROM preferences WHERE user_id = ?",

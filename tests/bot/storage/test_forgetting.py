@@ -37,6 +37,7 @@ from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By
 from bot.storage.comparisons import Comparisons
+from bot.storage.consents import Consents
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
 from bot.storage.member_reports import MemberReports
 from bot.storage.preferences import Preferences, PreferenceStore
@@ -59,6 +60,7 @@ GONE = {
     "tags": {"tag", "added_at"},
     "styles": {"content"},
     "reporters": {"reason"},
+    "consents": {"joined_at", "left_at"},
     "comparisons": {"prompt", "first", "second", "ended_at"},
 }
 """Columns of text that hold a person's words, or what they chose."""
@@ -85,6 +87,7 @@ STAYS = {
     "refusals": {"at", "rule", "origin", "retry_at"},  # numbers of nobody
     "removals": {"noted_at"},
     "memory": {"name", "value"},  # the house's own
+    "dataset_secret": {"value"},  # as well
     "deletion_requests": {"at", "done_at"},
     "posts": {"reposted_at"},
     "side_messages": {"kind", "begun_at", "over_at"},  # numbers, until the message is deleted
@@ -151,6 +154,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
         await comparisons.vote(made.id, ADA, 1, for_second=True)
         await comparisons.vote(made.id, GRACE, 1, for_second=True)
     await comparisons.end(made.id)
+    await Consents(store.database, store.clock).join(Requester(ADA, GUILD))
     styles = Styles(store.database, store.rules, store.cases)
     await styles.put(By(GUILD, MODERATOR), "style add", Style("ink", f"{{prompt}}, {WORD}", WORD), delivered["id"])
     reports = MemberReports(store.database, store.clock)
