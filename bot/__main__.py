@@ -203,6 +203,31 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
 
 
 @cli.command()
+def graph(
+    file: Annotated[Path, typer.Argument(help="Where to write it; ends with .graphml or .json.")],
+    server: Annotated[int | None, typer.Option(help="The id of one server; all servers if you name none.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Write how results, prompts, models and styles are linked, whether Atelier runs or not."""
+    typer.echo(_run(_graph(_settings(config, data, quiet=True), file, server), interrupted=EX_INTERRUPTED))
+
+
+async def _graph(config: Config, file: Path, server: int | None) -> str:
+    """Write the graph and say how large it is."""
+    from bot.app import database_of
+    from bot.datasets import graph as graphs
+    from bot.storage import sqlite
+
+    database, key = database_of(config.data), read_database_key()
+    if not database.exists():
+        raise StorageError(f"{database} does not exist: there is nothing to export.")
+    found = await sqlite.in_thread(lambda _: graphs.read(database, key, server))
+    graphs.write(found, file)
+    return f"{file}: nodes {len(found.nodes):,}, links {len(found.edges):,}."
+
+
+@cli.command()
 def reindex(config: ConfigOption = None, data: DataOption = None) -> None:
     """Build the search index anew from the database; Atelier must be stopped."""
     typer.echo(_run(_reindex(_settings(config, data, quiet=True)), interrupted=EX_INTERRUPTED))
