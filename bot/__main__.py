@@ -1,4 +1,4 @@
-"""The command line: try, run, imagine, doctor, backup, restore, forget, reindex."""
+"""The command line: try, run, imagine, doctor, backup, restore, encrypt, rekey, forget, reindex, rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from bot.config import Config, load_config, read_database_key, read_token
+from bot.config import Config, load_config, read_token
 from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
@@ -165,6 +165,33 @@ def restore(
 
 
 @cli.command()
+def encrypt(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Encrypt the database and its backups; Atelier must be stopped."""
+    typer.echo(_run(_encrypt(_settings(config, data, quiet=True), again=False), interrupted=EX_INTERRUPTED))
+
+
+@cli.command()
+def rekey(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Encrypt the database and its backups again, with a new key; Atelier must be stopped."""
+    typer.echo(_run(_encrypt(_settings(config, data, quiet=True), again=True), interrupted=EX_INTERRUPTED))
+
+
+async def _encrypt(config: Config, *, again: bool) -> str:
+    """Encrypt the database, for the first time or again, and say where its key is."""
+    from bot.app import encrypt_database
+
+    return await encrypt_database(config, again=again)
+
+
+@cli.command()
+def rights() -> None:
+    """Print who may do what, as docs/rights.md shows it."""
+    from bot.policy.rights import page
+
+    typer.echo(page(), nl=False)
+
+
+@cli.command()
 def forget(
     user_id: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="The person's id on Discord.")],
     config: ConfigOption = None,
@@ -190,11 +217,12 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
     """Write a version and say what it has."""
     from bot.app import database_of
     from bot.datasets.export import export
-    from bot.storage import sqlite
+    from bot.storage import encryption, sqlite
 
-    database, key = database_of(config.data), read_database_key()
+    database = database_of(config.data)
     if not database.exists():
         raise StorageError(f"{database} does not exist: there is nothing to export.")
+    key = encryption.find_key(database)
     done = await sqlite.in_thread(lambda _: export(database, key, config.data / "pictures", folder, name, server))
     counts = done.chosen.counts
     words = f"{done.folder}: pictures {counts.kept:,}, people {counts.people:,}."
@@ -217,11 +245,12 @@ async def _graph(config: Config, file: Path, server: int | None) -> str:
     """Write the graph and say how large it is."""
     from bot.app import database_of
     from bot.datasets import graph as graphs
-    from bot.storage import sqlite
+    from bot.storage import encryption, sqlite
 
-    database, key = database_of(config.data), read_database_key()
+    database = database_of(config.data)
     if not database.exists():
         raise StorageError(f"{database} does not exist: there is nothing to export.")
+    key = encryption.find_key(database)
     found = await sqlite.in_thread(lambda _: graphs.read(database, key, server))
     graphs.write(found, file)
     return f"{file}: nodes {len(found.nodes):,}, links {len(found.edges):,}."
@@ -255,9 +284,10 @@ async def _forget(config: Config, user_id: int) -> str:
 async def _back_up(config: Config, file: Path | None) -> str:
     """Write a backup, check it, and say what it is."""
     from bot.app import database_of
-    from bot.storage import backups, recovery, sqlite
+    from bot.storage import backups, encryption, recovery, sqlite
 
-    database, key = database_of(config.data), read_database_key()
+    database = database_of(config.data)
+    key = encryption.find_key(database)
 
     def work(stop: sqlite.Stop) -> str:
         if not database.exists():
@@ -276,10 +306,11 @@ async def _back_up(config: Config, file: Path | None) -> str:
 async def _restore(config: Config, file: Path) -> str:
     """Restore a backup and say where the former database is."""
     from bot.app import database_of, lock_folder
-    from bot.storage import recovery, sqlite
+    from bot.storage import encryption, recovery, sqlite
 
-    database, key = database_of(config.data), read_database_key()
+    database = database_of(config.data)
     with lock_folder(config.data):
+        key = await sqlite.in_thread(lambda _: encryption.prepare(database, encrypt=config.encrypt))
         restored = await sqlite.in_thread(lambda stop: recovery.restore(file, database, key, stop))
     former = f" The former one is kept as {restored.former}." if restored.former else ""
     return f"{database} is now as it was in {file} (requests: {restored.jobs}).{former}"

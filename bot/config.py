@@ -41,7 +41,8 @@ IMAGES = (1, 4)
 PROMPT_LIMIT = 4000
 """Characters of a prompt, and of a negative prompt."""
 
-SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
+DATABASE_KEY, NEW_DATABASE_KEY = "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_NEW"
+SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY)
 """Environment variables that are removed from the environment of child processes."""
 
 SAFETY_IS_OFF = "no picture is checked for nudity, because engine.safety is off"
@@ -166,8 +167,15 @@ class EngineConfig(Section):
     """Compile forwards while idle, on CUDA only; a request that comes meanwhile waits, for seconds to minutes."""
     preview_seconds: Annotated[float, Field(ge=0, le=600)] = 3
     """Seconds between previews of a picture that takes longer than this; 0 shows no previews."""
-    embed_parameters: bool = True
-    """Write the prompt, the seed and all settings into each picture file, as AUTOMATIC1111's web UI does."""
+    provenance: Literal["none", "seed", "full"] = "full"
+    """How much of a request is in the file of its picture: nothing, all but the words, or everything. Each file says
+    that a model made it, and which one."""
+    mark: bool = True
+    """Lay an invisible mark over the pictures that people get, so that their copies are recognised."""
+    certificate: str = ""
+    """A .pem file with the certificates that pictures are signed with; empty is one that is made at the first start."""
+    private_key: str = ""
+    """The .pem file with the key of that certificate."""
     upscaler: Annotated[str, AfterValidator(_upscaler_file)] = ""
     """A .safetensors file with a network that enlarges pictures four times, for models without their own; or none."""
     describer: str = ""
@@ -176,6 +184,19 @@ class EngineConfig(Section):
     """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "embed_parameters" in values:
+            raise ValueError('embed_parameters is now called provenance: write "full" for true and "none" for false')
+        return values
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if bool(self.certificate) != bool(self.private_key):
+            raise ValueError("certificate and private_key belong together: name both files, or neither")
+        return self
 
 
 class MetricsConfig(Section):
@@ -337,6 +358,8 @@ class Config(BaseSettings):
     )
 
     data: Path = Path("data")
+    encrypt: bool = True
+    """Encrypt a new database with a key that Atelier makes, if the environment holds none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     discord: DiscordConfig = DiscordConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -389,8 +412,11 @@ def load_config(path: Path | None) -> Config:
     data = _home(str(config.data), "data")
     models = tuple(_located(model, base) for model in config.models)
     upscaler = config.engine.upscaler and _place(config.engine.upscaler, base, "engine.upscaler")
-    describer = config.engine.describer and str((base / _home(config.engine.describer, "engine.describer")).resolve())
-    engine = config.engine.model_copy(update={"upscaler": upscaler, "describer": describer})
+    places = {
+        name: str((base / _home(value, f"engine.{name}")).resolve()) if (value := getattr(config.engine, name)) else ""
+        for name in ("certificate", "private_key", "describer")
+    }
+    engine = config.engine.model_copy(update={"upscaler": upscaler, **places})
     return config.model_copy(update={"data": data, "engine": engine, "models": models})
 
 
@@ -406,7 +432,7 @@ def read_token(environ: Mapping[str, str] = os.environ) -> str:
 
 def read_database_key(environ: Mapping[str, str] = os.environ) -> str | None:
     """The key of the database, from ATELIER_DATABASE_KEY or a file that ATELIER_DATABASE_KEY_FILE names; or None."""
-    found = _read_secret("ATELIER_DATABASE_KEY", "the key of the database", environ)
+    found = _read_secret(DATABASE_KEY, "the key of the database", environ)
     return found[0] if found else None
 
 
@@ -417,15 +443,21 @@ def _read_secret(name: str, what: str, environ: Mapping[str, str]) -> tuple[str,
     if not (place := environ.get(f"{name}_FILE", "").strip()):
         return None
     where = f"{name}_FILE: {place}"
+    return read_secret(Path(place), what, where), where
+
+
+def read_secret(file: Path, what: str, where: str = "") -> str:
+    """The secret that a file holds; `where` names the file in messages. Raises ConfigError when it holds none."""
+    where = where or str(file)
     try:
-        secret = Path(place).read_text(encoding="utf-8-sig").strip()
+        secret = file.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise ConfigError(f"{where} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where} is not UTF-8 text: save it as UTF-8.") from error
     if not secret:
         raise ConfigError(f"{where} is empty; put {what} into it.")
-    return secret, where
+    return secret
 
 
 def _plausible(token: str, where: str) -> str:

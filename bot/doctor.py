@@ -20,7 +20,7 @@ import discord
 
 from bot.app import calibration_of, database_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
-from bot.config import SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig, read_database_key, read_token
+from bot.config import DATABASE_KEY, SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig, read_token
 from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
@@ -34,7 +34,7 @@ from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
-from bot.storage import sqlite
+from bot.storage import encryption, sqlite
 from bot.storage.backups import BACKUP_INTERVAL, backups_of, folder_of
 from bot.storage.database import schema_scripts
 from bot.storage.integrity import Check, find_damage, inspect
@@ -130,7 +130,7 @@ def _database(path: Path) -> list[Finding]:
         return [Finding(what, CheckStatus.GOOD, f"{path} will be created at the first start")]
     end = time.monotonic() + _CHECK_SECONDS
     try:
-        key = read_database_key()
+        key = encryption.find_key(path)
         if damage := find_damage(path, key, full=False, stop=lambda: time.monotonic() > end):
             remedy = "Start Atelier: it restores the newest good backup. Or check ATELIER_DATABASE_KEY."
             return [Finding(what, CheckStatus.BAD, f"{path} is damaged: {damage}", remedy), _backups(path)]
@@ -139,14 +139,27 @@ def _database(path: Path) -> list[Finding]:
         return [Finding(what, CheckStatus.BAD, str(error), "Restore a copy: atelier restore FILE")]
     secrecy = "encrypted" if key else "not encrypted"
     words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
+    rest = [*_key(path, key), _integrity(look.check), _backups(path)]
     newest = len(schema_scripts())
     if look.schema < newest:
         remedy = f"The next start backs it up and migrates it to schema {newest}."
-        return [Finding(what, CheckStatus.NOTE, words, remedy), _integrity(look.check), _backups(path)]
+        return [Finding(what, CheckStatus.NOTE, words, remedy), *rest]
     if look.schema > newest:
         remedy = f"A newer Atelier wrote it; this one knows only schema {newest}. Upgrade Atelier."
         return [Finding(what, CheckStatus.BAD, words, remedy)]
-    return [Finding(what, CheckStatus.GOOD, words), _integrity(look.check), _backups(path)]
+    return [Finding(what, CheckStatus.GOOD, words), *rest]
+
+
+def _key(path: Path, key: str | None) -> list[Finding]:
+    """Where the key of the database is, and who can read it."""
+    what, place = "Database key", encryption.place_of(path)
+    if key is None:
+        words = "none: whoever can read the disk can read all prompts"
+        return [Finding(what, CheckStatus.NOTE, words, "Stop Atelier and run: atelier encrypt")]
+    if trouble := encryption.trouble_of(place):
+        return [Finding(what, CheckStatus.BAD, *trouble)]
+    where = str(place.file) if place.file else DATABASE_KEY
+    return [Finding(what, CheckStatus.GOOD, f"{where}. Keep a copy elsewhere: without it the data are lost")]
 
 
 def _integrity(check: Check | None) -> Finding:

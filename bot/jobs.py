@@ -343,6 +343,11 @@ class Image:
     """Its perceptual hash, as a signed number of 64 bits; None if the engine made none."""
     nsfw: float | None = None
     """How explicit it is, from 0 to 1; None if it was not checked."""
+    delivered: bytes = b""
+    """The PNG that people get, with the invisible mark; empty if that is `png`."""
+    delivered_sha256: str = ""
+    mark: int | None = None
+    """The number in the invisible mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +373,8 @@ class Job:
     """A message that a new one has replaced and that is still to be deleted."""
     forgotten_at: datetime | None = None
     """When its words were deleted, because the person had their data deleted."""
+    is_withheld: bool = False
+    """Whether its message shows no prompt, because the prompt may not be painted."""
 
     @property
     def is_unposted(self) -> bool:
@@ -403,6 +410,7 @@ class Job:
             left_message_id=None if row["left_message_id"] is None else MessageId(row["left_message_id"]),
             forgotten_at=from_text(row["forgotten_at"]),
             reason=row["reason"],
+            is_withheld=bool(row["withheld"]),
         )
 
 

@@ -24,8 +24,9 @@ from bot.jobs import (
     utcnow,
 )
 from bot.logs import hide
-from bot.policy.limits import BLOCKED, GALLERY, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
+from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.policy.picture_limits import THRESHOLD_RULES
+from bot.policy.words import LONGEST_TERM, TERM
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
@@ -36,6 +37,7 @@ from bot.storage.forgetting import Held
 from bot.storage.styles import RULE as STYLE_RULE
 
 _SHOWN_PROMPT = 400
+_SHOWN_TERMS = 5
 _BAR_CELLS = 10
 _SPARE = 250
 """Characters kept free in a failure message."""
@@ -111,6 +113,8 @@ def pictures(count: int) -> str:
 
 def headline(job: Job) -> str:
     """The first line of a job's message: the prompt and the person who asked."""
+    if job.is_withheld:
+        return f"**A request** — <@{job.requester.user_id}>"
     return f"**{inert(job.request.prompt)}** — <@{job.requester.user_id}>"
 
 
@@ -194,6 +198,8 @@ def retrying(job: Job) -> str:
 def failed(job: Job, reason: str) -> str:
     """The message of a request that ended without a picture: the reason, and the prompt to copy."""
     text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n-# It does not count towards your quota. "
+    if job.is_withheld:
+        return f"{text}`/history` shows you your prompt."
     return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - units(text))
 
 
@@ -376,6 +382,8 @@ def kept(held: Held) -> str:
         "- Your `/settings`. They stay until you clear them.\n"
         "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
         "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
+        "- Results that you reported, and your reasons; that results of yours were reported. Moderators do not see who "
+        "reported.\n"
         "- Daily backups: one for each of 7 days and 4 weeks.\n"
         "\nOnly Discord receives any of this data. `/privacy export` gives you all of it, `/privacy delete` deletes it."
     )
@@ -422,6 +430,8 @@ def change(case: Case) -> str:
         count = len(case.after)
         return f"{what}: {count} request{'' if count == 1 else 's'}"
     names = list(dict.fromkeys((*case.before, *case.after)))
+    if names and all(name.startswith(TERM) for name in names):
+        return f"{what}: {_terms_changed(case)}"
     changes = [
         f"{_rule(name)} {_value(name, case.before)} → {_value(name, case.after)}"
         for name in names
@@ -430,8 +440,25 @@ def change(case: Case) -> str:
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
+def hidden(text: str) -> str:
+    """A text that a person typed, behind a spoiler."""
+    return f"||{inert(text, LONGEST_TERM)}||"
+
+
+def _terms_changed(case: Case) -> str:
+    """Which terms a case put on the list of a server, and which it took off."""
+    sides = (("added", case.after, case.before), ("removed", case.before, case.after))
+    parts = []
+    for verb, to, since in sides:
+        if terms := [str(term) for name, term in to.items() if name not in since]:
+            more = f" and {len(terms) - _SHOWN_TERMS} more" if len(terms) > _SHOWN_TERMS else ""
+            parts.append(f"{verb} {', '.join(map(hidden, terms[:_SHOWN_TERMS]))}{more}")
+    return ", ".join(parts) or "the spelling of a term"
+
+
 _RULES = {
     QUOTA_FROM: "GPU time that counts",
+    LOG: "log channel",
     DATASET: "results for data sets",
     **{rule: f"pictures: {name}" for name, rule in THRESHOLD_RULES.items()},
     **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
@@ -442,7 +469,7 @@ def _rule(name: str) -> str:
     """What a rule is called."""
     if name.startswith(STYLE_RULE):
         return f"the style `{name.removeprefix(STYLE_RULE)}`"
-    return _RULES.get(name, name)
+    return _RULES.get(name, name.replace(":", " "))
 
 
 def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
@@ -473,7 +500,7 @@ def thresholds_of(place: Subject, rules: Mapping[str, Any], limits: PictureLimit
     return "\n".join(lines)
 
 
-_OFF = (PAUSED, BLOCKED, GALLERY, DATASET)
+_OFF = (PAUSED, BLOCKED, GALLERY, LOG, DATASET)
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:
@@ -489,6 +516,8 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         return (
             f"{subject((Scope.CHANNEL, channel_id))} from {threshold} {'favourite' if threshold == 1 else 'favourites'}"
         )
+    if name == LOG:
+        return subject((Scope.CHANNEL, value))
     if name in list(LimitName):
         return limit(LimitName(name), value)
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 
-import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -28,7 +26,7 @@ from cogs import _controls, _people, _targets, _views, _words
 from cogs._buttons import add_cog, pressed
 from cogs._pictures import send_pictures
 from cogs._verdicts import GONE
-from cogs.intake import DOWNLOAD_SECONDS
+from cogs.verify import Verify, read
 
 NUMBER = app_commands.Range[int, 1, 2**53 - 1]
 """The number of a request, as it is shown."""
@@ -109,15 +107,19 @@ class Details(commands.Cog):
             return
         for attachment in [each for each in message.attachments if each.size <= MOST_BYTES][:1]:
             await responses.defer(interaction, ephemeral=True)
-            digest = hashlib.sha256(await _read(attachment)).hexdigest()
-            picture = await self._queue.with_file(digest, _people.place(interaction))
+            data = await read(attachment)
+            picture = await self._queue.with_file(hashlib.sha256(data).hexdigest(), _people.place(interaction))
             if picture is not None:
                 job, _ = await _targets.picture(self._queue, interaction, picture.ref)
                 if _targets.may_see(job, interaction):
                     words, view = await self._about(interaction, job, [picture], picture.ref)
                     await interaction.followup.send(words, view=view, ephemeral=True)
                     return
-        raise UserError("This message shows none of my results. Open the menu of a message with one of my pictures.")
+            # A copy of a result, perhaps, that was compressed, resized or cut.
+            words = await Verify.of(interaction.client).about(interaction, data)
+            await interaction.followup.send(words, ephemeral=True)
+            return
+        raise UserError("This message shows no picture. Open the menu of a message with a picture.")
 
     @app_commands.command(description="Show a result of this server again, with its buttons")
     @app_commands.guild_only()
@@ -190,15 +192,6 @@ class Details(commands.Cog):
     def _check_may_delete(self, job: Job, interaction: discord.Interaction[Client]) -> None:
         if not _targets.may_delete(job, interaction):
             raise UserError("Only the person who asked for this result can do that, and moderators can.")
-
-
-async def _read(attachment: discord.Attachment) -> bytes:
-    """The bytes of a file. Raises UserError if Discord does not send them."""
-    try:
-        async with asyncio.timeout(DOWNLOAD_SECONDS):
-            return await attachment.read()
-    except (TimeoutError, discord.HTTPException, aiohttp.ClientError, OSError) as error:
-        raise UserError("Discord did not send this file. Try again.") from error
 
 
 async def setup(client: Client) -> None:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "tag": "words to find results by",
     "dataset": "whether your results go into data sets",
     "settings": "your own defaults",
+    "report": "a result that should not be here",
     "privacy": "what is kept about you, and deleting it",
 }
 _MODERATORS = ("limits", "mod", "stats")

@@ -153,7 +153,7 @@ class Results(commands.Cog):
         else:
             content, files, open_ = _message_parts(job, news, is_hidden)
             if isinstance(news, Painted):
-                content += await self._origin(job, news.images)
+                content += await self._origin(job)
             elif comparison is not None:
                 content += await self._alone(job, comparison)
             view = self._view(job, news)
@@ -220,7 +220,7 @@ class Results(commands.Cog):
             case _:
                 return _views.cancel_view(job.id)
 
-    async def _origin(self, job: Job, images: Sequence[Image]) -> str:
+    async def _origin(self, job: Job) -> str:
         """Where a result comes from, and for one that was painted again, whether it is the same."""
         sources = await insist(self._lineage.sources, job.id)
         again = next((source.job_id for source in sources if not source.number), None)
@@ -228,12 +228,13 @@ class Results(commands.Cog):
         if before is not None and before.request == job.request:
             pictures = await insist(self._queue.pictures, before.id)
             try:
-                earlier = await self._queue.read(pictures)
+                earlier = await self._queue.read_painted(pictures)
+                now = await self._queue.read_painted(await insist(self._queue.pictures, job.id))
             except StorageError:
-                earlier = ()
+                earlier, now = (), ()
             if not earlier:
                 return ""
-            return "\n" + _words.painted_again(before.id, is_same=_pixels(earlier) == _pixels(images))
+            return "\n" + _words.painted_again(before.id, is_same=_pixels(earlier) == _pixels(now))
         origins = [source for source in sources if source.number]
         return f"\n-# From {_words.sources(origins)}" if origins else ""
 

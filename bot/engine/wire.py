@@ -54,6 +54,8 @@ class SetupFrame:
     log_level: str
     calibration: str = ""
     """The file in which the engine remembers what makes models faster on this machine; without one it forgets."""
+    provenance: str = ""
+    """The folder of the secrets that pictures are labelled with; without one they have no mark and no manifest."""
     observe: bool = False
     """Whether the engine says after each order how it ran; each model's first forwards are slower for that."""
 
@@ -208,11 +210,13 @@ def encode(frame: Frame) -> bytes:
                     "sha256": image.sha256,
                     "phash": image.phash,
                     "nsfw": image.nsfw,
-                    "size": len(image.png),
+                    "delivered_sha256": image.delivered_sha256,
+                    "mark": image.mark,
+                    "sizes": [len(image.png), len(image.delivered)],
                 }
                 for image in frame.images
             ]
-            body = b"".join(image.png for image in frame.images)
+            body = b"".join(image.png + image.delivered for image in frame.images)
         case TimingsFrame():
             body = header.pop("timings").encode()
         case _:
@@ -287,8 +291,11 @@ def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
         header["limits"] = PictureLimits(**header["limits"])
     elif kind is FinishedFrame:
         facts = header["images"]
-        pngs = split(body, [fact.pop("size") for fact in facts])
-        header["images"] = tuple(Image(png, **fact) for png, fact in zip(pngs, facts, strict=True))
+        files = split(body, [size for fact in facts for size in fact.pop("sizes")])
+        header["images"] = tuple(
+            Image(png, delivered=delivered, **fact)
+            for png, delivered, fact in zip(files[::2], files[1::2], facts, strict=True)
+        )
         body = b""
     elif kind is StageFrame:
         header["stage"] = Stage(header["stage"])

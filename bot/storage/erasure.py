@@ -17,6 +17,7 @@ from bot.jobs import Surface, UserId
 from bot.storage import sqlite
 from bot.storage.backups import Backup, backups_of, folder_of, formers_of, rename
 from bot.storage.integrity import find_damage
+from bot.storage.marks import ERASE_MARKS
 from bot.storage.picture_hashes import ERASE_HASHES
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,17 @@ UPDATE styles SET content = json_remove(json_set(content, '$.prompt', '{prompt}'
 WHERE source_id IN (SELECT id FROM jobs WHERE user_id = :user)
 """
 
+# A report stays without its reporter while moderators have not decided; what was written about the person goes.
+ERASE_REPORT_REASONS = """
+UPDATE reporters SET reason = '' WHERE report_id IN (
+  SELECT id FROM member_reports WHERE job_id IN (SELECT id FROM jobs WHERE user_id = :user))
+"""
+ERASE_REPORTERS = "DELETE FROM reporters WHERE user_id = :user"
+ERASE_REPORTS = """
+DELETE FROM member_reports
+WHERE ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM reporters WHERE report_id = member_reports.id)
+"""
+
 # Those that the person asked for go with their votes; in others only the person's own votes go.
 ERASE_COMPARISONS = "DELETE FROM comparisons WHERE user_id = :user"
 ERASE_VOTES = """
@@ -145,10 +157,14 @@ def statements(columns: Columns) -> list[str]:
     steps = [
         ("cases", ERASE_REASONS),
         ("picture_hashes", ERASE_HASHES),
+        ("marks", ERASE_MARKS),
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("tags", ERASE_TAGS),
         ("styles", ERASE_STYLES),
+        ("reporters", ERASE_REPORT_REASONS),
+        ("reporters", ERASE_REPORTERS),
+        ("member_reports", ERASE_REPORTS),
         ("votes", ERASE_VOTES),
         ("comparisons", ERASE_COMPARISONS),
         ("consents", ERASE_CONSENTS),

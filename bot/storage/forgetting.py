@@ -58,7 +58,7 @@ WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE post_id = ?1 AND (forgott
 PICTURE_COLUMNS = """
 SELECT tables.name AS "table", columns.name AS "column"
 FROM sqlite_schema AS tables JOIN pragma_table_xinfo(tables.name) AS columns
-WHERE tables.type = 'table' AND (tables.name = 'images' AND columns.name = 'sha256'
+WHERE tables.type = 'table' AND (tables.name = 'images' AND columns.name IN ('sha256', 'delivered_sha256')
   OR tables.name = 'jobs' AND columns.name IN
     ('image', 'blended_1', 'blended_2', 'blended_3', 'mask_image', 'control_image'))
 """
@@ -77,6 +77,7 @@ EXPORTED = {
     "requests": "SELECT * FROM jobs_with_post WHERE user_id = ? ORDER BY id",
     "pictures": "SELECT * FROM images WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?) ORDER BY job_id, number",
     "picture_hashes": "SELECT * FROM picture_hashes WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?)",
+    "marks": "SELECT * FROM marks WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?)",
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
     "tags": "SELECT * FROM tags WHERE user_id = ?1 OR job_id IN (SELECT id FROM jobs WHERE user_id = ?1)",
     "comparisons": "SELECT * FROM comparisons WHERE user_id = ? ORDER BY id",
@@ -90,6 +91,11 @@ EXPORTED = {
     # Which moderator it was is the moderator's own data.
     "cases_about_you": "SELECT guild_id, number, at, action, before, after, reason, undoes FROM cases "
     "WHERE scope = 'person' AND subject_id = ? ORDER BY at",
+    "reports_by_you": "SELECT id, guild_id, job_id, reporters.at, reason, outcome, ended_at FROM reporters "
+    "JOIN member_reports ON id = report_id WHERE user_id = ? ORDER BY id",
+    # Who reported a result is their own data.
+    "reports_about_you": "SELECT id, guild_id, job_id, opened_at, outcome, ended_at FROM member_reports "
+    "WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?) ORDER BY id",
     "deletions": "SELECT at, done_at FROM deletion_requests WHERE user_id = ? ORDER BY id",
 }
 """What is known of a person, by what it is."""

@@ -30,6 +30,7 @@ from bot.storage.database import Database
 NAMED = """
 SELECT value AS sha256 FROM json_each(?) WHERE
   EXISTS (SELECT 1 FROM images WHERE sha256 = value) OR
+  EXISTS (SELECT 1 FROM images WHERE delivered_sha256 = value) OR
   EXISTS (SELECT 1 FROM jobs WHERE image = value AND image != '' AND NOT EXISTS (
     SELECT 1 FROM sources WHERE sources.job_id = jobs.id AND number > 0)) OR
   EXISTS (SELECT 1 FROM jobs WHERE blended_1 = value AND blended_1 != '') OR

@@ -33,6 +33,7 @@ from bot.jobs import (
     to_text,
 )
 from bot.storage.database import Database
+from bot.storage.marks import KEEP_MARK
 from bot.storage.picture_hashes import KEEP_HASH
 from bot.storage.pictures import Pictures
 
@@ -58,10 +59,15 @@ UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn 
   clock = coalesce(clock, ?)
 WHERE id = ? AND status = 'queued' AND (SELECT message_id FROM posts WHERE id = post_id) IS NOT NULL
 """
-KEEP_IMAGE = "INSERT INTO images (job_id, number, seed, width, height, sha256, nsfw) VALUES (?, ?, ?, ?, ?, ?, ?)"
+KEEP_IMAGE = """
+INSERT INTO images (job_id, number, seed, width, height, sha256, nsfw, delivered_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 # A person may send the file of a result back: then the request starts from that result, and does not keep its file.
-SAME_FILE = "INSERT INTO sources SELECT ?, job_id, number FROM images WHERE sha256 = ? ON CONFLICT DO NOTHING"
+SAME_FILE = """
+INSERT INTO sources SELECT ?1, job_id, number FROM images WHERE sha256 = ?2 OR delivered_sha256 = ?2
+ON CONFLICT DO NOTHING
+"""
 
 JOB = "SELECT * FROM jobs_with_post WHERE id = ?"
 
@@ -109,7 +115,8 @@ WHERE id IN (SELECT value FROM json_each(?)) AND +surface = ? AND message_id IS 
 """
 
 WITH_FILE = """
-SELECT images.* FROM images CROSS JOIN jobs ON jobs.id = job_id WHERE sha256 = ? AND jobs.guild_id = ?
+SELECT images.* FROM images CROSS JOIN jobs ON jobs.id = job_id
+WHERE (sha256 = ?1 OR delivered_sha256 = ?1) AND jobs.guild_id = ?2
 ORDER BY job_id DESC LIMIT 1
 """
 
@@ -333,12 +340,17 @@ class Queue:
         What it used takes the place of what was held for it, in the same transaction; unknown, what was held stays.
         """
         rows = [
-            (job.id, number, image.seed, image.width, image.height, image.sha256, image.nsfw)
+            (
+                *(job.id, number, image.seed, image.width, image.height, image.sha256, image.nsfw),
+                image.delivered_sha256 or None,
+            )
             for number, image in enumerate(images, start=1)
         ]
         hashes = [
             (job.id, number, image.phash) for number, image in enumerate(images, start=1) if image.phash is not None
         ]
+
+        marks = [(image.mark, job.id, number) for number, image in enumerate(images, start=1) if image.mark is not None]
 
         async def work(connection: aiosqlite.Connection) -> bool:
             cursor = await connection.execute(
@@ -350,15 +362,24 @@ class Queue:
                 return False
             await connection.executemany(KEEP_IMAGE, rows)
             await connection.executemany(KEEP_HASH, hashes)
+            await connection.executemany(KEEP_MARK, marks)
             return True
 
-        async with self._pictures.kept({image.sha256: image.png for image in images}):
+        files = {image.sha256: image.png for image in images}
+        files |= {image.delivered_sha256: image.delivered for image in images if image.delivered_sha256}
+        async with self._pictures.kept(files):
             return await self._database.write(work)
 
-    async def fail(self, job: Job, reason: str, used_seconds: float | None = None) -> bool:
-        """Running → failed, with words for the requester. It costs them nothing, however much it used."""
+    async def fail(self, job: Job, reason: str, used_seconds: float | None = None, *, withhold: bool = False) -> bool:
+        """Running → failed, with words for the requester. It costs them nothing, however much it used.
+
+        With `withhold`, its message does not show the prompt any more.
+        """
         return await self._move(
-            job, JobStatus.RUNNING, "status = 'failed', reason = ?, used_seconds = ?", (reason, used_seconds)
+            job,
+            JobStatus.RUNNING,
+            "status = 'failed', reason = ?, used_seconds = ?, withheld = ?",
+            (reason, used_seconds, withhold),
         )
 
     async def cancel(self, job_id: JobId, used_seconds: float = 0.0) -> bool:
@@ -439,11 +460,18 @@ class Queue:
         return await self.read(await self.pictures(job_id))
 
     async def read(self, pictures: Sequence[Picture]) -> tuple[Image, ...]:
-        """Pictures with their files. Raises StorageError if a file is gone or damaged."""
-        files = await self._pictures.read(picture.sha256 for picture in pictures)
+        """Pictures with the files that people get. Raises StorageError if a file is gone or damaged."""
+        return await self._read({picture: picture.delivered_sha256 or picture.sha256 for picture in pictures})
+
+    async def read_painted(self, pictures: Sequence[Picture]) -> tuple[Image, ...]:
+        """Pictures with the files as they were painted, without a mark. Raises StorageError as `read` does."""
+        return await self._read({picture: picture.sha256 for picture in pictures})
+
+    async def _read(self, names: Mapping[Picture, str]) -> tuple[Image, ...]:
+        files = await self._pictures.read(names.values())
         return tuple(
-            Image(files[picture.sha256], picture.seed, picture.width, picture.height, picture.sha256, nsfw=picture.nsfw)
-            for picture in pictures
+            Image(files[name], picture.seed, picture.width, picture.height, name, nsfw=picture.nsfw)
+            for picture, name in names.items()
         )
 
     async def posted(

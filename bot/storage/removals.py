@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import aiosqlite
@@ -32,6 +33,12 @@ UPDATE removals SET noted_at = ?1 WHERE job_id = ?2 AND (SELECT status FROM jobs
 """
 
 
+Files = tuple[str, ...]
+"""The sha256 of the files of one picture."""
+
+UNNAME = "DELETE FROM images WHERE job_id = ? RETURNING sha256, delivered_sha256"
+
+
 class Removals:
     """Removes results, and remembers whose message does not say so yet."""
 
@@ -48,7 +55,7 @@ class Removals:
         Raises UserError when it is no result here.
         """
 
-        async def work(connection: aiosqlite.Connection) -> tuple[Case, list[Job], list[str]]:
+        async def work(connection: aiosqlite.Connection) -> tuple[Case, list[Job], list[Files]]:
             shown = [
                 Job.from_row(row) for row in await connection.execute_fetchall(BY_MESSAGE, (message_id, by.guild_id))
             ]
@@ -86,7 +93,7 @@ class Removals:
         delivered job can be removed: the others would end as failed, and cost nothing.
         """
 
-        async def work(connection: aiosqlite.Connection) -> tuple[Job, list[str]]:
+        async def work(connection: aiosqlite.Connection) -> tuple[Job, list[Files]]:
             rows = list(await connection.execute_fetchall(BY_ID, (job_id,)))
             job = Job.from_row(rows[0]) if rows else None
             if job is None or job.requester != requester or job.forgotten_at is not None:
@@ -118,18 +125,21 @@ class Removals:
         """
         await self._database.execute(NOTED, (to_text(self._clock()), job.id))
 
-    async def _settle(self, names: Sequence[str]) -> None:
+    async def _settle(self, names: Sequence[Files]) -> None:
         self.owing.set()
         # The next start deletes files that a crash leaves here, because no row names them.
-        await self._pictures.drop(names)
+        await self._pictures.drop(itertools.chain.from_iterable(names))
 
 
-async def _unname(connection: aiosqlite.Connection, jobs: Sequence[Job], *, by_requester: bool) -> list[str]:
-    """Delete the rows of the jobs' pictures, and note who wanted that; returns the sha256 that were named."""
-    names: list[str] = []
+async def _unname(connection: aiosqlite.Connection, jobs: Sequence[Job], *, by_requester: bool) -> list[Files]:
+    """Delete the rows of the jobs' pictures, and note who wanted that.
+
+    Returns the files that each picture named, by their sha256.
+    """
+    names: list[Files] = []
     for job in jobs:
-        rows = await connection.execute_fetchall("DELETE FROM images WHERE job_id = ? RETURNING sha256", (job.id,))
-        if of_job := [row["sha256"] for row in rows]:
+        rows = await connection.execute_fetchall(UNNAME, (job.id,))
+        if of_job := [tuple(filter(None, row)) for row in rows]:
             names += of_job
             await connection.execute(
                 "INSERT INTO removals (job_id, by_requester) VALUES (?, ?)", (job.id, by_requester)

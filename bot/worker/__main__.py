@@ -78,11 +78,13 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     reveal(LIBRARIES[way] for model in models for way in model.memory if way in LIBRARIES)
     # These imports take ten seconds and 400 MB. The pipe is watched before, so that the bot can end meanwhile.
     from bot.worker.device_errors import is_device_lost
+    from bot.worker.labels import Labels
     from bot.worker.loop import WorkerLoop
     from bot.worker.pipelines import ModelStore
 
     try:
-        store = ModelStore(models, settings, Path(setup.calibration) if setup.calibration else None)
+        labels = Labels(settings, Path(setup.provenance)) if setup.provenance else None
+        store = ModelStore(models, settings, Path(setup.calibration) if setup.calibration else None, labels)
     except PaintFailed as error:
         _refuse_everything(inbox, send, str(error))
         return

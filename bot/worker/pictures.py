@@ -68,10 +68,17 @@ def _picture(pixels: np.ndarray[Any, Any]) -> PIL.Image.Image:
 
 
 def encode(picture: PIL.Image.Image, seed: int, text: str = "", nsfw: float | None = None) -> Image:
-    """A picture as a PNG that is marked as made by a model, with the text that says how.
+    """A picture as a PNG that says that a model made it, with the text that says how.
 
     `nsfw` is the score of the safety check.
     """
+    png = encoded(picture, text)
+    sha256 = hashlib.sha256(png).hexdigest()
+    return Image(png, seed, picture.width, picture.height, sha256, phash(picture), nsfw)
+
+
+def encoded(picture: PIL.Image.Image, text: str) -> bytes:
+    """The bytes of such a PNG."""
     info = PngInfo()
     info.add_text("Software", "Atelier")
     info.add_itxt("XML:com.adobe.xmp", _XMP)
@@ -80,6 +87,4 @@ def encode(picture: PIL.Image.Image, seed: int, text: str = "", nsfw: float | No
         info.add_text(KEYWORD, text)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=info)
-    png = buffer.getvalue()
-    sha256 = hashlib.sha256(png).hexdigest()
-    return Image(png, seed, picture.width, picture.height, sha256, phash(picture), nsfw)
+    return buffer.getvalue()

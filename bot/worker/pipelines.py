@@ -14,7 +14,8 @@ import os
 import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,11 @@ from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.host_upscaler import HostUpscaler
 from bot.worker.inputs import Inputs
+from bot.worker.labels import Labels
 from bot.worker.library_errors import refused, told
 from bot.worker.loras import RowLoras
 from bot.worker.parameters import parameters
-from bot.worker.pictures import encode, enlarged, enlarging, laid_over
+from bot.worker.pictures import encode, encoded, enlarged, enlarging, laid_over
 from bot.worker.placement import Placement
 from bot.worker.prompts import Prompts, Reading
 from bot.worker.proving import Prover, machine_facts
@@ -152,9 +154,16 @@ class Loaded:
 class ModelStore:
     """Holds the models that are in memory, turns a request into a pipeline's arguments and its output into images."""
 
-    def __init__(self, models: Sequence[ModelConfig], settings: EngineConfig, calibration: Path | None = None) -> None:
+    def __init__(
+        self,
+        models: Sequence[ModelConfig],
+        settings: EngineConfig,
+        calibration: Path | None = None,
+        labels: Labels | None = None,
+    ) -> None:
         """Make a store of these models; what makes them faster here is remembered in the file `calibration`.
 
+        With `labels` pictures are marked and signed.
         Raises PaintFailed if the safety check cannot be loaded.
         """
         _quieten()
@@ -173,7 +182,7 @@ class ModelStore:
         self._schedulers: dict[str, str] = {}
         self._host_upscaler_file = settings.upscaler
         self._host_upscaler: HostUpscaler | None = None
-        self._embedding = settings.embed_parameters
+        self._detail, self._labels = settings.provenance, labels
         self.nsfw = nsfw.load() if settings.safety == "on" else None
         """The safety check that every picture passes; None if the host has switched it off."""
         self.row_loras = RowLoras()
@@ -480,21 +489,29 @@ class ModelStore:
         yield self._encode(request, request.seed, picture)
 
     def _encode(self, request: GenerationRequest, seed: int, picture: PIL.Image.Image) -> Image:
-        """A finished picture of a request as a file, with the score of the safety check."""
+        """A finished picture of a request as files, with the score of the safety check."""
         score = None if self.nsfw is None else self.nsfw.score(picture)
-        if not self._embedding:
-            return encode(picture, seed, nsfw=score)
-        scheduler, digest = self._schedulers.get(request.model, ""), self.hash_of(request.model)
-        host = self._enlarger(request)
-        text = parameters(
-            request,
-            seed,
-            picture.size,
-            scheduler=scheduler,
-            model_hash=digest,
-            upscaler="" if host is None else host.name,
-        )
-        return encode(picture, seed, text, score)
+        text = ""
+        if self._detail != "none":
+            host = self._enlarger(request)
+            text = parameters(
+                request if self._detail == "full" else replace(request, prompt="", negative_prompt=""),
+                seed,
+                picture.size,
+                scheduler=self._schedulers.get(request.model, ""),
+                model_hash=self.hash_of(request.model),
+                upscaler="" if host is None else host.name,
+            )
+        image = encode(picture, seed, text, score)
+        if self._labels is None:
+            return image
+        digest = self.made_by(request)
+        marked = self._labels.marked(picture)
+        if marked is None:
+            png = self._labels.signed(image.png, request, seed, digest)
+            return replace(image, png=png, sha256=sha256(png).hexdigest())
+        png = self._labels.signed(encoded(marked[0], text), request, seed, digest)
+        return replace(image, delivered=png, delivered_sha256=sha256(png).hexdigest(), mark=marked[1])
 
     def _upscaler(self, name: str) -> upscaling.Upscaler | None:
         """The upscaler of a model whose files were fetched; None if it has none. Raises PaintFailed in words."""

@@ -331,7 +331,7 @@ async def test_a_file_of_a_result_is_known_again_by_itself(workshop: Workshop) -
     assert "seed `8`" in info.content
     assert "seed `7`" not in info.content.split("\n-#")[0]
     other = await grace.send(workshop.channel, "mine", attachments=[("mine.png", RED)])
-    assert "none of my results" in (await grace.context_menu(workshop.channel, "Info", other)).response.content
+    assert "no sign" in (await grace.context_menu(workshop.channel, "Info", other)).response.content
 
     # Sent back with a request, it is the result, and goes when the result is deleted.
     await grace.slash(workshop.channel, "imagine", prompt="a dog", image=("back.png", images[1].png))
@@ -370,7 +370,7 @@ async def test_a_message_without_a_picture_is_refused(workshop: Workshop) -> Non
         ("Use this picture", "no picture"),
         ("Upscale", "no picture"),
         ("Edit region", "my own results"),
-        ("Info", "none of my results"),
+        ("Info", "shows no picture"),
     ):
         assert words in (await grace.context_menu(workshop.channel, menu, sent)).response.content
     assert await workshop.jobs() == []

@@ -18,7 +18,7 @@ PAINTS = {
     *("panleft", "panright", "panup", "pandown", "finish"),
 }
 """Each press is a request of the person who presses."""
-FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}}
+FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not nice"}}
 FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described")}
 """What is sent with each form."""
 ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle"}
@@ -27,6 +27,7 @@ OWNED = {"spoiler", "delete"}
 """For the requester and for moderators."""
 OTHERS = {"cells": "a menu, not a button", "accept": "a bill", "decline": "a bill", "cancel": "a request that waits"}
 OTHERS |= {"described": "words for a picture"}
+OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}

@@ -67,15 +67,17 @@ class LocalEngine:
         timeouts: Timeouts | None = None,
         known: str = "",
         calibration: Path | None = None,
+        provenance: Path | None = None,
         observe: bool = False,
     ) -> None:
         """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote.
 
-        It remembers in the file `calibration` what makes models faster. With `observe` it says how each order ran.
+        It remembers in the file `calibration` what makes models faster, and labels pictures with the secrets in the
+        folder `provenance`. With `observe` it says how each order ran.
         """
         timeouts = timeouts or Timeouts()
         self._config = config
-        self._calibration, self._observe = calibration, observe
+        self._calibration, self._provenance, self._observe = calibration, provenance, observe
         self.observed: dict[str, ObservedFrame] = {}
         """How the last order with each model ran, if it is observed."""
         self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts), timeouts)
@@ -203,6 +205,7 @@ class LocalEngine:
             timings=self._timings.dump(),
             log_level=self._config.log_level,
             calibration="" if self._calibration is None else str(self._calibration.resolve()),
+            provenance="" if self._provenance is None else str(self._provenance.resolve()),
             observe=self._observe,
         )
 

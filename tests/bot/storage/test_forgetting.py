@@ -39,6 +39,7 @@ from bot.storage.cases import By
 from bot.storage.comparisons import Comparisons
 from bot.storage.consents import Consents
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
+from bot.storage.member_reports import MemberReports
 from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.recovery import STAGED, heal, restore
 from bot.storage.styles import Style, Styles
@@ -58,6 +59,7 @@ GONE = {
     "preferences": {"aspect", "model"},
     "tags": {"tag", "added_at"},
     "styles": {"content"},
+    "reporters": {"reason"},
     "consents": {"joined_at", "left_at"},
     "comparisons": {"prompt", "first", "second", "ended_at"},
 }
@@ -78,8 +80,10 @@ STAYS = {
         ),
     },
     "rules": {"scope", "name", "value"},  # what moderators decided: a deletion lifts no limit and no block
-    "cases": {"at", "action", "scope", "before", "after"},  # numbers and rules
+    "cases": {"at", "action", "scope", "before", "after", "logged_at"},  # numbers and rules
     "styles": {"name"},  # moderators chose it, and rules and cases name it
+    "reporters": {"at", "told_at"},
+    "member_reports": {"opened_at", "ended_at", "outcome", "logged_at"},  # that a result was reported
     "refusals": {"at", "rule", "origin", "retry_at"},  # numbers of nobody
     "removals": {"noted_at"},
     "memory": {"name", "value"},  # the house's own
@@ -153,6 +157,9 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     await Consents(store.database, store.clock).join(Requester(ADA, GUILD))
     styles = Styles(store.database, store.rules, store.cases)
     await styles.put(By(GUILD, MODERATOR), "style add", Style("ink", f"{{prompt}}, {WORD}", WORD), delivered["id"])
+    reports = MemberReports(store.database, store.clock)
+    await reports.add(GUILD, await store.queue.get(delivered["id"]), GRACE, WORD)
+    await store.database.execute("INSERT INTO reporters VALUES (1, ?, ?, ?, NULL)", (ADA, WORD, WORD))
     texts: dict[str, set[str]] = {}
     for row in await store.database.fetch_all(
         'SELECT t.name AS "table", c.name AS "column" FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c '

@@ -150,8 +150,17 @@ def test_a_smaller_file_keeps_the_text_where_the_web_ui_looks_for_it(store: Mode
             assert comment[8:].decode("utf-16-be") == text_of(image.png)
 
 
+def test_a_host_can_have_everything_written_but_the_words() -> None:
+    settings = EngineConfig(device="cpu", threads=1, provenance="seed")
+    request = replace(APPLE, negative_prompt="text", num_inference_steps=1)
+    (image,) = paint(ModelStore([EMBEDDED_MODEL], settings), request)
+    prompt, negative, values = read(text_of(image.png))
+    assert (prompt, negative, values["Seed"], values["Model"]) == ("", "", str(image.seed), "emoji")
+    assert b"apple" not in image.png
+
+
 def test_a_host_can_switch_it_off() -> None:
-    settings = EngineConfig(device="cpu", threads=1, embed_parameters=False)
+    settings = EngineConfig(device="cpu", threads=1, provenance="none")
     (image,) = paint(ModelStore([EMBEDDED_MODEL], settings), replace(APPLE, num_inference_steps=1))
     with Image.open(io.BytesIO(image.png)) as picture:
         assert "parameters" not in picture.info

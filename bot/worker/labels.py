@@ -1,0 +1,100 @@
+"""The labels in a result's file: made by a model, how, and by which installation. In the engine process only.
+
+The file that was painted is stored as it is, because it may be painted again or continued, to the pixel. People get a
+second file: the same picture with the invisible mark (`marking.py`) and the signed manifest (`manifest.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import c2pa
+import PIL.Image
+
+from bot.config import EngineConfig
+from bot.errors import PaintFailed
+from bot.jobs import GenerationRequest
+from bot.worker import manifest, marking
+from bot.worker.manifest import Signing
+
+log = logging.getLogger(__name__)
+
+KEY_FILE = "mark.key"
+"""The file of the secret of the marks, in the same folder as the certificate."""
+
+_BYTES = 32
+
+
+class Labels:
+    """Labels pictures with the secrets of one installation."""
+
+    def __init__(self, settings: EngineConfig, folder: Path) -> None:
+        """Read the secrets in a folder, or make them. Raises PaintFailed in words."""
+        self._detail = settings.provenance
+        self._secret = own_secret(folder) if settings.mark else None
+        self._signing = (
+            Signing(Path(settings.certificate), Path(settings.private_key))
+            if settings.certificate
+            else manifest.own_signing(folder)
+        )
+
+    def marked(self, picture: PIL.Image.Image) -> tuple[PIL.Image.Image, int] | None:
+        """A picture with a mark of its own, and the mark's number; None if the host wants no marks."""
+        if self._secret is None:
+            return None
+        number = secrets.randbits(marking.BITS)
+        return marking.mark(picture.convert("RGB"), self._secret, number), number
+
+    def signed(self, png: bytes, request: GenerationRequest, seed: int, model_hash: str) -> bytes:
+        """A PNG with its manifest. If it cannot be signed, the log says why and the file stays as it is."""
+        try:
+            return self._signing.sign(png, request.model, _told(request, seed, model_hash, self._detail))
+        except c2pa.C2paError:
+            log.exception("a picture could not be signed, so its file has no manifest")
+            return png
+
+
+def _told(request: GenerationRequest, seed: int, model_hash: str, detail: str) -> Mapping[str, Any]:
+    """What the manifest says of a request. It never says who asked."""
+    if detail == "none":
+        return {}
+    facts: dict[str, Any] = {
+        "operation": str(request.operation),
+        "seed": seed,
+        "steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "model_hash": model_hash,
+    }
+    if detail == "full":
+        facts |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+    return facts
+
+
+def own_secret(folder: Path) -> bytes:
+    """The secret of the marks in a folder, made if it is not there. Raises PaintFailed in words."""
+    path = folder / KEY_FILE
+    try:
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            manifest.write(path, secrets.token_hex(_BYTES).encode())
+        if path.stat().st_mode & manifest.NO_RIGHTS:
+            log.warning("others may read the secret %s: take their rights away with chmod 600", path)
+        return read_secret(path)
+    except (OSError, ValueError) as error:
+        raise PaintFailed(
+            f"Pictures cannot be marked: the secret {path} cannot be read. The host has to restore it, or to delete "
+            "it: then pictures that were marked before are no longer recognised."
+        ) from error
+
+
+def read_secret(path: Path) -> bytes:
+    """The secret in a file. Raises OSError or ValueError."""
+    secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    if len(secret) != _BYTES:
+        raise ValueError(f"{os.fspath(path)} has {len(secret)} bytes")
+    return secret

@@ -1,0 +1,264 @@
+"""The signed manifest in a picture's file, as C2PA defines it: <https://spec.c2pa.org>.
+
+It says that a model made the picture, which one, and with which program; how much it says of the request is the host's
+to decide. It names no person. It is signed without a network: with the host's certificate, or with one that is made at
+the first start, which readers show as valid but not known to them. Imported in the engine process and in the process
+that examines pictures.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import c2pa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from bot.errors import PaintFailed
+
+log = logging.getLogger(__name__)
+
+CERTIFICATE, PRIVATE_KEY = "certificate.pem", "private_key.pem"
+"""The files of the certificate that is made at the first start."""
+
+GENERATOR = "Atelier"
+MADE_BY_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+REQUEST = "org.atelier.request"
+"""The assertion that has the request."""
+
+_SETTINGS = {
+    "builder": {"thumbnail": {"enabled": False}},
+    # Nothing is fetched from addresses in a file.
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+}
+_VALID_FOR = datetime.timedelta(days=3650)
+NO_RIGHTS = 0o077
+_SELF_MADE = "signingCredential.untrusted"
+"""What a reader notes of a certificate that it does not know."""
+
+
+class Signing:
+    """Signs pictures with one certificate."""
+
+    def __init__(self, certificate: Path, private_key: Path) -> None:
+        """Read the certificate, with those that lead to its root, and the key. Raises PaintFailed in words."""
+        try:
+            chain, key = certificate.read_text(encoding="utf-8"), private_key.read_text(encoding="utf-8")
+            loaded = serialization.load_pem_private_key(key.encode(), None)
+            x509.load_pem_x509_certificates(chain.encode())
+        except (OSError, ValueError, TypeError) as error:
+            raise PaintFailed(
+                f"Pictures cannot be signed: the certificate {certificate} or its key {private_key} cannot be read. "
+                "The host has to restore them, or to leave engine.certificate empty."
+            ) from error
+        if private_key.stat().st_mode & NO_RIGHTS:
+            log.warning("others may read the key %s: take their rights away with chmod 600", private_key)
+        self._facts = (_algorithm_of(loaded), chain, key)
+        self._context = c2pa.Context(c2pa.Settings.from_dict(_SETTINGS))
+        try:
+            self.sign(_one_pixel(), "test", {})
+        except c2pa.C2paError as error:
+            raise PaintFailed(
+                f"Pictures cannot be signed with the certificate {certificate}: {error}. C2PA needs one for signing "
+                "documents or e-mail that is not its own root, with the certificates up to its root below it."
+            ) from error
+
+    def sign(self, png: bytes, model: str, request: Mapping[str, Any]) -> bytes:
+        """A PNG with its manifest; `request` is what it says of the request. Raises C2paError."""
+        algorithm, chain, key = self._facts
+        output = io.BytesIO()
+        # A signer and a builder are used once.
+        info = c2pa.C2paSignerInfo(algorithm, chain.encode(), key.encode(), None)
+        with c2pa.Signer.from_info(info) as signer, c2pa.Builder(_claims(model, request), self._context) as builder:
+            builder.sign(signer, "image/png", io.BytesIO(png), output)
+        return output.getvalue()
+
+
+def _claims(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    agent = {"name": GENERATOR, "version": version("atelier-bot")}
+    created = {
+        "action": "c2pa.created",
+        "digitalSourceType": MADE_BY_MODEL,
+        "softwareAgent": agent,
+        "parameters": {"org.atelier.model": model},
+    }
+    assertions: list[dict[str, Any]] = [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]
+    if request:
+        assertions.append({"label": REQUEST, "data": dict(request)})
+    return {"claim_generator_info": [agent], "title": "picture", "format": "image/png", "assertions": assertions}
+
+
+def _algorithm_of(key: Any) -> c2pa.C2paSigningAlg:
+    match key:
+        case ec.EllipticCurvePrivateKey():
+            by_size = {256: c2pa.C2paSigningAlg.ES256, 384: c2pa.C2paSigningAlg.ES384, 521: c2pa.C2paSigningAlg.ES512}
+            return by_size.get(key.key_size, c2pa.C2paSigningAlg.ES256)
+        case ed25519.Ed25519PrivateKey():
+            return c2pa.C2paSigningAlg.ED25519
+        case rsa.RSAPrivateKey():
+            return c2pa.C2paSigningAlg.PS256
+        case _:
+            return c2pa.C2paSigningAlg.ES256
+
+
+def own_signing(folder: Path) -> Signing:
+    """The certificate in a folder, made if it is not there. Raises PaintFailed in words."""
+    certificate, private_key = folder / CERTIFICATE, folder / PRIVATE_KEY
+    if not (certificate.exists() and private_key.exists()):
+        try:
+            _make(certificate, private_key)
+        except OSError as error:
+            raise PaintFailed(
+                f"Pictures cannot be signed: the certificate {certificate} cannot be written ({error.strerror})."
+            ) from error
+    return Signing(certificate, private_key)
+
+
+def _make(certificate: Path, private_key: Path) -> None:
+    """Write a certificate and its key. The key of the root above it is thrown away: it signs this one alone."""
+    now = datetime.datetime.now(datetime.UTC)
+    root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root_name, name = _name("Atelier root of this installation"), _name("Atelier installation")
+
+    def begun(subject: x509.Name, public: Any, *, is_root: bool) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(root_name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + _VALID_FOR)
+            .add_extension(x509.BasicConstraints(ca=is_root, path_length=0 if is_root else None), critical=True)
+            .add_extension(_usage(is_root=is_root), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
+        )
+
+    root = begun(root_name, root_key.public_key(), is_root=True).sign(root_key, hashes.SHA256())
+    leaf = (
+        begun(name, key.public_key(), is_root=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+        .sign(root_key, hashes.SHA256())
+    )
+    # The key first: a certificate without its key is made anew.
+    write(private_key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write(certificate, leaf.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM))
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, GENERATOR), x509.NameAttribute(NameOID.COMMON_NAME, text)]
+    )
+
+
+def _usage(*, is_root: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_root,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_root,
+        crl_sign=is_root,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    aside = path.with_suffix(".part")
+    aside.unlink(missing_ok=True)
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a file's manifest says, if it has one.
+
+    `state` is `valid`, `untrusted` (valid, by a certificate that is not known here), `invalid` or, without one, empty.
+    """
+
+    state: str = ""
+    generator: str = ""
+    is_made_by_model: bool = False
+    model: str = ""
+    signer: str = ""
+    serial: str = ""
+    """The serial number of the certificate, which tells whose it is."""
+
+
+def read(data: bytes, kind: str) -> Manifest:
+    """The manifest in a file of a media type. One that cannot be read is invalid."""
+    try:
+        with c2pa.Reader(kind, io.BytesIO(data), context=c2pa.Context(c2pa.Settings.from_dict(_SETTINGS))) as reader:
+            found = json.loads(reader.json())
+    except c2pa.C2paError.ManifestNotFound:
+        return Manifest()
+    except c2pa.C2paError as error:
+        log.info("a manifest cannot be read (%s)", type(error).__name__)
+        return Manifest("invalid")
+    active = found.get("manifests", {}).get(found.get("active_manifest", ""), {})
+    actions = [
+        action
+        for assertion in active.get("assertions", ())
+        if str(assertion.get("label", "")).startswith("c2pa.actions")
+        for action in assertion.get("data", {}).get("actions", ())
+    ]
+    generators = active.get("claim_generator_info") or [{}]
+    models = [action.get("parameters", {}).get("org.atelier.model") for action in actions]
+    sources = [str(action.get("digitalSourceType", "")) for action in actions]
+    return Manifest(
+        _state(found),
+        str(generators[0].get("name") or active.get("claim_generator") or ""),
+        any("trainedalgorithmicmedia" in source.lower() for source in sources),
+        next((str(model) for model in models if model), ""),
+        str(active.get("signature_info", {}).get("issuer") or ""),
+        str(active.get("signature_info", {}).get("cert_serial_number") or ""),
+    )
+
+
+def serial_of(certificate: Path) -> str:
+    """The serial number of the first certificate in a file; empty if there is none."""
+    try:
+        return str(x509.load_pem_x509_certificates(certificate.read_bytes())[0].serial_number)
+    except (OSError, ValueError, IndexError):
+        return ""
+
+
+def _state(found: Mapping[str, Any]) -> str:
+    """Whether a manifest holds, in a word."""
+    codes = {status.get("code") for status in found.get("validation_status", ())}
+    if codes - {_SELF_MADE} or found.get("validation_state") == "Invalid":
+        return "invalid"
+    return "untrusted" if codes else "valid"
+
+
+def _one_pixel() -> bytes:
+    """The smallest PNG, which is signed to see whether a certificate can be used."""
+    import PIL.Image
+
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (1, 1)).save(buffer, "PNG")
+    return buffer.getvalue()
