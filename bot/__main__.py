@@ -220,14 +220,40 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
     from bot.storage import encryption, sqlite
 
     database = database_of(config.data)
-    key = encryption.find_key(database)
     if not database.exists():
         raise StorageError(f"{database} does not exist: there is nothing to export.")
+    key = encryption.find_key(database)
     done = await sqlite.in_thread(lambda _: export(database, key, config.data / "pictures", folder, name, server))
     counts = done.chosen.counts
     words = f"{done.folder}: pictures {counts.kept:,}, people {counts.people:,}."
     left = f"Left out: started from a picture {counts.from_pictures:,}, duplicates {counts.equal + counts.near:,}."
     return f"{words} {left}" if done.is_new else f"Nothing changed since the last version. {words}"
+
+
+@cli.command()
+def graph(
+    file: Annotated[Path, typer.Argument(help="Where to write it; ends with .graphml or .json.")],
+    server: Annotated[int | None, typer.Option(help="The id of one server; all servers if you name none.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Write how results, prompts, models and styles are linked, whether Atelier runs or not."""
+    typer.echo(_run(_graph(_settings(config, data, quiet=True), file, server), interrupted=EX_INTERRUPTED))
+
+
+async def _graph(config: Config, file: Path, server: int | None) -> str:
+    """Write the graph and say how large it is."""
+    from bot.app import database_of
+    from bot.datasets import graph as graphs
+    from bot.storage import encryption, sqlite
+
+    database = database_of(config.data)
+    if not database.exists():
+        raise StorageError(f"{database} does not exist: there is nothing to export.")
+    key = encryption.find_key(database)
+    found = await sqlite.in_thread(lambda _: graphs.read(database, key, server))
+    graphs.write(found, file)
+    return f"{file}: nodes {len(found.nodes):,}, links {len(found.edges):,}."
 
 
 @cli.command()

@@ -19,6 +19,7 @@ from bot.picture_files import without_metadata
 from bot.search import quality
 from bot.storage import sqlite
 from bot.storage.consents import CHANNEL, NAMES_KEY
+from bot.storage.database import schema_scripts
 from bot.storage.reports import GROUP
 
 NEAR_BITS = 3
@@ -89,6 +90,8 @@ def select(database: Path, key: str | None, folder: Path, server: int | None = N
     try:
         with closing(sqlite.connect(database, key, readonly=True)) as connection:
             connection.execute("BEGIN")
+            if connection.execute("PRAGMA user_version").fetchone()[0] < len(schema_scripts()):
+                raise StorageError(f"{database} is of an earlier version. Start Atelier once, then export.")
             secret = bytes.fromhex(connection.execute(NAMES_KEY).fetchone()["value"])
             for row in connection.execute(CANDIDATES, (server,)).fetchall():
                 counts.found += 1
