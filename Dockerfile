@@ -1,6 +1,6 @@
 # Two stages: the first builds a virtual environment, the second contains only that.
 # On Linux x86-64 PyPI's torch brings its own CUDA libraries, so a GPU needs only the host's driver and the NVIDIA
-# container toolkit: docker run --gpus all -e DISCORD_TOKEN -v atelier:/data atelier
+# container toolkit: docker run --gpus all -e DISCORD_TOKEN -v atelier:/data -v atelier-keys:/keys atelier
 
 FROM python:3.11-slim AS build
 WORKDIR /source
@@ -11,16 +11,17 @@ COPY cogs cogs
 RUN /opt/atelier/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim
-RUN useradd --create-home --uid 1000 atelier && install --directory --owner atelier /data
+RUN useradd --create-home --uid 1000 atelier && install --directory --owner atelier /data /keys
 COPY --from=build /opt/atelier /opt/atelier
 ENV PATH=/opt/atelier/bin:$PATH \
     ATELIER_DATA=/data \
+    ATELIER_DATABASE_KEY_FILE=/keys/database.key \
     HF_HOME=/data/hub \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER atelier
 WORKDIR /home/atelier
-VOLUME /data
+VOLUME /data /keys
 # Atelier uses a config.toml that is mounted into the working directory.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["atelier"]

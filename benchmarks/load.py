@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 from discord.utils import snowflake_time
@@ -35,6 +36,7 @@ from bot.engine.catalog import SAMPLERS
 from bot.jobs import ChannelId, Destination, GuildId, MessageId, Requester, Surface, UserId, to_text, utcnow
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
+from bot.storage import encryption, sqlite
 from bot.storage.database import open_database
 from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
@@ -167,7 +169,8 @@ async def newcomers(size: Size, home: Path) -> list[Figure]:
         first = [await _ask(discord, 10_000 + number) for number in range(NEWCOMERS)]
         await discord.until(lambda: not any(map(_waits, first)), PATIENCE_SECONDS)
         data = bot.data
-    with closing(sqlite3.connect(data / "atelier.db")) as connection:
+    path = data / "atelier.db"
+    with closing(sqlite.connect(path, encryption.find_key(path))) as connection:
         overtaken = [
             connection.execute(
                 "SELECT count(*) FROM jobs AS other JOIN jobs AS mine ON mine.interaction_id = ? "
@@ -252,7 +255,8 @@ async def _fill(data: Path, size: Size) -> list[float]:
     """Write a line of acknowledged requests as the bot itself would have; returns what some claims take then, in ms."""
     data.mkdir()
     request = resolve(Options("a fox in the snow"), Config().models, tuple(SAMPLERS)).request
-    async with open_database(data / "atelier.db") as database:
+    path = data / "atelier.db"
+    async with open_database(path, encryption.prepare(path, encrypt=True)) as database:
         queue = Queue(database, Pictures(database, data), Surface.DISCORD, lambda: utcnow() - timedelta(minutes=1))
 
         async def admit(_: object) -> None: ...
@@ -289,7 +293,7 @@ def _told_at(asked: Interaction) -> str:
     return to_text(snowflake_time(int(asked.answer.id)))
 
 
-def _started(connection: sqlite3.Connection, asked: Interaction) -> str:
+def _started(connection: Any, asked: Interaction) -> str:
     """When the job of an interaction was begun."""
     sql = "SELECT started_at FROM jobs WHERE interaction_id = ?"
     started: str = connection.execute(sql, (int(asked.id),)).fetchone()[0]

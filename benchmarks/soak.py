@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import os
 import platform
-import sqlite3
 import statistics
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from pathlib import Path
 from benchmarks.load import RESULTS
 from benchmarks.probed import probed
 from benchmarks.report import table
+from bot.storage import encryption, sqlite
 from tests.faults.invariants import Remains, violations
 from tests.local_discord import Person, local_discord
 
@@ -62,8 +62,8 @@ async def soak(jobs: int, people: int, home: Path) -> tuple[str, list[str]]:
         last = bot.seconds()[-1]
         # A short one may be over before the first second is.
         told = [second for second in bot.seconds(begun) if second.at <= begun + took] or [last]
-    with closing(sqlite3.connect(home / "data" / "atelier.db")) as connection:
-        connection.row_factory = sqlite3.Row
+    path = home / "data" / "atelier.db"
+    with closing(sqlite.connect(path, encryption.find_key(path))) as connection:
         rows = [dict(row) for row in connection.execute("SELECT * FROM jobs_with_post")]
         images = [dict(row) for row in connection.execute("SELECT * FROM images ORDER BY job_id, number")]
     broken = violations(Remains(discord, home / "data", rows, images, deaths=0))

@@ -1,4 +1,4 @@
-"""The command line: try, run, imagine, doctor, backup, restore, forget, reindex."""
+"""The command line: try, run, imagine, doctor, backup, restore, encrypt, rekey, forget, reindex, rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from bot.config import Config, load_config, read_database_key, read_token
+from bot.config import Config, load_config, read_token
 from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
@@ -165,6 +165,33 @@ def restore(
 
 
 @cli.command()
+def encrypt(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Encrypt the database and its backups; Atelier must be stopped."""
+    typer.echo(_run(_encrypt(_settings(config, data, quiet=True), again=False), interrupted=EX_INTERRUPTED))
+
+
+@cli.command()
+def rekey(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Encrypt the database and its backups again, with a new key; Atelier must be stopped."""
+    typer.echo(_run(_encrypt(_settings(config, data, quiet=True), again=True), interrupted=EX_INTERRUPTED))
+
+
+async def _encrypt(config: Config, *, again: bool) -> str:
+    """Encrypt the database, for the first time or again, and say where its key is."""
+    from bot.app import encrypt_database
+
+    return await encrypt_database(config, again=again)
+
+
+@cli.command()
+def rights() -> None:
+    """Print who may do what, as docs/rights.md shows it."""
+    from bot.policy.rights import page
+
+    typer.echo(page(), nl=False)
+
+
+@cli.command()
 def forget(
     user_id: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="The person's id on Discord.")],
     config: ConfigOption = None,
@@ -172,6 +199,34 @@ def forget(
 ) -> None:
     """Delete what is kept about a person, as their /privacy delete does; Atelier must be stopped."""
     typer.echo(_run(_forget(_settings(config, data, quiet=True), user_id), interrupted=EX_INTERRUPTED))
+
+
+@cli.command()
+def dataset(
+    folder: Annotated[Path, typer.Argument(help="Where its versions are kept: v1, v2 and so on.")],
+    name: Annotated[str, typer.Option(help="What it is called.")] = "atelier-pictures",
+    server: Annotated[int | None, typer.Option(help="The id of one server; all servers if you name none.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Write the next version of a data set of results of people who agreed, whether Atelier runs or not."""
+    typer.echo(_run(_dataset(_settings(config, data, quiet=True), folder, name, server), interrupted=EX_INTERRUPTED))
+
+
+async def _dataset(config: Config, folder: Path, name: str, server: int | None) -> str:
+    """Write a version and say what it has."""
+    from bot.app import database_of
+    from bot.datasets.export import export
+    from bot.storage import sqlite
+
+    database, key = database_of(config.data), read_database_key()
+    if not database.exists():
+        raise StorageError(f"{database} does not exist: there is nothing to export.")
+    done = await sqlite.in_thread(lambda _: export(database, key, config.data / "pictures", folder, name, server))
+    counts = done.chosen.counts
+    words = f"{done.folder}: pictures {counts.kept:,}, people {counts.people:,}."
+    left = f"Left out: started from a picture {counts.from_pictures:,}, duplicates {counts.equal + counts.near:,}."
+    return f"{words} {left}" if done.is_new else f"Nothing changed since the last version. {words}"
 
 
 @cli.command()
@@ -202,9 +257,10 @@ async def _forget(config: Config, user_id: int) -> str:
 async def _back_up(config: Config, file: Path | None) -> str:
     """Write a backup, check it, and say what it is."""
     from bot.app import database_of
-    from bot.storage import backups, recovery, sqlite
+    from bot.storage import backups, encryption, recovery, sqlite
 
-    database, key = database_of(config.data), read_database_key()
+    database = database_of(config.data)
+    key = encryption.find_key(database)
 
     def work(stop: sqlite.Stop) -> str:
         if not database.exists():
@@ -223,10 +279,11 @@ async def _back_up(config: Config, file: Path | None) -> str:
 async def _restore(config: Config, file: Path) -> str:
     """Restore a backup and say where the former database is."""
     from bot.app import database_of, lock_folder
-    from bot.storage import recovery, sqlite
+    from bot.storage import encryption, recovery, sqlite
 
-    database, key = database_of(config.data), read_database_key()
+    database = database_of(config.data)
     with lock_folder(config.data):
+        key = await sqlite.in_thread(lambda _: encryption.prepare(database, encrypt=config.encrypt))
         restored = await sqlite.in_thread(lambda stop: recovery.restore(file, database, key, stop))
     former = f" The former one is kept as {restored.former}." if restored.former else ""
     return f"{database} is now as it was in {file} (requests: {restored.jobs}).{former}"

@@ -12,34 +12,40 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bot.child import ChildFailed
-from bot.config import SAFETY_IS_OFF, Config, ModelConfig, read_database_key
+from bot.config import SAFETY_IS_OFF, Config, ModelConfig
 from bot.delivery.feedback import Feedback
+from bot.delivery.notices import Notices
 from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
 from bot.engine import Engine, calibration
-from bot.engine.catalog import Catalog, check_models, check_upscaler_exists, folder_of
+from bot.engine.catalog import Catalog, check_describer_exists, check_models, check_upscaler_exists, folder_of
 from bot.engine.local import LocalEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.policy.policy import Policy
+from bot.prompt_safety import block
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
 from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
+from bot.requests.describing import Describer
 from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
-from bot.search.index_files import delete, index_of
-from bot.storage import sqlite
+from bot.search.index_files import delete, files_of, index_of
+from bot.storage import encryption, sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
+from bot.storage.comparisons import Comparisons
+from bot.storage.consents import Consents
 from bot.storage.database import Database, insist, open_database
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
 from bot.storage.lineage import Lineage
 from bot.storage.marks import Marks
+from bot.storage.member_reports import MemberReports
 from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
@@ -52,6 +58,7 @@ from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.side_messages import SideMessages
 from bot.storage.sittings import Sittings
+from bot.storage.styles import Styles
 from bot.storage.tags import Tags
 from bot.storage.upkeep import keep_up
 from bot.storage.usage import Usage
@@ -78,6 +85,9 @@ class App:
     lineage: Lineage
     search: Search
     tags: Tags
+    comparisons: Comparisons
+    consents: Consents
+    styles: Styles
     sittings: Sittings
     reports: Reports
     forgetting: Forgetting
@@ -87,11 +97,14 @@ class App:
     line: Line
     engine: Engine
     admission: Admission
+    describer: Describer
     delivery: Delivery
     dispatcher: Dispatcher
     feedback: Feedback
     reactions: Reactions
     removal_notes: RemovalNotes
+    member_reports: MemberReports
+    notices: Notices
     notice: str | None
     """A sentence for people about what happened to their requests at this start, if anything did."""
 
@@ -142,13 +155,17 @@ async def open_app(
     """
     check_models(config.models)
     check_upscaler_exists(config.engine.upscaler)
+    check_describer_exists(config.engine.describer)
     if config.engine.safety == "off":
         log.warning("%s%s.", SAFETY_IS_OFF[0].upper(), SAFETY_IS_OFF[1:])
     catalog = Catalog(config.models, config.engine.upscaler)
     await asyncio.to_thread(catalog.look)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(config.data))
-        path, key = database_of(config.data), read_database_key()
+        path = database_of(config.data)
+        key = await sqlite.in_thread(lambda _: encryption.prepare(path, encrypt=config.encrypt))
+        if config.encrypt and sqlite.is_plain(path) and surface is Surface.DISCORD:
+            log.warning("the database is not encrypted. To encrypt it, stop Atelier and run: atelier encrypt")
         # `in_thread` waits for its thread even after a cancellation, so the lock stays while files are moved.
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
@@ -174,6 +191,8 @@ async def open_app(
         removals = Removals(database, pictures, clock)
         side_messages = SideMessages(database, surface, clock)
         preferences = PreferenceStore(database)
+        cases, member_reports = Cases(database, rules, surface, clock), MemberReports(database, clock)
+        styles = Styles(database, rules, cases)
         marks = Marks(database, path, key)
         app = App(
             config=config,
@@ -181,12 +200,15 @@ async def open_app(
             database=database,
             queue=queue,
             rules=rules,
-            cases=Cases(database, rules, surface, clock),
+            cases=cases,
             refusals=refusals,
             removals=removals,
             lineage=Lineage(database),
             search=search,
             tags=Tags(database, clock),
+            comparisons=Comparisons(database, clock),
+            consents=Consents(database, clock),
+            styles=styles,
             sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
@@ -208,14 +230,20 @@ async def open_app(
                 config.bill,
                 clock,
                 preferences,
+                styles,
             ),
+            describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,
             dispatcher=dispatcher,
             feedback=Feedback(Ratings(database, clock)),
             reactions=Reactions(database, side_messages, removals, queue, rules, clock),
             removal_notes=RemovalNotes(removals),
+            member_reports=member_reports,
+            notices=Notices(database, rules, cases, member_reports),
             notice=notice,
         )
+        # The words of the hard block are read before the first request, which would wait for them.
+        await asyncio.to_thread(block.load)
         await queue.recover()
         await forgetting.sweep()
         runs = {
@@ -226,6 +254,7 @@ async def open_app(
             "upkeep": keep_up(database, path, key, clock),
             "reactions": app.reactions.run(),
             "removal notes": app.removal_notes.run(),
+            "notices": app.notices.run(),
             "forgetting": forgetting.run(),
             "search": search.run(),
             "models": catalog.watch(),
@@ -239,7 +268,8 @@ async def open_app(
 async def forget_person(config: Config, user_id: UserId) -> Held:
     """Delete what is kept about a person while Atelier is stopped; returns how much was kept."""
     with lock_folder(config.data):
-        path, key = database_of(config.data), read_database_key()
+        path = database_of(config.data)
+        key = await sqlite.in_thread(lambda _: encryption.prepare(path, encrypt=False))
         # Finish an open restore first; otherwise it would bring back the data that is deleted now.
         await sqlite.in_thread(lambda _: finish(path))
         if not path.exists():
@@ -260,10 +290,23 @@ async def forget_person(config: Config, user_id: UserId) -> Held:
     return held
 
 
+async def encrypt_database(config: Config, *, again: bool) -> str:
+    """Encrypt the database and its backups while Atelier is stopped, or give them a new key; returns what was done.
+
+    Raises StorageError where the database is encrypted already, or with `again` where it is not.
+    """
+    with lock_folder(config.data):
+        path, index = database_of(config.data), index_of(config.data)
+        await sqlite.in_thread(lambda _: finish(path))
+        await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
+        return await sqlite.in_thread(lambda _: encryption.change(path, again=again, derived=files_of(index)))
+
+
 async def rebuild_index(config: Config) -> int:
     """Build the search index anew while Atelier is stopped; returns how many results it has."""
     with lock_folder(config.data):
-        path, key = database_of(config.data), read_database_key()
+        path = database_of(config.data)
+        key = await sqlite.in_thread(lambda _: encryption.prepare(path, encrypt=False))
         await sqlite.in_thread(lambda _: finish(path))
         if not path.exists():
             raise StorageError(f"{path} does not exist: there is nothing to index.")

@@ -41,7 +41,8 @@ IMAGES = (1, 4)
 PROMPT_LIMIT = 4000
 """Characters of a prompt, and of a negative prompt."""
 
-SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_FILE")
+DATABASE_KEY, NEW_DATABASE_KEY = "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_NEW"
+SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY)
 """Environment variables that are removed from the environment of child processes."""
 
 SAFETY_IS_OFF = "no picture is checked for nudity, because engine.safety is off"
@@ -177,6 +178,8 @@ class EngineConfig(Section):
     """The .pem file with the key of that certificate."""
     upscaler: Annotated[str, AfterValidator(_upscaler_file)] = ""
     """A .safetensors file with a network that enlarges pictures four times, for models without their own; or none."""
+    describer: str = ""
+    """A folder with a model that describes pictures in words, for /describe; or none."""
     safety: Literal["on", "off"] = "on"
     """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
@@ -355,6 +358,8 @@ class Config(BaseSettings):
     )
 
     data: Path = Path("data")
+    encrypt: bool = True
+    """Encrypt a new database with a key that Atelier makes, if the environment holds none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     discord: DiscordConfig = DiscordConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -404,17 +409,14 @@ def load_config(path: Path | None) -> Config:
         # Only the environment can cause this: there, tables and lists are JSON.
         raise ConfigError(f"environment variables {ENV_PREFIX}*: {error}; the value must be JSON.") from error
     base = Path.cwd() if path is None else path.resolve().parent
-    try:
-        data = config.data.expanduser()
-    except RuntimeError as error:
-        raise ConfigError(f"data: {config.data} starts with a home folder that does not exist.") from error
+    data = _home(str(config.data), "data")
     models = tuple(_located(model, base) for model in config.models)
     upscaler = config.engine.upscaler and _place(config.engine.upscaler, base, "engine.upscaler")
-    pems = {
-        name: str((base / Path(value).expanduser()).resolve()) if (value := getattr(config.engine, name)) else ""
-        for name in ("certificate", "private_key")
+    places = {
+        name: str((base / _home(value, f"engine.{name}")).resolve()) if (value := getattr(config.engine, name)) else ""
+        for name in ("certificate", "private_key", "describer")
     }
-    engine = config.engine.model_copy(update={"upscaler": upscaler, **pems})
+    engine = config.engine.model_copy(update={"upscaler": upscaler, **places})
     return config.model_copy(update={"data": data, "engine": engine, "models": models})
 
 
@@ -430,7 +432,7 @@ def read_token(environ: Mapping[str, str] = os.environ) -> str:
 
 def read_database_key(environ: Mapping[str, str] = os.environ) -> str | None:
     """The key of the database, from ATELIER_DATABASE_KEY or a file that ATELIER_DATABASE_KEY_FILE names; or None."""
-    found = _read_secret("ATELIER_DATABASE_KEY", "the key of the database", environ)
+    found = _read_secret(DATABASE_KEY, "the key of the database", environ)
     return found[0] if found else None
 
 
@@ -441,15 +443,21 @@ def _read_secret(name: str, what: str, environ: Mapping[str, str]) -> tuple[str,
     if not (place := environ.get(f"{name}_FILE", "").strip()):
         return None
     where = f"{name}_FILE: {place}"
+    return read_secret(Path(place), what, where), where
+
+
+def read_secret(file: Path, what: str, where: str = "") -> str:
+    """The secret that a file holds; `where` names the file in messages. Raises ConfigError when it holds none."""
+    where = where or str(file)
     try:
-        secret = Path(place).read_text(encoding="utf-8-sig").strip()
+        secret = file.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise ConfigError(f"{where} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where} is not UTF-8 text: save it as UTF-8.") from error
     if not secret:
         raise ConfigError(f"{where} is empty; put {what} into it.")
-    return secret, where
+    return secret
 
 
 def _plausible(token: str, where: str) -> str:
@@ -493,12 +501,17 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
 
 
-def _place(place: str, base: Path, key: str) -> str:
-    """The absolute path that `key` is set to, as seen from a folder; a hub id stays as it is."""
+def _home(place: str, key: str) -> Path:
+    """The path that `key` is set to, with the home folder for a ~. Raises ConfigError."""
     try:
-        path = base / Path(place).expanduser()
+        return Path(place).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{key}: {place} starts with a home folder that does not exist.") from error
+
+
+def _place(place: str, base: Path, key: str) -> str:
+    """The absolute path that `key` is set to, as seen from a folder; a hub id stays as it is."""
+    path = base / _home(place, key)
     is_path = path.exists() or place.endswith(_FILES) or place.startswith((".", "/", "~"))
     return str(path.resolve()) if is_path else place
 

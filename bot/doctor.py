@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -20,11 +20,12 @@ import discord
 
 from bot.app import calibration_of, database_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
-from bot.config import SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig, read_database_key, read_token
+from bot.config import DATABASE_KEY, SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig, read_token
 from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.model_files import hub
+from bot.engine.model_files.describer import check_describer
 from bot.engine.model_files.folder import Folder
 from bot.engine.model_files.host_upscaler import check_upscaler
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
@@ -33,7 +34,7 @@ from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
-from bot.storage import sqlite
+from bot.storage import encryption, sqlite
 from bot.storage.backups import BACKUP_INTERVAL, backups_of, folder_of
 from bot.storage.database import schema_scripts
 from bot.storage.integrity import Check, find_damage, inspect
@@ -75,7 +76,9 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         for finding in await examine_model(model):
             yield finding
     if config.engine.upscaler:
-        yield await asyncio.to_thread(_upscaler, Path(config.engine.upscaler))
+        yield await asyncio.to_thread(_checked, "Upscaler", Path(config.engine.upscaler), check_upscaler)
+    if config.engine.describer:
+        yield await asyncio.to_thread(_checked, "Describer", Path(config.engine.describer), check_describer)
     yield _safety(config.engine)
     facts = await probe()
     yield _torch(config.engine.device, facts)
@@ -127,7 +130,7 @@ def _database(path: Path) -> list[Finding]:
         return [Finding(what, CheckStatus.GOOD, f"{path} will be created at the first start")]
     end = time.monotonic() + _CHECK_SECONDS
     try:
-        key = read_database_key()
+        key = encryption.find_key(path)
         if damage := find_damage(path, key, full=False, stop=lambda: time.monotonic() > end):
             remedy = "Start Atelier: it restores the newest good backup. Or check ATELIER_DATABASE_KEY."
             return [Finding(what, CheckStatus.BAD, f"{path} is damaged: {damage}", remedy), _backups(path)]
@@ -136,14 +139,27 @@ def _database(path: Path) -> list[Finding]:
         return [Finding(what, CheckStatus.BAD, str(error), "Restore a copy: atelier restore FILE")]
     secrecy = "encrypted" if key else "not encrypted"
     words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
+    rest = [*_key(path, key), _integrity(look.check), _backups(path)]
     newest = len(schema_scripts())
     if look.schema < newest:
         remedy = f"The next start backs it up and migrates it to schema {newest}."
-        return [Finding(what, CheckStatus.NOTE, words, remedy), _integrity(look.check), _backups(path)]
+        return [Finding(what, CheckStatus.NOTE, words, remedy), *rest]
     if look.schema > newest:
         remedy = f"A newer Atelier wrote it; this one knows only schema {newest}. Upgrade Atelier."
         return [Finding(what, CheckStatus.BAD, words, remedy)]
-    return [Finding(what, CheckStatus.GOOD, words), _integrity(look.check), _backups(path)]
+    return [Finding(what, CheckStatus.GOOD, words), *rest]
+
+
+def _key(path: Path, key: str | None) -> list[Finding]:
+    """Where the key of the database is, and who can read it."""
+    what, place = "Database key", encryption.place_of(path)
+    if key is None:
+        words = "none: whoever can read the disk can read all prompts"
+        return [Finding(what, CheckStatus.NOTE, words, "Stop Atelier and run: atelier encrypt")]
+    if trouble := encryption.trouble_of(place):
+        return [Finding(what, CheckStatus.BAD, *trouble)]
+    where = str(place.file) if place.file else DATABASE_KEY
+    return [Finding(what, CheckStatus.GOOD, f"{where}. Keep a copy elsewhere: without it the data are lost")]
 
 
 def _integrity(check: Check | None) -> Finding:
@@ -203,14 +219,13 @@ async def examine_model(model: ModelConfig) -> list[Finding]:
     return findings
 
 
-def _upscaler(file: Path) -> Finding:
-    """Check the network that enlarges pictures of models without their own, by its header."""
-    what = "Upscaler"
+def _checked(what: str, place: Path, check: Callable[[Path], None]) -> Finding:
+    """A network of the host beside the models: what `check` says of its files."""
     try:
-        check_upscaler(file)
+        check(place)
     except UnusableFiles as error:
         return Finding(what, CheckStatus.BAD, error.words, error.remedy)
-    return Finding(what, CheckStatus.GOOD, str(file))
+    return Finding(what, CheckStatus.GOOD, str(place))
 
 
 async def _downloaded(what: str, source: str, file: str = "") -> Finding:

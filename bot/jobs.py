@@ -135,6 +135,18 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class StyleRef:
+    """A version of a style of a server: the style's number and name, and which version; without a name it is none."""
+
+    name: str = ""
+    number: int = 0
+    version: int = 0
+
+
+NO_STYLE = StyleRef()
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What to paint, with every value resolved. Field names are those of diffusers; sizes are in pixels.
 
@@ -172,6 +184,11 @@ class GenerationRequest:
     controlnet_conditioning_scale: float = 1.0
     draft: bool = False
     """Whether it was painted with the model's fast preset, so that a picture of it can be finished."""
+    style: str = ""
+    """The name of the style that was used, if any."""
+    style_number: int = 0
+    """The number of that style within its server."""
+    style_version: int = 0
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
@@ -185,6 +202,11 @@ class GenerationRequest:
             if name in read:
                 read[name] = tuple(read[name])
         return cls(**read)
+
+    @property
+    def style_ref(self) -> StyleRef:
+        """The version of the style that was used."""
+        return StyleRef(self.style, self.style_number, self.style_version)
 
     @property
     def texts(self) -> tuple[str, str]:
@@ -351,6 +373,8 @@ class Job:
     """A message that a new one has replaced and that is still to be deleted."""
     forgotten_at: datetime | None = None
     """When its words were deleted, because the person had their data deleted."""
+    is_withheld: bool = False
+    """Whether its message shows no prompt, because the prompt may not be painted."""
 
     @property
     def is_unposted(self) -> bool:
@@ -386,6 +410,7 @@ class Job:
             left_message_id=None if row["left_message_id"] is None else MessageId(row["left_message_id"]),
             forgotten_at=from_text(row["forgotten_at"]),
             reason=row["reason"],
+            is_withheld=bool(row["withheld"]),
         )
 
 

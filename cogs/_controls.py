@@ -94,7 +94,7 @@ def region_menu(ref: PictureRef) -> discord.ui.View:
     return view
 
 
-def more_menu(ref: PictureRef, *, may_delete: bool) -> discord.ui.View:
+def more_menu(ref: PictureRef, *, may_delete: bool, moderates: bool = False) -> discord.ui.View:
     """What is needed rarely, for the person who asked for it alone."""
     view = discord.ui.View(timeout=None)
     view.add_item(button("original", ref, "Original file"))
@@ -104,4 +104,6 @@ def more_menu(ref: PictureRef, *, may_delete: bool) -> discord.ui.View:
     if may_delete:
         view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
         view.add_item(button("delete", ref, "Delete", discord.ButtonStyle.danger, row=1))
+    if moderates:
+        view.add_item(button("asstyle", ref, "Use as style", row=1))
     return view

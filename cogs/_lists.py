@@ -13,6 +13,7 @@ from bot.errors import UserError
 from bot.requests.admission import Admission
 from bot.requests.resolve import ASPECTS
 from bot.requests.wording import unknown
+from bot.storage.styles import Styles
 from cogs import _people
 
 Choices = list[app_commands.Choice[str]]
@@ -37,6 +38,17 @@ def model_choices(models: Iterable[ModelConfig], typed: str) -> Choices:
         app_commands.Choice(name=f"{model.name} — {model.description}"[:LONGEST].rstrip(" —"), value=model.name)
         for model in models
         if typed.lower() in f"{model.name} {model.description}".lower()
+    ][:MOST]
+
+
+async def style_choices(styles: Styles, interaction: discord.Interaction[Client], typed: str) -> Choices:
+    """The styles of the server whose name or description has what was typed."""
+    if not _people.is_served(interaction):
+        return []
+    return [
+        app_commands.Choice(name=f"{style.name} — {style.description}"[:LONGEST].rstrip(" —"), value=style.name)
+        for style in (await styles.of(_people.place(interaction))).values()
+        if typed.strip().lower() in f"{style.name} {style.description}".lower()
     ][:MOST]
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from bot.charts.plot import Chart, Panel, Series
 from bot.jobs import GuildId
+from bot.search.quality import interval
 from bot.storage.reports import GROUP, Figures, Report
 from cogs import _words
 
@@ -17,6 +18,7 @@ HEADER = ("start", "end", "measure", "of", "value")
 
 _ALT = 1024
 _SHOWN_SERVERS = 5
+_SHOWN_LIKED = 5
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 
@@ -58,6 +60,7 @@ def text(report: Report, names: Mapping[GuildId, str]) -> str:
         if liked is not None and liked.others:
             said += f", {liked.others} other reactions"
         lines.append(f"- `{model.model}`: {_requests(model.results)} delivered, {said}")
+    lines += ranking(report)
     servers = report.servers or ()
     for server in servers[:_SHOWN_SERVERS]:
         name = _words.inert(names.get(server.guild_id, f"server {server.guild_id}"), 100)
@@ -66,6 +69,25 @@ def text(report: Report, names: Mapping[GuildId, str]) -> str:
     if len(servers) > _SHOWN_SERVERS:
         lines.append(f"-# and {len(servers) - _SHOWN_SERVERS} more servers")
     return _words.fitting(lines)
+
+
+def ranking(report: Report) -> list[str]:
+    """Models, styles and samplers that at least GROUP people rated, the best first, each with its interval.
+
+    They are ordered by the lower end, as search orders pictures, so that few people never beat many.
+    """
+    lines = []
+    for kind in ("model", "style", "sampler"):
+        intervals = [(one, *interval(one.share, one.people)) for one in report.liked if one.kind == kind]
+        if len(intervals) > 1 or (intervals and kind == "style"):
+            best = sorted(intervals, key=lambda each: (-each[1], each[0].name))[:_SHOWN_LIKED]
+            told = [
+                f"`{one.name}` {one.share:.0%} ({low:.0%}–{high:.0%}, {one.people} people)" for one, low, high in best
+            ]
+            lines.append(f"- Liked, by {kind}: {', '.join(told)}")
+    if lines:
+        lines.append("-# In brackets are 95 % intervals. Where two overlap, it is not known which one is liked better.")
+    return lines
 
 
 def title(report: Report) -> str:
@@ -148,6 +170,10 @@ def _of_all(report: Report) -> Iterator[tuple[str, str, float]]:
             yield "thumbs_up", model.model, model.reception.up
             yield "thumbs_down", model.model, model.reception.down
             yield "other_reactions", model.model, model.reception.others
+    for one in report.liked:
+        low, high = interval(one.share, one.people)
+        for measure, value in (("people", one.people), ("share", one.share), ("share_low", low), ("share_high", high)):
+            yield f"liked_{one.kind}_{measure}", one.name, value
     for server in report.servers or ():
         yield "server_pictures", str(server.guild_id), server.pictures
         yield "server_gpu_seconds", str(server.guild_id), server.gpu_seconds

@@ -39,7 +39,7 @@ async def seer_of(interaction: discord.Interaction[Client], search: Search, scop
         parent = channel if parent_id is None else _channel(client, parent_id)
         if channel is None:
             gone.add(channel_id)
-        if (known := channel or parent) is not None and _is_adult(known):
+        if (known := channel or parent) is not None and is_adult(known):
             adult.add(channel_id)
         if channel is not None and isinstance(member, discord.Member) and may_read(channel, member):
             readable.add(channel_id)
@@ -53,7 +53,7 @@ async def seer_of(interaction: discord.Interaction[Client], search: Search, scop
         frozenset(gone),
         is_moderator=guild is not None and _people.is_moderator(interaction),
         is_host=is_host,
-        here_is_adult=isinstance(here, discord.abc.GuildChannel | discord.Thread) and _is_adult(here),
+        here_is_adult=is_adult(here),
     )
 
 
@@ -75,7 +75,8 @@ def _channel(client: Client, channel_id: int) -> discord.abc.GuildChannel | disc
     return channel if isinstance(channel, discord.abc.GuildChannel | discord.Thread) else None
 
 
-def _is_adult(channel: discord.abc.GuildChannel | discord.Thread) -> bool:
+def is_adult(channel: object) -> bool:
+    """Whether a channel is age-restricted."""
     is_nsfw = getattr(channel, "is_nsfw", None)
     return bool(is_nsfw and is_nsfw())
 

@@ -50,6 +50,15 @@ def may_delete(job: Job, interaction: discord.Interaction[Client]) -> bool:
     return job.requester.user_id == interaction.user.id or _people.is_moderator(interaction)
 
 
+def may_show(job: Job, interaction: discord.Interaction[Client]) -> bool:
+    """Whether the person may see a result where they are: those of age-restricted channels only in such channels."""
+    if not may_see(job, interaction):
+        return False
+    here = interaction.channel
+    there = None if interaction.guild is None else interaction.guild.get_channel_or_thread(job.destination.channel_id)
+    return not _searching.is_adult(there) or _searching.is_adult(here)
+
+
 def may_see(job: Job, interaction: discord.Interaction[Client]) -> bool:
     """Whether the person may read the channel in which a result was asked for."""
     if job.destination.channel_id == interaction.channel_id or job.requester.user_id == interaction.user.id:

@@ -24,16 +24,20 @@ from bot.jobs import (
     utcnow,
 )
 from bot.logs import hide
-from bot.policy.limits import BLOCKED, GALLERY, HOST, PAUSED, QUOTA_FROM, LimitName, Origin
+from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.policy.picture_limits import THRESHOLD_RULES
+from bot.policy.words import LONGEST_TERM, TERM
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
+from bot.storage.consents import CHANNEL as DATASET
 from bot.storage.forgetting import Held
+from bot.storage.styles import RULE as STYLE_RULE
 
 _SHOWN_PROMPT = 400
+_SHOWN_TERMS = 5
 _BAR_CELLS = 10
 _SPARE = 250
 """Characters kept free in a failure message."""
@@ -54,6 +58,7 @@ _OPERATIONS = {
 _VALUE_SOURCES = {
     Source.FLAG: "by flags:",
     Source.OPTION: "by options:",
+    Source.STYLE: "by the style:",
     Source.MINE: "by the requester's own settings:",
     Source.CHANNEL: "by the channel:",
     Source.SERVER: "by the server:",
@@ -108,6 +113,8 @@ def pictures(count: int) -> str:
 
 def headline(job: Job) -> str:
     """The first line of a job's message: the prompt and the person who asked."""
+    if job.is_withheld:
+        return f"**A request** — <@{job.requester.user_id}>"
     return f"**{inert(job.request.prompt)}** — <@{job.requester.user_id}>"
 
 
@@ -191,6 +198,8 @@ def retrying(job: Job) -> str:
 def failed(job: Job, reason: str) -> str:
     """The message of a request that ended without a picture: the reason, and the prompt to copy."""
     text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n-# It does not count towards your quota. "
+    if job.is_withheld:
+        return f"{text}`/history` shows you your prompt."
     return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - units(text))
 
 
@@ -281,6 +290,8 @@ def parameters(request: GenerationRequest) -> str:
     ]
     if request.draft:
         facts.insert(0, "draft")
+    if request.style:
+        facts.insert(0, f"style `{request.style}` (version {request.style_version})")
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
@@ -314,6 +325,21 @@ def presence(waiting: int, running: int) -> str:
 def declined(back: str) -> str:
     """The answer after a person declined a big request; `back` returns the prompt."""
     return f"Your quota is unchanged. {back}"
+
+
+_DESCRIBED = "This is what I see. Only you see this message.\n```\n{}\n```"
+
+
+def described(said: str) -> str:
+    """The answer to a person who wants a picture described; `said` is the sentence of the model."""
+    return _DESCRIBED.format(fitted(said.replace("``", "`\u200b`"), MESSAGE - units(_DESCRIBED)))
+
+
+def described_in(message: str) -> str:
+    """The sentence in a message that `described` made; nothing if there is none."""
+    before, _, after = _DESCRIBED.partition("{}")
+    is_ours = message.startswith(before) and message.endswith(after)
+    return message[len(before) : len(message) - len(after)] if is_ours else ""
 
 
 def _handed_back(prompt: str, room: int) -> str:
@@ -356,6 +382,8 @@ def kept(held: Held) -> str:
         "- Your `/settings`. They stay until you clear them.\n"
         "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
         "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
+        "- Results that you reported, and your reasons; that results of yours were reported. Moderators do not see who "
+        "reported.\n"
         "- Daily backups: one for each of 7 days and 4 weeks.\n"
         "\nOnly Discord receives any of this data. `/privacy export` gives you all of it, `/privacy delete` deletes it."
     )
@@ -402,19 +430,46 @@ def change(case: Case) -> str:
         count = len(case.after)
         return f"{what}: {count} request{'' if count == 1 else 's'}"
     names = list(dict.fromkeys((*case.before, *case.after)))
+    if names and all(name.startswith(TERM) for name in names):
+        return f"{what}: {_terms_changed(case)}"
     changes = [
-        f"{_RULES.get(name, name)} {_value(name, case.before)} → {_value(name, case.after)}"
+        f"{_rule(name)} {_value(name, case.before)} → {_value(name, case.after)}"
         for name in names
         if _value(name, case.before) != _value(name, case.after)
     ]
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
+def hidden(text: str) -> str:
+    """A text that a person typed, behind a spoiler."""
+    return f"||{inert(text, LONGEST_TERM)}||"
+
+
+def _terms_changed(case: Case) -> str:
+    """Which terms a case put on the list of a server, and which it took off."""
+    sides = (("added", case.after, case.before), ("removed", case.before, case.after))
+    parts = []
+    for verb, to, since in sides:
+        if terms := [str(term) for name, term in to.items() if name not in since]:
+            more = f" and {len(terms) - _SHOWN_TERMS} more" if len(terms) > _SHOWN_TERMS else ""
+            parts.append(f"{verb} {', '.join(map(hidden, terms[:_SHOWN_TERMS]))}{more}")
+    return ", ".join(parts) or "the spelling of a term"
+
+
 _RULES = {
     QUOTA_FROM: "GPU time that counts",
+    LOG: "log channel",
+    DATASET: "results for data sets",
     **{rule: f"pictures: {name}" for name, rule in THRESHOLD_RULES.items()},
     **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
 }
+
+
+def _rule(name: str) -> str:
+    """What a rule is called."""
+    if name.startswith(STYLE_RULE):
+        return f"the style `{name.removeprefix(STYLE_RULE)}`"
+    return _RULES.get(name, name.replace(":", " "))
 
 
 def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
@@ -445,19 +500,24 @@ def thresholds_of(place: Subject, rules: Mapping[str, Any], limits: PictureLimit
     return "\n".join(lines)
 
 
-_OFF = (PAUSED, BLOCKED, GALLERY)
+_OFF = (PAUSED, BLOCKED, GALLERY, LOG, DATASET)
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:
     """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
-        return "all" if name == QUOTA_FROM else "no" if name in _OFF else "no rule"
+        is_off = name in _OFF or name.startswith(STYLE_RULE)
+        return "all" if name == QUOTA_FROM else "no" if is_off else "no rule"
     value = rules[name]
+    if name.startswith(STYLE_RULE):
+        return f"version {value}"
     if name == GALLERY:
         channel_id, threshold = value
         return (
             f"{subject((Scope.CHANNEL, channel_id))} from {threshold} {'favourite' if threshold == 1 else 'favourites'}"
         )
+    if name == LOG:
+        return subject((Scope.CHANNEL, value))
     if name in list(LimitName):
         return limit(LimitName(name), value)
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):

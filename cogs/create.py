@@ -19,9 +19,10 @@ from bot.requests.flags import with_flags
 from bot.requests.options import PROMPT_HELP, Option, Options, table
 from bot.requests.resolve import ASPECTS, MOST_LORAS, aspect_size, is_adapter
 from bot.requests.uploads import UPLOAD_NAMES
+from bot.storage.styles import Styles
 from cogs import _words
 from cogs._buttons import add_cog
-from cogs._lists import Choices, model_choices, next_of_list, usable_models
+from cogs._lists import Choices, model_choices, next_of_list, style_choices, usable_models
 from cogs.intake import Intake
 
 
@@ -59,8 +60,9 @@ def _annotation(option: Option) -> Any:
 class Create(commands.Cog):
     """Takes requests for pictures."""
 
-    def __init__(self, intake: Intake, admission: Admission, command: str) -> None:
+    def __init__(self, intake: Intake, admission: Admission, styles: Styles, command: str) -> None:
         self._intake = intake
+        self._styles = styles
         self._admission = admission
         # Another bot on the server may have a command /imagine, so the host can choose another name.
         self.imagine.name = command
@@ -80,6 +82,10 @@ class Create(commands.Cog):
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
         return model_choices(await usable_models(self._admission, interaction), typed)
+
+    @imagine.autocomplete("style")
+    async def _styles_here(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        return await style_choices(self._styles, interaction, typed)
 
     @imagine.autocomplete("sampler")
     async def _samplers(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -123,6 +129,6 @@ class Create(commands.Cog):
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    cog = Create(Intake.of(client), app.admission, app.config.discord.command)
+    cog = Create(Intake.of(client), app.admission, app.styles, app.config.discord.command)
     client.said = _words.said
     await add_cog(client, cog)

@@ -81,7 +81,11 @@ class Details(commands.Cog):
         shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
         words = _words.info(job, shown, await self._lineage.sources(job.id), await self._queue.value_sources(job.id))
         words += _words.fitting(await self._remembered(job, interaction), room=300)
-        return words, _controls.more_menu(about, may_delete=_targets.may_delete(job, interaction))
+        return words, _controls.more_menu(
+            about,
+            may_delete=_targets.may_delete(job, interaction),
+            moderates=interaction.guild_id is not None and _people.is_moderator(interaction),
+        )
 
     async def _remembered(self, job: Job, interaction: discord.Interaction[Client]) -> list[str]:
         """The tags of a result, how it is liked, and for its requester alone the sitting that it belongs to."""

@@ -28,8 +28,12 @@ _COMMANDS = {
     "quota": "what is left of your quota",
     "history": "your pictures",
     "search": "results by words, meaning and filters",
+    "compare": "two settings side by side, and a blind vote",
+    "style": "styles of this server",
     "tag": "words to find results by",
+    "dataset": "whether your results go into data sets",
     "settings": "your own defaults",
+    "report": "a result that should not be here",
     "privacy": "what is kept about you, and deleting it",
 }
 _MODERATORS = ("limits", "mod", "stats")

@@ -85,7 +85,7 @@ class Intake(commands.Cog):
         the person has seen its bill. Raises what `Client.explain` explains if the request is refused.
         """
         attachments = attachments or {}
-        requester, destination = _where(interaction)
+        requester, destination = where(interaction)
         # Refuse what can be refused now, because the answer is not public yet.
         stand_ins = {name: _stand_in(name, attachment) for name, attachment in attachments.items()}
         async with self._in_turn(interaction):
@@ -130,7 +130,7 @@ class Intake(commands.Cog):
         """Accept a big request: make a new quote, with the person's roles and the limits as they are now."""
         bill = self._take_bill(interaction, about.job_id)
         try:
-            requester, destination = _where(interaction)
+            requester, destination = where(interaction)
             quote = await self._admission.quote(requester, bill.options, destination)
             await self._accept(interaction, quote, bill.attachments)
         except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
@@ -164,7 +164,7 @@ class Intake(commands.Cog):
         try:
             if attachments:
                 # The sizes of the uploads are known only now, and the rules may have changed during the download.
-                options = quote.options.with_uploads(await self._fetched(attachments))
+                options = quote.options.with_uploads(await self.fetched(attachments))
                 quote = await self._admission.quote(quote.requester, options, quote.destination)
             admitted = await self._admission.admit(quote, interaction_id=interaction.id)
             if admitted is None:
@@ -207,7 +207,7 @@ class Intake(commands.Cog):
             await self._queue.withdraw(job.id)
             raise
 
-    async def _fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
+    async def fetched(self, attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
         """Download attachments and check them; raises UserError for one that is missing or no picture."""
         async with self._downloads:
             try:
@@ -247,7 +247,7 @@ async def _take_back(interaction: discord.Interaction[Client]) -> None:
         log.warning("a deferred answer could not be taken back: %s", type(error).__name__)
 
 
-def _where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destination]:
+def where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destination]:
     """Who asks and where the answer goes; raises UserError where no answer could be delivered."""
     if interaction.guild_id is None:
         return _people.requester(interaction), _people.destination(interaction)

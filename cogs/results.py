@@ -17,12 +17,13 @@ from bot.client import Client
 from bot.delivery.feedback import offered
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
-from bot.errors import StorageError, TryLater
+from bot.errors import PlotError, StorageError, TryLater
 from bot.jobs import (
     Cancelled,
     Failed,
     Image,
     Job,
+    JobStatus,
     MessageId,
     News,
     Painted,
@@ -36,11 +37,12 @@ from bot.picture_files import without_metadata
 from bot.policy.policy import Policy
 from bot.requests.admission import Admission
 from bot.responses import TOKEN_SECONDS, fitted
+from bot.storage.comparisons import Comparison, Comparisons
 from bot.storage.database import insist
 from bot.storage.lineage import Lineage
 from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.queue import Queue
-from cogs import _controls, _views, _words
+from cogs import _comparing, _controls, _views, _words
 from cogs._buttons import CustomId
 from cogs._posting import delete, delivery_error, own_messages, translated
 from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
@@ -65,6 +67,7 @@ class Results(commands.Cog):
         lineage: Lineage,
         preferences: PreferenceStore,
         admission: Admission,
+        comparisons: Comparisons,
         policy: Policy,
         ping_after_seconds: int,
     ) -> None:
@@ -73,6 +76,7 @@ class Results(commands.Cog):
         self._lineage = lineage
         self._preferences = preferences
         self._admission = admission
+        self._comparisons = comparisons
         self._delivery = delivery
         self._queue = queue
         self._ping_after_seconds = ping_after_seconds
@@ -101,6 +105,9 @@ class Results(commands.Cog):
         assert job.destination.message_id is not None  # noqa: S101 - it shows the result
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         message = channel.get_partial_message(job.destination.message_id)
+        if await insist(self._comparisons.of_job, job.id) is not None:
+            # Votes are given by buttons, and nobody is to rate one of two requests.
+            return
         with self._translate_errors(job):
             for emoji in offered(job.request.num_images_per_prompt):
                 await message.add_reaction(emoji)
@@ -138,14 +145,18 @@ class Results(commands.Cog):
 
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
-        is_hidden = isinstance(news, Painted) and (
-            bool((await self._preferred(job)).spoiler)
-            or await insist(self._policy.is_hidden, job, [image.nsfw for image in news.images])
-        )
-        content, files, open_ = _message_parts(job, news, is_hidden)
-        if isinstance(news, Painted):
-            content += await self._origin(job)
-        view = self._view(job, news)
+        is_hidden = isinstance(news, Painted) and await self._is_hidden(job, news.images)
+        comparison = await insist(self._comparisons.of_job, job.id)
+        compared = None if comparison is None else await self._compared(job, news, comparison, is_hidden)
+        if compared is not None:
+            content, files, open_, view = compared
+        else:
+            content, files, open_ = _message_parts(job, news, is_hidden)
+            if isinstance(news, Painted):
+                content += await self._origin(job)
+            elif comparison is not None:
+                content += await self._alone(job, comparison)
+            view = self._view(job, news)
         content = fitted(content)
         left = None
         if job.destination.message_id is not None:
@@ -165,6 +176,39 @@ class Results(commands.Cog):
             # The nonce makes a repeated post within a few minutes return the first message.
             sent = await channel.send(content, files=files(), nonce=f"a{job.id}", view=view)  # type: ignore[arg-type]
         return Shown(MessageId(sent.id), left)
+
+    async def _compared(
+        self, job: Job, news: News, comparison: Comparison, is_hidden: bool
+    ) -> tuple[str, Callable[[], list[discord.File]], bool, discord.ui.View | None] | None:
+        """What the message of a request says while its comparison is blind; None if it says the same as others.
+
+        The posts of a channel are shown one at a time, so that the second of both requests knows that it is the second.
+        """
+        match news:
+            case Failed() | Cancelled():
+                return None
+            case Painted(images):
+                other = await insist(self._queue.get, comparison.other(job.id))
+                if other is None or other.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+                    return None
+                if other.status is not JobStatus.DELIVERED:
+                    return _comparing.painted(comparison), list, False, None
+                try:
+                    there = await self._queue.read(await insist(self._queue.pictures, other.id))
+                    png = await _comparing.drawn(comparison, job.id, images, there)
+                    is_hidden |= await self._is_hidden(other, there)
+                except (StorageError, PlotError):
+                    return None
+                view = _comparing.ballot_view(comparison, min(len(images), len(there)))
+                return _comparing.ballot(comparison), lambda: [_comparing.file(png, is_hidden)], False, view
+            case _:
+                return _comparing.waiting(comparison, news), list, True, _views.cancel_view(job.id)
+
+    async def _alone(self, job: Job, comparison: Comparison) -> str:
+        """The line about the other request, if its pictures are there."""
+        other = await insist(self._queue.get, comparison.other(job.id))
+        is_painted = other is not None and other.status in (JobStatus.RENDERED, JobStatus.DELIVERED)
+        return _comparing.alone(comparison, other) if other is not None and is_painted else ""
 
     def _view(self, job: Job, news: News) -> discord.ui.View | None:
         """The controls for what the message says; none under a request that failed or was cancelled."""
@@ -193,6 +237,11 @@ class Results(commands.Cog):
             return "\n" + _words.painted_again(before.id, is_same=_pixels(earlier) == _pixels(now))
         origins = [source for source in sources if source.number]
         return f"\n-# From {_words.sources(origins)}" if origins else ""
+
+    async def _is_hidden(self, job: Job, images: Sequence[Image]) -> bool:
+        """Whether the pictures of a job are shown as a spoiler."""
+        scores = [image.nsfw for image in images]
+        return bool((await self._preferred(job)).spoiler) or await insist(self._policy.is_hidden, job, scores)
 
     async def _preferred(self, job: Job) -> Preferences:
         """What the person who asked prefers now."""
@@ -308,6 +357,7 @@ async def setup(client: Client) -> None:
             app.lineage,
             app.preferences,
             app.admission,
+            app.comparisons,
             app.policy,
             app.config.discord.ping_after_seconds,
         )

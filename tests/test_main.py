@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from bot.errors import EX_CONFIG
+from bot.storage import encryption, sqlite
 from bot.storage.database import open_database, schema_scripts
 
 ATELIER = (sys.executable, "-m", "bot")
@@ -62,11 +63,10 @@ async def test_the_same_seed_writes_the_same_picture_twice_and_both_are_in_the_u
     first, second = (hashlib.sha256(Image.open(picture).tobytes()).hexdigest() for picture in pictures)
     assert first == second
 
-    with sqlite3.connect(tmp_path / "data" / "atelier.db") as database:
-        rows = database.execute(
-            "SELECT prompt, request ->> '$.seed', status, surface, length(model_hash) FROM jobs"
-        ).fetchall()
-    database.close()
+    path = tmp_path / "data" / "atelier.db"
+    with closing(sqlite.connect(path, encryption.find_key(path))) as database:
+        sql = "SELECT prompt, request ->> '$.seed', status, surface, length(model_hash) FROM jobs"
+        rows = [tuple(row) for row in database.execute(sql)]
     assert rows == [("a red apple on a blue background", 7, "delivered", "terminal", 64)] * 2
 
 
@@ -199,7 +199,7 @@ async def test_an_encrypted_database_needs_its_key_and_no_log_has_it(tmp_path: P
     for wrong in ({}, {"ATELIER_DATABASE_KEY": "battery staple"}):
         code, _, errors = await run(*picture, **wrong)
         assert code == 1
-        assert "If it is encrypted, check ATELIER_DATABASE_KEY" in errors
+        assert "If it is encrypted, check its key, in ATELIER_DATABASE_KEY or" in errors
         assert "battery staple" not in errors
         assert "Traceback" not in errors
     code, output, _ = await run("doctor", "--data", tmp_path, **key)

@@ -55,6 +55,12 @@ async def contact_sheet(tiles: Sequence[Tile]) -> bytes:
     return await _draw(header, b"".join(tile.picture for tile in tiles))
 
 
+async def side_by_side(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Pairs of pictures, each pair in a row of its own with its number, as PNG. Raises PlotError."""
+    pictures = [picture for pair in pairs for picture in pair]
+    return await _draw({"kind": "pairs", "sizes": [len(picture) for picture in pictures]}, b"".join(pictures))
+
+
 async def with_grid(picture: bytes, cells: int) -> bytes:
     """A picture with a grid of `cells` rows and columns over it, with their names, as PNG. Raises PlotError."""
     return await _draw({"kind": "grid", "cells": cells, "sizes": [len(picture)]}, picture)

@@ -157,6 +157,15 @@ def check_upscaler_exists(upscaler: str) -> None:
         )
 
 
+def check_describer_exists(describer: str) -> None:
+    """Raise ConfigError if the folder of the host's model that describes pictures is missing."""
+    if describer and not Path(describer).is_dir():
+        raise ConfigError(
+            f"engine.describer: {describer} is not a folder. Give the folder of a model that describes pictures, such "
+            "as a download of Salesforce/blip-image-captioning-base, or leave the setting out."
+        )
+
+
 def check_models(models: Sequence[ModelConfig]) -> None:
     """Raise ConfigError for the first model that cannot possibly load or whose own defaults it cannot use.
 

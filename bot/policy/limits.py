@@ -71,11 +71,13 @@ QUOTA_FROM = "quota_from"
 """The name of the rule that resets a person's quota; its value is the time from which usage counts."""
 GALLERY = "gallery"
 """The name of the rule that gives a server a gallery; its value is the gallery's channel and threshold."""
+LOG = "log"
+"""The name of the rule that gives a server a log channel; its value is the channel."""
 THRESHOLDS = (1, 1000)
 """The smallest and the largest threshold of a gallery."""
 
-_REMEDIES = {"pause": "mod resume", "block": "mod unblock"}
-"""The command that ends a pause or a block."""
+_REMEDIES = {"pause": "mod resume", "block": "mod unblock", "terms": "mod terms remove"}
+"""The command that ends a pause or a block, or shortens the list of terms."""
 
 SERVER: Subject = (Scope.SERVER, 0)
 
@@ -227,6 +229,12 @@ def gallery_of(book: Book) -> Gallery | None:
             return Gallery(ChannelId(channel_id), threshold)
         case _:
             return None
+
+
+def log_channel_of(book: Book) -> ChannelId | None:
+    """The channel in which a server's cases and reports are noted, or None."""
+    channel_id = book.get(SERVER, {}).get(LOG)
+    return ChannelId(channel_id) if isinstance(channel_id, int) else None
 
 
 def quota_from(book: Book, who: Requester) -> datetime | None:

@@ -14,7 +14,18 @@ import aiosqlite
 
 from bot.config import LimitsConfig
 from bot.errors import Rejected
-from bot.jobs import Book, ChannelId, Clock, GuildId, Job, PictureLimits, Requester, Scope, Subject
+from bot.jobs import (
+    Book,
+    ChannelId,
+    Clock,
+    GenerationRequest,
+    GuildId,
+    Job,
+    PictureLimits,
+    Requester,
+    Scope,
+    Subject,
+)
 from bot.policy.limits import (
     NEGLIGIBLE,
     Block,
@@ -31,6 +42,7 @@ from bot.policy.limits import (
     resolve,
 )
 from bot.policy.picture_limits import picture_limits
+from bot.policy.words import ServerTerms, check_hard_block
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage, spent_by, waiting_of
 
@@ -86,6 +98,7 @@ class Policy:
         self._rules = rules
         self._usage = usage
         self._clock = clock
+        self._terms = ServerTerms()
         self.defaults = defaults
         self.usual_seconds = usual_seconds
         """GPU seconds of one usual picture, as far as is known now."""
@@ -156,6 +169,15 @@ class Policy:
         if words := place_refused(ruling.limits, ruling.where):
             raise Rejected(words, rule="channels", origin=str(ruling.limits.channels.origin))
 
+    async def check_words(self, guild_id: GuildId, request: GenerationRequest) -> None:
+        """Raise Rejected if any words of a request that reach a model may not be painted on a server.
+
+        Every request comes here once its words are final, and again when its turn has come.
+        """
+        check_hard_block(request.prompt, request.negative_prompt)
+        book = await self._rules.book(guild_id)
+        await self._terms.check(guild_id, book, (request.prompt, request.negative_prompt))
+
     async def check_room(self, connection: aiosqlite.Connection, ruling: Ruling, seconds: float) -> None:
         """Raise Rejected unless one more request that takes `seconds` fits; for use inside a transaction."""
         depth = await waiting_of(connection, ruling.requester)
@@ -165,7 +187,11 @@ class Policy:
         _check_quota(self._allowance(ruling, spent), seconds)
 
     async def objection(self, job: Job) -> Rejected | None:
-        """Why the limits as they are now forbid an accepted job; None if they do not."""
+        """Why the limits and the terms as they are now forbid an accepted job; None if they do not."""
+        try:
+            await self.check_words(job.requester.guild_id, job.request)
+        except Rejected as refused:
+            return refused
         # If the clock was set back, use the time of the request: otherwise older usage would count again.
         now = max(self._clock(), job.asked_at)
         ruling = await self._ruling(job.requester, job.destination.channels, now)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
+from functools import partial
 
 from bot.engine import Engine, Finished, Lane, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, Rejected
@@ -13,6 +14,7 @@ from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
 from bot.logs import hide, traced, without_words
 from bot.policy.limits import told
 from bot.policy.policy import Policy
+from bot.policy.words import SAFETY, TERMS
 from bot.queue.line import Line
 from bot.queue.meter import Meter
 from bot.storage.database import Database, insist
@@ -137,7 +139,8 @@ class Dispatcher:
                 )
         except Rejected as refusal:
             # The job may have been cancelled just now. Then nothing was refused.
-            if await self._fail(job, told(refusal)):
+            # The message is public, and a refusal repeats no word in public.
+            if await self._fail(job, told(refusal), withhold=refusal.rule in (TERMS, SAFETY)):
                 await self._refusals.note(job.requester, refusal)
         except AtelierError as error:
             log.info("job %d failed: %s", job.id, without_words(str(error), *job.request.texts))
@@ -147,8 +150,9 @@ class Dispatcher:
             log.error("job %d failed on a bug\n%s", job.id, traced(error, *job.request.texts))  # noqa: TRY400
             await self._fail(job, f"Something broke inside Atelier. The host can find it in the log as job {job.id}.")
 
-    async def _fail(self, job: Job, reason: str) -> bool:
-        return await insist(self._queue.fail, job, reason, self._meter.used(job.id, _now()))
+    async def _fail(self, job: Job, reason: str, *, withhold: bool = False) -> bool:
+        used = self._meter.used(job.id, _now())
+        return await insist(partial(self._queue.fail, withhold=withhold), job, reason, used)
 
     async def _is_over(self, job: Job, lane: Lane) -> bool:
         """Attempt a job; False when the engine stopped, but not because of it."""

@@ -17,7 +17,7 @@ from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
 from bot.errors import Rejected, UserError
-from bot.jobs import Clock, Destination, GenerationRequest, Job, JobStatus, Operation, Queued, Requester
+from bot.jobs import Book, Clock, Destination, GenerationRequest, Job, JobStatus, Operation, Queued, Requester
 from bot.logs import hide
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
@@ -35,6 +35,7 @@ from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from bot.storage.refusals import Refusals
+from bot.storage.styles import Styles
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,10 @@ class Admission:
         thresholds: BillConfig,
         clock: Clock,
         preferences: PreferenceStore | None = None,
+        styles: Styles | None = None,
     ) -> None:
         self._preferences = preferences
+        self._styles = styles
         self._queue = queue
         self._pictures = pictures
         self._policy = policy
@@ -135,16 +138,20 @@ class Admission:
         async with self._noting(requester):
             ruling = await self._policy.ruling(requester, destination.channels)
             self._policy.check(ruling)
+            book = (await self._policy.books()).get(requester.guild_id, {})
             resolved = resolve(
                 options,
                 self.models,
                 tuple(SAMPLERS),
                 ruling.limits,
                 self._catalog.samplings,
-                await self._defaults(requester, destination),
+                await self._defaults(requester, destination, book),
                 [model.name for model in self.models if self._trouble(model.name) or not self._is_served(model.name)],
+                {} if self._styles is None else await self._styles.of_book(requester.guild_id, book),
             )
             request = resolved.request
+            hide(*request.texts)
+            await self._policy.check_words(requester.guild_id, request)
             for model in ("", request.model):
                 if words := self._trouble(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")
@@ -173,9 +180,8 @@ class Admission:
         """Whether any engine has a model."""
         return any(lane.has(model) for lane in self._engine.lanes)
 
-    async def _defaults(self, requester: Requester, destination: Destination) -> list[Defaults]:
+    async def _defaults(self, requester: Requester, destination: Destination, book: Book) -> list[Defaults]:
         """What fills in the options that a person left out, the strongest first."""
-        book = (await self._policy.books()).get(requester.guild_id, {})
         of_place = defaults.of_place(book, destination.channels)
         if self._preferences is None:
             return of_place

@@ -1,6 +1,7 @@
 """Where the values of a request come from that its person did not type: their own defaults, then those of the place.
 
-The order is flag, option, the person's own default, the channel's, the server's, the model's.
+The order is flag, option, the style that one of them names, the person's own default, the channel's, the server's, the
+model's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Source(StrEnum):
 
     FLAG = "flag"
     OPTION = "option"
+    STYLE = "style"
     MINE = "mine"
     CHANNEL = "channel"
     SERVER = "server"

@@ -72,7 +72,7 @@ def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -
         controlnet=net,
         control=stored(request.control_image),
         draft=request.draft or None,
-        edit=Edit(tuple(sources), request.operation, request.region, request.margins),
+        edit=Edit(tuple(sources), request.operation, request.region, request.margins, request.style_ref),
     )
 
 
@@ -94,7 +94,7 @@ def proper(request: GenerationRequest, model: ModelConfig) -> GenerationRequest:
 
 def finish(request: GenerationRequest, picture: Picture, model: ModelConfig) -> Options:
     """One picture of a draft, painted properly from its seed."""
-    edit = Edit((picture.ref,), request.operation, request.region, request.margins)
+    edit = Edit((picture.ref,), request.operation, request.region, request.margins, request.style_ref)
     return replace(options_of(proper(request, model)), images=1, seed=picture.seed, edit=edit)
 
 
@@ -148,7 +148,7 @@ def extend(request: GenerationRequest, picture: Picture, margins: Margins, model
     """The picture, continued beyond its edges. The model paints the whole canvas at the size that it paints best."""
     options = _from_picture(request, picture, Operation.OUTPAINT, model.outpaint_strength)
     guidance = model.outpaint_guidance_scale
-    edit = Edit((picture.ref,), Operation.OUTPAINT, margins=margins)
+    edit = Edit((picture.ref,), Operation.OUTPAINT, margins=margins, style=request.style_ref)
     return replace(
         options,
         images=1,
@@ -161,7 +161,7 @@ def extend(request: GenerationRequest, picture: Picture, margins: Margins, model
 def repaint(request: GenerationRequest, picture: Picture, region: Sequence[int], prompt: str) -> Options:
     """The picture with some cells of the grid painted again from other words."""
     options = _from_picture(request, picture, Operation.INPAINT, None)
-    edit = Edit((picture.ref,), Operation.INPAINT, region=tuple(sorted(region)))
+    edit = Edit((picture.ref,), Operation.INPAINT, region=tuple(sorted(region)), style=request.style_ref)
     return replace(options, prompt=prompt, images=1, edit=edit)
 
 
@@ -200,5 +200,5 @@ def _from_picture(
         control=None,
         strength=strength,
         seed=None,
-        edit=Edit((picture.ref,), operation),
+        edit=Edit((picture.ref,), operation, style=request.style_ref),
     )

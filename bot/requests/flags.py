@@ -73,7 +73,7 @@ def with_flags(options: OptionsT, notes: list[str] | None = None, names: Names |
     found = _Found([text[: starts[0]].strip() if starts else text], unused=list(tidied.unused))
     size: dict[str, str] = {}
     for name, rest in flags:
-        option = known.get(name.lower())
+        option = _ours(known.get(name.lower()), rest, names)
         if option is not None and option.is_switch:
             found.values[option.name] = True
             found.words.append(rest)
@@ -113,6 +113,15 @@ def _named(piece: str, known: Mapping[str, Option]) -> tuple[str, str]:
     if glued is not None and not _exists(whole[1], known) and _exists(glued[1], known):
         return glued[1], piece[glued.end() :]
     return whole[1], piece[whole.end() :]
+
+
+def _ours(option: Option | None, rest: str, names: Names) -> Option | None:
+    """The option of a flag; None where the same flag of another bot is meant, because its value is no name of ours."""
+    if option is None or not option.only_known:
+        return option
+    value, _ = _divided(option, rest.strip().lstrip("=").strip(), names)
+    known = names.get(option.name, ())
+    return option if value.lower() in known or nearest(value, known) else None
 
 
 def _exists(name: str, known: Mapping[str, Option]) -> bool:
@@ -220,8 +229,8 @@ def _starts(text: str, known: Mapping[str, Option], names: Names) -> tuple[list[
     end = len(text)
     # From the end on, because a value reaches to the next flag.
     for start, hyphens, name in reversed(list(_candidates(text, known))):
-        option = known.get(name.lower())
         rest = text[start + 1 + len(name) : end]
+        option = _ours(known.get(name.lower()), rest, names)
         if hyphens:
             certain.append(start)
         elif option is None:

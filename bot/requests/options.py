@@ -13,7 +13,7 @@ from functools import cache
 from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from bot.config import IMAGES
-from bot.jobs import Margins, Operation, PictureRef, Upload
+from bot.jobs import NO_STYLE, Margins, Operation, PictureRef, StyleRef, Upload
 
 BLENDED = ("image1", "image2", "image3", "image4")
 """The names of the pictures of a blend, in order. The first one is the picture that the request starts from."""
@@ -40,6 +40,8 @@ class Option:
     """The range that Discord enforces for a number; None if Discord enforces none."""
     called: str = ""
     """What people call the upload."""
+    only_known: bool = False
+    """Whether its flag counts only with a name that exists, because other bots have the same flag."""
     flag_only: bool = False
     """Whether it is no option of the slash command, which has room for few more: only a flag."""
     name: str = ""
@@ -70,6 +72,8 @@ class Edit:
     """The cells of the grid that are painted again."""
     margins: Margins = (0.0, 0.0, 0.0, 0.0)
     """How far the picture is continued in each direction."""
+    style: StyleRef = NO_STYLE
+    """The style with which the picture was painted; its words are in the prompt already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,9 @@ class Options:
         None
     )
     model: Annotated[str | None, Option("Which model paints", ("model",), "emoji")] = None
+    style: Annotated[
+        str | None, Option("A style of this server, which /style list shows", ("style",), "old-ink", only_known=True)
+    ] = None
     sampler: Annotated[str | None, Option("Which sampler denoises", ("sampler",), "euler", spaced=True)] = None
     lora: Annotated[
         str | None,

@@ -17,13 +17,15 @@ from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, Model
 from bot.engine import weights
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError
-from bot.jobs import MASK_TOLERANCE, Adapters, GenerationRequest, Operation, Upload, upscale_refusal
+from bot.jobs import MASK_TOLERANCE, NO_STYLE, Adapters, GenerationRequest, Operation, StyleRef, Upload, upscale_refusal
 from bot.policy.limits import Limit, Limits
+from bot.requests import styles
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
 from bot.requests.options import BLENDED, Options
 from bot.requests.uploads import CALLED
 from bot.requests.wording import clean, cut, quoted, unknown
+from bot.storage.styles import Style
 
 RATIOS = (0.25, 4.0)
 GUIDANCE = (0.0, 30.0)
@@ -72,36 +74,40 @@ def resolve(
     samplings: Mapping[str, Sampling] | None = None,
     defaults: Sequence[Defaults] = (),
     broken: Collection[str] = (),
+    known_styles: Mapping[str, Style] | None = None,
 ) -> Resolved:
     """Fill in missing options from `defaults` and the model, and clamp every value to its range and its limit.
 
     `models` must not be empty; the first allowed one is the default. `samplings` says how a model can be painted, by
     its name; a model that is missing there can be painted with all `samplers`. `broken` names models that do not work
-    now, so that none of them becomes a default. Raises UserError for a request that cannot be painted, and Rejected if
-    a limit forbids it and clamping is not possible, as for models.
+    now, so that none of them becomes a default. `known_styles` are the styles of the server, by name. Raises UserError
+    for a request that cannot be painted, and Rejected if a limit forbids it and clamping is impossible, as for models.
     """
     said: list[str] = []
     given = options
     if options.edit is None:
-        options = with_flags(options, said, _names(models, samplers))
+        options = with_flags(options, said, _names(models, samplers, known_styles or {}))
     upscales = _operation(options) is Operation.UPSCALE
     if not options.prompt and not upscales and not options.blended:
         addressed = any(note.startswith(ADDRESSES) for note in said)
         attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
         raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
     negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
-    for name, text in (("prompt", options.prompt), ("negative prompt", negative or "")):
-        if len(text) > PROMPT_LIMIT:
-            raise UserError(
-                f"The {name} has {len(text):,} characters, and at most {PROMPT_LIMIT:,} are allowed: "
-                f"shorten it by {len(text) - PROMPT_LIMIT:,}."
-            )
+    style = styles.named(options.style, known_styles or {})
+    read = options
+    of_style: dict[str, Source] = {}
+    usable = _allowed(models, limits) - set(broken)
+    style_notes: list[str] = []
+    if style is not None:
+        options, of_style, style_notes = styles.with_style(options, style, {model.name for model in models}, usable)
+    _check_length("prompt", options.prompt, style)
+    _check_length("negative prompt", styles.negative_of(negative or "", style), style)
     said += _about_weights(options.prompt, negative or "")
     # Prompts that were copied from elsewhere get one note for all that is read in another way.
     notes = ["; ".join(said)] if said else []
-    read = options
-    options, filled, left_out = with_defaults(options, defaults, _allowed(models, limits) - set(broken))
-    notes += left_out
+    options, filled, left_out = with_defaults(options, defaults, usable)
+    filled |= of_style
+    notes += style_notes + left_out
     if options.blended and not options.prompt:
         guidance = UNGUIDED if options.guidance_scale is None else options.guidance_scale
         options = replace(options, prompt=BLEND_PROMPT, guidance_scale=guidance)
@@ -115,6 +121,14 @@ def resolve(
         filled.pop("images", None)
     usual = _Usual.of(model, draft=draft)
     sampling = (samplings or {}).get(model.name, UNLIMITED)
+    if style is not None:
+        able = [name for name in samplers if sampling.refusal(name) is None]
+        options, of_style, style_notes = styles.with_settings(options, style, model, able, draft=draft)
+        filled |= of_style
+        notes += style_notes
+    used = options.edit.style if options.edit else NO_STYLE
+    if style is not None:
+        used = StyleRef(style.name, style.number, style.version)
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
     if words := sampling.refusal(sampler):
         raise UserError(f"The model {model.name} {words}")
@@ -138,7 +152,7 @@ def resolve(
     )
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
-        negative_prompt=model.negative_prompt if negative is None else negative,
+        negative_prompt=styles.negative_of(model.negative_prompt if negative is None else negative, style),
         model=model.name,
         sampler=sampler,
         width=width,
@@ -166,6 +180,9 @@ def resolve(
         control_image=options.control.sha256 if options.control else "",
         controlnet_conditioning_scale=weight,
         draft=draft,
+        style=used.name,
+        style_number=used.number,
+        style_version=used.version,
     )
     return Resolved(request, tuple(notes), sources(given, read, filled))
 
@@ -192,11 +209,24 @@ def _allowed(models: Sequence[ModelConfig], limits: Limits | None) -> set[str]:
     return {model.name for model in models if allowed is None or model.name in allowed}
 
 
-def _names(models: Sequence[ModelConfig], samplers: Sequence[str]) -> dict[str, frozenset[str]]:
+def _check_length(name: str, text: str, style: Style | None) -> None:
+    """Raise UserError for words that are too long, with those of the style."""
+    if len(text) > PROMPT_LIMIT:
+        whose = f" with the words of the style {style.name}" if style else ""
+        raise UserError(
+            f"The {name} has {len(text):,} characters{whose}, and at most {PROMPT_LIMIT:,} are allowed: "
+            f"shorten it by {len(text) - PROMPT_LIMIT:,}."
+        )
+
+
+def _names(
+    models: Sequence[ModelConfig], samplers: Sequence[str], known_styles: Mapping[str, Style]
+) -> dict[str, frozenset[str]]:
     """What the options that take a name may name."""
     return {
         "model": frozenset(model.name for model in models),
         "sampler": frozenset(samplers),
+        "style": frozenset(known_styles),
         "lora": frozenset(lora.name for model in models for lora in model.loras),
         "controlnet": frozenset(net.name for model in models for net in model.controlnets),
     }

@@ -23,7 +23,7 @@ from bot.storage import sqlite
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of SCHEMA or of what is derived: an index of another version is built anew."""
 
 CHUNK = 500
@@ -39,8 +39,8 @@ index and say nothing."""
 SCHEMA = """
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY, guild_id INTEGER, channel_id INTEGER, parent_id INTEGER, user_id INTEGER, posted INTEGER,
-    asked_at TEXT, model TEXT, seed INTEGER, width INTEGER, height INTEGER, likes INTEGER, dislikes INTEGER, score REAL,
-    prompt TEXT, tags TEXT
+    asked_at TEXT, model TEXT, style TEXT, seed INTEGER, width INTEGER, height INTEGER, likes INTEGER, dislikes INTEGER,
+    score REAL, prompt TEXT, tags TEXT
 );
 CREATE INDEX entries_by_guild ON entries (guild_id, asked_at);
 CREATE INDEX entries_by_person ON entries (user_id, guild_id, asked_at);
@@ -74,7 +74,7 @@ END;
 # What search derives from the database, by its primary keys.
 FACTS = """
 SELECT id, guild_id, channel_id, parent_id, user_id, status = 'delivered' AS posted, asked_at, model,
-  request ->> '$.seed' AS seed, prompt, post_id
+  coalesce(request ->> '$.style', '') AS style, request ->> '$.seed' AS seed, prompt, post_id
 FROM jobs_with_post WHERE id IN (SELECT value FROM json_each(?1)) AND +surface = ?2 AND forgotten_at IS NULL ORDER BY id
 """
 PICTURES = """
@@ -86,7 +86,7 @@ REACTIONS = "SELECT post_id, user_id, emoji FROM ratings WHERE post_id IN (SELEC
 IDS = "SELECT id FROM jobs WHERE id > ? ORDER BY id LIMIT ?"
 
 ENTRY_COLUMNS = (
-    *("id", "guild_id", "channel_id", "parent_id", "user_id", "posted", "asked_at", "model", "seed", "width"),
+    *("id", "guild_id", "channel_id", "parent_id", "user_id", "posted", "asked_at", "model", "style", "seed", "width"),
     *("height", "likes", "dislikes", "score", "prompt", "tags"),
 )
 ENTRIES = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM entries WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
@@ -105,6 +105,7 @@ _COLUMNS = {
     "user_id": "entries.user_id",
     "channel_id": "entries.channel_id",
     "model": "entries.model",
+    "style": "entries.style",
     "asked_at": "entries.asked_at",
     "likes": "entries.likes",
     "score": "entries.score",
@@ -229,7 +230,7 @@ class Index:
             best = max(scores, key=lambda score: (score.value, score.likes))
             own_tags = tuple(tags.get(row["id"], ()))
             entry = (
-                *(row[name] for name in ENTRY_COLUMNS[:9]),
+                *(row[name] for name in ENTRY_COLUMNS[:10]),
                 *(of_job[0]["width"], of_job[0]["height"], *best, row["prompt"], " ".join(own_tags)),
             )
             files = tuple(

@@ -16,5 +16,10 @@ def index_of(data: Path) -> Path:
 
 def delete(path: Path) -> None:
     """Delete an index file and what SQLite keeps beside it. Raises OSError."""
-    for ending in ("", *SIDE_FILES):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
+    for file in files_of(path):
+        file.unlink(missing_ok=True)
+
+
+def files_of(path: Path) -> list[Path]:
+    """An index file and what SQLite keeps beside it."""
+    return [path.with_name(path.name + ending) for ending in ("", *SIDE_FILES)]

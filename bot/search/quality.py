@@ -29,14 +29,19 @@ def wilson(likes: int, dislikes: int, z: float = Z) -> float:
     law of succession, and statistical inference", Journal of the American Statistical Association 22 (1927),
     https://doi.org/10.1080/01621459.1927.10502953.
     """
-    count = likes + dislikes
-    if not likes:
-        # The formula gives 0, but for rounding.
-        return 0.0
-    share, square = likes / count, z * z
+    # The formula gives 0 for no like, but for rounding.
+    return interval(likes / (likes + dislikes), likes + dislikes, z)[0] if likes else 0.0
+
+
+def interval(share: float, count: int, z: float = Z) -> tuple[float, float]:
+    """Wilson's interval for a share of `count` people; `share` may also be the mean of a share of each of them.
+
+    The mean of values between 0 and 1 varies no more than a share of yes and no, so then it is wide enough.
+    """
+    square = z * z
     middle = share + square / (2 * count)
     spread = z * math.sqrt(share * (1 - share) / count + square / (4 * count * count))
-    return max((middle - spread) / (1 + square / count), 0.0)
+    return max((middle - spread) / (1 + square / count), 0.0), min((middle + spread) / (1 + square / count), 1.0)
 
 
 def scores(reactions: Iterable[tuple[int, str]], pictures: int) -> list[Score]:

@@ -154,6 +154,10 @@ def _model(value: str, _me: int, _now: datetime) -> tuple[str, str, Any]:
     return "model", "=", value.lower()
 
 
+def _style(value: str, _me: int, _now: datetime) -> tuple[str, str, Any]:
+    return "style", "=", value.lower()
+
+
 def _tag(value: str, _me: int, _now: datetime) -> tuple[str, str, Any]:
     return "tag", "=", " ".join(folded(value).split())
 
@@ -208,6 +212,7 @@ _FILTERS: dict[str, tuple[Read, str]] = {
     "by": (_by, "`by:me`, or `by:` and a mention of the person"),
     "in": (_in, "`in:` and a mention of the channel"),
     "model": (_model, "`model:emoji`"),
+    "style": (_style, "`style:old-ink`"),
     "tag": (_tag, '`tag:castle` or `tag:"old castle"`'),
     "rated": (_rated, "`rated:3` for at least three likes, or `rated:50%` for the score"),
     "before": (_before, "`before:2026-05-31`, or `before:7d` for more than seven days ago"),

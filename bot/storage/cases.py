@@ -26,6 +26,7 @@ Values = Mapping[str, RuleValue]
 CANCEL = "cancel"
 DELETE = "delete"
 UNDO = "undo"
+DISMISS = "dismiss"
 
 _FINAL = {
     CANCEL: "their places and what was held of their quotas are given away. The people who asked can ask again: "
@@ -42,10 +43,27 @@ ON CONFLICT DO UPDATE SET value = excluded.value
 """
 
 ADD = """
-INSERT INTO cases (guild_id, number, at, by_id, action, scope, subject_id, before, after, reason, undoes)
-VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM cases WHERE guild_id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+INSERT INTO cases (guild_id, number, at, by_id, action, scope, subject_id, before, after, reason, undoes, logged_at)
+VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM cases WHERE guild_id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+  iif(EXISTS (SELECT 1 FROM rules WHERE guild_id = ?1 AND scope = 'server' AND name = 'log'), NULL, ?2))
 RETURNING *
 """
+
+UNLOGGED = "SELECT * FROM cases INDEXED BY cases_unlogged WHERE logged_at IS NULL ORDER BY guild_id, number LIMIT 50"
+LOGGED = "UPDATE cases SET logged_at = ? WHERE guild_id = ? AND number = ?"
+
+REPORT_STATE = (
+    "SELECT iif(ended_at IS NULL, 'open', outcome) AS state FROM member_reports WHERE id = ? AND guild_id = ?"
+)
+
+# A report that is open again will end again, and then the people who reported hear of it once more.
+REOPEN = """
+UPDATE member_reports SET ended_at = NULL, outcome = '' WHERE id = ?1
+  AND NOT EXISTS (SELECT 1 FROM member_reports AS other JOIN member_reports AS this ON this.job_id = other.job_id
+    WHERE this.id = ?1 AND other.ended_at IS NULL)
+"""
+UNTELL = "UPDATE reporters SET told_at = NULL WHERE report_id = ?"
+DISMISS_AGAIN = "UPDATE member_reports SET ended_at = ?, outcome = 'dismissed' WHERE id = ? AND ended_at IS NULL"
 
 # The primary key serves this backwards from the newest.
 LATEST = """
@@ -65,6 +83,14 @@ SELECT id, status FROM jobs WHERE surface = ?1 AND guild_id = ?2 AND status IN (
   AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR user_id = ?4)
 ORDER BY id
 """
+
+
+_REPORT = "report:"
+
+
+def report_name(report_id: int) -> str:
+    """What a report is called in `before` and `after`."""
+    return f"{_REPORT}{report_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +193,8 @@ class Cases:
             if case.action in (CANCEL, DELETE):
                 raise UserError(f"Case {number} cannot be undone: {_FINAL[case.action]}")
             names = {*case.before, *case.after}
+            if names and all(name.startswith(_REPORT) for name in names):
+                return await self._undo_report(connection, by, case)
             rules = await _rules_of(connection, by.guild_id, case.subject)
             now = {name: value for name, value in rules.items() if name in names}
             if now != case.after:
@@ -179,6 +207,31 @@ class Cases:
             )
 
         return await self._write(work)
+
+    async def _undo_report(self, connection: aiosqlite.Connection, by: By, case: Case) -> Case:
+        """Open a report again that a case dismissed, or dismiss it again."""
+        now = to_text(self._clock())
+        for name, state in case.after.items():
+            report_id = int(name.removeprefix(_REPORT))
+            rows = list(await connection.execute_fetchall(REPORT_STATE, (report_id, case.guild_id)))
+            if not rows or rows[0]["state"] != state:
+                raise UserError(f"Case {case.number} cannot be undone: the report has been decided anew since.")
+            if case.before[name] == "open":
+                changed = await connection.execute(REOPEN, (report_id,))
+                if not changed.rowcount:
+                    raise UserError(f"Case {case.number} cannot be undone: the result was reported again since.")
+                await connection.execute(UNTELL, (report_id,))
+            else:
+                await connection.execute(DISMISS_AGAIN, (now, report_id))
+        return await add_case(connection, now, by, UNDO, case.subject, case.after, case.before, undoes=case.number)
+
+    async def unlogged(self) -> list[Case]:
+        """Cases of which a log channel was not told yet."""
+        return [Case.from_row(row) for row in await self._database.fetch_all(UNLOGGED)]
+
+    async def logged(self, case: Case) -> None:
+        """Note that the log channel was told of a case, or cannot be told."""
+        await self._database.execute(LOGGED, (to_text(self._clock()), case.guild_id, case.number))
 
     async def get(self, guild_id: GuildId, number: int) -> Case:
         """One case of a server. Raises UserError when it has no such case."""

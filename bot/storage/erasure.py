@@ -90,6 +90,31 @@ ERASED: Mapping[str, str] = {
 # Those on the person's results, and those that the person put on others.
 ERASE_TAGS = "DELETE FROM tags WHERE user_id = :user OR job_id IN (SELECT id FROM jobs WHERE user_id = :user)"
 
+# A style may have been made from a result of the person: then its words may be theirs, and its settings stay.
+ERASE_STYLES = """
+UPDATE styles SET content = json_remove(json_set(content, '$.prompt', '{prompt}'), '$.negative_prompt', '$.description')
+WHERE source_id IN (SELECT id FROM jobs WHERE user_id = :user)
+"""
+
+# A report stays without its reporter while moderators have not decided; what was written about the person goes.
+ERASE_REPORT_REASONS = """
+UPDATE reporters SET reason = '' WHERE report_id IN (
+  SELECT id FROM member_reports WHERE job_id IN (SELECT id FROM jobs WHERE user_id = :user))
+"""
+ERASE_REPORTERS = "DELETE FROM reporters WHERE user_id = :user"
+ERASE_REPORTS = """
+DELETE FROM member_reports
+WHERE ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM reporters WHERE report_id = member_reports.id)
+"""
+
+# Those that the person asked for go with their votes; in others only the person's own votes go.
+ERASE_COMPARISONS = "DELETE FROM comparisons WHERE user_id = :user"
+ERASE_VOTES = """
+DELETE FROM votes WHERE user_id = :user
+  OR comparison_id IN (SELECT id FROM comparisons WHERE user_id = :user)
+"""
+
+ERASE_CONSENTS = "DELETE FROM consents WHERE user_id = :user"
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
 # A message that is there is deleted first: its row goes with it, because the reaction that asked for it is gone.
@@ -136,6 +161,13 @@ def statements(columns: Columns) -> list[str]:
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
         ("tags", ERASE_TAGS),
+        ("styles", ERASE_STYLES),
+        ("reporters", ERASE_REPORT_REASONS),
+        ("reporters", ERASE_REPORTERS),
+        ("member_reports", ERASE_REPORTS),
+        ("votes", ERASE_VOTES),
+        ("comparisons", ERASE_COMPARISONS),
+        ("consents", ERASE_CONSENTS),
         ("ratings", ERASE_RATINGS),
         ("side_messages", ERASE_SIDE_MESSAGES),
         ("preferences", ERASE_PREFERENCES),

@@ -80,6 +80,9 @@ EXPORTED = {
     "marks": "SELECT * FROM marks WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?)",
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
     "tags": "SELECT * FROM tags WHERE user_id = ?1 OR job_id IN (SELECT id FROM jobs WHERE user_id = ?1)",
+    "comparisons": "SELECT * FROM comparisons WHERE user_id = ? ORDER BY id",
+    "votes": "SELECT * FROM votes WHERE user_id = ? ORDER BY comparison_id, pair",
+    "dataset": "SELECT * FROM consents WHERE user_id = ? ORDER BY id",
     "copies": "SELECT * FROM side_messages WHERE user_id = ?1 OR kind = 'gallery' AND post_id IN "
     "(SELECT post_id FROM jobs WHERE user_id = ?1) ORDER BY id",
     "settings": "SELECT * FROM preferences WHERE user_id = ?",
@@ -88,6 +91,11 @@ EXPORTED = {
     # Which moderator it was is the moderator's own data.
     "cases_about_you": "SELECT guild_id, number, at, action, before, after, reason, undoes FROM cases "
     "WHERE scope = 'person' AND subject_id = ? ORDER BY at",
+    "reports_by_you": "SELECT id, guild_id, job_id, reporters.at, reason, outcome, ended_at FROM reporters "
+    "JOIN member_reports ON id = report_id WHERE user_id = ? ORDER BY id",
+    # Who reported a result is their own data.
+    "reports_about_you": "SELECT id, guild_id, job_id, opened_at, outcome, ended_at FROM member_reports "
+    "WHERE job_id IN (SELECT id FROM jobs WHERE user_id = ?) ORDER BY id",
     "deletions": "SELECT at, done_at FROM deletion_requests WHERE user_id = ? ORDER BY id",
 }
 """What is known of a person, by what it is."""

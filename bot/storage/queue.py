@@ -370,10 +370,16 @@ class Queue:
         async with self._pictures.kept(files):
             return await self._database.write(work)
 
-    async def fail(self, job: Job, reason: str, used_seconds: float | None = None) -> bool:
-        """Running → failed, with words for the requester. It costs them nothing, however much it used."""
+    async def fail(self, job: Job, reason: str, used_seconds: float | None = None, *, withhold: bool = False) -> bool:
+        """Running → failed, with words for the requester. It costs them nothing, however much it used.
+
+        With `withhold`, its message does not show the prompt any more.
+        """
         return await self._move(
-            job, JobStatus.RUNNING, "status = 'failed', reason = ?, used_seconds = ?", (reason, used_seconds)
+            job,
+            JobStatus.RUNNING,
+            "status = 'failed', reason = ?, used_seconds = ?, withheld = ?",
+            (reason, used_seconds, withhold),
         )
 
     async def cancel(self, job_id: JobId, used_seconds: float = 0.0) -> bool:

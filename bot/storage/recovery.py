@@ -82,7 +82,8 @@ def heal(path: Path, key: str | None = None, stop: sqlite.Stop | None = None) ->
         return notice
     raise StorageError(
         f"{path} is not a usable database ({damage}), and there is no good backup of it in {folder_of(path)}. "
-        "If it is encrypted, check ATELIER_DATABASE_KEY. Otherwise restore a copy with: atelier restore FILE. "
+        "If it is encrypted, check its key, in ATELIER_DATABASE_KEY or in the file beside the data folder. Otherwise "
+        "restore a copy with: atelier restore FILE. "
         "Move it aside to start with an empty one."
     )
 
@@ -93,12 +94,14 @@ def restore(source: Path, path: Path, key: str | None = None, stop: sqlite.Stop 
     The former database is moved aside with its WAL. Raises StorageError, and changes nothing, when `source` is
     damaged or not one of ours.
     """
-    jobs = check_backup(source, key, stop)
+    # A backup from before the database was encrypted gets the key, too.
+    has = None if sqlite.is_plain(source) else key
+    jobs = check_backup(source, has, stop)
     # One that a kill cut short has what was deleted since; a former database that is gone tells nothing.
     finish(path)
     copy = path.with_suffix(".copy")
     try:
-        sqlite.copy(source, copy, key, stop)
+        sqlite.copy(source, copy, has, stop, new_key=None if has == key else key)
         _skip_ids(copy, key)
         erase(copy, key, _requests_since(path, key), stop)
         with copy.open("rb+") as file:

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from bot.jobs import Clock, GuildId, Row, to_text
 from bot.storage import sqlite
-from bot.storage.reactions import DELETE, DISLIKE, HEART, HEART_BUTTON, LIKE, NUMBERS, SENDS, quoted
+from bot.storage.reactions import DELETE, DISLIKE, FAVOURITES, HEART, HEART_BUTTON, LIKE, NUMBERS, SENDS, quoted
 
 KEPT_SHARE = 0.5
 KEPT_SECONDS = 2.0
@@ -105,6 +105,29 @@ SELECT results.model, count(*) AS results, coalesce(raters, 0) AS raters, coales
   coalesce(down, 0) AS down, coalesce(reactions, 0) AS reactions
 FROM results LEFT JOIN received ON received.model = results.model
 GROUP BY results.model ORDER BY results DESC, results.model
+"""  # noqa: S608 - constants
+
+# What each person thinks of what a model, a style or a sampler made: a person counts once for each of them, with the
+# share of likes among their likes and dislikes. Otherwise the few people who rate a lot would decide.
+LIKED = f"""
+WITH
+  results AS (SELECT id, post_id, num_images_per_prompt AS images, model,
+      request ->> '$.sampler' AS sampler, request ->> '$.style' AS style
+    {_ASKED} AND status = 'delivered'),
+  opinions AS (
+    SELECT results.id, model, sampler, style, ratings.user_id,
+      max(emoji = '{LIKE}' OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images
+        OR emoji IN ({quoted(FAVOURITES)})) AS up,
+      max(emoji = '{DISLIKE}') AS down
+    FROM results JOIN ratings ON ratings.post_id = results.post_id GROUP BY results.id, ratings.user_id),
+  clear AS (SELECT * FROM opinions WHERE up != down),
+  named AS (
+    SELECT 'model' AS kind, model AS name, user_id, up FROM clear
+    UNION ALL SELECT 'style', style, user_id, up FROM clear WHERE style != ''
+    UNION ALL SELECT 'sampler', sampler, user_id, up FROM clear),
+  people AS (SELECT kind, name, user_id, avg(up) AS share FROM named GROUP BY kind, name, user_id)
+SELECT kind, name, count(*) AS people, avg(share) AS share FROM people GROUP BY kind, name HAVING count(*) >= {GROUP}
+ORDER BY kind, name
 """  # noqa: S608 - constants
 
 USE_OF_SERVERS = f"""
@@ -222,6 +245,16 @@ class ModelReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Liked:
+    """How the results of a model, a style or a sampler are liked: the mean of the shares of likes of some people."""
+
+    kind: str
+    name: str
+    people: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Promises:
     """How many start times were told, how many of them came true, and by how much half of them were off at most."""
 
@@ -251,6 +284,8 @@ class Report:
     promises: Promises
     refusals: tuple[Mapping[str, int], ...]
     """How many requests each rule refused, step by step."""
+    liked: tuple[Liked, ...] = ()
+    """What enough people said something about; in no order of merit."""
     servers: tuple[Use, ...] | None = None
 
     @property
@@ -310,5 +345,8 @@ def _report(connection: Any, period: Period, span: Span, values: Mapping[str, An
         tuple(map(ModelReport.from_row, connection.execute(MODELS, values))),
         Promises(promises["told"], promises["kept"], promises["error_median"]),
         tuple(refusals),
+        tuple(
+            Liked(row["kind"], row["name"], row["people"], row["share"]) for row in connection.execute(LIKED, values)
+        ),
         servers if whole else None,
     )

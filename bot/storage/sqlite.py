@@ -11,7 +11,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,10 +57,9 @@ def connect(path: Path, key: str | None = None, *, readonly: bool = False, stop:
     Returns a connection with the interface of `sqlite3.Connection` in autocommit mode. Raises `Error`, and
     StorageError when a key is given for a file that is not encrypted.
     """
-    if key and _is_plain(path):
+    if key and is_plain(path):
         raise StorageError(
-            f"{path} is not encrypted, but ATELIER_DATABASE_KEY is set. Unset it, or move the file aside to start "
-            "with an empty, encrypted one."
+            f"{path} is not encrypted, but there is a key for it. Stop Atelier and run `atelier encrypt` to encrypt it."
         )
     where = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
     connection = dbapi2.connect(where, uri=True, isolation_level=None)
@@ -110,19 +109,37 @@ async def in_thread(work: Callable[[Stop], T]) -> T:
         raise
 
 
-def copy(source: Path, target: Path, key: str | None = None, stop: Stop | None = None) -> None:
-    """Write the content of one database into a new file, durably; `target` is not there unless it is whole.
+def opens(path: Path, key: str | None) -> bool:
+    """Whether a file is a database of this key; None is a database without one."""
+    if not path.is_file() or is_plain(path) != (key is None):
+        return False
+    try:
+        with closing(connect(path, key, readonly=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except Error:
+        return False
+    return True
+
+
+def copy(
+    source: Path, target: Path, key: str | None = None, stop: Stop | None = None, *, new_key: str | None = None
+) -> None:
+    """Write the content of one database into another file, durably and in one step.
 
     VACUUM INTO, not the backup API: it reads one snapshot while others write, leaves deleted rows behind, and
-    stops at damage, where the backup API copies damaged pages as they are. The copy has the source's key.
-    Raises StorageError in words, also when the source is damaged.
+    stops at damage, where the backup API copies damaged pages as they are. The copy has the source's key, unless it is
+    given a new one. `target` may be the source if no one else uses it. Raises StorageError in words, also when the
+    source is damaged.
     """
     aside = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         aside.unlink(missing_ok=True)
         connection = connect(source, key, readonly=True, stop=stop)
         try:
-            connection.execute("VACUUM INTO ?", (str(aside),))
+            if new_key is None:
+                connection.execute("VACUUM INTO ?", (str(aside),))
+            else:
+                _export(connection, aside, new_key)
         finally:
             connection.close()
         with aside.open("rb+") as file:
@@ -136,6 +153,18 @@ def copy(source: Path, target: Path, key: str | None = None, stop: Stop | None =
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def _export(connection: Any, target: Path, key: str) -> None:
+    """Write a database into a new file with another key; the export does not take over the version of the schema.
+
+    See https://www.zetetic.net/sqlcipher/sqlcipher-api/#sqlcipher_export
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute("ATTACH ? AS changed KEY ?", (str(target), key))
+    connection.execute("SELECT sqlcipher_export('changed')").fetchone()
+    connection.execute(f"PRAGMA changed.user_version = {version:d}")
+    connection.execute("DETACH changed")
 
 
 def sync_folder(folder: Path) -> None:
@@ -154,7 +183,8 @@ def _code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _is_plain(path: Path) -> bool:
+def is_plain(path: Path) -> bool:
+    """Whether a file is there that is a database without a key."""
     try:
         with path.open("rb") as file:
             return file.read(len(_PLAIN_HEADER)) == _PLAIN_HEADER

@@ -24,6 +24,8 @@ _GRID_SIDE = 768
 _TILE, _ACROSS, _DOWN, _CAPTION, _EDGE = 160, 150, 30, 44, 24
 """Pixels: the side of a picture in a tree, the gaps to its neighbours, the height of its caption, and the border."""
 _LETTERS = 18
+_PAIRED = 512
+"""The longest side of a picture that is compared with another one."""
 
 
 def grid(picture: PIL.Image.Image, cells: int) -> PIL.Image.Image:
@@ -103,6 +105,24 @@ def contact(names: list[str], pictures: list[bytes]) -> PIL.Image.Image:
     return drawn
 
 
+def pairs(pictures: list[bytes]) -> PIL.Image.Image:
+    """Two pictures in each row, as large as a phone shows them, with the number of the row between them."""
+    rows = len(pictures) // 2
+    drawn = PIL.Image.new("RGB", (2 * _PAIRED + _EDGE, rows * (_PAIRED + _EDGE) - _EDGE), _GROUND)
+    draw = PIL.ImageDraw.Draw(drawn)
+    font = PIL.ImageFont.load_default(2 * _LETTERS)
+    for at, picture in enumerate(pictures):
+        left, top = at % 2 * (_PAIRED + _EDGE), at // 2 * (_PAIRED + _EDGE)
+        shown = _open(picture)
+        scale = _PAIRED / max(shown.size)
+        shown = shown.resize((round(shown.width * scale), round(shown.height * scale)), PIL.Image.Resampling.LANCZOS)
+        drawn.paste(shown, (left + (_PAIRED - shown.width) // 2, top + (_PAIRED - shown.height) // 2))
+        if rows > 1:
+            name = f"{at // 2 + 1}"
+            draw.text((left + 10, top + 6), name, fill="white", font=font, stroke_width=3, stroke_fill="black")
+    return drawn
+
+
 def _generations(numbers: list[int], arrows: list[dict[str, Any]]) -> dict[int, int]:
     """The column of each request: one more than that of its latest source. A source has a smaller number."""
     sources: dict[int, list[int]] = defaultdict(list)
@@ -123,6 +143,8 @@ def _answer(order: dict[str, Any], body: bytes) -> bytes:
     pictures = framing.split(body, order["sizes"])
     if order["kind"] == "grid":
         drawn = grid(_open(pictures[0]), order["cells"])
+    elif order["kind"] == "pairs":
+        drawn = pairs(pictures)
     elif order["kind"] == "contact":
         drawn = contact(order["names"], pictures)
     else:

@@ -29,6 +29,11 @@ COMMANDS = [
     "defaults",
     "cases",
     "undo",
+    "terms add",
+    "terms remove",
+    "terms list",
+    "reports",
+    "log",
 ]
 
 
@@ -36,6 +41,8 @@ def options_of(command: str, member: simcord.MemberActor) -> dict[str, Any]:
     """What a command needs."""
     if command in ("block", "unblock", "quota reset", "cancel"):
         return {"member": member}
+    if command in ("terms add", "terms remove"):
+        return {"terms": "spam"}
     return {"delete": {"message": "1234567890123456789"}, "undo": {"case": 1}}.get(command, {})
 
 

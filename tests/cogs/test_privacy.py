@@ -22,6 +22,12 @@ from tests.conftest import Workshop
 from tests.faults.invariants import left_of
 
 
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A plain database: its bytes are searched for what was deleted."""
+    return Config(data=tmp_path / "data", encrypt=False)
+
+
 async def deleted(actor: simcord.MemberActor, where: Any) -> str:
     """Delete everything about a person; returns what the question became."""
     asked = await actor.slash(where, "privacy delete")
@@ -84,6 +90,32 @@ async def test_a_person_asks_again_as_a_newcomer_with_the_same_quota(workshop: W
     assert "Queued: place 1" in again.response.content
     assert (await workshop.ended(4))[3].status is JobStatus.DELIVERED
     assert "a yacht" in (await ada.slash(workshop.channel, "history")).response.content
+
+
+SAID = {
+    "your requests": "Your requests with their words",
+    "the pictures": "their pictures and those you sent",
+    "the GPU seconds": "The GPU time that they cost",
+    "your reactions": "Your reactions under results",
+    "which results were sent": "which results were sent to you",
+    "that you take no direct messages": "",  # a note of a day, in the page alone
+    "your `/settings`": "Your `/settings`",
+    "which rule refused": "Which rule refused a request",
+    "limits and blocks": "Limits that moderators set for you",
+    "results that you reported": "Results that you reported",
+    "a daily copy": "Daily backups",
+}
+"""How each row of the page begins, and how `/privacy show` says it."""
+
+
+async def test_what_is_shown_to_people_is_what_the_page_says(workshop: Workshop) -> None:
+    page = Path("docs/privacy.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
+    shown = (await workshop.member("ada").slash(workshop.channel, "privacy show")).response.content
+    for row in rows:
+        (said,) = [SAID[beginning] for beginning in SAID if row.startswith(f"| {beginning}")]
+        assert said in shown, row
+    assert len(rows) >= len(SAID)
 
 
 async def test_whatever_waits_is_painted_or_is_being_answered_ends_and_goes(

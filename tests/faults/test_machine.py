@@ -328,7 +328,7 @@ class House(RuleBasedStateMachine):
 TestHouse = House.TestCase
 # No shrinking: a broken promise often shows as a timeout, and shrinking would wait for it hundreds of times.
 TestHouse.settings = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=25,
     deadline=None,
     phases=[Phase.generate],

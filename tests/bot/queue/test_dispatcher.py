@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,6 +45,7 @@ from bot.jobs import (
 )
 from bot.queue import dispatcher
 from bot.queue.scheduler import Turn
+from bot.storage import encryption, sqlite
 
 APPLE = GenerationRequest(
     prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
@@ -609,9 +609,9 @@ async def test_job_that_was_running_when_the_house_closed_is_painted_by_the_next
     async with opened(config, engine, recorder) as house:
         job = await house.ask()
         await house.reached(job, JobStatus.RUNNING)
-    with sqlite3.connect(config.data / "atelier.db") as connection:
-        assert connection.execute("SELECT status, reason FROM jobs").fetchall() == [("running", None)]
-    connection.close()
+    path = config.data / "atelier.db"
+    with closing(sqlite.connect(path, encryption.find_key(path))) as connection:
+        assert [tuple(row) for row in connection.execute("SELECT status, reason FROM jobs")] == [("running", None)]
     assert recorder.shown == []
     async with opened(config, FakeEngine()) as house:
         job = await house.ended(job)

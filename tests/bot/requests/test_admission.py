@@ -555,7 +555,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_ledger_never_exceeds_the_quota_and_refunds_once(
     tmp_path_factory: pytest.TempPathFactory, steps: Any
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.search.fusion import fuse
-from bot.search.quality import scores, wilson
+from bot.search.quality import interval, scores, wilson
 from bot.storage.reactions import DISLIKE, HEART, HEART_BUTTON, LIKE, NUMBERS
 
 
@@ -53,3 +53,11 @@ def test_rankings_are_fused_by_their_places() -> None:
     assert fuse([([1], 1.0), ([2], 1.0)]) == [2, 1], "of equal sums the newer one is first"
     assert fuse([([1, 2], 0.5), ([2, 1], 1.0)]) == [2, 1]
     assert fuse([]) == []
+
+
+def test_the_interval_contains_the_share_and_is_narrow_with_many_people() -> None:
+    low, high = interval(0.9, 10)
+    assert (round(low, 3), round(high, 3)) == (0.596, 0.982), "as in tables of Wilson's interval"
+    assert interval(1.0, 10)[1] == pytest.approx(1.0)
+    few, many = interval(0.6, 10), interval(0.6, 1000)
+    assert few[0] < many[0] < 0.6 < many[1] < few[1]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bot.app import forget_person
+from bot.app import encrypt_database, forget_person
 from bot.config import Config
 from bot.jobs import UserId
 from bot.storage import sqlite
@@ -36,6 +36,8 @@ ACTIONS: dict[str, Callable[[Path], Any]] = {
     "back up": lambda path: back_up(path, None),
     "heal": heal,
     "restore": lambda path: restore(path.parent / "given.db", path),
+    "encrypt": lambda path: asyncio.run(encrypt_database(Config(data=path.parent), again=False)),
+    "rekey": lambda path: asyncio.run(encrypt_database(Config(data=path.parent), again=True)),
     "forget": lambda path: asyncio.run(forget_person(Config(data=path.parent), UserId(1))),
 }
 
@@ -64,6 +66,8 @@ def main(action: str, folder: Path) -> int:
     for step in itertools.count(1):
         left = folder / str(step)
         shutil.copytree(folder / "start", left)
+        if (key := folder / "start.key").exists():
+            shutil.copy(key, folder / f"{step}.key")
         child = os.fork()
         if not child:
             kill_at(step)

@@ -36,9 +36,13 @@ from bot.policy.limits import QUOTA_WINDOW
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of
 from bot.storage.cases import By
+from bot.storage.comparisons import Comparisons
+from bot.storage.consents import Consents
 from bot.storage.forgetting import NAMED_FOR, REMEMBERED_FOR, Forgetting
+from bot.storage.member_reports import MemberReports
 from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.recovery import STAGED, heal, restore
+from bot.storage.styles import Style, Styles
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, MODERATOR, NOON, Store, a_request, open_store
 from tests.bot.storage.test_recovery import kill_everywhere, make_schema_1
 from tests.faults.invariants import left_of
@@ -54,6 +58,10 @@ GONE = {
     "cases": {"reason"},
     "preferences": {"aspect", "model"},
     "tags": {"tag", "added_at"},
+    "styles": {"content"},
+    "reporters": {"reason"},
+    "consents": {"joined_at", "left_at"},
+    "comparisons": {"prompt", "first", "second", "ended_at"},
 }
 """Columns of text that hold a person's words, or what they chose."""
 
@@ -72,10 +80,14 @@ STAYS = {
         ),
     },
     "rules": {"scope", "name", "value"},  # what moderators decided: a deletion lifts no limit and no block
-    "cases": {"at", "action", "scope", "before", "after"},  # numbers and rules
+    "cases": {"at", "action", "scope", "before", "after", "logged_at"},  # numbers and rules
+    "styles": {"name"},  # moderators chose it, and rules and cases name it
+    "reporters": {"at", "told_at"},
+    "member_reports": {"opened_at", "ended_at", "outcome", "logged_at"},  # that a result was reported
     "refusals": {"at", "rule", "origin", "retry_at"},  # numbers of nobody
     "removals": {"noted_at"},
     "memory": {"name", "value"},  # the house's own
+    "dataset_secret": {"value"},  # as well
     "deletion_requests": {"at", "done_at"},
     "posts": {"reposted_at"},
     "side_messages": {"kind", "begun_at", "over_at"},  # numbers, until the message is deleted
@@ -134,6 +146,20 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     await store.refusals.add(Requester(ADA, GUILD), Rejected("no", rule="pace", origin=f"person:{ADA}"))
     await PreferenceStore(store.database).change(ADA, {"model": WORD})
     await store.database.execute("INSERT INTO tags VALUES (?, ?, ?, ?)", (delivered["id"], WORD, ADA, WORD))
+    comparisons = Comparisons(store.database, store.clock)
+    ids = [row["id"] for row in await store.database.fetch_all("SELECT id FROM jobs ORDER BY id LIMIT 4")]
+    for user, jobs in ((ADA, (ids[0], ids[1])), (GRACE, (ids[2], ids[3]))):
+        words = WORD if user == ADA else "walrus"
+        made = await comparisons.add(Requester(user, GUILD), words, (words, words), jobs, 0)
+        await comparisons.vote(made.id, ADA, 1, for_second=True)
+        await comparisons.vote(made.id, GRACE, 1, for_second=True)
+    await comparisons.end(made.id)
+    await Consents(store.database, store.clock).join(Requester(ADA, GUILD))
+    styles = Styles(store.database, store.rules, store.cases)
+    await styles.put(By(GUILD, MODERATOR), "style add", Style("ink", f"{{prompt}}, {WORD}", WORD), delivered["id"])
+    reports = MemberReports(store.database, store.clock)
+    await reports.add(GUILD, await store.queue.get(delivered["id"]), GRACE, WORD)
+    await store.database.execute("INSERT INTO reporters VALUES (1, ?, ?, ?, NULL)", (ADA, WORD, WORD))
     texts: dict[str, set[str]] = {}
     for row in await store.database.fetch_all(
         'SELECT t.name AS "table", c.name AS "column" FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c '
@@ -143,13 +169,19 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     known = {table: GONE.get(table, set()) | STAYS.get(table, set()) for table in GONE | STAYS}
     assert texts == known, "say here what a deletion does with each column of text"
 
-    which = {"jobs": "id != 4", "cases": "scope = 'person'"}  # what quotes a prompt of hers stays as it is
+    which = {
+        "jobs": "id != 4",
+        "cases": "scope = 'person'",
+        "comparisons": f"user_id = {ADA}",
+    }  # what quotes a prompt of hers stays as it is
     for table, columns in GONE.items():
         # A longer value than before, so that it moves to another page.
         for column in columns - {"path"}:
             value = f"{WORD} {column} " + "x" * 3000
             if column == "roles":
                 value = json.dumps([value])
+            if column == "content":
+                value = json.dumps({"prompt": value, "negative_prompt": value, "description": value, "steps": 7})
             if column == "request":
                 value = json.dumps(asdict(wordy(value)))
             await set_all(store, table, column, value, which.get(table, "true"))
@@ -159,6 +191,9 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     (refusal,) = await store.database.fetch_all("SELECT user_id, origin FROM refusals")
     assert tuple(refusal) == (0, "person:0")
     assert store.files() == []
+    votes = await store.database.fetch_all("SELECT comparison_id, user_id FROM votes")
+    assert [tuple(row) for row in votes] == [(made.id, GRACE)], "those of others on her comparison go with it"
+    assert await styles.of(GUILD) == {"ink": Style("ink", steps=7, number=1, version=1)}, "settings are no words"
     jobs = [await store.queue.get(row["id"]) for row in await store.database.fetch_all("SELECT id FROM jobs")]
     assert {job.request for job in jobs} == {a_request(prompt="", seed=0)}, "what sums and turns are made of stays"
     assert {job.status for job in jobs} == {JobStatus.CANCELLED, JobStatus.DELIVERED, JobStatus.FAILED}

@@ -77,6 +77,7 @@ async def everything_is_there(store: Store, old: Rows) -> None:
     for row in new["images"]:
         # Pictures of that time were not checked, and people got the files that were painted.
         assert (row.pop("nsfw"), row.pop("delivered_sha256")) == (None, None)
+    assert [row.pop("logged_at") for row in new["cases"]] == [row["at"] for row in old["cases"]]
     for table in kept_tables:
         gone = {"refusals": "origin", "images": "path"}.get(table)
         assert new[table] == [{name: row[name] for name in row if name != gone} for row in old[table]], table

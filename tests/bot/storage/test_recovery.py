@@ -194,7 +194,7 @@ async def test_a_wrong_key_is_said_and_nothing_is_touched(
         pass
     back_up(path, KEY)
     before = path.read_bytes()
-    with pytest.raises(StorageError, match="If it is encrypted, check ATELIER_DATABASE_KEY") as caught:
+    with pytest.raises(StorageError, match="If it is encrypted, check its key, in ATELIER_DATABASE_KEY") as caught:
         heal(path, given)
     with pytest.raises(StorageError, match="not a usable database"):
         async with open_database(path, given):
@@ -207,7 +207,7 @@ async def test_a_wrong_key_is_said_and_nothing_is_touched(
 async def test_a_key_for_a_plain_file_is_said_and_nothing_is_touched(tmp_path: Path) -> None:
     path = await a_folder(tmp_path)
     before = path.read_bytes()
-    with pytest.raises(StorageError, match="is not encrypted, but ATELIER_DATABASE_KEY is set"):
+    with pytest.raises(StorageError, match="is not encrypted, but there is a key for it"):
         heal(path, KEY)
     assert path.read_bytes() == before
 

@@ -17,12 +17,14 @@ from bot.storage.refusals import Refusals
 from bot.storage.reports import (
     FIGURES,
     GROUP,
+    LIKED,
     MODELS,
     PROMISES,
     REFUSALS,
     SERVERS,
     USE_OF_SERVERS,
     Figures,
+    Liked,
     ModelReport,
     Period,
     Promises,
@@ -205,6 +207,30 @@ async def test_a_person_who_likes_pictures_of_a_result_likes_it_once_and_no_comm
     assert report.models == (ModelReport("emoji", 1, None),), "nine people said what they think"
 
 
+async def test_a_person_counts_once_for_a_model_a_style_and_a_sampler_and_fewer_than_ten_are_not_told(
+    store: Store,
+) -> None:
+    made = [await store.delivered(ADA, style="ink", style_version=1, sampler="euler") for _ in range(3)]
+    made.append(await store.delivered(ADA, style="oil", style_version=1, sampler="ddim"))
+    posts = [job.destination.message_id for job in made]
+    for number in range(GROUP):
+        await store.ratings.add(posts[0], UserId(number), "⭐" if number else "👎")
+    # The one who dislikes also rates the most; one who likes and dislikes says nothing; nine are too few.
+    await store.ratings.add(posts[1], UserId(0), "👎")
+    await store.ratings.add(posts[2], UserId(0), "👎")
+    await store.ratings.add(posts[1], UserId(1), "👍")
+    await store.ratings.add(posts[1], UserId(1), "👎")
+    for number in range(GROUP - 1):
+        await store.ratings.add(posts[3], UserId(number), "👍")
+    report = await reports_of(store).report(GUILD, Period.DAY)
+    by_all = (0.25 + 9) / 10
+    assert report.liked == (
+        Liked("model", "emoji", 10, pytest.approx(by_all)),
+        Liked("sampler", "euler", 10, pytest.approx(0.9)),
+        Liked("style", "ink", 10, pytest.approx(0.9)),
+    )
+
+
 async def test_refusals_by_rule(store: Store) -> None:
     for rule in ("depth", "quota", "quota", "block"):
         await refused(store, rule)
@@ -233,6 +259,7 @@ async def test_all_servers_together_and_each_by_what_it_used(store: Store) -> No
         (FIGURES, "jobs USING INDEX jobs_by_guild (guild_id=? AND asked_at>? AND asked_at<?)"),
         (PROMISES, "jobs USING INDEX jobs_by_guild (guild_id=? AND asked_at>? AND asked_at<?)"),
         (MODELS, "jobs USING INDEX jobs_by_guild (guild_id=? AND asked_at>? AND asked_at<?)"),
+        (LIKED, "ratings USING COVERING INDEX ratings_by_post (post_id=?)"),
         (MODELS, "ratings USING COVERING INDEX ratings_by_post (post_id=?)"),
         (USE_OF_SERVERS, "jobs USING INDEX jobs_by_guild (guild_id=? AND asked_at>? AND asked_at<?)"),
         (REFUSALS, "refusals USING INDEX refusals_by_guild (guild_id=? AND at>? AND at<?)"),

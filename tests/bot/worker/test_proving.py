@@ -534,9 +534,7 @@ def test_every_switch_has_an_effect_is_right_and_can_be_undone(dtype: torch.dtyp
                 now = {name: (tensor.dtype, tensor.stride()) for name, tensor in parked.module.state_dict().items()}
                 assert now == before
             else:
-                pipeline.unet = tiny_pipelines.stable_diffusion(
-                    Path(pipeline.tokenizer.name_or_path), torch.float32
-                ).unet
+                pipeline.unet = tiny_pipelines.stable_diffusion(tmp_path, torch.float32).unet
 
 
 def tensors_of(output: Any) -> list[torch.Tensor]:

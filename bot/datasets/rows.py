@@ -1,0 +1,190 @@
+"""Which pictures go into a data set, and what their rows say."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bot.errors import StorageError
+from bot.jobs import GenerationRequest, Row
+from bot.picture_files import without_metadata
+from bot.search import quality
+from bot.storage import sqlite
+from bot.storage.consents import CHANNEL, NAMES_KEY
+from bot.storage.reports import GROUP
+
+NEAR_BITS = 3
+"""Pictures whose perceptual hashes differ in at most so many of 64 bits look the same."""
+_BANDS = NEAR_BITS + 1
+"""If a hash is cut into more parts than bits differ, one part is equal."""
+_NAME = 20
+"""Characters of a pseudonym: 80 bits."""
+
+# The results of people whose consent holds now and held when they asked, in channels that the server allows.
+CANDIDATES = f"""
+SELECT jobs.id, jobs.user_id, jobs.guild_id, jobs.asked_at, jobs.model_hash, jobs.request, jobs.post_id,
+  images.number, images.seed, images.width, images.height, images.sha256, images.nsfw, picture_hashes.phash
+FROM consents CROSS JOIN jobs_with_post AS jobs
+  ON jobs.user_id = consents.user_id AND jobs.guild_id = consents.guild_id AND jobs.asked_at >= consents.joined_at
+CROSS JOIN images ON images.job_id = jobs.id
+LEFT JOIN picture_hashes ON picture_hashes.job_id = jobs.id AND picture_hashes.number = images.number
+WHERE consents.left_at IS NULL AND (?1 IS NULL OR consents.guild_id = ?1)
+  AND jobs.surface = 'discord' AND jobs.status = 'delivered' AND jobs.forgotten_at IS NULL
+  AND EXISTS (SELECT 1 FROM rules WHERE rules.guild_id = jobs.guild_id AND scope = 'channel'
+    AND subject_id = jobs.channel_id AND name = '{CHANNEL}' AND value = 'true')
+ORDER BY jobs.id, images.number
+"""  # noqa: S608 - a constant
+
+REACTIONS = "SELECT user_id, emoji FROM ratings WHERE post_id = ?"
+
+_MENTION = re.compile(r"<(@[!&]?|#)\d+>")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A row of a data set, and the file of its picture."""
+
+    values: dict[str, Any]
+    file: Path
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many pictures there are, and why others were left out."""
+
+    found: int = 0
+    """Pictures of people who joined, in channels that are allowed."""
+    from_pictures: int = 0
+    """Left out, because a picture was sent or another result was changed: it may show what nobody consented to."""
+    missing: int = 0
+    """Left out, because the file is gone."""
+    equal: int = 0
+    """Left out, because every pixel is as in another one."""
+    near: int = 0
+    """Left out, because it looks like another one."""
+    kept: int = 0
+    people: int = 0
+
+
+@dataclass(slots=True)
+class Selection:
+    """What goes into a data set."""
+
+    pictures: list[Picture] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+
+
+def select(database: Path, key: str | None, folder: Path, server: int | None = None) -> Selection:
+    """The pictures of a data set in a fixed order. `folder` has the picture files. Raises StorageError."""
+    found = Selection()
+    counts, people, seen, looks = found.counts, set(), set(), _Looks()
+    try:
+        with closing(sqlite.connect(database, key, readonly=True)) as connection:
+            connection.execute("BEGIN")
+            secret = bytes.fromhex(connection.execute(NAMES_KEY).fetchone()["value"])
+            for row in connection.execute(CANDIDATES, (server,)).fetchall():
+                counts.found += 1
+                request = GenerationRequest.from_fields(json.loads(row["request"]))
+                file = folder / row["sha256"][:2] / row["sha256"]
+                if request.uploads:
+                    counts.from_pictures += 1
+                elif not file.is_file():
+                    counts.missing += 1
+                elif (sha256 := hashlib.sha256(plain(file)).hexdigest()) in seen:
+                    counts.equal += 1
+                elif row["phash"] is not None and looks.has_near(row["phash"]):
+                    counts.near += 1
+                else:
+                    seen.add(sha256)
+                    looks.add(row["phash"])
+                    people.add(row["user_id"])
+                    rated = connection.execute(REACTIONS, (row["post_id"],)).fetchall()
+                    reactions = [(each["user_id"], each["emoji"]) for each in rated]
+                    found.pictures.append(Picture(_values(row, request, secret, sha256, reactions), file))
+    except sqlite.Error as error:
+        raise sqlite.in_words(error) or StorageError(f"{database} cannot be read: {error}.") from error
+    counts.kept, counts.people = len(found.pictures), len(people)
+    return found
+
+
+def plain(file: Path) -> bytes:
+    """A picture without the texts in its file, which repeat the prompt."""
+    return without_metadata(file.read_bytes())
+
+
+def pseudonym(secret: bytes, kind: str, *what: int) -> str:
+    """A name that stays the same in every version, and from which nobody can find out what it stands for."""
+    text = ":".join([kind, *map(str, what)])
+    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()[:_NAME]
+
+
+def _values(
+    row: Row, request: GenerationRequest, secret: bytes, sha256: str, reactions: Iterable[tuple[int, str]]
+) -> dict[str, Any]:
+    """What a row says besides its picture."""
+    score = quality.scores(reactions, request.num_images_per_prompt)[row["number"] - 1]
+    # Of fewer people, nothing is told.
+    is_rated = score.likes + score.dislikes >= GROUP
+    return {
+        "id": pseudonym(secret, "row", row["id"], row["number"]),
+        "sha256": sha256,
+        "synthetic": True,
+        "prompt": _without_mentions(request.prompt),
+        "negative_prompt": _without_mentions(request.negative_prompt),
+        "model": request.model,
+        "model_sha256": row["model_hash"] or "",
+        "sampler": request.sampler,
+        "steps": request.num_inference_steps,
+        "guidance_scale": float(request.guidance_scale),
+        "seed": row["seed"],
+        "width": row["width"],
+        "height": row["height"],
+        "loras": ", ".join(f"{name}:{weight:g}" for name, weight in request.loras),
+        "style": request.style,
+        "style_version": request.style_version,
+        "draft": request.draft,
+        "person": pseudonym(secret, "person", row["user_id"]),
+        "server": pseudonym(secret, "server", row["guild_id"]),
+        "asked_on": row["asked_at"][:10],
+        "nsfw": row["nsfw"],
+        "likes": score.likes if is_rated else None,
+        "dislikes": score.dislikes if is_rated else None,
+    }
+
+
+def _without_mentions(text: str) -> str:
+    return _MENTION.sub(r"\1…", text)
+
+
+class _Looks:
+    """The perceptual hashes so far, found by any part that is equal."""
+
+    def __init__(self) -> None:
+        self._known: list[dict[int, list[int]]] = [defaultdict(list) for _ in range(_BANDS)]
+
+    def add(self, phash: int | None) -> None:
+        """Remember a hash, which is a signed number."""
+        if phash is not None:
+            for known, part in zip(self._known, _parts(phash), strict=True):
+                known[part].append(phash)
+
+    def has_near(self, phash: int) -> bool:
+        """Whether a hash that is remembered differs in at most NEAR_BITS bits."""
+        return any(
+            ((other ^ phash) & 2**64 - 1).bit_count() <= NEAR_BITS
+            for known, part in zip(self._known, _parts(phash), strict=True)
+            for other in known.get(part, ())
+        )
+
+
+def _parts(phash: int) -> list[int]:
+    width = 64 // _BANDS
+    return [phash >> at * width & 2**width - 1 for at in range(_BANDS)]

@@ -1,0 +1,201 @@
+"""/compare: one prompt under two settings, side by side, and a blind vote."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.client import Client
+from bot.config import IMAGES
+from bot.errors import UserError
+from bot.jobs import MessageId, PictureRef, UserId
+from bot.requests.admission import Admission, Admitted, Quote
+from bot.requests.flags import with_flags
+from bot.requests.options import Options
+from bot.requests.verdict import verdict
+from bot.responses import InDoubt
+from bot.storage.comparisons import Comparison, Comparisons
+from bot.storage.queue import Queue
+from cogs import _comparing, _people, _views, _words
+from cogs._buttons import add_cog, button, pressed
+from cogs._comparing import LEFT
+from cogs._verdicts import GONE
+from cogs.intake import where
+
+Setting = app_commands.Range[str, 1, 300]
+
+
+class Compare(commands.Cog):
+    """Paints both settings, takes votes, and gives the verdict."""
+
+    def __init__(self, client: Client, admission: Admission, queue: Queue, comparisons: Comparisons) -> None:
+        self._client = client
+        self._admission = admission
+        self._queue = queue
+        self._comparisons = comparisons
+
+    @app_commands.command(description="Paint one prompt under two settings, and let people vote without knowing which")
+    @app_commands.guild_only()
+    @app_commands.describe(
+        prompt="What to paint; flags in it count for both settings",
+        first="Flags of the first setting, like --model emoji --steps 10 or --style ink",
+        second="Flags of the second setting; leave it open for the usual one",
+        images="How many pairs of pictures, each with its own seed",
+        big="Ask for it although it takes much of your quota",
+    )
+    async def compare(
+        self,
+        interaction: discord.Interaction[Client],
+        prompt: str,
+        first: Setting,
+        second: Setting | None = None,
+        images: app_commands.Range[int, *IMAGES] = 1,
+        big: bool = False,
+    ) -> None:
+        """Accept both requests, and answer with the messages that become the comparison."""
+        requester, destination = where(interaction)
+        settings = first.strip(), (second or "").strip()
+        for text in settings:
+            if text and with_flags(Options(f"x {text}")).prompt != "x":
+                raise UserError("A setting has flags only, such as `--steps 10`. Words belong into the prompt.")
+        options = [Options(f"{prompt} {text}", images=images) for text in settings]
+        one = await self._admission.quote(requester, options[0], destination)
+        # Both get the same seed, unless a flag says another one.
+        other = await self._admission.quote(requester, replace(options[1], seed=one.request.seed), destination)
+        _check(one, other, big=big)
+        jobs = await self._admit(interaction, one, other)
+        if jobs is None:
+            return
+        swapped = random.getrandbits(one.request.num_images_per_prompt)
+        ids = jobs[0].job.id, jobs[1].job.id
+        comparison = await self._comparisons.add(requester, with_flags(options[0]).prompt, settings, ids, swapped)
+        await self._answer(interaction, comparison, jobs)
+
+    async def _admit(
+        self, interaction: discord.Interaction[Client], one: Quote, other: Quote
+    ) -> tuple[Admitted, Admitted] | None:
+        """Make jobs of both quotes or of none; None if Discord delivered the same interaction before."""
+        first = await self._admission.admit(one, interaction_id=interaction.id)
+        if first is None:
+            return None
+        try:
+            second = await self._admission.admit(other)
+        except BaseException:
+            await self._queue.withdraw(first.job.id)
+            raise
+        assert second is not None  # noqa: S101 - it names no interaction
+        return first, second
+
+    async def _answer(
+        self, interaction: discord.Interaction[Client], comparison: Comparison, jobs: tuple[Admitted, Admitted]
+    ) -> None:
+        """Show both requests as waiting; withdraw what Discord did not take."""
+        ids = [each.job.id for each in jobs]
+        words = _comparing.waiting(comparison)
+        try:
+            message_id = MessageId(await responses.send(interaction, words, view=_views.cancel_view(ids[0])))
+            below = await interaction.followup.send(words, view=_views.cancel_view(ids[1]), wait=True)
+        except InDoubt:
+            raise
+        except Exception:
+            for job_id in ids:
+                await self._queue.withdraw(job_id)
+            raise
+        await self._queue.place_message(ids[0], message_id)
+        await self._queue.place_message(ids[1], MessageId(below.id))
+        notes = tuple(dict.fromkeys((*jobs[0].notes, *jobs[1].notes)))
+        if notes:
+            await interaction.followup.send(_words.notes(notes), ephemeral=True)
+
+    @pressed("vote")
+    async def vote_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Vote for a side of a pair, or take the vote back."""
+        comparison = await self._known(interaction, about)
+        pair, side = divmod(about.number, 2)
+        if comparison.has_ended:
+            raise UserError("This comparison has ended.")
+        if not 1 <= pair <= await self._pairs(comparison):
+            raise UserError(_words.EXPIRED)
+        for_second = (side == LEFT) is comparison.is_swapped(pair)
+        votes = await self._comparisons.vote(comparison.id, UserId(interaction.user.id), pair, for_second=for_second)
+        await responses.send(interaction, _comparing.voted(votes, comparison), ephemeral=True)
+
+    @pressed("endvote")
+    async def end_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Ask whether to end the vote."""
+        comparison = await self._mine(interaction, about)
+        if comparison.has_ended:
+            # The bot may have been stopped before the message said so.
+            await self._end(interaction, comparison)
+            return
+        people = (await self._comparisons.tally(comparison.id)).people
+        view = discord.ui.View(timeout=None)
+        view.add_item(button("endvoteyes", about, "End it", discord.ButtonStyle.danger))
+        await responses.send(interaction, _comparing.ask_to_end(people), view=view, ephemeral=True)
+
+    @pressed("endvoteyes")
+    async def end_confirmed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """End the vote and give the verdict."""
+        await self._end(interaction, await self._mine(interaction, about))
+
+    async def _end(self, interaction: discord.Interaction[Client], comparison: Comparison) -> None:
+        await responses.defer(interaction, ephemeral=True, thinking=True)
+        await self._comparisons.end(comparison.id)
+        tally = await self._comparisons.tally(comparison.id)
+        pairs = await self._pairs(comparison)
+        words = _comparing.ended(comparison, verdict(tally.first, tally.second, tally.people), pairs)
+        jobs = [await self._queue.get(job_id) for job_id in (comparison.first_id, comparison.second_id)]
+        # The ballot is the message of the request that was shown last.
+        shown = [job for job in jobs if job is not None and job.posted_at is not None]
+        last = max(shown, key=lambda job: (job.posted_at, job.id), default=None)
+        if last is not None and last.destination.message_id is not None:
+            channel = self._client.get_partial_messageable(last.destination.channel_id, guild_id=comparison.guild_id)
+            try:
+                await channel.get_partial_message(last.destination.message_id).edit(content=words, view=None)
+            except discord.HTTPException as error:
+                if error.code not in GONE:
+                    raise
+        await interaction.followup.send(words, ephemeral=True)
+
+    async def _pairs(self, comparison: Comparison) -> int:
+        job = await self._queue.get(comparison.first_id)
+        return 0 if job is None else job.request.num_images_per_prompt
+
+    async def _known(self, interaction: discord.Interaction[Client], about: PictureRef) -> Comparison:
+        """The comparison of a button, on its server. Raises UserError if there is none."""
+        comparison = await self._comparisons.get(about.job_id)
+        if comparison is None or comparison.guild_id != interaction.guild_id:
+            raise UserError(_words.EXPIRED)
+        return comparison
+
+    async def _mine(self, interaction: discord.Interaction[Client], about: PictureRef) -> Comparison:
+        """The comparison of a button, for its requester and for moderators."""
+        comparison = await self._known(interaction, about)
+        if comparison.user_id != interaction.user.id and not _people.is_moderator(interaction):
+            raise UserError("Only the person who asked for this comparison can end it, and moderators can.")
+        return comparison
+
+
+def _check(one: Quote, other: Quote, *, big: bool) -> None:
+    """Raise UserError for settings that cannot be compared, and before the cost was accepted."""
+    if one.request == other.request:
+        raise UserError("Both settings paint the same. Give one of them another flag, such as `--steps 10`.")
+    if one.request.num_images_per_prompt != other.request.num_images_per_prompt:
+        raise UserError("Both settings need the same number of pictures. Leave out `--images`, and use the option.")
+    seconds = one.seconds + other.seconds
+    if not big and (one.is_big or other.is_big or seconds > one.allowance.left):
+        raise UserError(
+            f"This comparison takes about {_words.seconds(seconds)} of GPU time, and you have "
+            f"{_words.seconds(one.allowance.left)} left. Add `big:True` to ask for it, or use fewer steps or pictures."
+        )
+
+
+async def setup(client: Client) -> None:
+    """Add the cog, its command and its buttons."""
+    app = client.app
+    await add_cog(client, Compare(client, app.admission, app.queue, app.comparisons))
