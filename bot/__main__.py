@@ -217,9 +217,10 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
     """Write a version and say what it has."""
     from bot.app import database_of
     from bot.datasets.export import export
-    from bot.storage import sqlite
+    from bot.storage import encryption, sqlite
 
-    database, key = database_of(config.data), read_database_key()
+    database = database_of(config.data)
+    key = encryption.find_key(database)
     if not database.exists():
         raise StorageError(f"{database} does not exist: there is nothing to export.")
     done = await sqlite.in_thread(lambda _: export(database, key, config.data / "pictures", folder, name, server))

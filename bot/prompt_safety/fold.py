@@ -1,7 +1,7 @@
 """Undoes the ways in which people spell a word so that a list does not find it.
 
-A text becomes up to three readings, each a sequence of words: as it is written, with the punctuation inside of words
-removed, and with words put together again that were written in pieces. A term counts if it is in any of them.
+A text gets several readings, each a sequence of words: as it is written, with the punctuation inside of words removed
+or read as letters, and with words put together again that were written in pieces. A term counts if any of them has it.
 """
 
 from __future__ import annotations

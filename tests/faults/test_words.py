@@ -56,6 +56,7 @@ class Words(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        self.engine.open.clear()
         self.runner.run(self._open())
 
     async def _open(self) -> None:
@@ -162,8 +163,6 @@ class Words(RuleBasedStateMachine):
         self.do(self._forbid(term))
 
     async def _forbid(self, term: str) -> None:
-        # Between the change and this line an engine that runs may begin what was allowed before.
-        self.engine.open.clear()
         await self.app.cases.change(MODERATOR, "terms add", SERVER, parse_terms(term))
         await asyncio.sleep(0.02)
         self.listed.add(term)
@@ -174,13 +173,11 @@ class Words(RuleBasedStateMachine):
         self.do(self.app.cases.change(MODERATOR, "terms remove", SERVER, {}, parse_terms(term)))
 
     @rule()
-    def hold(self) -> None:
-        self.engine.open.clear()
-
-    @rule()
     def paint(self) -> None:
         self.engine.open.set()
         self.do(self._idle())
+        # The next request is held in the engine, so that those after it wait.
+        self.engine.open.clear()
 
     @rule()
     def restart(self) -> None:
@@ -190,8 +187,8 @@ class Words(RuleBasedStateMachine):
 
 TestWords = Words.TestCase
 TestWords.settings = settings(
-    max_examples=8,
-    stateful_step_count=12,
+    max_examples=20,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
