@@ -26,7 +26,9 @@ from benchmarks import (
     load,
     loads,
     models,
+    nsfw,
     prompts,
+    provenance,
     search,
     soak,
 )
@@ -266,3 +268,15 @@ def test_what_search_finds_and_costs_is_measured(tmp_path: Path) -> None:
     text = search.run("scale", 300)
     assert "| results | 300 |" in text
     assert "search p95" in text
+
+
+def test_the_marks_are_measured_in_all_their_parts() -> None:
+    report = provenance.run(provenance.arguments(["--count", "2", "--others", "4", "--steps", "1"]))
+    for size in ("128×128", "512×512", "1024×1024"):
+        assert size in report
+    assert "Of 4 other pictures" in report
+
+
+def test_the_safety_check_is_measured_beside_a_step() -> None:
+    report = nsfw.run(nsfw.arguments(["--rounds", "1", "--steps", "3"]))
+    assert report.count("\n") == 4

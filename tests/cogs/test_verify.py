@@ -213,3 +213,31 @@ async def test_before_anything_was_marked_nothing_is_found(workshop: Workshop) -
     said = await verified(workshop.member("ada"), workshop.channel, encode(scene(3), 1).png)
     assert NOT_FOUND in said
     assert "Manifest: none" in said
+
+
+async def test_with_the_real_engine_a_result_is_known_painted_again_to_the_pixel_and_continued_without_a_mark(
+    real_workshop: Workshop,
+) -> None:
+    workshop = real_workshop
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a fox --seed 7 --steps 4")
+    (job,) = await workshop.ended()
+    message = workshop.message(job.destination.message_id)
+    data = await message.attachments[0].read()
+    assert f"Picture 1 of request {job.id}" in await verified(ada, workshop.channel, saved(data))
+    assert "signed by this Atelier" in await verified(ada, workshop.channel, data)
+    (row,) = await workshop.app.database.fetch_all("SELECT nsfw FROM images")
+    assert 0 <= row["nsfw"] < 0.4
+    await ada.slash(workshop.channel, "reproduce", id=job.id)
+    again = (await workshop.ended(2))[-1]
+    assert "every pixel is equal" in workshop.message(again.destination.message_id).content
+    await ada.click(message, label="Zoom out 1.5×")
+    wide = (await workshop.ended(3))[-1]
+    (old,) = await workshop.app.queue.read_painted(await workshop.app.queue.pictures(job.id))
+    (new,) = await workshop.app.queue.read_painted(await workshop.app.queue.pictures(wide.id))
+    with PIL.Image.open(io.BytesIO(old.png)) as small, PIL.Image.open(io.BytesIO(new.png)) as large:
+        left, top = (large.width - small.width) // 2, (large.height - small.height) // 2
+        seam = small.width // 4
+        inner = (seam, seam, small.width - seam, small.height - seam)
+        moved = (left + inner[0], top + inner[1], left + inner[2], top + inner[3])
+        assert large.crop(moved).tobytes() == small.crop(inner).tobytes()
