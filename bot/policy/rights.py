@@ -57,6 +57,7 @@ RIGHTS = (
         _READ,
         _READ,
     ),
+    Right("Find out whether a picture was made here", ("verify",), YES, YES),
     Right("Rate and favourite results, by reactions and by ❤️", ("press:heart",), YES, YES),
     Right("See the queue and the tour", ("queue", "help"), YES, YES, "in direct messages, if the host opened them"),
     Right(
@@ -81,6 +82,19 @@ RIGHTS = (
     ),
     Right("Tag a result", ("tag add", "tag remove"), "any on their server", "their own"),
     Right("See and share the styles of the server", ("style list", "style share", "press:stylepage"), YES, YES),
+    Right(
+        "Compare two settings by a vote, and vote",
+        ("compare", "press:vote"),
+        YES,
+        YES,
+    ),
+    Right("End a vote", ("press:endvote", "press:endvoteyes"), "any on their server", "their own"),
+    Right(
+        "Agree that their results go into data sets, or no longer",
+        ("dataset join", "dataset leave", "dataset status"),
+        "their own",
+        "their own",
+    ),
     Right("Report a result", ("report", "menu:Report", "send:report"), "results of others", "results of others"),
     _moderators_only(
         "See and change limits, with a case for each change",
@@ -99,6 +113,7 @@ RIGHTS = (
         "Keep the styles of the server",
         *("style add", "style edit", "style remove", "style import", "press:asstyle", "send:asstyle"),
     ),
+    _moderators_only("Let results of a channel go into data sets", "dataset channel"),
     _moderators_only("Keep the list of terms", "mod terms add", "mod terms remove", "mod terms list"),
     _moderators_only(
         "See reports and decide about them",
@@ -114,6 +129,7 @@ RIGHTS = (
     _host_only(
         "Copy, restore, encrypt and repair the database; read it, with all words and pictures in it",
         *("cli:backup", "cli:restore", "cli:encrypt", "cli:rekey", "cli:reindex"),
+        *("cli:dataset", "cli:graph"),
     ),
     _host_only("Delete what is kept about another person, for them", "cli:forget"),
 )
