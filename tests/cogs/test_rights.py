@@ -50,7 +50,8 @@ async def test_what_is_for_moderators_is_refused_to_a_member_to_whom_it_was_open
 ) -> None:
     eve = workshop.member("eve")
     options = OPTIONS.get(command, {}) | ({"member": workshop.member("ada")} if command in NEEDS_MEMBER else {})
-    if not command.startswith("style"):  # members see the group, which has commands for them, too
+    options |= {"channel": workshop.channel} if command == "dataset channel" else {}
+    if not command.startswith(("style", "dataset")):  # members see the group, which has commands for them, too
         with pytest.raises(simcord.SetupError):
             await eve.slash(workshop.channel, command, **options)
         await workshop.open_group(command.split()[0], eve)
