@@ -381,6 +381,8 @@ def kept(held: Held) -> str:
         "until you take them back. Also which results were sent to you because you asked by ✉️.\n"
         "- Your `/settings`. They stay until you clear them.\n"
         "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
+        "- Comparisons that you asked for and your votes, words that you put on results, styles made from them, and "
+        "whether you joined data sets.\n"
         "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
         "- Results that you reported, and your reasons; that results of yours were reported. Moderators do not see who "
         "reported.\n"

@@ -24,7 +24,8 @@ def config(tmp_path: Path) -> Config:
 
 async def pixels(workshop: Workshop, job: Job) -> np.ndarray:
     """The first picture of a job: (h, w, 3) in 8 bits."""
-    (image, *_) = await workshop.app.queue.images(job.id)
+    painted = await workshop.app.queue.pictures(job.id)
+    (image, *_) = await workshop.app.queue.read_painted(painted)
     return np.asarray(Image.open(io.BytesIO(image.png)).convert("RGB"))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LICENSE = "CC0-1.0"
-"""The terms of `/dataset join` name the same."""
+"""The terms to which people agree name the same."""
 _LICENSE_PAGE = "https://creativecommons.org/publicdomain/zero/1.0/"
 TEST_SHARE = 10
 """One of so many prompts is in the split for evaluation, with all its pictures."""

@@ -169,13 +169,15 @@ class Policy:
         if words := place_refused(ruling.limits, ruling.where):
             raise Rejected(words, rule="channels", origin=str(ruling.limits.channels.origin))
 
-    async def check_words(self, guild_id: GuildId, request: GenerationRequest) -> None:
+    async def check_words(self, guild_id: GuildId, request: GenerationRequest, book: Book | None = None) -> None:
         """Raise Rejected if any words of a request that reach a model may not be painted on a server.
+
+        `book` are the rules of the server, if they were read already.
 
         Every request comes here once its words are final, and again when its turn has come.
         """
         check_hard_block(request.prompt, request.negative_prompt)
-        book = await self._rules.book(guild_id)
+        book = await self._rules.book(guild_id) if book is None else book
         await self._terms.check(guild_id, book, (request.prompt, request.negative_prompt))
 
     async def check_room(self, connection: aiosqlite.Connection, ruling: Ruling, seconds: float) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from bot.errors import Rejected, UserError
+from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, GuildId, RuleValue
 from bot.policy.limits import SERVER, Origin
 from bot.prompt_safety import block
@@ -97,5 +97,5 @@ def check_room(rules: Mapping[str, RuleValue], added: Mapping[str, RuleValue]) -
     if len(terms) > MOST_TERMS:
         raise UserError(
             f"The list would have {len(terms):,} terms, and at most {MOST_TERMS:,} are possible. Remove some with "
-            f"`/mod terms remove` first. {_UNCHANGED}"
+            f"{refer(Reference.COMMAND, 'mod terms remove')} first. {_UNCHANGED}"
         )

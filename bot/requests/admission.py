@@ -151,7 +151,7 @@ class Admission:
             )
             request = resolved.request
             hide(*request.texts)
-            await self._policy.check_words(requester.guild_id, request)
+            await self._policy.check_words(requester.guild_id, request, book)
             for model in ("", request.model):
                 if words := self._trouble(model):
                     raise Rejected(f"Painting is unavailable: {words}", rule="engine")

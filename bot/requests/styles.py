@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from bot.config import STEPS, ModelConfig
-from bot.errors import UserError
+from bot.errors import Reference, UserError, refer
 from bot.requests.defaults import Source
 from bot.requests.options import Options
 from bot.requests.wording import clean, quoted, unknown
@@ -79,7 +79,9 @@ def named(name: str | None, styles: Mapping[str, Style]) -> Style | None:
     if name is None:
         return None
     if not styles:
-        raise UserError("There are no styles here. On a server, moderators add them with `/style add`.")
+        raise UserError(
+            f"There are no styles here. On a server, moderators add them with {refer(Reference.COMMAND, 'style add')}."
+        )
     if name.strip().lower() not in styles:
         raise UserError(unknown("style", name, list(styles)))
     return styles[name.strip().lower()]
@@ -161,7 +163,8 @@ def from_line(typed: str) -> Style:
     if len(line) > LONGEST_LINE:
         raise UserError(f"This is no style: its line has more than {LONGEST_LINE:,} characters.")
     if not line.startswith(_LINE):
-        raise UserError(f"This is no style. The line of a style begins with `{_LINE}`; `/style share` makes it.")
+        made_by = refer(Reference.COMMAND, "style share")
+        raise UserError(f"This is no style. The line of a style begins with `{_LINE}`; {made_by} makes it.")
     try:
         body = line.removeprefix(_LINE)
         data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)

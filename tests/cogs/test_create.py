@@ -497,7 +497,9 @@ async def test_a_request_reads_the_rules_once_and_is_resolved_once(
     engine.open.clear()
     ada = workshop.member("ada")
     await ada.slash(workshop.channel, "imagine", prompt="the engine is busy with this")
-    await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not engine.held:  # noqa: ASYNC110 - until the dispatcher has read the rules for it
+            await asyncio.sleep(0.01)
     grace = workshop.member("grace")
     counting(Rules, "book")
     counting(limits, "candidates")

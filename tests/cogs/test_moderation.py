@@ -27,6 +27,7 @@ COMMANDS = [
     "delete",
     "gallery",
     "defaults",
+    "pictures",
     "cases",
     "undo",
     "terms add",

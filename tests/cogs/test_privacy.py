@@ -98,6 +98,10 @@ SAID = {
     "the GPU seconds": "The GPU time that they cost",
     "your reactions": "Your reactions under results",
     "which results were sent": "which results were sent to you",
+    "the comparisons": "Comparisons that you asked for and your votes",
+    "words that you put": "words that you put on results",
+    "that you joined or left": "whether you joined data sets",
+    "a style that a moderator made": "styles made from them",
     "that you take no direct messages": "",  # a note of a day, in the page alone
     "your `/settings`": "Your `/settings`",
     "which rule refused": "Which rule refused a request",
