@@ -154,7 +154,7 @@ def _key(path: Path, key: str | None) -> list[Finding]:
     """Where the key of the database is, and who can read it."""
     what, place = "Database key", encryption.place_of(path)
     if key is None:
-        words = "none: whoever can read the disk can read all prompts"
+        words = "none: everybody who can read the disk can read all prompts"
         return [Finding(what, CheckStatus.NOTE, words, "Stop Atelier and run: atelier encrypt")]
     if trouble := encryption.trouble_of(place):
         return [Finding(what, CheckStatus.BAD, *trouble)]

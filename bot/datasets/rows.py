@@ -23,7 +23,7 @@ from bot.storage.database import schema_scripts
 from bot.storage.reports import GROUP
 
 NEAR_BITS = 3
-"""Pictures whose perceptual hashes differ in at most so many of 64 bits look the same."""
+"""Two pictures count as the same if at most this many of the 64 bits of their perceptual hashes differ."""
 _BANDS = NEAR_BITS + 1
 """If a hash is cut into more parts than bits differ, one part is equal."""
 _NAME = 20
