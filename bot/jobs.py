@@ -136,7 +136,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class StyleRef:
-    """A version of a server's style: the style's number and name, and the version's number. An empty name is no style."""
+    """A version of a server's style: its number, its name, and the number of the version. An empty name is no style."""
 
     name: str = ""
     number: int = 0
