@@ -16,11 +16,13 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from bot.config import Config, load_config, read_token
+from bot.config import Config
+from bot.config_file import load_config
 from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
 from bot.requests.options import PROMPT_HELP, Option, Options, table
+from bot.secrets import read_token
 
 T = TypeVar("T")
 
