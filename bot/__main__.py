@@ -1,11 +1,13 @@
-"""The command line: try, run, imagine, doctor, backup, restore, encrypt, rekey, forget, reindex, rights."""
+"""The command line: try, init, run, imagine, doctor, backup, restore, encrypt, rekey, forget, reindex, rights."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import inspect
 import logging
 import signal
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -17,13 +19,13 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from bot.config import Config
+from bot.config import EMBEDDED, Config
 from bot.config_file import load_config
 from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
 from bot.requests.options import PROMPT_HELP, Option, Options, table
-from bot.secrets import read_token
+from bot.secrets import check_token, read_secret, read_token
 
 T = TypeVar("T")
 
@@ -81,6 +83,41 @@ def try_(
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     _run(run_sandbox(_settings(config, data, quiet=True), port, opened), serves=True)
+
+
+@cli.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the files are written.")] = Path(),
+    model: Annotated[
+        str,
+        typer.Option(prompt="Model: a .safetensors file, a diffusers folder, a hub id like org/name, or embedded"),
+    ] = EMBEDDED,
+    data: Annotated[Path, typer.Option(prompt="Folder for the database and the pictures")] = Path("data"),
+    unit: Annotated[bool, typer.Option(prompt="Write a systemd unit, to start with the machine?")] = False,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the bot's token; without it you are asked.")
+    ] = None,
+) -> None:
+    """Ask for what a new host has to decide, and write config.toml and what belongs to it."""
+    from bot import beginning
+
+    try:
+        if token_file is None:
+            question = "The bot's token, from discord.com/developers (it is not shown; empty: set it later)"
+            token = typer.prompt(question, default="", hide_input=True, show_default=False).strip()
+        else:
+            token = read_secret(token_file, "the bot's token")
+        source = str(Path(model).resolve()) if Path(model).exists() else model.strip()
+        answers = beginning.Answers(source, data, check_token(token, "The token") if token else "", unit)
+        folder = folder.resolve()
+        program = Path(sys.executable).with_name("atelier")
+        wanted = beginning.files(answers, folder, program, getpass.getuser())
+        beginning.write(wanted)
+    except ConfigError as error:
+        _fail(error)
+    for path in wanted:
+        typer.echo(f"Written: {path}")
+    typer.echo("\n" + "\n".join(beginning.next_steps(answers, folder)))
 
 
 @cli.command()
