@@ -6,17 +6,15 @@ simcord replaces Discord below the real discord.py; `bot/try_page/` is the page 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-from bot.app import open_app
+from bot.app import App, open_app
 from bot.client import Client
 from bot.config import Config
 from bot.errors import ConfigError
 from bot.jobs import Surface
-
-NAME = "Atelier"
-"""What the bot is called on the page."""
 
 
 async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) -> None:
@@ -24,25 +22,32 @@ async def run_sandbox(config: Config, port: int, opened: Callable[[str], None]) 
 
     Raises ConfigError when the extra packages are missing or the port is taken.
     """
+    _simcord()
+    async with open_app(config, Surface.SANDBOX) as app, try_page(app, port) as (place, address):
+        opened(address)
+        await place.keep_time()
+
+
+@asynccontextmanager
+async def try_page(app: App, port: int = 0) -> AsyncIterator[tuple[Any, str]]:
+    """Serve the page of an app while the body runs; gives its Place, whose time the body keeps, and its address."""
     simcord = _simcord()
     from bot.try_page.place import Place
     from bot.try_page.sample import show_sample
     from bot.try_page.web import TryPage
 
-    async with open_app(config, Surface.SANDBOX) as app:
-        client = Client(app, always_sync=True)
-        env = simcord.Env(client, check_errors=False)
-        place = Place(env, NAME, config.discord.command)
-        await env.start()
-        try:
-            place.open()
-            await show_sample(app, client, place)
-            async with TryPage(place).serving(port) as address:
-                opened(address)
-                await place.keep_time()
-        finally:
-            await env.shutdown()
-            await client.close()
+    client = Client(app, always_sync=True)
+    env = simcord.Env(client, check_errors=False)
+    place = Place(env, app.config.discord.command)
+    await env.start()
+    try:
+        place.open()
+        await show_sample(app, client, place)
+        async with TryPage(place).serving(port) as address:
+            yield place, address
+    finally:
+        await env.shutdown()
+        await client.close()
 
 
 def _simcord() -> Any:

@@ -58,7 +58,7 @@ class Actions:
             async with self._place.acting():
                 result = await verb(doing)
         except simcord.OptionError as error:
-            raise UserError(_about_option(error)) from error
+            raise UserError(f"`{error.option}` cannot have that value.") from error
         except simcord.BackendError as error:
             is_gone = error.code == _UNKNOWN_MESSAGE
             raise UserError(_GONE if is_gone else "You may not do that here.") from error
@@ -251,11 +251,3 @@ def _refusal(doing: _Doing) -> str:
             return "You can delete only your own messages here."
         case _:
             return "You may not do that here."
-
-
-def _about_option(error: simcord.OptionError) -> str:
-    """What is wrong with an option: simcord's sentence without the command's name."""
-    name = error.option or ""
-    _, _, rest = str(error).partition(f"Option '{name}' of ")
-    words = rest.partition("' ")[2] or "cannot have that value"
-    return f"`{name}` {words}."

@@ -60,14 +60,17 @@ def value_of(
         return files[0]
     match kind:
         case OptionType.string:
+            _check_limits(option, len(typed), "_length", " characters")
             return typed
         case OptionType.boolean:
             return typed == "true"
         case OptionType.integer:
             try:
-                return int(typed)
+                whole = int(typed)
             except ValueError:
                 raise UserError(f"`{name}` takes a whole number, such as 7.") from None
+            _check_limits(option, whole, "_value")
+            return whole
         case OptionType.number:
             try:
                 number = float(typed)
@@ -75,8 +78,18 @@ def value_of(
                 number = math.nan
             if not math.isfinite(number):
                 raise UserError(f"`{name}` takes a number, such as 0.5.")
+            _check_limits(option, number, "_value")
             return number
     found = find(kind, int(typed)) if typed.isascii() and typed.isdecimal() else None
     if found is None:
         raise UserError(f"`{name}` takes one of those in the list.")
     return found
+
+
+def _check_limits(option: Mapping[str, Any], value: float, what: str, unit: str = "") -> None:
+    """Raise UserError unless a value is within the option's limits, which are inclusive."""
+    least, most = option.get(f"min{what}"), option.get(f"max{what}")
+    if (least is None or value >= least) and (most is None or value <= most):
+        return
+    limits = [f"at least {least:,}"] * (least is not None) + [f"at most {most:,}"] * (most is not None)
+    raise UserError(f"`{option['name']}` takes {' and '.join(limits)}{unit}; you gave {value:,}.")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bot.try_page import commands
-from bot.try_page.place import Place, Seat
+from bot.try_page.place import NAME, SERVER, Place, Seat
 from bot.try_page.showing import Showing, fingerprint
 
 LOOK_SECONDS = 0.2
@@ -58,7 +58,7 @@ class Feed:
             "bot": str(place.env.backend.bot_user.id),
             "channel": str(self._channel.id),
             "command": place.command,
-            "server": "The Workshop",
+            "server": SERVER,
             "names": self._showing.names(),
             "seats": [{"key": s.key, "role": s.role, "id": str(s.id)} for s in place.seats.values()],
             "channels": [
@@ -66,7 +66,7 @@ class Feed:
                     {"id": str(channel.id), "name": channel.name, "topic": channel._channel.topic or ""}
                     for channel in place.channels.values()
                 ),
-                {"id": str(place.direct(seat).id), "name": "Atelier", "topic": "Direct messages", "direct": True},
+                {"id": str(place.direct(seat).id), "name": NAME, "topic": "Direct messages", "direct": True},
             ],
             "commands": [commands.shown(name, leaf) for name, leaf in place.commands(seat, self._channel.id)],
             "menus": [] if self._is_direct else place.menus(seat, self._channel.id),

@@ -17,6 +17,9 @@ from bot.try_page.commands import leaves
 
 log = logging.getLogger(__name__)
 
+NAME = "Atelier"
+"""What the bot is called."""
+SERVER = "The Workshop"
 CLOCK_SECONDS = 0.5
 """The time between two moves of simcord's clock."""
 
@@ -38,7 +41,7 @@ class Seat:
 class Place:
     """A small server with three people and the bot. Build it before the bot starts, and `open` it after that."""
 
-    def __init__(self, env: Any, bot_name: str, command: str) -> None:
+    def __init__(self, env: Any, command: str) -> None:
         self.env = env
         self.command = command
         self.seats: dict[str, Seat] = {}
@@ -49,12 +52,12 @@ class Place:
         self._listeners: set[asyncio.Event] = set()
         # simcord's time starts in January 2026; ids and time stamps should be today's.
         env.backend.clock._epoch = datetime.now(UTC)
-        env.backend.bot_user.name = bot_name
+        env.backend.bot_user.name = NAME
         env.backend.subscribers.append(lambda *_: self.tell())
 
     def open(self) -> None:
         """Make the server, and start its clock."""
-        self.guild = self.env.create_guild("The Workshop")
+        self.guild = self.env.create_guild(SERVER)
         permissions = discord.Permissions(PERMISSIONS.value)
         permissions.use_application_commands = True
         painters = self.guild.create_role("painters", permissions=permissions)

@@ -142,10 +142,10 @@ class TryPage:
                 files.setdefault(name, []).append((part.filename, part.file.read()))
         try:
             asked = json.loads(str(form.get("asked")))
-            if not isinstance(asked, dict):
-                raise ValueError
         except ValueError:
-            raise web.HTTPBadRequest(text="An action is a JSON object in the field `asked`.\n") from None
+            asked = None
+        if not isinstance(asked, dict):
+            raise web.HTTPBadRequest(text="An action is a JSON object in the field `asked`.\n")
         seat, channel = self._where(asked.get("as"), asked.get("in"))
         try:
             answer = await self._actions.act(seat, channel, asked, files)

@@ -8,7 +8,7 @@ function place(popup, anchor) {
   popup.style.width = `${width}px`;
   popup.style.left = `${Math.max(8, Math.min(box.left, innerWidth - width - 8))}px`;
   const above = box.top > innerHeight - box.bottom;
-  popup.style.maxHeight = `${Math.min(360, (above ? box.top : innerHeight - box.bottom) - 16)}px`;
+  popup.style.maxHeight = `${Math.min(440, (above ? box.top : innerHeight - box.bottom) - 16)}px`;
   popup.style.top = above ? "" : `${box.bottom + 6}px`;
   popup.style.bottom = above ? `${innerHeight - box.top + 6}px` : "";
 }
