@@ -6,6 +6,12 @@ const PATIENCE = 1500; // milliseconds that old pictures stay until new ones are
 
 const size = (bytes) => bytes < 1024 ? `${bytes} bytes` : bytes < 1048576 ? `${Math.round(bytes / 1024)} KB` : `${(bytes / 1048576).toFixed(1)} MB`;
 
+// Gives an element its children, unless it has them: one that is put in again is laid out and read out again.
+function fill(element, children) {
+  const same = children.length === element.childElementCount && children.every((child, index) => element.children[index] === child);
+  if (!same) element.replaceChildren(...children);
+}
+
 // Shows files; a picture that is there already keeps its element, so that it neither flashes nor loads again.
 export class Gallery {
   constructor() {
@@ -31,10 +37,8 @@ export class Gallery {
     const others = files.filter((file) => !file.width).map((file) => this.known.get(file.id));
     this.grid.className = `grid grid-${Math.min(pictures.length, 5)}`;
     this.pictures = files.filter((file) => file.width);
-    if (pictures.some((figure, index) => this.grid.children[index] !== figure) || pictures.length !== this.grid.childElementCount) {
-      this.grid.replaceChildren(...pictures);
-    }
-    this.element.replaceChildren(...(pictures.length ? [this.grid] : []), ...others);
+    fill(this.grid, pictures);
+    fill(this.element, [...(pictures.length ? [this.grid] : []), ...others]);
     this.element.hidden = !files.length;
   }
 

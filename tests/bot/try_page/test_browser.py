@@ -200,6 +200,7 @@ async def check(tab: Tab, what: str) -> None:
     assert found == [], what
 
 
+ALL_LOADED = "log => [...log.querySelectorAll('img')].every(image => image.complete)"
 WATCH = """log => {
     window.watched = { removed: 0, added: 0, rows: 0 };
     for (const image of log.querySelectorAll('img')) image.known = true;
@@ -224,7 +225,7 @@ async def test_an_action_with_a_hundred_pictures_touches_only_what_changed(brows
     await tab.locator("#log").evaluate("log => { log.scrollTop = 0; }")
     for message in await tab.locator(".message").all():
         await message.scroll_into_view_if_needed()
-    await tab.wait_for_load_state("networkidle") if False else None
+    await until(tab.locator("#log"), ALL_LOADED, bool)
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(f"{request.method} {request.url.removeprefix(page.address)}"))
 
@@ -286,7 +287,6 @@ async def test_the_view_follows_unless_one_has_scrolled_up(browser: Browser, pag
     rest = "log => Math.round(log.scrollHeight - log.scrollTop - log.clientHeight)"
     await fill_channel(page, 3)
     await expect(tab.locator(".grid-4")).to_have_count(3)
-    await expect.poll(lambda: log.evaluate(rest)) if hasattr(expect, "poll") else None
     await until(log, rest, lambda left: left <= 2)
     await log.hover()
     await tab.mouse.wheel(0, -600)
@@ -387,7 +387,7 @@ async def test_another_person_and_a_moderator(browser: Browser, page: Page) -> N
     await expect(tab.locator(".message").last).to_contain_text("Only you can see this")
     await tab.get_by_role("button", name="Ada Member").click()
     await expect(tab.locator(".message", has_text="Only you can see this")).to_have_count(0)
-    await tab.get_by_role("button", name="@ Atelier").click()
+    await tab.get_by_role("button", name="Atelier", exact=True).click()
     await expect(tab.get_by_role("heading", name="@ Atelier")).to_be_visible()
     await expect(tab.locator(".message")).to_have_count(0)
 
