@@ -17,6 +17,7 @@ from bot.engine.fake import FakeEngine
 from bot.jobs import Surface
 from bot.sandbox import try_page
 from bot.try_page.place import Place
+from bot.try_page.sample import FILE
 from tests.conftest import PATIENCE_SECONDS
 
 
@@ -28,6 +29,22 @@ class Page:
         self.place = place
         self.address = address
         self.session = session
+
+    def fill(self, messages: int, pictures: int = 4) -> None:
+        """Post messages like a result into the main channel, each with pictures of its own."""
+        backend, channel = self.place.env.backend, self.place.main
+        like = next(message for message in backend.messages[channel.id].values() if message.components)
+        first = len(backend.messages[channel.id])
+        for number in range(first, first + messages):
+            # What follows the end of a PNG is not read, and makes each a file of its own.
+            files = [(f"{number}-{each}.png", FILE.read_bytes() + bytes([number, each])) for each in range(pictures)]
+            backend.create_message(
+                channel.id,
+                backend.bot_user.id,
+                f"**picture {number}**",
+                components=like.components,
+                attachments=backend.store_attachments(channel.id, files),
+            )
 
     async def act(self, asked: dict[str, Any], files: dict[str, tuple[str, bytes]] | None = None) -> Any:
         """Ask for something, with files by their names."""

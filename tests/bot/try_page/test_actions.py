@@ -80,9 +80,7 @@ async def test_a_picture_that_is_asked_for_comes_and_everybody_sees_it(page: Pag
         ({"prompt": "a cat", "image": "no file"}, "`image` takes a file."),
     ],
 )
-async def test_an_option_that_cannot_be_is_said_in_a_sentence(
-    page: Page, options: dict[str, str], words: str
-) -> None:
+async def test_an_option_that_cannot_be_is_said_in_a_sentence(page: Page, options: dict[str, str], words: str) -> None:
     assert await page.act({"kind": "command", "name": "imagine", "options": options}) == {"error": words}
 
 

@@ -49,23 +49,6 @@ def sample(tab: Tab) -> Locator:
     return tab.locator(".message", has_text=PROMPT).first
 
 
-async def fill_channel(page: Page, messages: int, pictures: int = 4) -> None:
-    """Post pictures with buttons into the main channel: each message like a result, each file another one."""
-    backend = page.place.env.backend
-    like = next(message for message in backend.messages[page.place.main.id].values() if message.components)
-    for number in range(messages):
-        # What follows the end of a PNG is not read, and makes each a file of its own.
-        files = [(f"{number}-{each}.png", FILE.read_bytes() + bytes([number, each])) for each in range(pictures)]
-        backend.create_message(
-            page.place.main.id,
-            backend.bot_user.id,
-            f"**picture {number}** — somebody",
-            components=like.components,
-            attachments=backend.store_attachments(page.place.main.id, files),
-        )
-    page.place.tell()
-
-
 @BOTH
 async def test_what_the_page_opens_with(browser: Browser, page: Page, size: tuple[int, int]) -> None:
     tab = await look(browser, page, size)
@@ -207,7 +190,8 @@ WATCH = """log => {
     new MutationObserver(records => {
         for (const record of records) {
             for (const node of record.removedNodes) {
-                if (node.querySelectorAll) watched.removed += node.querySelectorAll('img').length + (node.tagName === 'IMG');
+                watched.removed += node.tagName === 'IMG';
+                watched.removed += node.querySelectorAll?.('img').length ?? 0;
             }
             for (const node of record.addedNodes) {
                 watched.added += 1;
@@ -220,7 +204,7 @@ WATCH = """log => {
 
 async def test_an_action_with_a_hundred_pictures_touches_only_what_changed(browser: Browser, page: Page) -> None:
     tab = await look(browser, page)
-    await fill_channel(page, 25)
+    page.fill(25)
     await expect(tab.locator("#messages img")).to_have_count(101 + 26)
     await tab.locator("#log").evaluate("log => { log.scrollTop = 0; }")
     for message in await tab.locator(".message").all():
@@ -259,7 +243,7 @@ async def test_an_action_with_a_hundred_pictures_touches_only_what_changed(brows
 
 async def test_a_picture_stays_until_the_next_one_is_decoded(browser: Browser, page: Page) -> None:
     tab = await look(browser, page)
-    await fill_channel(page, 1, pictures=1)
+    page.fill(1, pictures=1)
     shown = tab.locator(".message").last.locator(".picture img")
     await expect(shown).to_have_count(1)
     first = await shown.get_attribute("src")
@@ -285,14 +269,14 @@ async def test_the_view_follows_unless_one_has_scrolled_up(browser: Browser, pag
     tab = await look(browser, page)
     log = tab.locator("#log")
     rest = "log => Math.round(log.scrollHeight - log.scrollTop - log.clientHeight)"
-    await fill_channel(page, 3)
+    page.fill(3)
     await expect(tab.locator(".grid-4")).to_have_count(3)
     await until(log, rest, lambda left: left <= 2)
     await log.hover()
     await tab.mouse.wheel(0, -600)
     await until(log, rest, lambda left: left > 300)
     top = await log.evaluate("log => log.scrollTop")
-    await fill_channel(page, 1)
+    page.fill(1)
     newest = tab.get_by_role("button", name="New posts")
     await expect(newest).to_be_visible()
     assert abs(await log.evaluate("log => log.scrollTop") - top) < 2
@@ -312,7 +296,7 @@ async def test_what_a_person_writes_is_never_run(browser: Browser, page: Page) -
     tab = await look(browser, page)
     for words in (
         "<img src=x onerror=document.title='run'>",
-        "[here](https://example.org/\"onmouseover=alert(1))",
+        '[here](https://example.org/"onmouseover=alert(1))',
         "[there](javascript:alert(1)) ||<b>hidden</b>|| `<i>` **<u>bold</u>**",
         "<script>document.title='run'</script>",
     ):
@@ -344,9 +328,7 @@ async def test_discords_markdown(browser: Browser, page: Page) -> None:
     await expect(body.locator("a")).to_have_attribute("href", "https://example.org/a_b")
 
 
-async def test_files_are_chosen_dropped_and_sent_with_a_command(
-    browser: Browser, page: Page, tmp_path: Path
-) -> None:
+async def test_files_are_chosen_dropped_and_sent_with_a_command(browser: Browser, page: Page, tmp_path: Path) -> None:
     tab = await look(browser, page)
     png = tmp_path / "mine.png"
     png.write_bytes(FILE.read_bytes())
@@ -358,8 +340,11 @@ async def test_files_are_chosen_dropped_and_sent_with_a_command(
     await tab.keyboard.press("Escape")
     await tab.keyboard.press("Enter")
     dropped = await tab.evaluate_handle(
-        """bytes => { const transfer = new DataTransfer();
-        transfer.items.add(new File([new Uint8Array(bytes)], 'dropped.png', { type: 'image/png' })); return transfer; }""",
+        """bytes => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], 'dropped.png', { type: 'image/png' }));
+            return transfer;
+        }""",
         list(FILE.read_bytes()),
     )
     await tab.locator(".room").dispatch_event("drop", {"dataTransfer": dropped})
@@ -405,3 +390,64 @@ async def test_what_cannot_be_done_is_said_and_nothing_typed_is_lost(browser: Br
     await tab.get_by_label("prompt", exact=True).fill("")
     await tab.keyboard.press("Enter")
     await expect(tab.get_by_role("alert").filter(has_text="Fill in prompt")).to_be_visible()
+
+
+async def test_a_menu_of_several_choices(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page)
+    await sample(tab).get_by_role("button", name="Edit region").click()
+    region = tab.locator(".message").last
+    menu = region.locator(".select")
+    await menu.focus()
+    await tab.keyboard.press("Enter")
+    options = tab.locator(".popup [role=listbox]")
+    await expect(options).to_be_focused()
+    assert await options.get_attribute("aria-multiselectable") == "true"
+    await tab.keyboard.press("Space")
+    await tab.keyboard.press("ArrowDown")
+    await tab.keyboard.press("Space")
+    await expect(options.locator("[aria-selected=true]")).to_have_count(2)
+    await tab.locator(".popup").get_by_role("button", name="Choose").click()
+    form = tab.get_by_role("dialog")
+    await expect(form.get_by_role("button", name="Submit")).to_be_visible()
+
+
+async def test_a_spoiler_is_covered_until_it_is_pressed(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page)
+    page.place.env.backend.create_message(
+        page.place.main.id,
+        page.place.env.backend.bot_user.id,
+        "||a secret||",
+        attachments=page.place.env.backend.store_attachments(
+            page.place.main.id, [("SPOILER_a.png", FILE.read_bytes())]
+        ),
+    )
+    message = tab.locator(".message").last
+    await expect(message.locator(".covered")).to_have_count(1)
+    await message.get_by_role("button", name="Spoiler. Press to show the picture.").click()
+    await expect(message.locator(".covered")).to_have_count(0)
+    await message.get_by_role("button", name="Spoiler. Press to show it.").press("Enter")
+    await expect(message.locator(".spoiler.shown")).to_have_text("a secret")
+
+
+async def test_layouts_are_drawn(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page)
+    page.place.env.backend.create_message(
+        page.place.main.id,
+        page.place.env.backend.bot_user.id,
+        flags=1 << 15,
+        components=[
+            {
+                "type": 17,
+                "accent_color": 0xFF8800,
+                "components": [
+                    {"type": 10, "content": "**In a box**"},
+                    {"type": 14},
+                    {"type": 1, "components": [{"type": 2, "style": 3, "label": "Go", "custom_id": "go"}]},
+                ],
+            }
+        ],
+    )
+    box = tab.locator(".message").last.locator(".container")
+    await expect(box.locator("strong")).to_have_text("In a box")
+    await expect(box.get_by_role("button", name="Go")).to_be_enabled()
+    assert await box.evaluate("box => getComputedStyle(box).borderLeftColor") == "rgb(255, 136, 0)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -38,7 +39,7 @@ async def test_nothing_runs_but_the_pages_own_files(page: Page) -> None:
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
     assert "unsafe" not in policy
     assert "<title>Atelier</title>" in html
-    assert "<script>" not in html and "style=" not in html and " on" not in html.replace(" one", "")
+    assert re.search(r"<script>|style=|\son[a-z]+=", html) is None
 
 
 async def test_a_file_that_is_no_picture_is_only_downloaded(page: Page) -> None:
