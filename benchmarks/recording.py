@@ -141,7 +141,11 @@ async def act(page: Page) -> Film:
     await film.type("6")
     await film.take(500)
     await page.get_by_role("button", name="Send").click()
-    await page.get_by_text("Only you can see this").last.wait_for()
+    sure = page.get_by_role("button", name="Do it")
+    await sure.wait_for()
+    await film.take(900)
+    await sure.click()
+    await sure.wait_for(state="detached")
     await page.wait_for_timeout(300)
     await film.take(2600)
     return film
@@ -156,7 +160,9 @@ async def screenshots(page: Page, out: Path) -> None:
     form = page.get_by_role("dialog", name="Remix")
     await form.get_by_label("Prompt").fill("a cactus in the desert at night")
     await page.wait_for_timeout(200)
-    shown = [await form.locator("form").screenshot()]
+    # Behind round corners one would see the dimmed page.
+    await form.evaluate("form => { form.style.borderRadius = 0; }")
+    shown = [await form.screenshot()]
     await form.get_by_role("button", name="Submit").click()
     night = page.locator(".message", has_text="at night").last
     await buttons_of(night).wait_for()

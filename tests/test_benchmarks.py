@@ -288,7 +288,7 @@ def test_the_safety_check_is_measured_beside_a_step() -> None:
 
 @needs_chromium
 def test_the_try_page_is_measured() -> None:
-    text = try_page.run(try_page.arguments("--pictures 4 8 --rounds 1".split()))
+    text = try_page.run(try_page.arguments(["--pictures", "4", "8", "--rounds", "1"]))
     assert [line.split(" | ")[0] for line in text.splitlines()[-2:]] == ["| a reaction", "| /quota"]
 
 
