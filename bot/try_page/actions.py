@@ -113,7 +113,8 @@ class Actions:
         owner, shown = self._forms.get(doing.text("form"), (None, None))
         if owner is not doing.seat:
             raise UserError("This form is too old. Open it again.")
-        values: dict[str, Any] = dict(doing.asked.get("values") or {})
+        typed = doing.asked.get("values")
+        values: dict[str, Any] = dict(typed) if isinstance(typed, Mapping) else {}
         values |= {name: list(files) for name, files in doing.files.items()}
         result = await settled(doing.actor_of(shown).submit_modal, shown, values)
         self._forms.pop(doing.text("form"), None)

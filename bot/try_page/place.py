@@ -64,7 +64,7 @@ class Place:
         keys = discord.Permissions(manage_guild=True, manage_messages=True)
         moderators = self.guild.create_role("moderators", permissions=keys)
         self.roles = {role.id: role for role in (painters, moderators)}
-        topics = {"easel": "Where everybody paints", "gallery": "A second channel, to try rules for a channel with"}
+        topics = {"easel": "Where everybody paints", "gallery": "For favourites, and to try a rule for one channel"}
         for name, topic in topics.items():
             channel = self.guild.create_text_channel(name, topic=topic)
             self.channels[channel.id] = channel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from bot.picture_files import measure
 from bot.try_page.place import Place, Seat
@@ -100,7 +101,7 @@ def _local(value: Any) -> Any:
     """A part of a message with the addresses of its files as the page reaches them."""
     match value:
         case str():
-            return FILES + value.removeprefix(CDN) if value.startswith(CDN) else value
+            return FILES + quote(value.removeprefix(CDN)) if value.startswith(CDN) else value
         case list():
             return [_local(each) for each in value]
         case dict():

@@ -68,19 +68,27 @@ export function draw({ messages = [], gone = [] }, whole) {
   for (const message of messages) {
     const known = views.get(message.id);
     if (known) {
-      if (!whole && known.message.waits && !message.waits) announce(said(message));
+      const before = known.message;
       known.update(message);
+      // An answer that came, or a result: while something is painted, its controls stay the same.
+      if (!whole && (before.waits !== message.waits || JSON.stringify(before.components) !== JSON.stringify(message.components))) announce(said(message));
       continue;
     }
     const view = new MessageView(message, whole);
     views.set(message.id, view);
-    const after = [...views.values()].find((each) => each !== view && BigInt(each.message.id) > BigInt(message.id) && each.element.isConnected);
-    list.insertBefore(view.element, after?.element ?? null);
+    list.insertBefore(view.element, later(message.id));
     if (!whole) { added += 1; if (!message.waits) announce(said(message)); }
     if (message.author === state.me || message.hidden) following = true;
   }
   if (following) toEnd();
   else if (added) byId("newest").hidden = false;
+}
+
+// The element before which a message belongs; null at the end.
+function later(id) {
+  const list = byId("messages");
+  const isLater = (element) => BigInt(element.id.replace("message-", "")) > BigInt(id);
+  return list.lastElementChild && isLater(list.lastElementChild) ? [...list.children].find(isLater) : null;
 }
 
 function said(message) {

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from bot.config import Config, DiscordConfig, ModelConfig
+from bot.engine.fake import FakeEngine
 from bot.try_page.sample import PROMPT
-from tests.bot.try_page.conftest import Page
+from tests.bot.try_page.conftest import Page, opened
 
 
 def is_result(message: Any) -> bool:
@@ -43,6 +45,17 @@ async def test_a_sample_with_its_buttons_and_reactions_is_there(page: Page) -> N
         assert response.content_type == "image/png"
     (row,) = await page.app.database.fetch_all("SELECT status, used_seconds FROM jobs")
     assert tuple(row) == ("delivered", 0.0)
+
+
+async def test_a_host_with_another_model_and_another_name_for_the_command(config: Config, engine: FakeEngine) -> None:
+    other = ModelConfig(name="other", source="org/other", width=512, height=512)
+    changed = config.model_copy(update={"models": (other,), "discord": DiscordConfig(command="paint")})
+    async with opened(changed, engine) as page:
+        seen = await page.everything()
+        assert "messages" not in seen, "no picture that this model did not paint"
+        assert seen["commands"][0]["name"] == seen["command"] == "paint"
+        assert await page.act({"kind": "command", "name": "paint", "options": {"prompt": "a cat"}}) == {}
+        assert await page.seen(is_result)
 
 
 async def test_the_command_that_paints_is_first(page: Page) -> None:

@@ -123,7 +123,7 @@ async def test_everything_is_done_with_the_keyboard(browser: Browser, page: Page
     await tab.keyboard.press("Enter")
     mine = tab.locator(".message", has_text="a blue cat").last
     await expect(mine.get_by_role("button", name="Remix")).to_be_visible(timeout=PATIENCE)
-    await expect(tab.locator("#news")).to_contain_text("a blue cat")
+    await expect(tab.locator("#news")).to_contain_text(re.compile("Atelier: a blue cat.*1 file"))
 
     await mine.get_by_role("button", name="Remix").focus()
     await tab.keyboard.press("Enter")

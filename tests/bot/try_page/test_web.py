@@ -7,6 +7,7 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
+from yarl import URL
 
 from bot.config import Config
 from bot.engine.fake import FakeEngine
@@ -53,6 +54,13 @@ async def test_a_file_that_is_no_picture_is_only_downloaded(page: Page) -> None:
         assert response.content_type == "application/octet-stream"
         assert "sandbox" in response.headers["Content-Security-Policy"]
         assert await response.read() == b"<script>alert(1)</script>"
+
+
+async def test_a_file_with_an_odd_name_is_found(page: Page) -> None:
+    await page.act({"kind": "say", "content": ""}, {"file": ("a b#c?d%20.txt", b"odd")})
+    message = await page.seen(lambda message: message["files"] and message["files"][0]["bytes"] == 3)
+    async with page.session.get(URL(page.address + message["files"][0]["url"], encoded=True)) as response:
+        assert await response.read() == b"odd"
 
 
 @pytest.mark.parametrize("path", ["nothing.js", "files/1/2/gone.png", "..%2fsample.png", "%2e%2e/web.py"])
