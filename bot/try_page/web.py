@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import json
 import logging
@@ -32,6 +33,7 @@ _TYPES = {
 _MOST_BYTES = 40 * 2**20
 """Of one action with its files; Discord takes 10 MB a file."""
 _CLOSING_SECONDS = 0.2
+_WHY_NOT = {errno.EADDRINUSE: "another program uses it", errno.EACCES: "this account may not use it"}
 
 _HEADERS = {
     # No script but the page's own files, and nothing from elsewhere: whatever a message holds, it stays words.
@@ -84,9 +86,10 @@ class TryPage:
             try:
                 await web.TCPSite(runner, "127.0.0.1", port).start()
             except OSError as error:
+                why = _WHY_NOT.get(error.errno or 0, str(error.strerror))
                 raise ConfigError(
-                    f"The page cannot be served at port {port}: {error.strerror}. Give another one with --port, or "
-                    "leave it out to take a free one."
+                    f"The page cannot be served at port {port}: {why}. Give another one with --port, or leave it out "
+                    "to take a free one."
                 ) from error
             port = runner.addresses[0][1]
             self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
