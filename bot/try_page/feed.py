@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from bot.try_page import commands
@@ -36,11 +37,9 @@ class Feed:
             yield self._everything()
             said_at = loop.time()
             while True:
-                try:
+                with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_SECONDS):
                         await changed.wait()
-                except TimeoutError:
-                    pass
                 changed.clear()
                 if news := self._changes():
                     yield news

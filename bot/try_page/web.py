@@ -127,6 +127,7 @@ class TryPage:
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         seat, channel = self._where(request.query.get("as"), request.query.get("in"))
+        channel = channel or self._place.main
         response = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
@@ -149,16 +150,23 @@ class TryPage:
             asked = None
         if not isinstance(asked, dict):
             raise web.HTTPBadRequest(text="An action is a JSON object in the field `asked`.\n")
-        seat, channel = self._where(asked.get("as"), asked.get("in"))
         try:
+            seat, channel = self._where(asked.get("as"), asked.get("in"))
+            if channel is None:
+                raise UserError("You are not in that channel any more. Reload the page.")
             answer = await self._actions.act(seat, channel, asked, files)
         except UserError as error:
             answer = {"error": str(error)}
         return web.json_response(answer, headers=_HEADERS)
 
-    def _where(self, key: str | None, channel_id: str | None) -> tuple[Seat, Any]:
-        """Who looks or acts, and in which channel; who names none is the first person in the first channel."""
+    def _where(self, key: str | None, channel_id: str | None) -> tuple[Seat, Any | None]:
+        """Who looks or acts, and in which channel, None if that is not one of theirs.
+
+        Who names no person is the first one, and who names no channel is in the main one.
+        """
         seats = self._place.seats
-        seat = seats.get(key or "") or next(iter(seats.values()))
-        known = int(channel_id) if channel_id and channel_id.isascii() and channel_id.isdecimal() else 0
-        return seat, self._place.find_channel(seat, known) or self._place.main
+        seat = seats.get(str(key)) or next(iter(seats.values()))
+        if not channel_id:
+            return seat, self._place.main
+        known = str(channel_id)
+        return seat, self._place.find_channel(seat, int(known)) if known.isascii() and known.isdecimal() else None

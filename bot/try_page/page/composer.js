@@ -45,7 +45,8 @@ export function openCommand(name, words = "") {
   form?.clear();
   const back = () => { form = null; box.replaceWith(box = simple()); input.focus(); };
   form = new CommandForm(command, words, { done: back, left: back });
-  if (files.length) { form.attach(files); files = []; }
+  // What the command cannot take stays for the next message.
+  files = form.attach(files);
   list.remove();
   box.replaceWith(box = form.element);
   place();
@@ -100,6 +101,7 @@ function simple() {
     h("button", { type: "button", class: "round", "aria-label": "Add a file", onclick: () => pick.click() }, "+"), pick, input,
     h("button", { type: "button", class: "round slash", "aria-label": "Show the commands", onclick: () => { input.value = "/"; input.focus(); suggest(); } }, "/"),
     h("button", { type: "button", class: "round", "aria-label": "Send", onclick: send }, "➤")));
+  showFiles();
   queueMicrotask(place);
   return made;
 }

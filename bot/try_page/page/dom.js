@@ -30,7 +30,7 @@ let hiding;
 // Shows a sentence for a while: what went wrong with what was just done.
 export function toast(words) {
   const box = byId("toast");
-  box.textContent = words;
+  box.textContent = words.replace(/`([^`]+)`/g, "“$1”");
   box.hidden = false;
   clearTimeout(hiding);
   hiding = setTimeout(() => { box.hidden = true; }, 7000);

@@ -188,7 +188,9 @@ async def test_direct_messages_are_a_place_of_their_own(page: Page) -> None:
     assert "has not opened direct messages" in told["content"]
     assert await page.act({"kind": "say", "content": "hi", "in": there["id"]}) == {}
     assert await page.seen(lambda message: message["content"] == "hi", channel=there["id"])
-    # Another person who names that channel is shown the main one.
+    # Another person who names that channel is shown the main one, and says nothing anywhere.
+    said = await page.act({"kind": "say", "content": "hi", "as": "another", "in": there["id"]})
+    assert said == {"error": "You are not in that channel any more. Reload the page."}
     assert (await page.everything("another", there["id"]))["channel"] == str(page.place.main.id)
 
 

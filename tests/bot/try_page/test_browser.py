@@ -385,7 +385,7 @@ async def test_what_cannot_be_done_is_said_and_nothing_typed_is_lost(browser: Br
     await tab.get_by_role("button", name="+ images").click()
     await tab.keyboard.type("9")
     await tab.keyboard.press("Enter")
-    await expect(tab.locator("#toast")).to_have_text("`images` takes at least 1 and at most 4; you gave 9.")
+    await expect(tab.locator("#toast")).to_have_text("“images” takes at least 1 and at most 4; you gave 9.")
     await expect(tab.get_by_label("prompt", exact=True)).to_have_value("a cat")
     await tab.get_by_label("prompt", exact=True).fill("")
     await tab.keyboard.press("Enter")
