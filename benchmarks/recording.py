@@ -141,7 +141,7 @@ async def act(page: Page) -> Film:
     await film.type("6")
     await film.take(500)
     await page.get_by_role("button", name="Send").click()
-    sure = page.get_by_role("button", name="Do it")
+    sure = page.locator(".hidden-message .danger")
     await sure.wait_for()
     await film.take(900)
     await sure.click()

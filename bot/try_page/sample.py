@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.app import App
+from bot.config import EMBEDDED_MODEL
 from bot.jobs import ChannelId, Destination, GuildId, Image, MessageId, Requester, UserId
 from bot.picture_files import measure
 from bot.requests.resolve import usual_request
@@ -29,7 +30,7 @@ async def show_sample(app: App, client: Any, place: Place) -> None:
     It takes the way of every result from the database on, so that its buttons, its reactions and its numbers are real.
     """
     model = app.config.models[0]
-    if not model.is_embedded:
+    if model != EMBEDDED_MODEL:
         return
     png = FILE.read_bytes()
     size = measure(png)
