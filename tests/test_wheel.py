@@ -39,7 +39,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             (source / name).write_bytes((ROOT / name).read_bytes())
     build = (
         "from setuptools.build_meta import build_sdist, build_wheel; import sys; "
-        "build_wheel(sys.argv[1]); build_sdist(sys.argv[1])"
+        "folder = sys.argv[1]; build_wheel(folder); sys.argv = sys.argv[:1]; build_sdist(folder)"
     )
     done = subprocess.run([sys.executable, "-c", build, str(folder)], cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -370,6 +370,15 @@ class Queue:
         async with self._pictures.kept(files):
             return await self._database.write(work)
 
+    async def adopt(self, job: Job, images: Sequence[Image]) -> bool:
+        """Queued → rendered with pictures that were painted before. False when the job moved on.
+
+        A job without a message is never claimed, so nobody paints it meanwhile.
+        """
+        if not await self._move(job, JobStatus.QUEUED, "status = 'running'", ()):
+            return False
+        return await self.render(job, images, None, 0.0)
+
     async def fail(self, job: Job, reason: str, used_seconds: float | None = None, *, withhold: bool = False) -> bool:
         """Running → failed, with words for the requester. It costs them nothing, however much it used.
 
