@@ -218,12 +218,15 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
     from bot.app import database_of
     from bot.datasets.export import export
     from bot.storage import encryption, sqlite
+    from bot.storage.picture_folder import PictureFolder
+    from bot.storage.sealing import seal_of
 
     database = database_of(config.data)
     if not database.exists():
         raise StorageError(f"{database} does not exist: there is nothing to export.")
     key = encryption.find_key(database)
-    done = await sqlite.in_thread(lambda _: export(database, key, config.data / "pictures", folder, name, server))
+    pictures = PictureFolder(config.data, await sqlite.in_thread(lambda _: seal_of(key)))
+    done = await sqlite.in_thread(lambda _: export(database, key, pictures, folder, name, server))
     counts = done.chosen.counts
     words = f"{done.folder}: pictures {counts.kept:,}, people {counts.people:,}."
     left = f"Left out: started from a picture {counts.from_pictures:,}, duplicates {counts.equal + counts.near:,}."

@@ -170,8 +170,12 @@ async def open_app(
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
         database = await stack.enter_async_context(open_database(path, key))
-        pictures = Pictures(database, config.data)
+        seals = config.encrypt_pictures
+        folder = await sqlite.in_thread(lambda _: encryption.pictures_of(path, key, seals=seals))
+        pictures = Pictures(database, folder)
         await empty_former_folders(config.data, database, pictures)
+        if trouble := await sqlite.in_thread(lambda _: encryption.picture_trouble(folder, seals=seals)):
+            log.warning("%s %s", *trouble)
         queue = Queue(database, pictures, surface, clock)
         rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
@@ -276,7 +280,8 @@ async def forget_person(config: Config, user_id: UserId) -> Held:
             raise StorageError(f"{path} does not exist: there is nothing to delete.")
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         async with open_database(path, key) as database:
-            pictures = Pictures(database, config.data)
+            folder = await sqlite.in_thread(lambda _: encryption.pictures_of(path, key, seals=False))
+            pictures = Pictures(database, folder)
             await empty_former_folders(config.data, database, pictures)
 
             async def erase_index() -> None:
@@ -293,13 +298,15 @@ async def forget_person(config: Config, user_id: UserId) -> Held:
 async def encrypt_database(config: Config, *, again: bool) -> str:
     """Encrypt the database and its backups while Atelier is stopped, or give them a new key; returns what was done.
 
-    Raises StorageError where the database is encrypted already, or with `again` where it is not.
+    Pictures are encrypted or decrypted as the settings say. Raises StorageError where everything is as it should be
+    already, or with `again` where the database is not encrypted.
     """
     with lock_folder(config.data):
         path, index = database_of(config.data), index_of(config.data)
         await sqlite.in_thread(lambda _: finish(path))
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
-        return await sqlite.in_thread(lambda _: encryption.change(path, again=again, derived=files_of(index)))
+        seals, derived = config.encrypt_pictures, files_of(index)
+        return await sqlite.in_thread(lambda _: encryption.change(path, again=again, seals=seals, derived=derived))
 
 
 async def rebuild_index(config: Config) -> int:

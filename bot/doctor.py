@@ -70,7 +70,7 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
     """Yield the findings one by one, the quick ones first; with `paint` also what each model paints here."""
     yield _python()
     yield _disk(config.data)
-    for finding in await asyncio.to_thread(_database, database_of(config.data)):
+    for finding in await asyncio.to_thread(_database, database_of(config.data), seals=config.encrypt_pictures):
         yield finding
     for model in config.models:
         for finding in await examine_model(model):
@@ -123,7 +123,7 @@ def _disk(data: Path) -> Finding:
     return Finding("Disk", CheckStatus.GOOD, words)
 
 
-def _database(path: Path) -> list[Finding]:
+def _database(path: Path, *, seals: bool) -> list[Finding]:
     """Inspect the database without changing it: the next start migrates an older one."""
     what = "Database"
     if not path.exists():
@@ -139,7 +139,7 @@ def _database(path: Path) -> list[Finding]:
         return [Finding(what, CheckStatus.BAD, str(error), "Restore a copy: atelier restore FILE")]
     secrecy = "encrypted" if key else "not encrypted"
     words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
-    rest = [*_key(path, key), _integrity(look.check), _backups(path)]
+    rest = [*_key(path, key), *_pictures(path, key, seals=seals), _integrity(look.check), _backups(path)]
     newest = len(schema_scripts())
     if look.schema < newest:
         remedy = f"The next start backs it up and migrates it to schema {newest}."
@@ -160,6 +160,23 @@ def _key(path: Path, key: str | None) -> list[Finding]:
         return [Finding(what, CheckStatus.BAD, *trouble)]
     where = str(place.file) if place.file else DATABASE_KEY
     return [Finding(what, CheckStatus.GOOD, f"{where}. Keep a copy elsewhere: without it the data are lost")]
+
+
+def _pictures(path: Path, key: str | None, *, seals: bool) -> list[Finding]:
+    """Whether the pictures are encrypted as the host wants."""
+    what = "Picture encryption"
+    try:
+        folder = encryption.pictures_of(path, key, seals=seals)
+        trouble, found = encryption.picture_trouble(folder, seals=seals), folder.census()
+    except (StorageError, ConfigError) as error:
+        return [Finding(what, CheckStatus.BAD, str(error))]
+    if trouble:
+        return [Finding(what, CheckStatus.BAD, *trouble)]
+    if not found.sealed and not seals:
+        words = "off: everybody who can read the disk can see the pictures"
+        return [Finding(what, CheckStatus.NOTE, words, "Set encrypt_pictures = true in config.toml.")]
+    words = f"{found.sealed} pictures are encrypted with the key of the database and are lost with it"
+    return [Finding(what, CheckStatus.GOOD, words + (f", {found.plain} are not" if found.plain else ""))]
 
 
 def _integrity(check: Check | None) -> Finding:
