@@ -184,6 +184,27 @@ async def _encrypt(config: Config, *, again: bool) -> str:
 
 
 @cli.command()
+def accept(
+    model: Annotated[str, typer.Argument(help="Its name in config.toml, or upscaler for the host's upscaler.")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Accept the files of a model as they are now, after they changed; Atelier may run."""
+    from bot.app import known_files_of
+    from bot.engine.model_files.known_files import KnownFiles
+    from bot.errors import UnusableFiles
+
+    settings = _settings(config, data, quiet=True)
+    try:
+        accepted = KnownFiles(known_files_of(settings.data)).accept(model)
+    except (StorageError, UnusableFiles) as error:
+        _fail(error)
+    if not accepted:
+        _fail(ConfigError(f"No files of {model!r} were used here before, so there is nothing to accept."))
+    typer.echo(f"Accepted: {', '.join(accepted)}. Their hashes are noted when they are used next.")
+
+
+@cli.command()
 def rights() -> None:
     """Print who may do what, as docs/rights.md shows it."""
     from bot.policy.rights import page

@@ -22,6 +22,7 @@ from bot.delivery.updates import Updates
 from bot.engine import Engine, calibration
 from bot.engine.catalog import Catalog, check_describer_exists, check_models, check_upscaler_exists, folder_of
 from bot.engine.local import LocalEngine
+from bot.engine.model_files import known_files
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.policy.policy import Policy
@@ -119,6 +120,11 @@ def calibration_of(data: Path) -> Path:
     return data / calibration.FILE
 
 
+def known_files_of(data: Path) -> Path:
+    """The hashes of the model files that were used before."""
+    return data / known_files.FILE
+
+
 def provenance_of(data: Path) -> Path:
     """The folder of the secrets that pictures are labelled with."""
     return data / "provenance"
@@ -182,7 +188,8 @@ async def open_app(
         local = None
         if engine is None:
             calibrated, labelled = calibration_of(config.data), provenance_of(config.data)
-            local = LocalEngine(config, known=known, calibration=calibrated, provenance=labelled)
+            hashes = known_files_of(config.data)
+            local = LocalEngine(config, known=known, calibration=calibrated, provenance=labelled, known_files=hashes)
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
         usual = usual_request(config.models[0]).work
         changes = QueueChanges(database, surface, clock)

@@ -18,16 +18,18 @@ from typing import Any
 import aiohttp
 import discord
 
-from bot.app import calibration_of, database_of, lock_folder
+from bot.app import calibration_of, database_of, known_files_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
 from bot.config import DATABASE_KEY, SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig, read_token
 from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.model_files import hub
+from bot.engine.model_files.adapters import lora_file
 from bot.engine.model_files.describer import check_describer
 from bot.engine.model_files.folder import Folder
 from bot.engine.model_files.host_upscaler import check_upscaler
+from bot.engine.model_files.known_files import KnownFiles, digest_of
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
@@ -74,6 +76,8 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         yield finding
     for model in config.models:
         for finding in await examine_model(model):
+            yield finding
+        for finding in await asyncio.to_thread(_hashes, model, KnownFiles(known_files_of(config.data))):
             yield finding
     if config.engine.upscaler:
         yield await asyncio.to_thread(_checked, "Upscaler", Path(config.engine.upscaler), check_upscaler)
@@ -236,6 +240,32 @@ async def examine_model(model: ModelConfig) -> list[Finding]:
     return findings
 
 
+def _hashes(model: ModelConfig, known: KnownFiles) -> list[Finding]:
+    """Whether the weights of a model, and what belongs to it, are those that were used here before."""
+    what = f"Hashes of {model.name}"
+    places = [(model.name, model.source, catalog.place_of(model))]
+    places += [(f"LoRA {lora.name} of {model.name}", lora.source, Path(lora.source)) for lora in model.loras]
+    places += [(f"ControlNet {net.name} of {model.name}", net.source, Path(net.source)) for net in model.controlnets]
+    findings, same = [], []
+    for name, source, place in places:
+        try:
+            if place is None or not place.exists() or not known.knows(name, source):
+                continue
+            file = lora_file(place) if name.startswith("LoRA ") else place
+            trouble = known.trouble(name, model.name, source, digest_of(file))
+        except UnusableFiles as error:
+            trouble = error
+        except OSError as error:
+            trouble = UnusableFiles(f"its files cannot be read ({error.strerror}).", "Make them readable.")
+        if trouble is None:
+            same.append(name)
+        else:
+            findings.append(Finding(what, CheckStatus.BAD, f"{name}: {trouble.words}", trouble.remedy))
+    if same:
+        findings.append(Finding(what, CheckStatus.GOOD, f"as at their first use here: {', '.join(same)}"))
+    return findings
+
+
 def _checked(what: str, place: Path, check: Callable[[Path], None]) -> Finding:
     """A network of the host beside the models: what `check` says of its files."""
     try:
@@ -386,7 +416,8 @@ async def painted(config: Config, *, command: Sequence[str] = COMMAND) -> AsyncI
     """Paint two pictures with each model through the real engine, and say what ran; Atelier must be stopped."""
     try:
         with lock_folder(config.data):
-            engine = LocalEngine(config, command=command, calibration=calibration_of(config.data), observe=True)
+            calibrated, known = calibration_of(config.data), known_files_of(config.data)
+            engine = LocalEngine(config, command=command, calibration=calibrated, known_files=known, observe=True)
             running = asyncio.create_task(engine.run())
             try:
                 for number, model in enumerate(config.models):

@@ -15,6 +15,7 @@ import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,11 @@ from diffusers.pipelines.auto_pipeline import (
     _get_task_class,
 )
 
-from bot.config import STEPS, EngineConfig, ModelConfig
+from bot.config import STEPS, EngineConfig, LoraConfig, ModelConfig
 from bot.engine import memory
 from bot.engine.calibration import Subject
 from bot.engine.catalog import SAMPLERS
+from bot.engine.model_files.known_files import UPSCALER, KnownFiles, digest_of
 from bot.engine.model_files.sampling import sampling_of
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.timing import DECODE
@@ -160,10 +162,11 @@ class ModelStore:
         settings: EngineConfig,
         calibration: Path | None = None,
         labels: Labels | None = None,
+        known: KnownFiles | None = None,
     ) -> None:
         """Make a store of these models; what makes them faster here is remembered in the file `calibration`.
 
-        With `labels` pictures are marked and signed.
+        With `labels` pictures are marked and signed. With `known` only weights that did not change are loaded.
         Raises PaintFailed if the safety check cannot be loaded.
         """
         _quieten()
@@ -174,6 +177,7 @@ class ModelStore:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
         self._models = {model.name: model for model in models}
+        self._known = known or KnownFiles(None)
         self._checkpoints: dict[str, Checkpoint] = {}
         self._loaded: dict[str, Loaded] = {}
         self._rehearsed: set[str] = set()
@@ -199,7 +203,7 @@ class ModelStore:
         """The model's files, downloaded if necessary; in any thread. Raises PaintFailed in words."""
         if name not in self._checkpoints:
             try:
-                self._checkpoints[name] = checkpoints.fetch(self._models[name])
+                self._checkpoints[name] = checkpoints.fetch(self._models[name], self._known)
             except PaintFailed:
                 raise
             except UnusableFiles as error:
@@ -217,7 +221,7 @@ class ModelStore:
         try:
             pipeline, upscaler = _load(model, checkpoint, self.machine)
             placement = Placement(pipeline, model.memory, self.machine.device)
-            troubles = self.row_loras.load(pipeline, model.loras)
+            troubles = self.row_loras.load(pipeline, model.loras, partial(self._check_lora, name))
             self._adopt(name, pipeline)
         except PaintFailed:
             raise
@@ -235,6 +239,10 @@ class ModelStore:
         self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, placement, troubles)
         self._upscalers[name], self._schedulers[name] = upscaler, type(pipeline.scheduler).__name__
         return self._loaded[name]
+
+    def _check_lora(self, model: str, lora: LoraConfig, file: Path) -> None:
+        """Raise UnusableFiles for a LoRA whose file changed since its first use."""
+        self._known.check(f"LoRA {lora.name} of {model}", model, lora.source, digest_of(file))
 
     def _adopt(self, name: str, pipeline: Any) -> None:
         """Have what makes the modules of a pipeline faster tried, and switch on what was tried before."""
@@ -474,7 +482,9 @@ class ModelStore:
         """
         if self._host_upscaler is None:
             try:
-                self._host_upscaler = host_upscaler.load(Path(self._host_upscaler_file), self.machine.device)
+                network = host_upscaler.load(Path(self._host_upscaler_file), self.machine.device)
+                self._known.check(UPSCALER, UPSCALER, self._host_upscaler_file, network.digest)
+                self._host_upscaler = network
             except UnusableFiles as error:
                 raise PaintFailed(f"The host's upscaler cannot be used: {error}") from error
             except Exception as error:

@@ -192,16 +192,25 @@ class Stage:
             await asyncio.sleep(0.1)
         raise Stuck(f"a report was not taken: {answer.content}")
 
-    async def dismiss(self, person: Person, message: Message) -> None:
-        """Let a moderator press the button that dismisses the report about a result, until the bot answers."""
-        (report,) = self.rows(
-            "SELECT member_reports.id FROM member_reports JOIN jobs_with_post AS jobs ON jobs.id = job_id "
-            "WHERE message_id = ?",
-            int(message.id),
-        )
-        await self._insist(
-            lambda: self.discord.press(message, f"a2:reportdismiss:{report['id']}:0", person), lambda: False
-        )
+    async def dismiss(self, person: Person) -> None:
+        """Let a moderator look at the oldest report and dismiss it, until the bot answers."""
+
+        async def type_() -> Interaction:
+            return await self.discord.type("mod reports", person)
+
+        while True:
+            shown, life = await self._insist(type_, lambda: False), self.discord.identified
+            assert shown is not None
+
+            # The bot first says that it will show one.
+            def settled(shown: Message = shown, life: int = life) -> bool:
+                return bool(shown.buttons()) or self.discord.identified > life
+
+            await self.until(settled, "no report was shown")
+            if shown.buttons():
+                break
+        button = next(name for name in shown.buttons() if "reportdismiss" in name)
+        await self._insist(lambda: self.discord.press(shown, button, person), lambda: not shown.buttons())
 
     async def react(self, person: Person, message: Message, emoji: str, *, stands: bool = True) -> None:
         """Let a person react, or take a reaction back; if the bot is not running, the event is lost."""

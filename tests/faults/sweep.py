@@ -87,7 +87,7 @@ async def afternoon(stage: Stage) -> None:
     (painted,) = await stage.ended("dahlia")
     await stage.react(CLEO, painted, "⭐")
     await stage.report(CLEO, painted, "dahlia is nasty")
-    await stage.dismiss(MODERATOR, painted)
+    await stage.dismiss(MODERATOR)
     await stage.ask(ADA, "edelweiss", "401", image=picture("edelweiss", 1), strength=0.5)
     (unwanted,) = await stage.ended("edelweiss")
     await stage.report(CLEO, unwanted, "not nice")
