@@ -7,6 +7,7 @@ import inspect
 import logging
 import signal
 import threading
+import time
 import webbrowser
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -181,6 +182,18 @@ async def _encrypt(config: Config, *, again: bool) -> str:
     from bot.app import encrypt_database
 
     return await encrypt_database(config, again=again)
+
+
+@cli.command()
+def health(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Say whether the running bot works: exit code 0 if it does, otherwise 1."""
+    from bot.app import heartbeat_of
+    from bot.heartbeat import health as ask
+
+    found = ask(heartbeat_of(_settings(config, data, quiet=True).data), time.time())
+    typer.echo(found.words)
+    if not found.works:
+        raise typer.Exit(1)
 
 
 @cli.command()
@@ -361,11 +374,14 @@ async def _serve(config: Config) -> None:
     import aiohttp
     import discord
 
-    from bot.app import open_app
+    from bot.app import heartbeat_of, open_app
     from bot.client import Client
+    from bot.heartbeat import beating
 
     token = read_token()
     async with open_app(config, Surface.DISCORD) as app, Client(app) as client, AsyncExitStack() as stack:
+        beat = beating(heartbeat_of(config.data), lambda: client.is_connected, lambda: app.engine.troubles)
+        await stack.enter_async_context(beat)
         if config.metrics.listen:
             from bot.metrics import serving
 

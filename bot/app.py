@@ -120,6 +120,11 @@ def calibration_of(data: Path) -> Path:
     return data / calibration.FILE
 
 
+def heartbeat_of(data: Path) -> Path:
+    """What the running bot says about itself."""
+    return data / "heartbeat.json"
+
+
 def known_files_of(data: Path) -> Path:
     """The hashes of the model files that were used before."""
     return data / known_files.FILE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -145,3 +147,12 @@ def test_only_the_hosts_word_switches_the_check_off() -> None:
     WorkerLoop(store, inbox, frames.append, rows=16).run()
     (frame,) = finished(frames)
     assert [image.nsfw for image in frame.images] == [None]
+
+
+def test_the_runtime_of_the_check_sends_nothing_about_anybody(tmp_path: Path) -> None:
+    """With its telemetry, onnxruntime would make an id of this machine in the person's cache."""
+    program = "from bot.worker import nsfw; nsfw.load().score(__import__('PIL.Image').Image.new('RGB', (64, 64)))"
+    environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(tmp_path))
+    subprocess.run([sys.executable, "-c", program], check=True, env={**environ, **homes})
+    assert list(tmp_path.rglob("*")) == []
