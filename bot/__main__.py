@@ -355,7 +355,8 @@ async def _restore(config: Config, file: Path) -> str:
 
 async def _examine(config: Config, *, paint: bool) -> bool:
     """Print every finding; False when there is a problem."""
-    from bot.doctor import CheckStatus, examine
+    from bot.doctor import examine
+    from bot.findings import CheckStatus
 
     marks = {CheckStatus.GOOD: "[green]✓[/]", CheckStatus.NOTE: "[yellow]•[/]", CheckStatus.BAD: "[red]✗[/]"}
     console = Console(highlight=False)

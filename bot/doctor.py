@@ -10,8 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,15 @@ from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.model_files import hub
-from bot.engine.model_files.adapters import lora_file
 from bot.engine.model_files.describer import check_describer
 from bot.engine.model_files.folder import Folder
 from bot.engine.model_files.host_upscaler import check_upscaler
-from bot.engine.model_files.known_files import KnownFiles, digest_of
+from bot.engine.model_files.known_files import KnownFiles
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
+from bot.findings import CheckStatus, Finding, hashes, labels, pictures
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
 from bot.storage import encryption, sqlite
@@ -50,24 +49,6 @@ _PAINT_STEPS = 8
 _LOOK_SECONDS = 0.2
 
 
-class CheckStatus(StrEnum):
-    """The result of one check of the doctor."""
-
-    GOOD = "ok"
-    NOTE = "note"
-    BAD = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: what was checked, what was found, and a remedy if one is needed."""
-
-    what: str
-    status: CheckStatus
-    words: str
-    remedy: str = ""
-
-
 async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Finding]:
     """Yield the findings one by one, the quick ones first; with `paint` also what each model paints here."""
     yield _python()
@@ -77,13 +58,15 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
     for model in config.models:
         for finding in await examine_model(model):
             yield finding
-        for finding in await asyncio.to_thread(_hashes, model, KnownFiles(known_files_of(config.data))):
+        for finding in await asyncio.to_thread(hashes, model, KnownFiles(known_files_of(config.data))):
             yield finding
     if config.engine.upscaler:
         yield await asyncio.to_thread(_checked, "Upscaler", Path(config.engine.upscaler), check_upscaler)
     if config.engine.describer:
         yield await asyncio.to_thread(_checked, "Describer", Path(config.engine.describer), check_describer)
     yield _safety(config.engine)
+    for finding in await labels(config):
+        yield finding
     facts = await probe()
     yield _torch(config.engine.device, facts)
     for model in config.models:
@@ -143,7 +126,7 @@ def _database(path: Path, *, seals: bool) -> list[Finding]:
         return [Finding(what, CheckStatus.BAD, str(error), "Restore a copy: atelier restore FILE")]
     secrecy = "encrypted" if key else "not encrypted"
     words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
-    rest = [*_key(path, key), *_pictures(path, key, seals=seals), _integrity(look.check), _backups(path)]
+    rest = [*_key(path, key), *pictures(path, key, seals=seals), _integrity(look.check), _backups(path)]
     newest = len(schema_scripts())
     if look.schema < newest:
         remedy = f"The next start backs it up and migrates it to schema {newest}."
@@ -164,23 +147,6 @@ def _key(path: Path, key: str | None) -> list[Finding]:
         return [Finding(what, CheckStatus.BAD, *trouble)]
     where = str(place.file) if place.file else DATABASE_KEY
     return [Finding(what, CheckStatus.GOOD, f"{where}. Keep a copy elsewhere: without it the data are lost")]
-
-
-def _pictures(path: Path, key: str | None, *, seals: bool) -> list[Finding]:
-    """Whether the pictures are encrypted as the host wants."""
-    what = "Picture encryption"
-    try:
-        folder = encryption.pictures_of(path, key, seals=seals)
-        trouble, found = encryption.picture_trouble(folder, seals=seals), folder.census()
-    except (StorageError, ConfigError) as error:
-        return [Finding(what, CheckStatus.BAD, str(error))]
-    if trouble:
-        return [Finding(what, CheckStatus.BAD, *trouble)]
-    if not found.sealed and not seals:
-        words = "off: everybody who can read the disk can see the pictures"
-        return [Finding(what, CheckStatus.NOTE, words, "Set encrypt_pictures = true in config.toml.")]
-    words = f"{found.sealed} pictures are encrypted with the key of the database and are lost with it"
-    return [Finding(what, CheckStatus.GOOD, words + (f", {found.plain} are not" if found.plain else ""))]
 
 
 def _integrity(check: Check | None) -> Finding:
@@ -237,32 +203,6 @@ async def examine_model(model: ModelConfig) -> list[Finding]:
         findings.append(
             Finding(f"{kind} {adapter.name} of {model.name}", CheckStatus.BAD, trouble.words, trouble.remedy)
         )
-    return findings
-
-
-def _hashes(model: ModelConfig, known: KnownFiles) -> list[Finding]:
-    """Whether the weights of a model, and what belongs to it, are those that were used here before."""
-    what = f"Hashes of {model.name}"
-    places = [(model.name, model.source, catalog.place_of(model))]
-    places += [(f"LoRA {lora.name} of {model.name}", lora.source, Path(lora.source)) for lora in model.loras]
-    places += [(f"ControlNet {net.name} of {model.name}", net.source, Path(net.source)) for net in model.controlnets]
-    findings, same = [], []
-    for name, source, place in places:
-        try:
-            if place is None or not place.exists() or not known.knows(name, source):
-                continue
-            file = lora_file(place) if name.startswith("LoRA ") else place
-            trouble = known.trouble(name, model.name, source, digest_of(file))
-        except UnusableFiles as error:
-            trouble = error
-        except OSError as error:
-            trouble = UnusableFiles(f"its files cannot be read ({error.strerror}).", "Make them readable.")
-        if trouble is None:
-            same.append(name)
-        else:
-            findings.append(Finding(what, CheckStatus.BAD, f"{name}: {trouble.words}", trouble.remedy))
-    if same:
-        findings.append(Finding(what, CheckStatus.GOOD, f"as at their first use here: {', '.join(same)}"))
     return findings
 
 

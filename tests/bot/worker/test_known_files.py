@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from bot.__main__ import cli
 from bot.app import known_files_of
 from bot.config import EMBEDDED_MODEL, ControlNetConfig, EngineConfig, LoraConfig, ModelConfig
-from bot.doctor import CheckStatus, Finding, _hashes
 from bot.engine.model_files.known_files import KnownFiles, digest_of
 from bot.errors import PaintFailed, UnusableFiles
+from bot.findings import CheckStatus, Finding, hashes
 from bot.worker.pipelines import ModelStore
 from tests.bot.worker import tiny_pipelines
 from tests.bot.worker.test_loras import make_lora
@@ -44,7 +44,7 @@ def test_a_model_whose_weights_changed_is_not_loaded_until_the_host_accepts_it(
     model = ModelConfig(name="mine", source=str(source))
     for _ in range(2):
         assert store_of(data, model).load("mine")
-    assert _hashes(model, KnownFiles(known_files_of(data))) == [
+    assert hashes(model, KnownFiles(known_files_of(data))) == [
         Finding("Hashes of mine", CheckStatus.GOOD, "as at their first use here: mine")
     ]
     shutil.rmtree(source)
@@ -52,7 +52,7 @@ def test_a_model_whose_weights_changed_is_not_loaded_until_the_host_accepts_it(
     store = store_of(data, model)
     with pytest.raises(PaintFailed, match=f"The model mine cannot be loaded: {CHANGED}"):
         store.load("mine")
-    (found,) = _hashes(model, KnownFiles(known_files_of(data)))
+    (found,) = hashes(model, KnownFiles(known_files_of(data)))
     assert found.status is CheckStatus.BAD
     assert "atelier accept mine" in found.remedy
     other = ["accept", "other", "--data", str(data)]
@@ -92,7 +92,7 @@ def test_a_lora_or_controlnet_that_changed_is_left_out_alone(tmp_path: Path, dat
     assert "its files changed since" in again.load("mine").lora_troubles["ink"]
     assert "its files changed since" in again.fetch("mine").controlnet_troubles["edges"]
     known = KnownFiles(known_files_of(data))
-    bad = [found.words.split(":")[0] for found in _hashes(model, known) if found.status is CheckStatus.BAD]
+    bad = [found.words.split(":")[0] for found in hashes(model, known) if found.status is CheckStatus.BAD]
     assert bad == ["LoRA ink of mine", "ControlNet edges of mine"]
     assert set(known.accept("mine")) == {"mine", *bad}
     assert store_of(data, model).load("mine").lora_troubles == {}
