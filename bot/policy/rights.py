@@ -68,7 +68,7 @@ RIGHTS = (
     ),
     Right(
         "See, copy and delete what is kept about them",
-        ("privacy show", "privacy export", "privacy delete", "press:privacyyes", "press:privacyno"),
+        ("privacy policy", "privacy show", "privacy export", "privacy delete", "press:privacyyes", "press:privacyno"),
         "their own",
         "their own",
         "their own",
