@@ -134,8 +134,8 @@ def test_a_check_or_label_that_fails_and_quotes_the_request(
         raise (c2pa.C2paError if part == "manifest" else Bug)(QUOTING)
 
     if part == "safety":
-        store.nsfw = NsfwCheck()
-        monkeypatch.setattr(store.nsfw._classifier, "classify", failing)
+        store.finisher.nsfw = NsfwCheck()
+        monkeypatch.setattr(store.finisher.nsfw._classifier, "classify", failing)
     elif part == "mark":
         monkeypatch.setattr(labels.marking, "mark", failing)
     else:

@@ -61,7 +61,7 @@ def said(
     """What the loop says about one order when the check gives these scores."""
     check = NsfwCheck()
     check._classifier = scores
-    before, store.nsfw = store.nsfw, check
+    before, store.finisher.nsfw = store.finisher.nsfw, check
     frames: list[Frame] = []
     inbox = Inbox()
     inbox.put(SubmitFrame(JobId(1), 1, UserId(1), request, uploads or {}, STRICT))
@@ -69,7 +69,7 @@ def said(
     try:
         WorkerLoop(store, inbox, frames.append, rows=16, preview_seconds=seconds).run()
     finally:
-        store.nsfw = before
+        store.finisher.nsfw = before
     return frames
 
 
@@ -148,7 +148,7 @@ def test_no_step_of_another_person_waits_for_a_check(store: ModelStore, what: st
     """A check of one person's picture takes for ever, and all steps of another person's are taken meanwhile."""
     held, inbox, frames, taken = Held(), Inbox(), [], threading.Event()
     check = NsfwCheck()
-    check._classifier, before, store.nsfw = held, store.nsfw, check
+    check._classifier, before, store.finisher.nsfw = held, store.finisher.nsfw, check
     steps = 12
     buffer = io.BytesIO()
     PIL.Image.new("RGB", (64, 64), "green").save(buffer, "PNG")
@@ -177,7 +177,7 @@ def test_no_step_of_another_person_waits_for_a_check(store: ModelStore, what: st
         held.free.set()
         inbox.put(StopFrame())
         painting.join(60)
-        store.nsfw = before
+        store.finisher.nsfw = before
     assert {frame.job_id for frame in finished(frames)} == {1, 2}
 
 
@@ -200,7 +200,7 @@ def test_changed_weights_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_only_the_hosts_word_switches_the_check_off() -> None:
     store = ModelStore([EMBEDDED_MODEL], EngineConfig(device="cpu", threads=1, safety="off"))
-    assert store.nsfw is None
+    assert store.finisher.nsfw is None
     frames: list[Frame] = []
     inbox = Inbox()
     inbox.put(SubmitFrame(JobId(1), 1, UserId(1), APPLE, {}, STRICT))
