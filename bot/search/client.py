@@ -172,6 +172,11 @@ class Search:
         except OSError as error:
             raise StorageError(f"{self._index} cannot be deleted: {error.strerror}.") from error
 
+    @property
+    def process_id(self) -> int | None:
+        """The process that searches, while there is one."""
+        return None if self._process is None else self._process.pid
+
     async def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None

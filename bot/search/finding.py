@@ -34,27 +34,36 @@ def find(
 ) -> list[Hit]:
     """The results that a person may find, the best first, at most MOST_HITS; `without` is a job to leave out."""
     groups: list[list[str]] = []
+    allowed = index.entries.allowed(query, seer)
     if not query.has_words:
-        rankings: list[tuple[list[int], float]] = [(index.newest(query, seer), 1.0)]
+        rankings: list[tuple[list[int], float]] = [(index.entries.newest(allowed, CANDIDATES), 1.0)]
         cosines: dict[int, float] = {}
     else:
         near = []
-        terms = index.telling(query)
-        if embedder is not None and 0 < len(terms) <= MOST_GROUPS:
-            groups = vocabulary.related(terms, embedder.embed(terms))
-        if embedder is not None and len(vectors):
-            near = vectors.nearest(embedder.embed([query.text])[0], index.visible(query, seer), CANDIDATES)
+        terms = index.telling(query.terms)
+        whole = [term for term in terms if not term.endswith("*")]
+        if embedder is not None:
+            meaning, *meanings = embedder.embed([query.text, *whole])
+            if 0 < len(whole) <= MOST_GROUPS:
+                groups = vocabulary.related(whole, meanings)
+            near = vectors.nearest(meaning, allowed, CANDIDATES)
         cosines = dict(near)
         rankings = [
-            (index.by_words(query, seer, every=True), WEIGHTS["every word"]),
-            (index.by_related_words(groups, query, seer) if groups else [], WEIGHTS["related words"]),
-            (index.by_words(query, seer), WEIGHTS["words"]),
-            (index.by_parts(query, seer), WEIGHTS["parts"]),
+            (index.by_words(terms, query, allowed, every=True), WEIGHTS["every word"]),
+            (index.by_related_words(groups, query, allowed) if groups else [], WEIGHTS["related words"]),
+            (index.by_words(terms, query, allowed), WEIGHTS["words"]),
+            (index.by_parts(terms, allowed), WEIGHTS["parts"]),
             ([name for name, _ in near], WEIGHTS["meaning"]),
         ]
     order = [name for name in fuse(rankings) if name != without]
-    entries = index.matching(order, query, seer)
-    return [_hit(entries[name], query, groups, cosines.get(name, 0.0)) for name in order if name in entries][:MOST_HITS]
+    hits: list[Hit] = []
+    for at in range(0, len(order), MOST_HITS):
+        some = order[at : at + MOST_HITS]
+        entries = index.matching(some, query, seer)
+        hits += [_hit(entries[name], query, groups, cosines.get(name, 0.0)) for name in some if name in entries]
+        if len(hits) >= MOST_HITS:
+            break
+    return hits[:MOST_HITS]
 
 
 def _hit(entry: Any, query: Query, groups: list[list[str]], cosine: float) -> Hit:

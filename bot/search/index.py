@@ -9,21 +9,23 @@ import json
 import logging
 import re
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bot.errors import StorageError
 from bot.search import quality
+from bot.search.entries import COLUMNS, Entries
 from bot.search.index_files import delete
-from bot.search.queries import MOST_TERMS, Condition, Query, folded
-from bot.search.visibility import VISIBLE, Facts, Seer, may_see, parameters
+from bot.search.queries import MOST_TERMS, Query, folded
+from bot.search.vectors import Allowed
+from bot.search.visibility import Facts, Seer, may_see
 from bot.storage import sqlite
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of SCHEMA or of what is derived: an index of another version is built anew."""
 
 CHUNK = 500
@@ -42,8 +44,7 @@ CREATE TABLE entries (
     asked_at TEXT, model TEXT, style TEXT, seed INTEGER, width INTEGER, height INTEGER, likes INTEGER, dislikes INTEGER,
     score REAL, prompt TEXT, tags TEXT
 );
-CREATE INDEX entries_by_guild ON entries (guild_id, asked_at);
-CREATE INDEX entries_by_person ON entries (user_id, guild_id, asked_at);
+CREATE INDEX entries_by_guild ON entries (guild_id, channel_id);
 CREATE TABLE pictures (
     id INTEGER, number INTEGER, sha256 TEXT, likes INTEGER, dislikes INTEGER, score REAL, PRIMARY KEY (id, number)
 ) WITHOUT ROWID;
@@ -100,23 +101,6 @@ WITHOUT_VECTOR = """
 SELECT id, prompt FROM entries WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE vectors.id = entries.id) LIMIT ?
 """
 
-# The columns that a condition may name, as SQL; conditions come from `queries.py` and never from a person as they are.
-_COLUMNS = {
-    "user_id": "entries.user_id",
-    "channel_id": "entries.channel_id",
-    "model": "entries.model",
-    "style": "entries.style",
-    "asked_at": "entries.asked_at",
-    "likes": "entries.likes",
-    "score": "entries.score",
-    "seed": "entries.seed",
-    "size": "entries.width || 'x' || entries.height",
-    "longest": "max(entries.width, entries.height)",
-    "shape": "CASE WHEN entries.width > entries.height THEN 'landscape' WHEN entries.width < entries.height "
-    "THEN 'portrait' ELSE 'square' END",
-}
-_OPERATORS = {"=", "<", ">", "<=", ">="}
-
 _OTHER_SCRIPT = re.compile(r"[^\x00-\u024f]")
 _SHORTEST_PART = 3
 """Characters of a trigram; shorter parts of words in other scripts are looked for one prompt after the other."""
@@ -141,12 +125,20 @@ class Index:
         self._surface = surface
         self.is_new = False
         """Whether there was no usable index, so that it is built anew."""
+        self.entries = Entries()
         self._file = self._opened()
         try:
             self._house = sqlite.connect(database, key, readonly=True)
+            self._load()
         except BaseException:
             self._file.close()
             raise
+
+    def _load(self) -> None:
+        with closing(self._file.execute(f"SELECT {', '.join(COLUMNS)} FROM entries")) as rows:  # noqa: S608 - constants
+            while some := rows.fetchmany(CHUNK):
+                self.entries.put(some)
+        self.entries.tag((row["id"], row["tag"]) for row in self._file.execute("SELECT id, tag FROM tags"))
 
     def close(self) -> None:
         """Close both files."""
@@ -279,6 +271,11 @@ class Index:
             with suppress(sqlite.Error):
                 file.execute("ROLLBACK")
             raise
+        self.entries.drop(name for name, _, _ in changes)
+        for name, _, now in changes:
+            if now is not None:
+                self.entries.put([dict(zip(ENTRY_COLUMNS, now.entry, strict=True))])
+                self.entries.tag((name, tag) for tag in now.tags)
 
     def without_vector(self, most: int) -> list[tuple[int, str]]:
         """Some entries that have no vector yet, with their prompts."""
@@ -317,11 +314,6 @@ class Index:
         found["words"] = [tuple(row) for row in self._file.execute("SELECT term, doc, cnt FROM frequencies")]
         return found
 
-    def count(self) -> int:
-        """How many results can be found."""
-        ((count,),) = self._file.execute("SELECT count(*) FROM entries").fetchall()
-        return int(count)
-
     # What answers searches.
 
     def channels(self, guild_id: int | None) -> list[tuple[int, int | None]]:
@@ -329,73 +321,57 @@ class Index:
         sql = "SELECT DISTINCT channel_id, parent_id FROM entries WHERE ?1 IS NULL OR guild_id = ?1"
         return [(row["channel_id"], row["parent_id"]) for row in self._file.execute(sql, (guild_id,))]
 
-    def visible(self, query: Query, seer: Seer) -> list[int]:
-        """The ids of all results that the person may find and that the filters keep, in their order."""
-        where, values = _where(query, seer)
-        return [row["id"] for row in self._file.execute(f"SELECT id FROM entries WHERE {where}", values)]  # noqa: S608
-
-    def newest(self, query: Query, seer: Seer) -> list[int]:
-        """The newest results that the filters keep."""
-        where, values = _where(query, seer)
-        sql = f"SELECT id FROM entries WHERE {where} ORDER BY asked_at DESC, id DESC LIMIT {CANDIDATES}"  # noqa: S608
-        return [row["id"] for row in self._file.execute(sql, values)]
-
-    def by_words(self, query: Query, seer: Seer, *, every: bool = False) -> list[int]:
-        """The results with words of the query, or with every one that tells results apart, the best first by BM25."""
-        terms = self._telling(query.terms)
+    def by_words(self, terms: Sequence[str], query: Query, allowed: Allowed, *, every: bool = False) -> list[int]:
+        """The results with one of these terms, or with every one, and with the phrases, the best first by BM25."""
         joint = " AND " if every else " OR "
         wanted = joint.join(f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms)
-        match = _and(*(_quoted(phrase) for phrase in query.phrases), wanted)
-        return self._ranked("words", match, query, seer)
+        return self._ranked("words", _and(*(_quoted(phrase) for phrase in query.phrases), wanted), allowed)
 
-    def by_related_words(self, groups: Sequence[Sequence[str]], query: Query, seer: Seer) -> list[int]:
+    def by_related_words(self, groups: Sequence[Sequence[str]], query: Query, allowed: Allowed) -> list[int]:
         """The results with a word of every group, the best first by BM25."""
         anded = _and(*(_quoted(phrase) for phrase in query.phrases), *(_or(group) for group in groups))
-        return self._ranked("words", anded, query, seer)
+        return self._ranked("words", anded, allowed)
+
+    def by_parts(self, terms: Sequence[str], allowed: Allowed) -> list[int]:
+        """The results with these terms as parts of words, the best first."""
+        parts = [term.rstrip("*") for term in terms]
+        found = self._ranked("parts", _or([part for part in parts if len(part) >= _SHORTEST_PART]), allowed)
+        short = [part for part in parts if len(part) < _SHORTEST_PART and _OTHER_SCRIPT.search(part)]
+        return list(dict.fromkeys([*found, *(self._containing(short[:4], allowed) if short else [])]))
 
     def frequent_words(self, most: int) -> list[str]:
         """The words that are in the most prompts, without those that say nothing."""
         sql = "SELECT term FROM frequencies WHERE length(term) >= ? ORDER BY doc DESC, term LIMIT ?"
         return [row["term"] for row in self._file.execute(sql, (_SHORTEST_PART, most))]
 
-    def telling(self, query: Query) -> list[str]:
-        """The whole words of a query that tell results apart."""
-        return [term for term in self._telling(query.terms) if not term.endswith("*")]
-
-    def by_parts(self, query: Query, seer: Seer) -> list[int]:
-        """The results with the terms of the query as parts of words, the best first."""
-        terms = [term.rstrip("*") for term in self._telling(query.terms)]
-        found = self._ranked("parts", " OR ".join(_quoted(t) for t in terms if len(t) >= _SHORTEST_PART), query, seer)
-        short = [term for term in terms if len(term) < _SHORTEST_PART and _OTHER_SCRIPT.search(term)]
-        return list(dict.fromkeys([*found, *(self._containing(short[:4], query, seer) if short else [])]))
-
-    def _ranked(self, table: str, match: str, query: Query, seer: Seer) -> list[int]:
-        if not match:
-            return []
-        where, values = _where(query, seer)
-        sql = (
-            f"SELECT entries.id FROM {table} CROSS JOIN entries ON entries.id = {table}.rowid "  # noqa: S608 - constants
-            f"WHERE {table} MATCH :match AND {where} ORDER BY bm25({table}), entries.id DESC LIMIT {CANDIDATES}"
-        )
-        return [row["id"] for row in self._file.execute(sql, values | {"match": match})]
-
-    def _containing(self, parts: Sequence[str], query: Query, seer: Seer) -> list[int]:
-        where, values = _where(query, seer)
-        tests = " OR ".join(f"instr(lower(entries.prompt), :part{at})" for at, _ in enumerate(parts))
-        values |= {f"part{at}": part for at, part in enumerate(parts)}
-        sql = f"SELECT id FROM entries WHERE ({tests}) AND {where} ORDER BY id DESC LIMIT {CANDIDATES}"  # noqa: S608
-        return [row["id"] for row in self._file.execute(sql, values)]
-
-    def _telling(self, terms: Sequence[str]) -> list[str]:
+    def telling(self, terms: Sequence[str]) -> list[str]:
         """The terms that tell results apart: the rarest ones, and no common one beside others."""
         if len(terms) <= 1:
             return list(terms)
         plain = [term for term in terms if not term.endswith("*")]
         sql = "SELECT term, doc FROM frequencies WHERE term IN (SELECT value FROM json_each(?))"
         documents = {row["term"]: row["doc"] for row in self._file.execute(sql, (json.dumps(plain),))}
-        most = COMMON * self.count()
+        most = COMMON * len(self.entries)
         rare = [term for term in terms if documents.get(term, 0) <= most and not _is_short(term)] or list(terms)
         return sorted(rare, key=lambda term: documents.get(term, 0))[:MOST_TERMS]
+
+    def _ranked(self, table: str, match: str, allowed: Allowed) -> list[int]:
+        if not match:
+            return []
+        sql = f"SELECT rowid FROM {table} WHERE {table} MATCH ? ORDER BY bm25({table}), rowid DESC"  # noqa: S608
+        return self._first(sql, (match,), allowed)
+
+    def _containing(self, parts: Sequence[str], allowed: Allowed) -> list[int]:
+        tests = " OR ".join("instr(lower(prompt), ?)" for _ in parts)
+        return self._first(f"SELECT id FROM entries WHERE {tests} ORDER BY id DESC", parts, allowed)  # noqa: S608
+
+    def _first(self, sql: str, values: Sequence[Any], allowed: Allowed) -> list[int]:
+        """The first ids that a query returns and that are allowed."""
+        found: list[int] = []
+        with closing(self._file.execute(sql, values)) as rows:
+            while len(found) < CANDIDATES and (some := rows.fetchmany(CANDIDATES)):
+                found += [name for (name,) in some if 0 < name < len(allowed) and allowed[name]]
+        return found[:CANDIDATES]
 
     def matching(self, ids: Sequence[int], query: Query, seer: Seer) -> dict[int, Any]:
         """The entries of these results that the person may find, as the database says now, and that the query keeps.
@@ -427,24 +403,6 @@ class Index:
 def _is_short(term: str) -> bool:
     """Whether a word is as short as words that say nothing are in languages with Latin letters, such as "in"."""
     return len(term.rstrip("*")) < _SHORTEST_PART and not _OTHER_SCRIPT.search(term)
-
-
-def _where(query: Query, seer: Seer) -> tuple[str, dict[str, Any]]:
-    """The condition for entries that a person may find and that the filters keep, and its parameters."""
-    parts, values = [f"({VISIBLE})"], parameters(seer)
-    for at, condition in enumerate(query.conditions):
-        part = _as_sql(condition, f"value{at}")
-        parts.append(f"NOT ({part})" if condition.is_not else part)
-        values[f"value{at}"] = condition.value
-    return " AND ".join(parts), values
-
-
-def _as_sql(condition: Condition, name: str) -> str:
-    if condition.column == "tag":
-        return f"entries.id IN (SELECT id FROM tags WHERE tag = :{name})"  # noqa: S608 - a name of ours
-    if condition.operator not in _OPERATORS:
-        raise ValueError(condition.operator)
-    return f"{_COLUMNS[condition.column]} {condition.operator} :{name}"
 
 
 def _quoted(text: str) -> str:

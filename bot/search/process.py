@@ -72,7 +72,7 @@ class SearchProcess:
             self._vectors = Vectors()
             self._vectors.put(self._index.vectors())
         if self.has_meaning:
-            total = max(self._index.count(), 1)
+            total = max(len(self._index.entries), 1)
             while self._embed():
                 self._progress = 0.5 + len(self._vectors) / total / 2
                 yield
@@ -185,7 +185,7 @@ class SearchProcess:
         """Do all the work that is left."""
         while self._work is not None:
             self.work()
-        return {"count": self._index.count()}
+        return {"count": len(self._index.entries)}
 
     def _do_erase(self, order: dict[str, Any]) -> dict[str, Any]:
         """Bring the whole index up to date, and leave no byte of what was deleted."""

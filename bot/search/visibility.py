@@ -1,13 +1,18 @@
-"""Who may find which result: one decision, which the index makes in SQL and everything else with `may_see`."""
+"""Who may find which result: one decision, for one result with `may_see`, and for all at once with `visible`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bot.jobs import Job, JobStatus
+
+if TYPE_CHECKING:
+    # The bot process needs none of it.
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Scope(StrEnum):
@@ -105,37 +110,28 @@ def may_see(facts: Facts, seer: Seer) -> bool:
     return facts.channel_id in seer.readable
 
 
-# The same decision over the rows of the index, which has no row of what was deleted. A test holds both together.
-VISIBLE = """
-(:adult_here OR entries.channel_id NOT IN (SELECT value FROM json_each(:adult)))
-AND CASE :scope
-  WHEN 'mine' THEN entries.user_id = :user AND entries.guild_id = :guild
-  ELSE entries.posted AND (:adult_here OR entries.channel_id NOT IN (SELECT value FROM json_each(:gone)))
-    AND CASE :scope
-      WHEN 'all' THEN :host
-      WHEN 'server' THEN :moderator AND entries.guild_id = :guild AND (
-        entries.channel_id IN (SELECT value FROM json_each(:readable))
-        OR entries.channel_id IN (SELECT value FROM json_each(:gone)))
-      ELSE entries.guild_id = :guild AND entries.channel_id IN (SELECT value FROM json_each(:readable))
-    END
-END
-"""
+def visible(
+    seer: Seer,
+    *,
+    guild_id: NDArray[np.int64],
+    user_id: NDArray[np.int64],
+    posted: NDArray[np.bool_],
+    within: Callable[[frozenset[int]], NDArray[np.bool_]],
+) -> NDArray[np.bool_]:
+    """The same decision over columns of results that are there, one value for each; a test holds both together.
 
-
-def parameters(seer: Seer) -> dict[str, Any]:
-    """The parameters of VISIBLE."""
-
-    def listed(ids: frozenset[int]) -> str:
-        return f"[{','.join(map(str, sorted(ids)))}]"
-
-    return {
-        "scope": str(seer.scope),
-        "user": seer.user_id,
-        "guild": seer.guild_id,
-        "readable": listed(seer.readable),
-        "adult": listed(seer.adult),
-        "gone": listed(seer.gone),
-        "moderator": seer.is_moderator,
-        "host": seer.is_host,
-        "adult_here": seer.here_is_adult,
-    }
+    `within` says of each result whether its channel is one of those.
+    """
+    here = guild_id == seer.guild_id
+    keep: NDArray[np.bool_]
+    if seer.scope is Scope.MINE:
+        keep = (user_id == seer.user_id) & here
+    elif seer.scope is Scope.ALL:
+        keep = posted & seer.is_host
+    elif seer.scope is Scope.SERVER:
+        keep = posted & here & within(seer.readable | seer.gone) & seer.is_moderator
+    else:
+        keep = posted & here & within(seer.readable)
+    if not seer.here_is_adult:
+        keep = keep & ~within(seer.adult if seer.scope is Scope.MINE else seer.adult | seer.gone)
+    return keep
