@@ -52,7 +52,8 @@ def find(
             (index.by_words(terms, query, allowed, every=True), WEIGHTS["every word"]),
             (index.by_related_words(groups, query, allowed) if groups else [], WEIGHTS["related words"]),
             (index.by_words(terms, query, allowed), WEIGHTS["words"]),
-            (index.by_parts(terms, allowed), WEIGHTS["parts"]),
+            # A word that fills all places by itself needs no words that it is a part of.
+            (index.by_parts((term for term in terms if terms[term] < CANDIDATES), allowed), WEIGHTS["parts"]),
             ([name for name, _ in near], WEIGHTS["meaning"]),
         ]
     order = [name for name in fuse(rankings) if name != without]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -321,7 +321,7 @@ class Index:
         sql = "SELECT DISTINCT channel_id, parent_id FROM entries WHERE ?1 IS NULL OR guild_id = ?1"
         return [(row["channel_id"], row["parent_id"]) for row in self._file.execute(sql, (guild_id,))]
 
-    def by_words(self, terms: Sequence[str], query: Query, allowed: Allowed, *, every: bool = False) -> list[int]:
+    def by_words(self, terms: Collection[str], query: Query, allowed: Allowed, *, every: bool = False) -> list[int]:
         """The results with one of these terms, or with every one, and with the phrases, the best first by BM25."""
         joint = " AND " if every else " OR "
         wanted = joint.join(f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms)
@@ -332,7 +332,7 @@ class Index:
         anded = _and(*(_quoted(phrase) for phrase in query.phrases), *(_or(group) for group in groups))
         return self._ranked("words", anded, allowed)
 
-    def by_parts(self, terms: Sequence[str], allowed: Allowed) -> list[int]:
+    def by_parts(self, terms: Iterable[str], allowed: Allowed) -> list[int]:
         """The results with these terms as parts of words, the best first."""
         parts = [term.rstrip("*") for term in terms]
         found = self._ranked("parts", _or([part for part in parts if len(part) >= _SHORTEST_PART]), allowed)
@@ -344,16 +344,17 @@ class Index:
         sql = "SELECT term FROM frequencies WHERE length(term) >= ? ORDER BY doc DESC, term LIMIT ?"
         return [row["term"] for row in self._file.execute(sql, (_SHORTEST_PART, most))]
 
-    def telling(self, terms: Sequence[str]) -> list[str]:
-        """The terms that tell results apart: the rarest ones, and no common one beside others."""
-        if len(terms) <= 1:
-            return list(terms)
+    def telling(self, terms: Sequence[str]) -> dict[str, int]:
+        """The terms that tell results apart, the rarest first, and no common one beside others.
+
+        With each is how many results have it as a word; 0 for the beginning of a word.
+        """
         plain = [term for term in terms if not term.endswith("*")]
         sql = "SELECT term, doc FROM frequencies WHERE term IN (SELECT value FROM json_each(?))"
         documents = {row["term"]: row["doc"] for row in self._file.execute(sql, (json.dumps(plain),))}
         most = COMMON * len(self.entries)
         rare = [term for term in terms if documents.get(term, 0) <= most and not _is_short(term)] or list(terms)
-        return sorted(rare, key=lambda term: documents.get(term, 0))[:MOST_TERMS]
+        return dict(sorted(((term, documents.get(term, 0)) for term in rare), key=lambda each: each[1])[:MOST_TERMS])
 
     def _ranked(self, table: str, match: str, allowed: Allowed) -> list[int]:
         if not match:

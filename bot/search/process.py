@@ -11,8 +11,10 @@ import logging
 import os
 import select
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,7 +37,7 @@ GROWTH = 1.1
 """The words of the index are looked at again when there are so many times as many results."""
 
 NICENESS = 5
-"""Building the index waits for everything else on the machine."""
+"""Building the index waits for everything else on the machine; a search does not, because a person waits for it."""
 
 
 class SearchProcess:
@@ -222,10 +224,11 @@ def serve(source: Any, output: BinaryIO) -> None:
         return
     output.write(framing.pack({"kind": "ready"}))
     output.flush()
+    builder = ThreadPoolExecutor(1, initializer=_give_way)
     try:
         while True:
             while process.is_busy and not select.select([source], [], [], 0)[0]:
-                process.work()
+                builder.submit(process.work).result()
             message = framing.read(source)
             if message is None:
                 return
@@ -242,7 +245,14 @@ def serve(source: Any, output: BinaryIO) -> None:
                 log.info("the bot is gone")
                 return
     finally:
+        builder.shutdown()
         process.close()
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread; only Linux has one for each thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _packed(answer: dict[str, Any]) -> bytes:
@@ -251,7 +261,6 @@ def _packed(answer: dict[str, Any]) -> bytes:
 
 def main() -> None:
     """Serve standard input and output; what libraries print goes to standard error."""
-    os.nice(NICENESS)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
