@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.search.queries import Condition, Query
-from bot.search.vectors import Allowed
-from bot.search.visibility import Seer, visible
+from bot.search.visibility import Scope, Seer
+
+Allowed = NDArray[np.bool_]
+"""Whether each result may be in an answer, by its id."""
 
 _NUMBERS: Mapping[str, type] = {
     **dict.fromkeys(("id", "guild_id", "user_id", "seed", "asked_at"), np.int64),
@@ -104,13 +106,7 @@ class Entries:
     def allowed(self, query: Query, seer: Seer) -> Allowed:
         """Which results the person may find and the filters keep."""
         columns = {name: column[: len(self._rows)] for name, column in self._columns.items()}
-        keep = visible(
-            seer,
-            guild_id=columns["guild_id"],
-            user_id=columns["user_id"],
-            posted=columns["posted"],
-            within=lambda channels: self._is_one_of(columns["channel_id"], channels),
-        )
+        keep = self._visible(columns, seer)
         for condition in query.conditions:
             keep &= self._fulfils(columns, condition) != condition.is_not
         found = np.zeros(self._last + 1, np.bool_)
@@ -131,6 +127,26 @@ class Entries:
         values["asked_at"] = _moment(values["asked_at"])
         values["seed"] = _NO_SEED if values["seed"] is None else values["seed"]
         return tuple(values.values())
+
+    def _visible(self, columns: Mapping[str, NDArray[Any]], seer: Seer) -> Allowed:
+        """What `may_see` decides, of all results that are there. A test holds both together."""
+
+        def within(channels: frozenset[int]) -> Allowed:
+            return self._is_one_of(columns["channel_id"], channels)
+
+        here, posted = columns["guild_id"] == seer.guild_id, columns["posted"]
+        if seer.scope is Scope.MINE:
+            keep = (columns["user_id"] == seer.user_id) & here
+        elif seer.scope is Scope.ALL:
+            keep = posted & seer.is_host
+        elif seer.scope is Scope.SERVER:
+            keep = posted & here & within(seer.readable | seer.gone) & seer.is_moderator
+        else:
+            keep = posted & here & within(seer.readable)
+        if not seer.here_is_adult:
+            keep = keep & ~within(seer.adult if seer.scope is Scope.MINE else seer.adult | seer.gone)
+        found: Allowed = keep
+        return found
 
     def _is_one_of(self, column: NDArray[Any], names: Collection[Any]) -> Allowed:
         wanted = np.zeros(max(len(self._names), 1), np.bool_)

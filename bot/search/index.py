@@ -16,10 +16,10 @@ from typing import Any
 
 from bot.errors import StorageError
 from bot.search import quality
-from bot.search.entries import COLUMNS, Entries
+from bot.search.entries import COLUMNS, Allowed, Entries
 from bot.search.index_files import delete
+from bot.search.looks import Look
 from bot.search.queries import MOST_TERMS, Query, folded
-from bot.search.vectors import Allowed
 from bot.search.visibility import Facts, Seer, may_see
 from bot.storage import sqlite
 
@@ -46,7 +46,11 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_by_guild ON entries (guild_id, channel_id);
 CREATE TABLE pictures (
-    id INTEGER, number INTEGER, sha256 TEXT, likes INTEGER, dislikes INTEGER, score REAL, PRIMARY KEY (id, number)
+    id INTEGER, number INTEGER, sha256 TEXT, phash INTEGER, likes INTEGER, dislikes INTEGER, score REAL,
+    PRIMARY KEY (id, number)
+) WITHOUT ROWID;
+CREATE TABLE looks (
+    id INTEGER, number INTEGER, sha256 TEXT, model TEXT, vector BLOB, PRIMARY KEY (id, number)
 ) WITHOUT ROWID;
 CREATE TABLE tags (id INTEGER, tag TEXT, PRIMARY KEY (tag, id)) WITHOUT ROWID;
 CREATE TABLE vectors (id INTEGER PRIMARY KEY, vector BLOB);
@@ -69,6 +73,7 @@ CREATE TRIGGER entries_removed AFTER DELETE ON entries BEGIN
   DELETE FROM pictures WHERE id = OLD.id;
   DELETE FROM tags WHERE id = OLD.id;
   DELETE FROM vectors WHERE id = OLD.id;
+  DELETE FROM looks WHERE id = OLD.id;
 END;
 """
 
@@ -79,8 +84,9 @@ SELECT id, guild_id, channel_id, parent_id, user_id, status = 'delivered' AS pos
 FROM jobs_with_post WHERE id IN (SELECT value FROM json_each(?1)) AND +surface = ?2 AND forgotten_at IS NULL ORDER BY id
 """
 PICTURES = """
-SELECT job_id, number, sha256, width, height FROM images WHERE job_id IN (SELECT value FROM json_each(?))
-ORDER BY job_id, number
+SELECT images.job_id, images.number, sha256, width, height, phash FROM images
+LEFT JOIN picture_hashes ON picture_hashes.job_id = images.job_id AND picture_hashes.number = images.number
+WHERE images.job_id IN (SELECT value FROM json_each(?)) ORDER BY images.job_id, images.number
 """
 TAGS = "SELECT job_id, tag FROM tags WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id, tag"
 REACTIONS = "SELECT post_id, user_id, emoji FROM ratings WHERE post_id IN (SELECT value FROM json_each(?))"
@@ -93,9 +99,20 @@ ENTRY_COLUMNS = (
 ENTRIES = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM entries WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
 ADD_ENTRY = f"INSERT INTO entries VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"  # noqa: S608 - constants
 INDEXED_PICTURES = (
-    "SELECT id, number, sha256, likes, dislikes, score FROM pictures WHERE id IN (SELECT value FROM json_each(?)) "
-    "ORDER BY id, number"
+    "SELECT id, number, sha256, phash, likes, dislikes, score FROM pictures "
+    "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, number"
 )
+
+LOOKS = """
+SELECT pictures.id, pictures.number, phash, iif(model = ?, vector, NULL) AS vector FROM pictures
+LEFT JOIN looks ON looks.id = pictures.id AND looks.number = pictures.number
+"""
+# A row without a vector is of a picture that could not be looked at.
+UNSEEN = """
+SELECT id, number, sha256 FROM pictures WHERE NOT EXISTS (
+  SELECT 1 FROM looks WHERE looks.id = pictures.id AND looks.number = pictures.number AND model = ?)
+"""
+OF_SOME = "pictures.id IN (SELECT value FROM json_each(?))"
 
 WITHOUT_VECTOR = """
 SELECT id, prompt FROM entries WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE vectors.id = entries.id) LIMIT ?
@@ -226,7 +243,7 @@ class Index:
                 *(of_job[0]["width"], of_job[0]["height"], *best, row["prompt"], " ".join(own_tags)),
             )
             files = tuple(
-                (row["id"], picture["number"], picture["sha256"], *score)
+                (row["id"], picture["number"], picture["sha256"], picture["phash"], *score)
                 for picture, score in zip(of_job, scores, strict=True)
             )
             found[row["id"]] = Document(entry, files, own_tags)
@@ -254,15 +271,20 @@ class Index:
         file.execute("BEGIN IMMEDIATE")
         try:
             for name, before, now in changes:
-                kept = None
+                kept, looks = None, []
                 if before is not None:
                     # A prompt that stays keeps its vector, which takes the longest to compute.
                     if now is not None and now.entry[-2] == before.entry[-2]:
                         kept = file.execute("SELECT vector FROM vectors WHERE id = ?", (name,)).fetchone()
+                    if now is not None:
+                        files = {picture[1:3] for picture in now.pictures}
+                        seen = file.execute("SELECT * FROM looks WHERE id = ?", (name,)).fetchall()
+                        looks = [tuple(row) for row in seen if tuple(row)[1:3] in files]
                     file.execute("DELETE FROM entries WHERE id = ?", (name,))
                 if now is not None:
                     file.execute(ADD_ENTRY, now.entry)
-                    file.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)", now.pictures)
+                    file.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", now.pictures)
+                    file.executemany("INSERT INTO looks VALUES (?, ?, ?, ?, ?)", looks)
                     file.executemany("INSERT INTO tags VALUES (?, ?)", [(name, tag) for tag in now.tags])
                     if kept is not None:
                         file.execute("INSERT INTO vectors VALUES (?, ?)", (name, kept["vector"]))
@@ -297,6 +319,29 @@ class Index:
             )
         return [(row["id"], row["vector"]) for row in rows]
 
+    def looks(self, model: str, ids: Collection[int] | None = None) -> list[tuple[int, int, Look]]:
+        """How the pictures of some results look, or of all: the result, the picture's number, and its look.
+
+        Vectors of another model than this one count as not known.
+        """
+        sql, values = (LOOKS, (model,)) if ids is None else (f"{LOOKS} WHERE {OF_SOME}", (model, _listed(ids)))
+        rows = self._file.execute(sql, values)
+        return [(row["id"], row["number"], Look(row["phash"], row["vector"])) for row in rows]
+
+    def unseen(self, model: str, ids: Collection[int] | None = None) -> list[tuple[int, int, str]]:
+        """The pictures that this model has not looked at, of some results or of all: result, number and file."""
+        sql, values = (UNSEEN, (model,)) if ids is None else (f"{UNSEEN} AND {OF_SOME}", (model, _listed(ids)))
+        return [tuple(row) for row in self._file.execute(sql, values)]
+
+    def add_looks(self, model: str, looks: Sequence[tuple[int, int, str, bytes | None]]) -> None:
+        """Keep vectors of pictures: result, number, file, and the vector, or None for one that cannot be looked at."""
+        self._file.execute("BEGIN IMMEDIATE")
+        self._file.executemany(
+            "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)",
+            [(name, number, sha256, model, vector) for name, number, sha256, vector in looks],
+        )
+        self._file.execute("COMMIT")
+
     def scrub(self) -> None:
         """Rewrite the file, so that neither it nor its WAL holds a byte of what was deleted."""
         for table in ("words", "parts"):
@@ -307,6 +352,7 @@ class Index:
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that is derived, sorted: two indexes of the same database have the same."""
         tables = {"entries": "id", "pictures": "id, number", "tags": "id, tag", "vectors": "id"}
+        tables["looks"] = "id, number"
         found = {
             name: [tuple(row) for row in self._file.execute(f"SELECT * FROM {name} ORDER BY {order}")]  # noqa: S608
             for name, order in tables.items()

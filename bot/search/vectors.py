@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.search.entries import Allowed
+
 DIMENSIONS = 256
 
 RESCORED = 1000
@@ -19,10 +21,6 @@ EXACT_UP_TO = 4096
 
 LEAST = 0.2
 """A cosine below this says nothing: prompts about different things have it, too."""
-
-
-Allowed = NDArray[np.bool_]
-"""Whether each result may be in an answer, by its id."""
 
 
 class Embedder:

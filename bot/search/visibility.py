@@ -1,18 +1,13 @@
-"""Who may find which result: one decision, for one result with `may_see`, and for all at once with `visible`."""
+"""Who may find which result: one decision, which `entries.py` makes for all results at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from bot.jobs import Job, JobStatus
-
-if TYPE_CHECKING:
-    # The bot process needs none of it.
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 class Scope(StrEnum):
@@ -108,30 +103,3 @@ def may_see(facts: Facts, seer: Seer) -> bool:
     if seer.scope is Scope.SERVER:
         return seer.is_moderator and (facts.channel_id in seer.readable or facts.channel_id in seer.gone)
     return facts.channel_id in seer.readable
-
-
-def visible(
-    seer: Seer,
-    *,
-    guild_id: NDArray[np.int64],
-    user_id: NDArray[np.int64],
-    posted: NDArray[np.bool_],
-    within: Callable[[frozenset[int]], NDArray[np.bool_]],
-) -> NDArray[np.bool_]:
-    """The same decision over columns of results that are there, one value for each; a test holds both together.
-
-    `within` says of each result whether its channel is one of those.
-    """
-    here = guild_id == seer.guild_id
-    keep: NDArray[np.bool_]
-    if seer.scope is Scope.MINE:
-        keep = (user_id == seer.user_id) & here
-    elif seer.scope is Scope.ALL:
-        keep = posted & seer.is_host
-    elif seer.scope is Scope.SERVER:
-        keep = posted & here & within(seer.readable | seer.gone) & seer.is_moderator
-    else:
-        keep = posted & here & within(seer.readable)
-    if not seer.here_is_adult:
-        keep = keep & ~within(seer.adult if seer.scope is Scope.MINE else seer.adult | seer.gone)
-    return keep
