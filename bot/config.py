@@ -180,6 +180,8 @@ class EngineConfig(Section):
     """A .safetensors file with a network that enlarges pictures four times, for models without their own; or none."""
     describer: str = ""
     """A folder with a model that describes pictures in words, for /describe; or none."""
+    likeness: str = ""
+    """A folder with a CLIP model that compares pictures, for searches by picture; or none."""
     safety: Literal["on", "off"] = "on"
     """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
@@ -414,7 +416,7 @@ def load_config(path: Path | None) -> Config:
     upscaler = config.engine.upscaler and _place(config.engine.upscaler, base, "engine.upscaler")
     places = {
         name: str((base / _home(value, f"engine.{name}")).resolve()) if (value := getattr(config.engine, name)) else ""
-        for name in ("certificate", "private_key", "describer")
+        for name in ("certificate", "private_key", "describer", "likeness")
     }
     engine = config.engine.model_copy(update={"upscaler": upscaler, **places})
     return config.model_copy(update={"data": data, "engine": engine, "models": models})
