@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -120,7 +121,8 @@ async def test_moderators_see_groups_of_duplicates_in_pages_with_links(
     assert said(await mo.slash(workshop.channel, "dedup")) == dedup.NONE
     same = ("a castle --seed 1", "a fort --seed 1", "a keep --seed 1")
     await painted(workshop, ada, *same, "a kitten --seed 2", "a cat --seed 2", "a teapot --seed 3")
-    monkeypatch.setattr("cogs.dedup.PAGE", 1)  # an extension is a module of its own
+    # An extension is loaded as a module of its own.
+    monkeypatch.setattr(sys.modules["cogs.dedup"], "PAGE", 1)
     first = (await mo.slash(workshop.channel, "dedup")).response
     assert first.ephemeral
     assert "2 groups of pictures that are the same**, 3 of them more than needed, page 1 of 2" in first.content
