@@ -31,10 +31,11 @@ from bot.app import database_of
 from bot.config import EMBEDDED_MODEL
 from bot.jobs import utcnow
 from bot.search.client import Search
-from bot.search.finding import find
+from bot.search.finding import Known, find
 from bot.search.fusion import fuse
 from bot.search.index import CANDIDATES, Index
 from bot.search.index_files import index_of
+from bot.search.looks import Looks
 from bot.search.queries import parse
 from bot.search.vectors import DIMENSIONS, Embedder, Vectors, Vocabulary
 from bot.search.visibility import Scope, Seer
@@ -85,6 +86,7 @@ def quality(prompts: Sequence[Composed], asked: Sequence[tuple[str, frozenset[st
         vocabulary = Vocabulary()
         frequent = index.frequent_words(Vocabulary.MOST)
         vocabulary.put(frequent, embedder.embed(frequent))
+        known = Known(index, vectors, vocabulary, Looks(), embedder)
         names = ("words", "every word", "words and parts of words", "meaning", "hybrid")
         recalls: dict[str, list[float]] = {name: [] for name in names}
         for text, parts in asked:
@@ -101,7 +103,7 @@ def quality(prompts: Sequence[Composed], asked: Sequence[tuple[str, frozenset[st
                 "every word": every,
                 "words and parts of words": fuse([(every, 1.0), (words, 0.05), (pieces, 0.05)]),
                 "meaning": [name for name, _ in near],
-                "hybrid": [hit.job_id for hit in find(index, vectors, vocabulary, embedder, query, EVERYTHING)],
+                "hybrid": [hit.job_id for hit in find(known, query, EVERYTHING)],
             }
             for name, order in found.items():
                 recalls[name].append(len(relevant & set(order[:TOP])) / min(len(relevant), TOP))

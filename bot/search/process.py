@@ -66,7 +66,7 @@ class SearchProcess:
         self._vectors.put(self._index.vectors())
         self._looks = Looks()
         self._looks.put(self._index.looks(self._sight.model))
-        self._sight.wanted = self._index.unseen(self._sight.model)
+        self._sight.want_only(self._index.unseen(self._sight.model))
         self._vocabulary, self._learned = Vocabulary(), 0
         self._is_rebuilt = self._index.is_new
         self._work: Iterator[None] | None = self._build()
@@ -90,7 +90,7 @@ class SearchProcess:
             self._vectors.put(self._index.vectors())
             self._looks = Looks()
             self._looks.put(self._index.looks(self._sight.model))
-        self._sight.wanted = self._index.unseen(self._sight.model)
+        self._sight.want_only(self._index.unseen(self._sight.model))
         if self.has_meaning:
             total = max(len(self._index.entries), 1)
             while self._embed():

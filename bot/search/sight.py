@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from bot.search.viewer import Viewer, ViewerFailed
@@ -38,7 +39,8 @@ class Sight:
         self._thread = ThreadPoolExecutor(1)
         self._looking: Future[list[Seen]] | None = None
         self._again_at = 0.0
-        self.wanted: list[Wanted] = []
+        self._wanted: dict[int, list[Wanted]] = {}
+        self._left = 0
 
     @property
     def model(self) -> str:
@@ -48,22 +50,29 @@ class Sight:
     @property
     def left(self) -> int:
         """How many pictures have not been looked at."""
-        return len(self.wanted)
+        return self._left
 
     @property
     def is_busy(self) -> bool:
         """Whether there is something to look at now."""
-        return bool(self.wanted) and time.monotonic() >= self._again_at
+        return bool(self._wanted) and time.monotonic() >= self._again_at
 
     def want(self, ids: Collection[int], wanted: Iterable[Wanted]) -> None:
         """Say what is to be looked at of these results now."""
-        changed = set(ids)
-        self.wanted = [each for each in self.wanted if each[0] not in changed] + list(wanted)
+        for name in ids:
+            self._left -= len(self._wanted.pop(name, ()))
+        for each in wanted:
+            self._wanted.setdefault(each[0], []).append(each)
+            self._left += 1
+
+    def want_only(self, wanted: Iterable[Wanted]) -> None:
+        """Say what is to be looked at of all results."""
+        self.want(list(self._wanted), wanted)
 
     def look(self) -> list[Seen]:
         """Look at some pictures, or see what became of those; nothing if they take longer than WAIT_SECONDS."""
         if self._looking is None:
-            self._looking = self._thread.submit(self._seen, self.wanted[-AT_ONCE:])
+            self._looking = self._thread.submit(self._seen, self._next())
         try:
             found = self._looking.result(WAIT_SECONDS)
         except TimeoutError:
@@ -74,11 +83,10 @@ class Sight:
             return []
         self._looking = None
         # What changed meanwhile is looked at again.
-        still = set(self.wanted)
-        found = [each for each in found if each[:3] in still]
-        done = {each[:3] for each in found}
-        self.wanted = [each for each in self.wanted if each not in done]
-        if not self.wanted:
+        found = [each for each in found if each[:3] in self._wanted.get(each[0], ())]
+        for each in found:
+            self._done(each[:3])
+        if not self._wanted:
             self._viewer.close()
         return found
 
@@ -86,6 +94,18 @@ class Sight:
         """End the process that looks."""
         self._viewer.close()
         self._thread.shutdown()
+
+    def _next(self) -> list[Wanted]:
+        """Some of what is wanted, the newest results first."""
+        newest = islice(reversed(self._wanted.values()), AT_ONCE)
+        return [each for of_job in newest for each in of_job][:AT_ONCE]
+
+    def _done(self, wanted: Wanted) -> None:
+        left = self._wanted[wanted[0]]
+        left.remove(wanted)
+        self._left -= 1
+        if not left:
+            del self._wanted[wanted[0]]
 
     def _seen(self, wanted: list[Wanted]) -> list[Seen]:
         files = {}
