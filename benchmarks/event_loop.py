@@ -142,11 +142,13 @@ async def run(seconds: float, asked: Options, models: Sequence[ModelConfig]) -> 
 
 
 @asynccontextmanager
-async def opened(counted: Counted, models: Sequence[ModelConfig], **engine: Any) -> AsyncIterator[App]:
-    """The real app in a folder of its own."""
+async def opened(
+    counted: Counted, models: Sequence[ModelConfig], data: Path | None = None, **engine: Any
+) -> AsyncIterator[App]:
+    """The real app, in a folder of its own if none is given."""
     with tempfile.TemporaryDirectory() as folder:
         config = Config(
-            data=Path(folder),
+            data=data or Path(folder),
             models=tuple(models),
             engine=EngineConfig(**engine),
             limits=LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000),

@@ -3,9 +3,10 @@
     python -m benchmarks.search quality
     python -m benchmarks.search scale [--jobs 100000] [--out benchmarks/results/search.md]
 
-`quality` composes 5,000 prompts (`benchmarks/prompts.py`) and measures recall@10 of 200 queries written by hand: the
-share of the relevant prompts, or of ten where there are more, among the first ten results. `scale` fills a database
-with so many results and measures the real process through the real client. Both print tables.
+`quality` composes 5,000 prompts (`benchmarks/prompts.py`) and measures recall@10 of two sets of 200 queries written by
+hand: the share of the relevant prompts, or of ten where there are more, among the first ten results. `scale` fills a
+database with so many results and measures searches in the real app, while its engine is idle and while it paints. Both
+print tables.
 """
 
 from __future__ import annotations
@@ -16,19 +17,25 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiosqlite
 import numpy as np
 import psutil
 
-from benchmarks.prompts import Composed, compose, queries
+from benchmarks.event_loop import USUAL, Counted, keep_painting, opened
+from benchmarks.prompts import Composed, compose, held_out, queries
 from benchmarks.report import table
-from bot.jobs import Surface, utcnow
+from bot.app import database_of
+from bot.config import EMBEDDED_MODEL
+from bot.jobs import utcnow
 from bot.search.client import Search
-from bot.search.finding import find
+from bot.search.finding import Known, find
 from bot.search.fusion import fuse
 from bot.search.index import CANDIDATES, Index
+from bot.search.index_files import index_of
+from bot.search.looks import Looks
 from bot.search.queries import parse
 from bot.search.vectors import DIMENSIONS, Embedder, Vectors, Vocabulary
 from bot.search.visibility import Scope, Seer
@@ -79,6 +86,7 @@ def quality(prompts: Sequence[Composed], asked: Sequence[tuple[str, frozenset[st
         vocabulary = Vocabulary()
         frequent = index.frequent_words(Vocabulary.MOST)
         vocabulary.put(frequent, embedder.embed(frequent))
+        known = Known(index, vectors, vocabulary, Looks(), embedder)
         names = ("words", "every word", "words and parts of words", "meaning", "hybrid")
         recalls: dict[str, list[float]] = {name: [] for name in names}
         for text, parts in asked:
@@ -86,71 +94,98 @@ def quality(prompts: Sequence[Composed], asked: Sequence[tuple[str, frozenset[st
             if not relevant:
                 continue
             query = parse(text, me=1, now=utcnow())
-            near = vectors.nearest(embedder.embed([text])[0], index.visible(query, EVERYTHING), CANDIDATES)
-            words, pieces = index.by_words(query, EVERYTHING), index.by_parts(query, EVERYTHING)
-            every = index.by_words(query, EVERYTHING, every=True)
+            allowed, terms = index.entries.allowed(query, EVERYTHING), index.telling(query.terms)
+            near = vectors.nearest(embedder.embed([text])[0], allowed, CANDIDATES)
+            words, pieces = index.by_words(terms, query, allowed), index.by_parts(terms, allowed)
+            every = index.by_words(terms, query, allowed, every=True)
             found = {
                 "words": words,
                 "every word": every,
                 "words and parts of words": fuse([(every, 1.0), (words, 0.05), (pieces, 0.05)]),
                 "meaning": [name for name, _ in near],
-                "hybrid": [hit.job_id for hit in find(index, vectors, vocabulary, embedder, query, EVERYTHING)],
+                "hybrid": [hit.job_id for hit in find(known, query, EVERYTHING)],
             }
             for name, order in found.items():
                 recalls[name].append(len(relevant & set(order[:TOP])) / min(len(relevant), TOP))
         index.close()
-    rows = []
+    lines = []
     for name, values in recalls.items():
         error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        rows.append([name, f"{statistics.mean(values):.3f}", f"± {1.96 * error:.3f}", f"{len(values)}"])
-    return table(["ranking", "recall@10", "95 %", "queries"], rows)
+        lines.append([name, f"{statistics.mean(values):.3f}", f"± {1.96 * error:.3f}", f"{len(values)}"])
+    return table(["ranking", "recall@10", "95 %", "queries"], lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long searches took, in milliseconds, and how late the event loop was at most while they were made."""
+
+    searches: list[float]
+    longest_delay: float
+
+    def quantile(self, share: float) -> str:
+        """A quantile of the searches."""
+        return f"{sorted(self.searches)[int(len(self.searches) * share)]:.0f}"
+
+
+async def timed(search: Search, asked: Sequence[str]) -> Times:
+    """Search for everything, one after the other."""
+    waking = asyncio.create_task(_longest_delay())
+    times = []
+    for text in asked:
+        query = parse(text, me=1, now=utcnow())
+        began = time.perf_counter()
+        await search.find(query, SEER)
+        times.append((time.perf_counter() - began) * 1000)
+    waking.cancel()
+    return Times(times, await waking * 1000)
 
 
 async def scale(prompts: Sequence[str], asked: Sequence[str]) -> str:
-    """What the index of these prompts costs and how long searches take, as a table."""
+    """What the index of these prompts costs in the real app, and how long searches take, as a table."""
     with tempfile.TemporaryDirectory() as folder:
-        path, file = Path(folder) / "atelier.db", Path(folder) / "search.db"
-        await fill(path, prompts)
-        async with open_database(path) as database:
-            search = Search(database, file, path, None, Surface.DISCORD)
-            try:
-                began = time.perf_counter()
-                count = await search.finish()
-                built = time.perf_counter() - began
-                times, longest, kinds = [], 0.0, []
-                waking = asyncio.create_task(_longest_delay())
-                for text in asked:
-                    query = parse(text, me=1, now=utcnow())
-                    began = time.perf_counter()
-                    answer = await search.find(query, SEER)
-                    times.append((time.perf_counter() - began) * 1000)
-                    kinds.append(len(answer.hits))
-                waking.cancel()
-                longest = (await asyncio.gather(waking, return_exceptions=True))[0] or 0.0
-                process = psutil.Process(search._process.pid)  # type: ignore[union-attr]
-                memory, bot = process.memory_info().rss / 2**20, psutil.Process().memory_info().rss / 2**20
-                began = time.perf_counter()
-                await search.close()
-                await search._ask({"kind": "update", "ids": []}, None)
-                opened = time.perf_counter() - began
-            finally:
-                await search.close()
-        sizes = [part.stat().st_size / 2**20 for part in (path, file)]
-    times.sort()
-    rows = [
+        data = Path(folder)
+        await fill(database_of(data), prompts)
+        counted = Counted()
+        async with opened(counted, (EMBEDDED_MODEL,), data) as app:
+            await app.engine.ready()
+            before = _memory()
+            began = time.perf_counter()
+            count = await app.search.finish()
+            built = time.perf_counter() - began
+            idle = await timed(app.search, asked)
+            await keep_painting(app, 0, USUAL, counted, (EMBEDDED_MODEL,))
+            painting = asyncio.create_task(keep_painting(app, 3600, USUAL, counted, (EMBEDDED_MODEL,)))
+            beside, pictures = await timed(app.search, asked), counted.pictures.total()
+            painting.cancel()
+            memory = _memory(app.search.process_id)
+            bot = _memory()
+            await app.search.close()
+            began = time.perf_counter()
+            await app.search.finish()
+            opening = time.perf_counter() - began
+            sizes = [
+                sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+                for path in (database_of(data), index_of(data))
+            ]
+    costs = [
         ["results", f"{count:,}"],
-        ["database, MiB", f"{sizes[0]:.0f}"],
-        ["index, MiB", f"{sizes[1]:.0f}"],
+        ["database, MiB", f"{sizes[0] / 2**20:.0f}"],
+        ["index, MiB", f"{sizes[1] / 2**20:.0f}"],
         ["build, s", f"{built:.0f}"],
-        ["opening the built index, s", f"{opened:.1f}"],
-        ["search p50, ms", f"{times[len(times) // 2]:.0f}"],
-        ["search p95, ms", f"{times[int(len(times) * 0.95)]:.0f}"],
-        ["memory of the process, MiB", f"{memory:.0f}"],
-        ["memory of this process (the bot's side), MiB", f"{bot:.0f}"],
-        ["longest delay of the event loop, ms", f"{float(longest) * 1000:.0f}" if isinstance(longest, float) else "?"],
-        ["results of a search, mean", f"{statistics.mean(kinds):.0f}"],
+        ["opening the built index and comparing it, s", f"{opening:.1f}"],
+        ["memory of the process that searches, MiB", f"{memory:.0f}"],
+        ["memory of the bot before and after, MiB", f"{before:.0f}, {bot:.0f}"],
+        ["search p50, engine idle and painting, ms", f"{idle.quantile(0.5)}, {beside.quantile(0.5)}"],
+        ["search p95, engine idle and painting, ms", f"{idle.quantile(0.95)}, {beside.quantile(0.95)}"],
+        ["longest delay of the event loop, ms", f"{idle.longest_delay:.0f}, {beside.longest_delay:.0f}"],
+        ["pictures painted meanwhile", f"{pictures}"],
     ]
-    return table(["", "value"], rows)
+    return table(["", "value"], costs)
+
+
+def _memory(process_id: int | None = None) -> float:
+    """The memory of a process in MiB; of this one if none is named."""
+    return float(psutil.Process(process_id).memory_info().rss / 2**20)
 
 
 async def _longest_delay() -> float:
@@ -169,9 +204,9 @@ def ways(count: int) -> str:
     """How long the nearest of so many vectors take, by a product of floats and by bits first, as a table."""
     draw = np.random.default_rng(1)
     rows = draw.integers(-127, 128, (count, DIMENSIONS), np.int8)
-    floats, query, ids = rows.astype(np.float32), rows[7], list(range(count))
+    floats, query = rows.astype(np.float32), rows[7]
     vectors = Vectors()
-    vectors.put(zip(ids, (row.tobytes() for row in rows), strict=True))
+    vectors.put(enumerate(row.tobytes() for row in rows))
 
     def milliseconds(work: object) -> float:
         found = []
@@ -182,7 +217,8 @@ def ways(count: int) -> str:
         return statistics.median(found)
 
     products = milliseconds(lambda: np.argpartition(-(floats @ query.astype(np.float32)), 200)[:200])
-    bits = milliseconds(lambda: vectors.nearest(query, ids, CANDIDATES))
+    allowed = np.ones(count, np.bool_)
+    bits = milliseconds(lambda: vectors.nearest(query, allowed, CANDIDATES))
     return table(
         ["nearest of vectors", "ms", "memory, MiB"],
         [
@@ -196,7 +232,11 @@ def run(part: str, jobs: int) -> str:
     """One part of the benchmark as Markdown."""
     asked = queries()
     if part == "quality":
-        return quality(compose(min(jobs, 5000)), asked)
+        corpus = compose(min(jobs, 5000))
+        return "\n\n".join(
+            f"{name}:\n\n{quality(corpus, those)}"
+            for name, those in (("Queries that were there while search was tuned", asked), ("Held out", held_out()))
+        )
     prompts = [prompt.text for prompt in compose(jobs, seed=1)]
     return f"{asyncio.run(scale(prompts, [text for text, _ in asked]))}\n\n{ways(jobs)}"
 

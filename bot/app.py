@@ -20,7 +20,14 @@ from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
 from bot.engine import Engine, calibration
-from bot.engine.catalog import Catalog, check_describer_exists, check_models, check_upscaler_exists, folder_of
+from bot.engine.catalog import (
+    Catalog,
+    check_describer_exists,
+    check_likeness_exists,
+    check_models,
+    check_upscaler_exists,
+    folder_of,
+)
 from bot.engine.local import LocalEngine
 from bot.engine.model_files import known_files
 from bot.errors import ConfigError, StorageError
@@ -167,6 +174,7 @@ async def open_app(
     check_models(config.models)
     check_upscaler_exists(config.engine.upscaler)
     check_describer_exists(config.engine.describer)
+    check_likeness_exists(config.engine.likeness)
     if config.engine.safety == "off":
         log.warning("%s%s.", SAFETY_IS_OFF[0].upper(), SAFETY_IS_OFF[1:])
     catalog = Catalog(config.models, config.engine.upscaler)
@@ -202,7 +210,7 @@ async def open_app(
         line = Line(changes, policy, painter, clock)
         delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
-        search = Search(database, index_of(config.data), path, key, surface)
+        search = Search(database, index_of(config.data), path, key, surface, config.engine.likeness)
         forgetting = Forgetting(database, pictures, path, key, surface, clock, search.erase)
         removals = Removals(database, pictures, clock)
         side_messages = SideMessages(database, surface, clock)
@@ -334,7 +342,7 @@ async def rebuild_index(config: Config) -> int:
         if not path.exists():
             raise StorageError(f"{path} does not exist: there is nothing to index.")
         async with open_database(path, key) as database:
-            search = Search(database, index_of(config.data), path, key, Surface.DISCORD)
+            search = Search(database, index_of(config.data), path, key, Surface.DISCORD, config.engine.likeness)
             try:
                 return await search.rebuild()
             except ChildFailed as failure:

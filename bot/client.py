@@ -52,6 +52,7 @@ EXTENSIONS = (
     "cogs.stats",
     "cogs.history",
     "cogs.search",
+    "cogs.dedup",
     "cogs.tags",
     "cogs.styles",
     "cogs.compare",

@@ -168,6 +168,8 @@ class EngineConfig(Section):
     """A .safetensors file with a network that enlarges pictures four times, for models without their own; or none."""
     describer: str = ""
     """A folder with a model that describes pictures in words, for /describe; or none."""
+    likeness: str = ""
+    """A folder with a CLIP model that compares pictures, for searches by picture; or none."""
     safety: Literal["on", "off"] = "on"
     """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0

@@ -37,7 +37,7 @@ def load_config(path: Path | None) -> Config:
     upscaler = config.engine.upscaler and _place(config.engine.upscaler, base, "engine.upscaler")
     places = {
         name: str((base / _home(value, f"engine.{name}")).resolve()) if (value := getattr(config.engine, name)) else ""
-        for name in ("certificate", "private_key", "describer")
+        for name in ("certificate", "private_key", "describer", "likeness")
     }
     engine = config.engine.model_copy(update={"upscaler": upscaler, **places})
     return config.model_copy(update={"data": data, "engine": engine, "models": models})

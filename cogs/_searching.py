@@ -90,6 +90,10 @@ def why(hit: Hit) -> str:
         reasons.append(f"has {_quoted(hit.parts)} in a word")
     if hit.related:
         reasons.append(f"has {_quoted(hit.related)}, a related word")
+    if hit.bits is not None:
+        reasons.append("nearly the same picture")
+    elif hit.likeness:
+        reasons.append(f"looks similar ({hit.likeness:.0%})")
     if hit.meaning:
         reasons.append(f"similar meaning ({hit.meaning:.0%})")
     return ", ".join(reasons) or "passes the filters"
@@ -105,24 +109,34 @@ def line(number: int, job: Job, hit: Hit) -> str:
     facts = [f"<@{job.requester.user_id}>, {_words.past(job.asked_at)}", why(hit)]
     if hit.likes or hit.dislikes:
         facts.append(f"👍 {hit.likes} 👎 {hit.dislikes}")
-    if job.destination.message_id is not None:
-        place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
-        facts.append(f"https://discord.com/channels/{place}")
+    if where := link(job):
+        facts.append(where)
     return f"**{number}.** {_words.inert(job.request.prompt, _SHOWN_PROMPT)}\n-# {' · '.join(facts)}"
 
 
-def notes(answer: Answer) -> list[str]:
+def link(job: Job) -> str:
+    """Where the message of a result is; nothing if it has none."""
+    if job.destination.message_id is None:
+        return ""
+    place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
+    return f"https://discord.com/channels/{place}"
+
+
+def notes(answer: Answer, *, by_picture: bool = False) -> list[str]:
     """What people should know about the index."""
     found = []
     if answer.is_building:
         done = f"{answer.progress:.0%}"
         found.append(f"-# The search index is being built ({done}), so results may be missing. Try again later.")
-    if not answer.has_meaning:
+    if by_picture and answer.unseen:
+        pictures = "One picture has" if answer.unseen == 1 else f"{answer.unseen:,} pictures have"
+        found.append(f"-# {pictures} not been looked at yet, so results may be missing.")
+    if not by_picture and not answer.has_meaning:
         found.append("-# This host finds results by words only, because wordllama is not installed.")
     return found
 
 
-def nothing(answer: Answer, scope: Scope) -> str:
+def nothing(scope: Scope) -> str:
     """The sentence where nothing was found."""
     where = {
         Scope.MINE: "None of your results here is like that.",
@@ -131,7 +145,7 @@ def nothing(answer: Answer, scope: Scope) -> str:
         Scope.ALL: "No result is like that.",
     }[scope]
     hint = "Try other words, or fewer filters. Results from age-restricted channels are found only in such channels."
-    return "\n".join([f"{where} {hint}", *notes(answer)])
+    return f"{where} {hint}"
 
 
 def alt(jobs: Iterable[Job]) -> str:

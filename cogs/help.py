@@ -36,7 +36,7 @@ _COMMANDS = {
     "report": "a result that should not be here",
     "privacy": "what is kept about you, and deleting it",
 }
-_MODERATORS = ("limits", "mod", "stats")
+_MODERATORS = ("limits", "mod", "stats", "dedup")
 
 
 class Help(commands.Cog):

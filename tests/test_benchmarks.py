@@ -263,10 +263,12 @@ def test_pictures_that_differ_from_themselves_alone_are_told(tmp_path: Path, mon
 
 
 def test_what_search_finds_and_costs_is_measured(tmp_path: Path) -> None:
-    asked = prompts.queries()
-    assert len({text for text, _ in asked}) == 200
+    asked, held_out = prompts.queries(), prompts.held_out()
     corpus = prompts.compose(5000)
-    assert all(any(parts <= prompt.parts for prompt in corpus) for _, parts in asked)
+    assert not {text for text, _ in asked} & {text for text, _ in held_out}
+    for those in (asked, held_out):
+        assert len({text for text, _ in those}) == 200
+        assert all(any(parts <= prompt.parts for prompt in corpus) for _, parts in those)
     text = search.quality(corpus[:200], asked)
     assert [line.split("|")[1].strip() for line in text.splitlines()[2:]][-2:] == ["meaning", "hybrid"]
     text = search.run("scale", 300)

@@ -167,6 +167,15 @@ def check_describer_exists(describer: str) -> None:
         )
 
 
+def check_likeness_exists(likeness: str) -> None:
+    """Raise ConfigError if the folder of the host's model that compares pictures is missing, or holds none."""
+    if likeness and not (Path(likeness) / "model.safetensors").is_file():
+        raise ConfigError(
+            f"engine.likeness: {likeness} is not a folder with a model.safetensors. Give the folder of a CLIP model, "
+            "such as a download of openai/clip-vit-base-patch32, or leave the setting out."
+        )
+
+
 def check_models(models: Sequence[ModelConfig]) -> None:
     """Raise ConfigError for the first model that cannot possibly load or whose own defaults it cannot use.
 

@@ -52,7 +52,7 @@ RIGHTS = (
         "Look at results, their values, their family, and find them",
         (
             *("show", "search", "menu:Info", "press:single", "press:more", "press:original", "press:prompt"),
-            *("press:family", "press:alike", "press:found", "press:foundpage"),
+            *("press:family", "press:alike", "press:lookalike", "press:found", "press:foundpage"),
         ),
         _READ,
         _READ,
@@ -114,6 +114,7 @@ RIGHTS = (
         *("style add", "style edit", "style remove", "style import", "press:asstyle", "send:asstyle"),
     ),
     _moderators_only("Let results of a channel go into data sets", "dataset channel"),
+    _moderators_only("See which pictures of the server are the same", "dedup", "press:samepage"),
     _moderators_only("Keep the list of terms", "mod terms add", "mod terms remove", "mod terms list"),
     _moderators_only(
         "See reports and decide about them",

@@ -11,7 +11,7 @@ import logging
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from bot.child import ChildFailed
 from bot.engine import framing
 from bot.engine.framing import BadFrame
 from bot.errors import StorageError, UserError
-from bot.jobs import GuildId, JobId, Surface
+from bot.jobs import GuildId, JobId, PictureRef, Surface
 from bot.search.index_files import delete
 from bot.search.queries import Query
+from bot.search.sent import SentLook
 from bot.search.visibility import Seer
 from bot.search.wire import Hit, query_as_data
 from bot.storage import search_changes
@@ -68,15 +69,27 @@ class Answer:
     """How much of it is built, in 0…1."""
     has_meaning: bool
     """Whether results are also found by their meaning."""
+    unseen: int = 0
+    """Pictures that have not been looked at yet, so that others do not find them by how they look."""
 
 
 class Search:
     """Searches over the results of one surface; `run` is the task that keeps the index up to date."""
 
-    def __init__(self, database: Database, index: Path, file: Path, key: str | None, surface: Surface) -> None:
+    def __init__(
+        self, database: Database, index: Path, file: Path, key: str | None, surface: Surface, likeness: str = ""
+    ) -> None:
+        """`likeness` is the folder of the host's model that compares pictures, if there is one."""
         self._database = database
         self._index = index
-        self._head = {"kind": "start", "index": str(index), "database": str(file), "key": key, "surface": surface}
+        self._head = {
+            "kind": "start",
+            "index": str(index),
+            "database": str(file),
+            "key": key,
+            "surface": surface,
+            "likeness": likeness,
+        }
         self._process: Process | None = None
         self._asking = asyncio.Lock()
         self._waiting = 0
@@ -112,15 +125,46 @@ class Search:
             await self._ask({"kind": "update", "ids": some}, None)
         self._touched -= told
 
-    async def find(self, query: Query, seer: Seer, without: JobId | None = None) -> Answer:
-        """Search. Raises UserError if too many people do, or if search does not work."""
+    async def find(
+        self,
+        query: Query,
+        seer: Seer,
+        without: JobId | None = None,
+        *,
+        look: SentLook | None = None,
+        picture: PictureRef | None = None,
+    ) -> Answer:
+        """Search; also for results that look like a picture that was sent, or like a picture of a result.
+
+        Raises UserError if too many people search, or if search does not work.
+        """
+        await self._tell_what_is_new()
+        order = {
+            "kind": "find",
+            "query": query_as_data(query),
+            "seer": seer.as_data(),
+            "without": without or 0,
+            "look": None if look is None else asdict(look),
+            # What is about a whole result is about its first picture.
+            "picture": None if picture is None else [picture.job_id, max(picture.number, 1)],
+        }
+        answer = await self._asked(order)
+        hits = tuple(Hit.from_data(hit) for hit in answer["hits"])
+        return Answer(hits, answer["is_building"], answer["progress"], answer["has_meaning"], answer["unseen"])
+
+    async def same(self, seer: Seer) -> list[list[PictureRef]]:
+        """Groups of pictures that are the same but for compression and size, the largest groups first.
+
+        In a group the oldest picture is first. Raises UserError as `find` does.
+        """
+        await self._tell_what_is_new()
+        answer = await self._asked({"kind": "same", "seer": seer.as_data()})
+        return [[PictureRef(JobId(name), number) for name, number in group] for group in answer["groups"]]
+
+    async def _tell_what_is_new(self) -> None:
         if self._touched:
             with suppress(ChildFailed, StorageError):
                 await self._tell()
-        order = {"kind": "find", "query": query_as_data(query), "seer": seer.as_data(), "without": without or 0}
-        answer = await self._asked(order)
-        hits = tuple(Hit.from_data(hit) for hit in answer["hits"])
-        return Answer(hits, answer["is_building"], answer["progress"], answer["has_meaning"])
 
     async def channels(self, guild_id: GuildId | None) -> list[tuple[int, int | None]]:
         """The channels of a server, or of all, that have results; a thread with its parent channel.
@@ -143,10 +187,13 @@ class Search:
         finally:
             self._waiting -= 1
 
-    async def finish(self) -> int:
-        """Wait until the index is up to date; returns how many results it has. Raises ChildFailed or StorageError."""
+    async def finish(self, *, looks: bool = False) -> int:
+        """Wait until the index is up to date; returns how many results it has. Raises ChildFailed or StorageError.
+
+        With `looks`, also until every picture has been looked at.
+        """
         await self._tell()
-        return int((await self._ask({"kind": "finish"}, None))["count"])
+        return int((await self._ask({"kind": "finish", "looks": looks}, None))["count"])
 
     async def rebuild(self) -> int:
         """Build the index anew; returns how many results it has. Raises ChildFailed or StorageError."""
@@ -171,6 +218,11 @@ class Search:
             await asyncio.to_thread(delete, self._index)
         except OSError as error:
             raise StorageError(f"{self._index} cannot be deleted: {error.strerror}.") from error
+
+    @property
+    def process_id(self) -> int | None:
+        """The process that searches, while there is one."""
+        return None if self._process is None else self._process.pid
 
     async def close(self) -> None:
         """End the process."""

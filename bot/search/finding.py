@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from bot.search.fusion import fuse
 from bot.search.index import CANDIDATES, Index
+from bot.search.looks import Likeness, Look, Looks
 from bot.search.queries import Query, folded, words_of
 from bot.search.vectors import Embedder, Vectors, Vocabulary
 from bot.search.visibility import Seer
 from bot.search.wire import Hit
 
-WEIGHTS = {"every word": 1.0, "related words": 1.0, "meaning": 1.0, "words": 0.02, "parts": 0.02}
+WEIGHTS = {"every word": 1.0, "related words": 1.0, "meaning": 1.0, "words": 0.02, "parts": 0.02, "look": 1.0}
 """What the places of each ranking count. What a person looks for has every word, or words related to every word, or the
 meaning. What has some of the words, or parts of them, often is something else, and comes after those. The numbers were
 chosen on another corpus than that of benchmarks/results/search-quality.md."""
@@ -23,41 +25,65 @@ MOST_HITS = 100
 """Results of one search, twenty pages."""
 
 
-def find(
-    index: Index,
-    vectors: Vectors,
-    vocabulary: Vocabulary,
-    embedder: Embedder | None,
-    query: Query,
-    seer: Seer,
-    without: int = 0,
-) -> list[Hit]:
-    """The results that a person may find, the best first, at most MOST_HITS; `without` is a job to leave out."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Everything that is searched; without an embedder only words and looks."""
+
+    index: Index
+    vectors: Vectors
+    vocabulary: Vocabulary
+    looks: Looks
+    embedder: Embedder | None
+
+
+def find(known: Known, query: Query, seer: Seer, without: int = 0, look: Look | None = None) -> list[Hit]:
+    """The results that a person may find, the best first, at most MOST_HITS.
+
+    `without` is a job to leave out. With a look, results whose pictures look like it are found, too.
+    """
     groups: list[list[str]] = []
-    if not query.has_words:
-        rankings: list[tuple[list[int], float]] = [(index.newest(query, seer), 1.0)]
-        cosines: dict[int, float] = {}
-    else:
-        near = []
-        terms = index.telling(query)
-        if embedder is not None and 0 < len(terms) <= MOST_GROUPS:
-            groups = vocabulary.related(terms, embedder.embed(terms))
-        if embedder is not None and len(vectors):
-            near = vectors.nearest(embedder.embed([query.text])[0], index.visible(query, seer), CANDIDATES)
-        cosines = dict(near)
-        rankings = [
-            (index.by_words(query, seer, every=True), WEIGHTS["every word"]),
-            (index.by_related_words(groups, query, seer) if groups else [], WEIGHTS["related words"]),
-            (index.by_words(query, seer), WEIGHTS["words"]),
-            (index.by_parts(query, seer), WEIGHTS["parts"]),
-            ([name for name, _ in near], WEIGHTS["meaning"]),
+    cosines: dict[int, float] = {}
+    index, embedder = known.index, known.embedder
+    allowed = index.entries.allowed(query, seer)
+    rankings: list[tuple[list[int], float]] = []
+    alike: dict[int, Likeness] = {}
+    if look is not None:
+        alike = {each.job_id: each for each in known.looks.nearest(look, allowed, CANDIDATES)}
+        rankings.append((list(alike), WEIGHTS["look"]))
+    elif not query.has_words:
+        rankings.append((index.entries.newest(allowed, CANDIDATES), 1.0))
+    if query.has_words:
+        terms = index.telling(query.terms)
+        whole = [term for term in terms if not term.endswith("*")]
+        if embedder is not None:
+            meaning, *meanings = embedder.embed([query.text, *whole])
+            if 0 < len(whole) <= MOST_GROUPS:
+                groups = known.vocabulary.related(whole, meanings)
+            cosines = dict(known.vectors.nearest(meaning, allowed, CANDIDATES))
+        rankings += [
+            (index.by_words(terms, query, allowed, every=True), WEIGHTS["every word"]),
+            (index.by_related_words(groups, query, allowed) if groups else [], WEIGHTS["related words"]),
+            (index.by_words(terms, query, allowed), WEIGHTS["words"]),
+            # A word that fills all places by itself needs no words that it is a part of.
+            (index.by_parts((term for term in terms if terms[term] < CANDIDATES), allowed), WEIGHTS["parts"]),
+            (list(cosines), WEIGHTS["meaning"]),
         ]
     order = [name for name in fuse(rankings) if name != without]
-    entries = index.matching(order, query, seer)
-    return [_hit(entries[name], query, groups, cosines.get(name, 0.0)) for name in order if name in entries][:MOST_HITS]
+    hits: list[Hit] = []
+    for at in range(0, len(order), MOST_HITS):
+        some = order[at : at + MOST_HITS]
+        entries = index.matching(some, query, seer)
+        hits += [
+            _hit(entries[name], query, groups, cosines.get(name, 0.0), alike.get(name))
+            for name in some
+            if name in entries
+        ]
+        if len(hits) >= MOST_HITS:
+            break
+    return hits[:MOST_HITS]
 
 
-def _hit(entry: Any, query: Query, groups: list[list[str]], cosine: float) -> Hit:
+def _hit(entry: Any, query: Query, groups: list[list[str]], cosine: float, likeness: Likeness | None) -> Hit:
     text = f"{entry['prompt']} {entry['tags']}"
     there, whole = set(words_of(text)), folded(text)
     words, parts = [], []
@@ -81,4 +107,5 @@ def _hit(entry: Any, query: Query, groups: list[list[str]], cosine: float) -> Hi
         max(round(cosine, 3), 0.0),
         entry["likes"],
         entry["dislikes"],
+        *(() if likeness is None else (likeness.number, likeness.bits, max(round(likeness.cosine, 3), 0.0))),
     )

@@ -8,22 +8,24 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bot.errors import StorageError
 from bot.search import quality
+from bot.search.entries import COLUMNS, Allowed, Entries
 from bot.search.index_files import delete
-from bot.search.queries import MOST_TERMS, Condition, Query, folded
-from bot.search.visibility import VISIBLE, Facts, Seer, may_see, parameters
+from bot.search.looks import Look
+from bot.search.queries import MOST_TERMS, Query, folded
+from bot.search.visibility import Facts, Seer, may_see
 from bot.storage import sqlite
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of SCHEMA or of what is derived: an index of another version is built anew."""
 
 CHUNK = 500
@@ -42,10 +44,13 @@ CREATE TABLE entries (
     asked_at TEXT, model TEXT, style TEXT, seed INTEGER, width INTEGER, height INTEGER, likes INTEGER, dislikes INTEGER,
     score REAL, prompt TEXT, tags TEXT
 );
-CREATE INDEX entries_by_guild ON entries (guild_id, asked_at);
-CREATE INDEX entries_by_person ON entries (user_id, guild_id, asked_at);
+CREATE INDEX entries_by_guild ON entries (guild_id, channel_id);
 CREATE TABLE pictures (
-    id INTEGER, number INTEGER, sha256 TEXT, likes INTEGER, dislikes INTEGER, score REAL, PRIMARY KEY (id, number)
+    id INTEGER, number INTEGER, sha256 TEXT, phash INTEGER, likes INTEGER, dislikes INTEGER, score REAL,
+    PRIMARY KEY (id, number)
+) WITHOUT ROWID;
+CREATE TABLE looks (
+    id INTEGER, number INTEGER, sha256 TEXT, model TEXT, vector BLOB, PRIMARY KEY (id, number)
 ) WITHOUT ROWID;
 CREATE TABLE tags (id INTEGER, tag TEXT, PRIMARY KEY (tag, id)) WITHOUT ROWID;
 CREATE TABLE vectors (id INTEGER PRIMARY KEY, vector BLOB);
@@ -68,6 +73,7 @@ CREATE TRIGGER entries_removed AFTER DELETE ON entries BEGIN
   DELETE FROM pictures WHERE id = OLD.id;
   DELETE FROM tags WHERE id = OLD.id;
   DELETE FROM vectors WHERE id = OLD.id;
+  DELETE FROM looks WHERE id = OLD.id;
 END;
 """
 
@@ -78,8 +84,9 @@ SELECT id, guild_id, channel_id, parent_id, user_id, status = 'delivered' AS pos
 FROM jobs_with_post WHERE id IN (SELECT value FROM json_each(?1)) AND +surface = ?2 AND forgotten_at IS NULL ORDER BY id
 """
 PICTURES = """
-SELECT job_id, number, sha256, width, height FROM images WHERE job_id IN (SELECT value FROM json_each(?))
-ORDER BY job_id, number
+SELECT images.job_id, images.number, sha256, width, height, phash FROM images
+LEFT JOIN picture_hashes ON picture_hashes.job_id = images.job_id AND picture_hashes.number = images.number
+WHERE images.job_id IN (SELECT value FROM json_each(?)) ORDER BY images.job_id, images.number
 """
 TAGS = "SELECT job_id, tag FROM tags WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id, tag"
 REACTIONS = "SELECT post_id, user_id, emoji FROM ratings WHERE post_id IN (SELECT value FROM json_each(?))"
@@ -92,30 +99,24 @@ ENTRY_COLUMNS = (
 ENTRIES = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM entries WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
 ADD_ENTRY = f"INSERT INTO entries VALUES ({', '.join('?' * len(ENTRY_COLUMNS))})"  # noqa: S608 - constants
 INDEXED_PICTURES = (
-    "SELECT id, number, sha256, likes, dislikes, score FROM pictures WHERE id IN (SELECT value FROM json_each(?)) "
-    "ORDER BY id, number"
+    "SELECT id, number, sha256, phash, likes, dislikes, score FROM pictures "
+    "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, number"
 )
+
+LOOKS = """
+SELECT pictures.id, pictures.number, phash, iif(model = ?, vector, NULL) AS vector FROM pictures
+LEFT JOIN looks ON looks.id = pictures.id AND looks.number = pictures.number
+"""
+# A row without a vector is of a picture that could not be looked at.
+UNSEEN = """
+SELECT id, number, sha256 FROM pictures WHERE NOT EXISTS (
+  SELECT 1 FROM looks WHERE looks.id = pictures.id AND looks.number = pictures.number AND model = ?)
+"""
+OF_SOME = "pictures.id IN (SELECT value FROM json_each(?))"
 
 WITHOUT_VECTOR = """
 SELECT id, prompt FROM entries WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE vectors.id = entries.id) LIMIT ?
 """
-
-# The columns that a condition may name, as SQL; conditions come from `queries.py` and never from a person as they are.
-_COLUMNS = {
-    "user_id": "entries.user_id",
-    "channel_id": "entries.channel_id",
-    "model": "entries.model",
-    "style": "entries.style",
-    "asked_at": "entries.asked_at",
-    "likes": "entries.likes",
-    "score": "entries.score",
-    "seed": "entries.seed",
-    "size": "entries.width || 'x' || entries.height",
-    "longest": "max(entries.width, entries.height)",
-    "shape": "CASE WHEN entries.width > entries.height THEN 'landscape' WHEN entries.width < entries.height "
-    "THEN 'portrait' ELSE 'square' END",
-}
-_OPERATORS = {"=", "<", ">", "<=", ">="}
 
 _OTHER_SCRIPT = re.compile(r"[^\x00-\u024f]")
 _SHORTEST_PART = 3
@@ -141,12 +142,20 @@ class Index:
         self._surface = surface
         self.is_new = False
         """Whether there was no usable index, so that it is built anew."""
+        self.entries = Entries()
         self._file = self._opened()
         try:
             self._house = sqlite.connect(database, key, readonly=True)
+            self._load()
         except BaseException:
             self._file.close()
             raise
+
+    def _load(self) -> None:
+        with closing(self._file.execute(f"SELECT {', '.join(COLUMNS)} FROM entries")) as rows:  # noqa: S608 - constants
+            while some := rows.fetchmany(CHUNK):
+                self.entries.put(some)
+        self.entries.tag((row["id"], row["tag"]) for row in self._file.execute("SELECT id, tag FROM tags"))
 
     def close(self) -> None:
         """Close both files."""
@@ -234,7 +243,7 @@ class Index:
                 *(of_job[0]["width"], of_job[0]["height"], *best, row["prompt"], " ".join(own_tags)),
             )
             files = tuple(
-                (row["id"], picture["number"], picture["sha256"], *score)
+                (row["id"], picture["number"], picture["sha256"], picture["phash"], *score)
                 for picture, score in zip(of_job, scores, strict=True)
             )
             found[row["id"]] = Document(entry, files, own_tags)
@@ -262,15 +271,20 @@ class Index:
         file.execute("BEGIN IMMEDIATE")
         try:
             for name, before, now in changes:
-                kept = None
+                kept, looks = None, []
                 if before is not None:
                     # A prompt that stays keeps its vector, which takes the longest to compute.
                     if now is not None and now.entry[-2] == before.entry[-2]:
                         kept = file.execute("SELECT vector FROM vectors WHERE id = ?", (name,)).fetchone()
+                    if now is not None:
+                        files = {picture[1:3] for picture in now.pictures}
+                        seen = file.execute("SELECT * FROM looks WHERE id = ?", (name,)).fetchall()
+                        looks = [tuple(row) for row in seen if tuple(row)[1:3] in files]
                     file.execute("DELETE FROM entries WHERE id = ?", (name,))
                 if now is not None:
                     file.execute(ADD_ENTRY, now.entry)
-                    file.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)", now.pictures)
+                    file.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?)", now.pictures)
+                    file.executemany("INSERT INTO looks VALUES (?, ?, ?, ?, ?)", looks)
                     file.executemany("INSERT INTO tags VALUES (?, ?)", [(name, tag) for tag in now.tags])
                     if kept is not None:
                         file.execute("INSERT INTO vectors VALUES (?, ?)", (name, kept["vector"]))
@@ -279,6 +293,11 @@ class Index:
             with suppress(sqlite.Error):
                 file.execute("ROLLBACK")
             raise
+        self.entries.drop(name for name, _, _ in changes)
+        for name, _, now in changes:
+            if now is not None:
+                self.entries.put([dict(zip(ENTRY_COLUMNS, now.entry, strict=True))])
+                self.entries.tag((name, tag) for tag in now.tags)
 
     def without_vector(self, most: int) -> list[tuple[int, str]]:
         """Some entries that have no vector yet, with their prompts."""
@@ -300,6 +319,29 @@ class Index:
             )
         return [(row["id"], row["vector"]) for row in rows]
 
+    def looks(self, model: str, ids: Collection[int] | None = None) -> list[tuple[int, int, Look]]:
+        """How the pictures of some results look, or of all: the result, the picture's number, and its look.
+
+        Vectors of another model than this one count as not known.
+        """
+        sql, values = (LOOKS, (model,)) if ids is None else (f"{LOOKS} WHERE {OF_SOME}", (model, _listed(ids)))
+        rows = self._file.execute(sql, values)
+        return [(row["id"], row["number"], Look(row["phash"], row["vector"])) for row in rows]
+
+    def unseen(self, model: str, ids: Collection[int] | None = None) -> list[tuple[int, int, str]]:
+        """The pictures that this model has not looked at, of some results or of all: result, number and file."""
+        sql, values = (UNSEEN, (model,)) if ids is None else (f"{UNSEEN} AND {OF_SOME}", (model, _listed(ids)))
+        return [tuple(row) for row in self._file.execute(sql, values)]
+
+    def add_looks(self, model: str, looks: Sequence[tuple[int, int, str, bytes | None]]) -> None:
+        """Keep vectors of pictures: result, number, file, and the vector, or None for one that cannot be looked at."""
+        self._file.execute("BEGIN IMMEDIATE")
+        self._file.executemany(
+            "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)",
+            [(name, number, sha256, model, vector) for name, number, sha256, vector in looks],
+        )
+        self._file.execute("COMMIT")
+
     def scrub(self) -> None:
         """Rewrite the file, so that neither it nor its WAL holds a byte of what was deleted."""
         for table in ("words", "parts"):
@@ -310,17 +352,13 @@ class Index:
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that is derived, sorted: two indexes of the same database have the same."""
         tables = {"entries": "id", "pictures": "id, number", "tags": "id, tag", "vectors": "id"}
+        tables["looks"] = "id, number"
         found = {
             name: [tuple(row) for row in self._file.execute(f"SELECT * FROM {name} ORDER BY {order}")]  # noqa: S608
             for name, order in tables.items()
         }
         found["words"] = [tuple(row) for row in self._file.execute("SELECT term, doc, cnt FROM frequencies")]
         return found
-
-    def count(self) -> int:
-        """How many results can be found."""
-        ((count,),) = self._file.execute("SELECT count(*) FROM entries").fetchall()
-        return int(count)
 
     # What answers searches.
 
@@ -329,73 +367,58 @@ class Index:
         sql = "SELECT DISTINCT channel_id, parent_id FROM entries WHERE ?1 IS NULL OR guild_id = ?1"
         return [(row["channel_id"], row["parent_id"]) for row in self._file.execute(sql, (guild_id,))]
 
-    def visible(self, query: Query, seer: Seer) -> list[int]:
-        """The ids of all results that the person may find and that the filters keep, in their order."""
-        where, values = _where(query, seer)
-        return [row["id"] for row in self._file.execute(f"SELECT id FROM entries WHERE {where}", values)]  # noqa: S608
-
-    def newest(self, query: Query, seer: Seer) -> list[int]:
-        """The newest results that the filters keep."""
-        where, values = _where(query, seer)
-        sql = f"SELECT id FROM entries WHERE {where} ORDER BY asked_at DESC, id DESC LIMIT {CANDIDATES}"  # noqa: S608
-        return [row["id"] for row in self._file.execute(sql, values)]
-
-    def by_words(self, query: Query, seer: Seer, *, every: bool = False) -> list[int]:
-        """The results with words of the query, or with every one that tells results apart, the best first by BM25."""
-        terms = self._telling(query.terms)
+    def by_words(self, terms: Collection[str], query: Query, allowed: Allowed, *, every: bool = False) -> list[int]:
+        """The results with one of these terms, or with every one, and with the phrases, the best first by BM25."""
         joint = " AND " if every else " OR "
         wanted = joint.join(f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms)
-        match = _and(*(_quoted(phrase) for phrase in query.phrases), wanted)
-        return self._ranked("words", match, query, seer)
+        return self._ranked("words", _and(*(_quoted(phrase) for phrase in query.phrases), wanted), allowed)
 
-    def by_related_words(self, groups: Sequence[Sequence[str]], query: Query, seer: Seer) -> list[int]:
+    def by_related_words(self, groups: Sequence[Sequence[str]], query: Query, allowed: Allowed) -> list[int]:
         """The results with a word of every group, the best first by BM25."""
         anded = _and(*(_quoted(phrase) for phrase in query.phrases), *(_or(group) for group in groups))
-        return self._ranked("words", anded, query, seer)
+        return self._ranked("words", anded, allowed)
+
+    def by_parts(self, terms: Iterable[str], allowed: Allowed) -> list[int]:
+        """The results with these terms as parts of words, the best first."""
+        parts = [term.rstrip("*") for term in terms]
+        found = self._ranked("parts", _or([part for part in parts if len(part) >= _SHORTEST_PART]), allowed)
+        short = [part for part in parts if len(part) < _SHORTEST_PART and _OTHER_SCRIPT.search(part)]
+        return list(dict.fromkeys([*found, *(self._containing(short[:4], allowed) if short else [])]))
 
     def frequent_words(self, most: int) -> list[str]:
         """The words that are in the most prompts, without those that say nothing."""
         sql = "SELECT term FROM frequencies WHERE length(term) >= ? ORDER BY doc DESC, term LIMIT ?"
         return [row["term"] for row in self._file.execute(sql, (_SHORTEST_PART, most))]
 
-    def telling(self, query: Query) -> list[str]:
-        """The whole words of a query that tell results apart."""
-        return [term for term in self._telling(query.terms) if not term.endswith("*")]
+    def telling(self, terms: Sequence[str]) -> dict[str, int]:
+        """The terms that tell results apart, the rarest first, and no common one beside others.
 
-    def by_parts(self, query: Query, seer: Seer) -> list[int]:
-        """The results with the terms of the query as parts of words, the best first."""
-        terms = [term.rstrip("*") for term in self._telling(query.terms)]
-        found = self._ranked("parts", " OR ".join(_quoted(t) for t in terms if len(t) >= _SHORTEST_PART), query, seer)
-        short = [term for term in terms if len(term) < _SHORTEST_PART and _OTHER_SCRIPT.search(term)]
-        return list(dict.fromkeys([*found, *(self._containing(short[:4], query, seer) if short else [])]))
-
-    def _ranked(self, table: str, match: str, query: Query, seer: Seer) -> list[int]:
-        if not match:
-            return []
-        where, values = _where(query, seer)
-        sql = (
-            f"SELECT entries.id FROM {table} CROSS JOIN entries ON entries.id = {table}.rowid "  # noqa: S608 - constants
-            f"WHERE {table} MATCH :match AND {where} ORDER BY bm25({table}), entries.id DESC LIMIT {CANDIDATES}"
-        )
-        return [row["id"] for row in self._file.execute(sql, values | {"match": match})]
-
-    def _containing(self, parts: Sequence[str], query: Query, seer: Seer) -> list[int]:
-        where, values = _where(query, seer)
-        tests = " OR ".join(f"instr(lower(entries.prompt), :part{at})" for at, _ in enumerate(parts))
-        values |= {f"part{at}": part for at, part in enumerate(parts)}
-        sql = f"SELECT id FROM entries WHERE ({tests}) AND {where} ORDER BY id DESC LIMIT {CANDIDATES}"  # noqa: S608
-        return [row["id"] for row in self._file.execute(sql, values)]
-
-    def _telling(self, terms: Sequence[str]) -> list[str]:
-        """The terms that tell results apart: the rarest ones, and no common one beside others."""
-        if len(terms) <= 1:
-            return list(terms)
+        With each is how many results have it as a word; 0 for the beginning of a word.
+        """
         plain = [term for term in terms if not term.endswith("*")]
         sql = "SELECT term, doc FROM frequencies WHERE term IN (SELECT value FROM json_each(?))"
         documents = {row["term"]: row["doc"] for row in self._file.execute(sql, (json.dumps(plain),))}
-        most = COMMON * self.count()
+        most = COMMON * len(self.entries)
         rare = [term for term in terms if documents.get(term, 0) <= most and not _is_short(term)] or list(terms)
-        return sorted(rare, key=lambda term: documents.get(term, 0))[:MOST_TERMS]
+        return dict(sorted(((term, documents.get(term, 0)) for term in rare), key=lambda each: each[1])[:MOST_TERMS])
+
+    def _ranked(self, table: str, match: str, allowed: Allowed) -> list[int]:
+        if not match:
+            return []
+        sql = f"SELECT rowid FROM {table} WHERE {table} MATCH ? ORDER BY bm25({table}), rowid DESC"  # noqa: S608
+        return self._first(sql, (match,), allowed)
+
+    def _containing(self, parts: Sequence[str], allowed: Allowed) -> list[int]:
+        tests = " OR ".join("instr(lower(prompt), ?)" for _ in parts)
+        return self._first(f"SELECT id FROM entries WHERE {tests} ORDER BY id DESC", parts, allowed)  # noqa: S608
+
+    def _first(self, sql: str, values: Sequence[Any], allowed: Allowed) -> list[int]:
+        """The first ids that a query returns and that are allowed."""
+        found: list[int] = []
+        with closing(self._file.execute(sql, values)) as rows:
+            while len(found) < CANDIDATES and (some := rows.fetchmany(CANDIDATES)):
+                found += [name for (name,) in some if 0 < name < len(allowed) and allowed[name]]
+        return found[:CANDIDATES]
 
     def matching(self, ids: Sequence[int], query: Query, seer: Seer) -> dict[int, Any]:
         """The entries of these results that the person may find, as the database says now, and that the query keeps.
@@ -427,24 +450,6 @@ class Index:
 def _is_short(term: str) -> bool:
     """Whether a word is as short as words that say nothing are in languages with Latin letters, such as "in"."""
     return len(term.rstrip("*")) < _SHORTEST_PART and not _OTHER_SCRIPT.search(term)
-
-
-def _where(query: Query, seer: Seer) -> tuple[str, dict[str, Any]]:
-    """The condition for entries that a person may find and that the filters keep, and its parameters."""
-    parts, values = [f"({VISIBLE})"], parameters(seer)
-    for at, condition in enumerate(query.conditions):
-        part = _as_sql(condition, f"value{at}")
-        parts.append(f"NOT ({part})" if condition.is_not else part)
-        values[f"value{at}"] = condition.value
-    return " AND ".join(parts), values
-
-
-def _as_sql(condition: Condition, name: str) -> str:
-    if condition.column == "tag":
-        return f"entries.id IN (SELECT id FROM tags WHERE tag = :{name})"  # noqa: S608 - a name of ours
-    if condition.operator not in _OPERATORS:
-        raise ValueError(condition.operator)
-    return f"{_COLUMNS[condition.column]} {condition.operator} :{name}"
 
 
 def _quoted(text: str) -> str:

@@ -11,16 +11,21 @@ import logging
 import os
 import select
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from bot.engine import framing
 from bot.errors import StorageError
-from bot.search.finding import find
+from bot.search.finding import Known, find
 from bot.search.index import Index
 from bot.search.index_files import delete
+from bot.search.looks import Look, Looks
+from bot.search.queries import Query
+from bot.search.sight import Sight
 from bot.search.vectors import Embedder, Vectors, Vocabulary
 from bot.search.visibility import Seer
 from bot.search.wire import query_from_data
@@ -31,18 +36,26 @@ log = logging.getLogger(__name__)
 EMBEDDED = 256
 """Prompts that are made vectors at a time."""
 
+PICTURES = "pictures"
+"""The folder of pictures, beside the database."""
+
+MOST_GROUPS = 200
+"""Groups of pictures that are the same, in one answer."""
+
 GROWTH = 1.1
 """The words of the index are looked at again when there are so many times as many results."""
 
 NICENESS = 5
-"""Building the index waits for everything else on the machine."""
+"""Building the index waits for everything else on the machine; a search does not, because a person waits for it."""
 
 
 class SearchProcess:
     """The index, its vectors and the work that is left; one order after the other."""
 
-    def __init__(self, path: Path, database: Path, key: str | None, surface: str) -> None:
+    def __init__(self, path: Path, database: Path, key: str | None, surface: str, likeness: str = "") -> None:
+        """`likeness` is the folder of the host's model that compares pictures, if there is one."""
         self._where = path, database, key, surface
+        self._sight = Sight(database.parent / PICTURES, likeness)
         self._embedder: Embedder | None = None
         self.has_meaning = Embedder.is_installed()
         self._start()
@@ -51,6 +64,9 @@ class SearchProcess:
         self._index = Index(*self._where)
         self._vectors = Vectors()
         self._vectors.put(self._index.vectors())
+        self._looks = Looks()
+        self._looks.put(self._index.looks(self._sight.model))
+        self._sight.want_only(self._index.unseen(self._sight.model))
         self._vocabulary, self._learned = Vocabulary(), 0
         self._is_rebuilt = self._index.is_new
         self._work: Iterator[None] | None = self._build()
@@ -58,6 +74,7 @@ class SearchProcess:
 
     def close(self) -> None:
         """Close the files."""
+        self._sight.close()
         self._index.close()
 
     def _build(self) -> Iterator[None]:
@@ -71,8 +88,11 @@ class SearchProcess:
             # Entries that are gone took their vectors with them.
             self._vectors = Vectors()
             self._vectors.put(self._index.vectors())
+            self._looks = Looks()
+            self._looks.put(self._index.looks(self._sight.model))
+        self._sight.want_only(self._index.unseen(self._sight.model))
         if self.has_meaning:
-            total = max(self._index.count(), 1)
+            total = max(len(self._index.entries), 1)
             while self._embed():
                 self._progress = 0.5 + len(self._vectors) / total / 2
                 yield
@@ -107,11 +127,14 @@ class SearchProcess:
     @property
     def is_busy(self) -> bool:
         """Whether there is work left that no order asks for."""
-        return self._work is not None
+        return self._work is not None or self._sight.is_busy
 
     def work(self) -> None:
-        """Do a part of the work that is left."""
+        """Do a part of the work that is left: what searches by words need first."""
         if self._work is None:
+            if seen := self._sight.look():
+                self._index.add_looks(self._sight.model, seen)
+                self._looks.put(self._index.looks(self._sight.model, {name for name, *_ in seen}))
             return
         try:
             next(self._work)
@@ -153,13 +176,25 @@ class SearchProcess:
             "is_building": self._work is not None and self._is_rebuilt,
             "progress": self._progress,
             "has_meaning": self.has_meaning,
+            "unseen": self._sight.left,
         }
 
     def _do_find(self, order: dict[str, Any]) -> dict[str, Any]:
         query, seer = query_from_data(order["query"]), Seer.from_data(order["seer"])
         embedder = self._embedded() if self.has_meaning and query.has_words else None
-        hits = find(self._index, self._vectors, self._vocabulary, embedder, query, seer, order.get("without", 0))
+        known = Known(self._index, self._vectors, self._vocabulary, self._looks, embedder)
+        look = None
+        if (sent := order["look"]) is not None:
+            look = Look(sent["phash"], bytes.fromhex(sent["vector"]))
+        elif (picture := order["picture"]) is not None:
+            look = self._looks.of(*picture) or Look(None, None)
+        hits = find(known, query, seer, order["without"], look)
         return {"hits": [hit.as_data() for hit in hits]}
+
+    def _do_same(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Groups of pictures that are the same."""
+        allowed = self._index.entries.allowed(Query(), Seer.from_data(order["seer"]))
+        return {"groups": self._looks.groups(allowed, MOST_GROUPS)}
 
     def _do_channels(self, order: dict[str, Any]) -> dict[str, Any]:
         return {"channels": self._index.channels(order["guild_id"])}
@@ -172,6 +207,9 @@ class SearchProcess:
         self._index.update(ids)
         self._vectors.drop(ids)
         self._vectors.put(self._index.vectors(ids))
+        self._looks.drop(ids)
+        self._looks.put(self._index.looks(self._sight.model, ids))
+        self._sight.want(ids, self._index.unseen(self._sight.model, ids))
         if self.has_meaning and self._work is None:
             self._work = self._build_vectors()
 
@@ -181,11 +219,11 @@ class SearchProcess:
         if len(self._vectors) > self._learned * GROWTH:
             yield from self._learn_words()
 
-    def _do_finish(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Do all the work that is left."""
-        while self._work is not None:
+    def _do_finish(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Do all the work that is left; looking at pictures only if the order asks for it."""
+        while self._work is not None or (order.get("looks") and self._sight.is_busy):
             self.work()
-        return {"count": self._index.count()}
+        return {"count": len(self._index.entries)}
 
     def _do_erase(self, order: dict[str, Any]) -> dict[str, Any]:
         """Bring the whole index up to date, and leave no byte of what was deleted."""
@@ -204,6 +242,7 @@ class SearchProcess:
     def _do_dump(self, _: dict[str, Any]) -> dict[str, Any]:
         found = self._index.dump()
         found["vectors"] = [(name, bytes(vector).hex()) for name, vector in found["vectors"]]
+        found["looks"] = [(*row, None if vector is None else bytes(vector).hex()) for *row, vector in found["looks"]]
         return {"dump": found}
 
 
@@ -215,17 +254,18 @@ def serve(source: Any, output: BinaryIO) -> None:
     head = first[0]
     path = Path(head["index"])
     try:
-        process = SearchProcess(path, Path(head["database"]), head["key"], head["surface"])
+        process = SearchProcess(path, Path(head["database"]), head["key"], head["surface"], head["likeness"])
     except (sqlite.Error, StorageError, OSError) as error:
         output.write(framing.pack({"kind": "failed", "words": str(error)}))
         output.flush()
         return
     output.write(framing.pack({"kind": "ready"}))
     output.flush()
+    builder = ThreadPoolExecutor(1, initializer=_give_way)
     try:
         while True:
             while process.is_busy and not select.select([source], [], [], 0)[0]:
-                process.work()
+                builder.submit(process.work).result()
             message = framing.read(source)
             if message is None:
                 return
@@ -242,7 +282,14 @@ def serve(source: Any, output: BinaryIO) -> None:
                 log.info("the bot is gone")
                 return
     finally:
+        builder.shutdown()
         process.close()
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread; only Linux has one for each thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _packed(answer: dict[str, Any]) -> bytes:
@@ -251,7 +298,6 @@ def _packed(answer: dict[str, Any]) -> bytes:
 
 def main() -> None:
     """Serve standard input and output; what libraries print goes to standard error."""
-    os.nice(NICENESS)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

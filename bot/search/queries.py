@@ -125,7 +125,7 @@ def _condition(name: str, value: str, is_not: bool, *, me: int, now: datetime) -
     read, example = _FILTERS[name]
     try:
         column, operator, wanted = read(value, me, now)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UserError(f"The filter `{name}:` does not take this value. Write it like {example}.") from None
     return Condition(column, operator, wanted, is_not)
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.search.entries import Allowed
+
 DIMENSIONS = 256
 
 RESCORED = 1000
@@ -70,10 +72,11 @@ class Vocabulary:
         self._words += words
         self._rows = np.concatenate([self._rows, rows])
 
-    def related(self, words: Sequence[str], vectors: NDArray[np.int8]) -> list[list[str]]:
+    def related(self, words: Sequence[str], vectors: Sequence[NDArray[np.int8]]) -> list[list[str]]:
         """For each word, itself and the words of the index that are related to it."""
         found = []
-        for word, row in zip(words, vectors.astype(np.float32), strict=True):
+        for word, vector in zip(words, vectors, strict=True):
+            row = vector.astype(np.float32)
             length = np.linalg.norm(row)
             near = self._rows @ (row / length) if length else np.zeros(len(self._words), np.float32)
             order = np.argsort(-near)[: self.NEAREST]
@@ -91,7 +94,7 @@ class Vectors:
     def __init__(self) -> None:
         self._ids = np.empty(0, np.int64)
         self._bytes = np.empty((0, DIMENSIONS), np.int8)
-        self._bits = np.empty((0, DIMENSIONS // 64), np.uint64)
+        self._bits = np.empty((DIMENSIONS // 64, 0), np.uint64)
         self._rows: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -111,7 +114,7 @@ class Vectors:
         places = np.fromiter((self._rows[name] for name, _ in pairs), np.int64, len(pairs))
         self._ids[places] = [name for name, _ in pairs]
         self._bytes[places] = rows
-        self._bits[places] = _signs(rows)
+        self._bits[:, places] = _signs(rows).T
 
     def drop(self, ids: Iterable[int]) -> None:
         """Remove the vectors of results; the last rows take their places."""
@@ -122,19 +125,25 @@ class Vectors:
             last = len(self._rows)
             if row != last:
                 moved = int(self._ids[last])
-                self._ids[row], self._bytes[row], self._bits[row] = self._ids[last], self._bytes[last], self._bits[last]
+                self._ids[row], self._bytes[row] = self._ids[last], self._bytes[last]
+                self._bits[:, row] = self._bits[:, last]
                 self._rows[moved] = row
-            self._bytes[last], self._bits[last], self._ids[last] = 0, 0, 0
+            self._bytes[last], self._bits[:, last], self._ids[last] = 0, 0, 0
 
-    def nearest(self, vector: NDArray[np.int8], allowed: Sequence[int], most: int) -> list[tuple[int, float]]:
-        """The results among `allowed`, in rising order, that are nearest to a vector, with their cosines."""
+    def nearest(self, vector: NDArray[np.int8], allowed: Allowed, most: int) -> list[tuple[int, float]]:
+        """The results that are allowed and nearest to a vector, with their cosines."""
         count = len(self._rows)
-        if not count or not allowed or not vector.any():
+        if not count or not vector.any():
             return []
-        rows = np.flatnonzero(np.isin(self._ids[:count], np.asarray(allowed, np.int64)))
+        keep = allowed[self._ids[:count]]
+        rows = np.flatnonzero(keep)
         if len(rows) > EXACT_UP_TO:
-            differ = np.bitwise_count(self._bits[rows] ^ _signs(vector[None])).sum(axis=1, dtype=np.uint16)
-            rows = rows[np.argpartition(differ, RESCORED)[:RESCORED]]
+            # Looking at all bits in their order is faster than gathering those of the rows that are allowed.
+            differ = np.zeros(count, np.uint16)
+            for bits, part in zip(self._bits, _signs(vector[None])[0], strict=True):
+                differ += np.bitwise_count(bits[:count] ^ part)
+            differ[~keep] = DIMENSIONS + 1
+            rows = np.argpartition(differ, RESCORED)[:RESCORED]
         near = self._bytes[rows].astype(np.float32)
         query = vector.astype(np.float32)
         lengths = np.linalg.norm(near, axis=1) * np.linalg.norm(query)
@@ -149,7 +158,7 @@ class Vectors:
         more = max(count, len(self._ids) * 5 // 4, 1024) - len(self._ids)
         self._ids = np.concatenate([self._ids, np.zeros(more, np.int64)])
         self._bytes = np.concatenate([self._bytes, np.zeros((more, DIMENSIONS), np.int8)])
-        self._bits = np.concatenate([self._bits, np.zeros((more, DIMENSIONS // 64), np.uint64)])
+        self._bits = np.concatenate([self._bits, np.zeros((DIMENSIONS // 64, more), np.uint64)], axis=1)
 
 
 def _signs(rows: NDArray[np.int8]) -> NDArray[np.uint64]:

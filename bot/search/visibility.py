@@ -1,4 +1,4 @@
-"""Who may find which result: one decision, which the index makes in SQL and everything else with `may_see`."""
+"""Who may find which result: one decision, which `entries.py` makes for all results at once."""
 
 from __future__ import annotations
 
@@ -103,39 +103,3 @@ def may_see(facts: Facts, seer: Seer) -> bool:
     if seer.scope is Scope.SERVER:
         return seer.is_moderator and (facts.channel_id in seer.readable or facts.channel_id in seer.gone)
     return facts.channel_id in seer.readable
-
-
-# The same decision over the rows of the index, which has no row of what was deleted. A test holds both together.
-VISIBLE = """
-(:adult_here OR entries.channel_id NOT IN (SELECT value FROM json_each(:adult)))
-AND CASE :scope
-  WHEN 'mine' THEN entries.user_id = :user AND entries.guild_id = :guild
-  ELSE entries.posted AND (:adult_here OR entries.channel_id NOT IN (SELECT value FROM json_each(:gone)))
-    AND CASE :scope
-      WHEN 'all' THEN :host
-      WHEN 'server' THEN :moderator AND entries.guild_id = :guild AND (
-        entries.channel_id IN (SELECT value FROM json_each(:readable))
-        OR entries.channel_id IN (SELECT value FROM json_each(:gone)))
-      ELSE entries.guild_id = :guild AND entries.channel_id IN (SELECT value FROM json_each(:readable))
-    END
-END
-"""
-
-
-def parameters(seer: Seer) -> dict[str, Any]:
-    """The parameters of VISIBLE."""
-
-    def listed(ids: frozenset[int]) -> str:
-        return f"[{','.join(map(str, sorted(ids)))}]"
-
-    return {
-        "scope": str(seer.scope),
-        "user": seer.user_id,
-        "guild": seer.guild_id,
-        "readable": listed(seer.readable),
-        "adult": listed(seer.adult),
-        "gone": listed(seer.gone),
-        "moderator": seer.is_moderator,
-        "host": seer.is_host,
-        "adult_here": seer.here_is_adult,
-    }

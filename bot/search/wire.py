@@ -24,6 +24,12 @@ class Hit:
     """How near its meaning is, as a cosine; 0 if it was not found by that."""
     likes: int = 0
     dislikes: int = 0
+    picture: int = 1
+    """The number of the picture that was found."""
+    bits: int | None = None
+    """In how many bits of 64 the hash of that picture differs, if these are few."""
+    likeness: float = 0.0
+    """How near that picture looks, as a cosine; 0 if it was not found by that."""
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:

@@ -62,7 +62,8 @@ def connect(path: Path, key: str | None = None, *, readonly: bool = False, stop:
             f"{path} is not encrypted, but there is a key for it. Stop Atelier and run `atelier encrypt` to encrypt it."
         )
     where = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-    connection = dbapi2.connect(where, uri=True, isolation_level=None)
+    # More than one thread may use it, one after the other.
+    connection = dbapi2.connect(where, uri=True, isolation_level=None, check_same_thread=False)
     try:
         # SQLCipher would write to standard error by itself, around our log.
         connection.execute("PRAGMA cipher_log_level = NONE")

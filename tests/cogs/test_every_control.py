@@ -22,6 +22,7 @@ FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not
 FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described")}
 """What is sent with each form."""
 ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle"}
+ANSWERS |= {"lookalike"}
 """Only the person who presses sees the answer, and nothing is painted."""
 OWNED = {"spoiler", "delete"}
 """For the requester and for moderators."""
@@ -29,6 +30,7 @@ OTHERS = {"cells": "a menu, not a button", "accept": "a bill", "decline": "a bil
 OTHERS |= {"described": "words for a picture"}
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
+OTHERS |= {"samepage": "a page of duplicates"}
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}
 """What does not stand under a result."""

@@ -9,7 +9,8 @@ import pytest
 import simcord
 
 from bot.search.client import Search
-from cogs.search import OVER
+from cogs._gallery import OVER
+from cogs.search import NOTHING
 from tests.conftest import Workshop
 
 
@@ -56,7 +57,7 @@ async def test_pages_are_turned_by_the_person_who_searched(workshop: Workshop) -
     await workshop.app.removals.remove_own(job.requester, job.id)
     second = (await ada.click(first, label="More ▶")).response
     assert "page 2 of 2" in second.content
-    workshop.env.bot.get_cog("Search")._sessions.clear()  # as a restart does
+    workshop.env.bot.get_cog("Search")._sessions.clear()
     over = await ada.click(second, label="◀ Back")
     assert OVER in [each.content for each in (*over.followups, over.response)]
 
@@ -98,6 +99,10 @@ async def test_more_like_this_is_under_every_result(workshop: Workshop) -> None:
     found = (await ada.click(menu, label="More like this")).response
     assert "in a barn" in found.content
     assert "on a branch" not in found.content
+
+
+async def test_a_search_for_nothing_is_answered_in_words(workshop: Workshop) -> None:
+    assert (await workshop.member("ada").slash(workshop.channel, "search")).response.content == NOTHING
 
 
 async def test_a_search_that_fails_is_answered_in_words(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

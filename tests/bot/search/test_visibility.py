@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,25 +81,29 @@ def test_no_search_returns_what_may_see_denies_and_none_keeps_back_what_it_allow
 ) -> None:
     index, facts = world
     allowed = {job_id for job_id, fact in facts.items() if may_see(fact, seer)}
-    for query in (Query(), like("a fox"), like("fo"), like("ox")):
-        for ids in (
-            index.visible(query, seer),
-            index.newest(query, seer),
-            index.by_words(query, seer),
-            index.by_parts(query, seer),
-            list(facts),
-        ):
-            assert set(index.matching(ids, query, seer)) <= allowed
-    assert set(index.matching(index.visible(Query(), seer), Query(), seer)) == allowed
     # The index alone makes the same decision, but for what was deleted since.
     behind = {job_id for job_id, fact in facts.items() if may_see(replace(fact, is_there=True), seer)}
-    assert allowed <= set(index.visible(Query(), seer)) <= behind
+    for query in (Query(), like("a fox"), like("fo"), like("ox")):
+        mask = index.entries.allowed(query, seer)
+        for ids in (
+            index.entries.newest(mask, len(facts)),
+            index.by_words(query.terms, query, mask),
+            index.by_words(query.terms, query, mask, every=True),
+            index.by_related_words([list(query.terms)] if query.terms else [], query, mask),
+            index.by_parts(query.terms, mask),
+        ):
+            assert set(ids) <= behind
+            assert set(index.matching(ids, query, seer)) <= allowed
+        assert set(index.matching(list(facts), query, seer)) <= allowed
+    everything = [int(name) for name in np.flatnonzero(index.entries.allowed(Query(), seer))]
+    assert allowed <= set(everything) <= behind
+    assert set(index.matching(everything, Query(), seer)) == allowed
 
 
 def test_the_world_has_everything_that_is_decided(world: tuple[Index, dict[int, Facts]]) -> None:
     index, facts = world
     assert {(fact.is_posted, fact.is_there) for fact in facts.values()} >= {(True, True), (False, True), (True, False)}
-    assert len(index.matching(index.visible(Query(), EVERYTHING), Query(), EVERYTHING)) == 12
+    assert len(index.matching(list(facts), Query(), EVERYTHING)) == 12
 
 
 def test_scopes_are_for_those_who_may_use_them() -> None:
