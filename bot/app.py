@@ -31,6 +31,7 @@ from bot.queue.line import Line
 from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
 from bot.requests.describing import Describer
+from bot.requests.improver import Improver
 from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
@@ -41,6 +42,7 @@ from bot.storage.cases import Cases
 from bot.storage.comparisons import Comparisons
 from bot.storage.consents import Consents
 from bot.storage.database import Database, insist, open_database
+from bot.storage.examples import Examples
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
 from bot.storage.lineage import Lineage
@@ -97,6 +99,7 @@ class App:
     line: Line
     engine: Engine
     admission: Admission
+    improver: Improver
     describer: Describer
     delivery: Delivery
     dispatcher: Dispatcher
@@ -232,6 +235,7 @@ async def open_app(
                 preferences,
                 styles,
             ),
+            improver=Improver(search, Examples(database), policy),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,
             dispatcher=dispatcher,

@@ -55,6 +55,7 @@ EXTENSIONS = (
     "cogs.tags",
     "cogs.styles",
     "cogs.compare",
+    "cogs.improve",
     "cogs.dataset",
     "cogs.privacy",
     "cogs.help",

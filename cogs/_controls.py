@@ -101,6 +101,7 @@ def more_menu(ref: PictureRef, *, may_delete: bool, moderates: bool = False) -> 
     view.add_item(button("prompt", ref, "Prompt to copy"))
     view.add_item(button("family", ref, "Where does this come from?"))
     view.add_item(button("alike", ref, "More like this"))
+    view.add_item(button("improve", ref, "Improve my prompt"))
     if may_delete:
         view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
         view.add_item(button("delete", ref, "Delete", discord.ButtonStyle.danger, row=1))

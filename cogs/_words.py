@@ -30,6 +30,7 @@ from bot.policy.words import LONGEST_TERM, TERM
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
+from bot.requests.improving import Addition
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.consents import CHANNEL as DATASET
@@ -313,6 +314,17 @@ def bill(quote: Quote) -> str:
         f"{asked} of the {allowance.pictures(allowance.left)} pictures with default settings that are left of your "
         "quota today. Paint it?"
     )
+
+
+def offer(additions: Sequence[Addition], notes: Sequence[str] = ()) -> str:
+    """What would improve a prompt, and how it is liked; nothing is changed yet."""
+    lines = ["People here like pictures whose prompts have this. Nothing is changed yet."]
+    lines += [
+        f"- **{inert(addition.text, 80)}**: liked by {addition.reception.share:.0%} of the "
+        f"{addition.reception.people} people who rated pictures with it"
+        for addition in additions
+    ]
+    return fitting([*lines, *(f"-# About your request: {said(note)}" for note in notes)])
 
 
 def presence(waiting: int, running: int) -> str:

@@ -43,6 +43,7 @@ RIGHTS = (
             *("press:upscale", "press:region", "press:cells", "press:zoomsome", "press:zoomfar", "press:panleft"),
             *("press:panright", "press:panup", "press:pandown", "press:accept", "press:decline", "press:described"),
             *("send:remix", "send:region", "send:use", "send:described", "reproduce"),
+            *("press:improve", "press:change", "press:astyped", "send:improved"),
         ),
         YES,
         YES,
@@ -84,7 +85,7 @@ RIGHTS = (
     Right("See and share the styles of the server", ("style list", "style share", "press:stylepage"), YES, YES),
     Right(
         "Compare two settings by a vote, and vote",
-        ("compare", "press:vote"),
+        ("compare", "press:both", "press:vote"),
         YES,
         YES,
     ),

@@ -55,6 +55,10 @@ class Quote:
     thresholds: BillConfig
     origins: Mapping[str, Source] = field(default_factory=dict)
     """Where the value of each option comes from, by the option's name."""
+    read: Options | None = None
+    """The person's options after the flags in the prompt were read."""
+    enhance: bool = False
+    """Whether the person wants to see first what would improve the prompt."""
 
     @property
     def fits(self) -> bool:
@@ -170,6 +174,8 @@ class Admission:
                 allowance=await self._policy.allowance(ruling),
                 thresholds=self._thresholds,
                 origins=resolved.origins,
+                read=replace(resolved.read, seed=request.seed),
+                enhance=resolved.enhance,
             )
 
     def _trouble(self, model: str) -> str | None:

@@ -134,6 +134,9 @@ class Options:
     draft: Annotated[
         bool | None, Option("Paint quick drafts, of which each can be finished", ("draft",), flag_only=True)
     ] = None
+    enhance: Annotated[
+        bool | None, Option("First show which words and settings people here like with prompts like this", ("enhance",))
+    ] = None
 
     @property
     def texts(self) -> tuple[str, ...]:

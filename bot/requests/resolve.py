@@ -60,6 +60,10 @@ class Resolved:
     notes: tuple[str, ...]
     origins: Mapping[str, Source]
     """Where the value of each option comes from, by the option's name."""
+    read: Options
+    """The options after the flags in the prompt were read, without defaults."""
+    enhance: bool = False
+    """Whether the person wants to see first what would improve the prompt."""
 
 
 _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
@@ -87,6 +91,8 @@ def resolve(
     given = options
     if options.edit is None:
         options = with_flags(options, said, _names(models, samplers, known_styles or {}))
+    # What was wished for before the request is no value of it.
+    enhance, options = options.enhance is True, replace(options, enhance=None)
     upscales = _operation(options) is Operation.UPSCALE
     if not options.prompt and not upscales and not options.blended:
         addressed = any(note.startswith(ADDRESSES) for note in said)
@@ -184,7 +190,7 @@ def resolve(
         style_number=used.number,
         style_version=used.version,
     )
-    return Resolved(request, tuple(notes), sources(given, read, filled))
+    return Resolved(request, tuple(notes), sources(given, read, filled), read, enhance)
 
 
 @dataclass(frozen=True, slots=True)
