@@ -50,6 +50,7 @@ from bot.storage.marks import Marks
 from bot.storage.member_reports import MemberReports
 from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
+from bot.storage.presets import PresetRatings
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.ratings import Ratings
@@ -90,6 +91,7 @@ class App:
     comparisons: Comparisons
     consents: Consents
     styles: Styles
+    preset_ratings: PresetRatings
     sittings: Sittings
     reports: Reports
     forgetting: Forgetting
@@ -196,6 +198,7 @@ async def open_app(
         preferences = PreferenceStore(database)
         cases, member_reports = Cases(database, rules, surface, clock), MemberReports(database, clock)
         styles = Styles(database, rules, cases)
+        preset_ratings = PresetRatings(database, clock)
         marks = Marks(database, path, key)
         app = App(
             config=config,
@@ -212,6 +215,7 @@ async def open_app(
             comparisons=Comparisons(database, clock),
             consents=Consents(database, clock),
             styles=styles,
+            preset_ratings=preset_ratings,
             sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
@@ -234,6 +238,7 @@ async def open_app(
                 clock,
                 preferences,
                 styles,
+                preset_ratings,
             ),
             improver=Improver(search, Examples(database), policy),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),

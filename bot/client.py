@@ -56,6 +56,7 @@ EXTENSIONS = (
     "cogs.styles",
     "cogs.compare",
     "cogs.improve",
+    "cogs.presets",
     "cogs.dataset",
     "cogs.privacy",
     "cogs.help",

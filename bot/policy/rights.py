@@ -114,6 +114,7 @@ RIGHTS = (
         "Keep the styles of the server",
         *("style add", "style edit", "style remove", "style import", "press:asstyle", "send:asstyle"),
     ),
+    _moderators_only("Let ratings choose among presets", "presets"),
     _moderators_only("Let results of a channel go into data sets", "dataset channel"),
     _moderators_only("Keep the list of terms", "mod terms add", "mod terms remove", "mod terms list"),
     _moderators_only(

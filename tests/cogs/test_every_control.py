@@ -21,7 +21,20 @@ PAINTS = {
 FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not nice"}}
 FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described", "improved")}
 """What is sent with each form."""
-ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle", "improve"}
+ANSWERS = {
+    "single",
+    "region",
+    "remix",
+    "more",
+    "original",
+    "prompt",
+    "family",
+    "heart",
+    "show",
+    "alike",
+    "asstyle",
+    "improve",
+}
 """Only the person who presses sees the answer, and nothing is painted."""
 OWNED = {"spoiler", "delete"}
 """For the requester and for moderators."""
