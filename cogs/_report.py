@@ -105,8 +105,8 @@ def chosen(report: Report) -> list[str]:
     learned, control = known[Source.LEARNED], known.get(Source.CONTROL)
     if learned.share is None or control is None or control.share is None:
         return [
-            f"- Ratings chose the preset of {_requests(learned.results)}; fewer than {GROUP} people rated them or those "
-            "with the usual settings, so it is not known whether that helps"
+            f"- Ratings chose the preset of {_requests(learned.results)}; fewer than {GROUP} people rated them or "
+            "those with the usual settings, so it is not known whether that helps"
         ]
     by_ratings, by_lot = (
         f"{share:.0%} ({low:.0%}–{high:.0%}, {people} people)"
