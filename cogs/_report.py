@@ -23,6 +23,7 @@ HEADER = ("start", "end", "measure", "of", "value")
 _ALT = 1024
 _SHOWN_SERVERS = 5
 _SHOWN_LIKED = 5
+_LONGEST_NAME = 16
 _DRAWN_MODELS = 3
 """As many lines as can be told apart."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -163,7 +164,9 @@ def drift(report: Report) -> Chart | None:
     def series(value: Callable[[ModelStep], float | None]) -> list[Series]:
         steps = range(report.span.count)
         return [
-            Series(name, [value(each) if (each := known.get((name, step))) is not None else None for step in steps])
+            Series(
+                _short(name), [value(each) if (each := known.get((name, step))) is not None else None for step in steps]
+            )
             for name in models
         ]
 
@@ -173,7 +176,7 @@ def drift(report: Report) -> Chart | None:
         f"Models of {title(report)[0].lower()}{title(report)[1:]}",
         _names(report.span.starts, report.span.step),
         (
-            Panel(f"Liked, % (of {GROUP} people and more)", series(lambda each: _percent(each.share)), lines=True),
+            Panel("Liked, %", series(lambda each: _percent(each.share)), lines=True),
             Panel(
                 f"Half waited at most, {unit}",
                 series(lambda each: None if each.wait_median is None else each.wait_median / size),
@@ -190,6 +193,11 @@ def _drawn_models(report: Report) -> list[str]:
     for each in report.drift:
         asked[each.model] += each.asked
     return [name for name, _ in sorted(asked.items(), key=lambda item: (-item[1], item[0]))[:_DRAWN_MODELS]]
+
+
+def _short(name: str) -> str:
+    """The name of a model, so that three of them fit beside the title of a panel."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _percent(share: float | None) -> float | None:

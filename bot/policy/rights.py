@@ -53,7 +53,7 @@ RIGHTS = (
         "Look at results, their values, their family, and find them",
         (
             *("show", "search", "menu:Info", "press:single", "press:more", "press:original", "press:prompt"),
-            *("press:family", "press:alike", "press:found", "press:foundpage"),
+            *("press:family", "press:walk", "press:alike", "press:found", "press:foundpage"),
         ),
         _READ,
         _READ,

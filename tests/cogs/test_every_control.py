@@ -38,7 +38,13 @@ ANSWERS = {
 """Only the person who presses sees the answer, and nothing is painted."""
 OWNED = {"spoiler", "delete"}
 """For the requester and for moderators."""
-OTHERS = {"cells": "a menu, not a button", "accept": "a bill", "decline": "a bill", "cancel": "a request that waits"}
+OTHERS = {
+    "cells": "a menu, not a button",
+    "walk": "a menu, not a button",
+    "accept": "a bill",
+    "decline": "a bill",
+    "cancel": "a request that waits",
+}
 OTHERS |= {"described": "words for a picture"}
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}

@@ -135,8 +135,9 @@ async def test_a_prompt_is_compared_with_its_improved_form_without_a_word_about_
     assert one.request.num_inference_steps == other.request.num_inference_steps == 5
     ballot = next(message for message in workshop.channel.history() if "Which picture" in message.content)
     assert "golden" not in ballot.content
-    ended = await ada.click((await ada.click(ballot, label="End")).response, label="End it")
-    assert "“with golden hour”" in (ended.followups[-1] if ended.followups else ended.response).content
+    comparison = await workshop.app.comparisons.of_job(one.id)
+    assert comparison is not None
+    assert (comparison.first, comparison.second) == ("", "with golden hour"), "this is told after the end"
 
 
 async def test_a_setting_of_a_comparison_may_be_the_improved_prompt(workshop: Workshop, liked: int) -> None:

@@ -88,6 +88,6 @@ async def test_stats_say_whether_it_helps(workshop: Workshop, monkeypatch: pytes
             await ratings.add(job.destination.message_id, UserId(4000 + number), "👍" if number < likes else "👎")
     stats = str((await mo.slash(workshop.channel, "stats")).response.content)
     assert "Liked where ratings chose the preset: 90% (77%–96%, 40 people)" in stats
-    assert "with the usual settings by lot: 35% (22%–50%, 40 people). +55 points (+34 to +69): it helps" in stats
+    assert "with the usual settings by lot: 35% (22%–50%, 40 people). +55 points (+35 to +69): it helps" in stats
     workshop.app.preset_ratings._known.clear()
     assert "- `crisp` with `emoji`: 90% (77%–96%, 40 people)" in await told(workshop, mo)
