@@ -168,7 +168,7 @@ def negative_of(base: str, style: Style | None) -> str:
 
 
 def to_line(style: Style) -> str:
-    """The style as one line of text, to send to another server. Of a reference picture it says only that it is there."""
+    """The style as one line of text, to send to another server. It tells only that a reference is there."""
     if style.reference is not None:
         style = replace(style, reference=ELSEWHERE)
     content = json.dumps({"name": style.name, **style.content}, ensure_ascii=False, separators=(",", ":"))
