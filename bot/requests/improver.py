@@ -17,8 +17,8 @@ from bot.search.queries import Condition, Query
 from bot.search.visibility import Seer
 from bot.storage.examples import Examples, RatedResult
 
-NOTHING_KNOWN = "not enough people here have rated pictures of prompts like this yet, so it is painted as you typed it"
-NOT_LOOKED_UP = "what people here like could not be looked up now, so it is painted as you typed it"
+NOTHING_KNOWN = "Not enough people here have rated pictures of prompts like this yet, so it is painted as you typed it."
+NOT_LOOKED_UP = "What people here like could not be looked up now, so it is painted as you typed it."
 
 
 @dataclass(frozen=True, slots=True)
