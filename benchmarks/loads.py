@@ -161,7 +161,7 @@ class Desk:
 
     def _encode(self, number: int, output: Any) -> None:
         try:
-            list(self._store.images(self.request(number), output))
+            list(self._store.finisher.images(self.request(number), output))
         except Exception as error:  # noqa: BLE001 - this thread's errors reach nobody: `outcome` raises them
             self._failures.append(error)
         else:

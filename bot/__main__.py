@@ -10,32 +10,34 @@ import threading
 import webbrowser
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 
-from bot.config import Config, load_config, read_token
+from bot.config import Config
+from bot.config_file import load_config
 from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
 from bot.requests.options import PROMPT_HELP, Option, Options, table
+from bot.secrets import read_token
 
 T = TypeVar("T")
 
 cli = typer.Typer(
-    help="A Discord bot that turns one GPU into a workshop for a whole community.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
 _AUTHENTICATION_FAILED = 4004
 
-EX_INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C interrupted before its result: 128 + SIGINT."""
+_SIGNALLED = 128
+"""A command that a signal ended has this exit code plus the number of the signal: 130 after Ctrl-C."""
 
 DEFAULT_CONFIG = Path("config.toml")
 
@@ -45,6 +47,21 @@ ConfigOption = Annotated[
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="The folder for the database and the pictures; ./data by default.")
 ]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"atelier {metadata.version('atelier-bot')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def atelier(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A Discord bot that turns one GPU into a workshop for a whole community."""
 
 
 @cli.command("try")
@@ -63,14 +80,14 @@ def try_(
             # Some browsers block the calling thread until they are closed.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    _run(run_sandbox(_settings(config, data, quiet=True), port, opened))
+    _run(run_sandbox(_settings(config, data, quiet=True), port, opened), serves=True)
 
 
 @cli.command()
 def run(config: ConfigOption = None, data: DataOption = None) -> None:
     """Run the bot on Discord; the token comes from DISCORD_TOKEN."""
     settings = _settings(config, data)
-    _run(_serve(settings))
+    _run(_serve(settings), serves=True)
 
 
 def _imagine(
@@ -83,7 +100,7 @@ def _imagine(
     options = Options(prompt, **{name: value for name, value in given.items() if name not in UPLOAD_NAMES})
     files = {role: given[role] for role in UPLOAD_NAMES if given.get(role) is not None}
     painting = paint(_settings(config, data, quiet=True), options, files, output, Console(stderr=True))
-    paths = _run(painting, interrupted=EX_INTERRUPTED)
+    paths = _run(painting)
     for path in paths or ():
         typer.echo(path)
 
@@ -151,7 +168,7 @@ def backup(
     data: DataOption = None,
 ) -> None:
     """Copy the database, whether Atelier runs or not; the pictures are plain files in the data folder."""
-    typer.echo(_run(_back_up(_settings(config, data, quiet=True), file), interrupted=EX_INTERRUPTED))
+    typer.echo(_run(_back_up(_settings(config, data, quiet=True), file)))
 
 
 @cli.command()
@@ -161,19 +178,19 @@ def restore(
     data: DataOption = None,
 ) -> None:
     """Replace the database with a backup and keep the old one; Atelier must be stopped."""
-    typer.echo(_run(_restore(_settings(config, data, quiet=True), file), interrupted=EX_INTERRUPTED))
+    typer.echo(_run(_restore(_settings(config, data, quiet=True), file)))
 
 
 @cli.command()
 def encrypt(config: ConfigOption = None, data: DataOption = None) -> None:
     """Encrypt the database and its backups; Atelier must be stopped."""
-    typer.echo(_run(_encrypt(_settings(config, data, quiet=True), again=False), interrupted=EX_INTERRUPTED))
+    typer.echo(_run(_encrypt(_settings(config, data, quiet=True), again=False)))
 
 
 @cli.command()
 def rekey(config: ConfigOption = None, data: DataOption = None) -> None:
     """Encrypt the database and its backups again, with a new key; Atelier must be stopped."""
-    typer.echo(_run(_encrypt(_settings(config, data, quiet=True), again=True), interrupted=EX_INTERRUPTED))
+    typer.echo(_run(_encrypt(_settings(config, data, quiet=True), again=True)))
 
 
 async def _encrypt(config: Config, *, again: bool) -> str:
@@ -194,11 +211,14 @@ def rights() -> None:
 @cli.command()
 def forget(
     user_id: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="The person's id on Discord.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
     """Delete what is kept about a person, as their /privacy delete does; Atelier must be stopped."""
-    typer.echo(_run(_forget(_settings(config, data, quiet=True), user_id), interrupted=EX_INTERRUPTED))
+    if not yes:
+        typer.confirm(f"Delete everything that is kept about person {user_id}? Nobody can undo that.", abort=True)
+    typer.echo(_run(_forget(_settings(config, data, quiet=True), user_id)))
 
 
 @cli.command()
@@ -210,7 +230,7 @@ def dataset(
     data: DataOption = None,
 ) -> None:
     """Write the next version of a data set of results of people who agreed, whether Atelier runs or not."""
-    typer.echo(_run(_dataset(_settings(config, data, quiet=True), folder, name, server), interrupted=EX_INTERRUPTED))
+    typer.echo(_run(_dataset(_settings(config, data, quiet=True), folder, name, server)))
 
 
 async def _dataset(config: Config, folder: Path, name: str, server: int | None) -> str:
@@ -241,7 +261,7 @@ def graph(
     data: DataOption = None,
 ) -> None:
     """Write how results, prompts, models and styles are linked, whether Atelier runs or not."""
-    typer.echo(_run(_graph(_settings(config, data, quiet=True), file, server, draw), interrupted=EX_INTERRUPTED))
+    typer.echo(_run(_graph(_settings(config, data, quiet=True), file, server, draw)))
 
 
 async def _graph(config: Config, file: Path, server: int | None, drawing: Path | None) -> str:
@@ -268,7 +288,7 @@ async def _graph(config: Config, file: Path, server: int | None, drawing: Path |
 @cli.command()
 def reindex(config: ConfigOption = None, data: DataOption = None) -> None:
     """Build the search index anew from the database; Atelier must be stopped."""
-    typer.echo(_run(_reindex(_settings(config, data, quiet=True)), interrupted=EX_INTERRUPTED))
+    typer.echo(_run(_reindex(_settings(config, data, quiet=True))))
 
 
 async def _reindex(config: Config) -> str:
@@ -284,6 +304,8 @@ async def _forget(config: Config, user_id: int) -> str:
     from bot.jobs import UserId
 
     held = await forget_person(config, UserId(user_id))
+    if held is None:
+        return f"The database has nothing about person {user_id}. Backups were searched, too."
     return (
         f"Deleted: requests {held.requests}, pictures {held.pictures}, ratings {held.ratings}. "
         "The messages about them are deleted when Atelier runs again."
@@ -331,14 +353,16 @@ async def _examine(config: Config, *, paint: bool) -> bool:
 
     marks = {CheckStatus.GOOD: "[green]✓[/]", CheckStatus.NOTE: "[yellow]•[/]", CheckStatus.BAD: "[red]✗[/]"}
     console = Console(highlight=False)
-    healthy = True
+    problems = 0
     async for finding in examine(config, paint=paint):
-        healthy = healthy and finding.status is not CheckStatus.BAD
+        problems += finding.status is CheckStatus.BAD
         console.print(f"{marks[finding.status]} [bold]{finding.what}[/]: ", end="")
         console.print(finding.words, markup=False)
         if finding.remedy:
             console.print(f"    → {finding.remedy}", markup=False)
-    return healthy
+    things = "1 thing" if problems == 1 else f"{problems} things"
+    console.print(f"Not ready: {things} to do, marked with ✗." if problems else "Ready.")
+    return not problems
 
 
 async def _serve(config: Config) -> None:
@@ -392,40 +416,37 @@ def _settings(config: Path | None, data: Path | None, *, quiet: bool = False) ->
     return settings.model_copy(update=changes)
 
 
-def _run(main: Coroutine[Any, Any, T], *, interrupted: int = 0) -> T | None:
+def _run(main: Coroutine[Any, Any, T], *, serves: bool = False) -> T | None:
     """Run to the end; an AtelierError becomes a sentence and an exit code.
 
-    SIGINT and SIGTERM cancel it, and then the exit code is `interrupted`.
+    SIGINT and SIGTERM cancel it. For a service a SIGTERM is the usual end, with the exit code 0.
     """
+    received: list[signal.Signals] = []
 
     async def guarded() -> T:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - we are running
+
+        def cancel(name: signal.Signals) -> None:
+            # Closing takes limited time, so later signals are ignored.
+            if not received:
+                task.cancel()
+            received.append(name)
+
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, _once(task))
+            loop.add_signal_handler(name, cancel, name)
         return await main
 
     try:
         return asyncio.run(guarded())
     except asyncio.CancelledError:
         logging.getLogger(__name__).info("stopped")
-        raise typer.Exit(interrupted) from None
+        ended = received[0] if received else signal.SIGINT
+        code = 0 if serves and ended is signal.SIGTERM else _SIGNALLED + ended
+        raise typer.Exit(code) from None
     except AtelierError as error:
         _fail(error)
-
-
-def _once(task: asyncio.Task[Any]) -> Any:
-    """Cancel the task at the first signal; later signals are ignored, because closing takes limited time."""
-    cancelled = False
-
-    def cancel() -> None:
-        nonlocal cancelled
-        if not cancelled:
-            cancelled = True
-            task.cancel()
-
-    return cancel
 
 
 def _fail(error: AtelierError) -> NoReturn:

@@ -274,8 +274,11 @@ async def open_app(
         yield app
 
 
-async def forget_person(config: Config, user_id: UserId) -> Held:
-    """Delete what is kept about a person while Atelier is stopped; returns how much was kept."""
+async def forget_person(config: Config, user_id: UserId) -> Held | None:
+    """Delete what is kept about a person while Atelier is stopped, in backups too.
+
+    Returns how much the database had; None if it had nothing about the person.
+    """
     with lock_folder(config.data):
         path = database_of(config.data)
         key = await sqlite.in_thread(lambda _: encryption.prepare(path, encrypt=False))
@@ -292,7 +295,8 @@ async def forget_person(config: Config, user_id: UserId) -> Held:
                 await asyncio.to_thread(delete, index_of(config.data))
 
             forgetting = Forgetting(database, pictures, path, key, Surface.DISCORD, utcnow, erase_index)
-            held = await forgetting.held(user_id)
+            known = any(rows for what, rows in (await forgetting.export(user_id)).items() if what != "deletions")
+            held = await forgetting.held(user_id) if known else None
             await forgetting.forget(user_id)
             if not await forgetting.finish():
                 raise StorageError("A backup is being made. Atelier finishes the deletion when it runs again.")

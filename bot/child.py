@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
 
-from bot.config import SECRETS
+from bot.secrets import SECRETS
 
 
 class ChildFailed(Exception):  # noqa: N818 - its caller turns it into words for people

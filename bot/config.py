@@ -1,17 +1,12 @@
-"""The host's settings: frozen sections read from config.toml, overridden by ATELIER_* in the environment.
+"""The host's settings as frozen sections; `config_file.py` reads them, and secrets are in `secrets.py`.
 
-`config.example.toml` lists every key with its default; a test keeps the two equal. Secrets are never settings: the bot
-token comes from DISCORD_TOKEN and the key of the database from ATELIER_DATABASE_KEY, or from a file that
-DISCORD_TOKEN_FILE or ATELIER_DATABASE_KEY_FILE names.
+`config.example.toml` lists every key with its default; a test keeps the two equal.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,12 +17,9 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictInt,
-    ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
-
-from bot.errors import ConfigError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 EMBEDDED = "embedded"
 """The `source` of the model that ships with Atelier."""
@@ -41,15 +33,11 @@ IMAGES = (1, 4)
 PROMPT_LIMIT = 4000
 """Characters of a prompt, and of a negative prompt."""
 
-DATABASE_KEY, NEW_DATABASE_KEY = "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_NEW"
-SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY)
-"""Environment variables that are removed from the environment of child processes."""
-
 SAFETY_IS_OFF = "no picture is checked for nudity, because engine.safety is off"
 
 SAVINGS = ("8bit", "4bit", "text-when-needed", "text-on-cpu", "offload")
 """Ways to keep a model in less memory, by their names in config.toml; docs/memory.md describes them."""
-_FILES = (".safetensors", ".gguf")
+MODEL_FILES = (".safetensors", ".gguf")
 """How the names of files end that a model can be loaded from."""
 
 _COMMAND_NAME = re.compile(r"[a-z0-9_-]{1,32}")
@@ -319,7 +307,7 @@ class ModelConfig(Section):
     @property
     def is_single_file(self) -> bool:
         """Whether the source is one file."""
-        return self.source.endswith(_FILES)
+        return self.source.endswith(MODEL_FILES)
 
     @property
     def is_hub_id(self) -> bool:
@@ -392,211 +380,3 @@ class Config(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment overrides the file; the content of the file comes as keyword arguments."""
         return env_settings, init_settings
-
-
-def load_config(path: Path | None) -> Config:
-    """Read `path`, or the built-in defaults when it is None; relative model paths start at the file's folder.
-
-    Raises ConfigError, which names the key and the line of the first error.
-    """
-    text, values = ("", {}) if path is None else _read_toml(path)
-    _refuse_unknown(values, text, path)
-    try:
-        config = Config(**values)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, text, path)) from error
-    except SettingsError as error:
-        # Only the environment can cause this: there, tables and lists are JSON.
-        raise ConfigError(f"environment variables {ENV_PREFIX}*: {error}; the value must be JSON.") from error
-    base = Path.cwd() if path is None else path.resolve().parent
-    data = _home(str(config.data), "data")
-    models = tuple(_located(model, base) for model in config.models)
-    upscaler = config.engine.upscaler and _place(config.engine.upscaler, base, "engine.upscaler")
-    places = {
-        name: str((base / _home(value, f"engine.{name}")).resolve()) if (value := getattr(config.engine, name)) else ""
-        for name in ("certificate", "private_key", "describer")
-    }
-    engine = config.engine.model_copy(update={"upscaler": upscaler, **places})
-    return config.model_copy(update={"data": data, "engine": engine, "models": models})
-
-
-def read_token(environ: Mapping[str, str] = os.environ) -> str:
-    """The bot token, from DISCORD_TOKEN or a file that DISCORD_TOKEN_FILE names. Raises ConfigError without one."""
-    if found := _read_secret("DISCORD_TOKEN", "the bot token", environ):
-        return _plausible(*found)
-    raise ConfigError(
-        "There is no bot token: set DISCORD_TOKEN to the token from your application's Bot page on "
-        "discord.com/developers. To try Atelier without a token, run: atelier try"
-    )
-
-
-def read_database_key(environ: Mapping[str, str] = os.environ) -> str | None:
-    """The key of the database, from ATELIER_DATABASE_KEY or a file that ATELIER_DATABASE_KEY_FILE names; or None."""
-    found = _read_secret(DATABASE_KEY, "the key of the database", environ)
-    return found[0] if found else None
-
-
-def _read_secret(name: str, what: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """A secret and where it was found. Raises ConfigError when the file that should hold it does not."""
-    if secret := environ.get(name, "").strip():
-        return secret, name
-    if not (place := environ.get(f"{name}_FILE", "").strip()):
-        return None
-    where = f"{name}_FILE: {place}"
-    return read_secret(Path(place), what, where), where
-
-
-def read_secret(file: Path, what: str, where: str = "") -> str:
-    """The secret that a file holds; `where` names the file in messages. Raises ConfigError when it holds none."""
-    where = where or str(file)
-    try:
-        secret = file.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise ConfigError(f"{where} cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{where} is not UTF-8 text: save it as UTF-8.") from error
-    if not secret:
-        raise ConfigError(f"{where} is empty; put {what} into it.")
-    return secret
-
-
-def _plausible(token: str, where: str) -> str:
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(
-            f"{where} holds something other than a bot token: one word of letters, digits, dots, - and _."
-        )
-    return token
-
-
-def _refuse_unknown(values: Mapping[str, Any], text: str, path: Path | None) -> None:
-    """Raise ConfigError for a top-level setting that does not exist; pydantic-settings overlooks some of them."""
-    known = list(Config.model_fields)
-    for name in values:
-        if name not in known:
-            line = _line_of(text, (name,))
-            where = f"{path}, line {line}: {name}" if line is not None else f"{path}: {name}"
-            raise ConfigError(f"{where}: {_no_such_setting(name, known)}")
-    for variable in os.environ:
-        name = variable.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        # Other programs may use the prefix, as Kubernetes does for a service named atelier: refuse only typing errors.
-        if variable.startswith(ENV_PREFIX) and name not in known and difflib.get_close_matches(name, known, cutoff=0.8):
-            raise ConfigError(f"environment variable {variable}: {_no_such_setting(name, known)}")
-
-
-def _no_such_setting(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return "there is no such setting" + (f"; did you mean {near[0]}?" if near else ".")
-
-
-def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
-    try:
-        return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
-
-
-def _home(place: str, key: str) -> Path:
-    """The path that `key` is set to, with the home folder for a ~. Raises ConfigError."""
-    try:
-        return Path(place).expanduser()
-    except RuntimeError as error:
-        raise ConfigError(f"{key}: {place} starts with a home folder that does not exist.") from error
-
-
-def _place(place: str, base: Path, key: str) -> str:
-    """The absolute path that `key` is set to, as seen from a folder; a hub id stays as it is."""
-    path = base / _home(place, key)
-    is_path = path.exists() or place.endswith(_FILES) or place.startswith((".", "/", "~"))
-    return str(path.resolve()) if is_path else place
-
-
-def _located(model: ModelConfig, base: Path) -> ModelConfig:
-    """Make the model's own paths absolute; hub ids and the embedded model stay as they are."""
-
-    def locate(place: str) -> str:
-        return _place(place, base, f"model {model.name}")
-
-    loras = tuple(lora.model_copy(update={"source": locate(lora.source)}) for lora in model.loras)
-    controlnets = tuple(net.model_copy(update={"source": locate(net.source)}) for net in model.controlnets)
-    changes: dict[str, Any] = {"loras": loras, "controlnets": controlnets}
-    if not model.is_embedded:
-        config = None if model.config is None else locate(model.config)
-        changes |= {"source": locate(model.source), "config": config}
-    return model.model_copy(update=changes)
-
-
-def _explain(error: ValidationError, text: str, path: Path | None) -> str:
-    """Say where the first wrong setting is, what is wrong with it and what would work."""
-    first = error.errors()[0]
-    location = first["loc"]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
-    line = _line_of(text, location)
-    variable = ENV_PREFIX + "__".join(str(part) for part in location).upper()
-    if variable in os.environ:
-        where = f"environment variable {variable}"
-    elif line is not None:
-        where = f"{path}, line {line}: {key}"
-    else:
-        where = f"{path or 'settings'}: {key}".removesuffix(": ")
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = _no_such_setting(str(location[-1]), _known_keys(location[:-1]))
-    message = message[0].lower() + message[1:]
-    return f"{where}: {message}" + ("" if message.endswith(("?", ".")) else ".")
-
-
-_ARRAYS: dict[str, type[BaseModel]] = {
-    "models": ModelConfig,
-    "loras": LoraConfig,
-    "controlnets": ControlNetConfig,
-}
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section at `location`."""
-    section: type[BaseModel] = Config
-    for part in location:
-        if part in _ARRAYS:
-            section = _ARRAYS[str(part)]
-        elif isinstance(part, str) and part in section.model_fields:
-            inner = section.model_fields[part].annotation
-            section = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else section
-    return list(section.model_fields)
-
-
-def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
-    """The line, from 1, on which the key at `location` is set; None if the text does not set it.
-
-    tomllib keeps no positions, so this follows table headers itself; it understands what the example file
-    uses: `[table]`, `[[array of tables]]` and `key = value`.
-    """
-    wanted = list(location)
-    here: list[int | str] = []
-    counts: dict[tuple[int | str, ...], int] = {}
-    header: int | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if match := re.match(r"\[\[\s*([\w.-]+)\s*\]\]", stripped):
-            # [[models.loras]] belongs to the last [[models]], and each model counts its own from 0.
-            *parents, name = match[1].split(".")
-            here = []
-            for parent in parents:
-                here += [parent, *([counts[(*here, parent)]] if (*here, parent) in counts else [])]
-            here.append(name)
-            counts[tuple(here)] = counts.get(tuple(here), -1) + 1
-            here.append(counts[tuple(here)])
-        elif match := re.match(r"\[\s*([\w.-]+)\s*\]", stripped):
-            here = list(match[1].split("."))
-        elif match := re.match(r"([\w-]+)\s*=", stripped):
-            if [*here, match[1]] == wanted[: len(here) + 1]:
-                return number
-            continue
-        if here and here == wanted[: len(here)]:
-            header = number
-    return header

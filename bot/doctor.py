@@ -20,7 +20,7 @@ import discord
 
 from bot.app import calibration_of, database_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
-from bot.config import DATABASE_KEY, SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig, read_token
+from bot.config import SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig
 from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
@@ -34,6 +34,7 @@ from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
+from bot.secrets import DATABASE_KEY, read_token
 from bot.storage import encryption, sqlite
 from bot.storage.backups import BACKUP_INTERVAL, backups_of, folder_of
 from bot.storage.database import schema_scripts

@@ -42,12 +42,28 @@ class Reference(StrEnum):
     """A command, without its slash."""
 
 
+_PARENTHESES = str.maketrans("{}", "()")
+
 _REFERENCE = re.compile(rf"\{{({'|'.join(Reference)}) ([^{{}}]*)\}}")
 
 
 def refer(to: Reference, value: object) -> str:
     """A reference to `value`, in braces, for use within a sentence."""
     return f"{{{to} {value}}}"
+
+
+def quoted(text: str, limit: int = 60) -> str:
+    """A person's own words in quotation marks, for use within a sentence."""
+    return f"“{cut(text, limit)}”"
+
+
+def cut(text: str, limit: int = 60) -> str:
+    """A person's own words, shortened to `limit` characters.
+
+    Braces become parentheses, because text in braces may be a reference.
+    """
+    plain = text.translate(_PARENTHESES)
+    return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"
 
 
 def format_references(sentence: str, formatters: Mapping[Reference, Callable[[str], str]]) -> str:

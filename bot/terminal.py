@@ -88,9 +88,12 @@ class TerminalPoster:
                 self.progress.update(self._task, description=f"Painting, step {step} of {of}", completed=step, total=of)
             case Retrying():
                 self.progress.update(self._task, description="The engine was restarted; trying again", completed=0)
-            case Painted() | Failed() | Cancelled():
+            case Painted():
                 self.ending = news
                 self.progress.update(self._task, description="Done", total=1, completed=1)
+            case Failed() | Cancelled():
+                self.ending = news
+                self.progress.update(self._task, description="Not painted", total=1, completed=0)
         return Shown()
 
     async def decorate(self, job: Job) -> None:

@@ -56,8 +56,8 @@ def text(report: Report, names: Mapping[GuildId, str]) -> str:
         lines.append(f"- Half had their pictures within {_words.seconds(total.wait_median)}, {_most(total.wait_p95)}")
     if promises.error_median is not None:
         lines.append(
-            f"- {promises.kept / promises.told:.0%} of {promises.told} stated start times came true, give or take half "
-            f"of the wait; half were off by {_words.seconds(promises.error_median)} or less"
+            f"- Start-time estimates were right {promises.kept / promises.told:.0%} of the time "
+            f"({promises.told} estimates); half were off by {_words.seconds(promises.error_median)} or less"
         )
     if report.refused:
         lines.append(f"- Refused: {', '.join(f'{count} by {rule}' for rule, count in report.refused.items())}")

@@ -447,6 +447,9 @@ def change(case: Case) -> str:
         count = len(case.after)
         return f"{what}: {count} request{'' if count == 1 else 's'}"
     names = list(dict.fromkeys((*case.before, *case.after)))
+    if case.undoes is None and case.action in _PLAIN:
+        ends = f" {_value(BLOCKED, case.after)}" if isinstance(case.after.get(BLOCKED), str) else ""
+        return f"{_PLAIN[case.action]} {subject(case.subject)}{ends}"
     if names and all(name.startswith(TERM) for name in names):
         return f"{what}: {_terms_changed(case)}"
     changes = [
@@ -455,6 +458,15 @@ def change(case: Case) -> str:
         if _value(name, case.before) != _value(name, case.after)
     ]
     return f"{what}: {', '.join(changes)}" if changes else what
+
+
+_PLAIN = {
+    "block": "blocked",
+    "unblock": "unblocked",
+    "pause": "paused painting for",
+    "resume": "resumed painting for",
+}
+"""What moderators did where the name of the action says all."""
 
 
 def hidden(text: str) -> str:

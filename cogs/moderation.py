@@ -114,7 +114,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
     @app_commands.describe(
         member="The person",
         duration="For how long, like 30m, 12h, 7d; leave empty to block until you unblock",
-        reason="Why; kept with the case",
+        reason="Why; the person reads it, and it is kept with the case",
     )
     @app_commands.rename(duration="for")
     async def block(

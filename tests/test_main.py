@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from importlib import metadata
 from pathlib import Path
 
 import aiohttp
@@ -222,7 +223,7 @@ async def test_try_serves_its_page_and_ends_cleanly_with_its_engine(tmp_path: Pa
         async with asyncio.timeout(30):
             _, errors = await process.communicate()
 
-        assert process.returncode == 0
+        assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 0}[ending]
         assert b"Traceback" not in errors
         _, alive = psutil.wait_procs(children, timeout=5)
         assert alive == []
@@ -245,6 +246,7 @@ async def test_doctor_finds_this_machine_in_order(tmp_path: Path) -> None:
     for what in ("Python", "Disk", "Database", "Model emoji", "Torch", "Token"):
         assert re.search(rf"^[✓•] {what}: ", output, re.MULTILINE), what
     assert "DISCORD_TOKEN" in output
+    assert output.endswith("\nReady.\n")
 
 
 async def test_doctor_changes_nothing_of_an_older_database_and_says_what_the_next_start_does(tmp_path: Path) -> None:
@@ -271,6 +273,14 @@ async def test_doctor_names_a_missing_model_and_its_remedy(tmp_path: Path) -> No
     assert code == 1
     assert "✗ Model gone: " in output
     assert "→ Correct the entry in config.toml." in output
+    assert output.endswith("\nNot ready: 1 thing to do, marked with ✗.\n")
+
+
+async def test_the_command_line_says_its_version_and_helps() -> None:
+    assert await run("--version") == (0, f"atelier {metadata.version('atelier-bot')}\n", "")
+    for arguments in (("-h",), ("imagine", "-h")):
+        code, output, _ = await run(*arguments)
+        assert (code, "Usage:" in output) == (0, True)
 
 
 async def opened(process: asyncio.subprocess.Process) -> str:
@@ -285,17 +295,21 @@ async def opened(process: asyncio.subprocess.Process) -> str:
 
 async def test_a_host_deletes_what_is_kept_about_a_person_by_their_id(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    assert (await run("forget", "7", "--data", data))[::2] == (
+    assert (await run("forget", "7", "--yes", "--data", data))[::2] == (
         1,
         f"atelier: {data / 'atelier.db'} does not exist: there is nothing to delete.\n",
     )
     assert (await run("forget", "0", "--data", data))[0] == 2, "0 is not a person"
     assert (await run("forget", f"{2**63}", "--data", data))[0] == 2, "no id is as long"
     async with open_database(data / "atelier.db") as database:
-        await database.remember("x", "x")
-    code, output, errors = await run("forget", "7", "--data", data)
+        await database.execute("INSERT INTO preferences (user_id, model) VALUES (7, 'emoji')")
+    code, output, _ = await run("forget", "7", "--data", data)
+    assert (code, "Delete everything that is kept about person 7?" in output) == (1, True), "nobody answered"
+    code, output, errors = await run("forget", "7", "--yes", "--data", data)
     assert code == 0, errors
     assert output.startswith("Deleted: requests 0, pictures 0, ratings 0.")
+    code, output, errors = await run("forget", "7", "-y", "--data", data)
+    assert (code, output) == (0, "The database has nothing about person 7. Backups were searched, too.\n"), errors
 
 
 async def test_doctor_paints_with_each_model_and_says_what_ran(tmp_path: Path) -> None:

@@ -172,8 +172,8 @@ def check_models(models: Sequence[ModelConfig]) -> None:
     These are a missing folder or file, an unknown sampler, and a sampler or steps that the model cannot be painted
     with. Files that are there and broken are the catalog's troubles, so that other models can be used.
     """
-    for number, model in enumerate(models):
-        key = f"models[{number}] ({model.name})"
+    for number, model in enumerate(models, start=1):
+        key = f"model {number} ({model.name})"
         if model.sampler not in SAMPLERS:
             raise ConfigError(f"{key}: sampler {model.sampler!r} does not exist; there is: {', '.join(SAMPLERS)}.")
         for what, name, place in (

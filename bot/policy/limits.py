@@ -200,9 +200,10 @@ def pause_of(book: Book, where: Sequence[ChannelId]) -> Subject | None:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A moderator's block of a person; `until` is None if it has no end."""
+    """A moderator's block of a person; `until` is None if it has no end, and `reason` is empty if none was given."""
 
     until: datetime | None
+    reason: str = ""
 
 
 def block_of(book: Book, who: Requester, now: datetime) -> Block | None:
@@ -260,7 +261,7 @@ def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
         if not isinstance(value, int) or not low <= value <= high:
             said = f"{value:,}" if isinstance(value, int) else "that"
             raise UserError(
-                f"{name} ({MEANING[name]}) goes from {low:,} to {high:,}; {said} is outside. Nothing was changed."
+                f"{name} ({MEANING[name]}) goes from {low:,} to {high:,}, not to {said}. Nothing was changed."
             )
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import aiosqlite
 
 from bot.config import LimitsConfig
-from bot.errors import Rejected
+from bot.errors import Rejected, quoted
 from bot.jobs import (
     Book,
     ChannelId,
@@ -27,6 +27,7 @@ from bot.jobs import (
     Subject,
 )
 from bot.policy.limits import (
+    BLOCKED,
     NEGLIGIBLE,
     Block,
     Limits,
@@ -45,6 +46,9 @@ from bot.policy.picture_limits import picture_limits
 from bot.policy.words import ServerTerms, check_hard_block
 from bot.storage.rules import Rules
 from bot.storage.usage import Usage, spent_by, waiting_of
+
+_LONGEST_REASON = 200
+"""Characters of a moderator's reason that the person reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +138,14 @@ class Policy:
 
     async def _ruling(self, requester: Requester, where: Sequence[ChannelId], now: datetime) -> Ruling:
         book = await self._rules.book(requester.guild_id)
+        if block := block_of(book, requester, now):
+            subject = (Scope.PERSON, requester.user_id)
+            block = replace(block, reason=await self._rules.reason(requester.guild_id, subject, BLOCKED))
         return Ruling(
             requester,
             tuple(where),
             self.limits_in(book, requester, where),
-            block_of(book, requester, now),
+            block,
             pause_of(book, where),
             counted_from(book, requester, now),
         )
@@ -154,8 +161,9 @@ class Policy:
     def check(self, ruling: Ruling) -> None:
         """Raise Rejected where a moderator paused painting, blocked the person or closed the channel."""
         if block := ruling.block:
+            why = f" Reason: {quoted(block.reason, _LONGEST_REASON)}" if block.reason else ""
             raise Rejected(
-                "A moderator does not let you ask for pictures on this server.",
+                f"A moderator blocked you on this server.{why}",
                 rule="block",
                 retry_at=block.until,
                 origin=str(Origin(Scope.PERSON, ruling.requester.user_id)),

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from bot.errors import UserError
+from bot.errors import UserError, quoted
 from bot.requests import foreign, pasted
 from bot.requests.options import Option, Options, table
-from bot.requests.wording import clean, listed, nearest, quoted
+from bot.requests.wording import clean, listed, nearest
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 

@@ -16,7 +16,7 @@ from typing import Any
 from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, ModelConfig
 from bot.engine import weights
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
-from bot.errors import Rejected, UserError
+from bot.errors import Rejected, UserError, cut, quoted
 from bot.jobs import MASK_TOLERANCE, NO_STYLE, Adapters, GenerationRequest, Operation, StyleRef, Upload, upscale_refusal
 from bot.policy.limits import Limit, Limits
 from bot.requests import styles
@@ -25,7 +25,7 @@ from bot.requests.flags import ADDRESSES, with_flags
 from bot.requests.options import BLENDED, Choice, Options
 from bot.requests.presets import NO_PRESETS, Presets, choose
 from bot.requests.uploads import CALLED
-from bot.requests.wording import clean, cut, quoted, unknown
+from bot.requests.wording import clean, unknown
 from bot.storage.styles import Style
 
 RATIOS = (0.25, 4.0)
@@ -149,7 +149,7 @@ def resolve(
         raise UserError(f"The model {model.name} {words}")
     seed = options.seed if options.seed is not None else random.randint(*SEEDS)
     if not SEEDS[0] <= seed <= SEEDS[1]:
-        raise UserError(f"A seed goes from {SEEDS[0]} to {SEEDS[1]:,}; {cut(f'{seed:,}')} is outside.")
+        raise UserError(f"Seeds go from {SEEDS[0]} to {SEEDS[1]:,}, not to {cut(f'{seed:,}')}.")
     _check_uploads(options)
     width, height = _size(options, model, notes)
     if limits is not None:

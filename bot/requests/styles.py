@@ -12,11 +12,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from bot.config import STEPS, ModelConfig
-from bot.errors import Reference, UserError, refer
+from bot.errors import Reference, UserError, quoted, refer
 from bot.jobs import JobId, PictureRef
 from bot.requests.defaults import Source
 from bot.requests.options import Options
-from bot.requests.wording import clean, quoted, unknown
+from bot.requests.wording import clean, unknown
 from bot.storage.styles import PLACE, Style
 
 LONGEST_NAME = 32

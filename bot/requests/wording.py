@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from bot.errors import quoted
+
 _LONGEST_NAME = 60
 """A name of more characters resembles none."""
 
-_PARENTHESES = str.maketrans("{}", "()")
 
 # Ranges of code points instead of Unicode's categories: those depend on the age of the interpreter, which does not
 # know the youngest emoji.
@@ -81,20 +82,6 @@ def unknown(kind: str, name: str, known: Sequence[str], dashes: str = "") -> str
     if near := nearest(name, known):
         return f"{words}. Did you mean {dashes}{near}?"
     return f"{words}. Choose from: {', '.join(dashes + entry for entry in known)}."
-
-
-def quoted(text: str) -> str:
-    """A person's own words in quotation marks."""
-    return f"“{cut(text)}”"
-
-
-def cut(text: str) -> str:
-    """A person's own words, shortened to 60 characters.
-
-    Braces become parentheses, because text in braces may be a reference in a sentence (`bot/errors.py`).
-    """
-    plain = text.translate(_PARENTHESES)
-    return plain if len(plain) <= 60 else f"{plain[:59]}…"
 
 
 def listed(names: Sequence[str], most: int) -> str:

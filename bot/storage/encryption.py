@@ -19,8 +19,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.config import DATABASE_KEY, NEW_DATABASE_KEY, read_database_key, read_secret
 from bot.errors import ConfigError, StorageError
+from bot.secrets import DATABASE_KEY, NEW_DATABASE_KEY, read_database_key, read_secret
 from bot.storage import backups, sqlite
 from bot.storage.erasure import SIDE_FILES
 from bot.storage.recovery import STAGED

@@ -11,6 +11,13 @@ from bot.storage.database import Database
 
 ALL = "SELECT guild_id, scope, subject_id, name, value FROM rules"
 
+# The latest case that set a rule of a subject, which says why.
+REASON = """
+SELECT reason FROM cases INDEXED BY cases_of_subject
+WHERE guild_id = ? AND scope = ? AND subject_id = ? AND json_type(after, '$.' || ?) IS NOT NULL
+ORDER BY number DESC LIMIT 1
+"""
+
 _NONE: Book = MappingProxyType({})
 
 
@@ -38,6 +45,11 @@ class Rules:
             if changes == self._changes:
                 self._books = books
         return self._books
+
+    async def reason(self, guild_id: GuildId, subject: Subject, name: str) -> str:
+        """Why moderators set a rule the last time; empty if they gave no reason."""
+        row = await self._database.fetch_one(REASON, (guild_id, *subject, name))
+        return row["reason"] or "" if row else ""
 
     def changed(self) -> None:
         """Forget what was read: the table has changed."""

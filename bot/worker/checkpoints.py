@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,13 +103,11 @@ def _download(source: str) -> str:
         return str(diffusers.DiffusionPipeline.download(source, use_safetensors=True))
     except Exception as error:
         if not isinstance(error, OSError) or "safetensors" not in str(error):
-            log.exception("model %s cannot be fetched", source)
             raise _unfetched(source, error) from error
     try:
         # It may have its weights in half precision only.
         return str(diffusers.DiffusionPipeline.download(source, use_safetensors=True, variant="fp16"))
     except Exception as error:
-        log.exception("model %s cannot be fetched", source)
         if isinstance(error, OSError) and "safetensors" not in str(error):
             raise _unfetched(source, error) from error
         raise UnusableFiles(
@@ -123,7 +122,6 @@ def _configured(model: ModelConfig, files: SingleFile) -> SingleFile:
     try:
         folder = snapshot_download(files.config, allow_patterns=_SETTINGS)
     except Exception as error:
-        log.exception("the configuration of model %s cannot be fetched", model.name)
         raise hub.unconfigured(files.path.name, _unfetched(files.config, error)) from error
     return recognise_file(files.path, folder, named=model.config is not None)
 
@@ -134,7 +132,24 @@ def _unfetched(source: str, error: Exception) -> UnusableFiles:
         return hub.gated(source)
     if isinstance(error, RepositoryNotFoundError | HFValidationError):
         return hub.unknown(source)
-    return hub.unreachable(source, "HF_HUB_OFFLINE is set" if hub.is_offline() else type(error).__name__)
+    # The traceback says nothing that a host could act on, and hides the sentence in the log.
+    log.debug("%s cannot be fetched", source, exc_info=error)
+    return hub.unreachable(source, "HF_HUB_OFFLINE is set" if hub.is_offline() else _cause(error))
+
+
+def _cause(error: BaseException) -> str:
+    """Why the hub cannot be reached, by the error at the root: what libraries wrap it in says less."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    match error:
+        case socket.gaierror():
+            return "its address is not found"
+        case TimeoutError():
+            return "it does not answer in time"
+        case ConnectionError():
+            return "there is no connection"
+        case _:
+            return type(error).__name__
 
 
 def _fetch_controlnets(model: ModelConfig, files: Recognised) -> tuple[dict[str, str], dict[str, str]]:

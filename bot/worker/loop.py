@@ -14,17 +14,13 @@ one tile after each step of the others, for one person in turn.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
-
-import PIL.Image
 
 from bot.engine import Progress, Started
 from bot.engine.timing import Timings
@@ -48,21 +44,22 @@ from bot.engine.wire import (
     TimingsFrame,
 )
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Image, Operation, PictureLimits
+from bot.jobs import GenerationRequest, Operation
 from bot.logs import hide, traced
-from bot.worker import previews, residency
+from bot.worker import residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
-from bot.worker.canvas import Canvas
+from bot.worker.endings import Endings
 from bot.worker.inputs import Inputs, decode
 from bot.worker.kernels import peak_bytes
-from bot.worker.nsfw import BLOCKED
+from bot.worker.orders import PaintingOrder, WaitingOrder
 from bot.worker.pipelines import ModelStore
-from bot.worker.previews import LatentPreview, LatentTap
+from bot.worker.preview_sender import PreviewSender
+from bot.worker.previews import LatentTap
 from bot.worker.prompts import Prompts, Reading
 from bot.worker.rehearsal import rehearse
-from bot.worker.round_robin import RoundRobinPool, Turns
 from bot.worker.row_policy import MeasuredRows
+from bot.worker.stages import Stages
 
 log = logging.getLogger(__name__)
 
@@ -72,39 +69,6 @@ _TELL_SECONDS = 5.0
 """The least time between two reports of the timings to the bot, while requests are painted."""
 _LOAD_BYTES_PER_SECOND = 1e9
 """How fast a model is expected to load the first time; its files are in the system's cache after hashing."""
-
-
-@dataclass(slots=True)
-class _WaitingOrder:
-    """An order that is not being painted yet; its `inputs` are decoded meanwhile.
-
-    Its `texts`, the prompt and the negative prompt, are read once its model is in memory.
-    """
-
-    key: OrderKey
-    owner: int
-    request: GenerationRequest
-    limits: PictureLimits
-    inputs: Future[Inputs]
-    since: float
-    texts: Future[tuple[Reading, ...]] | None = None
-
-    @property
-    def is_painted(self) -> bool:
-        """Whether it needs its model in memory."""
-        return self.request.operation is not Operation.UPSCALE
-
-
-@dataclass(slots=True)
-class _PaintingOrder:
-    """An order that is being painted, and when it was last shown."""
-
-    owner: int
-    request: GenerationRequest
-    limits: PictureLimits
-    canvas: Canvas | None
-    tap: LatentTap
-    shown_at: float
 
 
 class WorkerLoop:
@@ -126,21 +90,18 @@ class WorkerLoop:
         A preview of each order is sent every `preview_seconds`; 0 sends none.
         """
         self._store = store
+        self._finisher = store.finisher
         self._inbox = inbox
         self._send = send
         self._rows = rows
+        self._stages = Stages(send)
+        self._endings = Endings(store.finisher, send, self._stages, store.machine.encoders)
+        self._previews = PreviewSender(store.finisher, send, self._stages, self._endings.threads, preview_seconds)
         self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.run)
-        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._begin)
-        self._is_resting = True
+        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._stages.begin)
         self._told_at: float | None = None
-        self._waiting: dict[OrderKey, _WaitingOrder] = {}
-        self._painting: dict[OrderKey, _PaintingOrder] = {}
-        self._finishing: set[OrderKey] = set()
-        """The orders that are enlarged or encoded. A cancelled one is taken out: its next piece of work is not done."""
-        self._enlarging: Turns[tuple[_WaitingOrder, Iterator[PIL.Image.Image | None]]] = Turns()
-        """The orders whose pictures are enlarged on the device."""
-        self._latent_previews: dict[str, LatentPreview] = {}
-        self._preview_seconds = preview_seconds
+        self._waiting: dict[OrderKey, WaitingOrder] = {}
+        self._painting: dict[OrderKey, PaintingOrder] = {}
         self._fetched: dict[str, Future[Any]] = {}
         self._used_at: dict[str, float] = {}
         self._load_seconds: dict[str, float] = {}
@@ -149,22 +110,21 @@ class WorkerLoop:
         self._decoder = ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._fetcher = ThreadPoolExecutor(len(store.names), thread_name_prefix="fetcher")
-        self._encoder = RoundRobinPool(store.machine.encoders, "encoder")
 
     def run(self) -> None:
         """Paint until a `stop` comes. Raises what torch raises when the device is lost."""
-        with self._decoder, self._reader, self._fetcher, self._encoder, closing(self._batcher):
+        with self._decoder, self._reader, self._fetcher, self._endings, closing(self._batcher):
             while (news := self._news()) is not None:
                 for call, event in self._batcher.step(news):
                     self._report(call, event)
-                self._enlarge_a_tile()
+                self._endings.enlarge_a_tile()
 
     def _news(self) -> list[Call | Cancel] | None:
         """The calls that may begin, and the cancellations since the last step; None after a `stop`, when all is done.
 
         It waits while no work is there.
         """
-        idle = self._batcher.is_idle and not self._enlarging
+        idle = self._batcher.is_idle and not self._endings.needs_device
         if self._stopping and idle and not self._waiting:
             return None
         self._tell_timings(idle)
@@ -173,7 +133,7 @@ class WorkerLoop:
             cancels = self._receive(wait=wait)
             loading = self._make_room()
             news: list[Call | Cancel] = [*cancels, *self._beginning()]
-            idle = idle and not self._enlarging
+            idle = idle and not self._endings.needs_device
             if self._stopping and idle and not self._waiting and not news:
                 return None
             if news or not idle:
@@ -181,18 +141,7 @@ class WorkerLoop:
             # While no order waits, one thing at a time is tried; an order that comes meanwhile waits for it.
             wait = not loading and not (not self._waiting and self._improve())
             if wait:
-                self._rest()
-
-    def _begin(self, stage: Stage, orders: Sequence[Hashable] = (), model: str = "", size: int = 0) -> None:
-        """Tell the bot what this thread begins: each stage has a time limit, and only its orders are blamed."""
-        keys: tuple[OrderKey, ...] = tuple(orders)  # type: ignore[arg-type]
-        self._is_resting = False
-        self._send(StageFrame(_thread(), stage, keys, model, size))
-
-    def _rest(self) -> None:
-        if not self._is_resting:
-            self._begin(Stage.REST)
-            self._is_resting = True
+                self._stages.rest()
 
     def _improve(self) -> bool:
         """Try one more thing that makes forwards faster; returns whether there was one.
@@ -202,16 +151,16 @@ class WorkerLoop:
         """
         store = self._store
         if (name := store.unrehearsed) is not None:
-            self._begin(Stage.TRY, model=name)
+            self._stages.begin(Stage.TRY, model=name)
             rehearse(store, name, self._rows)
             return True
         if store.graphs.can_record_ahead:
-            self._begin(Stage.TRY)
+            self._stages.begin(Stage.TRY)
             if store.graphs.record_ahead(self._rows):
                 return True
         if not store.graphs.can_improve:
             return False
-        self._begin(Stage.COMPILE)
+        self._stages.begin(Stage.COMPILE)
         return store.graphs.improve()
 
     def _receive(self, *, wait: bool) -> list[Cancel]:
@@ -224,7 +173,7 @@ class WorkerLoop:
                         self._admit(frame)
                 case CancelFrame():
                     self._waiting.pop((frame.job_id, frame.attempt), None)
-                    self._finishing.discard((frame.job_id, frame.attempt))
+                    self._endings.cancel((frame.job_id, frame.attempt))
                     cancels.append(Cancel((frame.job_id, frame.attempt)))
                 case StopFrame():
                     self._stopping = True
@@ -253,11 +202,13 @@ class WorkerLoop:
         inputs: Future[Inputs] = Future()
         if request.uploads or request.operation is not Operation.TEXT2IMAGE:
             doing = StageFrame("", Stage.DECODE, (key,))
-            check = [] if self._store.nsfw is None else [partial(self._store.nsfw.check_upload, limits=frame.limits)]
+            check = (
+                [] if self._finisher.nsfw is None else [partial(self._finisher.nsfw.check_upload, limits=frame.limits)]
+            )
             inputs = self._beside(self._decoder, doing, decode, request, frame.uploads, *check)
         else:
             inputs.set_result(Inputs())
-        self._waiting[key] = _WaitingOrder(key, frame.owner, request, frame.limits, inputs, time.monotonic())
+        self._waiting[key] = WaitingOrder(key, frame.owner, request, frame.limits, inputs, time.monotonic())
         if request.model not in self._fetched:
             doing = StageFrame("", Stage.FETCH, model=request.model)
             self._fetched[request.model] = self._beside(self._fetcher, doing, self._store.fetch, request.model)
@@ -268,21 +219,12 @@ class WorkerLoop:
         """Have a thread do something, which it tells the bot, and wake this one when it is done."""
 
         def told() -> Any:
-            with self._told(doing):
+            with self._stages.beside(doing):
                 return work(*arguments)
 
         future = pool.submit(told)
         future.add_done_callback(lambda _: self._inbox.wake())
         return future
-
-    @contextmanager
-    def _told(self, doing: StageFrame) -> Iterator[None]:
-        """Tell the bot what this thread does in the body, and that it rests afterwards."""
-        self._send(replace(doing, thread=_thread()))
-        try:
-            yield
-        finally:
-            self._send(StageFrame(_thread(), Stage.REST))
 
     def _make_room(self) -> bool:
         """Load the model that orders wait for, if it is time to, and evict models to make space for it.
@@ -297,7 +239,7 @@ class WorkerLoop:
         name = self._switch.load
         if name is None:
             return False
-        self._begin(Stage.LOAD, model=name, size=self._store.size(name))
+        self._stages.begin(Stage.LOAD, model=name, size=self._store.size(name))
         started = time.monotonic()
         with self._refusing(name):
             self._store.load(name)
@@ -370,7 +312,7 @@ class WorkerLoop:
             calls.append(call)
             now = self._used_at[model] = time.monotonic()
             canvas, tap = order.inputs.result().canvas, LatentTap(call.scheduler)
-            self._painting[order.key] = _PaintingOrder(order.owner, order.request, order.limits, canvas, tap, now)
+            self._painting[order.key] = PaintingOrder(order.owner, order.request, order.limits, canvas, tap, now)
         return calls
 
     def _held(self) -> frozenset[str]:
@@ -386,7 +328,7 @@ class WorkerLoop:
         }
         return frozenset(name for name in held if self._store.works_in_batches(name))
 
-    def _enlarge(self, order: _WaitingOrder) -> None:
+    def _enlarge(self, order: WaitingOrder) -> None:
         """Begin to enlarge a picture, in other threads or on the device, if it and its model's files are here."""
         fetched = self._fetched.get(order.request.model)
         # If the files cannot be had, `_make_room` fails the order.
@@ -395,43 +337,13 @@ class WorkerLoop:
         del self._waiting[order.key]
         try:
             picture = order.inputs.result().image
-            assert picture is not None  # noqa: S101 - `decode` refuses an order without one
-            if on_device := self._store.is_enlarged_on_device(order.request.model):
-                if size := self._store.unloaded_upscaler:
-                    self._begin(Stage.LOAD, [order.key], size=size)
-                large = self._store.enlarged_on_device(picture)
-            else:
-                pictures = self._store.enlarged(order.request, picture)
         except PaintFailed as error:
             self._send(FailedFrame(*order.key, str(error)))
             return
-        self._send(StartedFrame(*order.key))
-        if on_device:
-            self._finishing.add(order.key)
-            self._enlarging.add(order.owner, (order, large))
-        else:
-            self._submit(order.key, order, pictures)
+        assert picture is not None  # noqa: S101 - `decode` refuses an order without one
+        self._endings.enlarge(order, picture)
 
-    def _enlarge_a_tile(self) -> None:
-        """Do one piece of work on the device for the person whose turn it is; a whole picture goes to be encoded."""
-        if (turn := self._enlarging.take()) is None:
-            return
-        owner, (order, large) = turn
-        if order.key not in self._finishing:
-            return
-        self._begin(Stage.FINISH, [order.key])
-        try:
-            whole = next(large)
-        except PaintFailed as error:
-            self._finishing.discard(order.key)
-            self._send(FailedFrame(*order.key, str(error)))
-            return
-        if whole is None:
-            self._enlarging.put_back(owner, (order, large))
-        else:
-            self._submit(order.key, order, self._store.enlargement(order.request, whole))
-
-    def _call(self, order: _WaitingOrder, texts: Future[tuple[Reading, ...]]) -> Call:
+    def _call(self, order: WaitingOrder, texts: Future[tuple[Reading, ...]]) -> Call:
         """An order as a call for the batcher. Raises PaintFailed in words."""
         request = order.request
         try:
@@ -443,9 +355,9 @@ class WorkerLoop:
             raise PaintFailed("This prompt could not be read. The host can find the reason in the log.") from error
         if request.controlnet:
             # The first request for a ControlNet loads it.
-            self._begin(Stage.LOAD, [order.key])
+            self._stages.begin(Stage.LOAD, [order.key])
             self._store.pipeline(request)
-        self._begin(Stage.ENCODE, [order.key])
+        self._stages.begin(Stage.ENCODE, [order.key])
         return Call(
             order.key,
             order.owner,
@@ -466,86 +378,17 @@ class WorkerLoop:
             case Progress(step, of):
                 self._send(ProgressFrame(*key, step, of))
                 if step < of:
-                    self._preview(key, call.pipeline)
+                    self._previews.show(key, self._painting[key], call.pipeline)
             case Returned(output):
                 order = self._painting.pop(key)
                 if self._store.graphs.ran.is_observing:
                     self._send(ObservedFrame(order.request.model, peak_bytes(), self._store.graphs.ran.take()))
-                self._submit(key, order, self._store.images(order.request, output, order.canvas))
+                self._endings.encode(key, order, self._finisher.images(order.request, output, order.canvas))
             case Failed(error):
                 request = self._painting.pop(key).request
                 self._send(FailedFrame(*key, self._store.explain(request, error)))
             case _:
                 self._painting.pop(key)
-
-    def _preview(self, key: OrderKey, pipeline: Any) -> None:
-        """Show how an order looks so far, if it is time to and its model allows previews."""
-        order, now = self._painting[key], time.monotonic()
-        if not self._preview_seconds or now < order.shown_at + self._preview_seconds:
-            return
-        latents, model = order.tap.latents, order.request.model
-        # No preview if the model has a safety checker, which has not seen it, or packs its latents as Flux does.
-        if latents is None or latents.ndim != 4 or getattr(pipeline, "safety_checker", None) is not None:
-            return
-        if model not in self._latent_previews:
-            self._latent_previews[model] = LatentPreview(pipeline.vae, pipeline.vae_scale_factor)
-        order.shown_at = now
-        showing = self._show(key, self._latent_previews[model], latents.float().cpu().numpy(), order.limits)
-        self._encoder.submit(order.owner, showing)
-
-    def _show(
-        self, key: OrderKey, latent_preview: LatentPreview, latents: Any, limits: PictureLimits
-    ) -> Iterator[None]:
-        """Send a preview, unless the safety check would hide one of its pictures. It runs in an encoder's thread."""
-        with self._told(StageFrame("", Stage.FINISH, (key,))):
-            if self._store.nsfw is None or self._may_be_previewed(latent_preview, latents, limits):
-                self._send(PreviewFrame(*key, previews.encode(latent_preview.picture(latents))))
-        yield
-
-    def _may_be_previewed(self, latent_preview: LatentPreview, latents: Any, limits: PictureLimits) -> bool:
-        assert self._store.nsfw is not None  # noqa: S101 - the caller has asked
-        try:
-            scores = [self._store.nsfw.score(latent_preview.picture(latents[[at]])) for at in range(len(latents))]
-        except PaintFailed:
-            # The log has the reason. The finished picture is checked again.
-            return False
-        return not any(map(limits.hides, scores))
-
-    def _submit(self, key: OrderKey, order: _WaitingOrder | _PaintingOrder, pictures: Iterator[Image | None]) -> None:
-        """Have the encoder's threads finish an order; the iterator does a piece of work each time."""
-        self._finishing.add(key)
-        self._encoder.submit(order.owner, self._finish(key, order.request, order.limits, pictures))
-
-    def _finish(
-        self, key: OrderKey, request: GenerationRequest, limits: PictureLimits, pictures: Iterator[Image | None]
-    ) -> Iterator[None]:
-        """Finish an order's pictures and send them, unless it is cancelled. It runs in an encoder's threads.
-
-        If one of the pictures may not be shown, the order fails, and none of them leaves this process.
-        """
-        images: list[Image] = []
-        try:
-            while len(images) < request.num_images_per_prompt:
-                if key not in self._finishing:
-                    return
-                with self._told(StageFrame("", Stage.FINISH, (key,))):
-                    image = next(pictures)
-                if image is not None:
-                    if limits.blocks(image.nsfw):
-                        raise PaintFailed(BLOCKED)
-                    images.append(image)
-                if len(images) < request.num_images_per_prompt:
-                    yield
-        except PaintFailed as error:
-            self._send(FailedFrame(*key, str(error)))
-        except Exception:
-            # A person waits for an answer, and nothing else reports errors of this thread.
-            log.exception("the pictures of job %d could not be encoded", key[0])
-            self._send(FailedFrame(*key, "The pictures could not be encoded; the log says why."))
-        else:
-            self._send(FinishedFrame(*key, tuple(images), self._store.made_by(request)))
-        finally:
-            self._finishing.discard(key)
 
     def _tell_timings(self, idle: bool) -> None:
         """Send new timings to the bot: every few seconds, and before the loop waits."""
@@ -559,7 +402,3 @@ class WorkerLoop:
 def _read(prompts: Prompts, request: GenerationRequest) -> tuple[Reading, ...]:
     """The prompt and the negative prompt of a request as its model reads them; in the reader's thread."""
     return tuple(map(prompts.read, request.texts))
-
-
-def _thread() -> str:
-    return threading.current_thread().name

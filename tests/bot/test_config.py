@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from bot.config import EMBEDDED_MODEL, Config, ModelConfig, load_config, read_database_key, read_token
+from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, LoraConfig, ModelConfig
+from bot.config_file import load_config
 from bot.errors import ConfigError
+from bot.secrets import read_database_key, read_token
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
@@ -83,12 +86,26 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[limits]\npace = 0\n", "line 2: limits.pace: input should be greater than or equal to 1."),
-        ("[limits]\n\n# no\npace = 'x'\n", "line 4: limits.pace: input should be a valid integer"),
-        ("limits = { pace = 0 }\n", "line 1: limits.pace: input should be greater"),
-        ("limits = 3\n", "line 1: limits: input should be a valid dictionary"),
-        ("[limits]\ndepth = 1\n[engine]\ndevice = 'tpu'\n", "line 4: engine.device: input should be 'auto', 'cuda'"),
-        ("log_level = 'loud'\n", "line 1: log_level: input should be 'debug', 'info'"),
+        ("[limits]\npace = 0\n", "line 2: limits.pace: 0 is too small; the smallest is 1."),
+        (
+            "[limits]\n\n# no\npace = 'x'\n",
+            "line 4: limits.pace: 'x' does not work here; this setting is a whole number.",
+        ),
+        ("limits = { pace = 0 }\n", "line 1: limits.pace: 0 is too small"),
+        ("limits = 3\n", "line 1: limits: 3 does not work here; this setting is a table of settings."),
+        (
+            "[limits]\ndepth = 1\n[engine]\ndevice = 'tpu'\n",
+            "device: 'tpu' does not work here; choose 'auto', 'cuda'",
+        ),
+        ("log_level = 'loud'\n", "line 1: log_level: 'loud' does not work here; choose 'debug', 'info'"),
+        (
+            "[limits]\nchannels = 'some'\n",
+            "channels: 'some' does not work here; write 'all' or a list in square",
+        ),
+        (
+            "[limits]\nchannels = [1, 'x']\n",
+            "entry 2 of limits.channels: 'x' does not work here; this setting is a whole",
+        ),
         ("[limits]\npase = 3\n", "line 2: limits.pase: there is no such setting; did you mean pace?"),
         ("[limit]\npace = 3\n", "line 1: limit: there is no such setting; did you mean limits?"),
         ("zzz = 3\n", "line 1: zzz: there is no such setting."),
@@ -101,26 +118,29 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
         ("[metrics]\nlisten = 'localhost:65536'\n", "line 2: metrics.listen: an address to listen at is host:port"),
         ("[metrics]\nlisten = ':9464'\n", "line 2: metrics.listen: an address to listen at is host:port"),
         ("[discord]\ncomand = 'x'\n", "line 2: discord.comand: there is no such setting; did you mean command?"),
-        ("models = []\n", "line 1: models: tuple should have at least 1 item"),
-        ("[[models]]\nname = 'a'\n", "line 1: models[0].source: field required."),
+        ("models = []\n", "line 1: models: this list is too short; it needs at least 1."),
+        ("[[models]]\nname = 'a'\n", "line 1: source of model 1: this setting is missing; add it."),
         (
             "[[models]]\nname = 'a'\nsource = 'embedded'\n[[models]]\nname = 'b'\nsource = 'embedded'\nwidth = 100\n",
-            "line 7: models[1].width: input should be a multiple of 8.",
+            "line 7: width of model 2: 100 is not a multiple of 8.",
         ),
         (
             "[[models]]\nname = 'a'\nsource = 'embedded'\nstepps = 1\n",
-            "line 4: models[0].stepps: there is no such setting; did you mean steps?",
+            "line 4: stepps of model 1: there is no such setting; did you mean steps?",
         ),
         (
             "[[models]]\nname = 'a'\nsource = 'x'\n[[models]]\nname = 'b'\nsource = 'x'\n"
             "[[models.loras]]\nname = 'ink'\nsource = 'y'\n[[models.loras]]\nname = 'clay'\nsource = 'y'\nwait = 2\n",
-            "line 13: models[1].loras[1].wait: there is no such setting; did you mean weight?",
+            "line 13: wait of LoRA 2 of model 2: there is no such setting; did you mean weight?",
         ),
         (
             "[[models]]\nname = 'a'\nsource = 'x'\nloras = [{name = 'l', source = 'y'}, {name = 'l', source = 'z'}]\n",
             "two LoRAs have the name 'l'",
         ),
-        ("[[models]]\nname = 'a'\nsource = 'x'\ndraft_steps = 0\n", "line 4: models[0].draft_steps: input should be"),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\ndraft_steps = 0\n",
+            "line 4: draft_steps of model 1: 0 is too",
+        ),
         (
             "[[models]]\nname = 'a'\nsource = 'x'\nsteps = 10\ndraft_steps = 11\n",
             "draft_steps is 11, and the model a usually has 10 steps: a draft may not have more.",
@@ -147,8 +167,11 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
             "[[models]]\nname = 'a'\nsource = 'x'\ndraft_guidance_scale = 1.0\n",
             "draft_guidance_scale counts only with draft_steps",
         ),
-        ("[[models]]\nname = 'A b'\nsource = 'x'\n", "line 2: models[0].name: this name is 1 to 32 lower-case"),
-        ("[[models]]\nname = 'a'\nsource = 'x'\nguidance_scale = nan\n", "line 4: models[0].guidance_scale: input"),
+        ("[[models]]\nname = 'A b'\nsource = 'x'\n", "line 2: name of model 1: this name is 1 to 32 lower-case"),
+        (
+            "[[models]]\nname = 'a'\nsource = 'x'\nguidance_scale = nan\n",
+            "line 4: guidance_scale of model 1: nan does",
+        ),
         (
             "[[models]]\nname = 'a'\nsource = 'x/y'\n[[models]]\nname = 'a'\nsource = 'x/z'\n",
             "two models have the name 'a'; give each its own name.",
@@ -163,22 +186,55 @@ def test_the_byte_order_mark_of_windows_editors_is_no_content(written: Any) -> N
         ("data = 'x'\n".encode("utf-16"), "config.toml is not UTF-8 text: save it as UTF-8."),
         (
             '[[models]]\nname = "a"\nsource = "embedded"\nmemory = ["3bit"]\n',
-            "line 4: models[0].memory: memory '3bit' does not exist; there is: 8bit, 4bit, text-when-needed, "
+            "line 4: memory of model 1: memory '3bit' does not exist; there is: 8bit, 4bit, text-when-needed, "
             "text-on-cpu, offload; did you mean 8bit?",
         ),
         (
             '[[models]]\nname = "a"\nsource = "embedded"\nmemory = 4\n',
-            "line 4: models[0].memory: memory is a list of names; there is: 8bit, 4bit, text-when-needed, "
+            "line 4: memory of model 1: memory is a list of names; there is: 8bit, 4bit, text-when-needed, "
             "text-on-cpu, offload.",
         ),
         (
             '[[models]]\nname = "a"\nsource = "embedded"\nmemory = ["4bit", "8bit"]\n',
-            "line 4: models[0].memory: memory cannot be both 8bit and 4bit: choose one of them.",
+            "line 4: memory of model 1: memory cannot be both 8bit and 4bit: choose one of them.",
         ),
     ],
 )
 def test_what_is_wrong_is_named_by_key_and_line(written: Any, content: str | bytes, words: str) -> None:
     assert words in complaint(written(content))
+
+
+def _settings(section: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """The keys of every setting of a section and of the sections in it; models are left out."""
+    for name, field in section.model_fields.items():
+        if name != "models":
+            yield (name,)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from ((name, *rest) for rest in _settings(field.annotation))
+
+
+@pytest.mark.parametrize("value", ["'x'", "-1", "1_000_000_000_000", "1.5", "[]", "{}", "true", "nan", "['x']", "'\n'"])
+def test_no_complaint_is_in_the_words_of_the_library(written: Any, value: str) -> None:
+    texts = ["".join(f"[{part}]\n" for part in keys[:-1]) + f"{keys[-1]} = {value}\n" for keys in _settings(Config)]
+    texts += [
+        f"[[models]]\nname = 'a'\nsource = 'x'\n{more}{key} = {value}\n"
+        for more, section in (
+            ("", ModelConfig),
+            ("[[models.loras]]\nname = 'a'\nsource = 'x'\n", LoraConfig),
+            ("[[models.controlnets]]\nname = 'a'\nsource = 'x'\n", ControlNetConfig),
+        )
+        for key in section.model_fields
+        if key not in ("name", "source")
+    ]
+    complaints = []
+    for text in texts:
+        try:
+            load_config(written(text))
+        except ConfigError as error:
+            complaints.append(str(error))
+    assert complaints
+    for words in complaints:
+        assert not re.search("nput should|Input is|ield required|hould have|something else|Error", words), words
 
 
 @pytest.mark.parametrize(("name", "words"), [("none.toml", "No such file"), ("", "Is a directory")])
@@ -218,9 +274,17 @@ def test_the_environment_wins_over_the_file(
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("ATELIER_LIMITS__PACE", "many", "environment variable ATELIER_LIMITS__PACE: input should be a valid integer"),
+        (
+            "ATELIER_LIMITS__PACE",
+            "many",
+            "environment variable ATELIER_LIMITS__PACE: 'many' does not work here",
+        ),
         ("ATELIER_LIMITS__PASE", "3", "environment variable ATELIER_LIMITS__PASE: there is no such setting; did you"),
-        ("ATELIER_LOG_LEVEL", "loud", "environment variable ATELIER_LOG_LEVEL: input should be 'debug'"),
+        (
+            "ATELIER_LOG_LEVEL",
+            "loud",
+            "environment variable ATELIER_LOG_LEVEL: 'loud' does not work here; choose 'debug'",
+        ),
         ("ATELIER_MODELS", "emoji", 'environment variables ATELIER_*: error parsing value for field "models"'),
         ("ATELIER_LIMITS", "{", 'environment variables ATELIER_*: error parsing value for field "limits"'),
     ],

@@ -129,7 +129,7 @@ async def test_a_blocked_person_gets_no_words(workshop: Workshop) -> None:
     await moderator.slash(workshop.channel, "mod block", member=ada)
     told = await ada.slash(workshop.channel, "describe", image=("a.png", PICTURE))
     assert told.ephemeral
-    assert "does not let you ask" in told.response.content
+    assert "A moderator blocked you" in told.response.content
 
 
 async def test_each_person_has_one_picture_there_and_few_people_wait(

@@ -167,7 +167,7 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
     ("options", "words"),
     [
         ({}, "Say what to set: pace, depth, quota"),
-        ({"pace": 0}, "pace (images per minute) goes from 1 to 10,000; 0 is outside."),
+        ({"pace": 0}, "pace (images per minute) goes from 1 to 10,000, not to 0."),
         ({"depth": -5}, "depth (requests waiting at a time) goes from 1"),
         ({"quota": 2_000_000, "pace": 5}, "Nothing was changed."),
         ({"pixels": "large"}, "is not a size. Write one like 1024x1024. Nothing was changed."),

@@ -107,7 +107,7 @@ async def test_what_waits_stays_through_a_pause_and_a_restart_and_goes_on_after_
         await workshop.reached((await workshop.jobs())[0].id, JobStatus.RUNNING)
     asked = await moderator.slash(workshop.channel, "mod pause", reason="a raid")
     assert "Until you resume it, no request is started or accepted." in asked.response.content
-    assert (await confirmed(moderator, asked)).startswith("Case 1: pause for this server: paused no → yes.")
+    assert (await confirmed(moderator, asked)).startswith("Case 1: paused painting for this server.")
     assert await said(moderator, workshop, "pause", channel=workshop.channel) != ""
     shown = await ada.slash(workshop.channel, "queue")
     assert "⏸️ two — paused by a moderator, keeps its place" in shown.response.content
@@ -133,22 +133,34 @@ async def test_what_waits_stays_through_a_pause_and_a_restart_and_goes_on_after_
 async def test_a_block_refuses_one_person_here_until_its_end(workshop: Workshop) -> None:
     moderator, ada, grace = workshop.member("mod", moderator=True), workshop.member("ada"), workshop.member("grace")
     blocked = await said(moderator, workshop, "block", member=ada, **{"for": "2h"})
-    assert blocked.startswith(f"Case 1: block for <@{ada.id}>: blocked no → until <t:")
+    assert blocked.startswith(f"Case 1: blocked <@{ada.id}> until <t:")
     refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
-    assert "A moderator does not let you ask for pictures on this server. It will work <t:" in refused.response.content
+    assert "A moderator blocked you on this server. It will work <t:" in refused.response.content
     assert "Moderators can change this with `/mod unblock`." in refused.response.content
+    assert "Reason" not in refused.response.content, "none was given"
     assert "Queued" in (await grace.slash(workshop.channel, "imagine", prompt="a cat")).response.content
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
     assert "⛔ blocked until <t:" in explained.response.content
     assert f"**block** (the rule for <@{ada.id}>), would work <t:" in explained.response.content
 
-    assert (await said(moderator, workshop, "unblock", member=ada)).startswith("Case 2: unblock")
+    assert (await said(moderator, workshop, "unblock", member=ada)).startswith("Case 2: unblocked <@")
     assert "is not blocked" in await said(moderator, workshop, "unblock", member=ada)
     assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="a cat")).response.content
     await said(moderator, workshop, "undo", case=2)
     await workshop.restart()
     again = await ada.slash(workshop.channel, "imagine", prompt="a cat")
-    assert "does not let you ask" in again.response.content
+    assert "A moderator blocked you" in again.response.content
+
+
+async def test_a_blocked_person_reads_the_latest_reason_as_it_was_typed(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await said(moderator, workshop, "block", member=ada, reason="an old reason")
+    await said(moderator, workshop, "unblock", member=ada, reason="a chance")
+    await said(moderator, workshop, "block", member=ada, reason="{time 5} is no reference", **{"for": "2h"})
+    refused = (await ada.slash(workshop.channel, "imagine", prompt="a cat")).response.content
+    assert refused.startswith("A moderator blocked you on this server. Reason: “(time 5) "), refused
+    assert "an old reason" not in refused
+    assert "a chance" not in refused
 
 
 @pytest.mark.parametrize("duration", ["", "soon", "0h", "-3d", "9999w", "3 months"])

@@ -208,7 +208,7 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
     await other.slash(there, "limits set", models="none", member=also)
     foreign = await other.slash(there, "limits set", channels=f"<#{workshop.channel.id}>", member=also)
     assert "is not a channel of this server" in foreign.response.content
-    assert "does not let you ask" in (await also.slash(there, "imagine", prompt="a cat")).response.content
+    assert "A moderator blocked you" in (await also.slash(there, "imagine", prompt="a cat")).response.content
     for prompt in ("one", "two", "three"):
         assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt=prompt)).response.content
     moderator = workshop.member("mod", moderator=True)

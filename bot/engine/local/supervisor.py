@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from bot.config import SECRETS
 from bot.engine.framing import BadFrame
 from bot.engine.local.reload_backoff import ReloadBackoff
 from bot.engine.local.timeouts import Timeouts
@@ -24,6 +23,7 @@ from bot.engine.wire import (
     encode,
     read_frame_async,
 )
+from bot.secrets import SECRETS
 
 log = logging.getLogger(__name__)
 

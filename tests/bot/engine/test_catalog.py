@@ -60,7 +60,7 @@ def refusal(*models: ModelConfig) -> str:
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     missing = str(tmp_path / "nowhere")
     assert refusal(EMBEDDED_MODEL, ModelConfig(name="mine", source=missing)) == (
-        f"models[1] (mine): source {missing} does not exist. Give a diffusers folder, a .safetensors or .gguf file, "
+        f"model 2 (mine): source {missing} does not exist. Give a diffusers folder, a .safetensors or .gguf file, "
         'a hub id like CompVis/stable-diffusion-v1-4, or "embedded".'
     )
 
@@ -72,7 +72,7 @@ def test_missing_single_file_is_named(tmp_path: Path) -> None:
 
 def test_folder_without_an_index_is_refused(tmp_path: Path) -> None:
     assert refusal(ModelConfig(name="mine", source=str(tmp_path))) == (
-        f"models[0] (mine): {tmp_path} is no diffusers folder: it has no model_index.json. "
+        f"model 1 (mine): {tmp_path} is no diffusers folder: it has no model_index.json. "
         "A single checkpoint is named by its .safetensors file."
     )
 
@@ -82,13 +82,13 @@ def test_pickled_checkpoint_is_refused(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"mine{suffix}"
     file.touch()
     assert refusal(ModelConfig(name="mine", source=str(file))) == (
-        f"models[0] (mine): {file} is neither a .safetensors nor a .gguf file, and no other kind is loaded."
+        f"model 1 (mine): {file} is neither a .safetensors nor a .gguf file, and no other kind is loaded."
     )
 
 
 def test_unknown_sampler_is_refused_with_those_there_are() -> None:
     words = refusal(EMBEDDED_MODEL.model_copy(update={"sampler": "euler b"}))
-    assert words.startswith("models[0] (emoji): sampler 'euler b' does not exist; there is: default, ddim, ")
+    assert words.startswith("model 1 (emoji): sampler 'euler b' does not exist; there is: default, ddim, ")
     assert all(name in words for name in SAMPLERS)
 
 
@@ -96,4 +96,4 @@ def test_missing_config_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.safetensors").touch()
     config = str(tmp_path / "nowhere")
     model = ModelConfig(name="mine", source=str(tmp_path / "mine.safetensors"), config=config)
-    assert refusal(model) == f"models[0] (mine): config {config} is not a folder."
+    assert refusal(model) == f"model 1 (mine): config {config} is not a folder."

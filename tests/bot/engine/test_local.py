@@ -24,7 +24,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image as Picture
 
-from bot.config import EMBEDDED_MODEL, SECRETS, Config, EngineConfig, ModelConfig
+from bot.config import EMBEDDED_MODEL, Config, EngineConfig, ModelConfig
 from bot.engine import Event, Finished, Order, Progress, Started
 from bot.engine.local import LocalEngine, Timeouts
 from bot.engine.local.supervisor import KEEPS_DYING
@@ -32,6 +32,7 @@ from bot.engine.wire import SetupFrame, Stage, SubmitFrame, encode
 from bot.errors import EngineDied, PaintFailed
 from bot.jobs import GenerationRequest, JobId, Operation, UserId
 from bot.requests.uploads import MOST_BYTES
+from bot.secrets import SECRETS
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder, make_tiny_single_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="speaks of POSIX signals")

@@ -121,7 +121,7 @@ def test_moderators_may_set_as_much_as_the_host_may_and_no_more(name: LimitName)
         check_values(Scope.SERVER, {name: value})
         LimitsConfig(**{name: value})
     for value in (low - 1, high + 1):
-        with pytest.raises(UserError, match=f"{name} .* goes from {low:,} to {high:,}; {value:,} is outside. Nothing"):
+        with pytest.raises(UserError, match=f"{name} .* goes from {low:,} to {high:,}, not to {value:,}. Nothing"):
             check_values(Scope.SERVER, {name: value})
         with pytest.raises(ValidationError):
             LimitsConfig(**{name: value})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -244,8 +245,8 @@ def test_a_flag_wins_over_the_option(option: dict[str, Any], flag: str, field: s
         ("a cat --cfg inf", "--cfg needs a number, like --cfg 7.5; “inf” is not a number."),
         ("a cat --cfg 1e999", "--cfg needs a number, like --cfg 7.5; “1e999” is not a number."),
         ("a cat --cfg 7,5", "--cfg needs a number, like --cfg 7.5; “7,5” is not a number."),
-        ("a cat --seed -1", "A seed goes from 0 to 4,294,967,295; -1 is outside."),
-        ("a cat --seed 4294967296", "A seed goes from 0 to 4,294,967,295; 4,294,967,296 is outside."),
+        ("a cat --seed -1", "Seeds go from 0 to 4,294,967,295, not to -1."),
+        ("a cat --seed 4294967296", "Seeds go from 0 to 4,294,967,295, not to 4,294,967,296."),
         ("a cat --ar wide", "“wide” is neither a shape like 16:9 nor a size like 64x64."),
         ("a cat --ar wide --model sd15", "“wide” is neither a shape like 16:9 nor a size like 512x512."),
         ("a cat --ar 0:1", "“0:1” is neither a shape"),
@@ -274,7 +275,7 @@ def test_huge_numbers_are_refused_or_clamped_in_a_sentence_that_fits_into_a_mess
 
 @pytest.mark.parametrize("option", ["steps", "images", "seed", "guidance_scale"])
 def test_huge_numbers_as_options_are_refused_in_words_too(option: str) -> None:
-    assert "goes from" in refusal("a cat", **{option: 10**400})
+    assert re.search("goe?s? from", refusal("a cat", **{option: 10**400}))
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

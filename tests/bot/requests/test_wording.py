@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.errors import Reference, format_references
-from bot.requests.wording import clean, errors, nearest, quoted, unknown
+from bot.errors import Reference, format_references, quoted
+from bot.requests.wording import clean, errors, nearest, unknown
 
 
 @pytest.mark.parametrize("typed", ["{subject person:5}", "a {command mod pause} b", "{{time 2026-01-01T00:00:00}}"])

@@ -452,9 +452,9 @@ def test_safety_check_of_a_model_sees_every_kind(
         assert isinstance(end, Returned)
         if withheld:
             with pytest.raises(PaintFailed, match="The model's own safety check withheld the picture"):
-                next(store.images(request, end.output))
+                next(store.finisher.images(request, end.output))
         else:
-            images = list(store.images(request, end.output))
+            images = list(store.finisher.images(request, end.output))
             assert [(i.width, i.height) for i in images] == [(2 * request.width,) * 2] * request.num_images_per_prompt
 
 
@@ -492,7 +492,7 @@ def test_model_in_the_box_starts_from_pictures_and_repaints_parts() -> None:
     arguments = store.arguments(request, decode(request, files))
     ends = played({0: [Call(1, 1, store.pipeline(request), store.scheduler(request), arguments)]})
     assert isinstance(ends[1], Returned)
-    (made,) = store.images(request, ends[1].output)
+    (made,) = store.finisher.images(request, ends[1].output)
     assert made.width == 512
     change = np.abs(np.asarray(Image.open(io.BytesIO(made.png)).resize((128, 128))).astype(float) - (40, 90, 220))
     inside, outside = change[40:88, 40:88].mean(), change[:16].mean()

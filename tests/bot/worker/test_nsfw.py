@@ -50,7 +50,7 @@ def said(
     """What the loop says about one order when the check gives these scores."""
     check = NsfwCheck()
     check._classifier = scores
-    before, store.nsfw = store.nsfw, check
+    before, store.finisher.nsfw = store.finisher.nsfw, check
     frames: list[Frame] = []
     inbox = Inbox()
     inbox.put(SubmitFrame(JobId(1), 1, UserId(1), request, uploads or {}, STRICT))
@@ -58,7 +58,7 @@ def said(
     try:
         WorkerLoop(store, inbox, frames.append, rows=16, preview_seconds=seconds).run()
     finally:
-        store.nsfw = before
+        store.finisher.nsfw = before
     return frames
 
 
@@ -137,7 +137,7 @@ def test_changed_weights_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_only_the_hosts_word_switches_the_check_off() -> None:
     store = ModelStore([EMBEDDED_MODEL], EngineConfig(device="cpu", threads=1, safety="off"))
-    assert store.nsfw is None
+    assert store.finisher.nsfw is None
     frames: list[Frame] = []
     inbox = Inbox()
     inbox.put(SubmitFrame(JobId(1), 1, UserId(1), APPLE, {}, STRICT))

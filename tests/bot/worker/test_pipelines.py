@@ -209,10 +209,10 @@ def test_picture_of_nothing_is_never_shown(store: ModelStore, value: float, word
     request = replace(APPLE, num_images_per_prompt=2)
     store.load(request.model)
     frames = np.full((2, 64, 64, 3), 0.5)
-    assert len(list(store.images(request, SimpleNamespace(images=frames)))) == 2
+    assert len(list(store.finisher.images(request, SimpleNamespace(images=frames)))) == 2
     frames[1] = value
     with pytest.raises(PaintFailed, match=words):
-        next(store.images(request, SimpleNamespace(images=frames)))
+        next(store.finisher.images(request, SimpleNamespace(images=frames)))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="limits its own address space as Linux does")

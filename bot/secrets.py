@@ -1,0 +1,65 @@
+"""Secrets, which are never settings.
+
+The bot token comes from DISCORD_TOKEN and the key of the database from ATELIER_DATABASE_KEY, or from a file that
+DISCORD_TOKEN_FILE or ATELIER_DATABASE_KEY_FILE names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bot.errors import ConfigError
+
+DATABASE_KEY, NEW_DATABASE_KEY = "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_NEW"
+SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY)
+"""Environment variables that are removed from the environment of child processes."""
+
+
+def read_token(environ: Mapping[str, str] = os.environ) -> str:
+    """The bot token, from DISCORD_TOKEN or a file that DISCORD_TOKEN_FILE names. Raises ConfigError without one."""
+    if found := _read_secret("DISCORD_TOKEN", "the bot token", environ):
+        return _plausible(*found)
+    raise ConfigError(
+        "There is no bot token: set DISCORD_TOKEN to the token from your application's Bot page on "
+        "discord.com/developers. To try Atelier without a token, run: atelier try"
+    )
+
+
+def read_database_key(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The key of the database, from ATELIER_DATABASE_KEY or a file that ATELIER_DATABASE_KEY_FILE names; or None."""
+    found = _read_secret(DATABASE_KEY, "the key of the database", environ)
+    return found[0] if found else None
+
+
+def _read_secret(name: str, what: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """A secret and where it was found. Raises ConfigError when the file that should hold it does not."""
+    if secret := environ.get(name, "").strip():
+        return secret, name
+    if not (place := environ.get(f"{name}_FILE", "").strip()):
+        return None
+    where = f"{name}_FILE: {place}"
+    return read_secret(Path(place), what, where), where
+
+
+def read_secret(file: Path, what: str, where: str = "") -> str:
+    """The secret that a file holds; `where` names the file in messages. Raises ConfigError when it holds none."""
+    where = where or str(file)
+    try:
+        secret = file.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where} is not UTF-8 text: save it as UTF-8.") from error
+    if not secret:
+        raise ConfigError(f"{where} is empty; put {what} into it.")
+    return secret
+
+
+def _plausible(token: str, where: str) -> str:
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"{where} holds something other than a bot token: one word of letters, digits, dots, - and _."
+        )
+    return token

@@ -1,0 +1,173 @@
+"""What a pipeline painted becomes files: checked, enlarged, marked, signed and encoded.
+
+Imported in the engine process only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from bot.config import EngineConfig, ModelConfig
+from bot.errors import PaintFailed, UnusableFiles
+from bot.jobs import GenerationRequest, Image, Operation
+from bot.worker import host_upscaler, nsfw, upscaling
+from bot.worker.canvas import Canvas
+from bot.worker.checkpoints import Checkpoint
+from bot.worker.device_errors import is_out_of_memory
+from bot.worker.host_upscaler import HostUpscaler
+from bot.worker.labels import Labels
+from bot.worker.machine import free_memory
+from bot.worker.parameters import parameters
+from bot.worker.pictures import encode, encoded, enlarged, enlarging, laid_over
+from bot.worker.rows import NOT_NUMBERS
+from bot.worker.upscaling import Upscaler
+
+_BLACK = 2 / 255
+"""A picture counts as black if no channel of any pixel is brighter than this."""
+
+
+class Finisher:
+    """Turns a pipeline's output into images. A model need not be in memory, but its files must have been fetched."""
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelConfig],
+        settings: EngineConfig,
+        device: str,
+        fetch: Callable[[str], Checkpoint],
+        labels: Labels | None,
+    ) -> None:
+        """Make a finisher of these models' pictures; with `labels` it marks and signs them.
+
+        Raises PaintFailed if the safety check cannot be loaded.
+        """
+        self._models, self._device, self._fetch = models, device, fetch
+        # Kept when a model is evicted: they are small, and pictures of the model may still wait to be encoded.
+        self._upscalers: dict[str, Upscaler | None] = {}
+        self._schedulers: dict[str, str] = {}
+        self._host_upscaler_file = settings.upscaler
+        self._host_upscaler: HostUpscaler | None = None
+        self._detail, self._labels = settings.provenance, labels
+        self.nsfw = nsfw.load() if settings.safety == "on" else None
+        """The safety check that every picture passes; None if the host has switched it off."""
+
+    def remember(self, name: str, scheduler: str, upscaler: Upscaler | None) -> None:
+        """Note the scheduler's class and the upscaler that a model was loaded with."""
+        self._schedulers[name], self._upscalers[name] = scheduler, upscaler
+
+    def images(self, request: GenerationRequest, output: Any, canvas: Canvas | None = None) -> Iterator[Image]:
+        """The pictures of a pipeline's output, enlarged and encoded one by one, in the order of the request's seeds.
+
+        With a canvas, each is laid over it and has its size.
+
+        It uses only the CPU, so it may run in another thread than the one that owns the device.
+        Raises PaintFailed if a picture is invalid, black, or withheld by the safety checker.
+        """
+        if any(getattr(output, "nsfw_content_detected", None) or ()):
+            raise PaintFailed("The model's own safety check withheld the picture. Try another prompt or seed.")
+        pixels = np.asarray(output.images)
+        if not np.isfinite(pixels).all():
+            raise PaintFailed(NOT_NUMBERS)
+        # A VAE that overflows, or a safety checker without an answer, leaves a black picture. No scene is that dark.
+        if any(float(frame.max()) < _BLACK for frame in pixels):
+            raise PaintFailed("The model produced a black picture. Try another seed, sampler or size.")
+        factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
+        for frame, seed in zip(pixels, request.seeds, strict=True):
+            whole = enlarged(frame, factor, upscaler) if canvas is None else laid_over(canvas, frame, upscaler)
+            yield self._encode(request, seed, whole)
+
+    def enlarged(self, request: GenerationRequest, picture: PIL.Image.Image) -> Iterator[Image | None]:
+        """A picture, enlarged by the model's upscaler and encoded: yields None after each piece of work but the last.
+
+        The model need not be in memory, and its files must have been fetched. Like `images`, the work uses only the
+        CPU. Raises PaintFailed at once if the model has no upscaler.
+        """
+        upscaler = self._upscaler(request.model)
+        if upscaler is None:
+            raise PaintFailed(
+                f"The model {request.model} has no upscaler, so it cannot enlarge pictures. Choose another model."
+            )
+        large = enlarging(picture, upscaler)
+        return (None if whole is None else self._encode(request, request.seed, whole) for whole in large)
+
+    def is_enlarged_on_device(self, model: str) -> bool:
+        """Whether the host's upscaler enlarges pictures of a fetched model, because it has none. Raises PaintFailed."""
+        return bool(self._host_upscaler_file) and self._upscaler(model) is None
+
+    @property
+    def unloaded_upscaler(self) -> int:
+        """The bytes of the host's upscaler if it is still to be loaded; otherwise 0."""
+        file = Path(self._host_upscaler_file)
+        return file.stat().st_size if self._host_upscaler is None and file.is_file() else 0
+
+    def enlarged_on_device(self, picture: PIL.Image.Image) -> Iterator[PIL.Image.Image | None]:
+        """A picture, enlarged by the host's upscaler: yields None after each piece of work, and the result last.
+
+        It is loaded if necessary. Only the thread that owns the device may go through it. Raises PaintFailed in words.
+        """
+        if self._host_upscaler is None:
+            try:
+                self._host_upscaler = host_upscaler.load(Path(self._host_upscaler_file), self._device)
+            except UnusableFiles as error:
+                raise PaintFailed(f"The host's upscaler cannot be used: {error}") from error
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                free_memory()
+                raise PaintFailed("The host's upscaler does not fit into this machine's memory.") from error
+        return enlarging(picture, self._host_upscaler)
+
+    def enlargement(self, request: GenerationRequest, picture: PIL.Image.Image) -> Iterator[Image]:
+        """A picture that the host's upscaler enlarged, encoded. Like `images`, it uses only the CPU."""
+        yield self._encode(request, request.seed, picture)
+
+    def made_by(self, request: GenerationRequest) -> str:
+        """The sha256 of the weights that made the picture of a request: of its model, or of the host's upscaler."""
+        host = self._enlarger(request)
+        return self._fetch(request.model).digest if host is None else host.digest
+
+    def _encode(self, request: GenerationRequest, seed: int, picture: PIL.Image.Image) -> Image:
+        """A finished picture of a request as files, with the score of the safety check."""
+        score = None if self.nsfw is None else self.nsfw.score(picture)
+        text = ""
+        if self._detail != "none":
+            host = self._enlarger(request)
+            text = parameters(
+                request if self._detail == "full" else replace(request, prompt="", negative_prompt=""),
+                seed,
+                picture.size,
+                scheduler=self._schedulers.get(request.model, ""),
+                model_hash=self._fetch(request.model).digest,
+                upscaler="" if host is None else host.name,
+            )
+        image = encode(picture, seed, text, score)
+        if self._labels is None:
+            return image
+        digest = self.made_by(request)
+        marked = self._labels.marked(picture)
+        if marked is None:
+            png = self._labels.signed(image.png, request, seed, digest)
+            return replace(image, png=png, sha256=sha256(png).hexdigest())
+        png = self._labels.signed(encoded(marked[0], text), request, seed, digest)
+        return replace(image, delivered=png, delivered_sha256=sha256(png).hexdigest(), mark=marked[1])
+
+    def _upscaler(self, name: str) -> upscaling.Upscaler | None:
+        """The upscaler of a model whose files were fetched; None if it has none. Raises PaintFailed in words."""
+        if name not in self._upscalers:
+            try:
+                self._upscalers[name] = upscaling.load(Path(self._fetch(name).source))
+            except UnusableFiles as error:
+                raise PaintFailed(f"The model {name} cannot be loaded: {error}") from error
+        return self._upscalers[name]
+
+    def _enlarger(self, request: GenerationRequest) -> HostUpscaler | None:
+        """The host's upscaler if it enlarges the picture of a request."""
+        own = self._upscalers.get(request.model)
+        return self._host_upscaler if request.operation is Operation.UPSCALE and own is None else None
