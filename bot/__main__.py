@@ -328,14 +328,17 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
 def graph(
     file: Annotated[Path, typer.Argument(help="Where to write it; ends with .graphml or .json.")],
     server: Annotated[int | None, typer.Option(help="The id of one server; all servers if you name none.")] = None,
+    draw: Annotated[
+        Path | None, typer.Option("--draw", help="Also draw the newest part of it; ends with .svg or .png.")
+    ] = None,
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
     """Write how results, prompts, models and styles are linked, whether Atelier runs or not."""
-    typer.echo(_run(_graph(_settings(config, data, quiet=True), file, server)))
+    typer.echo(_run(_graph(_settings(config, data, quiet=True), file, server, draw)))
 
 
-async def _graph(config: Config, file: Path, server: int | None) -> str:
+async def _graph(config: Config, file: Path, server: int | None, drawing: Path | None) -> str:
     """Write the graph and say how large it is."""
     from bot.app import database_of
     from bot.datasets import graph as graphs
@@ -345,9 +348,15 @@ async def _graph(config: Config, file: Path, server: int | None) -> str:
     if not database.exists():
         raise StorageError(f"{database} does not exist: there is nothing to export.")
     key = encryption.find_key(database)
+    graphs.check_endings(file, drawing)
     found = await sqlite.in_thread(lambda _: graphs.read(database, key, server))
     graphs.write(found, file)
-    return f"{file}: nodes {len(found.nodes):,}, links {len(found.edges):,}."
+    words = f"{file}: nodes {len(found.nodes):,}, links {len(found.edges):,}."
+    if drawing is None:
+        return words
+    if not found.nodes:
+        return f"{words} There is nothing to draw."
+    return f"{words} {drawing}: the newest {await graphs.draw(found, drawing):,} nodes."
 
 
 @cli.command()

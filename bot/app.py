@@ -39,6 +39,7 @@ from bot.queue.line import Line
 from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
 from bot.requests.describing import Describer
+from bot.requests.improver import Improver
 from bot.requests.resolve import usual_request
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
@@ -49,6 +50,7 @@ from bot.storage.cases import Cases
 from bot.storage.comparisons import Comparisons
 from bot.storage.consents import Consents
 from bot.storage.database import Database, insist, open_database
+from bot.storage.examples import Examples
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
 from bot.storage.lineage import Lineage
@@ -56,6 +58,7 @@ from bot.storage.marks import Marks
 from bot.storage.member_reports import MemberReports
 from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
+from bot.storage.presets import PresetRatings
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.ratings import Ratings
@@ -96,6 +99,7 @@ class App:
     comparisons: Comparisons
     consents: Consents
     styles: Styles
+    preset_ratings: PresetRatings
     sittings: Sittings
     reports: Reports
     forgetting: Forgetting
@@ -105,6 +109,7 @@ class App:
     line: Line
     engine: Engine
     admission: Admission
+    improver: Improver
     describer: Describer
     delivery: Delivery
     dispatcher: Dispatcher
@@ -217,6 +222,7 @@ async def open_app(
         preferences = PreferenceStore(database)
         cases, member_reports = Cases(database, rules, surface, clock), MemberReports(database, clock)
         styles = Styles(database, rules, cases)
+        preset_ratings = PresetRatings(database, clock)
         marks = Marks(database, path, key)
         app = App(
             config=config,
@@ -233,6 +239,7 @@ async def open_app(
             comparisons=Comparisons(database, clock),
             consents=Consents(database, clock),
             styles=styles,
+            preset_ratings=preset_ratings,
             sittings=Sittings(database, surface),
             reports=Reports(path, key, clock),
             forgetting=forgetting,
@@ -255,7 +262,9 @@ async def open_app(
                 clock,
                 preferences,
                 styles,
+                preset_ratings,
             ),
+            improver=Improver(search, Examples(database), policy),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,
             dispatcher=dispatcher,

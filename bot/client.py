@@ -56,6 +56,8 @@ EXTENSIONS = (
     "cogs.tags",
     "cogs.styles",
     "cogs.compare",
+    "cogs.improve",
+    "cogs.presets",
     "cogs.dataset",
     "cogs.privacy",
     "cogs.help",

@@ -34,6 +34,7 @@ from bot.jobs import (
     UserId,
 )
 from bot.policy.limits import Origin
+from bot.requests.improver import NOTHING_KNOWN
 from bot.requests.options import Options
 from bot.requests.uploads import MOST_BYTES, UPLOAD_NAMES, inspect
 
@@ -123,7 +124,8 @@ async def imagine(
         except UserError as error:
             raise UserError(said(str(error))) from error
         assert admitted is not None  # noqa: S101 - only interactions can repeat
-        for note in admitted.notes:
+        notes = (*admitted.notes, *([NOTHING_KNOWN] if quote.enhance else ()))
+        for note in notes:
             console.print(f"note: {said(note)}")
         with poster.progress:
             job = await _ended(app, admitted.job)

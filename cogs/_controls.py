@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import discord
 
@@ -10,9 +10,13 @@ from bot.jobs import GRID, Job, JobId, Operation, PictureRef
 from bot.requests.abilities import Enlarging
 from bot.requests.admission import Admission
 from bot.requests.edits import cell_name
+from bot.responses import fitted
+from cogs import _words
 from cogs._buttons import JobControl, button, select
 
 AGAIN, MORE = "🔁", "⋯"
+MOST_ENTRIES = 25
+"""Entries of a menu."""
 
 _PANS = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
 
@@ -86,6 +90,25 @@ def _rows(ref: PictureRef, can: Collection[Operation], enlarging: Enlarging, dra
     return controls
 
 
+def relatives_menu(job_id: JobId, before: Sequence[Job], after: Sequence[Job]) -> JobControl | None:
+    """The menu of the results that a result comes from, and of those that came of it; None if there are none.
+
+    Discord shows 25 entries: the sources, then the newest that came of it.
+    """
+    relatives = [("←", job) for job in before[:MOST_ENTRIES]]
+    relatives += [("→", job) for job in after[::-1][: MOST_ENTRIES - len(relatives)]]
+    entries = [
+        discord.SelectOption(
+            label=f"{arrow} {job.id}: {fitted(job.request.prompt or _words.operation(job.request), 80)}"[:100],
+            value=str(job.id),
+        )
+        for arrow, job in relatives
+    ]
+    if not entries:
+        return None
+    return select("walk", PictureRef(job_id), "Where this comes from (←), and what came of it (→)", entries)
+
+
 def region_menu(ref: PictureRef) -> discord.ui.View:
     """The menu of the cells of a picture."""
     view = discord.ui.View(timeout=None)
@@ -102,6 +125,7 @@ def more_menu(ref: PictureRef, *, may_delete: bool, moderates: bool = False) -> 
     view.add_item(button("family", ref, "Where does this come from?"))
     view.add_item(button("alike", ref, "More like this"))
     view.add_item(button("lookalike", ref, "Looks like this"))
+    view.add_item(button("improve", ref, "Improve my prompt"))
     if may_delete:
         view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
         view.add_item(button("delete", ref, "Delete", discord.ButtonStyle.danger, row=1))

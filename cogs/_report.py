@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bot.charts.plot import Chart, Panel, Series
 from bot.jobs import GuildId
+from bot.requests.defaults import Source
+from bot.requests.presets import difference
 from bot.search.quality import interval
+from bot.storage.drift import ModelStep
 from bot.storage.reports import GROUP, Figures, Report
 from cogs import _words
 
@@ -19,6 +23,9 @@ HEADER = ("start", "end", "measure", "of", "value")
 _ALT = 1024
 _SHOWN_SERVERS = 5
 _SHOWN_LIKED = 5
+_LONGEST_NAME = 16
+_DRAWN_MODELS = 3
+"""As many lines as can be told apart."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 
@@ -61,6 +68,7 @@ def text(report: Report, names: Mapping[GuildId, str]) -> str:
             said += f", {liked.others} other reactions"
         lines.append(f"- `{model.model}`: {_requests(model.results)} delivered, {said}")
     lines += ranking(report)
+    lines += chosen(report)
     servers = report.servers or ()
     for server in servers[:_SHOWN_SERVERS]:
         name = _words.inert(names.get(server.guild_id, f"server {server.guild_id}"), 100)
@@ -88,6 +96,31 @@ def ranking(report: Report) -> list[str]:
     if lines:
         lines.append("-# In brackets are 95 % intervals. Where two overlap, it is not known which one is liked better.")
     return lines
+
+
+def chosen(report: Report) -> list[str]:
+    """Whether presets that ratings choose help: nothing where none were chosen."""
+    known = {each.source: each for each in report.chosen}
+    if Source.LEARNED not in known:
+        return []
+    learned, control = known[Source.LEARNED], known.get(Source.CONTROL)
+    if learned.share is None or control is None or control.share is None:
+        return [
+            f"- Ratings chose the preset of {_requests(learned.results)}; fewer than {GROUP} people rated them or "
+            "those with the usual settings, so it is not known whether that helps"
+        ]
+    by_ratings, by_lot = (
+        f"{share:.0%} ({low:.0%}–{high:.0%}, {people} people)"
+        for share, people in ((learned.share, learned.people), (control.share, control.people))
+        for low, high in [interval(share, people)]
+    )
+    low, high = difference((learned.share, learned.people), (control.share, control.people))
+    verdict = "it helps" if low > 0 else "it does harm" if high < 0 else "it is not known whether it helps"
+    points = f"{100 * (learned.share - control.share):+.0f} points ({100 * low:+.0f} to {100 * high:+.0f})"
+    return [
+        f"- Liked where ratings chose the preset: {by_ratings}; with the usual settings by lot: {by_lot}. "
+        f"{points}: {verdict}"
+    ]
 
 
 def title(report: Report) -> str:
@@ -121,6 +154,70 @@ def chart(report: Report) -> Chart:
     )
 
 
+def drift(report: Report) -> Chart | None:
+    """Each model over time: the ones with the most requests. None if there was nothing to paint."""
+    models = _drawn_models(report)
+    if not models:
+        return None
+    known = {(each.model, each.step): each for each in report.drift}
+
+    def series(value: Callable[[ModelStep], float | None]) -> list[Series]:
+        steps = range(report.span.count)
+        return [
+            Series(
+                _short(name), [value(each) if (each := known.get((name, step))) is not None else None for step in steps]
+            )
+            for name in models
+        ]
+
+    _, unit = _scaled([each.wait_median for each in report.drift if each.model in models])
+    size = dict(_UNITS)[unit]
+    return Chart(
+        f"Models of {title(report)[0].lower()}{title(report)[1:]}",
+        _names(report.span.starts, report.span.step),
+        (
+            Panel("Liked, %", series(lambda each: _percent(each.share)), lines=True),
+            Panel(
+                f"Half waited at most, {unit}",
+                series(lambda each: None if each.wait_median is None else each.wait_median / size),
+                lines=True,
+            ),
+            Panel("Failed, %", series(lambda each: _percent(each.failed_share)), lines=True),
+            Panel("GPU seconds for a step", series(lambda each: each.step_seconds), lines=True),
+        ),
+    )
+
+
+def _drawn_models(report: Report) -> list[str]:
+    asked: Counter[str] = Counter()
+    for each in report.drift:
+        asked[each.model] += each.asked
+    return [name for name, _ in sorted(asked.items(), key=lambda item: (-item[1], item[0]))[:_DRAWN_MODELS]]
+
+
+def _short(name: str) -> str:
+    """The name of a model, so that three of them fit beside the title of a panel."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def drift_alt(report: Report) -> str:
+    """What the chart of models shows, for people who cannot see it: each model in its first and last step."""
+    parts = []
+    for name in _drawn_models(report):
+        steps = [each for each in report.drift if each.model == name]
+        facts = [_requests(sum(each.asked for each in steps))]
+        if seconds := [f"{each.step_seconds:.3f}" for each in steps if each.step_seconds is not None]:
+            facts.append(f"GPU seconds for a step first {seconds[0]}, then {seconds[-1]}")
+        if shares := [f"{each.share:.0%}" for each in steps if each.share is not None]:
+            facts.append(f"liked first by {shares[0]}, then by {shares[-1]}")
+        parts.append(f"{name}: {', '.join(facts)}")
+    return f"Four charts of models over time. {'; '.join(parts)}."[:_ALT]
+
+
 def alt(report: Report) -> str:
     """What the chart shows, for people who cannot see it."""
     steps, starts = report.steps, report.span.starts
@@ -149,8 +246,10 @@ def table(report: Report) -> str:
     span = report.span
     for measure, of, value in _of_all(report):
         writer.writerow(_cells(span.since, span.until, measure, of, value))
-    for start, figures, refusals in zip(span.starts, report.steps, report.refusals, strict=True):
-        for measure, of, value in (*_of_figures(figures), *(("refused", rule, refusals[rule]) for rule in refusals)):
+    for step, (start, figures, refusals) in enumerate(zip(span.starts, report.steps, report.refusals, strict=True)):
+        refused = (("refused", rule, refusals[rule]) for rule in refusals)
+        models = (row for each in report.drift if each.step == step for row in _of_model(each))
+        for measure, of, value in (*_of_figures(figures), *refused, *models):
             writer.writerow(_cells(start, start + span.step, measure, of, value))
     return file.getvalue()
 
@@ -174,9 +273,27 @@ def _of_all(report: Report) -> Iterator[tuple[str, str, float]]:
         low, high = interval(one.share, one.people)
         for measure, value in (("people", one.people), ("share", one.share), ("share_low", low), ("share_high", high)):
             yield f"liked_{one.kind}_{measure}", one.name, value
+    for each in report.chosen:
+        yield f"chosen_by_{each.source}_results", "", each.results
+        if each.share is not None:
+            yield f"chosen_by_{each.source}_people", "", each.people
+            yield f"chosen_by_{each.source}_share", "", each.share
     for server in report.servers or ():
         yield "server_pictures", str(server.guild_id), server.pictures
         yield "server_gpu_seconds", str(server.guild_id), server.gpu_seconds
+
+
+def _of_model(each: ModelStep) -> Iterator[tuple[str, str, float]]:
+    values = {
+        "model_requests": each.asked,
+        "model_failed": each.failed,
+        "model_wait_seconds_median": each.wait_median,
+        "model_step_seconds": each.step_seconds,
+        "model_liked_share": each.share,
+    }
+    for measure, value in values.items():
+        if value is not None:
+            yield measure, each.model, value
 
 
 def _of_figures(figures: Figures) -> Iterator[tuple[str, str, float]]:

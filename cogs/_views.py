@@ -23,6 +23,17 @@ def bill_view(number: JobId) -> discord.ui.View:
     return view
 
 
+def offer_view(number: JobId, *, may_compare: bool) -> discord.ui.View:
+    """The buttons under what would improve a prompt; `number` is the offer's."""
+    about = PictureRef(number)
+    view = discord.ui.View(timeout=None)
+    view.add_item(button("change", about, "Show my prompt with it", discord.ButtonStyle.primary))
+    view.add_item(button("astyped", about, "Paint as typed"))
+    if may_compare:
+        view.add_item(button("both", about, "Compare both"))
+    return view
+
+
 def cancel_view(job_id: JobId) -> discord.ui.View:
     """The red button under a request that has not ended."""
     view = discord.ui.View(timeout=None)

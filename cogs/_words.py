@@ -30,6 +30,8 @@ from bot.policy.words import LONGEST_TERM, TERM
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
+from bot.requests.improving import Addition
+from bot.requests.presets import RULE as PRESETS
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.cases import CANCEL, DELETE, Case
 from bot.storage.consents import CHANNEL as DATASET
@@ -59,6 +61,8 @@ _VALUE_SOURCES = {
     Source.FLAG: "by flags:",
     Source.OPTION: "by options:",
     Source.STYLE: "by the style:",
+    Source.LEARNED: "by what people here like:",
+    Source.CONTROL: "by lot, to compare with what people here like:",
     Source.MINE: "by the requester's own settings:",
     Source.CHANNEL: "by the channel:",
     Source.SERVER: "by the server:",
@@ -315,6 +319,17 @@ def bill(quote: Quote) -> str:
     )
 
 
+def offer(additions: Sequence[Addition], notes: Sequence[str] = ()) -> str:
+    """What would improve a prompt, and how it is liked; nothing is changed yet."""
+    lines = ["People here like pictures whose prompts have this. Nothing is changed yet."]
+    lines += [
+        f"- **{inert(addition.text, 80)}**: liked by {addition.reception.share:.0%} of the "
+        f"{addition.reception.people} people who rated pictures with it"
+        for addition in additions
+    ]
+    return fitting([*lines, *(f"-# About your request: {said(note)}" for note in notes)])
+
+
 def presence(waiting: int, running: int) -> str:
     """The status under the bot's name: how many requests are painted and how many wait."""
     if not waiting and not running:
@@ -485,6 +500,7 @@ def _terms_changed(case: Case) -> str:
 _RULES = {
     QUOTA_FROM: "GPU time that counts",
     LOG: "log channel",
+    PRESETS: "presets among which ratings choose",
     DATASET: "results for data sets",
     **{rule: f"pictures: {name}" for name, rule in THRESHOLD_RULES.items()},
     **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
@@ -526,7 +542,7 @@ def thresholds_of(place: Subject, rules: Mapping[str, Any], limits: PictureLimit
     return "\n".join(lines)
 
 
-_OFF = (PAUSED, BLOCKED, GALLERY, LOG, DATASET)
+_OFF = (PAUSED, BLOCKED, GALLERY, LOG, DATASET, PRESETS)
 
 
 def _value(name: str, rules: Mapping[str, Any]) -> str:
@@ -542,6 +558,8 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         return (
             f"{subject((Scope.CHANNEL, channel_id))} from {threshold} {'favourite' if threshold == 1 else 'favourites'}"
         )
+    if name == PRESETS:
+        return ", ".join(f"`{style}`" for style in value)
     if name == LOG:
         return subject((Scope.CHANNEL, value))
     if name in list(LimitName):

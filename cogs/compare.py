@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import discord
 from discord import app_commands
@@ -14,8 +15,10 @@ from bot.client import Client
 from bot.config import IMAGES
 from bot.errors import UserError
 from bot.jobs import MessageId, PictureRef, UserId
+from bot.requests import edits
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.flags import with_flags
+from bot.requests.improver import Offer
 from bot.requests.options import Options
 from bot.requests.verdict import verdict
 from bot.responses import InDoubt
@@ -25,16 +28,35 @@ from cogs import _comparing, _people, _views, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._comparing import LEFT
 from cogs._verdicts import GONE
-from cogs.intake import where
+from cogs.intake import Intake, where
 
-Setting = app_commands.Range[str, 1, 300]
+Typed = app_commands.Range[str, 1, 300]
+
+_NO_OFFER = (
+    "Not enough people here have rated pictures of prompts like this yet, so there is nothing to compare with. "
+    "Give one setting another flag, such as `--steps 10`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One side of a comparison: as it was typed, and what it paints."""
+
+    text: str
+    options: Options
+
+
+Settings = tuple[Setting, Setting]
 
 
 class Compare(commands.Cog):
     """Paints both settings, takes votes, and gives the verdict."""
 
-    def __init__(self, client: Client, admission: Admission, queue: Queue, comparisons: Comparisons) -> None:
+    def __init__(
+        self, client: Client, intake: Intake, admission: Admission, queue: Queue, comparisons: Comparisons
+    ) -> None:
         self._client = client
+        self._intake = intake
         self._admission = admission
         self._queue = queue
         self._comparisons = comparisons
@@ -44,36 +66,80 @@ class Compare(commands.Cog):
     @app_commands.describe(
         prompt="What to paint; flags in it count for both settings",
         first="Flags of the first setting, like --model emoji --steps 10 or --style ink",
-        second="Flags of the second setting; leave it open for the usual one",
+        second="Flags of the second setting; leave it open for the usual one; --enhance for an improved prompt",
         images="How many pairs of pictures, each with its own seed",
-        big="Ask for it although it takes much of your quota",
     )
     async def compare(
         self,
         interaction: discord.Interaction[Client],
         prompt: str,
-        first: Setting,
-        second: Setting | None = None,
+        first: Typed,
+        second: Typed | None = None,
         images: app_commands.Range[int, *IMAGES] = 1,
-        big: bool = False,
     ) -> None:
         """Accept both requests, and answer with the messages that become the comparison."""
-        requester, destination = where(interaction)
-        settings = first.strip(), (second or "").strip()
-        for text in settings:
+        settings = []
+        for text in (first.strip(), (second or "").strip()):
             if text and with_flags(Options(f"x {text}")).prompt != "x":
                 raise UserError("A setting has flags only, such as `--steps 10`. Words belong into the prompt.")
-        options = [Options(f"{prompt} {text}", images=images) for text in settings]
-        one = await self._admission.quote(requester, options[0], destination)
+            settings.append(Setting(text, Options(f"{prompt} {text}", images=images)))
+        words = with_flags(settings[0].options).prompt
+        await self._begin(interaction, words, (settings[0], settings[1]))
+
+    @pressed("both")
+    async def both_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Compare a prompt with its improved form."""
+        offer = self._intake.offers.take(interaction, about.job_id).offer
+        try:
+            await self._begin(interaction, offer.options.prompt, (Setting("", offer.options), _improved(offer)))
+        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
+            # The button itself has no prompt to give back.
+            await interaction.client.explain(interaction, error, offer.options.prompt)
+
+    async def _begin(self, interaction: discord.Interaction[Client], prompt: str, settings: Settings) -> None:
+        """Ask first if a prompt is to be improved or if it costs much, and else paint both."""
+        quotes = await self._quotes(interaction, settings)
+        question = ""
+        if quotes[0].enhance or quotes[1].enhance:
+            at = 0 if quotes[0].enhance else 1
+            offer = await self._intake.offered(interaction, quotes[at])
+            if isinstance(offer, str):
+                raise UserError(_NO_OFFER)
+            improved = _improved(offer)
+            settings = (improved, settings[1]) if at == 0 else (settings[0], improved)
+            quotes = await self._quotes(interaction, settings)
+            question = f"{_words.offer(offer.additions)}\n"
+        _check(*quotes)
+        settings = (replace(settings[0], options=quotes[0].options), replace(settings[1], options=quotes[1].options))
+        total = _together(*quotes)
+        if question or (total.fits and any(quote.is_big for quote in (*quotes, total))):
+            go = partial(self._paint, prompt=prompt, settings=settings)
+            await self._intake.ask_first(interaction, question + _words.bill(total), prompt, go)
+            return
+        await self._paint(interaction, prompt, settings, quotes)
+
+    async def _quotes(self, interaction: discord.Interaction[Client], settings: Settings) -> tuple[Quote, Quote]:
+        requester, destination = where(interaction)
+        one = await self._admission.quote(requester, settings[0].options, destination)
         # Both get the same seed, unless a flag says another one.
-        other = await self._admission.quote(requester, replace(options[1], seed=one.request.seed), destination)
-        _check(one, other, big=big)
+        options = replace(settings[1].options, seed=one.request.seed)
+        return one, await self._admission.quote(requester, options, destination)
+
+    async def _paint(
+        self,
+        interaction: discord.Interaction[Client],
+        prompt: str,
+        settings: Settings,
+        quotes: tuple[Quote, Quote] | None = None,
+    ) -> None:
+        """Make jobs of both, and show them; after a question, with the roles and the limits as they are then."""
+        one, other = quotes or await self._quotes(interaction, settings)
         jobs = await self._admit(interaction, one, other)
         if jobs is None:
             return
         swapped = random.getrandbits(one.request.num_images_per_prompt)
-        ids = jobs[0].job.id, jobs[1].job.id
-        comparison = await self._comparisons.add(requester, with_flags(options[0]).prompt, settings, ids, swapped)
+        ids, texts = (jobs[0].job.id, jobs[1].job.id), (settings[0].text, settings[1].text)
+        comparison = await self._comparisons.add(one.requester, prompt, texts, ids, swapped)
         await self._answer(interaction, comparison, jobs)
 
     async def _admit(
@@ -181,21 +247,27 @@ class Compare(commands.Cog):
         return comparison
 
 
-def _check(one: Quote, other: Quote, *, big: bool) -> None:
-    """Raise UserError for settings that cannot be compared, and before the cost was accepted."""
+def _improved(offer: Offer) -> Setting:
+    """A prompt with everything that is offered, as a setting."""
+    text = f"with {'; '.join(addition.text for addition in offer.additions)}"
+    return Setting(text, edits.with_prompt(offer.options, offer.prompt))
+
+
+def _check(one: Quote, other: Quote) -> None:
+    """Raise UserError for settings that cannot be compared."""
     if one.request == other.request:
         raise UserError("Both settings paint the same. Give one of them another flag, such as `--steps 10`.")
     if one.request.num_images_per_prompt != other.request.num_images_per_prompt:
         raise UserError("Both settings need the same number of pictures. Leave out `--images`, and use the option.")
-    seconds = one.seconds + other.seconds
-    if not big and (one.is_big or other.is_big or seconds > one.allowance.left):
-        raise UserError(
-            f"This comparison takes about {_words.seconds(seconds)} of GPU time, and you have "
-            f"{_words.seconds(one.allowance.left)} left. Add `big:True` to ask for it, or use fewer steps or pictures."
-        )
+
+
+def _together(one: Quote, other: Quote) -> Quote:
+    """A quote for both requests, for one bill."""
+    images = one.request.num_images_per_prompt + other.request.num_images_per_prompt
+    return replace(one, seconds=one.seconds + other.seconds, request=replace(one.request, num_images_per_prompt=images))
 
 
 async def setup(client: Client) -> None:
     """Add the cog, its command and its buttons."""
     app = client.app
-    await add_cog(client, Compare(client, app.admission, app.queue, app.comparisons))
+    await add_cog(client, Compare(client, Intake.of(client), app.admission, app.queue, app.comparisons))

@@ -23,7 +23,7 @@ from bot.storage.removals import Removals
 from bot.storage.sittings import Sittings
 from bot.storage.tags import Tags
 from cogs import _controls, _people, _targets, _views, _words
-from cogs._buttons import add_cog, pressed
+from cogs._buttons import add_cog, chosen, pressed
 from cogs._pictures import send_pictures
 from cogs._verdicts import GONE
 from cogs.verify import Verify, read
@@ -35,6 +35,7 @@ _STAYS_HIDDEN = (
     "The safety check keeps these pictures behind a spoiler in this channel. Moderators decide how strict it is, with "
     "`/mod pictures`."
 )
+_LONGEST_NUMBER = 18
 _NO_MESSAGE = "The message of this result can no longer be changed."
 
 
@@ -127,10 +128,29 @@ class Details(commands.Cog):
     @app_commands.describe(number="The number of the request, which its info shows")
     async def show(self, interaction: discord.Interaction[Client], number: NUMBER) -> None:
         """Show the pictures of a result to the person alone."""
-        job, pictures = await _targets.result(self._queue, interaction, JobId(number))
+        await self._show(interaction, JobId(number))
+
+    @pressed("walk")
+    async def walk_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:  # noqa: ARG002
+        """Show the result that was chosen in the menu of relatives."""
+        numbers = [int(value) for value in chosen(interaction) if value.isdigit() and len(value) < _LONGEST_NUMBER]
+        if not numbers:
+            raise UserError(_targets.NO_RESULT)
+        await self._show(interaction, JobId(numbers[0]))
+
+    async def _show(self, interaction: discord.Interaction[Client], job_id: JobId) -> None:
+        """Show a result to the person alone, with its controls and the menu of its relatives."""
+        job, pictures = await _targets.result(self._queue, interaction, job_id)
         if not _targets.may_see(job, interaction):
             raise UserError(_targets.NO_RESULT)
         view = _controls.controls_of(job, len(pictures), self._admission)
+        family = await self._lineage.family(job.id, job.requester.guild_id)
+        before, after = (
+            [each for each in some if each.forgotten_at is None and _targets.may_show(each, interaction)]
+            for some in (family.sources_of(job.id), family.results_of(job.id))
+        )
+        if (menu := _controls.relatives_menu(job.id, before, after)) is not None:
+            view.add_item(menu)
         await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures), view)
 
     @pressed("original")

@@ -18,7 +18,7 @@ from bot.jobs import JobId, PictureRef
 from bot.requests import edits
 from bot.storage.lineage import Family, Lineage
 from bot.storage.queue import Queue
-from cogs import _people, _targets, _words
+from cogs import _controls, _people, _targets, _words
 from cogs._buttons import add_cog, pressed
 from cogs._pictures import is_hidden
 from cogs.details import NUMBER
@@ -59,7 +59,14 @@ class FamilyCog(commands.Cog, name="Family"):
         hidden = [await is_hidden(interaction, each, await self._queue.pictures(each.id)) for each in family.jobs]
         name = f"atelier-{job.id}-family.png"
         file = discord.File(io.BytesIO(png), name, description=_alt(family), spoiler=any(hidden))
-        await interaction.followup.send(words, file=file, ephemeral=True)
+        view = discord.ui.View(timeout=None)
+        before, after = (
+            [each for each in some if _targets.may_show(each, interaction)]
+            for some in (family.sources_of(job.id), family.results_of(job.id))
+        )
+        if (menu := _controls.relatives_menu(job.id, before, after)) is not None:
+            view.add_item(menu)
+        await interaction.followup.send(words, file=file, view=view, ephemeral=True)
 
     async def _nodes(self, family: Family, marked: JobId) -> list[Node]:
         """The requests with their pictures: of several, the one that something was made of, or else the first."""

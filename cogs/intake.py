@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import secrets
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import aiohttp
 import discord
@@ -19,23 +17,28 @@ from bot import responses
 from bot.client import PERMISSIONS, Client, prompt_back
 from bot.delivery.feedback import Feedback
 from bot.errors import UserError
-from bot.jobs import Destination, JobId, MessageId, PictureRef, Requester, Upload
+from bot.jobs import Destination, GenerationRequest, MessageId, PictureRef, Requester, Upload
 from bot.requests import uploads
 from bot.requests.admission import Admission, Admitted, Quote
+from bot.requests.improver import NOT_LOOKED_UP, NOTHING_KNOWN, Improver, Offer
+from bot.requests.improving import SETTINGS
 from bot.requests.options import Options
 from bot.requests.uploads import CALLED, LEAST_SIDE, check_facts
 from bot.responses import BUSY_SECONDS, LOST, OLD_SECONDS, InDoubt, NotTaken
+from bot.search.client import Search
+from bot.search.visibility import Scope
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
-from cogs import _people, _views, _words
+from cogs import _people, _searching, _views, _words
 from cogs._buttons import add_cog, answer_form, pressed
+from cogs._waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 DOWNLOAD_SECONDS = 60.0
 """How long all attachments of one request may take to come from Discord."""
-OPEN_BILLS = 1000
-"""How many big requests may wait for their confirmation; when there are more, the oldest is forgotten."""
+OFFER_SECONDS = 1.5
+"""How long a request may wait for what would improve its prompt, so that its answer is still in time."""
 AT_ONCE = 32
 """How many requests are worked on at the same time, from the options to the answer."""
 DOWNLOADS = 4
@@ -43,26 +46,43 @@ DOWNLOADS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenBill:
-    """A big request whose bill was not answered yet. The roles and the channel are read when it is answered."""
+class OpenBill:
+    """Something that costs much and whose bill was not answered yet; `go` does it."""
 
-    user_id: int
-    guild_id: int | None
-    options: Options
+    prompt: str
+    go: Callable[[discord.Interaction[Client]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOffer:
+    """A request that was not made yet, and what would improve its prompt."""
+
+    offer: Offer
     attachments: Mapping[str, discord.Attachment]
 
 
 class Intake(commands.Cog):
     """Takes requests from other cogs: quotes them, asks before big ones, admits them, and answers."""
 
-    def __init__(self, admission: Admission, queue: Queue, preferences: PreferenceStore, feedback: Feedback) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        queue: Queue,
+        preferences: PreferenceStore,
+        feedback: Feedback,
+        improver: Improver,
+        search: Search,
+    ) -> None:
         self._admission = admission
         self._preferences = preferences
         self._feedback = feedback
         self._queue = queue
-        self._bills: OrderedDict[JobId, _OpenBill] = OrderedDict()
-        # A random start, so that a button of an earlier run does not answer a bill of this run.
-        self._numbers = itertools.count(secrets.randbelow(10**17))
+        self._improver = improver
+        self._search = search
+        # No quota is held for any of them.
+        self._bills: Waiting[OpenBill] = Waiting()
+        self.offers: Waiting[OpenOffer] = Waiting()
+        """What the cogs with the buttons under an offer read."""
         self._downloads = asyncio.Semaphore(DOWNLOADS)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
@@ -90,16 +110,23 @@ class Intake(commands.Cog):
         stand_ins = {name: _stand_in(name, attachment) for name, attachment in attachments.items()}
         async with self._in_turn(interaction):
             quote = await self._admission.quote(requester, options.with_uploads(stand_ins), destination)
+            said: tuple[str, ...] = ()
+            if quote.enhance:
+                offered = await self.offered(interaction, quote)
+                if isinstance(offered, Offer):
+                    await self.show_offer(interaction, offered, attachments, quote.notes)
+                    return
+                said = (offered,)
             if quote.is_big and quote.fits:
-                bill = _OpenBill(interaction.user.id, interaction.guild_id, quote.options, attachments)
-                number = self._ask_first(bill)
-                await responses.send(interaction, _words.bill(quote), view=_views.bill_view(number), ephemeral=True)
+                # A new quote, with the person's roles and the limits as they are when they say yes.
+                go = partial(self._take_anew, options=quote.options, attachments=attachments, said=said)
+                await self.ask_first(interaction, _words.bill(quote), options.prompt, go)
                 return
             if not attachments:
-                await self._accept(interaction, quote, attachments)
+                await self._accept(interaction, quote, attachments, said)
                 return
         # A download may take long, and then the answer has been deferred.
-        await self._accept(interaction, quote, attachments)
+        await self._accept(interaction, quote, attachments, said)
 
     @asynccontextmanager
     async def _in_turn(self, interaction: discord.Interaction[Client]) -> AsyncIterator[None]:
@@ -117,47 +144,92 @@ class Intake(commands.Cog):
                 raise UserError(_words.BUSY)
             yield
 
-    def _ask_first(self, bill: _OpenBill) -> JobId:
-        """Keep a request until its bill is answered, and return its number. No quota is held; a restart forgets it."""
-        number = JobId(next(self._numbers))
-        self._bills[number] = bill
-        while len(self._bills) > OPEN_BILLS:
-            self._bills.popitem(last=False)
-        return number
+    async def offered(self, interaction: discord.Interaction[Client], quote: Quote) -> Offer | str:
+        """What would improve the prompt of a quote; or a sentence, if nothing is known or it takes too long."""
+        assert quote.read is not None  # noqa: S101 - Admission.quote says it
+        return await self.improvement(interaction, quote.read, quote.request, _said(quote.read))
+
+    async def improvement(
+        self,
+        interaction: discord.Interaction[Client],
+        options: Options,
+        request: GenerationRequest,
+        fixed: Collection[str],
+    ) -> Offer | str:
+        """What would improve a prompt, without `fixed` settings; or a sentence, if nothing is known or in time."""
+        try:
+            async with asyncio.timeout(OFFER_SECONDS):
+                seer = await _searching.seer_of(interaction, self._search, Scope.PUBLIC)
+                offer = await self._improver.offer(seer, options, request, fixed)
+        except (TimeoutError, UserError):
+            return NOT_LOOKED_UP
+        return offer if offer.additions else NOTHING_KNOWN
+
+    async def show_offer(
+        self,
+        interaction: discord.Interaction[Client],
+        offer: Offer,
+        attachments: Mapping[str, discord.Attachment],
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Show the person what would improve their prompt. Nothing is changed or painted before they say so."""
+        number = self.offers.add(interaction, OpenOffer(offer, attachments))
+        may_compare = interaction.guild_id is not None and not attachments
+        view = _views.offer_view(number, may_compare=may_compare)
+        words = _words.offer(offer.additions, notes)
+        if interaction.response.is_done():
+            await interaction.followup.send(words, view=view, ephemeral=True)
+        else:
+            await responses.send(interaction, words, view=view, ephemeral=True)
+
+    async def ask_first(
+        self,
+        interaction: discord.Interaction[Client],
+        question: str,
+        prompt: str,
+        go: Callable[[discord.Interaction[Client]], Awaitable[None]],
+    ) -> None:
+        """Show the person alone what something costs; `go` does it if they say yes, else they get the prompt back."""
+        number = self._bills.add(interaction, OpenBill(prompt, go))
+        await responses.send(interaction, question, view=_views.bill_view(number), ephemeral=True)
+
+    async def _take_anew(
+        self,
+        interaction: discord.Interaction[Client],
+        options: Options,
+        attachments: Mapping[str, discord.Attachment],
+        said: Sequence[str],
+    ) -> None:
+        """Take a request whose bill was accepted."""
+        requester, destination = where(interaction)
+        quote = await self._admission.quote(requester, options, destination)
+        await self._accept(interaction, quote, attachments, said)
 
     @pressed("accept")
     async def accept_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Accept a big request: make a new quote, with the person's roles and the limits as they are now."""
-        bill = self._take_bill(interaction, about.job_id)
+        """Accept a bill."""
+        bill = self._bills.take(interaction, about.job_id)
         try:
-            requester, destination = where(interaction)
-            quote = await self._admission.quote(requester, bill.options, destination)
-            await self._accept(interaction, quote, bill.attachments)
+            await bill.go(interaction)
         except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
             # The button itself has no prompt to give back.
-            await interaction.client.explain(interaction, error, bill.options.prompt)
+            await interaction.client.explain(interaction, error, bill.prompt)
 
     @pressed("decline")
     async def decline_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Decline a big request: give the prompt back."""
-        bill = self._take_bill(interaction, about.job_id)
-        back, files = prompt_back(bill.options.prompt)
+        """Decline a bill: give the prompt back."""
+        bill = self._bills.take(interaction, about.job_id)
+        back, files = prompt_back(bill.prompt)
         await responses.edit(interaction, _words.declined(back), view=None, attachments=files)
-
-    def _take_bill(self, interaction: discord.Interaction[Client], number: JobId) -> _OpenBill:
-        """Remove a bill that its person answers; raises UserError if it was answered before, or is not theirs here."""
-        bill = self._bills.get(number)
-        if bill is None or (bill.user_id, bill.guild_id) != (interaction.user.id, interaction.guild_id):
-            raise UserError(_words.EXPIRED_BILL)
-        return self._bills.pop(number)
 
     async def _accept(
         self,
         interaction: discord.Interaction[Client],
         quote: Quote,
         attachments: Mapping[str, discord.Attachment],
+        said: Sequence[str],
     ) -> None:
-        """Download the request's attachments, admit the request and answer."""
+        """Download the request's attachments, admit the request and answer; `said` are more notes for the person."""
         if attachments:
             # Without `thinking`, the answer to a form would be the message under which it was opened.
             await responses.defer(interaction, thinking=True)
@@ -166,6 +238,7 @@ class Intake(commands.Cog):
                 # The sizes of the uploads are known only now, and the rules may have changed during the download.
                 options = quote.options.with_uploads(await self.fetched(attachments))
                 quote = await self._admission.quote(quote.requester, options, quote.destination)
+            quote = replace(quote, notes=(*quote.notes, *said))
             admitted = await self._admission.admit(quote, interaction_id=interaction.id)
             if admitted is None:
                 log.info("interaction %d was delivered twice", interaction.id)
@@ -227,6 +300,14 @@ class Intake(commands.Cog):
         return {name: await asyncio.to_thread(uploads.inspect, CALLED[name], data) for name, data in contents.items()}
 
 
+def _said(options: Options) -> frozenset[str]:
+    """The settings that a person chose, and those that a picture to start from decides."""
+    chosen = {name for name in SETTINGS if getattr(options, name) is not None}
+    if options.image is not None or options.control is not None:
+        chosen.add("aspect")
+    return frozenset(chosen)
+
+
 def _stand_in(name: str, attachment: discord.Attachment) -> Upload:
     """A stand-in for an attachment that is not downloaded yet; raises UserError if Discord's facts rule it out."""
     check_facts(CALLED[name], attachment.size, attachment.width, attachment.height, attachment.content_type)
@@ -270,4 +351,4 @@ async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
     client.add_listener(answer_form, "on_interaction")
-    await add_cog(client, Intake(app.admission, app.queue, app.preferences, app.feedback))
+    await add_cog(client, Intake(app.admission, app.queue, app.preferences, app.feedback, app.improver, app.search))

@@ -62,11 +62,15 @@ class Stats(commands.Cog):
             # One at a time: a person who asks again and again delays other charts, but no picture.
             async with self._drawing:
                 png = await plot.draw(_report.chart(report))
+                models = _report.drift(report)
+                drift = None if models is None else await plot.draw(models)
         except PlotError as error:
             log.warning("%s", error)
             words += f"\n-# {error}"
         else:
             files.insert(0, discord.File(io.BytesIO(png), "stats.png", description=_report.alt(report)))
+            if drift is not None:
+                files.insert(1, discord.File(io.BytesIO(drift), "models.png", description=_report.drift_alt(report)))
         await interaction.edit_original_response(content=words, attachments=files)
 
     async def _scope(self, interaction: discord.Interaction[Client], of: Where) -> GuildId | None:

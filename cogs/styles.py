@@ -39,8 +39,10 @@ PAGE = 6
 _TRIED = 10
 """Results of a style among which one is looked for that the person may see."""
 
-_FIELDS = ("prompt", "negative_prompt", "description", "model", "sampler", "steps", "guidance_scale", "aspect", "lora")
-_SETTINGS = ("model", "sampler", "steps", "guidance_scale", "aspect", "lora")
+_SETTINGS = ("model", "sampler", "steps", "guidance_scale", "aspect", "lora", "reference")
+_FIELDS = ("prompt", "negative_prompt", "description", *_SETTINGS)
+_NOT_PAINTED = "The reference picture is shown in `/style list`. No model here can paint after it (IP-Adapter)."
+_LEFT_BEHIND = "Its reference picture stayed on the server that it comes from. `/style edit reference:` sets one here."
 
 Name = app_commands.Range[str, 1, LONGEST_NAME]
 Words = app_commands.Range[str, 1, LONGEST_WORDS]
@@ -59,6 +61,7 @@ _HELP = {
     "guidance_scale": "How closely to follow the prompt",
     "aspect": "The shape, like 16:9, or a size like 768x512",
     "lora": "LoRAs of the model, like sketch:0.8, ink",
+    "reference": "A result whose picture shows the style: its number, like 123, or 123/2",
     "reason": "Why; kept with the case",
 }
 
@@ -137,12 +140,18 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
     async def _sample(
         self, interaction: discord.Interaction[Client], guild_id: GuildId, style: Style
     ) -> tuple[bytes, bool]:
-        """The newest picture of a style that the person may see here, and whether it is hidden as a spoiler."""
-        for job_id in await self._styles.samples(guild_id, style.name, _TRIED):
-            job = await self._queue.get(job_id)
+        """The reference picture of a style, or else its newest one, and whether it is hidden as a spoiler.
+
+        Of what the person may not see here, nothing is shown.
+        """
+        refs = [PictureRef(job_id, 1) for job_id in await self._styles.samples(guild_id, style.name, _TRIED)]
+        if style.reference is not None:
+            refs.insert(0, rules.reference_of(style.reference))
+        for ref in refs:
+            job = await self._queue.get(ref.job_id)
             if job is None or not _targets.may_show(job, interaction):
                 continue
-            for picture in (await self._queue.pictures(job_id))[:1]:
+            for picture in (await self._queue.pictures(ref.job_id))[ref.number - 1 : ref.number]:
                 try:
                     (image,) = await self._queue.read([picture])
                 except StorageError:
@@ -185,6 +194,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         guidance_scale: Guidance | None = None,
         aspect: str | None = None,
         lora: str | None = None,
+        reference: str | None = None,
         reason: Reason | None = None,
     ) -> None:
         """Add a style that does not exist yet."""
@@ -199,6 +209,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
             "guidance_scale": guidance_scale,
             "aspect": aspect,
             "lora": lora,
+            "reference": await self._reference(interaction, reference),
         }
         style = Style(as_name(name), **{field: value for field, value in values.items() if value is not None})
         await self._add(interaction, by, style)
@@ -233,13 +244,15 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         guidance_scale: Guidance | None = None,
         aspect: str | None = None,
         lora: str | None = None,
+        reference: str | None = None,
         clear: str | None = None,
         reason: Reason | None = None,
     ) -> None:
         """Add the next version of a style."""
         by = _by(interaction, reason)
         before = await self._known(by.guild_id, name)
-        given = (prompt, negative_prompt, description, model, sampler, steps, guidance_scale, aspect, lora)
+        shown = await self._reference(interaction, reference)
+        given = (prompt, negative_prompt, description, model, sampler, steps, guidance_scale, aspect, lora, shown)
         values: dict[str, Any] = {
             field: value for field, value in zip(_FIELDS, given, strict=True) if value is not None
         }
@@ -276,9 +289,13 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         """Add a style of another server."""
         by = _by(interaction, reason)
         style = rules.from_line(line)
+        had_reference = style.reference is not None
+        style = replace(style, reference=None)
         if name is not None:
             style = replace(style, name=as_name(name))
         await self._add(interaction, by, style)
+        if had_reference:
+            await interaction.followup.send(_LEFT_BEHIND, ephemeral=True)
 
     @pressed("asstyle")
     async def use_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -353,6 +370,16 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
     async def _samplers(self, _: discord.Interaction[Client], typed: str) -> Choices:
         return [app_commands.Choice(name=name, value=name) for name in SAMPLERS if typed.strip().lower() in name][:25]
 
+    async def _reference(self, interaction: discord.Interaction[Client], typed: str | None) -> str | None:
+        """The picture that a moderator named, as it is kept. Raises UserError if there is no such picture here."""
+        if typed is None:
+            return None
+        about = rules.reference_of(typed)
+        job, _ = await _targets.picture(self._queue, interaction, about)
+        if not _targets.may_see(job, interaction):
+            raise UserError(_targets.NO_RESULT)
+        return f"{about.job_id}/{about.number}"
+
     async def _known(self, guild_id: GuildId, name: str) -> Style:
         style = rules.named(name, await self._styles.of(guild_id))
         assert style is not None  # noqa: S101 - it is named
@@ -408,7 +435,8 @@ def _values(style: Style) -> list[str]:
 
 
 def _told(style: Style, case: Case) -> str:
-    lines = [_words.receipt(case), *_values(style), f"Use it with `--style {style.name}`."]
+    shown = [] if style.reference is None else [_NOT_PAINTED]
+    lines = [_words.receipt(case), *_values(style), *shown, f"Use it with `--style {style.name}`."]
     return _words.fitting(lines)
 
 

@@ -38,6 +38,7 @@ def figure(chart: dict[str, Any]) -> Figure:
     drawn.suptitle(chart["title"], color=_INK, fontsize=16, fontweight="bold", x=0.03, ha="left")
     drawn.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.12))
     all_axes = drawn.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    named: list[str] = []
     for axes, panel in zip(all_axes, chart["panels"], strict=True):
         _style(axes, panel["title"])
         known = [value for series in panel["series"] for value in series["values"] if value is not None]
@@ -45,6 +46,11 @@ def figure(chart: dict[str, Any]) -> Figure:
             _lines(axes, panel["series"])
         else:
             _bars(axes, panel["series"])
+        names = [series["name"] for series in panel["series"]]
+        if len(names) > 1 and names != named:
+            # The names of the panel above hold for the panels below it.
+            _legend(axes, len(names))
+        named = names
         if not any(known):
             axes.text(0.5, 0.5, "none", transform=axes.transAxes, color=_FAINT, fontsize=14, ha="center", va="center")
         axes.set_ylim(0, None if any(known) else 1)
@@ -73,24 +79,20 @@ def _bars(axes: Axes, series: list[dict[str, Any]]) -> None:
         ground = [below + height for below, height in zip(ground, heights, strict=True)]
     if all(float(value).is_integer() for value in ground):
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
-    _legend(axes, series)
 
 
 def _lines(axes: Axes, series: list[dict[str, Any]]) -> None:
     for one, colour in zip(series, itertools.cycle(_COLOURS), strict=False):
         values = [float("nan") if value is None else value for value in one["values"]]
         axes.plot(range(len(values)), values, color=colour, linewidth=1.6, marker="o", markersize=4, label=one["name"])
-    _legend(axes, series)
 
 
-def _legend(axes: Axes, series: list[dict[str, Any]]) -> None:
+def _legend(axes: Axes, columns: int) -> None:
     """Name the series beside the panel's title, where the names hide nothing."""
-    if len(series) < 2:
-        return
     axes.legend(
         loc="lower right",
         bbox_to_anchor=(1, 1),
-        ncols=len(series),
+        ncols=columns,
         frameon=False,
         labelcolor=_INK,
         fontsize=12,

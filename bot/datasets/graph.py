@@ -12,12 +12,16 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+from bot.charts import network
 from bot.errors import StorageError, UserError
 from bot.storage import sqlite
 
 ENDINGS = (".graphml", ".json")
+MOST_DRAWN = 400
+"""Nodes of a drawing; more could not be told apart."""
 
 # Results whose pictures were deleted stay as links between others; forgotten ones have no words and are left out.
 REQUESTS = """
@@ -70,11 +74,53 @@ def read(database: Path, key: str | None, server: int | None = None) -> Graph:
     return graph
 
 
-def write(graph: Graph, file: Path) -> None:
-    """Write a graph in the format of the file's ending; nothing half-made stays. Raises UserError or StorageError."""
+def check_endings(file: Path, drawing: Path | None) -> None:
+    """Raise UserError unless the names of the files say formats that can be written."""
     if file.suffix not in ENDINGS:
         raise UserError(f"The name of the file says its format: it ends with {' or '.join(ENDINGS)}.")
-    data = as_json(graph) if file.suffix == ".json" else as_graphml(graph)
+    if drawing is not None and drawing.suffix.removeprefix(".") not in network.FORMATS:
+        endings = " or ".join(f".{form}" for form in network.FORMATS)
+        raise UserError(f"The name of the drawing says its format: it ends with {endings}.")
+
+
+def write(graph: Graph, file: Path) -> None:
+    """Write a graph in the format of the file's ending; nothing half-made stays. Raises UserError or StorageError."""
+    check_endings(file, None)
+    _put_down(as_json(graph) if file.suffix == ".json" else as_graphml(graph), file)
+
+
+async def draw(graph: Graph, file: Path) -> int:
+    """Draw the newest part of a graph in the format of the file's ending; returns how many nodes are shown.
+
+    Nothing half-made stays. Raises PlotError or StorageError.
+    """
+    shown = newest(graph, MOST_DRAWN)
+    _put_down(await network.draw(as_values(shown), file.suffix.removeprefix(".")), file)
+    return len(shown.nodes)
+
+
+def newest(graph: Graph, most: int) -> Graph:
+    """The newest requests of a graph with all that they are linked with, at most about `most` nodes.
+
+    The server is left out if there is only one, because every request would be linked with it.
+    """
+    servers = [name for name, facts in graph.nodes.items() if facts["kind"] == "server"]
+    hidden = set(servers) if len(servers) == 1 else set()
+    linked: dict[str, set[str]] = {}
+    for source, target, _ in graph.edges:
+        linked.setdefault(source, set()).add(target)
+    shown: set[str] = set()
+    for name in reversed([name for name, facts in graph.nodes.items() if facts["kind"] == "request"]):
+        more = {name} | {target for target in linked.get(name, ()) if graph.nodes[target]["kind"] != "request"}
+        if shown and len(shown | more - hidden) > most:
+            break
+        shown |= more - hidden
+    nodes = {name: facts for name, facts in graph.nodes.items() if name in shown}
+    return Graph(nodes, [edge for edge in graph.edges if edge[0] in shown and edge[1] in shown])
+
+
+def _put_down(data: bytes, file: Path) -> None:
+    """Write a file wholly or not at all. Raises StorageError."""
     aside = file.with_name(f".{file.name}.partial")
     try:
         with aside.open("wb") as opened:
@@ -91,10 +137,14 @@ def write(graph: Graph, file: Path) -> None:
 
 def as_json(graph: Graph) -> bytes:
     """The graph as networkx's `node_link_graph(…, edges="edges")` reads it."""
+    return json.dumps(as_values(graph), ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def as_values(graph: Graph) -> dict[str, Any]:
+    """The graph as JSON has it."""
     nodes = [{"id": name, **facts} for name, facts in graph.nodes.items()]
     edges = [{"source": source, "target": target, **facts} for source, target, facts in graph.edges]
-    whole = {"directed": True, "multigraph": True, "graph": {}, "nodes": nodes, "edges": edges}
-    return json.dumps(whole, ensure_ascii=False, indent=1).encode() + b"\n"
+    return {"directed": True, "multigraph": True, "graph": {}, "nodes": nodes, "edges": edges}
 
 
 def as_graphml(graph: Graph) -> bytes:

@@ -43,6 +43,7 @@ RIGHTS = (
             *("press:upscale", "press:region", "press:cells", "press:zoomsome", "press:zoomfar", "press:panleft"),
             *("press:panright", "press:panup", "press:pandown", "press:accept", "press:decline", "press:described"),
             *("send:remix", "send:region", "send:use", "send:described", "reproduce"),
+            *("press:improve", "press:change", "press:astyped", "send:improved"),
         ),
         YES,
         YES,
@@ -52,7 +53,7 @@ RIGHTS = (
         "Look at results, their values, their family, and find them",
         (
             *("show", "search", "menu:Info", "press:single", "press:more", "press:original", "press:prompt"),
-            *("press:family", "press:alike", "press:lookalike", "press:found", "press:foundpage"),
+            *("press:family", "press:walk", "press:alike", "press:lookalike", "press:found", "press:foundpage"),
         ),
         _READ,
         _READ,
@@ -84,7 +85,7 @@ RIGHTS = (
     Right("See and share the styles of the server", ("style list", "style share", "press:stylepage"), YES, YES),
     Right(
         "Compare two settings by a vote, and vote",
-        ("compare", "press:vote"),
+        ("compare", "press:both", "press:vote"),
         YES,
         YES,
     ),
@@ -113,6 +114,7 @@ RIGHTS = (
         "Keep the styles of the server",
         *("style add", "style edit", "style remove", "style import", "press:asstyle", "send:asstyle"),
     ),
+    _moderators_only("Let ratings choose among presets", "presets"),
     _moderators_only("Let results of a channel go into data sets", "dataset channel"),
     _moderators_only("See which pictures of the server are the same", "dedup", "press:samepage"),
     _moderators_only("Keep the list of terms", "mod terms add", "mod terms remove", "mod terms list"),

@@ -17,7 +17,7 @@ from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
 from bot.errors import Rejected, UserError
-from bot.jobs import Book, Clock, Destination, GenerationRequest, Job, JobStatus, Operation, Queued, Requester
+from bot.jobs import Book, Clock, Destination, GenerationRequest, GuildId, Job, JobStatus, Operation, Queued, Requester
 from bot.logs import hide
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
@@ -28,11 +28,13 @@ from bot.requests import defaults
 from bot.requests.abilities import Enlarging, refusal
 from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Options
+from bot.requests.presets import NO_PRESETS, Presets, presets_of
 from bot.requests.resolve import resolve
 from bot.requests.vocabulary import Vocabulary
 from bot.requests.wording import one_line
 from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
+from bot.storage.presets import PresetRatings
 from bot.storage.queue import Queue
 from bot.storage.refusals import Refusals
 from bot.storage.styles import Styles
@@ -55,6 +57,10 @@ class Quote:
     thresholds: BillConfig
     origins: Mapping[str, Source] = field(default_factory=dict)
     """Where the value of each option comes from, by the option's name."""
+    read: Options | None = None
+    """The person's options after the flags in the prompt were read."""
+    enhance: bool = False
+    """Whether the person wants to see first what would improve the prompt."""
 
     @property
     def fits(self) -> bool:
@@ -99,7 +105,9 @@ class Admission:
         clock: Clock,
         preferences: PreferenceStore | None = None,
         styles: Styles | None = None,
+        preset_ratings: PresetRatings | None = None,
     ) -> None:
+        self._preset_ratings = preset_ratings
         self._preferences = preferences
         self._styles = styles
         self._queue = queue
@@ -148,6 +156,7 @@ class Admission:
                 await self._defaults(requester, destination, book),
                 [model.name for model in self.models if self._trouble(model.name) or not self._is_served(model.name)],
                 {} if self._styles is None else await self._styles.of_book(requester.guild_id, book),
+                await self._presets(requester.guild_id, book),
             )
             request = resolved.request
             hide(*request.texts)
@@ -162,7 +171,7 @@ class Admission:
             return Quote(
                 requester=requester,
                 destination=destination,
-                options=replace(options, seed=request.seed),
+                options=replace(options, seed=request.seed, choice=resolved.choice),
                 request=request,
                 notes=resolved.notes,
                 seconds=seconds_of(request.work, self._engine.timings),
@@ -170,6 +179,8 @@ class Admission:
                 allowance=await self._policy.allowance(ruling),
                 thresholds=self._thresholds,
                 origins=resolved.origins,
+                read=replace(resolved.read, seed=request.seed, choice=resolved.choice),
+                enhance=resolved.enhance,
             )
 
     def _trouble(self, model: str) -> str | None:
@@ -187,6 +198,13 @@ class Admission:
             return of_place
         mine = await self._preferences.of(requester.user_id)
         return [Defaults(Source.MINE, mine.images, mine.aspect, mine.model), *of_place]
+
+    async def _presets(self, guild_id: GuildId, book: Book) -> Presets:
+        """The presets among which a server's ratings choose."""
+        names = presets_of(book)
+        if not names or self._preset_ratings is None:
+            return NO_PRESETS
+        return Presets(names, await self._preset_ratings.of(guild_id))
 
     def _check_operation(self, request: GenerationRequest, ruling: Ruling) -> None:
         """Raise UserError for an operation that the request's model lacks."""

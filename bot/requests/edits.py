@@ -109,6 +109,12 @@ def reworded(options: Options) -> Options:
     return with_flags(replace(options, images=None, steps=None, guidance_scale=None))
 
 
+def with_prompt(options: Options, prompt: str) -> Options:
+    """The options with another prompt that a person typed; its flags count, also in an edit."""
+    options = replace(options, prompt=prompt)
+    return options if options.edit is None else reworded(options)
+
+
 def again(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -> Options:
     """The same request with a new seed."""
     return replace(options_of(request, sources), seed=None)

@@ -55,7 +55,7 @@ class Takes(Enum):
 
 
 _NOTHING = """
-    anime beta creative draftmode enhance fast hd highres hires hqs loop nsfw public raw realistic relax remix
+    anime beta creative draftmode fast hd highres hires hqs loop nsfw public raw realistic relax remix
     restore_faces sfw sharp spoiler stealth test testp tile tiling turbo uplight upbeta upanime upscale video hires_fix
     enable_hr karras private
 """

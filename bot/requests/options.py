@@ -77,12 +77,23 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """The preset that was chosen for a request; an empty name is the usual settings."""
+
+    style: str
+    is_control: bool = False
+    """Whether the lot gave it the usual settings, to compare with."""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What a person asked for; an option that they left out is None."""
 
     prompt: str
     edit: Edit | None = field(default=None, kw_only=True)
     """What a control asked for. Flags in the prompt of such a request have been read before."""
+    choice: Choice | None = field(default=None, kw_only=True)
+    """What was chosen for the request when it was quoted, if the server lets ratings choose."""
     blended: tuple[Upload, ...] = field(default=(), kw_only=True)
     """The further pictures of a blend. No flag names them, and no option of the command for a picture."""
     negative_prompt: Annotated[
@@ -133,6 +144,9 @@ class Options:
     ] = None
     draft: Annotated[
         bool | None, Option("Paint quick drafts, of which each can be finished", ("draft",), flag_only=True)
+    ] = None
+    enhance: Annotated[
+        bool | None, Option("First show which words and settings people here like with prompts like this", ("enhance",))
     ] = None
 
     @property

@@ -22,7 +22,8 @@ from bot.policy.limits import Limit, Limits
 from bot.requests import styles
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
-from bot.requests.options import BLENDED, Options
+from bot.requests.options import BLENDED, Choice, Options
+from bot.requests.presets import NO_PRESETS, Presets, choose
 from bot.requests.uploads import CALLED
 from bot.requests.wording import clean, unknown
 from bot.storage.styles import Style
@@ -60,6 +61,12 @@ class Resolved:
     notes: tuple[str, ...]
     origins: Mapping[str, Source]
     """Where the value of each option comes from, by the option's name."""
+    read: Options
+    """The options after the flags in the prompt were read, without defaults."""
+    enhance: bool = False
+    """Whether the person wants to see first what would improve the prompt."""
+    choice: Choice | None = None
+    """What was chosen for the request, if the server lets ratings choose."""
 
 
 _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
@@ -75,18 +82,22 @@ def resolve(
     defaults: Sequence[Defaults] = (),
     broken: Collection[str] = (),
     known_styles: Mapping[str, Style] | None = None,
+    offered: Presets = NO_PRESETS,
 ) -> Resolved:
     """Fill in missing options from `defaults` and the model, and clamp every value to its range and its limit.
 
     `models` must not be empty; the first allowed one is the default. `samplings` says how a model can be painted, by
     its name; a model that is missing there can be painted with all `samplers`. `broken` names models that do not work
-    now, so that none of them becomes a default. `known_styles` are the styles of the server, by name. Raises UserError
-    for a request that cannot be painted, and Rejected if a limit forbids it and clamping is impossible, as for models.
+    now, so that none of them becomes a default. `known_styles` are the styles of the server, by name, and `offered` the
+    presets among which its ratings choose. Raises UserError for a request that cannot be painted, and Rejected if a
+    limit forbids it and clamping is impossible, as for models.
     """
     said: list[str] = []
     given = options
     if options.edit is None:
         options = with_flags(options, said, _names(models, samplers, known_styles or {}))
+    # What was wished for before the request is no value of it.
+    enhance, options = options.enhance is True, replace(options, enhance=None)
     upscales = _operation(options) is Operation.UPSCALE
     if not options.prompt and not upscales and not options.blended:
         addressed = any(note.startswith(ADDRESSES) for note in said)
@@ -119,6 +130,10 @@ def resolve(
         # A person's own default is about pictures that are finished.
         options = replace(options, images=None)
         filled.pop("images", None)
+    choice = None if style is not None else choose(offered, read, known_styles or {}, model.name)
+    if choice is not None:
+        style = (known_styles or {}).get(choice.style)
+        filled["style"] = Source.CONTROL if choice.is_control else Source.LEARNED
     usual = _Usual.of(model, draft=draft)
     sampling = (samplings or {}).get(model.name, UNLIMITED)
     if style is not None:
@@ -184,7 +199,7 @@ def resolve(
         style_number=used.number,
         style_version=used.version,
     )
-    return Resolved(request, tuple(notes), sources(given, read, filled))
+    return Resolved(request, tuple(notes), sources(given, read, filled), read, enhance, choice)
 
 
 @dataclass(frozen=True, slots=True)

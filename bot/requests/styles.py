@@ -13,6 +13,7 @@ from typing import Any
 
 from bot.config import STEPS, ModelConfig
 from bot.errors import Reference, UserError, quoted, refer
+from bot.jobs import JobId, PictureRef
 from bot.requests.defaults import Source
 from bot.requests.options import Options
 from bot.requests.wording import clean, unknown
@@ -33,6 +34,11 @@ GUIDANCE = 0.0, 30.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _LINE = "atelier-style-1:"
 """How the line begins; the number is that of its format."""
+
+ELSEWHERE = "elsewhere"
+"""Stands in the line of a style that has a reference picture: the picture itself stays on its server."""
+
+_REFERENCE = re.compile(r"#?(\d{1,15})(?:/([1-4]))?")
 
 TEXTS = ("prompt", "negative_prompt", "description", "model", "sampler", "aspect", "lora")
 
@@ -68,6 +74,17 @@ def checked(style: Style) -> Style:
     if len(to_line(style)) > LONGEST_LINE:
         raise UserError("This style has so many words that it could not be shared. Shorten its words.")
     return style
+
+
+def reference_of(typed: str) -> PictureRef:
+    """The picture of a result that a moderator named. Raises UserError for anything else."""
+    found = _REFERENCE.fullmatch(typed.strip())
+    if found is None:
+        raise UserError(
+            f"{quoted(typed)} names no picture. Name the request that painted it, such as `123`, or `123/2` for its "
+            "second picture."
+        )
+    return PictureRef(JobId(int(found[1])), int(found[2] or 1))
 
 
 def _called(name: str) -> str:
@@ -151,7 +168,9 @@ def negative_of(base: str, style: Style | None) -> str:
 
 
 def to_line(style: Style) -> str:
-    """The style as one line of text, to send to another server."""
+    """The style as one line of text, to send to another server. It tells only that a reference is there."""
+    if style.reference is not None:
+        style = replace(style, reference=ELSEWHERE)
     content = json.dumps({"name": style.name, **style.content}, ensure_ascii=False, separators=(",", ":"))
     body = base64.urlsafe_b64encode(zlib.compress(content.encode(), 9))
     return _LINE + body.decode("ascii").rstrip("=")

@@ -187,7 +187,14 @@ class Looks:
     def _make_room(self) -> None:
         """Leave out the rows of pictures that are gone, or grow if there are few of them."""
         kept = np.flatnonzero(self._ids[: self._used])
-        columns = (self._ids, self._numbers, self._hashes, self._has_hash, self._vectors, self._lengths)
+        columns: tuple[np.ndarray, ...] = (
+            self._ids,
+            self._numbers,
+            self._hashes,
+            self._has_hash,
+            self._vectors,
+            self._lengths,
+        )
         total = self._sum
         self._clear(max(len(kept) * 5 // 4, 1024))
         fresh = (self._ids, self._numbers, self._hashes, self._has_hash, self._vectors, self._lengths)

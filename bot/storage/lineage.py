@@ -47,6 +47,16 @@ class Family:
     jobs: tuple[Job, ...]
     links: tuple[Link, ...]
 
+    def sources_of(self, job_id: JobId) -> list[Job]:
+        """The requests that a request starts from."""
+        ids = {link.source.job_id for link in self.links if link.job_id == job_id}
+        return [job for job in self.jobs if job.id in ids]
+
+    def results_of(self, job_id: JobId) -> list[Job]:
+        """The requests that start from a request."""
+        ids = {link.job_id for link in self.links if link.source.job_id == job_id}
+        return [job for job in self.jobs if job.id in ids]
+
 
 class Lineage:
     """Reads the table `sources`."""

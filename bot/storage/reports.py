@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from bot.jobs import Clock, GuildId, Row, to_text
-from bot.storage import sqlite
+from bot.storage import presets, sqlite
+from bot.storage.drift import DRIFT, ModelStep
 from bot.storage.reactions import DELETE, DISLIKE, FAVOURITES, HEART, HEART_BUTTON, LIKE, NUMBERS, SENDS, quoted
 
 KEPT_SHARE = 0.5
@@ -128,6 +129,25 @@ WITH
   people AS (SELECT kind, name, user_id, avg(up) AS share FROM named GROUP BY kind, name, user_id)
 SELECT kind, name, count(*) AS people, avg(share) AS share FROM people GROUP BY kind, name HAVING count(*) >= {GROUP}
 ORDER BY kind, name
+"""  # noqa: S608 - constants
+
+# Whether presets that ratings choose help: how results are liked whose settings they chose, and how those that got the
+# usual settings by lot. A person counts once in each.
+CHOSEN = f"""
+WITH
+  results AS (SELECT id, post_id, num_images_per_prompt AS images, value_sources ->> '$.style' AS source
+    {_ASKED} AND status = 'delivered' AND value_sources ->> '$.style' IN ({quoted(presets.CHOSEN)})),
+  opinions AS (
+    SELECT results.id, source, ratings.user_id,
+      max(emoji = '{LIKE}' OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images
+        OR emoji IN ({quoted(FAVOURITES)})) AS up,
+      max(emoji = '{DISLIKE}') AS down
+    FROM results JOIN ratings ON ratings.post_id = results.post_id GROUP BY results.id, ratings.user_id),
+  people AS (SELECT source, user_id, avg(up) AS share FROM opinions WHERE up != down GROUP BY source, user_id)
+SELECT source, (SELECT count(*) FROM results WHERE results.source = counted.source) AS results,
+  (SELECT count(*) FROM people WHERE people.source = counted.source) AS people,
+  (SELECT avg(share) FROM people WHERE people.source = counted.source) AS share
+FROM (SELECT DISTINCT source FROM results) AS counted ORDER BY source
 """  # noqa: S608 - constants
 
 USE_OF_SERVERS = f"""
@@ -255,6 +275,21 @@ class Liked:
 
 
 @dataclass(frozen=True, slots=True)
+class ChosenPresets:
+    """How results are liked whose settings ratings chose, or the lot; the share is None of fewer than GROUP people."""
+
+    source: str
+    results: int
+    people: int
+    share: float | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build it from a row of CHOSEN."""
+        return cls(row["source"], row["results"], row["people"], row["share"] if row["people"] >= GROUP else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Promises:
     """How many start times were told, how many of them came true, and by how much half of them were off at most."""
 
@@ -287,6 +322,10 @@ class Report:
     liked: tuple[Liked, ...] = ()
     """What enough people said something about; in no order of merit."""
     servers: tuple[Use, ...] | None = None
+    chosen: tuple[ChosenPresets, ...] = ()
+    """What ratings and the lot chose; nothing if no server lets them choose."""
+    drift: tuple[ModelStep, ...] = ()
+    """What each model did in each step."""
 
     @property
     def refused(self) -> dict[str, int]:
@@ -349,4 +388,6 @@ def _report(connection: Any, period: Period, span: Span, values: Mapping[str, An
             Liked(row["kind"], row["name"], row["people"], row["share"]) for row in connection.execute(LIKED, values)
         ),
         servers if whole else None,
+        tuple(map(ChosenPresets.from_row, connection.execute(CHOSEN, values))),
+        tuple(map(ModelStep.from_row, connection.execute(DRIFT, values))),
     )

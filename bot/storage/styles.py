@@ -69,6 +69,8 @@ class Style:
     aspect: str | None = None
     lora: str | None = None
     """LoRAs as a person types them; the person's own ones come after them."""
+    reference: str | None = None
+    """The picture of a result that shows the style, as the number of the request and that of the picture: 123/1."""
     number: int = 0
     """Of the style within its server; 0 for a style that is not kept yet."""
     version: int = 0

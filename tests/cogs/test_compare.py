@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 import simcord
 
-from bot.config import Config, LimitsConfig, ModelConfig
+from bot.config import BillConfig, Config, LimitsConfig, ModelConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
 from tests.conftest import Workshop
@@ -127,14 +127,28 @@ async def test_what_cannot_be_compared_is_refused_and_nothing_is_painted(worksho
         ({"first": "a red hat --steps 5"}, "has flags only"),
         ({"first": "--images 3"}, "same number of pictures"),
         ({"first": "--model lost"}, "There is no model"),
-        ({"first": "--steps 149", "second": "--steps 150", "images": 4}, "Add `big:True`"),
     ):
         refused = await ada.slash(workshop.channel, "compare", prompt="a fox", **options)
-        if words.startswith("Add") and not refused.ephemeral:
-            continue
         assert words in refused.response.content, options
         assert refused.ephemeral
     assert await workshop.jobs() == []
+
+
+async def test_a_comparison_that_costs_much_has_the_bill_of_every_request(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    workshop.app.admission._thresholds = BillConfig(seconds=0.001)
+    asked = await ada.slash(workshop.channel, "compare", prompt="a fox", first="--steps 5", images=2)
+    assert asked.ephemeral
+    assert "4 pictures, about" in asked.response.content
+    assert await workshop.jobs() == []
+    declined = await ada.click(asked.response, label="No")
+    assert "Your quota is unchanged" in declined.response.content
+    assert "a fox" in declined.response.content
+    asked = await ada.slash(workshop.channel, "compare", prompt="a fox", first="--steps 5", images=2)
+    await ada.click(asked.response, label="Paint it")
+    one, other = await workshop.ended(2)
+    assert one.request.seed == other.request.seed
+    assert await workshop.app.comparisons.of_job(one.id) is not None
 
 
 async def test_if_one_of_both_is_cancelled_the_other_is_an_ordinary_result(workshop: Workshop) -> None:

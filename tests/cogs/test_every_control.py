@@ -19,18 +19,25 @@ PAINTS = {
 }
 """Each press is a request of the person who presses."""
 FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not nice"}}
-FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described")}
+FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described", "improved")}
 """What is sent with each form."""
 ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle"}
-ANSWERS |= {"lookalike"}
+ANSWERS |= {"lookalike", "improve"}
 """Only the person who presses sees the answer, and nothing is painted."""
 OWNED = {"spoiler", "delete"}
 """For the requester and for moderators."""
-OTHERS = {"cells": "a menu, not a button", "accept": "a bill", "decline": "a bill", "cancel": "a request that waits"}
+OTHERS = {
+    "cells": "a menu, not a button",
+    "walk": "a menu, not a button",
+    "accept": "a bill",
+    "decline": "a bill",
+    "cancel": "a request that waits",
+}
 OTHERS |= {"described": "words for a picture"}
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
 OTHERS |= {"samepage": "a page of duplicates"}
+OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a prompt")
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}
 """What does not stand under a result."""

@@ -245,3 +245,19 @@ async def store(workshop: Workshop, sha256: str, file: bytes) -> None:
     path = workshop.app.config.data / "pictures" / sha256[:2] / sha256
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(file)
+
+
+async def test_show_walks_from_a_result_to_what_it_comes_from_and_to_what_came_of_it(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    first, message = await made(workshop, 1)
+    alone = await grace.slash(workshop.channel, "show", id=first.id)
+    assert "a2:walk" not in str((*alone.followups, alone.response)[0].components)
+    await ada.click(message, label="🔁")
+    second, _ = await made(workshop, 2)
+    await ada.slash(workshop.channel, "reproduce", id=second.id)
+    third, _ = await made(workshop, 3)
+    answer = await grace.slash(workshop.channel, "show", id=second.id)
+    shown = (*answer.followups, answer.response)[0]
+    walked = await grace.select(shown, values=[str(third.id)], custom_id=f"a2:walk:{second.id}:0")
+    assert f"a2:walk:{third.id}:0" in str((*walked.followups, walked.response)[0].components)

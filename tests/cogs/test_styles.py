@@ -9,6 +9,7 @@ import pytest
 import simcord
 
 from bot.config import Config, LimitsConfig, LoraConfig, ModelConfig
+from bot.requests import styles as rules
 from cogs._controls import MORE
 from tests.conftest import Workshop
 
@@ -158,3 +159,41 @@ async def test_styles_are_offered_by_name_and_description(workshop: Workshop) ->
     for typed, wanted in (("", ["ink", "oil"]), ("LINES", ["ink"]), ("o", ["oil"])):
         offered = await mo.autocomplete(workshop.channel, "imagine", "style", typed, prompt="a fox")
         assert [choice["value"] for choice in offered] == wanted
+
+
+async def test_a_style_has_a_reference_picture_in_each_version_which_the_list_shows(workshop: Workshop) -> None:
+    mo, ada = workshop.member("mo", moderator=True), workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a fox", images=2, seed=3)
+    (job,) = await workshop.ended(1)
+    for typed, words in (("x", "names no picture"), ("99", "no such result"), (f"{job.id}/4", "no such result")):
+        assert words in await said(mo, workshop, "style add", name="ink", text="{prompt}, ink", reference=typed)
+    stranger, elsewhere = workshop.elsewhere()
+    refused = await stranger.slash(elsewhere, "style add", name="ink", text="{prompt}, ink", reference=str(job.id))
+    assert "no such result" in refused.response.content
+    answer = await said(mo, workshop, "style add", name="ink", text="{prompt}, ink", reference=f"{job.id}/2")
+    assert f"- reference: {job.id}/2" in answer
+    assert "No model here can paint after it (IP-Adapter)" in answer
+    listed = await ada.slash(workshop.channel, "style list")
+    assert "Samples of the styles ink" in str([each.description for each in listed.response.attachments])
+    await said(mo, workshop, "style edit", name="ink", clear="reference")
+    assert not (await ada.slash(workshop.channel, "style list")).response.attachments
+    versions = await workshop.app.database.fetch_all(
+        "SELECT content ->> '$.reference' AS shown FROM styles ORDER BY version"
+    )
+    assert [row["shown"] for row in versions] == [f"{job.id}/2", None]
+    await said(mo, workshop, "style edit", name="ink", reference=f"#{job.id}")
+    await workshop.app.removals.remove_own(job.requester, job.id)
+    assert not (await ada.slash(workshop.channel, "style list")).response.attachments, "it is gone with the result"
+
+
+async def test_the_line_of_a_style_says_that_it_has_a_reference_and_has_no_picture(workshop: Workshop) -> None:
+    mo, ada = workshop.member("mo", moderator=True), workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a fox")
+    (job,) = await workshop.ended(1)
+    await said(mo, workshop, "style add", name="ink", text="{prompt}, ink", reference=str(job.id))
+    line = (await said(mo, workshop, "style share", name="ink")).split("```")[1].strip()
+    assert rules.from_line(line).reference == rules.ELSEWHERE
+    stranger, elsewhere = workshop.elsewhere()
+    imported = await stranger.slash(elsewhere, "style import", line=line)
+    assert "Its reference picture stayed" in imported.followups[-1].content
+    assert "reference:" not in imported.response.content

@@ -38,6 +38,9 @@ def test_a_data_set_and_a_graph_are_written_and_told(tmp_path: Path) -> None:
     assert run("dataset", str(out), "--data", str(data))[1].startswith("Nothing changed since the last version.")
     code, words = run("graph", str(tmp_path / "links.json"), "--data", str(data))
     assert (code, words) == (0, f"{tmp_path}/links.json: nodes 4, links 3.\n")
+    code, words = run("graph", str(tmp_path / "links.json"), "--data", str(data), "--draw", str(tmp_path / "links.svg"))
+    assert words.endswith(f"links 3. {tmp_path}/links.svg: the newest 3 nodes.\n")
+    assert (tmp_path / "links.svg").read_bytes().startswith(b"<?xml")
     assert "a fox" in (tmp_path / "links.json").read_text(encoding="utf-8")
 
 

@@ -63,3 +63,58 @@ def test_a_file_of_another_format_or_in_no_folder_is_refused(tmp_path: Path) -> 
     with pytest.raises(StorageError, match="cannot be written"):
         graph.write(graph.Graph(), tmp_path / "gone" / "links.json")
     assert list(tmp_path.iterdir()) == []
+
+
+async def drawn(folder: Path, requests: int, name: str) -> tuple[int, bytes]:
+    """A drawing of as many requests, each with a prompt of its own; every second one came from the one before."""
+    found = graph.Graph()
+    for number in range(1, requests + 1):
+        found.nodes[f"request {number}"] = {"kind": "request"}
+        found.nodes |= {"server 9": {"kind": "server"}, "model emoji": {"kind": "model"}}
+        found.nodes[f"prompt {number}"] = {"kind": "prompt", "text": f"$5 & \\frac{{<fox> {number}"}
+        links = (("server 9", "on"), ("model emoji", "by"), (f"prompt {number}", "of"))
+        found.edges += [(f"request {number}", target, {"kind": kind}) for target, kind in links]
+        if number % 2 == 0:
+            found.edges.append((f"request {number - 1}", f"request {number}", {"kind": "became", "picture": "1"}))
+    count = await graph.draw(found, folder / name)
+    return count, (folder / name).read_bytes()
+
+
+async def test_a_graph_is_drawn_the_same_each_time(tmp_path: Path) -> None:
+    count, svg = await drawn(tmp_path, 50, "a.svg")
+    assert count == 101, "the only server is left out"
+    text = svg.decode()
+    assert "emoji" in text
+    assert "fox" in text
+    assert "<fox>" not in text
+    assert (await drawn(tmp_path, 50, "b.svg"))[1] == svg
+    count, png = await drawn(tmp_path, 3, "c.png")
+    assert (count, png[:4]) == (7, b"\x89PNG")
+
+
+def test_of_a_large_graph_the_newest_requests_are_drawn() -> None:
+    found = graph.Graph()
+    for number in range(1000):
+        found.nodes[f"request {number}"] = {"kind": "request"}
+        found.nodes["model emoji"] = {"kind": "model"}
+        found.edges.append((f"request {number}", "model emoji", {"kind": "by"}))
+    shown = graph.newest(found, 100)
+    assert len(shown.nodes) == 100
+    assert {"request 999", "model emoji"} <= set(shown.nodes)
+    assert "request 0" not in shown.nodes
+    assert len(shown.edges) == 99
+
+
+def test_the_name_of_a_drawing_says_its_format(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ends with \.svg or \.png"):
+        graph.check_endings(tmp_path / "a.json", tmp_path / "a.jpg")
+
+
+async def test_a_disk_that_fills_up_leaves_no_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        await drawn(tmp_path, 2, "a.svg")
+    assert list(tmp_path.iterdir()) == []

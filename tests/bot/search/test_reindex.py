@@ -1,0 +1,60 @@
+"""`atelier reindex` builds everything that is derived anew, and it is what it was."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from bot.__main__ import cli
+from bot.jobs import Requester, UserId
+from bot.search.index_files import index_of
+from bot.storage.lineage import Lineage
+from bot.storage.sittings import Sittings
+from tests.bot.search.conftest import Library, open_library
+from tests.bot.storage.conftest import ADA, GRACE, GUILD
+
+
+async def derived(library: Library) -> dict[str, Any]:
+    """The index with its scores, and what is computed and never stored: sittings and families."""
+    await library.search.finish()
+    database = library.store.database
+    family = await Lineage(database).family((await library.store.queue.get(1)).id, GUILD)  # type: ignore[union-attr]
+    return {
+        "index": await library.search.dump(),
+        "sittings": await Sittings(database, "discord").of_person(Requester(ADA, GUILD)),
+        "links": (family.links, [job.id for job in family.jobs]),
+    }
+
+
+async def filled(folder: Path) -> dict[str, Any]:
+    async with open_library(folder) as library:
+        store = library.store
+        ids = await library.paint("a fox", "an owl", "a boat", num_images_per_prompt=2)
+        store.clock.forward(3600)
+        ids += await library.paint("a fox at night")
+        await store.database.execute("INSERT INTO sources VALUES (?, ?, 1)", (ids[3], ids[0]))
+        await store.database.execute("INSERT INTO tags VALUES (?, 'red', ?, '')", (ids[1], ADA))
+        message = (await store.queue.get(ids[0])).destination.message_id  # type: ignore[arg-type, union-attr]
+        for user, emoji in ((ADA, "👍"), (GRACE, "2⃣"), (UserId(3), "👎")):
+            await store.ratings.add(message, user, emoji)
+        return await derived(library)
+
+
+async def read(folder: Path) -> dict[str, Any]:
+    async with open_library(folder) as library:
+        return await derived(library)
+
+
+def test_one_command_builds_everything_derived_anew_and_it_equals_what_it_was(tmp_path: Path) -> None:
+    before = asyncio.run(filled(tmp_path))
+    score = next(row for row in before["index"]["pictures"] if row[:2] == [1, 2])
+    assert tuple(score[3:5]) == (2, 1), "the scores of pictures are part of it"
+    assert len(before["sittings"]) == 2
+    assert before["links"][1] == [1, 4]
+    index_of(tmp_path).write_bytes(b"damaged")
+    done = CliRunner().invoke(cli, ["reindex", "--data", str(tmp_path)], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert (done.exit_code, done.output) == (0, "The search index has 4 results now.\n")
+    assert asyncio.run(read(tmp_path)) == before
