@@ -41,13 +41,14 @@ class Bug(RuntimeError):  # noqa: N818 - named as in the log
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     """What a host reads at log level debug."""
     monkeypatch.setattr(logs, "_hidden", HiddenTexts())
-    written, root = io.StringIO(), logging.getLogger()
-    before = (root.handlers[:], root.level)
+    written, loggers = io.StringIO(), [logging.getLogger(name) for name in (None, "bot", "cogs", "__main__")]
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
     monkeypatch.setattr(sys, "stderr", written)
     setup_logging("debug")
     yield written.getvalue
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
+    for logger, handlers, level in before:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
     logging.captureWarnings(False)
 
 
