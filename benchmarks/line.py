@@ -36,6 +36,7 @@ from bot.jobs import (
 from bot.policy.policy import Policy
 from bot.queue.line import Line
 from bot.storage.database import Database, open_database
+from bot.storage.picture_folder import PictureFolder
 from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
@@ -76,7 +77,7 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
 
 
 def _queue(database: Database, folder: Path) -> Queue:
-    return Queue(database, Pictures(database, folder), Surface.DISCORD, utcnow)
+    return Queue(database, Pictures(database, PictureFolder(folder)), Surface.DISCORD, utcnow)
 
 
 async def _fill(database: Database, queue: Queue, waiting: int, people: int) -> None:

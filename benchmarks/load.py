@@ -38,6 +38,7 @@ from bot.requests.options import Options
 from bot.requests.resolve import resolve
 from bot.storage import encryption, sqlite
 from bot.storage.database import open_database
+from bot.storage.picture_folder import PictureFolder
 from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from tests.local_discord import GUILD, Interaction, LocalDiscord, Person, local_discord
@@ -257,7 +258,9 @@ async def _fill(data: Path, size: Size) -> list[float]:
     request = resolve(Options("a fox in the snow"), Config().models, tuple(SAMPLERS)).request
     path = data / "atelier.db"
     async with open_database(path, encryption.prepare(path, encrypt=True)) as database:
-        queue = Queue(database, Pictures(database, data), Surface.DISCORD, lambda: utcnow() - timedelta(minutes=1))
+        queue = Queue(
+            database, Pictures(database, PictureFolder(data)), Surface.DISCORD, lambda: utcnow() - timedelta(minutes=1)
+        )
 
         async def admit(_: object) -> None: ...
 

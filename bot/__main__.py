@@ -1,12 +1,15 @@
-"""The command line: try, run, imagine, doctor, backup, restore, encrypt, rekey, forget, reindex, rights."""
+"""The command line: try, init, run, imagine, doctor, backup, restore, encrypt, rekey, forget, reindex, rights."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import inspect
 import logging
 import signal
+import sys
 import threading
+import time
 import webbrowser
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -17,13 +20,13 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from bot.config import Config
+from bot.config import EMBEDDED, Config
 from bot.config_file import load_config
 from bot.errors import EX_CONFIG, AtelierError, ConfigError, StorageError
 from bot.jobs import Surface
 from bot.logs import setup_logging
 from bot.requests.options import PROMPT_HELP, Option, Options, table
-from bot.secrets import read_token
+from bot.secrets import check_token, read_secret, read_token
 
 T = TypeVar("T")
 
@@ -81,6 +84,41 @@ def try_(
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     _run(run_sandbox(_settings(config, data, quiet=True), port, opened), serves=True)
+
+
+@cli.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the files are written.")] = Path(),
+    model: Annotated[
+        str,
+        typer.Option(prompt="Model: a .safetensors file, a diffusers folder, a hub id like org/name, or embedded"),
+    ] = EMBEDDED,
+    data: Annotated[Path, typer.Option(prompt="Folder for the database and the pictures")] = Path("data"),
+    unit: Annotated[bool, typer.Option(prompt="Write a systemd unit, to start with the machine?")] = False,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the bot's token; without it you are asked.")
+    ] = None,
+) -> None:
+    """Ask for what a new host has to decide, and write config.toml and what belongs to it."""
+    from bot import beginning
+
+    try:
+        if token_file is None:
+            question = "The bot's token, from discord.com/developers (it is not shown; empty: set it later)"
+            token = typer.prompt(question, default="", hide_input=True, show_default=False).strip()
+        else:
+            token = read_secret(token_file, "the bot's token")
+        source = str(Path(model).resolve()) if Path(model).exists() else model.strip()
+        answers = beginning.Answers(source, data, check_token(token, "The token") if token else "", unit)
+        folder = folder.resolve()
+        program = Path(sys.executable).with_name("atelier")
+        wanted = beginning.files(answers, folder, program, getpass.getuser())
+        beginning.write(wanted)
+    except ConfigError as error:
+        _fail(error)
+    for path in wanted:
+        typer.echo(f"Written: {path}")
+    typer.echo("\n" + "\n".join(beginning.next_steps(answers, folder)))
 
 
 @cli.command()
@@ -201,6 +239,39 @@ async def _encrypt(config: Config, *, again: bool) -> str:
 
 
 @cli.command()
+def health(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Say whether the running bot works: exit code 0 if it does, otherwise 1."""
+    from bot.app import heartbeat_of
+    from bot.heartbeat import health as ask
+
+    found = ask(heartbeat_of(_settings(config, data, quiet=True).data), time.time())
+    typer.echo(found.words)
+    if not found.works:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def accept(
+    model: Annotated[str, typer.Argument(help="Its name in config.toml, or upscaler for the host's upscaler.")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Accept the files of a model as they are now, after they changed; Atelier may run."""
+    from bot.app import known_files_of
+    from bot.engine.model_files.known_files import KnownFiles
+    from bot.errors import UnusableFiles
+
+    settings = _settings(config, data, quiet=True)
+    try:
+        accepted = KnownFiles(known_files_of(settings.data)).accept(model)
+    except (StorageError, UnusableFiles) as error:
+        _fail(error)
+    if not accepted:
+        _fail(ConfigError(f"No files of {model!r} were used here before, so there is nothing to accept."))
+    typer.echo(f"Accepted: {', '.join(accepted)}. Their hashes are noted when they are used next.")
+
+
+@cli.command()
 def rights() -> None:
     """Print who may do what, as docs/rights.md shows it."""
     from bot.policy.rights import page
@@ -238,12 +309,15 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
     from bot.app import database_of
     from bot.datasets.export import export
     from bot.storage import encryption, sqlite
+    from bot.storage.picture_folder import PictureFolder
+    from bot.storage.sealing import seal_of
 
     database = database_of(config.data)
     if not database.exists():
         raise StorageError(f"{database} does not exist: there is nothing to export.")
     key = encryption.find_key(database)
-    done = await sqlite.in_thread(lambda _: export(database, key, config.data / "pictures", folder, name, server))
+    pictures = PictureFolder(config.data, await sqlite.in_thread(lambda _: seal_of(key)))
+    done = await sqlite.in_thread(lambda _: export(database, key, pictures, folder, name, server))
     counts = done.chosen.counts
     words = f"{done.folder}: pictures {counts.kept:,}, people {counts.people:,}."
     left = f"Left out: started from a picture {counts.from_pictures:,}, duplicates {counts.equal + counts.near:,}."
@@ -349,7 +423,8 @@ async def _restore(config: Config, file: Path) -> str:
 
 async def _examine(config: Config, *, paint: bool) -> bool:
     """Print every finding; False when there is a problem."""
-    from bot.doctor import CheckStatus, examine
+    from bot.doctor import examine
+    from bot.findings import CheckStatus
 
     marks = {CheckStatus.GOOD: "[green]✓[/]", CheckStatus.NOTE: "[yellow]•[/]", CheckStatus.BAD: "[red]✗[/]"}
     console = Console(highlight=False)
@@ -370,11 +445,14 @@ async def _serve(config: Config) -> None:
     import aiohttp
     import discord
 
-    from bot.app import open_app
+    from bot.app import heartbeat_of, open_app
     from bot.client import Client
+    from bot.heartbeat import beating
 
     token = read_token()
     async with open_app(config, Surface.DISCORD) as app, Client(app) as client, AsyncExitStack() as stack:
+        beat = beating(heartbeat_of(config.data), lambda: client.is_connected, lambda: app.engine.troubles)
+        await stack.enter_async_context(beat)
         if config.metrics.listen:
             from bot.metrics import serving
 

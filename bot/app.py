@@ -22,6 +22,7 @@ from bot.delivery.updates import Updates
 from bot.engine import Engine, calibration
 from bot.engine.catalog import Catalog, check_describer_exists, check_models, check_upscaler_exists, folder_of
 from bot.engine.local import LocalEngine
+from bot.engine.model_files import known_files
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.policy.policy import Policy
@@ -124,6 +125,16 @@ def calibration_of(data: Path) -> Path:
     return data / calibration.FILE
 
 
+def heartbeat_of(data: Path) -> Path:
+    """What the running bot says about itself."""
+    return data / "heartbeat.json"
+
+
+def known_files_of(data: Path) -> Path:
+    """The hashes of the model files that were used before."""
+    return data / known_files.FILE
+
+
 def provenance_of(data: Path) -> Path:
     """The folder of the secrets that pictures are labelled with."""
     return data / "provenance"
@@ -175,15 +186,20 @@ async def open_app(
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         notice = await sqlite.in_thread(lambda stop: heal(path, key, stop))
         database = await stack.enter_async_context(open_database(path, key))
-        pictures = Pictures(database, config.data)
+        seals = config.encrypt_pictures
+        folder = await sqlite.in_thread(lambda _: encryption.pictures_of(path, key, seals=seals))
+        pictures = Pictures(database, folder)
         await empty_former_folders(config.data, database, pictures)
+        if trouble := await sqlite.in_thread(lambda _: encryption.picture_trouble(folder, seals=seals)):
+            log.warning("%s %s", *trouble)
         queue = Queue(database, pictures, surface, clock)
         rules, refusals = Rules(database), Refusals(database, clock)
         known = await database.recall(_TIMINGS) or ""
         local = None
         if engine is None:
             calibrated, labelled = calibration_of(config.data), provenance_of(config.data)
-            local = LocalEngine(config, known=known, calibration=calibrated, provenance=labelled)
+            hashes = known_files_of(config.data)
+            local = LocalEngine(config, known=known, calibration=calibrated, provenance=labelled, known_files=hashes)
         painter: Engine = local if engine is None else engine  # type: ignore[assignment]
         usual = usual_request(config.models[0]).work
         changes = QueueChanges(database, surface, clock)
@@ -288,7 +304,8 @@ async def forget_person(config: Config, user_id: UserId) -> Held | None:
             raise StorageError(f"{path} does not exist: there is nothing to delete.")
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
         async with open_database(path, key) as database:
-            pictures = Pictures(database, config.data)
+            folder = await sqlite.in_thread(lambda _: encryption.pictures_of(path, key, seals=False))
+            pictures = Pictures(database, folder)
             await empty_former_folders(config.data, database, pictures)
 
             async def erase_index() -> None:
@@ -306,13 +323,15 @@ async def forget_person(config: Config, user_id: UserId) -> Held | None:
 async def encrypt_database(config: Config, *, again: bool) -> str:
     """Encrypt the database and its backups while Atelier is stopped, or give them a new key; returns what was done.
 
-    Raises StorageError where the database is encrypted already, or with `again` where it is not.
+    Pictures are encrypted or decrypted as the settings say. Raises StorageError where everything is as it should be
+    already, or with `again` where the database is not encrypted.
     """
     with lock_folder(config.data):
         path, index = database_of(config.data), index_of(config.data)
         await sqlite.in_thread(lambda _: finish(path))
         await sqlite.in_thread(lambda _: clear_leftovers(path, start=True))
-        return await sqlite.in_thread(lambda _: encryption.change(path, again=again, derived=files_of(index)))
+        seals, derived = config.encrypt_pictures, files_of(index)
+        return await sqlite.in_thread(lambda _: encryption.change(path, again=again, seals=seals, derived=derived))
 
 
 async def rebuild_index(config: Config) -> int:

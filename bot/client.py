@@ -198,6 +198,12 @@ class Client(commands.Bot):
         if isinstance(task := getattr(self._connection, "_ready_task", None), asyncio.Task):
             task.cancel()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether events of Discord arrive now."""
+        # discord.py has no socket before the first connection, and keeps a closed one until it has another.
+        return self.is_ready() and self.ws is not None and self.ws.open
+
     async def on_ready(self) -> None:
         """Log that the bot is online."""
         log.info("ready for commands as %s in %d servers", self.user, len(self.guilds))

@@ -348,6 +348,8 @@ class Config(BaseSettings):
     data: Path = Path("data")
     encrypt: bool = True
     """Encrypt a new database with a key that Atelier makes, if the environment holds none."""
+    encrypt_pictures: bool = False
+    """Encrypt new pictures, results and uploads alike, with the key of the database."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     discord: DiscordConfig = DiscordConfig()
     limits: LimitsConfig = LimitsConfig()

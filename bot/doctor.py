@@ -10,15 +10,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import discord
 
-from bot.app import calibration_of, database_of, lock_folder
+from bot.app import calibration_of, database_of, known_files_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
 from bot.config import SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig
 from bot.engine import Event, Order, catalog, memory
@@ -28,10 +27,12 @@ from bot.engine.model_files import hub
 from bot.engine.model_files.describer import check_describer
 from bot.engine.model_files.folder import Folder
 from bot.engine.model_files.host_upscaler import check_upscaler
+from bot.engine.model_files.known_files import KnownFiles
 from bot.engine.model_files.recognise import layers_of, recognise, unusable_adapters
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
+from bot.findings import CheckStatus, Finding, hashes, labels, pictures
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
 from bot.secrets import DATABASE_KEY, read_token
@@ -49,38 +50,24 @@ _PAINT_STEPS = 8
 _LOOK_SECONDS = 0.2
 
 
-class CheckStatus(StrEnum):
-    """The result of one check of the doctor."""
-
-    GOOD = "ok"
-    NOTE = "note"
-    BAD = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: what was checked, what was found, and a remedy if one is needed."""
-
-    what: str
-    status: CheckStatus
-    words: str
-    remedy: str = ""
-
-
 async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Finding]:
     """Yield the findings one by one, the quick ones first; with `paint` also what each model paints here."""
     yield _python()
     yield _disk(config.data)
-    for finding in await asyncio.to_thread(_database, database_of(config.data)):
+    for finding in await asyncio.to_thread(_database, database_of(config.data), seals=config.encrypt_pictures):
         yield finding
     for model in config.models:
         for finding in await examine_model(model):
+            yield finding
+        for finding in await asyncio.to_thread(hashes, model, KnownFiles(known_files_of(config.data))):
             yield finding
     if config.engine.upscaler:
         yield await asyncio.to_thread(_checked, "Upscaler", Path(config.engine.upscaler), check_upscaler)
     if config.engine.describer:
         yield await asyncio.to_thread(_checked, "Describer", Path(config.engine.describer), check_describer)
     yield _safety(config.engine)
+    for finding in await labels(config):
+        yield finding
     facts = await probe()
     yield _torch(config.engine.device, facts)
     for model in config.models:
@@ -124,7 +111,7 @@ def _disk(data: Path) -> Finding:
     return Finding("Disk", CheckStatus.GOOD, words)
 
 
-def _database(path: Path) -> list[Finding]:
+def _database(path: Path, *, seals: bool) -> list[Finding]:
     """Inspect the database without changing it: the next start migrates an older one."""
     what = "Database"
     if not path.exists():
@@ -140,7 +127,7 @@ def _database(path: Path) -> list[Finding]:
         return [Finding(what, CheckStatus.BAD, str(error), "Restore a copy: atelier restore FILE")]
     secrecy = "encrypted" if key else "not encrypted"
     words = f"{path}, requests: {look.jobs}, schema {look.schema}, {secrecy}, SQLite {sqlite.VERSION}"
-    rest = [*_key(path, key), _integrity(look.check), _backups(path)]
+    rest = [*_key(path, key), *pictures(path, key, seals=seals), _integrity(look.check), _backups(path)]
     newest = len(schema_scripts())
     if look.schema < newest:
         remedy = f"The next start backs it up and migrates it to schema {newest}."
@@ -370,7 +357,8 @@ async def painted(config: Config, *, command: Sequence[str] = COMMAND) -> AsyncI
     """Paint two pictures with each model through the real engine, and say what ran; Atelier must be stopped."""
     try:
         with lock_folder(config.data):
-            engine = LocalEngine(config, command=command, calibration=calibration_of(config.data), observe=True)
+            calibrated, known = calibration_of(config.data), known_files_of(config.data)
+            engine = LocalEngine(config, command=command, calibration=calibrated, known_files=known, observe=True)
             running = asyncio.create_task(engine.run())
             try:
                 for number, model in enumerate(config.models):

@@ -20,7 +20,7 @@ SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}
 def read_token(environ: Mapping[str, str] = os.environ) -> str:
     """The bot token, from DISCORD_TOKEN or a file that DISCORD_TOKEN_FILE names. Raises ConfigError without one."""
     if found := _read_secret("DISCORD_TOKEN", "the bot token", environ):
-        return _plausible(*found)
+        return check_token(*found)
     raise ConfigError(
         "There is no bot token: set DISCORD_TOKEN to the token from your application's Bot page on "
         "discord.com/developers. To try Atelier without a token, run: atelier try"
@@ -57,7 +57,8 @@ def read_secret(file: Path, what: str, where: str = "") -> str:
     return secret
 
 
-def _plausible(token: str, where: str) -> str:
+def check_token(token: str, where: str) -> str:
+    """A token that may be one; `where` names its place in messages. Raises ConfigError for anything else."""
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(
             f"{where} holds something other than a bot token: one word of letters, digits, dots, - and _."

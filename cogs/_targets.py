@@ -6,7 +6,7 @@ import discord
 
 from bot.client import Client
 from bot.errors import UserError
-from bot.jobs import Job, JobId, JobStatus, MessageId, Picture, PictureRef
+from bot.jobs import ChannelId, Job, JobId, JobStatus, MessageId, Picture, PictureRef
 from bot.storage.queue import Queue
 from cogs import _people, _searching
 
@@ -61,10 +61,19 @@ def may_show(job: Job, interaction: discord.Interaction[Client]) -> bool:
 
 def may_see(job: Job, interaction: discord.Interaction[Client]) -> bool:
     """Whether the person may read the channel in which a result was asked for."""
-    if job.destination.channel_id == interaction.channel_id or job.requester.user_id == interaction.user.id:
+    if job.requester.user_id == interaction.user.id:
+        return True
+    return may_read(job.destination.channel_id, interaction, job.destination.parent_id)
+
+
+def may_read(
+    channel_id: ChannelId, interaction: discord.Interaction[Client], parent_id: ChannelId | None = None
+) -> bool:
+    """Whether the person may read a channel, or the thread's parent where the thread is not known."""
+    if channel_id == interaction.channel_id:
         return True
     guild, member = interaction.guild, interaction.user
-    channel = None if guild is None else guild.get_channel_or_thread(job.destination.channel_id)
-    if channel is None and guild is not None and job.destination.parent_id is not None:
-        channel = guild.get_channel(job.destination.parent_id)
+    channel = None if guild is None else guild.get_channel_or_thread(channel_id)
+    if channel is None and guild is not None and parent_id is not None:
+        channel = guild.get_channel(parent_id)
     return channel is not None and isinstance(member, discord.Member) and _searching.may_read(channel, member)

@@ -385,6 +385,18 @@ def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
     return f"{whole}\n…" if whole else cut
 
 
+def pages(text: str, room: int = MESSAGE) -> list[str]:
+    """A page of several parts as messages: as many whole parts in each as `room` UTF-16 units hold."""
+    found: list[str] = []
+    for part in re.split(r"\n(?=## )", text.strip()):
+        together = f"{found[-1]}\n{part}" if found else part
+        if found and units(together) <= room:
+            found[-1] = together
+        else:
+            found.append(fitting(part.splitlines(), room))
+    return found
+
+
 def kept(held: Held) -> str:
     """What is kept about a person, why, and for how long."""
     return (

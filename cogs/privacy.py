@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import importlib.resources
 import io
 import json
 
@@ -20,6 +22,11 @@ from cogs import _words
 from cogs._confirm import Confirmations
 
 
+def policy_text() -> str:
+    """PRIVACY.md, written for members."""
+    return importlib.resources.files("bot").joinpath("PRIVACY.md").read_text(encoding="utf-8")
+
+
 class Privacy(commands.GroupCog, group_name="privacy", group_description="What is kept about you, and deleting it"):
     """Shows people what is kept about them, and deletes it; no command reaches another person's data."""
 
@@ -28,6 +35,14 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
         self._dispatcher = dispatcher
         # No right is needed to answer: only the person who was asked can.
         self._confirmations = Confirmations(client, "privacy", may=lambda _: None)
+
+    @app_commands.command(description="What Atelier does with your data, who can see it, and what you can do")
+    async def policy(self, interaction: discord.Interaction[Client]) -> None:
+        """Show PRIVACY.md, in as many messages as it takes."""
+        first, *rest = _words.pages(await asyncio.to_thread(policy_text))
+        await responses.send(interaction, first, ephemeral=True)
+        for page in rest:
+            await interaction.followup.send(page, ephemeral=True)
 
     @app_commands.command(description="What Atelier keeps about you, why, and for how long")
     async def show(self, interaction: discord.Interaction[Client]) -> None:

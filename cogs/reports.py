@@ -102,8 +102,8 @@ class ReportsCog(commands.Cog, name="Reports"):
         await self._file(interaction, job.id, reason or "")
 
     async def _shown_by(self, interaction: discord.Interaction[Client], message_id: MessageId) -> Job:
-        """The result that a message shows. Raises UserError if it shows none of this server."""
-        jobs = await self._queue.shown_by(message_id)
+        """The result that a message shows, or of which it is a copy. Raises UserError if it is none of this server."""
+        jobs = await self._queue.shown_by(message_id) or await self._queue.copied_by(message_id)
         job = await self._queue.get(jobs[0]) if jobs else None
         if job is None or job.requester.guild_id != _people.place(interaction) or interaction.guild_id is None:
             raise UserError(NOT_OURS)
@@ -112,12 +112,19 @@ class ReportsCog(commands.Cog, name="Reports"):
     async def _file(self, interaction: discord.Interaction[Client], job_id: JobId, reason: str) -> None:
         """Report a result. Raises UserError for one that is gone, not theirs to see, or their own."""
         job, _ = await _targets.result(self._queue, interaction, job_id)
-        if interaction.guild_id is None or not _targets.may_see(job, interaction):
+        if interaction.guild_id is None or not await self._may_see(job, interaction):
             raise UserError(_targets.NO_RESULT)
         if job.requester.user_id == interaction.user.id:
             raise UserError("This is your own result: react with ❌ to delete it.")
         await self._reports.add(job.requester.guild_id, job, UserId(interaction.user.id), reason)
         await responses.send(interaction, FILED, ephemeral=True)
+
+    async def _may_see(self, job: Job, interaction: discord.Interaction[Client]) -> bool:
+        """Whether the person may read the channel of a result, or a gallery that shows it."""
+        if _targets.may_see(job, interaction):
+            return True
+        galleries = await self._queue.galleries(job.id)
+        return any(_targets.may_read(channel_id, interaction) for channel_id in galleries)
 
     async def show_next(self, interaction: discord.Interaction[Client], after: int = 0) -> None:
         """Show a moderator the next open report, with its pictures behind spoilers."""

@@ -48,10 +48,11 @@ _EPOCH_MS = 1420070400000
 
 
 class Person(NamedTuple):
-    """A member without any rights."""
+    """A member, without any rights unless they are named."""
 
     id: str
     name: str
+    permissions: str = "0"
 
     def payload(self) -> dict[str, Any]:
         """The user, as Discord sends it."""
@@ -69,7 +70,7 @@ class Person(NamedTuple):
             "user": self.payload(),
             "roles": [],
             "joined_at": _now(),
-            "permissions": "0",
+            "permissions": self.permissions,
             "deaf": False,
             "mute": False,
             "flags": 0,
@@ -77,6 +78,8 @@ class Person(NamedTuple):
 
 
 ADA, BOB, CLEO = Person("200", "Ada"), Person("201", "Bob"), Person("202", "Cleo")
+MODERATOR = Person("203", "Mod", str(1 << 5 | 1 << 13))
+"""A member who may manage the server and its messages."""
 DIRECT = "9"
 """The id of a channel of direct messages begins with this, and ends with the person's."""
 

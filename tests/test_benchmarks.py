@@ -29,15 +29,19 @@ from benchmarks import (
     nsfw,
     prompts,
     provenance,
+    recording,
     search,
     soak,
+    try_page,
 )
 from benchmarks.arms import Arms, UnavailableError, joined
 from benchmarks.comfyui import ComfyUI
 from benchmarks.gpu_child import Book, Scene, read
 from benchmarks.report import Chart, svg, table
 from bot.config import EngineConfig
+from bot.engine.fake import FakeEngine
 from bot.requests.options import Options
+from tests.bot.try_page.browser import needs_chromium
 
 # diffusers 0.42 hands tensors to numpy 2 in the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -280,3 +284,15 @@ def test_the_marks_are_measured_in_all_their_parts() -> None:
 def test_the_safety_check_is_measured_beside_a_step() -> None:
     report = nsfw.run(nsfw.arguments(["--rounds", "1", "--steps", "3"]))
     assert report.count("\n") == 4
+
+
+@needs_chromium
+def test_the_try_page_is_measured() -> None:
+    text = try_page.run(try_page.arguments(["--pictures", "4", "8", "--rounds", "1"]))
+    assert [line.split(" | ")[0] for line in text.splitlines()[-2:]] == ["| a reaction", "| /quota"]
+
+
+@needs_chromium
+async def test_the_try_page_is_recorded(tmp_path: Path) -> None:
+    await recording.record(tmp_path, FakeEngine())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.png", "try.gif", "try.png"]

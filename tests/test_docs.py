@@ -10,7 +10,13 @@ from typer.testing import CliRunner
 
 from bot.__main__ import cli
 
-DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *Path("docs").glob("*.md"), *Path("bot/models").rglob("*.md")]
+DOCUMENTS = [
+    Path("README.md"),
+    Path("CONTRIBUTING.md"),
+    Path("PRIVACY.md"),
+    *Path("docs").glob("*.md"),
+    *Path("bot/models").rglob("*.md"),
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)

@@ -214,14 +214,18 @@ async def test_an_encrypted_database_needs_its_key_and_no_log_has_it(tmp_path: P
 async def test_try_serves_its_page_and_ends_cleanly_with_its_engine(tmp_path: Path, ending: signal.Signals) -> None:
     async with atelier("try", "--no-browser", "--data", tmp_path) as process:
         url = await opened(process)
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
-            assert answer.status == 200
-            assert "<html" in await answer.text()
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == 1, "the engine process"
-        process.send_signal(ending)
-        async with asyncio.timeout(30):
-            _, errors = await process.communicate()
+        async with aiohttp.ClientSession() as session:
+            async with session.get(url) as answer:
+                assert answer.status == 200
+                assert "<html" in await answer.text()
+            # A page that is open listens; it does not hold up the end.
+            async with session.get(f"{url}feed") as listening:
+                assert (await listening.content.readline()).startswith(b"data: ")
+                children = psutil.Process(process.pid).children(recursive=True)
+                assert len(children) == 1, "the engine process"
+                process.send_signal(ending)
+                async with asyncio.timeout(30):
+                    _, errors = await process.communicate()
 
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 0}[ending]
         assert b"Traceback" not in errors
@@ -284,11 +288,11 @@ async def test_the_command_line_says_its_version_and_helps() -> None:
 
 
 async def opened(process: asyncio.subprocess.Process) -> str:
-    """Wait for the page; returns its URL without the key in the fragment."""
+    """Wait for the page; returns its address with the secret."""
     assert process.stdout is not None
     async with asyncio.timeout(60):
         async for line in process.stdout:
-            if found := re.search(rb"http://127\.0\.0\.1:\d+/", line):
+            if found := re.search(rb"http://127\.0\.0\.1:\d+/\S+/", line):
                 return found[0].decode()
     raise AssertionError("the page never opened")
 

@@ -17,6 +17,7 @@ from bot.datasets.card import card
 from bot.datasets.rows import Selection, select
 from bot.errors import StorageError, StorageFull
 from bot.storage import sqlite
+from bot.storage.picture_folder import PictureFolder
 
 _VERSION = re.compile(r"v([1-9][0-9]{0,6})")
 _PARTIAL = ".partial-"
@@ -32,7 +33,9 @@ class Export:
     chosen: Selection
 
 
-def export(database: Path, key: str | None, pictures: Path, out: Path, name: str, server: int | None = None) -> Export:
+def export(
+    database: Path, key: str | None, pictures: PictureFolder, out: Path, name: str, server: int | None = None
+) -> Export:
     """Write the next version of the data set `name` into `out`; none if nothing changed since the last one.
 
     Raises StorageError, and leaves nothing half-made, if nobody consents or the disk is full.

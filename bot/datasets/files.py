@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.datasets.rows import Picture, plain
+from bot.datasets.rows import Picture
 from bot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def write_parquet(path: Path, pictures: Sequence[Picture]) -> None:
     with pa.parquet.ParquetWriter(path, columns, compression="none", store_schema=True) as writer:
         for start in range(0, len(pictures), GROUP_ROWS):
             rows = [
-                {"image": {"bytes": plain(each.file), "path": f"{each.values['id']}.png"}, **each.values}
+                {"image": {"bytes": each.plain(), "path": f"{each.values['id']}.png"}, **each.values}
                 for each in pictures[start : start + GROUP_ROWS]
             ]
             writer.write_table(pa.Table.from_pylist(rows, schema=columns))

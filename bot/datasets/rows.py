@@ -20,6 +20,7 @@ from bot.search import quality
 from bot.storage import sqlite
 from bot.storage.consents import CHANNEL, NAMES_KEY
 from bot.storage.database import schema_scripts
+from bot.storage.picture_folder import PictureFolder
 from bot.storage.reports import GROUP
 
 NEAR_BITS = 3
@@ -51,10 +52,15 @@ _MENTION = re.compile(r"<(@[!&]?|#)\d+>")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A row of a data set, and the file of its picture."""
+    """A row of a data set, and where its picture is."""
 
     values: dict[str, Any]
-    file: Path
+    sha256: str
+    folder: PictureFolder
+
+    def plain(self) -> bytes:
+        """The picture without the texts in its file, which repeat the prompt. Raises StorageError."""
+        return without_metadata(self.folder.read(self.sha256))
 
 
 @dataclass(slots=True)
@@ -66,7 +72,7 @@ class Counts:
     from_pictures: int = 0
     """Left out, because a picture was sent or another result was changed: it may show what nobody consented to."""
     missing: int = 0
-    """Left out, because the file is gone."""
+    """Left out, because the file is gone or damaged."""
     equal: int = 0
     """Left out, because every pixel is as in another one."""
     near: int = 0
@@ -83,7 +89,7 @@ class Selection:
     counts: Counts = field(default_factory=Counts)
 
 
-def select(database: Path, key: str | None, folder: Path, server: int | None = None) -> Selection:
+def select(database: Path, key: str | None, folder: PictureFolder, server: int | None = None) -> Selection:
     """The pictures of a data set in a fixed order. `folder` has the picture files. Raises StorageError."""
     found = Selection()
     counts, people, seen, looks = found.counts, set(), set(), _Looks()
@@ -96,12 +102,11 @@ def select(database: Path, key: str | None, folder: Path, server: int | None = N
             for row in connection.execute(CANDIDATES, (server,)).fetchall():
                 counts.found += 1
                 request = GenerationRequest.from_fields(json.loads(row["request"]))
-                file = folder / row["sha256"][:2] / row["sha256"]
                 if request.uploads:
                     counts.from_pictures += 1
-                elif not file.is_file():
+                elif (sha256 := _pixels_of(folder, row["sha256"])) is None:
                     counts.missing += 1
-                elif (sha256 := hashlib.sha256(plain(file)).hexdigest()) in seen:
+                elif sha256 in seen:
                     counts.equal += 1
                 elif row["phash"] is not None and looks.has_near(row["phash"]):
                     counts.near += 1
@@ -111,16 +116,20 @@ def select(database: Path, key: str | None, folder: Path, server: int | None = N
                     people.add(row["user_id"])
                     rated = connection.execute(REACTIONS, (row["post_id"],)).fetchall()
                     reactions = [(each["user_id"], each["emoji"]) for each in rated]
-                    found.pictures.append(Picture(_values(row, request, secret, sha256, reactions), file))
+                    values = _values(row, request, secret, sha256, reactions)
+                    found.pictures.append(Picture(values, row["sha256"], folder))
     except sqlite.Error as error:
         raise sqlite.in_words(error) or StorageError(f"{database} cannot be read: {error}.") from error
     counts.kept, counts.people = len(found.pictures), len(people)
     return found
 
 
-def plain(file: Path) -> bytes:
-    """A picture without the texts in its file, which repeat the prompt."""
-    return without_metadata(file.read_bytes())
+def _pixels_of(folder: PictureFolder, name: str) -> str | None:
+    """The sha256 of a picture without the texts in its file; None if it cannot be read."""
+    try:
+        return hashlib.sha256(without_metadata(folder.read(name))).hexdigest()
+    except StorageError:
+        return None
 
 
 def pseudonym(secret: bytes, kind: str, *what: int) -> str:

@@ -55,10 +55,11 @@ def fingerprint_of(model: ModelConfig) -> Traces:
 
     Reads the disk. If a file disappears meanwhile, the files after it are left out.
     """
-    return _traces(Path(folder_of(model)))
+    return traces_of(Path(folder_of(model)))
 
 
-def _traces(source: Path) -> Traces:
+def traces_of(source: Path) -> Traces:
+    """The paths, sizes and times of a file, or of all files in a folder."""
     found = set()
     with suppress(OSError):
         for path in (source, *source.rglob("*")):
@@ -106,7 +107,7 @@ class Catalog:
 
     def _look_at_upscaler(self) -> None:
         file = Path(self._upscaler)
-        if not self._upscaler or (traces := _traces(file)) == self._upscaler_seen:
+        if not self._upscaler or (traces := traces_of(file)) == self._upscaler_seen:
             return
         self._upscaler_seen = traces
         try:
@@ -124,7 +125,7 @@ class Catalog:
             if place is None:
                 continue
             config = Path(model.config) if model.config is not None else None
-            traces = _traces(place) | (_traces(config) if config is not None and config.is_dir() else frozenset())
+            traces = traces_of(place) | (traces_of(config) if config is not None and config.is_dir() else frozenset())
             if traces == self._seen.get(model.name):
                 continue
             try:

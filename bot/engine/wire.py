@@ -56,6 +56,8 @@ class SetupFrame:
     """The file in which the engine remembers what makes models faster on this machine; without one it forgets."""
     provenance: str = ""
     """The folder of the secrets that pictures are labelled with; without one they have no mark and no manifest."""
+    known_files: str = ""
+    """The file with the hashes of the weights that were used here before; without one they are not compared."""
     observe: bool = False
     """Whether the engine says after each order how it ran; each model's first forwards are slower for that."""
 

@@ -69,7 +69,7 @@ RIGHTS = (
     ),
     Right(
         "See, copy and delete what is kept about them",
-        ("privacy show", "privacy export", "privacy delete", "press:privacyyes", "press:privacyno"),
+        ("privacy policy", "privacy show", "privacy export", "privacy delete", "press:privacyyes", "press:privacyno"),
         "their own",
         "their own",
         "their own",
@@ -126,7 +126,7 @@ RIGHTS = (
     Right("Switch off the hard block", (), NO, NO, NO, NO),
     _host_only(
         "Choose models, files, the default limits and everything else in the configuration",
-        *("cli:run", "cli:try", "cli:imagine", "cli:doctor", "cli:rights"),
+        *("cli:run", "cli:try", "cli:imagine", "cli:doctor", "cli:health", "cli:accept", "cli:rights"),
     ),
     _host_only(
         "Copy, restore, encrypt and repair the database; read it, with all words and pictures in it",

@@ -1,11 +1,11 @@
-"""The key that a database is encrypted with, and the change from one key to another.
+"""The key that a database and its pictures are encrypted with, and the change from one key to another.
 
 A key comes from the host, in the environment or in a file that the environment names. Otherwise Atelier makes one for a
 new database and keeps it in a file beside the data folder, not in it, so that a copy of the folder alone tells nothing.
 
 A change of key is decided when the database itself has the new key. Before that, nothing has changed; after that,
 `finish`, which every start runs, carries the change out, however often it is killed: it encrypts the copies of the
-database again, and then the new key takes the place of the old one.
+database and the pictures again, and then the new key takes the place of the old one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from bot.errors import ConfigError, StorageError
 from bot.secrets import DATABASE_KEY, NEW_DATABASE_KEY, read_database_key, read_secret
 from bot.storage import backups, sqlite
 from bot.storage.erasure import SIDE_FILES
+from bot.storage.picture_folder import PictureFolder
 from bot.storage.recovery import STAGED
+from bot.storage.sealing import Seal, seal_of
 
 log = logging.getLogger(__name__)
 
@@ -108,14 +110,44 @@ def new_key() -> str:
     return f"x'{secrets.token_hex(32)}'"
 
 
+def pictures_of(database: Path, key: str | None, *, seals: bool) -> PictureFolder:
+    """The pictures of a database; where `seals`, new ones are encrypted. Raises ConfigError without a key for that."""
+    if seals and key is None:
+        raise ConfigError(
+            "encrypt_pictures is on, but the database has no key that pictures could be encrypted with. Run: atelier "
+            "encrypt. Or set encrypt_pictures = false in config.toml."
+        )
+    return PictureFolder(database.parent, seal_of(key), seals=seals)
+
+
+def picture_trouble(folder: PictureFolder, *, seals: bool) -> tuple[str, str] | None:
+    """What is wrong with the pictures' encryption, and the remedy; None if nothing is. Raises StorageError."""
+    found = folder.census()
+    if found.foreign:
+        return (
+            f"{found.foreign} pictures are encrypted with another key and cannot be shown.",
+            "Put that key back. If a change of the key in the environment was cut short, set the old one as "
+            f"{DATABASE_KEY}, the new one as {NEW_DATABASE_KEY}, and run: atelier rekey",
+        )
+    if seals and found.plain:
+        return f"{found.plain} pictures are not encrypted.", "To encrypt them, stop Atelier and run: atelier encrypt"
+    return None
+
+
 def change(
-    database: Path, *, again: bool, derived: Iterable[Path] = (), environ: Mapping[str, str] = os.environ
+    database: Path,
+    *,
+    again: bool,
+    seals: bool = False,
+    derived: Iterable[Path] = (),
+    environ: Mapping[str, str] = os.environ,
 ) -> str:
     """Encrypt a plain database, or one with a key `again`; its backups, too. Returns what was done, in words.
 
-    No other process may use the database. `derived` are files that are made anew from it, and are deleted. A new key
-    is made, unless the host keeps the key in the environment. Raises StorageError and ConfigError; then the database
-    is as it was.
+    Pictures are encrypted where `seals`, and otherwise decrypted. No other process may use the database. `derived` are
+    files that are made anew from it, and are deleted. A new key is made, unless the host keeps the key in the
+    environment. Raises StorageError and ConfigError; then the database is as it was, or has the new key, and a start
+    or the same command carries out the rest.
     """
     place = place_of(database, environ)
     if not database.exists():
@@ -124,9 +156,11 @@ def change(
     if again and sqlite.is_plain(database):
         raise StorageError(f"{database} is not encrypted. To encrypt it, run: atelier encrypt")
     if not again and not sqlite.is_plain(database):
+        if words := _convert_pictures(database, find_key(database, environ), seals=seals):
+            return words.rstrip()
         raise StorageError(f"{database} is encrypted already. To give it a new key, run: atelier rekey")
     if place.file is None:
-        return _change_in_environment(place, derived, environ)
+        return _change_in_environment(place, seals, derived, environ)
     known, old, key = _known(place), None, new_key()
     if not sqlite.is_plain(database):
         old = known
@@ -145,7 +179,8 @@ def change(
             new_file.unlink()
     _forget(derived)
     finish(place)
-    return f"{database} and its backups are encrypted. The key is in {place.file}: keep a copy of it elsewhere."
+    words = _convert_pictures(database, key, seals=seals)
+    return f"{database} and its backups are encrypted. {words}The key is in {place.file}: keep a copy of it elsewhere."
 
 
 def finish(place: KeyPlace) -> None:
@@ -156,9 +191,10 @@ def finish(place: KeyPlace) -> None:
     key, old = read_secret(new_file, "the new key of the database"), _known(place)
     if sqlite.opens(place.database, key):
         _convert_copies(place.database, None if old == key else old, key)
+        _reseal_pictures(place.database, old, key)
         new_file.replace(place.file)
         sqlite.sync_folder(place.file.parent)
-        log.warning("the database and its backups have a new key: %s", place.file)
+        log.warning("the database, its backups and the pictures that are encrypted have a new key: %s", place.file)
     elif sqlite.opens(place.database, old) or sqlite.opens(place.database, None):
         # The change was not decided.
         new_file.unlink()
@@ -174,7 +210,7 @@ def _known(place: KeyPlace) -> str | None:
     return read_secret(place.file, "the key of the database")
 
 
-def _change_in_environment(place: KeyPlace, derived: Iterable[Path], environ: Mapping[str, str]) -> str:
+def _change_in_environment(place: KeyPlace, seals: bool, derived: Iterable[Path], environ: Mapping[str, str]) -> str:
     """Give the database the key of the host: the first one, or the next one."""
     old = read_database_key(environ)
     new = environ.get(NEW_DATABASE_KEY, "").strip()
@@ -189,10 +225,25 @@ def _change_in_environment(place: KeyPlace, derived: Iterable[Path], environ: Ma
         _convert(place.database, old, new)
         _forget(derived)
     _convert_copies(place.database, old, new)
+    _reseal_pictures(place.database, old, new)
+    words = _convert_pictures(place.database, new, seals=seals)
     where = (
         f"the one in {DATABASE_KEY}" if old is None else f"the one in {NEW_DATABASE_KEY}: put it into {DATABASE_KEY}"
     )
-    return f"{place.database} and its backups are encrypted. The key is {where}."
+    return f"{place.database} and its backups are encrypted. {words}The key is {where}."
+
+
+def _reseal_pictures(database: Path, old: str | None, new: str) -> None:
+    """Encrypt again the pictures that are encrypted with another key."""
+    if old is not None and old != new:
+        PictureFolder(database.parent, Seal(new)).reseal(Seal(old))
+
+
+def _convert_pictures(database: Path, key: str | None, *, seals: bool) -> str:
+    """Encrypt or decrypt pictures; returns what was done, in words, and nothing if there was nothing to do."""
+    turned = pictures_of(database, key, seals=seals).convert()
+    words = f"Pictures {'encrypted' if seals else 'decrypted'}: {turned.done}. " if turned.done else ""
+    return words + (f"Damaged, and left as they are: {turned.damaged}. " if turned.damaged else "")
 
 
 def _convert_copies(database: Path, old: str | None, new: str) -> None:

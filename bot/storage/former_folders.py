@@ -32,7 +32,7 @@ async def empty_former_folders(root: Path, database: Database, pictures: Picture
     rows = await database.fetch_all("SELECT job_id, number, sha256 FROM images")
     results = {(row["job_id"], row["number"]): row["sha256"] for row in rows}
     jobs = {row["id"] for row in await database.fetch_all("SELECT id FROM jobs")}
-    await asyncio.to_thread(_empty, root, results, jobs, pictures.path)
+    await asyncio.to_thread(_empty, root, results, jobs, pictures.folder.path)
 
 
 def _empty(

@@ -1,28 +1,22 @@
-"""The folder of pictures, results and uploads alike: each is kept once, named by the sha256 of its bytes.
+"""Pictures, results and uploads alike: each is kept once, known by the sha256 of its bytes.
 
-A file is whole or absent: it is written aside, synced, then renamed. A file belongs to the rows that name it: a row of
-`images`, or a request that starts from it. What no row names is deleted.
+A file belongs to the rows that name it: a row of `images`, or a request that starts from it. What no row names is
+deleted. `picture_folder.py` has the files.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import hashlib
 import json
-import os
-import re
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import aiosqlite
 
-from bot.errors import StorageError, StorageFull
-from bot.storage import sqlite
+from bot.errors import StorageError
 from bot.storage.database import Database
+from bot.storage.picture_folder import PictureFolder
 
 # The index images_by_sha256 and one of `jobs` for each column serve it; a test asserts it.
 # The requests of every surface count: they share the folder. A request that starts from a result does not count: when
@@ -43,15 +37,13 @@ SELECT value AS sha256 FROM json_each(?) WHERE
 AT_ONCE = 1000
 """How many files a sweep looks at in one transaction."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
 
 class Pictures:
-    """The files below `root`/pictures and the rows that name them."""
+    """The files in a folder and the rows that name them."""
 
-    def __init__(self, database: Database, root: Path) -> None:
+    def __init__(self, database: Database, folder: PictureFolder) -> None:
         self._database = database
-        self._folder = root / "pictures"
+        self.folder = folder
         self._held: Counter[str] = Counter()
 
     @asynccontextmanager
@@ -65,7 +57,7 @@ class Pictures:
             return
         self._held += Counter(files.keys())
         try:
-            await asyncio.to_thread(self._write, files)
+            await asyncio.to_thread(self.folder.write, files)
             yield
         finally:
             self._held -= Counter(files.keys())
@@ -76,12 +68,11 @@ class Pictures:
 
     async def has(self, names: Iterable[str]) -> bool:
         """Whether all files are there, by their sha256."""
-        paths = [self.path(name) for name in names]
-        return await asyncio.to_thread(lambda: all(path.is_file() for path in paths))
+        return await asyncio.to_thread(lambda: all(map(self.folder.has, names)))
 
     async def read(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return files by their sha256; StorageError when one is gone or damaged."""
-        return await asyncio.to_thread(self._read, names)
+        return await asyncio.to_thread(lambda: {name: self.folder.read(name) for name in names})
 
     async def drop(self, names: Iterable[str]) -> int:
         """Delete, for good, the files that no row names and that are not being kept; returns how many those are."""
@@ -92,14 +83,14 @@ class Pictures:
             rows = await connection.execute_fetchall(NAMED, (json.dumps(wanted),))
             named = {row["sha256"] for row in rows}
             unnamed = [name for name in wanted if name not in named and name not in self._held]
-            await asyncio.to_thread(self._remove, unnamed)
+            await asyncio.to_thread(self.folder.remove, unnamed)
             return len(unnamed)
 
         return await self._database.write(work) if wanted else 0
 
     async def sweep(self, spared: Collection[str] = ()) -> int:
         """Delete every file that no row names and that is not `spared`; returns how many those were."""
-        names = await asyncio.to_thread(self._names)
+        names = await asyncio.to_thread(self.folder.names, self._held)
         swept = 0
         for start in range(0, len(names), AT_ONCE):
             some = [name for name in names[start : start + AT_ONCE] if name not in spared]
@@ -111,71 +102,3 @@ class Pictures:
         """Those of the names that a row has."""
         rows = await self._database.fetch_all(NAMED, (json.dumps(list(names)),))
         return {row["sha256"] for row in rows}
-
-    def _write(self, files: Mapping[str, bytes]) -> None:
-        aside: Path | None = None
-        try:
-            paths = {name: self.path(name) for name in files}
-            for folder in {path.parent for path in paths.values()}:
-                if not folder.exists():
-                    folder.mkdir(parents=True, exist_ok=True)
-                    sqlite.sync_folder(folder.parent)
-            for name, path in paths.items():
-                with tempfile.NamedTemporaryFile(
-                    dir=path.parent, prefix=f"{name}.", suffix=".part", delete=False
-                ) as file:
-                    aside = Path(file.name)
-                    file.write(files[name])
-                    file.flush()
-                    os.fsync(file.fileno())
-                aside.replace(path)
-            for folder in {path.parent for path in paths.values()}:
-                sqlite.sync_folder(folder)
-        except OSError as error:
-            if aside is not None:
-                with suppress(OSError):
-                    aside.unlink(missing_ok=True)
-            kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-            raise kind(f"The picture could not be kept: {error.strerror}.") from error
-
-    def _read(self, names: Iterable[str]) -> dict[str, bytes]:
-        found = {}
-        for name in names:
-            try:
-                data = self.path(name).read_bytes()
-            except OSError as error:
-                raise StorageError(f"The picture could not be read back: {error.strerror}.") from error
-            if hashlib.sha256(data).hexdigest() != name:
-                raise StorageError("The picture was damaged on the disk. If you sent it, send it again.")
-            found[name] = data
-        return found
-
-    def _names(self) -> list[str]:
-        """The sha256 of every file; what an interrupted write left is deleted."""
-        names = []
-        try:
-            for path in self._folder.glob("*/*"):
-                if _SHA256.fullmatch(path.name):
-                    names.append(path.name)
-                elif path.name.partition(".")[0] not in self._held:
-                    path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"The folder of pictures cannot be read: {error.strerror}.") from error
-        return names
-
-    def _remove(self, names: Iterable[str]) -> None:
-        paths = [self.path(name) for name in names]
-        try:
-            for path in paths:
-                path.unlink(missing_ok=True)
-            for folder in {path.parent for path in paths}:
-                if folder.exists():
-                    sqlite.sync_folder(folder)
-        except OSError as error:
-            raise StorageError(f"A picture cannot be deleted: {error.strerror}.") from error
-
-    def path(self, name: str) -> Path:
-        """Where the file is; StorageError for a name that is no sha256."""
-        if not _SHA256.fullmatch(name):
-            raise StorageError("A picture is named by 64 hexadecimal digits, and this name has others.")
-        return self._folder / name[:2] / name

@@ -73,6 +73,15 @@ JOB = "SELECT * FROM jobs_with_post WHERE id = ?"
 
 SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) ORDER BY id"
 
+COPIED_BY = """
+SELECT id FROM jobs WHERE post_id IN (
+  SELECT post_id FROM side_messages WHERE message_id = ? AND kind = 'gallery') ORDER BY id
+"""
+GALLERIES = """
+SELECT DISTINCT channel_id FROM side_messages JOIN jobs ON jobs.post_id = side_messages.post_id
+WHERE jobs.id = ? AND kind = 'gallery' AND message_id IS NOT NULL AND over_at IS NULL
+"""
+
 PLACE_MESSAGE = "UPDATE posts SET message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
 LEAVE = "UPDATE posts SET left_message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
 WITHDRAW = """
@@ -370,6 +379,15 @@ class Queue:
         async with self._pictures.kept(files):
             return await self._database.write(work)
 
+    async def adopt(self, job: Job, images: Sequence[Image]) -> bool:
+        """Queued → rendered with pictures that were painted before. False when the job moved on.
+
+        A job without a message is never claimed, so nobody paints it meanwhile.
+        """
+        if not await self._move(job, JobStatus.QUEUED, "status = 'running'", ()):
+            return False
+        return await self.render(job, images, None, 0.0)
+
     async def fail(self, job: Job, reason: str, used_seconds: float | None = None, *, withhold: bool = False) -> bool:
         """Running → failed, with words for the requester. It costs them nothing, however much it used.
 
@@ -454,6 +472,15 @@ class Queue:
         """The jobs that a message is known to show, oldest first."""
         rows = await self._database.fetch_all(SHOWN_BY, (message_id,))
         return [JobId(row["id"]) for row in rows]
+
+    async def copied_by(self, message_id: MessageId) -> list[JobId]:
+        """The jobs of which a message in a gallery is a copy, oldest first."""
+        rows = await self._database.fetch_all(COPIED_BY, (message_id,))
+        return [JobId(row["id"]) for row in rows]
+
+    async def galleries(self, job_id: JobId) -> list[ChannelId]:
+        """The galleries that show a copy of a job's result."""
+        return [ChannelId(row["channel_id"]) for row in await self._database.fetch_all(GALLERIES, (job_id,))]
 
     async def images(self, job_id: JobId) -> tuple[Image, ...]:
         """The job's pictures, read back from the folder."""

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.memory import LIBRARIES
+from bot.engine.model_files.known_files import KnownFiles
 from bot.engine.timing import Timings
 from bot.engine.wire import (
     FailedFrame,
@@ -84,7 +85,8 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
 
     try:
         labels = Labels(settings, Path(setup.provenance)) if setup.provenance else None
-        store = ModelStore(models, settings, Path(setup.calibration) if setup.calibration else None, labels)
+        known = KnownFiles(Path(setup.known_files) if setup.known_files else None)
+        store = ModelStore(models, settings, Path(setup.calibration) if setup.calibration else None, labels, known)
     except PaintFailed as error:
         _refuse_everything(inbox, send, str(error))
         return

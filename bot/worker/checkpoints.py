@@ -6,7 +6,6 @@ defaults of torch.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import socket
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from bot.engine.catalog import folder_of
 from bot.engine.model_files import hub
 from bot.engine.model_files.adapters import check_controlnet, lora_file
 from bot.engine.model_files.folder import INDEX
+from bot.engine.model_files.known_files import KnownFiles, digest_of
 from bot.engine.model_files.recognise import Recognised, layers_of, recognise
 from bot.engine.model_files.single_file import SingleFile, recognise_file
 from bot.engine.model_files.sizes import Kind, Part, parts_of
@@ -53,11 +53,11 @@ class Checkpoint:
     """Those that cannot, each with the reason."""
 
 
-def fetch(model: ModelConfig) -> Checkpoint:
+def fetch(model: ModelConfig, known: KnownFiles) -> Checkpoint:
     """Download a model if necessary, and hash it; hashing also brings the files into the system's cache.
 
-    Raises UnusableFiles for files that cannot be loaded, the errors of diffusers and the file system, and PaintFailed
-    for a safety checker that is damaged.
+    Raises UnusableFiles for files that cannot be loaded or are not those that are `known`, the errors of diffusers and
+    the file system, and PaintFailed for a safety checker that is damaged.
     """
     path = Path(_download(model.source) if model.is_hub_id else folder_of(model))
     if (path / INDEX).is_file() and safety_checker.is_named(path):
@@ -66,19 +66,14 @@ def fetch(model: ModelConfig) -> Checkpoint:
     parts = parts_of(files)
     if isinstance(files, SingleFile):
         files = _configured(model, files)
-        digest = _hash(path)
-    elif files.gguf is not None:
-        # The folder of the configuration has the parts that few people change.
-        digest, path = _hash(path), files.path
-    else:
-        weights = sorted(path.rglob("*.safetensors"))
-        whole = hashlib.sha256()
-        for file in weights:
-            whole.update(f"{file.relative_to(path).as_posix()} {_hash(file)}\n".encode())
-        digest = whole.hexdigest()
+    digest = digest_of(path)
+    known.check(model.name, model.name, model.source, digest)
+    if not isinstance(files, SingleFile) and files.gguf is not None:
+        # The folder of the configuration has the parts that few people change; they are not hashed.
+        path = files.path
     if not isinstance(files, SingleFile) and (checker := safety_checker.numbers(path)):
         parts += (Part(safety_checker.FOLDER, Kind.OTHER, 0, checker),)
-    nets, troubles = _fetch_controlnets(model, files)
+    nets, troubles = _fetch_controlnets(model, files, known)
     return Checkpoint(str(path), files, digest, parts, nets, troubles)
 
 
@@ -152,7 +147,9 @@ def _cause(error: BaseException) -> str:
             return type(error).__name__
 
 
-def _fetch_controlnets(model: ModelConfig, files: Recognised) -> tuple[dict[str, str], dict[str, str]]:
+def _fetch_controlnets(
+    model: ModelConfig, files: Recognised, known: KnownFiles
+) -> tuple[dict[str, str], dict[str, str]]:
     """The paths of the ControlNets that can be used, and the troubles of the others: the model works without them."""
     places, troubles = {}, {}
     layers = layers_of(files) if model.controlnets else {}
@@ -162,6 +159,7 @@ def _fetch_controlnets(model: ModelConfig, files: Recognised) -> tuple[dict[str,
             if not Path(place).exists():
                 place = _fetch_controlnet(place)
             check_controlnet(Path(place), layers)
+            known.check(f"ControlNet {net.name} of {model.name}", model.name, net.source, digest_of(Path(place)))
         except UnusableFiles as error:
             log.warning("ControlNet %s: %s", net.name, error)
             troubles[net.name] = str(error)
@@ -179,8 +177,3 @@ def _fetch_controlnet(source: str) -> str:
     except Exception as error:
         log.exception("ControlNet %s cannot be fetched", source)
         raise _unfetched(source, error) from error
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

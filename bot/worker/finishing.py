@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 
 from bot.config import EngineConfig, ModelConfig
+from bot.engine.model_files.known_files import UPSCALER, KnownFiles
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import GenerationRequest, Image, Operation
 from bot.worker import host_upscaler, nsfw, upscaling
@@ -43,12 +44,14 @@ class Finisher:
         device: str,
         fetch: Callable[[str], Checkpoint],
         labels: Labels | None,
+        known: KnownFiles,
     ) -> None:
         """Make a finisher of these models' pictures; with `labels` it marks and signs them.
 
+        The host's upscaler is used if it is new here, or did not change since it became `known`.
         Raises PaintFailed if the safety check cannot be loaded.
         """
-        self._models, self._device, self._fetch = models, device, fetch
+        self._models, self._device, self._fetch, self._known = models, device, fetch, known
         # Kept when a model is evicted: they are small, and pictures of the model may still wait to be encoded.
         self._upscalers: dict[str, Upscaler | None] = {}
         self._schedulers: dict[str, str] = {}
@@ -114,7 +117,9 @@ class Finisher:
         """
         if self._host_upscaler is None:
             try:
-                self._host_upscaler = host_upscaler.load(Path(self._host_upscaler_file), self._device)
+                network = host_upscaler.load(Path(self._host_upscaler_file), self._device)
+                self._known.check(UPSCALER, UPSCALER, self._host_upscaler_file, network.digest)
+                self._host_upscaler = network
             except UnusableFiles as error:
                 raise PaintFailed(f"The host's upscaler cannot be used: {error}") from error
             except Exception as error:

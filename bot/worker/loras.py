@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,14 +48,21 @@ class RowLoras:
     def __init__(self) -> None:
         self._applied = _Applied(None, {})
 
-    def load(self, pipeline: Any, loras: Sequence[LoraConfig]) -> dict[str, str]:
-        """Load LoRAs into a pipeline's modules; returns those that cannot be used, each with the reason."""
+    def load(
+        self, pipeline: Any, loras: Sequence[LoraConfig], check: Callable[[LoraConfig, Path], None] | None = None
+    ) -> dict[str, str]:
+        """Load LoRAs into a pipeline's modules; returns those that cannot be used, each with the reason.
+
+        `check` raises UnusableFiles for a file that may not be used.
+        """
         troubles = {}
         layers = _shapes(pipeline) if loras else {}
         for lora in loras:
             try:
                 file = checkpoints.fetch_lora(lora)
                 check_lora(read_header(file), layers, file.name)
+                if check is not None:
+                    check(lora, file)
                 with warnings.catch_warnings():
                     # PEFT warns about a second adapter.
                     warnings.simplefilter("ignore", UserWarning)

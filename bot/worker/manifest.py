@@ -247,6 +247,11 @@ def serial_of(certificate: Path) -> str:
         return ""
 
 
+def end_of(certificate: Path) -> datetime.datetime:
+    """When the first certificate in a file ends. Raises OSError or ValueError."""
+    return x509.load_pem_x509_certificates(certificate.read_bytes())[0].not_valid_after_utc
+
+
 def _state(found: Mapping[str, Any]) -> str:
     """Whether a manifest holds, in a word."""
     codes = {status.get("code") for status in found.get("validation_status", ())}

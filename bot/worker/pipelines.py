@@ -11,16 +11,18 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 
-from bot.config import STEPS, EngineConfig, ModelConfig
+from bot.config import STEPS, EngineConfig, LoraConfig, ModelConfig
 from bot.engine import memory
 from bot.engine.calibration import Subject
 from bot.engine.catalog import SAMPLERS
+from bot.engine.model_files.known_files import KnownFiles, digest_of
 from bot.engine.model_files.sampling import sampling_of
 from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
@@ -76,10 +78,11 @@ class ModelStore:
         settings: EngineConfig,
         calibration: Path | None = None,
         labels: Labels | None = None,
+        known: KnownFiles | None = None,
     ) -> None:
         """Make a store of these models; what makes them faster here is remembered in the file `calibration`.
 
-        With `labels` pictures are marked and signed.
+        With `labels` pictures are marked and signed. With `known` only weights that did not change are loaded.
         Raises PaintFailed if the safety check cannot be loaded.
         """
         quieten_libraries()
@@ -90,10 +93,11 @@ class ModelStore:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
         self._models = {model.name: model for model in models}
+        self._known = known or KnownFiles(None)
         self._checkpoints: dict[str, Checkpoint] = {}
         self._loaded: dict[str, Loaded] = {}
         self._rehearsed: set[str] = set()
-        self.finisher = Finisher(self._models, settings, self.machine.device, self.fetch, labels)
+        self.finisher = Finisher(self._models, settings, self.machine.device, self.fetch, labels, self._known)
         self.row_loras = RowLoras()
         self.graphs = acceleration.graphs(
             (self.machine.device, self.machine.dtype),
@@ -108,7 +112,7 @@ class ModelStore:
         """The model's files, downloaded if necessary; in any thread. Raises PaintFailed in words."""
         if name not in self._checkpoints:
             try:
-                self._checkpoints[name] = checkpoints.fetch(self._models[name])
+                self._checkpoints[name] = checkpoints.fetch(self._models[name], self._known)
             except PaintFailed:
                 raise
             except UnusableFiles as error:
@@ -126,7 +130,7 @@ class ModelStore:
         try:
             pipeline, upscaler = load_pipeline(model, checkpoint, self.machine)
             placement = Placement(pipeline, model.memory, self.machine.device)
-            troubles = self.row_loras.load(pipeline, model.loras)
+            troubles = self.row_loras.load(pipeline, model.loras, partial(self._check_lora, name))
             self._adopt(name, pipeline)
         except PaintFailed:
             raise
@@ -144,6 +148,10 @@ class ModelStore:
         self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, placement, troubles)
         self.finisher.remember(name, type(pipeline.scheduler).__name__, upscaler)
         return self._loaded[name]
+
+    def _check_lora(self, model: str, lora: LoraConfig, file: Path) -> None:
+        """Raise UnusableFiles for a LoRA whose file changed since its first use."""
+        self._known.check(f"LoRA {lora.name} of {model}", model, lora.source, digest_of(file))
 
     def _adopt(self, name: str, pipeline: Any) -> None:
         """Have what makes the modules of a pipeline faster tried, and switch on what was tried before."""

@@ -460,3 +460,12 @@ def test_a_top_level_name_that_does_not_exist_is_named(
     path.write_text(text)
     with pytest.raises(ConfigError, match=re.escape(words)):
         load_config(path)
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_a_setting_with_a_former_name_is_refused_with_the_new_one(tmp_path: Path, value: str) -> None:
+    (tmp_path / "config.toml").write_text(f"[engine]\nembed_parameters = {value}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "config.toml")
+    assert 'write "full" for true and "none" for false' in str(caught.value)
+    assert "config.toml" in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -102,6 +103,14 @@ async def test_the_line_the_ends_and_the_steps_are_there(workshop: Workshop, eng
     documented = Path("docs/operations.md").read_text(encoding="utf-8")
     names = {re.sub("_(bucket|sum|count)$", "", name) for name, _ in page if name.startswith("atelier_")}
     assert [name for name in names if f"`{name}" not in documented] == []
+
+    # The dashboard asks for what is there, and shows all of it.
+    board = json.loads(Path("docs/grafana.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    used = {name for expression in asked for name in re.findall(r"\b(?:atelier|process)_\w+", expression)}
+    assert used - {name for name, _ in page} == set()
+    assert names == {re.sub("_(bucket|sum|count)$", "", name) for name in used if name.startswith("atelier_")}
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
 async def test_what_is_undone_is_not_counted(workshop: Workshop, address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bot.config import Config
 from bot.engine.fake import FakeEngine
 from bot.errors import TryLater
 from bot.jobs import JobStatus, UserId
+from bot.policy.rights import RIGHTS
 from bot.storage.backups import back_up
 from cogs import _words
 from tests.cogs.test_create_uploads import CAT
@@ -240,3 +242,21 @@ async def test_a_host_can_do_it_for_somebody_while_atelier_is_stopped(
     await workshop.restart()
     await gone(workshop)
     assert workshop.channel.history() == []
+
+
+async def test_the_page_for_members_is_shown_whole_also_in_direct_messages(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    page = Path("PRIVACY.md").read_text(encoding="utf-8")
+    answer = await ada.slash(workshop.channel, "privacy policy")
+    assert answer.ephemeral
+    shown = [answer.response, *answer.followups]
+    assert "\n".join(message.content for message in shown) == page.strip()
+    assert all(message.ephemeral for message in shown)
+
+
+def test_the_page_for_members_names_commands_that_exist() -> None:
+    page = Path("PRIVACY.md").read_text(encoding="utf-8")
+    doors = {door for right in RIGHTS for door in right.doors}
+    named = set(re.findall(r"`/([a-z ]+)`", page))
+    assert {name for name in named if name not in doors} == set()
+    assert {"privacy show", "privacy export", "privacy delete", "report", "verify"} <= named

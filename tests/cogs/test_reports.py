@@ -16,6 +16,7 @@ from cogs import _words
 from cogs.reports import FILED, NO_REPORTS, NOT_OURS
 from tests.cogs.test_moderation import said
 from tests.cogs.test_privacy import deleted, gone, left
+from tests.cogs.test_reactions import gallery
 from tests.conftest import Workshop
 
 
@@ -292,3 +293,38 @@ async def test_a_deletion_of_data_takes_reports_with_it(workshop: Workshop, tmp_
     assert await states(workshop) == [(1, "removed"), (2, "")], "moderators still see that a result was reported"
     message = await shown(workshop, moderator)
     assert "reported by people who had their data deleted" in message.content
+
+
+async def test_a_copy_in_the_gallery_is_reported_and_removed_like_the_original(workshop: Workshop) -> None:
+    """Also by a person who may read the gallery, but not the channel of the original."""
+    ada, bob, eve = (workshop.member(name) for name in ("ada", "bob", "eve"))
+    moderator = workshop.member("mod", moderator=True)
+    see = discord.PermissionOverwrite(view_channel=True, send_messages=True)
+    closed = workshop.guild.create_text_channel(
+        "closed",
+        overwrites={
+            workshop.guild.default_role: discord.PermissionOverwrite(view_channel=False),
+            workshop.guild.me: see,
+            ada: see,
+            bob: see,
+        },
+    )
+    best = await gallery(workshop, threshold=1)
+    await ada.slash(closed, "imagine", prompt="something nasty")
+    (job,) = await workshop.ended()
+    original = next(message for message in closed.history() if message.id == job.destination.message_id)
+    link = f"https://discord.com/channels/{workshop.guild.id}/{closed.id}/{original.id}"
+    assert "no such result" in (await eve.slash(workshop.channel, "report", message=link)).response.content
+    await bob.react(original, "⭐")
+    (copy,) = await workshop.seen(best.history)
+    form = await eve.context_menu(best, "Report", copy)
+    assert (await eve.submit_modal(form, {"reason": "nasty"})).response.content == FILED
+    link = f"https://discord.com/channels/{workshop.guild.id}/{best.id}/{copy.id}"
+    twice = await bob.slash(workshop.channel, "report", message=link)
+    assert twice.response.content == FILED, "joins the same report"
+    message = await shown(workshop, moderator)
+    assert "reported by 2 people" in message.content
+    await moderator.click(message, label="Remove the result")
+    await workshop.seen(lambda: best.history() == [])
+    assert next(each for each in closed.history() if each.id == original.id).content == _words.REMOVED
+    assert await states(workshop) == [(1, "removed")]

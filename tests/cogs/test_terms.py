@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -15,6 +17,7 @@ from bot.jobs import JobStatus
 from bot.policy.words import LONGEST_TERM, MOST_TERMS, rule_of
 from tests.bot.prompt_safety.evasions import CATEGORIES
 from tests.cogs.test_blend import PICTURES
+from tests.cogs.test_every_control import PAINTS
 from tests.cogs.test_moderation import said
 from tests.conftest import Workshop
 
@@ -121,7 +124,7 @@ async def test_a_style_is_no_way_round_for_its_words_or_for_the_persons(workshop
 
 
 BUTTONS = [
-    *("again", "varysubtle", "varystrong", "upscale", "zoomsome", "zoomfar"),
+    *("again", "vary", "varysubtle", "varystrong", "upscale", "zoomsome", "zoomfar"),
     *("panleft", "panright", "panup", "pandown", "finish"),
 ]
 
@@ -298,3 +301,91 @@ async def test_a_list_has_an_end_and_a_long_one_comes_as_a_file(workshop: Worksh
     ada = workshop.member("ada")
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="word abcx of many"))
     assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="word abcx of few")).response.content
+
+
+async def test_compare_is_no_way_round_for_the_prompt_or_a_setting(workshop: Workshop) -> None:
+    await listed(workshop)
+    ada = workshop.member("ada")
+    for options in (
+        {"prompt": "a zep-pelin", "first": "--steps 2"},
+        {"prompt": "a cat", "first": "--no zeppelin"},
+        {"prompt": "a cat", "first": "--steps 2", "second": "--no z3ppelin"},
+    ):
+        answer = await ada.slash(workshop.channel, "compare", **options)
+        assert NOT_ALLOWED in told(answer)
+        assert await workshop.jobs() == []
+        assert workshop.channel.history() == []
+
+
+async def test_words_that_a_model_gave_for_a_picture_are_no_way_round(workshop: Workshop) -> None:
+    await listed(workshop)
+    ada = workshop.member("ada")
+    sent = await ada.send(workshop.channel, "mine", attachments=[("mine.png", PICTURES[0])])
+    shown = await ada.context_menu(workshop.channel, "Use this picture", sent)
+    shown._interaction.modal["custom_id"] = "a2:described:0:0"
+    assert NOT_ALLOWED in told(await ada.submit_modal(shown, {"prompt": "a painting of a zeppelin"}))
+    assert await workshop.jobs() == []
+
+
+TO_THE_MODEL = {
+    *("imagine", "blend", "compare"),
+    *("send:remix", "send:region", "send:use", "send:described"),
+}
+"""Every way for words that become a prompt; the tests above try each. A style is tried through `imagine`."""
+ELSEWHERE = {
+    "describe": "only a picture; its words come back as the form `described`",
+    "verify": "only a picture, which is looked at and not painted",
+    "report": "a reason, for moderators",
+    "send:report": "a reason, for moderators",
+    **dict.fromkeys(("search", "history"), "words to find results"),
+    **dict.fromkeys(("stats", "dataset"), "choices"),
+    "tag": "words on a result",
+    "settings": "names of models and samplers, and a negative prompt, which `Admission.quote` adds before its check",
+    "style": "a template, which `Admission.quote` fills in before its check",
+    "send:asstyle": "a template, the same",
+    "mod": "names, reasons, terms, and defaults, which `Admission.quote` adds before its check",
+    "limits": "names and reasons",
+    "cancel": "a number",
+}
+
+
+async def test_every_way_for_words_is_tried_or_is_known_to_reach_no_model(workshop: Workshop) -> None:
+    """Derived from the commands and forms: a new one is in neither table, and fails."""
+    bot = workshop.env.bot
+    texts = {discord.AppCommandOptionType.string, discord.AppCommandOptionType.attachment}
+    ways = {f"send:{name}" for name in bot.forms}
+    for command in bot.tree.walk_commands():
+        if isinstance(command, discord.app_commands.Command) and any(
+            parameter.type in texts for parameter in command.parameters
+        ):
+            name = command.qualified_name
+            ways.add(name if name in TO_THE_MODEL else name.split()[0])
+    assert ways - set(ELSEWHERE) == TO_THE_MODEL
+    assert set(ELSEWHERE) - ways == set(), "what is gone need not be explained"
+    assert set(BUTTONS) == PAINTS
+
+
+def test_nothing_becomes_a_job_except_through_a_quote_and_no_quote_is_made_without_the_check() -> None:
+    """A way that another feature opens has to pass `Admission.quote`: only there is a `Quote` made."""
+
+    def calls(tree: ast.AST, name: str) -> list[ast.Call]:
+        found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        return [each for each in found if name in (getattr(each.func, "id", ""), getattr(each.func, "attr", ""))]
+
+    trees = {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for part in ("bot", "cogs")
+        for path in Path(part).rglob("*.py")
+    }
+    admission = Path("bot/requests/admission.py")
+    for name in ("Quote", "enqueue"):
+        assert [path for path, tree in trees.items() if calls(tree, name)] == [admission], name
+    assert [path for path, tree in trees.items() if "INSERT INTO jobs" in path.read_text()] == [
+        Path("bot/storage/queue.py")
+    ]
+    (quote,) = [
+        node for node in ast.walk(trees[admission]) if isinstance(node, ast.AsyncFunctionDef) and node.name == "quote"
+    ]
+    (checked,), (made,) = calls(quote, "check_words"), calls(quote, "Quote")
+    assert checked.lineno < made.lineno
+    assert len(calls(trees[admission], "Quote")) == 1

@@ -22,6 +22,10 @@ ROLES = ("image", "blended_1", "blended_2", "blended_3", "mask_image", "control_
 """The columns of a job that name an upload."""
 GALLERY = "390"
 """The channel of the server's gallery."""
+LOG = "391"
+"""The server's log channel."""
+_TOLD = "Your report "
+"""How a person is told what became of a report."""
 
 
 @dataclass
@@ -40,14 +44,17 @@ class Remains:
     side_messages: Sequence[Row] = ()
     removed: Collection[int] = ()
     """The jobs whose results were removed."""
+    reports: Sequence[Row] = ()
+    """The reports, with a row for each person who joined one."""
+    cases: Sequence[Row] = ()
 
     def here(self) -> list[Message]:
         """The public messages where people ask."""
-        return [message for message in self.discord.public() if not _is_aside(message)]
+        return [m for m in self.discord.public() if not _is_aside(m) and not _is_notice(m)]
 
     def aside(self) -> list[Message]:
-        """The messages in the gallery, and direct messages."""
-        return [message for message in self.discord.public() if _is_aside(message)]
+        """The messages in the gallery, and copies in direct messages."""
+        return [m for m in self.discord.public() if _is_aside(m) and not _is_notice(m)]
 
 
 def violations(remains: Remains) -> list[str]:
@@ -61,6 +68,7 @@ def violations(remains: Remains) -> list[str]:
         *_pings(remains),
         *_attempts(remains),
         *_copies(remains),
+        *_notices(remains),
     ]
 
 
@@ -215,6 +223,24 @@ def _copies(remains: Remains) -> list[str]:
         if _pictured(message) & gone:
             found.append(f"I7: what was deleted is still in {message.channel}")
     return found + [f"I7: the {row['kind']} copy {row['id']} is not there" for row in rows.values()]
+
+
+def _notices(remains: Remains) -> list[str]:
+    """I8: the log channel has each report and each case once, and each reporter hears once what became of it."""
+    said = Counter(
+        (message.channel, re.split(r"[:*]+ | on ", message.content.removeprefix("**"), maxsplit=1)[0])
+        for message in remains.discord.public()
+        if _is_notice(message)
+    )
+    wanted = {(LOG, f"🚩 Report {report['id']}") for report in remains.reports}
+    wanted |= {(LOG, f"Case {case['number']}") for case in remains.cases}
+    wanted |= {(f"{DIRECT}{row['user_id']}", f"{_TOLD}{row['id']}") for row in remains.reports if row["ended_at"]}
+    return [f"I8: {what} is said {said[what]} times" for what in sorted(wanted | set(said)) if said[what] != 1]
+
+
+def _is_notice(message: Message) -> bool:
+    """Whether a message is about a report or a case."""
+    return message.channel == LOG or message.content.startswith(_TOLD)
 
 
 def _is_aside(message: Message) -> bool:

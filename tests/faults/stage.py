@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from tests.faults.invariants import GALLERY
+from tests.faults.invariants import GALLERY, LOG
 from tests.local_discord import CHANNEL, DIRECT, Interaction, LocalDiscord, Message, Person, local_discord
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +178,40 @@ class Stage:
                 self.forgotten += words
                 return
 
+    async def report(self, person: Person, message: Message, reason: str) -> None:
+        """Let a person report a result until the bot has taken it; a message just posted may not be noted yet."""
+
+        async def type_() -> Interaction:
+            return await self.discord.type("report", person, message.channel, message=message.id, reason=reason)
+
+        for _ in range(20):
+            answer = await self._insist(type_, lambda: False)
+            assert answer is not None
+            if answer.content.startswith(("Reported", "You have reported")):
+                return
+            await asyncio.sleep(0.1)
+        raise Stuck(f"a report was not taken: {answer.content}")
+
+    async def dismiss(self, person: Person) -> None:
+        """Let a moderator look at the oldest report and dismiss it, until the bot answers."""
+
+        async def type_() -> Interaction:
+            return await self.discord.type("mod reports", person)
+
+        while True:
+            shown, life = await self._insist(type_, lambda: False), self.discord.identified
+            assert shown is not None
+
+            # The bot first says that it will show one.
+            def settled(shown: Message = shown, life: int = life) -> bool:
+                return bool(shown.buttons()) or self.discord.identified > life
+
+            await self.until(settled, "no report was shown")
+            if shown.buttons():
+                break
+        button = next(name for name in shown.buttons() if "reportdismiss" in name)
+        await self._insist(lambda: self.discord.press(shown, button, person), lambda: not shown.buttons())
+
     async def react(self, person: Person, message: Message, emoji: str, *, stands: bool = True) -> None:
         """Let a person react, or take a reaction back; if the bot is not running, the event is lost."""
         act = self.discord.react if stands else self.discord.take_back
@@ -197,7 +231,7 @@ class Stage:
 
     def about(self, word: str) -> list[Message]:
         """The public messages about requests with `word`, where people ask."""
-        aside = (GALLERY, DIRECT)
+        aside = (GALLERY, LOG, DIRECT)
         return [
             message
             for message in self.discord.public()
@@ -239,6 +273,10 @@ class Stage:
             "SELECT 1 FROM jobs WHERE posted_at IS NULL OR forgotten_at IS NOT NULL AND removed_at IS NULL "
             "UNION ALL SELECT 1 FROM deletion_requests WHERE done_at IS NULL "
             "UNION ALL SELECT 1 FROM removals WHERE noted_at IS NULL "
+            "UNION ALL SELECT 1 FROM cases WHERE logged_at IS NULL "
+            "UNION ALL SELECT 1 FROM member_reports WHERE logged_at IS NULL "
+            "UNION ALL SELECT 1 FROM member_reports JOIN reporters ON report_id = id "
+            "WHERE ended_at IS NOT NULL AND told_at IS NULL "
             "UNION ALL SELECT 1 FROM side_messages WHERE over_at IS NULL AND (message_id IS NULL OR is_leaving)"
         )
 

@@ -24,10 +24,10 @@ from pathlib import Path
 
 from bot.storage.backups import back_up
 from bot.storage.database import open_database
-from tests.faults.invariants import GALLERY, Remains, violations
+from tests.faults.invariants import GALLERY, LOG, Remains, violations
 from tests.faults.light_engine import picture
 from tests.faults.stage import TOKEN, Stage, Stuck, open_stage
-from tests.local_discord import ADA, BOB, CLEO, DIRECT, GUILD
+from tests.local_discord import ADA, BOB, CLEO, DIRECT, GUILD, MODERATOR
 
 WORDS = ("anemone", "buttercup", "crocus", "dahlia", "edelweiss", "foxglove", "gentian")
 """The words of the prompts; none of them may be in the log."""
@@ -60,7 +60,8 @@ class Outcome:
 async def afternoon(stage: Stage) -> None:
     """Two people ask, wait, cancel, delete and react, and one deletes everything; they repeat what got no answer.
 
-    The server has a gallery for what one person favourites. Cleo's favourite and Ada's letter to herself stay.
+    The server has a gallery for what one person favourites. Cleo's favourite and Ada's letter to herself stay. Cleo
+    reports two results: a moderator dismisses one report, and the other result is deleted by the person who asked.
     """
     fox = await stage.ask(ADA, "foxglove, kill once", "401")
     await stage.ended("foxglove")
@@ -85,8 +86,11 @@ async def afternoon(stage: Stage) -> None:
     (stage.folder / "gate").touch()
     (painted,) = await stage.ended("dahlia")
     await stage.react(CLEO, painted, "⭐")
+    await stage.report(CLEO, painted, "dahlia is nasty")
+    await stage.dismiss(MODERATOR)
     await stage.ask(ADA, "edelweiss", "401", image=picture("edelweiss", 1), strength=0.5)
     (unwanted,) = await stage.ended("edelweiss")
+    await stage.report(CLEO, unwanted, "not nice")
     await stage.react(ADA, unwanted, "❌")
     await stage.ended("crocus")
     await stage.until(lambda: not stage.about("edelweiss"), "a result was not deleted")
@@ -110,8 +114,8 @@ async def play(
     (folder / "data").mkdir(parents=True)
     broken = []
     async with open_database(folder / "data" / "atelier.db") as database:
-        # No person of this Discord is a moderator.
         await database.execute(f"INSERT INTO rules VALUES ({GUILD}, 'server', 0, 'gallery', '[{GALLERY}, 1]')")
+        await database.execute(f"INSERT INTO rules VALUES ({GUILD}, 'server', 0, 'log', '{LOG}')")
     try:
         async with open_stage(folder, 0 if lost else number) as stage:
             stage.discord.lose = (number, lost == "after") if lost else None
@@ -132,6 +136,8 @@ async def play(
             stage.log,
             stage.rows("SELECT * FROM side_messages"),
             [row["job_id"] for row in stage.rows("SELECT job_id FROM removals")],
+            stage.rows("SELECT * FROM member_reports JOIN reporters ON report_id = id"),
+            stage.rows("SELECT * FROM cases"),
         )
     )
     broken += [f"log: {words!r} is in it" for words in (*WORDS, TOKEN, "AUDIT") if words in stage.log]

@@ -26,6 +26,7 @@ from bot.policy.words import parse_terms
 from bot.requests import edits
 from bot.requests.options import Options
 from bot.storage.cases import By
+from bot.storage.styles import Style
 from cogs import _words
 from tests.bot.prompt_safety.evasions import CATEGORIES
 
@@ -127,6 +128,33 @@ class Words(RuleBasedStateMachine):
             Options(f"{said}, a picture --draft", seed=seed),
         ][where]
         self.do(self._ask(options))
+
+    @rule(term=st.sampled_from(sorted(MARKS)), spelled=SPELLINGS, where=st.integers(0, 2))
+    def compare(self, term: str, spelled: str, where: int) -> None:
+        said, seed = CATEGORIES[spelled](term), MARKS[term]
+        first, second = [("--steps 2", "--steps 3"), (f"--no {said}", ""), ("--steps 2", f"--no {said}")][where]
+        prompt = f"a picture of a {said}" if where == 0 else "a picture"
+        self.do(self._compare(*(Options(f"{prompt} {text}", seed=seed) for text in (first, second))))
+
+    async def _compare(self, first: Options, second: Options) -> None:
+        """Both requests of a comparison, or none, as the command asks for them."""
+        requester, place = Requester(ADA, GUILD), Destination(ChannelId(1))
+        with suppress(UserError):
+            quotes = [await self.app.admission.quote(requester, options, place) for options in (first, second)]
+            for quote in quotes:
+                admitted = await self.app.admission.admit(quote)
+                assert admitted is not None
+                await self.app.queue.place_message(admitted.job.id, MessageId(admitted.job.id + 100))
+
+    @rule(term=st.sampled_from(TERMS), spelled=SPELLINGS)
+    def paint_with_a_style(self, term: str, spelled: str) -> None:
+        self.do(self._paint_with_a_style(CATEGORIES[spelled](term), MARKS[term]))
+
+    async def _paint_with_a_style(self, said: str, seed: int) -> None:
+        """A style whose words a moderator may have written before the term was listed."""
+        await self.app.styles.put(MODERATOR, "style add", Style("mine", f"{{prompt}}, {said}"))
+        await asyncio.sleep(0.02)
+        await self._ask(Options("a picture", style="mine", seed=seed))
 
     @rule(which=WHICH, term=st.sampled_from(sorted(MARKS)), spelled=SPELLINGS, how=st.integers(0, 6))
     def edit(self, which: int, term: str, spelled: str, how: int) -> None:

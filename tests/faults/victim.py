@@ -83,7 +83,7 @@ def wrap_database(points: Points) -> None:
         if change := re.match(
             r"\s*(INSERT|UPDATE|DELETE)\b.*?"
             r"(jobs SET \w+(?: = '\w+)?|\bjobs|ratings|memory|rules|cases|refusals|deletion_requests|posts|"
-            r"side_messages|removals|$)",
+            r"side_messages|removals|member_reports|reporters|$)",
             sql,
         ):
             written.append(f"{change[1].lower()} {change[2]}")

@@ -68,19 +68,22 @@ class LocalEngine:
         known: str = "",
         calibration: Path | None = None,
         provenance: Path | None = None,
+        known_files: Path | None = None,
         observe: bool = False,
     ) -> None:
         """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote.
 
         It remembers in the file `calibration` what makes models faster, and labels pictures with the secrets in the
-        folder `provenance`. With `observe` it says how each order ran.
+        folder `provenance`. It loads only weights with the hashes in the file `known_files`, or new ones. With
+        `observe` it says how each order ran.
         """
         timeouts = timeouts or Timeouts()
         self._config = config
         self._calibration, self._provenance, self._observe = calibration, provenance, observe
+        self._known_files = known_files
         self.observed: dict[str, ObservedFrame] = {}
         """How the last order with each model ran, if it is observed."""
-        self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts), timeouts)
+        self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts, known_files), timeouts)
         self._watch = StageWatch(timeouts, self._known_seconds, compiling=config.engine.compile)
         self._watched = asyncio.Event()
         """Set whenever the watch has changed."""
@@ -206,6 +209,7 @@ class LocalEngine:
             log_level=self._config.log_level,
             calibration="" if self._calibration is None else str(self._calibration.resolve()),
             provenance="" if self._provenance is None else str(self._provenance.resolve()),
+            known_files="" if self._known_files is None else str(self._known_files.resolve()),
             observe=self._observe,
         )
 

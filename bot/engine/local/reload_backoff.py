@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from bot.config import ModelConfig
-from bot.engine.catalog import fingerprint_of
+from bot.engine.catalog import fingerprint_of, traces_of
 from bot.engine.local.timeouts import Timeouts
 
 
 class ReloadBackoff:
     """Waits longer after each failed try to load broken models."""
 
-    def __init__(self, models: Sequence[ModelConfig], timeouts: Timeouts) -> None:
+    def __init__(self, models: Sequence[ModelConfig], timeouts: Timeouts, known_files: Path | None = None) -> None:
         self._models = models
         self._timeouts = timeouts
+        self._known_files = known_files
         self._tries = 0
 
     def reset(self) -> None:
@@ -26,13 +28,14 @@ class ReloadBackoff:
     async def wait(self, broken: Collection[str], is_busy: Callable[[], bool]) -> None:
         """Wait until broken models should be tried again.
 
-        That is after a pause, or when the files of a model have changed and are no longer being written. It also waits
-        until the engine is not busy.
+        That is after a pause, or when the files of a model have changed and are no longer being written, or when the
+        host has accepted a change. It also waits until the engine is not busy.
         """
         models = [model for model in self._models if model.name in broken]
 
         def look() -> list[frozenset[tuple[str, int, int]]]:
-            return [fingerprint_of(model) for model in models]
+            known = [] if self._known_files is None else [traces_of(self._known_files)]
+            return [fingerprint_of(model) for model in models] + known
 
         loop = asyncio.get_running_loop()
         due_at = loop.time() + self._timeouts.pause_before_reload(self._tries)

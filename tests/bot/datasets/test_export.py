@@ -24,6 +24,7 @@ from bot.jobs import GuildId, Operation, Requester, Scope, Surface, UserId
 from bot.storage.consents import CHANNEL as RULE
 from bot.storage.consents import Consents
 from bot.storage.forgetting import Forgetting
+from bot.storage.picture_folder import PictureFolder
 from tests.bot.storage.conftest import ADA, CHANNEL, GRACE, GUILD, Store, open_store
 
 OTHER = 701
@@ -50,9 +51,8 @@ async def joined(store: Store, *users: int) -> Consents:
 
 
 def written(store: Store, name: str = "out", **options: Any) -> Export:
-    return export(
-        store.folder / "atelier.db", None, store.folder / "pictures", store.folder.parent / name, "pictures", **options
-    )
+    folder, out = PictureFolder(store.folder), store.folder.parent / name
+    return export(store.folder / "atelier.db", None, folder, out, "pictures", **options)
 
 
 def rows(done: Export) -> list[dict[str, Any]]:

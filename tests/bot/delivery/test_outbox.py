@@ -42,6 +42,7 @@ from bot.jobs import (
 )
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import Forgetting
+from bot.storage.picture_folder import PictureFolder
 from bot.storage.pictures import Pictures
 from bot.storage.queue import SOME, Queue
 from bot.storage.queue_changes import QueueChanges
@@ -113,7 +114,7 @@ class Desk:
 
     def __init__(self, database: Database, home: Path, posts_per_channel: int) -> None:
         self.database = database
-        self.queue = Queue(database, Pictures(database, home), Surface.DISCORD, utcnow)
+        self.queue = Queue(database, Pictures(database, PictureFolder(home)), Surface.DISCORD, utcnow)
         changes = QueueChanges(database, Surface.DISCORD, utcnow)
         self.delivery = Delivery(database, self.queue, changes, posts_per_channel)
         self.recorder = Recorder()
@@ -635,7 +636,7 @@ async def test_what_was_forgotten_is_said_no_more_and_its_message_is_deleted_aft
     desk: Desk, tmp_path: Path
 ) -> None:
     on_its_way, waiting, running = await desk.painted_job(), await desk.painted_job(), await desk.running_job()
-    pictures = Pictures(desk.database, tmp_path)
+    pictures = Pictures(desk.database, PictureFolder(tmp_path))
     forgetting = Forgetting(desk.database, pictures, tmp_path / "atelier.db", None, Surface.DISCORD, utcnow)
     desk.recorder.answer = lambda job, news: MessageId(77)
     desk.recorder.free.clear()
@@ -659,7 +660,7 @@ async def test_messages_are_deleted_a_few_at_a_time_later_where_discord_is_busy_
     monkeypatch.setattr(removals, "REMOVALS_SECONDS", 0.5)
     forgetting = Forgetting(
         desk.database,
-        Pictures(desk.database, tmp_path),
+        Pictures(desk.database, PictureFolder(tmp_path)),
         tmp_path / "atelier.db",
         None,
         Surface.DISCORD,
@@ -708,7 +709,7 @@ async def test_nothing_is_remembered_of_a_job_that_was_forgotten_while_it_was_pa
     desk: Desk, tmp_path: Path
 ) -> None:
     job = await desk.running_job()
-    pictures = Pictures(desk.database, tmp_path)
+    pictures = Pictures(desk.database, PictureFolder(tmp_path))
     forgetting = Forgetting(desk.database, pictures, tmp_path / "atelier.db", None, Surface.DISCORD, utcnow)
     desk.recorder.answer = lambda job, news: Unreachable("no")
     async with desk.running():

@@ -250,7 +250,7 @@ async def test_pictures_that_are_gone_are_copied_nowhere(tmp_path: Path) -> None
     async with open_store(tmp_path) as store:
         job, message_id = await result(store)
         for name in await store.names(job):
-            store.pictures.path(name).unlink()
+            store.pictures.folder.path(name).unlink()
         for person in (10, 11):
             await store.ratings.add(message_id, UserId(person), "⭐")
         await store.ratings.add(message_id, GRACE, "✉")

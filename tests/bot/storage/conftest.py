@@ -35,6 +35,7 @@ from bot.jobs import (
 from bot.policy.policy import Policy
 from bot.storage.cases import By, Case, Cases
 from bot.storage.database import Database, open_database
+from bot.storage.picture_folder import PictureFolder
 from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges, Touched
@@ -221,7 +222,7 @@ async def open_store(
     """Open a storeroom in `folder`."""
     clock = clock or HandClock()
     async with open_database(folder / "atelier.db") as database:
-        pictures = Pictures(database, folder)
+        pictures = Pictures(database, PictureFolder(folder))
         rules = Rules(database)
         yield Store(
             folder=folder,

@@ -31,6 +31,10 @@ async def _open(path: Path) -> None:
         pass
 
 
+def _encrypt_pictures(path: Path, *, again: bool, seals: bool = True) -> None:
+    asyncio.run(encrypt_database(Config(data=path.parent, encrypt_pictures=seals), again=again))
+
+
 ACTIONS: dict[str, Callable[[Path], Any]] = {
     "open": lambda path: asyncio.run(_open(path)),
     "back up": lambda path: back_up(path, None),
@@ -38,6 +42,10 @@ ACTIONS: dict[str, Callable[[Path], Any]] = {
     "restore": lambda path: restore(path.parent / "given.db", path),
     "encrypt": lambda path: asyncio.run(encrypt_database(Config(data=path.parent), again=False)),
     "rekey": lambda path: asyncio.run(encrypt_database(Config(data=path.parent), again=True)),
+    "encrypt pictures": lambda path: _encrypt_pictures(path, again=False),
+    "rekey pictures": lambda path: _encrypt_pictures(path, again=True),
+    "seal pictures": lambda path: _encrypt_pictures(path, again=False),
+    "unseal pictures": lambda path: _encrypt_pictures(path, again=False, seals=False),
     "forget": lambda path: asyncio.run(forget_person(Config(data=path.parent), UserId(1))),
 }
 

@@ -15,6 +15,7 @@ import pytest
 from bot.errors import StorageError
 from bot.jobs import JobStatus, Operation, Surface
 from bot.storage.former_folders import empty_former_folders
+from bot.storage.picture_folder import PictureFolder
 from bot.storage.pictures import NAMED, Pictures
 from tests.bot.storage.conftest import ADA, GRACE, Store, pictures
 
@@ -52,7 +53,7 @@ async def test_the_data_folder_can_move(store: Store) -> None:
     files = some(b"one")
     await kept_for(store, files)
     shutil.move(store.folder / "pictures", store.folder / "elsewhere" / "pictures")
-    assert await Pictures(store.database, store.folder / "elsewhere").read(files) == files
+    assert await Pictures(store.database, PictureFolder(store.folder / "elsewhere")).read(files) == files
 
 
 async def test_the_same_bytes_are_kept_once_however_many_people_send_them_together(store: Store) -> None:
@@ -129,7 +130,7 @@ async def test_a_file_in_the_place_of_the_folder_is_said_in_words(store: Store) 
 
 async def test_a_disk_that_refuses_the_third_picture_keeps_none_of_them(store: Store) -> None:
     files = some(*(bytes([n]) for n in range(4)))
-    third = store.pictures.path(list(files)[2])
+    third = store.pictures.folder.path(list(files)[2])
     # A folder that cannot be replaced by a file stands in for a disk that fails.
     (third / "in the way").mkdir(parents=True)
     with pytest.raises(StorageError, match="could not be kept"):
@@ -184,10 +185,10 @@ async def test_a_sweep_deletes_what_no_row_names_and_what_an_interrupted_write_l
     result = await store.delivered()
     orphans = some(*(f"orphan {n}".encode() for n in range(5)))
     for name, data in orphans.items():
-        store.pictures.path(name).parent.mkdir(exist_ok=True, parents=True)
-        store.pictures.path(name).write_bytes(data)
+        store.pictures.folder.path(name).parent.mkdir(exist_ok=True, parents=True)
+        store.pictures.folder.path(name).write_bytes(data)
     spared = next(iter(orphans))
-    part = store.pictures.path(spared).with_name(f"{spared}.abc.part")
+    part = store.pictures.folder.path(spared).with_name(f"{spared}.abc.part")
     part.write_bytes(b"half")
     async with store.pictures.kept(some(b"being kept")):
         assert await store.pictures.sweep({spared}) == len(orphans) - 1

@@ -47,6 +47,18 @@ async def test_a_job_comes_back_as_it_was_asked(store: Store) -> None:
     assert (asked.status, asked.attempt, asked.destination) == (JobStatus.QUEUED, 0, Destination(CHANNEL, None))
 
 
+async def test_pictures_that_were_painted_before_wait_for_their_message_and_nobody_paints_them(store: Store) -> None:
+    job = await store.asked(acknowledged=False)
+    painted = pictures(job.request)
+    assert await store.queue.adopt(job, painted)
+    assert await store.queue.claim(job.id) is None
+    assert await store.queue.unposted() == []
+    await store.queue.place_message(job.id, MessageId(77))
+    assert ids(await store.queue.unposted()) == [job.id]
+    assert [image.png for image in await store.queue.images(job.id)] == [image.png for image in painted]
+    assert await store.queue.adopt(job, painted) is False
+
+
 async def test_no_such_job_is_none(store: Store) -> None:
     assert await store.queue.get(JobId(12345)) is None
     assert await store.queue.claim(JobId(12345)) is None

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from bot.config import EngineConfig, ModelConfig
+from bot.engine.model_files.known_files import KnownFiles
 from bot.engine.wire import CancelFrame, FailedFrame, Frame, Inbox, Stage, StageFrame, StopFrame, SubmitFrame, kind_of
 from bot.jobs import GenerationRequest, JobId, Operation, UserId
 from bot.worker import checkpoints, loop
@@ -147,9 +148,9 @@ def test_fetching_one_model_holds_up_nobody_of_another(folder: Path, monkeypatch
     shop = Workshop(folder)
     arrived = threading.Event()
 
-    def slowly(model: ModelConfig) -> checkpoints.Checkpoint:
+    def slowly(model: ModelConfig, known: KnownFiles) -> checkpoints.Checkpoint:
         assert arrived.wait(60)
-        return fetch(model)
+        return fetch(model, known)
 
     fetch = checkpoints.fetch
     monkeypatch.setattr(checkpoints, "fetch", slowly)

