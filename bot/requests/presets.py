@@ -26,7 +26,7 @@ RULE = "presets"
 MOST = 8
 """Presets among which ratings choose: more are not told apart in a reasonable time."""
 CONTROL = 0.2
-"""The share of requests that get the usual settings by lot, so that `/stats` can say whether choosing helps."""
+"""The share of requests that get the usual settings by lot, so that the statistics can say whether choosing helps."""
 
 SETS = ("sampler", "steps", "guidance_scale")
 """What a preset may set."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import discord
 import pytest
 
@@ -11,6 +9,7 @@ from bot.client import PERMISSIONS
 from bot.config import EMBEDDED_MODEL, BillConfig, Config
 from bot.engine.fake import FakeEngine
 from bot.errors import StorageFull
+from cogs import _waiting
 from tests.cogs.test_limits import confirmed
 from tests.cogs.test_refusals import pressed_elsewhere
 from tests.conftest import Workshop
@@ -153,7 +152,7 @@ async def test_a_bill_is_not_answered_on_another_server(workshop: Workshop) -> N
 async def test_the_oldest_bill_expires_where_there_are_too_many(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["cogs.intake"], "OPEN_BILLS", 1)
+    monkeypatch.setattr(_waiting, "MOST", 1)
     ada, grace = workshop.member("ada"), workshop.member("grace")
     first = await ada.slash(workshop.channel, "imagine", prompt="one", images=2)
     second = await grace.slash(workshop.channel, "imagine", prompt="two", images=2)
