@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from bot.__main__ import _run
 from bot.app import lock_folder, open_app
+from bot.command import run_to_end
 from bot.config import Config
 from bot.engine.fake import FakeEngine
 from bot.errors import ConfigError
@@ -33,7 +33,7 @@ def test_a_database_nobody_can_use_any_more_ends_the_process_with_words_and_an_e
                 await asyncio.Event().wait()
 
     with pytest.raises(typer.Exit) as ended:
-        _run(serve())
+        run_to_end(serve())
     assert ended.value.exit_code == 1
     assert "The database cannot be used any more" in capsys.readouterr().err
     assert "the background task database died" in caplog.text

@@ -10,6 +10,7 @@ import discord
 import pytest
 import simcord
 from discord import app_commands
+from typer.main import get_command
 
 from bot.__main__ import cli
 from bot.policy.rights import NO, RIGHTS, doors, page
@@ -39,7 +40,7 @@ async def test_every_command_menu_button_and_form_is_in_one_row(workshop: Worksh
     bot = workshop.env.bot
     commands = [each.qualified_name for each in bot.tree.walk_commands() if isinstance(each, app_commands.Command)]
     menus = [f"menu:{each.name}" for each in bot.tree.get_commands(type=discord.AppCommandType.message)]
-    host = [f"cli:{each.name or each.callback.__name__}" for each in cli.registered_commands]
+    host = [f"cli:{name}" for name in get_command(cli).commands]
     known = [*commands, *menus, *host, *(f"press:{name}" for name in bot.buttons), *(f"send:{n}" for n in bot.forms)]
     assert Counter(doors()) == Counter(known)
 
