@@ -32,6 +32,7 @@ from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
 from bot.requests.describing import Describer
 from bot.requests.resolve import usual_request
+from bot.requests.series import SeriesAdmission
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
 from bot.search.index_files import delete, files_of, index_of
@@ -97,6 +98,7 @@ class App:
     line: Line
     engine: Engine
     admission: Admission
+    series: SeriesAdmission
     describer: Describer
     delivery: Delivery
     dispatcher: Dispatcher
@@ -194,6 +196,21 @@ async def open_app(
         cases, member_reports = Cases(database, rules, surface, clock), MemberReports(database, clock)
         styles = Styles(database, rules, cases)
         marks = Marks(database, path, key)
+        admission = Admission(
+            queue,
+            pictures,
+            policy,
+            refusals,
+            line,
+            painter,
+            config.models,
+            catalog,
+            _vocabularies(config.models),
+            config.bill,
+            clock,
+            preferences,
+            styles,
+        )
         app = App(
             config=config,
             surface=surface,
@@ -217,21 +234,8 @@ async def open_app(
             policy=policy,
             line=line,
             engine=painter,
-            admission=Admission(
-                queue,
-                pictures,
-                policy,
-                refusals,
-                line,
-                painter,
-                config.models,
-                catalog,
-                _vocabularies(config.models),
-                config.bill,
-                clock,
-                preferences,
-                styles,
-            ),
+            admission=admission,
+            series=SeriesAdmission(admission, queue, policy),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,
             dispatcher=dispatcher,

@@ -42,6 +42,7 @@ RIGHTS = (
             *("press:again", "press:finish", "press:vary", "press:varysubtle", "press:varystrong", "press:remix"),
             *("press:upscale", "press:region", "press:cells", "press:zoomsome", "press:zoomfar", "press:panleft"),
             *("press:panright", "press:panup", "press:pandown", "press:accept", "press:decline", "press:described"),
+            *("press:seriesall", "press:seriesfirst", "press:seriesplain", "press:seriesno"),
             *("send:remix", "send:region", "send:use", "send:described", "reproduce"),
         ),
         YES,
@@ -73,7 +74,7 @@ RIGHTS = (
         "their own",
         "their own",
     ),
-    Right("Cancel a request", ("cancel", "press:cancel"), "any on their server", "their own"),
+    Right("Cancel a request", ("cancel", "press:cancel", "press:stopseries"), "any on their server", "their own"),
     Right(
         "Delete a result, or hide it behind a spoiler",
         ("press:delete", "press:spoiler"),
@@ -114,6 +115,7 @@ RIGHTS = (
         *("style add", "style edit", "style remove", "style import", "press:asstyle", "send:asstyle"),
     ),
     _moderators_only("Let results of a channel go into data sets", "dataset channel"),
+    _moderators_only("Keep the wildcards", "mod wildcards add", "mod wildcards remove", "mod wildcards list"),
     _moderators_only("Keep the list of terms", "mod terms add", "mod terms remove", "mod terms list"),
     _moderators_only(
         "See reports and decide about them",

@@ -44,7 +44,7 @@ Parts = tuple["str | Choice", ...]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One of the prompts: its text, what was chosen in it, in order, and which copy of the same prompt it is, from 0."""
+    """One of the prompts: its text, what was chosen in it, in order, and which copy of that prompt it is, from 0."""
 
     text: str
     values: tuple[str, ...]
@@ -190,7 +190,9 @@ def _count(parts: Parts) -> int:
 
 def _depth(parts: Parts) -> int:
     deepest, level = 0, [parts]
-    while level := [each for parts in level for part in parts if isinstance(part, Choice) for each in part.alternatives]:
+    while level := [
+        each for parts in level for part in parts if isinstance(part, Choice) for each in part.alternatives
+    ]:
         deepest += 1
     return deepest
 

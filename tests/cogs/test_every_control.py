@@ -29,6 +29,8 @@ OTHERS = {"cells": "a menu, not a button", "accept": "a bill", "decline": "a bil
 OTHERS |= {"described": "words for a picture"}
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
+OTHERS |= dict.fromkeys(("seriesall", "seriesfirst", "seriesplain", "seriesno"), "a bill")
+OTHERS |= {"stopseries": "a series that waits"}
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}
 """What does not stand under a result."""

@@ -101,7 +101,9 @@ def test_enormous_braces_take_no_time_and_stay_as_they_are(text: str) -> None:
     assert time.perf_counter() - began < 2
 
 
-@pytest.mark.parametrize("pasted", [each for each in PROMPTS if "{" not in each.typed], ids=lambda each: each.typed[:40])
+@pytest.mark.parametrize(
+    "pasted", [each for each in PROMPTS if "{" not in each.typed], ids=lambda each: each.typed[:40]
+)
 def test_pasted_prompts_without_braces_are_not_changed(pasted: Any) -> None:
     assert texts(pasted.typed) == [pasted.typed]
 
