@@ -1,4 +1,4 @@
-"""A prompt that stands for six, killed at any side effect: the series is whole or was never accepted, and shown once."""
+"""A prompt that stands for six, killed at any side effect: the series is whole or never accepted, and shown once."""
 
 from __future__ import annotations
 
