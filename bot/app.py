@@ -41,6 +41,7 @@ from bot.requests.admission import Admission
 from bot.requests.describing import Describer
 from bot.requests.improver import Improver
 from bot.requests.resolve import usual_request
+from bot.requests.series import SeriesAdmission
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
 from bot.search.index_files import delete, files_of, index_of
@@ -110,6 +111,7 @@ class App:
     engine: Engine
     admission: Admission
     improver: Improver
+    series: SeriesAdmission
     describer: Describer
     delivery: Delivery
     dispatcher: Dispatcher
@@ -224,6 +226,22 @@ async def open_app(
         styles = Styles(database, rules, cases)
         preset_ratings = PresetRatings(database, clock)
         marks = Marks(database, path, key)
+        admission = Admission(
+            queue,
+            pictures,
+            policy,
+            refusals,
+            line,
+            painter,
+            config.models,
+            catalog,
+            _vocabularies(config.models),
+            config.bill,
+            clock,
+            preferences,
+            styles,
+            preset_ratings,
+        )
         app = App(
             config=config,
             surface=surface,
@@ -248,22 +266,8 @@ async def open_app(
             policy=policy,
             line=line,
             engine=painter,
-            admission=Admission(
-                queue,
-                pictures,
-                policy,
-                refusals,
-                line,
-                painter,
-                config.models,
-                catalog,
-                _vocabularies(config.models),
-                config.bill,
-                clock,
-                preferences,
-                styles,
-                preset_ratings,
-            ),
+            admission=admission,
+            series=SeriesAdmission(admission, queue, policy),
             improver=Improver(search, Examples(database), policy),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 EXTENSIONS = (
     "cogs.intake",
+    "cogs.series_posts",
+    "cogs.series",
     "cogs.create",
     "cogs.blend",
     "cogs.describe",
@@ -47,6 +49,7 @@ EXTENSIONS = (
     "cogs.limits",
     "cogs.moderation",
     "cogs.terms",
+    "cogs.wildcards",
     "cogs.reports",
     "cogs.side_messages",
     "cogs.stats",

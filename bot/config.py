@@ -30,6 +30,8 @@ STEPS = (1, 150)
 """The fewest and the most denoising steps."""
 IMAGES = (1, 4)
 """The fewest and the most pictures of one request."""
+PERMUTATIONS = (1, 64)
+"""The fewest and the most pictures that one prompt with choices stands for, as moderators can limit it."""
 PROMPT_LIMIT = 4000
 """Characters of a prompt, and of a negative prompt."""
 
@@ -111,6 +113,8 @@ class LimitsConfig(Section):
     """The most denoising steps; more are cut."""
     images: Annotated[int, Field(ge=IMAGES[0], le=IMAGES[1])] = 4
     """The most pictures of one request; more are cut."""
+    permutations: Annotated[int, Field(ge=PERMUTATIONS[0], le=PERMUTATIONS[1])] = 16
+    """The most pictures that one prompt with choices, such as {red, green}, may stand for."""
     models: Literal["all"] | tuple[str, ...] = "all"
     """The models people may choose, by their names here."""
     weight: Annotated[int, Field(ge=1, le=10_000)] = 100

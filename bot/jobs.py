@@ -375,6 +375,12 @@ class Job:
     """When its words were deleted, because the person had their data deleted."""
     is_withheld: bool = False
     """Whether its message shows no prompt, because the prompt may not be painted."""
+    post_id: int = 0
+    """The message that shows it, by its number in the database; several jobs may have the same one."""
+    series_id: int | None = None
+    """The series that it belongs to, such as the prompts that one prompt with choices stands for."""
+    label: str = ""
+    """What it is called within its series."""
 
     @property
     def is_unposted(self) -> bool:
@@ -411,6 +417,9 @@ class Job:
             forgotten_at=from_text(row["forgotten_at"]),
             reason=row["reason"],
             is_withheld=bool(row["withheld"]),
+            post_id=row["post_id"],
+            series_id=row["series_id"],
+            label=row["label"],
         )
 
 

@@ -26,6 +26,7 @@ from bot.jobs import (
 from bot.logs import hide
 from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.policy.picture_limits import THRESHOLD_RULES
+from bot.policy.wildcards import WILDCARD
 from bot.policy.words import LONGEST_TERM, TERM
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
@@ -408,8 +409,8 @@ def kept(held: Held) -> str:
         "until you take them back. Also which results were sent to you because you asked by ✉️.\n"
         "- Your `/settings`. They stay until you clear them.\n"
         "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
-        "- Comparisons that you asked for and your votes, words that you put on results, styles made from them, and "
-        "whether you joined data sets.\n"
+        "- Comparisons that you asked for and your votes, prompts with choices as you typed them, words that you put "
+        "on results, styles made from them, and whether you joined data sets.\n"
         "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
         "- Results that you reported, and your reasons; that results of yours were reported. Moderators do not see who "
         "reported.\n"
@@ -511,6 +512,8 @@ def _rule(name: str) -> str:
     """What a rule is called."""
     if name.startswith(STYLE_RULE):
         return f"the style `{name.removeprefix(STYLE_RULE)}`"
+    if name.startswith(WILDCARD):
+        return f"the wildcard `__{name.removeprefix(WILDCARD)}__`"
     return _RULES.get(name, name.replace(":", " "))
 
 
@@ -548,11 +551,13 @@ _OFF = (PAUSED, BLOCKED, GALLERY, LOG, DATASET, PRESETS)
 def _value(name: str, rules: Mapping[str, Any]) -> str:
     """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
-        is_off = name in _OFF or name.startswith(STYLE_RULE)
+        is_off = name in _OFF or name.startswith((STYLE_RULE, WILDCARD))
         return "all" if name == QUOTA_FROM else "no" if is_off else "no rule"
     value = rules[name]
     if name.startswith(STYLE_RULE):
         return f"version {value}"
+    if name.startswith(WILDCARD):
+        return f"{inert(', '.join(value), 100)} ({len(value)})"
     if name == GALLERY:
         channel_id, threshold = value
         return (

@@ -23,7 +23,7 @@ from bot.storage.styles import Styles
 from cogs import _words
 from cogs._buttons import add_cog
 from cogs._lists import Choices, model_choices, next_of_list, style_choices, usable_models
-from cogs.intake import Intake
+from cogs.series import Series
 
 
 def taking(options: Sequence[Option]) -> Callable[[Callable[..., Any]], Any]:
@@ -60,8 +60,8 @@ def _annotation(option: Option) -> Any:
 class Create(commands.Cog):
     """Takes requests for pictures."""
 
-    def __init__(self, intake: Intake, admission: Admission, styles: Styles, command: str) -> None:
-        self._intake = intake
+    def __init__(self, series: Series, admission: Admission, styles: Styles, command: str) -> None:
+        self._series = series
         self._styles = styles
         self._admission = admission
         # Another bot on the server may have a command /imagine, so the host can choose another name.
@@ -77,7 +77,7 @@ class Create(commands.Cog):
             name: given.pop(name) for name in UPLOAD_NAMES if given.get(name) is not None
         }
         options = Options(**{name: value for name, value in given.items() if name not in UPLOAD_NAMES})
-        await self._intake.take(interaction, options, attachments)
+        await self._series.take(interaction, options, attachments)
 
     @imagine.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -129,6 +129,6 @@ class Create(commands.Cog):
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    cog = Create(Intake.of(client), app.admission, app.styles, app.config.discord.command)
+    cog = Create(Series.of(client), app.admission, app.styles, app.config.discord.command)
     client.said = _words.said
     await add_cog(client, cog)

@@ -107,8 +107,8 @@ class Intake(commands.Cog):
         attachments = attachments or {}
         requester, destination = where(interaction)
         # Refuse what can be refused now, because the answer is not public yet.
-        stand_ins = {name: _stand_in(name, attachment) for name, attachment in attachments.items()}
-        async with self._in_turn(interaction):
+        stand_ins = stand_ins_of(attachments)
+        async with self.in_turn(interaction):
             quote = await self._admission.quote(requester, options.with_uploads(stand_ins), destination)
             said: tuple[str, ...] = ()
             if quote.enhance:
@@ -129,7 +129,7 @@ class Intake(commands.Cog):
         await self._accept(interaction, quote, attachments, said)
 
     @asynccontextmanager
-    async def _in_turn(self, interaction: discord.Interaction[Client]) -> AsyncIterator[None]:
+    async def in_turn(self, interaction: discord.Interaction[Client]) -> AsyncIterator[None]:
         """Work on a few requests at a time: more at once would only make all of them late, moderators' commands too.
 
         Raises UserError if more requests come than can be answered, and NotTaken if it is too late to say even that.
@@ -248,7 +248,7 @@ class Intake(commands.Cog):
             raise
         except Exception:
             if attachments:
-                await _take_back(interaction)
+                await take_back(interaction)
             raise
         await self._queue.place_message(admitted.job.id, message_id)
         user_id = admitted.job.requester.user_id
@@ -308,6 +308,14 @@ def _said(options: Options) -> frozenset[str]:
     return frozenset(chosen)
 
 
+def stand_ins_of(attachments: Mapping[str, discord.Attachment]) -> dict[str, Upload]:
+    """Stand-ins for attachments that are not downloaded yet, by the names of their options.
+
+    Raises UserError if Discord's facts rule one out.
+    """
+    return {name: _stand_in(name, attachment) for name, attachment in attachments.items()}
+
+
 def _stand_in(name: str, attachment: discord.Attachment) -> Upload:
     """A stand-in for an attachment that is not downloaded yet; raises UserError if Discord's facts rule it out."""
     check_facts(CALLED[name], attachment.size, attachment.width, attachment.height, attachment.content_type)
@@ -315,7 +323,7 @@ def _stand_in(name: str, attachment: discord.Attachment) -> Upload:
     return Upload(b"", LEAST_SIDE, LEAST_SIDE, "")
 
 
-async def _take_back(interaction: discord.Interaction[Client]) -> None:
+async def take_back(interaction: discord.Interaction[Client]) -> None:
     """Delete the public answer, so that the next message can be shown to the person alone.
 
     The answer is edited before it is deleted. Without the edit, the next message would take its place and be public;

@@ -99,6 +99,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         pixels="The largest picture, like 1024x1024; a larger one is made smaller",
         steps="The most denoising steps; more are cut",
         images="The most pictures of one request; more are cut",
+        permutations="The most prompts that one with choices stands for",
         models="The models to choose from, like sd15, sdxl; or all, or none",
         weight="Share of the GPU when many wait: 100 is usual, 200 twice as much",
         channels="Where people may ask, like #art #sketches; or all, or none",
@@ -116,6 +117,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         pixels: str | None = None,
         steps: int | None = None,
         images: int | None = None,
+        permutations: int | None = None,
         models: str | None = None,
         weight: int | None = None,
         channels: str | None = None,
@@ -133,6 +135,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             LimitName.PIXELS: None if pixels is None else _pixels(pixels),
             LimitName.STEPS: steps,
             LimitName.IMAGES: images,
+            LimitName.PERMUTATIONS: permutations,
             LimitName.WEIGHT: weight,
         }
         values: dict[LimitName, RuleValue] = {name: value for name, value in given.items() if value is not None}

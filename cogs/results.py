@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +18,7 @@ from bot.client import Client
 from bot.delivery.feedback import offered
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
-from bot.errors import PlotError, StorageError, TryLater
+from bot.errors import DeliveryError, PlotError, StorageError, TryLater
 from bot.jobs import (
     Cancelled,
     Failed,
@@ -46,6 +47,7 @@ from cogs import _comparing, _controls, _views, _words
 from cogs._buttons import CustomId
 from cogs._posting import delete, delivery_error, own_messages, translated
 from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
+from cogs.series_posts import SeriesPosts
 
 LOOK_AGAIN_SECONDS = 30.0
 RECONCILE_SECONDS = 300.0
@@ -69,10 +71,12 @@ class Results(commands.Cog):
         admission: Admission,
         comparisons: Comparisons,
         policy: Policy,
+        series: SeriesPosts,
         ping_after_seconds: int,
     ) -> None:
         self._client = client
         self._policy = policy
+        self._series = series
         self._lineage = lineage
         self._preferences = preferences
         self._admission = admission
@@ -98,11 +102,16 @@ class Results(commands.Cog):
         Raises the DeliveryError that fits Discord's refusal.
         """
         with self._translate_errors(job):
+            if job.series_id is not None:
+                return await self._series.show(job, news, repost)
             return await self._show(job, news, repost)
 
     async def decorate(self, job: Job) -> None:
         """Offer the rating reactions, and ping a person who waited long."""
         assert job.destination.message_id is not None  # noqa: S101 - it shows the result
+        if job.series_id is not None:
+            await self._series.decorate(job)
+            return
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
         message = channel.get_partial_message(job.destination.message_id)
         if await insist(self._comparisons.of_job, job.id) is not None:
@@ -133,10 +142,11 @@ class Results(commands.Cog):
             if job.reposted_at is not None:
                 # The first message may stand there still, and so may a second whose id was not noted in time.
                 whose = f"<@{job.requester.user_id}>"
+                ids = {each.id for each in await self._queue.of_post(job.post_id)}
                 async for message in own_messages(self._client, channel, job.asked_at):
                     shows_a_job = await self._queue.shown_by(MessageId(message.id))
                     about = {known and known.about.job_id for known in _custom_ids(message)}
-                    if whose in message.content and not shows_a_job and about <= {job.id}:
+                    if whose in message.content and not shows_a_job and about <= ids:
                         await delete(message)
 
     def _translate_errors(self, job: Job) -> AbstractContextManager[None]:
@@ -261,7 +271,14 @@ class Results(commands.Cog):
 
     async def _reconcile(self) -> None:
         """Find out which jobs were acknowledged without a note of it; withdraw the others."""
-        for job in await insist(self._queue.unacknowledged, max(self._opened_at, utcnow() - IN_DOUBT)):
+        unacknowledged = await insist(self._queue.unacknowledged, max(self._opened_at, utcnow() - IN_DOUBT))
+        for _, post in itertools.groupby(unacknowledged, key=lambda job: job.post_id):
+            jobs = list(post)
+            if jobs[0].series_id is not None:
+                await self._settle_series(jobs)
+        for job in unacknowledged:
+            if job.series_id is not None:
+                continue
             button = CustomId("cancel", PictureRef(job.id))
             channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
             try:
@@ -280,6 +297,17 @@ class Results(commands.Cog):
                 await insist(self._queue.place_message, job.id, MessageId(answers[0].id))
             else:
                 log.info("job %d was never acknowledged and is withdrawn", job.id)
+                await insist(self._queue.withdraw, job.id)
+
+    async def _settle_series(self, jobs: Sequence[Job]) -> None:
+        """Settle a post of a series; one that Discord refuses for ever is withdrawn."""
+        try:
+            await self._series.settle(jobs)
+        except TryLater:
+            raise
+        except DeliveryError as refusal:
+            log.warning("whether a series was acknowledged cannot be found out: %s", type(refusal).__name__)
+            for job in jobs:
                 await insist(self._queue.withdraw, job.id)
 
     @commands.Cog.listener()
@@ -359,6 +387,7 @@ async def setup(client: Client) -> None:
             app.admission,
             app.comparisons,
             app.policy,
+            SeriesPosts.of(client),
             app.config.discord.ping_after_seconds,
         )
     )

@@ -23,6 +23,7 @@ from bot.storage.side_messages import Kind, SideMessage
 from cogs import _views, _words
 from cogs._posting import delete, own_messages, translated
 from cogs._verdicts import GONE
+from cogs.series_posts import SeriesPosts
 
 REMOVED_BY_REQUESTER = "🗑️ The person who asked for this result deleted it."
 
@@ -46,6 +47,9 @@ class SideMessages(commands.Cog, name="Side messages"):
         words = REMOVED_BY_REQUESTER if by_requester else _words.REMOVED
         with self._translated(job):
             try:
+                if job.series_id is not None:
+                    await SeriesPosts.of(self._client).say_removed(job)
+                    return
                 await message.edit(content=words, attachments=[], embeds=[], view=None)
             except discord.HTTPException as error:
                 if error.code not in GONE:

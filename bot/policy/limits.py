@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Self, TypeVar
 
-from bot.config import IMAGES, STEPS, LimitsConfig
+from bot.config import IMAGES, PERMUTATIONS, STEPS, LimitsConfig
 from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
@@ -29,6 +29,7 @@ class LimitName(StrEnum):
     PIXELS = "pixels"
     STEPS = "steps"
     IMAGES = "images"
+    PERMUTATIONS = "permutations"
     MODELS = "models"
     WEIGHT = "weight"
     CHANNELS = "channels"
@@ -41,6 +42,7 @@ MEANING = {
     LimitName.PIXELS: "pixels of a picture",
     LimitName.STEPS: "denoising steps",
     LimitName.IMAGES: "pictures of one request",
+    LimitName.PERMUTATIONS: "prompts that one with choices stands for",
     LimitName.MODELS: "models to choose from",
     LimitName.WEIGHT: "share of the GPU when many wait, 100 being usual",
     LimitName.CHANNELS: "channels to ask in",
@@ -53,6 +55,7 @@ BOUNDS = {
     LimitName.PIXELS: (64, 2**26),
     LimitName.STEPS: STEPS,
     LimitName.IMAGES: IMAGES,
+    LimitName.PERMUTATIONS: PERMUTATIONS,
     LimitName.WEIGHT: (1, 10_000),
 }
 """The smallest and the largest value of each limit that is a number."""
@@ -136,6 +139,7 @@ class Limits:
     pixels: Limit[int]
     steps: Limit[int]
     images: Limit[int]
+    permutations: Limit[int]
     models: Limit[tuple[str, ...] | None]
     weight: Limit[int]
     channels: Limit[tuple[int, ...] | None]

@@ -194,7 +194,34 @@ class Policy:
         if depth >= ruling.limits.depth.value:
             raise _queue_is_full(depth, ruling.limits)
         spent = await spent_by(connection, ruling.requester, ruling.counted_from)
-        _check_quota(self._allowance(ruling, spent), seconds)
+        self.check_quota(self._allowance(ruling, spent), seconds)
+
+    @staticmethod
+    def check_quota(allowance: Allowance, seconds: float) -> None:
+        """Raise Rejected, with the time when it will work, unless that many more GPU seconds fit into the quota."""
+        if allowance.used + seconds <= allowance.quota + NEGLIGIBLE:
+            return
+        most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
+        if seconds > allowance.quota + NEGLIGIBLE:
+            raise Rejected(
+                f"This takes as much GPU time as about {asked} pictures with default settings, more than your quota of "
+                f"{most} in 24 hours ({allowance.origin.reference}): ask for fewer or smaller pictures, "
+                "or for fewer steps.",
+                rule="quota",
+                origin=str(allowance.origin),
+                asked=math.ceil(seconds),
+                allowed=allowance.quota,
+            )
+        raise Rejected(
+            f"Not enough of your quota is left: {allowance.pictures(allowance.used)} of {most} pictures with default "
+            f"settings in 24 hours are used ({allowance.origin.reference}), and this takes as much GPU time as "
+            f"{asked} more.",
+            rule="quota",
+            retry_at=allowance.fits_at(seconds),
+            origin=str(allowance.origin),
+            asked=math.ceil(allowance.used + seconds),
+            allowed=allowance.quota,
+        )
 
     async def objection(self, job: Job) -> Rejected | None:
         """Why the limits and the terms as they are now forbid an accepted job; None if they do not."""
@@ -218,31 +245,4 @@ def _queue_is_full(depth: int, limits: Limits) -> Rejected:
         origin=str(limits.depth.origin),
         asked=depth + 1,
         allowed=limits.depth.value,
-    )
-
-
-def _check_quota(allowance: Allowance, seconds: float) -> None:
-    """Raise Rejected, with the time when it will work, unless that many more GPU seconds fit into the quota."""
-    if allowance.used + seconds <= allowance.quota + NEGLIGIBLE:
-        return
-    most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
-    if seconds > allowance.quota + NEGLIGIBLE:
-        raise Rejected(
-            f"This takes as much GPU time as about {asked} pictures with default settings, more than your quota of "
-            f"{most} in 24 hours ({allowance.origin.reference}): ask for fewer or smaller pictures, "
-            "or for fewer steps.",
-            rule="quota",
-            origin=str(allowance.origin),
-            asked=math.ceil(seconds),
-            allowed=allowance.quota,
-        )
-    raise Rejected(
-        f"Not enough of your quota is left: {allowance.pictures(allowance.used)} of {most} pictures with default "
-        f"settings in 24 hours are used ({allowance.origin.reference}), and this takes as much GPU time as "
-        f"{asked} more.",
-        rule="quota",
-        retry_at=allowance.fits_at(seconds),
-        origin=str(allowance.origin),
-        asked=math.ceil(allowance.used + seconds),
-        allowed=allowance.quota,
     )

@@ -42,6 +42,7 @@ RIGHTS = (
             *("press:again", "press:finish", "press:vary", "press:varysubtle", "press:varystrong", "press:remix"),
             *("press:upscale", "press:region", "press:cells", "press:zoomsome", "press:zoomfar", "press:panleft"),
             *("press:panright", "press:panup", "press:pandown", "press:accept", "press:decline", "press:described"),
+            *("press:seriesall", "press:seriesfirst", "press:seriesplain", "press:seriesno"),
             *("send:remix", "send:region", "send:use", "send:described", "reproduce"),
             *("press:improve", "press:change", "press:astyped", "send:improved"),
         ),
@@ -74,7 +75,7 @@ RIGHTS = (
         "their own",
         "their own",
     ),
-    Right("Cancel a request", ("cancel", "press:cancel"), "any on their server", "their own"),
+    Right("Cancel a request", ("cancel", "press:cancel", "press:stopseries"), "any on their server", "their own"),
     Right(
         "Delete a result, or hide it behind a spoiler",
         ("press:delete", "press:spoiler"),
@@ -117,6 +118,7 @@ RIGHTS = (
     _moderators_only("Let ratings choose among presets", "presets"),
     _moderators_only("Let results of a channel go into data sets", "dataset channel"),
     _moderators_only("See which pictures of the server are the same", "dedup", "press:samepage"),
+    _moderators_only("Keep the wildcards", "mod wildcards add", "mod wildcards remove", "mod wildcards list"),
     _moderators_only("Keep the list of terms", "mod terms add", "mod terms remove", "mod terms list"),
     _moderators_only(
         "See reports and decide about them",

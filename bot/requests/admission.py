@@ -143,7 +143,7 @@ class Admission:
         cannot paint it now.
         """
         hide(*options.texts)
-        async with self._noting(requester):
+        async with self.noting(requester):
             ruling = await self._policy.ruling(requester, destination.channels)
             self._policy.check(ruling)
             book = (await self._policy.books()).get(requester.guild_id, {})
@@ -234,12 +234,18 @@ class Admission:
         Raises Rejected if it is over the queue depth or the quota. Returns None if Discord delivered the same
         interaction before.
         """
-        async with self._noting(quote.requester):
-            job = await self._store(quote, interaction_id)
+        job = await self._store(quote, interaction_id)
         if job is None:
             return None
-        vocabulary = self._vocabularies.get(job.request.model)
-        notes = one_line((*quote.notes, *(vocabulary.notes(job.request.prompt) if vocabulary else ())))
+        return await self.promise(job, self.notes(quote))
+
+    def notes(self, quote: Quote) -> tuple[str, ...]:
+        """What the requester should know, in one line: values that were changed, and what the model cannot draw."""
+        vocabulary = self._vocabularies.get(quote.request.model)
+        return one_line((*quote.notes, *(vocabulary.notes(quote.request.prompt) if vocabulary else ())))
+
+    async def promise(self, job: Job, notes: tuple[str, ...]) -> Admitted:
+        """Find the place of a new job and when it starts, and note that the requester is told so."""
         place, turn = await self._line.place(job.id) or (1, Turn(job.id, job.requester.user_id, self._clock()))
         said = statement(place, turn.starts_at, self._clock())
         await self._queue.promise(job.id, turn.starts_at, said)
@@ -251,20 +257,26 @@ class Admission:
         async def check(connection: aiosqlite.Connection) -> None:
             await self._policy.check_room(connection, quote.ruling, quote.seconds)
 
+        async with self.storing(quote):
+            return await self._queue.enqueue(
+                quote.requester,
+                quote.destination,
+                quote.request,
+                interaction_id=interaction_id,
+                admit=check,
+                seconds=quote.seconds,
+                sources=quote.options.edit.sources if quote.options.edit else (),
+                value_sources=None if quote.options.edit else quote.origins,
+            )
+
+    @asynccontextmanager
+    async def storing(self, quote: Quote) -> AsyncIterator[None]:
+        """Keep the uploads of a request while the body writes its rows, and note a refusal by the limits."""
         # What has no bytes here is in the folder already.
         sent = {upload.sha256: upload.data for upload in quote.options.uploads if upload.data}
-        async with self._pictures.kept(sent):
+        async with self.noting(quote.requester), self._pictures.kept(sent):
             try:
-                return await self._queue.enqueue(
-                    quote.requester,
-                    quote.destination,
-                    quote.request,
-                    interaction_id=interaction_id,
-                    admit=check,
-                    seconds=quote.seconds,
-                    sources=quote.options.edit.sources if quote.options.edit else (),
-                    value_sources=None if quote.options.edit else quote.origins,
-                )
+                yield
             except Rejected as refusal:
                 # Calculate this only for a refusal, because it takes a while in a long queue.
                 if refusal.rule == "depth":
@@ -278,7 +290,7 @@ class Admission:
             raise UserError("The picture that this starts from was deleted. Start from another one.")
 
     @asynccontextmanager
-    async def _noting(self, requester: Requester) -> AsyncIterator[None]:
+    async def noting(self, requester: Requester) -> AsyncIterator[None]:
         """Record a Rejected error of the body, so that moderators can explain it later."""
         try:
             yield
@@ -288,7 +300,16 @@ class Admission:
 
     async def _place_frees_at(self, requester: Requester, most: int) -> datetime | None:
         """When enough of a person's requests will have started for one more to wait; None if that is not known."""
-        waiting = {job.id for job in await self._queue.of_person(requester) if job.status is JobStatus.QUEUED}
-        starts = sorted(turn.starts_at for turn in await self._line.turns() if turn.job_id in waiting)
-        over = len(waiting) - most
+        # What waits of a series counts as one request, until the last of it has started.
+        waiting = {
+            job.id: ("series", job.series_id) if job.series_id is not None else ("job", job.id)
+            for job in await self._queue.of_person(requester)
+            if job.status is JobStatus.QUEUED
+        }
+        starts_of: dict[tuple[str, int], datetime] = {}
+        for turn in await self._line.turns():
+            if turn.job_id in waiting:
+                starts_of[waiting[turn.job_id]] = turn.starts_at
+        starts = sorted(starts_of.values())
+        over = len(set(waiting.values())) - most
         return starts[max(over, 0)] if over < len(starts) else None

@@ -81,6 +81,7 @@ WHERE guild_id = ? AND scope = ? AND subject_id = ? AND number > ? ORDER BY numb
 OPEN_JOBS = """
 SELECT id, status FROM jobs WHERE surface = ?1 AND guild_id = ?2 AND status IN ('queued', 'running')
   AND (?3 IS NULL OR id = ?3) AND (?4 IS NULL OR user_id = ?4)
+  AND (?5 IS NULL OR series_id = ?5)
 ORDER BY id
 """
 
@@ -162,12 +163,21 @@ class Cases:
         return await self._write(work)
 
     async def cancel(
-        self, by: By, subject: Subject, *, job_id: JobId | None = None, user_id: UserId | None = None
+        self,
+        by: By,
+        subject: Subject,
+        *,
+        job_id: JobId | None = None,
+        user_id: UserId | None = None,
+        series_id: int | None = None,
     ) -> tuple[Case | None, list[JobId]]:
-        """Cancel the open jobs of a server, of one person there or one alone; returns the case and which they were."""
+        """Cancel the open jobs of a server, of one person there, of one series, or one alone.
+
+        Returns the case, and which they were.
+        """
 
         async def work(connection: aiosqlite.Connection) -> tuple[Case | None, list[JobId]]:
-            found = await connection.execute(OPEN_JOBS, (self._surface, by.guild_id, job_id, user_id))
+            found = await connection.execute(OPEN_JOBS, (self._surface, by.guild_id, job_id, user_id, series_id))
             were = {str(row["id"]): row["status"] for row in await found.fetchall()}
             if not were:
                 return None, []

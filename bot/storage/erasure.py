@@ -75,6 +75,8 @@ ERASED: Mapping[str, str] = {
     "control_image": "''",
     "roles": "'[]'",
     "value_sources": "NULL",
+    "series_id": "NULL",
+    "label": "''",
     # It may quote the prompt.
     "reason": "NULL",
     # What is open ends. Nothing is refunded by it but what had not begun.
@@ -113,6 +115,9 @@ ERASE_VOTES = """
 DELETE FROM votes WHERE user_id = :user
   OR comparison_id IN (SELECT id FROM comparisons WHERE user_id = :user)
 """
+
+# Its jobs name it no longer.
+ERASE_SERIES = "DELETE FROM series WHERE user_id = :user"
 
 ERASE_CONSENTS = "DELETE FROM consents WHERE user_id = :user"
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
@@ -160,6 +165,7 @@ def statements(columns: Columns) -> list[str]:
         ("marks", ERASE_MARKS),
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
+        ("series", ERASE_SERIES),
         ("tags", ERASE_TAGS),
         ("styles", ERASE_STYLES),
         ("reporters", ERASE_REPORT_REASONS),

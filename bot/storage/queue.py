@@ -10,6 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Self
 
 import aiosqlite
 
@@ -28,7 +29,9 @@ from bot.jobs import (
     PictureRef,
     Queued,
     Requester,
+    Row,
     Surface,
+    UserId,
     from_text,
     to_text,
 )
@@ -51,8 +54,12 @@ _ASKED = (
     "held_seconds",
     "asked_at",
     "value_sources",
+    "series_id",
+    "label",
 )
 ENQUEUE = f"INSERT INTO jobs ({', '.join(_ASKED)}) VALUES ({', '.join('?' * len(_ASKED))})"  # noqa: S608 - constants
+
+ADD_SERIES = "INSERT INTO series (kind, guild_id, user_id, title) VALUES (?, ?, ?, ?)"
 
 CLAIM = """
 UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn = coalesce(turn, ?),
@@ -71,6 +78,10 @@ ON CONFLICT DO NOTHING
 
 JOB = "SELECT * FROM jobs_with_post WHERE id = ?"
 
+# By the indexes jobs_by_post and jobs_by_series.
+OF_POST = "SELECT * FROM jobs_with_post WHERE post_id = ? ORDER BY id"
+OF_SERIES = "SELECT * FROM jobs_with_post WHERE series_id = ? ORDER BY id"
+
 SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) ORDER BY id"
 
 COPIED_BY = """
@@ -86,8 +97,9 @@ PLACE_MESSAGE = "UPDATE posts SET message_id = ? WHERE id = (SELECT post_id FROM
 LEAVE = "UPDATE posts SET left_message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
 WITHDRAW = """
 DELETE FROM jobs WHERE id = ? AND (status = 'queued' OR status = 'cancelled'
-  AND (SELECT message_id FROM posts WHERE id = post_id) IS NULL) RETURNING post_id
+  AND (SELECT message_id FROM posts WHERE id = post_id) IS NULL) RETURNING post_id, series_id
 """
+DROP_SERIES = "DELETE FROM series WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE series_id = series.id)"
 DROP_POST = "DELETE FROM posts WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE post_id = posts.id)"
 
 # Results wait here until their message shows them; what was cancelled before its answer was up waits for that.
@@ -148,6 +160,41 @@ ORDER BY asked_at DESC, id DESC LIMIT ?8 OFFSET ?9
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A job to be written: `seconds` of GPU time that it is taken to cost, and what it is called within its series."""
+
+    request: GenerationRequest
+    seconds: float
+    sources: Sequence[PictureRef] = ()
+    value_sources: Mapping[str, str] | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSeries:
+    """A series to be written: what the person typed, and its jobs by the posts that show them."""
+
+    kind: str
+    title: str
+    posts: Sequence[Sequence[Entry]]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One request of a person that became several jobs."""
+
+    id: int
+    kind: str
+    user_id: UserId
+    title: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build a series from a row of the table `series`."""
+        return cls(row["id"], row["kind"], UserId(row["user_id"]), row["title"])
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """Which requests of a history are wanted; None wants all."""
 
@@ -191,42 +238,92 @@ class Queue:
         A job without a message is not claimed until `place_message` says where it is answered. Returns None when
         the interaction already made a job: Discord repeats events after a RESUME.
         """
+        entry = Entry(request, request.cost if seconds is None else seconds, sources, value_sources)
 
         async def work(connection: aiosqlite.Connection) -> Job | None:
-            if interaction_id is not None:
-                cursor = await connection.execute("SELECT 1 FROM jobs WHERE interaction_id = ?", (interaction_id,))
-                if await cursor.fetchone() is not None:
-                    return None
+            if await _is_known(connection, interaction_id):
+                return None
             await admit(connection)
-            cursor = await connection.execute(
-                "INSERT INTO posts (channel_id, parent_id, message_id) VALUES (?, ?, ?)",
-                (destination.channel_id, destination.parent_id, destination.message_id),
-            )
-            cursor = await connection.execute(
-                ENQUEUE,
-                (
-                    self._surface,
-                    interaction_id,
-                    cursor.lastrowid,
-                    requester.guild_id,
-                    requester.user_id,
-                    json.dumps(requester.roles),
-                    json.dumps(asdict(request), ensure_ascii=False, separators=(",", ":")),
-                    request.cost,
-                    request.cost if seconds is None else seconds,
-                    to_text(self._clock()),
-                    None if value_sources is None else json.dumps(dict(value_sources)),
-                ),
-            )
-            job_id = cursor.lastrowid
-            await connection.executemany(
-                "INSERT INTO sources VALUES (?, ?, ?)", [(job_id, source.job_id, source.number) for source in sources]
-            )
-            if request.image and not any(source.number for source in sources):
-                await connection.execute(SAME_FILE, (job_id, request.image))
-            return await _job(connection, job_id)
+            post_id = await self._add_post(connection, destination)
+            return await self._add(connection, requester, entry, interaction_id, post_id, None)
 
         return await self._database.write(work)
+
+    async def enqueue_series(
+        self,
+        requester: Requester,
+        destination: Destination,
+        series: NewSeries,
+        *,
+        interaction_id: int | None,
+        admit: Callable[[aiosqlite.Connection], Awaitable[None]],
+    ) -> list[Job]:
+        """Write the jobs of a series and their posts in one transaction, as `enqueue` writes one job.
+
+        Returns an empty list when the interaction already made jobs.
+        """
+
+        async def work(connection: aiosqlite.Connection) -> list[Job]:
+            if await _is_known(connection, interaction_id):
+                return []
+            await admit(connection)
+            values = series.kind, requester.guild_id, requester.user_id, series.title
+            cursor = await connection.execute(ADD_SERIES, values)
+            series_id = cursor.lastrowid
+            jobs: list[Job] = []
+            for post in series.posts:
+                post_id = await self._add_post(connection, destination)
+                for entry in post:
+                    # Only one row may name the interaction.
+                    known_as = None if jobs else interaction_id
+                    jobs.append(await self._add(connection, requester, entry, known_as, post_id, series_id))
+            return jobs
+
+        return await self._database.write(work)
+
+    async def _add_post(self, connection: aiosqlite.Connection, destination: Destination) -> int | None:
+        cursor = await connection.execute(
+            "INSERT INTO posts (channel_id, parent_id, message_id) VALUES (?, ?, ?)",
+            (destination.channel_id, destination.parent_id, destination.message_id),
+        )
+        return cursor.lastrowid
+
+    async def _add(
+        self,
+        connection: aiosqlite.Connection,
+        requester: Requester,
+        entry: Entry,
+        interaction_id: int | None,
+        post_id: int | None,
+        series_id: int | None,
+    ) -> Job:
+        """Write the row of one job, and the pictures that it starts from."""
+        request, sources = entry.request, entry.sources
+        cursor = await connection.execute(
+            ENQUEUE,
+            (
+                self._surface,
+                interaction_id,
+                post_id,
+                requester.guild_id,
+                requester.user_id,
+                json.dumps(requester.roles),
+                json.dumps(asdict(request), ensure_ascii=False, separators=(",", ":")),
+                request.cost,
+                entry.seconds,
+                to_text(self._clock()),
+                None if entry.value_sources is None else json.dumps(dict(entry.value_sources)),
+                series_id,
+                entry.label,
+            ),
+        )
+        job_id = cursor.lastrowid
+        await connection.executemany(
+            "INSERT INTO sources VALUES (?, ?, ?)", [(job_id, source.job_id, source.number) for source in sources]
+        )
+        if request.image and not any(source.number for source in sources):
+            await connection.execute(SAME_FILE, (job_id, request.image))
+        return await _job(connection, job_id)
 
     async def promise(self, job_id: JobId, starts_at: datetime, said: Queued) -> None:
         """Note the start that the person is told, to see later how true it came."""
@@ -252,8 +349,22 @@ class Queue:
         async def work(connection: aiosqlite.Connection) -> None:
             for row in await connection.execute_fetchall(WITHDRAW, (job_id,)):
                 await connection.execute(DROP_POST, (row["post_id"],))
+                await connection.execute(DROP_SERIES, (row["series_id"],))
 
         await self._database.write(work)
+
+    async def of_post(self, post_id: int) -> list[Job]:
+        """The jobs that a post shows, in the order of asking."""
+        return [Job.from_row(row) for row in await self._database.fetch_all(OF_POST, (post_id,))]
+
+    async def of_series(self, series_id: int) -> list[Job]:
+        """The jobs of a series, in the order of asking."""
+        return [Job.from_row(row) for row in await self._database.fetch_all(OF_SERIES, (series_id,))]
+
+    async def series(self, series_id: int) -> Series | None:
+        """A series by its number; None if its person had it deleted."""
+        row = await self._database.fetch_one("SELECT * FROM series WHERE id = ?", (series_id,))
+        return None if row is None else Series.from_row(row)
 
     async def depth(self) -> int:
         """How many jobs wait."""
@@ -574,6 +685,14 @@ class Queue:
 def _move(change: str) -> str:
     """The compare-and-set that changes a job; its last parameters are the id, the status and the attempt."""
     return f"UPDATE jobs SET {change} WHERE id = ? AND status = ? AND attempt = ?"  # noqa: S608 - constants
+
+
+async def _is_known(connection: aiosqlite.Connection, interaction_id: int | None) -> bool:
+    """Whether an interaction made a job before."""
+    if interaction_id is None:
+        return False
+    cursor = await connection.execute("SELECT 1 FROM jobs WHERE interaction_id = ?", (interaction_id,))
+    return await cursor.fetchone() is not None
 
 
 async def _job(connection: aiosqlite.Connection, job_id: int | None) -> Job:

@@ -33,7 +33,11 @@ _ASKS = f"emoji IN ({quoted(ASKING)})"
 _SENDS = f"emoji IN ({quoted(SENDS)})"
 _FAVOURS = f"emoji IN ({quoted(FAVOURITES)})"
 
-JOB_OF_POST = "SELECT * FROM jobs_with_post WHERE post_id = ? AND surface = ? ORDER BY id LIMIT 1"
+# A post of several jobs stands for the first of them that shows a picture.
+JOB_OF_POST = """
+SELECT * FROM jobs_with_post WHERE post_id = ? AND surface = ?
+ORDER BY status = 'delivered' AND EXISTS (SELECT 1 FROM images WHERE job_id = jobs_with_post.id) DESC, id LIMIT 1
+"""
 HAS_IMAGES = "SELECT 1 FROM images WHERE job_id = ? LIMIT 1"
 REACTIONS = f"SELECT user_id, emoji, added_at FROM ratings WHERE post_id = ? AND {_ASKS}"  # noqa: S608 - constants
 OF_POST = "SELECT * FROM side_messages WHERE post_id = ? ORDER BY id"

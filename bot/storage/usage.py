@@ -25,7 +25,11 @@ SELECT asked_at, held_seconds, CASE status WHEN 'failed' THEN 0.0 WHEN 'cancelle
 FROM jobs WHERE user_id = ? AND guild_id = ? AND asked_at > ? AND id < ? AND status != 'queued' ORDER BY asked_at
 """
 
-DEPTH = "SELECT count(*) AS n FROM jobs WHERE user_id = ? AND guild_id = ? AND status = 'queued'"
+# What waits of a series counts as one request.
+DEPTH = """
+SELECT count(*) - count(series_id) + count(DISTINCT series_id) AS n
+FROM jobs WHERE user_id = ? AND guild_id = ? AND status = 'queued'
+"""
 
 
 class Usage:

@@ -38,6 +38,8 @@ OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "b
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
 OTHERS |= {"samepage": "a page of duplicates"}
 OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a prompt")
+OTHERS |= dict.fromkeys(("seriesall", "seriesfirst", "seriesplain", "seriesno"), "a bill")
+OTHERS |= {"stopseries": "a series that waits"}
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}
 """What does not stand under a result."""

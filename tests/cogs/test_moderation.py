@@ -33,6 +33,9 @@ COMMANDS = [
     "terms add",
     "terms remove",
     "terms list",
+    "wildcards add",
+    "wildcards remove",
+    "wildcards list",
     "reports",
     "log",
 ]
@@ -44,6 +47,10 @@ def options_of(command: str, member: simcord.MemberActor) -> dict[str, Any]:
         return {"member": member}
     if command in ("terms add", "terms remove"):
         return {"terms": "spam"}
+    if command == "wildcards add":
+        return {"name": "animal", "entries": "cat"}
+    if command == "wildcards remove":
+        return {"name": "animal"}
     return {"delete": {"message": "1234567890123456789"}, "undo": {"case": 1}}.get(command, {})
 
 

@@ -1,4 +1,4 @@
-"""What happens to a request that is over each of the nine limits, or that a moderator's decision stops.
+"""What happens to a request that is over each of the limits, or that a moderator's decision stops.
 
 A refusal says the rule, when it will work, who can change it, and hands the prompt back, to the asker alone. Where less
 still means something, less is painted, and a note says by whose rule.
@@ -56,7 +56,11 @@ LESS: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str]] = {
     LimitName.STEPS: ({"steps": 5}, {"steps": 9}, "steps 9 became 5"),
     LimitName.IMAGES: ({"images": 1}, {"images": 3}, "images 3 became 1"),
 }
-LATER = {LimitName.PACE: "test_a_pace_makes_wait", LimitName.WEIGHT: "test_a_weight_set_mid_queue_reorders_what_waits"}
+LATER = {
+    LimitName.PACE: "test_a_pace_makes_wait",
+    LimitName.WEIGHT: "test_a_weight_set_mid_queue_reorders_what_waits",
+    LimitName.PERMUTATIONS: "test_a_prompt_with_too_many_choices_is_refused_and_explained",
+}
 
 
 def test_every_limit_is_here() -> None:
@@ -153,6 +157,21 @@ async def test_less_is_painted_and_a_note_says_by_whose_rule(workshop: Workshop,
     (note,) = asked.followups
     assert words in note.content
     assert "the rule for this server" in note.content
+
+
+async def test_a_prompt_with_too_many_choices_is_refused_and_explained(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    prompt = "a {red, green, blue} {fox, owl}"
+    assert "Paint them?" in (await ada.slash(workshop.channel, "imagine", prompt=prompt)).response.content
+    await ruled(workshop, moderator, permutations=5)
+    refused = await ada.slash(workshop.channel, "imagine", prompt=prompt)
+    assert "stands for 6 prompts, and at most 5 are possible at once (the rule for this server)" in (
+        refused.response.content
+    )
+    assert "Moderators can change this with `/limits set`." in refused.response.content
+    assert "Your prompt, to copy" in refused.response.content
+    explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
+    assert "**permutations**" in explained.response.content.partition("Their latest refusals:")[2]
 
 
 async def test_a_pace_makes_wait(workshop: Workshop) -> None:

@@ -21,6 +21,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mod undo": {"case": 1},
     "mod terms add": {"terms": "spam"},
     "mod terms remove": {"terms": "spam"},
+    "mod wildcards add": {"name": "animal", "entries": "cat"},
+    "mod wildcards remove": {"name": "animal"},
     "mod cancel": {"everything": True},
     "limits set": {"pace": 1},
     "style add": {"name": "ink", "text": "{prompt}, ink"},

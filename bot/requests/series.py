@@ -1,0 +1,207 @@
+"""One prompt that stands for several: each is quoted by itself, and all of them are accepted together or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import aiosqlite
+
+from bot.config import IMAGES
+from bot.errors import Rejected, UserError, quoted
+from bot.jobs import Destination, Job, Requester, Upload
+from bot.policy.limits import NEGLIGIBLE
+from bot.policy.policy import Policy
+from bot.policy.wildcards import wildcards_of
+from bot.requests.admission import Admission, Admitted, Quote
+from bot.requests.options import Options
+from bot.requests.permutations import Pattern, Variant, Wildcards, read, said
+from bot.requests.wording import one_line
+from bot.storage.queue import Entry, NewSeries, Queue
+
+PERMUTATIONS = "permutations"
+"""The kind of a series that is one prompt with choices."""
+SHOWN = 4
+"""The most pictures that one message shows."""
+FIRST = 4
+"""How many of a large series are offered instead of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One request of a series, and what was chosen for it in words."""
+
+    quote: Quote
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuote:
+    """The requests that a prompt stands for; there is at least one."""
+
+    title: str
+    """The prompt as it was typed."""
+    members: tuple[Member, ...]
+
+    @property
+    def first(self) -> Quote:
+        """The quote of the first request, whose person, channel and rules are those of all."""
+        return self.members[0].quote
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures are painted."""
+        return sum(member.quote.request.num_images_per_prompt for member in self.members)
+
+    @property
+    def seconds(self) -> float:
+        """GPU seconds that all requests are expected to take together."""
+        return sum(member.quote.seconds for member in self.members)
+
+    @property
+    def fits(self) -> bool:
+        """Whether enough of the quota is left now for all of them."""
+        return self.seconds <= self.first.allowance.left + NEGLIGIBLE
+
+    def beginning(self, count: int) -> SeriesQuote:
+        """The first few of its requests."""
+        return replace(self, members=self.members[:count])
+
+
+class SeriesAdmission:
+    """Reads the choices of a prompt, and decides whether its requests become jobs."""
+
+    def __init__(self, admission: Admission, queue: Queue, policy: Policy) -> None:
+        self._admission = admission
+        self._queue = queue
+        self._policy = policy
+
+    async def read(self, requester: Requester, options: Options, destination: Destination) -> SeriesQuote | Options:
+        """The requests that a prompt stands for; if it is only one, its options, with the wildcards drawn.
+
+        Raises UserError for a choice or a wildcard that cannot be read, Rejected for more prompts than the limit
+        `permutations` allows, and what `Admission.quote` raises about one of the requests.
+        """
+        book = (await self._policy.books()).get(requester.guild_id, {})
+        wildcards = Wildcards(wildcards_of(book), random.SystemRandom())
+        # The work on what a person typed is bounded, but others wait for the event loop.
+        pattern = await asyncio.to_thread(read, options.prompt, IMAGES[1])
+        await self._check_count(requester, destination, pattern)
+        drawn = await asyncio.to_thread(lambda: [_drawn(variant, wildcards) for variant in pattern])
+        if len(drawn) == 1:
+            return replace(options, prompt=drawn[0].text)
+        return SeriesQuote(options.prompt, await self._quoted(requester, options, destination, drawn))
+
+    async def _check_count(self, requester: Requester, destination: Destination, pattern: Pattern) -> None:
+        """Raise Rejected if a prompt stands for more than the limit allows; nothing is expanded before."""
+        limit = (await self._policy.limits(requester, destination.channels)).permutations
+        if pattern.count <= limit.value:
+            return
+        async with self._admission.noting(requester):
+            raise Rejected(
+                f"This prompt stands for {said(pattern.count)} prompts, and at most {limit.value} are possible at once "
+                f"({limit.origin.reference}). Use fewer choices, or a smaller --repeat.",
+                rule=PERMUTATIONS,
+                origin=str(limit.origin),
+                asked=min(pattern.count, 10**9),
+                allowed=limit.value,
+            )
+
+    async def _quoted(
+        self, requester: Requester, options: Options, destination: Destination, variants: Sequence[Variant]
+    ) -> tuple[Member, ...]:
+        """A quote for each prompt, with the same seed unless a flag says another; copies have the following seeds."""
+        members: list[Member] = []
+        original: Quote | None = None
+        for variant in variants:
+            asked = replace(options, prompt=variant.text)
+            if members and options.seed is None:
+                asked = replace(asked, seed=members[0].quote.request.seed)
+            if variant.copy and original is not None:
+                request = original.request
+                seed = (request.seed + variant.copy * request.num_images_per_prompt) % 2**32
+                # A flag of the prompt may say a seed, and the last flag counts.
+                asked = replace(asked, prompt=f"{variant.text} --seed {seed}")
+            label = ", ".join(variant.values)
+            try:
+                quote = await self._admission.quote(requester, asked, destination)
+            except Rejected:
+                raise
+            except UserError as error:
+                raise UserError(f"{error} This is about the choice {quoted(label)}.") from error
+            if quote.enhance:
+                raise UserError(
+                    "A prompt with choices stands for several, and only one prompt can be improved at a time. Leave out "
+                    "--enhance, or write one of the prompts."
+                )
+            original = original if variant.copy else quote
+            members.append(Member(replace(quote, notes=()) if variant.copy else quote, label))
+        return tuple(members)
+
+    async def again(self, series: SeriesQuote, uploads: Mapping[str, Upload]) -> SeriesQuote:
+        """The same requests with the rules as they are now, and with uploads by the names of their options."""
+        members = []
+        for member in series.members:
+            options = member.quote.options.with_uploads(uploads)
+            quote = await self._admission.quote(member.quote.requester, options, member.quote.destination)
+            members.append(replace(member, quote=replace(quote, notes=member.quote.notes)))
+        return replace(series, members=tuple(members))
+
+    async def check_room(self, series: SeriesQuote) -> None:
+        """Raise Rejected if not even the first few requests fit into what is left of the quota."""
+        few = series.beginning(FIRST)
+        async with self._admission.noting(few.first.requester):
+            self._policy.check_quota(few.first.allowance, few.seconds)
+
+    async def admit(self, series: SeriesQuote, *, interaction_id: int | None) -> list[Admitted]:
+        """Make jobs of all requests in one transaction.
+
+        Raises Rejected if they are over the queue depth, in which they count as one, or over the quota. Returns an
+        empty list if Discord delivered the same interaction before.
+        """
+        first = series.first
+
+        async def check(connection: aiosqlite.Connection) -> None:
+            await self._policy.check_room(connection, first.ruling, series.seconds)
+
+        async with self._admission.storing(first):
+            new = NewSeries(PERMUTATIONS, series.title, [list(map(_entry, post)) for post in posts_of(series.members)])
+            jobs: list[Job] = await self._queue.enqueue_series(
+                first.requester, first.destination, new, interaction_id=interaction_id, admit=check
+            )
+        return [
+            await self._admission.promise(job, self._admission.notes(member.quote))
+            for job, member in zip(jobs, series.members, strict=False)
+        ]
+
+
+def notes_of(admitted: Sequence[Admitted]) -> tuple[str, ...]:
+    """What the requester should know about all requests of a series, each sentence once, in one line."""
+    return one_line(tuple(dict.fromkeys(note for each in admitted for note in each.notes)))
+
+
+def posts_of(members: Sequence[Member]) -> Iterator[list[Member]]:
+    """The requests by the messages that show them: in order, at most four pictures in each."""
+    post: list[Member] = []
+    for member in members:
+        images = sum(each.quote.request.num_images_per_prompt for each in (*post, member))
+        if post and images > SHOWN:
+            yield post
+            post = []
+        post.append(member)
+    if post:
+        yield post
+
+
+def _drawn(variant: Variant, wildcards: Wildcards) -> Variant:
+    """A variant with the wildcards drawn; among its values are the entries instead of the names of the lists."""
+    text, entries = wildcards.drawn(variant.text)
+    chosen = [value for value in variant.values if not wildcards.has(value)]
+    return replace(variant, text=text, values=(*chosen, *entries))
+
+
+def _entry(member: Member) -> Entry:
+    quote = member.quote
+    return Entry(quote.request, quote.seconds, value_sources=quote.origins, label=member.label)

@@ -1,0 +1,154 @@
+"""What the messages of a series say and show: its requests with the values of each in words, and their pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import discord
+
+from bot.jobs import Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
+from bot.requests.series import FIRST, SeriesQuote
+from bot.responses import MESSAGE, fitted, units
+from cogs import _views, _words
+from cogs._buttons import button
+
+_LABEL = 80
+"""Characters of what was chosen for a request."""
+_REASON = 200
+_LABELS = 12
+"""How many requests a bill names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One message of a series: its jobs with their numbers in the series, from 1, and their pictures that are there."""
+
+    title: str
+    jobs: Sequence[Job]
+    numbers: Mapping[JobId, int]
+    images: Mapping[JobId, Sequence[Image]]
+    is_open: bool
+    """Whether any request of the series, also of its other messages, has not ended."""
+
+
+def bill(series: SeriesQuote) -> str:
+    """The question before a series is accepted: how many pictures, what they cost, what is left, and what each is."""
+    few = series.beginning(FIRST)
+    lines = [
+        f"{_words.pictures(series.pictures)}, about {_words.seconds(series.seconds)} of your "
+        f"{_words.seconds(series.first.allowance.left)} of GPU time. Paint them?"
+    ]
+    if not series.fits:
+        lines[0] = (
+            f"{_words.pictures(series.pictures)} would take about {_words.seconds(series.seconds)} of GPU time, and "
+            f"{_words.seconds(series.first.allowance.left)} of your quota are left. The first {len(few.members)} fit."
+        )
+    labels = [member.label or "the same again" for member in series.members]
+    lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
+    if len(labels) > _LABELS:
+        lines.append(f"-# and {len(labels) - _LABELS} more")
+    lines.append("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
+    return _words.fitting(lines)
+
+
+def bill_view(number: JobId, series: SeriesQuote) -> discord.ui.View:
+    """The buttons under a bill: all, the first few of many, the prompt with its braces as they are, or nothing."""
+    view = discord.ui.View(timeout=None)
+    about = PictureRef(number)
+    if series.fits:
+        view.add_item(button("seriesall", about, "Paint all", discord.ButtonStyle.primary))
+    if len(series.members) > FIRST:
+        view.add_item(button("seriesfirst", about, "First four"))
+    view.add_item(button("seriesplain", about, "As it is written"))
+    view.add_item(button("seriesno", about, "Cancel"))
+    return view
+
+
+def words(post: Post, about: JobId | None = None, news: News | None = None, said: Queued | None = None) -> str:
+    """The message: a line for each request. `news` is what is known of the request `about` beyond its row.
+
+    `said` is when the first request of the message starts.
+    """
+    whose = f"<@{post.jobs[0].requester.user_id}>"
+    is_withheld = any(job.is_withheld for job in post.jobs)
+    title = f"**{'A request' if is_withheld else _words.inert(post.title)}** — {whose}"
+    lines = [title]
+    for job in post.jobs:
+        label = f"{_words.inert(job.label, _LABEL)} · " if job.label and not job.is_withheld else ""
+        state = _state(job, post.images.get(job.id, ()), news if job.id == about else None)
+        lines.append(f"{post.numbers[job.id]}. {label}{state}")
+    if said is not None:
+        starts = "in a moment" if said.starts_at is None else _words.relative(said.starts_at)
+        lines.append(f"-# The first of these starts {starts}.")
+    done = [job for job in post.jobs if post.images.get(job.id)]
+    if done:
+        lines.append(f"-# {_common(done)}")
+    return _words.fitting(lines)
+
+
+def _state(job: Job, images: Sequence[Image], news: News | None) -> str:
+    match news:
+        case Painting(step, of):
+            return f"🖌️ step {step} of {of}"
+        case Failed(reason):
+            return f"❌ {fitted(_words.said(reason), _REASON)}"
+    match job.status:
+        case JobStatus.QUEUED:
+            return "🕓 waits"
+        case JobStatus.RUNNING:
+            return "🖌️ is being painted"
+        case JobStatus.CANCELLED:
+            return "🚫 cancelled"
+        case JobStatus.FAILED:
+            return f"❌ {fitted(_words.said(job.reason or 'It could not be painted.'), _REASON)}"
+    if not images:
+        return "🗑️ deleted"
+    return f"seed `{job.request.seed}` · `/show id:{job.id}`"
+
+
+def _common(done: Sequence[Job]) -> str:
+    """The values that all finished requests share; the seed and what differs are in their lines."""
+    facts = [set(_words.parameters(job.request).split(" · ")) for job in done]
+    shared = set.intersection(*facts)
+    kept = [fact for fact in _words.parameters(done[0].request).split(" · ") if fact in shared]
+    return " · ".join(fact for fact in kept if not fact.startswith("seed"))
+
+
+def view(post: Post) -> discord.ui.View | None:
+    """A button for each picture, which shows it alone with its controls; and one that cancels what has not ended."""
+    controls = discord.ui.View(timeout=None)
+    for job in post.jobs:
+        images = post.images.get(job.id, ())
+        for number in range(1, len(images) + 1):
+            name = f"{post.numbers[job.id]}" if len(images) == 1 else f"{post.numbers[job.id]}.{number}"
+            controls.add_item(button("single", PictureRef(job.id, number), name))
+    if post.is_open:
+        about = PictureRef(post.jobs[0].id)
+        controls.add_item(button("stopseries", about, "Cancel the rest", discord.ButtonStyle.danger))
+    return controls if controls.children else None
+
+
+def files(post: Post, pictures: Mapping[JobId, Sequence[bytes]], *, spoiler: bool) -> list[discord.File]:
+    """Fresh uploads of the pictures, PNG or WebP; the text of each says which one it is, and its prompt."""
+    made = []
+    for job in post.jobs:
+        for number, picture in enumerate(pictures.get(job.id, ()), start=1):
+            ending = "webp" if picture.startswith(b"RIFF") else "png"
+            alt = f"{post.numbers[job.id]}. {job.label}: {job.request.prompt}" if job.label else job.request.prompt
+            made.append(
+                discord.File(
+                    io.BytesIO(picture),
+                    filename=f"atelier-{job.id}-{number}.{ending}",
+                    description=fitted(alt, _views.ALT_TEXT),
+                    spoiler=spoiler,
+                )
+            )
+    return made
+
+
+def smaller(content: str, lossless: bool) -> str:
+    """The message with the note that its pictures were sent as WebP."""
+    end = f"\n{_words.smaller(lossless)}"
+    return fitted(content, MESSAGE - units(end)) + end

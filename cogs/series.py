@@ -1,0 +1,230 @@
+"""Prompts with choices: the bill of all that a prompt stands for, its acceptance, and cancelling what has not ended."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import discord
+from discord.ext import commands
+
+from bot import responses
+from bot.client import Client, prompt_back
+from bot.delivery.feedback import Feedback
+from bot.errors import DeliveryError, UserError
+from bot.jobs import Job, JobStatus, MessageId, PictureRef, Scope, UserId
+from bot.queue.dispatcher import Dispatcher
+from bot.requests.admission import Admitted
+from bot.requests.options import Options
+from bot.requests.series import FIRST, SeriesAdmission, SeriesQuote, notes_of
+from bot.responses import LOST, InDoubt
+from bot.storage.cases import By, Cases
+from bot.storage.preferences import PreferenceStore
+from bot.storage.queue import Queue
+from cogs import _people, _series, _words
+from cogs._buttons import add_cog, pressed
+from cogs._series import Post
+from cogs._waiting import Waiting
+from cogs.intake import Intake, stand_ins_of, take_back, where
+from cogs.series_posts import SeriesPosts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenBill:
+    """A series whose bill was not answered yet."""
+
+    options: Options
+    series: SeriesQuote
+    attachments: Mapping[str, discord.Attachment]
+
+
+class Series(commands.Cog):
+    """Takes prompts that may stand for several."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        posts: SeriesPosts,
+        admission: SeriesAdmission,
+        queue: Queue,
+        dispatcher: Dispatcher,
+        cases: Cases,
+        preferences: PreferenceStore,
+        feedback: Feedback,
+    ) -> None:
+        self._intake = intake
+        self._posts = posts
+        self._admission = admission
+        self._queue = queue
+        self._dispatcher = dispatcher
+        self._cases = cases
+        self._preferences = preferences
+        self._feedback = feedback
+        self._bills: Waiting[_OpenBill] = Waiting()
+
+    @classmethod
+    def of(cls, client: Client) -> Series:
+        """The one of a client, which loads it before the cogs that use it."""
+        cog = client.get_cog(cls.__cog_name__)
+        assert isinstance(cog, cls)  # noqa: S101 - see above
+        return cog
+
+    async def take(
+        self,
+        interaction: discord.Interaction[Client],
+        options: Options,
+        attachments: Mapping[str, discord.Attachment] | None = None,
+    ) -> None:
+        """Take a prompt: one that stands for itself as `Intake.take` does, and for several ask with their bill first.
+
+        Raises what `Client.explain` explains if the request is refused.
+        """
+        attachments = attachments or {}
+        requester, destination = where(interaction)
+        async with self._intake.in_turn(interaction):
+            read = await self._admission.read(requester, options.with_uploads(stand_ins_of(attachments)), destination)
+            if isinstance(read, SeriesQuote):
+                if not read.fits:
+                    await self._admission.check_room(read)
+                number = self._bills.add(interaction, _OpenBill(options, read, attachments))
+                view = _series.bill_view(number, read)
+                await responses.send(interaction, _series.bill(read), view=view, ephemeral=True)
+                return
+        await self._intake.take(interaction, read, attachments)
+
+    @pressed("seriesall", "seriesfirst", "seriesplain", "seriesno")
+    async def bill_answered(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
+        """Paint all of a series, the first few of it, the prompt as it is written, or nothing."""
+        bill = self._bills.take(interaction, about.job_id)
+        if action == "seriesno":
+            back, files = prompt_back(bill.options.prompt)
+            await responses.edit(interaction, _words.declined(back), view=None, attachments=files)
+            return
+        try:
+            if action == "seriesplain":
+                await self._intake.take(interaction, bill.options, bill.attachments)
+                return
+            series = bill.series if action == "seriesall" else bill.series.beginning(FIRST)
+            await self._accept(interaction, series, bill.attachments)
+        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
+            # The button itself has no prompt to give back.
+            await interaction.client.explain(interaction, error, bill.options.prompt)
+
+    async def _accept(
+        self,
+        interaction: discord.Interaction[Client],
+        series: SeriesQuote,
+        attachments: Mapping[str, discord.Attachment],
+    ) -> None:
+        """Download the attachments, admit the requests with the rules as they are now, and answer."""
+        if attachments:
+            await responses.defer(interaction, thinking=True)
+        try:
+            uploads = await self._intake.fetched(attachments) if attachments else {}
+            series = await self._admission.again(series, uploads)
+            admitted = await self._admission.admit(series, interaction_id=interaction.id)
+            if not admitted:
+                log.info("interaction %d was delivered twice", interaction.id)
+                return
+            await self._answer(interaction, admitted)
+        except InDoubt:
+            raise
+        except Exception:
+            if attachments:
+                await take_back(interaction)
+            raise
+        if notes := notes_of(admitted):
+            try:
+                await interaction.followup.send(_words.notes(notes), ephemeral=True)
+            except (discord.HTTPException, *LOST) as error:
+                log.warning("the notes of a series were not sent: %s", type(error).__name__)
+
+    async def _answer(self, interaction: discord.Interaction[Client], admitted: Sequence[Admitted]) -> None:
+        """Show the requests as waiting: the first post is the answer, and withdraws all if Discord refuses it."""
+        jobs = [each.job for each in admitted]
+        numbers = {job.id: number for number, job in enumerate(jobs, start=1)}
+        posts = [list(post) for _, post in itertools.groupby(jobs, key=lambda job: job.post_id)]
+        series = None if jobs[0].series_id is None else await self._queue.series(jobs[0].series_id)
+        assert series is not None  # noqa: S101 - it was written just now
+        post = Post(series.title, posts[0], numbers, {}, is_open=True)
+        words = _series.words(post, said=admitted[0].said)
+        try:
+            answer = responses.edit_deferred if interaction.response.is_done() else responses.send
+            message_id = MessageId(await answer(interaction, words, view=_series.view(post)))
+        except InDoubt:
+            log.warning("whether a series was acknowledged is not known yet")
+            raise
+        except Exception:
+            # A series counts as accepted only if the person saw that.
+            for job in jobs:
+                await self._queue.withdraw(job.id)
+            raise
+        await self._queue.place_message(jobs[0].id, message_id)
+        await self._to_me(interaction, message_id)
+        for rest in posts[1:]:
+            try:
+                await self._posts.begin(rest)
+            except DeliveryError as error:
+                # The person saw that the series was accepted, so these are sent when unsettled answers are looked for.
+                log.warning("a further message of a series is sent later: %s", type(error).__name__)
+                continue
+            if (known := await self._queue.get(rest[0].id)) and known.destination.message_id is not None:
+                await self._to_me(interaction, known.destination.message_id)
+
+    async def _to_me(self, interaction: discord.Interaction[Client], message_id: MessageId) -> None:
+        user_id = UserId(interaction.user.id)
+        if (await self._preferences.of(user_id)).send_to_me:
+            await self._feedback.send_always(message_id, user_id)
+
+    @pressed("stopseries")
+    async def stop_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Cancel what has not ended of a series: its requester and the server's moderators may."""
+        first = await self._queue.get(about.job_id)
+        if first is None or first.series_id is None or first.requester.guild_id != _people.place(interaction):
+            raise UserError(_words.EXPIRED)
+        jobs = [job for job in await self._queue.of_series(first.series_id) if _is_open(job)]
+        if not jobs:
+            raise UserError("Too late: all of it has ended.")
+        if interaction.user.id == first.requester.user_id:
+            stopped = [job for job in jobs if await self._dispatcher.cancel(job.id)]
+            await responses.send(interaction, f"Cancelled {_requests(len(stopped))}.", ephemeral=True)
+            return
+        if not _people.is_moderator(interaction):
+            raise UserError("Only the person who asked for it, or a member with Manage Server, can cancel this.")
+        by = By(first.requester.guild_id, UserId(interaction.user.id))
+        subject = (Scope.PERSON, first.requester.user_id)
+        case, cancelled = await self._cases.cancel(by, subject, series_id=first.series_id)
+        if case is None:
+            raise UserError("Too late: all of it has ended.")
+        self._dispatcher.stop(cancelled)
+        await responses.send(interaction, f"Cancelled. {_words.receipt(case)}", ephemeral=True)
+
+
+def _is_open(job: Job) -> bool:
+    return job.status in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count} requests"
+
+
+async def setup(client: Client) -> None:
+    """Add the cog and its buttons."""
+    app = client.app
+    await add_cog(
+        client,
+        Series(
+            Intake.of(client),
+            SeriesPosts.of(client),
+            app.series,
+            app.queue,
+            app.dispatcher,
+            app.cases,
+            app.preferences,
+            app.feedback,
+        ),
+    )

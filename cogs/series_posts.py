@@ -1,0 +1,244 @@
+"""The messages of series: each shows several jobs, and is made anew from their rows whenever one of them changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from weakref import WeakValueDictionary
+
+import discord
+from discord.ext import commands
+
+from bot.client import Client
+from bot.delivery.feedback import offered
+from bot.delivery.poster import Repost, Shown
+from bot.delivery.smaller import smaller
+from bot.errors import EngineError, StorageError, TooLarge
+from bot.jobs import Failed, Image, Job, JobId, JobStatus, MessageId, News, Painted, Painting, Queued, Retrying
+from bot.policy.policy import Policy
+from bot.storage.database import insist
+from bot.storage.preferences import PreferenceStore
+from bot.storage.queue import Queue
+from cogs import _series
+from cogs._buttons import CustomId
+from cogs._posting import file_limit, own_messages, translated
+from cogs._series import Post
+from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
+
+log = logging.getLogger(__name__)
+
+_OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
+_PAINTED = (JobStatus.RENDERED, JobStatus.DELIVERED)
+
+
+class SeriesPosts(commands.Cog, name="Series posts"):
+    """Makes and edits the messages of series, for the poster of results and for what removes them."""
+
+    def __init__(self, client: Client, queue: Queue, preferences: PreferenceStore, policy: Policy) -> None:
+        self._client = client
+        self._queue = queue
+        self._preferences = preferences
+        self._policy = policy
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        """One change of a message at a time, so that it never goes back to what it said before."""
+
+    @classmethod
+    def of(cls, client: Client) -> SeriesPosts:
+        """The one of a client, which loads it before the cogs that use it."""
+        cog = client.get_cog(cls.__cog_name__)
+        assert isinstance(cog, cls)  # noqa: S101 - see above
+        return cog
+
+    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
+        """Make the message of a job say what is known of all its jobs; raises what Discord raises.
+
+        A message that is gone is replaced once one of its jobs has ended.
+        """
+        if isinstance(news, Queued):
+            # Each job has a place of its own; /queue shows them.
+            return Shown()
+        async with self._locks.setdefault(job.post_id, asyncio.Lock()):
+            return await self._show(job, news, repost)
+
+    async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
+        post = await self._post(job)
+        if post is None:
+            return Shown()
+        # Another job may have got the post a new message since this one was read.
+        job = next(each for each in post.jobs if each.id == job.id)
+        channel = self._channel(job)
+        known = news if isinstance(news, Failed | Painting) else None
+        content, view = _series.words(post, job.id, known), _series.view(post)
+        message_id = job.destination.message_id
+        if isinstance(news, Painting | Retrying):
+            if message_id is not None:
+                # The pictures that stand there stay.
+                await channel.get_partial_message(message_id).edit(content=content, view=view)
+            return Shown()
+        pictures, lossless = await self._encoded(post, isinstance(news, Painted) and bool(news.webp), job)
+        if lossless is not None:
+            content = _series.smaller(content, lossless)
+        spoiler = await self._is_hidden(post)
+        left = None
+        if message_id is not None:
+            message = channel.get_partial_message(message_id)
+            try:
+                await message.edit(
+                    content=content, attachments=_series.files(post, pictures, spoiler=spoiler), view=view
+                )
+            except discord.HTTPException as error:
+                if classify(error) is not Verdict.ELSEWHERE:
+                    raise
+                left = None if error.code == UNKNOWN_MESSAGE else MessageId(message.id)
+            else:
+                return Shown()
+        begun_at = await repost()
+        sent = await self._find(channel, post, begun_at) if begun_at is not None else None
+        if sent is None:
+            sent = await channel.send(
+                content,
+                files=_series.files(post, pictures, spoiler=spoiler),
+                nonce=f"a{post.jobs[0].id}r",
+                view=view,  # type: ignore[arg-type]
+            )
+        return Shown(MessageId(sent.id), left)
+
+    async def say_removed(self, job: Job) -> None:
+        """Show a message without the pictures that were removed."""
+        async with self._locks.setdefault(job.post_id, asyncio.Lock()):
+            post = await self._post(job)
+            if post is None or (message_id := post.jobs[0].destination.message_id) is None:
+                return
+            pictures, lossless = await self._encoded(post, False, job)
+            content = _series.words(post)
+            if lossless is not None:
+                content = _series.smaller(content, lossless)
+            files = _series.files(post, pictures, spoiler=await self._is_hidden(post))
+            message = self._channel(job).get_partial_message(message_id)
+            await message.edit(content=content, attachments=files, view=_series.view(post))
+
+    async def decorate(self, job: Job) -> None:
+        """Offer the rating reactions once all jobs of a message have ended."""
+        post = await self._post(job)
+        if post is None or any(each.status in (*_OPEN, JobStatus.RENDERED) for each in post.jobs):
+            return
+        if (message_id := post.jobs[0].destination.message_id) is None:
+            return
+        with translated(self._client, job.requester.guild_id):
+            message = self._channel(job).get_partial_message(message_id)
+            for emoji in offered(1):
+                await message.add_reaction(emoji)
+
+    async def begin(self, jobs: Sequence[Job]) -> None:
+        """Send the message of a post that has none yet, and note it, so that its jobs may start.
+
+        After an interrupted attempt the message is looked for first. Raises the DeliveryError that fits a refusal.
+        """
+        first = jobs[0]
+        async with self._locks.setdefault(first.post_id, asyncio.Lock()):
+            with translated(self._client, first.requester.guild_id):
+                post = await self._post(first)
+                if post is None or post.jobs[0].destination.message_id is not None:
+                    return
+                channel = self._channel(first)
+                sent = await self._find(channel, post, first.asked_at)
+                if sent is None:
+                    sent = await channel.send(
+                        _series.words(post),
+                        nonce=f"a{post.jobs[0].id}",
+                        view=_series.view(post),  # type: ignore[arg-type]
+                    )
+            await insist(self._queue.place_message, first.id, MessageId(sent.id))
+
+    async def settle(self, jobs: Sequence[Job]) -> None:
+        """Find out what became of a post whose message was not noted: note it, send it, or withdraw its jobs.
+
+        A series was accepted if its person saw its first message; then the others are owed to them.
+        """
+        first = jobs[0]
+        assert first.series_id is not None  # noqa: S101 - it is a series
+        with translated(self._client, first.requester.guild_id):
+            post = await self._post(first)
+            found = None if post is None else await self._find(self._channel(first), post, first.asked_at)
+        if found is not None:
+            await insist(self._queue.place_message, first.id, MessageId(found.id))
+            return
+        series = await insist(self._queue.of_series, first.series_id)
+        if any(each.destination.message_id is not None for each in series):
+            await self.begin(jobs)
+            return
+        log.info("%d jobs of a series were never acknowledged and are withdrawn", len(jobs))
+        for job in jobs:
+            await insist(self._queue.withdraw, job.id)
+
+    async def _post(self, job: Job) -> Post | None:
+        """The message of a job as the rows are now; None if its person had its words deleted."""
+        jobs = await insist(self._queue.of_post, job.post_id)
+        series = None if job.series_id is None else await insist(self._queue.series, job.series_id)
+        if series is None or not any(each.id == job.id for each in jobs):
+            return None
+        all_jobs = await insist(self._queue.of_series, series.id)
+        images: dict[JobId, Sequence[Image]] = {}
+        for each in jobs:
+            if each.status in _PAINTED:
+                try:
+                    images[each.id] = await self._queue.images(each.id)
+                except StorageError:
+                    log.warning("the pictures of job %d cannot be read, and its message shows none", each.id)
+        numbers = {each.id: number for number, each in enumerate(all_jobs, start=1)}
+        return Post(series.title, jobs, numbers, images, any(each.status in _OPEN for each in all_jobs))
+
+    async def _encoded(
+        self, post: Post, is_too_large: bool, job: Job
+    ) -> tuple[Mapping[JobId, Sequence[bytes]], bool | None]:
+        """The files of a message; if they are too large as PNG, as WebP, and whether every pixel is as it was."""
+        whole = {job_id: [image.png for image in images] for job_id, images in post.images.items()}
+        if not is_too_large:
+            return whole, None
+        limit = file_limit(self._client, job.requester.guild_id)
+        try:
+            made = await smaller([image for images in post.images.values() for image in images], limit)
+        except EngineError as error:
+            raise TooLarge("These pictures are too large for Discord in this channel.", limit=limit) from error
+        files = iter(made.files)
+        return {job_id: [next(files) for _ in images] for job_id, images in post.images.items()}, made.lossless
+
+    async def _is_hidden(self, post: Post) -> bool:
+        """Whether the pictures of a message are behind a spoiler."""
+        if (await insist(self._preferences.of, post.jobs[0].requester.user_id)).spoiler:
+            return True
+        for job in post.jobs:
+            scores = [image.nsfw for image in post.images.get(job.id, ())]
+            hidden: bool = await insist(self._policy.is_hidden, job, scores)
+            if hidden:
+                return True
+        return False
+
+    async def _find(self, channel: discord.PartialMessageable, post: Post, since: datetime) -> discord.Message | None:
+        """The message of a post that an interrupted attempt has left, if it has: by the jobs of its buttons."""
+        ids = {job.id for job in post.jobs}
+        async for message in own_messages(self._client, channel, since):
+            about = _about(message)
+            if about and about <= ids and not await self._queue.shown_by(MessageId(message.id)):
+                return message
+        return None
+
+    def _channel(self, job: Job) -> discord.PartialMessageable:
+        return self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
+
+
+def _about(message: discord.Message) -> set[JobId]:
+    """The jobs that the buttons of a message are about; nothing if it has a button of another kind."""
+    rows = [row for row in message.components if isinstance(row, discord.ActionRow)]
+    ids = [CustomId.parse(each.custom_id) for row in rows for each in row.children if isinstance(each, discord.Button)]
+    if any(known is None or known.action not in ("single", "stopseries") for known in ids):
+        return set()
+    return {known.about.job_id for known in ids if known is not None}
+
+
+async def setup(client: Client) -> None:
+    """Add the cog."""
+    app = client.app
+    await client.add_cog(SeriesPosts(client, app.queue, app.preferences, app.policy))
