@@ -133,8 +133,8 @@ class SeriesAdmission:
                 raise UserError(f"{error} This is about the choice {quoted(label)}.") from error
             if quote.enhance:
                 raise UserError(
-                    "A prompt with choices stands for several, and only one prompt can be improved at a time. Leave out "
-                    "--enhance, or write one of the prompts."
+                    "A prompt with choices stands for several, and only one prompt can be improved at a time. "
+                    "Leave out --enhance, or write one of the prompts."
                 )
             original = original if variant.copy else quote
             members.append(Member(replace(quote, notes=()) if variant.copy else quote, label))
