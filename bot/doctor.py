@@ -24,7 +24,7 @@ from bot.engine import Event, Order, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.model_files import hub
-from bot.engine.model_files.describer import check_describer
+from bot.engine.model_files.describer import check_describer, check_likeness
 from bot.engine.model_files.folder import Folder
 from bot.engine.model_files.host_upscaler import check_upscaler
 from bot.engine.model_files.known_files import KnownFiles
@@ -65,6 +65,8 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         yield await asyncio.to_thread(_checked, "Upscaler", Path(config.engine.upscaler), check_upscaler)
     if config.engine.describer:
         yield await asyncio.to_thread(_checked, "Describer", Path(config.engine.describer), check_describer)
+    if config.engine.likeness:
+        yield await asyncio.to_thread(_checked, "Comparing model", Path(config.engine.likeness), check_likeness)
     yield _safety(config.engine)
     for finding in await labels(config):
         yield finding

@@ -30,14 +30,13 @@ from bot.search.vectors import Embedder, Vectors, Vocabulary
 from bot.search.visibility import Seer
 from bot.search.wire import query_from_data
 from bot.storage import sqlite
+from bot.storage.picture_folder import PictureFolder
+from bot.storage.sealing import seal_of
 
 log = logging.getLogger(__name__)
 
 EMBEDDED = 256
 """Prompts that are made vectors at a time."""
-
-PICTURES = "pictures"
-"""The folder of pictures, beside the database."""
 
 MOST_GROUPS = 200
 """Groups of pictures that are the same, in one answer."""
@@ -55,7 +54,7 @@ class SearchProcess:
     def __init__(self, path: Path, database: Path, key: str | None, surface: str, likeness: str = "") -> None:
         """`likeness` is the folder of the host's model that compares pictures, if there is one."""
         self._where = path, database, key, surface
-        self._sight = Sight(database.parent / PICTURES, likeness)
+        self._sight = Sight(PictureFolder(database.parent, seal_of(key)), likeness)
         self._embedder: Embedder | None = None
         self.has_meaning = Embedder.is_installed()
         self._start()

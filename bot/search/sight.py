@@ -7,9 +7,10 @@ import time
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
+from bot.errors import StorageError
 from bot.search.viewer import Viewer, ViewerFailed
+from bot.storage.picture_folder import PictureFolder
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ Seen = tuple[int, int, str, bytes | None]
 class Sight:
     """Looks at what is wanted; searches by picture find by hash what has not been looked at yet."""
 
-    def __init__(self, folder: Path, model_folder: str) -> None:
-        """`folder` has the picture files, `model_folder` the host's model or is empty."""
+    def __init__(self, folder: PictureFolder, model_folder: str) -> None:
+        """`folder` has the picture files, as they are or encrypted; `model_folder` the host's model, or is empty."""
         self._folder = folder
         self._viewer = Viewer(model_folder)
         self._thread = ThreadPoolExecutor(1)
@@ -111,8 +112,8 @@ class Sight:
         files = {}
         for each in wanted:
             try:
-                files[each] = (self._folder / each[2][:2] / each[2]).read_bytes()
-            except OSError:
-                log.info("a picture is gone before it was looked at")
+                files[each] = self._folder.read(each[2])
+            except StorageError:
+                log.info("a picture is gone or damaged before it was looked at")
         vectors = dict(zip(files, self._viewer.look(list(files.values())) if files else [], strict=True))
         return [(*each, vectors.get(each)) for each in wanted]

@@ -21,6 +21,8 @@ from bot.search.process import SearchProcess
 from bot.search.queries import Query, like
 from bot.search.sent import SentPictures
 from bot.search.visibility import Scope
+from bot.storage.picture_folder import PictureFolder
+from bot.storage.sealing import seal_of
 from bot.worker.likeness import phash
 from bot.worker.nsfw import UPLOAD_BLOCKED
 from tests.bot.search.conftest import READER, Library, open_library
@@ -127,6 +129,22 @@ async def test_vectors_are_kept_over_a_restart_and_what_is_new_is_looked_at(tmp_
         after = (await library.search.dump())["looks"]
         assert [row for row in after if row[0] != again] == before
         assert len(after) == 2
+
+
+def test_encrypted_pictures_are_looked_at_too(tmp_path: Path) -> None:
+    png = encoded(scene(1))
+    name = hashlib.sha256(png).hexdigest()
+    folder = PictureFolder(tmp_path, seal_of("a passphrase"), seals=True)
+    folder.write({name: png})
+    eye = sight.Sight(folder, "")
+    eye.want_only([(1, 1, name), (2, 1, "0" * 64)])
+    seen: list[sight.Seen] = []
+    try:
+        while eye.left:
+            seen += eye.look()
+    finally:
+        eye.close()
+    assert {number: vector is not None for number, _, _, vector in seen} == {1: True, 2: False}
 
 
 async def test_what_cannot_be_looked_at_is_found_by_its_hash_and_not_tried_for_ever(library: Library) -> None:
