@@ -47,6 +47,7 @@ from bot.storage.former_folders import empty_former_folders
 from bot.storage.lineage import Lineage
 from bot.storage.marks import Marks
 from bot.storage.member_reports import MemberReports
+from bot.storage.panels import Panels
 from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
@@ -99,6 +100,7 @@ class App:
     engine: Engine
     admission: Admission
     series: SeriesAdmission
+    panels: Panels
     describer: Describer
     delivery: Delivery
     dispatcher: Dispatcher
@@ -236,6 +238,7 @@ async def open_app(
             engine=painter,
             admission=admission,
             series=SeriesAdmission(admission, queue, policy),
+            panels=Panels(database),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,
             dispatcher=dispatcher,

@@ -19,7 +19,8 @@ PAINTS = {
 }
 """Each press is a request of the person who presses."""
 FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not nice"}}
-FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described")}
+FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described", "panelwords")}
+FORMS |= {"storyboard": {"title": "a day", "panels": "a dog\na cat"}}
 """What is sent with each form."""
 ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle"}
 """Only the person who presses sees the answer, and nothing is painted."""
@@ -31,6 +32,10 @@ OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "b
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
 OTHERS |= dict.fromkeys(("seriesall", "seriesfirst", "seriesplain", "seriesno"), "a bill")
 OTHERS |= {"stopseries": "a series that waits"}
+OTHERS |= dict.fromkeys(
+    ("panel", "panelagain", "panelvary", "panelwords", "panelearlier", "panellater"), "a storyboard"
+)
+OTHERS |= dict.fromkeys(("boardsheet", "boardpdf", "boardwebp", "boardgif"), "a storyboard")
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}
 """What does not stand under a result."""
