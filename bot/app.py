@@ -57,6 +57,7 @@ from bot.storage.former_folders import empty_former_folders
 from bot.storage.lineage import Lineage
 from bot.storage.marks import Marks
 from bot.storage.member_reports import MemberReports
+from bot.storage.panels import Panels
 from bot.storage.pictures import Pictures
 from bot.storage.preferences import PreferenceStore
 from bot.storage.presets import PresetRatings
@@ -112,6 +113,7 @@ class App:
     admission: Admission
     improver: Improver
     series: SeriesAdmission
+    panels: Panels
     describer: Describer
     delivery: Delivery
     dispatcher: Dispatcher
@@ -269,6 +271,7 @@ async def open_app(
             admission=admission,
             series=SeriesAdmission(admission, queue, policy),
             improver=Improver(search, Examples(database), policy),
+            panels=Panels(database),
             describer=Describer(Path(config.engine.describer) if config.engine.describer else None),
             delivery=delivery,
             dispatcher=dispatcher,

@@ -35,6 +35,7 @@ EXTENSIONS = (
     "cogs.intake",
     "cogs.series_posts",
     "cogs.series",
+    "cogs.storyboards",
     "cogs.create",
     "cogs.blend",
     "cogs.describe",

@@ -11,6 +11,7 @@ import discord
 from bot.jobs import Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
 from bot.requests.series import FIRST, SeriesQuote
 from bot.responses import MESSAGE, fitted, units
+from bot.storage.panels import Panel
 from cogs import _views, _words
 from cogs._buttons import button
 
@@ -31,6 +32,14 @@ class Post:
     images: Mapping[JobId, Sequence[Image]]
     is_open: bool
     """Whether any request of the series, also of its other messages, has not ended."""
+    series_id: int
+    user_id: int
+    first: JobId
+    """The first job of the message, which its buttons name."""
+    ids: frozenset[JobId]
+    """All jobs of the message, also those of a panel that was painted again."""
+    panels: Sequence[Panel] = ()
+    """The panels of a storyboard, in their order; their jobs are `jobs`."""
 
 
 def bill(series: SeriesQuote) -> str:
@@ -45,6 +54,8 @@ def bill(series: SeriesQuote) -> str:
             f"{_words.pictures(series.pictures)} would take about {_words.seconds(series.seconds)} of GPU time, and "
             f"{_words.seconds(series.first.allowance.left)} of your quota are left. The first {len(few.members)} fit."
         )
+    if series.panels:
+        return _words.fitting([*lines, *panels_of(series.panels)])
     labels = [member.label or "the same again" for member in series.members]
     lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
     if len(labels) > _LABELS:
@@ -53,15 +64,25 @@ def bill(series: SeriesQuote) -> str:
     return _words.fitting(lines)
 
 
+def panels_of(panels: Sequence[Panel]) -> list[str]:
+    """A line for each panel of a storyboard: its words, or why they were refused."""
+    lines = []
+    for panel in panels:
+        said = f"❌ {_words.said(panel.refusal)}" if panel.refusal else _words.inert(panel.words, _LABEL)
+        lines.append(f"-# {panel.number}. {said}")
+    return lines
+
+
 def bill_view(number: JobId, series: SeriesQuote) -> discord.ui.View:
     """The buttons under a bill: all, the first few of many, the prompt with its braces as they are, or nothing."""
     view = discord.ui.View(timeout=None)
     about = PictureRef(number)
     if series.fits:
         view.add_item(button("seriesall", about, "Paint all", discord.ButtonStyle.primary))
-    if len(series.members) > FIRST:
-        view.add_item(button("seriesfirst", about, "First four"))
-    view.add_item(button("seriesplain", about, "As it is written"))
+    if not series.panels:
+        if len(series.members) > FIRST:
+            view.add_item(button("seriesfirst", about, "First four"))
+        view.add_item(button("seriesplain", about, "As it is written"))
     view.add_item(button("seriesno", about, "Cancel"))
     return view
 
@@ -71,24 +92,30 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
 
     `said` is when the first request of the message starts.
     """
-    whose = f"<@{post.jobs[0].requester.user_id}>"
+    whose = f"<@{post.user_id}>"
     is_withheld = any(job.is_withheld for job in post.jobs)
     title = f"**{'A request' if is_withheld else _words.inert(post.title)}** — {whose}"
     lines = [title]
     for job in post.jobs:
-        label = f"{_words.inert(job.label, _LABEL)} · " if job.label and not job.is_withheld else ""
-        state = _state(job, post.images.get(job.id, ()), news if job.id == about else None)
-        lines.append(f"{post.numbers[job.id]}. {label}{state}")
+        label = "" if job.is_withheld else _words.inert(job.label, _LABEL)
+        known = state(job, post.images.get(job.id, ()), news if job.id == about else None)
+        lines.append(line(post.numbers[job.id], label, known))
     if said is not None:
         starts = "in a moment" if said.starts_at is None else _words.relative(said.starts_at)
         lines.append(f"-# The first of these starts {starts}.")
     done = [job for job in post.jobs if post.images.get(job.id)]
     if done:
-        lines.append(f"-# {_common(done)}")
+        lines.append(f"-# {common(done)}")
     return _words.fitting(lines)
 
 
-def _state(job: Job, images: Sequence[Image], news: News | None) -> str:
+def line(number: int, label: str, known: str) -> str:
+    """The line of one request: its number, what it is called, and how far it is."""
+    return f"{number}. {label} · {known}" if label else f"{number}. {known}"
+
+
+def state(job: Job, images: Sequence[Image], news: News | None) -> str:
+    """How far a request is, or how it ended, in a few words."""
     match news:
         case Painting(step, of):
             return f"🖌️ step {step} of {of}"
@@ -108,7 +135,7 @@ def _state(job: Job, images: Sequence[Image], news: News | None) -> str:
     return f"seed `{job.request.seed}` · `/show id:{job.id}`"
 
 
-def _common(done: Sequence[Job]) -> str:
+def common(done: Sequence[Job]) -> str:
     """The values that all finished requests share; the seed and what differs are in their lines."""
     facts = [set(_words.parameters(job.request).split(" · ")) for job in done]
     shared = set.intersection(*facts)
@@ -125,7 +152,7 @@ def view(post: Post) -> discord.ui.View | None:
             name = f"{post.numbers[job.id]}" if len(images) == 1 else f"{post.numbers[job.id]}.{number}"
             controls.add_item(button("single", PictureRef(job.id, number), name))
     if post.is_open:
-        about = PictureRef(post.jobs[0].id)
+        about = PictureRef(post.first)
         controls.add_item(button("stopseries", about, "Cancel the rest", discord.ButtonStyle.danger))
     return controls if controls.children else None
 

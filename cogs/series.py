@@ -25,7 +25,6 @@ from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _people, _series, _words
 from cogs._buttons import add_cog, pressed
-from cogs._series import Post
 from cogs._waiting import Waiting
 from cogs.intake import Intake, stand_ins_of, take_back, where
 from cogs.series_posts import SeriesPosts
@@ -88,13 +87,23 @@ class Series(commands.Cog):
         async with self._intake.in_turn(interaction):
             read = await self._admission.read(requester, options.with_uploads(stand_ins_of(attachments)), destination)
             if isinstance(read, SeriesQuote):
-                if not read.fits:
-                    await self._admission.check_room(read)
-                number = self._bills.add(interaction, _OpenBill(options, read, attachments))
-                view = _series.bill_view(number, read)
-                await responses.send(interaction, _series.bill(read), view=view, ephemeral=True)
+                await self.offer(interaction, options, read, attachments)
                 return
         await self._intake.take(interaction, read, attachments)
+
+    async def offer(
+        self,
+        interaction: discord.Interaction[Client],
+        options: Options,
+        series: SeriesQuote,
+        attachments: Mapping[str, discord.Attachment] | None = None,
+    ) -> None:
+        """Ask with the bill of a series. Raises Rejected if too little of the quota is left for it."""
+        if not series.fits:
+            await self._admission.check_room(series)
+        number = self._bills.add(interaction, _OpenBill(options, series, attachments or {}))
+        view = _series.bill_view(number, series)
+        await responses.send(interaction, _series.bill(series), view=view, ephemeral=True)
 
     @pressed("seriesall", "seriesfirst", "seriesplain", "seriesno")
     async def bill_answered(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
@@ -146,15 +155,13 @@ class Series(commands.Cog):
     async def _answer(self, interaction: discord.Interaction[Client], admitted: Sequence[Admitted]) -> None:
         """Show the requests as waiting: the first post is the answer, and withdraws all if Discord refuses it."""
         jobs = [each.job for each in admitted]
-        numbers = {job.id: number for number, job in enumerate(jobs, start=1)}
         posts = [list(post) for _, post in itertools.groupby(jobs, key=lambda job: job.post_id)]
-        series = None if jobs[0].series_id is None else await self._queue.series(jobs[0].series_id)
-        assert series is not None  # noqa: S101 - it was written just now
-        post = Post(series.title, posts[0], numbers, {}, is_open=True)
-        words = _series.words(post, said=admitted[0].said)
+        post = await self._posts.read(jobs[0])
+        assert post is not None  # noqa: S101 - it was written just now
+        words, view = self._posts.said(post, said=admitted[0].said)
         try:
             answer = responses.edit_deferred if interaction.response.is_done() else responses.send
-            message_id = MessageId(await answer(interaction, words, view=_series.view(post)))
+            message_id = MessageId(await answer(interaction, words, view=view))
         except InDoubt:
             log.warning("whether a series was acknowledged is not known yet")
             raise

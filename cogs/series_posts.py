@@ -15,13 +15,14 @@ from bot.client import Client
 from bot.delivery.feedback import offered
 from bot.delivery.poster import Repost, Shown
 from bot.delivery.smaller import smaller
-from bot.errors import EngineError, StorageError, TooLarge
-from bot.jobs import Failed, Image, Job, JobId, JobStatus, MessageId, News, Painted, Painting, Queued, Retrying
+from bot.errors import EngineError, PlotError, StorageError, TooLarge
+from bot.jobs import Failed, Image, Job, JobId, JobStatus, MessageId, News, Painted, Painting, Queued, Retrying, UserId
 from bot.policy.policy import Policy
 from bot.storage.database import insist
+from bot.storage.panels import Panels
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
-from cogs import _series
+from cogs import _series, _storyboard
 from cogs._buttons import CustomId
 from cogs._posting import file_limit, own_messages, translated
 from cogs._series import Post
@@ -30,15 +31,20 @@ from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 log = logging.getLogger(__name__)
 
 _OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
+_ACTIONS = ("single", "stopseries", "panel", "boardsheet", "boardpdf", "boardwebp", "boardgif")
+"""The controls under the messages of series."""
 _PAINTED = (JobStatus.RENDERED, JobStatus.DELIVERED)
 
 
 class SeriesPosts(commands.Cog, name="Series posts"):
     """Makes and edits the messages of series, for the poster of results and for what removes them."""
 
-    def __init__(self, client: Client, queue: Queue, preferences: PreferenceStore, policy: Policy) -> None:
+    def __init__(
+        self, client: Client, queue: Queue, panels: Panels, preferences: PreferenceStore, policy: Policy
+    ) -> None:
         self._client = client
         self._queue = queue
+        self._panels = panels
         self._preferences = preferences
         self._policy = policy
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -63,31 +69,31 @@ class SeriesPosts(commands.Cog, name="Series posts"):
             return await self._show(job, news, repost)
 
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
-        post = await self._post(job)
-        if post is None:
-            return Shown()
+        post = await self.read(job)
         # Another job may have got the post a new message since this one was read.
-        job = next(each for each in post.jobs if each.id == job.id)
+        now = await insist(self._queue.get, job.id)
+        if post is None or now is None:
+            return Shown()
         channel = self._channel(job)
         known = news if isinstance(news, Failed | Painting) else None
-        content, view = _series.words(post, job.id, known), _series.view(post)
-        message_id = job.destination.message_id
+        content, view = self.said(post, job.id, known)
+        message_id = now.destination.message_id
         if isinstance(news, Painting | Retrying):
             if message_id is not None:
                 # The pictures that stand there stay.
                 await channel.get_partial_message(message_id).edit(content=content, view=view)
             return Shown()
+        grid = await self._grid(post)
         pictures, lossless = await self._encoded(post, isinstance(news, Painted) and bool(news.webp), job)
         if lossless is not None:
             content = _series.smaller(content, lossless)
-        spoiler = await self._is_hidden(post)
+        spoiler = await self.is_hidden(post)
         left = None
         if message_id is not None:
             message = channel.get_partial_message(message_id)
             try:
-                await message.edit(
-                    content=content, attachments=_series.files(post, pictures, spoiler=spoiler), view=view
-                )
+                files = _files(post, pictures, grid, spoiler=spoiler)
+                await message.edit(content=content, attachments=files, view=view)
             except discord.HTTPException as error:
                 if classify(error) is not Verdict.ELSEWHERE:
                     raise
@@ -99,32 +105,39 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         if sent is None:
             sent = await channel.send(
                 content,
-                files=_series.files(post, pictures, spoiler=spoiler),
-                nonce=f"a{post.jobs[0].id}r",
+                files=_files(post, pictures, grid, spoiler=spoiler),
+                nonce=f"a{post.first}r",
                 view=view,  # type: ignore[arg-type]
             )
         return Shown(MessageId(sent.id), left)
 
-    async def say_removed(self, job: Job) -> None:
-        """Show a message without the pictures that were removed."""
+    async def refresh(self, job: Job) -> None:
+        """Show in the message of a job what is true now: pictures that were removed go, and panels that moved move."""
         async with self._locks.setdefault(job.post_id, asyncio.Lock()):
-            post = await self._post(job)
-            if post is None or (message_id := post.jobs[0].destination.message_id) is None:
+            post, now = await self.read(job), await insist(self._queue.get, job.id)
+            if post is None or now is None or (message_id := now.destination.message_id) is None:
                 return
-            pictures, lossless = await self._encoded(post, False, job)
-            content = _series.words(post)
-            if lossless is not None:
-                content = _series.smaller(content, lossless)
-            files = _series.files(post, pictures, spoiler=await self._is_hidden(post))
+            grid = await self._grid(post)
+            pictures, _ = await self._encoded(post, False, job)
+            content, view = self.said(post)
+            spoiler = await self.is_hidden(post)
             message = self._channel(job).get_partial_message(message_id)
-            await message.edit(content=content, attachments=files, view=_series.view(post))
+            try:
+                files = _files(post, pictures, grid, spoiler=spoiler)
+                await message.edit(content=content, attachments=files, view=view)
+            except discord.HTTPException as error:
+                if classify(error) is not Verdict.TOO_LARGE:
+                    raise
+                pictures, lossless = await self._encoded(post, True, job)
+                files = _files(post, pictures, grid, spoiler=spoiler)
+                await message.edit(content=_series.smaller(content, bool(lossless)), attachments=files, view=view)
 
     async def decorate(self, job: Job) -> None:
         """Offer the rating reactions once all jobs of a message have ended."""
-        post = await self._post(job)
-        if post is None or any(each.status in (*_OPEN, JobStatus.RENDERED) for each in post.jobs):
+        jobs = await insist(self._queue.of_post, job.post_id)
+        if any(each.status in (*_OPEN, JobStatus.RENDERED) for each in jobs):
             return
-        if (message_id := post.jobs[0].destination.message_id) is None:
+        if (message_id := job.destination.message_id) is None:
             return
         with translated(self._client, job.requester.guild_id):
             message = self._channel(job).get_partial_message(message_id)
@@ -139,17 +152,14 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         first = jobs[0]
         async with self._locks.setdefault(first.post_id, asyncio.Lock()):
             with translated(self._client, first.requester.guild_id):
-                post = await self._post(first)
-                if post is None or post.jobs[0].destination.message_id is not None:
+                post, now = await self.read(first), await insist(self._queue.get, first.id)
+                if post is None or now is None or now.destination.message_id is not None:
                     return
                 channel = self._channel(first)
                 sent = await self._find(channel, post, first.asked_at)
                 if sent is None:
-                    sent = await channel.send(
-                        _series.words(post),
-                        nonce=f"a{post.jobs[0].id}",
-                        view=_series.view(post),  # type: ignore[arg-type]
-                    )
+                    content, view = self.said(post)
+                    sent = await channel.send(content, nonce=f"a{post.first}", view=view)  # type: ignore[arg-type]
             await insist(self._queue.place_message, first.id, MessageId(sent.id))
 
     async def settle(self, jobs: Sequence[Job]) -> None:
@@ -160,7 +170,7 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         first = jobs[0]
         assert first.series_id is not None  # noqa: S101 - it is a series
         with translated(self._client, first.requester.guild_id):
-            post = await self._post(first)
+            post = await self.read(first)
             found = None if post is None else await self._find(self._channel(first), post, first.asked_at)
         if found is not None:
             await insist(self._queue.place_message, first.id, MessageId(found.id))
@@ -173,12 +183,36 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         for job in jobs:
             await insist(self._queue.withdraw, job.id)
 
-    async def _post(self, job: Job) -> Post | None:
+    def said(
+        self, post: Post, about: JobId | None = None, news: News | None = None, said: Queued | None = None
+    ) -> tuple[str, discord.ui.View | None]:
+        """What a message says, and its controls; `news` is what is known of the job `about` beyond its row."""
+        if post.panels:
+            return _storyboard.words(post, about, news), _storyboard.view(post)
+        return _series.words(post, about, news, said), _series.view(post)
+
+    async def _grid(self, post: Post) -> bytes:
+        """The panels of a storyboard as one picture; nothing for other series, and where it cannot be drawn."""
+        if not post.panels or not any(post.images.values()):
+            return b""
+        try:
+            return await _storyboard.grid(post)
+        except PlotError as error:
+            # The panels are shown one by one, and the next change of the message draws them again.
+            log.warning("the grid of a storyboard is missing: %s", error)
+            return b""
+
+    async def read(self, job: Job) -> Post | None:
         """The message of a job as the rows are now; None if its person had its words deleted."""
         jobs = await insist(self._queue.of_post, job.post_id)
         series = None if job.series_id is None else await insist(self._queue.series, job.series_id)
         if series is None or not any(each.id == job.id for each in jobs):
             return None
+        first, ids = jobs[0].id, frozenset(each.id for each in jobs)
+        panels = await insist(self._panels.of, series.id)
+        if panels:
+            newest = {each.id: each for each in jobs}
+            jobs = [newest[panel.job_id] for panel in panels if panel.job_id in newest]
         all_jobs = await insist(self._queue.of_series, series.id)
         images: dict[JobId, Sequence[Image]] = {}
         for each in jobs:
@@ -188,7 +222,8 @@ class SeriesPosts(commands.Cog, name="Series posts"):
                 except StorageError:
                     log.warning("the pictures of job %d cannot be read, and its message shows none", each.id)
         numbers = {each.id: number for number, each in enumerate(all_jobs, start=1)}
-        return Post(series.title, jobs, numbers, images, any(each.status in _OPEN for each in all_jobs))
+        is_open = any(each.status in _OPEN for each in all_jobs)
+        return Post(series.title, jobs, numbers, images, is_open, series.id, series.user_id, first, ids, panels)
 
     async def _encoded(
         self, post: Post, is_too_large: bool, job: Job
@@ -205,9 +240,9 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         files = iter(made.files)
         return {job_id: [next(files) for _ in images] for job_id, images in post.images.items()}, made.lossless
 
-    async def _is_hidden(self, post: Post) -> bool:
+    async def is_hidden(self, post: Post) -> bool:
         """Whether the pictures of a message are behind a spoiler."""
-        if (await insist(self._preferences.of, post.jobs[0].requester.user_id)).spoiler:
+        if (await insist(self._preferences.of, UserId(post.user_id))).spoiler:
             return True
         for job in post.jobs:
             scores = [image.nsfw for image in post.images.get(job.id, ())]
@@ -218,10 +253,9 @@ class SeriesPosts(commands.Cog, name="Series posts"):
 
     async def _find(self, channel: discord.PartialMessageable, post: Post, since: datetime) -> discord.Message | None:
         """The message of a post that an interrupted attempt has left, if it has: by the jobs of its buttons."""
-        ids = {job.id for job in post.jobs}
         async for message in own_messages(self._client, channel, since):
             about = _about(message)
-            if about and about <= ids and not await self._queue.shown_by(MessageId(message.id)):
+            if about and about <= post.ids and not await self._queue.shown_by(MessageId(message.id)):
                 return message
         return None
 
@@ -229,11 +263,19 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         return self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
 
 
+def _files(post: Post, pictures: Mapping[JobId, Sequence[bytes]], grid: bytes, *, spoiler: bool) -> list[discord.File]:
+    """Fresh uploads: the grid of a storyboard, or the pictures one by one."""
+    if grid:
+        return [_storyboard.grid_file(post, grid, spoiler=spoiler)]
+    return _series.files(post, pictures, spoiler=spoiler)
+
+
 def _about(message: discord.Message) -> set[JobId]:
     """The jobs that the buttons of a message are about; nothing if it has a button of another kind."""
     rows = [row for row in message.components if isinstance(row, discord.ActionRow)]
-    ids = [CustomId.parse(each.custom_id) for row in rows for each in row.children if isinstance(each, discord.Button)]
-    if any(known is None or known.action not in ("single", "stopseries") for known in ids):
+    kinds = discord.Button, discord.SelectMenu
+    ids = [CustomId.parse(each.custom_id) for row in rows for each in row.children if isinstance(each, kinds)]
+    if any(known is None or known.action not in _ACTIONS for known in ids):
         return set()
     return {known.about.job_id for known in ids if known is not None}
 
@@ -241,4 +283,4 @@ def _about(message: discord.Message) -> set[JobId]:
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await client.add_cog(SeriesPosts(client, app.queue, app.preferences, app.policy))
+    await client.add_cog(SeriesPosts(client, app.queue, app.panels, app.preferences, app.policy))

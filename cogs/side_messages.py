@@ -48,7 +48,7 @@ class SideMessages(commands.Cog, name="Side messages"):
         with self._translated(job):
             try:
                 if job.series_id is not None:
-                    await SeriesPosts.of(self._client).say_removed(job)
+                    await SeriesPosts.of(self._client).refresh(job)
                     return
                 await message.edit(content=words, attachments=[], embeds=[], view=None)
             except discord.HTTPException as error:

@@ -15,12 +15,17 @@ from bot.jobs import Destination, Job, Requester, Upload
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Policy
 from bot.policy.wildcards import wildcards_of
+from bot.policy.words import SAFETY, TERMS
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import Options
 from bot.requests.permutations import Pattern, Variant, Wildcards, read, said
+from bot.requests.storyboards import prompt_of
 from bot.requests.wording import one_line
+from bot.storage.panels import Panel
 from bot.storage.queue import Entry, NewSeries, Queue
 
+STORYBOARD = "storyboard"
+"""The kind of a series whose requests are the panels of a story."""
 PERMUTATIONS = "permutations"
 """The kind of a series that is one prompt with choices."""
 SHOWN = 4
@@ -44,6 +49,10 @@ class SeriesQuote:
     title: str
     """The prompt as it was typed."""
     members: tuple[Member, ...]
+    kind: str = PERMUTATIONS
+    look: str = ""
+    panels: tuple[Panel, ...] = ()
+    """Those of a storyboard, with those that were refused."""
 
     @property
     def first(self) -> Quote:
@@ -151,7 +160,7 @@ class SeriesAdmission:
 
     async def check_room(self, series: SeriesQuote) -> None:
         """Raise Rejected if not even the first few requests fit into what is left of the quota."""
-        few = series.beginning(FIRST)
+        few = series if series.kind == STORYBOARD else series.beginning(FIRST)
         async with self._admission.noting(few.first.requester):
             self._policy.check_quota(few.first.allowance, few.seconds)
 
@@ -167,7 +176,9 @@ class SeriesAdmission:
             await self._policy.check_room(connection, first.ruling, series.seconds)
 
         async with self._admission.storing(first):
-            new = NewSeries(PERMUTATIONS, series.title, [list(map(_entry, post)) for post in posts_of(series.members)])
+            posts = [list(series.members)] if series.kind == STORYBOARD else posts_of(series.members)
+            entries = [list(map(_entry, post)) for post in posts]
+            new = NewSeries(series.kind, series.title, entries, series.look, series.panels)
             jobs: list[Job] = await self._queue.enqueue_series(
                 first.requester, first.destination, new, interaction_id=interaction_id, admit=check
             )
@@ -175,6 +186,58 @@ class SeriesAdmission:
             await self._admission.promise(job, self._admission.notes(member.quote))
             for job, member in zip(jobs, series.members, strict=False)
         ]
+
+    async def read_board(
+        self, requester: Requester, title: str, panels: Sequence[str], look: str, destination: Destination
+    ) -> SeriesQuote:
+        """The requests of a storyboard, which share a look and a seed. Panels whose words are refused are left out.
+
+        Raises Rejected if that is all of them, and what `Admission.quote` raises about other things.
+        """
+        members: list[Member] = []
+        known: list[Panel] = []
+        refused: Rejected | None = None
+        for number, words in enumerate(panels, start=1):
+            seed = members[0].quote.request.seed if members else None
+            try:
+                quote = await self.quote_panel(requester, words, look, destination, seed)
+            except Rejected as error:
+                if error.rule not in (SAFETY, TERMS):
+                    raise
+                refused = error
+                known.append(Panel(number, words, refusal=str(error)))
+            else:
+                members.append(Member(quote, words))
+                known.append(Panel(number, words))
+        if refused is not None and not members:
+            raise refused
+        return SeriesQuote(title, tuple(members), STORYBOARD, look, tuple(known))
+
+    async def quote_panel(
+        self, requester: Requester, words: str, look: str, destination: Destination, seed: int | None
+    ) -> Quote:
+        """A quote for one panel, whose seed may be that of the others."""
+        options = Options(prompt_of(words, look), images=1, seed=seed)
+        quote = await self._admission.quote(requester, options, destination)
+        if quote.request.num_images_per_prompt != 1:
+            raise UserError("A panel has one picture. Leave out --images and --repeat.")
+        return quote
+
+    async def repaint(
+        self, beside: Job, number: int, words: str, quote: Quote, *, interaction_id: int | None
+    ) -> Admitted | None:
+        """Make a job of a quote for a panel, in the storyboard of another job; raises and returns as `admit` does."""
+
+        async def check(connection: aiosqlite.Connection) -> None:
+            await self._policy.check_room(connection, quote.ruling, quote.seconds)
+
+        sources = quote.options.edit.sources if quote.options.edit else ()
+        entry = Entry(quote.request, quote.seconds, sources, label=words)
+        async with self._admission.storing(quote):
+            job = await self._queue.enqueue_panel(
+                beside, number, words, entry, interaction_id=interaction_id, admit=check
+            )
+        return None if job is None else await self._admission.promise(job, self._admission.notes(quote))
 
 
 def notes_of(admitted: Sequence[Admitted]) -> tuple[str, ...]:

@@ -117,6 +117,7 @@ DELETE FROM votes WHERE user_id = :user
 """
 
 # Its jobs name it no longer.
+ERASE_PANELS = "DELETE FROM panels WHERE series_id IN (SELECT id FROM series WHERE user_id = :user)"
 ERASE_SERIES = "DELETE FROM series WHERE user_id = :user"
 
 ERASE_CONSENTS = "DELETE FROM consents WHERE user_id = :user"
@@ -165,6 +166,7 @@ def statements(columns: Columns) -> list[str]:
         ("marks", ERASE_MARKS),
         ("images", ERASE_IMAGES),
         ("jobs", f"UPDATE jobs SET {erased} WHERE user_id = :user"),  # noqa: S608 - constants
+        ("panels", ERASE_PANELS),
         ("series", ERASE_SERIES),
         ("tags", ERASE_TAGS),
         ("styles", ERASE_STYLES),

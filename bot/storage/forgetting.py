@@ -81,6 +81,7 @@ EXPORTED = {
     "ratings": "SELECT * FROM ratings WHERE user_id = ? ORDER BY added_at",
     "tags": "SELECT * FROM tags WHERE user_id = ?1 OR job_id IN (SELECT id FROM jobs WHERE user_id = ?1)",
     "series": "SELECT * FROM series WHERE user_id = ? ORDER BY id",
+    "panels": "SELECT * FROM panels WHERE series_id IN (SELECT id FROM series WHERE user_id = ?)",
     "comparisons": "SELECT * FROM comparisons WHERE user_id = ? ORDER BY id",
     "votes": "SELECT * FROM votes WHERE user_id = ? ORDER BY comparison_id, pair",
     "dataset": "SELECT * FROM consents WHERE user_id = ? ORDER BY id",

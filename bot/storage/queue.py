@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Self
 
@@ -37,6 +37,7 @@ from bot.jobs import (
 )
 from bot.storage.database import Database
 from bot.storage.marks import KEEP_MARK
+from bot.storage.panels import Panel, add_panels, replace_panel
 from bot.storage.picture_hashes import KEEP_HASH
 from bot.storage.pictures import Pictures
 
@@ -59,7 +60,7 @@ _ASKED = (
 )
 ENQUEUE = f"INSERT INTO jobs ({', '.join(_ASKED)}) VALUES ({', '.join('?' * len(_ASKED))})"  # noqa: S608 - constants
 
-ADD_SERIES = "INSERT INTO series (kind, guild_id, user_id, title) VALUES (?, ?, ?, ?)"
+ADD_SERIES = "INSERT INTO series (kind, guild_id, user_id, title, look) VALUES (?, ?, ?, ?, ?)"
 
 CLAIM = """
 UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn = coalesce(turn, ?),
@@ -177,6 +178,9 @@ class NewSeries:
     kind: str
     title: str
     posts: Sequence[Sequence[Entry]]
+    look: str = ""
+    panels: Sequence[Panel] = ()
+    """Those of a storyboard, in order. The panels without a refusal belong to the jobs, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +189,15 @@ class Series:
 
     id: int
     kind: str
+    guild_id: GuildId
     user_id: UserId
     title: str
+    look: str = ""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
         """Build a series from a row of the table `series`."""
-        return cls(row["id"], row["kind"], UserId(row["user_id"]), row["title"])
+        return cls(row["id"], row["kind"], GuildId(row["guild_id"]), UserId(row["user_id"]), row["title"], row["look"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +273,10 @@ class Queue:
             if await _is_known(connection, interaction_id):
                 return []
             await admit(connection)
-            values = series.kind, requester.guild_id, requester.user_id, series.title
+            values = series.kind, requester.guild_id, requester.user_id, series.title, series.look
             cursor = await connection.execute(ADD_SERIES, values)
             series_id = cursor.lastrowid
+            assert series_id is not None  # noqa: S101 - it was inserted
             jobs: list[Job] = []
             for post in series.posts:
                 post_id = await self._add_post(connection, destination)
@@ -277,7 +284,34 @@ class Queue:
                     # Only one row may name the interaction.
                     known_as = None if jobs else interaction_id
                     jobs.append(await self._add(connection, requester, entry, known_as, post_id, series_id))
+            of_panels = iter(jobs)
+            panels = [each if each.refusal else replace(each, job_id=next(of_panels).id) for each in series.panels]
+            await add_panels(connection, series_id, panels)
             return jobs
+
+        return await self._database.write(work)
+
+    async def enqueue_panel(
+        self,
+        beside: Job,
+        number: int,
+        words: str,
+        entry: Entry,
+        *,
+        interaction_id: int | None,
+        admit: Callable[[aiosqlite.Connection], Awaitable[None]],
+    ) -> Job | None:
+        """Write a new job for a panel, in the post and the series of another job, as `enqueue` writes one."""
+
+        async def work(connection: aiosqlite.Connection) -> Job | None:
+            if await _is_known(connection, interaction_id):
+                return None
+            await admit(connection)
+            series_id, post_id = beside.series_id, beside.post_id
+            assert series_id is not None  # noqa: S101 - it is a panel
+            job = await self._add(connection, beside.requester, entry, interaction_id, post_id, series_id)
+            await replace_panel(connection, series_id, number, words, job.id)
+            return job
 
         return await self._database.write(work)
 

@@ -19,7 +19,8 @@ PAINTS = {
 }
 """Each press is a request of the person who presses."""
 FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not nice"}}
-FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described", "improved")}
+FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described", "improved", "panelwords")}
+FORMS |= {"storyboard": {"title": "a day", "panels": "a dog\na cat"}}
 """What is sent with each form."""
 ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle"}
 ANSWERS |= {"lookalike", "improve"}
@@ -40,6 +41,10 @@ OTHERS |= {"samepage": "a page of duplicates"}
 OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a prompt")
 OTHERS |= dict.fromkeys(("seriesall", "seriesfirst", "seriesplain", "seriesno"), "a bill")
 OTHERS |= {"stopseries": "a series that waits"}
+OTHERS |= dict.fromkeys(
+    ("panel", "panelagain", "panelvary", "panelwords", "panelearlier", "panellater"), "a storyboard"
+)
+OTHERS |= dict.fromkeys(("boardsheet", "boardpdf", "boardwebp", "boardgif"), "a storyboard")
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}
 """What does not stand under a result."""

@@ -38,7 +38,10 @@ async def accepted(workshop: Workshop, ada: simcord.MemberActor, prompt: str = S
 def labels(message: Any) -> list[str]:
     """What the buttons of a message say."""
     rows = [row["components"] if isinstance(row, dict) else row.children for row in message.components]
-    return [each["label"] if isinstance(each, dict) else each.label for row in rows for each in row]
+    labelled = [
+        each.get("label") if isinstance(each, dict) else getattr(each, "label", None) for r in rows for each in r
+    ]
+    return [label for label in labelled if label]
 
 
 def posts(workshop: Workshop) -> list[Any]:

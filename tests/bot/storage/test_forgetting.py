@@ -62,7 +62,8 @@ GONE = {
     "reporters": {"reason"},
     "consents": {"joined_at", "left_at"},
     "comparisons": {"prompt", "first", "second", "ended_at"},
-    "series": {"kind", "title"},
+    "series": {"kind", "title", "look"},
+    "panels": {"words", "refusal"},
 }
 """Columns of text that hold a person's words, or what they chose."""
 
@@ -156,7 +157,8 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
         await comparisons.vote(made.id, GRACE, 1, for_second=True)
     await comparisons.end(made.id)
     await Consents(store.database, store.clock).join(Requester(ADA, GUILD))
-    await store.database.execute("INSERT INTO series VALUES (1, ?, ?, ?, ?)", (WORD, GUILD, ADA, WORD))
+    await store.database.execute("INSERT INTO series VALUES (1, ?, ?, ?, ?, ?)", (WORD, GUILD, ADA, WORD, WORD))
+    await store.database.execute("INSERT INTO panels VALUES (1, 1, 1, ?, ?, ?)", (WORD, delivered["id"], WORD))
     await store.database.execute("UPDATE jobs SET series_id = 1, label = ? WHERE id = ?", (WORD, delivered["id"]))
     styles = Styles(store.database, store.rules, store.cases)
     await styles.put(By(GUILD, MODERATOR), "style add", Style("ink", f"{{prompt}}, {WORD}", WORD), delivered["id"])
@@ -195,6 +197,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
     assert tuple(refusal) == (0, "person:0")
     assert store.files() == []
     assert await store.database.fetch_all("SELECT * FROM series") == []
+    assert await store.database.fetch_all("SELECT * FROM panels") == []
     votes = await store.database.fetch_all("SELECT comparison_id, user_id FROM votes")
     assert [tuple(row) for row in votes] == [(made.id, GRACE)], "those of others on her comparison go with it"
     assert await styles.of(GUILD) == {"ink": Style("ink", steps=7, number=1, version=1)}, "settings are no words"

@@ -1,0 +1,57 @@
+"""Storyboards as one file: a grid, a sheet, a PDF or an animation. Another process draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot import child
+from bot.child import ChildFailed
+from bot.engine import framing
+from bot.errors import PlotError
+
+SECONDS = 60.0
+"""How long a file may take on a small machine that also paints."""
+
+
+class Kind(StrEnum):
+    """The kinds of files."""
+
+    GRID = "grid"
+    """A small PNG with the panels and their numbers."""
+    SHEET = "sheet"
+    """A PNG with the title, the panels and their words."""
+    PDF = "pdf"
+    """A page for each panel, with its words."""
+    WEBP = "webp"
+    """An animation of the panels."""
+    GIF = "gif"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A panel to draw: its number, its words, and its encoded picture, or nothing if there is none."""
+
+    number: int
+    words: str
+    picture: bytes
+
+
+async def draw(kind: Kind, title: str, panels: Sequence[Drawn], seconds: float = 2.0) -> bytes:
+    """The file of a storyboard; `seconds` is how long an animation shows each panel. Raises PlotError."""
+    header = {
+        "kind": kind,
+        "title": title,
+        "numbers": [panel.number for panel in panels],
+        "words": [panel.words for panel in panels],
+        "sizes": [len(panel.picture) for panel in panels],
+        "seconds": seconds,
+    }
+    try:
+        made = await child.run("bot.worker.board", framing.pack(header, b"".join(p.picture for p in panels)), SECONDS)
+    except ChildFailed as failure:
+        raise PlotError(f"The storyboard could not be drawn{failure.reason}.") from failure
+    if not made:
+        raise PlotError("The storyboard could not be drawn.")
+    return made

@@ -1,0 +1,72 @@
+"""The panels of storyboards: their order, their words, and the request that paints each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import aiosqlite
+
+from bot.jobs import JobId, Row
+from bot.storage.database import Database
+
+OF_SERIES = "SELECT * FROM panels WHERE series_id = ? ORDER BY place"
+ADD = "INSERT INTO panels (series_id, number, place, words, job_id, refusal) VALUES (?, ?, ?, ?, ?, ?)"
+REPLACE = "UPDATE panels SET words = ?, job_id = ?, refusal = '' WHERE series_id = ? AND number = ?"
+PLACE = "UPDATE panels SET place = ? WHERE series_id = ? AND number = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel: its number, which stays, its words, and its newest request or why it has none."""
+
+    number: int
+    words: str
+    job_id: JobId | None = None
+    refusal: str = ""
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build a panel from a row of the table `panels`."""
+        job_id = None if row["job_id"] is None else JobId(row["job_id"])
+        return cls(row["number"], row["words"], job_id, row["refusal"])
+
+
+class Panels:
+    """Reads panels, and changes their order."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, series_id: int) -> list[Panel]:
+        """The panels of a storyboard in the order of the story; none if it is no storyboard."""
+        return [Panel.from_row(row) for row in await self._database.fetch_all(OF_SERIES, (series_id,))]
+
+    async def move(self, series_id: int, number: int, step: int) -> bool:
+        """Move a panel one place later (1) or earlier (-1); False if it is at that end already."""
+
+        async def work(connection: aiosqlite.Connection) -> bool:
+            numbers = [row["number"] for row in await connection.execute_fetchall(OF_SERIES, (series_id,))]
+            if number not in numbers or not 0 <= numbers.index(number) + step < len(numbers):
+                return False
+            at = numbers.index(number)
+            numbers[at], numbers[at + step] = numbers[at + step], number
+            places = [(place, series_id, each) for place, each in enumerate(numbers, start=1)]
+            await connection.executemany(PLACE, places)
+            return True
+
+        return await self._database.write(work)
+
+
+async def add_panels(connection: aiosqlite.Connection, series_id: int, panels: Sequence[Panel]) -> None:
+    """Write the panels of a new storyboard, in their order; for use inside a transaction."""
+    rows = [(series_id, p.number, place, p.words, p.job_id, p.refusal) for place, p in enumerate(panels, start=1)]
+    await connection.executemany(ADD, rows)
+
+
+async def replace_panel(
+    connection: aiosqlite.Connection, series_id: int, number: int, words: str, job_id: JobId
+) -> None:
+    """Note the new request of a panel; for use inside a transaction."""
+    await connection.execute(REPLACE, (words, job_id, series_id, number))

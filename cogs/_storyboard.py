@@ -1,0 +1,99 @@
+"""What the message of a storyboard says and shows, and the menus for its panels and its files."""
+
+from __future__ import annotations
+
+import io
+
+import discord
+
+from bot.charts import board
+from bot.charts.board import Drawn, Kind
+from bot.jobs import JobId, News, PictureRef
+from bot.responses import fitted
+from cogs import _views, _words
+from cogs._buttons import button, select
+from cogs._series import Post, common, line, state
+
+_WORDS = 90
+"""Characters of the words of a panel that are shown."""
+SECONDS = {Kind.WEBP: 2.0, Kind.GIF: 2.0}
+"""How long an animation shows each panel."""
+
+
+def words(post: Post, about: JobId | None = None, news: News | None = None) -> str:
+    """The message: the title, and a line for each panel in the order of the story."""
+    whose = f"<@{post.user_id}>"
+    jobs = {job.id: job for job in post.jobs}
+    lines = [f"**Storyboard: {_words.inert(post.title)}** — {whose}"]
+    for place, panel in enumerate(post.panels, start=1):
+        job = None if panel.job_id is None else jobs.get(panel.job_id)
+        if job is None:
+            # Its words may not be painted, so they are not shown.
+            lines.append(f"{place}. ❌ {fitted(_words.said(panel.refusal or 'It has no request.'), 200)}")
+            continue
+        label = "" if job.is_withheld else _words.inert(panel.words, _WORDS)
+        lines.append(line(place, label, state(job, post.images.get(job.id, ()), news if job.id == about else None)))
+    done = [job for job in post.jobs if post.images.get(job.id)]
+    if done:
+        lines.append(f"-# {common(done)}")
+    return _words.fitting(lines)
+
+
+def view(post: Post) -> discord.ui.View:
+    """A menu of the panels, the files, and a button that cancels what has not ended."""
+    controls = discord.ui.View(timeout=None)
+    about = PictureRef(post.first)
+    options = [
+        discord.SelectOption(label=fitted(f"{place}. {panel.words}", 100), value=str(panel.number))
+        for place, panel in enumerate(post.panels, start=1)
+        if panel.job_id is not None
+    ]
+    options += [
+        discord.SelectOption(label=f"{place}. (refused)", value=str(panel.number))
+        for place, panel in enumerate(post.panels, start=1)
+        if panel.job_id is None
+    ]
+    controls.add_item(select("panel", about, "Change a panel", options))
+    if any(post.images.values()):
+        for kind, name in ((Kind.SHEET, "Sheet"), (Kind.PDF, "PDF"), (Kind.WEBP, "WebP"), (Kind.GIF, "GIF")):
+            controls.add_item(button(f"board{kind}", about, name))
+    if post.is_open:
+        controls.add_item(button("stopseries", about, "Cancel the rest", discord.ButtonStyle.danger))
+    return controls
+
+
+def panel_view(first: JobId, number: int, picture: PictureRef | None) -> discord.ui.View:
+    """What can be done with one panel, for the person who asked for the storyboard."""
+    controls = discord.ui.View(timeout=None)
+    about = PictureRef(first, number)
+    if picture is not None:
+        controls.add_item(button("panelagain", about, "Paint again"))
+        controls.add_item(button("panelvary", about, "Vary"))
+    controls.add_item(button("panelwords", about, "Edit words"))
+    controls.add_item(button("panelearlier", about, "Earlier", row=1))
+    controls.add_item(button("panellater", about, "Later", row=1))
+    if picture is not None:
+        controls.add_item(button("single", picture, "Picture", row=1))
+    return controls
+
+
+def drawn(post: Post) -> list[Drawn]:
+    """The panels to draw, in the order of the story."""
+    panels = []
+    for place, panel in enumerate(post.panels, start=1):
+        images = () if panel.job_id is None else post.images.get(panel.job_id, ())
+        said = "" if panel.job_id is None else panel.words
+        panels.append(Drawn(place, said, images[0].png if images else b""))
+    return panels
+
+
+async def grid(post: Post) -> bytes:
+    """The numbered panels as one PNG, with empty frames for those that are not painted. Raises PlotError."""
+    return await board.draw(Kind.GRID, post.title, drawn(post))
+
+
+def grid_file(post: Post, png: bytes, *, spoiler: bool) -> discord.File:
+    """The grid as a file, with the words of all panels as its text for screen readers."""
+    shown = [f"{place}. {panel.words}" for place, panel in enumerate(post.panels, start=1) if panel.job_id is not None]
+    alt = fitted(f"Storyboard: {post.title}. {' '.join(shown)}", _views.ALT_TEXT)
+    return discord.File(io.BytesIO(png), f"storyboard-{post.series_id}.png", description=alt, spoiler=spoiler)

@@ -1,0 +1,251 @@
+"""/storyboard: two to eight panels in one message, each of which can be painted again, reworded and moved."""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import replace
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.charts import board
+from bot.charts.board import Kind
+from bot.client import Client
+from bot.errors import DeliveryError, PlotError, UserError
+from bot.jobs import Job, JobId, JobStatus, PictureRef
+from bot.requests import edits
+from bot.requests.admission import Admission, Quote
+from bot.requests.options import Options
+from bot.requests.series import STORYBOARD, SeriesAdmission
+from bot.requests.storyboards import PANELS, panels_of
+from bot.requests.wording import clean
+from bot.storage.panels import Panel, Panels
+from bot.storage.queue import Queue
+from bot.storage.queue import Series as SeriesRow
+from cogs import _people, _storyboard, _words
+from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
+from cogs._forms import Submission, form, text_field
+from cogs._posting import translated
+from cogs._targets import may_see
+from cogs.intake import where
+from cogs.series import Series
+from cogs.series_posts import SeriesPosts
+
+log = logging.getLogger(__name__)
+
+_TITLE, _LOOK = 100, 500
+_MINE = "Only the person who asked for this storyboard can change it."
+_BUSY = "This panel is not painted yet. Wait for it, or cancel it, and then change it."
+
+
+class Storyboards(commands.Cog):
+    """Takes storyboards, and changes their panels."""
+
+    def __init__(
+        self,
+        client: Client,
+        series: Series,
+        posts: SeriesPosts,
+        quotes: SeriesAdmission,
+        admission: Admission,
+        queue: Queue,
+        panels: Panels,
+    ) -> None:
+        self._client = client
+        self._series = series
+        self._posts = posts
+        self._quotes = quotes
+        self._admission = admission
+        self._queue = queue
+        self._panels = panels
+
+    @app_commands.command(description="Paint a story in two to eight panels, in one message")
+    @app_commands.guild_only()
+    async def storyboard(self, interaction: discord.Interaction[Client]) -> None:
+        """Open the form."""
+        low, high = PANELS
+        fields = [
+            text_field("title", "Title", most=_TITLE, required=True),
+            text_field(
+                "panels",
+                "Panels",
+                hint=f"{low} to {high}: one line each, or longer ones with blank lines between them",
+                long=True,
+                required=True,
+            ),
+            text_field(
+                "look", "Look of all panels", hint="Words and flags, like: ink drawing --ar 4:3 --style ink", most=_LOOK
+            ),
+        ]
+        await responses.ask(interaction, form(str(CustomId("storyboard", PictureRef(JobId(0)))), "Storyboard", fields))
+
+    @submitted("storyboard")
+    async def form_sent(
+        self,
+        interaction: discord.Interaction[Client],
+        known: CustomId,  # noqa: ARG002 - it is about nothing yet
+        filled: Submission,
+    ) -> None:
+        """Quote the panels, and ask with their bill."""
+        requester, destination = where(interaction)
+        text = filled.texts.get("panels", "")
+        try:
+            panels = panels_of(text)
+            title, look = clean(filled.texts.get("title", "")) or "untitled", filled.texts.get("look", "")
+            series = await self._quotes.read_board(requester, title, panels, look, destination)
+            await self._series.offer(interaction, Options(text), series)
+        except UserError as error:
+            await interaction.client.explain(interaction, error, text)
+
+    @pressed("panel")
+    async def panel_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Show what can be done with a panel, to the person alone."""
+        values = chosen(interaction)
+        number = int(values[0]) if values and values[0].isascii() and values[0].isdigit() else 0
+        first, _, panel = await self._known(interaction, PictureRef(about.job_id, number))
+        _check_mine(interaction, first)
+        pictures = [] if panel.job_id is None else await self._queue.pictures(panel.job_id)
+        words = _words.inert(panel.words) if panel.job_id is not None else _words.said(panel.refusal)
+        view = _storyboard.panel_view(first.id, panel.number, pictures[0].ref if pictures else None)
+        await responses.send(interaction, words, view=view, ephemeral=True)
+
+    @pressed("panelagain", "panelvary")
+    async def repaint_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
+        """Paint a panel again with a new seed, or vary its picture."""
+        first, _, panel = await self._known(interaction, about)
+        _check_mine(interaction, first)
+        job = await self._free(panel)
+        pictures = [] if job is None else await self._queue.pictures(job.id)
+        if job is None or not pictures:
+            raise UserError("This panel has no picture. Edit its words, and it is painted.")
+        if action == "panelvary":
+            options = edits.vary(job.request, pictures[0], edits.STRONG)
+        else:
+            options = edits.again(job.request, (PictureRef(job.id),))
+        requester, destination = where(interaction)
+        quote = await self._admission.quote(requester, replace(options, images=1), destination)
+        await self._repaint(interaction, first, panel, panel.words, quote)
+
+    @pressed("panelwords")
+    async def words_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Open the form with the words of a panel."""
+        first, _, panel = await self._known(interaction, about)
+        _check_mine(interaction, first)
+        field = text_field("prompt", f"Panel {panel.number}", value=panel.words, long=True, required=True)
+        await responses.ask(interaction, form(str(CustomId("panelwords", about)), "Words of a panel", [field]))
+
+    @submitted("panelwords")
+    async def words_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:
+        """Paint a panel from other words, with the look and the seed of the others."""
+        first, series, panel = await self._known(interaction, known.about)
+        _check_mine(interaction, first)
+        await self._free(panel)
+        words = clean(filled.texts.get("prompt", ""))
+        if not words:
+            raise UserError("Say what the panel shows.")
+        requester, destination = where(interaction)
+        quote = await self._quotes.quote_panel(requester, words, series.look, destination, first.request.seed)
+        await self._repaint(interaction, first, panel, words, quote)
+
+    async def _repaint(
+        self, interaction: discord.Interaction[Client], first: Job, panel: Panel, words: str, quote: Quote
+    ) -> None:
+        admitted = await self._quotes.repaint(first, panel.number, words, quote, interaction_id=interaction.id)
+        if admitted is None:
+            return
+        said = f"About {_words.seconds(quote.seconds)} of GPU time; the panel changes in the storyboard."
+        if admitted.notes:
+            said += f"\n{_words.notes(admitted.notes)}"
+        await responses.send(interaction, said, ephemeral=True)
+        await self._refresh(first)
+
+    @pressed("panelearlier", "panellater")
+    async def move_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
+        """Move a panel one place in the story."""
+        first, series, panel = await self._known(interaction, about)
+        _check_mine(interaction, first)
+        if not await self._panels.move(series.id, panel.number, -1 if action == "panelearlier" else 1):
+            raise UserError(f"This panel is the {'first' if action == 'panelearlier' else 'last'} one already.")
+        await responses.send(interaction, "Moved.", ephemeral=True)
+        await self._refresh(first)
+
+    @pressed("boardsheet", "boardpdf", "boardwebp", "boardgif")
+    async def export_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
+        """Send the storyboard as one file, to the person alone."""
+        first, series = await self._storyboard(interaction, about.job_id)
+        if not may_see(first, interaction):
+            raise UserError(_words.EXPIRED)
+        kind = Kind(action.removeprefix("board"))
+        await responses.defer(interaction, ephemeral=True, thinking=True)
+        post = await self._posts.read(first)
+        panels = [] if post is None else _storyboard.drawn(post)
+        missing = [str(panel.number) for panel in panels if not panel.picture]
+        if post is None or len(missing) == len(panels):
+            raise UserError("No panel of this storyboard has a picture now.")
+        try:
+            data = await board.draw(kind, series.title, panels, _storyboard.SECONDS.get(kind, 0.0))
+        except PlotError as error:
+            raise UserError(str(error)) from error
+        if len(data) > interaction.filesize_limit:
+            raise UserError(
+                f"The file has {len(data) / 2**20:.0f} MiB, more than Discord takes here. The sheet is smaller."
+            )
+        spoiler = await self._posts.is_hidden(post)
+        ending = "png" if kind is Kind.SHEET else kind.value
+        name = f"storyboard-{series.id}.{ending}"
+        file = discord.File(io.BytesIO(data), name, description=series.title, spoiler=spoiler)
+        words = f"Without {'panel' if len(missing) == 1 else 'panels'} {', '.join(missing)}." if missing else ""
+        await interaction.followup.send(words or discord.utils.MISSING, file=file, ephemeral=True)
+
+    async def _refresh(self, first: Job) -> None:
+        """Show the panels as they are now. A message that cannot be changed says so with the next result."""
+        try:
+            with translated(self._client, first.requester.guild_id):
+                await self._posts.refresh(first)
+        except DeliveryError as error:
+            log.warning("a storyboard does not show a change yet: %s", type(error).__name__)
+
+    async def _storyboard(self, interaction: discord.Interaction[Client], job_id: JobId) -> tuple[Job, SeriesRow]:
+        """The storyboard that a button names by its first job, on its server. Raises UserError if there is none."""
+        first = await self._queue.get(job_id)
+        series = None if first is None or first.series_id is None else await self._queue.series(first.series_id)
+        if (
+            first is None
+            or series is None
+            or series.kind != STORYBOARD
+            or series.guild_id != _people.place(interaction)
+        ):
+            raise UserError(_words.EXPIRED)
+        return first, series
+
+    async def _known(self, interaction: discord.Interaction[Client], about: PictureRef) -> tuple[Job, SeriesRow, Panel]:
+        """The storyboard and the panel that a control names. Raises UserError if there is none here."""
+        first, series = await self._storyboard(interaction, about.job_id)
+        panel = next((each for each in await self._panels.of(series.id) if each.number == about.number), None)
+        if panel is None:
+            raise UserError(_words.EXPIRED)
+        return first, series, panel
+
+    async def _free(self, panel: Panel) -> Job | None:
+        """The newest request of a panel, if it has one. Raises UserError while it has not ended."""
+        job = None if panel.job_id is None else await self._queue.get(panel.job_id)
+        if job is not None and (job.status in (JobStatus.QUEUED, JobStatus.RUNNING) or job.posted_at is None):
+            raise UserError(_BUSY)
+        return job
+
+
+def _check_mine(interaction: discord.Interaction[Client], first: Job) -> None:
+    if first.requester.user_id != interaction.user.id:
+        raise UserError(_MINE)
+
+
+async def setup(client: Client) -> None:
+    """Add the cog, its command, its controls and its forms."""
+    app = client.app
+    cog = Storyboards(
+        client, Series.of(client), SeriesPosts.of(client), app.series, app.admission, app.queue, app.panels
+    )
+    await add_cog(client, cog)

@@ -1,0 +1,276 @@
+"""/storyboard: panels in one message, each painted again, varied, reworded and moved, before and after a restart."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+import simcord
+
+from bot.config import Config, LimitsConfig
+from bot.engine.fake import FakeEngine
+from bot.jobs import Job, JobStatus
+from tests.cogs.test_moderation import said
+from tests.cogs.test_series import labels
+from tests.conftest import Workshop
+
+STORY = {"title": "A day", "panels": "a fox wakes\na fox eats\na fox sleeps", "look": "ink --steps 5"}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(data=tmp_path / "data", limits=LimitsConfig(pace=10**4, quota=10**6, depth=2))
+
+
+async def bill(workshop: Workshop, ada: simcord.MemberActor, **filled: str) -> Any:
+    opened = await ada.slash(workshop.channel, "storyboard")
+    return await ada.submit_modal(opened, STORY | filled)
+
+
+async def accepted(workshop: Workshop, ada: simcord.MemberActor, **filled: str) -> Any:
+    """The message of a new storyboard, as it is before anything is painted."""
+    await ada.click((await bill(workshop, ada, **filled)).response, label="Paint all")
+    return board(workshop)
+
+
+def board(workshop: Workshop) -> Any:
+    """The one public message there is."""
+    (message,) = workshop.channel.history()
+    return message
+
+
+def last(answer: Any) -> Any:
+    """The last message of an answer."""
+    return answer.followups[-1] if answer.followups else answer.response
+
+
+async def panel(workshop: Workshop, who: simcord.MemberActor, number: int) -> Any:
+    """What a person is shown after they chose a panel from the menu."""
+    first = (await workshop.jobs())[0].id
+    return await who.select(board(workshop), [str(number)], custom_id=f"a2:panel:{first}:0")
+
+
+async def current(workshop: Workshop) -> list[Job]:
+    """The newest job of each panel, in the order of the story."""
+    found = []
+    for each in await workshop.app.panels.of(1):
+        job = None if each.job_id is None else await workshop.app.queue.get(each.job_id)
+        found += [job] if job else []
+    return found
+
+
+async def size_of(workshop: Workshop, message: Any) -> tuple[int, int]:
+    with workshop.env.time_context():
+        data = await message.attachments[0].read()
+    return PIL.Image.open(io.BytesIO(data)).size
+
+
+async def test_panels_share_a_look_and_a_seed_and_stand_numbered_in_one_grid(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    asked = await bill(workshop, ada)
+    assert "3 pictures, about " in asked.response.content
+    assert "-# 2. a fox eats" in asked.response.content
+    assert labels(asked.response) == ["Paint all", "Cancel"]
+    await ada.click(asked.response, label="Paint all")
+    assert "Storyboard: A day" in board(workshop).content
+    jobs = await workshop.ended(3)
+    assert [job.request.prompt for job in jobs] == [f"a fox {does}, ink" for does in ("wakes", "eats", "sleeps")]
+    assert {job.request.num_inference_steps for job in jobs} == {5}
+    assert len({job.request.seed for job in jobs}) == 1
+    message = board(workshop)
+    assert [each.filename for each in message.attachments] == ["storyboard-1.png"]
+    assert message.attachments[0].description == "Storyboard: A day. 1. a fox wakes 2. a fox eats 3. a fox sleeps"
+    assert await size_of(workshop, message) == (2 * 332 + 12, 2 * 332 + 12)
+    assert "2. a fox eats · seed" in message.content
+
+
+@pytest.mark.parametrize("after_restart", [False, True])
+async def test_a_panel_is_painted_again_varied_reworded_and_moved(workshop: Workshop, after_restart: bool) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    old = await workshop.ended(3)
+    if after_restart:
+        await workshop.restart()
+    shown = await panel(workshop, ada, 2)
+    assert labels(shown.response) == ["Paint again", "Vary", "Edit words", "Earlier", "Later", "Picture"]
+    await ada.click(shown.response, label="Paint again")
+    again = (await workshop.ended(4))[3]
+    assert again.request.prompt == old[1].request.prompt
+    assert again.request.seed != old[1].request.seed
+    await ada.click((await panel(workshop, ada, 2)).response, label="Vary")
+    varied = (await workshop.ended(5))[4]
+    assert varied.request.image == (await workshop.app.queue.pictures(again.id))[0].sha256
+    form = await ada.click((await panel(workshop, ada, 2)).response, label="Edit words")
+    await ada.submit_modal(form, {"prompt": "a fox runs"})
+    reworded = (await workshop.ended(6))[5]
+    assert reworded.request.prompt == "a fox runs, ink"
+    assert reworded.request.seed == old[0].request.seed
+    await workshop.seen(lambda: "2. a fox runs · seed" in board(workshop).content)
+    await ada.click((await panel(workshop, ada, 2)).response, label="Earlier")
+    assert [job.id for job in await current(workshop)] == [reworded.id, old[0].id, old[2].id]
+    await workshop.seen(lambda: "1. a fox runs · seed" in board(workshop).content)
+    first = await ada.click((await panel(workshop, ada, 2)).response, label="Earlier")
+    assert "is the first one already" in first.response.content
+    assert await workshop.app.lineage.sources(varied.id)
+    assert len(board(workshop).attachments) == 1
+
+
+@pytest.mark.parametrize("who", ["stranger", "moderator"])
+async def test_only_the_requester_changes_a_storyboard_and_everybody_may_export_it(
+    workshop: Workshop, who: str
+) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    await workshop.ended(3)
+    person = workshop.member(who, moderator=who == "moderator")
+    assert "Only the person who asked" in (await panel(workshop, person, 2)).response.content
+    first = (await workshop.jobs())[0].id
+    shown = workshop.env.backend.get_message(workshop.channel.id, board(workshop).id)
+    kept = shown.components
+    for action in ("panelagain", "panelvary", "panelwords", "panelearlier", "panellater"):
+        custom_id = f"a2:{action}:{first}:2"
+        shown.components = [{"type": 1, "components": [{"type": 2, "style": 2, "label": "F", "custom_id": custom_id}]}]
+        answer = await person.click(board(workshop), custom_id=custom_id)
+        assert "Only the person who asked" in answer.response.content, action
+    shown.components = kept
+    exported = await person.click(board(workshop), label="Sheet")
+    assert last(exported).attachments[0].filename == "storyboard-1.png"
+    assert len(await workshop.jobs()) == 3
+
+
+@pytest.mark.parametrize(
+    ("label", "start"), [("Sheet", b"\x89PNG"), ("PDF", b"%PDF"), ("WebP", b"RIFF"), ("GIF", b"GIF8")]
+)
+async def test_a_storyboard_is_exported_without_a_panel_that_was_deleted(
+    workshop: Workshop, label: str, start: bytes
+) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    jobs = await workshop.ended(3)
+    await workshop.app.removals.remove_own(jobs[1].requester, jobs[1].id)
+    answer = await ada.click(board(workshop), label=label)
+    sent = last(answer)
+    assert sent.content == "Without panel 2."
+    with workshop.env.time_context():
+        data = await sent.attachments[0].read()
+    assert data.startswith(start)
+    await workshop.seen(lambda: "2. a fox eats · 🗑️ deleted" in board(workshop).content)
+    for job in (jobs[0], jobs[2]):
+        await workshop.app.removals.remove_own(job.requester, job.id)
+    await workshop.seen(lambda: board(workshop).content.count("deleted") == 3)
+    assert "PDF" not in labels(board(workshop))
+
+
+async def test_a_panel_that_is_refused_says_so_and_the_others_go_on(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await said(moderator, workshop, "terms add", terms="zeppelin")
+    asked = await bill(workshop, ada, panels="a fox\na big zeppelin\nan owl")
+    assert "2 pictures" in asked.response.content
+    assert "-# 2. ❌ This request has a word or a phrase" in asked.response.content
+    await ada.click(asked.response, label="Paint all")
+    await workshop.ended(2)
+    message = board(workshop)
+    assert "2. ❌ This request has a word" in message.content
+    assert "zeppelin" not in message.content
+    assert "zeppelin" not in str(message.components)
+    assert "3. an owl · seed" in message.content
+    form = await ada.click((await panel(workshop, ada, 2)).response, label="Edit words")
+    refused = await ada.submit_modal(form, {"prompt": "a zeppelin again"})
+    assert "do not allow" in refused.response.content
+    form = await ada.click((await panel(workshop, ada, 2)).response, label="Edit words")
+    await ada.submit_modal(form, {"prompt": "a balloon"})
+    await workshop.ended(3)
+    await workshop.seen(lambda: "2. a balloon · seed" in board(workshop).content)
+    nothing = await bill(workshop, ada, panels="a zeppelin\na zeppelin")
+    assert "do not allow" in nothing.response.content
+    assert not nothing.response.components
+
+
+@pytest.mark.parametrize(
+    ("filled", "words"),
+    [
+        ({"panels": "one"}, "this text has 1 panel"),
+        ({"panels": "\n".join("abcdefghi")}, "this text has 9 panels"),
+        ({"look": "--images 2"}, "A panel has one picture"),
+        ({"look": "--model lost"}, "There is no model"),
+    ],
+)
+async def test_what_cannot_be_a_storyboard_gets_one_sentence_and_the_words_back(
+    workshop: Workshop, filled: dict[str, str], words: str
+) -> None:
+    refused = await bill(workshop, workshop.member("ada"), **filled)
+    assert refused.ephemeral
+    assert words in refused.response.content
+    assert "Your prompt, to copy" in refused.response.content
+    assert await workshop.jobs() == []
+
+
+async def test_a_panel_that_waits_cannot_be_changed_and_the_rest_can_be_cancelled(
+    workshop: Workshop, engine: FakeEngine
+) -> None:
+    engine.open.clear()
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    form = await ada.click((await panel(workshop, ada, 2)).response, label="Edit words")
+    assert "not painted yet" in (await ada.submit_modal(form, {"prompt": "x"})).response.content
+    await workshop.restart()
+    await ada.click(board(workshop), label="Cancel the rest")
+    jobs = await workshop.ended(3)
+    assert all(job.status is JobStatus.CANCELLED for job in jobs)
+    assert board(workshop).content.count("🚫 cancelled") == 3
+    engine.open.set()
+    form = await ada.click((await panel(workshop, ada, 2)).response, label="Edit words")
+    await ada.submit_modal(form, {"prompt": "a fox runs"})
+    await workshop.ended(4)
+    await workshop.seen(lambda: "2. a fox runs · seed" in board(workshop).content)
+
+
+async def test_a_storyboard_survives_a_restart_at_each_panel(workshop: Workshop) -> None:
+    await workshop.restart(FakeEngine(seconds=0.02))
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    for count in (1, 2):
+        await workshop.ended(count)
+        await workshop.restart()
+    jobs = await workshop.ended(3)
+    assert all(job.status is JobStatus.DELIVERED for job in jobs)
+    assert board(workshop).content.count("· seed") == 3
+
+
+async def test_a_storyboard_whose_message_was_deleted_gets_a_new_one(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.open.clear()
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    with workshop.env.time_context():
+        await board(workshop).delete()
+    engine.open.set()
+    await workshop.ended(3)
+    assert board(workshop).content.count("· seed") == 3
+
+
+async def test_a_storyboard_whose_channel_is_gone_ends_and_says_why_in_its_rows(
+    workshop: Workshop, engine: FakeEngine
+) -> None:
+    engine.open.clear()
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    workshop.env.inject_error("*", f"/channels/{workshop.channel.id}/*", status=404, code=10003, times=None)
+    engine.open.set()
+    jobs = await workshop.ended(3)
+    assert all(job.status is JobStatus.FAILED for job in jobs)
+    # One try is enough to know it, and the others say that the channel refuses posts.
+    assert "10003" in (jobs[0].reason or "")
+
+
+async def test_the_real_engine_paints_a_storyboard(real_workshop: Workshop) -> None:
+    ada = real_workshop.member("ada")
+    await accepted(real_workshop, ada, panels="a red apple\na green apple\na fox\nan owl", look="--seed 7")
+    await real_workshop.ended(1)
+    await real_workshop.restart()
+    jobs = await real_workshop.ended(4)
+    assert {job.request.seed for job in jobs} == {7}
+    exported = await ada.click(board(real_workshop), label="PDF")
+    assert last(exported).attachments[0].filename == "storyboard-1.pdf"
