@@ -146,7 +146,7 @@ RIGHTS = (
     Right("Switch off the hard block", (), NO, NO, NO, NO),
     _host_only(
         "Choose models, files, the default limits and everything else in the configuration",
-        *("cli:run", "cli:try", "cli:imagine", "cli:doctor", "cli:health", "cli:accept", "cli:rights"),
+        *("cli:init", "cli:run", "cli:try", "cli:imagine", "cli:doctor", "cli:health", "cli:accept", "cli:rights"),
     ),
     _host_only(
         "Copy, restore, encrypt and repair the database; read it, with all words and pictures in it",

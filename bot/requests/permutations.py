@@ -29,6 +29,11 @@ _WILDCARD = re.compile(r"__([a-z0-9]+(?:[_-][a-z0-9]+)*)__", re.IGNORECASE)
 _MANY = 10**6
 
 
+def may_have_choices(text: str) -> bool:
+    """Whether a text has what choices, wildcards and copies are written with; most texts need not be read for them."""
+    return "{" in text or "}" in text or "__" in text or "repeat" in text.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Alternatives of which each prompt has one; `flag` is the name of the flag whose value it is, or empty."""

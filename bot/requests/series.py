@@ -18,7 +18,7 @@ from bot.policy.wildcards import wildcards_of
 from bot.policy.words import SAFETY, TERMS
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import Options
-from bot.requests.permutations import Pattern, Variant, Wildcards, read, said
+from bot.requests.permutations import Pattern, Variant, Wildcards, may_have_choices, read, said
 from bot.requests.storyboards import prompt_of
 from bot.requests.wording import one_line
 from bot.storage.panels import Panel
@@ -93,6 +93,8 @@ class SeriesAdmission:
         Raises UserError for a choice or a wildcard that cannot be read, Rejected for more prompts than the limit
         `permutations` allows, and what `Admission.quote` raises about one of the requests.
         """
+        if not may_have_choices(options.prompt):
+            return options
         book = (await self._policy.books()).get(requester.guild_id, {})
         wildcards = Wildcards(wildcards_of(book), random.SystemRandom())
         # The work on what a person typed is bounded, but others wait for the event loop.

@@ -68,7 +68,7 @@ async def test_a_result_carries_everything_needed_to_paint_it_again(workshop: Wo
         ({"prompt": "a cat", "model": "emojy"}, "There is no model “emojy”. Did you mean emoji?"),
         ({"prompt": "a cat", "sampler": "eular"}, "There is no sampler “eular”. Did you mean euler?"),
         ({"prompt": "a cat", "aspect": "wide"}, "neither a shape like 16:9 nor a size like 128x128"),
-        ({"prompt": "a cat", "seed": 2**40}, "A seed goes from 0 to 4,294,967,295"),
+        ({"prompt": "a cat", "seed": 2**40}, "Seeds go from 0 to 4,294,967,295"),
     ],
 )
 async def test_what_cannot_be_painted_is_refused_to_the_asker_alone(

@@ -156,7 +156,7 @@ async def test_a_remix_may_bring_a_picture_of_its_own(workshop: Workshop) -> Non
         ({"prompt": "a dog", "strength": "much"}, "Strength is a number"),
         ({"prompt": "a dog", "strength": "nan"}, "Strength is a number"),
         ({"prompt": "a dog", "seed": "x7"}, "Seed is a whole number"),
-        ({"prompt": "a dog", "seed": "99999999999"}, "A seed goes from 0"),
+        ({"prompt": "a dog", "seed": "99999999999"}, "Seeds go from 0"),
         ({"prompt": "a dog", "image": ("words.txt", b"no picture")}, "PNG, JPEG or WebP"),
         ({"prompt": "a dog --model none"}, "model"),
     ],

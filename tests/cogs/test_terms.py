@@ -330,8 +330,10 @@ async def test_words_that_a_model_gave_for_a_picture_are_no_way_round(workshop: 
 TO_THE_MODEL = {
     *("imagine", "blend", "compare"),
     *("send:remix", "send:region", "send:use", "send:described"),
+    *("send:improved", "send:storyboard", "send:panelwords"),
 }
-"""Every way for words that become a prompt; the tests above try each. A style is tried through `imagine`."""
+"""Every way for words that become a prompt; the tests above try each. A style is tried through `imagine`, and so are
+choices and wildcards (test_series.py). Offers are tried in test_improve.py, and storyboards in test_storyboards.py."""
 ELSEWHERE = {
     "describe": "only a picture; its words come back as the form `described`",
     "verify": "only a picture, which is looked at and not painted",
@@ -346,6 +348,7 @@ ELSEWHERE = {
     "mod": "names, reasons, terms, and defaults, which `Admission.quote` adds before its check",
     "limits": "names and reasons",
     "cancel": "a number",
+    "presets": "names of presets, which have no words",
 }
 
 
@@ -378,8 +381,14 @@ def test_nothing_becomes_a_job_except_through_a_quote_and_no_quote_is_made_witho
         for path in Path(part).rglob("*.py")
     }
     admission = Path("bot/requests/admission.py")
-    for name in ("Quote", "enqueue"):
-        assert [path for path, tree in trees.items() if calls(tree, name)] == [admission], name
+    # The sample of the try page is Atelier's own, and the requests of a series are quotes.
+    makers = {
+        "Quote": {admission},
+        "enqueue": {admission, Path("bot/try_page/sample.py")},
+        "enqueue_series": {Path("bot/requests/series.py")},
+    }
+    for name, where in makers.items():
+        assert {path for path, tree in trees.items() if calls(tree, name)} == where, name
     assert [path for path, tree in trees.items() if "INSERT INTO jobs" in path.read_text()] == [
         Path("bot/storage/queue.py")
     ]

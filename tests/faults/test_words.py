@@ -6,6 +6,7 @@ What is looked at are the orders that reach the engine, and everything that ever
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
 from contextlib import AsyncExitStack, suppress
@@ -22,9 +23,11 @@ from bot.engine.fake import FakeEngine
 from bot.errors import UserError
 from bot.jobs import ChannelId, Destination, GuildId, Job, JobStatus, MessageId, Requester, Surface, UserId
 from bot.policy.limits import SERVER
+from bot.policy.wildcards import WILDCARD
 from bot.policy.words import parse_terms
 from bot.requests import edits
 from bot.requests.options import Options
+from bot.requests.series import SeriesQuote
 from bot.storage.cases import By
 from bot.storage.styles import Style
 from cogs import _words
@@ -134,7 +137,8 @@ class Words(RuleBasedStateMachine):
         said, seed = CATEGORIES[spelled](term), MARKS[term]
         first, second = [("--steps 2", "--steps 3"), (f"--no {said}", ""), ("--steps 2", f"--no {said}")][where]
         prompt = f"a picture of a {said}" if where == 0 else "a picture"
-        self.do(self._compare(*(Options(f"{prompt} {text}", seed=seed) for text in (first, second))))
+        texts = [f"{prompt} {text}" for text in (first, second)]
+        self.do(self._compare(*(Options(text, seed=seed if said in text else 99) for text in texts)))
 
     async def _compare(self, first: Options, second: Options) -> None:
         """Both requests of a comparison, or none, as the command asks for them."""
@@ -144,6 +148,25 @@ class Words(RuleBasedStateMachine):
             for quote in quotes:
                 admitted = await self.app.admission.admit(quote)
                 assert admitted is not None
+                await self.app.queue.place_message(admitted.job.id, MessageId(admitted.job.id + 100))
+
+    @rule(term=st.sampled_from(sorted(MARKS)), spelled=SPELLINGS, drawn=st.booleans())
+    def choose(self, term: str, spelled: str, drawn: bool) -> None:
+        said = CATEGORIES[spelled](term)
+        # These would end the choice, so that the words were not in it.
+        if not re.search(r"[{},;\\\n]|--|__", said):
+            self.do(self._choose(said, MARKS[term], drawn=drawn))
+
+    async def _choose(self, said: str, seed: int, *, drawn: bool) -> None:
+        """A prompt with choices, one of which has the words, as they are or from a wildcard."""
+        if drawn:
+            await self.app.cases.change(MODERATOR, "wildcards add", SERVER, {f"{WILDCARD}thing": (said,)})
+            await asyncio.sleep(0.02)
+        options = Options(f"a picture of a {{dog --seed 99, {'__thing__' if drawn else said} --seed {seed}}}")
+        with suppress(UserError):
+            series = await self.app.series.read(Requester(ADA, GUILD), options, Destination(ChannelId(1)))
+            assert isinstance(series, SeriesQuote)
+            for admitted in await self.app.series.admit(series, interaction_id=None):
                 await self.app.queue.place_message(admitted.job.id, MessageId(admitted.job.id + 100))
 
     @rule(term=st.sampled_from(TERMS), spelled=SPELLINGS)
