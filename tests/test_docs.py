@@ -64,7 +64,7 @@ def _cells(page: str, heading: str) -> list[tuple[set[str], str]]:
     """The names in the first column, and the second column, of the table under a heading."""
     text = Path(f"docs/{page}").read_text(encoding="utf-8")
     section = re.split(r"^#+ ", text.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if "|" in line]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
     return [(set(re.findall(r"`([^`]+)`", row[0])), row[1]) for row in rows[2:]]
 
 
