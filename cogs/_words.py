@@ -402,8 +402,8 @@ def kept(held: Held) -> str:
     """What is kept about a person, why, and for how long."""
     return (
         f"**Kept about you, on all servers together:** {_counted(held)}.\n"
-        "- Your requests with their words and settings, their pictures and those you sent, for `/history` and to paint "
-        "them again. They stay until you delete them.\n"
+        "- Your requests with their words and settings, their pictures and those you sent, for `/history`, to paint "
+        "them again, and to offer phrases of them that ten people wrote. They stay until you delete them.\n"
         "- The GPU time that they cost, and when, for quotas and the order of the queue.\n"
         "- Your reactions under results, to sum up how people like each model, and to do what they ask for. They stay "
         "until you take them back. Also which results were sent to you because you asked by ✉️.\n"

@@ -100,6 +100,7 @@ SAID = {
     "the GPU seconds": "The GPU time that they cost",
     "your reactions": "Your reactions under results",
     "which results were sent": "which results were sent to you",
+    "phrases of your prompts": "phrases of them that ten people wrote",
     "prompts with choices": "prompts with choices as you typed them",
     "the comparisons": "Comparisons that you asked for and your votes",
     "words that you put": "words that you put on results",
