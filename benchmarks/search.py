@@ -152,6 +152,8 @@ async def scale(prompts: Sequence[str], asked: Sequence[str]) -> str:
             began = time.perf_counter()
             count = await app.search.finish()
             built = time.perf_counter() - began
+            # The pictures have no files here; looking for them is no part of a search.
+            await app.search.finish(looks=True)
             idle = await timed(app.search, asked)
             await keep_painting(app, 0, USUAL, counted, (EMBEDDED_MODEL,))
             painting = asyncio.create_task(keep_painting(app, 3600, USUAL, counted, (EMBEDDED_MODEL,)))
