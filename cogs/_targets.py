@@ -12,6 +12,7 @@ from cogs import _people, _searching
 
 GONE = "This result was deleted, so nothing can be made of it."
 NO_RESULT = "There is no such result on this server."
+_ELSEWHERE = "This result is from an age-restricted channel. Ask for it there, or in another such channel."
 _NOT_READY = "This request has no pictures yet."
 
 
@@ -48,6 +49,14 @@ async def of_message(queue: Queue, interaction: discord.Interaction[Client], mes
 def may_delete(job: Job, interaction: discord.Interaction[Client]) -> bool:
     """Whether the person may delete a result: its requester and moderators may."""
     return job.requester.user_id == interaction.user.id or _people.is_moderator(interaction)
+
+
+def check_shown(job: Job, interaction: discord.Interaction[Client]) -> None:
+    """Raise UserError unless the person may see a result where they are."""
+    if not may_see(job, interaction):
+        raise UserError(NO_RESULT)
+    if not may_show(job, interaction):
+        raise UserError(_ELSEWHERE)
 
 
 def may_show(job: Job, interaction: discord.Interaction[Client]) -> bool:

@@ -31,11 +31,14 @@ _NONE = PictureRef(JobId(0))
 class Describe(commands.Cog):
     """Describes pictures, and takes requests for what it described."""
 
-    def __init__(self, describer: Describer, policy: Policy, intake: Intake, command: str) -> None:
+    def __init__(
+        self, describer: Describer, policy: Policy, intake: Intake, command: str, *, checks_uploads: bool
+    ) -> None:
         self._describer = describer
         self._policy = policy
         self._intake = intake
         self._command = command
+        self._checks_uploads = checks_uploads
 
     @app_commands.command(description="Words for a picture, where a model that describes pictures is set up")
     @app_commands.allowed_installs(guilds=True, users=False)
@@ -52,7 +55,10 @@ class Describe(commands.Cog):
         self._describer.check_room(requester.user_id)
         await responses.defer(interaction, ephemeral=True)
         picture = (await self._intake.fetched({"image": image}))["image"]
-        said = await self._describer.describe(requester.user_id, picture.data)
+        limits = None
+        if self._checks_uploads:
+            limits = await self._policy.picture_limits(requester.guild_id, channels)
+        said = await self._describer.describe(requester.user_id, picture.data, limits)
         if not said:
             raise UserError(NO_WORDS)
         view = discord.ui.View(timeout=None)
@@ -82,4 +88,8 @@ class Describe(commands.Cog):
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    await add_cog(client, Describe(app.describer, app.policy, Intake.of(client), app.config.discord.command))
+    checks_uploads = app.config.engine.safety == "on"
+    command = app.config.discord.command
+    await add_cog(
+        client, Describe(app.describer, app.policy, Intake.of(client), command, checks_uploads=checks_uploads)
+    )

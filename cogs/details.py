@@ -141,8 +141,7 @@ class Details(commands.Cog):
     async def _show(self, interaction: discord.Interaction[Client], job_id: JobId) -> None:
         """Show a result to the person alone, with its controls and the menu of its relatives."""
         job, pictures = await _targets.result(self._queue, interaction, job_id)
-        if not _targets.may_see(job, interaction):
-            raise UserError(_targets.NO_RESULT)
+        _targets.check_shown(job, interaction)
         view = _controls.controls_of(job, len(pictures), self._admission)
         family = await self._lineage.family(job.id, job.requester.guild_id)
         before, after = (

@@ -13,7 +13,7 @@ from bot import responses
 from bot.charts import sheet
 from bot.charts.sheet import Arrow, Node
 from bot.client import Client
-from bot.errors import StorageError, UserError
+from bot.errors import StorageError
 from bot.jobs import JobId, PictureRef
 from bot.requests import edits
 from bot.storage.lineage import Family, Lineage
@@ -46,7 +46,7 @@ class FamilyCog(commands.Cog, name="Family"):
         """Draw the family tree of a result for the person alone."""
         job, _ = await _targets.result(self._queue, interaction, about.job_id)
         family = await self._lineage.family(job.id, job.requester.guild_id)
-        shown = [each for each in family.jobs if _targets.may_see(each, interaction)]
+        shown = [each for each in family.jobs if each.id == job.id or _targets.may_show(each, interaction)]
         family = Family(tuple(shown), family.links)
         await responses.defer(interaction, ephemeral=True)
         if len(family.jobs) == 1:
@@ -94,8 +94,7 @@ class FamilyCog(commands.Cog, name="Family"):
     async def reproduce(self, interaction: discord.Interaction[Client], number: NUMBER) -> None:
         """Make the same request again, with the same seed."""
         job, _ = await _targets.result(self._queue, interaction, JobId(number))
-        if not _targets.may_see(job, interaction):
-            raise UserError(_targets.NO_RESULT)
+        _targets.check_shown(job, interaction)
         sources = (*await self._lineage.sources(job.id), PictureRef(job.id))
         await self._intake.take(interaction, edits.options_of(job.request, tuple(dict.fromkeys(sources))))
 

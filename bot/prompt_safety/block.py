@@ -42,20 +42,24 @@ _NUMBERS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
     *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
 )
-_DIGITS = r"(\d{1,2})"
-_IN_WORDS = f"({'|'.join(_NUMBERS)})"
-_AGE = rf"(?<![\w.]){_DIGITS}"
-_YEARS = r"[\s-]*(?:years?|yrs?|y)[\s.-]*(?:olds?|o)\b"
-_MONTHS = r"[\s-]*(?:months?|weeks?)[\s.-]*olds?\b"
-_AGED = r"\b(?:aged?|ages)[\s:-]*(?:of\s+)?"
-_AGES = (
-    re.compile(_AGE + _YEARS),
-    re.compile(rf"\b{_IN_WORDS}" + _YEARS),
-    re.compile(rf"{_AGED}{_DIGITS}\b"),
-    re.compile(rf"{_AGED}{_IN_WORDS}\b"),
-    re.compile(_AGE + r"[\s-]*(?:years?|yrs?)[\s-]*of[\s-]*age\b"),
-    re.compile(_AGE + _MONTHS),
+_NUMBER = rf"(\d{{1,2}}|{'|'.join(_NUMBERS)})"
+_COUNT = rf"(?<![\w.]){_NUMBER}"
+_AGED = r"\b(?:aged?|ages)[\s:-]*(?:(?:of|is|was|about|around|only)\s+)?"
+_AGES = tuple(
+    map(
+        re.compile,
+        (
+            _COUNT + r"[\s-]*(?:years?|yrs?|y)[\s./-]*(?:olds?|o|young)\b",
+            _COUNT + r"[\s-]*(?:years?|yrs?)[\s-]*of[\s-]*age\b",
+            rf"{_AGED}{_NUMBER}\b",
+            r"(?<![\w.])(1[0-7])f\b",
+        ),
+    )
 )
+_BABY = re.compile(_COUNT + r"[\s-]*(?:months?|weeks?|days?)[\s.-]*olds?\b")
+_WEIGHT = re.compile(r":\s*-?\d*\.?\d+\s*(?=[)\]])")
+_BRACKETS = str.maketrans("()[]{}=", "       ")
+"""Weights and brackets are syntax, and a model reads the age between them: (12:1.2) years old."""
 _ADULT = 18
 
 _NAME = re.compile(r"[^\W\d_][\w'’-]*|[.!?;](?=\s|$)")
@@ -147,6 +151,8 @@ def objection(prompt: str, negative_prompt: str = "") -> Blocked | None:
 
 
 def _objection(text: Folded, kinds: Kind) -> Blocked | None:
+    if _glued().search(text.text.casefold()):
+        return Blocked.MINOR
     if Kind.SUGGESTIVE in kinds and (Kind.MINOR in kinds or _has_age_of_minor(text)):
         return Blocked.MINOR
     if Kind.NUDE in kinds and (Kind.PERSON in kinds or _names_somebody(text.text)):
@@ -154,8 +160,20 @@ def _objection(text: Folded, kinds: Kind) -> Blocked | None:
     return None
 
 
+@cache
+def _glued() -> re.Pattern[str]:
+    """A word for nudity and a word for minors, written as one word."""
+    nude, minors = (
+        "|".join(sorted({word for name in names for word in _words(name) if word.isalpha() and word.isascii()}))
+        for names in (("explicit", "nudity"), ("minors",))
+    )
+    return re.compile(rf"\b(?:(?:{nude})(?:{minors})s?|(?:{minors})s?(?:{nude}))\b")
+
+
 def _has_age_of_minor(text: Folded) -> bool:
-    plain = text.text.casefold()
+    plain = _WEIGHT.sub("", text.text.casefold()).translate(_BRACKETS)
+    if _BABY.search(plain):
+        return True
     return any(_is_minor(match[1]) for pattern in _AGES for match in pattern.finditer(plain))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import asdict
 from pathlib import Path
 
 from bot import child
@@ -12,7 +13,7 @@ from bot.engine import framing
 from bot.engine.framing import BadFrame
 from bot.engine.model_files.describer import check_describer
 from bot.errors import EngineError, UnusableFiles, UserError
-from bot.jobs import UserId
+from bot.jobs import PictureLimits, UserId
 
 SECONDS = 180.0
 """How long one picture may take on a small machine that also paints, with the loading of the model."""
@@ -40,15 +41,25 @@ class Describer:
         if len(self._asking) >= MOST_WAITING:
             raise UserError(f"{MOST_WAITING} pictures of other people come first. Ask again in a few minutes.")
 
-    async def describe(self, user_id: UserId, picture: bytes) -> str:
-        """One sentence about an encoded picture. Raises UserError for one that nobody can read, and EngineError."""
+    async def describe(self, user_id: UserId, picture: bytes, limits: PictureLimits | None) -> str:
+        """One sentence about an encoded picture. `limits` are those of the channel; None where nothing is checked.
+
+        Raises UserError for a picture that nobody can read or that is too explicit, and EngineError.
+        """
         assert self._folder is not None  # noqa: S101 - see has_model
         self.check_room(user_id)
         self._asking.add(user_id)
         try:
             await asyncio.to_thread(check_describer, self._folder)
             async with self._turn:
-                order = framing.pack({"kind": "describe", "folder": str(self._folder)}, picture)
+                order = framing.pack(
+                    {
+                        "kind": "describe",
+                        "folder": str(self._folder),
+                        "limits": None if limits is None else asdict(limits),
+                    },
+                    picture,
+                )
                 output = await child.run("bot.worker.describing", order, SECONDS)
             message = framing.read(io.BytesIO(output))
         except UnusableFiles as error:

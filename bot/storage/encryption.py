@@ -62,8 +62,12 @@ def find_key(database: Path, environ: Mapping[str, str] = os.environ) -> str | N
     Raises ConfigError where a file that should hold the key cannot be read.
     """
     place = place_of(database, environ)
-    if place.file is None or environ.get(f"{DATABASE_KEY}_FILE", "").strip():
+    if place.file is None:
         return read_database_key(environ)
+    if environ.get(f"{DATABASE_KEY}_FILE", "").strip():
+        # A file that is named and not there is no fault where nothing is encrypted.
+        needs_none = not database.exists() or sqlite.is_plain(database)
+        return None if needs_none and not place.file.exists() else read_database_key(environ)
     return None if sqlite.is_plain(database) else _known(place)
 
 

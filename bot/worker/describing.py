@@ -16,6 +16,8 @@ import transformers
 
 from bot.engine import framing
 from bot.errors import PaintFailed
+from bot.jobs import PictureLimits
+from bot.worker import nsfw
 from bot.worker.inputs import on_white, opened
 from bot.worker.library_errors import told
 from bot.worker.one_message import serve
@@ -47,7 +49,10 @@ def describe(folder: Path, picture: PIL.Image.Image) -> str:
 def _answer(order: dict[str, Any], body: bytes) -> bytes:
     os.nice(_NICENESS)
     try:
-        words = describe(Path(order["folder"]), on_white(opened(body, "picture")))
+        picture = on_white(opened(body, "picture"))
+        if order["limits"] is not None:
+            nsfw.load().check_upload(picture, PictureLimits(**order["limits"]))
+        words = describe(Path(order["folder"]), picture)
     except PaintFailed as refusal:
         return framing.pack({"kind": "refused", "words": str(refusal)})
     return framing.pack({"kind": "described", "words": words})

@@ -19,9 +19,10 @@ from bot.doctor import CheckStatus, examine
 from bot.engine import framing
 from bot.engine.fake import FakeEngine
 from bot.errors import ConfigError, EngineError, UserError
-from bot.jobs import Surface, UserId
+from bot.jobs import PictureLimits, Surface, UserId
 from bot.requests import describing
 from bot.requests.describing import MOST_WAITING, Describer
+from bot.worker.nsfw import UPLOAD_BLOCKED
 from cogs import _words
 from tests.conftest import Workshop
 from tests.picture_cases import quarters, saved
@@ -103,8 +104,8 @@ async def test_the_words_are_those_of_the_model_alone(tmp_path: Path, kind: str)
     tokens = model.generate(**inputs, max_new_tokens=60, num_beams=3, do_sample=False)
     expected = processor.decode(tokens[0], skip_special_tokens=True).strip()
     assert expected
-    assert await Describer(place).describe(UserId(1), saved(picture, "PNG")) == expected
-    assert await Describer(place).describe(UserId(1), saved(picture, "WEBP", lossless=True)) == expected
+    assert await Describer(place).describe(UserId(1), saved(picture, "PNG"), None) == expected
+    assert await Describer(place).describe(UserId(1), saved(picture, "WEBP", lossless=True), None) == expected
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,26 @@ async def test_what_is_no_picture_is_refused_in_a_sentence(
     answer = told.response if told.response and told.response.content else told.followups[-1]
     assert answer.ephemeral
     assert words in answer.content
+
+
+async def test_a_picture_that_is_too_explicit_for_the_channel_is_not_described(
+    workshop: Workshop, folder: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        await Describer(folder).describe(UserId(1), PICTURE, PictureLimits(0.000001))
+    assert str(caught.value) == UPLOAD_BLOCKED
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "mod pictures", block=1)
+    asked: list[object] = []
+    describe = workshop.app.describer.describe
+
+    async def noted(user_id: UserId, picture: bytes, limits: PictureLimits | None) -> str:
+        asked.append(limits)
+        return await describe(user_id, picture, limits)
+
+    workshop.app.describer.describe = noted  # type: ignore[method-assign]
+    await ada.slash(workshop.channel, "describe", image=("a.png", PICTURE))
+    assert [limits.block for limits in asked] == [0.01]  # type: ignore[attr-defined]
 
 
 async def test_a_blocked_person_gets_no_words(workshop: Workshop) -> None:
@@ -143,15 +164,15 @@ async def test_each_person_has_one_picture_there_and_few_people_wait(
 
     monkeypatch.setattr(child, "run", held)
     describer = Describer(folder)
-    waiting = [asyncio.create_task(describer.describe(UserId(n), PICTURE)) for n in range(MOST_WAITING)]
+    waiting = [asyncio.create_task(describer.describe(UserId(n), PICTURE, None)) for n in range(MOST_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(UserError, match="another picture of yours"):
-        await describer.describe(UserId(0), PICTURE)
+        await describer.describe(UserId(0), PICTURE, None)
     with pytest.raises(UserError, match="come first"):
-        await describer.describe(UserId(99), PICTURE)
+        await describer.describe(UserId(99), PICTURE, None)
     go_on.set()
     assert await asyncio.gather(*waiting) == ["a cat"] * MOST_WAITING
-    assert await describer.describe(UserId(0), PICTURE) == "a cat"
+    assert await describer.describe(UserId(0), PICTURE, None) == "a cat"
 
 
 def without_weights(folder: Path) -> None:
@@ -183,7 +204,7 @@ async def test_a_model_that_cannot_be_used_is_said_to_people_and_by_doctor(tmp_p
     folder = describer(tmp_path / "blip")
     damage(folder)
     with pytest.raises(UserError, match=DAMAGES[damage]) as caught:
-        await Describer(folder).describe(UserId(1), PICTURE)
+        await Describer(folder).describe(UserId(1), PICTURE, None)
     assert str(tmp_path) not in str(caught.value)
     config = Config(data=tmp_path / "data", engine=EngineConfig(describer=str(folder)))
     found = [finding async for finding in examine(config) if finding.what == "Describer"]
@@ -199,7 +220,7 @@ async def test_weights_that_are_missing_are_not_filled_with_random_ones(tmp_path
     weights.pop(next(name for name in weights if "encoder.layers.0" in name))
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match="some of its weights are missing"):
-        await Describer(folder).describe(UserId(1), PICTURE)
+        await Describer(folder).describe(UserId(1), PICTURE, None)
 
 
 async def test_a_process_that_takes_too_long_ends_and_frees_the_place(
@@ -208,7 +229,7 @@ async def test_a_process_that_takes_too_long_ends_and_frees_the_place(
     describer = Describer(folder)
     monkeypatch.setattr(describing, "SECONDS", 0.2)
     with pytest.raises(EngineError, match="could not be described within 0 s"):
-        await describer.describe(UserId(1), PICTURE)
+        await describer.describe(UserId(1), PICTURE, None)
     describer.check_room(UserId(1))
 
 

@@ -261,3 +261,21 @@ async def test_show_walks_from_a_result_to_what_it_comes_from_and_to_what_came_o
     shown = (*answer.followups, answer.response)[0]
     walked = await grace.select(shown, values=[str(third.id)], custom_id=f"a2:walk:{second.id}:0")
     assert f"a2:walk:{third.id}:0" in str((*walked.followups, walked.response)[0].components)
+
+
+async def test_what_is_from_an_age_restricted_channel_is_shown_and_made_again_only_there(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = workshop.member("ada")
+    red = workshop.guild.create_text_channel("red")
+    # simcord does not model the label.
+    monkeypatch.setattr(discord.TextChannel, "is_nsfw", lambda channel: channel.id == red.id)
+    await ada.slash(red, "imagine", prompt="a marble statue")
+    (job,) = await workshop.ended(1)
+    for command in ("show", "reproduce"):
+        refused = await ada.slash(workshop.channel, command, id=job.id)
+        assert "This result is from an age-restricted channel." in refused.response.content
+    assert len(await workshop.jobs()) == 1
+    assert (await ada.slash(red, "show", id=job.id)).response.attachments
+    assert "Queued" in (await ada.slash(red, "reproduce", id=job.id)).response.content
+    await workshop.ended(2)

@@ -68,6 +68,25 @@ async def test_a_host_may_do_without(tmp_path: Path) -> None:
     assert sqlite.is_plain(tmp_path / "data" / "atelier.db")
 
 
+async def test_a_key_file_that_is_named_and_not_there_is_missed_only_where_something_is_encrypted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, data = tmp_path / "keys" / "database.key", tmp_path / "data"
+    file.parent.mkdir()
+    monkeypatch.setenv(f"{DATABASE_KEY}_FILE", str(file))
+    for encrypt in (False, True):
+        async with open_app(Config(data=data, encrypt=encrypt), Surface.DISCORD, engine=FakeEngine()):
+            pass
+        assert sqlite.is_plain(data / "atelier.db"), "the database from before stays as it is"
+    new = tmp_path / "new"
+    async with open_app(Config(data=new), Surface.DISCORD, engine=FakeEngine()):
+        pass
+    assert not sqlite.is_plain(new / "atelier.db")
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"database\.key cannot be read"):
+        encryption.find_key(new / "atelier.db")
+
+
 async def test_a_plain_database_stays_as_it_is_until_the_host_encrypts_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
