@@ -15,6 +15,7 @@ import PIL.ImageFont
 
 from bot.engine import framing
 from bot.worker.one_message import serve
+from bot.worker.source_type import XMP, png_info
 
 _GROUND, _FRAME, _INK, _FAINT = "#1e1f22", "#404249", "#f2f3f5", "#a5a8b0"
 _CELL, _GAP, _LETTERS = 320, 12, 18
@@ -85,7 +86,7 @@ def _answer(order: dict[str, Any], body: bytes) -> bytes:
     buffer, kind = io.BytesIO(), order["kind"]
     if kind in ("grid", "sheet"):
         drawn = grid(panels, order["title"], with_words=True) if kind == "sheet" else grid(panels)
-        drawn.save(buffer, "PNG")
+        drawn.save(buffer, "PNG", pnginfo=png_info())
         return buffer.getvalue()
     shown = [(number, words, _fitting(data, _PAGE)) for number, words, data in panels if data]
     if kind == "pdf":
@@ -97,6 +98,8 @@ def _answer(order: dict[str, Any], body: bytes) -> bytes:
     size = frames[0].size if kind == "webp" else (frames[0].width // 2, frames[0].height // 2)
     frames = [frame.resize(size) for frame in frames]
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "loop": 0}
+    if kind == "webp":
+        options["xmp"] = XMP.encode()
     frames[0].save(buffer, kind.upper(), duration=round(1000 * order["seconds"]), **options)
     return buffer.getvalue()
 

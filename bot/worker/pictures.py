@@ -9,22 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import PIL.Image
-from PIL.PngImagePlugin import PngInfo
 
 from bot.jobs import Image
 from bot.worker.canvas import Canvas
 from bot.worker.likeness import phash
 from bot.worker.parameters import KEYWORD
+from bot.worker.source_type import png_info
 from bot.worker.upscaling import FACTOR, Piece, Upscaler
-
-# Marks the file itself as made by a model, as IPTC defines it and EU AI Act Art. 50(2) asks for:
-# https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia
-_XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
-    'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>'
-    "</rdf:RDF></x:xmpmeta>"
-)
 
 
 def enlarged(pixels: np.ndarray[Any, Any], factor: int, upscaler: Upscaler | None) -> PIL.Image.Image:
@@ -79,9 +70,7 @@ def encode(picture: PIL.Image.Image, seed: int, text: str = "", nsfw: float | No
 
 def encoded(picture: PIL.Image.Image, text: str) -> bytes:
     """The bytes of such a PNG."""
-    info = PngInfo()
-    info.add_text("Software", "Atelier")
-    info.add_itxt("XML:com.adobe.xmp", _XMP)
+    info = png_info()
     if text:
         # Pillow writes an iTXt chunk for what Latin-1 does not hold.
         info.add_text(KEYWORD, text)

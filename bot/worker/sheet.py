@@ -15,6 +15,7 @@ import PIL.ImageFont
 
 from bot.engine import framing
 from bot.worker.one_message import serve
+from bot.worker.source_type import png_info
 
 _GROUND, _FRAME, _INK, _FAINT, _MARK = "#1e1f22", "#404249", "#f2f3f5", "#a5a8b0", "#56b4e9"
 """The colours of the charts, which look the same in Discord's dark and light themes."""
@@ -150,7 +151,7 @@ def _answer(order: dict[str, Any], body: bytes) -> bytes:
     else:
         drawn = tree(order["nodes"], order["arrows"], pictures)
     png = io.BytesIO()
-    drawn.save(png, "PNG")
+    drawn.save(png, "PNG", pnginfo=png_info())
     return png.getvalue()
 
 

@@ -157,6 +157,7 @@ async def test_a_storyboard_is_exported_without_a_panel_that_was_deleted(
     with workshop.env.time_context():
         data = await sent.attachments[0].read()
     assert data.startswith(start)
+    assert (b"trainedAlgorithmicMedia" in data) is (label in ("Sheet", "WebP"))
     await workshop.seen(lambda: "2. a fox eats · 🗑️ deleted" in board(workshop).content)
     for job in (jobs[0], jobs[2]):
         await workshop.app.removals.remove_own(job.requester, job.id)
