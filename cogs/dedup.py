@@ -25,7 +25,7 @@ LINKS = 5
 """Pictures of a group that are named; a message has 2,000 characters."""
 
 NONE = "No two pictures that you may see on this server are the same."
-LEFT_OUT = "-# Data sets keep the oldest picture of each group and leave out the others."
+LEFT_OUT = "-# Data sets leave out what is the same as an older picture of theirs."
 
 Groups = Sequence[Sequence[PictureRef]]
 
