@@ -50,7 +50,7 @@ class Readymade(ModelStore):
         # It has no files, and nothing looks for any, because it is in memory.
         files: Any = None
         self._checkpoints[model.name] = Checkpoint("", files, "0" * 64, (), {}, {})
-        self._upscalers[model.name] = None
+        self.finisher.remember(model.name, type(pipeline.scheduler).__name__, None)
         prompts = Prompts(pipeline, self.row_loras.on_all)
         self._loaded[model.name] = Loaded(
             pipeline, pipeline.scheduler, prompts, Placement(pipeline, model.memory, self.machine.device), {}

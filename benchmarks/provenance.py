@@ -178,7 +178,7 @@ def run(options: argparse.Namespace) -> str:
     store = ModelStore([EMBEDDED_MODEL], EngineConfig(device="cpu", threads=options.threads))
     store.load("emoji")
     frames = list(painted(store, options.count, options.steps))[: options.count]
-    upscaler = store._upscalers["emoji"]
+    upscaler = store.finisher._upscalers["emoji"]
     survived, plain = survival(frames, upscaler, print)
     numbers = np.random.default_rng(1).integers(0, 2**marking.BITS, 100_000)
     sizes = [(512, 512), (128, 128), (1024, 1024), (768, 512), (512, 768), (640, 640)]

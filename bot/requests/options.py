@@ -142,11 +142,11 @@ class Options:
         Upload | None,
         Option("The picture that the ControlNet follows, such as edges or a pose", called="control picture"),
     ] = None
-    draft: Annotated[
-        bool | None, Option("Paint quick drafts, of which each can be finished", ("draft",), flag_only=True)
-    ] = None
     enhance: Annotated[
         bool | None, Option("First show which words and settings people here like with prompts like this", ("enhance",))
+    ] = None
+    draft: Annotated[
+        bool | None, Option("Paint quick drafts, of which each can be finished", ("draft",), flag_only=True)
     ] = None
 
     @property

@@ -38,7 +38,8 @@ MODERATOR = By(GUILD, UserId(99))
 TERMS = ("zeppelin", "purple umbrella", "okapi")
 MARKS = {"zeppelin": 11, "purple umbrella": 12, "okapi": 13, "nude child": 14}
 """A request says by its seed what is in it, so that the test need not read words as the bot does."""
-SPELLINGS = st.sampled_from(sorted(CATEGORIES))
+SPELLINGS = st.sampled_from(sorted(CATEGORIES.keys() - {"the other order", "other words around"}))
+"""Ways to spell words. These two take a phrase apart, which counts for pairs of the hard block and not for a term."""
 WHICH = st.integers(0, 99)
 
 

@@ -360,7 +360,7 @@ async def test_a_disk_that_is_full_for_long_fails_nobody(house: House, monkeypat
         if refused < 20:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bot.storage.pictures.os.fsync", fsync)
+    monkeypatch.setattr("bot.storage.picture_folder.os.fsync", fsync)
     job = await house.ended(await house.ask())
     assert (job.status, job.attempt) == (JobStatus.DELIVERED, 1)
 

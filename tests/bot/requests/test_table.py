@@ -117,7 +117,7 @@ def test_every_way_to_ask_takes_the_whole_table_and_nothing_else() -> None:
     only_flags = [option.name for option in table() if option.flag_only]
     assert only_flags == names[len(names) - len(only_flags) :]
     assert [parameter.name for parameter in Create.imagine.parameters] == names[: len(names) - len(only_flags)]
-    assert len(Create.imagine.parameters) == 16, "of 25 that Discord allows"
+    assert len(Create.imagine.parameters) == 17, "of 25 that Discord allows"
     help_ = CliRunner().invoke(cli, ["imagine", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
     assert PROMPT_HELP in help_
     for option in table():

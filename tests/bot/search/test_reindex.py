@@ -51,7 +51,7 @@ async def read(folder: Path) -> dict[str, Any]:
 def test_one_command_builds_everything_derived_anew_and_it_equals_what_it_was(tmp_path: Path) -> None:
     before = asyncio.run(filled(tmp_path))
     score = next(row for row in before["index"]["pictures"] if row[:2] == [1, 2])
-    assert tuple(score[3:5]) == (2, 1), "the scores of pictures are part of it"
+    assert tuple(score[4:6]) == (2, 1), "the scores of pictures are part of it"
     assert len(before["sittings"]) == 2
     assert before["links"][1] == [1, 4]
     index_of(tmp_path).write_bytes(b"damaged")

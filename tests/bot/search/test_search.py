@@ -151,14 +151,14 @@ async def test_a_damaged_index_is_built_anew_and_search_says_so(
 
 async def test_an_index_that_is_damaged_while_it_is_used_is_built_anew(library: Library) -> None:
     await library.paint(*(f"a green tree number {number}" for number in range(200)))
-    await library.search.finish()
+    await library.search.finish(looks=True)
     before = await library.search.dump()
     with library.index.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(library.index.stat().st_size - 4096))
     for number in range(60):
         await library.found(f"number {number} green -x{number}")
-    await library.search.finish()
+    await library.search.finish(looks=True)
     assert await library.search.dump() == before
 
 
