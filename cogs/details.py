@@ -35,6 +35,7 @@ _STAYS_HIDDEN = (
     "The safety check keeps these pictures behind a spoiler in this channel. Moderators decide how strict it is, with "
     "`/mod pictures`."
 )
+_SHOWS_SEVERAL = "This message shows several results. Delete the one that people should not see."
 _LONGEST_NUMBER = 18
 _NO_MESSAGE = "The message of this result can no longer be changed."
 
@@ -85,6 +86,7 @@ class Details(commands.Cog):
         return words, _controls.more_menu(
             about,
             may_delete=_targets.may_delete(job, interaction),
+            has_own_message=job.series_id is None,
             moderates=interaction.guild_id is not None and _people.is_moderator(interaction),
         )
 
@@ -173,6 +175,9 @@ class Details(commands.Cog):
         """Hide the pictures of a result behind a spoiler, or show them again."""
         job, pictures = await _targets.result(self._queue, interaction, about.job_id)
         self._check_may_delete(job, interaction)
+        if job.series_id is not None:
+            # The message is made from the rows of all its jobs; a change of it alone would not last.
+            raise UserError(_SHOWS_SEVERAL)
         if job.destination.message_id is None:
             raise UserError(_NO_MESSAGE)
         await responses.defer(interaction, ephemeral=True)

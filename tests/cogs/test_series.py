@@ -11,6 +11,8 @@ import simcord
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
+from cogs._controls import MORE
+from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
 from tests.conftest import Workshop
 
@@ -294,6 +296,22 @@ async def test_a_message_that_was_deleted_is_replaced_once_and_a_deleted_picture
     shown = workshop.message(message.id)
     assert "2. green · 🗑️ deleted" in shown.content
     assert labels(shown) == ["1", "3"]
+
+
+async def test_one_result_of_a_series_has_no_spoiler_of_its_own(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada, "a {red, green, blue} fox")
+    jobs = await workshop.ended(3)
+    (message,) = posts(workshop)
+    names = [file.filename for file in message.attachments]
+    single = (await ada.click(message, label="2")).followups[-1]
+    menu = (await ada.click(single, label=MORE)).response
+    assert "Delete" in labels(menu)
+    assert "Spoiler on/off" not in labels(menu)
+    pressed = await Stage(workshop, ada, jobs[1]).press(ada, "spoiler", 0)
+    assert pressed.ephemeral
+    assert pressed.response.content == "This message shows several results. Delete the one that people should not see."
+    assert [file.filename for file in workshop.message(message.id).attachments] == names
 
 
 async def test_what_is_forgotten_leaves_no_message(workshop: Workshop) -> None:
