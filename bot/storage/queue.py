@@ -86,12 +86,13 @@ OF_SERIES = "SELECT * FROM jobs_with_post WHERE series_id = ? ORDER BY id"
 SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) ORDER BY id"
 
 COPIED_BY = """
-SELECT id FROM jobs WHERE post_id IN (
-  SELECT post_id FROM side_messages WHERE message_id = ? AND kind = 'gallery') ORDER BY id
+SELECT jobs.id FROM side_messages AS side JOIN jobs ON jobs.post_id = side.post_id
+WHERE side.message_id = ? AND kind = 'gallery' AND (side.job_id IS NULL OR side.job_id = jobs.id) ORDER BY jobs.id
 """
 GALLERIES = """
-SELECT DISTINCT channel_id FROM side_messages JOIN jobs ON jobs.post_id = side_messages.post_id
+SELECT DISTINCT channel_id FROM side_messages AS side JOIN jobs ON jobs.post_id = side.post_id
 WHERE jobs.id = ? AND kind = 'gallery' AND message_id IS NOT NULL AND over_at IS NULL
+  AND (side.job_id IS NULL OR side.job_id = jobs.id)
 """
 
 PLACE_MESSAGE = "UPDATE posts SET message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"

@@ -12,8 +12,10 @@ from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
 from cogs._controls import MORE
+from cogs.reports import FILED
 from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
+from tests.cogs.test_reactions import gallery, rests
 from tests.conftest import Workshop
 
 SIX = "a {red, green, blue} {fox, owl}"
@@ -296,6 +298,31 @@ async def test_a_message_that_was_deleted_is_replaced_once_and_a_deleted_picture
     shown = workshop.message(message.id)
     assert "2. green · 🗑️ deleted" in shown.content
     assert labels(shown) == ["1", "3"]
+
+
+async def test_a_copy_of_one_result_of_a_series_goes_with_it(workshop: Workshop) -> None:
+    best = await gallery(workshop, 1)
+    ada, bob, eve = (workshop.member(name) for name in ("ada", "bob", "eve"))
+    await accepted(workshop, ada, "a {red, green} fox")
+    jobs = await workshop.ended(2)
+    (message,) = posts(workshop)
+    await bob.react(message, "⭐")
+    (copy,) = await workshop.seen(best.history)
+    assert copy.attachments[0].filename.startswith(f"atelier-{jobs[0].id}-")
+    assert await workshop.app.queue.copied_by(copy.id) == [jobs[0].id]
+    await rests(workshop)
+    single = (await ada.click(message, label="1")).followups[-1]
+    await ada.click((await ada.click(single, label=MORE)).response, label="Delete")
+    await workshop.seen(lambda: copy.id not in [each.id for each in best.history()])
+    (other,) = await workshop.seen(best.history)
+    assert other.attachments[0].filename.startswith(f"atelier-{jobs[1].id}-")
+    await rests(workshop)
+    moderator = workshop.member("mod", moderator=True)
+    form = await eve.context_menu(best, "Report", other)
+    assert (await eve.submit_modal(form, {})).response.content == FILED
+    answer = await moderator.slash(workshop.channel, "mod reports")
+    (file,) = (answer.followups[-1] if answer.followups else answer.response).attachments
+    assert file.filename.removeprefix("SPOILER_").startswith(f"atelier-{jobs[1].id}-")
 
 
 async def test_one_result_of_a_series_has_no_spoiler_of_its_own(workshop: Workshop) -> None:
