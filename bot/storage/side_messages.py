@@ -16,6 +16,7 @@ import aiosqlite
 
 from bot.jobs import ChannelId, Clock, Job, JobId, JobStatus, MessageId, Row, Surface, UserId, from_text, to_text
 from bot.storage.database import Database
+from bot.storage.panels import SEEN_FIRST
 from bot.storage.reactions import ASKING, DELETE, FAVOURITES, SENDS, quoted
 
 PostId = NewType("PostId", int)
@@ -33,10 +34,10 @@ _ASKS = f"emoji IN ({quoted(ASKING)})"
 _SENDS = f"emoji IN ({quoted(SENDS)})"
 _FAVOURS = f"emoji IN ({quoted(FAVOURITES)})"
 
-JOBS_OF_POST = """
-SELECT *, EXISTS (SELECT 1 FROM images WHERE job_id = jobs_with_post.id) AS has_images FROM jobs_with_post
-WHERE post_id = ? AND surface = ? ORDER BY id
-"""
+JOBS_OF_POST = f"""
+SELECT *, EXISTS (SELECT 1 FROM images WHERE job_id = jobs.id) AS has_images FROM jobs_with_post AS jobs
+WHERE post_id = ? AND surface = ? ORDER BY {SEEN_FIRST}
+"""  # noqa: S608 - constants
 REACTIONS = f"SELECT user_id, emoji, added_at FROM ratings WHERE post_id = ? AND {_ASKS}"  # noqa: S608 - constants
 OF_POST = "SELECT * FROM side_messages WHERE post_id = ? ORDER BY id"
 
@@ -140,7 +141,7 @@ class PostState:
 
     post_id: PostId
     jobs: Sequence[Job]
-    """All jobs of the post, the first asked first; never empty."""
+    """All jobs of the post, those that people see first; never empty."""
     shown: Set[JobId]
     """Those whose pictures are to be seen: they are delivered, and were not removed."""
     is_unwanted: bool
