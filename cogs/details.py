@@ -13,6 +13,7 @@ from bot.client import Client, prompt_back
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Picture, PictureRef, UserId
 from bot.policy.policy import Policy
+from bot.queue.dispatcher import Dispatcher
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.uploads import MOST_BYTES
@@ -53,7 +54,9 @@ class Details(commands.Cog):
         tags: Tags,
         sittings: Sittings,
         policy: Policy,
+        dispatcher: Dispatcher,
     ) -> None:
+        self._dispatcher = dispatcher
         self._policy = policy
         self._client = client
         self._queue = queue
@@ -210,7 +213,8 @@ class Details(commands.Cog):
         else:
             assert job.destination.message_id is not None  # noqa: S101 - it was delivered
             by = By(GuildId(job.requester.guild_id), UserId(interaction.user.id), "")
-            case, _ = await self._removals.remove(by, MessageId(job.destination.message_id))
+            case, _, cancelled = await self._removals.remove(by, MessageId(job.destination.message_id))
+            self._dispatcher.stop(cancelled)
             words = _words.receipt(case)
         await responses.edit(interaction, words, view=None)
 
@@ -222,6 +226,8 @@ class Details(commands.Cog):
 async def setup(client: Client) -> None:
     """Add the cog, its command and its controls."""
     app = client.app
-    cog = Details(client, app.queue, app.admission, app.lineage, app.removals, app.tags, app.sittings, app.policy)
+    cog = Details(
+        client, app.queue, app.admission, app.lineage, app.removals, app.tags, app.sittings, app.policy, app.dispatcher
+    )
     _people.open_to_messages(client, cog.show)
     await add_cog(client, cog)
