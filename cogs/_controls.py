@@ -117,8 +117,13 @@ def region_menu(ref: PictureRef) -> discord.ui.View:
     return view
 
 
-def more_menu(ref: PictureRef, *, may_delete: bool, moderates: bool = False) -> discord.ui.View:
-    """What is needed rarely, for the person who asked for it alone."""
+def more_menu(
+    ref: PictureRef, *, may_delete: bool, has_own_message: bool = True, moderates: bool = False
+) -> discord.ui.View:
+    """What is needed rarely, for the person who asked for it alone.
+
+    A result of a series shares its message with others (`has_own_message` is False) and has no spoiler of its own.
+    """
     view = discord.ui.View(timeout=None)
     view.add_item(button("original", ref, "Original file"))
     view.add_item(button("prompt", ref, "Prompt to copy"))
@@ -126,8 +131,9 @@ def more_menu(ref: PictureRef, *, may_delete: bool, moderates: bool = False) -> 
     view.add_item(button("alike", ref, "More like this"))
     view.add_item(button("lookalike", ref, "Looks like this"))
     view.add_item(button("improve", ref, "Improve my prompt"))
-    if may_delete:
+    if may_delete and has_own_message:
         view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
+    if may_delete:
         view.add_item(button("delete", ref, "Delete", discord.ButtonStyle.danger, row=1))
     if moderates:
         view.add_item(button("asstyle", ref, "Use as style", row=1))

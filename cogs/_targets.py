@@ -39,7 +39,7 @@ async def picture(queue: Queue, interaction: discord.Interaction[Client], about:
 
 
 async def of_message(queue: Queue, interaction: discord.Interaction[Client], message: discord.Message) -> JobId | None:
-    """The request that a message of ours shows; None for every other message."""
+    """The request that a message of ours shows, of several one with pictures; None for every other message."""
     if interaction.client.user is None or message.author.id != interaction.client.user.id:
         return None
     jobs = await queue.shown_by(MessageId(message.id))

@@ -455,7 +455,11 @@ def change(case: Case) -> str:
     if case.undoes is not None:
         what = f"undo of case {case.undoes} for {subject(case.subject)}"
     if case.action == DELETE:
-        return f"{what}: {pictures(case.before['pictures'])} of message {case.before['message']}"
+        words = f"{what}: {pictures(case.before['pictures'])} of message {case.before['message']}"
+        # Cases from before have no such count.
+        if count := case.before.get("requests", 0):
+            words += f", and {count} open request{'' if count == 1 else 's'} of it"
+        return words
     if case.action == CANCEL:
         count = len(case.after)
         return f"{what}: {count} request{'' if count == 1 else 's'}"

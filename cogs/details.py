@@ -13,6 +13,7 @@ from bot.client import Client, prompt_back
 from bot.errors import UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Picture, PictureRef, UserId
 from bot.policy.policy import Policy
+from bot.queue.dispatcher import Dispatcher
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.uploads import MOST_BYTES
@@ -35,6 +36,7 @@ _STAYS_HIDDEN = (
     "The safety check keeps these pictures behind a spoiler in this channel. Moderators decide how strict it is, with "
     "`/mod pictures`."
 )
+_SHOWS_SEVERAL = "This message shows several results. Delete the one that people should not see."
 _LONGEST_NUMBER = 18
 _NO_MESSAGE = "The message of this result can no longer be changed."
 
@@ -52,7 +54,9 @@ class Details(commands.Cog):
         tags: Tags,
         sittings: Sittings,
         policy: Policy,
+        dispatcher: Dispatcher,
     ) -> None:
+        self._dispatcher = dispatcher
         self._policy = policy
         self._client = client
         self._queue = queue
@@ -85,6 +89,7 @@ class Details(commands.Cog):
         return words, _controls.more_menu(
             about,
             may_delete=_targets.may_delete(job, interaction),
+            has_own_message=job.series_id is None,
             moderates=interaction.guild_id is not None and _people.is_moderator(interaction),
         )
 
@@ -172,6 +177,9 @@ class Details(commands.Cog):
         """Hide the pictures of a result behind a spoiler, or show them again."""
         job, pictures = await _targets.result(self._queue, interaction, about.job_id)
         self._check_may_delete(job, interaction)
+        if job.series_id is not None:
+            # The message is made from the rows of all its jobs; a change of it alone would not last.
+            raise UserError(_SHOWS_SEVERAL)
         if job.destination.message_id is None:
             raise UserError(_NO_MESSAGE)
         await responses.defer(interaction, ephemeral=True)
@@ -204,7 +212,8 @@ class Details(commands.Cog):
         else:
             assert job.destination.message_id is not None  # noqa: S101 - it was delivered
             by = By(GuildId(job.requester.guild_id), UserId(interaction.user.id), "")
-            case, _ = await self._removals.remove(by, MessageId(job.destination.message_id))
+            case, _, cancelled = await self._removals.remove(by, MessageId(job.destination.message_id))
+            self._dispatcher.stop(cancelled)
             words = _words.receipt(case)
         await responses.edit(interaction, words, view=None)
 
@@ -216,6 +225,8 @@ class Details(commands.Cog):
 async def setup(client: Client) -> None:
     """Add the cog, its command and its controls."""
     app = client.app
-    cog = Details(client, app.queue, app.admission, app.lineage, app.removals, app.tags, app.sittings, app.policy)
+    cog = Details(
+        client, app.queue, app.admission, app.lineage, app.removals, app.tags, app.sittings, app.policy, app.dispatcher
+    )
     _people.open_to_messages(client, cog.show)
     await add_cog(client, cog)

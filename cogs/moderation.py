@@ -220,7 +220,8 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             raise UserError(
                 "That is not a link to a message on this server. Open the message's menu and copy its link."
             )
-        case, _ = await self._removals.remove(by, MessageId(int(match[3])))
+        case, _, cancelled = await self._removals.remove(by, MessageId(int(match[3])))
+        self._dispatcher.stop(cancelled)
         await responses.send(interaction, _words.receipt(case), ephemeral=True)
         await self._removal_notes.catch_up()
 

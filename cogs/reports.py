@@ -14,6 +14,7 @@ from bot.delivery.removal_notes import RemovalNotes
 from bot.errors import StorageError, UserError
 from bot.jobs import ChannelId, GuildId, Job, JobId, MessageId, PictureRef, Scope, UserId
 from bot.policy.limits import BLOCKED, LOG, SERVER
+from bot.queue.dispatcher import Dispatcher
 from bot.storage.cases import By, Case, Cases
 from bot.storage.member_reports import MemberReports, Report
 from bot.storage.queue import Queue
@@ -46,7 +47,9 @@ class ReportsCog(commands.Cog, name="Reports"):
         cases: Cases,
         removals: Removals,
         removal_notes: RemovalNotes,
+        dispatcher: Dispatcher,
     ) -> None:
+        self._dispatcher = dispatcher
         self._client = client
         self._queue = queue
         self._reports = reports
@@ -158,7 +161,8 @@ class ReportsCog(commands.Cog, name="Reports"):
         _, job, by = await self._decided(interaction, about)
         if job.destination.message_id is None:
             raise UserError(_words.EXPIRED)
-        case, _ = await self._removals.remove(by, job.destination.message_id)
+        case, _, cancelled = await self._removals.remove(by, job.destination.message_id)
+        self._dispatcher.stop(cancelled)
         await responses.edit(interaction, _words.receipt(case), view=None, attachments=[])
         await self._removal_notes.catch_up()
 
@@ -275,7 +279,7 @@ def _controls(report: Report) -> discord.ui.View:
 async def setup(client: Client) -> None:
     """Add the cog, and its commands for moderators to /mod."""
     app = client.app
-    cog = ReportsCog(client, app.queue, app.member_reports, app.cases, app.removals, app.removal_notes)
+    cog = ReportsCog(client, app.queue, app.member_reports, app.cases, app.removals, app.removal_notes, app.dispatcher)
 
     @app_commands.command(description="The results that members reported, one after the other")
     async def reports(interaction: discord.Interaction[Client]) -> None:

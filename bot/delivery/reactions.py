@@ -91,6 +91,9 @@ Step = Begin | Send | Remove
 def decide(state: PostState, gallery: Gallery | None, now: datetime) -> list[Step]:
     """What is to be done about the side messages of a post, now.
 
+    A copy shows the pictures of one job and goes with them. Another job of the post then takes its place, unless the
+    whole post is being deleted.
+
     A copy stays in the gallery as long as the result has as many favourites as were needed when it was decided on:
     a later change of the gallery moves and removes no copy.
     """
@@ -103,7 +106,7 @@ def decide(state: PostState, gallery: Gallery | None, now: datetime) -> list[Ste
                 steps.append(Send(message))
         elif not (message.kind is Kind.REFUSAL and message.over_at is not None):
             steps.append(Remove(message))
-    if not state.is_shown:
+    if not state.shown or state.is_unwanted:
         return steps
     favoured_at = max(state.favourites.values(), default=now - RECENTLY)
     if (
@@ -122,7 +125,7 @@ def decide(state: PostState, gallery: Gallery | None, now: datetime) -> list[Ste
 def _is_wanted(message: SideMessage, state: PostState, gallery: Gallery | None, now: datetime) -> bool:
     match message.kind:
         case Kind.GALLERY:
-            if not state.is_shown or len(state.favourites) < message.threshold:
+            if not state.shows(message) or len(state.favourites) < message.threshold:
                 return False
             # What is still to be sent follows the gallery as it is now.
             return not message.is_open or (
@@ -134,7 +137,7 @@ def _is_wanted(message: SideMessage, state: PostState, gallery: Gallery | None, 
             asked_at = state.senders.get(message.user_id)
             # A person who was refused asks again by a new reaction.
             refused = message.over_at is not None and asked_at is not None and asked_at > message.over_at
-            return state.is_shown and asked_at is not None and not refused
+            return state.shows(message) and asked_at is not None and not refused
         case Kind.REFUSAL:
             # If the clock was set back, it has stayed for long enough.
             age = now - message.begun_at
@@ -266,7 +269,7 @@ class Reactions:
         for step in decide(state, gallery, self._clock()):
             groups.setdefault((step.about.kind, step.about.user_id), []).append(step)
         async with asyncio.TaskGroup() as doing:
-            tasks = [doing.create_task(self._do(poster, state.job, post_id, steps)) for steps in groups.values()]
+            tasks = [doing.create_task(self._do(poster, state, steps)) for steps in groups.values()]
         left = [
             (NOTE_STAYS - (self._clock() - message.begun_at)).total_seconds()
             for message in state.messages
@@ -275,21 +278,24 @@ class Reactions:
         again = [task.result() for task in tasks]
         return min([math.inf, *again, *(max(seconds, 1.0) for seconds in left if seconds > 0)])
 
-    async def _do(self, poster: SidePoster, job: Job, post_id: PostId, steps: Sequence[Step]) -> float:
+    async def _do(self, poster: SidePoster, state: PostState, steps: Sequence[Step]) -> float:
         """Do steps in order; returns after how many seconds the post must be looked at again."""
         again = math.inf
         for step in steps:
             async with self._sending:
                 match step:
                     case Begin(kind, user_id, channel_id, threshold):
-                        message = await insist(self._side_messages.begin, kind, post_id, user_id, channel_id, threshold)
+                        job = state.job
+                        message = await insist(
+                            self._side_messages.begin, kind, state.post_id, user_id, channel_id, threshold, job.id
+                        )
                         if message is not None:
                             self._untried.add(message.id)
                             again = min(again, await self._send(poster, job, message))
                     case Send(message):
-                        again = min(again, await self._send(poster, job, message))
+                        again = min(again, await self._send(poster, state.job_of(message), message))
                     case Remove(message):
-                        again = min(again, await self._remove(poster, job, message))
+                        again = min(again, await self._remove(poster, state.job_of(message), message))
         return again
 
     async def _send(self, poster: SidePoster, job: Job, message: SideMessage) -> float:

@@ -15,6 +15,15 @@ OF_SERIES = "SELECT * FROM panels WHERE series_id = ? ORDER BY place"
 ADD = "INSERT INTO panels (series_id, number, place, words, job_id, refusal) VALUES (?, ?, ?, ?, ?, ?)"
 REPLACE = "UPDATE panels SET words = ?, job_id = ?, refusal = '' WHERE series_id = ? AND number = ?"
 PLACE = "UPDATE panels SET place = ? WHERE series_id = ? AND number = ?"
+SEEN_FIRST = """
+  (SELECT place FROM panels WHERE job_id = jobs.id) IS NULL,
+  EXISTS (SELECT 1 FROM images WHERE job_id = jobs.id) DESC,
+  (SELECT place FROM panels WHERE job_id = jobs.id), jobs.id
+"""
+"""The order of the jobs of a message: those that show pictures first.
+
+A storyboard shows the newest request of each panel, in the order of the story; the requests before it come last.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from bot.jobs import (
 )
 from bot.storage.database import Database
 from bot.storage.marks import KEEP_MARK
-from bot.storage.panels import Panel, add_panels, replace_panel
+from bot.storage.panels import SEEN_FIRST, Panel, add_panels, replace_panel
 from bot.storage.picture_hashes import KEEP_HASH
 from bot.storage.pictures import Pictures
 
@@ -83,15 +83,18 @@ JOB = "SELECT * FROM jobs_with_post WHERE id = ?"
 OF_POST = "SELECT * FROM jobs_with_post WHERE post_id = ? ORDER BY id"
 OF_SERIES = "SELECT * FROM jobs_with_post WHERE series_id = ? ORDER BY id"
 
-SHOWN_BY = "SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) ORDER BY id"
+SHOWN_BY = f"""
+SELECT id FROM jobs WHERE post_id IN (SELECT id FROM posts WHERE message_id = ?) ORDER BY {SEEN_FIRST}
+"""  # noqa: S608 - constants
 
-COPIED_BY = """
-SELECT id FROM jobs WHERE post_id IN (
-  SELECT post_id FROM side_messages WHERE message_id = ? AND kind = 'gallery') ORDER BY id
-"""
+COPIED_BY = f"""
+SELECT jobs.id FROM side_messages AS side JOIN jobs ON jobs.post_id = side.post_id
+WHERE side.message_id = ? AND kind = 'gallery' AND (side.job_id IS NULL OR side.job_id = jobs.id) ORDER BY {SEEN_FIRST}
+"""  # noqa: S608 - constants
 GALLERIES = """
-SELECT DISTINCT channel_id FROM side_messages JOIN jobs ON jobs.post_id = side_messages.post_id
+SELECT DISTINCT channel_id FROM side_messages AS side JOIN jobs ON jobs.post_id = side.post_id
 WHERE jobs.id = ? AND kind = 'gallery' AND message_id IS NOT NULL AND over_at IS NULL
+  AND (side.job_id IS NULL OR side.job_id = jobs.id)
 """
 
 PLACE_MESSAGE = "UPDATE posts SET message_id = ? WHERE id = (SELECT post_id FROM jobs WHERE id = ?)"
@@ -614,12 +617,12 @@ class Queue:
         return now is not None and now.is_unposted
 
     async def shown_by(self, message_id: MessageId) -> list[JobId]:
-        """The jobs that a message is known to show, oldest first."""
+        """The jobs that a message is known to show; first is one with pictures that people see, if there is any."""
         rows = await self._database.fetch_all(SHOWN_BY, (message_id,))
         return [JobId(row["id"]) for row in rows]
 
     async def copied_by(self, message_id: MessageId) -> list[JobId]:
-        """The jobs of which a message in a gallery is a copy, oldest first."""
+        """The jobs of which a message in a gallery is a copy, in the order of `shown_by`."""
         rows = await self._database.fetch_all(COPIED_BY, (message_id,))
         return [JobId(row["id"]) for row in rows]
 

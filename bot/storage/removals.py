@@ -33,6 +33,9 @@ UPDATE removals SET noted_at = ?1 WHERE job_id = ?2 AND (SELECT status FROM jobs
 """
 
 
+# This was not the decision of the person who asked, so it costs them nothing.
+CANCEL = "UPDATE jobs SET status = 'cancelled', used_seconds = 0 WHERE id = ? AND status IN ('queued', 'running')"
+
 Files = tuple[str, ...]
 """The sha256 of the files of one picture."""
 
@@ -49,13 +52,14 @@ class Removals:
         self.owing = asyncio.Event()
         """Set when a message begins to owe a note; a task that waits for it clears it before it reads `owed`."""
 
-    async def remove(self, by: By, message_id: MessageId) -> tuple[Case, list[Job]]:
-        """Remove the pictures that a message shows; returns their jobs. The message may be a copy in the gallery.
+    async def remove(self, by: By, message_id: MessageId) -> tuple[Case, list[Job], list[JobId]]:
+        """Remove the pictures that a message shows, and cancel its jobs that have not ended.
 
+        Returns the jobs of the pictures, and which jobs were cancelled. The message may be a copy in the gallery.
         Raises UserError when it is no result here.
         """
 
-        async def work(connection: aiosqlite.Connection) -> tuple[Case, list[Job], list[Files]]:
+        async def work(connection: aiosqlite.Connection) -> tuple[Case, list[Job], list[JobId], list[Files]]:
             shown = [
                 Job.from_row(row) for row in await connection.execute_fetchall(BY_MESSAGE, (message_id, by.guild_id))
             ]
@@ -71,20 +75,22 @@ class Removals:
             names = await _unname(connection, jobs, by_requester=False)
             if not names:
                 raise UserError("The pictures of that message were removed before.")
+            cancelled = [job.id for job in shown if job.status in (JobStatus.QUEUED, JobStatus.RUNNING)]
+            await connection.executemany(CANCEL, [(job_id,) for job_id in cancelled])
             case = await add_case(
                 connection,
                 to_text(self._clock()),
                 by,
                 DELETE,
                 (Scope.PERSON, jobs[0].requester.user_id),
-                {"message": message_id, "pictures": len(names)},
-                {"message": message_id, "pictures": 0},
+                {"message": message_id, "pictures": len(names), "requests": len(cancelled)},
+                {"message": message_id, "pictures": 0, "requests": 0},
             )
-            return case, jobs, names
+            return case, jobs, cancelled, names
 
-        case, jobs, names = await self._database.write(work)
+        case, jobs, cancelled, names = await self._database.write(work)
         await self._settle(names)
-        return case, jobs
+        return case, jobs, cancelled
 
     async def remove_own(self, requester: Requester, job_id: JobId) -> Job:
         """Remove the pictures of a result for the person who asked for it; its message then says who did that.

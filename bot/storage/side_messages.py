@@ -6,7 +6,7 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,8 +14,9 @@ from typing import NewType, Self
 
 import aiosqlite
 
-from bot.jobs import ChannelId, Clock, Job, JobStatus, MessageId, Row, Surface, UserId, from_text, to_text
+from bot.jobs import ChannelId, Clock, Job, JobId, JobStatus, MessageId, Row, Surface, UserId, from_text, to_text
 from bot.storage.database import Database
+from bot.storage.panels import SEEN_FIRST
 from bot.storage.reactions import ASKING, DELETE, FAVOURITES, SENDS, quoted
 
 PostId = NewType("PostId", int)
@@ -33,12 +34,10 @@ _ASKS = f"emoji IN ({quoted(ASKING)})"
 _SENDS = f"emoji IN ({quoted(SENDS)})"
 _FAVOURS = f"emoji IN ({quoted(FAVOURITES)})"
 
-# A post of several jobs stands for the first of them that shows a picture.
-JOB_OF_POST = """
-SELECT * FROM jobs_with_post WHERE post_id = ? AND surface = ?
-ORDER BY status = 'delivered' AND EXISTS (SELECT 1 FROM images WHERE job_id = jobs_with_post.id) DESC, id LIMIT 1
-"""
-HAS_IMAGES = "SELECT 1 FROM images WHERE job_id = ? LIMIT 1"
+JOBS_OF_POST = f"""
+SELECT *, EXISTS (SELECT 1 FROM images WHERE job_id = jobs.id) AS has_images FROM jobs_with_post AS jobs
+WHERE post_id = ? AND surface = ? ORDER BY {SEEN_FIRST}
+"""  # noqa: S608 - constants
 REACTIONS = f"SELECT user_id, emoji, added_at FROM ratings WHERE post_id = ? AND {_ASKS}"  # noqa: S608 - constants
 OF_POST = "SELECT * FROM side_messages WHERE post_id = ? ORDER BY id"
 
@@ -57,7 +56,8 @@ SELECT post_id FROM ratings WHERE {_ASKS} AND added_at > ? AND CASE
 UNION SELECT post_id FROM side_messages WHERE message_id IS NULL AND over_at IS NULL
 UNION SELECT post_id FROM side_messages AS side WHERE (kind != 'refusal' OR over_at IS NULL) AND (
   kind = 'refusal' OR is_leaving
-  OR NOT EXISTS (SELECT 1 FROM jobs JOIN images ON job_id = jobs.id WHERE jobs.post_id = side.post_id)
+  OR NOT EXISTS (SELECT 1 FROM jobs JOIN images ON job_id = jobs.id WHERE jobs.post_id = side.post_id
+    AND (side.job_id IS NULL OR side.job_id = jobs.id))
   OR kind = 'private' AND NOT EXISTS (
     SELECT 1 FROM ratings WHERE post_id = side.post_id AND user_id = side.user_id AND {_SENDS})
   OR kind = 'gallery' AND threshold > (
@@ -67,7 +67,8 @@ UNION SELECT post_id FROM side_messages AS side WHERE (kind != 'refusal' OR over
 
 # The unique index makes a second row for the same purpose impossible.
 BEGIN = """
-INSERT INTO side_messages (kind, post_id, user_id, channel_id, threshold, begun_at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO side_messages (kind, post_id, user_id, channel_id, threshold, begun_at, job_id)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING RETURNING *
 """
 TELL_REFUSED = """
@@ -106,6 +107,8 @@ class SideMessage:
     over_at: datetime | None = None
     is_leaving: bool = False
     """Whether its deletion was begun: it may be gone although that was not noted, so it is never kept after all."""
+    job_id: JobId | None = None
+    """Whose pictures it shows; None stands for the job that its post stands for."""
 
     @property
     def is_open(self) -> bool:
@@ -128,6 +131,7 @@ class SideMessage:
             None if row["message_id"] is None else MessageId(row["message_id"]),
             from_text(row["over_at"]),
             bool(row["is_leaving"]),
+            None if row["job_id"] is None else JobId(row["job_id"]),
         )
 
 
@@ -136,16 +140,30 @@ class PostState:
     """What is asked for by the reactions under a post, and what there is."""
 
     post_id: PostId
-    job: Job
-    is_shown: bool
-    """Whether the job's pictures are to be seen: they are delivered, and were not removed."""
+    jobs: Sequence[Job]
+    """All jobs of the post, those that people see first; never empty."""
+    shown: Set[JobId]
+    """Those whose pictures are to be seen: they are delivered, and were not removed."""
     is_unwanted: bool
-    """Whether the person who asked for the result asks for its deletion."""
+    """Whether the person who asked for the result asks for its deletion, and there is something to delete."""
     favourites: Mapping[UserId, datetime]
     """Who else favourited it, and when first."""
     senders: Mapping[UserId, datetime]
     """Who wants it as a direct message, and since when."""
     messages: tuple[SideMessage, ...]
+
+    @property
+    def job(self) -> Job:
+        """The job that the post stands for: the first that shows pictures."""
+        return next((job for job in self.jobs if job.id in self.shown), self.jobs[0])
+
+    def job_of(self, message: SideMessage) -> Job:
+        """The job that a message is about."""
+        return next((job for job in self.jobs if job.id == message.job_id), self.job)
+
+    def shows(self, message: SideMessage) -> bool:
+        """Whether the pictures that a message is about are to be seen."""
+        return self.job_of(message).id in self.shown
 
 
 class SideMessages:
@@ -163,12 +181,17 @@ class SideMessages:
 
     async def state(self, post_id: PostId) -> PostState | None:
         """What a post of this surface needs; None if it is none."""
-        row = await self._database.fetch_one(JOB_OF_POST, (post_id, self._surface))
-        if row is None:
+        rows = await self._database.fetch_all(JOBS_OF_POST, (post_id, self._surface))
+        if not rows:
             return None
-        job = Job.from_row(row)
-        has_images = await self._database.fetch_one(HAS_IMAGES, (job.id,)) is not None
-        is_shown = has_images and job.status is JobStatus.DELIVERED and job.forgotten_at is None
+        jobs = tuple(map(Job.from_row, rows))
+        shown = {
+            job.id
+            for job, row in zip(jobs, rows, strict=True)
+            if row["has_images"] and job.status is JobStatus.DELIVERED and job.forgotten_at is None
+        }
+        # All jobs of a post are of one person.
+        requester_id = jobs[0].requester.user_id
         favourites: dict[UserId, datetime] = {}
         senders: dict[UserId, datetime] = {}
         is_unwanted = False
@@ -178,12 +201,11 @@ class SideMessages:
             if emoji in SENDS:
                 senders[user_id] = max(at, senders.get(user_id, at))
             elif emoji == DELETE:
-                is_unwanted |= is_shown and user_id == job.requester.user_id
-            elif user_id != job.requester.user_id:
+                is_unwanted |= bool(shown) and user_id == requester_id
+            elif user_id != requester_id:
                 favourites[user_id] = min(at, favourites.get(user_id, at))
-        rows = await self._database.fetch_all(OF_POST, (post_id,))
-        messages = tuple(map(SideMessage.from_row, rows))
-        return PostState(post_id, job, is_shown, is_unwanted, favourites, senders, messages)
+        messages = tuple(map(SideMessage.from_row, await self._database.fetch_all(OF_POST, (post_id,))))
+        return PostState(post_id, jobs, shown, is_unwanted, favourites, senders, messages)
 
     async def begin(
         self,
@@ -192,11 +214,12 @@ class SideMessages:
         user_id: UserId = EVERYONE,
         channel_id: ChannelId | None = None,
         threshold: int = 0,
+        job_id: JobId | None = None,
     ) -> SideMessage | None:
-        """Decide that a message is to be sent; None if that was decided before."""
+        """Decide that a message with the pictures of a job is to be sent; None if that was decided before."""
 
         async def work(connection: aiosqlite.Connection) -> SideMessage | None:
-            values = (kind, post_id, user_id, channel_id, threshold, to_text(self._clock()))
+            values = (kind, post_id, user_id, channel_id, threshold, to_text(self._clock()), job_id)
             rows = list(await connection.execute_fetchall(BEGIN, values))
             return SideMessage.from_row(rows[0]) if rows else None
 

@@ -49,6 +49,12 @@ async def shown(workshop: Workshop, moderator: simcord.MemberActor) -> Any:
     return message
 
 
+def file_of(message: Any) -> str:
+    """The name of the file that a message with one shows, without the mark of a spoiler."""
+    (file,) = message.attachments
+    return str(file.filename).removeprefix("SPOILER_")
+
+
 async def states(workshop: Workshop) -> list[tuple[str, ...]]:
     rows = await workshop.app.database.fetch_all("SELECT id, outcome FROM member_reports ORDER BY id")
     return [tuple(row) for row in rows]
@@ -293,6 +299,37 @@ async def test_a_deletion_of_data_takes_reports_with_it(workshop: Workshop, tmp_
     assert await states(workshop) == [(1, "removed"), (2, "")], "moderators still see that a result was reported"
     message = await shown(workshop, moderator)
     assert "reported by people who had their data deleted" in message.content
+
+
+async def test_a_message_of_several_results_is_reported_by_one_that_people_see(workshop: Workshop) -> None:
+    ada, eve = workshop.member("ada"), workshop.member("eve")
+    moderator = workshop.member("mod", moderator=True)
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a {red, green, blue} fox")
+    await ada.click(bill.response, label="Paint all")
+    first, second, _ = await workshop.ended(3)
+    await workshop.app.removals.remove_own(first.requester, first.id)
+    assert await reported(workshop, eve, first) == FILED
+    assert file_of(await shown(workshop, moderator)).startswith(f"atelier-{second.id}-")
+    told = await eve.context_menu(workshop.channel, "Info", workshop.message(second.destination.message_id))
+    assert told.response.content.startswith(f"**Request {second.id}**")
+    form = await eve.context_menu(workshop.channel, "Use this picture", workshop.message(second.destination.message_id))
+    assert form.modal, "it is a form, not a refusal"
+
+
+async def test_of_a_storyboard_what_is_reported_stands_in_its_grid(workshop: Workshop) -> None:
+    ada, eve = workshop.member("ada"), workshop.member("eve")
+    moderator = workshop.member("mod", moderator=True)
+    opened = await ada.slash(workshop.channel, "storyboard")
+    bill = await ada.submit_modal(opened, {"title": "A day", "panels": "a fox wakes\na fox eats", "look": ""})
+    await ada.click(bill.response, label="Paint all")
+    first, second = await workshop.ended(2)
+    message = workshop.message(first.destination.message_id)
+    chosen = await ada.select(message, ["1"], custom_id=f"a2:panel:{first.id}:0")
+    await ada.click(chosen.response, label="Paint again")
+    again = (await workshop.ended(3))[-1]
+    assert await workshop.app.queue.shown_by(message.id) == [again.id, second.id, first.id]
+    assert await reported(workshop, eve, first) == FILED
+    assert file_of(await shown(workshop, moderator)).startswith(f"atelier-{again.id}-")
 
 
 async def test_a_copy_in_the_gallery_is_reported_and_removed_like_the_original(workshop: Workshop) -> None:

@@ -11,7 +11,11 @@ import simcord
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
+from cogs._controls import MORE
+from cogs.reports import FILED
+from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
+from tests.cogs.test_reactions import gallery, rests
 from tests.conftest import Workshop
 
 SIX = "a {red, green, blue} {fox, owl}"
@@ -294,6 +298,47 @@ async def test_a_message_that_was_deleted_is_replaced_once_and_a_deleted_picture
     shown = workshop.message(message.id)
     assert "2. green · 🗑️ deleted" in shown.content
     assert labels(shown) == ["1", "3"]
+
+
+async def test_a_copy_of_one_result_of_a_series_goes_with_it(workshop: Workshop) -> None:
+    best = await gallery(workshop, 1)
+    ada, bob, eve = (workshop.member(name) for name in ("ada", "bob", "eve"))
+    await accepted(workshop, ada, "a {red, green} fox")
+    jobs = await workshop.ended(2)
+    (message,) = posts(workshop)
+    await bob.react(message, "⭐")
+    (copy,) = await workshop.seen(best.history)
+    assert copy.attachments[0].filename.startswith(f"atelier-{jobs[0].id}-")
+    assert await workshop.app.queue.copied_by(copy.id) == [jobs[0].id]
+    await rests(workshop)
+    single = (await ada.click(message, label="1")).followups[-1]
+    await ada.click((await ada.click(single, label=MORE)).response, label="Delete")
+    await workshop.seen(lambda: copy.id not in [each.id for each in best.history()])
+    (other,) = await workshop.seen(best.history)
+    assert other.attachments[0].filename.startswith(f"atelier-{jobs[1].id}-")
+    await rests(workshop)
+    moderator = workshop.member("mod", moderator=True)
+    form = await eve.context_menu(best, "Report", other)
+    assert (await eve.submit_modal(form, {})).response.content == FILED
+    answer = await moderator.slash(workshop.channel, "mod reports")
+    (file,) = (answer.followups[-1] if answer.followups else answer.response).attachments
+    assert file.filename.removeprefix("SPOILER_").startswith(f"atelier-{jobs[1].id}-")
+
+
+async def test_one_result_of_a_series_has_no_spoiler_of_its_own(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada, "a {red, green, blue} fox")
+    jobs = await workshop.ended(3)
+    (message,) = posts(workshop)
+    names = [file.filename for file in message.attachments]
+    single = (await ada.click(message, label="2")).followups[-1]
+    menu = (await ada.click(single, label=MORE)).response
+    assert "Delete" in labels(menu)
+    assert "Spoiler on/off" not in labels(menu)
+    pressed = await Stage(workshop, ada, jobs[1]).press(ada, "spoiler", 0)
+    assert pressed.ephemeral
+    assert pressed.response.content == "This message shows several results. Delete the one that people should not see."
+    assert [file.filename for file in workshop.message(message.id).attachments] == names
 
 
 async def test_what_is_forgotten_leaves_no_message(workshop: Workshop) -> None:

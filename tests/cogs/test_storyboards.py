@@ -13,6 +13,7 @@ import simcord
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import Job, JobStatus
+from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
 from tests.cogs.test_series import labels
 from tests.conftest import Workshop
@@ -227,6 +228,42 @@ async def test_a_panel_that_waits_cannot_be_changed_and_the_rest_can_be_cancelle
     await ada.submit_modal(form, {"prompt": "a fox runs"})
     await workshop.ended(4)
     await workshop.seen(lambda: "2. a fox runs · seed" in board(workshop).content)
+
+
+@pytest.mark.parametrize("way", ["command", "menu", "report"])
+async def test_what_a_moderator_removes_is_painted_no_further(
+    workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
+    await accepted(workshop, ada)
+    *_, third = await workshop.ended(3)
+    engine.open.clear()
+    stopped: list[int] = []
+    monkeypatch.setattr(engine, "cancel", stopped.append)
+    for number in (1, 2):
+        await ada.click((await panel(workshop, ada, number)).response, label="Paint again")
+    await workshop.until(lambda: workshop.app.queue.running())
+    message = board(workshop)
+    if way == "command":
+        answer = await moderator.slash(workshop.channel, "mod delete", message=str(message.id))
+    elif way == "menu":
+        answer = await Stage(workshop, ada, third).press(moderator, "delete", 0)
+    else:
+        await workshop.member("eve").slash(
+            workshop.channel,
+            "report",
+            message=f"https://discord.com/channels/{workshop.guild.id}/{workshop.channel.id}/{message.id}",
+        )
+        shown = last(await moderator.slash(workshop.channel, "mod reports"))
+        answer = await moderator.click(shown, label="Remove the result")
+    if way == "command":
+        assert "3 pictures of message" in answer.response.content
+        assert "and 2 open requests of it" in answer.response.content
+    jobs = await workshop.ended(5)
+    again = jobs[3:]
+    assert [job.status for job in again] == [JobStatus.CANCELLED] * 2
+    assert sorted(stopped) == [job.id for job in again]
+    await workshop.seen(lambda: not board(workshop).attachments)
 
 
 async def test_a_storyboard_survives_a_restart_at_each_panel(workshop: Workshop) -> None:

@@ -260,6 +260,63 @@ async def test_pictures_that_are_gone_are_copied_nowhere(tmp_path: Path) -> None
         assert wall.messages == {}
 
 
+async def result_of_two(store: Store) -> tuple[Job, Job, MessageId]:
+    """Two results in one message."""
+    first, _ = await result(store)
+    second = await store.delivered(seed=8)
+    await store.database.execute(
+        "UPDATE jobs SET post_id = (SELECT post_id FROM jobs WHERE id = ?) WHERE id = ?", (first.id, second.id)
+    )
+    message_id = (await store.now(second)).destination.message_id
+    assert message_id is not None
+    return first, second, message_id
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_a_copy_goes_with_the_job_that_it_shows_and_the_next_takes_its_place(
+    tmp_path: Path, is_running: bool
+) -> None:
+    async with open_store(tmp_path) as store:
+        first, second, message_id = await result_of_two(store)
+        for person in (10, 11):
+            await store.ratings.add(message_id, UserId(person), "⭐")
+        await store.ratings.add(message_id, GRACE, "✉")
+        wall, letters = Wall(), ChannelId(DIRECT + GRACE)
+        side = SideMessages(store.database, Surface.DISCORD, store.clock)
+        async with running(store, wall) as bot:
+            await rests(bot)
+            before = set(wall.messages)
+            assert len(before) == 2
+            if is_running:
+                await store.removals.remove_own(first.requester, first.id)
+                await rests(bot)
+        if not is_running:
+            assert await side.to_look_at() == set()
+            await store.removals.remove_own(first.requester, first.id)
+            assert len(await side.to_look_at()) == 1
+            async with running(store, wall) as bot:
+                await rests(bot)
+        assert not before & set(wall.messages)
+        assert len(wall.in_channel(BEST)) == len(wall.in_channel(letters)) == 1
+        rows = await store.database.fetch_all("SELECT job_id FROM side_messages")
+        assert [row["job_id"] for row in rows] == [second.id] * 2
+
+
+async def test_a_message_of_several_that_is_deleted_as_a_whole_gets_no_new_copies_meanwhile(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        _, _, message_id = await result_of_two(store)
+        for person in (10, 11):
+            await store.ratings.add(message_id, UserId(person), "⭐")
+        wall = Wall()
+        async with running(store, wall) as bot:
+            await rests(bot)
+            calls = wall.calls
+            await store.ratings.add(message_id, ADA, "❌")
+            await rests(bot)
+        assert wall.messages == {}
+        assert wall.calls == calls + 1, "one copy was deleted, and none was sent"
+
+
 async def test_a_storage_that_refuses_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_store(tmp_path) as store:
         _, message_id = await result(store)
@@ -303,8 +360,8 @@ async def state_of(tmp_path: Path, favourites: int = 0, senders: int = 0, *messa
         job = await store.delivered(guild=GuildId(1))
     return PostState(
         PostId(1),
-        job,
-        is_shown=True,
+        (job,),
+        {job.id},
         is_unwanted=False,
         favourites={UserId(10 + number): NOW for number in range(favourites)},
         senders=dict.fromkeys([GRACE][:senders], NOW),
@@ -318,7 +375,7 @@ async def test_a_copy_keeps_to_the_threshold_it_was_decided_by(tmp_path: Path) -
         assert decide(state, gallery, NOW) == []
     fewer = replace(state, favourites={UserId(10): NOW})
     assert decide(fewer, None, NOW) == [Remove(COPY)]
-    assert decide(replace(state, is_shown=False), Gallery(BEST, 2), NOW) == [Remove(COPY)]
+    assert decide(replace(state, shown=set()), Gallery(BEST, 2), NOW) == [Remove(COPY)]
 
 
 async def test_a_copy_that_was_not_sent_follows_the_gallery(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ async def test_a_mark_leads_to_its_picture_and_its_files_are_not_swept(store: St
 
 async def test_a_removed_result_leaves_no_file_and_is_still_known_by_its_mark(store: Store) -> None:
     job = await result(store)
-    case, _ = await store.removals.remove(By(GUILD, MODERATOR), MessageId(78 + ADA))
+    case, _, _ = await store.removals.remove(By(GUILD, MODERATOR), MessageId(78 + ADA))
     assert case.before["pictures"] == 1, "two files are one picture"
     assert names(store) == set()
     assert await marks_of(store).of_number(NUMBER) == PictureRef(job.id, 1)

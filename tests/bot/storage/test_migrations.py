@@ -126,3 +126,23 @@ async def test_a_migration_of_schema_9_killed_anywhere_loses_nothing(tmp_path: P
             await everything_is_there(store, old)
         async with open_database(path):
             pass
+
+
+async def test_a_copy_from_before_schema_29_shows_the_first_job_with_pictures(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        jobs = [await store.failed(), await store.delivered(seed=8), await store.delivered(seed=9)]
+        post = "(SELECT post_id FROM jobs WHERE id = ?)"
+        for job in jobs[1:]:
+            await store.database.execute(f"UPDATE jobs SET post_id = {post} WHERE id = ?", (jobs[0].id, job.id))
+        for number, kind in enumerate(("gallery", "private", "refusal")):
+            await store.database.execute(
+                f"INSERT INTO side_messages (kind, post_id, user_id, begun_at) VALUES (?, {post}, ?, '')",
+                (kind, jobs[0].id, number),
+            )
+    with closing(sqlite.connect(tmp_path / "atelier.db")) as connection:
+        connection.executescript(
+            "DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; PRAGMA user_version = 28;"
+        )
+    async with open_store(tmp_path) as store:
+        rows = await store.database.fetch_all("SELECT job_id FROM side_messages ORDER BY id")
+        assert [row["job_id"] for row in rows] == [jobs[1].id, jobs[1].id, None]

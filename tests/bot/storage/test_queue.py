@@ -411,7 +411,7 @@ async def test_a_message_shows_all_the_jobs_of_its_post(store: Store) -> None:
     rated = await store.database.fetch_all("SELECT jobs.id FROM jobs JOIN ratings USING (post_id) ORDER BY jobs.id")
     assert [row["id"] for row in rated] == [first.id, second.id], "the reaction is for both"
 
-    _, jobs = await store.removals.remove(By(GUILD, MODERATOR), message_id)
+    _, jobs, _ = await store.removals.remove(By(GUILD, MODERATOR), message_id)
     assert ids(jobs) == ids(await store.removals.owed()) == [first.id, second.id]
     assert not await store.queue.has_images(second.id)
     assert await store.queue.has_images(other.id)
