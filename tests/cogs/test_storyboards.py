@@ -10,6 +10,8 @@ import PIL.Image
 import pytest
 import simcord
 
+from bot.charts import board as charts
+from bot.charts.board import Kind
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import Job, JobStatus
@@ -187,6 +189,37 @@ async def test_a_panel_that_is_refused_says_so_and_the_others_go_on(workshop: Wo
     nothing = await bill(workshop, ada, panels="a zeppelin\na zeppelin")
     assert "do not allow" in nothing.response.content
     assert not nothing.response.components
+
+
+async def test_the_words_of_a_panel_that_a_new_term_stops_are_shown_nowhere(
+    workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.open.clear()
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await accepted(workshop, ada, panels="a fox\nan owl\na big zeppelin")
+    assert "3. a big zeppelin" in str(board(workshop).components)
+    await said(moderator, workshop, "terms add", terms="zeppelin")
+    calls: list[tuple[Any, ...]] = []
+    draw = charts.draw
+
+    async def noted(*args: Any) -> bytes:
+        calls.append(args)
+        return await draw(*args)
+
+    monkeypatch.setattr(charts, "draw", noted)
+    engine.open.set()
+    jobs = await workshop.ended(3)
+    assert [job.is_withheld for job in jobs] == [False, False, True]
+    await workshop.seen(lambda: r"3. \(refused\) · ❌ This request has a word" in board(workshop).content)
+    message = board(workshop)
+    exported = last(await ada.click(message, label="Sheet"))
+    assert "3. (refused)" in str(message.components)
+    assert message.attachments[0].description == "Storyboard: A day. 1. a fox 2. an owl 3. (refused)"
+    assert [args[0] for args in calls][-2:] == [Kind.GRID, Kind.SHEET]
+    last_drawn = str(calls[-2:])
+    for text in (message.content, message.components, message.embeds, message.attachments, exported, last_drawn):
+        assert "zeppelin" not in str(text)
+    assert "zeppelin" not in str([each.description for each in (*message.attachments, *exported.attachments)])
 
 
 @pytest.mark.parametrize(
