@@ -191,6 +191,23 @@ async def test_a_panel_that_is_refused_says_so_and_the_others_go_on(workshop: Wo
     assert not nothing.response.components
 
 
+async def test_a_title_follows_the_rules_for_words_before_the_bill_and_when_it_is_accepted(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    blocked = await bill(workshop, ada, title="a nude child")
+    assert "never painted" in blocked.response.content
+    asked = await bill(workshop, ada, title="The big zeppelin")
+    await said(moderator, workshop, "terms add", terms="zeppelin")
+    late = await ada.click(asked.response, label="Paint all")
+    refused = await bill(workshop, ada, title="The big zeppelin")
+    for answer in (last(late), refused.response):
+        assert "This request has a word or a phrase" in answer.content
+        assert answer.ephemeral
+    assert not refused.response.components
+    assert await workshop.jobs() == []
+    noted = await workshop.app.database.fetch_all("SELECT rule FROM refusals ORDER BY id")
+    assert [row["rule"] for row in noted] == ["safety", "terms", "terms"]
+
+
 async def test_the_words_of_a_panel_that_a_new_term_stops_are_shown_nowhere(
     workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +245,7 @@ async def test_the_words_of_a_panel_that_a_new_term_stops_are_shown_nowhere(
         ({"panels": "one"}, "this text has 1 panel"),
         ({"panels": "\n".join("abcdefghi")}, "this text has 9 panels"),
         ({"look": "--images 2"}, "A panel has one picture"),
+        ({"look": "ink --enhance"}, "only one prompt can be improved at a time. Leave out --enhance."),
         ({"look": "--model lost"}, "There is no model"),
     ],
 )
