@@ -16,7 +16,6 @@ from bot.charts.board import Kind
 from bot.client import Client
 from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobId, JobStatus, PictureRef
-from bot.logs import hide
 from bot.requests import edits
 from bot.requests.admission import Admission, Quote
 from bot.requests.options import Options
@@ -91,7 +90,6 @@ class Storyboards(commands.Cog):
         filled: Submission,
     ) -> None:
         """Quote the panels, and ask with their bill."""
-        hide(*filled.texts.values())
         requester, destination = where(interaction)
         text = filled.texts.get("panels", "")
         try:
@@ -142,7 +140,6 @@ class Storyboards(commands.Cog):
     @submitted("panelwords")
     async def words_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:
         """Paint a panel from other words, with the look and the seed of the others."""
-        hide(*filled.texts.values())
         first, series, panel = await self._known(interaction, known.about)
         _check_mine(interaction, first)
         await self._free(panel)
