@@ -19,6 +19,7 @@ from bot.policy.words import SAFETY, TERMS
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import Options
 from bot.requests.permutations import Pattern, Variant, Wildcards, may_have_choices, read, said
+from bot.requests.resolve import seeded
 from bot.requests.storyboards import prompt_of
 from bot.requests.wording import one_line
 from bot.storage.panels import Panel
@@ -127,9 +128,8 @@ class SeriesAdmission:
         members: list[Member] = []
         original: Quote | None = None
         for variant in variants:
-            asked = replace(options, prompt=variant.text)
-            if members and options.seed is None:
-                asked = replace(asked, seed=members[0].quote.request.seed)
+            seed = members[0].quote.request.seed if members and options.seed is None else options.seed
+            asked = seeded(replace(options, prompt=variant.text, seed=seed))
             if variant.copy and original is not None:
                 request = original.request
                 seed = (request.seed + variant.copy * request.num_images_per_prompt) % 2**32
@@ -223,7 +223,7 @@ class SeriesAdmission:
         self, requester: Requester, words: str, look: str, destination: Destination, seed: int | None
     ) -> Quote:
         """A quote for one panel, whose seed may be that of the others."""
-        options = Options(prompt_of(words, look), images=1, seed=seed)
+        options = seeded(Options(prompt_of(words, look), images=1, seed=seed))
         quote = await self._admission.quote(requester, options, destination)
         if quote.request.num_images_per_prompt != 1:
             raise UserError("A panel has one picture. Leave out --images and --repeat.")
