@@ -16,6 +16,12 @@ ADD = "INSERT INTO panels (series_id, number, place, words, job_id, refusal) VAL
 REPLACE = "UPDATE panels SET words = ?, job_id = ?, refusal = '' WHERE series_id = ? AND number = ?"
 PLACE = "UPDATE panels SET place = ? WHERE series_id = ? AND number = ?"
 
+REPLACED = """
+EXISTS (SELECT 1 FROM panels WHERE panels.series_id = jobs_with_post.series_id)
+AND NOT EXISTS (SELECT 1 FROM panels WHERE panels.job_id = jobs_with_post.id)
+"""
+"""Whether a row of `jobs_with_post` is of a panel that was painted anew since, so that its message shows another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:

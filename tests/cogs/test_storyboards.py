@@ -120,6 +120,26 @@ async def test_a_panel_is_painted_again_varied_reworded_and_moved(workshop: Work
     assert len(board(workshop).attachments) == 1
 
 
+async def test_what_a_panel_showed_before_is_found_by_its_requester_alone(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    await accepted(workshop, ada)
+    await workshop.ended(3)
+    await workshop.app.search.finish()
+    found = await grace.slash(workshop.channel, "search", query="eats")
+    assert "a fox eats" in found.response.content
+    form = await ada.click((await panel(workshop, ada, 2)).response, label="Edit words")
+    await ada.submit_modal(form, {"prompt": "a fox runs"})
+    await workshop.ended(4)
+    shown = await grace.click(found.response, label="Show 1")
+    assert "a fox eats" not in last(shown).content
+    await workshop.app.search.finish()
+    again = await grace.slash(workshop.channel, "search", query="fox")
+    assert "a fox runs" in again.response.content
+    assert "eats" not in again.response.content
+    mine = await ada.slash(workshop.channel, "search", query="eats", **{"in": "mine"})
+    assert "a fox eats" in mine.response.content
+
+
 @pytest.mark.parametrize("who", ["stranger", "moderator"])
 async def test_only_the_requester_changes_a_storyboard_and_everybody_may_export_it(
     workshop: Workshop, who: str
