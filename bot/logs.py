@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from types import TracebackType
 
 _SECRETS = (
@@ -95,8 +96,7 @@ class RedactingFormatter(logging.Formatter):
 
     def formatException(self, ei: _Raised) -> str:  # noqa: N802 - logging's own name
         """The traceback, with people's words cut out of the messages; its lines of code hold none."""
-        lines = traceback.format_exception(*ei)
-        return "".join(line if line.startswith('  File "') else _hidden.cut(line) for line in lines).rstrip("\n")
+        return _cut(traceback.format_exception(*ei))
 
 
 def without_words(text: str, *private: str) -> str:
@@ -108,8 +108,8 @@ def without_words(text: str, *private: str) -> str:
 
 
 def traced(error: BaseException, *private: str) -> str:
-    """The traceback of an error, without the words of `private`."""
-    return without_words("".join(traceback.format_exception(error)).rstrip(), *private)
+    """The traceback of an error, without the words of `private` and those that are hidden."""
+    return without_words(_cut(traceback.format_exception(error)), *private)
 
 
 def setup_logging(level: str) -> None:
@@ -127,6 +127,11 @@ def setup_logging(level: str) -> None:
             logger.setLevel(max(logger.level, root.level))
     # A library's warning may quote a prompt as well.
     logging.captureWarnings(True)
+
+
+def _cut(lines: Sequence[str]) -> str:
+    """The lines of a traceback without the words that are hidden; its lines of code have none."""
+    return "".join(line if line.startswith('  File "') else _hidden.cut(line) for line in lines).rstrip()
 
 
 def _words_of(text: str) -> set[str]:

@@ -19,6 +19,7 @@ from discord.ext import commands
 from bot import responses
 from bot.client import ButtonAction, Client
 from bot.jobs import JobId, PictureRef
+from bot.logs import hide
 from cogs import _words
 from cogs._forms import Submission
 
@@ -164,6 +165,7 @@ async def answer_form(interaction: discord.Interaction[Client]) -> None:
     known = CustomId.parse(data.get("custom_id"))
     action = None if known is None else client.forms.get(known.action)
     submission = Submission.read(interaction)
+    hide(*submission.texts.values())
     try:
         if known is None or action is None:
             await responses.send(interaction, _words.EXPIRED, ephemeral=True)

@@ -38,6 +38,8 @@ class Post:
     """The first job of the message, which its buttons name."""
     ids: frozenset[JobId]
     """All jobs of the message, also those of a panel that was painted again."""
+    is_withheld: bool
+    """Whether the words of any request of the series may not be painted; then the prompt is shown nowhere."""
     panels: Sequence[Panel] = ()
     """The panels of a storyboard, in their order; their jobs are `jobs`."""
 
@@ -93,8 +95,7 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
     `said` is when the first request of the message starts.
     """
     whose = f"<@{post.user_id}>"
-    is_withheld = any(job.is_withheld for job in post.jobs)
-    title = f"**{'A request' if is_withheld else _words.inert(post.title)}** — {whose}"
+    title = f"**{'A request' if post.is_withheld else _words.inert(post.title)}** — {whose}"
     lines = [title]
     for job in post.jobs:
         label = "" if job.is_withheld else _words.inert(job.label, _LABEL)

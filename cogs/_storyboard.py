@@ -10,14 +10,23 @@ from bot.charts import board
 from bot.charts.board import Drawn, Kind
 from bot.jobs import JobId, News, PictureRef
 from bot.responses import fitted
+from bot.storage.panels import Panel
 from cogs import _views, _words
 from cogs._buttons import button, select
 from cogs._series import Post, common, line, state
 
 _WORDS = 90
 """Characters of the words of a panel that are shown."""
+_REFUSED = "(refused)"
+"""What stands where the words of a panel may not be shown."""
 SECONDS = {Kind.WEBP: 2.0, Kind.GIF: 2.0}
 """How long an animation shows each panel."""
+
+
+def shown(post: Post, panel: Panel) -> str:
+    """The words of a panel for everybody to read; those that may not be painted are left out."""
+    job = next((each for each in post.jobs if each.id == panel.job_id), None)
+    return _REFUSED if job is None or job.is_withheld else panel.words
 
 
 def words(post: Post, about: JobId | None = None, news: News | None = None) -> str:
@@ -31,7 +40,7 @@ def words(post: Post, about: JobId | None = None, news: News | None = None) -> s
             # Its words may not be painted, so they are not shown.
             lines.append(f"{place}. ❌ {fitted(_words.said(panel.refusal or 'It has no request.'), 200)}")
             continue
-        label = "" if job.is_withheld else _words.inert(panel.words, _WORDS)
+        label = _words.inert(shown(post, panel), _WORDS)
         lines.append(line(place, label, state(job, post.images.get(job.id, ()), news if job.id == about else None)))
     done = [job for job in post.jobs if post.images.get(job.id)]
     if done:
@@ -44,14 +53,8 @@ def view(post: Post) -> discord.ui.View:
     controls = discord.ui.View(timeout=None)
     about = PictureRef(post.first)
     options = [
-        discord.SelectOption(label=fitted(f"{place}. {panel.words}", 100), value=str(panel.number))
+        discord.SelectOption(label=fitted(f"{place}. {shown(post, panel)}", 100), value=str(panel.number))
         for place, panel in enumerate(post.panels, start=1)
-        if panel.job_id is not None
-    ]
-    options += [
-        discord.SelectOption(label=f"{place}. (refused)", value=str(panel.number))
-        for place, panel in enumerate(post.panels, start=1)
-        if panel.job_id is None
     ]
     controls.add_item(select("panel", about, "Change a panel", options))
     if any(post.images.values()):
@@ -82,8 +85,7 @@ def drawn(post: Post) -> list[Drawn]:
     panels = []
     for place, panel in enumerate(post.panels, start=1):
         images = () if panel.job_id is None else post.images.get(panel.job_id, ())
-        said = "" if panel.job_id is None else panel.words
-        panels.append(Drawn(place, said, images[0].png if images else b""))
+        panels.append(Drawn(place, shown(post, panel), images[0].png if images else b""))
     return panels
 
 
@@ -94,6 +96,6 @@ async def grid(post: Post) -> bytes:
 
 def grid_file(post: Post, png: bytes, *, spoiler: bool) -> discord.File:
     """The grid as a file, with the words of all panels as its text for screen readers."""
-    shown = [f"{place}. {panel.words}" for place, panel in enumerate(post.panels, start=1) if panel.job_id is not None]
-    alt = fitted(f"Storyboard: {post.title}. {' '.join(shown)}", _views.ALT_TEXT)
+    panels = [f"{place}. {shown(post, panel)}" for place, panel in enumerate(post.panels, start=1)]
+    alt = fitted(f"Storyboard: {post.title}. {' '.join(panels)}", _views.ALT_TEXT)
     return discord.File(io.BytesIO(png), f"storyboard-{post.series_id}.png", description=alt, spoiler=spoiler)

@@ -20,6 +20,7 @@ from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.flags import with_flags
 from bot.requests.improver import Offer
 from bot.requests.options import Options
+from bot.requests.resolve import seeded
 from bot.requests.verdict import verdict
 from bot.responses import InDoubt
 from bot.storage.comparisons import Comparison, Comparisons
@@ -120,7 +121,7 @@ class Compare(commands.Cog):
 
     async def _quotes(self, interaction: discord.Interaction[Client], settings: Settings) -> tuple[Quote, Quote]:
         requester, destination = where(interaction)
-        one = await self._admission.quote(requester, settings[0].options, destination)
+        one = await self._admission.quote(requester, seeded(settings[0].options), destination)
         # Both get the same seed, unless a flag says another one.
         options = replace(settings[1].options, seed=one.request.seed)
         return one, await self._admission.quote(requester, options, destination)

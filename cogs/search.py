@@ -165,9 +165,11 @@ class SearchCog(commands.Cog, name="Search"):
     async def _visible(self, job_id: JobId, seer: Seer) -> Job | None:
         """A result, if the person may see it now."""
         job = await self._queue.get(job_id)
-        if job is None or not may_see(Facts.of(job, has_pictures=await self._queue.has_images(job_id)), seer):
+        if job is None:
             return None
-        return job
+        has_pictures, is_replaced = await self._queue.has_images(job_id), await self._queue.is_replaced(job_id)
+        facts = Facts.of(job, has_pictures=has_pictures, is_replaced=is_replaced)
+        return job if may_see(facts, seer) else None
 
     async def _show(
         self, interaction: discord.Interaction[Client], number: JobId, session: Session, page: int, seer: Seer

@@ -15,7 +15,7 @@ from bot.client import Client
 from bot.delivery.feedback import offered
 from bot.delivery.poster import Repost, Shown
 from bot.delivery.smaller import smaller
-from bot.errors import EngineError, PlotError, StorageError, TooLarge
+from bot.errors import DeliveryError, EngineError, PlotError, StorageError, TooLarge
 from bot.jobs import Failed, Image, Job, JobId, JobStatus, MessageId, News, Painted, Painting, Queued, Retrying, UserId
 from bot.policy.policy import Policy
 from bot.storage.database import insist
@@ -66,7 +66,23 @@ class SeriesPosts(commands.Cog, name="Series posts"):
             # Each job has a place of its own; /queue shows them.
             return Shown()
         async with self._locks.setdefault(job.post_id, asyncio.Lock()):
-            return await self._show(job, news, repost)
+            shown = await self._show(job, news, repost)
+        if isinstance(news, Failed):
+            await self._mask_others(job)
+        return shown
+
+    async def _mask_others(self, job: Job) -> None:
+        """Take the prompt of a series out of its other messages, once for the first of its jobs that is withheld."""
+        series = [] if job.series_id is None else await insist(self._queue.of_series, job.series_id)
+        if next((each.id for each in series if each.is_withheld), None) != job.id:
+            return
+        others = {each.post_id: each for each in series if each.post_id != job.post_id}
+        for other in others.values():
+            try:
+                with translated(self._client, other.requester.guild_id):
+                    await self.refresh(other)
+            except DeliveryError as error:
+                log.warning("a message of a series shows its prompt until its next change: %s", type(error).__name__)
 
     async def _show(self, job: Job, news: News, repost: Repost) -> Shown:
         post = await self.read(job)
@@ -223,7 +239,20 @@ class SeriesPosts(commands.Cog, name="Series posts"):
                     log.warning("the pictures of job %d cannot be read, and its message shows none", each.id)
         numbers = {each.id: number for number, each in enumerate(all_jobs, start=1)}
         is_open = any(each.status in _OPEN for each in all_jobs)
-        return Post(series.title, jobs, numbers, images, is_open, series.id, series.user_id, first, ids, panels)
+        is_withheld = any(each.is_withheld for each in all_jobs)
+        return Post(
+            title=series.title,
+            jobs=jobs,
+            numbers=numbers,
+            images=images,
+            is_open=is_open,
+            series_id=series.id,
+            user_id=series.user_id,
+            first=first,
+            ids=ids,
+            is_withheld=is_withheld,
+            panels=panels,
+        )
 
     async def _encoded(
         self, post: Post, is_too_large: bool, job: Job

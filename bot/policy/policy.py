@@ -188,6 +188,11 @@ class Policy:
         book = await self._rules.book(guild_id) if book is None else book
         await self._terms.check(guild_id, book, (request.prompt, request.negative_prompt))
 
+    async def check_title(self, guild_id: GuildId, title: str) -> None:
+        """Raise Rejected if a title may not be shown on a server, by the same rules as the words of a request."""
+        check_hard_block(title, "")
+        await self._terms.check(guild_id, await self._rules.book(guild_id), (title,))
+
     async def check_room(self, connection: aiosqlite.Connection, ruling: Ruling, seconds: float) -> None:
         """Raise Rejected unless one more request that takes `seconds` fits; for use inside a transaction."""
         depth = await waiting_of(connection, ruling.requester)

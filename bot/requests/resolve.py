@@ -73,6 +73,20 @@ _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
 _ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
 
 
+def draw_seed() -> int:
+    """A seed for what has none."""
+    return random.randint(*SEEDS)
+
+
+def seeded(options: Options) -> Options:
+    """The options with a seed, drawn if they have none.
+
+    Requests that are to differ only in what their person chose share a seed. With a seed in the first of them, too,
+    ratings choose no preset for it.
+    """
+    return options if options.seed is not None else replace(options, seed=draw_seed())
+
+
 def resolve(
     options: Options,
     models: Sequence[ModelConfig],
@@ -147,7 +161,7 @@ def resolve(
     sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
     if words := sampling.refusal(sampler):
         raise UserError(f"The model {model.name} {words}")
-    seed = options.seed if options.seed is not None else random.randint(*SEEDS)
+    seed = options.seed if options.seed is not None else draw_seed()
     if not SEEDS[0] <= seed <= SEEDS[1]:
         raise UserError(f"Seeds go from {SEEDS[0]} to {SEEDS[1]:,}, not to {cut(f'{seed:,}')}.")
     _check_uploads(options)

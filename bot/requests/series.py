@@ -19,6 +19,7 @@ from bot.policy.words import SAFETY, TERMS
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import Options
 from bot.requests.permutations import Pattern, Variant, Wildcards, may_have_choices, read, said
+from bot.requests.resolve import seeded
 from bot.requests.storyboards import prompt_of
 from bot.requests.wording import one_line
 from bot.storage.panels import Panel
@@ -127,9 +128,8 @@ class SeriesAdmission:
         members: list[Member] = []
         original: Quote | None = None
         for variant in variants:
-            asked = replace(options, prompt=variant.text)
-            if members and options.seed is None:
-                asked = replace(asked, seed=members[0].quote.request.seed)
+            seed = members[0].quote.request.seed if members and options.seed is None else options.seed
+            asked = seeded(replace(options, prompt=variant.text, seed=seed))
             if variant.copy and original is not None:
                 request = original.request
                 seed = (request.seed + variant.copy * request.num_images_per_prompt) % 2**32
@@ -153,6 +153,8 @@ class SeriesAdmission:
 
     async def again(self, series: SeriesQuote, uploads: Mapping[str, Upload]) -> SeriesQuote:
         """The same requests with the rules as they are now, and with uploads by the names of their options."""
+        if series.kind == STORYBOARD:
+            await self._check_title(series.first.requester, series.title)
         members = []
         for member in series.members:
             options = member.quote.options.with_uploads(uploads)
@@ -194,8 +196,10 @@ class SeriesAdmission:
     ) -> SeriesQuote:
         """The requests of a storyboard, which share a look and a seed. Panels whose words are refused are left out.
 
-        Raises Rejected if that is all of them, and what `Admission.quote` raises about other things.
+        Raises Rejected if that is all of them or if the title is refused, and what `Admission.quote` raises about other
+        things.
         """
+        await self._check_title(requester, title)
         members: list[Member] = []
         known: list[Panel] = []
         refused: Rejected | None = None
@@ -219,11 +223,20 @@ class SeriesAdmission:
         self, requester: Requester, words: str, look: str, destination: Destination, seed: int | None
     ) -> Quote:
         """A quote for one panel, whose seed may be that of the others."""
-        options = Options(prompt_of(words, look), images=1, seed=seed)
+        options = seeded(Options(prompt_of(words, look), images=1, seed=seed))
         quote = await self._admission.quote(requester, options, destination)
         if quote.request.num_images_per_prompt != 1:
             raise UserError("A panel has one picture. Leave out --images and --repeat.")
+        if quote.enhance:
+            raise UserError(
+                "A storyboard stands for several prompts, and only one prompt can be improved at a time. "
+                "Leave out --enhance."
+            )
         return quote
+
+    async def _check_title(self, requester: Requester, title: str) -> None:
+        async with self._admission.noting(requester):
+            await self._policy.check_title(requester.guild_id, title)
 
     async def repaint(
         self, beside: Job, number: int, words: str, quote: Quote, *, interaction_id: int | None

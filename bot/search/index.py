@@ -22,6 +22,7 @@ from bot.search.looks import Look
 from bot.search.queries import MOST_TERMS, Query, folded
 from bot.search.visibility import Facts, Seer, may_see
 from bot.storage import sqlite
+from bot.storage.panels import REPLACED
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +79,11 @@ END;
 """
 
 # What search derives from the database, by its primary keys.
-FACTS = """
-SELECT id, guild_id, channel_id, parent_id, user_id, status = 'delivered' AS posted, asked_at, model,
-  coalesce(request ->> '$.style', '') AS style, request ->> '$.seed' AS seed, prompt, post_id
+FACTS = f"""
+SELECT id, guild_id, channel_id, parent_id, user_id, status = 'delivered' AND NOT ({REPLACED}) AS posted, asked_at,
+  model, coalesce(request ->> '$.style', '') AS style, request ->> '$.seed' AS seed, prompt, post_id
 FROM jobs_with_post WHERE id IN (SELECT value FROM json_each(?1)) AND +surface = ?2 AND forgotten_at IS NULL ORDER BY id
-"""
+"""  # noqa: S608 - constants
 PICTURES = """
 SELECT images.job_id, images.number, sha256, width, height, phash FROM images
 LEFT JOIN picture_hashes ON picture_hashes.job_id = images.job_id AND picture_hashes.number = images.number

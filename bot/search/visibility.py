@@ -32,13 +32,13 @@ class Facts:
     """Whether its pictures and its words are there: neither was deleted."""
 
     @classmethod
-    def of(cls, job: Job, *, has_pictures: bool) -> Self:
-        """The facts of a job as it is now."""
+    def of(cls, job: Job, *, has_pictures: bool, is_replaced: bool) -> Self:
+        """The facts of a job as it is now; `is_replaced` is whether its message shows another in its place."""
         return cls(
             job.requester.guild_id,
             job.destination.channel_id,
             job.requester.user_id,
-            job.status is JobStatus.DELIVERED,
+            job.status is JobStatus.DELIVERED and not is_replaced,
             has_pictures and job.forgotten_at is None,
         )
 

@@ -25,6 +25,12 @@ SEEN_FIRST = """
 A storyboard shows the newest request of each panel, in the order of the story; the requests before it come last.
 """
 
+REPLACED = """
+EXISTS (SELECT 1 FROM panels WHERE panels.series_id = jobs_with_post.series_id)
+AND NOT EXISTS (SELECT 1 FROM panels WHERE panels.job_id = jobs_with_post.id)
+"""
+"""Whether a row of `jobs_with_post` is of a panel that was painted anew since, so that its message shows another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:

@@ -37,7 +37,7 @@ from bot.jobs import (
 )
 from bot.storage.database import Database
 from bot.storage.marks import KEEP_MARK
-from bot.storage.panels import SEEN_FIRST, Panel, add_panels, replace_panel
+from bot.storage.panels import REPLACED, SEEN_FIRST, Panel, add_panels, replace_panel
 from bot.storage.picture_hashes import KEEP_HASH
 from bot.storage.pictures import Pictures
 
@@ -397,6 +397,11 @@ class Queue:
     async def of_series(self, series_id: int) -> list[Job]:
         """The jobs of a series, in the order of asking."""
         return [Job.from_row(row) for row in await self._database.fetch_all(OF_SERIES, (series_id,))]
+
+    async def is_replaced(self, job_id: JobId) -> bool:
+        """Whether a job is of a panel that was painted anew since, so that its message shows another."""
+        sql = f"SELECT 1 FROM jobs_with_post WHERE id = ? AND {REPLACED}"  # noqa: S608 - a constant
+        return await self._database.fetch_one(sql, (job_id,)) is not None
 
     async def series(self, series_id: int) -> Series | None:
         """A series by its number; None if its person had it deleted."""

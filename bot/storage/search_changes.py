@@ -18,6 +18,8 @@ WATCH = (
     "BEGIN SELECT search_touched(NEW.job_id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS search_image_gone AFTER DELETE ON main.images "
     "BEGIN SELECT search_touched(OLD.job_id); END",
+    "CREATE TEMP TRIGGER IF NOT EXISTS search_panel AFTER UPDATE OF job_id ON main.panels "
+    "WHEN OLD.job_id IS NOT NULL BEGIN SELECT search_touched(OLD.job_id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS search_tag AFTER INSERT ON main.tags "
     "BEGIN SELECT search_touched(NEW.job_id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS search_tag_gone AFTER DELETE ON main.tags "

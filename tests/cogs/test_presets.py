@@ -57,6 +57,30 @@ async def test_ratings_choose_once_a_moderator_lets_them_and_no_longer_after_an_
     assert "No change" in await told(workshop, mo, styles="off")
 
 
+@pytest.mark.parametrize("kind", ["compare", "choices", "storyboard"])
+async def test_requests_that_are_to_differ_in_one_thing_are_left_alone(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    ada, mo = workshop.member("ada"), workshop.member("mo", moderator=True)
+    await mo.slash(workshop.channel, "style add", name="crisp", text="{prompt}", steps=9)
+    await told(workshop, mo, styles="crisp")
+    monkeypatch.setattr(presets, "CONTROL", 0.0)
+    monkeypatch.setattr(presets, "draw", lambda arms, _: max(arms, key=lambda arm: arm.style))
+    if kind == "compare":
+        await ada.slash(workshop.channel, "compare", prompt="a fox", first="--ar 1:1", second="--ar 2:1")
+    elif kind == "choices":
+        asked = await ada.slash(workshop.channel, "imagine", prompt="a {red, green} fox")
+        await ada.click(asked.response, label="Paint all")
+    else:
+        form = await ada.slash(workshop.channel, "storyboard")
+        asked = await ada.submit_modal(form, {"title": "A day", "panels": "a fox\nan owl", "look": ""})
+        await ada.click(asked.response, label="Paint all")
+    jobs = await workshop.ended(2)
+    assert [job.request.style for job in jobs] == ["", ""]
+    assert len({(job.request.seed, job.request.num_inference_steps) for job in jobs}) == 1
+    assert await painted(workshop, ada, 1) == ["crisp"], "the lot is on"
+
+
 async def test_what_is_no_preset_is_refused_and_nothing_changes(workshop: Workshop) -> None:
     ada, mo = workshop.member("ada"), workshop.member("mo", moderator=True)
     await workshop.open_group("presets", ada)

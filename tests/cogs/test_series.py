@@ -136,6 +136,22 @@ async def test_wildcards_are_drawn_before_the_request_is_accepted(workshop: Work
     assert "calls itself: animal → animal" in refused.response.content
 
 
+async def test_a_prompt_with_a_choice_that_a_new_term_stops_leaves_every_message(
+    workshop: Workshop, engine: FakeEngine
+) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    engine.open.clear()
+    await accepted(workshop, ada, "a {red, green, blue} {fox, owl, cat}")
+    await said(moderator, workshop, "terms add", terms="blue cat")
+    engine.open.set()
+    jobs = await workshop.ended(9)
+    assert [job.is_withheld for job in jobs] == [False] * 8 + [True]
+    assert len(posts(workshop)) == 3
+    await workshop.seen(lambda: all(post.content.startswith("**A request** — ") for post in posts(workshop)))
+    assert [len(post.attachments) for post in posts(workshop)] == [4, 4, 0]
+    assert not any("{" in post.content for post in posts(workshop))
+
+
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [

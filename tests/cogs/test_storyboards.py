@@ -10,6 +10,8 @@ import PIL.Image
 import pytest
 import simcord
 
+from bot.charts import board as charts
+from bot.charts.board import Kind
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import Job, JobStatus
@@ -119,6 +121,26 @@ async def test_a_panel_is_painted_again_varied_reworded_and_moved(workshop: Work
     assert len(board(workshop).attachments) == 1
 
 
+async def test_what_a_panel_showed_before_is_found_by_its_requester_alone(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    await accepted(workshop, ada)
+    await workshop.ended(3)
+    await workshop.app.search.finish()
+    found = await grace.slash(workshop.channel, "search", query="eats")
+    assert "a fox eats" in found.response.content
+    form = await ada.click((await panel(workshop, ada, 2)).response, label="Edit words")
+    await ada.submit_modal(form, {"prompt": "a fox runs"})
+    await workshop.ended(4)
+    shown = await grace.click(found.response, label="Show 1")
+    assert "a fox eats" not in last(shown).content
+    await workshop.app.search.finish()
+    again = await grace.slash(workshop.channel, "search", query="fox")
+    assert "a fox runs" in again.response.content
+    assert "eats" not in again.response.content
+    mine = await ada.slash(workshop.channel, "search", query="eats", **{"in": "mine"})
+    assert "a fox eats" in mine.response.content
+
+
 @pytest.mark.parametrize("who", ["stranger", "moderator"])
 async def test_only_the_requester_changes_a_storyboard_and_everybody_may_export_it(
     workshop: Workshop, who: str
@@ -191,12 +213,61 @@ async def test_a_panel_that_is_refused_says_so_and_the_others_go_on(workshop: Wo
     assert not nothing.response.components
 
 
+async def test_a_title_follows_the_rules_for_words_before_the_bill_and_when_it_is_accepted(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    blocked = await bill(workshop, ada, title="a nude child")
+    assert "never painted" in blocked.response.content
+    asked = await bill(workshop, ada, title="The big zeppelin")
+    await said(moderator, workshop, "terms add", terms="zeppelin")
+    late = await ada.click(asked.response, label="Paint all")
+    refused = await bill(workshop, ada, title="The big zeppelin")
+    for answer in (last(late), refused.response):
+        assert "This request has a word or a phrase" in answer.content
+        assert answer.ephemeral
+    assert not refused.response.components
+    assert await workshop.jobs() == []
+    noted = await workshop.app.database.fetch_all("SELECT rule FROM refusals ORDER BY id")
+    assert [row["rule"] for row in noted] == ["safety", "terms", "terms"]
+
+
+async def test_the_words_of_a_panel_that_a_new_term_stops_are_shown_nowhere(
+    workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.open.clear()
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await accepted(workshop, ada, panels="a fox\nan owl\na big zeppelin")
+    assert "3. a big zeppelin" in str(board(workshop).components)
+    await said(moderator, workshop, "terms add", terms="zeppelin")
+    calls: list[tuple[Any, ...]] = []
+    draw = charts.draw
+
+    async def noted(*args: Any) -> bytes:
+        calls.append(args)
+        return await draw(*args)
+
+    monkeypatch.setattr(charts, "draw", noted)
+    engine.open.set()
+    jobs = await workshop.ended(3)
+    assert [job.is_withheld for job in jobs] == [False, False, True]
+    await workshop.seen(lambda: r"3. \(refused\) · ❌ This request has a word" in board(workshop).content)
+    message = board(workshop)
+    exported = last(await ada.click(message, label="Sheet"))
+    assert "3. (refused)" in str(message.components)
+    assert message.attachments[0].description == "Storyboard: A day. 1. a fox 2. an owl 3. (refused)"
+    assert [args[0] for args in calls][-2:] == [Kind.GRID, Kind.SHEET]
+    last_drawn = str(calls[-2:])
+    for text in (message.content, message.components, message.embeds, message.attachments, exported, last_drawn):
+        assert "zeppelin" not in str(text)
+    assert "zeppelin" not in str([each.description for each in (*message.attachments, *exported.attachments)])
+
+
 @pytest.mark.parametrize(
     ("filled", "words"),
     [
         ({"panels": "one"}, "this text has 1 panel"),
         ({"panels": "\n".join("abcdefghi")}, "this text has 9 panels"),
         ({"look": "--images 2"}, "A panel has one picture"),
+        ({"look": "ink --enhance"}, "only one prompt can be improved at a time. Leave out --enhance."),
         ({"look": "--model lost"}, "There is no model"),
     ],
 )

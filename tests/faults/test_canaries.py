@@ -12,6 +12,7 @@ from typing import Any
 
 import c2pa
 import pytest
+import simcord
 
 from bot import logs
 from bot.config import EMBEDDED_MODEL, Config, EngineConfig
@@ -27,6 +28,7 @@ from bot.worker.loop import WorkerLoop
 from bot.worker.nsfw import NsfwCheck
 from bot.worker.pipelines import ModelStore
 from tests.cogs.test_blend import PICTURES
+from tests.cogs.test_storyboards import accepted, panel
 from tests.conftest import Workshop
 
 CANARIES = ("foxglove", "edelweiss", "buttercup")
@@ -64,8 +66,22 @@ FAILING: dict[str, tuple[dict[str, Any], str]] = {
         "styles.put",
     ),
     "search": ({"query": "foxglove edelweiss buttercup"}, "search.find"),
+    "mod wildcards add": ({"name": "foxglove", "entries": "edelweiss, buttercup"}, "cases.change"),
+    "storyboard": ({"title": "foxglove", "panels": "edelweiss\na fox", "look": "buttercup"}, "policy.check_title"),
+    "panelwords": ({"prompt": "foxglove edelweiss buttercup"}, "queue.series"),
     "tag add": ({"tags": "foxglove edelweiss buttercup", "id": 1}, "queue.get"),
 }
+
+
+async def form_of(workshop: Workshop, asker: simcord.MemberActor, command: str) -> Any:
+    """The form that is sent instead of a command; None if it is a command."""
+    if command == "storyboard":
+        return await asker.slash(workshop.channel, "storyboard")
+    if command == "panelwords":
+        await accepted(workshop, asker)
+        await workshop.ended(3)
+        return await asker.click((await panel(workshop, asker, 2)).response, label="Edit words")
+    return None
 
 
 @pytest.mark.parametrize("kind", [Bug, AtelierError])
@@ -81,8 +97,12 @@ async def test_a_command_whose_work_fails_and_quotes_it(
 
     workshop.foreseen = (*workshop.foreseen, Bug)
     asker = workshop.member("mod", moderator=True)
+    form = await form_of(workshop, asker, command)
     monkeypatch.setattr(type(getattr(workshop.app, part)), method, failing)
-    answer = await asker.slash(workshop.channel, command, **options)
+    if form is None:
+        answer = await asker.slash(workshop.channel, command, **options)
+    else:
+        answer = await asker.submit_modal(form, options)
     message = answer.response or answer.followups[-1]
     assert message.ephemeral
     assert [word for word in CANARIES if word in logged()] == []

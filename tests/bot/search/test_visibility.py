@@ -61,7 +61,7 @@ async def _made(folder: Path) -> tuple[Index, dict[int, Facts]]:
                     await store.removals.remove_own(Requester(user, guild), gone.id)
                     for job in (done, painted, gone, removed_later, waits):
                         has_pictures = bool(await store.queue.pictures(job.id)) and job is not removed_later
-                        facts[job.id] = Facts.of(await store.now(job), has_pictures=has_pictures)
+                        facts[job.id] = Facts.of(await store.now(job), has_pictures=has_pictures, is_replaced=False)
         index = Index(folder / "search.db", folder / "atelier.db", None, "discord")
         index.update(facts)
         await _remove_later(store, facts)
