@@ -96,8 +96,7 @@ class FamilyCog(commands.Cog, name="Family"):
         job, _ = await _targets.result(self._queue, interaction, JobId(number))
         if not _targets.may_see(job, interaction):
             raise UserError(_targets.NO_RESULT)
-        sources = (*await self._lineage.sources(job.id), PictureRef(job.id))
-        await self._intake.take(interaction, edits.options_of(job.request, tuple(dict.fromkeys(sources))))
+        await self._intake.take(interaction, edits.options_of(job.request, await self._lineage.repeated(job.id)))
 
 
 def _arrows(family: Family) -> list[Arrow]:

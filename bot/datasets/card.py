@@ -55,6 +55,7 @@ sent are in no row, and neither is anything that starts from a picture.
 | --- | --- |
 | of people who joined, in allowed channels | {counts.found:,} |
 | left out: started from a picture | {counts.from_pictures:,} |
+| left out: has words of a request of somebody who did not join | {counts.borrowed:,} |
 | left out: the file is gone | {counts.missing:,} |
 | left out: equal to another one | {counts.equal:,} |
 | left out: looks like another one (up to {NEAR_BITS} of 64 bits of a perceptual hash differ) | {counts.near:,} |
