@@ -22,6 +22,14 @@ def card(name: str, version: int, chosen: Selection, sizes: Mapping[str, int]) -
         f"| {_cell(model)} | {_cell(digest) or 'not known'} | {count:,} |"
         for (model, digest), count in sorted(models.items())
     )
+    about = (
+        f"""Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who agreed
+that they go into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}. {sizes["train"]:,} are for training and
+{sizes["test"]:,} for evaluation; all pictures of a prompt are in the same split."""
+        if days
+        else """**This version has no pictures**: nobody's pictures may be in it any more. `CHANGELOG.md` names the rows to
+delete from copies of earlier versions."""
+    )
     return f"""---
 license: {LICENSE.lower()}
 task_categories:
@@ -41,9 +49,7 @@ configs:
 ---
 # {name}, version {version}
 
-Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who agreed that they go
-into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}. {sizes["train"]:,} are for training and
-{sizes["test"]:,} for evaluation; all pictures of a prompt are in the same split.
+{about}
 
 ## How it was made
 

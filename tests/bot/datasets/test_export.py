@@ -180,6 +180,28 @@ async def test_after_a_withdrawal_or_a_deletion_the_next_version_names_what_to_d
     assert len(rows(written(store, "fresh"))) == 1, "who joins again joins from then on"
 
 
+async def test_after_the_last_person_leaves_the_next_version_is_empty_and_names_what_to_delete(store: Store) -> None:
+    consents = await joined(store, ADA)
+    await store.delivered(ADA, seed=1)
+    (before,) = rows(written(store))
+    assert await consents.leave(Requester(ADA, GUILD))
+    done = written(store)
+    assert (done.version, done.is_new, rows(done)) == (2, True, [])
+    changes = (done.folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "1 rows are gone" in changes
+    assert f"`{before['id']}`" in changes
+    assert "This version has no pictures" in (done.folder / "README.md").read_text(encoding="utf-8")
+    assert parquet.read_schema(done.folder / "data" / "train.parquet").names == ["image", *COLUMNS]
+    described = json.loads((done.folder / "croissant.json").read_text(encoding="utf-8"))
+    assert described["datePublished"] == before["asked_on"]
+    assert (written(store).version, written(store).is_new) == (2, False), "once is enough"
+    store.clock.forward(1)
+    assert await consents.join(Requester(ADA, GUILD))
+    await store.delivered(ADA, seed=2)
+    (after,) = rows(written(store))
+    assert after["seed"] == 2
+
+
 async def test_duplicates_are_left_out_and_counted(store: Store) -> None:
     await joined(store, ADA)
     same = [await store.delivered(ADA, seed=1) for _ in range(3)]
