@@ -23,13 +23,13 @@ def card(name: str, version: int, chosen: Selection, sizes: Mapping[str, int]) -
         for (model, digest), count in sorted(models.items())
     )
     about = (
-        f"""Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who agreed
-that they go into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}. {sizes["train"]:,} are for training and
-{sizes["test"]:,} for evaluation; all pictures of a prompt are in the same split."""
-        if days
-        else """**This version has no pictures**: nobody's pictures may be in it any more. `CHANGELOG.md` names the rows to
-delete from copies of earlier versions."""
+        "**This version has no pictures**: nobody's pictures may be in it any more. `CHANGELOG.md` names the rows to\n"
+        "delete from copies of earlier versions."
     )
+    if days:
+        about = f"""Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who agreed
+that they go into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}.
+{sizes["train"]:,} are for training and {sizes["test"]:,} for evaluation; all pictures of a prompt are in the same split."""
     return f"""---
 license: {LICENSE.lower()}
 task_categories:
