@@ -27,9 +27,12 @@ def card(name: str, version: int, chosen: Selection, sizes: Mapping[str, int]) -
         "delete from copies of earlier versions."
     )
     if days:
-        about = f"""Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who agreed
-that they go into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}.
-{sizes["train"]:,} are for training and {sizes["test"]:,} for evaluation; all pictures of a prompt are in the same split."""
+        about = (
+            f"Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who\n"
+            f"agreed that they go into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}.\n"
+            f"{sizes['train']:,} are for training and {sizes['test']:,} for evaluation; all pictures of a prompt are\n"
+            "in the same split."
+        )
     return f"""---
 license: {LICENSE.lower()}
 task_categories:
