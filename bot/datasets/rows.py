@@ -35,6 +35,7 @@ _NAME = 20
 # from and so on, and the result that its style was made from.
 CANDIDATES = f"""
 SELECT jobs.id, jobs.user_id, jobs.guild_id, jobs.asked_at, jobs.model_hash, jobs.request, jobs.post_id,
+  (SELECT count(*) FROM jobs AS beside WHERE beside.post_id = jobs.post_id) = 1 AS is_alone,
   images.number, images.seed, images.width, images.height, images.sha256, images.nsfw, picture_hashes.phash,
   EXISTS (
     WITH RECURSIVE origins (id) AS (
@@ -159,7 +160,7 @@ def _values(
     row: Row, request: GenerationRequest, secret: bytes, sha256: str, reactions: Iterable[tuple[int, str]]
 ) -> dict[str, Any]:
     """What a row says besides its picture."""
-    score = quality.scores(reactions, request.num_images_per_prompt)[row["number"] - 1]
+    score = quality.scores(reactions, request.num_images_per_prompt, is_alone=row["is_alone"])[row["number"] - 1]
     # Of fewer people, nothing is told.
     is_rated = score.likes + score.dislikes >= GROUP
     return {
