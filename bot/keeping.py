@@ -130,7 +130,10 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
     done = await sqlite.in_thread(lambda _: export(database, key, pictures, folder, name, server))
     counts = done.chosen.counts
     words = f"{done.folder}: pictures {counts.kept:,}, people {counts.people:,}."
-    left = f"Left out: started from a picture {counts.from_pictures:,}, duplicates {counts.equal + counts.near:,}."
+    left = (
+        f"Left out: started from a picture {counts.from_pictures:,}, words of people who did not join "
+        f"{counts.borrowed:,}, duplicates {counts.equal + counts.near:,}."
+    )
     return f"{words} {left}" if done.is_new else f"Nothing changed since the last version. {words}"
 
 

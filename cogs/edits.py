@@ -76,7 +76,7 @@ class Edits(commands.Cog):
     async def again_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Paint the request again with a new seed."""
         job, _ = await _targets.result(self._queue, interaction, about.job_id)
-        await self._take(interaction, edits.again(job.request, await self._lineage.sources(job.id)))
+        await self._take(interaction, edits.again(job.request, await self._lineage.repeated(job.id)))
 
     @pressed("finish")
     async def finish_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:

@@ -95,8 +95,7 @@ class FamilyCog(commands.Cog, name="Family"):
         """Make the same request again, with the same seed."""
         job, _ = await _targets.result(self._queue, interaction, JobId(number))
         _targets.check_shown(job, interaction)
-        sources = (*await self._lineage.sources(job.id), PictureRef(job.id))
-        await self._intake.take(interaction, edits.options_of(job.request, tuple(dict.fromkeys(sources))))
+        await self._intake.take(interaction, edits.options_of(job.request, await self._lineage.repeated(job.id)))
 
 
 def _arrows(family: Family) -> list[Arrow]:

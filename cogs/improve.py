@@ -39,7 +39,7 @@ class Improve(commands.Cog):
         if not request.prompt or request.operation is Operation.UPSCALE:
             raise UserError("This picture was not painted from words, so there is no prompt to improve.")
         await responses.defer(interaction, ephemeral=True, thinking=True)
-        options = edits.again(request, await self._lineage.sources(job.id))
+        options = edits.again(request, await self._lineage.repeated(job.id))
         fixed = ("aspect",) if request.uploads else ()
         offer = await self._intake.improvement(interaction, options, request, fixed)
         if isinstance(offer, Offer):

@@ -22,6 +22,17 @@ def card(name: str, version: int, chosen: Selection, sizes: Mapping[str, int]) -
         f"| {_cell(model)} | {_cell(digest) or 'not known'} | {count:,} |"
         for (model, digest), count in sorted(models.items())
     )
+    about = (
+        "**This version has no pictures**: nobody's pictures may be in it any more. `CHANGELOG.md` names the rows to\n"
+        "delete from copies of earlier versions."
+    )
+    if days:
+        about = (
+            f"Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who\n"
+            f"agreed that they go into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}.\n"
+            f"{sizes['train']:,} are for training and {sizes['test']:,} for evaluation; all pictures of a prompt are\n"
+            "in the same split."
+        )
     return f"""---
 license: {LICENSE.lower()}
 task_categories:
@@ -41,9 +52,7 @@ configs:
 ---
 # {name}, version {version}
 
-Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who agreed that they go
-into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}. {sizes["train"]:,} are for training and
-{sizes["test"]:,} for evaluation; all pictures of a prompt are in the same split.
+{about}
 
 ## How it was made
 
@@ -55,6 +64,7 @@ sent are in no row, and neither is anything that starts from a picture.
 | --- | --- |
 | of people who joined, in allowed channels | {counts.found:,} |
 | left out: started from a picture | {counts.from_pictures:,} |
+| left out: has words of a request of somebody who did not join | {counts.borrowed:,} |
 | left out: the file is gone | {counts.missing:,} |
 | left out: equal to another one | {counts.equal:,} |
 | left out: looks like another one (up to {NEAR_BITS} of 64 bits of a perceptual hash differ) | {counts.near:,} |

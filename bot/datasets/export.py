@@ -38,11 +38,13 @@ def export(
 ) -> Export:
     """Write the next version of the data set `name` into `out`; none if nothing changed since the last one.
 
-    Raises StorageError, and leaves nothing half-made, if nobody consents or the disk is full.
+    If no picture may be in it any more, the next version has no row, and its list of changes names what to delete.
+    Raises StorageError, and leaves nothing half-made, if there is no picture and no version, or if the disk is full.
     """
     files.arrow()
     chosen = select(database, key, pictures, server)
-    if not chosen.pictures:
+    last = max((int(found[1]) for path in out.glob("v*") if (found := _VERSION.fullmatch(path.name))), default=0)
+    if not chosen.pictures and not last:
         raise StorageError(
             "There is nothing to export: no result of a person who joined by /dataset join is in a channel that "
             "moderators allowed by /dataset channel."
@@ -52,7 +54,6 @@ def export(
         out.mkdir(parents=True, exist_ok=True)
         for left in out.glob(f"{_PARTIAL}*"):
             shutil.rmtree(left)
-        last = max((int(found[1]) for path in out.iterdir() if (found := _VERSION.fullmatch(path.name))), default=0)
         version, before = last + 1, out / f"v{last}"
         part = out / f"{_PARTIAL}v{version}"
         sizes = _write_rows(part, chosen)
@@ -95,10 +96,10 @@ def _write_words(
     """Write what describes the rows, and the hashes of all files."""
     digests = {file: _digest(folder / file) for file in _data_files()}
     # The day of the newest request and not of the export, so that the same state gives the same bytes.
-    published = max(picture.values["asked_on"] for picture in chosen.pictures)
+    days = [picture.values["asked_on"] for picture in chosen.pictures] or files.days_of(before or folder)
     texts = {
         "README.md": card(name, version, chosen, sizes),
-        "croissant.json": files.croissant(name, version, digests, sizes, published),
+        "croissant.json": files.croissant(name, version, digests, sizes, max(days)),
         "CHANGELOG.md": _changes(folder, version, before),
     }
     for file, text in texts.items():

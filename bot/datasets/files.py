@@ -104,6 +104,13 @@ def rows_of(folder: Path) -> dict[str, str]:
     return found
 
 
+def days_of(folder: Path) -> list[str]:
+    """The days on which the rows of a version were asked for."""
+    pa = arrow()
+    tables = [pa.parquet.read_table(folder / "data" / f"{split}.parquet", columns=["asked_on"]) for split in SPLITS]
+    return [day for table in tables for day in table["asked_on"].to_pylist()]
+
+
 def croissant(name: str, version: int, digests: Mapping[str, str], sizes: Mapping[str, int], published: str) -> str:
     """croissant.json: the same for machines, in the format of MLCommons. `digests` are those of the files."""
     distribution = [

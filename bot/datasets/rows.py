@@ -30,10 +30,24 @@ _BANDS = NEAR_BITS + 1
 _NAME = 20
 """Characters of a pseudonym: 80 bits."""
 
-# The results of people whose consent holds now and held when they asked, in channels that the server allows.
+# The results of people whose consent holds now and held when they asked, in channels that the server allows. A result
+# is borrowed if its words are of a request of somebody else who did not agree so: what it starts from, what that starts
+# from and so on, and the result that its style was made from.
 CANDIDATES = f"""
 SELECT jobs.id, jobs.user_id, jobs.guild_id, jobs.asked_at, jobs.model_hash, jobs.request, jobs.post_id,
-  images.number, images.seed, images.width, images.height, images.sha256, images.nsfw, picture_hashes.phash
+  (SELECT count(*) FROM jobs AS beside WHERE beside.post_id = jobs.post_id) = 1 AS is_alone,
+  images.number, images.seed, images.width, images.height, images.sha256, images.nsfw, picture_hashes.phash,
+  EXISTS (
+    WITH RECURSIVE origins (id) AS (
+      SELECT source_id FROM sources WHERE job_id = jobs.id
+      UNION SELECT source_id FROM styles WHERE styles.guild_id = jobs.guild_id AND source_id IS NOT NULL
+        AND name = jobs.request ->> '$.style' AND version = jobs.request ->> '$.style_version'
+      UNION SELECT source_id FROM sources JOIN origins ON sources.job_id = origins.id)
+    SELECT 1 FROM origins JOIN jobs AS origin ON origin.id = origins.id
+    WHERE origin.user_id != jobs.user_id AND NOT EXISTS (
+      SELECT 1 FROM consents AS theirs
+      WHERE theirs.user_id = origin.user_id AND theirs.guild_id = origin.guild_id AND theirs.left_at IS NULL
+        AND theirs.joined_at <= origin.asked_at)) AS is_borrowed
 FROM consents CROSS JOIN jobs_with_post AS jobs
   ON jobs.user_id = consents.user_id AND jobs.guild_id = consents.guild_id AND jobs.asked_at >= consents.joined_at
 CROSS JOIN images ON images.job_id = jobs.id
@@ -71,6 +85,8 @@ class Counts:
     """Pictures of people who joined, in channels that are allowed."""
     from_pictures: int = 0
     """Left out, because a picture was sent or another result was changed: it may show what nobody consented to."""
+    borrowed: int = 0
+    """Left out, because the words, or those of the style, come from a request of somebody who did not join."""
     missing: int = 0
     """Left out, because the file is gone or damaged."""
     equal: int = 0
@@ -104,6 +120,8 @@ def select(database: Path, key: str | None, folder: PictureFolder, server: int |
                 request = GenerationRequest.from_fields(json.loads(row["request"]))
                 if request.uploads:
                     counts.from_pictures += 1
+                elif row["is_borrowed"]:
+                    counts.borrowed += 1
                 elif (sha256 := _pixels_of(folder, row["sha256"])) is None:
                     counts.missing += 1
                 elif sha256 in seen:
@@ -142,7 +160,7 @@ def _values(
     row: Row, request: GenerationRequest, secret: bytes, sha256: str, reactions: Iterable[tuple[int, str]]
 ) -> dict[str, Any]:
     """What a row says besides its picture."""
-    score = quality.scores(reactions, request.num_images_per_prompt)[row["number"] - 1]
+    score = quality.scores(reactions, request.num_images_per_prompt, is_alone=row["is_alone"])[row["number"] - 1]
     # Of fewer people, nothing is told.
     is_rated = score.likes + score.dislikes >= GROUP
     return {

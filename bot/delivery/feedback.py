@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
+from bot.errors import UserError
 from bot.jobs import ChannelId, GuildId, MessageId, UserId
 from bot.storage.database import insist
 from bot.storage.ratings import Ratings
@@ -45,10 +46,15 @@ class Feedback:
         await insist(self._ratings.remove, message_id, user_id, plain(emoji))
 
     async def heart_pressed(self, message_id: MessageId, user_id: UserId) -> bool:
-        """A person pressed ❤️: the result is a favourite of theirs, or no longer. Returns whether it is one now."""
+        """A person pressed ❤️: the result is a favourite of theirs, or no longer. Returns whether it is one now.
+
+        Raises UserError while people vote on the result.
+        """
         if await insist(self._ratings.remove, message_id, user_id, HEART_BUTTON):
             return False
-        return await insist(self._ratings.add, message_id, user_id, HEART_BUTTON)
+        if not await insist(self._ratings.add, message_id, user_id, HEART_BUTTON):
+            raise UserError("People vote on this result in a comparison. It can be a favourite when that has ended.")
+        return True
 
     async def send_always(self, message_id: MessageId, user_id: UserId) -> None:
         """The person who asked wants all their results in direct messages: this one, too, once it is there."""

@@ -81,7 +81,8 @@ END;
 # What search derives from the database, by its primary keys.
 FACTS = f"""
 SELECT id, guild_id, channel_id, parent_id, user_id, status = 'delivered' AND NOT ({REPLACED}) AS posted, asked_at,
-  model, coalesce(request ->> '$.style', '') AS style, request ->> '$.seed' AS seed, prompt, post_id
+  model, coalesce(request ->> '$.style', '') AS style, request ->> '$.seed' AS seed, prompt, post_id,
+  (SELECT count(*) FROM jobs AS beside WHERE beside.post_id = jobs_with_post.post_id) = 1 AS is_alone
 FROM jobs_with_post WHERE id IN (SELECT value FROM json_each(?1)) AND +surface = ?2 AND forgotten_at IS NULL ORDER BY id
 """  # noqa: S608 - constants
 PICTURES = """
@@ -236,7 +237,7 @@ class Index:
         found = {}
         for row in rows:
             of_job = pictures[row["id"]]
-            scores = quality.scores(reactions.get(row["post_id"], ()), len(of_job))
+            scores = quality.scores(reactions.get(row["post_id"], ()), len(of_job), is_alone=row["is_alone"])
             best = max(scores, key=lambda score: (score.value, score.likes))
             own_tags = tuple(tags.get(row["id"], ()))
             entry = (

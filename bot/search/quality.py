@@ -44,18 +44,18 @@ def interval(share: float, count: int, z: float = Z) -> tuple[float, float]:
     return max((middle - spread) / (1 + square / count), 0.0), min((middle + spread) / (1 + square / count), 1.0)
 
 
-def scores(reactions: Iterable[tuple[int, str]], pictures: int) -> list[Score]:
+def scores(reactions: Iterable[tuple[int, str]], pictures: int, *, is_alone: bool) -> list[Score]:
     """The scores of the pictures of a post, from its reactions: who gave them, and the emoji as it is stored.
 
-    👍 and the favourites like every picture, 👎 dislikes every picture, and a number likes that picture. A person
-    counts once; somebody who likes and dislikes a picture counts as neither.
+    👍 and the favourites like every picture, 👎 dislikes every picture, and a number likes that picture, if the post
+    shows one request alone. A person counts once; somebody who likes and dislikes a picture counts as neither.
     """
     given: dict[int, set[str]] = defaultdict(set)
     for user_id, emoji in reactions:
         given[user_id].add(emoji)
     found = []
     for number in range(1, pictures + 1):
-        liking = {LIKE, *FAVOURITES, *NUMBERS[number - 1 : number]}
+        liking = {LIKE, *FAVOURITES, *(NUMBERS[number - 1 : number] if is_alone else ())}
         likes = sum(bool(emojis & liking) and DISLIKE not in emojis for emojis in given.values())
         dislikes = sum(not emojis & liking and DISLIKE in emojis for emojis in given.values())
         found.append(Score(likes, dislikes, wilson(likes, dislikes)))

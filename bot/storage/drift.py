@@ -7,7 +7,7 @@ from typing import Self
 
 from bot.jobs import Row
 from bot.storage.presets import GROUP
-from bot.storage.reactions import DISLIKE, FAVOURITES, LIKE, NUMBERS, quoted
+from bot.storage.reactions import DISLIKE, FAVOURITES, LIKE, LIKES_A_PICTURE, quoted
 
 # One row for each model and step of the span. The index jobs_by_guild serves it. The seconds for a step are those of
 # the engine, which it divides among requests that share it, by the steps of all pictures. A person counts once for a
@@ -27,7 +27,7 @@ WITH
   opinions AS (
     SELECT step, model, ratings.user_id,
       max(emoji = '{LIKE}' OR emoji IN ({quoted(FAVOURITES)})
-        OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images) AS up,
+        OR {LIKES_A_PICTURE}) AS up,
       max(emoji = '{DISLIKE}') AS down
     FROM asked JOIN ratings ON ratings.post_id = asked.post_id WHERE status = 'delivered'
     GROUP BY asked.id, ratings.user_id),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bot.jobs import GenerationRequest, GuildId
 from bot.storage.database import Database
-from bot.storage.reactions import DISLIKE, FAVOURITES, LIKE, NUMBERS, quoted
+from bot.storage.reactions import DISLIKE, FAVOURITES, LIKE, LIKES_A_PICTURE, quoted
 
 # A person who likes and dislikes a result has said nothing.
 OPINIONS = f"""
@@ -21,7 +21,7 @@ WITH results AS (
     AND NOT withheld)
 SELECT results.id, results.user_id, request, ratings.user_id AS rater,
   max(emoji = '{LIKE}' OR emoji IN ({quoted(FAVOURITES)})
-    OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images) AS up,
+    OR {LIKES_A_PICTURE}) AS up,
   max(emoji = '{DISLIKE}') AS down
 FROM results LEFT JOIN ratings ON ratings.post_id = results.post_id
 GROUP BY results.id, ratings.user_id ORDER BY results.id

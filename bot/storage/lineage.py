@@ -69,6 +69,10 @@ class Lineage:
         rows = await self._database.fetch_all(SOURCES, (job_id,))
         return tuple(PictureRef(JobId(row["source_id"]), row["number"]) for row in rows)
 
+    async def repeated(self, job_id: JobId) -> tuple[PictureRef, ...]:
+        """What a request starts from that repeats a request: the pictures that it starts from, and its words."""
+        return (*(source for source in await self.sources(job_id) if source.number), PictureRef(job_id))
+
     async def family(self, job_id: JobId, guild_id: GuildId) -> Family:
         """The family of a request within its server: at most MOST_RELATIVES requests, the oldest ones."""
         rows = await self._database.fetch_all(FAMILY, (job_id, MOST_RELATIVES, guild_id))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from bot.jobs import Clock, GuildId, to_text
 from bot.storage.database import Database
-from bot.storage.reactions import DISLIKE, FAVOURITES, LIKE, NUMBERS, quoted
+from bot.storage.reactions import DISLIKE, FAVOURITES, LIKE, LIKES_A_PICTURE, quoted
 
 GROUP = 10
 """What fewer people like has no effect: Discord's policy allows taste in aggregate only."""
@@ -33,7 +33,7 @@ WITH
   opinions AS (
     SELECT model, coalesce(style, '') AS style, coalesce(version, 0) AS version, ratings.user_id,
       max(emoji = '{LIKE}' OR emoji IN ({quoted(FAVOURITES)})
-        OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images) AS up,
+        OR {LIKES_A_PICTURE}) AS up,
       max(emoji = '{DISLIKE}') AS down
     FROM results JOIN ratings ON ratings.post_id = results.post_id GROUP BY results.id, ratings.user_id),
   people AS (SELECT model, style, version, user_id, avg(up) AS share FROM opinions WHERE up != down GROUP BY 1, 2, 3, 4)

@@ -9,16 +9,22 @@ import aiosqlite
 
 from bot.jobs import ChannelId, Clock, GuildId, MessageId, UserId, to_text
 from bot.storage.database import Database
-from bot.storage.reactions import NO_REACTIONS
+from bot.storage.reactions import DELETE, HEART_BUTTON, NO_REACTIONS, SEND_SETTING
 
 # A reaction that is given before the pictures are there is kept, too: it counts once they are delivered. The primary
-# key makes an event that Discord repeats count once.
-ADD = """
+# key makes an event that Discord repeats count once. Under a comparison, nothing counts for one of both requests: the
+# person means what they see there, which is both. A button ❤️ names one of them, and counts once the comparison ended.
+ADD = f"""
 INSERT INTO ratings (message_id, user_id, emoji, post_id, added_at)
 SELECT ?1, ?2, ?3, id, ?4 FROM posts WHERE message_id = ?1 AND EXISTS (
   SELECT 1 FROM jobs WHERE post_id = posts.id AND status NOT IN ('failed', 'cancelled') AND forgotten_at IS NULL)
+AND (?3 IN ('{DELETE}', '{SEND_SETTING}') OR NOT EXISTS (
+  SELECT 1 FROM jobs AS shown JOIN comparisons ON first_id = shown.id OR second_id = shown.id
+  JOIN jobs AS other ON other.id = iif(first_id = shown.id, second_id, first_id)
+  WHERE shown.post_id = posts.id AND other.status NOT IN ('failed', 'cancelled')
+    AND (?3 != '{HEART_BUTTON}' OR ended_at IS NULL)))
 ON CONFLICT DO NOTHING
-"""
+"""  # noqa: S608 - constants
 
 # The results whose reactions may have changed while the bot was away, the newest first.
 RECENT = """
@@ -37,7 +43,7 @@ class Ratings:
         self._clock = clock
 
     async def add(self, message_id: MessageId, user_id: UserId, emoji: str) -> bool:
-        """Record a reaction; False when the message is no result of ours or the reaction is known."""
+        """Record a reaction; False when it does not count, or is known."""
         at = to_text(self._clock())
         return await self._database.execute(ADD, (message_id, user_id, emoji, at)) > 0
 

@@ -29,3 +29,8 @@ ASKING = (*FAVOURITES, *SENDS, DELETE)
 def quoted(emojis: tuple[str, ...]) -> str:
     """Emojis as a list of SQL literals, for constants."""
     return ", ".join(f"'{emoji}'" for emoji in emojis)
+
+
+LIKES_A_PICTURE = f"""emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images
+  AND (SELECT count(*) FROM jobs AS beside WHERE beside.post_id = ratings.post_id) = 1"""  # noqa: S608 - constants
+"""Whether a row of `ratings` likes one of `images` pictures: a number under a post of several requests names none."""

@@ -18,7 +18,7 @@ from typing import Any, Self
 from bot.jobs import Clock, GuildId, Row, to_text
 from bot.storage import presets, sqlite
 from bot.storage.drift import DRIFT, ModelStep
-from bot.storage.reactions import DELETE, DISLIKE, FAVOURITES, HEART, HEART_BUTTON, LIKE, NUMBERS, SENDS, quoted
+from bot.storage.reactions import DELETE, DISLIKE, FAVOURITES, HEART, HEART_BUTTON, LIKE, LIKES_A_PICTURE, SENDS, quoted
 
 KEPT_SHARE = 0.5
 KEPT_SECONDS = 2.0
@@ -84,14 +84,14 @@ SELECT count(*) AS told, coalesce(sum(error <= max({KEPT_SHARE} * waited, {KEPT_
 FROM placed
 """  # noqa: S608 - constants
 
-# A person who likes some pictures of a result likes the result, once. What asks for a message or a deletion is no
+# A person who likes some pictures of a post likes each model of it once. What asks for a message or a deletion is no
 # opinion.
 MODELS = f"""
 WITH
   results AS (SELECT id, post_id, model, num_images_per_prompt AS images {_ASKED} AND status = 'delivered'),
   opinions AS (
-    SELECT results.id, results.model, ratings.user_id, CASE
-        WHEN emoji = '{LIKE}' OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images
+    SELECT results.model, ratings.post_id, ratings.user_id, CASE
+        WHEN emoji = '{LIKE}' OR {LIKES_A_PICTURE}
           THEN '{LIKE}'
         WHEN emoji = '{HEART_BUTTON}' THEN '{HEART}'
         ELSE emoji END AS opinion
@@ -117,7 +117,7 @@ WITH
     {_ASKED} AND status = 'delivered'),
   opinions AS (
     SELECT results.id, model, sampler, style, ratings.user_id,
-      max(emoji = '{LIKE}' OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images
+      max(emoji = '{LIKE}' OR {LIKES_A_PICTURE}
         OR emoji IN ({quoted(FAVOURITES)})) AS up,
       max(emoji = '{DISLIKE}') AS down
     FROM results JOIN ratings ON ratings.post_id = results.post_id GROUP BY results.id, ratings.user_id),
@@ -139,7 +139,7 @@ WITH
     {_ASKED} AND status = 'delivered' AND value_sources ->> '$.style' IN ({quoted(presets.CHOSEN)})),
   opinions AS (
     SELECT results.id, source, ratings.user_id,
-      max(emoji = '{LIKE}' OR emoji IN ({quoted(NUMBERS)}) AND CAST(substr(emoji, 1, 1) AS INTEGER) <= images
+      max(emoji = '{LIKE}' OR {LIKES_A_PICTURE}
         OR emoji IN ({quoted(FAVOURITES)})) AS up,
       max(emoji = '{DISLIKE}') AS down
     FROM results JOIN ratings ON ratings.post_id = results.post_id GROUP BY results.id, ratings.user_id),

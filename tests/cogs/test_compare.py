@@ -108,6 +108,27 @@ async def test_the_verdict_comes_after_the_end_and_says_which_was_which(workshop
     assert await workshop.app.comparisons.tally(comparison.id) == before, "a vote that comes late changes nothing"
 
 
+async def test_reactions_under_a_comparison_rate_neither_of_both(workshop: Workshop) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    ballot = await compared(workshop, ada)
+    one, _ = await workshop.jobs()
+    ratings = "SELECT emoji FROM ratings ORDER BY emoji"
+    for emoji in ("👍", "⭐", "✉️"):
+        await grace.react(ballot, emoji)
+    await workshop.restart()
+    assert await workshop.app.database.fetch_all(ratings) == []
+    shown = (await grace.slash(workshop.channel, "show", id=one.id)).response
+    heart = f"a2:heart:{one.id}:1"
+    assert "People vote on this result" in (await grace.click(shown, custom_id=heart)).response.content
+    asked = await ada.click(workshop.message(ballot.id), label="End")
+    await ada.click(asked.response, label="End it")
+    assert "favourite of yours now" in (await grace.click(shown, custom_id=heart)).response.content
+    await grace.react(workshop.message(ballot.id), "👎")
+    assert [row["emoji"] for row in await workshop.app.database.fetch_all(ratings)] == ["button:❤"]
+    await ada.react(workshop.message(ballot.id), "❌")
+    assert len(await workshop.app.database.fetch_all(ratings)) == 2, "the person who asked can delete it"
+
+
 async def test_of_fewer_than_ten_people_nothing_is_said(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     ballot = await compared(workshop, ada)
@@ -161,3 +182,5 @@ async def test_if_one_of_both_is_cancelled_the_other_is_an_ordinary_result(works
     assert other.status is JobStatus.CANCELLED
     texts = [message.content for message in workshop.channel.history()]
     assert any("5 steps" in text for text in texts) or any(f"/show id:{one.id}" in text for text in texts)
+    await ada.react(workshop.message(one.destination.message_id), "👍")
+    assert len(await workshop.app.database.fetch_all("SELECT 1 FROM ratings")) == 1

@@ -94,11 +94,30 @@ async def test_each_control_is_a_request_of_the_person_who_presses(workshop: Wor
 
 async def test_again_is_the_same_request_with_another_seed(workshop: Workshop) -> None:
     job, message = await painted(workshop, images=2, negative_prompt="dogs", aspect="3:2", steps=9)
-    await workshop.member("grace").click(message, label="🔁")
+    grace = workshop.member("grace")
+    await grace.click(message, label="🔁")
     made = (await workshop.ended(2))[-1]
     assert made.request.seed != 7
     fields = {name: getattr(job.request, name) for name in job.request.__slots__ if name != "seed"}
     assert {name: getattr(made.request, name) for name in fields} == fields
+    assert await workshop.app.lineage.sources(made.id) == (PictureRef(job.id),), "the words are of somebody else"
+    menu = (await grace.click(message, label=MORE)).response
+    family = await grace.click(menu, label="Where does this come from?")
+    (file,) = family.followups[-1].attachments
+    assert f"{made.id}: from words from {job.id}" in file.description
+
+
+async def test_again_names_the_words_of_a_result_and_the_picture_that_it_starts_from(workshop: Workshop) -> None:
+    job, message = await painted(workshop)
+    grace = workshop.member("grace")
+    varied = (await grace.click(message, label="Vary (subtle)")).response
+    second = (await workshop.ended(2))[-1]
+    third_message = (await grace.click(workshop.message(varied.id), label="🔁")).response
+    third = (await workshop.ended(3))[-1]
+    assert await workshop.app.lineage.sources(third.id) == (PictureRef(job.id, 1), PictureRef(second.id))
+    await grace.click(workshop.message(third_message.id), label="🔁")
+    fourth = (await workshop.ended(4))[-1]
+    assert await workshop.app.lineage.sources(fourth.id) == (PictureRef(job.id, 1), PictureRef(third.id))
 
 
 async def test_one_of_several_is_varied_and_singled_out(workshop: Workshop) -> None:

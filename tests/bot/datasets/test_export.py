@@ -20,11 +20,13 @@ from bot.datasets import files
 from bot.datasets.export import Export, export
 from bot.datasets.files import COLUMNS
 from bot.errors import StorageError, StorageFull
-from bot.jobs import GuildId, Operation, Requester, Scope, Surface, UserId
+from bot.jobs import GuildId, Job, Operation, Requester, Scope, Surface, UserId
+from bot.storage.cases import By
 from bot.storage.consents import CHANNEL as RULE
 from bot.storage.consents import Consents
 from bot.storage.forgetting import Forgetting
 from bot.storage.picture_folder import PictureFolder
+from bot.storage.styles import Style, Styles
 from tests.bot.storage.conftest import ADA, CHANNEL, GRACE, GUILD, Store, open_store
 
 OTHER = 701
@@ -53,6 +55,13 @@ async def joined(store: Store, *users: int) -> Consents:
 def written(store: Store, name: str = "out", **options: Any) -> Export:
     folder, out = PictureFolder(store.folder), store.folder.parent / name
     return export(store.folder / "atelier.db", None, folder, out, "pictures", **options)
+
+
+async def made_from(store: Store, source: Job, **changes: Any) -> Job:
+    """A result of Ada with the words of another one."""
+    job = await store.delivered(ADA, **changes)
+    await store.database.execute("INSERT INTO sources VALUES (?, ?, 0)", (job.id, source.id))
+    return job
 
 
 def rows(done: Export) -> list[dict[str, Any]]:
@@ -91,6 +100,33 @@ async def test_only_results_of_people_who_joined_before_in_channels_that_are_all
     assert (row["likes"], row["asked_on"]) == (None, "2026-05-01")
     assert re.fullmatch("[0-9a-f]{20}", row["person"])
     assert not {str(ADA), str(GUILD)} & {str(value) for value in row.values()}
+
+
+async def test_words_of_a_request_of_somebody_who_did_not_join_are_left_out_and_counted(store: Store) -> None:
+    consents = await joined(store, ADA)
+    hers = await store.delivered(GRACE, seed=1, prompt="her words")
+    again = await made_from(store, hers, seed=2, prompt="her words")
+    await made_from(store, again, seed=3, prompt="her words")
+    own = await store.delivered(ADA, seed=4)
+    await made_from(store, own, seed=5)
+    styles = Styles(store.database, store.rules, store.cases)
+    by = By(GuildId(GUILD), UserId(ADA))
+    from_hers, _ = await styles.put(by, "style add", Style("ink", "{prompt}, her words"), hers.id)
+    from_own, _ = await styles.put(by, "style add", Style("oil", "{prompt}, oil"), own.id)
+    for seed, style in ((6, from_hers), (7, from_own)):
+        await store.delivered(ADA, seed=seed, style=style.name, style_number=style.number, style_version=style.version)
+    done = written(store)
+    assert [row["seed"] for row in rows(done)] == [4, 5, 7]
+    assert (done.chosen.counts.found, done.chosen.counts.borrowed) == (6, 3)
+    assert "words of a request of somebody who did not join | 3 |" in (done.folder / "README.md").read_text("utf-8")
+    # What she asked for before she joins stays hers; what she asks for then may be painted again, until she leaves.
+    store.clock.forward(1)
+    assert await consents.join(Requester(GRACE, GUILD))
+    agreed = await store.delivered(GRACE, seed=8)
+    await made_from(store, agreed, seed=9)
+    assert [row["seed"] for row in rows(written(store))] == [4, 5, 7, 8, 9]
+    assert await consents.leave(Requester(GRACE, GUILD))
+    assert [row["seed"] for row in rows(written(store))] == [4, 5, 7]
 
 
 async def test_the_pictures_are_as_painted_without_the_texts_of_their_files(store: Store) -> None:
@@ -142,6 +178,28 @@ async def test_after_a_withdrawal_or_a_deletion_the_next_version_names_what_to_d
     store.clock.forward(1)
     assert await consents.join(Requester(GRACE, GUILD))
     assert len(rows(written(store, "fresh"))) == 1, "who joins again joins from then on"
+
+
+async def test_after_the_last_person_leaves_the_next_version_is_empty_and_names_what_to_delete(store: Store) -> None:
+    consents = await joined(store, ADA)
+    await store.delivered(ADA, seed=1)
+    (before,) = rows(written(store))
+    assert await consents.leave(Requester(ADA, GUILD))
+    done = written(store)
+    assert (done.version, done.is_new, rows(done)) == (2, True, [])
+    changes = (done.folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "1 rows are gone" in changes
+    assert f"`{before['id']}`" in changes
+    assert "This version has no pictures" in (done.folder / "README.md").read_text(encoding="utf-8")
+    assert parquet.read_schema(done.folder / "data" / "train.parquet").names == ["image", *COLUMNS]
+    described = json.loads((done.folder / "croissant.json").read_text(encoding="utf-8"))
+    assert described["datePublished"] == before["asked_on"]
+    assert (written(store).version, written(store).is_new) == (2, False), "once is enough"
+    store.clock.forward(1)
+    assert await consents.join(Requester(ADA, GUILD))
+    await store.delivered(ADA, seed=2)
+    (after,) = rows(written(store))
+    assert after["seed"] == 2
 
 
 async def test_duplicates_are_left_out_and_counted(store: Store) -> None:

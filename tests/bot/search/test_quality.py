@@ -42,10 +42,13 @@ def test_a_person_counts_once_and_a_number_rates_its_picture_alone() -> None:
         *((5, NUMBERS[1]), (5, DISLIKE)),
         (6, "✉"),
     ]
-    first, second = scores(reactions, 2)
+    first, second = scores(reactions, 2, is_alone=True)
     assert first[:2] == (1, 2)
     assert second[:2] == (2, 1)
     assert (first.value, second.value) == (wilson(1, 2), wilson(2, 1))
+    (only,) = scores(reactions, 1, is_alone=False)
+    assert only[:2] == (1, 2), "under a post of several requests, a number names no picture"
+    assert scores([(1, NUMBERS[0])], 1, is_alone=False)[0][:2] == (0, 0)
 
 
 def test_rankings_are_fused_by_their_places() -> None:

@@ -207,6 +207,22 @@ async def test_a_person_who_likes_pictures_of_a_result_likes_it_once_and_no_comm
     assert report.models == (ModelReport("emoji", 1, None),), "nine people said what they think"
 
 
+async def test_a_post_of_several_requests_counts_once_for_each_model_and_a_number_names_none_of_them(
+    store: Store,
+) -> None:
+    first, *others = [await store.delivered(model=model) for model in ("emoji", "emoji", "sd15")]
+    for job in others:
+        await store.database.execute(
+            "UPDATE jobs SET post_id = (SELECT post_id FROM jobs WHERE id = ?) WHERE id = ?", (first.id, job.id)
+        )
+    for number in range(GROUP):
+        await store.ratings.add(first.destination.message_id, UserId(number), "👍" if number else "1⃣")
+    report = await reports_of(store).report(GUILD, Period.DAY)
+    received = Reception(up=GROUP - 1, down=0, others=1)
+    assert report.models == (ModelReport("emoji", 2, received), ModelReport("sd15", 1, received))
+    assert report.liked == (), "nine people like it"
+
+
 async def test_a_person_counts_once_for_a_model_a_style_and_a_sampler_and_fewer_than_ten_are_not_told(
     store: Store,
 ) -> None:
