@@ -90,4 +90,4 @@ def _example(result: RatedResult) -> Example:
     request = result.request
     # The steps of a draft are those of a draft's preset.
     settings = {} if request.draft else settings_of(request)
-    return Example(result.job_id, result.user_id, request.prompt, settings, result.opinions)
+    return Example(result.job_id, result.user_id, request.prompt, settings, result.opinions, not request.style)

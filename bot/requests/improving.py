@@ -48,6 +48,8 @@ class Example:
     """The values of SETTINGS, by the option's name."""
     opinions: Mapping[int, bool]
     """Whether a person likes it, by the person; those who said nothing, or both, are missing."""
+    is_typed: bool = True
+    """Whether all words of the prompt were typed for it; a style, which a moderator wrote, may have added some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,19 @@ def reception(examples: Collection[Example]) -> Reception | None:
     return Reception(len(said), sum(sum(each) / len(each) for each in said.values()) / len(said))
 
 
+def writers(examples: Iterable[Example]) -> set[int]:
+    """Who wrote these prompts: who asks for a prompt again, as 🔁 does, did not write it."""
+    first: dict[str, Example] = {}
+    for example in sorted(examples, key=lambda each: each.job_id):
+        if example.is_typed:
+            first.setdefault(" ".join(folded(example.prompt).split()), example)
+    return {example.user_id for example in first.values()}
+
+
 def words(phrase: str, examples: Iterable[Example]) -> Addition | None:
-    """A phrase as an addition, if enough people use and like it in `examples`, which have others, too."""
-    found = reception([example for example in examples if phrase in phrases_of(example.prompt)])
+    """A phrase as an addition, if enough people wrote and like it in `examples`, which have others, too."""
+    having = [example for example in examples if phrase in phrases_of(example.prompt)]
+    found = reception(having) if len(writers(having)) >= PEOPLE else None
     return Addition("prompt", phrase, found) if found is not None and found.low >= LEAST else None
 
 

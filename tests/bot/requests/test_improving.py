@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,9 @@ from bot.requests.options import Options
 def examples(
     prompt: str, authors: Iterable[int], raters: Iterable[int] = range(100, 112), *, likes: bool = True, steps: int = 20
 ) -> list[Example]:
-    """A result of each author, all of which the same people rated."""
-    opinions = dict.fromkeys(raters, likes)
-    return [Example(author, author, prompt, {"steps": steps, "sampler": "default"}, opinions) for author in authors]
+    """A result of each author in words of their own, all of which the same people rated."""
+    opinions, settings = dict.fromkeys(raters, likes), {"steps": steps, "sampler": "default"}
+    return [Example(author, author, prompt.replace(",", f" {author},", 1), settings, opinions) for author in authors]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,15 @@ def test_a_phrase_is_offered_if_ten_people_use_it_and_ten_rated_it_well() -> Non
     assert improving.words("golden hour", examples(prompt, range(10), range(100, 109))) is None, "nine people rated it"
     assert improving.words("golden hour", examples(prompt, range(10), likes=False)) is None
     assert improving.words("golden", examples(prompt, range(10))) is None, "a part of a phrase is none"
+
+
+def test_who_asks_for_words_of_others_again_or_uses_a_style_has_not_written_them() -> None:
+    ten = examples("a fox, glow", range(10))
+    assert improving.words("glow", ten) is not None
+    again = [replace(each, prompt="A fox,  glow" if each.job_id else "a fox, glow") for each in ten]
+    assert improving.writers(again) == {0}, "the first one wrote it"
+    assert improving.words("glow", again) is None
+    assert improving.words("glow", [replace(each, is_typed=False) for each in ten]) is None
 
 
 def test_one_person_who_likes_everything_counts_once() -> None:
@@ -108,7 +118,7 @@ def test_nothing_is_offered_that_fewer_than_ten_people_wrote_or_rated(
     results: list[tuple[int, list[str], dict[int, bool], int]],
 ) -> None:
     known = [
-        Example(at, author, ", ".join(["a fox", *phrases]), {"steps": steps}, opinions)
+        Example(at, author, ", ".join([f"a fox of {author}", *phrases]), {"steps": steps}, opinions)
         for at, (author, phrases, opinions, steps) in enumerate(results)
     ]
     offered = [improving.words(phrase, known) for phrase in improving.candidates("an owl", known)]
