@@ -29,9 +29,10 @@ async def library(tmp_path: Path) -> AsyncIterator[Library]:
 
 
 async def liked(library: Library, prompt: str, people: int = 12, **changes: object) -> None:
-    """So many people ask for something, and so many others like each result."""
+    """So many people ask for something in words of their own, and so many others like each result."""
     for number in range(people):
-        (job_id,) = await library.paint(prompt, user=1000 + number, seed=number, **changes)
+        own = prompt.replace(",", f" number {number},", 1)
+        (job_id,) = await library.paint(own, user=1000 + number, seed=number, **changes)
         job = await library.store.queue.get(job_id)
         assert job is not None
         for rater in range(people):
