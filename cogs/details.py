@@ -146,7 +146,9 @@ class Details(commands.Cog):
     async def _show(self, interaction: discord.Interaction[Client], job_id: JobId) -> None:
         """Show a result to the person alone, with its controls and the menu of its relatives."""
         job, pictures = await _targets.result(self._queue, interaction, job_id)
-        _targets.check_shown(job, interaction)
+        # One's own is shown to oneself anywhere, by the limits of the place.
+        if job.requester.user_id != interaction.user.id:
+            _targets.check_shown(job, interaction)
         view = _controls.controls_of(job, len(pictures), self._admission)
         family = await self._lineage.family(job.id, job.requester.guild_id)
         before, after = (

@@ -272,8 +272,8 @@ async def test_what_is_from_an_age_restricted_channel_is_shown_and_made_again_on
     monkeypatch.setattr(discord.TextChannel, "is_nsfw", lambda channel: channel.id == red.id)
     await ada.slash(red, "imagine", prompt="a marble statue")
     (job,) = await workshop.ended(1)
-    for command in ("show", "reproduce"):
-        refused = await ada.slash(workshop.channel, command, id=job.id)
+    for person, command in ((workshop.member("grace"), "show"), (ada, "reproduce")):
+        refused = await person.slash(workshop.channel, command, id=job.id)
         assert "This result is from an age-restricted channel." in refused.response.content
     assert len(await workshop.jobs()) == 1
     assert (await ada.slash(red, "show", id=job.id)).response.attachments
