@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A panel to draw: its number, its words, and its encoded picture, or nothing if there is none."""
+    """A panel to draw: its number, its words, and its encoded picture, which is empty if the panel has none."""
 
     number: int
     words: str
