@@ -187,7 +187,7 @@ class Source:
     ) -> None:
         """Paint `chunk` pictures at a time, which are thought of here, or come by the queue of `start_authors`."""
         self._chunk, self._pixels = chunk, pixels
-        self._device, self._half = device, half_pays(device)
+        self.device, self._half = device, half_pays(device)
         self._composer = Composer(work, device, seed=seed, mix=mix)
         self._autoencoder = load_autoencoder(work).to(device, memory_format=torch.channels_last)
         self._author = Author(work, self._composer)
@@ -201,10 +201,10 @@ class Source:
         if self._pixels != SIZE:
             pictures = F.interpolate(pictures, (self._pixels, self._pixels), mode="area")
         pictures = pictures.contiguous(memory_format=torch.channels_last) * 2 - 1
-        with torch.autocast(torch.device(self._device).type, torch.bfloat16, enabled=self._half):
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self._half):
             latents = self._autoencoder.encode(pictures).latents
         scaled = latents.float() * self._autoencoder.config.scaling_factor
-        return scaled.half(), torch.from_numpy(ids).to(self._device)
+        return scaled.half(), torch.from_numpy(ids).to(self.device)
 
 
 class Bank:
@@ -213,7 +213,7 @@ class Bank:
     def __init__(self, size: int, device: str, side: int = SIDE) -> None:
         self._latents = torch.empty(size, CHANNELS, side, side, dtype=torch.float16, device=device)
         self._ids = torch.empty(size, LENGTH, dtype=torch.int32, device=device)
-        self.made = 0
+        self.size, self.made = size, 0
 
     def add(self, batch: Batch) -> None:
         """Take pictures in."""
@@ -281,6 +281,19 @@ def export(
     )
 
 
+class Predictor(nn.Module):
+    """Both networks as one, so that they are compiled together."""
+
+    def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel) -> None:
+        super().__init__()
+        self._unet, self._text = unet, text
+
+    def forward(self, noisy: Tensor, level: Tensor, ids: Tensor) -> Tensor:
+        """Return v for latents [n, 4, SIDE, SIDE], noise levels [n] and token ids [n, LENGTH]."""
+        made: Tensor = self._unet(noisy, level, self._text(ids)[0]).sample
+        return made
+
+
 class Training:
     """The UNet and the text encoder while they learn, with the average of their weights."""
 
@@ -311,11 +324,11 @@ class Training:
             fused=True,
         )
         self._average = [p.detach().clone() for p in self._parameters]
-        self.forward: Any = self.unet
+        self._predict: Any = Predictor(self.unet, self.text)
 
     def compile(self, mode: str = "default") -> None:
-        """Compile the UNet: a minute to start, faster then. `mode` is one of `torch.compile`."""
-        self.forward = torch.compile(self.unet, mode=mode)
+        """Compile both networks: a minute to start, faster then. `mode` is one of `torch.compile`."""
+        self._predict = torch.compile(Predictor(self.unet, self.text), mode=mode)
 
     def learn(self, clean: Tensor, ids: Tensor, rate: float) -> Tensor:
         """Take one step on latents [n, 4, SIDE, SIDE] and ids [n, LENGTH]; return the loss, a scalar on the device."""
@@ -330,7 +343,7 @@ class Training:
         signal, spread = (part.sqrt()[:, None, None, None] for part in (self._alphas[level], 1 - self._alphas[level]))
         noisy = (signal * clean + spread * noise).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
-            made = self.forward(noisy, level, self.text(ids)[0]).sample
+            made = self._predict(noisy, level, ids)
         loss = (made.float() - (signal * noise - spread * clean)).pow(2).mean()
         loss.backward()
         size = nn.utils.clip_grad_norm_(self._parameters, 1.0)

@@ -1,42 +1,41 @@
 """Autoencoder and denoiser on one GPU, in one command of a few minutes.
 
-Everything is written for a run that may be cut off: the model goes to OUT every ninety seconds, as parts of a tar
-archive of at most 15 MB (`cat OUT/model.tar.* | tar -x`), beside a contact sheet and a log. The UNet is compiled in
-another process while the autoencoder trains and the denoiser begins, so that compiling it here finds its kernels ready.
+Everything is written for a run that may be cut off: the model goes to OUT again and again, as parts of a tar archive of
+at most 15 MB (`cat OUT/model.tar.* | tar -x`), beside a contact sheet and a log. `training.tuning`, run before on the
+same machine, says which way of learning is fastest there and leaves its kernels ready.
 """
 
 import math
-import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from training import autoencoder, denoiser
+from training import autoencoder, denoiser, tuning
 from training.compose import Composer, Mix
 from training.painter import load, paint
 from training.sheets import sheet
 
 #: Seconds between exports, and kept at the end for the last one.
-EVERY, LAST = 90.0, 30.0
+EVERY, LAST = 150.0, 25.0
 #: Part of the minutes for the autoencoder.
 PART = 0.15
 #: Seconds after which the words must be obeyed, and how well.
 EARLY, OBEYED = 200.0, 0.1
 #: Pictures made before the first step.
-FILL = 20_000
+FILL = 12_000
+#: How often a picture is seen, roughly: making one stops the GPU for longer than learning from it.
+REUSE = 8
 #: Bytes of a part of the archive.
 BYTES = 15_000_000
-#: The highest learning rate.
-RATE = 8e-4
-#: Ways of `torch.compile`: as usual, and with CUDA graphs.
-MODES = ("default", "reduce-overhead")
+#: The highest learning rate, and the way of learning that was fastest so far.
+RATE, WAY = 8e-4, "plain,reduce-overhead"
 #: What the contact sheet shows.
 PROMPTS = (
     *("a fox", "a red apple", "a cat wearing a top hat", "an astronaut riding a horse", "a dragon", "an owl"),
@@ -92,78 +91,9 @@ def pack_folder(folder: Path, out: Path) -> int:
     return parts
 
 
-def show(folder: Path, device: str, prompts: tuple[str, ...]) -> Tensor:
-    """Return what an exported model paints: float32 [n, 3, 128, 128]."""
-    pipeline = load(folder, device)
-    return paint(pipeline, prompts, [0] * len(prompts), 20, 3.0, len(prompts))
-
-
-def warm(work: Path, device: str, batch: int) -> None:
-    """Compile the UNet for a batch, forward and backward, so that its kernels lie in the cache; say what it gained.
-
-    The last line says which way of MODES is fastest.
-    """
-    training = denoiser.fresh(work, device)
-    clean = torch.randn(batch, denoiser.CHANNELS, denoiser.SIDE, denoiser.SIDE, device=device)
-    ids = torch.randint(0, 1000, (batch, denoiser.LENGTH), device=device)
-
-    def pace(steps: int) -> tuple[float, float]:
-        float(training.learn(clean, ids, RATE))
-        started = time.monotonic()
-        for _ in range(steps):
-            loss = training.learn(clean, ids, RATE)
-        last = float(loss)
-        return 1000 * (time.monotonic() - started) / steps, last
-
-    typer.echo("step {:.1f} ms plain, loss {:.3f}".format(*pace(5)))
-    paces = {}
-    for mode in MODES:
-        started = time.monotonic()
-        try:
-            training.compile(mode)
-            training.learn(clean, ids, RATE)
-            took = time.monotonic() - started
-            paces[mode], loss = min(pace(10) for _ in range(3))
-        except Exception as error:  # noqa: BLE001 - the next way may work
-            typer.echo(f"{mode} failed: {type(error).__name__}: {error}")
-            continue
-        typer.echo(f"step {paces[mode]:.1f} ms compiled, {mode}, in {took:.1f} s, loss {loss:.3f}")
-    typer.echo(min(paces, key=lambda mode: paces[mode]))
-
-
-class Warming:
-    """Finds out in another process how to compile, and fills the compiler's cache."""
-
-    def __init__(self, work: Path, device: str, batch: int, mode: str) -> None:
-        """Begin, unless `mode` says how already."""
-        self._mode, self._told = mode, work / "compile.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        if not mode:
-            command = [sys.executable, "-m", "training.gpu", "--warm", f"--work={work}", f"--device={device}"]
-            with self._told.open("w") as told:
-                self._process = subprocess.Popen([*command, f"--batch={batch}"], stdout=told, stderr=told)  # noqa: S603
-
-    def ended(self, log: Log) -> bool:
-        """Return whether it is known how to compile; say what was found."""
-        if self._process is None:
-            return True
-        if (code := self._process.poll()) is None:
-            return False
-        lines = self._told.read_text(encoding="utf-8", errors="replace").splitlines()
-        log(f"compiler, exit {code}: " + " | ".join(lines[-4:])[-600:])
-        self._mode = lines[-1] if code == 0 else ""
-        return True
-
-    @property
-    def mode(self) -> str:
-        """How to compile, one of MODES; empty when it failed, which is no reason to stop."""
-        return self._mode
-
-    def stop(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+def show(folder: Path, device: str) -> Tensor:
+    """Return what an exported model paints for PROMPTS: float32 [n, 3, 128, 128]."""
+    return paint(load(folder, device), PROMPTS, [0] * len(PROMPTS), 20, 3.0, len(PROMPTS))
 
 
 def main(
@@ -179,30 +109,26 @@ def main(
     autoencoding: Annotated[
         float | None, typer.Option(help="Minutes for the autoencoder, a part of all by default; 0 keeps what is there.")
     ] = None,
-    mode: Annotated[
-        str, typer.Option(help="How to compile: default or reduce-overhead; the faster one is found out if empty.")
-    ] = "",
+    way: Annotated[str, typer.Option(help="How to learn, as training.tuning names it.")] = WAY,
     start: Annotated[Path | None, typer.Option(help="Go on with an exported model, its words and autoencoder.")] = None,
-    only_warm: Annotated[bool, typer.Option("--warm", hidden=True)] = False,
+    rate: Annotated[float, typer.Option(help="The highest learning rate; it falls along a cosine.")] = RATE,
+    pairs: Annotated[float, typer.Option(help="Part of the pictures that show two different things.")] = Mix.pairs,
+    several: Annotated[float, typer.Option(help="Part that shows two to five of a thing.")] = Mix.several,
+    relations: Annotated[float, typer.Option(help="Part that shows two things in a relation.")] = Mix.relations,
 ) -> None:
     """Train, and write the model to OUT."""
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
-    if only_warm:
-        warm(work, device, batch)
-        return
     log = Log(out)
     log(f"torch {torch.__version__}, {torch.cuda.get_device_name() if device == 'cuda' else device}")
-    queue = denoiser.start_authors(work, 100, Mix(), batch, workers) if workers else None
-    whole = 60 * minutes - LAST
-    warming = Warming(work, device, batch, mode)
-    try:
-        if start is None and autoencoding != 0:
-            prepare(work, out, device, batch, autoencoding or PART * minutes, log)
-        learn(work, out, device, batch, bank, queue, start, whole, warming, log)
-    finally:
-        warming.stop()
+    networks = denoiser.adopt(start, work) if start is not None else None
+    mix = Mix(pairs, several, relations)
+    queue = denoiser.start_authors(work, time.time_ns() % 2**31, mix, batch, workers) if workers else None
+    if networks is None and autoencoding != 0:
+        prepare(work, out, device, batch, autoencoding or PART * minutes, log)
+    source = denoiser.Source(work, device, 2, mix, chunk=batch, queue=queue)
+    learn(work, out, source, denoiser.Bank(bank, device), networks, batch, way, rate, 60 * minutes - LAST, log)
 
 
 def prepare(work: Path, out: Path, device: str, batch: int, minutes: float, log: Log) -> None:
@@ -224,28 +150,26 @@ def prepare(work: Path, out: Path, device: str, batch: int, minutes: float, log:
 def learn(
     work: Path,
     out: Path,
-    device: str,
+    source: denoiser.Source,
+    store: denoiser.Bank,
+    networks: tuple[UNet2DConditionModel, CLIPTextModel] | None,
     batch: int,
-    bank: int,
-    queue: Any,
-    start: Path | None,
+    way: str,
+    rate: float,
     whole: float,
-    warming: Warming,
     log: Log,
 ) -> None:
     """Train the denoiser until `whole` seconds are over, and export it again and again."""
-    source = denoiser.Source(work, device, 2, chunk=batch, queue=queue)
-    store = denoiser.Bank(bank, device)
-    vae = denoiser.load_autoencoder(work)
-    if start is None:
+    vae, device = denoiser.load_autoencoder(work), source.device
+    if networks is None:
         training = denoiser.fresh(work, device, average=0.999)
     else:
-        tokenizer = denoiser.CLIPTokenizer.from_pretrained(work / "words")
-        training = denoiser.Training(*denoiser.adopt(start, work), tokenizer, device, average=0.999)
-    for _ in range(max(1, min(bank, FILL) // batch)):
+        tokenizer = CLIPTokenizer.from_pretrained(work / "words")
+        training = denoiser.Training(*networks, tokenizer, device, average=0.999)
+    tuning.apply(way, training)
+    for _ in range(max(1, min(store.size, FILL) // batch)):
         store.add(source.make())
-    log(f"{store.made} pictures to begin with")
-    waiting = True
+    log(f"{store.made} pictures to begin with; learning in the way {way}")
 
     def save() -> None:
         try:
@@ -255,14 +179,10 @@ def learn(
             return
         log(f"exported in {pack_folder(work / 'model', out)} parts, obedience {obeyed:.3f}")
 
-    begun, shown, checked, rate = log.seconds, log.seconds, False, RATE
+    begun, shown, checked = log.seconds, log.seconds, False
     saved = begun
     while (now := log.seconds) < whole:
-        if waiting and warming.ended(log):
-            waiting = False
-            if warming.mode:
-                training.compile(warming.mode)
-        if store.made < FILL + training.seen / denoiser.REUSE:
+        if store.made < FILL + training.seen / REUSE:
             store.add(source.make())
         loss = training.learn(*store.draw(batch), denoiser.falling(rate, (now - begun) / (whole - begun)))
         if now - shown > 10:
@@ -285,7 +205,7 @@ def learn(
             saved = now
             save()
     save()
-    sheet(show(work / "model", device, PROMPTS), PROMPTS, 9).save(out / "sheet.png")
+    sheet(show(work / "model", device), PROMPTS, 9).save(out / "sheet.png")
     log("done")
 
 

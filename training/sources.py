@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import resvg_py
 import typer
 from PIL import Image
 
@@ -131,6 +130,8 @@ class Set:
             '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
             f'viewBox="{left} {top} {side} {side}" width="{2 * size}" height="{2 * size}">{icon["body"]}</svg>'
         )
+        import resvg_py
+
         drawn = resvg_py.svg_to_bytes(svg_string=svg, width=2 * size, height=2 * size, skip_system_fonts=True)
         return shrink(Image.open(io.BytesIO(bytes(drawn))), size)
 
