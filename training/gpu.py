@@ -35,7 +35,7 @@ REUSE = 8
 #: Bytes of a part of the archive.
 BYTES = 15_000_000
 #: The highest learning rate, and the way of learning that was fastest so far.
-RATE, WAY = 8e-4, "plain,reduce-overhead"
+RATE, WAY = 8e-4, "channelwise,reduce-overhead"
 #: What the contact sheet shows.
 PROMPTS = (
     *("a fox", "a red apple", "a cat wearing a top hat", "an astronaut riding a horse", "a dragon", "an owl"),

@@ -17,8 +17,9 @@ from bot.requests.vocabulary import FILE
 
 #: The folder of the model in the box.
 SHIPPED = Path(folder_of(EMBEDDED_MODEL))
-#: What comes from WORK/model, as diffusers wrote it.
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+#: What comes from WORK/model, as diffusers wrote it, and what comes from WORK/words.
+PARTS = ("unet", "vae", "text_encoder", "scheduler")
+WORDS = ("tokenizer.json", "tokenizer_config.json")
 _TABLE = "token_embedding.weight"
 
 
@@ -26,7 +27,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder with everything the training made.")] = Path("training/work"),
     target: Annotated[Path, typer.Option(help="The folder that ships.")] = SHIPPED,
 ) -> None:
-    """Copy the model, the upscaler and the vocabulary; words never shown in training take their row from WORK/words."""
+    """Copy the model, the upscaler and the words; words never shown in training take their row from WORK/words."""
     model = work / "model"
     for part in PARTS:
         shutil.rmtree(target / part, ignore_errors=True)
@@ -36,10 +37,15 @@ def main(
         shutil.rmtree(target / "upscaler", ignore_errors=True)
         shutil.copytree(work / "upscaler", target / "upscaler")
     shutil.copy(work / "words" / FILE, target)
+    for config in target.glob("*/config.json"):
+        _forget_path(config)
 
-    ours, theirs = (CLIPTokenizer.from_pretrained(folder) for folder in (work / "words", target / "tokenizer"))
+    ours, theirs = (CLIPTokenizer.from_pretrained(folder) for folder in (work / "words", model / "tokenizer"))
     if ours.get_vocab() != theirs.get_vocab():
         raise typer.BadParameter(f"{work / 'words'} is of another run than {model}: their tokens differ")
+    (target / "tokenizer").mkdir(exist_ok=True)
+    for name in WORDS:
+        shutil.copy(work / "words" / name, target / "tokenizer")
     weights = target / "text_encoder" / "model.safetensors"
     tensors = load_file(weights)
     (name,) = (key for key in tensors if key.endswith(_TABLE))
@@ -49,6 +55,13 @@ def main(
         file.chmod(0o644)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     typer.echo(json.dumps({"folder": str(target), "MB": round(size / 1e6, 1)}))
+
+
+def _forget_path(config: Path) -> None:
+    """Take out of a configuration where on this machine its network was read from."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    if values.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from training.words import LENGTH
 NORMS, MODES = ("plain", "channelwise"), ("eager", "default", "reduce-overhead", "max-autotune")
 #: The ways that are tried.
 TRIED = ("plain,reduce-overhead", "channelwise,reduce-overhead", "channelwise,eager")
-#: Steps of a measurement, and how many measurements there are.
-STEPS, TIMES = 8, 5
+#: Steps of a measurement.
+STEPS = 8
 
 
 def apply(way: str, training: denoiser.Training) -> None:
@@ -43,7 +43,7 @@ def apply(way: str, training: denoiser.Training) -> None:
         training.compile(mode)
 
 
-def pace(work: Path, device: str, batch: int, way: str, lock: Path) -> str:
+def pace(work: Path, device: str, batch: int, way: str, times: int, lock: Path) -> str:
     """Compile, wait for the turn, and return what a step takes, in words."""
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
@@ -58,7 +58,7 @@ def pace(work: Path, device: str, batch: int, way: str, lock: Path) -> str:
     taken = []
     with lock.open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        for _ in range(TIMES):
+        for _ in range(times):
             started = time.monotonic()
             for _ in range(STEPS):
                 loss = training.learn(clean, ids, 1e-4)
@@ -91,25 +91,32 @@ def main(
     device: Annotated[str, typer.Option(help="cuda, or cpu to rehearse.")] = "cuda",
     batch: Annotated[int, typer.Option(help="Pictures at a time.")] = 512,
     ways: Annotated[str, typer.Option(help="Ways to try, with spaces between.")] = " ".join(TRIED),
+    times: Annotated[int, typer.Option(help="Measurements of each way; the shortest counts.")] = 5,
     one: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Try every way and print what a step takes, the fastest last."""
     lock = work / "turn.lock"
     if one:
-        typer.echo(pace(work, device, batch, one, lock))
+        typer.echo(pace(work, device, batch, one, times, lock))
         return
     command = [sys.executable, "-m", "training.tuning", f"--work={work}", f"--device={device}", f"--batch={batch}"]
+    command.append(f"--times={times}")
     environ = {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "4"}
     tried = {
         way: subprocess.Popen([*command, f"--one={way}"], stdout=subprocess.PIPE, text=True, env=environ)  # noqa: S603
         for way in ways.split()
     }
     paces = {}
-    for way, process in tried.items():
-        told = process.communicate()[0].strip()
-        typer.echo(f"{way}: {told if process.returncode == 0 else f'failed, exit {process.returncode}'}")
-        if process.returncode == 0:
-            paces[way] = float(told.split()[0])
+    try:
+        for way, process in tried.items():
+            told = process.communicate()[0].strip()
+            typer.echo(f"{way}: {told if process.returncode == 0 else f'failed, exit {process.returncode}'}")
+            if process.returncode == 0:
+                paces[way] = float(told.split()[0])
+    finally:
+        for process in tried.values():
+            process.kill()
+            process.communicate()
     if not paces:
         raise typer.Exit(1)
     typer.echo(min(paces, key=lambda way: paces[way]))

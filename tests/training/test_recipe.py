@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -19,9 +21,10 @@ from typer import BadParameter
 from typer.testing import CliRunner, Result
 
 from bot.requests.vocabulary import Vocabulary
-from training import autoencoder, denoiser, gpu, ship, sources, words
+from training import autoencoder, denoiser, gpu, ship, sources, tuning, words
 from training.compose import VARIANTS, Composer, Mix, held_out
 from training.effects import EFFECTS
+from training.normalization import normalize_by_channel
 from training.scenes import MOODS
 from training.sources import SIZE, VENDORS, code, concepts
 
@@ -163,6 +166,7 @@ def test_the_model_is_a_diffusers_folder_that_paints(trained: Path) -> None:
 
 def test_what_ships_loads_without_a_word_about_dtypes_and_brings_its_words(trained: Path, tmp_path: Path) -> None:
     run(ship.main, "--work", trained, "--target", tmp_path)
+    assert not [file for file in tmp_path.rglob("*config.json") if str(trained) in file.read_text(encoding="utf-8")]
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path)
     table = np.load(trained / "words" / "table.npy")
     shipped = pipeline.text_encoder.get_input_embeddings().weight.detach().numpy()
@@ -258,6 +262,35 @@ def test_the_gpu_command_runs_to_its_end_on_a_cpu(
     StableDiffusionPipeline.from_pretrained(tmp_path / "unpacked" / "model")
     with Image.open(out / "sheet.png") as sheet:
         assert sheet.width > 2 * SIZE
+
+
+def test_groups_normalized_by_channel_are_the_same_groups() -> None:
+    """In what comes out, and in what is learnt from it; far from zero, where sums of squares lose digits first."""
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3, padding=1), torch.nn.GroupNorm(8, 32))
+    ours = copy.deepcopy(plain)
+    normalize_by_channel(ours)
+    pictures = 3 * torch.randn(4, 3, 8, 8) + 5
+    made, expected = ours(pictures), plain(pictures)
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-4)
+    weights = torch.randn_like(made)
+    for model, result in ((ours, made), (plain, expected)):
+        (result * weights).sum().backward()  # type: ignore[no-untyped-call]
+        assert model[0].weight.grad is not None
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-3, rtol=1e-3)
+
+
+def test_what_a_step_takes_is_told_and_the_fastest_way_named_last(trained: Path) -> None:
+    way = "channelwise,eager"
+    result = run(tuning.main, "--work", trained, "--device", "cpu", "--batch", 1, "--times", 1, "--ways", way)
+    told = result.output.splitlines()
+    assert re.match(rf"{way}: \d+\.\d ms a step of 1", told[0])
+    assert told[-1] == way
+
+
+def test_a_way_to_learn_that_is_none_is_named(trained: Path) -> None:
+    with pytest.raises(BadParameter, match=r"'fast' is no way to learn.*channelwise.*reduce-overhead"):
+        tuning.apply("fast", denoiser.fresh(trained, "cpu", (16, 16, 16, 32)))
 
 
 def test_the_decoder_goes_on_alone(trained: Path) -> None:
