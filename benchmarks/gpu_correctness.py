@@ -136,9 +136,12 @@ class Box:
         return [EMBEDDED_MODEL, EMBEDDED_MODEL.model_copy(update=more)]
 
     def store(self, dtype: str) -> ModelStore:
-        """The engine's store in a precision; its products of matrices are exact in single."""
+        """The engine's store in a precision; its products of matrices are exact in single.
+
+        The check for nudity runs on the CPU, and what it would hide could not be compared.
+        """
         if dtype not in self._studios:
-            settings = EngineConfig(device=self._scene.device, dtype=dtype, threads=1)
+            settings = EngineConfig(device=self._scene.device, dtype=dtype, threads=1, safety="off")
             store = self._studios[dtype] = ModelStore(self.models, settings)
             if self._scene.device != "cuda":
                 store.graphs = Graphs(Again(), prover=Prover(clock=lambda: 0.0))
@@ -414,7 +417,7 @@ def _little_memory(device: str, pipeline: Any) -> Iterator[None]:
 
 async def _engine_process(book: Book, scene: Scene, data: Path) -> str:
     """Paint in the engine process, look at its previews, kill it in the midst, and watch its memory come back."""
-    settings = EngineConfig(device="auto", preview_seconds=0.01)
+    settings = EngineConfig(device="auto", preview_seconds=0.01, safety="off")
     config = Config(data=data, models=(EMBEDDED_MODEL,), engine=settings)
     timeouts = 120 if scene.toy else 35
     before = _free_bytes(scene.device)
