@@ -104,8 +104,12 @@ class Line:
         self.asking: set[str] = set()
         """The names of the lanes that have a free place and ask for a job."""
 
-    def claims(self, job_id: JobId, lane: Lane) -> None:
-        """Note which lane paints a job that is being claimed."""
+    def expects(self, job_id: JobId, lane: Lane) -> None:
+        """Note which lane claims a job, if no other one does already: its row may be read before the claim returns."""
+        self._lane_of.setdefault(job_id, lane.name)
+
+    def claimed(self, job_id: JobId, lane: Lane) -> None:
+        """Note which lane paints a job."""
         self._lane_of[job_id] = lane.name
 
     async def next(self, lane: Lane | None = None) -> Turn | None:
