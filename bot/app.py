@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,7 +20,7 @@ from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
-from bot.engine import Engine, calibration
+from bot.engine import Engine, Lane, building, calibration
 from bot.engine.catalog import (
     Catalog,
     check_describer_exists,
@@ -28,15 +29,16 @@ from bot.engine.catalog import (
     check_upscaler_exists,
     folder_of,
 )
-from bot.engine.local import LocalEngine
+from bot.engine.local.devices import LOCAL
 from bot.engine.model_files import known_files
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.policy.policy import Policy
 from bot.prompt_safety import block
 from bot.queue.dispatcher import Dispatcher
+from bot.queue.engine_forecast import seconds_of
+from bot.queue.lane_states import LaneState, lane_states
 from bot.queue.line import Line
-from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
 from bot.requests.describing import Describer
 from bot.requests.improver import Improver
@@ -54,6 +56,7 @@ from bot.storage.database import Database, insist, open_database
 from bot.storage.examples import Examples
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
+from bot.storage.lanes import Lanes
 from bot.storage.lineage import Lineage
 from bot.storage.marks import Marks
 from bot.storage.member_reports import MemberReports
@@ -80,7 +83,7 @@ from bot.verification import Verification
 log = logging.getLogger(__name__)
 
 _TIMINGS = "timings"
-"""The name under which the database keeps the engine's timings."""
+"""The name under which the database keeps the timings of the engine where there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class App:
     policy: Policy
     line: Line
     engine: Engine
+    lanes: Lanes
     admission: Admission
     improver: Improver
     series: SeriesAdmission
@@ -124,6 +128,10 @@ class App:
     notices: Notices
     notice: str | None
     """A sentence for people about what happened to their requests at this start, if anything did."""
+
+    def lane_states(self) -> list[LaneState]:
+        """What each lane of the engine does now."""
+        return lane_states(self.engine, self.lanes.drained, self.dispatcher.orders)
 
 
 def database_of(data: Path) -> Path:
@@ -149,6 +157,11 @@ def known_files_of(data: Path) -> Path:
 def provenance_of(data: Path) -> Path:
     """The folder of the secrets that pictures are labelled with."""
     return data / "provenance"
+
+
+def files_of_engines(data: Path) -> building.Files:
+    """The files that engines use in a data folder."""
+    return building.Files(calibration_of(data), provenance_of(data), known_files_of(data))
 
 
 @contextmanager
@@ -177,8 +190,9 @@ async def open_app(
 ) -> AsyncIterator[App]:
     """Open the data folder, start the background tasks, and stop and close everything at the end.
 
-    Without `engine` a LocalEngine is started; an engine that the caller gives is run by the caller. When a background
-    task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app cannot open.
+    Without `engine` those of the configuration are built and run; an engine that the caller gives is run by the caller.
+    When a background task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app
+    cannot open.
     """
     check_models(config.models)
     check_upscaler_exists(config.engine.upscaler)
@@ -206,17 +220,13 @@ async def open_app(
             log.warning("%s %s", *trouble)
         queue = Queue(database, pictures, surface, clock)
         rules, refusals = Rules(database), Refusals(database, clock)
-        known = await database.recall(_TIMINGS) or ""
-        local = None
-        if engine is None:
-            calibrated, labelled = calibration_of(config.data), provenance_of(config.data)
-            hashes = known_files_of(config.data)
-            local = LocalEngine(config, known=known, calibration=calibrated, provenance=labelled, known_files=hashes)
-        painter: Engine = local if engine is None else engine  # type: ignore[assignment]
+        painter = engine or await building.build(config, files_of_engines(config.data), partial(_timings, database))
         usual = usual_request(config.models[0]).work
         changes = QueueChanges(database, surface, clock)
-        policy = Policy(rules, Usage(database), config.limits, lambda: seconds_of(usual, painter.timings), clock)
-        line = Line(changes, policy, painter, clock)
+        lanes = Lanes(database, clock)
+        await lanes.open([lane.name for lane in painter.lanes])
+        policy = Policy(rules, Usage(database), config.limits, lambda: seconds_of(usual, line.speed_for(usual)), clock)
+        line = Line(changes, policy, painter, clock, lambda: lanes.drained)
         delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
         search = Search(database, index_of(config.data), path, key, surface, config.engine.likeness)
@@ -268,6 +278,7 @@ async def open_app(
             policy=policy,
             line=line,
             engine=painter,
+            lanes=lanes,
             admission=admission,
             series=SeriesAdmission(admission, queue, policy),
             improver=Improver(search, Examples(database), policy),
@@ -288,6 +299,7 @@ async def open_app(
         await forgetting.sweep()
         runs = {
             "database": database.die(),
+            "lanes": lanes.run(),
             "dispatcher": dispatcher.run(),
             "delivery": delivery.run(),
             "updates": Updates(database, queue, line, delivery, clock).run(),
@@ -299,8 +311,9 @@ async def open_app(
             "search": search.run(),
             "models": catalog.watch(),
         }
-        if local is not None:
-            runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}
+        if engine is None:
+            runs["engine"] = painter.run()
+            runs |= {f"timings of {lane.name}": _keep_timings(database, lane) for lane in painter.lanes}
         await stack.enter_async_context(_running(runs))
         yield app
 
@@ -373,12 +386,22 @@ def _vocabularies(models: Sequence[ModelConfig]) -> dict[str, Vocabulary]:
     return {name: vocabulary for name, vocabulary in found.items() if vocabulary is not None}
 
 
-async def _keep_timings(database: Database, engine: LocalEngine) -> None:
-    """Store the engine's timings whenever they change, so that they are known after a restart."""
+async def _timings(database: Database, lane: str) -> str:
+    """The stored timings of a lane. A lane without any begins with those of the time when there was only one."""
+    return await database.recall(_timings_of(lane)) or await database.recall(_TIMINGS) or ""
+
+
+async def _keep_timings(database: Database, lane: Lane) -> None:
+    """Store a lane's timings whenever they change, so that they are known after a restart."""
     while True:
-        await engine.learned.wait()
-        engine.learned.clear()
-        await insist(database.remember, _TIMINGS, engine.timings.dump())
+        await lane.learned.wait()
+        lane.learned.clear()
+        await insist(database.remember, _timings_of(lane.name), lane.timings.dump())
+
+
+def _timings_of(lane: str) -> str:
+    """The name under which the database keeps a lane's timings."""
+    return _TIMINGS if lane == LOCAL else f"{_TIMINGS} of {lane}"
 
 
 @asynccontextmanager

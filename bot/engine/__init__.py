@@ -1,11 +1,13 @@
 """The interface of engines: the orders that the bot gives, and the events that come back.
 
-`local/` paints in a child process (`bot/worker`) with torch; `fake.py` paints without weights, for tests.
+`local/` paints in a child process (`bot/worker`) with torch; `fake.py` paints without weights, for tests. `fleet.py`
+joins several engines, and `building.py` makes those that the configuration names.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,7 +67,22 @@ class Lane(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the lane within its engine."""
+        """The name of the lane. No other lane of the bot has it, and it stays the same over restarts."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """What it paints on, in words for the host; empty while that is unknown."""
+        ...
+
+    @property
+    def is_up(self) -> bool:
+        """Whether orders can be taken now."""
+        ...
+
+    @property
+    def warm(self) -> Collection[str]:
+        """The models that are loaded: an order for one of them need not wait until it is."""
         ...
 
     @property
@@ -88,12 +105,13 @@ class Lane(Protocol):
         ...
 
     @property
-    def steps_done(self) -> Mapping[JobId, int]:
-        """The denoising steps that are done of each order in the lane."""
+    def learned(self) -> asyncio.Event:
+        """Set when the timings have changed; the task that stores them clears it."""
         ...
 
-    def holds(self, job_id: JobId) -> bool:
-        """Whether an order for this job is in the lane."""
+    @property
+    def steps_done(self) -> Mapping[JobId, int]:
+        """The denoising steps that are done of each order in the lane."""
         ...
 
     async def ready(self) -> None:
@@ -122,11 +140,6 @@ class Engine(Protocol):
         ...
 
     @property
-    def timings(self) -> Timings:
-        """The timings of the first lane, from which the cost of a request is calculated."""
-        ...
-
-    @property
     def step_histogram(self) -> StepHistogram:
         """The denoising steps of all lanes since the bot started."""
         ...
@@ -135,7 +148,6 @@ class Engine(Protocol):
         """Stop working on a job at the next step, in whichever lane it is; unknown jobs are ignored."""
         ...
 
-
-def lane_of(engine: Engine, job_id: JobId) -> Lane:
-    """The lane that has the order of a job; the first lane if the order has not arrived yet."""
-    return next((lane for lane in engine.lanes if lane.holds(job_id)), engine.lanes[0])
+    async def run(self) -> None:
+        """Keep the lanes working until cancelled, then stop them."""
+        ...

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import struct
 import zlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -22,12 +22,17 @@ class FakeEngine:
 
     def __init__(self, *, seconds: float = 0.0, slots: int = 1) -> None:
         self.name = "fake"
+        self.device = "no device"
+        self.is_up = True
+        self.warm: Collection[str] = ()
+        """Models that count as loaded; set by tests."""
         self.slots = slots
         self.seconds = seconds
         self.preview = b""
         """A JPEG that is sent after the first step of every order; empty for none."""
         self.timings = Timings()
         """Timings that tests can fill."""
+        self.learned = asyncio.Event()
         self.step_histogram = StepHistogram()
         """Steps that tests can count."""
         self.steps_done: dict[JobId, int] = {}
@@ -46,7 +51,6 @@ class FakeEngine:
         """Models that it does not have; set by tests."""
         self._troubles: dict[str, str] = {}
         self._cancelled: set[JobId] = set()
-        self._inside: set[JobId] = set()
 
     @property
     def lanes(self) -> Sequence[FakeEngine]:
@@ -66,25 +70,21 @@ class FakeEngine:
         """Make a model unusable."""
         self._troubles[model] = words
 
-    def holds(self, job_id: JobId) -> bool:
-        """Whether it paints for this job."""
-        return job_id in self._inside
-
     async def ready(self) -> None:
         """Ready from the start."""
+
+    async def run(self) -> None:
+        """Wait: there is nothing to keep working."""
+        await asyncio.Event().wait()
 
     async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
         """Paint an order that brings the pictures it names; PaintFailed without them."""
         self.orders.append(order)
         if {hashlib.sha256(data).hexdigest() for data in order.uploads.values()} != set(order.request.uploads):
             raise PaintFailed("The order does not bring the pictures it names.")
-        self._inside.add(order.job_id)
-        try:
-            async with aclosing(self._paint(order)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            self._inside.discard(order.job_id)
+        async with aclosing(self._paint(order)) as events:
+            async for event in events:
+                yield event
 
     async def _paint(self, order: Order) -> AsyncGenerator[Event, None]:
         yield Started()

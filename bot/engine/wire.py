@@ -60,6 +60,10 @@ class SetupFrame:
     """The file with the hashes of the weights that were used here before; without one they are not compared."""
     observe: bool = False
     """Whether the engine says after each order how it ran; each model's first forwards are slower for that."""
+    device: str = ""
+    """The device as the host named it, such as cuda:1, of which the process sees no other; empty if by its kind."""
+    sharing: int = 1
+    """How many engine processes share the cores and the memory of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,13 @@ class FailedFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedFrame:
+    """The models that are in memory now."""
+
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TimingsFrame:
     """All timings the engine knows, as `Timings.dump` writes them, and the steps since the last such frame."""
 
@@ -178,7 +189,7 @@ class ObservedFrame:
 ToWorker = SetupFrame | SubmitFrame | CancelFrame | StopFrame
 OrderFrame = StartedFrame | ProgressFrame | PreviewFrame | FinishedFrame | FailedFrame
 """The frames about one order."""
-FromWorker = ReadyFrame | StageFrame | TimingsFrame | ObservedFrame | OrderFrame
+FromWorker = ReadyFrame | LoadedFrame | StageFrame | TimingsFrame | ObservedFrame | OrderFrame
 Frame = ToWorker | FromWorker
 
 
@@ -299,6 +310,8 @@ def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
             for png, delivered, fact in zip(files[::2], files[1::2], facts, strict=True)
         )
         body = b""
+    elif kind is LoadedFrame:
+        header["models"] = tuple(map(str, header["models"]))
     elif kind is StageFrame:
         header["stage"] = Stage(header["stage"])
         header["orders"] = tuple(_key(*order) for order in header["orders"])

@@ -70,6 +70,11 @@ class Database:
         self._listeners.append(event)
         return event
 
+    def wake(self) -> None:
+        """Set the events of all listeners, because something changed that was not committed here."""
+        for listener in self._listeners:
+            listener.set()
+
     async def write(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
         """Run `work` as one transaction and return its result once it is durable; undo it if it raises.
 
@@ -176,14 +181,17 @@ class Database:
                 _refuse(call, StorageError(_DIED))
 
     async def _serve(self) -> None:
-        wal_is_empty, open_ = True, True
+        time = asyncio.get_running_loop().time
+        # Since something is read every few seconds, only commits count.
+        empty_at: float | None = None
+        open_ = True
         while open_:
             try:
-                async with asyncio.timeout(None if wal_is_empty else IDLE_SECONDS):
+                async with asyncio.timeout_at(empty_at):
                     self._batch = [await self._calls.get()]
             except TimeoutError:
                 await self._empty_wal()
-                wal_is_empty = True
+                empty_at = None
                 continue
             while not self._calls.empty():
                 self._batch.append(self._calls.get_nowait())
@@ -194,7 +202,7 @@ class Database:
                     await self._read(call)
             if writers := [call for call in calls if call.writes]:
                 await self._write(writers)
-                wal_is_empty = False
+                empty_at = time() + IDLE_SECONDS
         await self._empty_wal()
 
     async def _read(self, call: _Call) -> None:
@@ -223,8 +231,7 @@ class Database:
             else:
                 _refuse(call, failure)
         if any(failure is None for _, _, failure in outcomes):
-            for listener in self._listeners:
-                listener.set()
+            self.wake()
 
     async def _tried(self, call: _Call, *, alone: bool) -> tuple[Any, Exception | None]:
         """Return the result of a work, or why it was undone; raises when the whole transaction is lost.

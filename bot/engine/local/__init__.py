@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import assert_never
 
 from bot.config import Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
+from bot.engine.local.devices import Place
 from bot.engine.local.orders import OrderStream
 from bot.engine.local.reload_backoff import HungLoads, ReloadBackoff
 from bot.engine.local.stages import StageWatch, Stall
@@ -33,6 +35,7 @@ from bot.engine.wire import (
     FailedFrame,
     FinishedFrame,
     Frame,
+    LoadedFrame,
     ObservedFrame,
     OrderFrame,
     PreviewFrame,
@@ -53,6 +56,7 @@ __all__ = ["COMMAND", "LocalEngine", "Timeouts"]
 
 log = logging.getLogger(__name__)
 
+ANYWHERE = Place()
 COMMAND = (sys.executable, "-m", "bot.worker")
 
 
@@ -70,24 +74,30 @@ class LocalEngine:
         provenance: Path | None = None,
         known_files: Path | None = None,
         observe: bool = False,
+        place: Place = ANYWHERE,
     ) -> None:
         """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote.
 
         It remembers in the file `calibration` what makes models faster, and labels pictures with the secrets in the
         folder `provenance`. It loads only weights with the hashes in the file `known_files`, or new ones. With
-        `observe` it says how each order ran.
+        `observe` it says how each order ran. It paints at `place`, after which its lane is named.
         """
         timeouts = timeouts or Timeouts()
-        self._config = config
+        self._config, self._place = config, place
         self._calibration, self._provenance, self._observe = calibration, provenance, observe
         self._known_files = known_files
         self.observed: dict[str, ObservedFrame] = {}
         """How the last order with each model ran, if it is observed."""
-        self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts, known_files), timeouts)
+        backoff = ReloadBackoff(config.models, timeouts, known_files)
+        self._supervisor = Supervisor(command, self, backoff, timeouts, place.environment(os.environ))
         self._watch = StageWatch(timeouts, self._known_seconds, compiling=config.engine.compile)
         self._watched = asyncio.Event()
         """Set whenever the watch has changed."""
         self._stall: Stall | None = None
+        self.device = ""
+        """What the process paints on, in words; empty before it was ready for the first time."""
+        self.warm: Collection[str] = ()
+        """The models that are in the memory of the process."""
         self._hung_loads = HungLoads(timeouts)
         self._open: dict[JobId, OrderStream] = {}
         self._timings = Timings(row_cap=config.engine.rows)
@@ -101,8 +111,8 @@ class LocalEngine:
 
     @property
     def name(self) -> str:
-        """The name of the local lane."""
-        return "local"
+        """The name of its lane."""
+        return self._place.lane
 
     @property
     def lanes(self) -> Sequence[LocalEngine]:
@@ -133,9 +143,10 @@ class LocalEngine:
         """The child's process id, or None between two of them."""
         return self._supervisor.pid
 
-    def holds(self, job_id: JobId) -> bool:
-        """Whether an order for this job is open."""
-        return job_id in self._open
+    @property
+    def is_up(self) -> bool:
+        """Whether the child can take orders."""
+        return self._supervisor.is_ready
 
     async def ready(self) -> None:
         """Wait until the child can take orders."""
@@ -204,7 +215,9 @@ class LocalEngine:
         self._stall = None
         return SetupFrame(
             models=[model.model_dump() for model in self._config.models],
-            engine=self._config.engine.model_dump(),
+            engine=self._place.settings(self._config.engine).model_dump(),
+            device=self._place.device,
+            sharing=self._place.sharing,
             timings=self._timings.dump(),
             log_level=self._config.log_level,
             calibration="" if self._calibration is None else str(self._calibration.resolve()),
@@ -217,7 +230,9 @@ class LocalEngine:
         """Handle a frame of the process."""
         match frame:
             case ReadyFrame():
-                pass  # the supervisor has seen it
+                self.device = frame.device
+            case LoadedFrame():
+                self.warm = frame.models
             case StageFrame():
                 left = self._note(frame)
                 if left is not None and left.stage is Stage.LOAD and left.model:
@@ -258,6 +273,7 @@ class LocalEngine:
         words = "The engine stopped while painting." if stall is None else stall.words
         for model in self._watch.loading:
             self._hung_loads.hung(model, _now())
+        self.warm = ()
         for stream in self._sent():
             stream.lose(words, is_blamed=(stream.order.job_id, stream.order.attempt) in blamed)
 

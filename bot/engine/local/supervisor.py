@@ -62,8 +62,17 @@ class Owner(Protocol):
 class Supervisor:
     """One child process at a time; `run` is the task that owns it."""
 
-    def __init__(self, command: Sequence[str], owner: Owner, reload_backoff: ReloadBackoff, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        owner: Owner,
+        reload_backoff: ReloadBackoff,
+        timeouts: Timeouts,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run `command` with the bot's environment without its secrets, and `environment` over it."""
         self._command = command
+        self._environment = environment or {}
         self._owner = owner
         self._reload_backoff = reload_backoff
         self._timeouts = timeouts
@@ -77,6 +86,11 @@ class Supervisor:
     def pid(self) -> int | None:
         """The child's process id, or None between two of them."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the child can take orders."""
+        return self._ready.is_set()
 
     async def ready(self) -> None:
         """Wait until the child can take orders."""
@@ -167,6 +181,7 @@ class Supervisor:
             # The library gives advice on import, before the engine can turn that off.
             "TRANSFORMERS_VERBOSITY": "error",
             **os.environ,
+            **self._environment,
         }
         for secret in SECRETS:
             environ.pop(secret, None)
