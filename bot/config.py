@@ -66,6 +66,13 @@ def _address(listen: str) -> str:
     return listen
 
 
+def _ray_address(address: str) -> str:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 0 < int(match[1]) < 2**16:
+        raise ValueError("the address of a Ray head is host:port, like 10.0.0.1:6379, without ray:// before it")
+    return address
+
+
 def _upscaler_file(path: str) -> str:
     if path and not path.endswith(".safetensors"):
         raise ValueError(
@@ -140,6 +147,19 @@ class BillConfig(Section):
     """A request that takes more GPU seconds than this must always be confirmed."""
 
 
+class RayConfig(Section):
+    """Lanes on other hosts, by Ray. The token of the cluster is a secret, not a setting."""
+
+    lanes: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many lanes there are: at most one for each GPU of the cluster."""
+    address: Annotated[str, AfterValidator(_ray_address)] = "127.0.0.1:6379"
+    """The head of the cluster, as address:port."""
+    gpus: Annotated[int, Field(ge=0, le=1)] = 1
+    """GPUs of each lane; 0 paints on CPUs."""
+    folder: Annotated[str, Field(min_length=1)] = "~/.cache/atelier"
+    """Where the lanes keep on their hosts what they learn of a model."""
+
+
 class EngineConfig(Section):
     """The process that paints."""
 
@@ -178,6 +198,7 @@ class EngineConfig(Section):
     """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
+    ray: RayConfig = RayConfig()
 
     @model_validator(mode="before")
     @classmethod

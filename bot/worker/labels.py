@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import c2pa
 import PIL.Image
+from filelock import FileLock
 
 from bot.config import EngineConfig
 from bot.errors import PaintFailed
@@ -36,12 +38,13 @@ class Labels:
     def __init__(self, settings: EngineConfig, folder: Path) -> None:
         """Read the secrets in a folder, or make them. Raises PaintFailed in words."""
         self._detail = settings.provenance
-        self._secret = own_secret(folder) if settings.mark else None
-        self._signing = (
-            Signing(Path(settings.certificate), Path(settings.private_key))
-            if settings.certificate
-            else manifest.own_signing(folder)
-        )
+        with _turn(folder):
+            self._secret = own_secret(folder) if settings.mark else None
+            self._signing = (
+                Signing(Path(settings.certificate), Path(settings.private_key))
+                if settings.certificate
+                else manifest.own_signing(folder)
+            )
 
     def marked(self, picture: PIL.Image.Image) -> tuple[PIL.Image.Image, int] | None:
         """A picture with a mark of its own, and the mark's number; None if the host wants no marks."""
@@ -57,6 +60,18 @@ class Labels:
         except c2pa.C2paError:
             log.exception("a picture could not be signed, so its file has no manifest")
             return png
+
+
+def _turn(folder: Path) -> FileLock:
+    """A lock for the folder: several engine processes may begin at the same time, and only one makes the secrets.
+
+    Raises PaintFailed if the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise PaintFailed(f"The folder {folder} cannot be written ({error.strerror}).") from error
+    return FileLock(folder / ".lock")
 
 
 def _told(request: GenerationRequest, seed: int, model_hash: str, detail: str) -> Mapping[str, Any]:
@@ -98,3 +113,15 @@ def read_secret(path: Path) -> bytes:
     if len(secret) != _BYTES:
         raise ValueError(f"{os.fspath(path)} has {len(secret)} bytes")
     return secret
+
+
+def main() -> None:
+    """Make the secrets in a folder that lacks them: its path is the argument, and standard input has the settings."""
+    try:
+        Labels(EngineConfig.model_validate_json(sys.stdin.read()), Path(sys.argv[1]))
+    except PaintFailed as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
