@@ -10,9 +10,7 @@ from bot.config import Config
 from bot.engine import Engine, cluster
 from bot.engine.fleet import Fleet
 from bot.engine.local import LocalEngine
-
-LOCAL = "local"
-"""The name of the only lane of a machine that paints on one device."""
+from bot.engine.local.devices import LOCAL, Place, find_places
 
 Recall = Callable[[str], Awaitable[str]]
 """The timings of a lane that were stored before, by the name of the lane; empty if there are none."""
@@ -44,9 +42,16 @@ async def _local(config: Config, files: Files, recall: Recall) -> list[LocalEngi
     return [
         LocalEngine(
             config,
-            known=await recall(LOCAL),
-            calibration=files.calibration,
+            place=place,
+            known=await recall(place.lane),
+            calibration=calibration_of(files.calibration, place),
             provenance=files.provenance,
             known_files=files.known_files,
         )
+        for place in await find_places(config.engine)
     ]
+
+
+def calibration_of(path: Path, place: Place) -> Path:
+    """Each device has its own file: two processes do not write one, and other cards may judge otherwise."""
+    return path if place.lane == LOCAL else path.with_stem(f"{path.stem}-{place.lane.replace(' ', '-')}")

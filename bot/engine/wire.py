@@ -64,6 +64,10 @@ class SetupFrame:
     """The name of the host, if it is not that of the bot."""
     troubles: Mapping[str, str] = field(default_factory=dict)
     """Models that cannot be used on this host and are not among `models`, each with the reason in words."""
+    device: str = ""
+    """The device as the host named it, such as cuda:1, of which the process sees no other; empty if by its kind."""
+    sharing: int = 1
+    """How many engine processes share the cores and the memory of the machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Labels:
     def __init__(self, settings: EngineConfig, folder: Path) -> None:
         """Read the secrets in a folder, or make them. Raises PaintFailed in words."""
         self._detail = settings.provenance
-        with _turn(folder):
+        with _alone(folder):
             self._secret = own_secret(folder) if settings.mark else None
             self._signing = (
                 Signing(Path(settings.certificate), Path(settings.private_key))
@@ -62,18 +63,6 @@ class Labels:
             return png
 
 
-def _turn(folder: Path) -> FileLock:
-    """A lock for the folder: several engine processes may begin at the same time, and only one makes the secrets.
-
-    Raises PaintFailed if the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise PaintFailed(f"The folder {folder} cannot be written ({error.strerror}).") from error
-    return FileLock(folder / ".lock")
-
-
 def _told(request: GenerationRequest, seed: int, model_hash: str, detail: str) -> Mapping[str, Any]:
     """What the manifest says of a request. It never says who asked."""
     if detail == "none":
@@ -88,6 +77,17 @@ def _told(request: GenerationRequest, seed: int, model_hash: str, detail: str) -
     if detail == "full":
         facts |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     return facts
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep the engine processes of other devices from making the same secrets meanwhile."""
+    with ExitStack() as stack:
+        # What reads or makes the secrets says in words what is wrong with the folder.
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(FileLock(folder / "lock"))
+        yield
 
 
 def own_secret(folder: Path) -> bytes:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bot.config import Config, ModelConfig
 from bot.engine.local import LocalEngine
+from bot.engine.local.devices import Place
 from bot.errors import ConfigError
 from bot.secrets import read_ray_token
 
@@ -34,7 +35,7 @@ _NO_RAY = (
 
 def lane_names(config: Config) -> list[str]:
     """The names of the lanes on other hosts."""
-    return [f"ray-{number}" for number in range(1, config.engine.ray.lanes + 1)]
+    return [f"ray {number}" for number in range(config.engine.ray.lanes)]
 
 
 async def engines(
@@ -50,7 +51,7 @@ async def engines(
     return [
         LocalEngine(
             remote,
-            name=name,
+            place=Place(name),
             command=(*COMMAND, name),
             environ=environ,
             known=await recall(name),
@@ -75,11 +76,14 @@ def bridge_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def portable(config: Config) -> Config:
-    """The configuration with whole paths: a relative one means another file in the folder of another host's daemon."""
+    """The configuration for other hosts.
+
+    Paths are whole, because a relative one means another file there; and the devices of this machine are left out.
+    """
     models = tuple(_portable_model(model) for model in config.models)
-    engine = config.engine.model_copy(
-        update={key: _whole(getattr(config.engine, key)) for key in ("upscaler", "certificate", "private_key")}
-    )
+    paths = {key: _whole(getattr(config.engine, key)) for key in ("upscaler", "certificate", "private_key")}
+    device = "auto" if config.engine.ray.gpus else "cpu"
+    engine = config.engine.model_copy(update={**paths, "device": device, "devices": ()})
     return config.model_copy(update={"models": models, "engine": engine})
 
 

@@ -54,7 +54,7 @@ def cross(setup: SetupFrame, lane: str, command: Sequence[str], stdin: BinaryIO,
     engine = EngineConfig(**setup.engine)
     making = _make_secrets(setup)
     reach(engine.ray.address)
-    actor = _placed(engine.ray, f"{engine.ray.folder}/{lane}", command)
+    actor = _placed(engine.ray, f"{engine.ray.folder}/{lane.replace(' ', '-')}", command)
     name, theirs = _about(actor, engine.ray)
     if words := host.difference(name, theirs, host.versions()):
         raise Unusable(words)

@@ -68,11 +68,11 @@ class Supervisor:
         owner: Owner,
         reload_backoff: ReloadBackoff,
         timeouts: Timeouts,
-        environ: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Make it; `environ` is added to the environment of each child."""
+        """Run `command` with the bot's environment without its secrets, and `environment` over it."""
         self._command = command
-        self._environ = environ
+        self._environment = environment or {}
         self._owner = owner
         self._reload_backoff = reload_backoff
         self._timeouts = timeouts
@@ -181,7 +181,7 @@ class Supervisor:
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=worker_environ(self._environ),
+            env=worker_environ(self._environment),
         )
         log.info("engine process %d started", process.pid)
         self.send(self._owner.setup())
