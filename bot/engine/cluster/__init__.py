@@ -13,19 +13,25 @@ all hosts, for the doctor.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bot.config import Config, ModelConfig
 from bot.engine.local import LocalEngine
 from bot.engine.local.devices import Place
+from bot.engine.local.environ import worker_environ
 from bot.errors import ConfigError
 from bot.secrets import read_ray_token
 
 COMMAND = (sys.executable, "-m", "bot.engine.cluster.bridge")
+
+_SURVEY_SECONDS = 180.0
 
 _NO_RAY = (
     "engine.ray.lanes is set, but Ray is not installed. Install it here and on the other hosts: "
@@ -39,11 +45,15 @@ def lane_names(config: Config) -> list[str]:
 
 
 async def engines(
-    config: Config, provenance: Path | None, recall: Callable[[str], Awaitable[str]]
+    config: Config,
+    provenance: Path | None,
+    recall: Callable[[str], Awaitable[str]],
+    painter: Sequence[str] = (),
 ) -> list[LocalEngine]:
     """The lanes on other hosts, one engine each, not running yet.
 
-    `recall` gives the stored timings of a lane. Raises ConfigError without Ray or without its token.
+    `recall` gives the stored timings of a lane, and `painter` is the command of the engine process there, if it is
+    another one than usual. Raises ConfigError without Ray or without its token.
     """
     if not (names := lane_names(config)):
         return []
@@ -52,7 +62,7 @@ async def engines(
         LocalEngine(
             remote,
             place=Place(name),
-            command=(*COMMAND, name),
+            command=(*COMMAND, name, *painter),
             environ=environ,
             known=await recall(name),
             provenance=provenance,
@@ -73,6 +83,36 @@ def bridge_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         "RAY_BACKEND_LOG_LEVEL": "fatal",
         "RAY_DEDUP_LOGS": "0",
     }
+
+
+async def survey(config: Config) -> dict[str, Any]:
+    """Ask another process what the hosts of the cluster are: `hosts`, or `trouble` in words, as in `survey.py`."""
+    try:
+        environ = worker_environ(bridge_environ())
+    except ConfigError as error:
+        return {"trouble": str(error)}
+    remote = portable(config)
+    question = {"address": config.engine.ray.address, "models": [model.model_dump() for model in remote.models]}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot.engine.cluster.survey"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=environ,
+    )
+    try:
+        async with asyncio.timeout(_SURVEY_SECONDS):
+            output, _ = await process.communicate(json.dumps(question).encode())
+    except TimeoutError:
+        return {"trouble": f"The Ray cluster did not answer within {_SURVEY_SECONDS:.0f} s."}
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        return {"trouble": "The process that asks the Ray cluster ended without an answer."}
+    answer: dict[str, Any] = json.loads(output)
+    return answer
 
 
 def portable(config: Config) -> Config:

@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
     That of Atelier has the beginning of a hash of its code, because a checkout keeps its number between releases. The
     part of a version after a plus is left out, because it only says what torch was built for.
     """
-    found = {"Atelier": f"{_version('atelier-bot')} ({_code_hash()})", "Python": platform.python_version()}
+    found = {"Atelier": f"{_version('atelier-bot')} ({_code_hash()})", "Python": ".".join(platform.python_version_tuple()[:2])}
     return found | {name: _version(name) for name in _PACKAGES}
 
 

@@ -80,9 +80,10 @@ class LocalEngine:
     ) -> None:
         """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote.
 
-        `command` starts the child, with `environ` in its environment. It remembers in the file `calibration` what makes models faster, and labels pictures with the secrets in the
-        folder `provenance`. It loads only weights with the hashes in the file `known_files`, or new ones. With
-        `observe` it says how each order ran. It paints at `place`, after which its lane is named.
+        `command` starts the child, with `environ` in its environment. It remembers in the file `calibration` what makes
+        models faster, and labels pictures with the secrets in the folder `provenance`. It loads only weights with the
+        hashes in the file `known_files`, or new ones. With `observe` it says how each order ran. It paints at `place`,
+        after which its lane is named.
         """
         timeouts = timeouts or Timeouts()
         self._config, self._place = config, place
