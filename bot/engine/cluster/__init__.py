@@ -79,9 +79,8 @@ def bridge_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": read_ray_token(environ),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Ray says on standard error what `head.py` says in words.
-        "RAY_BACKEND_LOG_LEVEL": "fatal",
         "RAY_DEDUP_LOGS": "0",
+        "RAY_COLOR_PREFIX": "0",
     }
 
 
