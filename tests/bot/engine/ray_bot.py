@@ -59,7 +59,7 @@ async def run(address: str, folder: Path, jobs: int) -> None:
             for lane in fleet.lanes:
                 await lane.ready()
             (folder / "ready").touch()
-            while await app.queue.depth() or await app.queue.running():
+            while await app.queue.depth() or await app.queue.running():  # noqa: ASYNC110 - a test's own wait
                 await asyncio.sleep(0.1)
     finally:
         painting.cancel()
