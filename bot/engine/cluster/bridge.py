@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from bot.config import EngineConfig, RayConfig
 from bot.engine import framing
 from bot.engine.cluster import host
 from bot.engine.cluster.easel import Easel
-from bot.engine.cluster.head import Unusable, reach
+from bot.engine.cluster.head import Unusable, Watch, reach
 from bot.engine.wire import LeavingFrame, SetupFrame, encode, read_frame
 from bot.logs import setup_logging
 
@@ -67,7 +67,7 @@ def cross(setup: SetupFrame, lane: str, command: Sequence[str], stdin: BinaryIO,
     serve = actor.serve.options(num_returns="streaming")
     stream = serve.remote(encode(setup), _secrets(setup, making))
     try:
-        _pass_back(stream, name, output, lambda: _start_passing_on(stdin, actor))
+        _pass_back(stream, name, output, Watch(engine.ray.address), lambda: _start_passing_on(stdin, actor))
     finally:
         with suppress(RayError):
             ray.get(actor.end.options(concurrency_group=_ORDERS).remote(), timeout=_END_SECONDS)
@@ -117,13 +117,14 @@ def _get(reference: Any, name: str) -> Any:
         raise Unusable(_lost(name, error)) from error
 
 
-def _pass_back(stream: Any, name: str, output: BinaryIO, begin: Any) -> None:
+def _pass_back(stream: Any, name: str, output: BinaryIO, head: Watch, begin: Callable[[], None]) -> None:
     """Write what the engine process says, in whole frames, until it ends; call `begin` once it was started.
 
-    Raises Unusable if its host is lost.
+    Raises Unusable if its host or the head is lost.
     """
-    buffer = bytearray()
+    buffer, is_begun = bytearray(), False
     while True:
+        head.look()
         ready, _ = ray.wait([stream], timeout=SILENCE_SECONDS)
         if not ready:
             raise Unusable(f"The host {name} was silent for {SILENCE_SECONDS:.0f} s, so it counts as lost.")
@@ -133,9 +134,9 @@ def _pass_back(stream: Any, name: str, output: BinaryIO, begin: Any) -> None:
             return
         except RayError as error:
             raise Unusable(_lost(name, error)) from error
-        if begin is not None:
+        if not is_begun:
             begin()
-            begin = None
+            is_begun = True
         if end := framing.whole(buffer):
             output.write(buffer[:end])
             output.flush()

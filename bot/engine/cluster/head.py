@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,9 @@ from ray.exceptions import AuthenticationError, RpcError
 
 _TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of a variable
 _CONNECT_SECONDS = 5.0
+_LOOK_SECONDS = 5.0
+AWAY_SECONDS = 40.0
+"""How long a head may be away. Ray ends a process that has used it without a word after 60 s."""
 
 
 class Unusable(Exception):  # noqa: N818 - a verdict
@@ -26,10 +30,9 @@ class Unusable(Exception):  # noqa: N818 - a verdict
 
 def reach(address: str) -> None:
     """Connect this process to the cluster with this head, as one that owns actors. Raises Unusable."""
-    host, _, port = address.rpartition(":")
     token = os.environ[_TOKEN]
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        _knock(address, _CONNECT_SECONDS)
     except OSError as error:
         raise Unusable(
             f"The Ray head at {address} cannot be reached ({error.strerror or 'no answer'}). Start it, and let the "
@@ -55,6 +58,35 @@ def reach(address: str) -> None:
     except RuntimeError as error:
         # Ray compares its own version and that of Python, and names both in its first lines.
         raise Unusable(f"The Ray cluster at {address} does not fit: {' '.join(str(error).split())[:300]}") from error
+
+
+class Watch:
+    """Looks every few seconds whether the head is still there."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._seen_at = self._looked_at = time.monotonic()
+
+    def look(self) -> None:
+        """Raise Unusable if the head is away for long; call it often."""
+        now = time.monotonic()
+        if now < self._looked_at + _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            _knock(self._address, 1.0)
+            self._seen_at = now
+        except OSError as error:
+            if now > self._seen_at + AWAY_SECONDS:
+                raise Unusable(
+                    f"The Ray head at {self._address} was away for {AWAY_SECONDS:.0f} s, so its lanes end."
+                ) from error
+
+
+def _knock(address: str, seconds: float) -> None:
+    """Raises OSError if nothing accepts connections at an address."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), seconds).close()
 
 
 def _admits(address: str, token: str) -> bool:

@@ -25,7 +25,8 @@ def versions() -> dict[str, str]:
     That of Atelier has the beginning of a hash of its code, because a checkout keeps its number between releases. The
     part of a version after a plus is left out, because it only says what torch was built for.
     """
-    found = {"Atelier": f"{_version('atelier-bot')} ({_code_hash()})", "Python": ".".join(platform.python_version_tuple()[:2])}
+    python = ".".join(platform.python_version_tuple()[:2])
+    found = {"Atelier": f"{_version('atelier-bot')} ({_code_hash()})", "Python": python}
     return found | {name: _version(name) for name in _PACKAGES}
 
 

@@ -217,13 +217,13 @@ async def test_a_lane_says_what_is_wrong_with_a_host(head: Cluster, token: str, 
 
 async def test_a_second_lane_without_a_gpu_says_that_none_is_free(head: Cluster, token: str, tmp_path: Path) -> None:
     config = config_for(head.address, tmp_path, lanes=2)
-    first = bridged(config, "pass")
-    async with running(first), running(bridged(config, "bridge.PLACE_SECONDS = 3.0")) as second:
+    async with running(bridged(config, "pass")) as first:
         await first.ready()
-        assert await trouble(second) == (
-            "No host of the Ray cluster has a free GPU for this lane: hosts: 1, GPUs: 1, lanes: 2. Add a host to the "
-            "cluster, or lower engine.ray.lanes."
-        )
+        async with running(bridged(config, "bridge.PLACE_SECONDS = 3.0")) as second:
+            assert await trouble(second) == (
+                "No host of the Ray cluster has a free GPU for this lane: hosts: 1, GPUs: 1, lanes: 2. Add a host to "
+                "the cluster, or lower engine.ray.lanes."
+            )
 
 
 @pytest.mark.parametrize(
