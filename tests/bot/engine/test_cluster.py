@@ -255,6 +255,18 @@ async def test_a_head_that_asks_for_no_token_is_refused_even_on_loopback(
             assert "asks for no token, so everybody who reaches it may run programs" in await trouble(engine)
 
 
+def test_a_head_that_is_away_for_long_ends_its_lanes_in_words(head: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bot.engine.cluster import head as heads
+
+    monkeypatch.setattr(heads, "_LOOK_SECONDS", 0.0)
+    heads.Watch(head.address).look()
+    away = heads.Watch(f"127.0.0.1:{free_port()}")
+    away.look()
+    monkeypatch.setattr(heads, "AWAY_SECONDS", 0.0)
+    with pytest.raises(heads.Unusable, match=r"was away for 0 s, so its lanes end\.$"):
+        away.look()
+
+
 async def test_the_survey_asks_every_host(head: Cluster, token: str, tmp_path: Path) -> None:
     lost = ModelConfig(name="lost", source="models/lost.safetensors")
     (found,) = (await survey(config_for(head.address, tmp_path, EMBEDDED_MODEL, lost)))["hosts"]
