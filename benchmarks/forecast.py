@@ -1,6 +1,6 @@
 """How well the start times that people are told come true.
 
-    python -m benchmarks.forecast [--requests 60] [--warm 12] [--rate 3]
+    python -m benchmarks.forecast [--requests 60] [--warm 12] [--rate 3] [--step SECONDS [SECONDS ...]]
 
 The real app with the real engine process and the model in the box. First a few requests by which it learns its own
 speed, then mixed ones at random times, so many a second that a line forms: 10 to 60 steps, one to three pictures, three
@@ -8,6 +8,8 @@ sizes, with and without guidance, of five people and every tenth of somebody new
 their mind. Each one's start as told when it was accepted is compared with its start as it came: it came true if it was
 off by no more than half of the wait, or by two seconds where that is more. Corrections are counted, and do not count.
 Then, for those who waited when the last one asked, what was foreseen at that moment: from there on nobody came.
+
+With `--step` lanes without weights take the place of the engine, one for each number: the seconds of a forward there.
 """
 
 from __future__ import annotations
@@ -17,12 +19,17 @@ import asyncio
 import random
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from bot.app import App, open_app
 from bot.config import Config, EngineConfig, LimitsConfig
 from bot.delivery.poster import Repost, Shown
+from bot.engine import Event, Order
+from bot.engine.fake import FakeEngine
+from bot.engine.fleet import Fleet
+from bot.engine.timing import STEP
 from bot.jobs import ChannelId, Destination, GuildId, Job, MessageId, News, Queued, Requester, Surface, UserId, utcnow
 from bot.requests.admission import Admitted
 from bot.requests.options import Options
@@ -76,14 +83,33 @@ def true_of(pairs: Sequence[tuple[float, float]]) -> str:
     return f"{kept} of {len(pairs)} ({kept / max(len(pairs), 1):.0%})"
 
 
-async def run(requests: int, warm: int, rate: float) -> None:
+class Paced(FakeEngine):
+    """A lane that takes one request at a time, and a given time for each of its forwards."""
+
+    def __init__(self, name: str, step: float) -> None:
+        super().__init__()
+        self.name = name
+        self._step = step
+
+    async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
+        """Paint an order in its time, and learn that."""
+        work = order.request.work
+        self.seconds = work.forwards * self._step
+        async with aclosing(super().submit(order)) as events:
+            async for event in events:
+                yield event
+        self.timings.record(work.shape, STEP, work.rows, self._step)
+
+
+async def run(requests: int, warm: int, rate: float, steps: Sequence[float] = ()) -> None:
+    engine = Fleet([Paced(f"lane {number}", step) for number, step in enumerate(steps)]) if steps else None
     choose = random.Random(7)
     with tempfile.TemporaryDirectory() as folder:
         limits = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000)
         config = Config(
             data=Path(folder), limits=limits, engine=EngineConfig(device="cpu", threads=1), log_level="error"
         )
-        async with open_app(config, Surface.SANDBOX) as app:
+        async with open_app(config, Surface.SANDBOX, engine=engine) as app:
             poster = Nowhere()
             app.delivery.attach(poster)
             for number in range(warm):
@@ -135,5 +161,6 @@ if __name__ == "__main__":
     parser.add_argument("--requests", type=int, default=60)
     parser.add_argument("--warm", type=int, default=12)
     parser.add_argument("--rate", type=float, default=3.0)
+    parser.add_argument("--step", type=float, nargs="+", default=())
     arguments = parser.parse_args()
-    asyncio.run(run(arguments.requests, arguments.warm, arguments.rate))
+    asyncio.run(run(arguments.requests, arguments.warm, arguments.rate, arguments.step))

@@ -22,6 +22,7 @@ from benchmarks import (
     gpu_correctness,
     gpu_speed,
     growth,
+    lanes,
     line,
     load,
     loads,
@@ -162,6 +163,26 @@ def test_the_event_loop_is_measured_in_every_phase(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.timeout(600)
+async def test_the_forecast_of_lanes_of_two_speeds_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    await forecast.run(requests=3, warm=2, rate=100, steps=(0.001, 0.003))
+    assert "within half of the wait" in capsys.readouterr().out
+
+
+async def test_many_lanes_are_measured_with_one_bot_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "LANES", (1, 2))
+    words, table, chart = await lanes.bound(8, 0.01)
+    assert "2 lanes that paint at once" in words
+    assert len(table.splitlines()) == 4
+    assert [x for x, _ in chart.lines["the bot with them"]] == [1, 2]
+
+
+@pytest.mark.timeout(600)
+async def test_two_local_lanes_are_measured_against_one() -> None:
+    words, table = await lanes.local(rounds=1, pictures=2, steps=2)
+    assert "times as many pictures as one" in words
+    assert len(table.splitlines()) == 3
+
+
 async def test_the_forecast_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     await forecast.run(requests=3, warm=1, rate=10)
     assert "| told wait | requests |" in capsys.readouterr().out

@@ -117,8 +117,10 @@ class Dispatcher:
                         async with asyncio.timeout(idle if wait is None else min(wait, LOOK_AGAIN_SECONDS)):
                             await changed.wait()
                     continue
-                self._line.claims(turn.job_id, lane)
+                # Another lane may claim the same job meanwhile. The first one gets it.
+                self._line.expects(turn.job_id, lane)
                 if (job := await insist(self._queue.claim, turn.job_id, turn.at, turn.clock)) is not None:
+                    self._line.claimed(job.id, lane)
                     return job
         finally:
             self._line.asking.discard(lane.name)

@@ -104,8 +104,12 @@ class Line:
         self.asking: set[str] = set()
         """The names of the lanes that have a free place and ask for a job."""
 
-    def claims(self, job_id: JobId, lane: Lane) -> None:
-        """Note which lane paints a job that is being claimed."""
+    def expects(self, job_id: JobId, lane: Lane) -> None:
+        """Note which lane claims a job, if no other one does already: its row may be read before the claim returns."""
+        self._lane_of.setdefault(job_id, lane.name)
+
+    def claimed(self, job_id: JobId, lane: Lane) -> None:
+        """Note which lane paints a job."""
         self._lane_of[job_id] = lane.name
 
     async def next(self, lane: Lane | None = None) -> Turn | None:
@@ -149,6 +153,7 @@ class Line:
                 lane,
                 is_drained=lane.name in drained,
                 takes_anyone=lane.name in self.asking and not self._barred(lane, inside[lane.name]),
+                load=len(inside[lane.name]) / lane.slots,
             )
             for lane in self._engine.lanes
         ]
@@ -164,11 +169,8 @@ class Line:
 
     def speed_for(self, work: Work) -> Speed:
         """The speed of the lane that will probably paint a request that comes now."""
-        lanes, inside = self._engine.lanes, self._inside()
-        spots = [
-            (spot, len(inside[spot.name]) / lane.slots) for spot, lane in zip(self._spots(inside), lanes, strict=True)
-        ]
-        return self._speed(lanes[placement.painter(work.shape[0], spots)])
+        spots = self._spots(self._inside())
+        return self._speed(self._engine.lanes[placement.painter(work.shape[0], spots)])
 
     def _speed(self, lane: Lane) -> Speed:
         return Borrowing(lane.timings, [other.timings for other in self._engine.lanes if other is not lane])

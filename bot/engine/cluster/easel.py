@@ -69,6 +69,8 @@ class Easel:
             yield from self._bytes()
         finally:
             self.end()
+            if self._process is not None and self._process.stdout is not None:
+                self._process.stdout.close()
             shutil.rmtree(private, ignore_errors=True)
 
     def tell(self, data: bytes) -> None:

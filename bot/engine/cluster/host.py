@@ -65,7 +65,8 @@ def missing(host: str, models: Sequence[ModelConfig]) -> dict[str, str]:
 
 def _names(model: ModelConfig) -> list[str]:
     """The names of the files and folders of a model that are not here, or of its source if all are."""
-    places = [model.source, *(lora.source for lora in model.loras), *(net.source for net in model.controlnets)]
+    places = [catalog.folder_of(model), *(lora.source for lora in model.loras)]
+    places += [net.source for net in model.controlnets]
     if model.config is not None and model.config.startswith(("/", ".")):
         places.append(model.config)
     paths = [Path(place) for place in places]
