@@ -65,12 +65,13 @@ def missing(host: str, models: Sequence[ModelConfig]) -> dict[str, str]:
 
 def _names(model: ModelConfig) -> list[str]:
     """The names of the files and folders of a model that are not here, or of its source if all are."""
-    places = [catalog.folder_of(model), *(lora.source for lora in model.loras)]
-    places += [net.source for net in model.controlnets]
+    adapters = (*(lora.source for lora in model.loras), *(net.source for net in model.controlnets))
+    places = [place for place in adapters if place.endswith(".safetensors")]
     if model.config is not None and model.config.startswith(("/", ".")):
         places.append(model.config)
-    paths = [Path(place) for place in places]
-    return [path.name for path in paths if not path.exists()] or [paths[0].name]
+    if not model.is_hub_id:
+        places.append(catalog.folder_of(model))
+    return [Path(place).name for place in places if not Path(place).exists()] or [Path(model.source).name]
 
 
 def _version(package: str) -> str:
