@@ -20,10 +20,11 @@ import pytest
 
 from bot.config import EMBEDDED_MODEL, Config, EngineConfig, ModelConfig, RayConfig
 from bot.engine import Event, Finished, Order, Progress
-from bot.engine.cluster import bridge_environ, engines, survey
+from bot.engine.cluster import bridge_environ, engines
 from bot.engine.local import LocalEngine
 from bot.engine.local.devices import Place
 from bot.errors import EngineDied
+from bot.findings import CheckStatus, hosts
 from bot.jobs import GenerationRequest, JobId, UserId
 from tests.bot.engine.ray_cluster import Cluster, cluster, free_port
 
@@ -241,8 +242,9 @@ async def test_a_wrong_token_and_a_head_that_is_away_are_told(
     (engine,) = await engines(config_for(address, tmp_path), None, nothing)
     async with running(engine):
         assert words in await trouble(engine)
-    found = await survey(config_for(address, tmp_path))
-    assert words in found["trouble"]
+    (finding,) = await hosts(config_for(address, tmp_path))
+    assert finding.status is CheckStatus.BAD
+    assert words in finding.words
 
 
 async def test_a_head_that_asks_for_no_token_is_refused_even_on_loopback(
@@ -267,15 +269,26 @@ def test_a_head_that_is_away_for_long_ends_its_lanes_in_words(head: Cluster, mon
         away.look()
 
 
-async def test_the_survey_asks_every_host(head: Cluster, token: str, tmp_path: Path) -> None:
+async def test_the_doctor_asks_every_host(head: Cluster, token: str, tmp_path: Path) -> None:
+    cluster_is, host_is = await hosts(config_for(head.address, tmp_path))
+    assert (cluster_is.status, host_is.status) == (CheckStatus.GOOD, CheckStatus.GOOD)
+    assert cluster_is.words == f"the head at {head.address} answers and asks for a token; lanes: 1, GPUs: 1"
+    assert host_is.what.startswith(f"Host {HOST} (")
+    assert host_is.words.startswith("GPUs: 1, Atelier ")
+    assert ", torch 2." in host_is.words
+
     lost = ModelConfig(name="lost", source="models/lost.safetensors")
-    (found,) = (await survey(config_for(head.address, tmp_path, EMBEDDED_MODEL, lost)))["hosts"]
-    assert (found["name"], found["gpus"]) == (HOST, 1)
-    assert found["versions"]["torch"].startswith("2.")
-    assert found["troubles"] == [
-        f"The host {HOST} lacks files of the model lost: lost.safetensors. The host of the bot has to copy them "
-        "there, to the same place as here."
-    ]
+    cluster_is, host_is = await hosts(config_for(head.address, tmp_path, EMBEDDED_MODEL, lost, lanes=2))
+    assert (cluster_is.status, host_is.status) == (CheckStatus.BAD, CheckStatus.BAD)
+    assert cluster_is.words.endswith("lanes: 2, GPUs: 1")
+    assert host_is.words == (
+        f"The host {HOST} lacks files of the model lost: lost.safetensors. The host of the bot has to copy them there, "
+        "to the same place as here."
+    )
+
+
+async def test_without_lanes_on_other_hosts_the_doctor_says_nothing_of_them() -> None:
+    assert await hosts(Config()) == []
 
 
 def test_the_bot_imports_neither_ray_nor_torch_for_its_lanes() -> None:
