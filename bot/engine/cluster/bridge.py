@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -67,7 +68,7 @@ def cross(setup: SetupFrame, lane: str, command: Sequence[str], stdin: BinaryIO,
     serve = actor.serve.options(num_returns="streaming")
     stream = serve.remote(encode(setup), _secrets(setup, making))
     try:
-        _pass_back(stream, name, output, Watch(engine.ray.address), lambda: _start_passing_on(stdin, actor))
+        _pass_back(stream, name, output, Watch(engine.ray.address), partial(_start_passing_on, stdin, actor))
     finally:
         with suppress(RayError):
             ray.get(actor.end.options(concurrency_group=_ORDERS).remote(), timeout=_END_SECONDS)
@@ -117,14 +118,16 @@ def _get(reference: Any, name: str) -> Any:
         raise Unusable(_lost(name, error)) from error
 
 
-def _pass_back(stream: Any, name: str, output: BinaryIO, head: Watch, begin: Callable[[], None]) -> None:
+def _pass_back(stream: Any, name: str, output: BinaryIO, head: Watch, begin: Callable[[], threading.Event]) -> None:
     """Write what the engine process says, in whole frames, until it ends; call `begin` once it was started.
 
     Raises Unusable if its host or the head is lost.
     """
-    buffer, is_begun = bytearray(), False
+    buffer, deaf = bytearray(), None
     while True:
         head.look()
+        if deaf is not None and deaf.is_set():
+            raise Unusable(f"The host {name} takes no orders any more, so it counts as lost.")
         ready, _ = ray.wait([stream], timeout=SILENCE_SECONDS)
         if not ready:
             raise Unusable(f"The host {name} was silent for {SILENCE_SECONDS:.0f} s, so it counts as lost.")
@@ -134,27 +137,34 @@ def _pass_back(stream: Any, name: str, output: BinaryIO, head: Watch, begin: Cal
             return
         except RayError as error:
             raise Unusable(_lost(name, error)) from error
-        if not is_begun:
-            begin()
-            is_begun = True
+        deaf = deaf or begin()
         if end := framing.whole(buffer):
             output.write(buffer[:end])
             output.flush()
             del buffer[:end]
 
 
-def _start_passing_on(stdin: BinaryIO, actor: Any) -> None:
-    """Pass on what the bot says, in another thread; with the end of its pipe this process ends."""
+def _start_passing_on(stdin: BinaryIO, actor: Any) -> threading.Event:
+    """Pass on what the bot says, in another thread; with the end of its pipe this process ends.
+
+    Returns what is set once the actor takes nothing any more.
+    """
+    deaf = threading.Event()
 
     def run() -> None:
-        # One piece after the other: pieces of one frame may not overtake each other, nor a cancel its order.
-        with suppress(RayError):
+        try:
+            # One piece after the other: pieces of one frame may not overtake each other, nor a cancel its order.
             while data := stdin.read1(_CHUNK):  # type: ignore[attr-defined]
                 ray.get(actor.tell.options(concurrency_group=_ORDERS).remote(data))
+        except RayError:
+            deaf.set()
+            return
+        with suppress(RayError):
             ray.get(actor.end.options(concurrency_group=_ORDERS).remote(), timeout=_END_SECONDS)
-            os._exit(0)
+        os._exit(0)
 
     threading.Thread(target=run, name="orders", daemon=True).start()
+    return deaf
 
 
 def _lost(name: str, error: RayError) -> str:
@@ -205,8 +215,8 @@ def main() -> None:
         except Unusable as reason:
             output.write(encode(LeavingFrame(str(reason))))
             output.flush()
-        except BrokenPipeError:
-            pass  # the bot has ended
+        except (BrokenPipeError, SystemExit):
+            log.info("the bridge to another host ends with its bot")
         except Exception:
             log.exception("the bridge to another host ends on a bug")
     sys.stderr.flush()

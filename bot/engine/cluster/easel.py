@@ -55,7 +55,7 @@ class Easel:
         """Run an engine process; yields its bytes, and nothing at first and after each silence, until it ends.
 
         `setup` is its first frame, in which the files of this host take the place of those of the bot. `secrets` are
-        the files that pictures are labelled with, by their names; they are here only as long as the process.
+        the files that pictures are labelled with, by their names; they are here only until the process has read them.
         """
         private = Path(tempfile.mkdtemp(prefix="atelier-"))
         try:
@@ -66,7 +66,11 @@ class Easel:
             assert isinstance(frame, SetupFrame)  # noqa: S101 - the bridge has read it, in the same version
             self._start(self._settled(frame, private if secrets else None))
             yield b""
-            yield from self._bytes()
+            for data in self._bytes():
+                if data and private.exists():
+                    # What it says first, it says after it has read them.
+                    shutil.rmtree(private)
+                yield data
         finally:
             self.end()
             if self._process is not None and self._process.stdout is not None:

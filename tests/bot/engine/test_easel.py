@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tempfile
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -99,7 +100,10 @@ def frames_of(data: bytes) -> list[Any]:
     return frames
 
 
-def test_an_easel_passes_frames_both_ways_and_keeps_secrets_only_while_it_serves(tmp_path: Path) -> None:
+def test_an_easel_passes_frames_both_ways_and_keeps_secrets_only_until_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     easel = Easel(str(tmp_path / "there"), (*LIGHT, str(tmp_path)))
     setup = SetupFrame(
         [EMBEDDED_MODEL.model_dump()], EngineConfig().model_dump(), "", "info", provenance="/bot/secrets"
@@ -107,18 +111,21 @@ def test_an_easel_passes_frames_both_ways_and_keeps_secrets_only_while_it_serves
     request = GenerationRequest("a red apple", "emoji", 16, 16, 3, 3.0, seed=7)
     with closing(easel.serve(encode(setup), {"mark.key": b"00"})) as stream:
         assert next(stream) == b""
+        (secret,) = tmp_path.rglob("mark.key")
+        assert (secret.read_bytes(), secret.stat().st_mode & 0o777) == (b"00", 0o600)
+        assert secret.parent.stat().st_mode & 0o777 == 0o700
         easel.tell(encode(SubmitFrame(JobId(1), 1, UserId(1), request, {})))
         heard = b""
         while not any(isinstance(frame, FinishedFrame) for frame in frames_of(heard)):
             heard += next(stream)
         assert isinstance(frames_of(heard)[0], ReadyFrame)
+        assert not list(tmp_path.rglob("mark.key"))
         process = easel._process
         assert process is not None
         assert process.poll() is None
         easel.end()
         assert list(stream)[-1:] in ([], [b""])
     assert process.poll() is not None
-    assert not list(tmp_path.rglob("mark.key"))
 
 
 def test_an_easel_settles_the_files_of_its_host(tmp_path: Path) -> None:
