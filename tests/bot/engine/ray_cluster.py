@@ -38,7 +38,13 @@ class Cluster:
         self.token = token or secrets.token_hex(32)
         self.address = f"127.0.0.1:{free_port()}"
         self._folder = folder
-        self._environ = {**os.environ, "RAY_AUTH_MODE": "token" if token else "disabled", "RAY_AUTH_TOKEN": self.token}
+        self._environ = {
+            **os.environ,
+            "RAY_AUTH_MODE": "token" if token else "disabled",
+            "RAY_AUTH_TOKEN": self.token,
+            # Ray starts its workers with a low priority: on a busy machine they would take for ever.
+            "RAY_worker_niceness": "0",
+        }
         self._hosts: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
