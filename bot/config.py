@@ -67,6 +67,13 @@ def _address(listen: str) -> str:
     return listen
 
 
+def _ray_address(address: str) -> str:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 0 < int(match[1]) < 2**16:
+        raise ValueError("the address of a Ray head is host:port, like 10.0.0.1:6379, without ray:// before it")
+    return address
+
+
 def _upscaler_file(path: str) -> str:
     if path and not path.endswith(".safetensors"):
         raise ValueError(
@@ -141,14 +148,29 @@ class BillConfig(Section):
     """A request that takes more GPU seconds than this must always be confirmed."""
 
 
+class RayConfig(Section):
+    """Lanes on other hosts, by Ray. The token of the cluster is a secret, not a setting."""
+
+    lanes: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many lanes there are: at most one for each GPU of the cluster."""
+    address: Annotated[str, AfterValidator(_ray_address)] = "127.0.0.1:6379"
+    """The head of the cluster, as address:port."""
+    gpus: Annotated[int, Field(ge=0, le=1)] = 1
+    """GPUs of each lane; 0 paints on CPUs."""
+    folder: Annotated[str, Field(min_length=1)] = "~/.cache/atelier"
+    """Where the lanes keep on their hosts what they learn of a model."""
+
+
 def _devices(chosen: Any) -> Any:
     """The devices that paint side by side."""
-    if chosen == "all":
+    if chosen in ("all", "none"):
         return chosen
     names = tuple(chosen) if isinstance(chosen, list | tuple) else (chosen,)
     for name in names:
         if not isinstance(name, str) or _DEVICE.fullmatch(name) is None:
-            raise ValueError(f'devices is "all" or a list like ["cuda:0", "cuda:1"] or ["cpu", "cpu"], not {name!r}')
+            raise ValueError(
+                f'devices is "all", "none" or a list like ["cuda:0", "cuda:1"] or ["cpu", "cpu"], not {name!r}'
+            )
         if name != "cpu" and names.count(name) > 1:
             raise ValueError(f"devices names {name} twice; two engines do not fit on one GPU")
     return names
@@ -158,8 +180,8 @@ class EngineConfig(Section):
     """The process that paints."""
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    devices: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_devices)] = ()
-    """The devices that paint side by side, each in a process of its own. None: the one that `device` says."""
+    devices: Annotated[Literal["all", "none"] | tuple[str, ...], BeforeValidator(_devices)] = ()
+    """The devices that paint side by side, each in a process of its own. Empty: the one that `device` says."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of each process. 0: one on a small machine, half the cores on a larger one, divided among all."""
@@ -195,11 +217,14 @@ class EngineConfig(Section):
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
     """GiB that models may take together on a device; the least recently used is unloaded. 0 is 70 % of a GPU, or half
     of the RAM divided among all."""
+    ray: RayConfig = RayConfig()
 
     @model_validator(mode="after")
     def _devices_are_named_once(self) -> Self:
         if self.devices and self.device != "auto":
             raise ValueError("device and devices name the same thing: remove one of them")
+        if self.devices == "none" and not self.ray.lanes:
+            raise ValueError('devices is "none", so nothing paints: set ray.lanes, or remove devices')
         return self
 
     @model_validator(mode="before")

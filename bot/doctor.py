@@ -32,7 +32,7 @@ from bot.engine.model_files.recognise import layers_of, recognise, unusable_adap
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
-from bot.findings import CheckStatus, Finding, devices, hashes, labels, pictures
+from bot.findings import CheckStatus, Finding, devices, hashes, hosts, labels, pictures
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
 from bot.secrets import DATABASE_KEY, read_token
@@ -70,6 +70,8 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
     for finding in await labels(config):
         yield finding
     facts = await probe()
+    for finding in await hosts(config):
+        yield finding
     yield _torch(config.engine.device, facts)
     for finding in devices(config.engine, facts):
         yield finding

@@ -13,7 +13,7 @@ from bot import child
 from bot.app import provenance_of
 from bot.child import ChildFailed
 from bot.config import Config, EngineConfig, ModelConfig
-from bot.engine import catalog, framing
+from bot.engine import catalog, cluster, framing
 from bot.engine.framing import BadFrame
 from bot.engine.model_files.adapters import lora_file
 from bot.engine.model_files.known_files import KnownFiles, digest_of
@@ -106,7 +106,7 @@ def devices(engine: EngineConfig, facts: Mapping[str, Any]) -> list[Finding]:
 
     `facts` are those of `probe`.
     """
-    if not engine.devices or "error" in facts:
+    if engine.devices in ((), "none") or "error" in facts:
         return []
     gpus = facts["gpus"]
     there = ", ".join(f"cuda:{index} ({name})" for index, name in enumerate(gpus)) or "no CUDA GPU"
@@ -121,3 +121,29 @@ def devices(engine: EngineConfig, facts: Mapping[str, Any]) -> list[Finding]:
         words = f"engine.devices names {', '.join(missing)}, and torch finds {there}"
         return [Finding("Devices", CheckStatus.BAD, words, 'Correct the list, or set engine.devices = "all".')]
     return [Finding("Devices", CheckStatus.GOOD, ", ".join(engine.devices))]
+
+
+async def hosts(config: Config) -> list[Finding]:
+    """Whether the lanes on other hosts can paint: the cluster, each of its hosts, and GPUs for all lanes."""
+    ray = config.engine.ray
+    if not ray.lanes:
+        return []
+    found = await cluster.survey(config)
+    if "trouble" in found:
+        return [Finding("Ray", CheckStatus.BAD, found["trouble"], "docs/scale.md shows how to set up other hosts.")]
+    findings = []
+    for each in found["hosts"]:
+        what = f"Host {each['name']} ({each['address']})"
+        gpus = f"GPUs: {each['gpus']}" + (f" ({each['kind']})" if each["kind"] else "")
+        if each["troubles"]:
+            remedy = "docs/scale.md says what a host needs."
+            findings += [Finding(what, CheckStatus.BAD, trouble, remedy) for trouble in each["troubles"]]
+        else:
+            versions = ", ".join(f"{name} {version}" for name, version in each["versions"].items())
+            findings.append(Finding(what, CheckStatus.GOOD, f"{gpus}, {versions}"))
+    gpus = sum(each["gpus"] for each in found["hosts"])
+    words = f"the head at {ray.address} answers and asks for a token; lanes: {ray.lanes}, GPUs: {gpus}"
+    if ray.gpus and gpus < ray.lanes:
+        remedy = "Add a host to the cluster, or lower engine.ray.lanes: the other lanes have no place."
+        return [Finding("Ray", CheckStatus.BAD, words, remedy), *findings]
+    return [Finding("Ray", CheckStatus.GOOD, words), *findings]

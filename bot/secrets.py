@@ -1,7 +1,7 @@
 """Secrets, which are never settings.
 
-The bot token comes from DISCORD_TOKEN and the key of the database from ATELIER_DATABASE_KEY, or from a file that
-DISCORD_TOKEN_FILE or ATELIER_DATABASE_KEY_FILE names.
+The bot token comes from DISCORD_TOKEN, the key of the database from ATELIER_DATABASE_KEY and the token of a Ray cluster
+from ATELIER_RAY_TOKEN; each may also come from a file that the variable of that name with _FILE at its end names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from pathlib import Path
 from bot.errors import ConfigError
 
 DATABASE_KEY, NEW_DATABASE_KEY = "ATELIER_DATABASE_KEY", "ATELIER_DATABASE_KEY_NEW"
-SECRETS = ("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY)
+RAY_TOKEN = "ATELIER_RAY_TOKEN"  # noqa: S105 - the name of a variable
+SECRETS = (
+    *("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY),
+    *(RAY_TOKEN, f"{RAY_TOKEN}_FILE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
+)
 """Environment variables that are removed from the environment of child processes."""
 
 
@@ -31,6 +35,23 @@ def read_database_key(environ: Mapping[str, str] = os.environ) -> str | None:
     """The key of the database, from ATELIER_DATABASE_KEY or a file that ATELIER_DATABASE_KEY_FILE names; or None."""
     found = _read_secret(DATABASE_KEY, "the key of the database", environ)
     return found[0] if found else None
+
+
+def read_ray_token(environ: Mapping[str, str] = os.environ) -> str:
+    """The token of the Ray cluster, from ATELIER_RAY_TOKEN or a file that ATELIER_RAY_TOKEN_FILE names.
+
+    Raises ConfigError without one.
+    """
+    found = _read_secret(RAY_TOKEN, "the token of the Ray cluster", environ)
+    if found is None:
+        raise ConfigError(
+            f"There is no token for the Ray cluster: set {RAY_TOKEN} to the token that the head was started with, or "
+            f"{RAY_TOKEN}_FILE to the file that holds it. docs/scale.md shows how to make one."
+        )
+    token, where = found
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"{where} holds something other than a token: one word without spaces.")
+    return token
 
 
 def _read_secret(name: str, what: str, environ: Mapping[str, str]) -> tuple[str, str] | None:

@@ -1,7 +1,7 @@
 """The interface of engines: the orders that the bot gives, and the events that come back.
 
-`local/` paints in a child process (`bot/worker`) with torch; `fake.py` paints without weights, for tests. `fleet.py`
-joins several engines, and `building.py` makes those that the configuration names.
+`local/` paints in a child process (`bot/worker`) with torch, `cluster/` on other hosts, and `fake.py` without weights,
+for tests. `fleet.py` joins several engines, and `building.py` makes those that the configuration names.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.config import Config
-from bot.engine import Engine
+from bot.engine import Engine, cluster
 from bot.engine.fleet import Fleet
 from bot.engine.local import LocalEngine
 from bot.engine.local.devices import LOCAL, Place, find_places
@@ -30,7 +30,10 @@ class Files:
 
 async def build(config: Config, files: Files, recall: Recall) -> Fleet:
     """All engines of the configuration, not running yet. Raises ConfigError if one of them cannot be made."""
-    engines: list[Engine] = [*await _local(config, files, recall)]
+    engines: list[Engine] = [
+        *await _local(config, files, recall),
+        *await cluster.engines(config, files.provenance, recall),
+    ]
     return Fleet(engines, [model.name for model in config.models])
 
 

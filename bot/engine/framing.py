@@ -48,6 +48,18 @@ async def read_async(stream: asyncio.StreamReader) -> Message | None:
         return None
 
 
+def whole(data: bytes | bytearray) -> int:
+    """How many of the bytes are whole messages, from the first one on. Raises BadFrame."""
+    end = 0
+    while len(data) - end >= _LENGTHS.size:
+        header_length, body_length = _check(data[end : end + _LENGTHS.size])
+        after = end + _LENGTHS.size + header_length + body_length
+        if after > len(data):
+            break
+        end = after
+    return end
+
+
 def split(body: bytes, sizes: Sequence[int]) -> list[bytes]:
     """The pictures of a body, by their sizes in bytes. Raises BadFrame if the sizes do not add up to its length."""
     if sum(sizes) != len(body):
@@ -55,7 +67,7 @@ def split(body: bytes, sizes: Sequence[int]) -> list[bytes]:
     return [body[end - size : end] for end, size in zip(itertools.accumulate(sizes), sizes, strict=True)]
 
 
-def _check(lengths: bytes) -> tuple[int, int]:
+def _check(lengths: bytes | bytearray) -> tuple[int, int]:
     header_length, body_length = _LENGTHS.unpack(lengths)
     if header_length > HEADER_LIMIT or body_length > BODY_LIMIT:
         raise BadFrame(f"a frame of {header_length} + {body_length} bytes is too large")

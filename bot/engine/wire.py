@@ -11,7 +11,7 @@ import hashlib
 import queue
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, BinaryIO, get_args
 
@@ -60,6 +60,10 @@ class SetupFrame:
     """The file with the hashes of the weights that were used here before; without one they are not compared."""
     observe: bool = False
     """Whether the engine says after each order how it ran; each model's first forwards are slower for that."""
+    host: str = ""
+    """The name of the host, if it is not that of the bot."""
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    """Models that cannot be used on this host and are not among `models`, each with the reason in words."""
     device: str = ""
     """The device as the host named it, such as cuda:1, of which the process sees no other; empty if by its kind."""
     sharing: int = 1
@@ -100,6 +104,13 @@ class ReadyFrame:
 
     troubles: dict[str, str]
     device: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeavingFrame:
+    """The process ends now, for a reason in words; no order is at fault."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +200,7 @@ class ObservedFrame:
 ToWorker = SetupFrame | SubmitFrame | CancelFrame | StopFrame
 OrderFrame = StartedFrame | ProgressFrame | PreviewFrame | FinishedFrame | FailedFrame
 """The frames about one order."""
-FromWorker = ReadyFrame | LoadedFrame | StageFrame | TimingsFrame | ObservedFrame | OrderFrame
+FromWorker = ReadyFrame | LeavingFrame | LoadedFrame | StageFrame | TimingsFrame | ObservedFrame | OrderFrame
 Frame = ToWorker | FromWorker
 
 
@@ -204,7 +215,7 @@ _CLASSES: Mapping[str, type[Frame]] = {kind_of(kind): kind for kind in get_args(
 
 def encode(frame: Frame) -> bytes:
     """The frame as bytes."""
-    header = {field.name: getattr(frame, field.name) for field in fields(frame)}
+    header = {each.name: getattr(frame, each.name) for each in fields(frame)}
     body = b""
     match frame:
         case SubmitFrame():
@@ -318,8 +329,8 @@ def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
     if body:
         raise ValueError(f"{len(body)} bytes belong to nothing")
     frame: Frame = kind(**header)
-    for field in fields(frame):
-        value = getattr(frame, field.name)
-        if field.type in _NUMBERS and type(value) is not int:
-            raise TypeError(f"{field.name} is {value!r}")
+    for each in fields(frame):
+        value = getattr(frame, each.name)
+        if each.type in _NUMBERS and type(value) is not int:
+            raise TypeError(f"{each.name} is {value!r}")
     return frame

@@ -95,14 +95,14 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
         return
     excuses.append(store.graphs.prover.excuse)
     store.graphs.ran.is_observing = setup.observe
-    troubles = {}
+    troubles = dict(setup.troubles)
     try:
         store.load(models[0].name)
     except PaintFailed as error:
         troubles[models[0].name] = str(error)
     timings = Timings(store.machine.name, settings.rows)
     timings.load(setup.timings)
-    send(ReadyFrame(troubles, store.machine.name))
+    send(ReadyFrame(troubles, f"{store.machine.name} on {setup.host}" if setup.host else store.machine.name))
     try:
         WorkerLoop(
             store,

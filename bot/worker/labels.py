@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -112,3 +113,15 @@ def read_secret(path: Path) -> bytes:
     if len(secret) != _BYTES:
         raise ValueError(f"{os.fspath(path)} has {len(secret)} bytes")
     return secret
+
+
+def main() -> None:
+    """Make the secrets in a folder that lacks them: its path is the argument, and standard input has the settings."""
+    try:
+        Labels(EngineConfig.model_validate_json(sys.stdin.read()), Path(sys.argv[1]))
+    except PaintFailed as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

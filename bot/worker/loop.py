@@ -30,6 +30,7 @@ from bot.engine.wire import (
     FinishedFrame,
     Frame,
     Inbox,
+    LeavingFrame,
     LoadedFrame,
     ObservedFrame,
     OrderKey,
@@ -184,6 +185,7 @@ class WorkerLoop:
                     log.warning("a second setup is ignored")
                 case (
                     ReadyFrame()
+                    | LeavingFrame()
                     | LoadedFrame()
                     | StageFrame()
                     | TimingsFrame()

@@ -35,6 +35,7 @@ from bot.engine.wire import (
     FailedFrame,
     FinishedFrame,
     Frame,
+    LeavingFrame,
     LoadedFrame,
     ObservedFrame,
     OrderFrame,
@@ -68,6 +69,7 @@ class LocalEngine:
         config: Config,
         *,
         command: Sequence[str] = COMMAND,
+        environ: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
         known: str = "",
         calibration: Path | None = None,
@@ -78,9 +80,10 @@ class LocalEngine:
     ) -> None:
         """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote.
 
-        It remembers in the file `calibration` what makes models faster, and labels pictures with the secrets in the
-        folder `provenance`. It loads only weights with the hashes in the file `known_files`, or new ones. With
-        `observe` it says how each order ran. It paints at `place`, after which its lane is named.
+        `command` starts the child, with `environ` in its environment. It remembers in the file `calibration` what makes
+        models faster, and labels pictures with the secrets in the folder `provenance`. It loads only weights with the
+        hashes in the file `known_files`, or new ones. With `observe` it says how each order ran. It paints at `place`,
+        after which its lane is named.
         """
         timeouts = timeouts or Timeouts()
         self._config, self._place = config, place
@@ -89,11 +92,14 @@ class LocalEngine:
         self.observed: dict[str, ObservedFrame] = {}
         """How the last order with each model ran, if it is observed."""
         backoff = ReloadBackoff(config.models, timeouts, known_files)
-        self._supervisor = Supervisor(command, self, backoff, timeouts, place.environment(os.environ))
+        environ = {**place.environment(os.environ), **(environ or {})}
+        self._supervisor = Supervisor(command, self, backoff, timeouts, environ)
         self._watch = StageWatch(timeouts, self._known_seconds, compiling=config.engine.compile)
         self._watched = asyncio.Event()
         """Set whenever the watch has changed."""
         self._stall: Stall | None = None
+        self._last_words = ""
+        """Why the process said that it ends."""
         self.device = ""
         """What the process paints on, in words; empty before it was ready for the first time."""
         self.warm: Collection[str] = ()
@@ -212,7 +218,7 @@ class LocalEngine:
     def setup(self) -> SetupFrame:
         """Tell a new process the configuration and what was learned so far."""
         self._watch.restart()
-        self._stall = None
+        self._stall, self._last_words = None, ""
         return SetupFrame(
             models=[model.model_dump() for model in self._config.models],
             engine=self._place.settings(self._config.engine).model_dump(),
@@ -231,6 +237,8 @@ class LocalEngine:
         match frame:
             case ReadyFrame():
                 self.device = frame.device
+            case LeavingFrame():
+                self._last_words = frame.reason
             case LoadedFrame():
                 self.warm = frame.models
             case StageFrame():
@@ -268,10 +276,12 @@ class LocalEngine:
 
     def lose(self) -> None:
         """Let every order know that its process is gone, and whether it is blamed for that."""
-        stall = self._stall
+        stall, last_words = self._stall, self._last_words
         blamed = self._watch.suspects if stall is None else stall.blamed
         words = "The engine stopped while painting." if stall is None else stall.words
-        for model in self._watch.loading:
+        if last_words:
+            blamed, words = frozenset(), last_words
+        for model in () if last_words else self._watch.loading:
             self._hung_loads.hung(model, _now())
         self.warm = ()
         for stream in self._sent():

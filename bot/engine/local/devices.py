@@ -55,6 +55,8 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 async def find_places(engine: EngineConfig) -> list[Place]:
     """Where this machine paints, by the settings; for `all` another process asks torch for the GPUs."""
+    if engine.devices == "none":
+        return []
     if engine.devices == "all":
         facts = await probe()
         if "error" in facts:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from bot.engine.framing import BadFrame
+from bot.engine.local.environ import worker_environ
 from bot.engine.local.reload_backoff import ReloadBackoff
 from bot.engine.local.timeouts import Timeouts
 from bot.engine.wire import (
     FailedFrame,
     FinishedFrame,
     Frame,
+    LeavingFrame,
     ReadyFrame,
     SetupFrame,
     StopFrame,
@@ -23,7 +24,6 @@ from bot.engine.wire import (
     encode,
     read_frame_async,
 )
-from bot.secrets import SECRETS
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ class Supervisor:
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._did_well = False
+        self._last_words = ""
+        """Why the last child said that it ends."""
         self.troubles: Mapping[str, str] = {}
         """Models that cannot be used now, each with the reason in words; "" concerns all of them."""
 
@@ -110,7 +112,7 @@ class Supervisor:
             # One request may kill two children that were ready; a child that never becomes ready counts at once.
             counted = failures - 1 if served else failures
             if counted > 1:
-                self.troubles = {"": KEEPS_DYING if served else _DOES_NOT_START}
+                self.troubles = {"": self._last_words or (KEEPS_DYING if served else _DOES_NOT_START)}
                 await asyncio.sleep(self._timeouts.pause_before_start(counted))
 
     def send(self, frame: ToWorker) -> None:
@@ -174,22 +176,12 @@ class Supervisor:
         await self._kill(process)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        # Without PASSIVE, idle OpenMP threads spin and starve the bot on a small machine: 40 s instead of 1.
-        environ = {
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            # The library gives advice on import, before the engine can turn that off.
-            "TRANSFORMERS_VERBOSITY": "error",
-            **os.environ,
-            **self._environment,
-        }
-        for secret in SECRETS:
-            environ.pop(secret, None)
+        self._last_words = ""
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=environ,
+            env=worker_environ(self._environment),
         )
         log.info("engine process %d started", process.pid)
         self.send(self._owner.setup())
@@ -213,6 +205,10 @@ class Supervisor:
                         self._ready.set()
                     case FinishedFrame() | FailedFrame():
                         self._did_well = True
+                    case LeavingFrame():
+                        log.error("the engine process ends: %s", frame.reason)
+                        self._last_words = frame.reason
+                        self.troubles = {"": frame.reason}
                 self._owner.hear(frame)
         except (BadFrame, LookupError, TypeError, ValueError):
             log.exception("the engine sent a frame that makes no sense; killing it")

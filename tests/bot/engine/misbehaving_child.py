@@ -17,6 +17,7 @@ exit            exits before it is ready
 ready-exit      is ready, and exits
 trouble         cannot load the first model, and answers orders for another
 exit-on-order   takes an order and exits
+leave           takes an order and says why it leaves
 garbage         answers an order with text
 flood           answers an order with text and never stops talking
 nonsense        answers an order with a frame that lacks its fields
@@ -40,6 +41,7 @@ from bot.engine.framing import pack
 from bot.engine.wire import (
     FinishedFrame,
     Frame,
+    LeavingFrame,
     ProgressFrame,
     ReadyFrame,
     Stage,
@@ -125,6 +127,10 @@ def answer(mode: str, order: SubmitFrame) -> None:
         stall(mode, order)
         return
     if mode == "exit-on-order":
+        os._exit(3)
+    if mode == "leave":
+        begin(Stage.STEP, order)
+        send(LeavingFrame("The host is gone."))
         os._exit(3)
     if mode in ("garbage", "flood"):
         sys.stdout.buffer.write(b"Loading pipeline components...: 100%\n" * 100)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bot.config import Config, EngineConfig
+from bot.config import Config, EngineConfig, RayConfig
 from bot.engine import building
 from bot.engine.building import Files, build
 from bot.engine.local import LocalEngine, devices
@@ -64,6 +64,12 @@ def test_devices_that_make_no_sense_are_refused_in_words(devices: Any, words: st
 def test_device_and_devices_together_are_refused() -> None:
     with pytest.raises(ValidationError, match="remove one of them"):
         EngineConfig(device="cpu", devices=("cpu", "cpu"))
+
+
+def test_no_device_needs_lanes_elsewhere() -> None:
+    assert EngineConfig(devices="none", ray=RayConfig(lanes=1)).devices == "none"
+    with pytest.raises(ValidationError, match="so nothing paints"):
+        EngineConfig(devices="none")
 
 
 def test_the_environment_may_say_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -513,6 +513,19 @@ async def test_child_that_dies_again_and_again_opens_the_breaker_and_closes_it_b
     assert troubled == [KEEPS_DYING]
 
 
+async def test_child_that_says_why_it_leaves_is_quoted_and_blames_no_order(child: Child) -> None:
+    engine = engine_of(child)
+    child.will("leave")
+    async with running(engine):
+        with pytest.raises(EngineDied, match=r"^The host is gone\.$") as died:
+            await paint(engine, order())
+        assert not died.value.is_blamed
+        assert engine.troubles == {"": "The host is gone."}
+        child.will("well")
+        assert isinstance((await paint(engine, order()))[-1], Finished)
+        assert engine.troubles == {}
+
+
 def test_pause_before_a_start_doubles_up_to_a_minute() -> None:
     timeouts = Timeouts(restart=1.0)
     assert [timeouts.pause_before_start(failures) for failures in range(10)] == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]

@@ -16,13 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bot
-from bot.engine.framing import BODY_LIMIT, HEADER_LIMIT, BadFrame, pack
+from bot.engine.framing import BODY_LIMIT, HEADER_LIMIT, BadFrame, pack, whole
 from bot.engine.wire import (
     CancelFrame,
     FailedFrame,
     FinishedFrame,
     Frame,
     FromWorker,
+    LeavingFrame,
     LoadedFrame,
     ObservedFrame,
     PreviewFrame,
@@ -68,6 +69,7 @@ EVERY = {
     CancelFrame: st.builds(CancelFrame, *ABOUT),
     StopFrame: st.builds(StopFrame),
     ReadyFrame: st.builds(ReadyFrame, st.dictionaries(WORDS, WORDS, max_size=2), WORDS),
+    LeavingFrame: st.builds(LeavingFrame, WORDS),
     LoadedFrame: st.builds(LoadedFrame, st.lists(WORDS, max_size=3).map(tuple)),
     StageFrame: st.builds(
         StageFrame, WORDS, st.sampled_from(Stage), st.lists(st.tuples(*ABOUT), max_size=3).map(tuple), WORDS, NUMBERS
@@ -112,6 +114,14 @@ both_readers = pytest.mark.parametrize("read", [blocking, asynchronous])
 def test_what_is_written_is_read_back(read: Reader, frames: list[Frame]) -> None:
     stream = b"".join(encode(frame) for frame in frames)
     assert asyncio.run(read(stream)) == [*frames, None]
+
+
+@settings(deadline=None)
+@given(frames=st.lists(st.one_of(*EVERY.values()), max_size=3), cut=st.integers(0, 300))
+def test_the_whole_frames_of_a_piece_of_the_stream_are_counted(frames: list[Frame], cut: int) -> None:
+    pieces = [encode(frame) for frame in frames]
+    ends = [sum(map(len, pieces[:number])) for number in range(len(pieces) + 1)]
+    assert whole(b"".join(pieces)[:cut]) == max(end for end in ends if end <= cut)
 
 
 def test_every_frame_is_among_the_examples() -> None:
