@@ -28,7 +28,8 @@ from bot.jobs import GenerationRequest
 from bot.worker import marking, nsfw
 from bot.worker.likeness import phash
 from bot.worker.manifest import own_signing
-from bot.worker.pictures import encoded, enlarged
+from bot.worker.pictures import enlarged
+from bot.worker.printing import encoded
 from bot.worker.pipelines import ModelStore
 
 FACTORS = (1, 4, 8)

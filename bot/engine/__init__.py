@@ -1,6 +1,7 @@
 """The interface of engines: the orders that the bot gives, and the events that come back.
 
-`local/` paints in a child process (`bot/worker`) with torch; `fake.py` paints without weights, for tests.
+`local/` paints in a child process (`bot/worker`) with torch; `images_api/` has other servers paint; `fake.py` paints
+without weights, for tests.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Protocol
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.jobs import UNLIMITED, GenerationRequest, Image, JobId, PictureLimits, UserId
+from bot.money import Micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,19 @@ class Finished:
     model_hash: str
 
 
-Event = Started | Progress | Preview | Finished
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The engine is about to send the order to a provider that may charge for it. It goes on once that is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What a provider charged for what it was asked, which may be nothing."""
+
+    micros: Micros
+
+
+Event = Started | Progress | Preview | Asking | Billed | Finished
 
 
 class Lane(Protocol):

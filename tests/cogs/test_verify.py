@@ -21,7 +21,7 @@ from bot.jobs import Image, Job, MessageId, UserId
 from bot.storage.cases import By
 from bot.worker.labels import Labels
 from bot.worker.manifest import own_signing
-from bot.worker.pictures import encode, encoded
+from bot.worker.printing import encode, encoded
 from cogs.verify import NOT_FOUND, TOO_SMALL
 from tests.bot.worker.test_marking import cut, scene
 from tests.conftest import Workshop

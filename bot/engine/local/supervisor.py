@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -23,7 +22,7 @@ from bot.engine.wire import (
     encode,
     read_frame_async,
 )
-from bot.secrets import SECRETS
+from bot.secrets import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -166,10 +165,8 @@ class Supervisor:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             # The library gives advice on import, before the engine can turn that off.
             "TRANSFORMERS_VERBOSITY": "error",
-            **os.environ,
+            **without_secrets(),
         }
-        for secret in SECRETS:
-            environ.pop(secret, None)
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
