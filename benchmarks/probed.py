@@ -31,6 +31,7 @@ import yarl
 
 import bot.__main__
 import bot.app
+import bot.engine.building
 import bot.engine.local
 from bot.queue.line import Line
 from bot.storage.queue import Queue
@@ -176,7 +177,7 @@ def main() -> None:
     bot.app._running = lambda runs: running({**runs, "probe": probe.run()})
     if engine == "light":
         command = (sys.executable, str(LIGHT_ENGINE), str(folder))
-        bot.app.LocalEngine = partial(bot.engine.local.LocalEngine, command=command)  # type: ignore[misc,assignment]
+        bot.engine.building.LocalEngine = partial(bot.engine.local.LocalEngine, command=command)  # type: ignore[misc,assignment]
     discord.http.Route.BASE = rest
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
     profile = os.environ.pop("PROFILE", None)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,7 +20,8 @@ from bot.delivery.outbox import Delivery
 from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
-from bot.engine import Engine, calibration
+from bot.engine import Engine, Lane, building, calibration
+from bot.engine.building import LOCAL
 from bot.engine.catalog import (
     Catalog,
     check_describer_exists,
@@ -28,7 +30,6 @@ from bot.engine.catalog import (
     check_upscaler_exists,
     folder_of,
 )
-from bot.engine.local import LocalEngine
 from bot.engine.model_files import known_files
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
@@ -80,7 +81,7 @@ from bot.verification import Verification
 log = logging.getLogger(__name__)
 
 _TIMINGS = "timings"
-"""The name under which the database keeps the engine's timings."""
+"""The name under which the database keeps the timings of the engine where there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,11 @@ def provenance_of(data: Path) -> Path:
     return data / "provenance"
 
 
+def files_of_engines(data: Path) -> building.Files:
+    """The files that engines use in a data folder."""
+    return building.Files(calibration_of(data), provenance_of(data), known_files_of(data))
+
+
 @contextmanager
 def lock_folder(data: Path) -> Iterator[None]:
     """Make the data folder, and lock it while the body runs. Raises ConfigError if another Atelier has locked it."""
@@ -177,8 +183,9 @@ async def open_app(
 ) -> AsyncIterator[App]:
     """Open the data folder, start the background tasks, and stop and close everything at the end.
 
-    Without `engine` a LocalEngine is started; an engine that the caller gives is run by the caller. When a background
-    task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app cannot open.
+    Without `engine` those of the configuration are built and run; an engine that the caller gives is run by the caller.
+    When a background task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app
+    cannot open.
     """
     check_models(config.models)
     check_upscaler_exists(config.engine.upscaler)
@@ -206,13 +213,7 @@ async def open_app(
             log.warning("%s %s", *trouble)
         queue = Queue(database, pictures, surface, clock)
         rules, refusals = Rules(database), Refusals(database, clock)
-        known = await database.recall(_TIMINGS) or ""
-        local = None
-        if engine is None:
-            calibrated, labelled = calibration_of(config.data), provenance_of(config.data)
-            hashes = known_files_of(config.data)
-            local = LocalEngine(config, known=known, calibration=calibrated, provenance=labelled, known_files=hashes)
-        painter: Engine = local if engine is None else engine  # type: ignore[assignment]
+        painter = engine or await building.build(config, files_of_engines(config.data), partial(_timings, database))
         usual = usual_request(config.models[0]).work
         changes = QueueChanges(database, surface, clock)
         policy = Policy(rules, Usage(database), config.limits, lambda: seconds_of(usual, painter.timings), clock)
@@ -299,8 +300,9 @@ async def open_app(
             "search": search.run(),
             "models": catalog.watch(),
         }
-        if local is not None:
-            runs |= {"engine": local.run(), "timings": _keep_timings(database, local)}
+        if engine is None:
+            runs["engine"] = painter.run()
+            runs |= {f"timings of {lane.name}": _keep_timings(database, lane) for lane in painter.lanes}
         await stack.enter_async_context(_running(runs))
         yield app
 
@@ -373,12 +375,22 @@ def _vocabularies(models: Sequence[ModelConfig]) -> dict[str, Vocabulary]:
     return {name: vocabulary for name, vocabulary in found.items() if vocabulary is not None}
 
 
-async def _keep_timings(database: Database, engine: LocalEngine) -> None:
-    """Store the engine's timings whenever they change, so that they are known after a restart."""
+async def _timings(database: Database, lane: str) -> str:
+    """The stored timings of a lane. A lane without any begins with those of the time when there was only one."""
+    return await database.recall(_timings_of(lane)) or await database.recall(_TIMINGS) or ""
+
+
+async def _keep_timings(database: Database, lane: Lane) -> None:
+    """Store a lane's timings whenever they change, so that they are known after a restart."""
     while True:
-        await engine.learned.wait()
-        engine.learned.clear()
-        await insist(database.remember, _TIMINGS, engine.timings.dump())
+        await lane.learned.wait()
+        lane.learned.clear()
+        await insist(database.remember, _timings_of(lane.name), lane.timings.dump())
+
+
+def _timings_of(lane: str) -> str:
+    """The name under which the database keeps a lane's timings."""
+    return _TIMINGS if lane == LOCAL else f"{_TIMINGS} of {lane}"
 
 
 @asynccontextmanager

@@ -1,12 +1,13 @@
 """The interface of engines: the orders that the bot gives, and the events that come back.
 
 `local/` paints in a child process (`bot/worker`) with torch; `images_api/` has other servers paint; `fake.py` paints
-without weights, for tests.
+without weights, for tests. `fleet.py` joins several engines, and `building.py` makes those that the configuration names.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,7 +80,22 @@ class Lane(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the lane within its engine."""
+        """The name of the lane. No other lane of the bot has it, and it stays the same over restarts."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """What it paints on, in words for the host; empty while that is unknown."""
+        ...
+
+    @property
+    def is_up(self) -> bool:
+        """Whether orders can be taken now."""
+        ...
+
+    @property
+    def warm(self) -> Collection[str]:
+        """The models that are loaded: an order for one of them need not wait until it is."""
         ...
 
     @property
@@ -99,6 +115,11 @@ class Lane(Protocol):
     @property
     def timings(self) -> Timings:
         """How long the lane takes for a forward, as far as that is known."""
+        ...
+
+    @property
+    def learned(self) -> asyncio.Event:
+        """Set when the timings have changed; the task that stores them clears it."""
         ...
 
     @property
@@ -147,6 +168,10 @@ class Engine(Protocol):
 
     def cancel(self, job_id: JobId) -> None:
         """Stop working on a job at the next step, in whichever lane it is; unknown jobs are ignored."""
+        ...
+
+    async def run(self) -> None:
+        """Keep the lanes working until cancelled, then stop them."""
         ...
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import struct
 import zlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -22,12 +22,17 @@ class FakeEngine:
 
     def __init__(self, *, seconds: float = 0.0, slots: int = 1) -> None:
         self.name = "fake"
+        self.device = "no device"
+        self.is_up = True
+        self.warm: Collection[str] = ()
+        """Models that count as loaded; set by tests."""
         self.slots = slots
         self.seconds = seconds
         self.preview = b""
         """A JPEG that is sent after the first step of every order; empty for none."""
         self.timings = Timings()
         """Timings that tests can fill."""
+        self.learned = asyncio.Event()
         self.step_histogram = StepHistogram()
         """Steps that tests can count."""
         self.steps_done: dict[JobId, int] = {}
@@ -72,6 +77,10 @@ class FakeEngine:
 
     async def ready(self) -> None:
         """Ready from the start."""
+
+    async def run(self) -> None:
+        """Wait: there is nothing to keep working."""
+        await asyncio.Event().wait()
 
     async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
         """Paint an order that brings the pictures it names; PaintFailed without them."""

@@ -6,6 +6,7 @@ The engine process counts, and sends its counts to the bot.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterable
 from typing import Any
 
 ROW_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
@@ -44,6 +45,15 @@ class StepHistogram:
     def __init__(self) -> None:
         self.rows = Histogram(ROW_BOUNDS)
         self.seconds = Histogram(STEP_BOUNDS)
+
+    @classmethod
+    def sum(cls, parts: Iterable[StepHistogram]) -> StepHistogram:
+        """All steps that the parts have counted; the parts keep their counts."""
+        whole = cls()
+        for part in parts:
+            whole.rows.add([part.rows.counts, part.rows.sum])
+            whole.seconds.add([part.seconds.counts, part.seconds.sum])
+        return whole
 
     def count(self, rows: int, seconds: float) -> None:
         """Count a step."""

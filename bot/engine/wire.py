@@ -159,6 +159,13 @@ class FailedFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedFrame:
+    """The models that are in memory now."""
+
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TimingsFrame:
     """All timings the engine knows, as `Timings.dump` writes them, and the steps since the last such frame."""
 
@@ -178,7 +185,7 @@ class ObservedFrame:
 ToWorker = SetupFrame | SubmitFrame | CancelFrame | StopFrame
 OrderFrame = StartedFrame | ProgressFrame | PreviewFrame | FinishedFrame | FailedFrame
 """The frames about one order."""
-FromWorker = ReadyFrame | StageFrame | TimingsFrame | ObservedFrame | OrderFrame
+FromWorker = ReadyFrame | LoadedFrame | StageFrame | TimingsFrame | ObservedFrame | OrderFrame
 Frame = ToWorker | FromWorker
 
 
@@ -299,6 +306,8 @@ def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
             for png, delivered, fact in zip(files[::2], files[1::2], facts, strict=True)
         )
         body = b""
+    elif kind is LoadedFrame:
+        header["models"] = tuple(map(str, header["models"]))
     elif kind is StageFrame:
         header["stage"] = Stage(header["stage"])
         header["orders"] = tuple(_key(*order) for order in header["orders"])

@@ -30,6 +30,7 @@ from bot.engine.wire import (
     FinishedFrame,
     Frame,
     Inbox,
+    LoadedFrame,
     ObservedFrame,
     OrderKey,
     PreviewFrame,
@@ -100,6 +101,7 @@ class WorkerLoop:
         self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.run)
         self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._stages.begin)
         self._told_at: float | None = None
+        self._told_loaded: tuple[str, ...] = ()
         self._waiting: dict[OrderKey, WaitingOrder] = {}
         self._painting: dict[OrderKey, PaintingOrder] = {}
         self._fetched: dict[str, Future[Any]] = {}
@@ -127,6 +129,7 @@ class WorkerLoop:
         idle = self._batcher.is_idle and not self._endings.needs_device
         if self._stopping and idle and not self._waiting:
             return None
+        self._tell_loaded()
         self._tell_timings(idle)
         wait = False
         while True:
@@ -181,6 +184,7 @@ class WorkerLoop:
                     log.warning("a second setup is ignored")
                 case (
                     ReadyFrame()
+                    | LoadedFrame()
                     | StageFrame()
                     | TimingsFrame()
                     | ObservedFrame()
@@ -389,6 +393,13 @@ class WorkerLoop:
                 self._send(FailedFrame(*key, self._store.explain(request, error)))
             case _:
                 self._painting.pop(key)
+
+    def _tell_loaded(self) -> None:
+        """Tell the bot which models are in memory, if others are than before."""
+        loaded = tuple(filter(self._store.is_resident, self._store.names))
+        if loaded != self._told_loaded:
+            self._told_loaded = loaded
+            self._send(LoadedFrame(loaded))
 
     def _tell_timings(self, idle: bool) -> None:
         """Send new timings to the bot: every few seconds, and before the loop waits."""

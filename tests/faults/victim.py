@@ -34,6 +34,7 @@ import yarl
 import bot.__main__
 import bot.app
 import bot.client
+import bot.engine.building
 import bot.engine.local
 import bot.engine.local.supervisor
 from bot.engine.wire import Frame, ToWorker, kind_of
@@ -168,7 +169,7 @@ def wrap_engine(points: Points, folder: Path) -> None:
 
     supervisor.Supervisor.send = sending  # type: ignore[method-assign]
     supervisor.read_frame_async = reading
-    bot.app.LocalEngine = partial(engine.LocalEngine, command=(sys.executable, str(ENGINE), str(folder)))  # type: ignore[misc,assignment]
+    bot.engine.building.LocalEngine = partial(engine.LocalEngine, command=(sys.executable, str(ENGINE), str(folder)))  # type: ignore[misc,assignment]
 
 
 def quicken(speed: float) -> None:

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import assert_never
@@ -33,6 +33,7 @@ from bot.engine.wire import (
     FailedFrame,
     FinishedFrame,
     Frame,
+    LoadedFrame,
     ObservedFrame,
     OrderFrame,
     PreviewFrame,
@@ -88,6 +89,10 @@ class LocalEngine:
         self._watched = asyncio.Event()
         """Set whenever the watch has changed."""
         self._stall: Stall | None = None
+        self.device = ""
+        """What the process paints on, in words; empty before it was ready for the first time."""
+        self.warm: Collection[str] = ()
+        """The models that are in the memory of the process."""
         self._hung_loads = HungLoads(timeouts)
         self._open: dict[JobId, OrderStream] = {}
         self._timings = Timings(row_cap=config.engine.rows)
@@ -132,6 +137,11 @@ class LocalEngine:
     def pid(self) -> int | None:
         """The child's process id, or None between two of them."""
         return self._supervisor.pid
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the child can take orders."""
+        return self._supervisor.is_ready
 
     def holds(self, job_id: JobId) -> bool:
         """Whether an order for this job is open."""
@@ -217,7 +227,9 @@ class LocalEngine:
         """Handle a frame of the process."""
         match frame:
             case ReadyFrame():
-                pass  # the supervisor has seen it
+                self.device = frame.device
+            case LoadedFrame():
+                self.warm = frame.models
             case StageFrame():
                 left = self._note(frame)
                 if left is not None and left.stage is Stage.LOAD and left.model:
@@ -258,6 +270,7 @@ class LocalEngine:
         words = "The engine stopped while painting." if stall is None else stall.words
         for model in self._watch.loading:
             self._hung_loads.hung(model, _now())
+        self.warm = ()
         for stream in self._sent():
             stream.lose(words, is_blamed=(stream.order.job_id, stream.order.attempt) in blamed)
 

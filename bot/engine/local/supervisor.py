@@ -77,6 +77,11 @@ class Supervisor:
         """The child's process id, or None between two of them."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the child can take orders."""
+        return self._ready.is_set()
+
     async def ready(self) -> None:
         """Wait until the child can take orders."""
         # Check again after the wait: the child may have ended before this task is resumed.

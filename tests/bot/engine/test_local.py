@@ -156,6 +156,12 @@ class TestRealChild:
         assert len(finished.model_hash) == 64
         assert engine.troubles == {}
 
+    async def test_says_what_it_paints_on_and_which_models_are_loaded(self, engine: LocalEngine) -> None:
+        await paint(engine, order())
+        assert engine.is_up
+        assert engine.device.startswith("cpu (1 thread(s))")
+        assert "emoji" in engine.warm
+
     async def test_several_images_come_in_the_order_of_their_seeds(self, engine: LocalEngine) -> None:
         finished = (await paint(engine, order(replace(APPLE, num_images_per_prompt=3))))[-1]
         assert isinstance(finished, Finished)

@@ -23,6 +23,7 @@ from bot.engine.wire import (
     FinishedFrame,
     Frame,
     FromWorker,
+    LoadedFrame,
     ObservedFrame,
     PreviewFrame,
     ProgressFrame,
@@ -67,6 +68,7 @@ EVERY = {
     CancelFrame: st.builds(CancelFrame, *ABOUT),
     StopFrame: st.builds(StopFrame),
     ReadyFrame: st.builds(ReadyFrame, st.dictionaries(WORDS, WORDS, max_size=2), WORDS),
+    LoadedFrame: st.builds(LoadedFrame, st.lists(WORDS, max_size=3).map(tuple)),
     StageFrame: st.builds(
         StageFrame, WORDS, st.sampled_from(Stage), st.lists(st.tuples(*ABOUT), max_size=3).map(tuple), WORDS, NUMBERS
     ),
