@@ -88,7 +88,6 @@ def _place(place: str, base: Path, key: str) -> str:
 
 def _located(model: ModelConfig, base: Path) -> ModelConfig:
     """Make the model's own paths absolute; hub ids and the embedded model stay as they are."""
-
     if model.provider:
         return model
 

@@ -28,6 +28,8 @@ class Section(BaseModel):
 def _provider_name(name: str) -> str:
     if not _PROVIDER_NAME.fullmatch(name):
         raise ValueError("the name of a provider is 1 to 32 lower-case letters, digits or _, like openai")
+    if name == "local":
+        raise ValueError("local is this machine itself; give the provider another name")
     return name
 
 

@@ -10,6 +10,7 @@ from bot.config import Config
 from bot.engine import Engine
 from bot.engine.fleet import Fleet
 from bot.engine.local import LocalEngine
+from bot.errors import ConfigError
 
 LOCAL = "local"
 """The name of the only lane of a machine that paints on one device."""
@@ -32,18 +33,35 @@ class Files:
 
 async def build(config: Config, files: Files, recall: Recall) -> Fleet:
     """All engines of the configuration, not running yet. Raises ConfigError if one of them cannot be made."""
-    engines: list[Engine] = [*await _local(config, files, recall)]
+    engines: list[Engine] = [*await _local(config, files, recall), *await _providers(config, files, recall)]
     return Fleet(engines, [model.name for model in config.models])
 
 
 async def _local(config: Config, files: Files, recall: Recall) -> list[LocalEngine]:
     """The engines that paint on this machine."""
+    if not config.local_models:
+        return []
     return [
         LocalEngine(
-            config,
+            config.model_copy(update={"models": config.local_models}),
             known=await recall(LOCAL),
             calibration=files.calibration,
             provenance=files.provenance,
             known_files=files.known_files,
         )
     ]
+
+
+async def _providers(config: Config, files: Files, recall: Recall) -> list[Engine]:
+    """The engine of the models that other servers paint, if there are any. Its libraries are imported only then."""
+    if not config.remote_models:
+        return []
+    try:
+        from bot.engine.images_api.engine import ImagesApiEngine
+    except ImportError as error:
+        raise ConfigError(
+            "Models of providers need a library that is not installed. Run: pip install -c constraints.txt "
+            "'atelier-bot[providers]'"
+        ) from error
+    known = {provider.name: await recall(provider.name) for provider in config.providers}
+    return [ImagesApiEngine(config, known=known, provenance=files.provenance)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
 
-from bot.engine import Engine, Finished, Lane, Order, Preview, Progress, Started
+from bot.engine import Asking, Billed, Engine, Finished, Lane, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, Rejected
 from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
 from bot.logs import hide, traced, without_words
@@ -183,6 +183,12 @@ class Dispatcher:
                     self._meter.enter(job.id, job.request.work, _now(), lane.name)
                 elif isinstance(event, Preview):
                     preview = event.jpeg
+                elif isinstance(event, Asking):
+                    # What may have been sent is in the row before it is sent. A job that was cancelled is not sent.
+                    if not await insist(self._queue.note_sent, job):
+                        return
+                elif isinstance(event, Billed):
+                    await insist(self._queue.note_billed, job, event.micros)
                 elif isinstance(event, Progress):
                     self._announce(job, Painting(event.step, event.of, preview))
                 elif isinstance(event, Finished):

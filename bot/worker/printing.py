@@ -26,9 +26,7 @@ class Printer:
     check: NsfwCheck | None
     labels: Labels | None
 
-    def image(
-        self, request: GenerationRequest, seed: int, picture: PIL.Image.Image, text: str, maker: Maker
-    ) -> Image:
+    def image(self, request: GenerationRequest, seed: int, picture: PIL.Image.Image, text: str, maker: Maker) -> Image:
         """A finished picture as files, with its score. `text` says in the file how it was made. Raises PaintFailed."""
         score = None if self.check is None else self.check.score(picture)
         image = encode(picture, seed, text, score)

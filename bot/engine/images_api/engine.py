@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from asyncio_throttle import Throttler
 
@@ -49,8 +50,14 @@ class ProviderLane:
     """One provider."""
 
     def __init__(
-        self, provider: ProviderConfig, models: Sequence[ModelConfig], key: str | None, darkroom: Darkroom
+        self,
+        provider: ProviderConfig,
+        models: Sequence[ModelConfig],
+        key: str | None,
+        darkroom: Darkroom,
+        known: str,
     ) -> None:
+        """Make a lane for a provider's models that starts with the timings in `known`."""
         self._provider = provider
         self._models = {model.name: (model, capabilities_of(model)) for model in models}
         self._client = ApiClient(provider, key)
@@ -59,6 +66,9 @@ class ProviderLane:
         self._open: dict[JobId, asyncio.Queue[Event | None]] = {}
         """The events of the open orders; None is the end."""
         self._timings = ProviderTimings()
+        self._timings.load(known)
+        self.learned = asyncio.Event()
+        """Set when the timings have changed."""
         self.steps_done: dict[JobId, int] = {}
         """The partial images that came of each order."""
         self._held_until = 0.0
@@ -68,6 +78,21 @@ class ProviderLane:
     def name(self) -> str:
         """The name of the provider."""
         return self._provider.name
+
+    @property
+    def device(self) -> str:
+        """Where it is."""
+        return f"the server {urlsplit(self._provider.base_url).hostname}"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is not stopped."""
+        return not self.troubles
+
+    @property
+    def warm(self) -> Collection[str]:
+        """All its models: nothing is loaded here."""
+        return self._models.keys()
 
     @property
     def slots(self) -> int:
@@ -186,6 +211,7 @@ class ProviderLane:
             else:
                 self._stopped = None
                 self._timings.answered(order.request.work, time.monotonic() - began)
+                self.learned.set()
                 return
             if not failure.may_be_billed:
                 yield Billed(NOTHING)
@@ -208,10 +234,13 @@ class ProviderLane:
 
 
 class ImagesApiEngine:
-    """A lane for each provider of the configuration; `run` is the task that closes what they opened."""
+    """A lane for each provider with models; `run` is the task that closes what they opened."""
 
-    def __init__(self, config: Config, *, provenance: Path | None = None) -> None:
-        """Read the keys in the environment. Raises ConfigError if one is missing, or a model does not fit."""
+    def __init__(self, config: Config, *, known: Mapping[str, str], provenance: Path | None = None) -> None:
+        """Read the keys in the environment; `known` has the timings of lanes by their names.
+
+        Raises ConfigError if a key is missing, or if what the host says of a model does not fit it.
+        """
         self._darkroom = Darkroom(config.engine, provenance)
         lanes = []
         for provider in config.providers:
@@ -220,7 +249,9 @@ class ImagesApiEngine:
                 if words := trouble_of(model):
                     raise ConfigError(f"model {model.name}: {words}")
             if models:
-                lanes.append(ProviderLane(provider, models, _key(provider), self._darkroom))
+                lanes.append(
+                    ProviderLane(provider, models, _key(provider), self._darkroom, known.get(provider.name, ""))
+                )
         self._lanes = tuple(lanes)
         self.step_histogram = StepHistogram()
         """Nothing is counted in it: a provider tells of no steps."""
