@@ -410,9 +410,7 @@ class Config(BaseSettings):
                 continue
             if model.provider not in known:
                 names = ", ".join(known) or "none"
-                raise ValueError(
-                    f"model {model.name} names the provider {model.provider!r}; the providers are: {names}"
-                )
+                raise ValueError(f"model {model.name} names the provider {model.provider!r}; there is: {names}")
             if model.source in RETIRED and known[model.provider].base_url == OPENAI:
                 what, instead = RETIRED[model.source]
                 raise ValueError(f"model {model.name}: OpenAI's {model.source} {what}; take {instead} as its source")

@@ -1,7 +1,8 @@
 """The interface of engines: the orders that the bot gives, and the events that come back.
 
 `local/` paints in a child process (`bot/worker`) with torch; `images_api/` has other servers paint; `fake.py` paints
-without weights, for tests. `fleet.py` joins several engines, and `building.py` makes those that the configuration names.
+without weights, for tests. `fleet.py` joins several engines, and `building.py` makes those that the configuration
+names.
 """
 
 from __future__ import annotations

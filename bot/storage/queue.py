@@ -63,8 +63,8 @@ _ASKED = (
 ENQUEUE = f"INSERT INTO jobs ({', '.join(_ASKED)}) VALUES ({', '.join('?' * len(_ASKED))})"  # noqa: S608 - constants
 
 SENT = (
-    "Atelier was stopped while another server painted this. It may have charged the host for it, so it is not asked again "
-    "by itself. You pay nothing. Ask again if you like."
+    "Atelier was stopped while another server painted this. It may have charged the host for it, so it is not asked "
+    "again by itself. You pay nothing. Ask again if you like."
 )
 # A request that was sent to a provider is paid for at most once.
 FAIL_SENT = """
@@ -720,7 +720,8 @@ class Queue:
     async def recover(self) -> None:
         """Put the queue in order after a stop.
 
-        Running jobs are queued again, but for those that a provider was asked for and may have billed: these fail; on a surface that ends with its process, all open jobs end.
+        Running jobs are queued again, but for those that a provider was asked for and may have billed: these fail. On a
+        surface that ends with its process, all open jobs end.
         """
 
         async def work(connection: aiosqlite.Connection) -> None:

@@ -1,8 +1,8 @@
 """A process that prepares pictures for providers and finishes those that come back: `python -m bot.worker.darkroom`.
 
 The bot decodes no pictures, and torch is not needed for this. Uploads are decoded, checked and cut to the size that the
-provider paints, without what else their files hold. What comes back is decoded, checked, marked, signed and encoded like
-every other picture. It answers messages until the pipe ends, and gets no keys.
+provider paints, without what else their files hold. What comes back is decoded, checked, marked, signed and encoded
+like every other picture. It answers messages until the pipe ends, and gets no keys.
 """
 
 from __future__ import annotations

@@ -78,10 +78,13 @@ class ApiClient:
         """
         for tried in range(_FETCHES):
             try:
-                async with asyncio.timeout(_FETCH_SECONDS), httpx2.AsyncClient() as client:
-                    async with client.stream("GET", address) as response:
-                        response.raise_for_status()
-                        return await _bounded(response.aiter_bytes())
+                async with (
+                    asyncio.timeout(_FETCH_SECONDS),
+                    httpx2.AsyncClient() as client,
+                    client.stream("GET", address) as response,
+                ):
+                    response.raise_for_status()
+                    return await _bounded(response.aiter_bytes())
             except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
                 await asyncio.sleep(tried)
         raise ProviderError(failures.no_picture(self._name))

@@ -1,7 +1,7 @@
 """The engine whose lanes are providers. A request that may have been billed is never sent again by itself.
 
-Before a request is sent, the lane says `Asking`, and goes on only once the bot has stored that. So after a kill the rows
-tell which requests a provider may have seen. `Billed` says what an answer cost, also if that is nothing.
+Before a request is sent, the lane says `Asking`, and goes on only once the bot has stored that. So after a kill the
+rows tell which requests a provider may have seen. `Billed` says what an answer cost, also if that is nothing.
 """
 
 from __future__ import annotations
