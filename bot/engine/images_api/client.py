@@ -57,7 +57,7 @@ class ApiClient:
             if mask:
                 arguments["mask"] = ("mask.png", mask, "image/png")
         call: Any = self._client.images.edit if pictures else self._client.images.generate
-        async with self._translated(model), asyncio.timeout(self._seconds):
+        async with self._translated(model), asyncio.timeout(self._seconds) as limit:
             answer = await call(**arguments)
             if not arguments.get("stream"):
                 yield read(answer, self._base_url)
@@ -66,7 +66,10 @@ class ApiClient:
                 async for event in answer:
                     found = read_event(event)
                     if found is not None:
+                        # What is done with it meanwhile is not the provider's time.
+                        limit.reschedule(None)
                         yield found
+                        limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
                     if isinstance(found, Answer):
                         return
             raise ProviderError(failures.lost(self._name))
