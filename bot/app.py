@@ -21,7 +21,6 @@ from bot.delivery.reactions import Reactions
 from bot.delivery.removal_notes import RemovalNotes
 from bot.delivery.updates import Updates
 from bot.engine import Engine, Lane, building, calibration
-from bot.engine.building import LOCAL
 from bot.engine.catalog import (
     Catalog,
     check_describer_exists,
@@ -30,6 +29,7 @@ from bot.engine.catalog import (
     check_upscaler_exists,
     folder_of,
 )
+from bot.engine.local.devices import LOCAL
 from bot.engine.model_files import known_files
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow

@@ -38,6 +38,7 @@ MODEL_FILES = (".safetensors", ".gguf")
 
 _COMMAND_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})")
+_DEVICE = re.compile(r"cpu|mps|cuda:[0-9]{1,3}")
 _MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
@@ -136,13 +137,28 @@ class BillConfig(Section):
     """A request that costs more US cents than this must always be confirmed."""
 
 
+def _devices(chosen: Any) -> Any:
+    """The devices that paint side by side."""
+    if chosen == "all":
+        return chosen
+    names = tuple(chosen) if isinstance(chosen, list | tuple) else (chosen,)
+    for name in names:
+        if not isinstance(name, str) or _DEVICE.fullmatch(name) is None:
+            raise ValueError(f'devices is "all" or a list like ["cuda:0", "cuda:1"] or ["cpu", "cpu"], not {name!r}')
+        if name != "cpu" and names.count(name) > 1:
+            raise ValueError(f"devices names {name} twice; two engines do not fit on one GPU")
+    return names
+
+
 class EngineConfig(Section):
     """The process that paints."""
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    devices: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_devices)] = ()
+    """The devices that paint side by side, each in a process of its own. None: the one that `device` says."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """CPU threads that paint. 0: one on a small machine, half the cores on a larger one."""
+    """CPU threads of each process. 0: one on a small machine, half the cores on a larger one, divided among all."""
     slots: Annotated[int, Field(ge=1, le=64)] = 8
     """Requests in the engine at the same time; they share every denoising step."""
     rows: Annotated[int, Field(ge=1, le=256)] = 16
@@ -173,7 +189,14 @@ class EngineConfig(Section):
     safety: Literal["on", "off"] = "on"
     """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0
-    """GiB that models may take together; the least recently used is unloaded. 0 is 70 % of a GPU or half of the RAM."""
+    """GiB that models may take together on a device; the least recently used is unloaded. 0 is 70 % of a GPU, or half
+    of the RAM divided among all."""
+
+    @model_validator(mode="after")
+    def _devices_are_named_once(self) -> Self:
+        if self.devices and self.device != "auto":
+            raise ValueError("device and devices name the same thing: remove one of them")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import sys
@@ -20,9 +19,10 @@ import discord
 from bot.app import calibration_of, database_of, known_files_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
 from bot.config import SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig
-from bot.engine import Event, Order, catalog, memory
+from bot.engine import Event, Order, building, catalog, memory
 from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
+from bot.engine.local.devices import Place, find_places, probe
 from bot.engine.model_files import hub
 from bot.engine.model_files.describer import check_describer, check_likeness
 from bot.engine.model_files.folder import Folder
@@ -32,7 +32,7 @@ from bot.engine.model_files.recognise import layers_of, recognise, unusable_adap
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
-from bot.findings import CheckStatus, Finding, hashes, labels, pictures
+from bot.findings import CheckStatus, Finding, devices, hashes, labels, pictures
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
 from bot.secrets import DATABASE_KEY, read_token
@@ -41,7 +41,6 @@ from bot.storage.backups import BACKUP_INTERVAL, backups_of, folder_of
 from bot.storage.database import schema_scripts
 from bot.storage.integrity import Check, find_damage, inspect
 
-_PROBE_SECONDS = 300
 _CHECK_SECONDS = 60
 _HUB_SECONDS = 10
 _LOW_DISK_GIB = 5
@@ -72,6 +71,8 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         yield finding
     facts = await probe()
     yield _torch(config.engine.device, facts)
+    for finding in devices(config.engine, facts):
+        yield finding
     for model in config.models:
         for finding in await asyncio.to_thread(examine_memory, model, config.engine, facts):
             yield finding
@@ -79,8 +80,9 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         if paint:
             async for finding in painted(config):
                 yield finding
-        for finding in _accelerations(config, facts["machine"]):
-            yield finding
+        for place in await find_places(config.engine):
+            for finding in _accelerations(config, facts["machine"], place):
+                yield finding
     async for finding in _discord():
         yield finding
 
@@ -265,7 +267,8 @@ def examine_memory(model: ModelConfig, engine: EngineConfig, facts: Mapping[str,
         return []
     if files is None:
         return []
-    device = str(facts.get("device", "cpu")) if engine.device == "auto" else engine.device
+    named = engine.device if engine.devices in ("all", ()) else engine.devices[0].partition(":")[0]
+    device = str(facts.get("device", "cpu")) if named == "auto" else named
     packed = isinstance(files, Folder) and files.gguf is not None
     if (trouble := memory.trouble(model.memory, device, packed=packed)) is not None:
         return [Finding(what, CheckStatus.BAD, trouble.words, trouble.remedy)]
@@ -282,32 +285,6 @@ def examine_memory(model: ModelConfig, engine: EngineConfig, facts: Mapping[str,
         remedy = memory.remedy(parts, card, painting)
         return [Finding(what, CheckStatus.BAD, f"{words}, and the card has {memory.gib(card)}", remedy)]
     return [Finding(what, CheckStatus.GOOD, f"{words}, of {memory.gib(card)}")]
-
-
-async def probe() -> dict[str, Any]:
-    """Ask another process what torch finds, because the bot process never imports torch.
-
-    Returns the facts of `bot.worker.probe`, or `error` with the words and `remedy`.
-    """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot.worker.probe",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(_PROBE_SECONDS):
-            output, errors = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return {"error": "does not answer", "remedy": "Reinstall it: pip install --force-reinstall torch"}
-    if process.returncode:
-        last = (errors.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
-        return {"error": f"cannot be imported: {last}", "remedy": "Reinstall Atelier into a fresh venv."}
-    found: dict[str, Any] = json.loads(output)
-    return found
 
 
 def _torch(wanted: str, facts: Mapping[str, Any]) -> Finding:
@@ -331,9 +308,9 @@ def _torch(wanted: str, facts: Mapping[str, Any]) -> Finding:
     return Finding("Torch", CheckStatus.GOOD, f"{versions}, {facts['name']} ({facts['gib']:.0f} GiB)")
 
 
-def _accelerations(config: Config, machine: Mapping[str, str]) -> list[Finding]:
-    """What was found out on this machine about what makes each model faster, as the engine wrote it down."""
-    what, path = "Acceleration", calibration_of(config.data)
+def _accelerations(config: Config, machine: Mapping[str, str], place: Place) -> list[Finding]:
+    """What was found out on a device about what makes each model faster, as its engine wrote it down."""
+    what, path = f"Acceleration{_on(place)}", building.calibration_of(calibration_of(config.data), place)
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
     except (OSError, ValueError) as error:
@@ -359,23 +336,35 @@ async def painted(config: Config, *, command: Sequence[str] = COMMAND) -> AsyncI
     """Paint two pictures with each model through the real engine, and say what ran; Atelier must be stopped."""
     try:
         with lock_folder(config.data):
-            calibrated, known = calibration_of(config.data), known_files_of(config.data)
-            engine = LocalEngine(config, command=command, calibration=calibrated, known_files=known, observe=True)
-            running = asyncio.create_task(engine.run())
-            try:
-                for number, model in enumerate(config.models):
-                    yield await _painted(engine, model, 2 * number + 1)
-            finally:
-                running.cancel()
-                with suppress(asyncio.CancelledError):
-                    await running
+            for place in await find_places(config.engine):
+                async for finding in _painted_at(config, place, command):
+                    yield finding
     except ConfigError as error:
         yield Finding("Painting", CheckStatus.BAD, str(error), "Two engines do not fit on one GPU.")
 
 
-async def _painted(engine: LocalEngine, model: ModelConfig, first: int) -> Finding:
+async def _painted_at(config: Config, place: Place, command: Sequence[str]) -> AsyncIterator[Finding]:
+    """Paint with each model on one device."""
+    calibrated, known = building.calibration_of(calibration_of(config.data), place), known_files_of(config.data)
+    engine = LocalEngine(config, command=command, calibration=calibrated, known_files=known, observe=True, place=place)
+    running = asyncio.create_task(engine.run())
+    try:
+        for number, model in enumerate(config.models):
+            yield await _painted(engine, model, 2 * number + 1, _on(place))
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+def _on(place: Place) -> str:
+    """Where something was found out, in words; nothing on a machine of one device."""
+    return f" on {place.lane}" if place.device else ""
+
+
+async def _painted(engine: LocalEngine, model: ModelConfig, first: int, on: str) -> Finding:
     """Paint the same picture twice: the first time includes loading the model and trying what makes it faster."""
-    what = f"Painting with {model.name}"
+    what = f"Painting with {model.name}{on}"
     request = replace(usual_request(model), prompt="a red apple", num_images_per_prompt=1)
     request = replace(request, num_inference_steps=min(model.steps, _PAINT_STEPS), seed=7)
     seconds = []

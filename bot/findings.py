@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from bot import child
 from bot.app import provenance_of
 from bot.child import ChildFailed
-from bot.config import Config, ModelConfig
+from bot.config import Config, EngineConfig, ModelConfig
 from bot.engine import catalog, framing
 from bot.engine.framing import BadFrame
 from bot.engine.model_files.adapters import lora_file
@@ -97,3 +99,25 @@ def hashes(model: ModelConfig, known: KnownFiles) -> list[Finding]:
     if same:
         findings.append(Finding(what, CheckStatus.GOOD, f"as at their first use here: {', '.join(same)}"))
     return findings
+
+
+def devices(engine: EngineConfig, facts: Mapping[str, Any]) -> list[Finding]:
+    """Whether the devices of the settings exist; nothing where they name none, or where torch says nothing.
+
+    `facts` are those of `probe`.
+    """
+    if not engine.devices or "error" in facts:
+        return []
+    gpus = facts["gpus"]
+    there = ", ".join(f"cuda:{index} ({name})" for index, name in enumerate(gpus)) or "no CUDA GPU"
+    if engine.devices == "all":
+        if gpus:
+            return [Finding("Devices", CheckStatus.GOOD, f"all: {there}")]
+        remedy = 'Without GPUs one process paints. For several on many cores: devices = ["cpu", "cpu"]'
+        return [Finding("Devices", CheckStatus.NOTE, f"all: {there}", remedy)]
+    known = {"cpu", *(f"cuda:{index}" for index in range(len(gpus))), *(["mps"] if facts["device"] == "mps" else [])}
+    missing = [device for device in engine.devices if device not in known]
+    if missing:
+        words = f"engine.devices names {', '.join(missing)}, and torch finds {there}"
+        return [Finding("Devices", CheckStatus.BAD, words, 'Correct the list, or set engine.devices = "all".')]
+    return [Finding("Devices", CheckStatus.GOOD, ", ".join(engine.devices))]

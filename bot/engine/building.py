@@ -10,10 +10,8 @@ from bot.config import Config
 from bot.engine import Engine
 from bot.engine.fleet import Fleet
 from bot.engine.local import LocalEngine
+from bot.engine.local.devices import LOCAL, Place, find_places
 from bot.errors import ConfigError
-
-LOCAL = "local"
-"""The name of the only lane of a machine that paints on one device."""
 
 Recall = Callable[[str], Awaitable[str]]
 """The timings of a lane that were stored before, by the name of the lane; empty if there are none."""
@@ -44,11 +42,13 @@ async def _local(config: Config, files: Files, recall: Recall) -> list[LocalEngi
     return [
         LocalEngine(
             config.model_copy(update={"models": config.local_models}),
-            known=await recall(LOCAL),
-            calibration=files.calibration,
+            place=place,
+            known=await recall(place.lane),
+            calibration=calibration_of(files.calibration, place),
             provenance=files.provenance,
             known_files=files.known_files,
         )
+        for place in await find_places(config.engine)
     ]
 
 
@@ -65,3 +65,8 @@ async def _providers(config: Config, files: Files, recall: Recall) -> list[Engin
         ) from error
     known = {provider.name: await recall(provider.name) for provider in config.providers}
     return [ImagesApiEngine(config, known=known, provenance=files.provenance)]
+
+
+def calibration_of(path: Path, place: Place) -> Path:
+    """Each device has its own file: two processes do not write one, and other cards may judge otherwise."""
+    return path if place.lane == LOCAL else path.with_stem(f"{path.stem}-{place.lane.replace(' ', '-')}")

@@ -60,6 +60,10 @@ class SetupFrame:
     """The file with the hashes of the weights that were used here before; without one they are not compared."""
     observe: bool = False
     """Whether the engine says after each order how it ran; each model's first forwards are slower for that."""
+    device: str = ""
+    """The device as the host named it, such as cuda:1, of which the process sees no other; empty if by its kind."""
+    sharing: int = 1
+    """How many engine processes share the cores and the memory of the machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,12 +81,15 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     from bot.worker.device_errors import is_device_lost
     from bot.worker.labels import Labels
     from bot.worker.loop import WorkerLoop
+    from bot.worker.machine import Machine
     from bot.worker.pipelines import ModelStore
 
     try:
         labels = Labels(settings, Path(setup.provenance)) if setup.provenance else None
         known = KnownFiles(Path(setup.known_files) if setup.known_files else None)
-        store = ModelStore(models, settings, Path(setup.calibration) if setup.calibration else None, labels, known)
+        machine = Machine.choose(settings, setup.device, setup.sharing)
+        calibration = Path(setup.calibration) if setup.calibration else None
+        store = ModelStore(models, settings, calibration, labels, known, machine)
     except PaintFailed as error:
         _refuse_everything(inbox, send, str(error))
         return

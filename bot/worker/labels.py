@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import c2pa
 import PIL.Image
+from filelock import FileLock
 
 from bot.config import EngineConfig
 from bot.errors import PaintFailed
@@ -46,12 +48,13 @@ class Labels:
     def __init__(self, settings: EngineConfig, folder: Path) -> None:
         """Read the secrets in a folder, or make them. Raises PaintFailed in words."""
         self._detail = settings.provenance
-        self._secret = own_secret(folder) if settings.mark else None
-        self._signing = (
-            Signing(Path(settings.certificate), Path(settings.private_key))
-            if settings.certificate
-            else manifest.own_signing(folder)
-        )
+        with _alone(folder):
+            self._secret = own_secret(folder) if settings.mark else None
+            self._signing = (
+                Signing(Path(settings.certificate), Path(settings.private_key))
+                if settings.certificate
+                else manifest.own_signing(folder)
+            )
 
     def marked(self, picture: PIL.Image.Image) -> tuple[PIL.Image.Image, int] | None:
         """A picture with a mark of its own, and the mark's number; None if the host wants no marks."""
@@ -86,6 +89,17 @@ def _told(request: GenerationRequest, seed: int, maker: Maker, detail: str) -> M
     if detail == "full":
         facts |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     return facts
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep the engine processes of other devices from making the same secrets meanwhile."""
+    with ExitStack() as stack:
+        # What reads or makes the secrets says in words what is wrong with the folder.
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(FileLock(folder / "lock"))
+        yield
 
 
 def own_secret(folder: Path) -> bytes:

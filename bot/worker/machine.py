@@ -29,17 +29,21 @@ class Machine:
     threads: int
     budget: int
     """Bytes that models may take together."""
+    cores: int
+    """CPU cores of this machine, or its part of them."""
 
     @classmethod
-    def choose(cls, settings: EngineConfig) -> Machine:
+    def choose(cls, settings: EngineConfig, name: str = "", sharing: int = 1) -> Machine:
         """The best device of this machine, with the dtype for it, unless the settings name others.
 
-        Raises PaintFailed if the settings name a device that this machine does not have.
+        `name` is what the host calls the device, where that says more than its kind. `sharing` engine processes divide
+        the cores and the memory among them. Raises PaintFailed if the settings name a device that is not there.
         """
         has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
         device = next(name for name, there in has.items() if there) if settings.device == "auto" else settings.device
         if not has[device]:
-            raise PaintFailed(f"engine.device is {device!r}, but torch finds no such device on this machine.")
+            words = f"engine.devices names {name}" if name else f"engine.device is {device!r}"
+            raise PaintFailed(f"{words}, but torch finds no such device on this machine.")
         if settings.dtype != "auto":
             dtype: torch.dtype = getattr(torch, settings.dtype)
         elif device == "cuda":
@@ -47,14 +51,14 @@ class Machine:
         else:
             dtype = torch.float16 if device == "mps" else torch.float32
         # On two cores a second thread makes a picture tens of seconds slower as soon as another program runs.
-        cores = os.cpu_count() or 1
+        cores = max((os.cpu_count() or 1) // sharing, 1)
         threads = settings.threads or (1 if cores <= 2 else cores // 2)
-        return cls(device, dtype, threads, int(settings.memory * 2**30) or _budget(device))
+        return cls(device, dtype, threads, int(settings.memory * 2**30) or _budget(device, sharing), cores)
 
     @property
     def encoders(self) -> int:
         """How many threads encode pictures beside those that paint."""
-        return max(1, min(_MOST_ENCODERS, (os.cpu_count() or 1) - self.threads))
+        return max(1, min(_MOST_ENCODERS, self.cores - self.threads))
 
     @property
     def name(self) -> str:
@@ -71,7 +75,7 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _budget(device: str) -> int:
+def _budget(device: str, sharing: int) -> int:
     """Bytes for models if the settings name none: the rest is for painting, and on a CPU also for other programs."""
     if device == "cuda":
         return int(0.7 * torch.cuda.mem_get_info()[0])
@@ -82,4 +86,4 @@ def _budget(device: str) -> int:
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
         memory = min(memory, int(text))
-    return memory // 2
+    return memory // 2 // sharing

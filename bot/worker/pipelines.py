@@ -79,6 +79,7 @@ class ModelStore:
         calibration: Path | None = None,
         labels: Labels | None = None,
         known: KnownFiles | None = None,
+        machine: Machine | None = None,
     ) -> None:
         """Make a store of these models; what makes them faster here is remembered in the file `calibration`.
 
@@ -86,7 +87,7 @@ class ModelStore:
         Raises PaintFailed if the safety check cannot be loaded.
         """
         quieten_libraries()
-        self.machine = Machine.choose(settings)
+        self.machine = machine or Machine.choose(settings)
         torch.set_num_threads(self.machine.threads)
         if settings.reproducible:
             # https://docs.pytorch.org/docs/stable/notes/randomness.html: before the first call of cuBLAS.

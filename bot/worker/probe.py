@@ -21,10 +21,12 @@ def main() -> None:
         "device": "cpu",
         "name": "",
         "gib": 0.0,
+        "gpus": [],
     }
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         facts |= {"device": "cuda", "name": properties.name, "gib": properties.total_memory / 2**30}
+        facts["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     elif torch.backends.mps.is_available():
         facts |= {"device": "mps", "name": "Apple GPU"}
     facts |= {"cores": os.cpu_count() or 1, "machine": machine_facts()}

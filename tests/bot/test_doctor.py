@@ -10,6 +10,7 @@ from bot.app import calibration_of, lock_folder
 from bot.config import Config
 from bot.doctor import CheckStatus, _accelerations, painted
 from bot.engine.calibration import Calibration, Subject
+from bot.engine.local.devices import Place
 
 HERE = {"device": "H200", "torch": "2.13.0"}
 
@@ -24,7 +25,7 @@ def test_the_doctor_says_for_each_model_what_is_on_and_what_is_off_and_why(tmp_p
     known.settle(Subject("emoji", "abc"), "compiled code", is_right=False, words="wrong: far apart")
     known.settle(Subject("gone", "def"), "compiled code", is_right=False, words="slower")
     calibration_of(tmp_path).write_text(known.dump())
-    (finding,) = _accelerations(config(tmp_path), HERE)
+    (finding,) = _accelerations(config(tmp_path), HERE, Place())
     assert finding.what == "Acceleration of emoji"
     assert finding.status is CheckStatus.NOTE
     assert finding.words == "on: CUDA graphs. Off: compiled code (wrong: far apart)"
@@ -41,13 +42,13 @@ def test_the_doctor_says_for_each_model_what_is_on_and_what_is_off_and_why(tmp_p
 )
 def test_the_doctor_says_why_a_file_is_not_used(text: str, words: str, tmp_path: Path) -> None:
     calibration_of(tmp_path).write_text(text)
-    (finding,) = _accelerations(config(tmp_path), HERE)
+    (finding,) = _accelerations(config(tmp_path), HERE, Place())
     assert finding.status is CheckStatus.NOTE
     assert words in finding.words
 
 
 def test_nothing_is_said_where_nothing_was_tried(tmp_path: Path) -> None:
-    assert _accelerations(config(tmp_path), HERE) == []
+    assert _accelerations(config(tmp_path), HERE, Place()) == []
 
 
 async def test_the_doctor_does_not_paint_beside_a_running_atelier(tmp_path: Path) -> None:

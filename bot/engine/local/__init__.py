@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import assert_never
 
 from bot.config import Config
 from bot.engine import Event, Finished, Order, Preview, Progress, Started
+from bot.engine.local.devices import Place
 from bot.engine.local.orders import OrderStream
 from bot.engine.local.reload_backoff import HungLoads, ReloadBackoff
 from bot.engine.local.stages import StageWatch, Stall
@@ -54,6 +56,7 @@ __all__ = ["COMMAND", "LocalEngine", "Timeouts"]
 
 log = logging.getLogger(__name__)
 
+ANYWHERE = Place()
 COMMAND = (sys.executable, "-m", "bot.worker")
 
 
@@ -71,20 +74,22 @@ class LocalEngine:
         provenance: Path | None = None,
         known_files: Path | None = None,
         observe: bool = False,
+        place: Place = ANYWHERE,
     ) -> None:
         """Make an engine that starts with the timings in `known`, which `Timings.dump` wrote.
 
         It remembers in the file `calibration` what makes models faster, and labels pictures with the secrets in the
         folder `provenance`. It loads only weights with the hashes in the file `known_files`, or new ones. With
-        `observe` it says how each order ran.
+        `observe` it says how each order ran. It paints at `place`, after which its lane is named.
         """
         timeouts = timeouts or Timeouts()
-        self._config = config
+        self._config, self._place = config, place
         self._calibration, self._provenance, self._observe = calibration, provenance, observe
         self._known_files = known_files
         self.observed: dict[str, ObservedFrame] = {}
         """How the last order with each model ran, if it is observed."""
-        self._supervisor = Supervisor(command, self, ReloadBackoff(config.models, timeouts, known_files), timeouts)
+        backoff = ReloadBackoff(config.models, timeouts, known_files)
+        self._supervisor = Supervisor(command, self, backoff, timeouts, place.environment(os.environ))
         self._watch = StageWatch(timeouts, self._known_seconds, compiling=config.engine.compile)
         self._watched = asyncio.Event()
         """Set whenever the watch has changed."""
@@ -106,8 +111,8 @@ class LocalEngine:
 
     @property
     def name(self) -> str:
-        """The name of the local lane."""
-        return "local"
+        """The name of its lane."""
+        return self._place.lane
 
     @property
     def lanes(self) -> Sequence[LocalEngine]:
@@ -214,7 +219,9 @@ class LocalEngine:
         self._stall = None
         return SetupFrame(
             models=[model.model_dump() for model in self._config.models],
-            engine=self._config.engine.model_dump(),
+            engine=self._place.settings(self._config.engine).model_dump(),
+            device=self._place.device,
+            sharing=self._place.sharing,
             timings=self._timings.dump(),
             log_level=self._config.log_level,
             calibration="" if self._calibration is None else str(self._calibration.resolve()),

@@ -61,8 +61,17 @@ class Owner(Protocol):
 class Supervisor:
     """One child process at a time; `run` is the task that owns it."""
 
-    def __init__(self, command: Sequence[str], owner: Owner, reload_backoff: ReloadBackoff, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        owner: Owner,
+        reload_backoff: ReloadBackoff,
+        timeouts: Timeouts,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run `command` with the bot's environment without its secrets, and `environment` over it."""
         self._command = command
+        self._environment = environment or {}
         self._owner = owner
         self._reload_backoff = reload_backoff
         self._timeouts = timeouts
@@ -171,6 +180,7 @@ class Supervisor:
             # The library gives advice on import, before the engine can turn that off.
             "TRANSFORMERS_VERBOSITY": "error",
             **without_secrets(),
+            **self._environment,
         }
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command,

@@ -14,6 +14,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock
+
 from bot.config import EMBEDDED
 from bot.errors import StorageError, UnusableFiles
 
@@ -58,7 +60,12 @@ class KnownFiles:
             today = datetime.now(UTC).date().isoformat()
             entry = {"model": model, "source": source, "sha256": sha256, "since": today}
             try:
-                _write(self._path, {**entries, what: entry})
+                # The engine process of another device may note something at the same time.
+                with FileLock(self._path.with_name(f"{self._path.name}.lock")):
+                    entries = self._read()
+                    if trouble := _change(entries, what, model, source, sha256):
+                        raise trouble
+                    _write(self._path, {**entries, what: entry})
             except OSError as error:
                 words = f"its hash cannot be noted in {self._path.name} ({error.strerror})."
                 raise UnusableFiles(words, "Free some space, or make the data folder writable.") from error
