@@ -374,6 +374,7 @@ async def test_a_lane_stops_until_the_host_has_done_something(
 
 async def test_a_cancelled_order_is_waited_for_no_longer(engine: ImagesApiEngine, server: ProviderServer) -> None:
     server.open.clear()
+    server.script = [stream(png())]
     found = []
     async for event in engine.lanes[0].submit(order()):
         found.append(event)
