@@ -10,6 +10,7 @@ Micros = NewType("Micros", int)
 
 DOLLAR = 1_000_000
 CENT = 10_000
+_TENTH = 1_000
 NOTHING = Micros(0)
 
 
@@ -24,9 +25,11 @@ def micros_of_cents(cents: int) -> Micros:
 
 
 def dollars(micros: int) -> str:
-    """An amount as people read it: in cents, or more exactly below ten cents, such as $1.20 or $0.0421."""
+    """An amount as people read it: exactly, with two digits behind the point at least, such as $1.20 or $0.0421."""
     whole, rest = divmod(abs(micros), DOLLAR)
-    digits = f"{rest:06d}"
-    exact = digits.rstrip("0").ljust(2, "0")
-    kept = digits[:2] if abs(micros) >= 10 * CENT and rest % CENT == 0 else exact
-    return f"{'-' if micros < 0 else ''}${whole:,}.{kept}"
+    return f"{'-' if micros < 0 else ''}${whole:,}.{f'{rest:06d}'.rstrip('0').ljust(2, '0')}"
+
+
+def roughly(micros: int) -> str:
+    """An estimate as people read it: rounded up to a tenth of a cent."""
+    return dollars(-(-micros // _TENTH) * _TENTH)

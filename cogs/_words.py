@@ -26,7 +26,7 @@ from bot.jobs import (
     utcnow,
 )
 from bot.logs import hide
-from bot.money import Micros, dollars
+from bot.money import Micros, dollars, roughly
 from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.policy.picture_limits import THRESHOLD_RULES
 from bot.policy.purse import WHOSE, Fund, Purse
@@ -225,7 +225,7 @@ def price(job: Job) -> str:
     """What a job costs in money, and whether that is an estimate; empty if it costs none."""
     if job.billed_micros is not None:
         return f"cost {dollars(job.billed_micros)}" if job.billed_micros else ""
-    return f"cost about {dollars(job.held_micros)}, an estimate" if job.held_micros else ""
+    return f"cost about {roughly(job.held_micros)}, an estimate" if job.held_micros else ""
 
 
 def result(job: Job, images: Sequence[Image | Picture]) -> str:
@@ -347,7 +347,7 @@ def bill(quote: Quote) -> str:
 def estimated(micros: Micros, provider: str) -> str:
     """What something will probably cost, as the end of a sentence and one more."""
     return (
-        f"about {dollars(micros)}. This is an estimate: {provider} says afterwards what it costs, and that is what "
+        f"about {roughly(micros)}. This is an estimate: {provider} says afterwards what it costs, and that is what "
         "counts. If it fails, you pay nothing."
     )
 

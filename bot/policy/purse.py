@@ -7,7 +7,7 @@ from datetime import datetime
 
 from bot.config import LimitsConfig
 from bot.errors import Rejected
-from bot.money import Micros, dollars, micros_of_cents
+from bot.money import Micros, dollars, micros_of_cents, roughly
 from bot.policy.limits import HOST, QUOTA_WINDOW, LimitName, Limits, Origin
 from bot.storage.spending import Payments, Spent
 
@@ -75,7 +75,7 @@ class Purse:
         for fund in self.funds:
             if fund.used + micros <= fund.most:
                 continue
-            costs = f"This costs about {dollars(micros)}"
+            costs = f"This costs about {roughly(micros)}"
             if micros > fund.most:
                 words = (
                     f"{costs}, more than {WHOSE[fund.name]} for 24 hours, {dollars(fund.most)} "

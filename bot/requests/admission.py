@@ -20,7 +20,7 @@ from bot.engine.images_api.prices import estimate
 from bot.errors import Rejected, UserError
 from bot.jobs import Book, Clock, Destination, GenerationRequest, GuildId, Job, JobStatus, Operation, Queued, Requester
 from bot.logs import hide
-from bot.money import NOTHING, Micros, dollars, micros_of_cents
+from bot.money import NOTHING, Micros, micros_of_cents, roughly
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.policy.purse import Purse
@@ -256,7 +256,7 @@ class Admission:
         """What the requester should know, in one line: values that were changed, and what the model cannot draw."""
         vocabulary = self._vocabularies.get(quote.request.model)
         if quote.micros and not quote.is_big:
-            price = f"about {dollars(quote.micros)}, an estimate; {quote.request.provider} decides what it costs"
+            price = f"about {roughly(quote.micros)}, an estimate; {quote.request.provider} decides what it costs"
             return one_line((*quote.notes, price))
         return one_line((*quote.notes, *(vocabulary.notes(quote.request.prompt) if vocabulary else ())))
 
