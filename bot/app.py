@@ -36,8 +36,8 @@ from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.policy.policy import Policy
 from bot.prompt_safety import block
 from bot.queue.dispatcher import Dispatcher
+from bot.queue.engine_forecast import seconds_of
 from bot.queue.line import Line
-from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission
 from bot.requests.describing import Describer
 from bot.requests.improver import Improver
@@ -55,6 +55,7 @@ from bot.storage.database import Database, insist, open_database
 from bot.storage.examples import Examples
 from bot.storage.forgetting import Forgetting, Held
 from bot.storage.former_folders import empty_former_folders
+from bot.storage.lanes import Lanes
 from bot.storage.lineage import Lineage
 from bot.storage.marks import Marks
 from bot.storage.member_reports import MemberReports
@@ -112,6 +113,7 @@ class App:
     policy: Policy
     line: Line
     engine: Engine
+    lanes: Lanes
     admission: Admission
     improver: Improver
     series: SeriesAdmission
@@ -217,10 +219,17 @@ async def open_app(
         painter = engine or await building.build(config, files_of_engines(config.data), partial(_timings, database))
         usual = usual_request((*config.local_models, *config.models)[0]).work
         changes = QueueChanges(database, surface, clock)
+        lanes = Lanes(database, clock)
+        await lanes.open([lane.name for lane in painter.lanes])
         policy = Policy(
-            rules, Usage(database), Spending(database), config.limits, lambda: seconds_of(usual, painter.timings), clock
+            rules,
+            Usage(database),
+            Spending(database),
+            config.limits,
+            lambda: seconds_of(usual, line.speed_for(usual)),
+            clock,
         )
-        line = Line(changes, policy, painter, clock)
+        line = Line(changes, policy, painter, clock, lambda: lanes.drained)
         delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
         search = Search(database, index_of(config.data), path, key, surface, config.engine.likeness)
@@ -272,6 +281,7 @@ async def open_app(
             policy=policy,
             line=line,
             engine=painter,
+            lanes=lanes,
             admission=admission,
             series=SeriesAdmission(admission, queue, policy),
             improver=Improver(search, Examples(database), policy),
@@ -292,6 +302,7 @@ async def open_app(
         await forgetting.sweep()
         runs = {
             "database": database.die(),
+            "lanes": lanes.run(),
             "dispatcher": dispatcher.run(),
             "delivery": delivery.run(),
             "updates": Updates(database, queue, line, delivery, clock).run(),

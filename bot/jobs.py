@@ -445,12 +445,14 @@ class Queued:
 
     @property
     def is_held(self) -> bool:
-        """Whether a moderator's pause stops the job; then it has no place."""
-        return self.place == 0
+        """Whether a moderator's pause or the host stops the job; then it has no place."""
+        return self.place < 1
 
 
 HELD = Queued(0, None)
 """News: the job waits until a moderator ends a pause."""
+DRAINED = Queued(-1, None)
+"""News: the job waits until the host brings an engine back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,8 @@ async def _ended(app: App, job: Job) -> Job:
             return now
         if words := app.engine.troubles.get(""):
             raise UserError(words)
+        if app.line.is_drained(job.request.model):
+            raise UserError("Every engine for this is drained. To bring one back: atelier engines --bring-back NAME")
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):
                 await changed.wait()

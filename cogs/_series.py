@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import discord
 
-from bot.jobs import Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
+from bot.jobs import DRAINED, Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
 from bot.requests.series import FIRST, SeriesQuote
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.panels import Panel
@@ -104,7 +104,9 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
         label = "" if job.is_withheld else _words.inert(job.label, _LABEL)
         known = state(job, post.images.get(job.id, ()), news if job.id == about else None)
         lines.append(line(post.numbers[job.id], label, known))
-    if said is not None:
+    if said == DRAINED:
+        lines.append(f"-# ⏸️ {_words.ALL_DRAINED}")
+    elif said is not None:
         starts = "in a moment" if said.starts_at is None else _words.relative(said.starts_at)
         lines.append(f"-# The first of these starts {starts}.")
     done = [job for job in post.jobs if post.images.get(job.id)]

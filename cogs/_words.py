@@ -13,6 +13,7 @@ import discord
 from bot.config import ModelConfig
 from bot.errors import Reference, format_references
 from bot.jobs import (
+    DRAINED,
     GenerationRequest,
     Image,
     Job,
@@ -186,8 +187,13 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
 }
 
 
+ALL_DRAINED = "The host has stopped every engine for this for a while."
+
+
 def queued(job: Job, news: Queued) -> str:
     """The message of an accepted request that waits."""
+    if news == DRAINED:
+        return f"{headline(job)}\n⏸️ {ALL_DRAINED} This request keeps its place."
     if news.is_held:
         return f"{headline(job)}\n⏸️ A moderator paused painting. This request keeps its place."
     when = "starts in a moment" if news.starts_at is None else f"starts {relative(news.starts_at)}"

@@ -88,7 +88,7 @@ class QueueCog(commands.Cog, name="Queue"):
         mine = await self._queue.of_person(requester)
         limits = await self._policy.limits(requester, _people.destination(interaction).channels)
         lines = ["**Yours**"]
-        lines += _shortened(_of_person(mine, turns)) or ["You have no open requests here."]
+        lines += _shortened(_of_person(mine, turns, self._line)) or ["You have no open requests here."]
         if reason := _reason(requester, {job.id for job in mine}, turns, self._line.paced_until(requester)):
             lines.append(f"-# {reason}")
         lines.append(
@@ -168,7 +168,7 @@ def _shortened(lines: list[str]) -> list[str]:
     return lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more"]
 
 
-def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
+def _of_person(jobs: Sequence[Job], turns: Sequence[Turn], line: Line) -> list[str]:
     places = {turn.job_id: (place, turn) for place, turn in enumerate(turns, start=1)}
     lines = []
     for job in jobs:
@@ -178,6 +178,8 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn]) -> list[str]:
         elif job.id in places:
             place, turn = places[job.id]
             lines.append(f"🕓 {prompt} — place {place}, {_words.relative(turn.starts_at)}")
+        elif line.is_drained(job.request.model):
+            lines.append(f"⏸️ {prompt} — the host has stopped the engines for it, keeps its place")
         else:
             lines.append(f"⏸️ {prompt} — paused by a moderator, keeps its place")
     return lines

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from bot.delivery.outbox import Delivery
-from bot.jobs import HELD, ChannelId, Clock, JobId, JobStatus, Queued, Waiting
+from bot.jobs import DRAINED, HELD, ChannelId, Clock, JobId, JobStatus, Queued, Waiting
 from bot.queue.forecast import is_wrong, statement
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn
@@ -77,7 +77,7 @@ class Updates:
                 self._delivery.announce(found, true)
 
     async def _wrong(self, turns: Sequence[Turn]) -> AsyncIterator[tuple[Waiting, Queued]]:
-        """Yield the jobs with a wrong message and what is true: first in the order of the queue, then paused jobs."""
+        """Yield the jobs with a wrong message and what is true: first those with a place, in order."""
         now, waiting = self._clock(), self._line.waiting
         for place, turn in enumerate(turns, start=1):
             job = waiting.get(turn.job_id)
@@ -86,9 +86,11 @@ class Updates:
                 yield job, true
             if not place % _IN_A_ROW:
                 await asyncio.sleep(0)
+        drained = {model for model in {job.work.shape[0] for job in waiting.values()} if self._line.is_drained(model)}
         for number, job in enumerate(list(waiting.values()), start=1):
-            if self._may_be_told(job) and is_wrong(job.said, HELD, now) and self._line.is_held(job):
-                yield job, HELD
+            still = HELD if self._line.is_held(job) else DRAINED if job.work.shape[0] in drained else None
+            if still is not None and self._may_be_told(job) and is_wrong(job.said, still, now):
+                yield job, still
             if not number % _IN_A_ROW:
                 await asyncio.sleep(0)
 

@@ -158,11 +158,6 @@ class Engine(Protocol):
         ...
 
     @property
-    def timings(self) -> Timings:
-        """The timings of the first lane, from which the cost of a request is calculated."""
-        ...
-
-    @property
     def step_histogram(self) -> StepHistogram:
         """The denoising steps of all lanes since the bot started."""
         ...
@@ -174,8 +169,3 @@ class Engine(Protocol):
     async def run(self) -> None:
         """Keep the lanes working until cancelled, then stop them."""
         ...
-
-
-def lane_of(engine: Engine, job_id: JobId) -> Lane:
-    """The lane that has the order of a job; the first lane if the order has not arrived yet."""
-    return next((lane for lane in engine.lanes if lane.holds(job_id)), engine.lanes[0])

@@ -9,7 +9,6 @@ from functools import cached_property
 
 from bot.engine import Engine, Lane
 from bot.engine.step_histogram import StepHistogram
-from bot.engine.timing import Timings
 from bot.jobs import JobId
 
 
@@ -46,11 +45,6 @@ class Fleet:
             if able and all(words) and not (model and "" in found):
                 found[model] = _joined(able, words)
         return found
-
-    @property
-    def timings(self) -> Timings:
-        """The timings of the first lane."""
-        return self.lanes[0].timings
 
     @property
     def step_histogram(self) -> StepHistogram:

@@ -100,17 +100,25 @@ class Dispatcher:
     async def _next_job(self, lane: Lane) -> Job:
         """Wait for the next job whose turn has come in a lane, and claim it."""
         changed = self._changed[lane.name]
-        while True:
-            await lane.ready()
-            changed.clear()
-            turn = await insist(self._line.next, lane)
-            wait = None if turn is None else (turn.starts_at - self._clock()).total_seconds()
-            if turn is None or (wait is not None and wait > 0):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(None if wait is None else min(wait, LOOK_AGAIN_SECONDS)):
-                        await changed.wait()
-            elif (job := await insist(self._queue.claim, turn.job_id, turn.at, turn.clock)) is not None:
-                return job
+        # What another lane has loaded or whether it is up changes without a commit.
+        idle = None if len(self._engine.lanes) == 1 else LOOK_AGAIN_SECONDS
+        self._line.asking.add(lane.name)
+        try:
+            while True:
+                await lane.ready()
+                changed.clear()
+                turn = await insist(self._line.next, lane)
+                wait = None if turn is None else (turn.starts_at - self._clock()).total_seconds()
+                if turn is None or (wait is not None and wait > 0):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(idle if wait is None else min(wait, LOOK_AGAIN_SECONDS)):
+                            await changed.wait()
+                    continue
+                self._line.claims(turn.job_id, lane)
+                if (job := await insist(self._queue.claim, turn.job_id, turn.at, turn.clock)) is not None:
+                    return job
+        finally:
+            self._line.asking.discard(lane.name)
 
     async def _paint(self, job: Job, lane: Lane) -> None:
         """One attempt at a job, settled whatever happens."""
@@ -122,8 +130,13 @@ class Dispatcher:
     async def _try(self, job: Job, lane: Lane) -> None:
         try:
             while not await self._is_over(job, lane):
-                # The engine stopped because of another job. This one keeps its slot and its attempt, and begins anew.
+                # The lane stopped because of another job. Where another one is working, it goes there. Otherwise it
+                # keeps its slot and its attempt, and begins anew.
                 self._meter.leave(job.id, _now())
+                if self._line.can_go_elsewhere(job.request.model, lane):
+                    if await insist(partial(self._queue.requeue, is_blamed=False), job):
+                        self._announce(job, Retrying())
+                    return
                 self._announce(job, Retrying())
         except EngineDied as error:
             log.warning("job %d, attempt %d: %s", job.id, job.attempt, error)
@@ -175,6 +188,8 @@ class Dispatcher:
         if not await insist(self._queue.is_running, job):
             return
         limits = await insist(self._policy.picture_limits, job.requester.guild_id, job.destination.channels)
+        if not lane.is_up and self._line.can_go_elsewhere(job.request.model, lane):
+            raise EngineDied(f"The lane {lane.name} stopped before it took this.", is_blamed=False)
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads, limits)
         async with aclosing(lane.submit(order)) as events:
             preview = b""

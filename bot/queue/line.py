@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot.engine import Engine, Lane, lane_of
-from bot.jobs import TURN_MEMORY, Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting
+from bot.engine import Engine, Lane
+from bot.jobs import TURN_MEMORY, Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting, Work
 from bot.policy.limits import greatest_weight, is_paused, share_of
 from bot.policy.policy import Policy
-from bot.queue import scheduler
-from bot.queue.scheduler import USUAL_WEIGHT, EngineForecast, FairQueue, LaneForecast, Share, Turn
+from bot.queue import engine_forecast, placement, scheduler
+from bot.queue.engine_forecast import EngineForecast, LaneForecast, Speed
+from bot.queue.placement import ANYWHERE, Borrowing, Fit, Spot
+from bot.queue.scheduler import USUAL_WEIGHT, FairQueue, Share, Turn
 from bot.queue.shared import Shared
 from bot.storage.queue_changes import QueueChanges
 
@@ -71,7 +73,15 @@ class _Schedule:
 class Line:
     """Answers which job is next, and when each waiting job starts."""
 
-    def __init__(self, changes: QueueChanges, policy: Policy, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self,
+        changes: QueueChanges,
+        policy: Policy,
+        engine: Engine,
+        clock: Clock,
+        drained: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        """Watch the queue of an engine; `drained` are the names of the lanes that get nothing new."""
         self._changes = changes
         self._policy = policy
         self._engine = engine
@@ -88,17 +98,80 @@ class Line:
         self._shares: dict[_Who, Share] = {}
         self._greatest: dict[GuildId, int] = {}
         self._last: _Schedule | None = None
+        self._drained = drained
+        self._lane_of: dict[JobId, str] = {}
+        """The lane that each running job was claimed for."""
+        self.asking: set[str] = set()
+        """The names of the lanes that have a free place and ask for a job."""
+
+    def claims(self, job_id: JobId, lane: Lane) -> None:
+        """Note which lane paints a job that is being claimed."""
+        self._lane_of[job_id] = lane.name
 
     async def next(self, lane: Lane | None = None) -> Turn | None:
         """The turn to take next in a lane, or in the first one; it may lie in the future.
 
-        None when nobody may start before something changes.
+        None when nobody may start before something changes, and if the lane is drained.
         """
         await self._look()
         lane = lane or self._engine.lanes[0]
-        inside = [job for job_id, job in self._running.items() if lane_of(self._engine, job_id) is lane]
-        barred = scheduler.barred(lane.slots, [job.requester.user_id for job in inside])
-        return self._fair_queue.next(self._clock(), {job.request.work.shape for job in inside}, barred)
+        if lane.name in self._drained():
+            return None
+        inside = self._inside()
+        here = inside[lane.name]
+        shapes = {job.request.work.shape for job in here}
+        return self._fair_queue.next(self._clock(), shapes, self._barred(lane, here), self._fit(lane, inside))
+
+    def _inside(self) -> dict[str, list[Job]]:
+        """The running jobs of each lane. A job of which no lane is known counts for the first one."""
+        inside: dict[str, list[Job]] = {lane.name: [] for lane in self._engine.lanes}
+        first = self._engine.lanes[0].name
+        for job_id, job in self._running.items():
+            inside[self._lane_of.get(job_id, first)].append(job)
+        return inside
+
+    def _barred(self, lane: Lane, inside: Sequence[Job]) -> Collection[UserId]:
+        return engine_forecast.barred(lane.slots, [job.requester.user_id for job in inside])
+
+    def _fit(self, lane: Lane, inside: Mapping[str, Sequence[Job]]) -> Callable[[str], Fit]:
+        """How each model fits to a lane that asks for a job."""
+        if len(self._engine.lanes) == 1:
+            return ANYWHERE
+        spots = {spot.name: spot for spot in self._spots(inside)}
+        here, others = spots.pop(lane.name), list(spots.values())
+        return lambda model: placement.fit(model, here, others)
+
+    def _spots(self, inside: Mapping[str, Sequence[Job]]) -> list[Spot]:
+        """Every lane as it is now."""
+        drained = self._drained()
+        return [
+            Spot.of(
+                lane,
+                is_drained=lane.name in drained,
+                takes_anyone=lane.name in self.asking and not self._barred(lane, inside[lane.name]),
+            )
+            for lane in self._engine.lanes
+        ]
+
+    def is_drained(self, model: str) -> bool:
+        """Whether the host has drained every lane that can paint with a model."""
+        able = [spot.name for spot in self._spots(self._inside()) if spot.can(model)]
+        return bool(able) and all(name in self._drained() for name in able)
+
+    def can_go_elsewhere(self, model: str, lane: Lane) -> bool:
+        """Whether another lane takes requests for a model now."""
+        return any(spot.is_open and spot.can(model) for spot in self._spots(self._inside()) if spot.name != lane.name)
+
+    def speed_for(self, work: Work) -> Speed:
+        """The speed of the lane that will probably paint a request that comes now."""
+        lanes, inside = self._engine.lanes, self._inside()
+        spots = [
+            (spot, len(inside[spot.name]) / lane.slots) for spot, lane in zip(self._spots(inside), lanes, strict=True)
+        ]
+        return self._speed(lanes[placement.painter(work.shape[0], spots)])
+
+    def _speed(self, lane: Lane) -> Speed:
+        return Borrowing(lane.timings, [other.timings for other in self._engine.lanes if other is not lane])
 
     async def turns(self) -> list[Turn]:
         """Every waiting job's turn, in order, with the time it is expected to start; of what may not start, none."""
@@ -143,12 +216,22 @@ class Line:
         """Run the schedule ahead of time."""
         await self._look()
         now = self._clock()
-        lanes = {lane.name: LaneForecast(lane.slots, lane.timings, now) for lane in self._engine.lanes}
-        for job_id, job in self._running.items():
-            lane, work = lane_of(self._engine, job_id), job.request.work
-            left = max(work.forwards - lane.steps_done.get(job_id, 0), 0)
-            lanes[lane.name].start(replace(work, forwards=left), job.requester.user_id, now)
-        forecast = EngineForecast(list(lanes.values()))
+        inside = self._inside()
+        drained, spots = self._drained(), self._spots(inside)
+        working = [pair for pair in zip(self._engine.lanes, spots, strict=True) if pair[0].name not in drained]
+        # A lane that does not start counts only where all others do not, either.
+        working = [pair for pair in working if pair[1].is_open] or working
+        if not working:
+            return
+        beside = [spot for spot in spots if all(spot is not other for _, other in working)]
+        lanes = []
+        for lane, spot in working:
+            lanes.append(LaneForecast(lane.slots, self._speed(lane), now, spot))
+            for job in inside[lane.name]:
+                work = job.request.work
+                left = max(work.forwards - lane.steps_done.get(job.id, 0), 0)
+                lanes[-1].start(replace(work, forwards=left), job.requester.user_id, now)
+        forecast = EngineForecast(lanes, beside)
         turns = scheduler.schedule(list(self._waiting.values()), self._fair_queue.starts, self._share, forecast)
         for number, turn in enumerate(turns, start=1):
             yield turn
@@ -172,10 +255,12 @@ class Line:
             if touched is not None:
                 for job_id in touched.ids:
                     self._waiting.pop(job_id, None)
-                    self._running.pop(job_id, None)
                     self._fair_queue.leaves(job_id)
+                    self._running.pop(job_id, None)
                 self._running |= touched.running
                 self._waiting |= {job.job_id: job for job in touched.waiting}
+                for job_id in touched.ids - self._running.keys() - self._waiting.keys():
+                    self._lane_of.pop(job_id, None)
                 for start in touched.starts:
                     self._fair_queue.started(start)
                 for job in touched.waiting:

@@ -14,6 +14,11 @@ whose turn has come. From this follow, and tests show, for people of any number:
 A request of a size that is being painted anyway may go before the first one, since it shares its forwards: by
 `AFFINITY_SECONDS` of virtual time at most, and only if its person was not started since the first one waits.
 
+Where there are several lanes, a lane with a free place leaves a request to another one with a free place that has the
+request's model loaded, and takes the next. A request whose model it would have to load, though another lane has the
+model, too, waits while one of a loaded model goes before it: by `WARM_SECONDS` at most, and with the same proviso. If
+there is none, the lane loads the model rather than stay idle.
+
 A quarter of a lane's slots is reserved for people with nothing running in it, so one person cannot fill the lane.
 While only those slots are free, these people go before the others. The clock does not move for it.
 
@@ -30,15 +35,17 @@ would not do.
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
 from bisect import insort
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from bot.jobs import TURN_MEMORY, GuildId, JobId, Shape, Start, UserId, Waiting, Work
+from bot.jobs import TURN_MEMORY, GuildId, JobId, Shape, Start, UserId, Waiting
+from bot.queue.engine_forecast import EngineForecast, LaneForecast
+from bot.queue.placement import ANYWHERE, Fit
 
 PACE_WINDOW = timedelta(minutes=1)
 
@@ -49,10 +56,14 @@ AFFINITY_SECONDS = 5.0
 _AFFINITY_LOOKS = 8
 """How many of the first are looked at for one of a size that is being painted."""
 
+WARM_SECONDS = 15.0
+_WARM_LOOKS = 32
+"""How many of the first are looked at for one whose model is loaded in the lane."""
+
 USUAL_WEIGHT = 100
 
-_KEPT_PART = 4
-"""One place in so many is kept for people who have none."""
+_BEST, _LOADED, _COLD = range(3)
+"""How well a request fits to a lane: its size is being painted, its model is loaded, or neither."""
 
 _LEAST_KEPT = 8
 """Starts of a person that are not worth tidying up."""
@@ -87,150 +98,6 @@ class Turn:
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _FAR_OFF = datetime.max.replace(tzinfo=UTC)
-
-
-class Speed(Protocol):
-    """How long the engine takes."""
-
-    def forward_seconds(self, shape: Shape, rows: int) -> float:
-        """One step of requests of a shape with so many rows together."""
-        ...
-
-    def rest_seconds(self, work: Work) -> float:
-        """What a request takes beside its steps."""
-        ...
-
-
-def seconds_of(work: Work, speed: Speed) -> float:
-    """The GPU time that a request takes alone; sharing its forwards makes it cheaper."""
-    return work.forwards * speed.forward_seconds(work.shape, work.rows) + speed.rest_seconds(work)
-
-
-def barred(slots: int, inside: Collection[UserId]) -> Collection[UserId]:
-    """Whom the free places are kept from, by who is in the engine with how many requests."""
-    kept = slots // _KEPT_PART
-    return frozenset(inside) if kept and slots - len(inside) <= kept else frozenset()
-
-
-class _Remembered:
-    """A speed that is asked about each thing once: it does not change while a schedule is run ahead."""
-
-    def __init__(self, speed: Speed) -> None:
-        self._speed = speed
-        self._forwards: dict[tuple[Shape, int], float] = {}
-        self._rests: dict[Work, float] = {}
-
-    def forward_seconds(self, shape: Shape, rows: int) -> float:
-        key = (shape, rows)
-        if key not in self._forwards:
-            self._forwards[key] = self._speed.forward_seconds(shape, rows)
-        return self._forwards[key]
-
-    def rest_seconds(self, work: Work) -> float:
-        if work not in self._rests:
-            self._rests[work] = self._speed.rest_seconds(work)
-        return self._rests[work]
-
-
-class LaneForecast:
-    """A lane of the engine as far as it can be foreseen: who is in it, and when there is a place for one more.
-
-    In every round everybody in it advances by one step: one forward for each shape. Whatever a request takes beside
-    its steps holds up everybody.
-    """
-
-    def __init__(self, slots: int, speed: Speed, now: datetime) -> None:
-        self._slots = slots
-        self._speed = _Remembered(speed)
-        self._now = now
-        self._rounds = 0.0
-        self._round_seconds = 0.0
-        self._rows: dict[Shape, int] = {}
-        self._inside: list[tuple[float, int, Work, UserId]] = []
-        self._numbers = itertools.count()
-
-    @property
-    def shapes(self) -> Collection[Shape]:
-        """What is being painted."""
-        return self._rows.keys()
-
-    def run_until_free(self) -> datetime:
-        """Let time pass until a slot is free; returns when that is. Requests that end until then have left."""
-        while len(self._inside) >= self._slots:
-            self._end_first()
-        return self._now
-
-    def barred(self) -> Collection[UserId]:
-        """Whom the free places are kept from."""
-        return barred(self._slots, [user_id for _, _, _, user_id in self._inside])
-
-    def start(self, work: Work, user_id: UserId, at: datetime) -> None:
-        """Let a request in, at a time that is not before the last one."""
-        self.pass_until(at)
-        heapq.heappush(self._inside, (self._rounds + work.forwards, next(self._numbers), work, user_id))
-        self._count(work.shape, work.rows)
-
-    def pass_until(self, at: datetime) -> None:
-        """Let time pass; requests that end until then have left."""
-        while self._inside and self.first_ends_at() <= at:
-            self._end_first()
-        if at > self._now:
-            if self._round_seconds:
-                self._rounds += (at - self._now).total_seconds() / self._round_seconds
-            self._now = at
-
-    def first_ends_at(self) -> datetime:
-        """When the first of those inside leaves."""
-        rounds, _, work, _ = self._inside[0]
-        steps = max(rounds - self._rounds, 0.0) * self._round_seconds
-        return self._now + timedelta(seconds=steps + self._speed.rest_seconds(work))
-
-    def _end_first(self) -> None:
-        self._now = self.first_ends_at()
-        rounds, _, work, _ = heapq.heappop(self._inside)
-        self._rounds = max(rounds, self._rounds)
-        self._count(work.shape, -work.rows)
-
-    def _count(self, shape: Shape, rows: int) -> None:
-        self._rows[shape] = self._rows.get(shape, 0) + rows
-        if not self._rows[shape]:
-            del self._rows[shape]
-        self._round_seconds = sum(self._speed.forward_seconds(shape, rows) for shape, rows in self._rows.items())
-
-
-class EngineForecast:
-    """All lanes together: the next request starts in the lane that has a place first."""
-
-    def __init__(self, lanes: Sequence[LaneForecast]) -> None:
-        self._lanes = lanes
-        self._next = lanes[0]
-
-    @property
-    def shapes(self) -> Collection[Shape]:
-        """What is being painted in the next lane."""
-        return self._next.shapes
-
-    def choose_lane(self) -> datetime:
-        """Choose the lane that has a free slot first as the next one; returns when that slot is free."""
-        self._next = min(self._lanes, key=LaneForecast.run_until_free)
-        return self._next.run_until_free()
-
-    def barred(self) -> Collection[UserId]:
-        """Whom the free places of the next lane are kept from."""
-        return self._next.barred()
-
-    def start(self, work: Work, user_id: UserId, at: datetime) -> None:
-        """Let a request into the next lane, at a time that is not before the last one."""
-        self._next.start(work, user_id, at)
-
-    def pass_until(self, at: datetime) -> None:
-        """Let time pass in every lane."""
-        for lane in self._lanes:
-            lane.pass_until(at)
-
-    def first_leaves_next_lane_at(self) -> datetime:
-        """When the first request in the next lane leaves."""
-        return self._next.first_ends_at()
 
 
 class _Entry(NamedTuple):
@@ -316,7 +183,10 @@ class FairQueue:
         self._people: dict[UserId, _Person] = {}
         self._jobs: dict[JobId, Waiting] = {}
         self._interrupted: list[tuple[datetime, JobId, Waiting]] = []
-        self._ready: list[_Entry] = []
+        self._ready: dict[str, list[_Entry]] = {}
+        """Those whose pace allows a start, by the model of their first request."""
+        self._models: Counter[str] = Counter()
+        """How many jobs wait for each model."""
         self._paced: list[tuple[datetime, JobId, UserId, int]] = []
 
     @property
@@ -337,6 +207,7 @@ class FairQueue:
         if self._share(job).paused:
             return
         self._jobs[job.job_id] = job
+        self._models[job.work.shape[0]] += 1
         entry = (job.asked_at, job.job_id, job)
         if job.again:
             insort(self._interrupted, entry)
@@ -352,6 +223,7 @@ class FairQueue:
         job = self._jobs.pop(job_id, None)
         if job is None:
             return
+        self._models[job.work.shape[0]] -= 1
         entry = (job.asked_at, job.job_id, job)
         if job.again:
             self._interrupted.remove(entry)
@@ -373,37 +245,47 @@ class FairQueue:
         first = person.queues[guild_id][0][2]
         return person.ready_at(first, self._share(first).pace)
 
-    def next(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId] = ()) -> Turn | None:
+    def next(
+        self,
+        now: datetime,
+        shapes: Collection[Shape],
+        barred: Collection[UserId] = (),
+        fit: Callable[[str], Fit] = ANYWHERE,
+    ) -> Turn | None:
         """Whose turn it is at `now`, or the first later one when nobody's is; None when nobody may start.
 
         `shapes` are being painted, and `barred` may not start now; a later turn only says when to ask again then.
-        Nothing is changed: the caller that takes the turn says so with `started` and `leaves`.
+        `fit` says how a model fits to the lane that asks. Nothing is changed: the caller that takes the turn says so
+        with `started` and `leaves`.
         """
-        if self._interrupted:
-            interrupted = self._interrupted[0][2]
-            return Turn(interrupted.job_id, interrupted.user_id, now, clock=self.clock)
-        self._admit(now)
-        if turn := self._ready_turn(now, shapes, barred):
-            return turn
-        while self._paced and not self._is_current(self._paced[0][2], self._paced[0][3]):
-            heapq.heappop(self._paced)
-        if not self._paced:
+        fits = {model: fit(model) for model, count in self._models.items() if count}
+        fits = {model: found for model, found in fits.items() if found in (Fit.WARM, Fit.COLD)}
+        if not fits:
             return None
-        now = self._paced[0][0]
-        early = self._admit(now)
-        turn = self._ready_turn(now, shapes, barred) or self._ready_turn(now, shapes, ())
+        for _, _, interrupted in self._interrupted:
+            if interrupted.work.shape[0] in fits:
+                return Turn(interrupted.job_id, interrupted.user_id, now, clock=self.clock)
+        self._admit(now)
+        turn = self._ready_turn(now, shapes, barred, fits)
+        early: list[UserId] = []
+        while turn is None and (later := self._first_paced()):
+            early += self._admit(later)
+            turn = self._ready_turn(later, shapes, barred, fits) or self._ready_turn(later, shapes, (), fits)
         for user_id in early:
             self._line_up(user_id)
         return turn
 
-    def _ready_turn(self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId]) -> Turn | None:
+    def _first_paced(self) -> datetime | None:
+        """When the pace of the next person allows a start."""
+        while self._paced and not self._is_current(self._paced[0][2], self._paced[0][3]):
+            heapq.heappop(self._paced)
+        return self._paced[0][0] if self._paced else None
+
+    def _ready_turn(
+        self, now: datetime, shapes: Collection[Shape], barred: Collection[UserId], fits: Mapping[str, Fit]
+    ) -> Turn | None:
         """The turn of the first one who may start, or of one that may go before."""
-        head, passed = self._first(), []
-        while (first := self._first()) and first.user_id in barred:
-            passed.append(heapq.heappop(self._ready))
-        chosen = first and (self._with_company(first, shapes, barred) or first)
-        for entry in passed:
-            heapq.heappush(self._ready, entry)
+        head, chosen = self._first(self._ready), self._choose(shapes, barred, fits)
         if head is None or chosen is None:
             return None
         key = chosen.key - FORGIVEN * now.timestamp()
@@ -448,33 +330,61 @@ class FairQueue:
             if person.version == version:
                 job = self._jobs[job_id]
                 since = max(job.asked_at, person.last_start_at)
-                heapq.heappush(self._ready, _Entry(self.key_of(job), since, job_id, user_id, version))
+                ready = self._ready.setdefault(job.work.shape[0], [])
+                heapq.heappush(ready, _Entry(self.key_of(job), since, job_id, user_id, version))
                 admitted.append(user_id)
         return admitted
 
-    def _first(self) -> _Entry | None:
-        while self._ready and not self._is_current(self._ready[0].user_id, self._ready[0].version):
-            heapq.heappop(self._ready)
-        return self._ready[0] if self._ready else None
+    def _first(self, models: Iterable[str]) -> _Entry | None:
+        """The first of those who are ready and want one of these models."""
+        heaps = [heap for model in models if (heap := self._ready.get(model))]
+        for heap in heaps:
+            while heap and not self._is_current(heap[0].user_id, heap[0].version):
+                heapq.heappop(heap)
+        return min((heap[0] for heap in heaps if heap), default=None)
 
-    def _with_company(self, first: _Entry, shapes: Collection[Shape], barred: Collection[UserId]) -> _Entry | None:
-        """One of the next whose size is being painted, where the first one's is not."""
-        if not shapes or self._jobs[first.job_id].work.shape in shapes:
-            return None
+    def _choose(self, shapes: Collection[Shape], barred: Collection[UserId], fits: Mapping[str, Fit]) -> _Entry | None:
+        """The first one who may start, or one of the next who fits better and may go before.
+
+        One whose size is being painted fits best, then one whose model is loaded.
+        """
         looked: list[_Entry] = []
-        found = None
-        while len(looked) < _AFFINITY_LOOKS and (entry := self._first()) and entry.key <= first.key + AFFINITY_SECONDS:
-            looked.append(heapq.heappop(self._ready))
-            if (
-                entry.user_id not in barred
-                and self._jobs[entry.job_id].work.shape in shapes
+        first = chosen = None
+        best = count = 0
+        while (entry := self._first(fits)) is not None:
+            if first is not None:
+                count += 1
+                lead = entry.key - first.key
+                has_company = count < _AFFINITY_LOOKS and lead <= AFFINITY_SECONDS
+                is_loaded = count < _WARM_LOOKS and lead <= WARM_SECONDS and best == _COLD
+                if not has_company and not is_loaded:
+                    break
+            looked.append(heapq.heappop(self._ready[self._jobs[entry.job_id].work.shape[0]]))
+            if entry.user_id in barred:
+                continue
+            rank = self._rank(entry, shapes, fits)
+            if first is None:
+                first, chosen, best = entry, entry, rank
+            elif (
+                rank < best
+                and (rank != _BEST or not shapes or has_company)
                 and self._people[entry.user_id].last_start_at <= first.since
             ):
-                found = entry
+                chosen, best = entry, rank
+            if best == _BEST:
                 break
         for entry in looked:
-            heapq.heappush(self._ready, entry)
-        return found
+            heapq.heappush(self._ready[self._jobs[entry.job_id].work.shape[0]], entry)
+        return chosen
+
+    def _rank(self, entry: _Entry, shapes: Collection[Shape], fits: Mapping[str, Fit]) -> int:
+        """How well a person's first request fits to the lane, the best first."""
+        shape = self._jobs[entry.job_id].work.shape
+        if shape in shapes:
+            return _BEST
+        if fits[shape[0]] is Fit.COLD:
+            return _COLD
+        return _LOADED if shapes else _BEST
 
     def _is_current(self, user_id: UserId, version: int) -> bool:
         return self._people[user_id].version == version
@@ -492,18 +402,29 @@ def schedule(
         fair_queue.started(start)
     for job in waiting:
         fair_queue.joins(job)
-    time = forecast.choose_lane()
+    time = _NEVER
     while True:
-        kept_from = forecast.barred()
-        turn = fair_queue.next(time, forecast.shapes, kept_from)
-        if kept_from and (turn is None or turn.starts_at > time):
-            # Nobody may take what is free, until somebody leaves or somebody else's pace allows it.
-            leaves_at = forecast.first_leaves_next_lane_at()
-            time = leaves_at if turn is None else min(leaves_at, turn.starts_at)
+        chosen: tuple[Turn, LaneForecast] | None = None
+        # When a lane should be asked again whose free places are kept from those who could take them.
+        again_at = _FAR_OFF
+        for free_at, lane in forecast.by_free_place():
+            at = max(time, free_at)
+            if at >= again_at or (chosen and at >= chosen[0].starts_at):
+                break
+            kept_from = lane.barred()
+            turn = fair_queue.next(at, lane.shapes, kept_from, forecast.fit(lane, at))
+            if kept_from and (turn is None or turn.starts_at > at):
+                # Nobody may take what is free, until somebody leaves or somebody else's pace allows it.
+                again_at = min(again_at, lane.first_ends_at(), *([turn.starts_at] if turn else []))
+            elif turn is not None and (chosen is None or turn.starts_at < chosen[0].starts_at):
+                chosen = turn, lane
+        if chosen is not None and chosen[0].starts_at <= again_at:
+            turn, lane = chosen
+            yield turn
+            lane.start(fair_queue.take_and_start(turn).work, turn.user_id, turn.starts_at)
+            time = turn.starts_at
+        elif again_at < _FAR_OFF:
+            time = again_at
             forecast.pass_until(time)
-            continue
-        if turn is None:
+        else:
             return
-        yield turn
-        forecast.start(fair_queue.take_and_start(turn).work, turn.user_id, turn.starts_at)
-        time = max(turn.starts_at, forecast.choose_lane())

@@ -18,15 +18,28 @@ from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
 from bot.engine.images_api.prices import estimate
 from bot.errors import Rejected, UserError
-from bot.jobs import Book, Clock, Destination, GenerationRequest, GuildId, Job, JobStatus, Operation, Queued, Requester
+from bot.jobs import (
+    DRAINED,
+    Book,
+    Clock,
+    Destination,
+    GenerationRequest,
+    GuildId,
+    Job,
+    JobStatus,
+    Operation,
+    Queued,
+    Requester,
+)
 from bot.logs import hide
 from bot.money import NOTHING, Micros, micros_of_cents, roughly
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.policy.purse import Purse
+from bot.queue.engine_forecast import seconds_of
 from bot.queue.forecast import statement
 from bot.queue.line import Line
-from bot.queue.scheduler import Turn, seconds_of
+from bot.queue.scheduler import Turn
 from bot.requests import defaults
 from bot.requests.abilities import Enlarging, refusal
 from bot.requests.defaults import Defaults, Source
@@ -185,7 +198,7 @@ class Admission:
                 options=replace(options, seed=request.seed, choice=resolved.choice),
                 request=request,
                 notes=resolved.notes,
-                seconds=seconds_of(request.work, self._engine.timings) if able is None else 0.0,
+                seconds=seconds_of(request.work, self._line.speed_for(request.work)) if able is None else 0.0,
                 micros=micros,
                 purse=await self._policy.purse(ruling) if micros else None,
                 ruling=ruling,
@@ -263,8 +276,9 @@ class Admission:
     async def promise(self, job: Job, notes: tuple[str, ...]) -> Admitted:
         """Find the place of a new job and when it starts, and note that the requester is told so."""
         place, turn = await self._line.place(job.id) or (1, Turn(job.id, job.requester.user_id, self._clock()))
-        said = statement(place, turn.starts_at, self._clock())
-        await self._queue.promise(job.id, turn.starts_at, said)
+        drained = self._line.is_drained(job.request.model)
+        said = DRAINED if drained else statement(place, turn.starts_at, self._clock())
+        await self._queue.promise(job.id, None if drained else turn.starts_at, said)
         return Admitted(job, notes, place, turn.starts_at, said)
 
     async def _store(self, quote: Quote, interaction_id: int | None) -> Job | None:

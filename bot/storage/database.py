@@ -70,6 +70,11 @@ class Database:
         self._listeners.append(event)
         return event
 
+    def wake(self) -> None:
+        """Set the events of all listeners, because something changed that was not committed here."""
+        for listener in self._listeners:
+            listener.set()
+
     async def write(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
         """Run `work` as one transaction and return its result once it is durable; undo it if it raises.
 
@@ -223,8 +228,7 @@ class Database:
             else:
                 _refuse(call, failure)
         if any(failure is None for _, _, failure in outcomes):
-            for listener in self._listeners:
-                listener.set()
+            self.wake()
 
     async def _tried(self, call: _Call, *, alone: bool) -> tuple[Any, Exception | None]:
         """Return the result of a work, or why it was undone; raises when the whole transaction is lost.

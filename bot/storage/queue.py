@@ -378,11 +378,11 @@ class Queue:
             await connection.execute(SAME_FILE, (job_id, request.image))
         return await _job(connection, job_id)
 
-    async def promise(self, job_id: JobId, starts_at: datetime, said: Queued) -> None:
-        """Note the start that the person is told, to see later how true it came."""
+    async def promise(self, job_id: JobId, starts_at: datetime | None, said: Queued) -> None:
+        """Note the start that the person is told, to see later how true it came; None if no one can say it."""
         await self._database.execute(
             "UPDATE jobs SET promised_at = ?, stated_at = ?, stated_place = ? WHERE id = ?",
-            (to_text(starts_at), *_statement(said), job_id),
+            (None if starts_at is None else to_text(starts_at), *_statement(said), job_id),
         )
 
     async def state(self, job_id: JobId, said: Queued) -> None:
@@ -516,9 +516,9 @@ class Queue:
             "UPDATE jobs SET billed_micros = ? WHERE id = ? AND attempt = ?", (micros, job.id, job.attempt)
         )
 
-    async def requeue(self, job: Job) -> bool:
-        """Move running → queued, for another attempt after the engine died in this one."""
-        return await self._move(job, JobStatus.RUNNING, "status = 'queued', deaths = deaths + 1", ())
+    async def requeue(self, job: Job, *, is_blamed: bool = True) -> bool:
+        """Move running → queued, for another attempt after the engine died in this one, perhaps because of it."""
+        return await self._move(job, JobStatus.RUNNING, "status = 'queued', deaths = deaths + ?", (int(is_blamed),))
 
     async def render(
         self, job: Job, images: Sequence[Image], model_hash: str | None, used_seconds: float | None = None

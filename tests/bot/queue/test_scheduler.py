@@ -13,18 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.jobs import TURN_MEMORY, GuildId, JobId, Shape, Start, UserId, Waiting, Work
-from bot.queue.scheduler import (
-    AFFINITY_SECONDS,
-    FORGIVEN,
-    PACE_WINDOW,
-    EngineForecast,
-    FairQueue,
-    LaneForecast,
-    Share,
-    Speed,
-    Turn,
-    schedule,
-)
+from bot.queue.engine_forecast import EngineForecast, LaneForecast, Speed
+from bot.queue.scheduler import AFFINITY_SECONDS, FORGIVEN, PACE_WINDOW, FairQueue, Share, Turn, schedule
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 GENEROUS = 1000

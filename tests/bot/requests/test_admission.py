@@ -37,8 +37,8 @@ from bot.jobs import (
 )
 from bot.policy.limits import BLOCKED, PAUSED, SERVER
 from bot.policy.policy import Allowance, Policy
+from bot.queue.engine_forecast import seconds_of
 from bot.queue.line import Line
-from bot.queue.scheduler import seconds_of
 from bot.requests.admission import Admission, Admitted
 from bot.requests.options import Options
 from bot.requests.resolve import aspect_size, usual_request

@@ -88,6 +88,7 @@ STAYS = {
     "member_reports": {"opened_at", "ended_at", "outcome", "logged_at"},  # that a result was reported
     "refusals": {"at", "rule", "origin", "retry_at"},  # numbers of nobody
     "removals": {"noted_at"},
+    "lanes": {"name", "drained_at"},
     "memory": {"name", "value"},  # the house's own
     "dataset_secret": {"value"},  # as well
     "deletion_requests": {"at", "done_at"},
