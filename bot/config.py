@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.provider_config import OPENAI, RETIRED, ApiConfig, ProviderConfig, Section, with_usual_values
+from bot.provider_config import ApiConfig, ProviderConfig, Section, check_model, check_source, with_usual_values
 
 EMBEDDED = "embedded"
 """The `source` of the model that ships with Atelier."""
@@ -304,13 +304,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _provider_has_the_rest(self) -> Self:
-        if not self.provider:
-            if self.api != ApiConfig():
-                raise ValueError("api is about models of a provider: name the provider, or leave api out")
-            return self
-        for key in ("config", "memory", "loras", "controlnets", "draft_steps", "upscale"):
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key} is for models that this machine paints with; leave it out, or the provider")
+        check_model(self)
         return self
 
     @model_validator(mode="after")
@@ -427,16 +421,9 @@ class Config(BaseSettings):
     @model_validator(mode="after")
     def _providers_exist(self) -> Self:
         _refuse_twins("providers", [provider.name for provider in self.providers])
-        known = {provider.name: provider for provider in self.providers}
         for model in self.models:
-            if not model.provider:
-                continue
-            if model.provider not in known:
-                names = ", ".join(known) or "none"
-                raise ValueError(f"model {model.name} names the provider {model.provider!r}; there is: {names}")
-            if model.source in RETIRED and known[model.provider].base_url == OPENAI:
-                what, instead = RETIRED[model.source]
-                raise ValueError(f"model {model.name}: OpenAI's {model.source} {what}; take {instead} as its source")
+            if model.provider:
+                check_source(model.name, model.source, model.provider, self.providers)
         return self
 
     @property

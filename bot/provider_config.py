@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -124,3 +125,27 @@ def with_usual_values(values: Any) -> Any:
     if not isinstance(values, dict) or not values.get("provider"):
         return values
     return {"width": 1024, "height": 1024, "steps": 1, "guidance_scale": 1.0, **values}
+
+
+_LOCAL_ONLY = ("config", "memory", "loras", "controlnets", "draft_steps", "upscale")
+
+
+def check_model(model: Any) -> None:
+    """Raise ValueError if a model of a provider has settings for a model of this machine, or the other way round."""
+    if not model.provider:
+        if model.api != ApiConfig():
+            raise ValueError("api is about models of a provider: name the provider, or leave api out")
+        return
+    for key in _LOCAL_ONLY:
+        if getattr(model, key) != type(model).model_fields[key].default:
+            raise ValueError(f"{key} is for models that this machine paints with; leave it out, or the provider")
+
+
+def check_source(name: str, source: str, provider: str, providers: Sequence[ProviderConfig]) -> None:
+    """Raise ValueError if a model names a provider that is not there, or a model of OpenAI that is gone."""
+    known = {each.name: each for each in providers}
+    if provider not in known:
+        raise ValueError(f"model {name} names the provider {provider!r}; there is: {', '.join(known) or 'none'}")
+    if source in RETIRED and known[provider].base_url == OPENAI:
+        what, instead = RETIRED[source]
+        raise ValueError(f"model {name}: OpenAI's {source} {what}; take {instead} as its source")

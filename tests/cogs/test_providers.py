@@ -214,7 +214,7 @@ async def test_buttons_make_edits(workshop: Workshop, server: ProviderServer) ->
     assert second.status is JobStatus.DELIVERED, second.reason
     assert [asked.path.rpartition("/")[2] for asked in server.asked] == ["generations", "edits"]
     assert [name for name, _ in server.asked[1].files] == ["image"]
-    assert "from a picture" in workshop.message(second.destination.message_id or 0).content
+    assert "from an image" in workshop.message(second.destination.message_id or 0).content
     assert "strength" not in workshop.message(second.destination.message_id or 0).content
 
 
@@ -287,7 +287,7 @@ class TestMoney:
         await mod.click(receipt.response, label="Do it")
         refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
         assert "more than your money here for 24 hours, $0.00" in refused.response.content
-        await mod.slash(workshop.channel, "limits set", money=1000, server_money=1000, member=None)
+        await mod.slash(workshop.channel, "limits set", money=1000, server_money=1000)
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3)
         assert "the money of this server" in asked.response.content, "only the host can allow a server more"
         shown = await mod.slash(workshop.channel, "limits show")
