@@ -211,7 +211,8 @@ async def _serve(config: Config) -> None:
 
     token = read_token()
     async with open_app(config, Surface.DISCORD) as app, Client(app) as client, AsyncExitStack() as stack:
-        beat = beating(heartbeat_of(config.data), lambda: client.is_connected, lambda: app.engine.troubles)
+        path = heartbeat_of(config.data)
+        beat = beating(path, lambda: client.is_connected, lambda: app.engine.troubles, app.lane_states)
         await stack.enter_async_context(beat)
         if config.metrics.listen:
             from bot.metrics import serving

@@ -37,6 +37,7 @@ from bot.policy.policy import Policy
 from bot.prompt_safety import block
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.engine_forecast import seconds_of
+from bot.queue.lane_states import LaneState, lane_states
 from bot.queue.line import Line
 from bot.requests.admission import Admission
 from bot.requests.describing import Describer
@@ -128,6 +129,10 @@ class App:
     notices: Notices
     notice: str | None
     """A sentence for people about what happened to their requests at this start, if anything did."""
+
+    def lane_states(self) -> list[LaneState]:
+        """What each lane of the engine does now."""
+        return lane_states(self.engine, self.lanes.drained, self.dispatcher.orders)
 
 
 def database_of(data: Path) -> Path:

@@ -54,6 +54,7 @@ EXTENSIONS = (
     "cogs.reports",
     "cogs.side_messages",
     "cogs.stats",
+    "cogs.host",
     "cogs.history",
     "cogs.search",
     "cogs.dedup",

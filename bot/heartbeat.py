@@ -6,10 +6,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
+
+from bot.queue.lane_states import LaneState
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
@@ -29,10 +32,13 @@ class Health(NamedTuple):
 
 @asynccontextmanager
 async def beating(
-    path: Path, is_connected: Callable[[], bool], troubles: Callable[[], Mapping[str, str]]
+    path: Path,
+    is_connected: Callable[[], bool],
+    troubles: Callable[[], Mapping[str, str]],
+    lanes: Callable[[], Sequence[LaneState]] = tuple,
 ) -> AsyncIterator[None]:
-    """Beat while the body runs. `troubles` are those of the engine, by model."""
-    task = asyncio.create_task(_beat(path, is_connected, troubles), name="heartbeat")
+    """Beat while the body runs. `troubles` are those of the engine, by model, and `lanes` what each lane does."""
+    task = asyncio.create_task(_beat(path, is_connected, troubles, lanes), name="heartbeat")
     try:
         yield
     finally:
@@ -42,10 +48,20 @@ async def beating(
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
-async def _beat(path: Path, is_connected: Callable[[], bool], troubles: Callable[[], Mapping[str, str]]) -> None:
+async def _beat(
+    path: Path,
+    is_connected: Callable[[], bool],
+    troubles: Callable[[], Mapping[str, str]],
+    lanes: Callable[[], Sequence[LaneState]],
+) -> None:
     told = False
     while True:
-        state = {"at": time.time(), "connected": is_connected(), "engine": troubles().get(ANY_MODEL, "")}
+        state = {
+            "at": time.time(),
+            "connected": is_connected(),
+            "engine": troubles().get(ANY_MODEL, ""),
+            "lanes": [asdict(lane) for lane in lanes()],
+        }
         try:
             await asyncio.to_thread(_write, path, json.dumps(state))
             told = False
@@ -60,6 +76,17 @@ def _write(path: Path, text: str) -> None:
     aside = path.with_name(f"{path.name}.part")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
+
+
+def last_lanes(path: Path, now: float) -> list[LaneState]:
+    """What each lane did at the last beat; nothing if no bot runs."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        is_fresh = now - state["at"] <= STALE_SECONDS
+        return [LaneState.read(fields) for fields in state["lanes"]] if is_fresh else []
+    except (OSError, ValueError, TypeError, KeyError):
+        # `atelier health` says what is wrong with the file.
+        return []
 
 
 def health(path: Path, now: float) -> Health:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +69,44 @@ def health(config: ConfigOption = None, data: DataOption = None) -> None:
     typer.echo(found.words)
     if not found.works:
         raise typer.Exit(1)
+
+
+@commands.command()
+def engines(
+    drain: Annotated[str, typer.Option(help="Give this one nothing new; it finishes what it has.")] = "",
+    bring_back: Annotated[str, typer.Option(help="Give this one new requests again.")] = "",
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Show the engines, drain one or bring it back; a running bot obeys within two seconds."""
+    typer.echo(run_to_end(_engines(load_settings(config, data, quiet=True), drain, bring_back)))
+
+
+async def _engines(config: Config, drain: str, bring_back: str) -> str:
+    """Change what was asked for, and say how each lane is."""
+    from bot.app import database_of, heartbeat_of
+    from bot.heartbeat import last_lanes
+    from bot.storage import encryption
+    from bot.storage.lanes import store_drained, stored_lanes
+
+    path = database_of(config.data)
+    if not path.exists():
+        raise StorageError(f"{path} does not exist: start Atelier once, then it knows its engines.")
+    key = encryption.find_key(path)
+    for name, is_drained in ((drain, True), (bring_back, False)):
+        if name and not await asyncio.to_thread(partial(store_drained, path, key, name, is_drained=is_drained)):
+            known = ", ".join(lane.name for lane in await asyncio.to_thread(stored_lanes, path, key)) or "none"
+            raise ConfigError(f"There is no engine called {name!r}. There is: {known}.")
+    now = {state.name: state for state in last_lanes(heartbeat_of(config.data), time.time())}
+    lines = []
+    for lane in await asyncio.to_thread(stored_lanes, path, key):
+        state = now.get(lane.name)
+        if state is None:
+            lines.append(f"{lane.name}: {'drained' if lane.is_drained else 'not drained'}; the bot does not run.")
+            continue
+        state = replace(state, is_drained=lane.is_drained)
+        lines += [f"{lane.name}: {state.words}", f"  {state.details}", *(f"  {words}" for words in state.troubles)]
+    return "\n".join(lines)
 
 
 @commands.command()

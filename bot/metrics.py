@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from bot.app import App
 from bot.engine.step_histogram import Histogram, StepHistogram
 from bot.errors import StorageError
 from bot.jobs import utcnow
+from bot.queue.lane_states import LaneState
 from bot.storage.database import insist
 from bot.storage.gauges import Gauge, Gauges
 
@@ -44,6 +45,7 @@ class Snapshot(Collector):
     slots: int
     troubles: int
     steps: StepHistogram
+    lanes: Sequence[LaneState]
     latency: float
     late: int
 
@@ -57,6 +59,10 @@ class Snapshot(Collector):
         yield GaugeMetricFamily("atelier_jobs_running", "Requests in the engine.", gauge.running)
         yield GaugeMetricFamily("atelier_engine_slots", "How many requests the engine takes at a time.", self.slots)
         yield GaugeMetricFamily("atelier_models_unusable", "Models that cannot be used now.", self.troubles)
+        yield _by_lane("atelier_lane_up", "Whether a lane is up.", {lane.name: lane.is_up for lane in self.lanes})
+        drained = {lane.name: lane.is_drained for lane in self.lanes}
+        yield _by_lane("atelier_lane_drained", "Whether the host drained a lane.", drained)
+        yield _by_lane("atelier_lane_jobs", "Requests in a lane.", {lane.name: lane.orders for lane in self.lanes})
         if math.isfinite(self.latency):
             yield GaugeMetricFamily(
                 "atelier_gateway_latency_seconds", "Time between a heartbeat and Discord's answer to it.", self.latency
@@ -70,6 +76,13 @@ class Snapshot(Collector):
         yield CounterMetricFamily("atelier_gpu_seconds", "Engine time that requests used.", gauge.gpu_seconds)
         yield _histogram("atelier_batch_rows", "Rows of a denoising step.", self.steps.rows)
         yield _histogram("atelier_step_seconds", "Time of a denoising step.", self.steps.seconds)
+
+
+def _by_lane(name: str, words: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, words, labels=["lane"])
+    for lane, value in values.items():
+        family.add_metric([lane], value)
+    return family
 
 
 def _labelled(name: str, words: str, label: str, counts: Iterable[tuple[str, int]]) -> Metric:
@@ -97,8 +110,10 @@ async def serving(app: App, listen: str, latency: Callable[[], float], late: Cal
             return web.Response(status=503, text=f"{error}\n")
         engine = app.engine
         registry = CollectorRegistry()
-        slots = sum(lane.slots for lane in engine.lanes)
-        registry.register(Snapshot(gauge, slots, len(engine.troubles), engine.step_histogram, latency(), late()))
+        lanes = app.lane_states()
+        slots = sum(lane.slots for lane in lanes)
+        troubles, steps = len(engine.troubles), engine.step_histogram
+        registry.register(Snapshot(gauge, slots, troubles, steps, lanes, latency(), late()))
         ProcessCollector(registry=registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})

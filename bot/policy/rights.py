@@ -154,6 +154,9 @@ RIGHTS = (
         *("cli:dataset", "cli:graph"),
     ),
     _host_only("Delete what is kept about another person, for them", "cli:forget"),
+    _host_only(
+        "See the engines, drain one and bring it back", "host engines", "press:drain", "press:bringback", "cli:engines"
+    ),
 )
 """Every action. A door that is in no row, or in two, fails a test."""
 

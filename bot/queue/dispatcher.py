@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
@@ -60,6 +61,8 @@ class Dispatcher:
         self._clock = clock
         self._changed = {lane.name: database.listen() for lane in engine.lanes}
         self._meter = Meter()
+        self.orders: Counter[str] = Counter()
+        """How many jobs each lane paints, by its name."""
 
     async def run(self) -> None:
         """Paint whatever waits, until cancelled."""
@@ -122,9 +125,11 @@ class Dispatcher:
 
     async def _paint(self, job: Job, lane: Lane) -> None:
         """One attempt at a job, settled whatever happens."""
+        self.orders[lane.name] += 1
         try:
             await self._try(job, lane)
         finally:
+            self.orders[lane.name] -= 1
             self._meter.leave(job.id, _now())
 
     async def _try(self, job: Job, lane: Lane) -> None:

@@ -38,6 +38,7 @@ OTHERS |= {"described": "words for a picture"}
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
 OTHERS |= {"samepage": "a page of duplicates"}
+OTHERS |= dict.fromkeys(("drain", "bringback"), "the engines, for the host")
 OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a prompt")
 OTHERS |= dict.fromkeys(("seriesall", "seriesfirst", "seriesplain", "seriesno"), "a bill")
 OTHERS |= {"stopseries": "a series that waits"}
