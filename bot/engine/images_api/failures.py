@@ -60,18 +60,18 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
     if code in _NO_CREDIT:
         return Failure(
             f"The account of this Atelier at {provider} is out of credit, so its models cannot be used now. "
-            "The host has been told. Choose another model.",
+            "The host can find this in the log. Choose another model.",
             Then.STOP,
         )
     if code in _WRONG_KEY or status in (401, 403):
         return Failure(
             f"{provider} does not accept the key of this Atelier, so its models cannot be used now. "
-            "The host has been told. Choose another model.",
+            "The host can find this in the log. Choose another model.",
             Then.STOP,
         )
     if status == 404 or code == "model_not_found":
         return Failure(
-            f"{provider} does not have what the host set for the model {model}. The host has been told. "
+            f"{provider} does not have what the host set for the model {model}. The host can find this in the log. "
             "Choose another model.",
             Then.FAIL,
         )
