@@ -90,8 +90,8 @@ class Purse:
                 words,
                 rule=fund.name,
                 retry_at=fund.fits_at(micros),
-                # The host's own limit is nothing that moderators can change.
-                origin="" if fund.name == HOST_MONEY else str(fund.origin),
+                # What the host alone can raise is nothing that moderators can change.
+                origin=str(fund.origin) if fund.name == LimitName.MONEY or fund.origin != HOST else "",
                 asked=fund.used + micros,
                 allowed=fund.most,
             )

@@ -131,7 +131,7 @@ class TestBill:
     async def test_the_bill_of_a_series_is_its_sum(self, workshop: Workshop, server: ProviderServer) -> None:
         ada = workshop.member("ada")
         asked = await ada.slash(workshop.channel, "imagine", prompt="a {red, blue} cat", model="two")
-        assert "In money about $0.113. This is an estimate" in asked.response.content
+        assert "2 pictures, about $0.113. This is an estimate" in asked.response.content
         await ada.click(asked.response, label="Paint all")
         jobs = await workshop.ended(2)
         assert [job.held_micros for job in jobs] == [56_065, 56_065]
