@@ -290,10 +290,12 @@ def sources(refs: Iterable[PictureRef]) -> str:
     )
 
 
-def painted_again(job_id: int, *, is_same: bool) -> str:
+def painted_again(job_id: int, provider: str, *, is_same: bool) -> str:
     """Whether a request that was painted again gave the same pictures."""
     if is_same:
         return f"-# Painted again from request {job_id}: every pixel is equal"
+    if provider:
+        return f"-# Painted again from request {job_id}: {provider} seldom paints the same picture twice"
     return (
         f"-# Painted again from request {job_id}: some pixels differ. Requests that are painted together differ by "
         "rounding, unless the host sets engine.reproducible"
