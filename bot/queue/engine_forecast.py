@@ -98,7 +98,8 @@ class LaneForecast:
     def spot(self, at: datetime) -> Spot:
         """The lane at a time that has not passed."""
         is_free = self._now <= at and len(self._inside) < self._slots and not self.barred()
-        return replace(self._spot, warm=self._warm, takes_anyone=is_free)
+        load = len(self._inside) / self._slots
+        return replace(self._spot, warm=self._warm, takes_anyone=is_free, load=load)
 
     def start(self, work: Work, user_id: UserId, at: datetime) -> None:
         """Let a request in, at a time that is not before the last one."""

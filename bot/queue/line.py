@@ -149,6 +149,7 @@ class Line:
                 lane,
                 is_drained=lane.name in drained,
                 takes_anyone=lane.name in self.asking and not self._barred(lane, inside[lane.name]),
+                load=len(inside[lane.name]) / lane.slots,
             )
             for lane in self._engine.lanes
         ]
@@ -164,11 +165,8 @@ class Line:
 
     def speed_for(self, work: Work) -> Speed:
         """The speed of the lane that will probably paint a request that comes now."""
-        lanes, inside = self._engine.lanes, self._inside()
-        spots = [
-            (spot, len(inside[spot.name]) / lane.slots) for spot, lane in zip(self._spots(inside), lanes, strict=True)
-        ]
-        return self._speed(lanes[placement.painter(work.shape[0], spots)])
+        spots = self._spots(self._inside())
+        return self._speed(self._engine.lanes[placement.painter(work.shape[0], spots)])
 
     def _speed(self, lane: Lane) -> Speed:
         return Borrowing(lane.timings, [other.timings for other in self._engine.lanes if other is not lane])

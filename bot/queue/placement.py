@@ -10,13 +10,15 @@ from bot.engine import Lane
 from bot.engine.timing import Timings
 from bot.jobs import Shape, Work
 
+_HALF = 0.5
+
 
 class Fit(Enum):
     """How a model fits to a lane that has a free place."""
 
     WARM = "it is loaded here, or it makes no difference"
     COLD = "it would have to be loaded here, and another lane can paint with it, too"
-    LEFT = "another lane has it loaded and a free place now"
+    LEFT = "another lane has a free place now and suits it better"
     UNABLE = "only other lanes can paint with it"
 
 
@@ -36,16 +38,18 @@ class Spot:
     """Whether it takes orders: it is up, and the host has not drained it."""
     takes_anyone: bool = False
     """Whether it has a free place that is kept from nobody, and asks for a job now."""
+    load: float = 0.0
+    """Which part of its places is taken."""
 
     @classmethod
-    def of(cls, lane: Lane, *, is_drained: bool, takes_anyone: bool) -> Spot:
+    def of(cls, lane: Lane, *, is_drained: bool, takes_anyone: bool, load: float) -> Spot:
         """The lane as it is now."""
         troubles = lane.troubles
 
         def can(model: str) -> bool:
             return lane.has(model) and model not in troubles and "" not in troubles
 
-        return cls(lane.name, can, frozenset(lane.warm), lane.is_up and not is_drained, takes_anyone)
+        return cls(lane.name, can, frozenset(lane.warm), lane.is_up and not is_drained, takes_anyone, load)
 
 
 def fit(model: str, here: Spot, others: Sequence[Spot]) -> Fit:
@@ -57,22 +61,34 @@ def fit(model: str, here: Spot, others: Sequence[Spot]) -> Fit:
     if not here.can(model):
         return Fit.UNABLE if able else Fit.WARM
     rest = [other for other in able if other.is_open]
-    if model in here.warm or not rest:
-        return Fit.WARM
-    if any(other.takes_anyone and model in other.warm for other in rest):
+    if any(other.takes_anyone and _suits_better(other, here, model) for other in rest):
         return Fit.LEFT
-    return Fit.COLD
+    return Fit.WARM if model in here.warm or not rest else Fit.COLD
 
 
-def painter(model: str, spots: Sequence[tuple[Spot, float]]) -> int:
-    """The index of the lane that will probably paint a request that comes now; `spots` are with how full each is.
+def _suits_better(other: Spot, here: Spot, model: str) -> bool:
+    """Whether another lane with a free place should take a request for a model, and not this one.
+
+    It is the one that has the model loaded, until half of its places are taken; then an idle one loads the model, too.
+    Of two that are alike, it is the one with less to do.
+    """
+    is_warm_there, is_warm_here = model in other.warm, model in here.warm
+    if is_warm_there == is_warm_here:
+        return other.load < here.load
+    if is_warm_there:
+        return other.load < _HALF
+    return here.load >= _HALF and other.load == 0
+
+
+def painter(model: str, spots: Sequence[Spot]) -> int:
+    """The index of the lane that will probably paint a request that comes now.
 
     It is one that can and takes orders; then one that has the model loaded; then the least full.
     """
 
     def rank(index: int) -> tuple[bool, bool, bool, float]:
-        spot, load = spots[index]
-        return not spot.can(model), not spot.is_open, model not in spot.warm, load
+        spot = spots[index]
+        return not spot.can(model), not spot.is_open, model not in spot.warm, spot.load
 
     return min(range(len(spots)), key=rank)
 

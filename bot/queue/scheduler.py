@@ -14,10 +14,10 @@ whose turn has come. From this follow, and tests show, for people of any number:
 A request of a size that is being painted anyway may go before the first one, since it shares its forwards: by
 `AFFINITY_SECONDS` of virtual time at most, and only if its person was not started since the first one waits.
 
-Where there are several lanes, a lane with a free place leaves a request to another one with a free place that has the
-request's model loaded, and takes the next. A request whose model it would have to load, though another lane has the
-model, too, waits while one of a loaded model goes before it: by `WARM_SECONDS` at most, and with the same proviso. If
-there is none, the lane loads the model rather than stay idle.
+Where there are several lanes, `placement.py` says how a request fits to one that has a free place: a lane leaves it to
+another one that has a free place, too, and suits it better, and takes the next. A request whose model it would have to
+load waits while one of a loaded model goes before it: by `WARM_SECONDS` at most, and with the same proviso. If there is
+none, the lane loads the model rather than stay idle.
 
 A quarter of a lane's slots is reserved for people with nothing running in it, so one person cannot fill the lane.
 While only those slots are free, these people go before the others. The clock does not move for it.
