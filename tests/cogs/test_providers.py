@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.config import BillConfig, Config, LimitsConfig
+from bot.app import provenance_of
+from bot.config import EMBEDDED_MODEL, BillConfig, Config, LimitsConfig
+from bot.engine.fake import FakeEngine
+from bot.engine.fleet import Fleet
 from bot.engine.images_api.capabilities import TABLE
+from bot.engine.images_api.engine import ImagesApiEngine
 from bot.engine.images_api.prices import estimate
+from bot.findings import providers
 from bot.jobs import JobStatus
 from bot.policy.purse import Purse
+from bot.provider_config import OPENAI
+from cogs._lists import model_choices
 from tests.conftest import Workshop
 from tests.provider_server import COST, KEY, ProviderServer, breaks, fails, provider_server
 
@@ -342,3 +350,66 @@ async def test_a_restart_never_asks_again_for_what_was_sent(workshop: Workshop, 
     assert "Atelier was stopped while another server painted this" in content
     assert [asked.fields["prompt"] for asked in server.asked] == ["a cat", "a free cat", "a free cat"]
     assert await spent(workshop, ada) == (0, ESTIMATE, ESTIMATE)
+
+
+class TestBesideThisMachine:
+    @pytest.fixture
+    async def workshop(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workshop]:
+        """An Atelier with a model of its own and those of the provider."""
+        monkeypatch.setenv("ATELIER_KEY_FAR", KEY)
+        config = config.model_copy(update={"models": (EMBEDDED_MODEL, *config.models)})
+        here, far = FakeEngine(), ImagesApiEngine(config, known={}, provenance=provenance_of(config.data))
+        here.missing = {"two", "free"}
+        fleet = Fleet([here, far], [model.name for model in config.models])
+        running = asyncio.create_task(fleet.run())
+        workshop = Workshop(config, fleet)
+        await workshop.open()
+        yield workshop
+        await workshop.close()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    async def test_words_for_a_model_of_this_machine_stay_here(
+        self, workshop: Workshop, server: ProviderServer
+    ) -> None:
+        ada = workshop.member("ada")
+        for number in range(6):
+            await ada.slash(workshop.channel, "imagine", prompt=f"a secret {number}")
+        jobs = await workshop.ended(6)
+        assert {job.status for job in jobs} == {JobStatus.DELIVERED}
+        assert server.asked == []
+        await ada.slash(workshop.channel, "imagine", prompt="a cat", model="two")
+        await workshop.ended(7)
+        assert [asked.fields["prompt"] for asked in server.asked] == ["a cat"]
+        assert await spent(workshop, ada) == (COST,) * 3
+
+    async def test_a_stopped_provider_holds_up_nothing_else(self, workshop: Workshop, server: ProviderServer) -> None:
+        server.script = [fails(401, "invalid_api_key")]
+        ada = workshop.member("ada")
+        for number in range(3):
+            await ada.slash(workshop.channel, "imagine", prompt=f"cat {number}", model="two")
+        jobs = await workshop.ended(len(await workshop.jobs()))
+        assert {job.status for job in jobs} == {JobStatus.FAILED}
+        assert len(server.asked) <= 3
+        await ada.slash(workshop.channel, "imagine", prompt="a dog")
+        assert (await workshop.ended(len(jobs) + 1))[-1].status is JobStatus.DELIVERED
+
+    async def test_the_list_of_models_says_who_paints(self, workshop: Workshop) -> None:
+        models = workshop.app.admission.models
+        assert [choice.name for choice in model_choices(models, "")] == [
+            "emoji — ships with Atelier: small pictures in the style of emoji",
+            "two — paints letters, painted by far",
+            "free — painted by far",
+        ]
+
+
+def test_the_doctor_says_whether_a_key_is_missing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    (good,) = providers(config)
+    assert "gets the words of requests for its models: two, free" in good.words
+    openai = config.model_copy(update={"providers": (config.providers[0].model_copy(update={"base_url": OPENAI}),)})
+    monkeypatch.delenv("ATELIER_KEY_FAR", raising=False)
+    (bad,) = providers(openai)
+    assert (bad.status, bad.words) == ("problem", "it has no key")
+    assert "Set ATELIER_KEY_FAR to the key" in bad.remedy
+    monkeypatch.setenv("ATELIER_KEY_FAR", "two words")
+    assert "something other than a key" in providers(openai)[0].words
