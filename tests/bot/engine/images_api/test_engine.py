@@ -21,7 +21,7 @@ from bot.engine import Asking, Billed, Event, Finished, Order, Preview, Progress
 from bot.engine.images_api import engine as lanes
 from bot.engine.images_api.engine import ImagesApiEngine
 from bot.errors import ConfigError, EngineDied, PaintFailed
-from bot.jobs import GenerationRequest, JobId, Operation, PictureLimits, UserId
+from bot.jobs import UNLIMITED, GenerationRequest, JobId, Operation, PictureLimits, UserId
 from tests.picture_cases import quarters
 from tests.provider_server import (
     COST,
@@ -99,15 +99,10 @@ def request(**changes: Any) -> GenerationRequest:
     return GenerationRequest(**(values | changes))
 
 
-def order(uploads: tuple[bytes, ...] = (), **changes: Any) -> Order:
-    return Order(
-        JobId(changes.pop("job_id", 1)),
-        1,
-        request(**changes),
-        UserId(5),
-        {hashlib.sha256(data).hexdigest(): data for data in uploads},
-        changes.get("limits", PictureLimits()),
-    )
+def order(uploads: tuple[bytes, ...] = (), limits: PictureLimits = UNLIMITED, **changes: Any) -> Order:
+    job_id = JobId(changes.pop("job_id", 1))
+    named = {hashlib.sha256(data).hexdigest(): data for data in uploads}
+    return Order(job_id, 1, request(**changes), UserId(5), named, limits)
 
 
 async def events(engine: ImagesApiEngine, asked: Order) -> list[Event]:
@@ -423,3 +418,24 @@ async def test_a_missing_key_is_named(server: ProviderServer, monkeypatch: pytes
     )
     with pytest.raises(ConfigError, match="set ATELIER_KEY_OPENAI to it"):
         ImagesApiEngine(config, known={})
+
+
+async def test_what_the_safety_check_blocks_is_never_shown_and_still_settled(
+    config: Config, server: ProviderServer
+) -> None:
+    checked = config.model_copy(update={"engine": EngineConfig(mark=False)})
+    async with opened(checked) as engine:
+        found, said = await failure(engine, order(limits=PictureLimits(block=0.0, spoiler=0.0)))
+    assert "too explicit to be shown here" in said
+    assert found == [Asking(), Billed(COST)], "no preview either"
+
+
+async def test_a_picture_that_was_sent_and_may_not_be_used_never_leaves(config: Config, server: ProviderServer) -> None:
+    upload = png("blue")
+    name = hashlib.sha256(upload).hexdigest()
+    checked = config.model_copy(update={"engine": EngineConfig(mark=False)})
+    asked = order((upload,), PictureLimits(block=0.0), image=name, operation=Operation.IMAGE2IMAGE)
+    async with opened(checked) as engine:
+        found, said = await failure(engine, asked)
+    assert "the picture that you sent too explicit" in said
+    assert (found, server.asked) == ([], [])
