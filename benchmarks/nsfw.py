@@ -25,8 +25,8 @@ from bot.engine.wire import Frame, Inbox, ProgressFrame, StopFrame, SubmitFrame
 from bot.jobs import GenerationRequest, JobId, UserId
 from bot.worker import nsfw
 from bot.worker.loop import WorkerLoop
-from bot.worker.pictures import encoded
 from bot.worker.pipelines import ModelStore
+from bot.worker.printing import encoded
 
 
 def step_seconds(store: ModelStore, steps: int, beside: Callable[[], object] | None) -> tuple[float, float, int]:

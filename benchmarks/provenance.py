@@ -28,8 +28,9 @@ from bot.jobs import GenerationRequest
 from bot.worker import marking, nsfw
 from bot.worker.likeness import phash
 from bot.worker.manifest import own_signing
-from bot.worker.pictures import encoded, enlarged
+from bot.worker.pictures import enlarged
 from bot.worker.pipelines import ModelStore
+from bot.worker.printing import encoded
 
 FACTORS = (1, 4, 8)
 SECRET = b"a secret of the benchmark, 32 by"

@@ -74,6 +74,7 @@ from bot.storage.reports import Reports
 from bot.storage.rules import Rules
 from bot.storage.side_messages import SideMessages
 from bot.storage.sittings import Sittings
+from bot.storage.spending import Spending
 from bot.storage.styles import Styles
 from bot.storage.tags import Tags
 from bot.storage.upkeep import keep_up
@@ -194,7 +195,7 @@ async def open_app(
     When a background task dies, the log says so and the app ends. Raises ConfigError or StorageError when the app
     cannot open.
     """
-    check_models(config.models)
+    check_models(config.local_models)
     check_upscaler_exists(config.engine.upscaler)
     check_describer_exists(config.engine.describer)
     check_likeness_exists(config.engine.likeness)
@@ -221,11 +222,18 @@ async def open_app(
         queue = Queue(database, pictures, surface, clock)
         rules, refusals = Rules(database), Refusals(database, clock)
         painter = engine or await building.build(config, files_of_engines(config.data), partial(_timings, database))
-        usual = usual_request(config.models[0]).work
+        usual = usual_request((*config.local_models, *config.models)[0]).work
         changes = QueueChanges(database, surface, clock)
         lanes = Lanes(database, clock)
         await lanes.open([lane.name for lane in painter.lanes])
-        policy = Policy(rules, Usage(database), config.limits, lambda: seconds_of(usual, line.speed_for(usual)), clock)
+        policy = Policy(
+            rules,
+            Usage(database),
+            Spending(database),
+            config.limits,
+            lambda: seconds_of(usual, line.speed_for(usual)),
+            clock,
+        )
         line = Line(changes, policy, painter, clock, lambda: lanes.drained)
         delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
@@ -247,7 +255,7 @@ async def open_app(
             painter,
             config.models,
             catalog,
-            _vocabularies(config.models),
+            _vocabularies(config.local_models),
             config.bill,
             clock,
             preferences,

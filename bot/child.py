@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
 
-from bot.secrets import SECRETS
+from bot.secrets import without_secrets
 
 
 class ChildFailed(Exception):  # noqa: N818 - its caller turns it into words for people
@@ -21,7 +20,6 @@ class ChildFailed(Exception):  # noqa: N818 - its caller turns it into words for
 
 async def start(module: str) -> Process:
     """Start the module as a process with pipes. It gets no secrets in its environment. Raises ChildFailed."""
-    environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
     try:
         return await asyncio.create_subprocess_exec(
             sys.executable,
@@ -30,7 +28,7 @@ async def start(module: str) -> Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             # Otherwise numpy would start a thread for every core.
-            env={"OPENBLAS_NUM_THREADS": "1", **environ},
+            env={"OPENBLAS_NUM_THREADS": "1", **without_secrets()},
         )
     except OSError as error:
         raise ChildFailed(f": {error.strerror}") from error

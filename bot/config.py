@@ -10,16 +10,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bot.provider_config import ApiConfig, ProviderConfig, Section, check_model, check_source, with_usual_values
 
 EMBEDDED = "embedded"
 """The `source` of the model that ships with Atelier."""
@@ -88,12 +82,6 @@ def _refuse_twins(what: str, names: list[str]) -> None:
         raise ValueError(f"two {what} have the name {twice[0]!r}; give each its own name")
 
 
-class Section(BaseModel):
-    """One table of config.toml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class DiscordConfig(Section):
     """How the bot appears and behaves on Discord."""
 
@@ -115,6 +103,12 @@ class LimitsConfig(Section):
     """Requests of one person that may wait at the same time."""
     quota: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     """GPU seconds of one person in any 24 hours."""
+    money: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    """US cents of one person in any 24 hours, for models of providers."""
+    server_money: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    """US cents of a whole server in any 24 hours; moderators can only lower it."""
+    host_money: Annotated[int, Field(ge=0, le=10_000_000)] = 1000
+    """US cents of all servers together in any 24 hours; only the host can change it."""
     pixels: Annotated[int, Field(ge=64, le=2**26)] = 2048 * 2048
     """The largest picture, as width times height before it is enlarged; a larger one is made smaller."""
     steps: Annotated[int, Field(ge=STEPS[0], le=STEPS[1])] = 150
@@ -146,6 +140,8 @@ class BillConfig(Section):
     """more GPU seconds than this: a quick request needs no confirmation."""
     seconds: Annotated[float, Field(ge=0, le=1_000_000)] = 30.0
     """A request that takes more GPU seconds than this must always be confirmed."""
+    money: Annotated[int, Field(ge=0, le=1_000_000)] = 5
+    """A request that costs more US cents than this must always be confirmed."""
 
 
 class RayConfig(Section):
@@ -293,7 +289,10 @@ class ModelConfig(Section):
 
     name: Annotated[str, AfterValidator(_model_name)]
     source: str
-    """`embedded`, a diffusers folder, a single .safetensors or .gguf file, or a hub id like org/name."""
+    """`embedded`, a diffusers folder, a single .safetensors or .gguf file, or a hub id like org/name; for a model of a
+    provider, its name there."""
+    provider: str = ""
+    """The provider that paints with it, by its name; empty for a model that this machine paints with."""
     config: str | None = None
     """For a .safetensors file: a diffusers folder or hub id with the same configuration. For a .gguf file, which has
     only the denoiser: the diffusers folder that has the rest."""
@@ -320,6 +319,18 @@ class ModelConfig(Section):
     """A LoRA of the model that drafts are painted with, such as an LCM LoRA, by its name."""
     loras: tuple[LoraConfig, ...] = ()
     controlnets: tuple[ControlNetConfig, ...] = ()
+    api: ApiConfig = ApiConfig()
+    """For a model of a provider: what it can do and costs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_values(cls, values: Any) -> Any:
+        return with_usual_values(values)
+
+    @model_validator(mode="after")
+    def _provider_has_the_rest(self) -> Self:
+        check_model(self)
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -361,13 +372,19 @@ class ModelConfig(Section):
     @property
     def is_single_file(self) -> bool:
         """Whether the source is one file."""
-        return self.source.endswith(MODEL_FILES)
+        return not self.provider and self.source.endswith(MODEL_FILES)
+
+    @property
+    def about(self) -> str:
+        """Its description, with who paints with it if that is not this machine."""
+        return ", ".join(filter(None, [self.description, self.provider and f"painted by {self.provider}"]))
 
     @property
     def is_hub_id(self) -> bool:
         """Whether the source is a hub id such as org/name, not a path."""
         return (
-            not self.is_embedded
+            not self.provider
+            and not self.is_embedded
             and not self.is_single_file
             and not Path(self.source).exists()
             and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", self.source) is not None
@@ -410,6 +427,7 @@ class Config(BaseSettings):
     bill: BillConfig = BillConfig()
     engine: EngineConfig = EngineConfig()
     metrics: MetricsConfig = MetricsConfig()
+    providers: tuple[ProviderConfig, ...] = ()
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)] = (EMBEDDED_MODEL,)
 
     @model_validator(mode="after")
@@ -424,6 +442,24 @@ class Config(BaseSettings):
             if name not in known:
                 raise ValueError(f"limits.models names {name!r}, but the models are: {', '.join(known)}")
         return self
+
+    @model_validator(mode="after")
+    def _providers_exist(self) -> Self:
+        _refuse_twins("providers", [provider.name for provider in self.providers])
+        for model in self.models:
+            if model.provider:
+                check_source(model.name, model.source, model.provider, self.providers)
+        return self
+
+    @property
+    def local_models(self) -> tuple[ModelConfig, ...]:
+        """The models that this machine paints with."""
+        return tuple(model for model in self.models if not model.provider)
+
+    @property
+    def remote_models(self) -> tuple[ModelConfig, ...]:
+        """The models that providers paint with: words for them leave this machine."""
+        return tuple(model for model in self.models if model.provider)
 
     @classmethod
     def settings_customise_sources(

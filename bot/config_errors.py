@@ -13,9 +13,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bot.config import ENV_PREFIX, Config, ControlNetConfig, LoraConfig, ModelConfig
+from bot.provider_config import ProviderConfig
 
-_ARRAYS: dict[str, type[BaseModel]] = {"models": ModelConfig, "loras": LoraConfig, "controlnets": ControlNetConfig}
-_ONE = {"models": "model", "loras": "LoRA", "controlnets": "ControlNet"}
+_ARRAYS: dict[str, type[BaseModel]] = {
+    "models": ModelConfig,
+    "loras": LoraConfig,
+    "controlnets": ControlNetConfig,
+    "providers": ProviderConfig,
+}
+_ONE = {"models": "model", "loras": "LoRA", "controlnets": "ControlNet", "providers": "provider"}
 """What one entry of each array is called."""
 
 _LONGEST = 60
@@ -172,7 +178,12 @@ def line_of(text: str, location: tuple[int | str, ...]) -> int | None:
             counts[tuple(here)] = counts.get(tuple(here), -1) + 1
             here.append(counts[tuple(here)])
         elif match := re.match(r"\[\s*([\w.-]+)\s*\]", stripped):
-            here = list(match[1].split("."))
+            # [models.api] belongs to the last [[models]].
+            *parents, name = match[1].split(".")
+            here = []
+            for parent in parents:
+                here += [parent, *([counts[(*here, parent)]] if (*here, parent) in counts else [])]
+            here.append(name)
         elif match := re.match(r"([\w-]+)\s*=", stripped):
             if [*here, match[1]] == wanted[: len(here) + 1]:
                 return number

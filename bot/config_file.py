@@ -88,6 +88,8 @@ def _place(place: str, base: Path, key: str) -> str:
 
 def _located(model: ModelConfig, base: Path) -> ModelConfig:
     """Make the model's own paths absolute; hub ids and the embedded model stay as they are."""
+    if model.provider:
+        return model
 
     def locate(place: str) -> str:
         return _place(place, base, f"model {model.name}")

@@ -32,7 +32,7 @@ from bot.engine.model_files.recognise import layers_of, recognise, unusable_adap
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
-from bot.findings import CheckStatus, Finding, devices, hashes, hosts, labels, pictures
+from bot.findings import CheckStatus, Finding, devices, hashes, hosts, labels, pictures, providers
 from bot.jobs import JobId, UserId, utcnow
 from bot.requests.resolve import usual_request
 from bot.secrets import DATABASE_KEY, read_token
@@ -55,7 +55,7 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
     yield _disk(config.data)
     for finding in await asyncio.to_thread(_database, database_of(config.data), seals=config.encrypt_pictures):
         yield finding
-    for model in config.models:
+    for model in config.local_models:
         for finding in await examine_model(model):
             yield finding
         for finding in await asyncio.to_thread(hashes, model, KnownFiles(known_files_of(config.data))):
@@ -66,6 +66,8 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         yield await asyncio.to_thread(_checked, "Describer", Path(config.engine.describer), check_describer)
     if config.engine.likeness:
         yield await asyncio.to_thread(_checked, "Comparing model", Path(config.engine.likeness), check_likeness)
+    for finding in providers(config):
+        yield finding
     yield _safety(config.engine)
     for finding in await labels(config):
         yield finding
@@ -75,7 +77,7 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
     yield _torch(config.engine.device, facts)
     for finding in devices(config.engine, facts):
         yield finding
-    for model in config.models:
+    for model in config.local_models:
         for finding in await asyncio.to_thread(examine_memory, model, config.engine, facts):
             yield finding
     if "error" not in facts:
@@ -321,7 +323,7 @@ def _accelerations(config: Config, machine: Mapping[str, str], place: Place) -> 
     if trouble:
         return [Finding(what, CheckStatus.NOTE, trouble, "Nothing is needed. To try everything now: --paint")]
     findings = []
-    for model in config.models:
+    for model in config.local_models:
         entries = [entry for entry in known if entry.model == model.name]
         on = [entry.thing for entry in entries if entry.is_trusted]
         off = [f"{entry.thing} ({entry.refusal})" for entry in entries if entry.refusal]
@@ -351,7 +353,7 @@ async def _painted_at(config: Config, place: Place, command: Sequence[str]) -> A
     engine = LocalEngine(config, command=command, calibration=calibrated, known_files=known, observe=True, place=place)
     running = asyncio.create_task(engine.run())
     try:
-        for number, model in enumerate(config.models):
+        for number, model in enumerate(config.local_models):
             yield await _painted(engine, model, 2 * number + 1, _on(place))
     finally:
         running.cancel()

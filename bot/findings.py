@@ -15,9 +15,11 @@ from bot.child import ChildFailed
 from bot.config import Config, EngineConfig, ModelConfig
 from bot.engine import catalog, cluster, framing
 from bot.engine.framing import BadFrame
+from bot.engine.images_api.capabilities import trouble_of
 from bot.engine.model_files.adapters import lora_file
 from bot.engine.model_files.known_files import KnownFiles, digest_of
 from bot.errors import ConfigError, StorageError, UnusableFiles
+from bot.secrets import provider_key, read_provider_key
 from bot.storage import encryption
 
 _PROBE_SECONDS = 300
@@ -39,6 +41,30 @@ class Finding:
     status: CheckStatus
     words: str
     remedy: str = ""
+
+
+def providers(config: Config) -> list[Finding]:
+    """Whether each provider has its key, and whether its models are as the host says. Nothing is asked of it."""
+    found = []
+    for provider in config.providers:
+        what = f"Provider {provider.name}"
+        models = [model for model in config.remote_models if model.provider == provider.name]
+        try:
+            key = read_provider_key(provider.name)
+        except ConfigError as error:
+            found.append(Finding(what, CheckStatus.BAD, str(error), "Put the key into that file."))
+            continue
+        wrong = [f"{model.name}: {words}" for model in models if (words := trouble_of(model))]
+        if key is None and provider.needs_key:
+            remedy = f"Set {provider_key(provider.name)} to the key, or remove the provider and its models."
+            found.append(Finding(what, CheckStatus.BAD, "it has no key", remedy))
+        elif wrong:
+            found.append(Finding(what, CheckStatus.BAD, " ".join(wrong), "Change these settings of the models."))
+        else:
+            names = ", ".join(model.name for model in models) or "none"
+            words = f"{provider.base_url} gets the words of requests for its models: {names}"
+            found.append(Finding(what, CheckStatus.NOTE if models else CheckStatus.GOOD, words))
+    return found
 
 
 async def labels(config: Config) -> list[Finding]:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType, Protocol, Self
 
+from bot.money import NOTHING, Micros
+
 JobId = NewType("JobId", int)
 UserId = NewType("UserId", int)
 GuildId = NewType("GuildId", int)
@@ -189,6 +191,8 @@ class GenerationRequest:
     style_number: int = 0
     """The number of that style within its server."""
     style_version: int = 0
+    provider: str = ""
+    """The server that paints it and gets its words, by its name in the configuration; empty for this machine."""
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
@@ -381,6 +385,12 @@ class Job:
     """The series that it belongs to, such as the prompts that one prompt with choices stands for."""
     label: str = ""
     """What it is called within its series."""
+    held_micros: Micros = NOTHING
+    """What it was taken to cost in money when it was accepted."""
+    billed_micros: Micros | None = None
+    """What its provider billed, as far as it said so."""
+    is_sent: bool = False
+    """Whether a provider was asked for it."""
 
     @property
     def is_unposted(self) -> bool:
@@ -420,6 +430,9 @@ class Job:
             post_id=row["post_id"],
             series_id=row["series_id"],
             label=row["label"],
+            held_micros=Micros(row["held_micros"]),
+            billed_micros=None if row["billed_micros"] is None else Micros(row["billed_micros"]),
+            is_sent=row["sent_at"] is not None,
         )
 
 

@@ -1,7 +1,8 @@
 """Secrets, which are never settings.
 
-The bot token comes from DISCORD_TOKEN, the key of the database from ATELIER_DATABASE_KEY and the token of a Ray cluster
-from ATELIER_RAY_TOKEN; each may also come from a file that the variable of that name with _FILE at its end names.
+The bot token comes from DISCORD_TOKEN, the key of the database from ATELIER_DATABASE_KEY, the token of a Ray cluster
+from ATELIER_RAY_TOKEN, and the key of a provider such as openai from ATELIER_KEY_OPENAI; each may also come from a file
+that the variable of that name with _FILE at its end names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,30 @@ SECRETS = (
     *("DISCORD_TOKEN", "DISCORD_TOKEN_FILE", DATABASE_KEY, f"{DATABASE_KEY}_FILE", NEW_DATABASE_KEY),
     *(RAY_TOKEN, f"{RAY_TOKEN}_FILE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
 )
-"""Environment variables that are removed from the environment of child processes."""
+_PROVIDER_KEY = "ATELIER_KEY_"
+
+
+def without_secrets(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment that child processes get."""
+    return {
+        name: value for name, value in environ.items() if name not in SECRETS and not name.startswith(_PROVIDER_KEY)
+    }
+
+
+def read_provider_key(provider: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The key of a provider by its name, or None. Raises ConfigError for a file without one, and for no key."""
+    found = _read_secret(provider_key(provider), f"the key of the provider {provider}", environ)
+    if found is None:
+        return None
+    key, where = found
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError(f"{where} holds something other than a key: one word of letters, digits, - and _.")
+    return key
+
+
+def provider_key(provider: str) -> str:
+    """The environment variable that has the key of a provider."""
+    return f"{_PROVIDER_KEY}{provider.upper()}"
 
 
 def read_token(environ: Mapping[str, str] = os.environ) -> str:

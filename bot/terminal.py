@@ -33,6 +33,7 @@ from bot.jobs import (
     Upload,
     UserId,
 )
+from bot.money import roughly
 from bot.policy.limits import Origin
 from bot.requests.improver import NOTHING_KNOWN
 from bot.requests.options import Options
@@ -41,8 +42,10 @@ from bot.requests.uploads import MOST_BYTES, UPLOAD_NAMES, inspect
 HOST = Requester(UserId(0), GuildId(0))
 """The person at the terminal, who is a member of no server."""
 
-# The host needs no limits on their own engine.
-_UNLIMITED = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000, pixels=2**26)
+# The host needs no limits on their own engine; what all together may spend holds here, too.
+_UNLIMITED = LimitsConfig(
+    pace=10_000, depth=10_000, quota=1_000_000, money=1_000_000, server_money=1_000_000, pixels=2**26
+)
 
 _LOOK_SECONDS = 1.0
 """The longest time between two checks whether the engine can start."""
@@ -114,7 +117,8 @@ async def imagine(
     if output is not None and output.suffix.lower() != ".png":
         raise UserError(f"The picture cannot be written to {output}: name a PNG file, like apple.png.")
     options = options.with_uploads({role: _opened(UPLOAD_NAMES[role], path) for role, path in files.items()})
-    config = config.model_copy(update={"limits": _UNLIMITED})
+    limits = _UNLIMITED.model_copy(update={"host_money": config.limits.host_money})
+    config = config.model_copy(update={"limits": limits})
     async with open_app(config, Surface.TERMINAL) as app:
         poster = TerminalPoster(console)
         app.delivery.attach(poster)
@@ -125,6 +129,8 @@ async def imagine(
             raise UserError(said(str(error))) from error
         assert admitted is not None  # noqa: S101 - only interactions can repeat
         notes = (*admitted.notes, *([NOTHING_KNOWN] if quote.enhance else ()))
+        if quote.micros and quote.is_big:
+            notes = (*notes, f"about {roughly(quote.micros)}, an estimate")
         for note in notes:
             console.print(f"note: {said(note)}")
         with poster.progress:

@@ -35,9 +35,9 @@ async def usable_models(admission: Admission, interaction: discord.Interaction[C
 def model_choices(models: Iterable[ModelConfig], typed: str) -> Choices:
     """Choices of models whose name or description has what was typed."""
     return [
-        app_commands.Choice(name=f"{model.name} — {model.description}"[:LONGEST].rstrip(" —"), value=model.name)
+        app_commands.Choice(name=f"{model.name} — {model.about}"[:LONGEST].rstrip(" —"), value=model.name)
         for model in models
-        if typed.lower() in f"{model.name} {model.description}".lower()
+        if typed.lower() in f"{model.name} {model.about}".lower()
     ][:MOST]
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from bot.charts.plot import Chart, Panel, Series
 from bot.jobs import GuildId
+from bot.money import dollars
 from bot.requests.defaults import Source
 from bot.requests.presets import difference
 from bot.search.quality import interval
@@ -50,6 +51,8 @@ def text(report: Report, names: Mapping[GuildId, str]) -> str:
         f"- {total.asked} requests: {total.delivered} delivered, {total.failed} failed, "
         f"{total.cancelled} cancelled, {total.open} open",
     ]
+    if total.micros:
+        lines.append(f"- {dollars(total.micros)} for providers, with what they may have charged for nothing")
     if total.start_median is not None and total.start_p95 is not None:
         lines.append(f"- Half started within {_words.seconds(total.start_median)}, {_most(total.start_p95)}")
     if total.wait_median is not None and total.wait_p95 is not None:
@@ -305,6 +308,7 @@ def _of_figures(figures: Figures) -> Iterator[tuple[str, str, float]]:
         "open": figures.open,
         "pictures": figures.pictures,
         "gpu_seconds": figures.gpu_seconds,
+        "micro_dollars": figures.micros or None,
         "start_seconds_median": figures.start_median,
         "start_seconds_p95": figures.start_p95,
         "wait_seconds_median": figures.wait_median,

@@ -56,6 +56,11 @@ def bill(series: SeriesQuote) -> str:
             f"{_words.pictures(series.pictures)} would take about {_words.seconds(series.seconds)} of GPU time, and "
             f"{_words.seconds(series.first.allowance.left)} of your quota are left. The first {len(few.members)} fit."
         )
+    if series.purse is not None:
+        money = _words.estimated(series.micros, series.first.request.provider or "the provider")
+        told = f"{money} {_words.money_left(series.purse)}"
+        told += " Paint them?" if series.fits else f" The first {len(few.members)} fit."
+        lines = [*lines, f"In money {told}"] if series.seconds else [f"{_words.pictures(series.pictures)}, {told}"]
     if series.panels:
         return _words.fitting([*lines, *panels_of(series.panels)])
     labels = [member.label or "the same again" for member in series.members]

@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import discord
 
+from bot.config import ModelConfig
 from bot.errors import Reference, format_references
 from bot.jobs import (
     DRAINED,
@@ -25,10 +27,13 @@ from bot.jobs import (
     utcnow,
 )
 from bot.logs import hide
+from bot.money import Micros, dollars, roughly
 from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.policy.picture_limits import THRESHOLD_RULES
+from bot.policy.purse import WHOSE, Fund, Purse
 from bot.policy.wildcards import WILDCARD
 from bot.policy.words import LONGEST_TERM, TERM
+from bot.provider_config import ProviderConfig
 from bot.requests.admission import Quote
 from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.defaults import Source
@@ -216,18 +221,32 @@ def failed(job: Job, reason: str) -> str:
 
 def cancelled(job: Job) -> str:
     """The message of a request that was cancelled."""
-    return f"{headline(job)}\n🚫 Cancelled."
+    text = f"{headline(job)}\n🚫 Cancelled."
+    if job.is_sent and (cost := price(job)):
+        text += f"\n-# {job.request.provider} had been asked already: {cost}"
+    return text
+
+
+def price(job: Job) -> str:
+    """What a job costs in money, and whether that is an estimate; empty if it costs none."""
+    if job.billed_micros is not None:
+        return f"cost {dollars(job.billed_micros)}" if job.billed_micros else ""
+    return f"cost about {roughly(job.held_micros)}, an estimate" if job.held_micros else ""
 
 
 def result(job: Job, images: Sequence[Image | Picture]) -> str:
     """The message of finished pictures: the values that paint them again, and how long the painting took."""
     facts = [parameters(job.request)]
-    if images and images[0].width != job.request.width:
+    if images and images[0].width != job.request.width and job.request.provider:
+        facts.append(f"came as {images[0].width}×{images[0].height}")
+    elif images and images[0].width != job.request.width:
         facts.append(f"enlarged to {images[0].width}×{images[0].height}")
     if job.started_at is not None and job.painted_at is not None and job.asked_at <= job.started_at <= job.painted_at:
         # If the clock was set back meanwhile, these times are out of order and the durations are not known.
         facts.append(f"painted in {seconds((job.painted_at - job.started_at).total_seconds())}")
         facts.append(f"ready {seconds((job.painted_at - job.asked_at).total_seconds())} after the request")
+    if cost := price(job):
+        facts.append(cost)
     return f"{headline(job)}\n-# {' · '.join(facts)}"
 
 
@@ -271,10 +290,12 @@ def sources(refs: Iterable[PictureRef]) -> str:
     )
 
 
-def painted_again(job_id: int, *, is_same: bool) -> str:
+def painted_again(job_id: int, provider: str, *, is_same: bool) -> str:
     """Whether a request that was painted again gave the same pictures."""
     if is_same:
         return f"-# Painted again from request {job_id}: every pixel is equal"
+    if provider:
+        return f"-# Painted again from request {job_id}: {provider} seldom paints the same picture twice"
     return (
         f"-# Painted again from request {job_id}: some pixels differ. Requests that are painted together differ by "
         "rounding, unless the host sets engine.reproducible"
@@ -292,13 +313,12 @@ def parameters(request: GenerationRequest) -> str:
     if request.operation is Operation.UPSCALE:
         return f"enlarged · model `{request.model}`"
     last = request.seeds[-1]
-    facts = [
-        f"seed `{request.seed}`" if last == request.seed else f"seeds `{request.seed}`–`{last}`",
-        f"model `{request.model}`",
-        f"{request.width}×{request.height}",
-        f"{request.num_inference_steps} steps",
-        f"guidance {request.guidance_scale:g}",
-    ]
+    facts = [f"model `{request.model}`", f"{request.width}×{request.height}"]
+    if request.provider:
+        facts.insert(1, f"painted by {request.provider}")
+    else:
+        seeds = f"seed `{request.seed}`" if last == request.seed else f"seeds `{request.seed}`–`{last}`"
+        facts = [seeds, *facts, f"{request.num_inference_steps} steps", f"guidance {request.guidance_scale:g}"]
     if request.draft:
         facts.insert(0, "draft")
     if request.style:
@@ -307,7 +327,8 @@ def parameters(request: GenerationRequest) -> str:
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
     if request.operation in _OPERATIONS:
-        facts.append(f"{_OPERATIONS[request.operation]} at strength {request.strength:g}")
+        how = "" if request.provider else f" at strength {request.strength:g}"
+        facts.append(f"{_OPERATIONS[request.operation]}{how}")
     if request.controlnet:
         facts.append(f"ControlNet `{request.controlnet}:{request.controlnet_conditioning_scale:g}`")
     if request.negative_prompt:
@@ -317,12 +338,39 @@ def parameters(request: GenerationRequest) -> str:
 
 def bill(quote: Quote) -> str:
     """The question before a big request is accepted: what it would cost, and what is left."""
+    if quote.purse is not None:
+        return (
+            f"{pictures(quote.request.num_images_per_prompt)}, {estimated(quote.micros, quote.request.provider)} "
+            f"{money_left(quote.purse)} Paint it?"
+        )
     allowance = quote.allowance
     asked = max(allowance.pictures(quote.seconds), 1)
     return (
         f"{pictures(quote.request.num_images_per_prompt)}, about {seconds(quote.seconds)} of GPU time. This takes "
         f"{asked} of the {allowance.pictures(allowance.left)} pictures with default settings that are left of your "
         "quota today. Paint it?"
+    )
+
+
+def estimated(micros: Micros, provider: str) -> str:
+    """What something will probably cost, as the end of a sentence and one more."""
+    return (
+        f"about {roughly(micros)}. This is an estimate: {provider} says afterwards what it costs, and that is what "
+        "counts. If it fails, you pay nothing."
+    )
+
+
+def money_left(purse: Purse) -> str:
+    """What a person can spend now, and what holds them back, as a sentence."""
+    least = min(purse.funds, key=lambda fund: fund.left)
+    return f"{dollars(least.left)} of {WHOSE[least.name]} is left, of {dollars(least.most)} in 24 hours."
+
+
+def spent(fund: Fund) -> str:
+    """What is spent and left of a limit of money, and who decided it."""
+    return (
+        f"**{dollars(fund.left)}** of {WHOSE[fund.name]} is left: {dollars(fund.used)} of {dollars(fund.most)} in 24 "
+        f"hours is spent or held ({origin(fund.origin)})."
     )
 
 
@@ -404,13 +452,34 @@ def pages(text: str, room: int = MESSAGE) -> list[str]:
     return found
 
 
-def kept(held: Held) -> str:
-    """What is kept about a person, why, and for how long."""
+def senders(models: Sequence[ModelConfig], providers: Sequence[ProviderConfig]) -> str:
+    """Which models send words to other servers, and to which; empty if none does."""
+    lines = []
+    for provider in providers:
+        names = ", ".join(f"`{model.name}`" for model in models if model.provider == provider.name)
+        if names:
+            host = urlsplit(provider.base_url).hostname or provider.base_url
+            lines.append(f"- {names}: painted by **{provider.name}** (`{host}`)")
+    if not lines:
+        return ""
+    return "\n".join(
+        [
+            "**Words leave this machine if you ask with one of these models:**",
+            *lines,
+            "Sent are the words of the request and the pictures that it starts from, without names, ids or channels. "
+            "What becomes of them there is up to that server. Other models send nothing.",
+        ]
+    )
+
+
+def kept(held: Held, sent: str = "") -> str:
+    """What is kept about a person, why, and for how long; `sent` says which models send words elsewhere."""
+    leaves = f"\n{sent}\n\nApart from that, only Discord receives" if sent else "\nOnly Discord receives"
     return (
         f"**Kept about you, on all servers together:** {_counted(held)}.\n"
         "- Your requests with their words and settings, their pictures and those you sent, for `/history`, to paint "
         "them again, and to offer phrases of them that ten people wrote. They stay until you delete them.\n"
-        "- The GPU time that they cost, and when, for quotas and the order of the queue.\n"
+        "- The GPU time and the money that they cost, and when, for quotas and the order of the queue.\n"
         "- Your reactions under results, to sum up how people like each model, and to do what they ask for. They stay "
         "until you take them back. Also which results were sent to you because you asked by ✉️.\n"
         "- Your `/settings`. They stay until you clear them.\n"
@@ -421,7 +490,7 @@ def kept(held: Held) -> str:
         "- Results that you reported, and your reasons; that results of yours were reported. Moderators do not see who "
         "reported.\n"
         "- Daily backups: one for each of 7 days and 4 weeks.\n"
-        "\nOnly Discord receives any of this data. `/privacy export` gives you all of it, `/privacy delete` deletes it."
+        f"{leaves} any of this data. `/privacy export` gives you all of it, `/privacy delete` deletes it."
     )
 
 

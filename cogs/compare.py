@@ -15,6 +15,7 @@ from bot.client import Client
 from bot.config import IMAGES
 from bot.errors import UserError
 from bot.jobs import MessageId, PictureRef, UserId
+from bot.money import Micros
 from bot.requests import edits
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.flags import with_flags
@@ -265,7 +266,13 @@ def _check(one: Quote, other: Quote) -> None:
 def _together(one: Quote, other: Quote) -> Quote:
     """A quote for both requests, for one bill."""
     images = one.request.num_images_per_prompt + other.request.num_images_per_prompt
-    return replace(one, seconds=one.seconds + other.seconds, request=replace(one.request, num_images_per_prompt=images))
+    return replace(
+        one,
+        seconds=one.seconds + other.seconds,
+        micros=Micros(one.micros + other.micros),
+        purse=one.purse or other.purse,
+        request=replace(one.request, num_images_per_prompt=images),
+    )
 
 
 async def setup(client: Client) -> None:

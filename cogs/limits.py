@@ -96,6 +96,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         pace="Images per minute of one person; a request over it waits",
         depth="Requests of one person that may wait at a time",
         quota="GPU seconds of one person in any 24 hours",
+        money="US cents of one person in any 24 hours, for models of providers",
+        server_money="US cents of the whole server in any 24 hours, for models of providers",
         pixels="The largest picture, like 1024x1024; a larger one is made smaller",
         steps="The most denoising steps; more are cut",
         images="The most pictures of one request; more are cut",
@@ -114,6 +116,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         pace: int | None = None,
         depth: int | None = None,
         quota: int | None = None,
+        money: int | None = None,
+        server_money: int | None = None,
         pixels: str | None = None,
         steps: int | None = None,
         images: int | None = None,
@@ -132,6 +136,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             LimitName.PACE: pace,
             LimitName.DEPTH: depth,
             LimitName.QUOTA: quota,
+            LimitName.MONEY: money,
+            LimitName.SERVER_MONEY: server_money,
             LimitName.PIXELS: None if pixels is None else _pixels(pixels),
             LimitName.STEPS: steps,
             LimitName.IMAGES: images,
@@ -190,6 +196,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         lines += [
             self._line(name, limits[0]) + "".join(f"; instead of {_short(name, limit)}" for limit in limits[1:])
             for name, limits in candidates(self._policy.defaults, book, who, where).items()
+            if self._is_shown(name)
         ]
         refusals = await self._refusals.of_person(who, _REFUSALS)
         lines += ["", "Their latest refusals:" if refusals else "None of their requests was refused lately."]
@@ -254,11 +261,15 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
     async def _table(self, target: _Target) -> list[str]:
         limits = await self._policy.limits(target.who, target.where)
         title = "everyone here" if target.subject == SERVER else _words.subject(target.subject)
-        return [f"Limits for {title}:", *(self._line(name, limits[name]) for name in LimitName)]
+        return [f"Limits for {title}:", *(self._line(name, limits[name]) for name in LimitName if self._is_shown(name))]
 
     def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
         about = f", about {self._pictures(limit.value)}" if name is LimitName.QUOTA else ""
         return f"- **{name}** {_words.limit(name, limit.value)} {MEANING[name]}{about} — {_words.origin(limit.origin)}"
+
+    def _is_shown(self, name: LimitName) -> bool:
+        """Whether a limit concerns anything here: without a provider nothing costs money."""
+        return name not in (LimitName.MONEY, LimitName.SERVER_MONEY) or any(model.provider for model in self._models)
 
     def _pictures(self, seconds: RuleValue) -> str:
         """How many pictures with default settings can be painted in `seconds`."""

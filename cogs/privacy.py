@@ -14,6 +14,7 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
+from bot.config import Config
 from bot.errors import UserError
 from bot.jobs import UserId
 from bot.queue.dispatcher import Dispatcher
@@ -30,7 +31,8 @@ def policy_text() -> str:
 class Privacy(commands.GroupCog, group_name="privacy", group_description="What is kept about you, and deleting it"):
     """Shows people what is kept about them, and deletes it; no command reaches another person's data."""
 
-    def __init__(self, client: Client, forgetting: Forgetting, dispatcher: Dispatcher) -> None:
+    def __init__(self, client: Client, forgetting: Forgetting, dispatcher: Dispatcher, config: Config) -> None:
+        self._sent = _words.senders(config.remote_models, config.providers)
         self._forgetting = forgetting
         self._dispatcher = dispatcher
         # No right is needed to answer: only the person who was asked can.
@@ -48,7 +50,7 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
     async def show(self, interaction: discord.Interaction[Client]) -> None:
         """Say what is kept, in words and numbers."""
         held = await self._forgetting.held(UserId(interaction.user.id))
-        await responses.send(interaction, _words.kept(held), ephemeral=True)
+        await responses.send(interaction, _words.kept(held, self._sent), ephemeral=True)
 
     @app_commands.command(description="Everything Atelier keeps about you, as a JSON file")
     async def export(self, interaction: discord.Interaction[Client]) -> None:
@@ -82,4 +84,4 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await client.add_cog(Privacy(client, client.app.forgetting, client.app.dispatcher))
+    await client.add_cog(Privacy(client, client.app.forgetting, client.app.dispatcher, client.app.config))

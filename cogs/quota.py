@@ -1,4 +1,4 @@
-"""/quota: what is left of the day's GPU time, and when the rest returns."""
+"""/quota: what is left of the day's GPU time and money, and when the rest returns."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ _SHOWN = 5
 class Quota(commands.Cog):
     """Shows a person their own quota, and no other person's."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, has_providers: bool) -> None:
         self._policy = policy
+        self._has_providers = has_providers
 
     @app_commands.command(description="What is left of your quota here, and when the rest returns")
     @app_commands.guild_only()
     async def quota(self, interaction: discord.Interaction[Client]) -> None:
         """Show what is left, and the next times at which some of it returns."""
         requester, destination = _people.requester(interaction), _people.destination(interaction)
-        allowance = await self._policy.allowance(await self._policy.ruling(requester, destination.channels))
+        ruling = await self._policy.ruling(requester, destination.channels)
+        allowance = await self._policy.allowance(ruling)
         lines = [
             f"**{allowance.pictures(allowance.left)} of {_words.pictures(allowance.pictures(allowance.quota))}** left: "
             f"{_words.seconds(allowance.left)} of {_words.seconds(allowance.quota)} of GPU time in 24 hours "
@@ -39,12 +41,15 @@ class Quota(commands.Cog):
         ]
         if len(returning) > _SHOWN:
             lines.append(f"- and {len(returning) - _SHOWN} more")
+        if self._has_providers:
+            purse = await self._policy.purse(ruling)
+            lines += [f"- {_words.spent(fund)}" for fund in purse.funds]
         lines.append("-# A picture counts as a usual one of the first model. What fails costs nothing.")
         await responses.send(interaction, "\n".join(lines), ephemeral=True)
 
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    cog = Quota(client.app.policy)
+    cog = Quota(client.app.policy, has_providers=bool(client.app.config.remote_models))
     _people.open_to_messages(client, cog.quota)
     await client.add_cog(cog)

@@ -244,7 +244,8 @@ class Results(commands.Cog):
                 earlier, now = (), ()
             if not earlier:
                 return ""
-            return "\n" + _words.painted_again(before.id, is_same=_pixels(earlier) == _pixels(now))
+            is_same = _pixels(earlier) == _pixels(now)
+            return "\n" + _words.painted_again(before.id, job.request.provider, is_same=is_same)
         origins = [source for source in sources if source.number]
         return f"\n-# From {_words.sources(origins)}" if origins else ""
 

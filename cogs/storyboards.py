@@ -16,6 +16,7 @@ from bot.charts.board import Kind
 from bot.client import Client
 from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobId, JobStatus, PictureRef
+from bot.money import roughly
 from bot.requests import edits
 from bot.requests.admission import Admission, Quote
 from bot.requests.options import Options
@@ -156,7 +157,8 @@ class Storyboards(commands.Cog):
         admitted = await self._quotes.repaint(first, panel.number, words, quote, interaction_id=interaction.id)
         if admitted is None:
             return
-        said = f"About {_words.seconds(quote.seconds)} of GPU time; the panel changes in the storyboard."
+        price = f"About {roughly(quote.micros)}, an estimate" if quote.micros else ""
+        said = f"{price or f'About {_words.seconds(quote.seconds)} of GPU time'}; the panel changes in the storyboard."
         if admitted.notes:
             said += f"\n{_words.notes(admitted.notes)}"
         await responses.send(interaction, said, ephemeral=True)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from bot.__main__ import cli
 from bot.config import Config, ControlNetConfig, LoraConfig, ModelConfig
 from bot.policy.rights import doors
+from bot.provider_config import ApiConfig, ProviderConfig
 
 DOCUMENTS = [
     Path("README.md"),
@@ -86,6 +87,7 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
             yield name, field.annotation
     yield from {"At the top": Config, "models": ModelConfig}.items()
     yield from {"loras of a model": LoraConfig, "controlnets of a model": ControlNetConfig}.items()
+    yield from {"providers": ProviderConfig, "api of a model": ApiConfig}.items()
 
 
 @pytest.mark.parametrize(("heading", "section"), list(_sections()))
@@ -96,6 +98,7 @@ def test_every_setting_is_on_its_page_with_its_default(heading: str, section: ty
     assert sorted(name for name, _ in listed) == sorted(fields)
     for name, shown in listed:
         default = None if fields[name].is_required() else fields[name].default
+        default = default.model_dump(exclude_defaults=True) if isinstance(default, BaseModel) else default
         value = tomllib.loads(f"it = {shown.strip('`')}")["it"] if shown else None
         assert value == (str(default) if isinstance(default, Path) else list(default) if default == () else default), (
             name

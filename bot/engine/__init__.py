@@ -1,7 +1,8 @@
 """The interface of engines: the orders that the bot gives, and the events that come back.
 
-`local/` paints in a child process (`bot/worker`) with torch, `cluster/` on other hosts, and `fake.py` without weights,
-for tests. `fleet.py` joins several engines, and `building.py` makes those that the configuration names.
+`local/` paints in a child process (`bot/worker`) with torch, `cluster/` on other hosts, `images_api/` has other servers
+paint, and `fake.py` paints without weights, for tests. `fleet.py` joins several engines, and `building.py` makes those
+that the configuration names.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.jobs import UNLIMITED, GenerationRequest, Image, JobId, PictureLimits, UserId
+from bot.money import Micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,19 @@ class Finished:
     model_hash: str
 
 
-Event = Started | Progress | Preview | Finished
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The engine is about to send the order to a provider that may charge for it. It goes on once that is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What a provider charged for what it was asked, which may be nothing."""
+
+    micros: Micros
+
+
+Event = Started | Progress | Preview | Asking | Billed | Finished
 
 
 class Lane(Protocol):

@@ -11,6 +11,7 @@ from bot.engine import Engine, cluster
 from bot.engine.fleet import Fleet
 from bot.engine.local import LocalEngine
 from bot.engine.local.devices import LOCAL, Place, find_places
+from bot.errors import ConfigError
 
 Recall = Callable[[str], Awaitable[str]]
 """The timings of a lane that were stored before, by the name of the lane; empty if there are none."""
@@ -30,15 +31,19 @@ class Files:
 
 async def build(config: Config, files: Files, recall: Recall) -> Fleet:
     """All engines of the configuration, not running yet. Raises ConfigError if one of them cannot be made."""
+    ours = config.model_copy(update={"models": config.local_models})
     engines: list[Engine] = [
-        *await _local(config, files, recall),
-        *await cluster.engines(config, files.provenance, recall),
+        *await _local(ours, files, recall),
+        *await cluster.engines(ours, files.provenance, recall),
+        *await _providers(config, files, recall),
     ]
     return Fleet(engines, [model.name for model in config.models])
 
 
 async def _local(config: Config, files: Files, recall: Recall) -> list[LocalEngine]:
     """The engines that paint on this machine."""
+    if not config.models:
+        return []
     return [
         LocalEngine(
             config,
@@ -50,6 +55,21 @@ async def _local(config: Config, files: Files, recall: Recall) -> list[LocalEngi
         )
         for place in await find_places(config.engine)
     ]
+
+
+async def _providers(config: Config, files: Files, recall: Recall) -> list[Engine]:
+    """The engine of the models that other servers paint, if there are any. Its libraries are imported only then."""
+    if not config.remote_models:
+        return []
+    try:
+        from bot.engine.images_api.engine import ImagesApiEngine
+    except ImportError as error:
+        raise ConfigError(
+            "Models of providers need a library that is not installed. Run: pip install -c constraints.txt "
+            "'atelier-bot[providers]'"
+        ) from error
+    known = {provider.name: await recall(provider.name) for provider in config.providers}
+    return [ImagesApiEngine(config, known=known, provenance=files.provenance)]
 
 
 def calibration_of(path: Path, place: Place) -> Path:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from bot.config import EMBEDDED, ModelConfig
+from bot.engine.images_api.capabilities import Capabilities, capabilities_of
 from bot.engine.model_files.host_upscaler import check_upscaler
 from bot.engine.model_files.hub import cached_folder
 from bot.engine.model_files.operations import UNKNOWN
@@ -74,6 +75,7 @@ class Catalog:
     def __init__(self, models: Sequence[ModelConfig], upscaler: str = "") -> None:
         """Make a catalog of models; `upscaler` is the file of the host's upscaler, or empty."""
         self.models = models
+        self._remote = {model.name: capabilities_of(model) for model in models if model.provider}
         self._upscaler = upscaler
         self._upscaler_seen: Traces | None = None
         self._has_upscaler = False
@@ -98,12 +100,18 @@ class Catalog:
 
     def operations(self, model: str) -> frozenset[Operation]:
         """What can be done with a model; of one that was not downloaded yet it is not known whether it can enlarge."""
+        if model in self._remote:
+            return self._remote[model].operations
         own = self._operations.get(model, UNKNOWN)
         return own | {Operation.UPSCALE} if self._has_upscaler else own
 
     def has_own_upscaler(self, model: str) -> bool:
         """Whether a model enlarges pictures itself, and not the host's upscaler."""
-        return Operation.UPSCALE in self._operations.get(model, UNKNOWN)
+        return model not in self._remote and Operation.UPSCALE in self._operations.get(model, UNKNOWN)
+
+    def capabilities(self, model: str) -> Capabilities | None:
+        """What a model of a provider can do and costs; None for one that this machine paints with."""
+        return self._remote.get(model)
 
     def _look_at_upscaler(self) -> None:
         file = Path(self._upscaler)
@@ -121,7 +129,7 @@ class Catalog:
         """Look at the files of all models that are new or were changed. Reads the disk: call it in a thread."""
         self._look_at_upscaler()
         for model in self.models:
-            place = place_of(model)
+            place = None if model.provider else place_of(model)
             if place is None:
                 continue
             config = Path(model.config) if model.config is not None else None

@@ -26,6 +26,8 @@ class LimitName(StrEnum):
     PACE = "pace"
     DEPTH = "depth"
     QUOTA = "quota"
+    MONEY = "money"
+    SERVER_MONEY = "server_money"
     PIXELS = "pixels"
     STEPS = "steps"
     IMAGES = "images"
@@ -39,6 +41,8 @@ MEANING = {
     LimitName.PACE: "images per minute",
     LimitName.DEPTH: "requests waiting at a time",
     LimitName.QUOTA: "GPU seconds in 24 hours",
+    LimitName.MONEY: "US cents of a person in 24 hours",
+    LimitName.SERVER_MONEY: "US cents of the whole server in 24 hours",
     LimitName.PIXELS: "pixels of a picture",
     LimitName.STEPS: "denoising steps",
     LimitName.IMAGES: "pictures of one request",
@@ -52,6 +56,8 @@ BOUNDS = {
     LimitName.PACE: (1, 10_000),
     LimitName.DEPTH: (1, 10_000),
     LimitName.QUOTA: (1, 1_000_000),
+    LimitName.MONEY: (0, 1_000_000),
+    LimitName.SERVER_MONEY: (0, 1_000_000),
     LimitName.PIXELS: (64, 2**26),
     LimitName.STEPS: STEPS,
     LimitName.IMAGES: IMAGES,
@@ -136,6 +142,8 @@ class Limits:
     pace: Limit[int]
     depth: Limit[int]
     quota: Limit[int]
+    money: Limit[int]
+    server_money: Limit[int]
     pixels: Limit[int]
     steps: Limit[int]
     images: Limit[int]
@@ -257,6 +265,11 @@ def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
         if name is LimitName.CHANNELS and scope is Scope.CHANNEL:
             raise UserError(
                 "The limit channels can be set for the server, a role or a person, but not for a channel. "
+                "Nothing was changed."
+            )
+        if name is LimitName.SERVER_MONEY and scope is not Scope.SERVER:
+            raise UserError(
+                "The limit server_money is about the whole server together, so it can be set only for the server. "
                 "Nothing was changed."
             )
         if name not in BOUNDS:

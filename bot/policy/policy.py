@@ -26,9 +26,11 @@ from bot.jobs import (
     Scope,
     Subject,
 )
+from bot.money import NOTHING, Micros
 from bot.policy.limits import (
     BLOCKED,
     NEGLIGIBLE,
+    QUOTA_WINDOW,
     Block,
     Limits,
     Origin,
@@ -43,8 +45,10 @@ from bot.policy.limits import (
     resolve,
 )
 from bot.policy.picture_limits import picture_limits
+from bot.policy.purse import Purse, purse_of
 from bot.policy.words import ServerTerms, check_hard_block
 from bot.storage.rules import Rules
+from bot.storage.spending import Spending, spent_in
 from bot.storage.usage import Usage, spent_by, waiting_of
 
 _LONGEST_REASON = 200
@@ -97,10 +101,17 @@ class Policy:
     """Answers what a person may ask for, what is left of their quota, and why a request is refused."""
 
     def __init__(
-        self, rules: Rules, usage: Usage, defaults: LimitsConfig, usual_seconds: Callable[[], float], clock: Clock
+        self,
+        rules: Rules,
+        usage: Usage,
+        spending: Spending,
+        defaults: LimitsConfig,
+        usual_seconds: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._rules = rules
         self._usage = usage
+        self._spending = spending
         self._clock = clock
         self._terms = ServerTerms()
         self.defaults = defaults
@@ -158,6 +169,12 @@ class Policy:
         quota = ruling.limits.quota
         return Allowance(quota.value, quota.origin, tuple(spent), self.usual_seconds())
 
+    async def purse(self, ruling: Ruling) -> Purse:
+        """What the person may spend on providers now."""
+        since = self._clock() - QUOTA_WINDOW
+        spent = await self._spending.spent(ruling.requester, ruling.counted_from, since)
+        return purse_of(ruling.limits, self.defaults, spent)
+
     def check(self, ruling: Ruling) -> None:
         """Raise Rejected where a moderator paused painting, blocked the person or closed the channel."""
         if block := ruling.block:
@@ -193,13 +210,25 @@ class Policy:
         check_hard_block(title, "")
         await self._terms.check(guild_id, await self._rules.book(guild_id), (title,))
 
-    async def check_room(self, connection: aiosqlite.Connection, ruling: Ruling, seconds: float) -> None:
-        """Raise Rejected unless one more request that takes `seconds` fits; for use inside a transaction."""
+    async def check_room(
+        self, connection: aiosqlite.Connection, ruling: Ruling, seconds: float, micros: Micros = NOTHING
+    ) -> None:
+        """Raise Rejected unless one more request that takes so much time and money fits; for use in a transaction."""
         depth = await waiting_of(connection, ruling.requester)
         if depth >= ruling.limits.depth.value:
             raise _queue_is_full(depth, ruling.limits)
         spent = await spent_by(connection, ruling.requester, ruling.counted_from)
         self.check_quota(self._allowance(ruling, spent), seconds)
+        if micros:
+            since = self._clock() - QUOTA_WINDOW
+            paid = await spent_in(connection, ruling.requester, ruling.counted_from, since)
+            self.check_money(purse_of(ruling.limits, self.defaults, paid), micros)
+
+    @staticmethod
+    def check_money(purse: Purse, micros: Micros) -> None:
+        """Raise Rejected, with the time when it will work, unless that much more money may be spent."""
+        if refusal := purse.refusal(micros):
+            raise refusal
 
     @staticmethod
     def check_quota(allowance: Allowance, seconds: float) -> None:
@@ -240,7 +269,13 @@ class Policy:
         if refusal := objection(job.request, ruling.limits, ruling.where):
             return refusal
         before = await self._usage.spent_before(job, ruling.counted_from)
-        return quota_objection(ruling.limits, await self._usage.held(job), before)
+        if refusal := quota_objection(ruling.limits, await self._usage.held(job), before):
+            return refusal
+        if not job.held_micros:
+            return None
+        # Those that were asked for earlier were accepted first.
+        spent = await self._spending.spent(job.requester, ruling.counted_from, now - QUOTA_WINDOW, job.id)
+        return purse_of(ruling.limits, self.defaults, spent).refusal(job.held_micros)
 
 
 def _queue_is_full(depth: int, limits: Limits) -> Rejected:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
 
-from bot.engine import Engine, Finished, Lane, Order, Preview, Progress, Started
-from bot.errors import AtelierError, EngineDied, Rejected
+from bot.engine import Asking, Billed, Engine, Finished, Lane, Order, Preview, Progress, Started
+from bot.errors import AtelierError, EngineDied, PaintFailed, Rejected
 from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
 from bot.logs import hide, traced, without_words
 from bot.policy.limits import told
@@ -197,6 +197,10 @@ class Dispatcher:
         limits = await insist(self._policy.picture_limits, job.requester.guild_id, job.destination.channels)
         if not lane.is_up and self._line.can_go_elsewhere(job.request.model, lane):
             raise EngineDied(f"The lane {lane.name} stopped before it took this.", is_blamed=False)
+        if not lane.has(job.request.model):
+            # No lane can paint with it now, so any of them took the job.
+            words = self._engine.troubles.get(job.request.model) or f"No engine has the model {job.request.model} now."
+            raise PaintFailed(f"{words} Choose another one.")
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads, limits)
         async with aclosing(lane.submit(order)) as events:
             preview = b""
@@ -205,6 +209,12 @@ class Dispatcher:
                     self._meter.enter(job.id, job.request.work, _now(), lane.name)
                 elif isinstance(event, Preview):
                     preview = event.jpeg
+                elif isinstance(event, Asking):
+                    # What may have been sent is in the row before it is sent. A job that was cancelled is not sent.
+                    if not await insist(self._queue.note_sent, job):
+                        return
+                elif isinstance(event, Billed):
+                    await insist(self._queue.note_billed, job, event.micros)
                 elif isinstance(event, Progress):
                     self._announce(job, Painting(event.step, event.of, preview))
                 elif isinstance(event, Finished):

@@ -16,6 +16,7 @@ import aiosqlite
 from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
+from bot.engine.images_api.prices import estimate
 from bot.errors import Rejected, UserError
 from bot.jobs import (
     DRAINED,
@@ -31,8 +32,10 @@ from bot.jobs import (
     Requester,
 )
 from bot.logs import hide
+from bot.money import NOTHING, Micros, micros_of_cents, roughly
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Allowance, Policy, Ruling
+from bot.policy.purse import Purse
 from bot.queue.engine_forecast import seconds_of
 from bot.queue.forecast import statement
 from bot.queue.line import Line
@@ -64,7 +67,7 @@ class Quote:
     request: GenerationRequest
     notes: tuple[str, ...]
     seconds: float
-    """GPU seconds that the request is expected to take."""
+    """GPU seconds that the request is expected to take; a provider's take none."""
     ruling: Ruling
     allowance: Allowance
     thresholds: BillConfig
@@ -74,18 +77,24 @@ class Quote:
     """The person's options after the flags in the prompt were read."""
     enhance: bool = False
     """Whether the person wants to see first what would improve the prompt."""
+    micros: Micros = NOTHING
+    """What the request is expected to cost in money: an estimate."""
+    purse: Purse | None = None
+    """What may be spent now, if the request costs money."""
 
     @property
     def fits(self) -> bool:
-        """Whether enough of the quota is left now."""
-        return self.seconds <= self.allowance.left + NEGLIGIBLE
+        """Whether enough of the quota is left now, and enough money."""
+        return self.seconds <= self.allowance.left + NEGLIGIBLE and (
+            self.purse is None or self.micros <= self.purse.left
+        )
 
     @property
     def is_big(self) -> bool:
         """Whether the person should confirm the cost first."""
         big = self.thresholds
         share = self.seconds > big.share * self.allowance.left and self.seconds > big.at_least
-        return share or self.seconds > big.seconds
+        return share or self.seconds > big.seconds or self.micros > micros_of_cents(big.money)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +190,17 @@ class Admission:
             await self._check_stored(options)
             if not self._is_served(request.model):
                 raise Rejected(f"No engine has the model {request.model}. Choose another one.", rule="engine")
+            able = self._catalog.capabilities(request.model)
+            micros = NOTHING if able is None else estimate(request, able)
             return Quote(
                 requester=requester,
                 destination=destination,
                 options=replace(options, seed=request.seed, choice=resolved.choice),
                 request=request,
                 notes=resolved.notes,
-                seconds=seconds_of(request.work, self._line.speed_for(request.work)),
+                seconds=seconds_of(request.work, self._line.speed_for(request.work)) if able is None else 0.0,
+                micros=micros,
+                purse=await self._policy.purse(ruling) if micros else None,
                 ruling=ruling,
                 allowance=await self._policy.allowance(ruling),
                 thresholds=self._thresholds,
@@ -255,6 +268,9 @@ class Admission:
     def notes(self, quote: Quote) -> tuple[str, ...]:
         """What the requester should know, in one line: values that were changed, and what the model cannot draw."""
         vocabulary = self._vocabularies.get(quote.request.model)
+        if quote.micros and not quote.is_big:
+            price = f"about {roughly(quote.micros)}, an estimate; {quote.request.provider} decides what it costs"
+            return one_line((*quote.notes, price))
         return one_line((*quote.notes, *(vocabulary.notes(quote.request.prompt) if vocabulary else ())))
 
     async def promise(self, job: Job, notes: tuple[str, ...]) -> Admitted:
@@ -269,7 +285,7 @@ class Admission:
         """Store the uploads and write the job's row; None if the same interaction made a job before."""
 
         async def check(connection: aiosqlite.Connection) -> None:
-            await self._policy.check_room(connection, quote.ruling, quote.seconds)
+            await self._policy.check_room(connection, quote.ruling, quote.seconds, quote.micros)
 
         async with self.storing(quote):
             return await self._queue.enqueue(
@@ -279,6 +295,7 @@ class Admission:
                 interaction_id=interaction_id,
                 admit=check,
                 seconds=quote.seconds,
+                micros=quote.micros,
                 sources=quote.options.edit.sources if quote.options.edit else (),
                 value_sources=None if quote.options.edit else quote.origins,
             )

@@ -15,6 +15,7 @@ from typing import Any
 
 from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, ModelConfig
 from bot.engine import weights
+from bot.engine.images_api.capabilities import capabilities_of
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError, cut, quoted
 from bot.jobs import MASK_TOLERANCE, NO_STYLE, Adapters, GenerationRequest, Operation, StyleRef, Upload, upscale_refusal
@@ -24,6 +25,7 @@ from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
 from bot.requests.options import BLENDED, Choice, Options
 from bot.requests.presets import NO_PRESETS, Presets, choose
+from bot.requests.remote import fitted_size, most_images, without_lacking
 from bot.requests.uploads import CALLED
 from bot.requests.wording import clean, unknown
 from bot.storage.styles import Style
@@ -155,6 +157,9 @@ def resolve(
         options, of_style, style_notes = styles.with_settings(options, style, model, able, draft=draft)
         filled |= of_style
         notes += style_notes
+    remote = capabilities_of(model) if model.provider else None
+    if remote is not None:
+        options = without_lacking(options, read, model, remote, notes)
     used = options.edit.style if options.edit else NO_STYLE
     if style is not None:
         used = StyleRef(style.name, style.number, style.version)
@@ -168,6 +173,9 @@ def resolve(
     width, height = _size(options, model, notes)
     if limits is not None:
         width, height = _smaller(width, height, model, limits.pixels, notes)
+    if remote is not None:
+        pixels = None if limits is None else limits.pixels
+        width, height = fitted_size(width, height, model, remote, pixels, notes)
     loras = _loras(options.lora, model, notes, model.draft_lora if draft else None)
     controlnet, weight = _controlnet(options, models, model, notes)
     bounds = sampling.steps[0], sampling.most_steps(_asked_strength(options))
@@ -181,7 +189,9 @@ def resolve(
     )
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
-        negative_prompt=styles.negative_of(model.negative_prompt if negative is None else negative, style),
+        negative_prompt=""
+        if remote is not None and "negative_prompt" not in remote.options
+        else styles.negative_of(model.negative_prompt if negative is None else negative, style),
         model=model.name,
         sampler=sampler,
         width=width,
@@ -194,7 +204,7 @@ def resolve(
             "images",
             None if upscales else options.images,
             1 if upscales else usual.images,
-            IMAGES,
+            most_images(remote, IMAGES),
             None if limits is None else limits.images,
             notes,
         ),
@@ -204,7 +214,7 @@ def resolve(
         blended=tuple(upload.sha256 for upload in options.blended),
         region=options.edit.region if options.edit else (),
         margins=options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0),
-        strength=_strength(options, steps, notes),
+        strength=_strength(options, steps, notes) if remote is None else 1.0,
         controlnet=controlnet,
         control_image=options.control.sha256 if options.control else "",
         controlnet_conditioning_scale=weight,
@@ -212,6 +222,7 @@ def resolve(
         style=used.name,
         style_number=used.number,
         style_version=used.version,
+        provider=model.provider,
     )
     return Resolved(request, tuple(notes), sources(given, read, filled), read, enhance, choice)
 

@@ -12,8 +12,10 @@ import aiosqlite
 from bot.config import IMAGES
 from bot.errors import Rejected, UserError, quoted
 from bot.jobs import Destination, Job, Requester, Upload
+from bot.money import Micros
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Policy
+from bot.policy.purse import Purse
 from bot.policy.wildcards import wildcards_of
 from bot.policy.words import SAFETY, TERMS
 from bot.requests.admission import Admission, Admitted, Quote
@@ -71,9 +73,21 @@ class SeriesQuote:
         return sum(member.quote.seconds for member in self.members)
 
     @property
+    def micros(self) -> Micros:
+        """What all requests are expected to cost in money together."""
+        return Micros(sum(member.quote.micros for member in self.members))
+
+    @property
+    def purse(self) -> Purse | None:
+        """What may be spent now, if one of the requests costs money."""
+        return next((member.quote.purse for member in self.members if member.quote.purse is not None), None)
+
+    @property
     def fits(self) -> bool:
-        """Whether enough of the quota is left now for all of them."""
-        return self.seconds <= self.first.allowance.left + NEGLIGIBLE
+        """Whether enough of the quota is left now for all of them, and enough money."""
+        return self.seconds <= self.first.allowance.left + NEGLIGIBLE and (
+            self.purse is None or self.micros <= self.purse.left
+        )
 
     def beginning(self, count: int) -> SeriesQuote:
         """The first few of its requests."""
@@ -167,6 +181,8 @@ class SeriesAdmission:
         few = series if series.kind == STORYBOARD else series.beginning(FIRST)
         async with self._admission.noting(few.first.requester):
             self._policy.check_quota(few.first.allowance, few.seconds)
+            if few.purse is not None:
+                self._policy.check_money(few.purse, few.micros)
 
     async def admit(self, series: SeriesQuote, *, interaction_id: int | None) -> list[Admitted]:
         """Make jobs of all requests in one transaction.
@@ -177,7 +193,7 @@ class SeriesAdmission:
         first = series.first
 
         async def check(connection: aiosqlite.Connection) -> None:
-            await self._policy.check_room(connection, first.ruling, series.seconds)
+            await self._policy.check_room(connection, first.ruling, series.seconds, series.micros)
 
         async with self._admission.storing(first):
             posts = [list(series.members)] if series.kind == STORYBOARD else posts_of(series.members)
@@ -244,10 +260,10 @@ class SeriesAdmission:
         """Make a job of a quote for a panel, in the storyboard of another job; raises and returns as `admit` does."""
 
         async def check(connection: aiosqlite.Connection) -> None:
-            await self._policy.check_room(connection, quote.ruling, quote.seconds)
+            await self._policy.check_room(connection, quote.ruling, quote.seconds, quote.micros)
 
         sources = quote.options.edit.sources if quote.options.edit else ()
-        entry = Entry(quote.request, quote.seconds, sources, label=words)
+        entry = Entry(quote.request, quote.seconds, sources, label=words, micros=quote.micros)
         async with self._admission.storing(quote):
             job = await self._queue.enqueue_panel(
                 beside, number, words, entry, interaction_id=interaction_id, admit=check
@@ -282,4 +298,4 @@ def _drawn(variant: Variant, wildcards: Wildcards) -> Variant:
 
 def _entry(member: Member) -> Entry:
     quote = member.quote
-    return Entry(quote.request, quote.seconds, value_sources=quote.origins, label=member.label)
+    return Entry(quote.request, quote.seconds, value_sources=quote.origins, label=member.label, micros=quote.micros)

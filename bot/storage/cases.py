@@ -184,7 +184,7 @@ class Cases:
             # The same move as the queue's own, in one transaction with the case. A person who cancels their own request
             # pays for what it used until then; this was not their decision, so it costs them nothing.
             await connection.executemany(
-                "UPDATE jobs SET status = 'cancelled', used_seconds = 0 "
+                "UPDATE jobs SET status = 'cancelled', used_seconds = 0, pardoned = 1 "
                 "WHERE id = ? AND status IN ('queued', 'running')",
                 [(int(job),) for job in were],
             )

@@ -35,6 +35,7 @@ from bot.jobs import (
     from_text,
     to_text,
 )
+from bot.money import NOTHING, Micros
 from bot.storage.database import Database
 from bot.storage.marks import KEEP_MARK
 from bot.storage.panels import REPLACED, SEEN_FIRST, Panel, add_panels, replace_panel
@@ -57,8 +58,19 @@ _ASKED = (
     "value_sources",
     "series_id",
     "label",
+    "held_micros",
 )
 ENQUEUE = f"INSERT INTO jobs ({', '.join(_ASKED)}) VALUES ({', '.join('?' * len(_ASKED))})"  # noqa: S608 - constants
+
+SENT = (
+    "Atelier was stopped while another server painted this. It may have charged the host for it, so it is not asked "
+    "again by itself. You pay nothing. Ask again if you like."
+)
+# A request that was sent to a provider is paid for at most once.
+FAIL_SENT = """
+UPDATE jobs SET status = 'failed', reason = ? WHERE surface = ? AND status = 'running' AND sent_at IS NOT NULL
+  AND coalesce(billed_micros, held_micros) > 0
+"""
 
 ADD_SERIES = "INSERT INTO series (kind, guild_id, user_id, title, look) VALUES (?, ?, ?, ?, ?)"
 
@@ -165,13 +177,14 @@ ORDER BY asked_at DESC, id DESC LIMIT ?8 OFFSET ?9
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job to be written: `seconds` of GPU time that it is taken to cost, and what it is called within its series."""
+    """A job to be written: what it is taken to cost in GPU time and in money, and what it is called in its series."""
 
     request: GenerationRequest
     seconds: float
     sources: Sequence[PictureRef] = ()
     value_sources: Mapping[str, str] | None = None
     label: str = ""
+    micros: Micros = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,18 +249,20 @@ class Queue:
         interaction_id: int | None,
         admit: Callable[[aiosqlite.Connection], Awaitable[None]],
         seconds: float | None = None,
+        micros: Micros = NOTHING,
         sources: Sequence[PictureRef] = (),
         value_sources: Mapping[str, str] | None = None,
     ) -> Job | None:
         """Write the job in one transaction with `admit`, which raises to refuse it.
 
-        `seconds` is what it is taken to cost in GPU time; without it, a second for every megapixel-step.
+        `seconds` is what it is taken to cost in GPU time; without it, a second for every megapixel-step. `micros` is
+        what it is taken to cost in money.
         `sources` are the pictures that it starts from, if they are results. `value_sources` says where the value of
         each option comes from.
         A job without a message is not claimed until `place_message` says where it is answered. Returns None when
         the interaction already made a job: Discord repeats events after a RESUME.
         """
-        entry = Entry(request, request.cost if seconds is None else seconds, sources, value_sources)
+        entry = Entry(request, request.cost if seconds is None else seconds, sources, value_sources, micros=micros)
 
         async def work(connection: aiosqlite.Connection) -> Job | None:
             if await _is_known(connection, interaction_id):
@@ -352,6 +367,7 @@ class Queue:
                 None if entry.value_sources is None else json.dumps(dict(entry.value_sources)),
                 series_id,
                 entry.label,
+                entry.micros,
             ),
         )
         job_id = cursor.lastrowid
@@ -489,6 +505,16 @@ class Queue:
         """Whether this attempt at a job still counts: it was not cancelled since it began."""
         now = await self.get(job.id)
         return now is not None and (now.status, now.attempt) == (JobStatus.RUNNING, job.attempt)
+
+    async def note_sent(self, job: Job) -> bool:
+        """Note that a job is about to be sent to its provider; False when it moved on, and then it is not sent."""
+        return await self._move(job, JobStatus.RUNNING, "sent_at = ?, billed_micros = NULL", (to_text(self._clock()),))
+
+    async def note_billed(self, job: Job, micros: Micros) -> None:
+        """Note what a provider billed for a job, whatever became of it meanwhile."""
+        await self._database.execute(
+            "UPDATE jobs SET billed_micros = ? WHERE id = ? AND attempt = ?", (micros, job.id, job.attempt)
+        )
 
     async def requeue(self, job: Job, *, is_blamed: bool = True) -> bool:
         """Move running → queued, for another attempt after the engine died in this one, perhaps because of it."""
@@ -694,11 +720,13 @@ class Queue:
     async def recover(self) -> None:
         """Put the queue in order after a stop.
 
-        Running jobs are queued again; on a surface that ends with its process, all open jobs end.
+        Running jobs are queued again, but for those that a provider was asked for and may have billed: these fail. On a
+        surface that ends with its process, all open jobs end.
         """
 
         async def work(connection: aiosqlite.Connection) -> None:
             if self._surface.outlives_process:
+                await connection.execute(FAIL_SENT, (SENT, self._surface))
                 await connection.execute(
                     "UPDATE jobs SET status = 'queued' WHERE surface = ? AND status = 'running'",
                     (self._surface,),

@@ -25,13 +25,16 @@ from bot.jobs import (
     from_text,
     to_text,
 )
+from bot.money import CENT
 from bot.storage.database import Database
 
-# People's turns and paces are read off the jobs that were started; a failure was a turn, but counts for no pace.
-_AS_START = """
+# People's turns and paces are read off the jobs that were started; a failure was a turn, but counts for no pace. For
+# the order a cent counts as a second, so that people are also served fairly by a provider.
+_AS_START = f"""
   status NOT IN ('queued', 'running') AS settled,
   CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
-  coalesce(used_seconds, held_seconds) AS seconds, coalesce(turn, 0) AS place, coalesce(clock, 0) AS virtual_time
+  coalesce(used_seconds, held_seconds) + coalesce(billed_micros, held_micros) / {CENT}.0 AS seconds,
+  coalesce(turn, 0) AS place, coalesce(clock, 0) AS virtual_time
 """
 # Those among a few jobs that are still what they were touched for; by primary key.
 TOUCHED = f"""
@@ -121,7 +124,7 @@ def _waiting(row: Row, now: datetime) -> Waiting:
         asked_at=min(job.asked_at, now),
         images=job.request.num_images_per_prompt,
         work=job.request.work,
-        seconds=row["held_seconds"],
+        seconds=row["held_seconds"] + row["held_micros"] / CENT,
         roles=job.requester.roles,
         channels=job.destination.channels,
         acknowledged=job.destination.message_id is not None,

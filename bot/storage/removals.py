@@ -34,7 +34,9 @@ UPDATE removals SET noted_at = ?1 WHERE job_id = ?2 AND (SELECT status FROM jobs
 
 
 # This was not the decision of the person who asked, so it costs them nothing.
-CANCEL = "UPDATE jobs SET status = 'cancelled', used_seconds = 0 WHERE id = ? AND status IN ('queued', 'running')"
+CANCEL = """
+UPDATE jobs SET status = 'cancelled', used_seconds = 0, pardoned = 1 WHERE id = ? AND status IN ('queued', 'running')
+"""
 
 Files = tuple[str, ...]
 """The sha256 of the files of one picture."""

@@ -19,6 +19,7 @@ from bot.jobs import Clock, GuildId, Row, to_text
 from bot.storage import presets, sqlite
 from bot.storage.drift import DRIFT, ModelStep
 from bot.storage.reactions import DELETE, DISLIKE, FAVOURITES, HEART, HEART_BUTTON, LIKE, LIKES_A_PICTURE, SENDS, quoted
+from bot.storage.spending import BILLED
 
 KEPT_SHARE = 0.5
 KEPT_SECONDS = 2.0
@@ -50,7 +51,7 @@ FIGURES = f"""
 WITH
   asked AS (
     SELECT (unixepoch(asked_at) - unixepoch(:since)) / :step AS step, user_id, status,
-      num_images_per_prompt AS images, used_seconds,
+      num_images_per_prompt AS images, used_seconds, {BILLED} AS micros,
       iif(started_at >= asked_at, (julianday(started_at) - julianday(asked_at)) * 86400, NULL) AS start,
       iif(status = 'delivered' AND posted_at >= asked_at,
         (julianday(posted_at) - julianday(asked_at)) * 86400, NULL) AS wait
@@ -63,7 +64,7 @@ WITH
 SELECT step, count(*) AS asked, count(DISTINCT user_id) AS people,
   sum(status = 'delivered') AS delivered, sum(status = 'failed') AS failed, sum(status = 'cancelled') AS cancelled,
   coalesce(sum(images) FILTER (WHERE status = 'delivered'), 0) AS pictures,
-  coalesce(sum(used_seconds), 0.0) AS gpu_seconds,
+  coalesce(sum(used_seconds), 0.0) AS gpu_seconds, coalesce(sum(micros), 0) AS micros,
   max(start) FILTER (WHERE start_place = (starts + 1) / 2) AS start_median,
   max(start) FILTER (WHERE start_place = (starts * 95 + 99) / 100) AS start_p95,
   max(wait) FILTER (WHERE wait_place = (waits + 1) / 2) AS wait_median,
@@ -221,6 +222,8 @@ class Figures:
     cancelled: int = 0
     pictures: int = 0
     gpu_seconds: float = 0.0
+    micros: int = 0
+    """Money that providers billed, or may have billed."""
     start_median: float | None = None
     """From asking to the start, of what was started."""
     start_p95: float | None = None

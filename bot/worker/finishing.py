@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,11 @@ from bot.worker.canvas import Canvas
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_out_of_memory
 from bot.worker.host_upscaler import HostUpscaler
-from bot.worker.labels import Labels
+from bot.worker.labels import Labels, Maker
 from bot.worker.machine import free_memory
 from bot.worker.parameters import parameters
-from bot.worker.pictures import encode, encoded, enlarged, enlarging, laid_over
+from bot.worker.pictures import enlarged, enlarging, laid_over
+from bot.worker.printing import Printer
 from bot.worker.rows import NOT_NUMBERS
 from bot.worker.upscaling import Upscaler
 
@@ -140,7 +140,6 @@ class Finisher:
 
     def _encode(self, request: GenerationRequest, seed: int, picture: PIL.Image.Image) -> Image:
         """A finished picture of a request as files, with the score of the safety check."""
-        score = None if self.nsfw is None else self.nsfw.score(picture)
         text = ""
         if self._detail != "none":
             host = self._enlarger(request)
@@ -152,16 +151,8 @@ class Finisher:
                 model_hash=self._fetch(request.model).digest,
                 upscaler="" if host is None else host.name,
             )
-        image = encode(picture, seed, text, score)
-        if self._labels is None:
-            return image
-        digest = self.made_by(request)
-        marked = self._labels.marked(picture)
-        if marked is None:
-            png = self._labels.signed(image.png, request, seed, digest)
-            return replace(image, png=png, sha256=sha256(png).hexdigest())
-        png = self._labels.signed(encoded(marked[0], text), request, seed, digest)
-        return replace(image, delivered=png, delivered_sha256=sha256(png).hexdigest(), mark=marked[1])
+        maker = Maker(request.model, model_hash="" if self._labels is None else self.made_by(request))
+        return Printer(self.nsfw, self._labels).image(request, seed, picture, text, maker)
 
     def _upscaler(self, name: str) -> upscaling.Upscaler | None:
         """The upscaler of a model whose files were fetched; None if it has none. Raises PaintFailed in words."""

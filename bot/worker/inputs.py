@@ -114,6 +114,13 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Chec
     return cut
 
 
+def separate(request: GenerationRequest, uploads: Mapping[str, bytes], check: Check) -> list[PIL.Image.Image]:
+    """The pictures of a blend, each cropped and resized, but not mixed. Raises PaintFailed as `decode` does."""
+    size = (request.width, request.height)
+    first = on_white(_open(uploads.get(request.image), "picture", check))
+    return [_cut(each, _middle(each, size), size) for each in (first, *_further(request, uploads, check))]
+
+
 def _further(request: GenerationRequest, uploads: Mapping[str, bytes], check: Check) -> list[PIL.Image.Image]:
     """The pictures that a blend mixes with its first one."""
     if not request.blended:

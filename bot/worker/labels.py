@@ -12,6 +12,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ KEY_FILE = "mark.key"
 """The file of the secret of the marks, in the same folder as the certificate."""
 
 _BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """The model that made a picture: with the sha256 of its weights, or with the provider that painted."""
+
+    model: str
+    provider: str = ""
+    model_hash: str = ""
 
 
 class Labels:
@@ -54,26 +64,29 @@ class Labels:
         number = secrets.randbits(marking.BITS)
         return marking.mark(picture.convert("RGB"), self._secret, number), number
 
-    def signed(self, png: bytes, request: GenerationRequest, seed: int, model_hash: str) -> bytes:
+    def signed(self, png: bytes, request: GenerationRequest, seed: int, maker: Maker) -> bytes:
         """A PNG with its manifest. If it cannot be signed, the log says why and the file stays as it is."""
         try:
-            return self._signing.sign(png, request.model, _told(request, seed, model_hash, self._detail))
+            return self._signing.sign(png, maker.model, _told(request, seed, maker, self._detail))
         except c2pa.C2paError:
             log.exception("a picture could not be signed, so its file has no manifest")
             return png
 
 
-def _told(request: GenerationRequest, seed: int, model_hash: str, detail: str) -> Mapping[str, Any]:
+def _told(request: GenerationRequest, seed: int, maker: Maker, detail: str) -> Mapping[str, Any]:
     """What the manifest says of a request. It never says who asked."""
     if detail == "none":
         return {}
-    facts: dict[str, Any] = {
-        "operation": str(request.operation),
-        "seed": seed,
-        "steps": request.num_inference_steps,
-        "guidance_scale": request.guidance_scale,
-        "model_hash": model_hash,
-    }
+    facts: dict[str, Any] = {"operation": str(request.operation)}
+    if maker.provider:
+        facts["provider"] = maker.provider
+    else:
+        facts |= {
+            "seed": seed,
+            "steps": request.num_inference_steps,
+            "guidance_scale": request.guidance_scale,
+            "model_hash": maker.model_hash,
+        }
     if detail == "full":
         facts |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
     return facts

@@ -75,9 +75,23 @@ def parameters(
         values["Denoising strength"] = f"{request.strength:g}"
     if request.controlnet:
         values["ControlNet 0"] = f"Model: {request.controlnet}, Weight: {request.controlnet_conditioning_scale:g}"
-    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in values.items()))
-    # Neither a zero byte nor half of a surrogate pair has a place in a text of a PNG.
+    return _text([*lines, _listed(values)])
+
+
+def remote_parameters(request: GenerationRequest, size: tuple[int, int], model: str, provider: str) -> str:
+    """The text for a picture that a provider painted: the words, and what is known of how it was made."""
+    values = {"Size": f"{size[0]}x{size[1]}", "Model": model, "Provider": provider}
+    lines = [request.prompt, f"Negative prompt: {request.negative_prompt}" if request.negative_prompt else ""]
+    return _text([*lines, _listed(values)])
+
+
+def _text(lines: list[str]) -> str:
+    """Lines as the text of a PNG, in which neither a zero byte nor half of a surrogate pair has a place."""
     return "\n".join(filter(None, lines)).replace("\0", "").encode(errors="replace").decode()
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {_quoted(value)}" for name, value in values.items())
 
 
 def _painting(request: GenerationRequest, seed: int, scheduler: str) -> dict[str, str]:

@@ -1,20 +1,14 @@
-"""Finished pictures: enlarged, laid over a canvas, and encoded. They use the CPU alone. In the engine process only."""
+"""Finished pictures: enlarged, and laid over a canvas. They use the CPU alone. In the engine process only."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import PIL.Image
 
-from bot.jobs import Image
 from bot.worker.canvas import Canvas
-from bot.worker.likeness import phash
-from bot.worker.parameters import KEYWORD
-from bot.worker.source_type import png_info
 from bot.worker.upscaling import FACTOR, Piece, Upscaler
 
 
@@ -56,24 +50,3 @@ def laid_over(canvas: Canvas, pixels: np.ndarray[Any, Any], upscaler: Upscaler |
 
 def _picture(pixels: np.ndarray[Any, Any]) -> PIL.Image.Image:
     return PIL.Image.fromarray((pixels * 255).round().astype("uint8"))
-
-
-def encode(picture: PIL.Image.Image, seed: int, text: str = "", nsfw: float | None = None) -> Image:
-    """A picture as a PNG that says that a model made it, with the text that says how.
-
-    `nsfw` is the score of the safety check.
-    """
-    png = encoded(picture, text)
-    sha256 = hashlib.sha256(png).hexdigest()
-    return Image(png, seed, picture.width, picture.height, sha256, phash(picture), nsfw)
-
-
-def encoded(picture: PIL.Image.Image, text: str) -> bytes:
-    """The bytes of such a PNG."""
-    info = png_info()
-    if text:
-        # Pillow writes an iTXt chunk for what Latin-1 does not hold.
-        info.add_text(KEYWORD, text)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()

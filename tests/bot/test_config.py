@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from bot.config import EMBEDDED_MODEL, Config, ControlNetConfig, LoraConfig, ModelConfig
 from bot.config_file import load_config
 from bot.errors import ConfigError
+from bot.provider_config import ProviderConfig
 from bot.secrets import read_database_key, read_token
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -55,19 +56,23 @@ def test_the_example_file_names_every_setting() -> None:
     def check(section: type[BaseModel], values: dict[str, Any], but: set[str]) -> None:
         assert set(values) == set(section.model_fields) - but
         for name, field in section.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            if name in values and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 check(field.annotation, values[name], set())
 
-    check(Config, example, set())
-    check(ModelConfig, example["models"][0], {"config", "draft_lora", "loras", "controlnets"})
+    check(Config, example, {"providers"})
+    check(ModelConfig, example["models"][0], {"config", "draft_lora", "loras", "controlnets", "provider", "api"})
     assert re.search(r"^# config = ", EXAMPLE.read_text(encoding="utf-8"), re.M), "it has no default to set"
 
 
 def test_the_examples_that_are_commented_out_work_too(written: Any) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     keys = "name|source|config|weight|trigger|description|draft_steps|draft_guidance_scale|draft_lora"
-    on = re.sub(rf"^# ?(?=\[\[models(?:\.\w+)?\]\]|(?:{keys}) = )", "", text, flags=re.M)
-    models = load_config(written(on)).models
+    keys += "|base_url|slots|per_minute|timeout|provider|api"
+    on = re.sub(rf"^# ?(?=\[\[(?:models|providers)(?:\.\w+)?\]\]|(?:{keys}) = )", "", text, flags=re.M)
+    config = load_config(written(on))
+    *models, remote = config.models
+    assert config.providers == (ProviderConfig(name="openai"),)
+    assert (remote.name, remote.provider, remote.width, remote.steps) == ("flare", "openai", 1024, 1)
     assert [model.name for model in models] == ["emoji", "sd14", "mine"]
     assert [lora.name for lora in models[-1].loras] == ["sketch", "lcm"]
     assert (models[-1].draft_steps, models[-1].draft_guidance_scale, models[-1].draft_lora) == (5, 1.0, "lcm")
@@ -469,3 +474,43 @@ def test_a_setting_with_a_former_name_is_refused_with_the_new_one(tmp_path: Path
         load_config(tmp_path / "config.toml")
     assert 'write "full" for true and "none" for false' in str(caught.value)
     assert "config.toml" in str(caught.value)
+
+
+PROVIDER = '[[providers]]\nname = "far"\n'
+OPENAI_MODEL = '[[models]]\nname = "two"\nprovider = "far"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            f'{PROVIDER}{OPENAI_MODEL}source = "gpt-image-1"\n',
+            "OpenAI's gpt-image-1 was shut down on 23 October 2026; take gpt-image-2.5-flare or gpt-image-2.5-sunburst",
+        ),
+        (f'{PROVIDER}{OPENAI_MODEL}source = "dall-e-3"\n', "was shut down on 12 May 2026; take gpt-image-2.5-flare"),
+        (f'{OPENAI_MODEL}source = "x"\n', "model two names the provider 'far'; there is: none"),
+        (f'{PROVIDER}{OPENAI_MODEL}source = "x"\nupscale = 4\n', "upscale is for models that this machine paints with"),
+        ('[[models]]\nname = "a"\nsource = "b/c"\napi = { price = 1 }\n', "api is about models of a provider"),
+        (f"{PROVIDER}{PROVIDER}", "two providers have the name 'far'"),
+        ('[[providers]]\nname = "local"\n', "local is this machine itself; give the provider another name"),
+        ('[[providers]]\nname = "far"\nbase_url = "http://me:secret@far/v1"\n', "without a key"),
+        ('[[providers]]\nname = "far"\nslots = 0\n', "line 3: slots of provider 1: 0 is too small"),
+        (
+            f'{PROVIDER}{OPENAI_MODEL}source = "x"\napi = {{ options = ["lora"] }}\n',
+            "'lora' is no option of a server; there is: seed, steps, guidance_scale, negative_prompt",
+        ),
+        (
+            f'{PROVIDER}{OPENAI_MODEL}source = "x"\n[models.api]\nprice = 1\nprice_text = 2\n',
+            "a model has a price for a picture, or prices for tokens, but not both",
+        ),
+    ],
+)
+def test_a_wrong_provider_is_explained(written: Any, content: str, words: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(written(content))
+    assert words in str(refused.value)
+
+
+def test_a_shut_down_model_may_live_on_elsewhere(written: Any) -> None:
+    text = f'{PROVIDER}base_url = "http://localhost:8080/v1"\n{OPENAI_MODEL}source = "gpt-image-1"\n'
+    assert load_config(written(text)).remote_models[0].source == "gpt-image-1"

@@ -14,7 +14,7 @@ import pytest
 from bot.engine import Event, Finished, Order
 from bot.engine.fake import FakeEngine
 from bot.worker.nsfw import UPLOAD_BLOCKED
-from bot.worker.pictures import encode
+from bot.worker.printing import encode
 from cogs import dedup
 from cogs._gallery import OVER
 from tests.bot.worker.test_likeness import scene

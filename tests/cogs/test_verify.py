@@ -19,9 +19,9 @@ from bot.engine import Event, Finished, Order
 from bot.engine.fake import FakeEngine
 from bot.jobs import Image, Job, MessageId, UserId
 from bot.storage.cases import By
-from bot.worker.labels import Labels
+from bot.worker.labels import Labels, Maker
 from bot.worker.manifest import own_signing
-from bot.worker.pictures import encode, encoded
+from bot.worker.printing import encode, encoded
 from cogs.verify import NOT_FOUND, TOO_SMALL
 from tests.bot.worker.test_marking import cut, scene
 from tests.conftest import Workshop
@@ -43,7 +43,7 @@ class LabellingEngine(FakeEngine):
         picture = scene(image.seed % 1000)
         marked, number = labels.marked(picture) or (picture, 0)
         request = self.orders[-1].request
-        copy = labels.signed(encoded(marked, "words"), request, image.seed, "hash")
+        copy = labels.signed(encoded(marked, "words"), request, image.seed, Maker(request.model, model_hash="hash"))
         sha256 = hashlib.sha256(copy).hexdigest()
         return replace(encode(picture, image.seed), delivered=copy, delivered_sha256=sha256, mark=number)
 

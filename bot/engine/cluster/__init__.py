@@ -115,11 +115,11 @@ async def survey(config: Config) -> dict[str, Any]:
 
 
 def portable(config: Config) -> Config:
-    """The configuration for other hosts.
+    """The configuration for other hosts: what this program paints itself.
 
     Paths are whole, because a relative one means another file there; and the devices of this machine are left out.
     """
-    models = tuple(_portable_model(model) for model in config.models)
+    models = tuple(_portable_model(model) for model in config.local_models)
     paths = {key: _whole(getattr(config.engine, key)) for key in ("upscaler", "certificate", "private_key")}
     device = "auto" if config.engine.ray.gpus else "cpu"
     engine = config.engine.model_copy(update={**paths, "device": device, "devices": ()})

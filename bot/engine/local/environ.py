@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
-from bot.secrets import SECRETS
+from bot.secrets import without_secrets
 
 
 def worker_environ(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of this process without its secrets, with what torch and its libraries need, and with `more`."""
-    environ = {
+    return {
         # Without PASSIVE, idle OpenMP threads spin and starve the bot on a small machine: 40 s instead of 1.
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         # The library gives advice on import, before the engine can turn that off.
         "TRANSFORMERS_VERBOSITY": "error",
-        **os.environ,
+        **without_secrets(),
+        **(more or {}),
     }
-    for secret in SECRETS:
-        environ.pop(secret, None)
-    return {**environ, **(more or {})}

@@ -43,6 +43,7 @@ from bot.storage.ratings import Ratings
 from bot.storage.refusals import Refusals
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
+from bot.storage.spending import Spending
 from bot.storage.usage import Usage
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -197,7 +198,7 @@ class Store:
 
     def policy(self, defaults: LimitsConfig, usual_seconds: Callable[[], float] = lambda: 1.0) -> Policy:
         """The policy of a host with these defaults."""
-        return Policy(self.rules, self.usage, defaults, usual_seconds, self.clock)
+        return Policy(self.rules, self.usage, Spending(self.database), defaults, usual_seconds, self.clock)
 
     async def names(self, job: Job) -> list[str]:
         """The sha256 of the files that the job's rows name."""

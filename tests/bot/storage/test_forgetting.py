@@ -72,6 +72,7 @@ STAYS = {
         *("surface", "model_hash", "status"),  # sums and turns are made of these
         *(
             "asked_at",
+            "sent_at",
             "started_at",
             "painted_at",
             "posted_at",

@@ -141,7 +141,10 @@ async def test_a_copy_from_before_schema_29_shows_the_first_job_with_pictures(tm
             )
     with closing(sqlite.connect(tmp_path / "atelier.db")) as connection:
         connection.executescript(
-            "DROP TABLE lanes; DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; "
+            "DROP INDEX jobs_that_cost; ALTER TABLE jobs DROP COLUMN held_micros; "
+            "ALTER TABLE jobs DROP COLUMN billed_micros; ALTER TABLE jobs DROP COLUMN sent_at; "
+            "ALTER TABLE jobs DROP COLUMN pardoned; DROP TABLE lanes; "
+            "DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; "
             "PRAGMA user_version = 28;"
         )
     async with open_store(tmp_path) as store:

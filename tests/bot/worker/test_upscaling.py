@@ -17,8 +17,9 @@ from bot.config import EMBEDDED_MODEL, EngineConfig, ModelConfig
 from bot.engine.catalog import folder_of
 from bot.errors import PaintFailed
 from bot.worker import upscaling
-from bot.worker.pictures import encode, enlarged
+from bot.worker.pictures import enlarged
 from bot.worker.pipelines import ModelStore
+from bot.worker.printing import encode
 from bot.worker.upscaling import Upscaler
 from tests.bot.worker.test_pipelines import APPLE, paint
 from tests.bot.worker.tiny_models import SIZE, make_tiny_folder

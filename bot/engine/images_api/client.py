@@ -1,0 +1,159 @@
+"""Asks one provider for pictures, with OpenAI's own client. It repeats nothing by itself: `engine.py` decides that.
+
+Only the words of the request and its pictures are sent; nothing says who asks or where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import openai
+
+from bot.engine.images_api import failures
+from bot.engine.images_api.answers import MOST_BYTES, Answer, Partial, read, read_event
+from bot.engine.images_api.capabilities import Capabilities
+from bot.engine.images_api.failures import ProviderError, failure_of
+from bot.jobs import GenerationRequest
+from bot.provider_config import ProviderConfig
+
+_CONNECT_SECONDS = 15.0
+_FETCH_SECONDS = 60.0
+_FETCHES = 3
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+class ApiClient:
+    """The connections to one provider."""
+
+    def __init__(self, provider: ProviderConfig, key: str | None) -> None:
+        self._name, self._base_url, self._seconds = provider.name, provider.base_url, float(provider.timeout)
+        self._client = openai.AsyncOpenAI(
+            # The client refuses to be made without one; a server that needs none ignores it.
+            api_key=key or "none",
+            base_url=provider.base_url,
+            # Those in the environment are for other programs, and would tell another server of them.
+            organization="",
+            project="",
+            max_retries=0,
+            timeout=httpx2.Timeout(self._seconds, connect=_CONNECT_SECONDS),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def paint(
+        self, request: GenerationRequest, model: str, able: Capabilities, pictures: Sequence[bytes], mask: bytes
+    ) -> AsyncGenerator[Partial | Answer, None]:
+        """Send a request once; yields partial images, if there are any, and the answer last. Raises ProviderError."""
+        arguments = _arguments(request, model, able)
+        if pictures:
+            files = [(f"{number}.png", data, "image/png") for number, data in enumerate(pictures, start=1)]
+            arguments["image"] = files[0] if len(files) == 1 else files
+            if mask:
+                arguments["mask"] = ("mask.png", mask, "image/png")
+        call: Any = self._client.images.edit if pictures else self._client.images.generate
+        async with self._translated(model), asyncio.timeout(self._seconds) as limit:
+            answer = await call(**arguments)
+            if not arguments.get("stream"):
+                yield read(answer, self._base_url)
+                return
+            async with answer:
+                async for event in answer:
+                    found = read_event(event)
+                    if found is not None:
+                        # What is done with it meanwhile is not the provider's time.
+                        limit.reschedule(None)
+                        yield found
+                        limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+                    if isinstance(found, Answer):
+                        return
+            raise ProviderError(failures.lost(self._name))
+
+    async def fetch(self, address: str) -> bytes:
+        """The picture at an address that the provider answered with. The key is not sent along. Raises ProviderError.
+
+        It was painted, so it is tried a few times.
+        """
+        for tried in range(_FETCHES):
+            try:
+                async with (
+                    asyncio.timeout(_FETCH_SECONDS),
+                    httpx2.AsyncClient() as client,
+                    client.stream("GET", address) as response,
+                ):
+                    response.raise_for_status()
+                    return await _bounded(response.aiter_bytes())
+            except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
+                await asyncio.sleep(tried)
+        raise ProviderError(failures.no_picture(self._name))
+
+    @asynccontextmanager
+    async def _translated(self, model: str) -> AsyncIterator[None]:
+        """Turn the errors of the client into ProviderError."""
+        try:
+            yield
+        except (TimeoutError, openai.APITimeoutError) as error:
+            if isinstance(error.__cause__, _NEVER_SENT):
+                raise ProviderError(failures.unreachable(self._name)) from None
+            raise ProviderError(failures.late(self._name, self._seconds)) from None
+        except openai.APIConnectionError as error:
+            failure = failures.unreachable if isinstance(error.__cause__, _NEVER_SENT) else failures.lost
+            raise ProviderError(failure(self._name)) from None
+        except openai.APIStatusError as error:
+            retry_after = error.response.headers.get("retry-after")
+            raise ProviderError(failure_of(error.status_code, error.code, self._name, model), retry_after) from None
+        except openai.APIError as error:
+            raise ProviderError(failure_of(None, error.code, self._name, model)) from None
+        except httpx2.HTTPError:
+            raise ProviderError(failures.lost(self._name)) from None
+        except ValueError:
+            # An answer that says it is JSON, and is not.
+            raise ProviderError(failures.no_picture(self._name)) from None
+
+
+def _arguments(request: GenerationRequest, model: str, able: Capabilities) -> dict[str, Any]:
+    """What is sent for a request, beside its pictures."""
+    images = request.num_images_per_prompt
+    sent: dict[str, Any] = {
+        "model": model,
+        "prompt": request.prompt,
+        "n": images,
+        "size": f"{request.width}x{request.height}",
+    }
+    if able.quality:
+        sent["quality"] = able.quality
+    if able.background:
+        sent["background"] = able.background
+    if "png" in able.formats:
+        sent["output_format"] = "png"
+    else:
+        # Servers other than OpenAI's may answer with an address instead.
+        sent["response_format"] = "b64_json"
+    # A stream has one picture.
+    if able.previews and images == 1:
+        sent |= {"stream": True, "partial_images": able.previews}
+    beside = {
+        "seed": request.seed,
+        "steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "negative_prompt": request.negative_prompt,
+    }
+    names = {"steps": "num_inference_steps"}
+    extra = {names.get(name, name): value for name, value in beside.items() if name in able.options and value != ""}
+    if extra:
+        sent["extra_body"] = extra
+    return sent
+
+
+async def _bounded(chunks: AsyncIterator[bytes]) -> bytes:
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > MOST_BYTES:
+            raise httpx2.InvalidURL("the picture is too large")
+    return bytes(data)

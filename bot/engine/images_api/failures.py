@@ -1,0 +1,141 @@
+"""What an error of a provider means: for the person, for the bill, and for the lane. Pure.
+
+Only the status and the code of an error are read, never its message: that may repeat the words of the request.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+
+class Then(Enum):
+    """What is done about an error."""
+
+    FAIL = "the request fails, and is never sent again by itself"
+    WAIT = "nothing was painted, so it is sent again after a while"
+    STOP = "the lane takes no more requests until the host has done something"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One error: the words for the person, and whether something may have been billed for it."""
+
+    words: str
+    then: Then
+    may_be_billed: bool = False
+
+
+_CODE = re.compile(r"[a-z0-9_]{1,40}")
+_REFUSED = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
+_NO_CREDIT = frozenset({"billing_hard_limit_reached", "insufficient_quota", "billing_not_active"})
+_WRONG_KEY = frozenset({"invalid_api_key", "account_deactivated"})
+
+
+class ProviderError(Exception):
+    """A request to a provider failed."""
+
+    def __init__(self, failure: Failure, retry_after: str | None = None) -> None:
+        super().__init__(failure.words)
+        self.failure = failure
+        self.retry_after = retry_after
+        """What the provider says about when to ask again."""
+
+
+def moderated(provider: str) -> str:
+    """That a provider refused a request by its own rules."""
+    return (
+        f"{provider} refused this by its own rules, so it is not asked again and nothing is charged. "
+        "Change the words or the picture, or choose another model."
+    )
+
+
+def failure_of(status: int | None, code: str | None, provider: str, model: str) -> Failure:
+    """What an error with an HTTP status and a code means; without a status it came within a stream."""
+    if code in _REFUSED:
+        return Failure(moderated(provider), Then.FAIL)
+    if code in _NO_CREDIT:
+        return Failure(
+            f"The account of this Atelier at {provider} is out of credit, so its models cannot be used now. "
+            "The host can find this in the log. Choose another model.",
+            Then.STOP,
+        )
+    if code in _WRONG_KEY or status in (401, 403):
+        return Failure(
+            f"{provider} does not accept the key of this Atelier, so its models cannot be used now. "
+            "The host can find this in the log. Choose another model.",
+            Then.STOP,
+        )
+    if status == 404 or code == "model_not_found":
+        return Failure(
+            f"{provider} does not have what the host set for the model {model}. The host can find this in the log. "
+            "Choose another model.",
+            Then.FAIL,
+        )
+    if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
+        return Failure(f"{provider} has too much to do at the moment. Try again in a few minutes.", Then.WAIT)
+    if status is not None and 400 <= status < 500:
+        # Other servers may put anything into their codes.
+        named = code if code and _CODE.fullmatch(code) else str(status)
+        return Failure(
+            f"{provider} did not accept this request ({named}). Another size, fewer pictures or other words may work.",
+            Then.FAIL,
+        )
+    return Failure(
+        f"{provider} failed while it painted this. It may have charged the host for it, so it is not asked again by "
+        "itself. You pay nothing. Ask again if you like.",
+        Then.FAIL,
+        may_be_billed=True,
+    )
+
+
+def unreachable(provider: str) -> Failure:
+    """No connection to the provider could be made, so nothing was sent."""
+    return Failure(f"{provider} cannot be reached at the moment. Try again in a few minutes.", Then.WAIT)
+
+
+def lost(provider: str) -> Failure:
+    """The connection broke after the request was sent."""
+    return Failure(
+        f"The connection to {provider} broke before the picture came. It may have charged the host for it, so it is "
+        "not asked again by itself. You pay nothing. Ask again if you like.",
+        Then.FAIL,
+        may_be_billed=True,
+    )
+
+
+def late(provider: str, seconds: float) -> Failure:
+    """The provider did not answer in time."""
+    return Failure(
+        f"{provider} did not answer within {seconds:.0f} seconds. It may have charged the host for it, so it is not "
+        "asked again by itself. You pay nothing. Ask again if you like.",
+        Then.FAIL,
+        may_be_billed=True,
+    )
+
+
+def no_picture(provider: str) -> Failure:
+    """The provider answered, but not with a picture."""
+    return Failure(
+        f"{provider} answered, but not with a picture. It may have charged the host for it, so it is not asked again "
+        "by itself. You pay nothing.",
+        Then.FAIL,
+        may_be_billed=True,
+    )
+
+
+def seconds_to_wait(retry_after: str | None, now: datetime, tried: int) -> float:
+    """How long to wait before a request is sent again: what the provider says, or else longer each time."""
+    text = (retry_after or "").strip()
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        pass
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return float(2**tried)
+    return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)

@@ -1,0 +1,64 @@
+"""What is different in a request that a provider paints: it takes fewer options, and some sizes only. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bot.config import ModelConfig
+from bot.engine.images_api.capabilities import Capabilities, nearest_size
+from bot.errors import Rejected
+from bot.policy.limits import Limit
+from bot.requests.options import Options
+
+_CALLED = {
+    "steps": "steps",
+    "guidance_scale": "guidance",
+    "sampler": "samplers",
+    "seed": "seeds",
+    "strength": "strength",
+    "negative_prompt": "negative prompts",
+}
+"""The options that a provider may lack, by what people call them."""
+
+
+def without_lacking(
+    options: Options, read: Options, model: ModelConfig, able: Capabilities, notes: list[str]
+) -> Options:
+    """The options without those that a model of a provider does not take; one note names those that the person typed.
+
+    `read` is what the person typed; what a control copied from another result is left out without a word. A seed stays,
+    because it tells the pictures apart here.
+    """
+    lacking = [name for name in _CALLED if name not in able.options]
+    typed = [_CALLED[name] for name in lacking if getattr(read, name) is not None] if read.edit is None else []
+    if typed:
+        names = " and ".join(filter(None, [", ".join(typed[:-1]), typed[-1]]))
+        notes.append(f"{model.provider} paints {model.name} without {names}, so that was left out")
+    changes: dict[str, Any] = {name: None for name in lacking if name != "seed"}
+    return replace(options, **changes)
+
+
+def fitted_size(
+    width: int, height: int, model: ModelConfig, able: Capabilities, limit: Limit[int] | None, notes: list[str]
+) -> tuple[int, int]:
+    """The nearest size that a model of a provider paints. Raises Rejected if that has more pixels than are allowed."""
+    size = nearest_size(able, width, height)
+    if limit is not None and size[0] * size[1] > limit.value:
+        raise Rejected(
+            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin.reference}), and the model "
+            f"{model.name} paints {size[0]}×{size[1]}.",
+            rule="pixels",
+            origin=str(limit.origin),
+            asked=size[0] * size[1],
+            allowed=limit.value,
+        )
+    if size != (width, height):
+        notes.append(f"size {width}×{height} became {size[0]}×{size[1]}, the nearest that {model.name} paints")
+    return size
+
+
+def most_images(able: Capabilities | None, bounds: Sequence[int]) -> tuple[int, int]:
+    """The fewest and the most pictures of one request."""
+    return bounds[0], bounds[1] if able is None else min(bounds[1], able.images)
