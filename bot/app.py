@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from bot.child import ChildFailed
 from bot.config import SAFETY_IS_OFF, Config, ModelConfig
+from bot.delivery.contests import ContestKeeper
 from bot.delivery.feedback import Feedback
 from bot.delivery.notices import Notices
 from bot.delivery.outbox import Delivery
@@ -50,6 +51,7 @@ from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
 from bot.storage.comparisons import Comparisons
 from bot.storage.consents import Consents
+from bot.storage.contests import Contests
 from bot.storage.database import Database, insist, open_database
 from bot.storage.examples import Examples
 from bot.storage.forgetting import Forgetting, Held
@@ -100,6 +102,8 @@ class App:
     tags: Tags
     comparisons: Comparisons
     consents: Consents
+    contests: Contests
+    contest_keeper: ContestKeeper
     styles: Styles
     preset_ratings: PresetRatings
     sittings: Sittings
@@ -228,6 +232,8 @@ async def open_app(
         styles = Styles(database, rules, cases)
         preset_ratings = PresetRatings(database, clock)
         marks = Marks(database, path, key)
+        contests = Contests(database, clock)
+        reactions = Reactions(database, side_messages, removals, queue, rules, clock)
         admission = Admission(
             queue,
             pictures,
@@ -258,6 +264,8 @@ async def open_app(
             tags=Tags(database, clock),
             comparisons=Comparisons(database, clock),
             consents=Consents(database, clock),
+            contests=contests,
+            contest_keeper=ContestKeeper(database, contests, side_messages, reactions, queue, clock),
             styles=styles,
             preset_ratings=preset_ratings,
             sittings=Sittings(database, surface),
@@ -276,7 +284,7 @@ async def open_app(
             delivery=delivery,
             dispatcher=dispatcher,
             feedback=Feedback(Ratings(database, clock)),
-            reactions=Reactions(database, side_messages, removals, queue, rules, clock),
+            reactions=reactions,
             removal_notes=RemovalNotes(removals),
             member_reports=member_reports,
             notices=Notices(database, rules, cases, member_reports),
@@ -295,6 +303,7 @@ async def open_app(
             "reactions": app.reactions.run(),
             "removal notes": app.removal_notes.run(),
             "notices": app.notices.run(),
+            "contests": app.contest_keeper.run(),
             "forgetting": forgetting.run(),
             "search": search.run(),
             "models": catalog.watch(),

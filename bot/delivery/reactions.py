@@ -127,8 +127,8 @@ def _is_wanted(message: SideMessage, state: PostState, gallery: Gallery | None, 
         case Kind.GALLERY:
             if not state.shows(message) or len(state.favourites) < message.threshold:
                 return False
-            # What is still to be sent follows the gallery as it is now.
-            return not message.is_open or (
+            # What is still to be sent follows the gallery as it is now; the winner of a contest needs no favourites.
+            return not (message.is_open and message.threshold) or (
                 gallery is not None
                 and gallery.channel_id == message.channel_id
                 and len(state.favourites) >= gallery.threshold
@@ -189,6 +189,11 @@ class Reactions:
         """Send messages through `poster` from now on."""
         self._poster = poster
         self._attached.set()
+
+    def look_at(self, post_id: PostId) -> None:
+        """Look at a post for which a message was begun elsewhere."""
+        self._touched.add(post_id)
+        self._changed.set()
 
     async def run(self) -> None:
         """Look at posts, first at those that an earlier run has left, until cancelled."""

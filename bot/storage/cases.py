@@ -27,11 +27,13 @@ CANCEL = "cancel"
 DELETE = "delete"
 UNDO = "undo"
 DISMISS = "dismiss"
+CONTEST_START, CONTEST_END, CONTEST_CANCEL = "contest start", "contest end", "contest cancel"
 
 _FINAL = {
     CANCEL: "their places and what was held of their quotas are given away. The people who asked can ask again: "
     f"{refer(Reference.COMMAND, 'history')} shows them what for.",
     DELETE: "the pictures are gone, from the disk too.",
+    CONTEST_END: "the next part of the contest has begun.",
 }
 """Why cases of these actions cannot be undone."""
 
@@ -65,6 +67,8 @@ UPDATE member_reports SET ended_at = NULL, outcome = '' WHERE id = ?1
 UNTELL = "UPDATE reporters SET told_at = NULL WHERE report_id = ?"
 DISMISS_AGAIN = "UPDATE member_reports SET ended_at = ?, outcome = 'dismissed' WHERE id = ? AND ended_at IS NULL"
 
+MOVE_CONTEST = "UPDATE contests SET state = ?, changed = changed + 1 WHERE id = ? AND state = ?"
+
 # The primary key serves this backwards from the newest.
 LATEST = """
 SELECT * FROM cases WHERE guild_id = ?1 AND number < ?2 AND (?3 IS NULL OR scope = ?3 AND subject_id = ?4)
@@ -87,11 +91,23 @@ ORDER BY id
 
 
 _REPORT = "report:"
+CONTEST = "contest:"
+"""The beginning of what a contest is called in `before` and `after`; its number follows."""
 
 
 def report_name(report_id: int) -> str:
     """What a report is called in `before` and `after`."""
     return f"{_REPORT}{report_id}"
+
+
+def contest_name(contest_id: int) -> str:
+    """What a contest is called in `before` and `after`."""
+    return f"{CONTEST}{contest_id}"
+
+
+def is_final(action: str) -> bool:
+    """Whether cases of an action cannot be undone."""
+    return action in _FINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +216,13 @@ class Cases:
 
         async def work(connection: aiosqlite.Connection) -> Case:
             case = await _case(connection, by.guild_id, number)
-            if case.action in (CANCEL, DELETE):
+            if is_final(case.action):
                 raise UserError(f"Case {number} cannot be undone: {_FINAL[case.action]}")
             names = {*case.before, *case.after}
             if names and all(name.startswith(_REPORT) for name in names):
                 return await self._undo_report(connection, by, case)
+            if names and all(name.startswith(CONTEST) for name in names):
+                return await self._undo_contest(connection, by, case)
             rules = await _rules_of(connection, by.guild_id, case.subject)
             now = {name: value for name, value in rules.items() if name in names}
             if now != case.after:
@@ -234,6 +252,21 @@ class Cases:
             else:
                 await connection.execute(DISMISS_AGAIN, (now, report_id))
         return await add_case(connection, now, by, UNDO, case.subject, case.after, case.before, undoes=case.number)
+
+    async def _undo_contest(self, connection: aiosqlite.Connection, by: By, case: Case) -> Case:
+        """Cancel a contest that a case began, or let one go on that a case cancelled, without its votes.
+
+        Its time goes on, so an end that has passed meanwhile comes at once.
+        """
+        now = to_text(self._clock())
+        ((name, state),) = case.after.items()
+        after = case.before or {name: "cancelled"}
+        parameters = after[name], int(name.removeprefix(CONTEST)), state
+        changed = await connection.execute(MOVE_CONTEST, parameters)
+        if not changed.rowcount:
+            raise UserError(f"Case {case.number} cannot be undone: the contest has gone on since.")
+        await connection.execute("DELETE FROM contest_votes WHERE contest_id = ?", (parameters[1],))
+        return await add_case(connection, now, by, UNDO, case.subject, case.after, after, undoes=case.number)
 
     async def unlogged(self) -> list[Case]:
         """Cases of which a log channel was not told yet."""
