@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import discord
 import pytest
 import simcord
 
@@ -31,10 +32,12 @@ async def moderator(workshop: Workshop) -> simcord.MemberActor:
 
 async def begun(workshop: Workshop, moderator: simcord.MemberActor, **options: Any) -> Any:
     """The message of a new contest."""
+    before = shown(workshop)
     answer = await moderator.slash(workshop.channel, "contest start", **{"theme": "foxes", "entries": "2d"} | options)
     assert answer.ephemeral
     assert "Case" in answer.response.content, answer.response.content
-    return await workshop.seen(lambda: shown(workshop))
+    await workshop.seen(lambda: shown(workshop) != before)
+    return shown(workshop)
 
 
 def shown(workshop: Workshop) -> Any:
@@ -381,9 +384,10 @@ async def test_a_contest_whose_channel_is_gone_still_ends_and_fills_the_gallery(
 
 
 async def test_pictures_of_age_restricted_channels_stay_in_such_channels(
-    workshop: Workshop, moderator: simcord.MemberActor
+    workshop: Workshop, moderator: simcord.MemberActor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    adult = workshop.guild.create_text_channel("adult", nsfw=True)
+    adult = workshop.guild.create_text_channel("adults")
+    monkeypatch.setattr(discord.TextChannel, "is_nsfw", lambda channel: channel.name == "adults")
     ada = workshop.member("ada")
     before = len(await workshop.jobs())
     await ada.slash(adult, "imagine", prompt="a fox")
