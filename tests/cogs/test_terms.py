@@ -338,6 +338,7 @@ ELSEWHERE = {
     "describe": "only a picture; its words come back as the form `described`",
     "verify": "only a picture, which is looked at and not painted",
     "report": "a reason, for moderators",
+    "contest": "a theme, which moderators choose and nothing is painted from, times, and the number of a result",
     "send:report": "a reason, for moderators",
     **dict.fromkeys(("search", "history"), "words to find results"),
     **dict.fromkeys(("stats", "dataset"), "choices"),

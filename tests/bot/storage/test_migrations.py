@@ -141,6 +141,8 @@ async def test_a_copy_from_before_schema_29_shows_the_first_job_with_pictures(tm
             )
     with closing(sqlite.connect(tmp_path / "atelier.db")) as connection:
         connection.executescript(
+            "DROP TABLE contest_votes; DROP TABLE contest_entries; DROP TABLE contests; DROP INDEX posts_owing; "
+            "ALTER TABLE posts DROP COLUMN changed; ALTER TABLE posts DROP COLUMN shown; "
             "DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; PRAGMA user_version = 28;"
         )
     async with open_store(tmp_path) as store:
