@@ -189,6 +189,9 @@ class Storyboards(commands.Cog):
             data = await board.draw(kind, post.title, panels, _storyboard.SECONDS.get(kind, 0.0))
         except PlotError as error:
             raise UserError(str(error)) from error
+        for job_id in post.images:
+            if not await self._queue.has_images(job_id):
+                raise UserError("A panel was deleted meanwhile. Export the storyboard again.")
         if len(data) > interaction.filesize_limit:
             raise UserError(
                 f"The file has {len(data) / 2**20:.0f} MiB, more than Discord takes here. The sheet is smaller."
