@@ -45,6 +45,7 @@ from bot.requests.resolve import usual_request
 from bot.requests.series import SeriesAdmission
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
+from bot.search.hashes import fill_hashes
 from bot.search.index_files import delete, files_of, index_of
 from bot.storage import encryption, sqlite
 from bot.storage.backups import clear_leftovers
@@ -367,6 +368,8 @@ async def rebuild_index(config: Config) -> int:
         if not path.exists():
             raise StorageError(f"{path} does not exist: there is nothing to index.")
         async with open_database(path, key) as database:
+            folder = await sqlite.in_thread(lambda _: encryption.pictures_of(path, key, seals=config.encrypt_pictures))
+            await fill_hashes(database, folder)
             search = Search(database, index_of(config.data), path, key, Surface.DISCORD, config.engine.likeness)
             try:
                 return await search.rebuild()

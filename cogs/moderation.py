@@ -18,6 +18,7 @@ from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope
 from bot.policy.limits import BLOCKED, GALLERY, PAUSED, QUOTA_FROM, SERVER, THRESHOLDS, block_of, gallery_of
 from bot.policy.picture_limits import PERCENT, THRESHOLD_RULES, check_thresholds
 from bot.policy.policy import Policy
+from bot.policy.words import check_room
 from bot.queue.dispatcher import Dispatcher
 from bot.requests.admission import Admission
 from bot.requests.defaults import NAMES as DEFAULTS
@@ -369,7 +370,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         reason: Reason | None = None,
     ) -> None:
         """Undo a case, unless what it changed has been changed since."""
-        undone = await self._cases.undo(_by(interaction, reason), case)
+        undone = await self._cases.undo(_by(interaction, reason), case, check_room)
         await responses.send(interaction, _words.receipt(undone), ephemeral=True)
 
     @undo.autocomplete("case")

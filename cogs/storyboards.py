@@ -189,8 +189,8 @@ class Storyboards(commands.Cog):
             data = await board.draw(kind, post.title, panels, _storyboard.SECONDS.get(kind, 0.0))
         except PlotError as error:
             raise UserError(str(error)) from error
-        for job_id in post.images:
-            if not await self._queue.has_images(job_id):
+        for job_id, images in post.images.items():
+            if images and not await self._queue.has_images(job_id):
                 raise UserError("A panel was deleted meanwhile. Export the storyboard again.")
         if len(data) > interaction.filesize_limit:
             raise UserError(

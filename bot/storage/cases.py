@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 Values = Mapping[str, RuleValue]
 
+Check = Callable[[Values, Values], None]
+
 CANCEL = "cancel"
 DELETE = "delete"
 UNDO = "undo"
@@ -163,9 +165,18 @@ class Cases:
         self._clock = clock
 
     async def change(
-        self, by: By, action: str, subject: Subject, values: Values, remove: Iterable[str] = ()
+        self,
+        by: By,
+        action: str,
+        subject: Subject,
+        values: Values,
+        remove: Iterable[str] = (),
+        check: Check | None = None,
     ) -> Case | None:
-        """Set the rules `values` of a subject and remove others by name; None if nothing changed."""
+        """Set the rules `values` of a subject and remove others by name; None if nothing changed.
+
+        `check` raises UserError for rules that may not be added to those that stay.
+        """
         removed = tuple(remove)
 
         async def work(connection: aiosqlite.Connection) -> Case | None:
@@ -173,6 +184,8 @@ class Cases:
             before = {name: value for name, value in rules.items() if name in values or name in removed}
             if before == dict(values):
                 return None
+            if check is not None:
+                check({name: value for name, value in rules.items() if name not in before}, values)
             await _put(connection, by.guild_id, subject, before, values)
             return await add_case(connection, to_text(self._clock()), by, action, subject, before, values)
 
@@ -211,8 +224,11 @@ class Cases:
 
         return await self._write(work)
 
-    async def undo(self, by: By, number: int) -> Case:
-        """Put back what was before a case. Raises UserError where that cannot be, or a later change would be lost."""
+    async def undo(self, by: By, number: int, check: Check | None = None) -> Case:
+        """Put back what was before a case. Raises UserError where that cannot be, or a later change would be lost.
+
+        `check` raises UserError for rules that may not be put back beside those that stay.
+        """
 
         async def work(connection: aiosqlite.Connection) -> Case:
             case = await _case(connection, by.guild_id, number)
@@ -229,6 +245,8 @@ class Cases:
                 later = await _later(connection, case, names)
                 since = f" by case {later}" if later else ""
                 raise UserError(f"Case {number} cannot be undone: what it changed has been changed since{since}.")
+            if check is not None:
+                check({name: value for name, value in rules.items() if name not in names}, case.before)
             await _put(connection, by.guild_id, case.subject, now, case.before)
             return await add_case(
                 connection, to_text(self._clock()), by, UNDO, case.subject, now, case.before, undoes=number
