@@ -10,9 +10,9 @@ from bot.storage.presets import GROUP
 from bot.storage.reactions import DISLIKE, FAVOURITES, LIKE, LIKES_A_PICTURE, quoted
 
 # One row for each model and step of the span. The index jobs_by_guild serves it. The seconds for a step are those of
-# the engine, which it divides among requests that share it, by the steps of all pictures. Only pictures from words count,
-# in the size that people ask this model for most often, because a step of others takes another time. A person counts
-# once for a model in a step, and of fewer than ten people nothing is told.
+# the engine, which it divides among requests that share it, by the steps of all pictures. Only pictures from words
+# count, in the size that people ask this model for most often, because a step of others takes another time. A person
+# counts once for a model in a step, and of fewer than ten people nothing is told.
 DRIFT = f"""
 WITH
   asked AS (

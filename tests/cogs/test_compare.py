@@ -212,3 +212,24 @@ async def test_when_one_half_is_removed_the_other_half_and_the_picture_of_both_g
     await workshop.app.search.finish()
     found = await grace.slash(workshop.channel, "search", query="fox")
     assert "No result" in found.response.content
+
+
+async def test_choices_in_a_comparison_are_refused_and_wildcards_are_drawn_once_for_both(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    for options in (
+        {"prompt": "a {red, green} fox", "first": "--steps 5"},
+        {"prompt": "a fox", "first": "--steps {5, 6}"},
+        {"prompt": "a fox --repeat 2", "first": "--steps 5"},
+    ):
+        refused = await ada.slash(workshop.channel, "compare", **options)
+        assert "stands for one picture, and this one has choices for 2" in refused.response.content, options
+    assert await workshop.jobs() == []
+    entries = ", ".join(f"animal {number}" for number in range(50))
+    await moderator.slash(workshop.channel, "mod wildcards add", name="animal", entries=entries)
+    await compared(workshop, ada, prompt="a __animal__")
+    one, other = await workshop.jobs()
+    assert one.request.prompt == other.request.prompt
+    assert one.request.prompt.startswith("a animal ")
+    comparison = await workshop.app.comparisons.of_job(one.id)
+    assert comparison is not None
+    assert comparison.prompt == one.request.prompt

@@ -468,3 +468,31 @@ async def test_a_panel_deleted_under_a_running_export_is_in_no_later_file(
     assert not answer.attachments
     again = last(await ada.click(board(workshop), label="Sheet"))
     assert again.content == "Without panel 2."
+
+
+@pytest.mark.parametrize(
+    "filled",
+    [
+        {"panels": "a {red, green} fox\nan owl"},
+        {"look": "{ink, oil}"},
+        {"panels": "a fox --repeat 2\nan owl"},
+    ],
+)
+async def test_choices_in_a_storyboard_are_refused_in_a_sentence(workshop: Workshop, filled: dict[str, str]) -> None:
+    refused = await bill(workshop, workshop.member("ada"), **filled)
+    assert "stands for one picture, and this one has choices for 2. Leave out the choices" in refused.response.content
+    assert await workshop.jobs() == []
+
+
+async def test_wildcards_in_a_storyboard_are_drawn_and_a_backslash_keeps_a_brace(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await said(moderator, workshop, "wildcards add", name="animal", entries="otter, heron")
+    await accepted(workshop, ada, panels="a __animal__ wakes\na \\{x, y\\} sign", look="__animal__ style")
+    prompts = [job.request.prompt for job in await workshop.ended(2)]
+    looks = {prompt.rpartition(", ")[2] for prompt in prompts}
+    assert looks in ({"otter style"}, {"heron style"}), "one look for all panels"
+    assert prompts[0].split(",")[0] in ("a otter wakes", "a heron wakes")
+    assert prompts[1].startswith("a {x, y} sign, ")
+    unknown = await bill(workshop, ada, panels="a __planet__\nan owl")
+    assert "planet" in unknown.response.content
+    assert not unknown.response.components

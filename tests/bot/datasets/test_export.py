@@ -300,7 +300,7 @@ async def test_a_second_export_into_a_folder_at_the_same_time_gets_a_sentence_an
     await store.delivered(seed=2)
     before = tree(out)
     (out / ".partial-v2").mkdir()
-    with FileLock(out / ".lock"), pytest.raises(StorageError, match="Another export writes to .*Export again when"):
+    with FileLock(out / ".lock"), pytest.raises(StorageError, match="Another export writes to"):
         written(store)
     assert (out / ".partial-v2").is_dir(), "it is of the export that runs"
     assert tree(out) == before
