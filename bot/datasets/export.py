@@ -51,7 +51,7 @@ def export(
             "moderators allowed by /dataset channel."
         )
     part: Path | None = None
-    lock = FileLock(out / ".lock")
+    lock = lock_of(database, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -80,6 +80,12 @@ def export(
                 shutil.rmtree(part, ignore_errors=True)
         lock.release()
     return Export(out / f"v{version}", version, True, chosen)
+
+
+def lock_of(database: Path, out: Path) -> FileLock:
+    """What an export into a folder holds; it is beside the database, because people publish the folder."""
+    name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
+    return FileLock(database.with_name(f"export-{name}.lock"))
 
 
 def _last_version(out: Path) -> int:

@@ -28,7 +28,7 @@ WITH
     SELECT *, count(wait) OVER (PARTITION BY step, model) AS waits,
       row_number() OVER (PARTITION BY step, model, wait IS NULL ORDER BY wait) AS place FROM asked),
   sizes AS (
-    SELECT model, size, row_number() OVER (PARTITION BY model ORDER BY count(*) DESC, size) AS place
+    SELECT model, size, row_number() OVER (PARTITION BY model ORDER BY count(*) DESC, size) AS rank
     FROM asked WHERE is_plain GROUP BY model, size),
   opinions AS (
     SELECT step, model, ratings.user_id,
@@ -45,7 +45,7 @@ SELECT placed.step, placed.model, count(*) AS asked,
   sum(used_seconds) FILTER (WHERE is_plain AND placed.size = sizes.size)
     / sum(steps * images) FILTER (WHERE is_plain AND placed.size = sizes.size) AS step_seconds,
   liked.share
-FROM placed LEFT JOIN sizes ON sizes.model = placed.model AND sizes.place = 1
+FROM placed LEFT JOIN sizes ON sizes.model = placed.model AND sizes.rank = 1
 LEFT JOIN liked ON liked.step = placed.step AND liked.model = placed.model
 GROUP BY placed.step, placed.model ORDER BY placed.step, placed.model
 """  # noqa: S608 - constants

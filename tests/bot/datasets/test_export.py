@@ -16,10 +16,9 @@ from typing import Any
 import PIL.Image
 import pyarrow.parquet as parquet
 import pytest
-from filelock import FileLock
 
 from bot.datasets import files
-from bot.datasets.export import Export, export
+from bot.datasets.export import Export, export, lock_of
 from bot.datasets.files import COLUMNS
 from bot.errors import StorageError, StorageFull
 from bot.jobs import GuildId, Job, Operation, Requester, Scope, Surface, UserId
@@ -300,7 +299,7 @@ async def test_a_second_export_into_a_folder_at_the_same_time_gets_a_sentence_an
     await store.delivered(seed=2)
     before = tree(out)
     (out / ".partial-v2").mkdir()
-    with FileLock(out / ".lock"), pytest.raises(StorageError, match="Another export writes to"):
+    with lock_of(store.folder / "atelier.db", out), pytest.raises(StorageError, match="Another export writes to"):
         written(store)
     assert (out / ".partial-v2").is_dir(), "it is of the export that runs"
     assert tree(out) == before

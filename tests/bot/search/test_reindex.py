@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from bot.__main__ import cli
 from bot.jobs import Requester, UserId
+from bot.search.hashes import fill_hashes
 from bot.search.index_files import index_of
 from bot.storage.lineage import Lineage
+from bot.storage.picture_folder import PictureFolder
 from bot.storage.sittings import Sittings
 from bot.worker.likeness import phash
 from tests.bot.search.conftest import Library, open_library
@@ -38,6 +40,7 @@ async def filled(folder: Path) -> dict[str, Any]:
         ids = await library.paint("a fox", "an owl", "a boat", num_images_per_prompt=2)
         store.clock.forward(3600)
         ids += await library.paint("a fox at night")
+        assert await fill_hashes(store.database, PictureFolder(folder)) == 7
         await store.database.execute("INSERT INTO sources VALUES (?, ?, 1)", (ids[3], ids[0]))
         await store.database.execute("INSERT INTO tags VALUES (?, 'red', ?, '')", (ids[1], ADA))
         message = (await store.queue.get(ids[0])).destination.message_id  # type: ignore[arg-type, union-attr]
@@ -76,6 +79,8 @@ def test_pictures_from_before_there_were_hashes_get_theirs(tmp_path: Path) -> No
                     await library.store.database.execute(
                         "UPDATE images SET sha256 = ? WHERE job_id = ? AND number = ?", (name, *row)
                     )
+            gone = ("f" * 64, *rows[3])
+            await library.store.database.execute("UPDATE images SET sha256 = ? WHERE job_id = ? AND number = ?", gone)
             await library.store.database.execute("DELETE FROM picture_hashes")
             return [tuple(row) for row in rows]
 
@@ -84,7 +89,7 @@ def test_pictures_from_before_there_were_hashes_get_theirs(tmp_path: Path) -> No
             return [tuple(row) for row in await library.store.database.fetch_all("SELECT * FROM picture_hashes")]
 
     pictures = asyncio.run(without_hashes())
-    # The last picture cannot be decoded, and stays without a hash.
+    # The file of the last picture is gone, so it stays without a hash.
     for _ in range(2):
         done = CliRunner().invoke(cli, ["reindex", "--data", str(tmp_path)])
         assert done.exit_code == 0, done.output
