@@ -219,7 +219,6 @@ async def test_choices_in_a_comparison_are_refused_and_wildcards_are_drawn_once_
     for options in (
         {"prompt": "a {red, green} fox", "first": "--steps 5"},
         {"prompt": "a fox", "first": "--steps {5, 6}"},
-        {"prompt": "a fox --repeat 2", "first": "--steps 5"},
     ):
         refused = await ada.slash(workshop.channel, "compare", **options)
         assert "stands for one picture, and this one has choices for 2" in refused.response.content, options
