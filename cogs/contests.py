@@ -79,8 +79,9 @@ class ContestsCog(
         by = _by(interaction, reason)
         takes = duration_of(entries, _LONGEST)
         lasts = takes if votes is None else duration_of(votes, _LONGEST)
-        for channel in filter(None, (interaction.channel, gallery)):
-            _check_postable(channel)
+        _check_postable(interaction.channel_id, interaction.app_permissions, interaction.channel)
+        if gallery is not None:
+            _check_postable(gallery.id, gallery.permissions_for(gallery.guild.me), gallery)
         now = gallery_of(await self._rules.book(by.guild_id))
         gallery_id = ChannelId(gallery.id) if gallery is not None else now.channel_id if now is not None else None
         channel_id = _people.destination(interaction).channel_id
@@ -365,16 +366,12 @@ def _contests_of(message: discord.Message) -> set[int]:
     return {each.about.job_id for each in known if each is not None and each.action == "contestleave"}
 
 
-def _check_postable(channel: Any) -> None:
+def _check_postable(channel_id: int | None, given: discord.Permissions, channel: object) -> None:
     """Raise UserError for a channel in which the bot may not post what a contest needs."""
-    guild = getattr(channel, "guild", None)
-    if guild is None or not hasattr(channel, "permissions_for"):
-        return
-    given = channel.permissions_for(guild.me)
     send = "send_messages_in_threads" if isinstance(channel, discord.Thread) else "send_messages"
     needed = ("view_channel", send, "attach_files", "read_message_history")
     if missing := ", ".join(name.replace("_", " ") for name in needed if not getattr(given, name)):
-        raise UserError(f"I cannot post in <#{channel.id}>: I have no right to {missing} there. Nothing was changed.")
+        raise UserError(f"I cannot post in <#{channel_id}>: I have no right to {missing} there. Nothing was changed.")
 
 
 async def setup(client: Client) -> None:
