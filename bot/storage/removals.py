@@ -79,8 +79,8 @@ class Removals:
             ]
             if not shown:
                 raise UserError("That message is not a result on this server. Copy the link or the id of a result.")
-            compared = [each for job in shown for each in await _jobs(connection, COMPARED_WITH, job.id)]
-            shown += compared
+            painted = [job for job in shown if job.status in (JobStatus.DELIVERED, JobStatus.RENDERED)]
+            shown += [each for job in painted for each in await _jobs(connection, COMPARED_WITH, job.id)]
             for series_id in dict.fromkeys(job.series_id for job in shown if job.series_id is not None):
                 known = {job.id for job in shown}
                 shown += [job for job in await _jobs(connection, OPEN_OF_SERIES, series_id) if job.id not in known]

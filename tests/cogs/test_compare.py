@@ -232,3 +232,16 @@ async def test_choices_in_a_comparison_are_refused_and_wildcards_are_drawn_once_
     comparison = await workshop.app.comparisons.of_job(one.id)
     assert comparison is not None
     assert comparison.prompt == one.request.prompt
+
+
+async def test_a_half_that_failed_takes_no_result_along(workshop: Workshop) -> None:
+    await workshop.restart(FakeEngine(seconds=0.02))
+    ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
+    await ada.slash(workshop.channel, "compare", prompt="a fox", first="--steps 5", second="--steps 9")
+    one, other = await workshop.jobs()
+    await ada.click(workshop.message(other.destination.message_id), custom_id=f"a2:cancel:{other.id}:0")
+    one, other = await workshop.ended(2)
+    assert other.status is JobStatus.CANCELLED
+    refused = await moderator.slash(workshop.channel, "mod delete", message=str(other.destination.message_id))
+    assert "That request is cancelled: it shows no pictures" in refused.response.content
+    assert await workshop.app.queue.pictures(one.id)
