@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from bot.engine import framing
 from bot.engine.framing import BadFrame
@@ -34,13 +34,6 @@ class Viewer:
 
     def look(self, pictures: Sequence[bytes]) -> list[bytes | None]:
         """The vector of each encoded picture; None if that one cannot be decoded. Raises ViewerFailed."""
-        return [bytes.fromhex(each["vector"]) if "vector" in each else None for each in self._looks(pictures)]
-
-    def hashes(self, pictures: Sequence[bytes]) -> list[int | None]:
-        """The perceptual hash of each encoded picture, in the same way."""
-        return [each.get("phash") for each in self._looks(pictures)]
-
-    def _looks(self, pictures: Sequence[bytes]) -> list[dict[str, Any]]:
         if self._process is None or self._process.poll() is not None:
             # This process has no secrets in its environment either.
             self._process = subprocess.Popen(  # noqa: S603 - a module of ours
@@ -64,8 +57,7 @@ class Viewer:
         answer, _ = message
         if answer["kind"] == "refused":
             raise ViewerFailed(answer["words"])
-        looks: list[dict[str, Any]] = answer["looks"]
-        return looks
+        return [bytes.fromhex(each["vector"]) if "vector" in each else None for each in answer["looks"]]
 
     def close(self) -> None:
         """End the process."""
