@@ -96,7 +96,7 @@ def quality(prompts: Sequence[Composed], asked: Sequence[tuple[str, frozenset[st
             query = parse(text, me=1, now=utcnow())
             allowed, terms = index.entries.allowed(query, EVERYTHING), index.telling(query.terms)
             near = vectors.nearest(embedder.embed([text])[0], allowed, CANDIDATES)
-            words, pieces = index.by_words(terms, query, allowed), index.by_parts(terms, allowed)
+            words, pieces = index.by_words(terms, query, allowed), index.by_parts(terms, query, allowed)
             every = index.by_words(terms, query, allowed, every=True)
             found = {
                 "words": words,

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from bot.child import ChildFailed
 from bot.config import SAFETY_IS_OFF, Config, ModelConfig
+from bot.delivery.contests import ContestKeeper
 from bot.delivery.feedback import Feedback
 from bot.delivery.notices import Notices
 from bot.delivery.outbox import Delivery
@@ -46,12 +47,14 @@ from bot.requests.resolve import usual_request
 from bot.requests.series import SeriesAdmission
 from bot.requests.vocabulary import Vocabulary
 from bot.search.client import Search
+from bot.search.hashes import fill_hashes
 from bot.search.index_files import delete, files_of, index_of
 from bot.storage import encryption, sqlite
 from bot.storage.backups import clear_leftovers
 from bot.storage.cases import Cases
 from bot.storage.comparisons import Comparisons
 from bot.storage.consents import Consents
+from bot.storage.contests import Contests
 from bot.storage.database import Database, insist, open_database
 from bot.storage.examples import Examples
 from bot.storage.forgetting import Forgetting, Held
@@ -104,6 +107,8 @@ class App:
     tags: Tags
     comparisons: Comparisons
     consents: Consents
+    contests: Contests
+    contest_keeper: ContestKeeper
     styles: Styles
     preset_ratings: PresetRatings
     sittings: Sittings
@@ -246,6 +251,8 @@ async def open_app(
         styles = Styles(database, rules, cases)
         preset_ratings = PresetRatings(database, clock)
         marks = Marks(database, path, key)
+        contests = Contests(database, clock)
+        reactions = Reactions(database, side_messages, removals, queue, rules, clock)
         admission = Admission(
             queue,
             pictures,
@@ -276,6 +283,8 @@ async def open_app(
             tags=Tags(database, clock),
             comparisons=Comparisons(database, clock),
             consents=Consents(database, clock),
+            contests=contests,
+            contest_keeper=ContestKeeper(database, contests, side_messages, reactions, queue, clock),
             styles=styles,
             preset_ratings=preset_ratings,
             sittings=Sittings(database, surface),
@@ -295,7 +304,7 @@ async def open_app(
             delivery=delivery,
             dispatcher=dispatcher,
             feedback=Feedback(Ratings(database, clock)),
-            reactions=Reactions(database, side_messages, removals, queue, rules, clock),
+            reactions=reactions,
             removal_notes=RemovalNotes(removals),
             member_reports=member_reports,
             notices=Notices(database, rules, cases, member_reports),
@@ -315,6 +324,7 @@ async def open_app(
             "reactions": app.reactions.run(),
             "removal notes": app.removal_notes.run(),
             "notices": app.notices.run(),
+            "contests": app.contest_keeper.run(),
             "forgetting": forgetting.run(),
             "search": search.run(),
             "models": catalog.watch(),
@@ -379,6 +389,8 @@ async def rebuild_index(config: Config) -> int:
         if not path.exists():
             raise StorageError(f"{path} does not exist: there is nothing to index.")
         async with open_database(path, key) as database:
+            folder = await sqlite.in_thread(lambda _: encryption.pictures_of(path, key, seals=config.encrypt_pictures))
+            await fill_hashes(database, folder)
             search = Search(database, index_of(config.data), path, key, Surface.DISCORD, config.engine.likeness)
             try:
                 return await search.rebuild()

@@ -61,6 +61,7 @@ EXTENSIONS = (
     "cogs.tags",
     "cogs.styles",
     "cogs.compare",
+    "cogs.contests",
     "cogs.improve",
     "cogs.presets",
     "cogs.dataset",

@@ -33,7 +33,8 @@ def words(post: Post, about: JobId | None = None, news: News | None = None) -> s
     """The message: the title, and a line for each panel in the order of the story."""
     whose = f"<@{post.user_id}>"
     jobs = {job.id: job for job in post.jobs}
-    lines = [f"**Storyboard: {_words.inert(post.title)}** — {whose}"]
+    title = f"Storyboard: {_words.inert(post.title)}" if post.title else "Storyboard"
+    lines = [f"**{title}** — {whose}"]
     for place, panel in enumerate(post.panels, start=1):
         job = None if panel.job_id is None else jobs.get(panel.job_id)
         if job is None:
@@ -97,5 +98,5 @@ async def grid(post: Post) -> bytes:
 def grid_file(post: Post, png: bytes, *, spoiler: bool) -> discord.File:
     """The grid as a file, with the words of all panels as its text for screen readers."""
     panels = [f"{place}. {shown(post, panel)}" for place, panel in enumerate(post.panels, start=1)]
-    alt = fitted(f"Storyboard: {post.title}. {' '.join(panels)}", _views.ALT_TEXT)
+    alt = fitted(f"Storyboard: {post.title or 'untitled'}. {' '.join(panels)}", _views.ALT_TEXT)
     return discord.File(io.BytesIO(png), f"storyboard-{post.series_id}.png", description=alt, spoiler=spoiler)

@@ -40,7 +40,7 @@ from bot.requests.defaults import Source
 from bot.requests.improving import Addition
 from bot.requests.presets import RULE as PRESETS
 from bot.responses import MESSAGE, fitted, units
-from bot.storage.cases import CANCEL, DELETE, Case
+from bot.storage.cases import CANCEL, CONTEST, DELETE, Case, is_final
 from bot.storage.consents import CHANNEL as DATASET
 from bot.storage.forgetting import Held
 from bot.storage.styles import RULE as STYLE_RULE
@@ -484,8 +484,9 @@ def kept(held: Held, sent: str = "") -> str:
         "until you take them back. Also which results were sent to you because you asked by ✉️.\n"
         "- Your `/settings`. They stay until you clear them.\n"
         "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
-        "- Comparisons that you asked for and your votes, prompts with choices as you typed them, words that you put "
-        "on results, styles made from them, and whether you joined data sets.\n"
+        "- Comparisons that you asked for and your votes, what you entered in contests and your votes in them, prompts "
+        "with choices as you typed them, words that you put on results, styles made from them, and whether you joined "
+        "data sets.\n"
         "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
         "- Results that you reported, and your reasons; that results of yours were reported. Moderators do not see who "
         "reported.\n"
@@ -520,7 +521,7 @@ def forget_question(held: Held) -> str:
 
 def receipt(case: Case) -> str:
     """What a moderator did, and the command that undoes it."""
-    undo = "" if case.action in (CANCEL, DELETE) else f" `/mod undo case:{case.number}` undoes it."
+    undo = "" if is_final(case.action) else f" `/mod undo case:{case.number}` undoes it."
     return f"Case {case.number}: {change(case)}.{undo}"
 
 
@@ -539,6 +540,8 @@ def change(case: Case) -> str:
         count = len(case.after)
         return f"{what}: {count} request{'' if count == 1 else 's'}"
     names = list(dict.fromkeys((*case.before, *case.after)))
+    if names and all(name.startswith(CONTEST) for name in names):
+        return f"{what}: contest {names[0].removeprefix(CONTEST)} {_contest_state(case)}"
     if case.undoes is None and case.action in _PLAIN:
         ends = f" {_value(BLOCKED, case.after)}" if isinstance(case.after.get(BLOCKED), str) else ""
         return f"{_PLAIN[case.action]} {subject(case.subject)}{ends}"
@@ -550,6 +553,16 @@ def change(case: Case) -> str:
         if _value(name, case.before) != _value(name, case.after)
     ]
     return f"{what}: {', '.join(changes)}" if changes else what
+
+
+def _contest_state(case: Case) -> str:
+    (state,) = case.after.values()
+    return {
+        "entries": "takes entries",
+        "voting": "takes votes",
+        "counted": "is over, and its votes are counted",
+        "cancelled": "is cancelled",
+    }[state]
 
 
 _PLAIN = {

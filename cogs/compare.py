@@ -22,6 +22,7 @@ from bot.requests.flags import with_flags
 from bot.requests.improver import Offer
 from bot.requests.options import Options
 from bot.requests.resolve import seeded
+from bot.requests.series import SeriesAdmission
 from bot.requests.verdict import verdict
 from bot.responses import InDoubt
 from bot.storage.comparisons import Comparison, Comparisons
@@ -55,11 +56,18 @@ class Compare(commands.Cog):
     """Paints both settings, takes votes, and gives the verdict."""
 
     def __init__(
-        self, client: Client, intake: Intake, admission: Admission, queue: Queue, comparisons: Comparisons
+        self,
+        client: Client,
+        intake: Intake,
+        admission: Admission,
+        series: SeriesAdmission,
+        queue: Queue,
+        comparisons: Comparisons,
     ) -> None:
         self._client = client
         self._intake = intake
         self._admission = admission
+        self._series = series
         self._queue = queue
         self._comparisons = comparisons
 
@@ -81,7 +89,11 @@ class Compare(commands.Cog):
     ) -> None:
         """Accept both requests, and answer with the messages that become the comparison."""
         settings = []
-        for text in (first.strip(), (second or "").strip()):
+        requester, _ = where(interaction)
+        # Both settings get the same words.
+        prompt = await self._series.single(requester, prompt, "A comparison")
+        for typed in (first.strip(), (second or "").strip()):
+            text = await self._series.single(requester, typed, "A setting")
             if text and with_flags(Options(f"x {text}")).prompt != "x":
                 raise UserError("A setting has flags only, such as `--steps 10`. Words belong into the prompt.")
             settings.append(Setting(text, Options(f"{prompt} {text}", images=images)))
@@ -278,4 +290,4 @@ def _together(one: Quote, other: Quote) -> Quote:
 async def setup(client: Client) -> None:
     """Add the cog, its command and its buttons."""
     app = client.app
-    await add_cog(client, Compare(client, Intake.of(client), app.admission, app.queue, app.comparisons))
+    await add_cog(client, Compare(client, Intake.of(client), app.admission, app.series, app.queue, app.comparisons))

@@ -30,6 +30,7 @@ _COMMANDS = {
     "search": "results",
     "storyboard": "stories",
     "compare": "two settings by a blind vote",
+    "contest": "contests",
     "style": "styles here",
     "tag": "words on results",
     "dataset": "your results in data sets",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
 
 import discord
 from discord import app_commands
@@ -19,6 +18,7 @@ from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope
 from bot.policy.limits import BLOCKED, GALLERY, PAUSED, QUOTA_FROM, SERVER, THRESHOLDS, block_of, gallery_of
 from bot.policy.picture_limits import PERCENT, THRESHOLD_RULES, check_thresholds
 from bot.policy.policy import Policy
+from bot.policy.words import check_room
 from bot.queue.dispatcher import Dispatcher
 from bot.requests.admission import Admission
 from bot.requests.defaults import NAMES as DEFAULTS
@@ -33,6 +33,7 @@ from cogs import _people, _words
 from cogs._confirm import Confirmations
 from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models
 from cogs._people import Place
+from cogs._times import duration_of
 
 Reason = app_commands.Range[str, 1, 300]
 
@@ -41,9 +42,6 @@ FAVOURITES_NEEDED = 3
 
 _ALL = "everything"
 _SHOWN = 10
-_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
-_LONGEST = timedelta(days=3650)
 _MESSAGE = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d+)/(\d+)/)?(\d{15,20})")
 
 
@@ -126,7 +124,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
     ) -> None:
         """Refuse a person's requests from now on; their waiting requests are painted unless they are cancelled."""
         by = _by(interaction, reason)
-        until = None if duration is None else to_text(utcnow() + _duration(duration))
+        until = None if duration is None else to_text(utcnow() + duration_of(duration))
         case = await self._cases.change(by, "block", (Scope.PERSON, member.id), {BLOCKED: until})
         said = _said(case, f"<@{member.id}> is blocked already.")
         if waiting := await self._queue.of_person(Requester(UserId(member.id), by.guild_id)):
@@ -372,7 +370,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         reason: Reason | None = None,
     ) -> None:
         """Undo a case, unless what it changed has been changed since."""
-        undone = await self._cases.undo(_by(interaction, reason), case)
+        undone = await self._cases.undo(_by(interaction, reason), case, check_room)
         await responses.send(interaction, _words.receipt(undone), ephemeral=True)
 
     @undo.autocomplete("case")
@@ -408,16 +406,6 @@ def _place(channel: Place | None) -> Subject:
 
 def _said(case: Case | None, otherwise: str) -> str:
     return otherwise if case is None else _words.receipt(case)
-
-
-def _duration(text: str) -> timedelta:
-    match = _DURATION.fullmatch(text.strip())
-    duration = timedelta(seconds=int(match[1]) * _UNITS[match[2][0].lower()]) if match else timedelta()
-    if not timedelta() < duration <= _LONGEST:
-        raise UserError(
-            f"“{_words.inert(text, 40)}” is not a duration. Write one like 30m, 12h or 7d. Nothing was changed."
-        )
-    return duration
 
 
 def _about(job: Job) -> str:

@@ -15,13 +15,14 @@ from bot.client import Client
 from bot.delivery.feedback import offered
 from bot.delivery.poster import Repost, Shown
 from bot.delivery.smaller import smaller
-from bot.errors import DeliveryError, EngineError, PlotError, StorageError, TooLarge
+from bot.errors import DeliveryError, EngineError, PlotError, Rejected, StorageError, TooLarge, TryLater
 from bot.jobs import Failed, Image, Job, JobId, JobStatus, MessageId, News, Painted, Painting, Queued, Retrying, UserId
 from bot.policy.policy import Policy
+from bot.requests.series import STORYBOARD
 from bot.storage.database import insist
 from bot.storage.panels import Panels
 from bot.storage.preferences import PreferenceStore
-from bot.storage.queue import Queue
+from bot.storage.queue import Queue, Series
 from cogs import _series, _storyboard
 from cogs._buttons import CustomId
 from cogs._posting import file_limit, own_messages, translated
@@ -56,6 +57,22 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         cog = client.get_cog(cls.__cog_name__)
         assert isinstance(cog, cls)  # noqa: S101 - see above
         return cog
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Show the changes of storyboards that their messages do not show yet, because the bot was stopped."""
+        for job_id in await insist(self._panels.owed):
+            job = await insist(self._queue.get, job_id)
+            if job is None:
+                continue
+            try:
+                with translated(self._client, job.requester.guild_id):
+                    await self.refresh(job)
+            except TryLater as error:
+                log.warning("a storyboard does not show a change yet: %s", error)
+            except DeliveryError as error:
+                log.info("a storyboard cannot show a change: %s", type(error).__name__)
+                await insist(self._panels.shown, job.post_id, await insist(self._panels.changes, job.post_id))
 
     async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         """Make the message of a job say what is known of all its jobs; raises what Discord raises.
@@ -130,23 +147,29 @@ class SeriesPosts(commands.Cog, name="Series posts"):
     async def refresh(self, job: Job) -> None:
         """Show in the message of a job what is true now: pictures that were removed go, and panels that moved move."""
         async with self._locks.setdefault(job.post_id, asyncio.Lock()):
-            post, now = await self.read(job), await insist(self._queue.get, job.id)
-            if post is None or now is None or (message_id := now.destination.message_id) is None:
-                return
-            grid = await self._grid(post)
-            pictures, _ = await self._encoded(post, False, job)
-            content, view = self.said(post)
-            spoiler = await self.is_hidden(post)
-            message = self._channel(job).get_partial_message(message_id)
-            try:
-                files = _files(post, pictures, grid, spoiler=spoiler)
-                await message.edit(content=content, attachments=files, view=view)
-            except discord.HTTPException as error:
-                if classify(error) is not Verdict.TOO_LARGE:
-                    raise
-                pictures, lossless = await self._encoded(post, True, job)
-                files = _files(post, pictures, grid, spoiler=spoiler)
-                await message.edit(content=_series.smaller(content, bool(lossless)), attachments=files, view=view)
+            changes = await insist(self._panels.changes, job.post_id)
+            await self._refresh(job)
+            if changes:
+                await insist(self._panels.shown, job.post_id, changes)
+
+    async def _refresh(self, job: Job) -> None:
+        post, now = await self.read(job), await insist(self._queue.get, job.id)
+        if post is None or now is None or (message_id := now.destination.message_id) is None:
+            return
+        grid = await self._grid(post)
+        pictures, _ = await self._encoded(post, False, job)
+        content, view = self.said(post)
+        spoiler = await self.is_hidden(post)
+        message = self._channel(job).get_partial_message(message_id)
+        try:
+            files = _files(post, pictures, grid, spoiler=spoiler)
+            await message.edit(content=content, attachments=files, view=view)
+        except discord.HTTPException as error:
+            if classify(error) is not Verdict.TOO_LARGE:
+                raise
+            pictures, lossless = await self._encoded(post, True, job)
+            files = _files(post, pictures, grid, spoiler=spoiler)
+            await message.edit(content=_series.smaller(content, bool(lossless)), attachments=files, view=view)
 
     async def decorate(self, job: Job) -> None:
         """Offer the rating reactions once all jobs of a message have ended."""
@@ -241,7 +264,7 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         is_open = any(each.status in _OPEN for each in all_jobs)
         is_withheld = any(each.is_withheld for each in all_jobs)
         return Post(
-            title=series.title,
+            title=await self._title(series),
             jobs=jobs,
             numbers=numbers,
             images=images,
@@ -253,6 +276,15 @@ class SeriesPosts(commands.Cog, name="Series posts"):
             is_withheld=is_withheld,
             panels=panels,
         )
+
+    async def _title(self, series: Series) -> str:
+        """The title of a storyboard; nothing if its words may not be shown any more."""
+        if series.kind == STORYBOARD:
+            try:
+                await insist(self._policy.check_title, series.guild_id, series.title)
+            except Rejected:
+                return ""
+        return series.title
 
     async def _encoded(
         self, post: Post, is_too_large: bool, job: Job

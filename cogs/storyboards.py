@@ -188,9 +188,12 @@ class Storyboards(commands.Cog):
         if post is None or len(missing) == len(panels):
             raise UserError("No panel of this storyboard has a picture now.")
         try:
-            data = await board.draw(kind, series.title, panels, _storyboard.SECONDS.get(kind, 0.0))
+            data = await board.draw(kind, post.title, panels, _storyboard.SECONDS.get(kind, 0.0))
         except PlotError as error:
             raise UserError(str(error)) from error
+        for job_id, images in post.images.items():
+            if images and not await self._queue.has_images(job_id):
+                raise UserError("A panel was deleted meanwhile. Export the storyboard again.")
         if len(data) > interaction.filesize_limit:
             raise UserError(
                 f"The file has {len(data) / 2**20:.0f} MiB, more than Discord takes here. The sheet is smaller."
@@ -198,7 +201,7 @@ class Storyboards(commands.Cog):
         spoiler = await self._posts.is_hidden(post)
         ending = "png" if kind is Kind.SHEET else kind.value
         name = f"storyboard-{series.id}.{ending}"
-        file = discord.File(io.BytesIO(data), name, description=series.title, spoiler=spoiler)
+        file = discord.File(io.BytesIO(data), name, description=post.title or "Storyboard", spoiler=spoiler)
         words = f"Without {'panel' if len(missing) == 1 else 'panels'} {', '.join(missing)}." if missing else ""
         await interaction.followup.send(words or discord.utils.MISSING, file=file, ephemeral=True)
 

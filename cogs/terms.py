@@ -40,8 +40,7 @@ class TermsGroup(app_commands.Group):
         """Put terms on the list."""
         by = _by(interaction, reason)
         values = parse_terms(terms)
-        check_room((await self._rules.book(by.guild_id)).get(SERVER, {}), values)
-        case = await self._cases.change(by, "terms add", SERVER, values)
+        case = await self._cases.change(by, "terms add", SERVER, values, check=check_room)
         await responses.send(interaction, _said(case, "These terms are on the list already."), ephemeral=True)
 
     @app_commands.command(description="Allow words or phrases again")

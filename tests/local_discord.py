@@ -294,6 +294,13 @@ class LocalDiscord:
             payload["components"] = [{"type": 1, "components": [forged]}]
         return await self._interact(3, person, message.channel, {"data": data, "message": payload})
 
+    async def submit(self, custom_id: str, person: Person = ADA, channel: str = CHANNEL, **texts: str) -> Interaction:
+        """Let a person send a form with texts in its fields."""
+        fields = [
+            {"type": 18, "component": {"type": 4, "custom_id": name, "value": text}} for name, text in texts.items()
+        ]
+        return await self._interact(5, person, channel, {"data": {"custom_id": custom_id, "components": fields}})
+
     async def repeat(self, interaction: Interaction) -> None:
         """Send the event of an interaction once more, as Discord may after a RESUME."""
         await self._dispatch("INTERACTION_CREATE", interaction.event)

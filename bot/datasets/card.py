@@ -30,8 +30,8 @@ def card(name: str, version: int, chosen: Selection, sizes: Mapping[str, int]) -
         about = (
             f"Pictures: {total:,}, **all of them synthetic**. Models painted them from words that people wrote who\n"
             f"agreed that they go into data sets: {counts.people:,} so far, from {days[0]} to {days[-1]}.\n"
-            f"{sizes['train']:,} are for training and {sizes['test']:,} for evaluation; all pictures of a prompt are\n"
-            "in the same split."
+            f"{sizes['train']:,} are for training and {sizes['test']:,} for evaluation; all pictures of a prompt, and\n"
+            "all that were asked for together or made from each other, are in the same split."
         )
     return f"""---
 license: {LICENSE.lower()}

@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from bot.datasets import files
 from bot.datasets.card import card
 from bot.datasets.rows import Selection, select
@@ -43,15 +45,17 @@ def export(
     """
     files.arrow()
     chosen = select(database, key, pictures, server)
-    last = max((int(found[1]) for path in out.glob("v*") if (found := _VERSION.fullmatch(path.name))), default=0)
-    if not chosen.pictures and not last:
+    if not chosen.pictures and not _last_version(out):
         raise StorageError(
             "There is nothing to export: no result of a person who joined by /dataset join is in a channel that "
             "moderators allowed by /dataset channel."
         )
     part: Path | None = None
+    lock = lock_of(database, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+        last = _last_version(out)
         for left in out.glob(f"{_PARTIAL}*"):
             shutil.rmtree(left)
         version, before = last + 1, out / f"v{last}"
@@ -64,6 +68,8 @@ def export(
             sqlite.sync_folder(path) if path.is_dir() else _sync(path)
         part.rename(out / f"v{version}")
         sqlite.sync_folder(out)
+    except Timeout as error:
+        raise StorageError(f"Another export writes to {out}. Export again when it has ended.") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"The disk is full, so no version was written to {out}. Free some space.") from error
@@ -72,7 +78,19 @@ def export(
         if part is not None:
             with suppress(OSError):
                 shutil.rmtree(part, ignore_errors=True)
+        lock.release()
     return Export(out / f"v{version}", version, True, chosen)
+
+
+def lock_of(database: Path, out: Path) -> FileLock:
+    """What an export into a folder holds; it is beside the database, because people publish the folder."""
+    name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
+    return FileLock(database.with_name(f"export-{name}.lock"))
+
+
+def _last_version(out: Path) -> int:
+    """The newest version in a folder; 0 if there is none."""
+    return max((int(found[1]) for path in out.glob("v*") if (found := _VERSION.fullmatch(path.name))), default=0)
 
 
 def _data_files() -> list[str]:

@@ -18,7 +18,7 @@ LICENSE = "CC0-1.0"
 """The terms to which people agree name the same."""
 _LICENSE_PAGE = "https://creativecommons.org/publicdomain/zero/1.0/"
 TEST_SHARE = 10
-"""One of so many prompts is in the split for evaluation, with all its pictures."""
+"""One of so many families of pictures is in the split for evaluation."""
 GROUP_ROWS = 50
 """Rows that are written at once: so many pictures are in memory."""
 SPLITS = ("train", "test")
@@ -62,8 +62,11 @@ def arrow() -> Any:
 
 
 def split_of(picture: Picture) -> str:
-    """The split of a row: the same for all pictures of a prompt, in every version."""
-    digest = hashlib.sha256(picture.values["prompt"].casefold().encode()).digest()
+    """The split of a row: the same for all pictures of a prompt, a series and a family.
+
+    The prompt of the first picture of a family decides, so that later ones move nothing.
+    """
+    digest = hashlib.sha256(picture.family.encode()).digest()
     return "test" if int.from_bytes(digest[:8], "big") % TEST_SHARE == 0 else "train"
 
 

@@ -7,9 +7,9 @@ import hmac
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ _NAME = 20
 # is borrowed if its words are of a request of somebody else who did not agree so: what it starts from, what that starts
 # from and so on, and the result that its style was made from.
 CANDIDATES = f"""
-SELECT jobs.id, jobs.user_id, jobs.guild_id, jobs.asked_at, jobs.model_hash, jobs.request, jobs.post_id,
+SELECT jobs.id, jobs.series_id, jobs.user_id, jobs.guild_id, jobs.asked_at, jobs.model_hash, jobs.request, jobs.post_id,
   (SELECT count(*) FROM jobs AS beside WHERE beside.post_id = jobs.post_id) = 1 AS is_alone,
   images.number, images.seed, images.width, images.height, images.sha256, images.nsfw, picture_hashes.phash,
   EXISTS (
@@ -59,6 +59,7 @@ WHERE consents.left_at IS NULL AND (?1 IS NULL OR consents.guild_id = ?1)
 ORDER BY jobs.id, images.number
 """  # noqa: S608 - a constant
 
+LINKS = "SELECT job_id, source_id FROM sources"
 REACTIONS = "SELECT user_id, emoji FROM ratings WHERE post_id = ?"
 
 _MENTION = re.compile(r"<(@[!&]?|#)\d+>")
@@ -71,6 +72,10 @@ class Picture:
     values: dict[str, Any]
     sha256: str
     folder: PictureFolder
+    job_id: int
+    series_id: int | None
+    family: str = ""
+    """The prompt of the first picture of those that belong together: by a prompt, a series, or what they come from."""
 
     def plain(self) -> bytes:
         """The picture without the texts in its file, which repeat the prompt. Raises StorageError."""
@@ -135,9 +140,11 @@ def select(database: Path, key: str | None, folder: PictureFolder, server: int |
                     rated = connection.execute(REACTIONS, (row["post_id"],)).fetchall()
                     reactions = [(each["user_id"], each["emoji"]) for each in rated]
                     values = _values(row, request, secret, sha256, reactions)
-                    found.pictures.append(Picture(values, row["sha256"], folder))
+                    found.pictures.append(Picture(values, row["sha256"], folder, row["id"], row["series_id"]))
+            links = [(row["job_id"], row["source_id"]) for row in connection.execute(LINKS)]
     except sqlite.Error as error:
         raise sqlite.in_words(error) or StorageError(f"{database} cannot be read: {error}.") from error
+    found.pictures = in_families(found.pictures, links)
     counts.kept, counts.people = len(found.pictures), len(people)
     return found
 
@@ -148,6 +155,33 @@ def _pixels_of(folder: PictureFolder, name: str) -> str | None:
         return hashlib.sha256(without_metadata(folder.read(name))).hexdigest()
     except StorageError:
         return None
+
+
+def in_families(pictures: Sequence[Picture], links: Iterable[tuple[int, int]]) -> list[Picture]:
+    """The same pictures, which are in the order of their requests, each with its family.
+
+    `links` are the requests that come from each other. What is not in the data set links others, too.
+    """
+    above: dict[object, object] = {}
+
+    def root(node: object) -> object:
+        while (parent := above.get(node, node)) != node:
+            above[node] = node = above.get(parent, parent)
+        return node
+
+    for one, other in links:
+        above[root(one)] = root(other)
+    for each in pictures:
+        for group in (("prompt", _prompt_of(each)), *([("series", each.series_id)] if each.series_id else [])):
+            above[root(each.job_id)] = root(group)
+    first: dict[object, str] = {}
+    for each in pictures:
+        first.setdefault(root(each.job_id), _prompt_of(each))
+    return [replace(each, family=first[root(each.job_id)]) for each in pictures]
+
+
+def _prompt_of(picture: Picture) -> str:
+    return str(picture.values["prompt"]).casefold()
 
 
 def pseudonym(secret: bytes, kind: str, *what: int) -> str:

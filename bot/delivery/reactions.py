@@ -20,7 +20,7 @@ from bot.delivery.gate import CLOSED_SECONDS, pause
 from bot.delivery.poster import in_time, log_bug
 from bot.delivery.side_poster import SidePoster
 from bot.delivery.smaller import Smaller, smaller
-from bot.errors import DeliveryError, EngineError, StorageError, TooLarge, TryLater, Unreachable, UserError
+from bot.errors import DeliveryError, EngineError, StorageError, TooLarge, TryLater, Unreachable
 from bot.jobs import ChannelId, Clock, Image, Job, UserId
 from bot.logs import traced
 from bot.policy.limits import Gallery, gallery_of
@@ -106,7 +106,7 @@ def decide(state: PostState, gallery: Gallery | None, now: datetime) -> list[Ste
                 steps.append(Send(message))
         elif not (message.kind is Kind.REFUSAL and message.over_at is not None):
             steps.append(Remove(message))
-    if not state.shown or state.is_unwanted:
+    if not state.shown or state.unwanted_at is not None:
         return steps
     favoured_at = max(state.favourites.values(), default=now - RECENTLY)
     if (
@@ -127,8 +127,8 @@ def _is_wanted(message: SideMessage, state: PostState, gallery: Gallery | None, 
         case Kind.GALLERY:
             if not state.shows(message) or len(state.favourites) < message.threshold:
                 return False
-            # What is still to be sent follows the gallery as it is now.
-            return not message.is_open or (
+            # What is still to be sent follows the gallery as it is now; the winner of a contest needs no favourites.
+            return not (message.is_open and message.threshold) or (
                 gallery is not None
                 and gallery.channel_id == message.channel_id
                 and len(state.favourites) >= gallery.threshold
@@ -189,6 +189,11 @@ class Reactions:
         """Send messages through `poster` from now on."""
         self._poster = poster
         self._attached.set()
+
+    def look_at(self, post_id: PostId) -> None:
+        """Look at a post for which a message was begun elsewhere."""
+        self._touched.add(post_id)
+        self._changed.set()
 
     async def run(self) -> None:
         """Look at posts, first at those that an earlier run has left, until cancelled."""
@@ -257,9 +262,8 @@ class Reactions:
         state = await self._side_messages.state(post_id)
         if state is None:
             return math.inf
-        if state.is_unwanted:
-            with suppress(UserError):  # it was removed meanwhile
-                await self._removals.remove_own(state.job.requester, state.job.id)
+        if state.unwanted_at is not None:
+            await self._removals.remove_post(state.job.requester, post_id, state.unwanted_at)
             state = await self._side_messages.state(post_id) or state
         gallery = gallery_of(await self._rules.book(state.job.requester.guild_id))
         if gallery is not None and not poster.may_show(gallery.channel_id, state.job):

@@ -107,6 +107,15 @@ RIGHTS = (
         YES,
         YES,
     ),
+    Right(
+        "Enter their results in a contest, see contests, and vote",
+        (
+            *("contest enter", "contest list", "press:contestenter", "press:contestpick", "press:contestleave"),
+            *("press:contestballot", "press:contestpage", "press:contestvote"),
+        ),
+        YES,
+        YES,
+    ),
     Right("End a vote", ("press:endvote", "press:endvoteyes"), "any on their server", "their own"),
     Right(
         "Agree that their results go into data sets, or no longer",
@@ -141,6 +150,7 @@ RIGHTS = (
         "See reports and decide about them",
         *("mod reports", "press:reportnext", "press:reportremove", "press:reportblock", "press:reportdismiss"),
     ),
+    _moderators_only("Begin, end and cancel contests", "contest start", "contest end", "contest cancel"),
     _moderators_only("See cases and undo them", "mod cases", "mod undo"),
     Right("See statistics", ("stats",), "of their server", NO, NO, "of all servers"),
     Right("Switch off the hard block", (), NO, NO, NO, NO),

@@ -93,8 +93,8 @@ def rule_of(term: str) -> str:
 
 def check_room(rules: Mapping[str, RuleValue], added: Mapping[str, RuleValue]) -> None:
     """Raise UserError if a server's list would have too many terms."""
-    terms = {name for name in rules if name.startswith(TERM)} | set(added)
-    if len(terms) > MOST_TERMS:
+    terms = {name for name in (*rules, *added) if name.startswith(TERM)}
+    if len(terms) > MOST_TERMS and any(name.startswith(TERM) for name in added):
         raise UserError(
             f"The list would have {len(terms):,} terms, and at most {MOST_TERMS:,} are possible. Remove some with "
             f"{refer(Reference.COMMAND, 'mod terms remove')} first. {_UNCHANGED}"

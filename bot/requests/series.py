@@ -120,6 +120,24 @@ class SeriesAdmission:
             return replace(options, prompt=drawn[0].text)
         return SeriesQuote(options.prompt, await self._quoted(requester, options, destination, drawn))
 
+    async def single(self, requester: Requester, text: str, what: str) -> str:
+        """A text that stands for one picture alone, with its wildcards drawn.
+
+        Raises UserError, with `what` the text is, if it stands for several, or if it cannot be read.
+        """
+        if not may_have_choices(text):
+            return text
+        pattern = await asyncio.to_thread(read, text, IMAGES[1])
+        if pattern.count > 1:
+            raise UserError(
+                f"{what} stands for one picture, and this one has choices for {said(pattern.count)}. Leave out the "
+                "choices and --repeat; a backslash before a brace keeps it as it is."
+            )
+        book = (await self._policy.books()).get(requester.guild_id, {})
+        wildcards = Wildcards(wildcards_of(book), random.SystemRandom())
+        (drawn,) = await asyncio.to_thread(lambda: [_drawn(variant, wildcards) for variant in pattern])
+        return drawn.text
+
     async def _check_count(self, requester: Requester, destination: Destination, pattern: Pattern) -> None:
         """Raise Rejected if a prompt stands for more than the limit allows; nothing is expanded before."""
         limit = (await self._policy.limits(requester, destination.channels)).permutations
@@ -216,6 +234,8 @@ class SeriesAdmission:
         things.
         """
         await self._check_title(requester, title)
+        # It is drawn once for all panels.
+        look = await self.single(requester, look, "The look of a storyboard")
         members: list[Member] = []
         known: list[Panel] = []
         refused: Rejected | None = None
@@ -239,7 +259,8 @@ class SeriesAdmission:
         self, requester: Requester, words: str, look: str, destination: Destination, seed: int | None
     ) -> Quote:
         """A quote for one panel, whose seed may be that of the others."""
-        options = seeded(Options(prompt_of(words, look), images=1, seed=seed))
+        prompt = prompt_of(await self.single(requester, words, "A panel"), look)
+        options = seeded(Options(prompt, images=1, seed=seed))
         quote = await self._admission.quote(requester, options, destination)
         if quote.request.num_images_per_prompt != 1:
             raise UserError("A panel has one picture. Leave out --images and --repeat.")

@@ -65,7 +65,7 @@ def find(known: Known, query: Query, seer: Seer, without: int = 0, look: Look | 
             (index.by_related_words(groups, query, allowed) if groups else [], WEIGHTS["related words"]),
             (index.by_words(terms, query, allowed), WEIGHTS["words"]),
             # A word that fills all places by itself needs no words that it is a part of.
-            (index.by_parts((term for term in terms if terms[term] < CANDIDATES), allowed), WEIGHTS["parts"]),
+            (index.by_parts((term for term in terms if terms[term] < CANDIDATES), query, allowed), WEIGHTS["parts"]),
             (list(cosines), WEIGHTS["meaning"]),
         ]
     order = [name for name in fuse(rankings) if name != without]

@@ -380,9 +380,13 @@ class Index:
         anded = _and(*(_quoted(phrase) for phrase in query.phrases), *(_or(group) for group in groups))
         return self._ranked("words", anded, allowed)
 
-    def by_parts(self, terms: Iterable[str], allowed: Allowed) -> list[int]:
-        """The results with these terms as parts of words, the best first."""
+    def by_parts(self, terms: Iterable[str], query: Query, allowed: Allowed) -> list[int]:
+        """The results with these terms as parts of words, the best first.
+
+        A phrase in a script without spaces between words is a part of a word, too.
+        """
         parts = [term.rstrip("*") for term in terms]
+        parts += [phrase for phrase in query.phrases if _OTHER_SCRIPT.search(phrase)]
         found = self._ranked("parts", _or([part for part in parts if len(part) >= _SHORTEST_PART]), allowed)
         short = [part for part in parts if len(part) < _SHORTEST_PART and _OTHER_SCRIPT.search(part)]
         return list(dict.fromkeys([*found, *(self._containing(short[:4], allowed) if short else [])]))

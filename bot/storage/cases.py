@@ -23,15 +23,19 @@ T = TypeVar("T")
 
 Values = Mapping[str, RuleValue]
 
+Check = Callable[[Values, Values], None]
+
 CANCEL = "cancel"
 DELETE = "delete"
 UNDO = "undo"
 DISMISS = "dismiss"
+CONTEST_START, CONTEST_END, CONTEST_CANCEL = "contest start", "contest end", "contest cancel"
 
 _FINAL = {
     CANCEL: "their places and what was held of their quotas are given away. The people who asked can ask again: "
     f"{refer(Reference.COMMAND, 'history')} shows them what for.",
     DELETE: "the pictures are gone, from the disk too.",
+    CONTEST_END: "the next part of the contest has begun.",
 }
 """Why cases of these actions cannot be undone."""
 
@@ -65,6 +69,8 @@ UPDATE member_reports SET ended_at = NULL, outcome = '' WHERE id = ?1
 UNTELL = "UPDATE reporters SET told_at = NULL WHERE report_id = ?"
 DISMISS_AGAIN = "UPDATE member_reports SET ended_at = ?, outcome = 'dismissed' WHERE id = ? AND ended_at IS NULL"
 
+MOVE_CONTEST = "UPDATE contests SET state = ?, changed = changed + 1 WHERE id = ? AND state = ?"
+
 # The primary key serves this backwards from the newest.
 LATEST = """
 SELECT * FROM cases WHERE guild_id = ?1 AND number < ?2 AND (?3 IS NULL OR scope = ?3 AND subject_id = ?4)
@@ -87,11 +93,23 @@ ORDER BY id
 
 
 _REPORT = "report:"
+CONTEST = "contest:"
+"""The beginning of what a contest is called in `before` and `after`; its number follows."""
 
 
 def report_name(report_id: int) -> str:
     """What a report is called in `before` and `after`."""
     return f"{_REPORT}{report_id}"
+
+
+def contest_name(contest_id: int) -> str:
+    """What a contest is called in `before` and `after`."""
+    return f"{CONTEST}{contest_id}"
+
+
+def is_final(action: str) -> bool:
+    """Whether cases of an action cannot be undone."""
+    return action in _FINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +165,18 @@ class Cases:
         self._clock = clock
 
     async def change(
-        self, by: By, action: str, subject: Subject, values: Values, remove: Iterable[str] = ()
+        self,
+        by: By,
+        action: str,
+        subject: Subject,
+        values: Values,
+        remove: Iterable[str] = (),
+        check: Check | None = None,
     ) -> Case | None:
-        """Set the rules `values` of a subject and remove others by name; None if nothing changed."""
+        """Set the rules `values` of a subject and remove others by name; None if nothing changed.
+
+        `check` raises UserError for rules that may not be added to those that stay.
+        """
         removed = tuple(remove)
 
         async def work(connection: aiosqlite.Connection) -> Case | None:
@@ -157,6 +184,8 @@ class Cases:
             before = {name: value for name, value in rules.items() if name in values or name in removed}
             if before == dict(values):
                 return None
+            if check is not None:
+                check({name: value for name, value in rules.items() if name not in before}, values)
             await _put(connection, by.guild_id, subject, before, values)
             return await add_case(connection, to_text(self._clock()), by, action, subject, before, values)
 
@@ -195,22 +224,29 @@ class Cases:
 
         return await self._write(work)
 
-    async def undo(self, by: By, number: int) -> Case:
-        """Put back what was before a case. Raises UserError where that cannot be, or a later change would be lost."""
+    async def undo(self, by: By, number: int, check: Check | None = None) -> Case:
+        """Put back what was before a case. Raises UserError where that cannot be, or a later change would be lost.
+
+        `check` raises UserError for rules that may not be put back beside those that stay.
+        """
 
         async def work(connection: aiosqlite.Connection) -> Case:
             case = await _case(connection, by.guild_id, number)
-            if case.action in (CANCEL, DELETE):
+            if is_final(case.action):
                 raise UserError(f"Case {number} cannot be undone: {_FINAL[case.action]}")
             names = {*case.before, *case.after}
             if names and all(name.startswith(_REPORT) for name in names):
                 return await self._undo_report(connection, by, case)
+            if names and all(name.startswith(CONTEST) for name in names):
+                return await self._undo_contest(connection, by, case)
             rules = await _rules_of(connection, by.guild_id, case.subject)
             now = {name: value for name, value in rules.items() if name in names}
             if now != case.after:
                 later = await _later(connection, case, names)
                 since = f" by case {later}" if later else ""
                 raise UserError(f"Case {number} cannot be undone: what it changed has been changed since{since}.")
+            if check is not None:
+                check({name: value for name, value in rules.items() if name not in names}, case.before)
             await _put(connection, by.guild_id, case.subject, now, case.before)
             return await add_case(
                 connection, to_text(self._clock()), by, UNDO, case.subject, now, case.before, undoes=number
@@ -234,6 +270,21 @@ class Cases:
             else:
                 await connection.execute(DISMISS_AGAIN, (now, report_id))
         return await add_case(connection, now, by, UNDO, case.subject, case.after, case.before, undoes=case.number)
+
+    async def _undo_contest(self, connection: aiosqlite.Connection, by: By, case: Case) -> Case:
+        """Cancel a contest that a case began, or let one go on that a case cancelled, without its votes.
+
+        Its time goes on, so an end that has passed meanwhile comes at once.
+        """
+        now = to_text(self._clock())
+        ((name, state),) = case.after.items()
+        after = case.before or {name: "cancelled"}
+        parameters = after[name], int(name.removeprefix(CONTEST)), state
+        changed = await connection.execute(MOVE_CONTEST, parameters)
+        if not changed.rowcount:
+            raise UserError(f"Case {case.number} cannot be undone: the contest has gone on since.")
+        await connection.execute("DELETE FROM contest_votes WHERE contest_id = ?", (parameters[1],))
+        return await add_case(connection, now, by, UNDO, case.subject, case.after, after, undoes=case.number)
 
     async def unlogged(self) -> list[Case]:
         """Cases of which a log channel was not told yet."""

@@ -10,13 +10,16 @@ from bot.storage.presets import GROUP
 from bot.storage.reactions import DISLIKE, FAVOURITES, LIKE, LIKES_A_PICTURE, quoted
 
 # One row for each model and step of the span. The index jobs_by_guild serves it. The seconds for a step are those of
-# the engine, which it divides among requests that share it, by the steps of all pictures. A person counts once for a
-# model in a step, and of fewer than ten people nothing is told.
+# the engine, which it divides among requests that share it, by the steps of all pictures. Only pictures from words
+# count, in the size that people ask this model for most often, because a step of others takes another time. A person
+# counts once for a model in a step, and of fewer than ten people nothing is told.
 DRIFT = f"""
 WITH
   asked AS (
     SELECT (unixepoch(asked_at) - unixepoch(:since)) / :step AS step, id, post_id, model, status, used_seconds,
-      num_images_per_prompt AS images, request ->> '$.num_inference_steps' AS steps,
+      num_images_per_prompt AS images, request ->> '$.width' || 'x' || (request ->> '$.height') AS size,
+      status = 'delivered' AND request ->> '$.operation' = 'text2image'
+        AND request ->> '$.num_inference_steps' > 0 AS is_plain, request ->> '$.num_inference_steps' AS steps,
       iif(status = 'delivered' AND posted_at >= asked_at,
         (julianday(posted_at) - julianday(asked_at)) * 86400, NULL) AS wait
     FROM jobs WHERE jobs.guild_id IN (SELECT value FROM json_each(:servers))
@@ -24,6 +27,9 @@ WITH
   placed AS (
     SELECT *, count(wait) OVER (PARTITION BY step, model) AS waits,
       row_number() OVER (PARTITION BY step, model, wait IS NULL ORDER BY wait) AS place FROM asked),
+  sizes AS (
+    SELECT model, size, row_number() OVER (PARTITION BY model ORDER BY count(*) DESC, size) AS rank
+    FROM asked WHERE is_plain GROUP BY model, size),
   opinions AS (
     SELECT step, model, ratings.user_id,
       max(emoji = '{LIKE}' OR emoji IN ({quoted(FAVOURITES)})
@@ -36,10 +42,11 @@ WITH
 SELECT placed.step, placed.model, count(*) AS asked,
   coalesce(sum(status = 'failed'), 0) AS failed, coalesce(sum(status IN ('delivered', 'failed')), 0) AS ended,
   max(wait) FILTER (WHERE place = (waits + 1) / 2) AS wait_median,
-  sum(used_seconds) FILTER (WHERE status = 'delivered' AND steps > 0)
-    / sum(steps * images) FILTER (WHERE status = 'delivered' AND steps > 0) AS step_seconds,
+  sum(used_seconds) FILTER (WHERE is_plain AND placed.size = sizes.size)
+    / sum(steps * images) FILTER (WHERE is_plain AND placed.size = sizes.size) AS step_seconds,
   liked.share
-FROM placed LEFT JOIN liked ON liked.step = placed.step AND liked.model = placed.model
+FROM placed LEFT JOIN sizes ON sizes.model = placed.model AND sizes.rank = 1
+LEFT JOIN liked ON liked.step = placed.step AND liked.model = placed.model
 GROUP BY placed.step, placed.model ORDER BY placed.step, placed.model
 """  # noqa: S608 - constants
 
@@ -57,7 +64,7 @@ class ModelStep:
     wait_median: float | None
     """Seconds from asking to the pictures, of what was delivered."""
     step_seconds: float | None
-    """GPU seconds of one denoising step of one picture."""
+    """GPU seconds of one denoising step of one picture from words, in the size most often asked for."""
     share: float | None
     """How many people like its results, as a share of those who said so; None of fewer than ten people."""
 

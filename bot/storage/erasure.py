@@ -120,6 +120,15 @@ DELETE FROM votes WHERE user_id = :user
 ERASE_PANELS = "DELETE FROM panels WHERE series_id IN (SELECT id FROM series WHERE user_id = :user)"
 ERASE_SERIES = "DELETE FROM series WHERE user_id = :user"
 
+# Their entries with the votes for them, and their own votes.
+ERASE_CONTEST_VOTES = """
+DELETE FROM contest_votes WHERE user_id = :user
+  OR entry_id IN (SELECT id FROM contest_entries WHERE user_id = :user)
+"""
+ERASE_CONTEST_ENTRIES = """
+DELETE FROM contest_entries WHERE user_id = :user OR job_id IN (SELECT id FROM jobs WHERE user_id = :user)
+"""
+
 ERASE_CONSENTS = "DELETE FROM consents WHERE user_id = :user"
 ERASE_RATINGS = "DELETE FROM ratings WHERE user_id = :user"
 
@@ -162,6 +171,9 @@ def statements(columns: Columns) -> list[str]:
     erased = ", ".join(f"{name} = {value}" for name, value in ERASED.items() if name in columns["jobs"])
     steps = [
         ("cases", ERASE_REASONS),
+        # Before the pictures, with which they go.
+        ("contest_votes", ERASE_CONTEST_VOTES),
+        ("contest_entries", ERASE_CONTEST_ENTRIES),
         ("picture_hashes", ERASE_HASHES),
         ("marks", ERASE_MARKS),
         ("images", ERASE_IMAGES),

@@ -84,6 +84,8 @@ EXPORTED = {
     "panels": "SELECT * FROM panels WHERE series_id IN (SELECT id FROM series WHERE user_id = ?)",
     "comparisons": "SELECT * FROM comparisons WHERE user_id = ? ORDER BY id",
     "votes": "SELECT * FROM votes WHERE user_id = ? ORDER BY comparison_id, pair",
+    "contest_entries": "SELECT * FROM contest_entries WHERE user_id = ? ORDER BY id",
+    "contest_votes": "SELECT * FROM contest_votes WHERE user_id = ? ORDER BY contest_id",
     "dataset": "SELECT * FROM consents WHERE user_id = ? ORDER BY id",
     "copies": "SELECT * FROM side_messages WHERE user_id = ?1 OR kind = 'gallery' AND post_id IN "
     "(SELECT post_id FROM jobs WHERE user_id = ?1) ORDER BY id",

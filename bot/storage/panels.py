@@ -15,6 +15,12 @@ OF_SERIES = "SELECT * FROM panels WHERE series_id = ? ORDER BY place"
 ADD = "INSERT INTO panels (series_id, number, place, words, job_id, refusal) VALUES (?, ?, ?, ?, ?, ?)"
 REPLACE = "UPDATE panels SET words = ?, job_id = ?, refusal = '' WHERE series_id = ? AND number = ?"
 PLACE = "UPDATE panels SET place = ? WHERE series_id = ? AND number = ?"
+OWE = "UPDATE posts SET changed = changed + 1 WHERE id IN (SELECT post_id FROM jobs WHERE series_id = ?)"
+CHANGES = "SELECT changed FROM posts WHERE id = ?"
+# By the index posts_owing.
+OWED = """
+SELECT min(jobs.id) AS job_id FROM posts CROSS JOIN jobs ON post_id = posts.id WHERE changed > shown GROUP BY posts.id
+"""
 SEEN_FIRST = """
   (SELECT place FROM panels WHERE job_id = jobs.id) IS NULL,
   EXISTS (SELECT 1 FROM images WHERE job_id = jobs.id) DESC,
@@ -69,9 +75,23 @@ class Panels:
             numbers[at], numbers[at + step] = numbers[at + step], number
             places = [(place, series_id, each) for place, each in enumerate(numbers, start=1)]
             await connection.executemany(PLACE, places)
+            await connection.execute(OWE, (series_id,))
             return True
 
         return await self._database.write(work)
+
+    async def changes(self, post_id: int) -> int:
+        """How often the panels of a message have changed."""
+        row = await self._database.fetch_one(CHANGES, (post_id,))
+        return 0 if row is None else row["changed"]
+
+    async def shown(self, post_id: int, changes: int) -> None:
+        """Note that a message shows its panels as they were after so many changes."""
+        await self._database.execute("UPDATE posts SET shown = max(shown, ?) WHERE id = ?", (changes, post_id))
+
+    async def owed(self) -> list[JobId]:
+        """The first job of each message that does not show its panels as they are."""
+        return [JobId(row["job_id"]) for row in await self._database.fetch_all(OWED)]
 
 
 async def add_panels(connection: aiosqlite.Connection, series_id: int, panels: Sequence[Panel]) -> None:
@@ -85,3 +105,4 @@ async def replace_panel(
 ) -> None:
     """Note the new request of a panel; for use inside a transaction."""
     await connection.execute(REPLACE, (words, job_id, series_id, number))
+    await connection.execute(OWE, (series_id,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from datetime import datetime
 
 import aiosqlite
 
@@ -23,6 +24,17 @@ SELECT * FROM jobs_with_post WHERE +guild_id = ?2 AND post_id IN (
 """
 
 BY_ID = "SELECT * FROM jobs_with_post WHERE id = ?"
+
+# One picture shows the results of both requests of a comparison, so neither stays without the other.
+COMPARED_WITH = """
+SELECT * FROM jobs_with_post WHERE id IN (
+  SELECT second_id FROM comparisons WHERE first_id = ?1 UNION ALL SELECT first_id FROM comparisons WHERE second_id = ?1)
+"""
+OPEN_OF_SERIES = "SELECT * FROM jobs_with_post WHERE series_id = ? AND status IN ('queued', 'running') ORDER BY id"
+
+# What a person asked for before they wanted all of a message deleted.
+OWN_OF_POST = "SELECT * FROM jobs_with_post WHERE post_id = ? AND user_id = ? AND asked_at <= ? ORDER BY id"
+CANCEL_WAITING = "UPDATE jobs SET status = 'cancelled', used_seconds = 0 WHERE id = ? AND status = 'queued'"
 
 OWED = """
 SELECT * FROM jobs_with_post WHERE id IN (SELECT job_id FROM removals WHERE noted_at IS NULL) ORDER BY id
@@ -55,7 +67,9 @@ class Removals:
         """Set when a message begins to owe a note; a task that waits for it clears it before it reads `owed`."""
 
     async def remove(self, by: By, message_id: MessageId) -> tuple[Case, list[Job], list[JobId]]:
-        """Remove the pictures that a message shows, and cancel its jobs that have not ended.
+        """Remove the pictures that a message shows, and cancel the jobs of the same request that have not ended.
+
+        What is compared with them goes, too.
 
         Returns the jobs of the pictures, and which jobs were cancelled. The message may be a copy in the gallery.
         Raises UserError when it is no result here.
@@ -67,6 +81,11 @@ class Removals:
             ]
             if not shown:
                 raise UserError("That message is not a result on this server. Copy the link or the id of a result.")
+            painted = [job for job in shown if job.status in (JobStatus.DELIVERED, JobStatus.RENDERED)]
+            shown += [each for job in painted for each in await _jobs(connection, COMPARED_WITH, job.id)]
+            for series_id in dict.fromkeys(job.series_id for job in shown if job.series_id is not None):
+                known = {job.id for job in shown}
+                shown += [job for job in await _jobs(connection, OPEN_OF_SERIES, series_id) if job.id not in known]
             # A painted result may be in its message although Discord's answer to that was lost.
             jobs = [job for job in shown if job.status in (JobStatus.DELIVERED, JobStatus.RENDERED)]
             if not jobs:
@@ -97,8 +116,9 @@ class Removals:
     async def remove_own(self, requester: Requester, job_id: JobId) -> Job:
         """Remove the pictures of a result for the person who asked for it; its message then says who did that.
 
-        Returns the job. Raises UserError when the job is not theirs on this server, or shows no pictures. Only a
-        delivered job can be removed: the others would end as failed, and cost nothing.
+        The result that it is compared with goes, too. Returns the job. Raises UserError when the job is not theirs on
+        this server, or shows no pictures. Only a delivered job can be removed: the others would end as failed, and cost
+        nothing.
         """
 
         async def work(connection: aiosqlite.Connection) -> tuple[Job, list[Files]]:
@@ -108,7 +128,7 @@ class Removals:
                 raise UserError("Only the person who asked for a result can delete it, and moderators can.")
             if job.status is not JobStatus.DELIVERED:
                 raise UserError(f"That request is {job.status}: it shows no pictures that can be deleted.")
-            names = await _unname(connection, [job], by_requester=True)
+            names = await _unname(connection, await _with_compared(connection, [job]), by_requester=True)
             if not names:
                 raise UserError("The pictures of that result were deleted before.")
             return job, names
@@ -116,6 +136,20 @@ class Removals:
         job, names = await self._database.write(work)
         await self._settle(names)
         return job
+
+    async def remove_post(self, requester: Requester, post_id: int, asked_until: datetime) -> None:
+        """Remove at once all that a message shows of what the person asked for until then; what waits is cancelled.
+
+        What is painted meanwhile stays until it is delivered, and is removed then.
+        """
+
+        async def work(connection: aiosqlite.Connection) -> list[Files]:
+            jobs = await _jobs(connection, OWN_OF_POST, post_id, requester.user_id, to_text(asked_until))
+            await connection.executemany(CANCEL_WAITING, [(job.id,) for job in jobs])
+            delivered = [job for job in jobs if job.status is JobStatus.DELIVERED and job.forgotten_at is None]
+            return await _unname(connection, await _with_compared(connection, delivered), by_requester=True)
+
+        await self._settle(await self._database.write(work))
 
     async def owed(self) -> list[Job]:
         """Removed results whose messages do not say so yet."""
@@ -137,6 +171,20 @@ class Removals:
         self.owing.set()
         # The next start deletes files that a crash leaves here, because no row names them.
         await self._pictures.drop(itertools.chain.from_iterable(names))
+
+
+async def _jobs(connection: aiosqlite.Connection, sql: str, *parameters: object) -> list[Job]:
+    return [Job.from_row(row) for row in await connection.execute_fetchall(sql, parameters)]
+
+
+async def _with_compared(connection: aiosqlite.Connection, jobs: Sequence[Job]) -> list[Job]:
+    """Jobs of a person with those that they are compared with, if these are delivered."""
+    found = {job.id: job for job in jobs}
+    for job in jobs:
+        for other in await _jobs(connection, COMPARED_WITH, job.id):
+            if other.status is JobStatus.DELIVERED:
+                found.setdefault(other.id, other)
+    return list(found.values())
 
 
 async def _unname(connection: aiosqlite.Connection, jobs: Sequence[Job], *, by_requester: bool) -> list[Files]:

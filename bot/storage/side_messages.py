@@ -144,8 +144,8 @@ class PostState:
     """All jobs of the post, those that people see first; never empty."""
     shown: Set[JobId]
     """Those whose pictures are to be seen: they are delivered, and were not removed."""
-    is_unwanted: bool
-    """Whether the person who asked for the result asks for its deletion, and there is something to delete."""
+    unwanted_at: datetime | None
+    """When the person who asked for the results asked for their deletion, if one that was asked for before is shown."""
     favourites: Mapping[UserId, datetime]
     """Who else favourited it, and when first."""
     senders: Mapping[UserId, datetime]
@@ -194,18 +194,20 @@ class SideMessages:
         requester_id = jobs[0].requester.user_id
         favourites: dict[UserId, datetime] = {}
         senders: dict[UserId, datetime] = {}
-        is_unwanted = False
+        unwanted_at: datetime | None = None
         for reaction in await self._database.fetch_all(REACTIONS, (post_id,)):
             user_id, emoji, at = UserId(reaction["user_id"]), reaction["emoji"], from_text(reaction["added_at"])
             assert at is not None  # noqa: S101 - the column is NOT NULL
             if emoji in SENDS:
                 senders[user_id] = max(at, senders.get(user_id, at))
             elif emoji == DELETE:
-                is_unwanted |= bool(shown) and user_id == requester_id
+                # A panel that is painted again later is wanted.
+                is_shown = any(job.id in shown and job.asked_at <= at for job in jobs)
+                unwanted_at = at if is_shown and user_id == requester_id else unwanted_at
             elif user_id != requester_id:
                 favourites[user_id] = min(at, favourites.get(user_id, at))
         messages = tuple(map(SideMessage.from_row, await self._database.fetch_all(OF_POST, (post_id,))))
-        return PostState(post_id, jobs, shown, is_unwanted, favourites, senders, messages)
+        return PostState(post_id, jobs, shown, unwanted_at, favourites, senders, messages)
 
     async def begin(
         self,

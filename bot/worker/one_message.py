@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bot.engine import framing
@@ -19,5 +20,6 @@ def serve(answer: Callable[[dict[str, Any], bytes], bytes]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     message = framing.read(sys.stdin.buffer)
     if message is not None:
-        with output:
+        # A process that was killed meanwhile reads no answer.
+        with suppress(BrokenPipeError), output:
             output.write(answer(*message))

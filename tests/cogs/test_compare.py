@@ -184,3 +184,64 @@ async def test_if_one_of_both_is_cancelled_the_other_is_an_ordinary_result(works
     assert any("5 steps" in text for text in texts) or any(f"/show id:{one.id}" in text for text in texts)
     await ada.react(workshop.message(one.destination.message_id), "👍")
     assert len(await workshop.app.database.fetch_all("SELECT 1 FROM ratings")) == 1
+
+
+@pytest.mark.parametrize("which", ["first", "ballot"])
+@pytest.mark.parametrize("way", ["requester", "moderator"])
+async def test_when_one_half_is_removed_the_other_half_and_the_picture_of_both_go_too(
+    workshop: Workshop, way: str, which: str
+) -> None:
+    ada, grace = workshop.member("ada"), workshop.member("grace")
+    ballot = await compared(workshop, ada)
+    one, other = await workshop.jobs()
+    first = next(each for each in (one, other) if each.destination.message_id != ballot.id)
+    message_id = ballot.id if which == "ballot" else first.destination.message_id
+    if way == "requester":
+        await ada.react(workshop.message(message_id), "❌")
+    else:
+        moderator = workshop.member("mod", moderator=True)
+        answer = await moderator.slash(workshop.channel, "mod delete", message=str(message_id))
+        assert "2 pictures of message" in answer.response.content
+    note = "The person who asked for this result deleted it." if way == "requester" else "A moderator removed"
+    for job in (one, other):
+        await workshop.seen(lambda job=job: note in workshop.message(job.destination.message_id).content)
+        assert await workshop.app.queue.pictures(job.id) == []
+        shown = await grace.slash(workshop.channel, "show", id=job.id)
+        assert "deleted" in shown.response.content
+    assert not any(message.attachments for message in workshop.channel.history())
+    await workshop.app.search.finish()
+    found = await grace.slash(workshop.channel, "search", query="fox")
+    assert "No result" in found.response.content
+
+
+async def test_choices_in_a_comparison_are_refused_and_wildcards_are_drawn_once_for_both(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    for options in (
+        {"prompt": "a {red, green} fox", "first": "--steps 5"},
+        {"prompt": "a fox", "first": "--steps {5, 6}"},
+    ):
+        refused = await ada.slash(workshop.channel, "compare", **options)
+        assert "stands for one picture, and this one has choices for 2" in refused.response.content, options
+    assert await workshop.jobs() == []
+    entries = ", ".join(f"animal {number}" for number in range(50))
+    await moderator.slash(workshop.channel, "mod wildcards add", name="animal", entries=entries)
+    await compared(workshop, ada, prompt="a __animal__")
+    one, other = await workshop.jobs()
+    assert one.request.prompt == other.request.prompt
+    assert one.request.prompt.startswith("a animal ")
+    comparison = await workshop.app.comparisons.of_job(one.id)
+    assert comparison is not None
+    assert comparison.prompt == one.request.prompt
+
+
+async def test_a_half_that_failed_takes_no_result_along(workshop: Workshop) -> None:
+    await workshop.restart(FakeEngine(seconds=0.02))
+    ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
+    await ada.slash(workshop.channel, "compare", prompt="a fox", first="--steps 5", second="--steps 9")
+    one, other = await workshop.jobs()
+    await ada.click(workshop.message(other.destination.message_id), custom_id=f"a2:cancel:{other.id}:0")
+    one, other = await workshop.ended(2)
+    assert other.status is JobStatus.CANCELLED
+    refused = await moderator.slash(workshop.channel, "mod delete", message=str(other.destination.message_id))
+    assert "That request is cancelled: it shows no pictures" in refused.response.content
+    assert await workshop.app.queue.pictures(one.id)

@@ -47,6 +47,7 @@ OTHERS |= dict.fromkeys(
 )
 OTHERS |= dict.fromkeys(("boardsheet", "boardpdf", "boardwebp", "boardgif"), "a storyboard")
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
+OTHERS |= {f"contest{what}": "a contest" for what in ("enter", "pick", "leave", "ballot", "page", "vote")}
 OTHERS |= {f"{group}{answer}": "a question" for group in ("limits", "mod", "privacy") for answer in ("yes", "no")}
 """What does not stand under a result."""
 

@@ -103,6 +103,7 @@ SAID = {
     "phrases of your prompts": "phrases of them that ten people wrote",
     "prompts with choices": "prompts with choices as you typed them",
     "the comparisons": "Comparisons that you asked for and your votes",
+    "which picture you entered": "what you entered in contests and your votes in them",
     "words that you put": "words that you put on results",
     "that you joined or left": "whether you joined data sets",
     "a style that a moderator made": "styles made from them",

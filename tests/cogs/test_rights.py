@@ -24,6 +24,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mod wildcards add": {"name": "animal", "entries": "cat"},
     "mod wildcards remove": {"name": "animal"},
     "mod cancel": {"everything": True},
+    "contest start": {"theme": "foxes", "entries": "1d"},
+    "contest end": {"contest": 1},
+    "contest cancel": {"contest": 1},
     "limits set": {"pace": 1},
     "style add": {"name": "ink", "text": "{prompt}, ink"},
     "style edit": {"name": "ink"},
@@ -54,7 +57,9 @@ async def test_what_is_for_moderators_is_refused_to_a_member_to_whom_it_was_open
     eve = workshop.member("eve")
     options = OPTIONS.get(command, {}) | ({"member": workshop.member("ada")} if command in NEEDS_MEMBER else {})
     options |= {"channel": workshop.channel} if command == "dataset channel" else {}
-    if not command.startswith(("style", "dataset")):  # members see the group, which has commands for them, too
+    if not command.startswith(
+        ("style", "dataset", "contest")
+    ):  # members see the group, which has commands for them, too
         with pytest.raises(simcord.SetupError):
             await eve.slash(workshop.channel, command, **options)
         await workshop.open_group(command.split()[0], eve)

@@ -376,3 +376,45 @@ async def test_the_real_engine_paints_a_series_before_and_after_a_restart(real_w
     assert [len(message.attachments) for message in posts(real_workshop)] == [4, 2]
     pictures = [await real_workshop.app.queue.pictures(job.id) for job in jobs]
     assert len({picture.sha256 for (picture,) in pictures}) == 6
+
+
+async def test_a_deletion_by_reaction_takes_all_of_one_message_at_once_and_what_waits_for_it(
+    workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    jobs = await workshop.ended(6)
+    first, second = posts(workshop)
+    settled: list[int] = []
+    settle = workshop.app.removals._settle
+
+    async def noted(names: Any) -> None:
+        settled.append(len(names))
+        await settle(names)
+
+    monkeypatch.setattr(workshop.app.removals, "_settle", noted)
+    await ada.react(first, "❌")
+    await workshop.seen(lambda: posts(workshop)[0].content.count("🗑️ deleted") == 4)
+    await rests(workshop)
+    assert settled == [4]
+    assert [len(await workshop.app.queue.pictures(job.id)) for job in jobs] == [0, 0, 0, 0, 1, 1]
+    assert len(posts(workshop)[1].attachments) == 2
+    assert second.id == posts(workshop)[1].id
+
+
+async def test_a_moderators_removal_of_one_message_cancels_what_waits_of_the_whole_request(
+    workshop: Workshop, engine: FakeEngine
+) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await accepted(workshop, ada)
+    jobs = await workshop.ended(6)
+    first, _ = posts(workshop)
+    engine.open.clear()
+    await workshop.app.database.execute(
+        "UPDATE jobs SET status = 'queued', posted_at = NULL WHERE id >= ?", (jobs[4].id,)
+    )
+    answer = await moderator.slash(workshop.channel, "mod delete", message=str(first.id))
+    assert "4 pictures of message" in answer.response.content
+    assert "and 2 open requests of it" in answer.response.content
+    ended = await workshop.ended(6)
+    assert [job.status for job in ended[4:]] == [JobStatus.CANCELLED] * 2

@@ -17,6 +17,7 @@ from bot.engine.fake import FakeEngine
 from bot.jobs import Job, JobStatus
 from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
+from tests.cogs.test_reactions import rests
 from tests.cogs.test_series import labels
 from tests.conftest import Workshop
 
@@ -383,3 +384,111 @@ async def test_the_real_engine_paints_a_storyboard(real_workshop: Workshop) -> N
     assert {job.request.seed for job in jobs} == {7}
     exported = await ada.click(board(real_workshop), label="PDF")
     assert last(exported).attachments[0].filename == "storyboard-1.pdf"
+
+
+async def test_a_panel_that_is_painted_again_after_a_deletion_stays(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    await workshop.ended(3)
+    await ada.react(board(workshop), "❌")
+    await workshop.seen(lambda: board(workshop).content.count("🗑️ deleted") == 3)
+    form = await ada.click((await panel(workshop, ada, 2)).response, label="Edit words")
+    await ada.submit_modal(form, {"prompt": "a fox runs"})
+    again = (await workshop.ended(4))[3]
+    await workshop.seen(lambda: "2. a fox runs · seed" in board(workshop).content)
+    await rests(workshop)
+    assert await workshop.app.queue.pictures(again.id)
+    await workshop.restart()
+    await rests(workshop)
+    assert await workshop.app.queue.pictures(again.id)
+
+
+@pytest.mark.parametrize("title", ["The big zeppelin", "A day"])
+async def test_a_title_that_a_new_term_stops_is_shown_nowhere_after_the_next_change(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, title: str
+) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await accepted(workshop, ada, title=title)
+    await workshop.ended(3)
+    await said(moderator, workshop, "terms add", terms="zeppelin")
+    calls: list[tuple[Any, ...]] = []
+    draw = charts.draw
+
+    async def noted(*args: Any) -> bytes:
+        calls.append(args)
+        return await draw(*args)
+
+    monkeypatch.setattr(charts, "draw", noted)
+    await ada.click((await panel(workshop, ada, 2)).response, label="Paint again")
+    await workshop.ended(4)
+    message = await workshop.seen(lambda: board(workshop) if "/show id:4" in board(workshop).content else None)
+    exported = last(await ada.click(message, label="Sheet"))
+    texts = [message.content, message.attachments[0].description, exported.attachments[0].description, str(calls)]
+    for text in texts:
+        assert "zeppelin" not in text
+    assert ("A day" in message.content) is (title == "A day")
+    assert message.content.startswith("**Storyboard: A day**" if title == "A day" else "**Storyboard** — <@")
+
+
+async def test_a_message_that_a_kill_left_behind_shows_the_panels_after_the_next_start(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    await workshop.ended(3)
+    # The row is changed, and the bot is killed before it edits the message.
+    assert await workshop.app.panels.move(1, 2, -1)
+    assert "1. a fox wakes" in board(workshop).content
+    await workshop.restart()
+    await workshop.seen(lambda: "1. a fox eats" in board(workshop).content)
+    await workshop.until(workshop_owes_nothing(workshop))
+
+
+def workshop_owes_nothing(workshop: Workshop) -> Any:
+    async def nothing() -> bool:
+        return not await workshop.app.panels.owed()
+
+    return nothing
+
+
+async def test_a_panel_deleted_under_a_running_export_is_in_no_later_file(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    jobs = await workshop.ended(3)
+    draw = charts.draw
+
+    async def deleted_meanwhile(*args: Any) -> bytes:
+        monkeypatch.setattr(charts, "draw", draw)
+        await workshop.app.removals.remove_own(jobs[1].requester, jobs[1].id)
+        return await draw(*args)
+
+    monkeypatch.setattr(charts, "draw", deleted_meanwhile)
+    answer = last(await ada.click(board(workshop), label="Sheet"))
+    assert answer.content == "A panel was deleted meanwhile. Export the storyboard again."
+    assert not answer.attachments
+    again = last(await ada.click(board(workshop), label="Sheet"))
+    assert again.content == "Without panel 2."
+
+
+@pytest.mark.parametrize(
+    "filled",
+    [
+        {"panels": "a {red, green} fox\nan owl"},
+        {"look": "{ink, oil}"},
+    ],
+)
+async def test_choices_in_a_storyboard_are_refused_in_a_sentence(workshop: Workshop, filled: dict[str, str]) -> None:
+    refused = await bill(workshop, workshop.member("ada"), **filled)
+    assert "stands for one picture, and this one has choices for 2. Leave out the choices" in refused.response.content
+    assert await workshop.jobs() == []
+
+
+async def test_wildcards_in_a_storyboard_are_drawn_and_a_backslash_keeps_a_brace(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await said(moderator, workshop, "wildcards add", name="animal", entries="otter, heron")
+    await accepted(workshop, ada, panels="a __animal__ wakes\na \\{x, y\\} sign", look="__animal__ style")
+    prompts = [job.request.prompt for job in await workshop.ended(2)]
+    looks = {prompt.rpartition(", ")[2] for prompt in prompts}
+    assert looks in ({"otter style"}, {"heron style"}), "one look for all panels"
+    assert prompts[0].split(",")[0] in ("a otter wakes", "a heron wakes")
+    assert prompts[1].startswith("a {x, y} sign, ")

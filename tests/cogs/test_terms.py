@@ -295,6 +295,13 @@ async def test_a_list_has_an_end_and_a_long_one_comes_as_a_file(workshop: Worksh
     workshop.app.rules.changed()
     full = await said(moderator, workshop, "terms add", terms="one more")
     assert full.startswith("The list would have 1,001 terms, and at most 1,000 are possible.")
+    await said(moderator, workshop, "terms remove", terms=names[0])
+    removal = (await workshop.app.cases.latest(guild, 1))[0].number
+    await said(moderator, workshop, "terms add", terms="one more")
+    undone = await said(moderator, workshop, "undo", case=removal)
+    assert undone.startswith("The list would have 1,001 terms"), "an undo does not pass the end either"
+    await said(moderator, workshop, "terms remove", terms="one more")
+    assert "undo of case" in await said(moderator, workshop, "undo", case=removal)
     shown = await moderator.slash(workshop.channel, "mod terms list")
     assert "**1,000 terms,** in the file." in shown.response.content
     assert (await shown.response.attachments[0].read()).decode().count("\n") == MOST_TERMS - 1
@@ -338,6 +345,7 @@ ELSEWHERE = {
     "describe": "only a picture; its words come back as the form `described`",
     "verify": "only a picture, which is looked at and not painted",
     "report": "a reason, for moderators",
+    "contest": "a theme, which moderators choose and nothing is painted from, times, and the number of a result",
     "send:report": "a reason, for moderators",
     **dict.fromkeys(("search", "history"), "words to find results"),
     **dict.fromkeys(("stats", "dataset"), "choices"),

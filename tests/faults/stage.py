@@ -271,6 +271,8 @@ class Stage:
             return False
         return not self.rows(
             "SELECT 1 FROM jobs WHERE posted_at IS NULL OR forgotten_at IS NOT NULL AND removed_at IS NULL "
+            "UNION ALL SELECT 1 FROM posts WHERE changed > shown "
+            "UNION ALL SELECT 1 FROM contests WHERE changed > shown "
             "UNION ALL SELECT 1 FROM deletion_requests WHERE done_at IS NULL "
             "UNION ALL SELECT 1 FROM removals WHERE noted_at IS NULL "
             "UNION ALL SELECT 1 FROM cases WHERE logged_at IS NULL "

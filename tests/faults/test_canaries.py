@@ -69,6 +69,7 @@ FAILING: dict[str, tuple[dict[str, Any], str]] = {
     "mod wildcards add": ({"name": "foxglove", "entries": "edelweiss, buttercup"}, "cases.change"),
     "storyboard": ({"title": "foxglove", "panels": "edelweiss\na fox", "look": "buttercup"}, "policy.check_title"),
     "panelwords": ({"prompt": "foxglove edelweiss buttercup"}, "queue.series"),
+    "contest start": ({"theme": "foxglove edelweiss buttercup", "entries": "1d"}, "contests.start"),
     "tag add": ({"tags": "foxglove edelweiss buttercup", "id": 1}, "queue.get"),
 }
 

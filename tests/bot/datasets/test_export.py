@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from bot.datasets import files
-from bot.datasets.export import Export, export
+from bot.datasets.export import Export, export, lock_of
 from bot.datasets.files import COLUMNS
 from bot.errors import StorageError, StorageFull
 from bot.jobs import GuildId, Job, Operation, Requester, Scope, Surface, UserId
@@ -287,3 +288,42 @@ async def test_a_data_set_of_one_server_has_nothing_of_another(store: Store) -> 
     await store.delivered(ADA, seed=2, guild=elsewhere, channel=OTHER)
     assert [row["seed"] for row in rows(written(store))] == [1, 2]
     assert [row["seed"] for row in rows(written(store, "one", server=901))] == [2]
+
+
+async def test_a_second_export_into_a_folder_at_the_same_time_gets_a_sentence_and_disturbs_nothing(
+    store: Store,
+) -> None:
+    await joined(store, ADA)
+    await store.delivered(seed=1)
+    out = written(store).folder.parent
+    await store.delivered(seed=2)
+    before = tree(out)
+    (out / ".partial-v2").mkdir()
+    with lock_of(store.folder / "atelier.db", out), pytest.raises(StorageError, match="Another export writes to"):
+        written(store)
+    assert (out / ".partial-v2").is_dir(), "it is of the export that runs"
+    assert tree(out) == before
+    assert written(store).version == 2
+
+
+async def test_what_belongs_together_is_in_one_split(store: Store) -> None:
+    await joined(store, ADA)
+    series, other = [], []
+    for seed in range(40):
+        series.append(await store.delivered(seed=seed, prompt=f"a fox number {seed}"))
+        other.append(await store.delivered(seed=100 + seed, prompt=f"an owl number {seed}"))
+    await store.database.execute(
+        "INSERT INTO series (id, kind, guild_id, user_id, title) VALUES (1, '', ?, 0, '')", (GUILD,)
+    )
+    for job in series:
+        await store.database.execute("UPDATE jobs SET series_id = 1 WHERE id = ?", (job.id,))
+    for earlier, later in itertools.pairwise(other[:20]):
+        await store.database.execute("INSERT INTO sources VALUES (?, ?, 0)", (later.id, earlier.id))
+    done = written(store)
+    splits: dict[str, set[str]] = {}
+    for split in files.SPLITS:
+        for row in parquet.read_table(done.folder / "data" / f"{split}.parquet").to_pylist():
+            splits.setdefault(row["prompt"], set()).add(split)
+    assert len(set().union(*(splits[job.request.prompt] for job in series))) == 1
+    assert len(set().union(*(splits[job.request.prompt] for job in other[:20]))) == 1
+    assert len(set().union(*splits.values())) == 2, "others are in both"

@@ -362,7 +362,7 @@ async def state_of(tmp_path: Path, favourites: int = 0, senders: int = 0, *messa
         PostId(1),
         (job,),
         {job.id},
-        is_unwanted=False,
+        unwanted_at=None,
         favourites={UserId(10 + number): NOW for number in range(favourites)},
         senders=dict.fromkeys([GRACE][:senders], NOW),
         messages=messages,

@@ -37,6 +37,12 @@ async def test_results_are_found_by_words_beginnings_parts_other_scripts_and_mea
     assert (await library.found("unsett"))[0] == sunset, "a part of a word"
     assert (await library.found("CAFE"))[0] == cafe
     assert (await library.found("東京"))[0] == tokyo
+    for phrase in ('"東京"', '"東京タワー"', '"夜の" タワー'):
+        found = await library.search.find(parse(phrase, me=ADA, now=NOON), READER)
+        assert [hit.job_id for hit in found.hits] == [tokyo], phrase
+        assert found.hits[0].meaning < 1
+        assert phrase.split('"')[1] in found.hits[0].words
+    assert await library.found('"京東"') == []
     assert (await library.found('"above the" fog')) == [castle]
     assert await library.found("a -castle -kitten -café -sunsetting") == []
     answer = await library.search.find(parse("young cat", me=ADA, now=NOON), READER)

@@ -90,7 +90,7 @@ def test_no_search_returns_what_may_see_denies_and_none_keeps_back_what_it_allow
             index.by_words(query.terms, query, mask),
             index.by_words(query.terms, query, mask, every=True),
             index.by_related_words([list(query.terms)] if query.terms else [], query, mask),
-            index.by_parts(query.terms, mask),
+            index.by_parts(query.terms, query, mask),
         ):
             assert set(ids) <= behind
             assert set(index.matching(ids, query, seer)) <= allowed

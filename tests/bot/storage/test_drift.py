@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.jobs import UserId
+from bot.jobs import Operation, UserId
 from bot.storage.drift import ModelStep
 from bot.storage.reports import GROUP, Period, Reports
 from tests.bot.storage.conftest import ADA, GUILD, Store
@@ -41,3 +41,18 @@ async def test_fewer_than_ten_people_are_not_told(store: Store) -> None:
         await store.ratings.add(job.destination.message_id, UserId(number), "👍")
     report = await Reports(store.folder / "atelier.db", None, store.clock).report(GUILD, Period.DAY)
     assert [each.share for each in report.drift] == [None]
+
+
+async def test_the_seconds_for_a_step_are_of_pictures_from_words_in_the_usual_size_alone(store: Store) -> None:
+    usual = [await store.delivered(ADA, model="emoji", width=128, height=128) for _ in range(2)]
+    large = await store.delivered(ADA, model="emoji", width=512, height=512)
+    varied = await store.delivered(
+        ADA, model="emoji", width=128, height=128, operation=Operation.IMAGE2IMAGE, image="a" * 64, strength=0.5
+    )
+    enlarged = await store.delivered(ADA, model="emoji", operation=Operation.UPSCALE, image="a" * 64)
+    for job, used in ((usual[0], 2.0), (usual[1], 4.0), (large, 100.0), (varied, 0.5), (enlarged, 50.0)):
+        await store.database.execute("UPDATE jobs SET used_seconds = ? WHERE id = ?", (used, job.id))
+    report = await Reports(store.folder / "atelier.db", None, store.clock).report(GUILD, Period.DAY)
+    (only,) = report.drift
+    assert only.asked == 5
+    assert only.step_seconds == 6.0 / sum(job.request.num_inference_steps for job in usual)

@@ -86,6 +86,8 @@ STAYS = {
     "cases": {"at", "action", "scope", "before", "after", "logged_at"},  # numbers and rules
     "styles": {"name"},  # moderators chose it, and rules and cases name it
     "reporters": {"at", "told_at"},
+    # What moderators chose for their server.
+    "contests": {"theme", "shuffle", "begun_at", "entries_until", "votes_until", "state"},
     "member_reports": {"opened_at", "ended_at", "outcome", "logged_at"},  # that a result was reported
     "refusals": {"at", "rule", "origin", "retry_at"},  # numbers of nobody
     "removals": {"noted_at"},

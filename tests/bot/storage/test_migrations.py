@@ -144,6 +144,8 @@ async def test_a_copy_from_before_schema_29_shows_the_first_job_with_pictures(tm
             "DROP INDEX jobs_that_cost; ALTER TABLE jobs DROP COLUMN held_micros; "
             "ALTER TABLE jobs DROP COLUMN billed_micros; ALTER TABLE jobs DROP COLUMN sent_at; "
             "ALTER TABLE jobs DROP COLUMN pardoned; DROP TABLE lanes; "
+            "DROP TABLE contest_votes; DROP TABLE contest_entries; DROP TABLE contests; DROP INDEX posts_owing; "
+            "ALTER TABLE posts DROP COLUMN changed; ALTER TABLE posts DROP COLUMN shown; "
             "DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; "
             "PRAGMA user_version = 28;"
         )
