@@ -95,6 +95,13 @@ class Operation(StrEnum):
     """Several pictures are mixed evenly, pixel by pixel, and their mean is painted over."""
     UPSCALE = "upscale"
     """A network enlarges a picture; nothing is painted."""
+    MORPH = "morph"
+    """An animation from one prompt and seed to another: each frame is painted from words, somewhere between both."""
+
+    @property
+    def begins_with_noise(self) -> bool:
+        """Whether it needs no picture to start from."""
+        return self in (Operation.TEXT2IMAGE, Operation.MORPH)
 
 
 Margins = tuple[float, float, float, float]
@@ -189,6 +196,12 @@ class GenerationRequest:
     style_number: int = 0
     """The number of that style within its server."""
     style_version: int = 0
+    frames: int = 0
+    """How many frames an animation has; 0 is for pictures. An animation is one picture, in one file."""
+    end_prompt: str = ""
+    """What the last frame of an animation shows; empty is the prompt."""
+    end_seed: int | None = None
+    """The seed of the last frame of an animation; None is the seed of the first."""
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
@@ -209,9 +222,17 @@ class GenerationRequest:
         return StyleRef(self.style, self.style_number, self.style_version)
 
     @property
-    def texts(self) -> tuple[str, str]:
-        """The texts that a person wrote; they never go into a log."""
-        return self.prompt, self.negative_prompt
+    def texts(self) -> tuple[str, ...]:
+        """The texts that a person wrote, as the model reads them; they never go into a log.
+
+        They are the prompt, the negative prompt, and for an animation that has one, the prompt of its last frame.
+        """
+        return (self.prompt, self.negative_prompt, *filter(None, [self.end_prompt]))
+
+    @property
+    def painted(self) -> int:
+        """How many pictures are painted; each frame of an animation is one."""
+        return self.frames or self.num_images_per_prompt
 
     @property
     def uploads(self) -> tuple[str, ...]:
@@ -224,17 +245,17 @@ class GenerationRequest:
         if self.operation is Operation.UPSCALE:
             return 0
         steps = self.num_inference_steps
-        return steps if self.operation is Operation.TEXT2IMAGE else min(max(int(steps * self.strength), 1), steps)
+        return steps if self.operation.begins_with_noise else min(max(int(steps * self.strength), 1), steps)
 
     @property
     def cost(self) -> float:
         """The work in megapixel-steps: pixels times denoising steps, divided by a million."""
-        return self.width * self.height * self.num_images_per_prompt * self.steps / 1e6
+        return self.width * self.height * self.painted * self.steps / 1e6
 
     @property
     def work(self) -> Work:
         """The work in the engine: guidance takes two rows a picture, Heun two forwards a step except the last."""
-        images = self.num_images_per_prompt
+        images = self.painted
         forwards = max(2 * self.steps - 1, 0) if self.sampler == "heun" else self.steps
         rows = 2 * images if self.guidance_scale > 1 else images
         model = f"{self.model}+{self.controlnet}" if self.controlnet else self.model

@@ -23,6 +23,7 @@ _WORDS: Mapping[Operation, str] = {
     Operation.INPAINT: "repaint a part of a picture",
     Operation.OUTPAINT: "continue a picture beyond its edges",
     Operation.UPSCALE: "enlarge a picture",
+    Operation.MORPH: "animate from one prompt to another",
 }
 
 

@@ -30,7 +30,7 @@ from bot.storage.database import Database
 # People's turns and paces are read off the jobs that were started; a failure was a turn, but counts for no pace.
 _AS_START = """
   status NOT IN ('queued', 'running') AS settled,
-  CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
+  CASE status WHEN 'failed' THEN 0 ELSE painted END AS images,
   coalesce(used_seconds, held_seconds) AS seconds, coalesce(turn, 0) AS place, coalesce(clock, 0) AS virtual_time
 """
 # Those among a few jobs that are still what they were touched for; by primary key.
@@ -119,7 +119,7 @@ def _waiting(row: Row, now: datetime) -> Waiting:
         user_id=job.requester.user_id,
         guild_id=job.requester.guild_id,
         asked_at=min(job.asked_at, now),
-        images=job.request.num_images_per_prompt,
+        images=job.request.painted,
         work=job.request.work,
         seconds=row["held_seconds"],
         roles=job.requester.roles,

@@ -74,7 +74,7 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Chec
     A mask is cropped where its picture is. A canvas is not cropped, so it may be stretched a little; what is painted is
     stretched back. A picture to enlarge keeps its size. Raises PaintFailed, in words, for uploads that cannot be used.
     """
-    if request.operation is not Operation.TEXT2IMAGE and not request.image:
+    if not request.operation.begins_with_noise and not request.image:
         raise PaintFailed("There is no picture to start from: ask again and attach one.")
     image, mask, control = (
         flat(_open(uploads.get(sha256), what, check)) if sha256 else None

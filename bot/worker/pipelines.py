@@ -9,11 +9,11 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
 import torch
@@ -28,7 +28,7 @@ from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Operation
 from bot.logs import traced
-from bot.worker import acceleration, checkpoints, quantization, safety_checker
+from bot.worker import acceleration, checkpoints, morphing, quantization, safety_checker
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.finishing import Finisher
@@ -46,6 +46,8 @@ from bot.worker.switches import ENCODE, FUSED
 from bot.worker.views import view_for
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _NOTHING = Inputs()
 
@@ -293,6 +295,28 @@ class ModelStore:
             arguments |= {name: inputs.control_image, "controlnet_conditioning_scale": scale}
         return {name: value for name, value in arguments.items() if name in known}
 
+    def frames(self, request: GenerationRequest, texts: Sequence[str | Reading] | None = None) -> list[dict[str, Any]]:
+        """The arguments for the request's pipeline for each frame of an animation; raises as `arguments` does."""
+        loaded, pipeline = self.load(request.model), self.pipeline(request)
+        at = morphing.shares(request)
+        encoded = self._in_words(
+            request, lambda: loaded.prompts.between(texts or request.texts, self.adapters(request), at)
+        )
+        noise = morphing.Noise(pipeline, request, encoded[0]["prompt_embeds"])
+        return [
+            {
+                **embeddings,
+                "latents": noise.at(share),
+                "generator": [noise.generator()],
+                "width": request.width,
+                "height": request.height,
+                "num_inference_steps": request.num_inference_steps,
+                "guidance_scale": request.guidance_scale,
+                "output_type": "np",
+            }
+            for embeddings, share in zip(encoded, at, strict=True)
+        ]
+
     def adapters(self, request: GenerationRequest) -> Adapters:
         """The LoRAs of the request's rows. Raises PaintFailed if a LoRA cannot be loaded."""
         troubles = self.load(request.model).lora_troubles
@@ -332,8 +356,12 @@ class ModelStore:
 
     def _encoded(self, loaded: Loaded, request: GenerationRequest, texts: Sequence[str | Reading]) -> dict[str, Any]:
         prompt, negative = texts
+        return self._in_words(request, lambda: loaded.prompts.arguments(prompt, negative, self.adapters(request)))
+
+    def _in_words(self, request: GenerationRequest, encode: Callable[[], T]) -> T:
+        """What `encode` returns; an error is raised as PaintFailed."""
         try:
-            return loaded.prompts.arguments(prompt, negative, self.adapters(request))
+            return encode()
         except Exception as error:
             if is_device_lost(error):
                 raise
@@ -350,7 +378,7 @@ class ModelStore:
         if is_out_of_memory(error):
             free_memory()
             return (
-                f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this "
+                f"{request.width}×{request.height} × {request.painted} is too large for this "
                 "machine's memory: try a smaller size or fewer images."
             )
         log.error("model %s could not paint\n%s", request.model, traced(error, *request.texts))

@@ -19,6 +19,7 @@ from bot.jobs import GenerationRequest, Operation
 
 _TASKS: Mapping[Operation, Mapping[str, Any]] = {
     Operation.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    Operation.MORPH: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     Operation.IMAGE2IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
     Operation.BLEND: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
     Operation.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
@@ -26,6 +27,7 @@ _TASKS: Mapping[Operation, Mapping[str, Any]] = {
 }
 _ASKED = {
     Operation.TEXT2IMAGE: "from words alone",
+    Operation.MORPH: "an animation",
     Operation.IMAGE2IMAGE: "from a picture",
     Operation.BLEND: "a blend of pictures",
     Operation.INPAINT: "a part of a picture again",

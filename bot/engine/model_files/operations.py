@@ -50,6 +50,9 @@ _FROM_PARTS = frozenset(
 )
 """Pipelines beside which there is one of each kind."""
 
+_MORPHING = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
+"""Pipelines that take embeddings of prompts and noise of any shape that `bot/worker/morphing.py` knows."""
+
 MASKED_CHANNELS = 9
 """The channels of a denoiser that is given the mask and the picture under it, and so can do nothing else."""
 
@@ -69,4 +72,6 @@ def operations_of(pipeline: str, channels: int | None, *, upscales: bool) -> fro
     found |= {Operation.TEXT2IMAGE}
     if name in _FROM_PICTURES or name in _FROM_PARTS:
         found |= _STARTING
+    if name in _MORPHING:
+        found |= {Operation.MORPH}
     return found | _REPAINTING if name in _FROM_PARTS else found
