@@ -38,6 +38,7 @@ EXTENSIONS = (
     "cogs.storyboards",
     "cogs.create",
     "cogs.blend",
+    "cogs.animate",
     "cogs.describe",
     "cogs.results",
     "cogs.edits",

@@ -230,6 +230,11 @@ class GenerationRequest:
         return (self.prompt, self.negative_prompt, *filter(None, [self.end_prompt]))
 
     @property
+    def title(self) -> str:
+        """What the person asked for, in one line: the prompt, and of an animation the last one too."""
+        return f"{self.prompt} → {self.end_prompt}" if self.end_prompt else self.prompt
+
+    @property
     def painted(self) -> int:
         """How many pictures are painted; each frame of an animation is one."""
         return self.frames or self.num_images_per_prompt

@@ -40,6 +40,8 @@ from bot.storage.forgetting import Held
 from bot.storage.styles import RULE as STYLE_RULE
 
 _SHOWN_PROMPT = 400
+_ALT_PART = 400
+"""Characters of each prompt of an animation in its description, of which Discord takes 1,024."""
 _SHOWN_TERMS = 5
 _BAR_CELLS = 10
 _SPARE = 250
@@ -56,6 +58,7 @@ _OPERATIONS = {
     Operation.INPAINT: "a part repainted",
     Operation.OUTPAINT: "extended",
     Operation.UPSCALE: "enlarged",
+    Operation.MORPH: "an animation",
 }
 
 _VALUE_SOURCES = {
@@ -116,11 +119,26 @@ def pictures(count: int) -> str:
     return "1 picture" if count == 1 else f"{count} pictures"
 
 
+def amount(request: GenerationRequest) -> str:
+    """How much a request paints."""
+    return f"an animation of {request.frames} frames" if request.frames else pictures(request.num_images_per_prompt)
+
+
+def alt(request: GenerationRequest) -> str:
+    """What a picture shows, for those who do not see it; of an animation also what moves."""
+    if not request.frames:
+        return request.prompt
+    begin = fitted(request.prompt, _ALT_PART)
+    if not request.end_prompt:
+        return f"A morph of {begin} between two seeds in {request.frames} frames"
+    return f"A morph from {begin} to {fitted(request.end_prompt, _ALT_PART)} in {request.frames} frames"
+
+
 def headline(job: Job) -> str:
     """The first line of a job's message: the prompt and the person who asked."""
     if job.is_withheld:
         return f"**A request** — <@{job.requester.user_id}>"
-    return f"**{inert(job.request.prompt)}** — <@{job.requester.user_id}>"
+    return f"**{inert(job.request.title)}** — <@{job.requester.user_id}>"
 
 
 def subject(about: Subject) -> str:
@@ -205,7 +223,7 @@ def failed(job: Job, reason: str) -> str:
     text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n-# It does not count towards your quota. "
     if job.is_withheld:
         return f"{text}`/history` shows you your prompt."
-    return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - units(text))
+    return text + _handed_back(job.request.title, MESSAGE - _SPARE - units(text))
 
 
 def cancelled(job: Job) -> str:
@@ -253,7 +271,7 @@ def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef], v
         lines.append(f"-# {' · '.join(given)} · the rest comes from the model")
     if origins:
         lines.append(f"Made from {sources(origins)}.")
-    lines.append(f"Prompt: {inert(request.prompt, 700)}")
+    lines.append(f"Prompt: {inert(request.title, 700)}")
     return fitting(lines)
 
 
@@ -275,8 +293,10 @@ def painted_again(job_id: int, *, is_same: bool) -> str:
     )
 
 
-def smaller(lossless: bool) -> str:
-    """The note under pictures that were sent as WebP instead of PNG."""
+def smaller(lossless: bool, *, moves: bool = False) -> str:
+    """The note under pictures that were sent as WebP instead of PNG, or under a smaller animation."""
+    if moves:
+        return "-# Made smaller, because the file is too large for Discord here; some detail is lost"
     how = "no detail is lost" if lossless else "some detail is lost"
     return f"-# Sent as WebP, because the PNG is too large for Discord here; {how}"
 
@@ -288,6 +308,8 @@ def parameters(request: GenerationRequest) -> str:
     last = request.seeds[-1]
     facts = [
         f"seed `{request.seed}`" if last == request.seed else f"seeds `{request.seed}`–`{last}`",
+        *([f"to seed `{request.end_seed}`"] if request.end_seed is not None else []),
+        *([f"{request.frames} frames"] if request.frames else []),
         f"model `{request.model}`",
         f"{request.width}×{request.height}",
         f"{request.num_inference_steps} steps",
@@ -300,7 +322,7 @@ def parameters(request: GenerationRequest) -> str:
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
-    if request.operation in _OPERATIONS:
+    if request.operation in _OPERATIONS and not request.frames:
         facts.append(f"{_OPERATIONS[request.operation]} at strength {request.strength:g}")
     if request.controlnet:
         facts.append(f"ControlNet `{request.controlnet}:{request.controlnet_conditioning_scale:g}`")
@@ -314,7 +336,7 @@ def bill(quote: Quote) -> str:
     allowance = quote.allowance
     asked = max(allowance.pictures(quote.seconds), 1)
     return (
-        f"{pictures(quote.request.num_images_per_prompt)}, about {seconds(quote.seconds)} of GPU time. This takes "
+        f"{amount(quote.request).capitalize()}, about {seconds(quote.seconds)} of GPU time. This takes "
         f"{asked} of the {allowance.pictures(allowance.left)} pictures with default settings that are left of your "
         "quota today. Paint it?"
     )

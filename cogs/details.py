@@ -11,7 +11,7 @@ from discord.ext import commands
 from bot import responses
 from bot.client import Client, prompt_back
 from bot.errors import UserError
-from bot.jobs import GuildId, Job, JobId, MessageId, Picture, PictureRef, UserId
+from bot.jobs import GuildId, Job, JobId, MessageId, Operation, Picture, PictureRef, UserId
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.requests import edits
@@ -91,6 +91,8 @@ class Details(commands.Cog):
             may_delete=_targets.may_delete(job, interaction),
             has_own_message=job.series_id is None,
             moderates=interaction.guild_id is not None and _people.is_moderator(interaction),
+            may_animate=job.request.operation is Operation.TEXT2IMAGE
+            and Operation.MORPH in self._admission.operations(job.request.model),
         )
 
     async def _remembered(self, job: Job, interaction: discord.Interaction[Client]) -> list[str]:

@@ -422,7 +422,7 @@ def _duration(text: str) -> timedelta:
 
 def _about(job: Job) -> str:
     """A request without its words, which only the person who asked may see."""
-    return f"{job.id}: {_words.pictures(job.request.num_images_per_prompt)} with {job.request.model}, {job.status}"
+    return f"{job.id}: {_words.amount(job.request)} with {job.request.model}, {job.status}"
 
 
 def _page(cases: Sequence[Case]) -> str:

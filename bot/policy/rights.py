@@ -38,7 +38,17 @@ RIGHTS = (
     Right(
         "Ask for pictures, within the limits, the list of terms and the hard block",
         (
-            *("imagine", "blend", "describe", "menu:Use this picture", "menu:Edit region", "menu:Upscale"),
+            *(
+                "imagine",
+                "blend",
+                "animate",
+                "press:animate",
+                "send:animate",
+                "describe",
+                "menu:Use this picture",
+                "menu:Edit region",
+                "menu:Upscale",
+            ),
             *("press:again", "press:finish", "press:vary", "press:varysubtle", "press:varystrong", "press:remix"),
             *("press:upscale", "press:region", "press:cells", "press:zoomsome", "press:zoomfar", "press:panleft"),
             *("press:panright", "press:panup", "press:pandown", "press:accept", "press:decline", "press:described"),

@@ -12,7 +12,7 @@ from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import GRID, GenerationRequest, Margins, Operation, Picture, PictureRef, Upload
 from bot.requests.flags import with_flags
-from bot.requests.options import Edit, Options
+from bot.requests.options import Edit, Morph, Options
 
 SUBTLE, STRONG = 0.35, 0.7
 """The strengths of the two variations: the first keeps the composition, the second changes details of it."""
@@ -72,6 +72,7 @@ def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -
         controlnet=net,
         control=stored(request.control_image),
         draft=request.draft or None,
+        morph=Morph(request.frames, request.end_prompt, request.end_seed) if request.frames else None,
         edit=Edit(tuple(sources), request.operation, request.region, request.margins, request.style_ref),
     )
 
@@ -116,8 +117,19 @@ def with_prompt(options: Options, prompt: str) -> Options:
 
 
 def again(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -> Options:
-    """The same request with a new seed."""
-    return replace(options_of(request, sources), seed=None)
+    """The same request with a new seed; an animation between two seeds of one prompt gets two."""
+    options = options_of(request, sources)
+    if options.morph is not None and not options.morph.prompt:
+        options = replace(options, morph=replace(options.morph, seed=None))
+    return replace(options, seed=None)
+
+
+def morph(request: GenerationRequest, picture: Picture, to: Morph) -> Options:
+    """An animation from a picture to what its person says. Raises UserError for one that words alone do not paint."""
+    if request.operation is not Operation.TEXT2IMAGE or request.controlnet:
+        raise UserError("An animation starts from a picture that was painted from words alone. Choose such a one.")
+    edit = Edit((picture.ref,), Operation.MORPH, style=request.style_ref)
+    return replace(options_of(request), images=None, seed=picture.seed, morph=to, edit=edit)
 
 
 def vary(request: GenerationRequest, picture: Picture, strength: float) -> Options:
@@ -201,6 +213,7 @@ def _from_picture(
         image=image,
         mask=None,
         blended=(),
+        morph=None,
         # The picture follows its ControlNet already, and the control picture fits only the old canvas.
         controlnet=None,
         control=None,

@@ -77,6 +77,18 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Morph:
+    """What makes a request an animation: how many frames it has, and the prompt and the seed of the last one.
+
+    None and an empty prompt are what the person left out.
+    """
+
+    frames: int | None = None
+    prompt: str = ""
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The preset that was chosen for a request; an empty name is the usual settings."""
 
@@ -96,6 +108,8 @@ class Options:
     """What was chosen for the request when it was quoted, if the server lets ratings choose."""
     blended: tuple[Upload, ...] = field(default=(), kw_only=True)
     """The further pictures of a blend. No flag names them, and no option of the command for a picture."""
+    morph: Morph | None = field(default=None, kw_only=True)
+    """What makes it an animation; None for pictures."""
     negative_prompt: Annotated[
         str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True, repeats=True)
     ] = None
@@ -153,7 +167,15 @@ class Options:
     def texts(self) -> tuple[str, ...]:
         """Everything that the person wrote, for `bot.logs.hide`."""
         values = [self.prompt, *(getattr(self, option.name) for option in table(type(self)))]
+        if self.morph is not None:
+            values.append(self.morph.prompt)
         return tuple(value for value in values if isinstance(value, str))
+
+    @property
+    def typed(self) -> str:
+        """What the person wrote as a prompt, to give it back; of an animation both of its prompts."""
+        end = "" if self.morph is None else self.morph.prompt
+        return f"{self.prompt} → {end}" if end else self.prompt
 
     @property
     def uploads(self) -> tuple[Upload, ...]:

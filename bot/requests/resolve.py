@@ -22,6 +22,7 @@ from bot.policy.limits import Limit, Limits
 from bot.requests import styles
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
+from bot.requests.morphs import ends, frames_of, read_end
 from bot.requests.options import BLENDED, Choice, Options
 from bot.requests.presets import NO_PRESETS, Presets, choose
 from bot.requests.uploads import CALLED
@@ -110,6 +111,8 @@ def resolve(
     given = options
     if options.edit is None:
         options = with_flags(options, said, _names(models, samplers, known_styles or {}))
+    if options.morph is not None:
+        options = read_end(options, _names(models, samplers, known_styles or {}))
     # What was wished for before the request is no value of it.
     enhance, options = options.enhance is True, replace(options, enhance=None)
     upscales = _operation(options) is Operation.UPSCALE
@@ -117,6 +120,7 @@ def resolve(
         addressed = any(note.startswith(ADDRESSES) for note in said)
         attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
         raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
+    end = "" if options.morph is None else options.morph.prompt
     negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
     style = styles.named(options.style, known_styles or {})
     read = options
@@ -124,10 +128,12 @@ def resolve(
     usable = _allowed(models, limits) - set(broken)
     style_notes: list[str] = []
     if style is not None:
+        end = end and styles.with_style(replace(options, prompt=end), style, (), ())[0].prompt
         options, of_style, style_notes = styles.with_style(options, style, {model.name for model in models}, usable)
     _check_length("prompt", options.prompt, style)
+    _check_length("last prompt", end, style)
     _check_length("negative prompt", styles.negative_of(negative or "", style), style)
-    said += _about_weights(options.prompt, negative or "")
+    said += _about_weights(options.prompt, negative or "", end)
     # Prompts that were copied from elsewhere get one note for all that is read in another way.
     notes = ["; ".join(said)] if said else []
     options, filled, left_out = with_defaults(options, defaults, usable)
@@ -162,8 +168,9 @@ def resolve(
     if words := sampling.refusal(sampler):
         raise UserError(f"The model {model.name} {words}")
     seed = options.seed if options.seed is not None else draw_seed()
-    if not SEEDS[0] <= seed <= SEEDS[1]:
-        raise UserError(f"Seeds go from {SEEDS[0]} to {SEEDS[1]:,}, not to {cut(f'{seed:,}')}.")
+    for each in (seed, options.morph.seed if options.morph else None):
+        if each is not None and not SEEDS[0] <= each <= SEEDS[1]:
+            raise UserError(f"Seeds go from {SEEDS[0]} to {SEEDS[1]:,}, not to {cut(f'{each:,}')}.")
     _check_uploads(options)
     width, height = _size(options, model, notes)
     if limits is not None:
@@ -179,6 +186,11 @@ def resolve(
         None if limits is None else limits.steps,
         notes,
     )
+    is_one = upscales or options.morph is not None
+    frames, end_seed = 0, None
+    if options.morph is not None:
+        frames = frames_of(options.morph, (width, height), None if limits is None else limits.animation, notes)
+        end, end_seed = ends(options.morph, options.prompt, end, seed)
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
         negative_prompt=styles.negative_of(model.negative_prompt if negative is None else negative, style),
@@ -192,8 +204,8 @@ def resolve(
         operation=_operation(options),
         num_images_per_prompt=_capped(
             "images",
-            None if upscales else options.images,
-            1 if upscales else usual.images,
+            None if is_one else options.images,
+            1 if is_one else usual.images,
             IMAGES,
             None if limits is None else limits.images,
             notes,
@@ -212,6 +224,9 @@ def resolve(
         style=used.name,
         style_number=used.number,
         style_version=used.version,
+        frames=frames,
+        end_prompt=end and _triggered(end, loras, model),
+        end_seed=end_seed,
     )
     return Resolved(request, tuple(notes), sources(given, read, filled), read, enhance, choice)
 
@@ -477,6 +492,8 @@ def _operation(options: Options) -> Operation:
     """The operation that a control asks for, or else the uploads."""
     if options.edit is not None and options.edit.operation is not None:
         return options.edit.operation
+    if options.morph is not None:
+        return Operation.MORPH
     if options.mask is not None:
         return Operation.INPAINT
     if options.blended:

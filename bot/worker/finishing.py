@@ -87,12 +87,13 @@ class Finisher:
     def animation(self, request: GenerationRequest, output: Any) -> Iterator[Image | None]:
         """The frames of a pipeline's output as one animated WebP: yields None after each piece of work but the last.
 
-        Frames are not enlarged. The safety check sees each, and the highest score counts. What was painted is kept
+        The safety check sees each, and the highest score counts. What was painted is kept
         without loss; people get a smaller file, in which each frame has the same invisible mark. Raises as `images`.
         """
         frames, scores = [], []
+        factor, upscaler = self._models[request.model].upscale, self._upscalers[request.model]
         for pixels in _sound(output):
-            frames.append(enlarged(pixels, 1, None))
+            frames.append(enlarged(pixels, factor, upscaler))
             if self.nsfw is not None:
                 scores.append(self.nsfw.score(frames[-1]))
             yield None

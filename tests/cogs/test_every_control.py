@@ -20,10 +20,11 @@ PAINTS = {
 """Each press is a request of the person who presses."""
 FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not nice"}}
 FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described", "improved", "panelwords")}
+FORMS |= {"animate": {"prompt": "a dog"}}
 FORMS |= {"storyboard": {"title": "a day", "panels": "a dog\na cat"}}
 """What is sent with each form."""
 ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle"}
-ANSWERS |= {"lookalike", "improve"}
+ANSWERS |= {"lookalike", "improve", "animate"}
 """Only the person who presses sees the answer, and nothing is painted."""
 OWNED = {"spoiler", "delete"}
 """For the requester and for moderators."""
