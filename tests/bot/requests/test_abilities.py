@@ -50,7 +50,8 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
             "sd",
             Operation.UPSCALE,
             "The model sd cannot enlarge a picture. It can paint from words alone, start from a picture, blend "
-            "pictures, repaint a part of a picture and continue a picture beyond its edges. These can: emoji.",
+            "pictures, repaint a part of a picture, continue a picture beyond its edges and animate from one prompt to "
+            "another. These can: emoji.",
         ),
     ],
 )

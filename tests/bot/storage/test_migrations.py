@@ -141,7 +141,8 @@ async def test_a_copy_from_before_schema_29_shows_the_first_job_with_pictures(tm
             )
     with closing(sqlite.connect(tmp_path / "atelier.db")) as connection:
         connection.executescript(
-            "DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; PRAGMA user_version = 28;"
+            "DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; "
+            "ALTER TABLE jobs DROP COLUMN painted; PRAGMA user_version = 28;"
         )
     async with open_store(tmp_path) as store:
         rows = await store.database.fetch_all("SELECT job_id FROM side_messages ORDER BY id")
