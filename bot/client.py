@@ -39,6 +39,7 @@ EXTENSIONS = (
     "cogs.create",
     "cogs.blend",
     "cogs.animate",
+    "cogs.variants",
     "cogs.describe",
     "cogs.results",
     "cogs.edits",

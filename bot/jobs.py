@@ -104,6 +104,13 @@ class Operation(StrEnum):
         return self in (Operation.TEXT2IMAGE, Operation.MORPH)
 
 
+class Kept(StrEnum):
+    """What of a picture stays where a part of it is painted again, and its thing is told from a plain background."""
+
+    THING = "thing"
+    BACKGROUND = "background"
+
+
 Margins = tuple[float, float, float, float]
 """How far a canvas reaches beyond a picture: left, upper, right and lower, in parts of its width and height."""
 
@@ -180,6 +187,8 @@ class GenerationRequest:
     """The sha256 of the upload that says where to repaint `image`: its white parts are repainted."""
     region: tuple[int, ...] = ()
     """Where to repaint `image` if there is no mask: cells of the grid, row by row; 0 is the upper left one."""
+    kept: Kept | None = None
+    """What of `image` is kept, if there is neither a mask nor a region."""
     margins: Margins = (0.0, 0.0, 0.0, 0.0)
     """How far the canvas of an outpaint reaches beyond `image`."""
     strength: float = 1.0
@@ -209,6 +218,8 @@ class GenerationRequest:
         read = dict(values)
         if "operation" in read:
             read["operation"] = Operation(read["operation"])
+        if read.get("kept") is not None:
+            read["kept"] = Kept(read["kept"])
         if "loras" in read:
             read["loras"] = tuple((name, weight) for name, weight in read["loras"])
         for name in ("region", "margins", "blended"):

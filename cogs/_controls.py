@@ -137,6 +137,7 @@ def more_menu(
     has_own_message: bool = True,
     moderates: bool = False,
     may_animate: bool = False,
+    may_vary: bool = False,
 ) -> discord.ui.View:
     """What is needed rarely, for the person who asked for it alone.
 
@@ -151,6 +152,8 @@ def more_menu(
     view.add_item(button("improve", ref, "Improve my prompt"))
     if may_animate:
         view.add_item(button("animate", ref, "Animate", row=2))
+    if may_vary:
+        view.add_item(button("variants", ref, "Variants of it", row=2))
     if may_delete and has_own_message:
         view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
     if may_delete:

@@ -44,6 +44,9 @@ RIGHTS = (
                 "animate",
                 "press:animate",
                 "send:animate",
+                "variants",
+                "press:variants",
+                "send:variants",
                 "describe",
                 "menu:Use this picture",
                 "menu:Edit region",
@@ -72,7 +75,7 @@ RIGHTS = (
         (
             *("show", "search", "menu:Info", "press:single", "press:more", "press:original", "press:prompt"),
             *("press:family", "press:walk", "press:alike", "press:lookalike", "press:found", "press:foundpage"),
-            *("press:boardsheet", "press:boardpdf", "press:boardwebp", "press:boardgif"),
+            *("press:seriessheet", "press:boardsheet", "press:boardpdf", "press:boardwebp", "press:boardgif"),
         ),
         _READ,
         _READ,

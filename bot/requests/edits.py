@@ -13,6 +13,7 @@ from bot.errors import UserError
 from bot.jobs import GRID, GenerationRequest, Margins, Operation, Picture, PictureRef, Upload
 from bot.requests.flags import with_flags
 from bot.requests.options import Edit, Morph, Options
+from bot.requests.variants import Variant
 
 SUBTLE, STRONG = 0.35, 0.7
 """The strengths of the two variations: the first keeps the composition, the second changes details of it."""
@@ -73,8 +74,13 @@ def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -
         control=stored(request.control_image),
         draft=request.draft or None,
         morph=Morph(request.frames, request.end_prompt, request.end_seed) if request.frames else None,
-        edit=Edit(tuple(sources), request.operation, request.region, request.margins, request.style_ref),
+        edit=_edit(request, sources),
     )
+
+
+def _edit(request: GenerationRequest, sources: Sequence[PictureRef]) -> Edit:
+    """What a request does with its picture."""
+    return Edit(tuple(sources), request.operation, request.region, request.margins, request.style_ref, request.kept)
 
 
 def proper(request: GenerationRequest, model: ModelConfig) -> GenerationRequest:
@@ -95,8 +101,7 @@ def proper(request: GenerationRequest, model: ModelConfig) -> GenerationRequest:
 
 def finish(request: GenerationRequest, picture: Picture, model: ModelConfig) -> Options:
     """One picture of a draft, painted properly from its seed."""
-    edit = Edit((picture.ref,), request.operation, request.region, request.margins, request.style_ref)
-    return replace(options_of(proper(request, model)), images=1, seed=picture.seed, edit=edit)
+    return replace(options_of(proper(request, model)), images=1, seed=picture.seed, edit=_edit(request, (picture.ref,)))
 
 
 def reworded(options: Options) -> Options:
@@ -181,6 +186,19 @@ def repaint(request: GenerationRequest, picture: Picture, region: Sequence[int],
     options = _from_picture(request, picture, Operation.INPAINT, None)
     edit = Edit((picture.ref,), Operation.INPAINT, region=tuple(sorted(region)), style=request.style_ref)
     return replace(options, prompt=prompt, images=1, edit=edit)
+
+
+def variant(request: GenerationRequest, picture: Picture, to: Variant) -> Options:
+    """A variant of the thing in a picture of a result; flags among its words count."""
+    edit = Edit((picture.ref,), to.operation, style=request.style_ref, kept=to.kept)
+    options = _from_picture(request, picture, to.operation, to.strength)
+    return replace(reworded(replace(options, prompt=to.prompt, edit=edit)), images=1)
+
+
+def variant_of_upload(to: Variant, model: str | None) -> Options:
+    """A variant of the thing in a picture that is sent with the request; flags among its words count."""
+    options = Options(to.prompt, model=model, strength=to.strength, edit=Edit((), to.operation, kept=to.kept))
+    return replace(reworded(options), images=1)
 
 
 def typed(request: GenerationRequest, seed: int) -> str:

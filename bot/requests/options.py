@@ -13,7 +13,7 @@ from functools import cache
 from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from bot.config import IMAGES
-from bot.jobs import NO_STYLE, Margins, Operation, PictureRef, StyleRef, Upload
+from bot.jobs import NO_STYLE, Kept, Margins, Operation, PictureRef, StyleRef, Upload
 
 BLENDED = ("image1", "image2", "image3", "image4")
 """The names of the pictures of a blend, in order. The first one is the picture that the request starts from."""
@@ -74,6 +74,8 @@ class Edit:
     """How far the picture is continued in each direction."""
     style: StyleRef = NO_STYLE
     """The style with which the picture was painted; its words are in the prompt already."""
+    kept: Kept | None = None
+    """What is kept of a thing and its plain background."""
 
 
 @dataclass(frozen=True, slots=True)

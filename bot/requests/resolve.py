@@ -215,6 +215,7 @@ def resolve(
         mask_image=options.mask.sha256 if options.mask else "",
         blended=tuple(upload.sha256 for upload in options.blended),
         region=options.edit.region if options.edit else (),
+        kept=options.edit.kept if options.edit else None,
         margins=options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0),
         strength=_strength(options, steps, notes),
         controlnet=controlnet,

@@ -20,7 +20,7 @@ import PIL.Image
 from bot.errors import PaintFailed
 from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest, Operation, upscale_refusal
 from bot.picture_files import is_picture, measure, without_metadata
-from bot.worker import canvas
+from bot.worker import canvas, cutout
 from bot.worker.canvas import Canvas
 
 log = logging.getLogger(__name__)
@@ -137,6 +137,8 @@ def _canvas(request: GenerationRequest, image: PIL.Image.Image) -> Canvas | None
     """The canvas of a request; None where the model's picture is the result."""
     if request.operation is Operation.OUTPAINT:
         return canvas.extended(image, request.margins)
+    if request.operation is Operation.INPAINT and request.kept is not None and not request.mask_image:
+        return cutout.canvas(image, request.kept)
     if request.operation is Operation.INPAINT and request.region and not request.mask_image:
         return canvas.region(image, request.region)
     return None

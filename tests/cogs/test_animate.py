@@ -23,7 +23,6 @@ from bot.worker import animations
 from tests.bot.worker.test_animations import noisy
 from tests.cogs.test_create import refusing
 from tests.cogs.test_every_control import Stage
-from tests.cogs.test_limits import confirmed
 from tests.cogs.test_moderation import said
 from tests.cogs.test_refusals import ruled
 from tests.cogs.test_series import labels

@@ -1,4 +1,4 @@
-"""An animation, killed at side effects along its way: it is painted again before its picture is kept, and shown once."""
+"""An animation, killed at its side effects: it is painted again until its file is kept, and then only shown."""
 
 from __future__ import annotations
 
