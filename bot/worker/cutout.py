@@ -41,7 +41,7 @@ def canvas(picture: PIL.Image.Image, kept: Kept) -> Canvas:
     picture = within_limits(picture)
     thing = _thing(picture)
     # The outermost pixels of a thing are mixed with its old background.
-    reach = max(min(picture.size) // 200, 1)
+    reach = max(min(picture.size) // 100, 1)
     if kept is Kept.THING:
         over = ImageChops.invert(thing.filter(ImageFilter.MinFilter(2 * reach + 1)))
     else:

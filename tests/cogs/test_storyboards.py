@@ -383,3 +383,20 @@ async def test_the_real_engine_paints_a_storyboard(real_workshop: Workshop) -> N
     assert {job.request.seed for job in jobs} == {7}
     exported = await ada.click(board(real_workshop), label="PDF")
     assert last(exported).attachments[0].filename == "storyboard-1.pdf"
+
+
+class TestSlots:
+    """An engine that paints several requests at a time."""
+
+    @pytest.fixture
+    def engine(self) -> FakeEngine:
+        return FakeEngine(slots=8)
+
+    async def test_all_panels_are_in_the_engine_together_when_nobody_else_waits(
+        self, workshop: Workshop, engine: FakeEngine
+    ) -> None:
+        engine.open.clear()
+        await accepted(workshop, workshop.member("ada"))
+        await workshop.seen(lambda: engine.held == 3)
+        engine.open.set()
+        await workshop.ended(3)

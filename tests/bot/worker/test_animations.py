@@ -142,6 +142,17 @@ def test_a_strangers_picture_is_in_every_forward_while_an_animation_runs(
     assert all(sum(count for _, count in denoised[at]) == ROWS for at in with_stranger), "frames fill what is left"
 
 
+def test_all_panels_of_a_storyboard_share_forwards(shop: Workshop, denoised: list[list[tuple[JobId, int]]]) -> None:
+    """They are several jobs of one person, and nobody else waits."""
+    for number in range(1, 9):
+        panel = replace(SKETCH, prompt=f"a fox in scene {number}")
+        shop.inbox.put(SubmitFrame(JobId(number), 1, UserId(7), panel, {}))
+    shop.inbox.put(STOP)
+    shop.run()
+    assert sorted(shop.jobs("finished")) == list(range(1, 9))
+    assert [sum(count for _, count in group) for group in denoised] == [ROWS] * SKETCH.num_inference_steps
+
+
 def test_a_cancelled_animation_stops_with_all_its_frames(
     shop: Workshop, denoised: list[list[tuple[JobId, int]]]
 ) -> None:
