@@ -98,10 +98,20 @@ class Operation(StrEnum):
     MORPH = "morph"
     """An animation from one prompt and seed to another: each frame is painted from words, somewhere between both."""
 
+    FILM = "film"
+    """A model for videos paints frames from words: all of them at once, as one sample."""
+    IMAGE2FILM = "image2film"
+    """A model for videos paints frames that go on from a picture."""
+
     @property
     def begins_with_noise(self) -> bool:
         """Whether it needs no picture to start from."""
-        return self in (Operation.TEXT2IMAGE, Operation.MORPH)
+        return self in (Operation.TEXT2IMAGE, Operation.MORPH, Operation.FILM)
+
+    @property
+    def is_film(self) -> bool:
+        """Whether a model for videos paints it."""
+        return self in (Operation.FILM, Operation.IMAGE2FILM)
 
 
 class Kept(StrEnum):
@@ -272,6 +282,10 @@ class GenerationRequest:
     def work(self) -> Work:
         """The work in the engine: guidance takes two rows a picture, Heun two forwards a step except the last."""
         images = self.painted
+        if self.operation.is_film:
+            # One sample holds all frames, so its forwards are as large as those of a picture with all of their pixels.
+            rows = 2 if self.guidance_scale > 1 else 1
+            return Work((self.model, self.width, self.height * self.frames), rows, self.steps, 1)
         forwards = max(2 * self.steps - 1, 0) if self.sampler == "heun" else self.steps
         rows = 2 * images if self.guidance_scale > 1 else images
         model = f"{self.model}+{self.controlnet}" if self.controlnet else self.model

@@ -37,7 +37,7 @@ def mp4(webp: bytes) -> bytes:
     has_av = importlib.util.find_spec("av") is not None
     if not has_av and program is None:
         return b""
-    frames = [_even(frame) for frame in animations.frames_of(webp)]
+    frames = list(_at_rate([_even(frame) for frame in animations.frames_of(webp)], animations.durations_of(webp)))
     with tempfile.TemporaryDirectory() as folder:
         # Not written as a stream: the index of an MP4 comes last and is moved to the front.
         path = Path(folder) / "film.mp4"
@@ -54,11 +54,15 @@ def _even(frame: PIL.Image.Image) -> PIL.Image.Image:
     return frame if frame.size == size else frame.resize(size)
 
 
-def _repeated(frames: list[PIL.Image.Image]) -> Iterator[PIL.Image.Image]:
-    """The frames at the rate of the film."""
-    for frame, milliseconds in zip(frames, animations.durations(len(frames)), strict=True):
-        for _ in range(round(milliseconds * RATE / 1000)):
+def _at_rate(frames: list[PIL.Image.Image], shown: list[int]) -> Iterator[PIL.Image.Image]:
+    """The frames at the rate of the film; `shown` is how long each is shown, in milliseconds."""
+    passed = 0.0
+    count = 0
+    for frame, milliseconds in zip(frames, shown, strict=True):
+        passed += milliseconds
+        while count < round(passed * RATE / 1000):
             yield frame
+            count += 1
 
 
 def _by_av(frames: list[PIL.Image.Image], path: Path) -> None:
@@ -68,7 +72,7 @@ def _by_av(frames: list[PIL.Image.Image], path: Path) -> None:
         film.metadata["comment"] = _NOTE
         stream: Any = film.add_stream("libx264", rate=RATE, options={"crf": _QUALITY})
         stream.width, stream.height, stream.pix_fmt = *frames[0].size, "yuv420p"
-        for frame in _repeated(frames):
+        for frame in frames:
             film.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24")))
         film.mux(stream.encode(None))
 
@@ -79,7 +83,7 @@ def _by_ffmpeg(program: str, frames: list[PIL.Image.Image], path: Path) -> None:
     made = ["-c:v", "libx264", "-crf", _QUALITY, "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     subprocess.run(  # noqa: S603 - the program that the host has installed, with numbers
         [program, "-v", "error", *given, *made, "-metadata", f"comment={_NOTE}", str(path)],
-        input=b"".join(frame.tobytes() for frame in _repeated(frames)),
+        input=b"".join(frame.tobytes() for frame in frames),
         check=True,
     )
 

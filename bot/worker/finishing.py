@@ -97,15 +97,17 @@ class Finisher:
             if self.nsfw is not None:
                 scores.append(self.nsfw.score(frames[-1]))
             yield None
+        count = len(frames)
+        shown = [animations.FILM_MS] * count if request.operation.is_film else animations.durations(count)
         exif = commented(self._text(request, request.seed, frames[0].size))
-        png = animations.encoded(frames, lossless=True, exif=exif)
+        png = animations.encoded(frames, shown, lossless=True, exif=exif)
         yield None
         number = None if self._labels is None else self._labels.new_mark()
         if self._labels is not None and number is not None:
             for at, frame in enumerate(frames):
                 frames[at] = self._labels.with_mark(frame, number)
                 yield None
-        delivered = animations.encoded(frames, lossless=False, exif=exif)
+        delivered = animations.encoded(frames, shown, lossless=False, exif=exif)
         if self._labels is not None:
             delivered = self._labels.signed(delivered, request, request.seed, self.made_by(request), "image/webp")
         yield Image(
@@ -220,7 +222,8 @@ def _sound(output: Any) -> np.ndarray[Any, Any]:
     """The pictures of a pipeline's output, (n, h, w, 3) from 0 to 1. Raises PaintFailed for one that is invalid."""
     if any(getattr(output, "nsfw_content_detected", None) or ()):
         raise PaintFailed("The model's own safety check withheld the picture. Try another prompt or seed.")
-    pixels = np.asarray(output.images)
+    # A film is one sample with many frames.
+    pixels = np.asarray(output.frames[0] if hasattr(output, "frames") else output.images)
     if not np.isfinite(pixels).all():
         raise PaintFailed(NOT_NUMBERS)
     # A VAE that overflows, or a safety checker without an answer, leaves a black picture. No scene is that dark.

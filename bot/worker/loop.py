@@ -44,7 +44,7 @@ from bot.engine.wire import (
     TimingsFrame,
 )
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest
+from bot.jobs import GenerationRequest, Operation
 from bot.logs import hide, traced
 from bot.worker import residency
 from bot.worker.batching import StepBatcher
@@ -368,7 +368,7 @@ class WorkerLoop:
             self._stages.begin(Stage.LOAD, [order.key])
             self._store.pipeline(request)
         self._stages.begin(Stage.ENCODE, [order.key])
-        if request.frames:
+        if request.operation is Operation.MORPH:
             arguments = self._store.frames(request, read)
         else:
             arguments = [self._store.arguments(request, order.inputs.result(), read)]

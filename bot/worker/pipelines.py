@@ -23,6 +23,7 @@ from bot.engine import memory
 from bot.engine.calibration import Subject
 from bot.engine.catalog import SAMPLERS
 from bot.engine.model_files.known_files import KnownFiles, digest_of
+from bot.engine.model_files.operations import FILMING
 from bot.engine.model_files.sampling import sampling_of
 from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
@@ -199,8 +200,15 @@ class ModelStore:
 
     @property
     def unrehearsed(self) -> str | None:
-        """A model in memory with which nothing was tried yet that could make it faster; None if there is none."""
-        waiting = (name for name in self._loaded if name not in self._rehearsed)
+        """A model in memory with which nothing was tried yet that could make it faster; None if there is none.
+
+        With models for videos nothing is tried: a trial would take as long as a film.
+        """
+        waiting = (
+            name
+            for name, loaded in self._loaded.items()
+            if name not in self._rehearsed and type(loaded.pipeline).__name__ not in FILMING
+        )
         return next(waiting, None) if self.graphs.can_prove else None
 
     def rehearsing(self, name: str) -> ModelConfig:
@@ -284,6 +292,8 @@ class ModelStore:
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
             "output_type": "np",
         }
+        if request.operation.is_film:
+            arguments |= {"num_frames": request.frames}
         if request.image:
             arguments |= {"image": inputs.image, "strength": _strength(request)}
         if inputs.mask_image is not None:

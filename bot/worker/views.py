@@ -41,6 +41,8 @@ def view_for(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
 
     `from_pipe` is not used, because it casts the modules that other requests are painted with.
     """
+    if request.operation.is_film:
+        return pipeline
     # A model may be saved with a ControlNet of its own, but the request says which one is used.
     name = type(pipeline).__name__.replace("ControlNet", "")
     if controlnet is not None:

@@ -297,7 +297,7 @@ class TestRealEngine:
 
 
 def film(count: int = 3) -> bytes:
-    return animations.encoded(noisy(count), lossless=False)
+    return animations.encoded(noisy(count), animations.durations(count), lossless=False)
 
 
 def moving(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,7 +249,7 @@ def noisy(count: int, side: int = 64) -> list[PIL.Image.Image]:
 
 
 def test_a_file_that_is_too_large_gets_smaller_and_then_less_wide() -> None:
-    film = animations.encoded(noisy(4), lossless=True)
+    film = animations.encoded(noisy(4), animations.durations(4), lossless=True)
     assert animations.is_animated(film)
     best = animations.smaller(film, len(film))
     assert PIL.Image.open(io.BytesIO(best)).size == (64, 64)
@@ -262,7 +262,7 @@ def test_a_file_that_is_too_large_gets_smaller_and_then_less_wide() -> None:
 
 
 def test_both_ends_are_shown_longer_than_what_is_between() -> None:
-    film = PIL.Image.open(io.BytesIO(animations.encoded(noisy(3), lossless=False)))
+    film = PIL.Image.open(io.BytesIO(animations.encoded(noisy(3), animations.durations(3), lossless=False)))
     shown = []
     for number in range(3):
         film.seek(number)
