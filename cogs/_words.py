@@ -59,6 +59,8 @@ _OPERATIONS = {
     Operation.OUTPAINT: "extended",
     Operation.UPSCALE: "enlarged",
     Operation.MORPH: "an animation",
+    Operation.FILM: "a film",
+    Operation.IMAGE2FILM: "a film from an image",
 }
 
 _VALUE_SOURCES = {
@@ -121,7 +123,9 @@ def pictures(count: int) -> str:
 
 def amount(request: GenerationRequest) -> str:
     """How much a request paints."""
-    return f"an animation of {request.frames} frames" if request.frames else pictures(request.num_images_per_prompt)
+    if not request.frames:
+        return pictures(request.num_images_per_prompt)
+    return f"{'a film' if request.operation.is_film else 'an animation'} of {request.frames} frames"
 
 
 def alt(request: GenerationRequest) -> str:
@@ -129,6 +133,8 @@ def alt(request: GenerationRequest) -> str:
     if not request.frames:
         return request.prompt
     begin = fitted(request.prompt, _ALT_PART)
+    if request.operation.is_film:
+        return f"A film in {request.frames} frames: {begin}"
     if not request.end_prompt:
         return f"A morph of {begin} between two seeds in {request.frames} frames"
     return f"A morph from {begin} to {fitted(request.end_prompt, _ALT_PART)} in {request.frames} frames"

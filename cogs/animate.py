@@ -1,4 +1,4 @@
-"""/animate: frames from one prompt or seed to another, in one file; also from a result."""
+"""/animate: frames from one prompt or seed to another, also from a result; /film: frames by a model for videos."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
+from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Operation, PictureRef
 from bot.requests import edits
 from bot.requests.admission import Admission
-from bot.requests.morphs import FRAMES, USUAL_FRAMES
+from bot.requests.morphs import FILM_FRAMES, FRAMES, USUAL_FILM_FRAMES, USUAL_FRAMES
 from bot.requests.options import Morph, Options
 from bot.storage.queue import Queue
 from cogs import _targets
@@ -57,6 +58,42 @@ class Animate(commands.Cog):
         models = await usable_models(self._admission, interaction)
         able = [model for model in models if Operation.MORPH in self._admission.operations(model.name)]
         return model_choices(able, typed)
+
+    @app_commands.command(description="Paint a film, if the host has set up a model for videos")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.describe(
+        prompt="What the film shows; may end in flags, like --ar 16:9 --seed 7",
+        picture="A picture that the film begins with: PNG, JPEG or WebP",
+        frames=f"How many frames, {FILM_FRAMES[0]} to {FILM_FRAMES[1]}; {USUAL_FILM_FRAMES} if you do not say",
+        model="Which model paints",
+    )
+    async def film(
+        self,
+        interaction: discord.Interaction[Client],
+        prompt: str,
+        picture: discord.Attachment | None = None,
+        frames: int | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Accept the request and answer with the message that will become the result."""
+        if frames == 0:
+            raise UserError(f"A film has {FILM_FRAMES[0]} to {FILM_FRAMES[1]} frames, and you asked for 0.")
+        wanted = Operation.FILM if picture is None else Operation.IMAGE2FILM
+        if model is None:
+            able = [each for each in await usable_models(self._admission, interaction) if self._can(each, wanted)]
+            model = able[0].name if able else None
+        options = Options(prompt, model=model, film=frames or 0)
+        await self._intake.take(interaction, options, {} if picture is None else {"image": picture})
+
+    @film.autocomplete("model")
+    async def _film_models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        models = await usable_models(self._admission, interaction)
+        able = [each for each in models if self._can(each, Operation.FILM) or self._can(each, Operation.IMAGE2FILM)]
+        return model_choices(able, typed)
+
+    def _can(self, model: ModelConfig, operation: Operation) -> bool:
+        return operation in self._admission.operations(model.name)
 
     @pressed("animate")
     async def animate_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:

@@ -42,6 +42,7 @@ RIGHTS = (
                 "imagine",
                 "blend",
                 "animate",
+                "film",
                 "press:animate",
                 "send:animate",
                 "variants",

@@ -73,7 +73,10 @@ def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -
         controlnet=net,
         control=stored(request.control_image),
         draft=request.draft or None,
-        morph=Morph(request.frames, request.end_prompt, request.end_seed) if request.frames else None,
+        morph=Morph(request.frames, request.end_prompt, request.end_seed)
+        if request.operation is Operation.MORPH
+        else None,
+        film=request.frames if request.operation.is_film else None,
         edit=_edit(request, sources),
     )
 
@@ -232,6 +235,7 @@ def _from_picture(
         mask=None,
         blended=(),
         morph=None,
+        film=None,
         # The picture follows its ControlNet already, and the control picture fits only the old canvas.
         controlnet=None,
         control=None,

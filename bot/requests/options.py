@@ -112,6 +112,8 @@ class Options:
     """The further pictures of a blend. No flag names them, and no option of the command for a picture."""
     morph: Morph | None = field(default=None, kw_only=True)
     """What makes it an animation; None for pictures."""
+    film: int | None = field(default=None, kw_only=True)
+    """How many frames a film by a model for videos has, 0 if the person did not say; None for pictures."""
     negative_prompt: Annotated[
         str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True, repeats=True)
     ] = None

@@ -22,7 +22,7 @@ from bot.policy.limits import Limit, Limits
 from bot.requests import styles
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
-from bot.requests.morphs import ends, frames_of, read_end
+from bot.requests.morphs import ends, film_frames, film_size, frames_of, one_file, read_end
 from bot.requests.options import BLENDED, Choice, Options
 from bot.requests.presets import NO_PRESETS, Presets, choose
 from bot.requests.uploads import CALLED
@@ -120,6 +120,8 @@ def resolve(
         addressed = any(note.startswith(ADDRESSES) for note in said)
         attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
         raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
+    if options.film is not None:
+        options = one_file(options)
     end = "" if options.morph is None else options.morph.prompt
     negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
     style = styles.named(options.style, known_styles or {})
@@ -186,11 +188,14 @@ def resolve(
         None if limits is None else limits.steps,
         notes,
     )
-    is_one = upscales or options.morph is not None
+    is_one = upscales or options.morph is not None or options.film is not None
     frames, end_seed = 0, None
     if options.morph is not None:
         frames = frames_of(options.morph, (width, height), None if limits is None else limits.animation, notes)
         end, end_seed = ends(options.morph, options.prompt, end, seed)
+    if options.film is not None:
+        width, height = film_size(width, height)
+        frames = film_frames(options.film, (width, height), None if limits is None else limits.animation, notes)
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
         negative_prompt=styles.negative_of(model.negative_prompt if negative is None else negative, style),
@@ -217,7 +222,7 @@ def resolve(
         region=options.edit.region if options.edit else (),
         kept=options.edit.kept if options.edit else None,
         margins=options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0),
-        strength=_strength(options, steps, notes),
+        strength=1.0 if options.film is not None else _strength(options, steps, notes),
         controlnet=controlnet,
         control_image=options.control.sha256 if options.control else "",
         controlnet_conditioning_scale=weight,
@@ -495,6 +500,8 @@ def _operation(options: Options) -> Operation:
         return options.edit.operation
     if options.morph is not None:
         return Operation.MORPH
+    if options.film is not None:
+        return Operation.FILM if options.image is None else Operation.IMAGE2FILM
     if options.mask is not None:
         return Operation.INPAINT
     if options.blended:

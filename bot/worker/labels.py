@@ -18,7 +18,7 @@ import PIL.Image
 
 from bot.config import EngineConfig
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest
+from bot.jobs import GenerationRequest, Operation
 from bot.worker import manifest, marking
 from bot.worker.manifest import Signing
 
@@ -80,7 +80,9 @@ def _told(request: GenerationRequest, seed: int, model_hash: str, detail: str) -
         "model_hash": model_hash,
     }
     if request.frames:
-        facts |= {"frames": request.frames, "end_seed": seed if request.end_seed is None else request.end_seed}
+        facts |= {"frames": request.frames}
+    if request.operation is Operation.MORPH:
+        facts |= {"end_seed": seed if request.end_seed is None else request.end_seed}
     if detail == "full":
         facts |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
         facts |= {"end_prompt": request.end_prompt} if request.end_prompt else {}

@@ -77,9 +77,11 @@ def parameters(
     )
     values |= {"Model": request.model, "Model hash": model_hash[:_HASH_DIGITS]}
     if request.frames:
-        values |= {"Frames": str(request.frames), "Last prompt": request.end_prompt or request.prompt}
+        values["Frames"] = str(request.frames)
+    if request.operation is Operation.MORPH:
+        values["Last prompt"] = request.end_prompt or request.prompt
         values["Last seed"] = str(seed if request.end_seed is None else request.end_seed)
-    if not request.operation.begins_with_noise and request.operation is not Operation.UPSCALE:
+    if not (request.operation.begins_with_noise or request.operation.is_film or request.operation is Operation.UPSCALE):
         values["Denoising strength"] = f"{request.strength:g}"
     if request.controlnet:
         values["ControlNet 0"] = f"Model: {request.controlnet}, Weight: {request.controlnet_conditioning_scale:g}"

@@ -328,7 +328,7 @@ async def test_words_that_a_model_gave_for_a_picture_are_no_way_round(workshop: 
 
 
 TO_THE_MODEL = {
-    *("imagine", "blend", "animate", "compare", "send:animate", "variants", "send:variants"),
+    *("imagine", "blend", "animate", "film", "compare", "send:animate", "variants", "send:variants"),
     *("send:remix", "send:region", "send:use", "send:described"),
     *("send:improved", "send:storyboard", "send:panelwords"),
 }
