@@ -82,6 +82,8 @@ class Animate(commands.Cog):
         wanted = Operation.FILM if picture is None else Operation.IMAGE2FILM
         if model is None:
             able = [each for each in await usable_models(self._admission, interaction) if self._can(each, wanted)]
+            # Of a model that was not downloaded yet it is not known what it can do; one for videos paints no pictures.
+            able.sort(key=lambda each: self._can(each, Operation.TEXT2IMAGE))
             model = able[0].name if able else None
         options = Options(prompt, model=model, film=frames or 0)
         await self._intake.take(interaction, options, {} if picture is None else {"image": picture})

@@ -14,6 +14,7 @@ from diffusers.pipelines.auto_pipeline import (
     _get_task_class,
 )
 
+from bot.engine.model_files.operations import FILMING, operations_of
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Operation
 
@@ -32,6 +33,8 @@ _ASKED = {
     Operation.BLEND: "a blend of pictures",
     Operation.INPAINT: "a part of a picture again",
     Operation.OUTPAINT: "beyond the edges of a picture",
+    Operation.FILM: "films from words",
+    Operation.IMAGE2FILM: "films that begin with a picture",
 }
 _REPAINTING = (Operation.INPAINT, Operation.OUTPAINT)
 
@@ -41,8 +44,10 @@ def view_for(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
 
     `from_pipe` is not used, because it casts the modules that other requests are painted with.
     """
-    if request.operation.is_film:
-        return pipeline
+    if (of_videos := type(pipeline).__name__ in FILMING) or request.operation.is_film:
+        if of_videos and request.operation in operations_of(type(pipeline).__name__, None, upscales=False):
+            return pipeline
+        raise PaintFailed(f"The model {request.model} cannot paint {_ASKED[request.operation]}. Choose another model.")
     # A model may be saved with a ControlNet of its own, but the request says which one is used.
     name = type(pipeline).__name__.replace("ControlNet", "")
     if controlnet is not None:

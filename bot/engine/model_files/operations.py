@@ -61,7 +61,7 @@ _MORPHING = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
 MASKED_CHANNELS = 9
 """The channels of a denoiser that is given the mask and the picture under it, and so can do nothing else."""
 
-UNKNOWN = frozenset(Operation) - {Operation.UPSCALE, Operation.FILM, Operation.IMAGE2FILM}
+UNKNOWN = frozenset(Operation) - {Operation.UPSCALE}
 """What a model is taken to do while its files are not here; the engine, which fetches them, knows better."""
 
 

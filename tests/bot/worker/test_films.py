@@ -23,6 +23,7 @@ from bot.worker.pipelines import ModelStore
 from tests.bot.worker.test_animations import Check, painted
 from tests.bot.worker.test_loop import Workshop
 from tests.bot.worker.tiny_films import FILMS, SIDE, make_film_folder
+from tests.bot.worker.tiny_models import make_tiny_folder
 from tests.picture_cases import quarters, saved
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
@@ -129,3 +130,22 @@ def test_the_work_of_a_film_is_one_sample_with_all_pixels_of_its_frames() -> Non
     assert FILM.work.rows == 2
     assert FILM.work.shape == ("film", SIDE, SIDE * FRAMES)
     assert FILM.cost == FRAMES * replace(FILM, operation=Operation.TEXT2IMAGE, frames=0).cost
+
+
+def test_the_engine_refuses_what_a_model_that_was_not_known_cannot_paint(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Of a model that was not downloaded yet the bot does not know what it can do."""
+    cinema = Cinema(folders["WanPipeline"], make_tiny_folder(tmp_path / "tiny"))
+    cinema.ask(1, replace(FILM, operation=Operation.TEXT2IMAGE, frames=0))
+    cinema.ask(2, replace(FILM, model="a"))
+    cinema.ask(3, FROM_PICTURE, {FROM_PICTURE.image: PICTURE})
+    cinema.ask(4, FILM)
+    cinema.inbox.put(STOP)
+    cinema.run()
+    assert {frame.job_id: frame.reason for frame in cinema.said if isinstance(frame, FailedFrame)} == {
+        1: "The model film cannot paint from words alone. Choose another model.",
+        2: "The model a cannot paint films from words. Choose another model.",
+        3: "The model film cannot paint films that begin with a picture. Choose another model.",
+    }
+    assert cinema.jobs("finished") == [4]
