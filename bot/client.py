@@ -38,6 +38,8 @@ EXTENSIONS = (
     "cogs.storyboards",
     "cogs.create",
     "cogs.blend",
+    "cogs.animate",
+    "cogs.variants",
     "cogs.describe",
     "cogs.results",
     "cogs.edits",

@@ -24,6 +24,8 @@ STEPS = (1, 150)
 """The fewest and the most denoising steps."""
 IMAGES = (1, 4)
 """The fewest and the most pictures of one request."""
+ANIMATION = (64, 2**30)
+"""The fewest and the most pixels of all frames of an animation, as moderators can limit it."""
 PERMUTATIONS = (1, 64)
 """The fewest and the most pictures that one prompt with choices stands for, as moderators can limit it."""
 PROMPT_LIMIT = 4000
@@ -115,6 +117,8 @@ class LimitsConfig(Section):
     """The most denoising steps; more are cut."""
     images: Annotated[int, Field(ge=IMAGES[0], le=IMAGES[1])] = 4
     """The most pictures of one request; more are cut."""
+    animation: Annotated[int, Field(ge=ANIMATION[0], le=ANIMATION[1])] = 16 * 1024 * 1024
+    """The most pixels of all frames of an animation together; frames over it are left out."""
     permutations: Annotated[int, Field(ge=PERMUTATIONS[0], le=PERMUTATIONS[1])] = 16
     """The most pictures that one prompt with choices, such as {red, green}, may stand for."""
     models: Literal["all"] | tuple[str, ...] = "all"

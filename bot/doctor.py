@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,8 @@ from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
 from bot.findings import CheckStatus, Finding, devices, hashes, hosts, labels, pictures, providers
-from bot.jobs import JobId, UserId, utcnow
+from bot.jobs import JobId, Operation, UserId, utcnow
+from bot.requests.morphs import FILM_FRAMES
 from bot.requests.resolve import usual_request
 from bot.secrets import DATABASE_KEY, read_token
 from bot.storage import encryption, sqlite
@@ -353,8 +354,10 @@ async def _painted_at(config: Config, place: Place, command: Sequence[str]) -> A
     engine = LocalEngine(config, command=command, calibration=calibrated, known_files=known, observe=True, place=place)
     running = asyncio.create_task(engine.run())
     try:
+        models = catalog.Catalog(config.local_models)
+        await asyncio.to_thread(models.look)
         for number, model in enumerate(config.local_models):
-            yield await _painted(engine, model, 2 * number + 1, _on(place))
+            yield await _painted(engine, model, models.operations(model.name), 2 * number + 1, _on(place))
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):
@@ -366,11 +369,15 @@ def _on(place: Place) -> str:
     return f" on {place.lane}" if place.device else ""
 
 
-async def _painted(engine: LocalEngine, model: ModelConfig, first: int, on: str) -> Finding:
+async def _painted(engine: LocalEngine, model: ModelConfig, can: Collection[Operation], first: int, on: str) -> Finding:
     """Paint the same picture twice: the first time includes loading the model and trying what makes it faster."""
     what = f"Painting with {model.name}{on}"
     request = replace(usual_request(model), prompt="a red apple", num_images_per_prompt=1)
     request = replace(request, num_inference_steps=min(model.steps, _PAINT_STEPS), seed=7)
+    if Operation.FILM in can and Operation.TEXT2IMAGE not in can:
+        request = replace(request, operation=Operation.FILM, frames=FILM_FRAMES[0])
+    elif Operation.IMAGE2FILM in can and Operation.TEXT2IMAGE not in can:
+        return Finding(what, CheckStatus.NOTE, "not tried: its films begin with a picture", "Try it with /film.")
     seconds = []
     try:
         async with asyncio.timeout(_PAINT_SECONDS):

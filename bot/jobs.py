@@ -97,6 +97,30 @@ class Operation(StrEnum):
     """Several pictures are mixed evenly, pixel by pixel, and their mean is painted over."""
     UPSCALE = "upscale"
     """A network enlarges a picture; nothing is painted."""
+    MORPH = "morph"
+    """An animation from one prompt and seed to another: each frame is painted from words, somewhere between both."""
+
+    FILM = "film"
+    """A model for videos paints frames from words: all of them at once, as one sample."""
+    IMAGE2FILM = "image2film"
+    """A model for videos paints frames that go on from a picture."""
+
+    @property
+    def begins_with_noise(self) -> bool:
+        """Whether it needs no picture to start from."""
+        return self in (Operation.TEXT2IMAGE, Operation.MORPH, Operation.FILM)
+
+    @property
+    def is_film(self) -> bool:
+        """Whether a model for videos paints it."""
+        return self in (Operation.FILM, Operation.IMAGE2FILM)
+
+
+class Kept(StrEnum):
+    """What of a picture stays where a part of it is painted again, and its thing is told from a plain background."""
+
+    THING = "thing"
+    BACKGROUND = "background"
 
 
 Margins = tuple[float, float, float, float]
@@ -175,6 +199,8 @@ class GenerationRequest:
     """The sha256 of the upload that says where to repaint `image`: its white parts are repainted."""
     region: tuple[int, ...] = ()
     """Where to repaint `image` if there is no mask: cells of the grid, row by row; 0 is the upper left one."""
+    kept: Kept | None = None
+    """What of `image` is kept, if there is neither a mask nor a region."""
     margins: Margins = (0.0, 0.0, 0.0, 0.0)
     """How far the canvas of an outpaint reaches beyond `image`."""
     strength: float = 1.0
@@ -193,6 +219,12 @@ class GenerationRequest:
     style_version: int = 0
     provider: str = ""
     """The server that paints it and gets its words, by its name in the configuration; empty for this machine."""
+    frames: int = 0
+    """How many frames an animation has; 0 is for pictures. An animation is one picture, in one file."""
+    end_prompt: str = ""
+    """What the last frame of an animation shows; empty is the prompt."""
+    end_seed: int | None = None
+    """The seed of the last frame of an animation; None is the seed of the first."""
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Self:
@@ -200,6 +232,8 @@ class GenerationRequest:
         read = dict(values)
         if "operation" in read:
             read["operation"] = Operation(read["operation"])
+        if read.get("kept") is not None:
+            read["kept"] = Kept(read["kept"])
         if "loras" in read:
             read["loras"] = tuple((name, weight) for name, weight in read["loras"])
         for name in ("region", "margins", "blended"):
@@ -213,9 +247,22 @@ class GenerationRequest:
         return StyleRef(self.style, self.style_number, self.style_version)
 
     @property
-    def texts(self) -> tuple[str, str]:
-        """The texts that a person wrote; they never go into a log."""
-        return self.prompt, self.negative_prompt
+    def texts(self) -> tuple[str, ...]:
+        """The texts that a person wrote, as the model reads them; they never go into a log.
+
+        They are the prompt, the negative prompt, and for an animation that has one, the prompt of its last frame.
+        """
+        return (self.prompt, self.negative_prompt, *filter(None, [self.end_prompt]))
+
+    @property
+    def title(self) -> str:
+        """What the person asked for, in one line: the prompt, and of an animation the last one too."""
+        return f"{self.prompt} → {self.end_prompt}" if self.end_prompt else self.prompt
+
+    @property
+    def painted(self) -> int:
+        """How many pictures are painted; each frame of an animation is one."""
+        return self.frames or self.num_images_per_prompt
 
     @property
     def uploads(self) -> tuple[str, ...]:
@@ -228,17 +275,21 @@ class GenerationRequest:
         if self.operation is Operation.UPSCALE:
             return 0
         steps = self.num_inference_steps
-        return steps if self.operation is Operation.TEXT2IMAGE else min(max(int(steps * self.strength), 1), steps)
+        return steps if self.operation.begins_with_noise else min(max(int(steps * self.strength), 1), steps)
 
     @property
     def cost(self) -> float:
         """The work in megapixel-steps: pixels times denoising steps, divided by a million."""
-        return self.width * self.height * self.num_images_per_prompt * self.steps / 1e6
+        return self.width * self.height * self.painted * self.steps / 1e6
 
     @property
     def work(self) -> Work:
         """The work in the engine: guidance takes two rows a picture, Heun two forwards a step except the last."""
-        images = self.num_images_per_prompt
+        images = self.painted
+        if self.operation.is_film:
+            # One sample holds all frames, so its forwards are as large as those of a picture with all of their pixels.
+            rows = 2 if self.guidance_scale > 1 else 1
+            return Work((self.model, self.width, self.height * self.frames), rows, self.steps, 1)
         forwards = max(2 * self.steps - 1, 0) if self.sampler == "heun" else self.steps
         rows = 2 * images if self.guidance_scale > 1 else images
         model = f"{self.model}+{self.controlnet}" if self.controlnet else self.model

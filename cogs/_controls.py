@@ -31,6 +31,8 @@ _UPSCALE = {
 def controls_of(job: Job, count: int, admission: Admission) -> discord.ui.View:
     """What stands under a result with `count` pictures now."""
     model = job.request.model
+    if job.request.frames:
+        return _animation_controls(PictureRef(job.id, 1), draft=job.request.draft)
     can, enlarging = admission.operations(model), admission.enlarging(model)
     return result_controls(job.id, count, can, enlarging, draft=job.request.draft)
 
@@ -90,6 +92,17 @@ def _rows(ref: PictureRef, can: Collection[Operation], enlarging: Enlarging, dra
     return controls
 
 
+def _animation_controls(ref: PictureRef, *, draft: bool) -> discord.ui.View:
+    """What stands under an animation; other controls would be about its first frame alone."""
+    view = discord.ui.View(timeout=None)
+    if draft:
+        view.add_item(button("finish", ref, "Finish"))
+    view.add_item(button("again", ref, AGAIN))
+    view.add_item(button("heart", ref, "❤️"))
+    view.add_item(button("more", ref, MORE))
+    return view
+
+
 def relatives_menu(job_id: JobId, before: Sequence[Job], after: Sequence[Job]) -> JobControl | None:
     """The menu of the results that a result comes from, and of those that came of it; None if there are none.
 
@@ -118,7 +131,13 @@ def region_menu(ref: PictureRef) -> discord.ui.View:
 
 
 def more_menu(
-    ref: PictureRef, *, may_delete: bool, has_own_message: bool = True, moderates: bool = False
+    ref: PictureRef,
+    *,
+    may_delete: bool,
+    has_own_message: bool = True,
+    moderates: bool = False,
+    may_animate: bool = False,
+    may_vary: bool = False,
 ) -> discord.ui.View:
     """What is needed rarely, for the person who asked for it alone.
 
@@ -131,6 +150,10 @@ def more_menu(
     view.add_item(button("alike", ref, "More like this"))
     view.add_item(button("lookalike", ref, "Looks like this"))
     view.add_item(button("improve", ref, "Improve my prompt"))
+    if may_animate:
+        view.add_item(button("animate", ref, "Animate", row=2))
+    if may_vary:
+        view.add_item(button("variants", ref, "Variants of it", row=2))
     if may_delete and has_own_message:
         view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
     if may_delete:

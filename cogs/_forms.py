@@ -9,6 +9,7 @@ from typing import Any, Self
 import discord
 
 from bot.client import Client
+from bot.errors import UserError
 from bot.responses import TOKEN_SECONDS
 
 TITLE = 45
@@ -81,3 +82,13 @@ def file_field(name: str, label: str, hint: str) -> discord.ui.Label[Any]:
     """A field for one file, which may stay empty."""
     field: discord.ui.FileUpload[Any] = discord.ui.FileUpload(custom_id=name, required=False, max_values=1)
     return discord.ui.Label(text=label[:TITLE], description=hint, component=field)
+
+
+def whole_number(filled: Submission, name: str) -> int | None:
+    """A whole number of a form, or None if it is empty; raises UserError if it is no whole number."""
+    text = filled.texts.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"{name.capitalize()} is a whole number, like 7.")
+    return int(text)

@@ -57,6 +57,6 @@ async def send_pictures(
             done = await smaller(images, interaction.filesize_limit)
         except EngineError as failure:
             raise UserError(str(failure)) from error
-        words += f"\n{_words.smaller(done.lossless)}"
+        words += f"\n{_words.smaller(done.lossless, moves=bool(job.request.frames))}"
         files = _views.result_files(job, done.files, first, spoiler=hidden)
         await interaction.followup.send(words, files=files, ephemeral=True, view=controls)

@@ -71,7 +71,7 @@ def delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryErr
         case Verdict.TOO_LARGE:
             return TooLarge(
                 "These pictures are too large for Discord in this channel. "
-                "Ask for a smaller size, or for fewer pictures.",
+                "Ask for a smaller size, or for fewer pictures or frames.",
                 limit=file_limit,
             )
         case Verdict.BUG:

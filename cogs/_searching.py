@@ -111,7 +111,7 @@ def line(number: int, job: Job, hit: Hit) -> str:
         facts.append(f"👍 {hit.likes} 👎 {hit.dislikes}")
     if where := link(job):
         facts.append(where)
-    return f"**{number}.** {_words.inert(job.request.prompt, _SHOWN_PROMPT)}\n-# {' · '.join(facts)}"
+    return f"**{number}.** {_words.inert(job.request.title, _SHOWN_PROMPT)}\n-# {' · '.join(facts)}"
 
 
 def link(job: Job) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import discord
 
+from bot.charts.board import Drawn
 from bot.jobs import DRAINED, Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
-from bot.requests.series import FIRST, SeriesQuote
+from bot.requests.series import FIRST, PERMUTATIONS, VARIANTS, SeriesQuote
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.panels import Panel
 from cogs import _views, _words
@@ -42,6 +43,7 @@ class Post:
     """Whether the words of any request of the series may not be painted; then the prompt is shown nowhere."""
     panels: Sequence[Panel] = ()
     """The panels of a storyboard, in their order; their jobs are `jobs`."""
+    kind: str = PERMUTATIONS
 
 
 def bill(series: SeriesQuote) -> str:
@@ -67,7 +69,8 @@ def bill(series: SeriesQuote) -> str:
     lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
     if len(labels) > _LABELS:
         lines.append(f"-# and {len(labels) - _LABELS} more")
-    lines.append("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
+    if series.kind == PERMUTATIONS:
+        lines.append("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
     return _words.fitting(lines)
 
 
@@ -86,9 +89,9 @@ def bill_view(number: JobId, series: SeriesQuote) -> discord.ui.View:
     about = PictureRef(number)
     if series.fits:
         view.add_item(button("seriesall", about, "Paint all", discord.ButtonStyle.primary))
-    if not series.panels:
-        if len(series.members) > FIRST:
-            view.add_item(button("seriesfirst", about, "First four"))
+    if not series.panels and len(series.members) > FIRST:
+        view.add_item(button("seriesfirst", about, "First four"))
+    if series.kind == PERMUTATIONS:
         view.add_item(button("seriesplain", about, "As it is written"))
     view.add_item(button("seriesno", about, "Cancel"))
     return view
@@ -159,6 +162,8 @@ def view(post: Post) -> discord.ui.View | None:
         for number in range(1, len(images) + 1):
             name = f"{post.numbers[job.id]}" if len(images) == 1 else f"{post.numbers[job.id]}.{number}"
             controls.add_item(button("single", PictureRef(job.id, number), name))
+    if post.kind == VARIANTS and any(post.images.values()):
+        controls.add_item(button("seriessheet", PictureRef(post.first), "Sheet"))
     if post.is_open:
         about = PictureRef(post.first)
         controls.add_item(button("stopseries", about, "Cancel the rest", discord.ButtonStyle.danger))
@@ -181,6 +186,15 @@ def files(post: Post, pictures: Mapping[JobId, Sequence[bytes]], *, spoiler: boo
                 )
             )
     return made
+
+
+def drawn(post: Post) -> list[Drawn]:
+    """The pictures of a message for a sheet, each with its number and what was chosen for it."""
+    tiles = []
+    for job in post.jobs:
+        label = "" if job.is_withheld else job.label
+        tiles += [Drawn(post.numbers[job.id], label, image.png) for image in post.images.get(job.id, ())]
+    return tiles
 
 
 def smaller(content: str, lossless: bool) -> str:

@@ -9,6 +9,7 @@ import discord
 
 from bot.jobs import Job, JobId, PictureRef
 from bot.responses import fitted
+from cogs import _words
 from cogs._buttons import button
 
 ALT_TEXT = 1024
@@ -47,8 +48,16 @@ def result_files(job: Job, pictures: Sequence[bytes], first: int = 1, *, spoiler
         discord.File(
             io.BytesIO(picture),
             filename=f"atelier-{job.id}-{number}.{'webp' if picture.startswith(b'RIFF') else 'png'}",
-            description=fitted(job.request.prompt, ALT_TEXT),
+            description=fitted(_words.alt(job.request), ALT_TEXT),
             spoiler=spoiler,
         )
         for number, picture in enumerate(pictures, start=first)
     ]
+
+
+def film_file(job: Job, film: bytes, *, spoiler: bool) -> list[discord.File]:
+    """A fresh upload of an animation as MP4; nothing without one."""
+    if not film:
+        return []
+    words = fitted(_words.alt(job.request), ALT_TEXT)
+    return [discord.File(io.BytesIO(film), f"atelier-{job.id}.mp4", description=words, spoiler=spoiler)]

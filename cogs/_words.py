@@ -46,6 +46,8 @@ from bot.storage.forgetting import Held
 from bot.storage.styles import RULE as STYLE_RULE
 
 _SHOWN_PROMPT = 400
+_ALT_PART = 400
+"""Characters of each prompt of an animation in its description, of which Discord takes 1,024."""
 _SHOWN_TERMS = 5
 _BAR_CELLS = 10
 _SPARE = 250
@@ -62,6 +64,9 @@ _OPERATIONS = {
     Operation.INPAINT: "a part repainted",
     Operation.OUTPAINT: "extended",
     Operation.UPSCALE: "enlarged",
+    Operation.MORPH: "an animation",
+    Operation.FILM: "a film",
+    Operation.IMAGE2FILM: "a film from an image",
 }
 
 _VALUE_SOURCES = {
@@ -122,11 +127,30 @@ def pictures(count: int) -> str:
     return "1 picture" if count == 1 else f"{count} pictures"
 
 
+def amount(request: GenerationRequest) -> str:
+    """How much a request paints."""
+    if not request.frames:
+        return pictures(request.num_images_per_prompt)
+    return f"{'a film' if request.operation.is_film else 'an animation'} of {request.frames} frames"
+
+
+def alt(request: GenerationRequest) -> str:
+    """What a picture shows, for those who do not see it; of an animation also what moves."""
+    if not request.frames:
+        return request.prompt
+    begin = fitted(request.prompt, _ALT_PART)
+    if request.operation.is_film:
+        return f"A film in {request.frames} frames: {begin}"
+    if not request.end_prompt:
+        return f"A morph of {begin} between two seeds in {request.frames} frames"
+    return f"A morph from {begin} to {fitted(request.end_prompt, _ALT_PART)} in {request.frames} frames"
+
+
 def headline(job: Job) -> str:
     """The first line of a job's message: the prompt and the person who asked."""
     if job.is_withheld:
         return f"**A request** — <@{job.requester.user_id}>"
-    return f"**{inert(job.request.prompt)}** — <@{job.requester.user_id}>"
+    return f"**{inert(job.request.title)}** — <@{job.requester.user_id}>"
 
 
 def subject(about: Subject) -> str:
@@ -216,7 +240,7 @@ def failed(job: Job, reason: str) -> str:
     text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n-# It does not count towards your quota. "
     if job.is_withheld:
         return f"{text}`/history` shows you your prompt."
-    return text + _handed_back(job.request.prompt, MESSAGE - _SPARE - units(text))
+    return text + _handed_back(job.request.title, MESSAGE - _SPARE - units(text))
 
 
 def cancelled(job: Job) -> str:
@@ -278,7 +302,7 @@ def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef], v
         lines.append(f"-# {' · '.join(given)} · the rest comes from the model")
     if origins:
         lines.append(f"Made from {sources(origins)}.")
-    lines.append(f"Prompt: {inert(request.prompt, 700)}")
+    lines.append(f"Prompt: {inert(request.title, 700)}")
     return fitting(lines)
 
 
@@ -302,8 +326,10 @@ def painted_again(job_id: int, provider: str, *, is_same: bool) -> str:
     )
 
 
-def smaller(lossless: bool) -> str:
-    """The note under pictures that were sent as WebP instead of PNG."""
+def smaller(lossless: bool, *, moves: bool = False) -> str:
+    """The note under pictures that were sent as WebP instead of PNG, or under a smaller animation."""
+    if moves:
+        return "-# Made smaller, because the file is too large for Discord here; some detail is lost"
     how = "no detail is lost" if lossless else "some detail is lost"
     return f"-# Sent as WebP, because the PNG is too large for Discord here; {how}"
 
@@ -317,8 +343,14 @@ def parameters(request: GenerationRequest) -> str:
     if request.provider:
         facts.insert(1, f"painted by {request.provider}")
     else:
-        seeds = f"seed `{request.seed}`" if last == request.seed else f"seeds `{request.seed}`–`{last}`"
-        facts = [seeds, *facts, f"{request.num_inference_steps} steps", f"guidance {request.guidance_scale:g}"]
+        facts = [
+            f"seed `{request.seed}`" if last == request.seed else f"seeds `{request.seed}`–`{last}`",
+            *([f"to seed `{request.end_seed}`"] if request.end_seed is not None else []),
+            *([f"{request.frames} frames"] if request.frames else []),
+            *facts,
+            f"{request.num_inference_steps} steps",
+            f"guidance {request.guidance_scale:g}",
+        ]
     if request.draft:
         facts.insert(0, "draft")
     if request.style:
@@ -326,7 +358,7 @@ def parameters(request: GenerationRequest) -> str:
     if request.sampler != "default":
         facts.append(f"sampler `{request.sampler}`")
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
-    if request.operation in _OPERATIONS:
+    if request.operation in _OPERATIONS and not request.frames:
         how = "" if request.provider else f" at strength {request.strength:g}"
         facts.append(f"{_OPERATIONS[request.operation]}{how}")
     if request.controlnet:
@@ -346,7 +378,7 @@ def bill(quote: Quote) -> str:
     allowance = quote.allowance
     asked = max(allowance.pictures(quote.seconds), 1)
     return (
-        f"{pictures(quote.request.num_images_per_prompt)}, about {seconds(quote.seconds)} of GPU time. This takes "
+        f"{amount(quote.request).capitalize()}, about {seconds(quote.seconds)} of GPU time. This takes "
         f"{asked} of the {allowance.pictures(allowance.left)} pictures with default settings that are left of your "
         "quota today. Paint it?"
     )

@@ -11,7 +11,7 @@ from discord.ext import commands
 from bot import responses
 from bot.client import Client, prompt_back
 from bot.errors import UserError
-from bot.jobs import GuildId, Job, JobId, MessageId, Picture, PictureRef, UserId
+from bot.jobs import GuildId, Job, JobId, MessageId, Operation, Picture, PictureRef, UserId
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.requests import edits
@@ -86,11 +86,14 @@ class Details(commands.Cog):
         shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
         words = _words.info(job, shown, await self._lineage.sources(job.id), await self._queue.value_sources(job.id))
         words += _words.fitting(await self._remembered(job, interaction), room=300)
+        can = self._admission.operations(job.request.model)
         return words, _controls.more_menu(
             about,
             may_delete=_targets.may_delete(job, interaction),
             has_own_message=job.series_id is None,
             moderates=interaction.guild_id is not None and _people.is_moderator(interaction),
+            may_animate=job.request.operation is Operation.TEXT2IMAGE and Operation.MORPH in can,
+            may_vary=interaction.guild_id is not None and Operation.INPAINT in can and not job.request.frames,
         )
 
     async def _remembered(self, job: Job, interaction: discord.Interaction[Client]) -> list[str]:

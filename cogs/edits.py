@@ -28,7 +28,7 @@ from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from cogs import _controls, _people, _targets, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
-from cogs._forms import Submission, file_field, form, text_field
+from cogs._forms import Submission, file_field, form, text_field, whole_number
 from cogs._pictures import is_hidden, send_pictures
 from cogs.intake import Intake
 
@@ -196,7 +196,7 @@ class Edits(commands.Cog):
         options = replace(
             options,
             strength=_number(filled, "strength", STRENGTH) if options.strength is None else options.strength,
-            seed=_whole_number(filled, "seed") if options.seed is None else options.seed,
+            seed=whole_number(filled, "seed") if options.seed is None else options.seed,
         )
         if filled.files:
             # The new ones come from the uploaded picture, and only the words from the result.
@@ -296,16 +296,6 @@ def _number(filled: Submission, name: str, default: float) -> float:
     if not math.isfinite(number):
         raise UserError(f"{name.capitalize()} is a number, like {default:g}.")
     return number
-
-
-def _whole_number(filled: Submission, name: str) -> int | None:
-    """A whole number of a form, or None if it is empty; raises UserError if it is no whole number."""
-    text = filled.texts.get(name, "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()):
-        raise UserError(f"{name.capitalize()} is a whole number, like 7.")
-    return int(text)
 
 
 async def setup(client: Client) -> None:

@@ -93,7 +93,7 @@ def _nothing(page: int, wanted: Wanted) -> str:
 
 def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
     """One request: when, what, what became of it, and where."""
-    line = f"{_MARKS[job.status]} {_words.past(job.asked_at)} {_words.inert(job.request.prompt, _SHOWN_PROMPT)}"
+    line = f"{_MARKS[job.status]} {_words.past(job.asked_at)} {_words.inert(job.request.title, _SHOWN_PROMPT)}"
     if job.reason:
         line += f" — {_words.inert(_words.said(job.reason), _SHOWN_REASON)}"
     elif job.destination.message_id is not None:

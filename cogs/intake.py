@@ -120,7 +120,7 @@ class Intake(commands.Cog):
             if quote.is_big and quote.fits:
                 # A new quote, with the person's roles and the limits as they are when they say yes.
                 go = partial(self._take_anew, options=quote.options, attachments=attachments, said=said)
-                await self.ask_first(interaction, _words.bill(quote), options.prompt, go)
+                await self.ask_first(interaction, _words.bill(quote), options.typed, go)
                 return
             if not attachments:
                 await self._accept(interaction, quote, attachments, said)

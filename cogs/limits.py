@@ -101,6 +101,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         pixels="The largest picture, like 1024x1024; a larger one is made smaller",
         steps="The most denoising steps; more are cut",
         images="The most pictures of one request; more are cut",
+        animation="The most pixels of all frames of an animation together",
         permutations="The most prompts that one with choices stands for",
         models="The models to choose from, like sd15, sdxl; or all, or none",
         weight="Share of the GPU when many wait: 100 is usual, 200 twice as much",
@@ -121,6 +122,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         pixels: str | None = None,
         steps: int | None = None,
         images: int | None = None,
+        animation: int | None = None,
         permutations: int | None = None,
         models: str | None = None,
         weight: int | None = None,
@@ -141,6 +143,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             LimitName.PIXELS: None if pixels is None else _pixels(pixels),
             LimitName.STEPS: steps,
             LimitName.IMAGES: images,
+            LimitName.ANIMATION: animation,
             LimitName.PERMUTATIONS: permutations,
             LimitName.WEIGHT: weight,
         }

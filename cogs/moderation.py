@@ -410,7 +410,7 @@ def _said(case: Case | None, otherwise: str) -> str:
 
 def _about(job: Job) -> str:
     """A request without its words, which only the person who asked may see."""
-    return f"{job.id}: {_words.pictures(job.request.num_images_per_prompt)} with {job.request.model}, {job.status}"
+    return f"{job.id}: {_words.amount(job.request)} with {job.request.model}, {job.status}"
 
 
 def _page(cases: Sequence[Case]) -> str:

@@ -114,14 +114,14 @@ class QueueCog(commands.Cog, name="Queue"):
         cancelled = [job for job in chosen if await self._dispatcher.cancel(job.id)]
         if not cancelled:
             raise UserError("Too late: the request has just ended.")
-        named = [f"“{_words.inert(job.request.prompt, _SHOWN_PROMPT)}”" for job in cancelled]
+        named = [f"“{_words.inert(job.request.title, _SHOWN_PROMPT)}”" for job in cancelled]
         said = _words.fitting([f"Cancelled {', '.join(_shortened(named))}."])
         await responses.send(interaction, said, ephemeral=True)
 
     @cancel.autocomplete("request")
     async def _requests(self, interaction: discord.Interaction[Client], typed: str) -> list[app_commands.Choice[str]]:
         mine = await self._queue.of_person(_people.requester(interaction))
-        choices = [app_commands.Choice(name=fitted(job.request.prompt, 100), value=str(job.id)) for job in mine]
+        choices = [app_commands.Choice(name=fitted(job.request.title, 100), value=str(job.id)) for job in mine]
         if len(mine) > 1:
             choices.insert(0, app_commands.Choice(name=f"all {len(mine)}", value=_ALL))
         return [choice for choice in choices if typed.lower() in choice.name.lower()][:25]
@@ -156,7 +156,7 @@ class QueueCog(commands.Cog, name="Queue"):
         for place, turn in enumerate(turns[:_SHOWN], start=1):
             job = await self._queue.get(turn.job_id)
             if job is not None:
-                count = _words.pictures(job.request.num_images_per_prompt)
+                count = _words.amount(job.request)
                 lines.append(f"{place}. {_name(job, guild_id)} — {count}, {_words.relative(turn.starts_at)}")
         if len(turns) > _SHOWN:
             lines.append(f"-# and {len(turns) - _SHOWN} more")
@@ -172,7 +172,7 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn], line: Line) -> list[s
     places = {turn.job_id: (place, turn) for place, turn in enumerate(turns, start=1)}
     lines = []
     for job in jobs:
-        prompt = _words.inert(job.request.prompt, _SHOWN_PROMPT)
+        prompt = _words.inert(job.request.title, _SHOWN_PROMPT)
         if job.status is JobStatus.RUNNING:
             lines.append(f"🖌️ {prompt} — being painted")
         elif job.id in places:

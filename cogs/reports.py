@@ -257,7 +257,7 @@ def _about(report: Report, job: Job, reasons: list[str], count: int) -> str:
     lines = [
         f"**Report {report.id}** of {count} open: a result of <@{job.requester.user_id}>, reported by {people} "
         f"{_words.past(report.opened_at)}",
-        f"Prompt: ||{_words.inert(job.request.prompt)}||",
+        f"Prompt: ||{_words.inert(job.request.title)}||",
         f"https://discord.com/channels/{place}",
     ]
     written = [reason for reason in reasons if reason]

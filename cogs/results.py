@@ -16,6 +16,7 @@ from discord.ext import commands
 
 from bot.client import Client
 from bot.delivery.feedback import offered
+from bot.delivery.film import film_beside
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
 from bot.errors import DeliveryError, PlotError, StorageError, TryLater
@@ -45,7 +46,7 @@ from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _comparing, _controls, _views, _words
 from cogs._buttons import CustomId
-from cogs._posting import delete, delivery_error, own_messages, translated
+from cogs._posting import delete, delivery_error, file_limit, own_messages, translated
 from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 from cogs.series_posts import SeriesPosts
 
@@ -161,7 +162,8 @@ class Results(commands.Cog):
         if compared is not None:
             content, files, open_, view = compared
         else:
-            content, files, open_ = _message_parts(job, news, is_hidden)
+            film = await self._film(job, news)
+            content, files, open_ = _message_parts(job, news, is_hidden, film)
             if isinstance(news, Painted):
                 content += await self._origin(job)
             elif comparison is not None:
@@ -186,6 +188,13 @@ class Results(commands.Cog):
             # The nonce makes a repeated post within a few minutes return the first message.
             sent = await channel.send(content, files=files(), nonce=f"a{job.id}", view=view)  # type: ignore[arg-type]
         return Shown(MessageId(sent.id), left)
+
+    async def _film(self, job: Job, news: News) -> bytes:
+        """What is sent beside an animation, for programs that show no WebP that moves."""
+        if not isinstance(news, Painted) or not job.request.frames:
+            return b""
+        (webp,) = news.webp or [image.png for image in news.images]
+        return await film_beside(webp, file_limit(self._client, job.requester.guild_id))
 
     async def _compared(
         self, job: Job, news: News, comparison: Comparison, is_hidden: bool
@@ -327,10 +336,12 @@ class Results(commands.Cog):
                 await asyncio.sleep(RECONCILE_SECONDS)
 
 
-def _message_parts(job: Job, news: News, is_hidden: bool) -> tuple[str, Callable[[], list[discord.File]], bool]:
+def _message_parts(
+    job: Job, news: News, is_hidden: bool, film: bytes
+) -> tuple[str, Callable[[], list[discord.File]], bool]:
     """What the message says, what makes the files it shows, and whether the job can still be cancelled.
 
-    A result that `is_hidden` is shown as a spoiler.
+    A result that `is_hidden` is shown as a spoiler. `film` is an animation as MP4, if there is one.
     """
     match news:
         case Queued():
@@ -342,9 +353,16 @@ def _message_parts(job: Job, news: News, is_hidden: bool) -> tuple[str, Callable
         case Painted(images, webp, lossless):
             content = _words.result(job, images)
             if webp:
-                content += f"\n{_words.smaller(lossless)}"
+                content += f"\n{_words.smaller(lossless, moves=bool(job.request.frames))}"
             files = webp or [image.png for image in images]
-            return content, lambda: _views.result_files(job, files, spoiler=is_hidden), False
+            return (
+                content,
+                lambda: [
+                    *_views.result_files(job, files, spoiler=is_hidden),
+                    *_views.film_file(job, film, spoiler=is_hidden),
+                ],
+                False,
+            )
         case Failed(reason):
             return _words.failed(job, reason), list, False
         case Cancelled():
@@ -371,7 +389,7 @@ def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
     """How it looks so far, if that is known."""
     if not jpeg:
         return []
-    alt = fitted(f"So far: {job.request.prompt}", _views.ALT_TEXT)
+    alt = fitted(f"So far: {job.request.title}", _views.ALT_TEXT)
     return [discord.File(io.BytesIO(jpeg), filename=f"atelier-{job.id}-preview.jpg", description=alt)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,19 +12,21 @@ import discord
 from discord.ext import commands
 
 from bot import responses
+from bot.charts import board
+from bot.charts.board import Kind
 from bot.client import Client, prompt_back
 from bot.delivery.feedback import Feedback
-from bot.errors import DeliveryError, UserError
+from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobStatus, MessageId, PictureRef, Scope, UserId
 from bot.queue.dispatcher import Dispatcher
 from bot.requests.admission import Admitted
 from bot.requests.options import Options
 from bot.requests.series import FIRST, SeriesAdmission, SeriesQuote, notes_of
-from bot.responses import LOST, InDoubt
+from bot.responses import LOST, InDoubt, fitted
 from bot.storage.cases import By, Cases
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
-from cogs import _people, _series, _words
+from cogs import _people, _series, _targets, _views, _words
 from cogs._buttons import add_cog, pressed
 from cogs._waiting import Waiting
 from cogs.intake import Intake, stand_ins_of, take_back, where
@@ -186,6 +189,30 @@ class Series(commands.Cog):
         user_id = UserId(interaction.user.id)
         if (await self._preferences.of(user_id)).send_to_me:
             await self._feedback.send_always(message_id, user_id)
+
+    @pressed("seriessheet")
+    async def sheet_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Send all pictures of a series as one sheet with their labels, to the person alone."""
+        first = await self._queue.get(about.job_id)
+        series = None if first is None or first.series_id is None else await self._queue.series(first.series_id)
+        if first is None or series is None or not _targets.may_see(first, interaction):
+            raise UserError(_words.EXPIRED)
+        await responses.defer(interaction, ephemeral=True, thinking=True)
+        jobs = await self._queue.of_series(series.id)
+        firsts = [next(post) for _, post in itertools.groupby(jobs, key=lambda job: job.post_id)]
+        posts = [post for each in firsts if (post := await self._posts.read(each)) is not None]
+        tiles = [tile for post in posts for tile in _series.drawn(post)]
+        if not tiles:
+            raise UserError("None of these has a picture now.")
+        title = "" if any(post.is_withheld for post in posts) else series.title
+        try:
+            png = await board.draw(Kind.SHEET, title, tiles)
+        except PlotError as error:
+            raise UserError(str(error)) from error
+        spoiler = any([await self._posts.is_hidden(post) for post in posts])
+        alt = fitted(" ".join(f"{tile.number}. {tile.words}" for tile in tiles), _views.ALT_TEXT)
+        file = discord.File(io.BytesIO(png), f"variants-{series.id}.png", description=alt, spoiler=spoiler)
+        await interaction.followup.send(file=file, ephemeral=True)
 
     @pressed("stopseries")
     async def stop_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:

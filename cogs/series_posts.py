@@ -32,7 +32,7 @@ from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
 log = logging.getLogger(__name__)
 
 _OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
-_ACTIONS = ("single", "stopseries", "panel", "boardsheet", "boardpdf", "boardwebp", "boardgif")
+_ACTIONS = ("single", "stopseries", "seriessheet", "panel", "boardsheet", "boardpdf", "boardwebp", "boardgif")
 """The controls under the messages of series."""
 _PAINTED = (JobStatus.RENDERED, JobStatus.DELIVERED)
 
@@ -275,6 +275,7 @@ class SeriesPosts(commands.Cog, name="Series posts"):
             ids=ids,
             is_withheld=is_withheld,
             panels=panels,
+            kind=series.kind,
         )
 
     async def _title(self, series: Series) -> str:

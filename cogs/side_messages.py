@@ -138,7 +138,7 @@ def copied(kind: Kind, job: Job, images: Sequence[Image], encoded: Smaller | Non
     """The text of a copy: the prompt and the person who asked, in a direct message also the values, and the link."""
     lines = [f"-# The original: {_link(job)}"]
     if encoded is not None:
-        lines.append(_words.smaller(encoded.lossless))
+        lines.append(_words.smaller(encoded.lossless, moves=bool(job.request.frames)))
     text = _words.headline(job) if kind is Kind.GALLERY else _words.result(job, images)
     end = "\n".join(lines)
     return f"{fitted(text, MESSAGE - units(end) - 1)}\n{end}"

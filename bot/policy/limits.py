@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Self, TypeVar
 
-from bot.config import IMAGES, PERMUTATIONS, STEPS, LimitsConfig
+from bot.config import ANIMATION, IMAGES, PERMUTATIONS, STEPS, LimitsConfig
 from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 
@@ -31,6 +31,7 @@ class LimitName(StrEnum):
     PIXELS = "pixels"
     STEPS = "steps"
     IMAGES = "images"
+    ANIMATION = "animation"
     PERMUTATIONS = "permutations"
     MODELS = "models"
     WEIGHT = "weight"
@@ -46,6 +47,7 @@ MEANING = {
     LimitName.PIXELS: "pixels of a picture",
     LimitName.STEPS: "denoising steps",
     LimitName.IMAGES: "pictures of one request",
+    LimitName.ANIMATION: "pixels of all frames of an animation",
     LimitName.PERMUTATIONS: "prompts that one with choices stands for",
     LimitName.MODELS: "models to choose from",
     LimitName.WEIGHT: "share of the GPU when many wait, 100 being usual",
@@ -61,6 +63,7 @@ BOUNDS = {
     LimitName.PIXELS: (64, 2**26),
     LimitName.STEPS: STEPS,
     LimitName.IMAGES: IMAGES,
+    LimitName.ANIMATION: ANIMATION,
     LimitName.PERMUTATIONS: PERMUTATIONS,
     LimitName.WEIGHT: (1, 10_000),
 }
@@ -147,6 +150,7 @@ class Limits:
     pixels: Limit[int]
     steps: Limit[int]
     images: Limit[int]
+    animation: Limit[int]
     permutations: Limit[int]
     models: Limit[tuple[str, ...] | None]
     weight: Limit[int]
@@ -305,6 +309,7 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
         LimitName.PIXELS: request.width * request.height,
         LimitName.STEPS: request.num_inference_steps,
         LimitName.IMAGES: request.num_images_per_prompt,
+        LimitName.ANIMATION: request.frames * request.width * request.height,
     }
     for name, count in asked.items():
         most, origin = limits[name].value, limits[name].origin

@@ -201,9 +201,10 @@ class Policy:
 
         Every request comes here once its words are final, and again when its turn has come.
         """
-        check_hard_block(request.prompt, request.negative_prompt)
+        # Frames between two prompts show both.
+        check_hard_block(", ".join(filter(None, [request.prompt, request.end_prompt])), request.negative_prompt)
         book = await self._rules.book(guild_id) if book is None else book
-        await self._terms.check(guild_id, book, (request.prompt, request.negative_prompt))
+        await self._terms.check(guild_id, book, request.texts)
 
     async def check_title(self, guild_id: GuildId, title: str) -> None:
         """Raise Rejected if a title may not be shown on a server, by the same rules as the words of a request."""

@@ -38,7 +38,21 @@ RIGHTS = (
     Right(
         "Ask for pictures, within the limits, the list of terms and the hard block",
         (
-            *("imagine", "blend", "describe", "menu:Use this picture", "menu:Edit region", "menu:Upscale"),
+            *(
+                "imagine",
+                "blend",
+                "animate",
+                "film",
+                "press:animate",
+                "send:animate",
+                "variants",
+                "press:variants",
+                "send:variants",
+                "describe",
+                "menu:Use this picture",
+                "menu:Edit region",
+                "menu:Upscale",
+            ),
             *("press:again", "press:finish", "press:vary", "press:varysubtle", "press:varystrong", "press:remix"),
             *("press:upscale", "press:region", "press:cells", "press:zoomsome", "press:zoomfar", "press:panleft"),
             *("press:panright", "press:panup", "press:pandown", "press:accept", "press:decline", "press:described"),
@@ -62,7 +76,7 @@ RIGHTS = (
         (
             *("show", "search", "menu:Info", "press:single", "press:more", "press:original", "press:prompt"),
             *("press:family", "press:walk", "press:alike", "press:lookalike", "press:found", "press:foundpage"),
-            *("press:boardsheet", "press:boardpdf", "press:boardwebp", "press:boardgif"),
+            *("press:seriessheet", "press:boardsheet", "press:boardpdf", "press:boardwebp", "press:boardgif"),
         ),
         _READ,
         _READ,

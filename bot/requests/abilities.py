@@ -23,6 +23,9 @@ _WORDS: Mapping[Operation, str] = {
     Operation.INPAINT: "repaint a part of a picture",
     Operation.OUTPAINT: "continue a picture beyond its edges",
     Operation.UPSCALE: "enlarge a picture",
+    Operation.MORPH: "animate from one prompt to another",
+    Operation.FILM: "paint films from words",
+    Operation.IMAGE2FILM: "paint films that begin with a picture",
 }
 
 

@@ -12,7 +12,8 @@ from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import GRID, GenerationRequest, Margins, Operation, Picture, PictureRef, Upload
 from bot.requests.flags import with_flags
-from bot.requests.options import Edit, Options
+from bot.requests.options import Edit, Morph, Options
+from bot.requests.variants import Variant
 
 SUBTLE, STRONG = 0.35, 0.7
 """The strengths of the two variations: the first keeps the composition, the second changes details of it."""
@@ -72,8 +73,17 @@ def options_of(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -
         controlnet=net,
         control=stored(request.control_image),
         draft=request.draft or None,
-        edit=Edit(tuple(sources), request.operation, request.region, request.margins, request.style_ref),
+        morph=Morph(request.frames, request.end_prompt, request.end_seed)
+        if request.operation is Operation.MORPH
+        else None,
+        film=request.frames if request.operation.is_film else None,
+        edit=_edit(request, sources),
     )
+
+
+def _edit(request: GenerationRequest, sources: Sequence[PictureRef]) -> Edit:
+    """What a request does with its picture."""
+    return Edit(tuple(sources), request.operation, request.region, request.margins, request.style_ref, request.kept)
 
 
 def proper(request: GenerationRequest, model: ModelConfig) -> GenerationRequest:
@@ -94,8 +104,7 @@ def proper(request: GenerationRequest, model: ModelConfig) -> GenerationRequest:
 
 def finish(request: GenerationRequest, picture: Picture, model: ModelConfig) -> Options:
     """One picture of a draft, painted properly from its seed."""
-    edit = Edit((picture.ref,), request.operation, request.region, request.margins, request.style_ref)
-    return replace(options_of(proper(request, model)), images=1, seed=picture.seed, edit=edit)
+    return replace(options_of(proper(request, model)), images=1, seed=picture.seed, edit=_edit(request, (picture.ref,)))
 
 
 def reworded(options: Options) -> Options:
@@ -116,8 +125,19 @@ def with_prompt(options: Options, prompt: str) -> Options:
 
 
 def again(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -> Options:
-    """The same request with a new seed."""
-    return replace(options_of(request, sources), seed=None)
+    """The same request with a new seed; an animation between two seeds of one prompt gets two."""
+    options = options_of(request, sources)
+    if options.morph is not None and not options.morph.prompt:
+        options = replace(options, morph=replace(options.morph, seed=None))
+    return replace(options, seed=None)
+
+
+def morph(request: GenerationRequest, picture: Picture, to: Morph) -> Options:
+    """An animation from a picture to what its person says. Raises UserError for one that words alone do not paint."""
+    if request.operation is not Operation.TEXT2IMAGE or request.controlnet:
+        raise UserError("An animation starts from a picture that was painted from words alone. Choose such a one.")
+    edit = Edit((picture.ref,), Operation.MORPH, style=request.style_ref)
+    return replace(options_of(request), images=None, seed=picture.seed, morph=to, edit=edit)
 
 
 def vary(request: GenerationRequest, picture: Picture, strength: float) -> Options:
@@ -171,6 +191,19 @@ def repaint(request: GenerationRequest, picture: Picture, region: Sequence[int],
     return replace(options, prompt=prompt, images=1, edit=edit)
 
 
+def variant(request: GenerationRequest, picture: Picture, to: Variant) -> Options:
+    """A variant of the thing in a picture of a result; flags among its words count."""
+    edit = Edit((picture.ref,), to.operation, style=request.style_ref, kept=to.kept)
+    options = _from_picture(request, picture, to.operation, to.strength)
+    return replace(reworded(replace(options, prompt=to.prompt, edit=edit)), images=1)
+
+
+def variant_of_upload(to: Variant, model: str | None) -> Options:
+    """A variant of the thing in a picture that is sent with the request; flags among its words count."""
+    options = Options(to.prompt, model=model, strength=to.strength, edit=Edit((), to.operation, kept=to.kept))
+    return replace(reworded(options), images=1)
+
+
 def typed(request: GenerationRequest, seed: int) -> str:
     """The prompt with the flags that paint this picture again, as a person would type it."""
     flags = {
@@ -201,6 +234,8 @@ def _from_picture(
         image=image,
         mask=None,
         blended=(),
+        morph=None,
+        film=None,
         # The picture follows its ControlNet already, and the control picture fits only the old canvas.
         controlnet=None,
         control=None,

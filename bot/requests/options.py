@@ -13,7 +13,7 @@ from functools import cache
 from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from bot.config import IMAGES
-from bot.jobs import NO_STYLE, Margins, Operation, PictureRef, StyleRef, Upload
+from bot.jobs import NO_STYLE, Kept, Margins, Operation, PictureRef, StyleRef, Upload
 
 BLENDED = ("image1", "image2", "image3", "image4")
 """The names of the pictures of a blend, in order. The first one is the picture that the request starts from."""
@@ -74,6 +74,20 @@ class Edit:
     """How far the picture is continued in each direction."""
     style: StyleRef = NO_STYLE
     """The style with which the picture was painted; its words are in the prompt already."""
+    kept: Kept | None = None
+    """What is kept of a thing and its plain background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Morph:
+    """What makes a request an animation: how many frames it has, and the prompt and the seed of the last one.
+
+    None and an empty prompt are what the person left out.
+    """
+
+    frames: int | None = None
+    prompt: str = ""
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +110,10 @@ class Options:
     """What was chosen for the request when it was quoted, if the server lets ratings choose."""
     blended: tuple[Upload, ...] = field(default=(), kw_only=True)
     """The further pictures of a blend. No flag names them, and no option of the command for a picture."""
+    morph: Morph | None = field(default=None, kw_only=True)
+    """What makes it an animation; None for pictures."""
+    film: int | None = field(default=None, kw_only=True)
+    """How many frames a film by a model for videos has, 0 if the person did not say; None for pictures."""
     negative_prompt: Annotated[
         str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True, repeats=True)
     ] = None
@@ -153,7 +171,15 @@ class Options:
     def texts(self) -> tuple[str, ...]:
         """Everything that the person wrote, for `bot.logs.hide`."""
         values = [self.prompt, *(getattr(self, option.name) for option in table(type(self)))]
+        if self.morph is not None:
+            values.append(self.morph.prompt)
         return tuple(value for value in values if isinstance(value, str))
+
+    @property
+    def typed(self) -> str:
+        """What the person wrote as a prompt, to give it back; of an animation both of its prompts."""
+        end = "" if self.morph is None else self.morph.prompt
+        return f"{self.prompt} → {end}" if end else self.prompt
 
     @property
     def uploads(self) -> tuple[Upload, ...]:

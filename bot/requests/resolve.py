@@ -23,6 +23,7 @@ from bot.policy.limits import Limit, Limits
 from bot.requests import styles
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
+from bot.requests.morphs import ends, film_frames, film_size, frames_of, one_file, read_end
 from bot.requests.options import BLENDED, Choice, Options
 from bot.requests.presets import NO_PRESETS, Presets, choose
 from bot.requests.remote import fitted_size, most_images, without_lacking
@@ -112,6 +113,8 @@ def resolve(
     given = options
     if options.edit is None:
         options = with_flags(options, said, _names(models, samplers, known_styles or {}))
+    if options.morph is not None:
+        options = read_end(options, _names(models, samplers, known_styles or {}))
     # What was wished for before the request is no value of it.
     enhance, options = options.enhance is True, replace(options, enhance=None)
     upscales = _operation(options) is Operation.UPSCALE
@@ -119,6 +122,9 @@ def resolve(
         addressed = any(note.startswith(ADDRESSES) for note in said)
         attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
         raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
+    if options.film is not None:
+        options = one_file(options)
+    end = "" if options.morph is None else options.morph.prompt
     negative = clean(options.negative_prompt) if options.negative_prompt is not None else None
     style = styles.named(options.style, known_styles or {})
     read = options
@@ -126,10 +132,12 @@ def resolve(
     usable = _allowed(models, limits) - set(broken)
     style_notes: list[str] = []
     if style is not None:
+        end = end and styles.with_style(replace(options, prompt=end), style, (), ())[0].prompt
         options, of_style, style_notes = styles.with_style(options, style, {model.name for model in models}, usable)
     _check_length("prompt", options.prompt, style)
+    _check_length("last prompt", end, style)
     _check_length("negative prompt", styles.negative_of(negative or "", style), style)
-    said += _about_weights(options.prompt, negative or "")
+    said += _about_weights(options.prompt, negative or "", end)
     # Prompts that were copied from elsewhere get one note for all that is read in another way.
     notes = ["; ".join(said)] if said else []
     options, filled, left_out = with_defaults(options, defaults, usable)
@@ -167,8 +175,9 @@ def resolve(
     if words := sampling.refusal(sampler):
         raise UserError(f"The model {model.name} {words}")
     seed = options.seed if options.seed is not None else draw_seed()
-    if not SEEDS[0] <= seed <= SEEDS[1]:
-        raise UserError(f"Seeds go from {SEEDS[0]} to {SEEDS[1]:,}, not to {cut(f'{seed:,}')}.")
+    for each in (seed, options.morph.seed if options.morph else None):
+        if each is not None and not SEEDS[0] <= each <= SEEDS[1]:
+            raise UserError(f"Seeds go from {SEEDS[0]} to {SEEDS[1]:,}, not to {cut(f'{each:,}')}.")
     _check_uploads(options)
     width, height = _size(options, model, notes)
     if limits is not None:
@@ -187,6 +196,14 @@ def resolve(
         None if limits is None else limits.steps,
         notes,
     )
+    is_one = upscales or options.morph is not None or options.film is not None
+    frames, end_seed = 0, None
+    if options.morph is not None:
+        frames = frames_of(options.morph, (width, height), None if limits is None else limits.animation, notes)
+        end, end_seed = ends(options.morph, options.prompt, end, seed)
+    if options.film is not None:
+        width, height = film_size(width, height)
+        frames = film_frames(options.film, (width, height), None if limits is None else limits.animation, notes)
     request = GenerationRequest(
         prompt=_triggered(options.prompt, loras, model),
         negative_prompt=""
@@ -202,8 +219,8 @@ def resolve(
         operation=_operation(options),
         num_images_per_prompt=_capped(
             "images",
-            None if upscales else options.images,
-            1 if upscales else usual.images,
+            None if is_one else options.images,
+            1 if is_one else usual.images,
             most_images(remote, IMAGES),
             None if limits is None else limits.images,
             notes,
@@ -213,8 +230,9 @@ def resolve(
         mask_image=options.mask.sha256 if options.mask else "",
         blended=tuple(upload.sha256 for upload in options.blended),
         region=options.edit.region if options.edit else (),
+        kept=options.edit.kept if options.edit else None,
         margins=options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0),
-        strength=_strength(options, steps, notes) if remote is None else 1.0,
+        strength=1.0 if remote is not None or options.film is not None else _strength(options, steps, notes),
         controlnet=controlnet,
         control_image=options.control.sha256 if options.control else "",
         controlnet_conditioning_scale=weight,
@@ -223,6 +241,9 @@ def resolve(
         style_number=used.number,
         style_version=used.version,
         provider=model.provider,
+        frames=frames,
+        end_prompt=end and _triggered(end, loras, model),
+        end_seed=end_seed,
     )
     return Resolved(request, tuple(notes), sources(given, read, filled), read, enhance, choice)
 
@@ -488,6 +509,10 @@ def _operation(options: Options) -> Operation:
     """The operation that a control asks for, or else the uploads."""
     if options.edit is not None and options.edit.operation is not None:
         return options.edit.operation
+    if options.morph is not None:
+        return Operation.MORPH
+    if options.film is not None:
+        return Operation.FILM if options.image is None else Operation.IMAGE2FILM
     if options.mask is not None:
         return Operation.INPAINT
     if options.blended:

@@ -20,7 +20,7 @@ from bot.policy.wildcards import wildcards_of
 from bot.policy.words import SAFETY, TERMS
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import Options
-from bot.requests.permutations import Pattern, Variant, Wildcards, may_have_choices, read, said
+from bot.requests.permutations import Variant, Wildcards, may_have_choices, read, said
 from bot.requests.resolve import seeded
 from bot.requests.storyboards import prompt_of
 from bot.requests.wording import one_line
@@ -29,6 +29,8 @@ from bot.storage.queue import Entry, NewSeries, Queue
 
 STORYBOARD = "storyboard"
 """The kind of a series whose requests are the panels of a story."""
+VARIANTS = "variants"
+"""The kind of a series that shows one thing in several ways."""
 PERMUTATIONS = "permutations"
 """The kind of a series that is one prompt with choices."""
 SHOWN = 4
@@ -114,7 +116,10 @@ class SeriesAdmission:
         wildcards = Wildcards(wildcards_of(book), random.SystemRandom())
         # The work on what a person typed is bounded, but others wait for the event loop.
         pattern = await asyncio.to_thread(read, options.prompt, IMAGES[1])
-        await self._check_count(requester, destination, pattern)
+        stands_for = f"This prompt stands for {said(pattern.count)} prompts"
+        await self._check_count(
+            requester, destination, pattern.count, stands_for, "Use fewer choices, or a smaller --repeat."
+        )
         drawn = await asyncio.to_thread(lambda: [_drawn(variant, wildcards) for variant in pattern])
         if len(drawn) == 1:
             return replace(options, prompt=drawn[0].text)
@@ -138,18 +143,19 @@ class SeriesAdmission:
         (drawn,) = await asyncio.to_thread(lambda: [_drawn(variant, wildcards) for variant in pattern])
         return drawn.text
 
-    async def _check_count(self, requester: Requester, destination: Destination, pattern: Pattern) -> None:
-        """Raise Rejected if a prompt stands for more than the limit allows; nothing is expanded before."""
+    async def _check_count(
+        self, requester: Requester, destination: Destination, count: int, stands_for: str, remedy: str
+    ) -> None:
+        """Raise Rejected if more is asked for at once than the limit allows; nothing is expanded before."""
         limit = (await self._policy.limits(requester, destination.channels)).permutations
-        if pattern.count <= limit.value:
+        if count <= limit.value:
             return
         async with self._admission.noting(requester):
             raise Rejected(
-                f"This prompt stands for {said(pattern.count)} prompts, and at most {limit.value} are possible at once "
-                f"({limit.origin.reference}). Use fewer choices, or a smaller --repeat.",
+                f"{stands_for}, and at most {limit.value} are possible at once ({limit.origin.reference}). {remedy}",
                 rule=PERMUTATIONS,
                 origin=str(limit.origin),
-                asked=min(pattern.count, 10**9),
+                asked=min(count, 10**9),
                 allowed=limit.value,
             )
 
@@ -168,24 +174,46 @@ class SeriesAdmission:
                 # A flag of the prompt may say a seed, and the last flag counts.
                 asked = replace(asked, prompt=f"{variant.text} --seed {seed}")
             label = ", ".join(variant.values)
-            try:
-                quote = await self._admission.quote(requester, asked, destination)
-            except Rejected:
-                raise
-            except UserError as error:
-                raise UserError(f"{error} This is about the choice {quoted(label)}.") from error
-            if quote.enhance:
-                raise UserError(
-                    "A prompt with choices stands for several, and only one prompt can be improved at a time. "
-                    "Leave out --enhance, or write one of the prompts."
-                )
+            quote = await self._quote_choice(requester, asked, destination, label)
             original = original if variant.copy else quote
             members.append(Member(replace(quote, notes=()) if variant.copy else quote, label))
         return tuple(members)
 
+    async def _quote_choice(self, requester: Requester, asked: Options, destination: Destination, label: str) -> Quote:
+        """A quote for one of several requests; what is wrong with it says which one."""
+        try:
+            quote = await self._admission.quote(requester, asked, destination)
+        except Rejected:
+            raise
+        except UserError as error:
+            raise UserError(f"{error} This is about the choice {quoted(label)}.") from error
+        if quote.enhance:
+            raise UserError(
+                "A prompt with choices stands for several, and only one prompt can be improved at a time. "
+                "Leave out --enhance, or write one of the prompts."
+            )
+        return quote
+
+    async def read_variants(
+        self, requester: Requester, thing: str, variants: Sequence[tuple[str, Options]], destination: Destination
+    ) -> SeriesQuote:
+        """The requests for variants of a thing, each with its label; all have the same seed.
+
+        Raises as `read` does, and Rejected if the words for the thing are refused.
+        """
+        words = f"These are {len(variants)} variants"
+        await self._check_count(requester, destination, len(variants), words, "Leave some out.")
+        await self._check_title(requester, thing)
+        members: list[Member] = []
+        for label, options in variants:
+            seed = members[0].quote.request.seed if members and options.seed is None else options.seed
+            asked = seeded(replace(options, seed=seed))
+            members.append(Member(await self._quote_choice(requester, asked, destination, label), label))
+        return SeriesQuote(thing, tuple(members), VARIANTS)
+
     async def again(self, series: SeriesQuote, uploads: Mapping[str, Upload]) -> SeriesQuote:
         """The same requests with the rules as they are now, and with uploads by the names of their options."""
-        if series.kind == STORYBOARD:
+        if series.kind != PERMUTATIONS:
             await self._check_title(series.first.requester, series.title)
         members = []
         for member in series.members:
@@ -319,4 +347,12 @@ def _drawn(variant: Variant, wildcards: Wildcards) -> Variant:
 
 def _entry(member: Member) -> Entry:
     quote = member.quote
-    return Entry(quote.request, quote.seconds, value_sources=quote.origins, label=member.label, micros=quote.micros)
+    edit = quote.options.edit
+    return Entry(
+        quote.request,
+        quote.seconds,
+        edit.sources if edit else (),
+        value_sources=None if edit else quote.origins,
+        label=member.label,
+        micros=quote.micros,
+    )

@@ -63,7 +63,7 @@ ERASED: Mapping[str, str] = {
     # What the person chose.
     "request": "json_object('prompt', '', 'seed', 0, "
     + ", ".join(f"'{name}', request -> '$.{name}'" for name in _COUNTED)
-    + ")",
+    + ", 'frames', coalesce(request ->> '$.frames', 0))",
     # The same where a request was kept as columns of its own, before schema 10.
     "prompt": "''",
     "negative_prompt": "''",

@@ -32,7 +32,7 @@ from bot.storage.database import Database
 # the order a cent counts as a second, so that people are also served fairly by a provider.
 _AS_START = f"""
   status NOT IN ('queued', 'running') AS settled,
-  CASE status WHEN 'failed' THEN 0 ELSE num_images_per_prompt END AS images,
+  CASE status WHEN 'failed' THEN 0 ELSE painted END AS images,
   coalesce(used_seconds, held_seconds) + coalesce(billed_micros, held_micros) / {CENT}.0 AS seconds,
   coalesce(turn, 0) AS place, coalesce(clock, 0) AS virtual_time
 """
@@ -122,7 +122,7 @@ def _waiting(row: Row, now: datetime) -> Waiting:
         user_id=job.requester.user_id,
         guild_id=job.requester.guild_id,
         asked_at=min(job.asked_at, now),
-        images=job.request.num_images_per_prompt,
+        images=job.request.painted,
         work=job.request.work,
         seconds=row["held_seconds"] + row["held_micros"] / CENT,
         roles=job.requester.roles,

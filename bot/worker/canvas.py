@@ -37,8 +37,8 @@ class Canvas:
     """What is kept. An area that is to be painted holds its surroundings, so that a model has colours to begin with."""
     cover: PIL.Image.Image
     """In shades of grey, as large as the picture: 255 where it is painted over, 0 where it stays, the seam between."""
-    mask: tuple[_Box, ...]
-    """The boxes of the picture that are painted over at all, also where the seam blends them."""
+    mask: tuple[_Box, ...] | PIL.Image.Image
+    """What of the picture is painted over at all, also where the seam blends it: boxes, or white in a picture."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,6 +48,13 @@ class Canvas:
     def given(self, size: tuple[int, int]) -> tuple[PIL.Image.Image, PIL.Image.Image]:
         """The picture and its mask in the size that a model paints: in RGB, and white where it paints."""
         mask = PIL.Image.new("L", size)
+        if isinstance(self.mask, PIL.Image.Image):
+            latents = np.asarray(self.mask)
+            for axis in (0, 1):
+                count = size[1 - axis] // _LATENT
+                latents = np.maximum.reduceat(latents, np.arange(count) * latents.shape[axis] // count, axis)
+            mask = PIL.Image.fromarray(latents).resize(size, PIL.Image.Resampling.NEAREST)
+            return self.picture.resize(size, PIL.Image.Resampling.LANCZOS), mask
         for left, upper, right, lower in self.mask:
             across, down = size[0] / self.size[0], size[1] / self.size[1]
             box = (
@@ -69,10 +76,9 @@ def region(picture: PIL.Image.Image, cells: Sequence[int]) -> Canvas:
 
     The seam lies around them. Raises PaintFailed for a picture that is smaller than the grid.
     """
-    _check(picture)
+    picture = within_limits(picture)
     if not all(0 <= cell < GRID**2 for cell in cells):
         raise PaintFailed(f"The parts of a picture have numbers from 1 to {GRID**2}: choose them again.")
-    picture = _within(picture, MOST_SIDE)
     width, height = picture.size
     columns, rows = ([round(side * line / GRID) for line in range(GRID + 1)] for side in (width, height))
     across, down = list(pairwise(columns)), list(pairwise(rows))
@@ -121,6 +127,12 @@ def extended(picture: PIL.Image.Image, margins: Margins) -> Canvas:
     boxes = ((0, 0, x, height), (0, 0, width, y), (old[2], 0, width, height), (0, old[3], width, height))
     mask = tuple(_grown(box, 2 * reach, (width, height)) for box, beyond in zip(boxes, around, strict=True) if beyond)
     return Canvas(_surrounded(picture, around), _blended(wide, sure, reach), mask)
+
+
+def within_limits(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """A picture of which a part is painted, scaled down if it is too large. Raises PaintFailed if it is too small."""
+    _check(picture)
+    return _within(picture, MOST_SIDE)
 
 
 def _check(picture: PIL.Image.Image) -> None:

@@ -20,7 +20,7 @@ import PIL.Image
 from bot.errors import PaintFailed
 from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest, Operation, upscale_refusal
 from bot.picture_files import is_picture, measure, without_metadata
-from bot.worker import canvas
+from bot.worker import canvas, cutout
 from bot.worker.canvas import Canvas
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Chec
     A mask is cropped where its picture is. A canvas is not cropped, so it may be stretched a little; what is painted is
     stretched back. A picture to enlarge keeps its size. Raises PaintFailed, in words, for uploads that cannot be used.
     """
-    if request.operation is not Operation.TEXT2IMAGE and not request.image:
+    if not request.operation.begins_with_noise and not request.image:
         raise PaintFailed("There is no picture to start from: ask again and attach one.")
     image, mask, control = (
         flat(_open(uploads.get(sha256), what, check)) if sha256 else None
@@ -144,6 +144,8 @@ def _canvas(request: GenerationRequest, image: PIL.Image.Image) -> Canvas | None
     """The canvas of a request; None where the model's picture is the result."""
     if request.operation is Operation.OUTPAINT:
         return canvas.extended(image, request.margins)
+    if request.operation is Operation.INPAINT and request.kept is not None and not request.mask_image:
+        return cutout.canvas(image, request.kept)
     if request.operation is Operation.INPAINT and request.region and not request.mask_image:
         return canvas.region(image, request.region)
     return None

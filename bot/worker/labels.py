@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from bot.config import EngineConfig
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest
+from bot.jobs import GenerationRequest, Operation
 from bot.worker import manifest, marking
 from bot.worker.manifest import Signing
 
@@ -59,18 +59,27 @@ class Labels:
 
     def marked(self, picture: PIL.Image.Image) -> tuple[PIL.Image.Image, int] | None:
         """A picture with a mark of its own, and the mark's number; None if the host wants no marks."""
-        if self._secret is None:
-            return None
-        number = secrets.randbits(marking.BITS)
-        return marking.mark(picture.convert("RGB"), self._secret, number), number
+        number = self.new_mark()
+        return None if number is None else (self.with_mark(picture, number), number)
 
-    def signed(self, png: bytes, request: GenerationRequest, seed: int, maker: Maker) -> bytes:
-        """A PNG with its manifest. If it cannot be signed, the log says why and the file stays as it is."""
+    def new_mark(self) -> int | None:
+        """A number for the mark of a file; None if the host wants no marks."""
+        return None if self._secret is None else secrets.randbits(marking.BITS)
+
+    def with_mark(self, picture: PIL.Image.Image, number: int) -> PIL.Image.Image:
+        """A picture with the mark of a number."""
+        assert self._secret is not None  # noqa: S101 - only then is there a number
+        return marking.mark(picture.convert("RGB"), self._secret, number)
+
+    def signed(
+        self, data: bytes, request: GenerationRequest, seed: int, maker: Maker, kind: str = "image/png"
+    ) -> bytes:
+        """A file of a media type with its manifest. If it cannot be signed, the log says why and it stays as it is."""
         try:
-            return self._signing.sign(png, maker.model, _told(request, seed, maker, self._detail))
+            return self._signing.sign(data, maker.model, _told(request, seed, maker, self._detail), kind)
         except c2pa.C2paError:
             log.exception("a picture could not be signed, so its file has no manifest")
-            return png
+            return data
 
 
 def _told(request: GenerationRequest, seed: int, maker: Maker, detail: str) -> Mapping[str, Any]:
@@ -87,8 +96,13 @@ def _told(request: GenerationRequest, seed: int, maker: Maker, detail: str) -> M
             "guidance_scale": request.guidance_scale,
             "model_hash": maker.model_hash,
         }
+    if request.frames:
+        facts |= {"frames": request.frames}
+    if request.operation is Operation.MORPH:
+        facts |= {"end_seed": seed if request.end_seed is None else request.end_seed}
     if detail == "full":
         facts |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+        facts |= {"end_prompt": request.end_prompt} if request.end_prompt else {}
     return facts
 
 

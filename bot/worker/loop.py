@@ -16,11 +16,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from bot.engine import Progress, Started
 from bot.engine.timing import Timings
@@ -54,7 +54,7 @@ from bot.worker.calls import Call, Cancel, Event, Failed, Returned
 from bot.worker.endings import Endings
 from bot.worker.inputs import Inputs, decode
 from bot.worker.kernels import peak_bytes
-from bot.worker.orders import PaintingOrder, WaitingOrder
+from bot.worker.orders import CallId, PaintingOrder, WaitingOrder
 from bot.worker.pipelines import ModelStore
 from bot.worker.preview_sender import PreviewSender
 from bot.worker.previews import LatentTap
@@ -100,10 +100,12 @@ class WorkerLoop:
         self._endings = Endings(store.finisher, send, self._stages, store.machine.encoders)
         self._previews = PreviewSender(store.finisher, send, self._stages, self._endings.threads, preview_seconds)
         self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.run)
-        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._stages.begin)
+        self._batcher = StepBatcher(self._policy, row_cap=rows, alone=alone, begins=self._begins)
         self._told_at: float | None = None
         self._told_loaded: tuple[str, ...] = ()
         self._waiting: dict[OrderKey, WaitingOrder] = {}
+        self._abandoned: list[Cancel] = []
+        """Calls of orders of which another call has failed."""
         self._painting: dict[OrderKey, PaintingOrder] = {}
         self._fetched: dict[str, Future[Any]] = {}
         self._used_at: dict[str, float] = {}
@@ -169,16 +171,18 @@ class WorkerLoop:
 
     def _receive(self, *, wait: bool) -> list[Cancel]:
         """Read the frames that came; returns the cancellations."""
-        cancels = []
+        cancels, self._abandoned = self._abandoned, []
         for frame in self._inbox.take(wait=wait):
             match frame:
                 case SubmitFrame():
                     if not self._stopping:
                         self._admit(frame)
                 case CancelFrame():
-                    self._waiting.pop((frame.job_id, frame.attempt), None)
-                    self._endings.cancel((frame.job_id, frame.attempt))
-                    cancels.append(Cancel((frame.job_id, frame.attempt)))
+                    key = (frame.job_id, frame.attempt)
+                    self._waiting.pop(key, None)
+                    self._endings.cancel(key)
+                    if (painting := self._painting.get(key)) is not None:
+                        cancels += _abandoned(key, painting)
                 case StopFrame():
                     self._stopping = True
                 case SetupFrame():
@@ -206,7 +210,7 @@ class WorkerLoop:
         key, request = (frame.job_id, frame.attempt), frame.request
         hide(*request.texts)
         inputs: Future[Inputs] = Future()
-        if request.uploads or request.operation is not Operation.TEXT2IMAGE:
+        if request.uploads or not request.operation.begins_with_noise:
             doing = StageFrame("", Stage.DECODE, (key,))
             check = (
                 [] if self._finisher.nsfw is None else [partial(self._finisher.nsfw.check_upload, limits=frame.limits)]
@@ -311,14 +315,16 @@ class WorkerLoop:
                 # What ran while no order was painted is nothing to report.
                 self._store.graphs.ran.take()
             try:
-                call = self._call(order, order.texts)
+                made = self._calls(order, order.texts)
             except PaintFailed as error:
                 self._send(FailedFrame(*order.key, str(error)))
                 continue
-            calls.append(call)
+            calls += made
             now = self._used_at[model] = time.monotonic()
-            canvas, tap = order.inputs.result().canvas, LatentTap(call.scheduler)
-            self._painting[order.key] = PaintingOrder(order.owner, order.request, order.limits, canvas, tap, now)
+            canvas, tap = order.inputs.result().canvas, LatentTap(made[len(made) // 2].scheduler)
+            self._painting[order.key] = PaintingOrder(
+                order.owner, order.request, order.limits, canvas, len(made), tap, now
+            )
         return calls
 
     def _held(self) -> frozenset[str]:
@@ -349,8 +355,12 @@ class WorkerLoop:
         assert picture is not None  # noqa: S101 - `decode` refuses an order without one
         self._endings.enlarge(order, picture)
 
-    def _call(self, order: WaitingOrder, texts: Future[tuple[Reading, ...]]) -> Call:
-        """An order as a call for the batcher. Raises PaintFailed in words."""
+    def _begins(self, stage: Stage, calls: Sequence[Hashable]) -> None:
+        """Tell what the batcher begins, and for which orders."""
+        self._stages.begin(stage, list(dict.fromkeys(call[:2] for call in cast(Sequence[CallId], calls))))
+
+    def _calls(self, order: WaitingOrder, texts: Future[tuple[Reading, ...]]) -> list[Call]:
+        """An order as calls for the batcher. Raises PaintFailed in words."""
         request = order.request
         try:
             read = texts.result()
@@ -364,37 +374,55 @@ class WorkerLoop:
             self._stages.begin(Stage.LOAD, [order.key])
             self._store.pipeline(request)
         self._stages.begin(Stage.ENCODE, [order.key])
-        return Call(
-            order.key,
-            order.owner,
-            self._store.pipeline(request),
-            self._store.scheduler(request),
-            self._store.arguments(request, order.inputs.result(), read),
-            self._store.adapters(request),
-            shape=request.work.shape,
-            batch=request.model if self._store.works_in_batches(request.model) else None,
-        )
+        if request.operation is Operation.MORPH:
+            arguments = self._store.frames(request, read)
+        else:
+            arguments = [self._store.arguments(request, order.inputs.result(), read)]
+        return [
+            Call(
+                (*order.key, number),
+                order.owner,
+                self._store.pipeline(request),
+                self._store.scheduler(request),
+                each,
+                self._store.adapters(request),
+                shape=request.work.shape,
+                batch=request.model if self._store.works_in_batches(request.model) else None,
+            )
+            for number, each in enumerate(arguments)
+        ]
 
     def _report(self, call: Call, event: Event) -> None:
         """Send an event of an order to the bot; for a cancelled order it sends nothing."""
-        key: OrderKey = call.id  # type: ignore[assignment]
+        *_, number = cast(CallId, call.id)
+        key: OrderKey = cast(CallId, call.id)[:2]
+        order = self._painting[key]
+        if not isinstance(event, Started | Progress):
+            order.ended += 1
+            if order.ended == order.calls:
+                del self._painting[key]
+        if order.is_abandoned:
+            return
         match event:
             case Started():
-                self._send(StartedFrame(*key))
+                if not order.is_started:
+                    order.is_started = True
+                    self._send(StartedFrame(*key))
             case Progress(step, of):
-                self._send(ProgressFrame(*key, step, of))
-                if step < of:
-                    self._previews.show(key, self._painting[key], call.pipeline)
+                if order.advance(number, step):
+                    self._send(ProgressFrame(*key, order.step, of))
+                    if order.step < of:
+                        self._previews.show(key, order, call.pipeline)
             case Returned(output):
-                order = self._painting.pop(key)
+                order.outputs[number] = output
+                if key in self._painting:
+                    return
                 if self._store.graphs.ran.is_observing:
                     self._send(ObservedFrame(order.request.model, peak_bytes(), self._store.graphs.ran.take()))
-                self._endings.encode(key, order, self._finisher.images(order.request, output, order.canvas))
+                self._endings.encode(key, order, self._finisher.finished(order.request, order.output, order.canvas))
             case Failed(error):
-                request = self._painting.pop(key).request
-                self._send(FailedFrame(*key, self._store.explain(request, error)))
-            case _:
-                self._painting.pop(key)
+                self._abandoned += _abandoned(key, order)
+                self._send(FailedFrame(*key, self._store.explain(order.request, error)))
 
     def _tell_loaded(self) -> None:
         """Tell the bot which models are in memory, if others are than before."""
@@ -412,6 +440,12 @@ class WorkerLoop:
             policy.has_news, self._told_at = False, now
 
 
+def _abandoned(key: OrderKey, order: PaintingOrder) -> list[Cancel]:
+    """Say nothing of an order any more; returns the cancellations of its calls. Those that have ended are ignored."""
+    order.is_abandoned = True
+    return [Cancel((*key, number)) for number in range(order.calls)]
+
+
 def _read(prompts: Prompts, request: GenerationRequest) -> tuple[Reading, ...]:
-    """The prompt and the negative prompt of a request as its model reads them; in the reader's thread."""
+    """The texts of a request as its model reads them; in the reader's thread."""
     return tuple(map(prompts.read, request.texts))

@@ -75,18 +75,21 @@ class Signing:
                 "documents or e-mail that is not its own root, with the certificates up to its root below it."
             ) from error
 
-    def sign(self, png: bytes, model: str, request: Mapping[str, Any]) -> bytes:
-        """A PNG with its manifest; `request` is what it says of the request. Raises C2paError."""
+    def sign(self, data: bytes, model: str, request: Mapping[str, Any], kind: str = "image/png") -> bytes:
+        """A file of a media type with its manifest; `request` is what it says of the request. Raises C2paError."""
         algorithm, chain, key = self._facts
         output = io.BytesIO()
         # A signer and a builder are used once.
         info = c2pa.C2paSignerInfo(algorithm, chain.encode(), key.encode(), None)
-        with c2pa.Signer.from_info(info) as signer, c2pa.Builder(_claims(model, request), self._context) as builder:
-            builder.sign(signer, "image/png", io.BytesIO(png), output)
+        with (
+            c2pa.Signer.from_info(info) as signer,
+            c2pa.Builder(_claims(model, request, kind), self._context) as builder,
+        ):
+            builder.sign(signer, kind, io.BytesIO(data), output)
         return output.getvalue()
 
 
-def _claims(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+def _claims(model: str, request: Mapping[str, Any], kind: str) -> dict[str, Any]:
     agent = {"name": GENERATOR, "version": version("atelier-bot")}
     created = {
         "action": "c2pa.created",
@@ -97,7 +100,7 @@ def _claims(model: str, request: Mapping[str, Any]) -> dict[str, Any]:
     assertions: list[dict[str, Any]] = [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]
     if request:
         assertions.append({"label": REQUEST, "data": dict(request)})
-    return {"claim_generator_info": [agent], "title": "picture", "format": "image/png", "assertions": assertions}
+    return {"claim_generator_info": [agent], "title": "picture", "format": kind, "assertions": assertions}
 
 
 def _algorithm_of(key: Any) -> c2pa.C2paSigningAlg:

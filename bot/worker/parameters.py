@@ -10,10 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import PIL.Image
+
 from bot.jobs import UPSCALE_FACTOR, GenerationRequest, Operation
 
 KEYWORD = "parameters"
 """The keyword of the PNG's text chunk."""
+
+_EXIF_FOLDER, _USER_COMMENT = 0x8769, 0x9286
+"""Where EXIF keeps a text, which AUTOMATIC1111's web UI reads in formats other than PNG."""
 
 _HASH_DIGITS = 10
 """How many digits of a model's hash are shown."""
@@ -71,7 +76,12 @@ def parameters(
         else _painting(request, seed, scheduler)
     )
     values |= {"Model": request.model, "Model hash": model_hash[:_HASH_DIGITS]}
-    if request.operation not in (Operation.TEXT2IMAGE, Operation.UPSCALE):
+    if request.frames:
+        values["Frames"] = str(request.frames)
+    if request.operation is Operation.MORPH:
+        values["Last prompt"] = request.end_prompt or request.prompt
+        values["Last seed"] = str(seed if request.end_seed is None else request.end_seed)
+    if not (request.operation.begins_with_noise or request.operation.is_film or request.operation is Operation.UPSCALE):
         values["Denoising strength"] = f"{request.strength:g}"
     if request.controlnet:
         values["ControlNet 0"] = f"Model: {request.controlnet}, Weight: {request.controlnet_conditioning_scale:g}"
@@ -88,6 +98,15 @@ def remote_parameters(request: GenerationRequest, size: tuple[int, int], model: 
 def _text(lines: list[str]) -> str:
     """Lines as the text of a PNG, in which neither a zero byte nor half of a surrogate pair has a place."""
     return "\n".join(filter(None, lines)).replace("\0", "").encode(errors="replace").decode()
+
+
+def commented(text: str) -> bytes:
+    """EXIF data with a text, for formats other than PNG; none without a text."""
+    if not text:
+        return b""
+    exif = PIL.Image.Exif()
+    exif.get_ifd(_EXIF_FOLDER)[_USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
+    return exif.tobytes()
 
 
 def _listed(values: Mapping[str, str]) -> str:

@@ -9,11 +9,11 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
 import torch
@@ -23,12 +23,13 @@ from bot.engine import memory
 from bot.engine.calibration import Subject
 from bot.engine.catalog import SAMPLERS
 from bot.engine.model_files.known_files import KnownFiles, digest_of
+from bot.engine.model_files.operations import FILMING
 from bot.engine.model_files.sampling import sampling_of
 from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Operation
 from bot.logs import traced
-from bot.worker import acceleration, checkpoints, quantization, safety_checker
+from bot.worker import acceleration, checkpoints, morphing, quantization, safety_checker
 from bot.worker.checkpoints import Checkpoint
 from bot.worker.device_errors import is_device_lost, is_out_of_memory
 from bot.worker.finishing import Finisher
@@ -46,6 +47,8 @@ from bot.worker.switches import ENCODE, FUSED
 from bot.worker.views import view_for
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _NOTHING = Inputs()
 
@@ -198,8 +201,15 @@ class ModelStore:
 
     @property
     def unrehearsed(self) -> str | None:
-        """A model in memory with which nothing was tried yet that could make it faster; None if there is none."""
-        waiting = (name for name in self._loaded if name not in self._rehearsed)
+        """A model in memory with which nothing was tried yet that could make it faster; None if there is none.
+
+        With models for videos nothing is tried: a trial would take as long as a film.
+        """
+        waiting = (
+            name
+            for name, loaded in self._loaded.items()
+            if name not in self._rehearsed and type(loaded.pipeline).__name__ not in FILMING
+        )
         return next(waiting, None) if self.graphs.can_prove else None
 
     def rehearsing(self, name: str) -> ModelConfig:
@@ -283,6 +293,8 @@ class ModelStore:
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
             "output_type": "np",
         }
+        if request.operation.is_film:
+            arguments |= {"num_frames": request.frames}
         if request.image:
             arguments |= {"image": inputs.image, "strength": _strength(request)}
         if inputs.mask_image is not None:
@@ -293,6 +305,28 @@ class ModelStore:
             scale = request.controlnet_conditioning_scale
             arguments |= {name: inputs.control_image, "controlnet_conditioning_scale": scale}
         return {name: value for name, value in arguments.items() if name in known}
+
+    def frames(self, request: GenerationRequest, texts: Sequence[str | Reading] | None = None) -> list[dict[str, Any]]:
+        """The arguments for the request's pipeline for each frame of an animation; raises as `arguments` does."""
+        loaded, pipeline = self.load(request.model), self.pipeline(request)
+        at = morphing.shares(request)
+        encoded = self._in_words(
+            request, lambda: loaded.prompts.between(texts or request.texts, self.adapters(request), at)
+        )
+        noise = morphing.Noise(pipeline, request, encoded[0]["prompt_embeds"])
+        return [
+            {
+                **embeddings,
+                "latents": noise.at(share),
+                "generator": [noise.generator()],
+                "width": request.width,
+                "height": request.height,
+                "num_inference_steps": request.num_inference_steps,
+                "guidance_scale": request.guidance_scale,
+                "output_type": "np",
+            }
+            for embeddings, share in zip(encoded, at, strict=True)
+        ]
 
     def adapters(self, request: GenerationRequest) -> Adapters:
         """The LoRAs of the request's rows. Raises PaintFailed if a LoRA cannot be loaded."""
@@ -333,8 +367,12 @@ class ModelStore:
 
     def _encoded(self, loaded: Loaded, request: GenerationRequest, texts: Sequence[str | Reading]) -> dict[str, Any]:
         prompt, negative = texts
+        return self._in_words(request, lambda: loaded.prompts.arguments(prompt, negative, self.adapters(request)))
+
+    def _in_words(self, request: GenerationRequest, encode: Callable[[], T]) -> T:
+        """What `encode` returns; an error is raised as PaintFailed."""
         try:
-            return loaded.prompts.arguments(prompt, negative, self.adapters(request))
+            return encode()
         except Exception as error:
             if is_device_lost(error):
                 raise
@@ -351,7 +389,7 @@ class ModelStore:
         if is_out_of_memory(error):
             free_memory()
             return (
-                f"{request.width}×{request.height} × {request.num_images_per_prompt} is too large for this "
+                f"{request.width}×{request.height} × {request.painted} is too large for this "
                 "machine's memory: try a smaller size or fewer images."
             )
         log.error("model %s could not paint\n%s", request.model, traced(error, *request.texts))

@@ -39,11 +39,13 @@ class PreviewSender:
             return
         latents, model = order.tap.latents, order.request.model
         # No preview if the model has a safety checker, which has not seen it, or packs its latents as Flux does.
-        if latents is None or latents.ndim != 4 or getattr(pipeline, "safety_checker", None) is not None:
+        if latents is None or latents.ndim not in (4, 5) or getattr(pipeline, "safety_checker", None) is not None:
             return
         if model not in self._latent_previews:
-            self._latent_previews[model] = LatentPreview(pipeline.vae, pipeline.vae_scale_factor)
+            factor = getattr(pipeline, "vae_scale_factor", None) or pipeline.vae_scale_factor_spatial
+            self._latent_previews[model] = LatentPreview(pipeline.vae, factor)
         order.shown_at = now
+        latents = self._latent_previews[model].one_frame(latents)
         showing = self._shown(key, self._latent_previews[model], latents.float().cpu().numpy(), order.limits)
         self._threads.submit(order.owner, showing)
 

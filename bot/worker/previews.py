@@ -46,13 +46,24 @@ class LatentPreview:
         """Fit the matrix for a VAE with `factor` pixels a latent; takes one small forward of its encoder."""
         levels = torch.tensor(list(itertools.product((-1.0, -1 / 3, 1 / 3, 1.0), repeat=3)))
         tiles = levels.view(-1, 3, 1, 1).expand(-1, 3, _TILE * factor, _TILE * factor).to(vae.device, vae.dtype)
+        # A VAE for videos takes frames as one more axis.
+        self._channels = int(vae.config.get("z_dim") or vae.config.get("latent_channels") or 0)
+        of_videos = vae.config.get("temporal_compression_ratio") or vae.config.get("scale_factor_temporal")
         with torch.inference_mode():
-            output = vae.encode(tiles)
+            output = vae.encode(tiles[:, :, None] if of_videos else tiles)
             encoded = output.latents if hasattr(output, "latents") else output.latent_dist.mode()
-        middle = encoded[:, :, _TILE // 2, _TILE // 2].float().cpu()
-        latents = (middle - (vae.config.get("shift_factor") or 0.0)) * vae.config.scaling_factor
+        middle = (encoded[:, :, 0] if of_videos else encoded)[:, :, _TILE // 2, _TILE // 2].float().cpu()
+        latents = _scaled(middle, vae.config)
         ones = torch.ones(len(latents), 1)
         self._matrix = torch.linalg.lstsq(torch.cat([latents, ones], 1), levels / 2 + 0.5).solution.numpy()
+
+    def one_frame(self, latents: torch.Tensor) -> torch.Tensor:
+        """The middle frame of the latents of a video, as those of a picture; the latents of pictures as they are."""
+        if latents.ndim != 5:
+            return latents
+        # Kinds of models differ in whether frames or channels come first.
+        axis = 2 if latents.shape[1] == self._channels else 1
+        return latents.select(axis, latents.shape[axis] // 2)
 
     def picture(self, latents: np.ndarray[Any, Any]) -> PIL.Image.Image:
         """The pictures of latents (images, channels, h, w), side by side."""
@@ -69,6 +80,15 @@ def encode(picture: PIL.Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=75)
     return buffer.getvalue()
+
+
+def _scaled(latents: torch.Tensor, config: Any) -> torch.Tensor:
+    """Latents (n, channels) of a VAE as a denoiser gets them."""
+    if config.get("latents_mean") is not None and config.get("latents_std") is not None:
+        scaled: torch.Tensor = (latents - torch.tensor(config["latents_mean"])) / torch.tensor(config["latents_std"])
+        return scaled * float(config.get("scaling_factor") or 1.0)
+    scaled = (latents - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
+    return scaled  # noqa: RET504 - the settings have no types
 
 
 def _finished(scheduler: Any, model_output: torch.Tensor, result: Any) -> torch.Tensor:

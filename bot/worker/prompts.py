@@ -7,7 +7,7 @@ in the engine process only.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from bot.engine import weights
 from bot.errors import PaintFailed
 from bot.jobs import Adapters
 from bot.worker import weighting
+from bot.worker.morphing import slerp
 from bot.worker.weighting import Tokens
 
 REMEMBERED = 128
@@ -131,13 +132,34 @@ class Prompts:
             arguments |= {"pooled_prompt_embeds": wanted.pooled, "negative_pooled_prompt_embeds": unwanted.pooled}
         return arguments
 
+    def between(
+        self, texts: Sequence[str | Reading], adapters: Adapters, shares: Sequence[float]
+    ) -> list[dict[str, Any]]:
+        """The pipeline's arguments for frames from a prompt to another, at shares of the way from 0 to 1.
+
+        `texts` are the prompt, the negative prompt, and the prompt of the last frame if it is another one. Raises
+        PaintFailed for a pipeline that takes no embeddings.
+        """
+        if not isinstance(self._pipeline, (*_SD, *_SDXL)):
+            raise PaintFailed("This model cannot paint animations. Choose another model.")
+        prompt, negative, *rest = texts
+        first, last = (self.arguments(end, negative, adapters) for end in (prompt, rest[0] if rest else prompt))
+        length = max(each["prompt_embeds"].shape[1] for each in (first, last))
+        for each in (first, last):
+            for name in ("prompt_embeds", "negative_prompt_embeds"):
+                each[name] = self._lengthened(each[name], length, adapters)
+        return [{name: slerp(first[name], last[name], share) for name in first} for share in shares]
+
     def _padded(self, encoded: _Encoded, length: int, adapters: Adapters) -> torch.Tensor:
         """The embeddings, padded to a length with empty prompts: guidance needs both texts equally long."""
-        missing = length - encoded.embeds.shape[1]
+        return self._lengthened(encoded.embeds, length, adapters)
+
+    def _lengthened(self, embeds: torch.Tensor, length: int, adapters: Adapters) -> torch.Tensor:
+        missing = length - embeds.shape[1]
         if not missing:
-            return encoded.embeds
+            return embeds
         empty = self._encode(Reading("", ""), adapters).embeds
-        return torch.cat([encoded.embeds, empty.repeat(1, missing // empty.shape[1], 1)], dim=1)
+        return torch.cat([embeds, empty.repeat(1, missing // empty.shape[1], 1)], dim=1)
 
     def _encode(self, reading: Reading, adapters: Adapters) -> _Encoded:
         key = (reading.text, adapters)

@@ -14,11 +14,13 @@ from diffusers.pipelines.auto_pipeline import (
     _get_task_class,
 )
 
+from bot.engine.model_files.operations import FILMING, operations_of
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Operation
 
 _TASKS: Mapping[Operation, Mapping[str, Any]] = {
     Operation.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    Operation.MORPH: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     Operation.IMAGE2IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
     Operation.BLEND: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
     Operation.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
@@ -26,10 +28,13 @@ _TASKS: Mapping[Operation, Mapping[str, Any]] = {
 }
 _ASKED = {
     Operation.TEXT2IMAGE: "from words alone",
+    Operation.MORPH: "an animation",
     Operation.IMAGE2IMAGE: "from a picture",
     Operation.BLEND: "a blend of pictures",
     Operation.INPAINT: "a part of a picture again",
     Operation.OUTPAINT: "beyond the edges of a picture",
+    Operation.FILM: "films from words",
+    Operation.IMAGE2FILM: "films that begin with a picture",
 }
 _REPAINTING = (Operation.INPAINT, Operation.OUTPAINT)
 
@@ -39,6 +44,10 @@ def view_for(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
 
     `from_pipe` is not used, because it casts the modules that other requests are painted with.
     """
+    if (of_videos := type(pipeline).__name__ in FILMING) or request.operation.is_film:
+        if of_videos and request.operation in operations_of(type(pipeline).__name__, None, upscales=False):
+            return pipeline
+        raise PaintFailed(f"The model {request.model} cannot paint {_ASKED[request.operation]}. Choose another model.")
     # A model may be saved with a ControlNet of its own, but the request says which one is used.
     name = type(pipeline).__name__.replace("ControlNet", "")
     if controlnet is not None:

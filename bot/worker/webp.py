@@ -12,13 +12,11 @@ from typing import Any
 import PIL.Image
 
 from bot.engine import framing
+from bot.worker import animations
 from bot.worker.one_message import serve
-from bot.worker.parameters import KEYWORD
+from bot.worker.parameters import KEYWORD, commented
 
 QUALITY = 90
-
-_EXIF_FOLDER, _USER_COMMENT = 0x8769, 0x9286
-"""Where EXIF keeps a text, which AUTOMATIC1111's web UI reads in formats other than PNG."""
 
 
 def encode(png: bytes, *, lossless: bool) -> bytes:
@@ -33,18 +31,9 @@ def encode(png: bytes, *, lossless: bool) -> bytes:
             lossless=lossless,
             quality=100 if lossless else QUALITY,
             xmp=xmp.encode() if isinstance(xmp, str) else xmp,
-            exif=_commented(picture.info.get(KEYWORD, "")),
+            exif=commented(picture.info.get(KEYWORD, "")),
         )
     return buffer.getvalue()
-
-
-def _commented(text: str) -> bytes:
-    """EXIF data with a text; none without a text."""
-    if not text:
-        return b""
-    exif = PIL.Image.Exif()
-    exif.get_ifd(_EXIF_FOLDER)[_USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
-    return exif.tobytes()
 
 
 def smaller(pngs: list[bytes], file_limit: int, total_limit: int) -> tuple[list[bytes], bool]:
@@ -52,6 +41,9 @@ def smaller(pngs: list[bytes], file_limit: int, total_limit: int) -> tuple[list[
 
     If the PNGs are within the limits already, Discord's real limits are smaller than ours, so lossless is not tried.
     """
+    if any(map(animations.is_animated, pngs)):
+        # It is a file of its own, which has lost details already.
+        return [animations.smaller(film, min(file_limit, total_limit)) for film in pngs], False
 
     def fits(files: list[bytes]) -> bool:
         return all(len(file) <= file_limit for file in files) and sum(map(len, files)) <= total_limit

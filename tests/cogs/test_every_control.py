@@ -20,10 +20,11 @@ PAINTS = {
 """Each press is a request of the person who presses."""
 FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not nice"}}
 FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described", "improved", "panelwords")}
+FORMS |= {"animate": {"prompt": "a dog"}, "variants": {"thing": "a dog", "backgrounds": "blue"}}
 FORMS |= {"storyboard": {"title": "a day", "panels": "a dog\na cat"}}
 """What is sent with each form."""
 ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle"}
-ANSWERS |= {"lookalike", "improve"}
+ANSWERS |= {"lookalike", "improve", "animate", "variants"}
 """Only the person who presses sees the answer, and nothing is painted."""
 OWNED = {"spoiler", "delete"}
 """For the requester and for moderators."""
@@ -41,7 +42,7 @@ OTHERS |= {"samepage": "a page of duplicates"}
 OTHERS |= dict.fromkeys(("drain", "bringback"), "the engines, for the host")
 OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a prompt")
 OTHERS |= dict.fromkeys(("seriesall", "seriesfirst", "seriesplain", "seriesno"), "a bill")
-OTHERS |= {"stopseries": "a series that waits"}
+OTHERS |= {"stopseries": "a series that waits", "seriessheet": "variants"}
 OTHERS |= dict.fromkeys(
     ("panel", "panelagain", "panelvary", "panelwords", "panelearlier", "panellater"), "a storyboard"
 )

@@ -60,6 +60,7 @@ LATER = {
     LimitName.PACE: "test_a_pace_makes_wait",
     LimitName.WEIGHT: "test_a_weight_set_mid_queue_reorders_what_waits",
     LimitName.PERMUTATIONS: "test_a_prompt_with_too_many_choices_is_refused_and_explained",
+    LimitName.ANIMATION: "test_an_animation_over_its_limit_is_refused_and_explained",
 }
 
 
@@ -337,3 +338,16 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
         "Not enough of your quota is left"
         in (await ada.slash(workshop.channel, "imagine", prompt="c")).response.content
     )
+
+
+async def test_an_animation_over_its_limit_is_refused_and_explained(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await ruled(workshop, moderator, animation=100)
+    refused = await ada.slash(workshop.channel, "animate", prompt="a fox", to="an owl")
+    assert "The frames of an animation may have up to 100 pixels together here (the rule for this server)" in (
+        refused.response.content
+    )
+    assert "Moderators can change this with `/limits set`." in refused.response.content
+    assert "a fox → an owl" in refused.response.content
+    explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
+    assert "**animation**" in explained.response.content.partition("Their latest refusals:")[2]

@@ -492,3 +492,20 @@ async def test_wildcards_in_a_storyboard_are_drawn_and_a_backslash_keeps_a_brace
     assert looks in ({"otter style"}, {"heron style"}), "one look for all panels"
     assert prompts[0].split(",")[0] in ("a otter wakes", "a heron wakes")
     assert prompts[1].startswith("a {x, y} sign, ")
+
+
+class TestSlots:
+    """An engine that paints several requests at a time."""
+
+    @pytest.fixture
+    def engine(self) -> FakeEngine:
+        return FakeEngine(slots=8)
+
+    async def test_all_panels_are_in_the_engine_together_when_nobody_else_waits(
+        self, workshop: Workshop, engine: FakeEngine
+    ) -> None:
+        engine.open.clear()
+        await accepted(workshop, workshop.member("ada"))
+        await workshop.seen(lambda: engine.held == 3)
+        engine.open.set()
+        await workshop.ended(3)

@@ -335,12 +335,13 @@ async def test_words_that_a_model_gave_for_a_picture_are_no_way_round(workshop: 
 
 
 TO_THE_MODEL = {
-    *("imagine", "blend", "compare"),
+    *("imagine", "blend", "animate", "film", "compare", "send:animate", "variants", "send:variants"),
     *("send:remix", "send:region", "send:use", "send:described"),
     *("send:improved", "send:storyboard", "send:panelwords"),
 }
 """Every way for words that become a prompt; the tests above try each. A style is tried through `imagine`, and so are
-choices and wildcards (test_series.py). Offers are tried in test_improve.py, and storyboards in test_storyboards.py."""
+choices and wildcards (test_series.py). Offers are tried in test_improve.py, storyboards in test_storyboards.py,
+animations in test_animate.py, and variants in test_variants.py."""
 ELSEWHERE = {
     "describe": "only a picture; its words come back as the form `described`",
     "verify": "only a picture, which is looked at and not painted",

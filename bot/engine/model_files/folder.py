@@ -11,7 +11,7 @@ from typing import Any
 from bot.engine.model_files.contents import Contents, contents_of
 from bot.engine.model_files.gguf import read_gguf
 from bot.engine.model_files.header import Header, git_pointer, is_git_pointer, read_header
-from bot.engine.model_files.operations import operations_of
+from bot.engine.model_files.operations import FILMING, operations_of
 from bot.engine.model_files.sampling import FLOW_PIPELINES, NOISE_PIPELINES, Sampling, is_flow, sampling_of
 from bot.engine.model_files.settings import is_in_diffusers, is_in_transformers, read_settings, version_of
 from bot.errors import UnusableFiles
@@ -223,7 +223,7 @@ def pipeline_class(index: Mapping[str, Any], shown: str) -> str:
     if "Modular" in pipeline:
         raise UnusableFiles(f"it is a modular pipeline ({pipeline}).", "Take the version with an ordinary pipeline.")
     for what, expression in (("videos", _MOVING), ("sounds", _SOUND), ("text", _TEXT), ("shapes", _SHAPE)):
-        if expression.search(pipeline):
+        if expression.search(pipeline) and pipeline not in FILMING:
             raise UnusableFiles(f"it makes {what}, not pictures ({pipeline}).", _OTHER)
     if _HALF.search(pipeline):
         raise UnusableFiles(f"it is one half of a model and cannot paint alone ({pipeline}).", _OTHER)

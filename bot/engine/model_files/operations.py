@@ -50,6 +50,14 @@ _FROM_PARTS = frozenset(
 )
 """Pipelines beside which there is one of each kind."""
 
+FILMING = frozenset(
+    {"CogVideoXPipeline", "LTXPipeline", "WanPipeline", "CogVideoXImageToVideoPipeline", "LTXImageToVideoPipeline"}
+)
+"""Pipelines for videos that were tried; the name says whether they go on from a picture."""
+
+_MORPHING = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
+"""Pipelines that take embeddings of prompts and noise of any shape that `bot/worker/morphing.py` knows."""
+
 MASKED_CHANNELS = 9
 """The channels of a denoiser that is given the mask and the picture under it, and so can do nothing else."""
 
@@ -62,6 +70,8 @@ def operations_of(pipeline: str, channels: int | None, *, upscales: bool) -> fro
 
     `channels` is None if their number is not known; `upscales` says whether the model has an upscaler.
     """
+    if pipeline in FILMING:
+        return frozenset({Operation.IMAGE2FILM if "ImageToVideo" in pipeline else Operation.FILM})
     name = _VARIANT.sub("", pipeline.replace("ControlNet", ""))
     found = frozenset({Operation.UPSCALE}) if upscales else frozenset[Operation]()
     if channels == MASKED_CHANNELS:
@@ -69,4 +79,6 @@ def operations_of(pipeline: str, channels: int | None, *, upscales: bool) -> fro
     found |= {Operation.TEXT2IMAGE}
     if name in _FROM_PICTURES or name in _FROM_PARTS:
         found |= _STARTING
+    if name in _MORPHING:
+        found |= {Operation.MORPH}
     return found | _REPAINTING if name in _FROM_PARTS else found

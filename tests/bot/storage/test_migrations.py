@@ -147,7 +147,7 @@ async def test_a_copy_from_before_schema_29_shows_the_first_job_with_pictures(tm
             "DROP TABLE contest_votes; DROP TABLE contest_entries; DROP TABLE contests; DROP INDEX posts_owing; "
             "ALTER TABLE posts DROP COLUMN changed; ALTER TABLE posts DROP COLUMN shown; "
             "DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; "
-            "PRAGMA user_version = 28;"
+            "ALTER TABLE jobs DROP COLUMN painted; PRAGMA user_version = 28;"
         )
     async with open_store(tmp_path) as store:
         rows = await store.database.fetch_all("SELECT job_id FROM side_messages ORDER BY id")

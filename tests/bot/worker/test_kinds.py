@@ -497,3 +497,43 @@ def test_model_in_the_box_starts_from_pictures_and_repaints_parts() -> None:
     change = np.abs(np.asarray(Image.open(io.BytesIO(made.png)).resize((128, 128))).astype(float) - (40, 90, 220))
     inside, outside = change[40:88, 40:88].mean(), change[:16].mean()
     assert inside > 2 * outside
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+@pytest.mark.parametrize("model", ["sd", "sdxl"])
+def test_the_ends_of_an_animation_are_what_diffusers_paints_from_them(
+    store: ModelStore, alone: dict[tuple[str, Operation, bool], Any], model: str, guidance: float
+) -> None:
+    first = GenerationRequest(
+        prompt="red cat",
+        negative_prompt="ugly",
+        model=model,
+        width=SIDE,
+        height=SIDE,
+        num_inference_steps=3,
+        guidance_scale=guidance,
+        seed=5,
+    )
+    last = replace(first, prompt="old ship", seed=6)
+    morph = replace(first, operation=Operation.MORPH, frames=4, end_prompt=last.prompt, end_seed=last.seed)
+    calls = [
+        Call(number, "ada", store.pipeline(morph), store.scheduler(morph), {**arguments, "output_type": "latent"})
+        for number, arguments in enumerate(store.frames(morph))
+    ]
+    frames = played({0: calls})
+    assert len(frames) == 4
+    for number, end in ((0, first), (3, last)):
+        pipeline = alone[model, Operation.TEXT2IMAGE, False]
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.scheduler = store.scheduler(end)
+        painted = pipeline(
+            prompt=end.prompt,
+            negative_prompt=end.negative_prompt,
+            width=SIDE,
+            height=SIDE,
+            num_inference_steps=3,
+            guidance_scale=guidance,
+            generator=[torch.Generator().manual_seed(end.seed)],
+            output_type="latent",
+        ).images
+        assert distance(frames[number], painted) <= EXACT

@@ -27,7 +27,7 @@ _LAYERS = 2
 def make_tiny_folder(path: Path, *, seed: int = 0) -> Path:
     """Write a Stable Diffusion pipeline with random weights to `path` and return it."""
     torch.manual_seed(seed)
-    tokenizer = _tokenizer()
+    tokenizer = tiny_tokenizer()
     words = len(tokenizer)
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -99,7 +99,7 @@ def make_tiny_single_file(folder: Path, path: Path) -> Path:
     return path
 
 
-def _tokenizer() -> CLIPTokenizer:
+def tiny_tokenizer() -> CLIPTokenizer:
     """A tokenizer that spells words letter by letter."""
     tokens = [*_LETTERS, *(f"{letter}</w>" for letter in _LETTERS), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(

@@ -1,0 +1,137 @@
+"""/animate: frames from one prompt or seed to another, also from a result; /film: frames by a model for videos."""
+
+from __future__ import annotations
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.client import Client
+from bot.config import ModelConfig
+from bot.errors import UserError
+from bot.jobs import Operation, PictureRef
+from bot.requests import edits
+from bot.requests.admission import Admission
+from bot.requests.morphs import FILM_FRAMES, FRAMES, USUAL_FILM_FRAMES, USUAL_FRAMES
+from bot.requests.options import Morph, Options
+from bot.storage.queue import Queue
+from cogs import _targets
+from cogs._buttons import CustomId, add_cog, pressed, submitted
+from cogs._forms import Submission, form, text_field, whole_number
+from cogs._lists import Choices, model_choices, usable_models
+from cogs.intake import Intake
+
+
+class Animate(commands.Cog):
+    """Takes requests for animations."""
+
+    def __init__(self, intake: Intake, admission: Admission, queue: Queue) -> None:
+        self._intake = intake
+        self._admission = admission
+        self._queue = queue
+
+    @app_commands.command(description="Animate from one prompt to another, or from one seed to another")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.describe(
+        prompt="What the first frame shows; may end in flags, like --ar 16:9 --seed 7",
+        to="What the last frame shows; without it, the same in another way",
+        frames=f"How many frames, {FRAMES[0]} to {FRAMES[1]}; {USUAL_FRAMES} if you do not say",
+        to_seed="The seed of the last frame; --seed is that of the first",
+        model="Which model paints",
+    )
+    async def animate(
+        self,
+        interaction: discord.Interaction[Client],
+        prompt: str,
+        to: str | None = None,
+        frames: int | None = None,
+        to_seed: int | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Accept the request and answer with the message that will become the result."""
+        await self._take(interaction, Options(prompt, model=model, morph=Morph(frames, to or "", to_seed)))
+
+    @animate.autocomplete("model")
+    async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        models = await usable_models(self._admission, interaction)
+        able = [model for model in models if Operation.MORPH in self._admission.operations(model.name)]
+        return model_choices(able, typed)
+
+    @app_commands.command(description="Paint a film, if the host has set up a model for videos")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+    @app_commands.describe(
+        prompt="What the film shows; may end in flags, like --ar 16:9 --seed 7",
+        picture="A picture that the film begins with: PNG, JPEG or WebP",
+        frames=f"How many frames, {FILM_FRAMES[0]} to {FILM_FRAMES[1]}; {USUAL_FILM_FRAMES} if you do not say",
+        model="Which model paints",
+    )
+    async def film(
+        self,
+        interaction: discord.Interaction[Client],
+        prompt: str,
+        picture: discord.Attachment | None = None,
+        frames: int | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Accept the request and answer with the message that will become the result."""
+        if frames == 0:
+            raise UserError(f"A film has {FILM_FRAMES[0]} to {FILM_FRAMES[1]} frames, and you asked for 0.")
+        wanted = Operation.FILM if picture is None else Operation.IMAGE2FILM
+        if model is None:
+            able = [each for each in await usable_models(self._admission, interaction) if self._can(each, wanted)]
+            # Of a model that was not downloaded yet it is not known what it can do; one for videos paints no pictures.
+            able.sort(key=lambda each: self._can(each, Operation.TEXT2IMAGE))
+            model = able[0].name if able else None
+        options = Options(prompt, model=model, film=frames or 0)
+        await self._intake.take(interaction, options, {} if picture is None else {"image": picture})
+
+    @film.autocomplete("model")
+    async def _film_models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        models = await usable_models(self._admission, interaction)
+        able = [each for each in models if self._can(each, Operation.FILM) or self._can(each, Operation.IMAGE2FILM)]
+        return model_choices(able, typed)
+
+    def _can(self, model: ModelConfig, operation: Operation) -> bool:
+        return operation in self._admission.operations(model.name)
+
+    @pressed("animate")
+    async def animate_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Ask where an animation goes that starts from a picture."""
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        edits.morph(job.request, picture, Morph())
+        fields = [
+            text_field(
+                "prompt", "What the last frame shows", hint="Leave it empty for the same in another way", long=True
+            ),
+            text_field("frames", "Frames", hint=f"{FRAMES[0]} to {FRAMES[1]}", value=str(USUAL_FRAMES), most=4),
+            text_field("seed", "Seed of the last frame", hint="Leave it empty: the same, or another one", most=12),
+        ]
+        await responses.ask(interaction, form(str(CustomId("animate", about)), "Animate", fields))
+
+    @submitted("animate")
+    async def animate_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:
+        """Paint the animation."""
+        job, picture = await _targets.picture(self._queue, interaction, known.about)
+        to = filled.texts.get("prompt", "")
+        try:
+            morph = Morph(whole_number(filled, "frames"), to, whole_number(filled, "seed"))
+            options = edits.morph(job.request, picture, morph)
+        except UserError as error:
+            await interaction.client.explain(interaction, error, to)
+            return
+        await self._take(interaction, options)
+
+    async def _take(self, interaction: discord.Interaction[Client], options: Options) -> None:
+        """Make a request; a refusal gives both prompts back."""
+        try:
+            await self._intake.take(interaction, options)
+        except UserError as error:
+            await interaction.client.explain(interaction, error, options.typed)
+
+
+async def setup(client: Client) -> None:
+    """Add the cog, its button and its form."""
+    await add_cog(client, Animate(Intake.of(client), client.app.admission, client.app.queue))

@@ -1,0 +1,178 @@
+"""/variants: one thing with other backgrounds, in other colours and from other angles, in messages of four."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import responses
+from bot.client import Client
+from bot.config import EMBEDDED
+from bot.errors import UserError
+from bot.jobs import JobId, Operation, PictureRef
+from bot.requests import edits
+from bot.requests.admission import Admission
+from bot.requests.options import Options
+from bot.requests.series import SeriesAdmission
+from bot.requests.variants import STEADY, Variant, thing_of, variants_of
+from bot.storage.queue import Queue
+from cogs import _targets
+from cogs._buttons import CustomId, add_cog, pressed, submitted
+from cogs._forms import Submission, form, text_field
+from cogs._lists import Choices, model_choices, usable_models
+from cogs.details import NUMBER
+from cogs.intake import stand_ins_of, where
+from cogs.series import Series
+
+_LISTS = ("backgrounds", "colours", "angles")
+_HINTS = ("blue, green, a beach at sunset", "red, blue, golden", "side, top, from below")
+_LIST = 500
+"""Characters of a list in a form."""
+
+
+class Variants(commands.Cog):
+    """Takes requests for variants of one thing."""
+
+    def __init__(self, series: Series, quotes: SeriesAdmission, admission: Admission, queue: Queue) -> None:
+        self._series = series
+        self._quotes = quotes
+        self._admission = admission
+        self._queue = queue
+
+    @app_commands.command(description="Paint variants of one thing: other backgrounds, colours or angles")
+    @app_commands.guild_only()
+    @app_commands.describe(
+        picture="The thing in front of a plain background: PNG, JPEG or WebP",
+        id="Or the number of a request, which /show and Info show",
+        thing="What it is, like: a red apple",
+        backgrounds="Backgrounds with commas between them; the thing stays as it is",
+        colours="Colours with commas between them; the background stays as it is",
+        angles="Angles with commas between them; the whole picture is painted over",
+        look="Words and flags for all of them, such as the light; a model that knows such words gets some",
+        model="Which model paints, if you send a picture",
+    )
+    async def variants(
+        self,
+        interaction: discord.Interaction[Client],
+        picture: discord.Attachment | None = None,
+        id: NUMBER | None = None,
+        thing: str | None = None,
+        backgrounds: str | None = None,
+        colours: str | None = None,
+        angles: str | None = None,
+        look: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Quote the variants, and ask with their bill."""
+        lists = dict(zip(_LISTS, (backgrounds or "", colours or "", angles or ""), strict=True))
+        try:
+            if (picture is None) == (id is None):
+                raise UserError("Attach a picture, or give the number of a request as the option id, and not both.")
+            if picture is None:
+                await self._of_result(interaction, PictureRef(JobId(id or 0), 1), thing, look, lists)
+                return
+            able = await usable_models(self._admission, interaction)
+            chosen = (model or (able[0].name if able else "")).lower()
+
+            def options(variant: Variant) -> Options:
+                return edits.variant_of_upload(variant, model)
+
+            await self._offer(interaction, thing or "", self._look(chosen, look), lists, options, {"image": picture})
+        except UserError as error:
+            await interaction.client.explain(interaction, error, _typed(thing or "", lists))
+
+    @variants.autocomplete("model")
+    async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        models = await usable_models(self._admission, interaction)
+        able = [model for model in models if Operation.INPAINT in self._admission.operations(model.name)]
+        return model_choices(able, typed)
+
+    @pressed("variants")
+    async def variants_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Ask what varies of a picture."""
+        job, _ = await _targets.picture(self._queue, interaction, about)
+        fields = [
+            text_field("thing", "What it is", value=thing_of(job.request.prompt), most=_LIST, required=True),
+            *(
+                text_field(name, name.capitalize(), hint=f"With commas between them, like: {hint}", most=_LIST)
+                for name, hint in zip(_LISTS, _HINTS, strict=True)
+            ),
+            text_field(
+                "look", "Words and flags for all of them", value=self._look(job.request.model, None), most=_LIST
+            ),
+        ]
+        await responses.ask(interaction, form(str(CustomId("variants", about)), "Variants", fields))
+
+    @submitted("variants")
+    async def variants_sent(
+        self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
+    ) -> None:
+        """Quote the variants, and ask with their bill."""
+        lists = {name: filled.texts.get(name, "") for name in _LISTS}
+        thing = filled.texts.get("thing", "")
+        try:
+            await self._of_result(interaction, known.about, thing, filled.texts.get("look", ""), lists)
+        except UserError as error:
+            await interaction.client.explain(interaction, error, _typed(thing, lists))
+
+    async def _of_result(
+        self,
+        interaction: discord.Interaction[Client],
+        about: PictureRef,
+        thing: str | None,
+        look: str | None,
+        lists: Mapping[str, str],
+    ) -> None:
+        """Offer variants of a picture of a result, which must be shown where the person is."""
+        job, picture = await _targets.picture(self._queue, interaction, about)
+        _targets.check_shown(job, interaction)
+        model = next((model for model in self._admission.models if model.name == job.request.model), None)
+        if model is None:
+            raise UserError(f"The model {job.request.model} is no longer here.")
+        request = edits.proper(job.request, model)
+        what = thing or thing_of(request.prompt)
+        await self._offer(
+            interaction,
+            what,
+            self._look(model.name, look),
+            lists,
+            lambda variant: edits.variant(request, picture, variant),
+        )
+
+    async def _offer(
+        self,
+        interaction: discord.Interaction[Client],
+        thing: str,
+        look: str,
+        lists: Mapping[str, str],
+        options: Callable[[Variant], Options],
+        attachments: Mapping[str, discord.Attachment] | None = None,
+    ) -> None:
+        requester, destination = where(interaction)
+        stand_ins = stand_ins_of(attachments or {})
+        made = [
+            (variant.label, options(variant).with_uploads(stand_ins)) for variant in variants_of(thing, look, **lists)
+        ]
+        series = await self._quotes.read_variants(requester, thing, made, destination)
+        await self._series.offer(interaction, Options(_typed(thing, lists)), series, attachments)
+
+    def _look(self, model: str, look: str | None) -> str:
+        """The words for all variants; a model that ships with Atelier does not know those that are usual."""
+        if look is not None:
+            return look
+        embedded = {each.name for each in self._admission.models if each.source == EMBEDDED}
+        return "" if model in embedded else STEADY
+
+
+def _typed(thing: str, lists: Mapping[str, str]) -> str:
+    """What a person wrote, to give it back."""
+    return "; ".join(filter(None, [thing, *(f"{name}: {words}" for name, words in lists.items() if words)]))
+
+
+async def setup(client: Client) -> None:
+    """Add the cog, its command, its button and its form."""
+    app = client.app
+    await add_cog(client, Variants(Series.of(client), app.series, app.admission, app.queue))
