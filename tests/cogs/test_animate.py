@@ -259,8 +259,8 @@ class TestRealEngine:
         workshop = real_workshop
         ada = workshop.member("ada")
         await animate(workshop, ada, "a red fox --seed 7 --steps 4", to="an owl", frames=4)
+        (first,) = await workshop.ended()
         await animate(workshop, ada, "a red fox --seed 7 --steps 4", frames=3)
-        (first, *_) = await workshop.ended()
         await workshop.restart()
         jobs = await workshop.ended(2)
         assert [job.status for job in jobs] == [JobStatus.DELIVERED] * 2
