@@ -247,7 +247,7 @@ class ContestsCog(
             raise UserError("Only your own results can be entered.")
         if job.status is not JobStatus.DELIVERED:
             raise UserError("This result is not posted yet. Enter it once people see it.")
-        if not self._may_show_in(contest, job):
+        if not self.may_show(contest.channel_id, job):
             raise UserError(
                 "This result is from an age-restricted channel, and the contest is not in one. Enter another one."
             )
@@ -285,9 +285,6 @@ class ContestsCog(
             None if interaction.guild is None else interaction.guild.get_channel_or_thread(job.destination.channel_id)
         )
         return not _searching.is_adult(there) or _searching.is_adult(interaction.channel)
-
-    def _may_show_in(self, contest: Contest, job: Job) -> bool:
-        return self.may_show(contest.channel_id, job)
 
     def may_show(self, channel_id: ChannelId, job: Job) -> bool:
         """Whether a channel may show a result: what is from an age-restricted channel stays in such channels."""
