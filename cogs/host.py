@@ -23,6 +23,9 @@ NOT_THE_HOST = "Only the host of Atelier can see and drain engines."
 _MOST_BUTTONS = 25
 
 
+@app_commands.allowed_installs(guilds=True, users=False)
+@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
+@app_commands.default_permissions(manage_guild=True)
 class HostCog(commands.GroupCog, group_name="host", group_description="The engines, for the host of Atelier"):
     """Shows lanes, and gives one nothing new or new requests again."""
 
@@ -33,8 +36,6 @@ class HostCog(commands.GroupCog, group_name="host", group_description="The engin
         super().__init__()
 
     @app_commands.command(description="See every engine, drain one and bring it back (host)")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
     async def engines(self, interaction: discord.Interaction[Client]) -> None:
         """Show every lane with its button, to the host alone."""
         await self._check(interaction)

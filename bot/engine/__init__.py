@@ -114,10 +114,6 @@ class Lane(Protocol):
         """The denoising steps that are done of each order in the lane."""
         ...
 
-    def holds(self, job_id: JobId) -> bool:
-        """Whether an order for this job is in the lane."""
-        ...
-
     async def ready(self) -> None:
         """Wait until orders can be taken."""
         ...

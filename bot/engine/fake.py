@@ -51,7 +51,6 @@ class FakeEngine:
         """Models that it does not have; set by tests."""
         self._troubles: dict[str, str] = {}
         self._cancelled: set[JobId] = set()
-        self._inside: set[JobId] = set()
 
     @property
     def lanes(self) -> Sequence[FakeEngine]:
@@ -71,10 +70,6 @@ class FakeEngine:
         """Make a model unusable."""
         self._troubles[model] = words
 
-    def holds(self, job_id: JobId) -> bool:
-        """Whether it paints for this job."""
-        return job_id in self._inside
-
     async def ready(self) -> None:
         """Ready from the start."""
 
@@ -87,13 +82,9 @@ class FakeEngine:
         self.orders.append(order)
         if {hashlib.sha256(data).hexdigest() for data in order.uploads.values()} != set(order.request.uploads):
             raise PaintFailed("The order does not bring the pictures it names.")
-        self._inside.add(order.job_id)
-        try:
-            async with aclosing(self._paint(order)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            self._inside.discard(order.job_id)
+        async with aclosing(self._paint(order)) as events:
+            async for event in events:
+                yield event
 
     async def _paint(self, order: Order) -> AsyncGenerator[Event, None]:
         yield Started()

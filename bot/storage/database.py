@@ -181,14 +181,17 @@ class Database:
                 _refuse(call, StorageError(_DIED))
 
     async def _serve(self) -> None:
-        wal_is_empty, open_ = True, True
+        time = asyncio.get_running_loop().time
+        # Since something is read every few seconds, only commits count.
+        empty_at: float | None = None
+        open_ = True
         while open_:
             try:
-                async with asyncio.timeout(None if wal_is_empty else IDLE_SECONDS):
+                async with asyncio.timeout_at(empty_at):
                     self._batch = [await self._calls.get()]
             except TimeoutError:
                 await self._empty_wal()
-                wal_is_empty = True
+                empty_at = None
                 continue
             while not self._calls.empty():
                 self._batch.append(self._calls.get_nowait())
@@ -199,7 +202,7 @@ class Database:
                     await self._read(call)
             if writers := [call for call in calls if call.writes]:
                 await self._write(writers)
-                wal_is_empty = False
+                empty_at = time() + IDLE_SECONDS
         await self._empty_wal()
 
     async def _read(self, call: _Call) -> None:

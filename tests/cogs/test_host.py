@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+import simcord
 from typer.testing import CliRunner
 
 from bot.__main__ import cli
@@ -52,9 +53,13 @@ async def run_engines(workshop: Workshop, *options: str) -> tuple[int | None, st
 
 
 async def test_nobody_but_the_host_sees_or_drains_engines(workshop: Workshop) -> None:
-    make_host(workshop)
+    make_host(workshop, moderator=True)
     stage = await result(workshop)
-    for eve in (workshop.member("eve"), workshop.member("mod", moderator=True)):
+    member = workshop.member("eve")
+    with pytest.raises(simcord.SetupError):
+        await member.slash(workshop.channel, "host engines")
+    await workshop.open_group("host", member)
+    for eve in (member, workshop.member("mod", moderator=True)):
         refused = await eve.slash(workshop.channel, "host engines")
         assert (refused.ephemeral, refused.response.content) == (True, NOT_THE_HOST)
         pressed = await stage.use(eve, f"a2:drain:{_number('gpu 0')}:0")
@@ -63,7 +68,7 @@ async def test_nobody_but_the_host_sees_or_drains_engines(workshop: Workshop) ->
 
 
 async def test_the_host_drains_a_lane_and_brings_it_back(workshop: Workshop) -> None:
-    host, ada = make_host(workshop), workshop.member("ada")
+    host, ada = make_host(workshop, moderator=True), workshop.member("ada")
     first, second = fakes(workshop)
     second.trouble("flux", "Its file is gone.")
     shown = await host.slash(workshop.channel, "host engines")
@@ -87,6 +92,12 @@ async def test_the_host_drains_a_lane_and_brings_it_back(workshop: Workshop) -> 
     await ada.slash(workshop.channel, "imagine", prompt="a dog")
     await workshop.ended(4)
     assert (len(first.orders), len(second.orders)) == (1, 3)
+
+
+async def test_the_host_sees_the_engines_in_a_direct_message(workshop: Workshop) -> None:
+    host = make_host(workshop)
+    shown = await host.user.slash("host engines")
+    assert "**gpu 0**" in shown.response.content
 
 
 async def test_a_drained_lane_finishes_what_it_has(workshop: Workshop) -> None:
@@ -167,7 +178,7 @@ def test_the_command_line_needs_a_database(tmp_path: Any) -> None:
 
 
 async def test_a_button_of_a_lane_that_is_gone_says_so(workshop: Workshop) -> None:
-    host = make_host(workshop)
+    host = make_host(workshop, moderator=True)
     shown = await host.slash(workshop.channel, "host engines")
     await workshop.restart(FakeEngine())
     workshop.env.bot.owner_id = host.id

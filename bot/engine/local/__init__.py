@@ -154,10 +154,6 @@ class LocalEngine:
         """Whether the child can take orders."""
         return self._supervisor.is_ready
 
-    def holds(self, job_id: JobId) -> bool:
-        """Whether an order for this job is open."""
-        return job_id in self._open
-
     async def ready(self) -> None:
         """Wait until the child can take orders."""
         await self._supervisor.ready()
