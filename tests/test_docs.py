@@ -81,10 +81,16 @@ def test_every_command_of_the_command_line_is_listed(page: str) -> None:
     assert {name for cell in listed for name in re.findall(r"`atelier ([a-z]+)", cell)} == set(ATELIER)
 
 
-def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    for name, field in Config.model_fields.items():
+def _within(section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections of a section."""
+    for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield name, field.annotation
+            yield from ((f"{name}.{inner}", kind) for inner, kind in _within(field.annotation))
+
+
+def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    yield from _within(Config)
     yield from {"At the top": Config, "models": ModelConfig}.items()
     yield from {"loras of a model": LoraConfig, "controlnets of a model": ControlNetConfig}.items()
     yield from {"providers": ProviderConfig, "api of a model": ApiConfig}.items()
@@ -92,7 +98,7 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
 
 @pytest.mark.parametrize(("heading", "section"), list(_sections()))
 def test_every_setting_is_on_its_page_with_its_default(heading: str, section: type[BaseModel]) -> None:
-    of_their_own = {name for name, _ in _sections()} if section is Config else set()
+    of_their_own = {name for name, _ in _within(section)} | ({"models"} if section is Config else set())
     fields = {name: field for name, field in section.model_fields.items() if name not in of_their_own}
     listed = [(name, default) for names, default in _cells("settings.md", heading) for name in names]
     assert sorted(name for name, _ in listed) == sorted(fields)
