@@ -351,7 +351,8 @@ async def painted(config: Config, *, command: Sequence[str] = COMMAND) -> AsyncI
 async def _painted_at(config: Config, place: Place, command: Sequence[str]) -> AsyncIterator[Finding]:
     """Paint with each model on one device."""
     calibrated, known = building.calibration_of(calibration_of(config.data), place), known_files_of(config.data)
-    engine = LocalEngine(config, command=command, calibration=calibrated, known_files=known, observe=True, place=place)
+    ours = config.model_copy(update={"models": config.local_models})
+    engine = LocalEngine(ours, command=command, calibration=calibrated, known_files=known, observe=True, place=place)
     running = asyncio.create_task(engine.run())
     try:
         models = catalog.Catalog(config.local_models)

@@ -172,7 +172,8 @@ async def _dataset(config: Config, folder: Path, name: str, server: int | None) 
     counts = done.chosen.counts
     words = f"{done.folder}: pictures {counts.kept:,}, people {counts.people:,}."
     left = (
-        f"Left out: started from a picture {counts.from_pictures:,}, words of people who did not join "
+        f"Left out: started from a picture {counts.from_pictures:,}, animations and films {counts.moving:,}, "
+        f"painted by a provider {counts.remote:,}, words of people who did not join "
         f"{counts.borrowed:,}, duplicates {counts.equal + counts.near:,}."
     )
     return f"{words} {left}" if done.is_new else f"Nothing changed since the last version. {words}"

@@ -261,7 +261,8 @@ def price(job: Job) -> str:
 def result(job: Job, images: Sequence[Image | Picture]) -> str:
     """The message of finished pictures: the values that paint them again, and how long the painting took."""
     facts = [parameters(job.request)]
-    if images and images[0].width != job.request.width and job.request.provider:
+    asked = job.request.width, job.request.height
+    if images and (images[0].width, images[0].height) != asked and job.request.provider:
         facts.append(f"came as {images[0].width}×{images[0].height}")
     elif images and images[0].width != job.request.width:
         facts.append(f"enlarged to {images[0].width}×{images[0].height}")

@@ -174,7 +174,8 @@ class Intake(commands.Cog):
     ) -> None:
         """Show the person what would improve their prompt. Nothing is changed or painted before they say so."""
         number = self.offers.add(interaction, OpenOffer(offer, attachments))
-        may_compare = interaction.guild_id is not None and not attachments
+        moves = offer.options.morph is not None or offer.options.film is not None
+        may_compare = interaction.guild_id is not None and not attachments and not moves
         view = _views.offer_view(number, may_compare=may_compare)
         words = _words.offer(offer.additions, notes)
         if interaction.response.is_done():

@@ -154,7 +154,7 @@ class Storyboards(commands.Cog):
     async def _repaint(
         self, interaction: discord.Interaction[Client], first: Job, panel: Panel, words: str, quote: Quote
     ) -> None:
-        admitted = await self._quotes.repaint(first, panel.number, words, quote, interaction_id=interaction.id)
+        admitted = await self._quotes.repaint(first, panel, words, quote, interaction_id=interaction.id)
         if admitted is None:
             return
         price = f"About {roughly(quote.micros)}, an estimate" if quote.micros else ""

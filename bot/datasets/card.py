@@ -64,6 +64,8 @@ sent are in no row, and neither is anything that starts from a picture.
 | --- | --- |
 | of people who joined, in allowed channels | {counts.found:,} |
 | left out: started from a picture | {counts.from_pictures:,} |
+| left out: an animation or a film | {counts.moving:,} |
+| left out: painted by a provider | {counts.remote:,} |
 | left out: has words of a request of somebody who did not join | {counts.borrowed:,} |
 | left out: the file is gone | {counts.missing:,} |
 | left out: equal to another one | {counts.equal:,} |

@@ -90,6 +90,10 @@ class Counts:
     """Pictures of people who joined, in channels that are allowed."""
     from_pictures: int = 0
     """Left out, because a picture was sent or another result was changed: it may show what nobody consented to."""
+    moving: int = 0
+    """Left out, because it is an animation or a film: a row has one picture and one prompt."""
+    remote: int = 0
+    """Left out, because a provider painted it: with values that nobody knows, and under its terms."""
     borrowed: int = 0
     """Left out, because the words, or those of the style, come from a request of somebody who did not join."""
     missing: int = 0
@@ -125,6 +129,10 @@ def select(database: Path, key: str | None, folder: PictureFolder, server: int |
                 request = GenerationRequest.from_fields(json.loads(row["request"]))
                 if request.uploads:
                     counts.from_pictures += 1
+                elif request.frames:
+                    counts.moving += 1
+                elif request.provider:
+                    counts.remote += 1
                 elif row["is_borrowed"]:
                     counts.borrowed += 1
                 elif (sha256 := _pixels_of(folder, row["sha256"])) is None:

@@ -24,7 +24,7 @@ from bot.requests.permutations import Variant, Wildcards, may_have_choices, read
 from bot.requests.resolve import seeded
 from bot.requests.storyboards import prompt_of
 from bot.requests.wording import one_line
-from bot.storage.panels import Panel
+from bot.storage.panels import Panel, check_unchanged
 from bot.storage.queue import Entry, NewSeries, Queue
 
 STORYBOARD = "storyboard"
@@ -304,18 +304,21 @@ class SeriesAdmission:
             await self._policy.check_title(requester.guild_id, title)
 
     async def repaint(
-        self, beside: Job, number: int, words: str, quote: Quote, *, interaction_id: int | None
+        self, beside: Job, panel: Panel, words: str, quote: Quote, *, interaction_id: int | None
     ) -> Admitted | None:
         """Make a job of a quote for a panel, in the storyboard of another job; raises and returns as `admit` does."""
+        series_id = beside.series_id
+        assert series_id is not None  # noqa: S101 - it is a panel
 
         async def check(connection: aiosqlite.Connection) -> None:
+            await check_unchanged(connection, series_id, panel)
             await self._policy.check_room(connection, quote.ruling, quote.seconds, quote.micros)
 
         sources = quote.options.edit.sources if quote.options.edit else ()
         entry = Entry(quote.request, quote.seconds, sources, label=words, micros=quote.micros)
         async with self._admission.storing(quote):
             job = await self._queue.enqueue_panel(
-                beside, number, words, entry, interaction_id=interaction_id, admit=check
+                beside, panel.number, words, entry, interaction_id=interaction_id, admit=check
             )
         return None if job is None else await self._admission.promise(job, self._admission.notes(quote))
 

@@ -8,6 +8,7 @@ from typing import Self
 
 import aiosqlite
 
+from bot.errors import UserError
 from bot.jobs import JobId, Row
 from bot.storage.database import Database
 
@@ -98,6 +99,16 @@ async def add_panels(connection: aiosqlite.Connection, series_id: int, panels: S
     """Write the panels of a new storyboard, in their order; for use inside a transaction."""
     rows = [(series_id, p.number, place, p.words, p.job_id, p.refusal) for place, p in enumerate(panels, start=1)]
     await connection.executemany(ADD, rows)
+
+
+async def check_unchanged(connection: aiosqlite.Connection, series_id: int, panel: Panel) -> None:
+    """Raise UserError if a panel got another request since it was read; for use inside a transaction."""
+    cursor = await connection.execute(
+        "SELECT job_id FROM panels WHERE series_id = ? AND number = ?", (series_id, panel.number)
+    )
+    row = await cursor.fetchone()
+    if row is None or row["job_id"] != panel.job_id:
+        raise UserError("This panel was changed meanwhile. Look at it again before you change it.")
 
 
 async def replace_panel(

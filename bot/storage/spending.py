@@ -16,9 +16,13 @@ from bot.money import Micros
 from bot.storage.database import Database
 
 BILLED = """
-coalesce(billed_micros, iif(sent_at IS NULL AND status IN ('failed', 'cancelled'), 0, held_micros))
+CASE WHEN status IN ('queued', 'running') THEN max(held_micros, coalesce(billed_micros, 0))
+  ELSE coalesce(billed_micros, iif(sent_at IS NULL AND status IN ('failed', 'cancelled'), 0, held_micros)) END
 """
-"""What a job costs the host, as far as it is known: of what may have been billed, what was held."""
+"""What a job costs the host, as far as it is known: of what may have been billed, what was held.
+
+Until a job ends, what it may cost is held, also if one try at it cost nothing.
+"""
 
 CHARGED = f"CASE WHEN status = 'failed' OR pardoned THEN 0 ELSE {BILLED} END"
 """What a job costs its person. A failure is refunded, and so is what a moderator cancelled."""

@@ -74,7 +74,7 @@ class Darkroom:
         Raises PaintFailed for what is no picture, and if one of them may not be shown.
         """
         request = order.request
-        canvas = self._inputs(order).canvas if request.region else None
+        canvas = self._inputs(order).canvas if request.operation is Operation.INPAINT else None
         images = []
         for answer, seed in zip(answers, request.seeds, strict=False):
             picture = _answered(answer, maker.provider)

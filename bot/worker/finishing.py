@@ -217,11 +217,12 @@ def _sound(output: Any) -> np.ndarray[Any, Any]:
     """The pictures of a pipeline's output, (n, h, w, 3) from 0 to 1. Raises PaintFailed for one that is invalid."""
     if any(getattr(output, "nsfw_content_detected", None) or ()):
         raise PaintFailed("The model's own safety check withheld the picture. Try another prompt or seed.")
-    # A film is one sample with many frames.
-    pixels = np.asarray(output.frames[0] if hasattr(output, "frames") else output.images)
+    # A film is one sample with many frames, of which some may be black: it fades in or out.
+    is_film = hasattr(output, "frames")
+    pixels = np.asarray(output.frames[0] if is_film else output.images)
     if not np.isfinite(pixels).all():
         raise PaintFailed(NOT_NUMBERS)
     # A VAE that overflows, or a safety checker without an answer, leaves a black picture. No scene is that dark.
-    if any(float(frame.max()) < _BLACK for frame in pixels):
+    if (all if is_film else any)(float(frame.max()) < _BLACK for frame in pixels):
         raise PaintFailed("The model produced a black picture. Try another seed, sampler or size.")
     return pixels

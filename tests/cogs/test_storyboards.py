@@ -14,6 +14,7 @@ from bot.charts import board as charts
 from bot.charts.board import Kind
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
+from bot.errors import UserError
 from bot.jobs import Job, JobStatus
 from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
@@ -447,6 +448,18 @@ def workshop_owes_nothing(workshop: Workshop) -> Any:
         return not await workshop.app.panels.owed()
 
     return nothing
+
+
+async def test_a_panel_that_is_asked_for_twice_at_once_is_painted_once(workshop: Workshop) -> None:
+    await accepted(workshop, workshop.member("ada"))
+    first = (await workshop.ended(3))[0]
+    _, shown, _ = await workshop.app.panels.of(1)
+    series = workshop.app.series
+    quotes = [await series.quote_panel(first.requester, "an owl", "", first.destination, 7) for _ in range(2)]
+    assert await series.repaint(first, shown, "an owl", quotes[0], interaction_id=None) is not None
+    with pytest.raises(UserError, match="was changed meanwhile"):
+        await series.repaint(first, shown, "an owl", quotes[1], interaction_id=None)
+    assert len(await workshop.jobs()) == 4
 
 
 async def test_a_panel_deleted_under_a_running_export_is_in_no_later_file(

@@ -34,6 +34,7 @@ from bot.engine.cluster.easel import Easel
 from bot.engine.cluster.head import Unusable, Watch, reach
 from bot.engine.wire import LeavingFrame, SetupFrame, encode, read_frame
 from bot.logs import setup_logging
+from bot.secrets import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ def _make_secrets(setup: SetupFrame) -> subprocess.Popen[bytes] | None:
     if not setup.provenance:
         return None
     command = (sys.executable, "-m", "bot.worker.labels", setup.provenance)
-    making = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - the command is ours
+    making = subprocess.Popen(command, stdin=subprocess.PIPE, env=without_secrets())  # noqa: S603 - the command is ours
     assert making.stdin is not None  # noqa: S101 - it is a pipe
     making.stdin.write(EngineConfig(**setup.engine).model_dump_json().encode())
     making.stdin.close()

@@ -39,6 +39,8 @@ class ApiClient:
             organization="",
             project="",
             max_retries=0,
+            # Words and pictures go to the server that the host named, and not where that one sends them.
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
             timeout=httpx2.Timeout(self._seconds, connect=_CONNECT_SECONDS),
         )
 

@@ -166,7 +166,8 @@ class ProviderLane:
         model, able = self._models[request.model]
         if words := self.troubles.get(request.model):
             raise PaintFailed(words)
-        pictures, mask = await self._darkroom.prepared(order) if request.uploads else ([], b"")
+        # Also without pictures: whoever cannot finish an answer must not ask for one, because it costs money.
+        pictures, mask = await self._darkroom.prepared(order)
         answer = None
         async with aclosing(self._asked(order, model, able, pictures, mask)) as events:
             async for event in events:
@@ -174,7 +175,7 @@ class ProviderLane:
                     answer = event
                 elif not isinstance(event, Partial):
                     yield event
-                elif jpeg := await self._darkroom.preview(event.data, order.limits):
+                elif jpeg := await self._preview(event.data, order):
                     step = self.steps_done[order.job_id] = self.steps_done.get(order.job_id, 0) + 1
                     yield Preview(jpeg)
                     yield Progress(step, able.previews + 1)
@@ -191,6 +192,14 @@ class ProviderLane:
             except ProviderError as error:
                 raise PaintFailed(error.failure.words) from error
         yield Finished(await self._darkroom.finished(order, data, model.source, self.name), "")
+
+    async def _preview(self, data: bytes, order: Order) -> bytes:
+        """A small JPEG of a partial image; nothing if none can be made: the answer is paid for all the same."""
+        try:
+            return await self._darkroom.preview(data, order.limits)
+        except PaintFailed as error:
+            log.warning("a partial image of job %d is not shown: %s", order.job_id, error)
+            return b""
 
     async def _asked(
         self, order: Order, model: ModelConfig, able: Capabilities, pictures: Sequence[bytes], mask: bytes

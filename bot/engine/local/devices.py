@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.config import EngineConfig
+from bot.secrets import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ async def probe() -> dict[str, Any]:
         "bot.worker.probe",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=without_secrets(),
     )
     try:
         async with asyncio.timeout(_PROBE_SECONDS):

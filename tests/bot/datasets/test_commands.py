@@ -34,7 +34,10 @@ def test_a_data_set_and_a_graph_are_written_and_told(tmp_path: Path) -> None:
 
     asyncio.run(painted())
     code, words = run("dataset", str(out), "--data", str(data))
-    left = "Left out: started from a picture 0, words of people who did not join 0, duplicates 0."
+    left = (
+        "Left out: started from a picture 0, animations and films 0, painted by a provider 0, words of people who "
+        "did not join 0, duplicates 0."
+    )
     assert (code, words) == (0, f"{out}/v1: pictures 1, people 1. {left}\n")
     assert run("dataset", str(out), "--data", str(data))[1].startswith("Nothing changed since the last version.")
     code, words = run("graph", str(tmp_path / "links.json"), "--data", str(data))

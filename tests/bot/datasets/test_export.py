@@ -88,13 +88,16 @@ async def test_only_results_of_people_who_joined_before_in_channels_that_are_all
     await store.delivered(GRACE, seed=12)
     await store.delivered(ADA, seed=13, image="a" * 64, operation=Operation.IMAGE2IMAGE)
     await store.delivered(ADA, seed=14, control_image="a" * 64, controlnet="canny")
+    await store.delivered(ADA, seed=17, operation=Operation.MORPH, frames=4, end_prompt="an owl")
+    await store.delivered(ADA, seed=18, provider="openai")
     await store.rendered(ADA, seed=15)
     await store.failed(ADA, seed=16)
     assert await consents.leave(Requester(GRACE, GUILD)) is False
     done = written(store)
     assert [row["seed"] for row in rows(done)] == [2, 3]
     counts = done.chosen.counts
-    assert (counts.found, counts.from_pictures, counts.kept, counts.people) == (4, 2, 2, 1)
+    assert (counts.found, counts.from_pictures, counts.kept, counts.people) == (6, 2, 2, 1)
+    assert (counts.moving, counts.remote) == (1, 1)
     row = rows(done)[0]
     assert row["prompt"] == "a @… fox"
     assert row["synthetic"] is True

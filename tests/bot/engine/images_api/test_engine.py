@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from PIL import Image
 
 from bot.config import Config, EngineConfig
@@ -21,11 +22,12 @@ from bot.engine import Asking, Billed, Event, Finished, Order, Preview, Progress
 from bot.engine.images_api import engine as lanes
 from bot.engine.images_api.engine import ImagesApiEngine
 from bot.errors import ConfigError, EngineDied, PaintFailed
-from bot.jobs import UNLIMITED, GenerationRequest, JobId, Operation, PictureLimits, UserId
+from bot.jobs import UNLIMITED, GenerationRequest, JobId, Kept, Operation, PictureLimits, UserId
 from tests.picture_cases import quarters
 from tests.provider_server import (
     COST,
     KEY,
+    Asked,
     ProviderServer,
     at_address,
     body,
@@ -224,6 +226,53 @@ async def test_a_region_is_laid_over_the_old_picture(engine: ImagesApiEngine, se
     picture = Image.open(io.BytesIO(finished.images[0].png))
     assert picture.getpixel((60, 60)) == (0, 128, 128)
     assert picture.getpixel((900, 900)) == (0, 0, 255), "what was not to be painted stays what it was"
+
+
+async def test_the_thing_that_a_variant_keeps_stays_what_it_was(
+    engine: ImagesApiEngine, server: ProviderServer
+) -> None:
+    picture, buffer = Image.new("RGB", (1024, 1024), "white"), io.BytesIO()
+    picture.paste("red", (300, 300, 700, 700))
+    picture.save(buffer, "PNG")
+    upload = buffer.getvalue()
+    name = hashlib.sha256(upload).hexdigest()
+    *_, finished = await events(engine, order((upload,), image=name, kept=Kept.THING, operation=Operation.INPAINT))
+    assert isinstance(finished, Finished)
+    painted = Image.open(io.BytesIO(finished.images[0].png))
+    assert painted.getpixel((500, 500)) == (255, 0, 0)
+    assert painted.getpixel((20, 20)) == (0, 128, 128)
+
+
+async def test_words_do_not_follow_to_another_server(engine: ImagesApiEngine, server: ProviderServer) -> None:
+    async def elsewhere(server: ProviderServer, request: web.Request, asked: Asked) -> web.StreamResponse:
+        raise web.HTTPTemporaryRedirect(f"{server.base_url}/images/elsewhere")
+
+    server.script = [elsewhere]
+    await failure(engine, order())
+    assert [asked.path for asked in server.asked] == ["/v1/images/generations"]
+
+
+async def test_nothing_is_asked_for_that_could_not_be_finished(
+    engine: ImagesApiEngine, server: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise PaintFailed("The check cannot be loaded.")
+
+    monkeypatch.setattr(engine._darkroom, "prepared", broken)
+    found, words = await failure(engine, order())
+    assert (found, words, server.asked) == ([], "The check cannot be loaded.", [])
+
+
+async def test_a_preview_that_fails_does_not_lose_the_answer_that_is_paid(
+    engine: ImagesApiEngine, server: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise PaintFailed("It was too slow.")
+
+    monkeypatch.setattr(engine._darkroom, "preview", broken)
+    found = await events(engine, order())
+    assert Billed(COST) in found
+    assert isinstance(found[-1], Finished)
 
 
 async def test_a_blend_sends_each_picture(engine: ImagesApiEngine, server: ProviderServer) -> None:
