@@ -18,6 +18,7 @@ from bot import responses
 from bot.charts import sheet
 from bot.client import Client
 from bot.config import ModelConfig
+from bot.engine.images_api.capabilities import capabilities_of, nearest_size
 from bot.errors import UserError
 from bot.jobs import GRID, Job, JobId, Operation, Picture, PictureRef
 from bot.requests import edits
@@ -113,7 +114,13 @@ class Edits(commands.Cog):
         if Operation.UPSCALE in self._admission.operations(job.request.model):
             return edits.enlarge(job.request, picture)
         model = self._model(job)
-        return edits.hires(job.request, picture, 2 * max(model.width, model.height))
+        options = edits.hires(job.request, picture, 2 * max(model.width, model.height))
+        if model.provider:
+            asked = job.request.width, job.request.height
+            width, height = nearest_size(capabilities_of(model), 2 * asked[0], 2 * asked[1])
+            if width * height <= asked[0] * asked[1]:
+                raise UserError(f"This picture is as large as the model {model.name} can paint.")
+        return options
 
     def _model(self, job: Job) -> ModelConfig:
         """The model of a result; raises UserError if the host has removed it."""

@@ -200,7 +200,7 @@ class Dispatcher:
         if not lane.has(job.request.model):
             # No lane can paint with it now, so any of them took the job.
             words = self._engine.troubles.get(job.request.model) or f"No engine has the model {job.request.model} now."
-            raise PaintFailed(f"{words} Choose another one.")
+            raise PaintFailed(words if "Choose another" in words else f"{words} Choose another one.")
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads, limits)
         async with aclosing(lane.submit(order)) as events:
             preview = b""
