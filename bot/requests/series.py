@@ -249,7 +249,8 @@ class SeriesAdmission:
                 first.requester, first.destination, new, interaction_id=interaction_id, admit=check
             )
         return [
-            await self._admission.promise(job, self._admission.notes(member.quote))
+            # The bill of all of them has said the price.
+            await self._admission.promise(job, self._admission.notes(replace(member.quote, micros=Micros(0))))
             for job, member in zip(jobs, series.members, strict=False)
         ]
 

@@ -384,7 +384,7 @@ class TestBesideThisMachine:
         assert await spent(workshop, ada) == (COST,) * 3
 
     async def test_a_stopped_provider_holds_up_nothing_else(self, workshop: Workshop, server: ProviderServer) -> None:
-        server.script = [fails(401, "invalid_api_key")]
+        server.script = [fails(401, "invalid_api_key")] * 3
         ada = workshop.member("ada")
         for number in range(3):
             await ada.slash(workshop.channel, "imagine", prompt=f"cat {number}", model="two")

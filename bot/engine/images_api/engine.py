@@ -164,10 +164,10 @@ class ProviderLane:
     async def _paint(self, order: Order) -> AsyncGenerator[Event, None]:
         request = order.request
         model, able = self._models[request.model]
-        if words := self.troubles.get(request.model):
-            raise PaintFailed(words)
         # Also without pictures: whoever cannot finish an answer must not ask for one, because it costs money.
         pictures, mask = await self._darkroom.prepared(order)
+        if words := self.troubles.get(request.model):
+            raise PaintFailed(words)
         answer = None
         async with aclosing(self._asked(order, model, able, pictures, mask)) as events:
             async for event in events:
