@@ -16,7 +16,7 @@ from discord.ext import commands
 
 from bot.client import Client
 from bot.delivery.feedback import offered
-from bot.delivery.film import film_beside
+from bot.delivery.film import beside
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
 from bot.errors import DeliveryError, PlotError, StorageError, TryLater
@@ -162,7 +162,7 @@ class Results(commands.Cog):
         if compared is not None:
             content, files, open_, view = compared
         else:
-            film = await self._film(job, news)
+            film = self._film(job, news)
             content, files, open_ = _message_parts(job, news, is_hidden, film)
             if isinstance(news, Painted):
                 content += await self._origin(job)
@@ -189,12 +189,12 @@ class Results(commands.Cog):
             sent = await channel.send(content, files=files(), nonce=f"a{job.id}", view=view)  # type: ignore[arg-type]
         return Shown(MessageId(sent.id), left)
 
-    async def _film(self, job: Job, news: News) -> bytes:
-        """What is sent beside an animation, for programs that show no WebP that moves."""
-        if not isinstance(news, Painted) or not job.request.frames:
+    def _film(self, job: Job, news: News) -> bytes:
+        """What is sent beside an animation, if it fits."""
+        if not isinstance(news, Painted) or not news.film:
             return b""
         (webp,) = news.webp or [image.png for image in news.images]
-        return await film_beside(webp, file_limit(self._client, job.requester.guild_id))
+        return beside(webp, news.film, file_limit(self._client, job.requester.guild_id))
 
     async def _compared(
         self, job: Job, news: News, comparison: Comparison, is_hidden: bool

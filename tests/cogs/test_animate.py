@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import shutil
@@ -13,8 +14,10 @@ import PIL.Image
 import pytest
 import simcord
 
+from bot import child
 from bot.config import BillConfig, Config, LimitsConfig
-from bot.delivery.film import film_beside
+from bot.delivery import endings
+from bot.delivery.film import beside, film_of
 from bot.engine import fake
 from bot.engine.fake import FakeEngine
 from bot.jobs import Image, Job, JobStatus, Operation, PictureLimits
@@ -307,12 +310,37 @@ def moving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "flat_image", lambda *_: made)
 
 
-async def test_a_film_is_left_out_where_it_cannot_be_made_or_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_film_is_left_out_where_it_cannot_be_made_or_does_not_fit() -> None:
     webp = film()
-    made = await film_beside(webp, 10**7)
+    made = await film_of(webp)
     assert made[4:8] == b"ftyp"
-    assert await film_beside(webp, len(made) - 1) == b""
-    assert await film_beside(b"RIFF....WEBPVP8X", 10**7) == b"", "a file that cannot be read is sent alone"
+    assert beside(webp, made, 10**7) == made
+    assert beside(webp, made, len(made) - 1) == b""
+    assert await film_of(b"RIFF....WEBPVP8X") == b"", "a file that cannot be read is sent alone"
+
+
+async def test_a_film_that_takes_longer_than_a_post_is_made_once(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving(monkeypatch)
+    made: list[str] = []
+    run = child.run
+
+    async def slowly(module: str, *rest: Any) -> bytes:
+        if module == "bot.worker.film":
+            made.append(module)
+            await asyncio.sleep(1.0)
+        return await run(module, *rest)
+
+    monkeypatch.setattr(child, "run", slowly)
+    monkeypatch.setattr(endings, "SHOW_SECONDS", 0.5)
+    refusing(monkeypatch, lambda files: len(files[0].fp.getvalue()) < len(film()))
+    await animate(workshop, workshop.member("ada"), to="an owl")
+    (job,) = await workshop.ended()
+    assert job.status is JobStatus.DELIVERED
+    assert made == ["bot.worker.film"], "also for a post that was repeated with a smaller file"
+    names = [each.filename for each in workshop.message(job.destination.message_id).attachments]
+    assert names == [f"atelier-{job.id}-1.webp", f"atelier-{job.id}.mp4"]
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
