@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import discord
 import PIL.Image
 import pytest
 import simcord
@@ -367,6 +368,37 @@ async def test_a_file_that_discord_does_not_take_is_sent_smaller(
     with workshop.env.time_context():
         shown = PIL.Image.open(io.BytesIO(await message.attachments[0].read()))
     assert shown.n_frames == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_a_spoiler_keeps_the_files_that_were_posted(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    moving(monkeypatch)
+    if is_large:
+        refusing(monkeypatch, lambda files: len(files[0].fp.getvalue()) < len(film()))
+        edit = discord.Message.edit
+
+        async def edited(message: discord.Message, **changes: Any) -> discord.Message:
+            if len(changes["attachments"][0].fp.getvalue()) >= len(film()):
+                response = type("Response", (), {"status": 413, "reason": "Payload Too Large", "headers": {}})()
+                raise discord.HTTPException(response, {"code": 40005, "message": "Request entity too large"})
+            return await edit(message, **changes)
+
+        monkeypatch.setattr(discord.Message, "edit", edited)
+    ada = workshop.member("ada")
+    await animate(workshop, ada, to="an owl")
+    (job,) = await workshop.ended()
+    posted = workshop.message(job.destination.message_id)
+    before = [(each.filename, each.size) for each in posted.attachments]
+    assert len(before) == 2
+    for hidden in (True, False):
+        menu = (await ada.click(posted, label="⋯")).response
+        await ada.click(menu, label="Spoiler on/off")
+        shown = workshop.message(posted.id)
+        assert [each.is_spoiler() for each in shown.attachments] == [hidden] * 2
+        assert [(each.filename.removeprefix("SPOILER_"), each.size) for each in shown.attachments] == before
+        assert shown.content == posted.content
 
 
 async def test_a_file_that_is_too_large_however_small_it_is_made_is_told(
