@@ -218,6 +218,43 @@ async def test_a_form_that_makes_no_sense_says_so(workshop: Workshop) -> None:
     assert len(await workshop.jobs()) == 1
 
 
+async def test_flags_in_the_form_count_for_the_animation(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a red fox --seed 7 --steps 5")
+    (job,) = await workshop.ended()
+    stage = Stage(workshop, ada, job)
+    form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
+    filled = {"prompt": "an owl --seed 9 --steps 4 --images 2", "frames": "4", "seed": ""}
+    refused = await ada.submit_modal(form, filled)
+    assert "An animation is one file" in refused.response.content
+    form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
+    await ada.submit_modal(form, {**filled, "prompt": "an owl --seed 9 --steps 4"})
+    made = (await workshop.ended(2))[1].request
+    assert (made.prompt, made.end_prompt, made.seed, made.end_seed) == ("a red fox", "an owl", 7, 9)
+    assert made.num_inference_steps == 4
+
+
+async def test_choices_are_refused_and_wildcards_are_drawn(workshop: Workshop) -> None:
+    ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
+    await said(moderator, workshop, "wildcards add", name="animal", entries="otter")
+    await ada.slash(workshop.channel, "imagine", prompt="a red fox")
+    (job,) = await workshop.ended()
+    stage = Stage(workshop, ada, job)
+    for prompt, to in (("a {red, green} fox", "an owl"), ("a fox", "a {red, green} owl")):
+        refused = last(await animate(workshop, ada, prompt, to=to))
+        assert "stands for one picture, and this one has choices for 2" in refused.content
+    form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
+    answer = await ada.submit_modal(form, {"prompt": "a {red, green} owl", "frames": "4", "seed": ""})
+    assert "stands for one picture, and this one has choices for 2" in answer.response.content
+    assert len(await workshop.jobs()) == 1
+    form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
+    await ada.submit_modal(form, {"prompt": "an __animal__", "frames": "4", "seed": ""})
+    await animate(workshop, ada, "a __animal__", to="an __animal__ asleep")
+    _, one, two = [each.request for each in await workshop.ended(3)]
+    assert one.end_prompt == "an otter"
+    assert (two.prompt, two.end_prompt) == ("a otter", "an otter asleep")
+
+
 async def test_a_picture_that_came_from_a_picture_is_not_animated(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     await ada.slash(workshop.channel, "imagine", prompt="a red fox")
