@@ -15,6 +15,7 @@ from bot.jobs import Job, UserId, to_text, utcnow
 from bot.storage.contests import Contest, Entry, State, in_order_of
 from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
+from tests.cogs.test_reactions import rests
 from tests.cogs.test_series import labels
 from tests.cogs.test_storyboards import last
 from tests.conftest import Workshop
@@ -228,6 +229,34 @@ async def test_a_tie_is_told_as_a_tie_and_all_its_winners_are_pinged_and_copied(
     assert "A tie: 2 pictures share the first place, with 1 of 2 votes each." in message.content
     assert [people for people in pinged(workshop) if people] == [[str(ada.id), str(grace.id)]]
     await workshop.seen(lambda: len(best.history()) == 2)
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_winner_that_is_in_a_gallery_is_copied_and_stays_without_favourites(
+    workshop: Workshop, moderator: simcord.MemberActor, same: bool
+) -> None:
+    best = workshop.guild.create_text_channel("best")
+    winners = best if same else workshop.guild.create_text_channel("winners")
+    await said(moderator, workshop, "gallery", channel=best, threshold=1)
+    await begun(workshop, moderator, gallery=winners)
+    (_, first), (grace, _) = await entered(workshop, "ada"), await entered(workshop, "grace")
+    post = workshop.message(first.destination.message_id)
+    await grace.react(post, "❤️")
+    await workshop.seen(lambda: best.history())
+    await ended_part(workshop, moderator, State.VOTING)
+    await vote(workshop, grace, first)
+    await ended_part(workshop, moderator, State.COUNTED)
+    await workshop.seen(lambda: winners.history())
+    await grace.unreact(post, "❤️")
+    if not same:
+        await workshop.seen(lambda: not best.history())
+    await workshop.restart()
+    await rests(workshop)
+    assert len(winners.history()) == 1
+    await grace.react(post, "❤️")
+    await workshop.seen(lambda: best.history())
+    await rests(workshop)
+    assert len(winners.history()) == len(best.history()) == 1
 
 
 async def test_a_contest_without_entries_with_one_and_without_votes_each_get_a_sentence(
