@@ -357,6 +357,38 @@ async def test_a_contest_is_cancelled_and_goes_on_after_an_undo(
     assert "a wrong theme" in cases
 
 
+async def test_an_undo_after_the_end_of_the_votes_gives_the_whole_time_to_vote(
+    workshop: Workshop, moderator: simcord.MemberActor
+) -> None:
+    await begun(workshop, moderator, votes="1h")
+    (_, first), (grace, _) = await entered(workshop, "ada"), await entered(workshop, "grace")
+    await ended_part(workshop, moderator, State.VOTING)
+    await moderator.slash(workshop.channel, "contest cancel", contest=1)
+    await settled(workshop, State.CANCELLED)
+    past = to_text(utcnow() - timedelta(hours=3))
+    await workshop.app.database.execute(
+        "UPDATE contests SET entries_until = ?, votes_until = ?", (past, to_text(utcnow() - timedelta(hours=2)))
+    )
+    assert "undo of case 3" in await said(moderator, workshop, "undo", case=3)
+    await settled(workshop, State.VOTING)
+    lasts = (await contest(workshop)).votes_until - utcnow()
+    assert timedelta(minutes=55) < lasts < timedelta(minutes=61)
+    assert "Your vote is for picture" in await vote(workshop, grace, first)
+
+
+async def test_an_undo_opens_no_more_contests_than_are_possible(
+    workshop: Workshop, moderator: simcord.MemberActor
+) -> None:
+    await begun(workshop, moderator)
+    await moderator.slash(workshop.channel, "contest cancel", contest=1)
+    await settled(workshop, State.CANCELLED)
+    for _ in range(5):
+        await begun(workshop, moderator)
+    assert "5 contests are open on this server" in await said(moderator, workshop, "undo", case=2)
+    await moderator.slash(workshop.channel, "contest cancel", contest=6)
+    assert "undo of case 2" in await said(moderator, workshop, "undo", case=2)
+
+
 async def test_an_end_by_a_moderator_cannot_be_undone(workshop: Workshop, moderator: simcord.MemberActor) -> None:
     await begun(workshop, moderator)
     await ended_part(workshop, moderator, State.COUNTED)
