@@ -591,6 +591,8 @@ class Painted:
     webp: tuple[bytes, ...] = ()
     lossless: bool = True
     """Whether every pixel of `webp` is as it was painted."""
+    film: bytes = b""
+    """An animation as MP4, for programs that show no WebP that moves; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 from cogs._verdicts import Verdict, classify
 
+NOT_KEPT = "The pictures of this request are no longer kept."
+
 
 async def is_hidden(interaction: discord.Interaction[Client], job: Job, pictures: Sequence[Picture]) -> bool:
     """Whether the safety check hides pictures of a result: where it was asked for, or where they are shown now."""
@@ -44,7 +46,7 @@ async def send_pictures(
     try:
         images = await queue.read(pictures)
     except StorageError:
-        raise UserError("The pictures of this request are no longer kept.") from None
+        raise UserError(NOT_KEPT) from None
     first = pictures[0].ref.number
     controls = discord.utils.MISSING if view is None else view
     try:

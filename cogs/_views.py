@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import discord
 
-from bot.jobs import Job, JobId, PictureRef
+from bot.delivery.film import beside
+from bot.jobs import Job, JobId, Painted, PictureRef
 from bot.responses import fitted
 from cogs import _words
 from cogs._buttons import button
@@ -55,7 +56,14 @@ def result_files(job: Job, pictures: Sequence[bytes], first: int = 1, *, spoiler
     ]
 
 
-def film_file(job: Job, film: bytes, *, spoiler: bool) -> list[discord.File]:
+def painted_files(job: Job, news: Painted, file_limit: int, *, spoiler: bool) -> list[discord.File]:
+    """Fresh uploads of everything that a result is posted with, where a file may have so many bytes."""
+    pictures = news.webp or [image.png for image in news.images]
+    film = beside(pictures[0], news.film, file_limit) if news.film else b""
+    return [*result_files(job, pictures, spoiler=spoiler), *_film_file(job, film, spoiler=spoiler)]
+
+
+def _film_file(job: Job, film: bytes, *, spoiler: bool) -> list[discord.File]:
     """A fresh upload of an animation as MP4; nothing without one."""
     if not film:
         return []

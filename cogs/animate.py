@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -15,19 +17,23 @@ from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.morphs import FILM_FRAMES, FRAMES, USUAL_FILM_FRAMES, USUAL_FRAMES
 from bot.requests.options import Morph, Options
+from bot.requests.series import SeriesAdmission
 from bot.storage.queue import Queue
 from cogs import _targets
 from cogs._buttons import CustomId, add_cog, pressed, submitted
 from cogs._forms import Submission, form, text_field, whole_number
 from cogs._lists import Choices, model_choices, usable_models
-from cogs.intake import Intake
+from cogs.intake import Intake, where
+
+_FIRST, _LAST = "The first frame of an animation", "The last frame of an animation"
 
 
 class Animate(commands.Cog):
     """Takes requests for animations."""
 
-    def __init__(self, intake: Intake, admission: Admission, queue: Queue) -> None:
+    def __init__(self, intake: Intake, quotes: SeriesAdmission, admission: Admission, queue: Queue) -> None:
         self._intake = intake
+        self._quotes = quotes
         self._admission = admission
         self._queue = queue
 
@@ -85,7 +91,8 @@ class Animate(commands.Cog):
             # Of a model that was not downloaded yet it is not known what it can do; one for videos paints no pictures.
             able.sort(key=lambda each: self._can(each, Operation.TEXT2IMAGE))
             model = able[0].name if able else None
-        options = Options(prompt, model=model, film=frames or 0)
+        drawn = await self._quotes.single(where(interaction)[0], prompt, "The prompt of a film")
+        options = Options(drawn, model=model, film=frames or 0)
         await self._intake.take(interaction, options, {} if picture is None else {"image": picture})
 
     @film.autocomplete("model")
@@ -117,8 +124,8 @@ class Animate(commands.Cog):
         job, picture = await _targets.picture(self._queue, interaction, known.about)
         to = filled.texts.get("prompt", "")
         try:
-            morph = Morph(whole_number(filled, "frames"), to, whole_number(filled, "seed"))
-            options = edits.morph(job.request, picture, morph)
+            last = Morph(whole_number(filled, "frames"), to, whole_number(filled, "seed"))
+            options = edits.morph(job.request, picture, await self._drawn(interaction, last))
         except UserError as error:
             await interaction.client.explain(interaction, error, to)
             return
@@ -126,12 +133,20 @@ class Animate(commands.Cog):
 
     async def _take(self, interaction: discord.Interaction[Client], options: Options) -> None:
         """Make a request; a refusal gives both prompts back."""
+        drawn = options
         try:
-            await self._intake.take(interaction, options)
+            if options.edit is None and options.morph is not None:
+                first = await self._quotes.single(where(interaction)[0], options.prompt, _FIRST)
+                drawn = replace(options, prompt=first, morph=await self._drawn(interaction, options.morph))
+            await self._intake.take(interaction, drawn)
         except UserError as error:
             await interaction.client.explain(interaction, error, options.typed)
+
+    async def _drawn(self, interaction: discord.Interaction[Client], morph: Morph) -> Morph:
+        """Where an animation goes, with the wildcards drawn; raises UserError for words that stand for several."""
+        return replace(morph, prompt=await self._quotes.single(where(interaction)[0], morph.prompt, _LAST))
 
 
 async def setup(client: Client) -> None:
     """Add the cog, its button and its form."""
-    await add_cog(client, Animate(Intake.of(client), client.app.admission, client.app.queue))
+    await add_cog(client, Animate(Intake.of(client), client.app.series, client.app.admission, client.app.queue))

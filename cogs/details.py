@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import discord
 from discord import app_commands
@@ -10,8 +11,10 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client, prompt_back
-from bot.errors import UserError
-from bot.jobs import GuildId, Job, JobId, MessageId, Operation, Picture, PictureRef, UserId
+from bot.delivery.film import film_of
+from bot.delivery.smaller import smaller
+from bot.errors import EngineError, StorageError, UserError
+from bot.jobs import GuildId, Job, JobId, MessageId, Operation, Painted, Picture, PictureRef, UserId
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.requests import edits
@@ -25,8 +28,9 @@ from bot.storage.sittings import Sittings
 from bot.storage.tags import Tags
 from cogs import _controls, _people, _targets, _views, _words
 from cogs._buttons import add_cog, chosen, pressed
-from cogs._pictures import send_pictures
-from cogs._verdicts import GONE
+from cogs._pictures import NOT_KEPT, send_pictures
+from cogs._posting import file_limit
+from cogs._verdicts import GONE, Verdict, classify
 from cogs.verify import Verify, read
 
 NUMBER = app_commands.Range[int, 1, 2**53 - 1]
@@ -189,21 +193,42 @@ class Details(commands.Cog):
             raise UserError(_NO_MESSAGE)
         await responses.defer(interaction, ephemeral=True)
         channel = self._client.get_partial_messageable(job.destination.channel_id, guild_id=job.requester.guild_id)
+        news = await self._news(job, pictures)
         try:
             message = await channel.fetch_message(job.destination.message_id)
             hidden = any(attachment.is_spoiler() for attachment in message.attachments)
             if hidden and await self._policy.is_hidden(job, [picture.nsfw for picture in pictures]):
                 raise UserError(_STAYS_HIDDEN)
-            images = await self._queue.read(pictures)
-            # A WebP was sent where the PNG was too large; what is there keeps its format.
-            files = _views.result_files(job, [image.png for image in images], spoiler=not hidden)
-            await message.edit(attachments=files)
+            try:
+                await message.edit(attachments=self._files(job, news, spoiler=not hidden))
+            except discord.HTTPException as error:
+                if classify(error) is not Verdict.TOO_LARGE:
+                    raise
+                # It was posted smaller, and its words say so.
+                limit = file_limit(self._client, job.requester.guild_id)
+                try:
+                    done = await smaller(news.images, limit)
+                except EngineError as failure:
+                    raise UserError(str(failure)) from error
+                news = replace(news, webp=done.files, lossless=done.lossless)
+                await message.edit(attachments=self._files(job, news, spoiler=not hidden))
         except discord.HTTPException as error:
             if error.code not in GONE:
                 raise
             raise UserError(_NO_MESSAGE) from error
         words = "The pictures are shown again." if hidden else "The pictures are behind a spoiler now."
         await interaction.followup.send(words, ephemeral=True)
+
+    async def _news(self, job: Job, pictures: list[Picture]) -> Painted:
+        """What a result was posted with. Raises UserError if its files are gone."""
+        try:
+            images = await self._queue.read(pictures)
+        except StorageError:
+            raise UserError(NOT_KEPT) from None
+        return Painted(tuple(images), film=await film_of(images[0].png) if job.request.frames else b"")
+
+    def _files(self, job: Job, news: Painted, *, spoiler: bool) -> list[discord.File]:
+        return _views.painted_files(job, news, file_limit(self._client, job.requester.guild_id), spoiler=spoiler)
 
     @pressed("delete")
     async def delete_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:

@@ -16,7 +16,6 @@ from discord.ext import commands
 
 from bot.client import Client
 from bot.delivery.feedback import offered
-from bot.delivery.film import film_beside
 from bot.delivery.outbox import Delivery
 from bot.delivery.poster import Repost, Shown
 from bot.errors import DeliveryError, PlotError, StorageError, TryLater
@@ -162,8 +161,8 @@ class Results(commands.Cog):
         if compared is not None:
             content, files, open_, view = compared
         else:
-            film = await self._film(job, news)
-            content, files, open_ = _message_parts(job, news, is_hidden, film)
+            limit = file_limit(self._client, job.requester.guild_id)
+            content, files, open_ = _message_parts(job, news, is_hidden, limit)
             if isinstance(news, Painted):
                 content += await self._origin(job)
             elif comparison is not None:
@@ -188,13 +187,6 @@ class Results(commands.Cog):
             # The nonce makes a repeated post within a few minutes return the first message.
             sent = await channel.send(content, files=files(), nonce=f"a{job.id}", view=view)  # type: ignore[arg-type]
         return Shown(MessageId(sent.id), left)
-
-    async def _film(self, job: Job, news: News) -> bytes:
-        """What is sent beside an animation, for programs that show no WebP that moves."""
-        if not isinstance(news, Painted) or not job.request.frames:
-            return b""
-        (webp,) = news.webp or [image.png for image in news.images]
-        return await film_beside(webp, file_limit(self._client, job.requester.guild_id))
 
     async def _compared(
         self, job: Job, news: News, comparison: Comparison, is_hidden: bool
@@ -337,11 +329,11 @@ class Results(commands.Cog):
 
 
 def _message_parts(
-    job: Job, news: News, is_hidden: bool, film: bytes
+    job: Job, news: News, is_hidden: bool, limit: int
 ) -> tuple[str, Callable[[], list[discord.File]], bool]:
     """What the message says, what makes the files it shows, and whether the job can still be cancelled.
 
-    A result that `is_hidden` is shown as a spoiler. `film` is an animation as MP4, if there is one.
+    A result that `is_hidden` is shown as a spoiler. A file may have `limit` bytes.
     """
     match news:
         case Queued():
@@ -354,15 +346,7 @@ def _message_parts(
             content = _words.result(job, images)
             if webp:
                 content += f"\n{_words.smaller(lossless, moves=bool(job.request.frames))}"
-            files = webp or [image.png for image in images]
-            return (
-                content,
-                lambda: [
-                    *_views.result_files(job, files, spoiler=is_hidden),
-                    *_views.film_file(job, film, spoiler=is_hidden),
-                ],
-                False,
-            )
+            return content, lambda: _views.painted_files(job, news, limit, spoiler=is_hidden), False
         case Failed(reason):
             return _words.failed(job, reason), list, False
         case Cancelled():

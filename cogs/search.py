@@ -107,7 +107,7 @@ class SearchCog(commands.Cog, name="Search"):
     async def alike_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Show results whose prompt is like that of a result."""
         job, _ = await _targets.result(self._queue, interaction, about.job_id)
-        await self._begin(interaction, queries.like(job.request.prompt), Scope.PUBLIC, without=job.id)
+        await self._begin(interaction, queries.like(job.request.title), Scope.PUBLIC, without=job.id)
 
     @pressed("lookalike")
     async def lookalike_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:

@@ -71,8 +71,9 @@ class Variants(commands.Cog):
         try:
             if (picture is None) == (id is None):
                 raise UserError("Attach a picture, or give the number of a request as the option id, and not both.")
+            what, look, drawn = await self._drawn(interaction, thing, look, lists)
             if picture is None:
-                await self._of_result(interaction, PictureRef(JobId(id or 0), 1), thing, look, lists)
+                await self._of_result(interaction, PictureRef(JobId(id or 0), 1), what, look, drawn)
                 return
             able = await usable_models(self._admission, interaction)
             chosen = (model or (able[0].name if able else "")).lower()
@@ -80,7 +81,7 @@ class Variants(commands.Cog):
             def options(variant: Variant) -> Options:
                 return edits.variant_of_upload(variant, model)
 
-            await self._offer(interaction, thing or "", self._look(chosen, look), lists, options, {"image": picture})
+            await self._offer(interaction, what or "", self._look(chosen, look), drawn, options, {"image": picture})
         except UserError as error:
             await interaction.client.explain(interaction, error, _typed(thing or "", lists))
 
@@ -114,9 +115,21 @@ class Variants(commands.Cog):
         lists = {name: filled.texts.get(name, "") for name in _LISTS}
         thing = filled.texts.get("thing", "")
         try:
-            await self._of_result(interaction, known.about, thing, filled.texts.get("look", ""), lists)
+            what, look, drawn = await self._drawn(interaction, thing, filled.texts.get("look", ""), lists)
+            await self._of_result(interaction, known.about, what, look, drawn)
         except UserError as error:
             await interaction.client.explain(interaction, error, _typed(thing, lists))
+
+    async def _drawn(
+        self, interaction: discord.Interaction[Client], thing: str | None, look: str | None, lists: Mapping[str, str]
+    ) -> tuple[str | None, str | None, dict[str, str]]:
+        """What a person typed, with the wildcards drawn once for all variants. Raises UserError for choices."""
+        requester, _ = where(interaction)
+        texts = {"thing": thing, "look": look, **lists}
+        drawn = {
+            name: text and await self._quotes.single(requester, text, "Each variant") for name, text in texts.items()
+        }
+        return drawn["thing"], drawn["look"], {name: drawn[name] or "" for name in lists}
 
     async def _of_result(
         self,

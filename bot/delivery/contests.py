@@ -22,7 +22,7 @@ from bot.logs import traced
 from bot.storage.contests import Contest, Contests, Entry, State
 from bot.storage.database import Database, insist
 from bot.storage.queue import Queue
-from bot.storage.side_messages import EVERYONE, Kind, PostId, SideMessages
+from bot.storage.side_messages import PostId, SideMessages
 
 NOTE_SECONDS = 15.0
 """How long one message may take."""
@@ -140,6 +140,5 @@ class ContestKeeper:
         for _, job in winners:
             if contest.gallery_id is not None and poster.may_show(contest.gallery_id, job):
                 post_id = PostId(job.post_id)
-                # No favourites are needed.
-                await insist(self._side_messages.begin, Kind.GALLERY, post_id, EVERYONE, contest.gallery_id, 0, job.id)
+                await insist(self._side_messages.begin_winner, contest.id, post_id, contest.gallery_id, job.id)
                 self._reactions.look_at(post_id)

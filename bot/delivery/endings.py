@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from bot.delivery.film import film_of
 from bot.delivery.gate import Gate, pause
 from bot.delivery.poster import Show, Shown, in_time, log_bug
 from bot.delivery.removals import Removals
@@ -40,6 +41,8 @@ class _Ending:
     job: Job
     tries: int = 0
     due_at: float = -math.inf
+    film: bytes | None = None
+    """The animation as MP4, once it was made; it is empty if that failed."""
 
 
 class Endings:
@@ -116,10 +119,15 @@ class Endings:
         if self._gate.is_closed:
             await insist(self._queue.give_up, job, "Discord refuses every post in this channel.")
             return True
-        if ending.tries and not await insist(self._queue.is_unposted, job):
+        news = await self._ending(job)
+        if isinstance(news, Painted) and job.request.frames:
+            # That may take longer than a post, and Discord does not wait for it.
+            if ending.film is None:
+                ending.film = await film_of(news.images[0].png)
+            news = replace(news, film=ending.film)
+        if (ending.tries or ending.film is not None) and not await insist(self._queue.is_unposted, job):
             # The person had their data deleted meanwhile.
             return True
-        news = await self._ending(job)
         try:
             allowed = max(SHOW_SECONDS, 4 * self._took_seconds) * 2.0 ** min(ending.tries, 10)
             return await self._post(job, news, min(allowed, LONGEST_SHOW_SECONDS))
@@ -168,7 +176,7 @@ class Endings:
             log.warning("job %d: %s", job.id, failure)
             await self._give_up(job, news, str(error))
             return True
-        return await self._post(job, Painted(news.images, files.files, files.lossless), seconds)
+        return await self._post(job, replace(news, webp=files.files, lossless=files.lossless), seconds)
 
     async def _note(self, job: Job, news: News, shown: Shown) -> None:
         self._gate.accept()

@@ -15,11 +15,15 @@ SECONDS = 60.0
 """How long a film may take on a small machine that also paints."""
 
 
-async def film_beside(webp: bytes, file_limit: int) -> bytes:
-    """An animation as MP4, to be sent beside its WebP; nothing if it cannot be made here, or if both do not fit."""
+async def film_of(webp: bytes) -> bytes:
+    """An animation as MP4; nothing if it cannot be made here. It takes up to SECONDS."""
     try:
-        made = await child.run("bot.worker.film", framing.pack({"kind": "film"}, webp), SECONDS)
+        return await child.run("bot.worker.film", framing.pack({"kind": "film"}, webp), SECONDS)
     except ChildFailed as failure:
         log.warning("an animation is sent without an MP4, which could not be made%s", failure.reason)
         return b""
-    return made if len(made) <= file_limit and len(webp) + len(made) <= TOTAL_LIMIT else b""
+
+
+def beside(webp: bytes, film: bytes, file_limit: int) -> bytes:
+    """The MP4 of an animation, to be sent beside its WebP; nothing if both do not fit."""
+    return film if len(film) <= file_limit and len(webp) + len(film) <= TOTAL_LIMIT else b""

@@ -99,9 +99,11 @@ def decide(state: PostState, gallery: Gallery | None, now: datetime) -> list[Ste
     """
     steps: list[Step] = []
     stays: set[tuple[Kind, UserId]] = set()
+    copies: list[SideMessage] = []
     for message in state.messages:
         if not message.is_leaving and _is_wanted(message, state, gallery, now):
             stays.add((message.kind, message.user_id))
+            copies += [message] if message.kind is Kind.GALLERY else []
             if message.is_open:
                 steps.append(Send(message))
         elif not (message.kind is Kind.REFUSAL and message.over_at is not None):
@@ -113,7 +115,7 @@ def decide(state: PostState, gallery: Gallery | None, now: datetime) -> list[Ste
         gallery is not None
         and len(state.favourites) >= gallery.threshold
         and now - favoured_at < RECENTLY
-        and (Kind.GALLERY, EVERYONE) not in stays
+        and not any(each.user_id == EVERYONE or each.channel_id == gallery.channel_id for each in copies)
     ):
         steps.append(Begin(Kind.GALLERY, channel_id=gallery.channel_id, threshold=gallery.threshold))
     for user_id, asked_at in state.senders.items():
@@ -375,8 +377,8 @@ class Reactions:
 
     async def _remove(self, poster: SidePoster, job: Job, message: SideMessage) -> float:
         """Delete a message, if there is one; returns after how many seconds that must be tried again."""
-        if not message.is_leaving:
-            await insist(self._side_messages.leave, message)
+        if not message.is_leaving and not await insist(self._side_messages.leave, message):
+            return 0.0
         try:
             message_id = message.message_id
             if message.is_open and message.channel_id is not None and message.id not in self._untried:

@@ -133,11 +133,19 @@ def again(request: GenerationRequest, sources: Sequence[PictureRef] = ()) -> Opt
 
 
 def morph(request: GenerationRequest, picture: Picture, to: Morph) -> Options:
-    """An animation from a picture to what its person says. Raises UserError for one that words alone do not paint."""
+    """An animation from a picture to what its person says; flags among the words for its last frame count.
+
+    Raises UserError for a picture that words alone do not paint, and what `with_flags` raises.
+    """
     if request.operation is not Operation.TEXT2IMAGE or request.controlnet:
         raise UserError("An animation starts from a picture that was painted from words alone. Choose such a one.")
     edit = Edit((picture.ref,), Operation.MORPH, style=request.style_ref)
-    return replace(options_of(request), images=None, seed=picture.seed, morph=to, edit=edit)
+    options = replace(options_of(request), images=None, seed=picture.seed, morph=to, edit=edit)
+    if not to.prompt:
+        return options
+    end = reworded(replace(options, prompt=to.prompt, seed=None))
+    last = replace(to, prompt=end.prompt, seed=to.seed if end.seed is None else end.seed)
+    return replace(end, prompt=options.prompt, seed=options.seed, morph=last)
 
 
 def vary(request: GenerationRequest, picture: Picture, strength: float) -> Options:

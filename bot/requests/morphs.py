@@ -42,7 +42,7 @@ def read_end(options: Options, names: Names | None = None) -> Options:
 
 def one_file(options: Options) -> Options:
     """The options of an animation or a film without a number of pictures; raises UserError if the person gave one."""
-    if (options.images or 1) != 1 and options.edit is None:
+    if (options.images or 1) != 1:
         raise UserError("An animation is one file. Leave out --images and --repeat, and say how many frames it has.")
     return replace(options, images=None)
 

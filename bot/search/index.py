@@ -26,7 +26,7 @@ from bot.storage.panels import REPLACED
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of SCHEMA or of what is derived: an index of another version is built anew."""
 
 CHUNK = 500
@@ -81,7 +81,8 @@ END;
 # What search derives from the database, by its primary keys.
 FACTS = f"""
 SELECT id, guild_id, channel_id, parent_id, user_id, status = 'delivered' AND NOT ({REPLACED}) AS posted, asked_at,
-  model, coalesce(request ->> '$.style', '') AS style, request ->> '$.seed' AS seed, prompt, post_id,
+  model, coalesce(request ->> '$.style', '') AS style, request ->> '$.seed' AS seed,
+  prompt || coalesce(' → ' || nullif(request ->> '$.end_prompt', ''), '') AS prompt, post_id,
   (SELECT count(*) FROM jobs AS beside WHERE beside.post_id = jobs_with_post.post_id) = 1 AS is_alone
 FROM jobs_with_post WHERE id IN (SELECT value FROM json_each(?1)) AND +surface = ?2 AND forgotten_at IS NULL ORDER BY id
 """  # noqa: S608 - constants

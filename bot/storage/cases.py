@@ -69,6 +69,11 @@ UPDATE member_reports SET ended_at = NULL, outcome = '' WHERE id = ?1
 UNTELL = "UPDATE reporters SET told_at = NULL WHERE report_id = ?"
 DISMISS_AGAIN = "UPDATE member_reports SET ended_at = ?, outcome = 'dismissed' WHERE id = ? AND ended_at IS NULL"
 
+CONTEST_OF = "SELECT * FROM contests WHERE id = ? AND guild_id = ?"
+OPEN_CONTESTS = "SELECT count(*) AS n FROM contests WHERE guild_id = ? AND state IN ('entries', 'voting')"
+MOST_CONTESTS = 5
+"""Contests of a server that may be open at the same time."""
+VOTE_UNTIL = "UPDATE contests SET votes_until = max(votes_until, ?) WHERE id = ?"
 MOVE_CONTEST = "UPDATE contests SET state = ?, changed = changed + 1 WHERE id = ? AND state = ?"
 
 # The primary key serves this backwards from the newest.
@@ -274,16 +279,23 @@ class Cases:
     async def _undo_contest(self, connection: aiosqlite.Connection, by: By, case: Case) -> Case:
         """Cancel a contest that a case began, or let one go on that a case cancelled, without its votes.
 
-        Its time goes on, so an end that has passed meanwhile comes at once.
+        An end of entries that has passed meanwhile comes at once. For the votes, people have the whole time again.
+        Raises UserError if the contest has gone on, or if the server has too many that are open.
         """
         now = to_text(self._clock())
         ((name, state),) = case.after.items()
         after = case.before or {name: "cancelled"}
-        parameters = after[name], int(name.removeprefix(CONTEST)), state
-        changed = await connection.execute(MOVE_CONTEST, parameters)
+        number = int(name.removeprefix(CONTEST))
+        if state == "cancelled":
+            await check_open_contests(connection, by.guild_id)
+        changed = await connection.execute(MOVE_CONTEST, (after[name], number, state))
         if not changed.rowcount:
             raise UserError(f"Case {case.number} cannot be undone: the contest has gone on since.")
-        await connection.execute("DELETE FROM contest_votes WHERE contest_id = ?", (parameters[1],))
+        await connection.execute("DELETE FROM contest_votes WHERE contest_id = ?", (number,))
+        if after[name] == "voting":
+            (row,) = await connection.execute_fetchall(CONTEST_OF, (number, by.guild_id))
+            planned = datetime.fromisoformat(row["votes_until"]) - datetime.fromisoformat(row["entries_until"])
+            await connection.execute(VOTE_UNTIL, (to_text(self._clock() + planned), number))
         return await add_case(connection, now, by, UNDO, case.subject, case.after, after, undoes=case.number)
 
     async def unlogged(self) -> list[Case]:
@@ -315,6 +327,13 @@ class Cases:
         finally:
             # Also when the caller is cancelled, for then the transaction goes on by itself.
             self._rules.changed()
+
+
+async def check_open_contests(connection: aiosqlite.Connection, guild_id: GuildId) -> None:
+    """Raise UserError if a server has as many open contests as are possible."""
+    (count,) = await connection.execute_fetchall(OPEN_CONTESTS, (guild_id,))
+    if count["n"] >= MOST_CONTESTS:
+        raise UserError(f"{MOST_CONTESTS} contests are open on this server, the most that are possible.")
 
 
 async def add_case(

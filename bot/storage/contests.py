@@ -14,11 +14,17 @@ import aiosqlite
 
 from bot.errors import UserError
 from bot.jobs import ChannelId, Clock, GuildId, JobId, MessageId, PictureRef, Row, Scope, UserId, from_text, to_text
-from bot.storage.cases import CONTEST_CANCEL, CONTEST_END, CONTEST_START, By, Case, add_case, contest_name
+from bot.storage.cases import (
+    CONTEST_CANCEL,
+    CONTEST_END,
+    CONTEST_START,
+    By,
+    Case,
+    add_case,
+    check_open_contests,
+    contest_name,
+)
 from bot.storage.database import Database
-
-MOST_OPEN = 5
-"""Contests of a server that may be open at the same time."""
 
 ON_TIME = timedelta(minutes=1)
 """How late a part of a contest may end without the next part being longer for it."""
@@ -27,7 +33,6 @@ START = """
 INSERT INTO contests (guild_id, channel_id, gallery_id, theme, shuffle, begun_at, entries_until, votes_until, state)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'entries') RETURNING *
 """
-OPEN_COUNT = "SELECT count(*) AS n FROM contests WHERE guild_id = ? AND state IN ('entries', 'voting')"
 LATEST = "SELECT * FROM contests WHERE guild_id = ? ORDER BY id DESC LIMIT ?"
 BY_ID = "SELECT * FROM contests WHERE id = ?"
 
@@ -152,9 +157,7 @@ class Contests:
         """Begin a contest. Raises UserError if the server has too many that are open."""
 
         async def work(connection: aiosqlite.Connection) -> tuple[Contest, Case]:
-            (count,) = await connection.execute_fetchall(OPEN_COUNT, (by.guild_id,))
-            if count["n"] >= MOST_OPEN:
-                raise UserError(f"{MOST_OPEN} contests are open on this server, the most that are possible.")
+            await check_open_contests(connection, by.guild_id)
             now = self._clock()
             times = map(to_text, (now, now + entries, now + entries + votes))
             values = by.guild_id, channel_id, gallery_id, theme, secrets.token_hex(16), *times

@@ -169,7 +169,8 @@ ORDER BY id
 HISTORY = """
 SELECT * FROM jobs_with_post WHERE user_id = ?1 AND guild_id = ?2 AND surface = ?3
   AND status IN ('delivered', 'failed', 'cancelled') AND posted_at IS NOT NULL AND forgotten_at IS NULL
-  AND (?4 IS NULL OR instr(lower(prompt), lower(?4))) AND (?5 IS NULL OR model = ?5) AND (?6 IS NULL OR asked_at >= ?6)
+  AND (?4 IS NULL OR instr(lower(prompt), lower(?4)) OR instr(lower(request ->> '$.end_prompt'), lower(?4)))
+  AND (?5 IS NULL OR model = ?5) AND (?6 IS NULL OR asked_at >= ?6)
   AND (?7 IS NULL OR EXISTS (SELECT 1 FROM ratings WHERE ratings.post_id = jobs_with_post.post_id AND emoji = ?7))
 ORDER BY asked_at DESC, id DESC LIMIT ?8 OFFSET ?9
 """
@@ -221,7 +222,7 @@ class Wanted:
     """Which requests of a history are wanted; None wants all."""
 
     words: str | None = None
-    """A part of the prompt; capital letters do not matter."""
+    """A part of the prompt, or of the last prompt of an animation; capital letters do not matter."""
     model: str | None = None
     since: datetime | None = None
     emoji: str | None = None

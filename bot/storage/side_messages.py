@@ -22,7 +22,8 @@ from bot.storage.reactions import ASKING, DELETE, FAVOURITES, SENDS, quoted
 PostId = NewType("PostId", int)
 
 EVERYONE = UserId(0)
-"""For whom a copy in a gallery is."""
+"""For whom a copy in a gallery is that people's favourites ask for. The copy of a contest's winner, which needs none,
+has the number of the contest in its place, below zero."""
 
 RECENTLY = timedelta(days=7)
 """A reaction that is older begins nothing: a new gallery is not filled with the favourites of years."""
@@ -50,7 +51,8 @@ SELECT post_id FROM ratings WHERE {_ASKS} AND added_at > ? AND CASE
   WHEN {_SENDS} THEN NOT EXISTS (
     SELECT 1 FROM side_messages WHERE post_id = ratings.post_id AND kind = 'private' AND user_id = ratings.user_id
       AND (over_at IS NULL OR over_at >= ratings.added_at))
-  ELSE NOT EXISTS (SELECT 1 FROM side_messages WHERE post_id = ratings.post_id AND kind = 'gallery') AND EXISTS (
+  ELSE NOT EXISTS (
+    SELECT 1 FROM side_messages WHERE post_id = ratings.post_id AND kind = 'gallery' AND user_id = 0) AND EXISTS (
     SELECT 1 FROM jobs JOIN rules ON rules.guild_id = jobs.guild_id AND name = 'gallery'
     WHERE post_id = ratings.post_id) END
 UNION SELECT post_id FROM side_messages WHERE message_id IS NULL AND over_at IS NULL
@@ -70,6 +72,11 @@ BEGIN = """
 INSERT INTO side_messages (kind, post_id, user_id, channel_id, threshold, begun_at, job_id)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING RETURNING *
+"""
+# A copy that favourites asked for stays without them.
+KEEP = """
+UPDATE side_messages SET threshold = 0 WHERE kind = 'gallery' AND post_id = ? AND channel_id = ? AND job_id = ?
+  AND over_at IS NULL AND NOT is_leaving
 """
 TELL_REFUSED = """
 INSERT INTO side_messages (kind, post_id, user_id, channel_id, begun_at)
@@ -227,6 +234,17 @@ class SideMessages:
 
         return await self._database.write(work)
 
+    async def begin_winner(self, contest_id: int, post_id: PostId, channel_id: ChannelId, job_id: JobId) -> None:
+        """Decide that the winner of a contest is copied to a gallery, and stays there; a copy that is there is kept."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            kept = await connection.execute(KEEP, (post_id, channel_id, job_id))
+            if not kept.rowcount:
+                values = (Kind.GALLERY, post_id, -contest_id, channel_id, 0, to_text(self._clock()), job_id)
+                await connection.execute_fetchall(BEGIN, values)
+
+        await self._database.write(work)
+
     async def place(self, message: SideMessage, channel_id: ChannelId, message_id: MessageId | None = None) -> None:
         """Note in which channel a message is or will be, and its id once Discord has accepted it."""
         await self._database.execute(
@@ -251,9 +269,14 @@ class SideMessages:
 
         await self._database.write(work)
 
-    async def leave(self, message: SideMessage) -> None:
-        """Note that a message is about to be deleted."""
-        await self._database.execute("UPDATE side_messages SET is_leaving = 1 WHERE id = ?", (message.id,))
+    async def leave(self, message: SideMessage) -> bool:
+        """Note that a message is about to be deleted; False if it became a copy that stays since it was read."""
+
+        async def work(connection: aiosqlite.Connection) -> bool:
+            sql = "UPDATE side_messages SET is_leaving = 1 WHERE id = ? AND threshold = ?"
+            return bool((await connection.execute(sql, (message.id, message.threshold))).rowcount)
+
+        return await self._database.write(work)
 
     async def drop(self, message: SideMessage) -> None:
         """Forget a message that is gone; it may be decided again."""

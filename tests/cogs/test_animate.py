@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import shutil
@@ -9,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import discord
 import PIL.Image
 import pytest
 import simcord
 
+from bot import child
 from bot.config import BillConfig, Config, LimitsConfig
-from bot.delivery.film import film_beside
+from bot.delivery import endings
+from bot.delivery.film import beside, film_of
 from bot.engine import fake
 from bot.engine.fake import FakeEngine
 from bot.jobs import Image, Job, JobStatus, Operation, PictureLimits
@@ -214,6 +218,43 @@ async def test_a_form_that_makes_no_sense_says_so(workshop: Workshop) -> None:
     assert len(await workshop.jobs()) == 1
 
 
+async def test_flags_in_the_form_count_for_the_animation(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a red fox --seed 7 --steps 5")
+    (job,) = await workshop.ended()
+    stage = Stage(workshop, ada, job)
+    form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
+    filled = {"prompt": "an owl --seed 9 --steps 4 --images 2", "frames": "4", "seed": ""}
+    refused = await ada.submit_modal(form, filled)
+    assert "An animation is one file" in refused.response.content
+    form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
+    await ada.submit_modal(form, {**filled, "prompt": "an owl --seed 9 --steps 4"})
+    made = (await workshop.ended(2))[1].request
+    assert (made.prompt, made.end_prompt, made.seed, made.end_seed) == ("a red fox", "an owl", 7, 9)
+    assert made.num_inference_steps == 4
+
+
+async def test_choices_are_refused_and_wildcards_are_drawn(workshop: Workshop) -> None:
+    ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
+    await said(moderator, workshop, "wildcards add", name="animal", entries="otter")
+    await ada.slash(workshop.channel, "imagine", prompt="a red fox")
+    (job,) = await workshop.ended()
+    stage = Stage(workshop, ada, job)
+    for prompt, to in (("a {red, green} fox", "an owl"), ("a fox", "a {red, green} owl")):
+        refused = last(await animate(workshop, ada, prompt, to=to))
+        assert "stands for one picture, and this one has choices for 2" in refused.content
+    form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
+    answer = await ada.submit_modal(form, {"prompt": "a {red, green} owl", "frames": "4", "seed": ""})
+    assert "stands for one picture, and this one has choices for 2" in answer.response.content
+    assert len(await workshop.jobs()) == 1
+    form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
+    await ada.submit_modal(form, {"prompt": "an __animal__", "frames": "4", "seed": ""})
+    await animate(workshop, ada, "a __animal__", to="an __animal__ asleep")
+    _, one, two = [each.request for each in await workshop.ended(3)]
+    assert one.end_prompt == "an otter"
+    assert (two.prompt, two.end_prompt) == ("a otter", "an otter asleep")
+
+
 async def test_a_picture_that_came_from_a_picture_is_not_animated(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     await ada.slash(workshop.channel, "imagine", prompt="a red fox")
@@ -307,12 +348,37 @@ def moving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "flat_image", lambda *_: made)
 
 
-async def test_a_film_is_left_out_where_it_cannot_be_made_or_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_film_is_left_out_where_it_cannot_be_made_or_does_not_fit() -> None:
     webp = film()
-    made = await film_beside(webp, 10**7)
+    made = await film_of(webp)
     assert made[4:8] == b"ftyp"
-    assert await film_beside(webp, len(made) - 1) == b""
-    assert await film_beside(b"RIFF....WEBPVP8X", 10**7) == b"", "a file that cannot be read is sent alone"
+    assert beside(webp, made, 10**7) == made
+    assert beside(webp, made, len(made) - 1) == b""
+    assert await film_of(b"RIFF....WEBPVP8X") == b"", "a file that cannot be read is sent alone"
+
+
+async def test_a_film_that_takes_longer_than_a_post_is_made_once(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving(monkeypatch)
+    made: list[str] = []
+    run = child.run
+
+    async def slowly(module: str, *rest: Any) -> bytes:
+        if module == "bot.worker.film":
+            made.append(module)
+            await asyncio.sleep(1.0)
+        return await run(module, *rest)
+
+    monkeypatch.setattr(child, "run", slowly)
+    monkeypatch.setattr(endings, "SHOW_SECONDS", 0.5)
+    refusing(monkeypatch, lambda files: len(files[0].fp.getvalue()) < len(film()))
+    await animate(workshop, workshop.member("ada"), to="an owl")
+    (job,) = await workshop.ended()
+    assert job.status is JobStatus.DELIVERED
+    assert made == ["bot.worker.film"], "also for a post that was repeated with a smaller file"
+    names = [each.filename for each in workshop.message(job.destination.message_id).attachments]
+    assert names == [f"atelier-{job.id}-1.webp", f"atelier-{job.id}.mp4"]
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
@@ -339,6 +405,37 @@ async def test_a_file_that_discord_does_not_take_is_sent_smaller(
     with workshop.env.time_context():
         shown = PIL.Image.open(io.BytesIO(await message.attachments[0].read()))
     assert shown.n_frames == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_a_spoiler_keeps_the_files_that_were_posted(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    moving(monkeypatch)
+    if is_large:
+        refusing(monkeypatch, lambda files: len(files[0].fp.getvalue()) < len(film()))
+        edit = discord.Message.edit
+
+        async def edited(message: discord.Message, **changes: Any) -> discord.Message:
+            if len(changes["attachments"][0].fp.getvalue()) >= len(film()):
+                response = type("Response", (), {"status": 413, "reason": "Payload Too Large", "headers": {}})()
+                raise discord.HTTPException(response, {"code": 40005, "message": "Request entity too large"})
+            return await edit(message, **changes)
+
+        monkeypatch.setattr(discord.Message, "edit", edited)
+    ada = workshop.member("ada")
+    await animate(workshop, ada, to="an owl")
+    (job,) = await workshop.ended()
+    posted = workshop.message(job.destination.message_id)
+    before = [(each.filename, each.size) for each in posted.attachments]
+    assert len(before) == 2
+    for hidden in (True, False):
+        menu = (await ada.click(posted, label="⋯")).response
+        await ada.click(menu, label="Spoiler on/off")
+        shown = workshop.message(posted.id)
+        assert [each.is_spoiler() for each in shown.attachments] == [hidden] * 2
+        assert [(each.filename.removeprefix("SPOILER_"), each.size) for each in shown.attachments] == before
+        assert shown.content == posted.content
 
 
 async def test_a_file_that_is_too_large_however_small_it_is_made_is_told(

@@ -15,6 +15,7 @@ from bot.jobs import Job, UserId, to_text, utcnow
 from bot.storage.contests import Contest, Entry, State, in_order_of
 from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
+from tests.cogs.test_reactions import rests
 from tests.cogs.test_series import labels
 from tests.cogs.test_storyboards import last
 from tests.conftest import Workshop
@@ -230,6 +231,34 @@ async def test_a_tie_is_told_as_a_tie_and_all_its_winners_are_pinged_and_copied(
     await workshop.seen(lambda: len(best.history()) == 2)
 
 
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_winner_that_is_in_a_gallery_is_copied_and_stays_without_favourites(
+    workshop: Workshop, moderator: simcord.MemberActor, same: bool
+) -> None:
+    best = workshop.guild.create_text_channel("best")
+    winners = best if same else workshop.guild.create_text_channel("winners")
+    await said(moderator, workshop, "gallery", channel=best, threshold=1)
+    await begun(workshop, moderator, gallery=winners)
+    (_, first), (grace, _) = await entered(workshop, "ada"), await entered(workshop, "grace")
+    post = workshop.message(first.destination.message_id)
+    await grace.react(post, "❤️")
+    await workshop.seen(lambda: best.history())
+    await ended_part(workshop, moderator, State.VOTING)
+    await vote(workshop, grace, first)
+    await ended_part(workshop, moderator, State.COUNTED)
+    await workshop.seen(lambda: winners.history())
+    await grace.unreact(post, "❤️")
+    if not same:
+        await workshop.seen(lambda: not best.history())
+    await workshop.restart()
+    await rests(workshop)
+    assert len(winners.history()) == 1
+    await grace.react(post, "❤️")
+    await workshop.seen(lambda: best.history())
+    await rests(workshop)
+    assert len(winners.history()) == len(best.history()) == 1
+
+
 async def test_a_contest_without_entries_with_one_and_without_votes_each_get_a_sentence(
     workshop: Workshop, moderator: simcord.MemberActor
 ) -> None:
@@ -326,6 +355,38 @@ async def test_a_contest_is_cancelled_and_goes_on_after_an_undo(
     cases = await said(moderator, workshop, "cases")
     assert "contest start for this server: contest 1 takes entries" in cases
     assert "a wrong theme" in cases
+
+
+async def test_an_undo_after_the_end_of_the_votes_gives_the_whole_time_to_vote(
+    workshop: Workshop, moderator: simcord.MemberActor
+) -> None:
+    await begun(workshop, moderator, votes="1h")
+    (_, first), (grace, _) = await entered(workshop, "ada"), await entered(workshop, "grace")
+    await ended_part(workshop, moderator, State.VOTING)
+    await moderator.slash(workshop.channel, "contest cancel", contest=1)
+    await settled(workshop, State.CANCELLED)
+    past = to_text(utcnow() - timedelta(hours=3))
+    await workshop.app.database.execute(
+        "UPDATE contests SET entries_until = ?, votes_until = ?", (past, to_text(utcnow() - timedelta(hours=2)))
+    )
+    assert "undo of case 3" in await said(moderator, workshop, "undo", case=3)
+    await settled(workshop, State.VOTING)
+    lasts = (await contest(workshop)).votes_until - utcnow()
+    assert timedelta(minutes=55) < lasts < timedelta(minutes=61)
+    assert "Your vote is for picture" in await vote(workshop, grace, first)
+
+
+async def test_an_undo_opens_no_more_contests_than_are_possible(
+    workshop: Workshop, moderator: simcord.MemberActor
+) -> None:
+    await begun(workshop, moderator)
+    await moderator.slash(workshop.channel, "contest cancel", contest=1)
+    await settled(workshop, State.CANCELLED)
+    for _ in range(5):
+        await begun(workshop, moderator)
+    assert "5 contests are open on this server" in await said(moderator, workshop, "undo", case=2)
+    await moderator.slash(workshop.channel, "contest cancel", contest=6)
+    assert "undo of case 2" in await said(moderator, workshop, "undo", case=2)
 
 
 async def test_an_end_by_a_moderator_cannot_be_undone(workshop: Workshop, moderator: simcord.MemberActor) -> None:

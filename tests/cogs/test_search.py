@@ -48,6 +48,20 @@ async def test_a_person_finds_results_with_their_reasons_and_links(workshop: Wor
     assert "None of your results" in await asked(grace, workshop.channel, "castle", "mine")
 
 
+async def test_an_animation_is_found_by_its_last_prompt_too(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "animate", prompt="a red fox", to="a green lighthouse")
+    await workshop.ended()
+    await painted(workshop, ada, "a lighthouse at night")
+    for query in ("green", '"green lighthouse"', "fox"):
+        assert "a red fox → a green lighthouse" in await asked(ada, workshop.channel, query), query
+    assert "No result that you may see" in await asked(ada, workshop.channel, "fox -lighthouse")
+    for words in ("GREEN light", "red fox"):
+        history = await ada.slash(workshop.channel, "history", words=words)
+        assert "a red fox → a green lighthouse" in history.response.content
+        assert "at night" not in history.response.content
+
+
 async def test_pages_are_turned_by_the_person_who_searched(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     await painted(workshop, ada, *(f"a boat with {number} sails" for number in range(7)))

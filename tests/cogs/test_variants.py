@@ -101,6 +101,24 @@ async def test_an_upload_becomes_variants_too(workshop: Workshop, engine: FakeEn
     assert len(posts(workshop)[0].attachments) == 4
 
 
+async def test_choices_are_refused_and_wildcards_are_drawn_once(workshop: Workshop) -> None:
+    ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
+    entries = ", ".join(f"thing {number}" for number in range(50))
+    await said(moderator, workshop, "wildcards add", name="thing", entries=entries)
+    await said(moderator, workshop, "wildcards add", name="place", entries="beach")
+    source = await painted(workshop, ada)
+    for wrong in ({"thing": "a {red, green} apple"}, {"colours": "{red, green}"}, {"look": "{soft, hard} light"}):
+        refused = last(await asked(workshop, ada, id=source.id, **wrong))
+        assert "stands for one picture, and this one has choices for 2" in refused.content, wrong
+    bill = await asked(workshop, ada, id=source.id, thing="a __thing__", backgrounds="blue, __place__")
+    await ada.click(bill.response, label="Paint all")
+    prompts = [job.request.prompt for job in (await workshop.ended(4))[1:]]
+    drawn = prompts[0].removesuffix(" on a blue background")
+    assert drawn.startswith("a thing ")
+    assert prompts[1] == f"{drawn} on a beach background"
+    assert prompts[2] == f"a yellow {drawn.removeprefix('a ')}"
+
+
 class TestOtherModels:
     """A model that is not the one in the box gets words that keep size and light the same."""
 
