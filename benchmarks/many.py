@@ -1,4 +1,4 @@
-"""Sheets of what one request makes many of: variants of one thing, and the frames of an animation as a strip.
+"""Sheets of what one request makes many of: choices, the panels of a story, variants, and an animation as a strip.
 
     python -m benchmarks.many [--out docs] [--seed 7]
 
@@ -22,19 +22,45 @@ from benchmarks.edits import painted
 from bot.app import App, open_app
 from bot.charts import board
 from bot.charts.board import Drawn, Kind
+from bot.charts.sheet import Tile, contact_sheet
 from bot.config import Config, LimitsConfig
 from bot.jobs import Surface
 from bot.requests import edits
 from bot.requests.options import Morph, Options
+from bot.requests.permutations import read
 from bot.requests.variants import thing_of, variants_of
 from bot.worker import animations
 
+CHOICES = "a {red, green, blue} {apple, bird}"
+STORY = "A day of a fox"
+PANELS = (
+    *("a fox in the forest", "a fox holding a strawberry"),
+    *("a fox under an umbrella in the rain", "a fox in the city at night"),
+)
 SOURCE = "a red apple on a white background"
 BACKGROUNDS, COLOURS = "blue, green, yellow", "orange, blue, purple"
 SEEDS = "a flower on a white background"
 FIRST, LAST, FRAMES = "a red apple on a blue background", "a yellow sun on a green background", 8
 TILE, GAP, CAPTION = 144, 8, 26
 GROUND, INK = "#1e1f22", "#f2f3f5"
+
+
+async def choices(app: App, seed: int) -> bytes:
+    """The pictures that a prompt with choices stands for, each with the values of its choices."""
+    tiles = []
+    for variant in read(CHOICES, 4):
+        job, _ = await painted(app, Options(variant.text, seed=seed))
+        tiles.append(Tile(", ".join(variant.values), (await app.queue.images(job.id))[0].png))
+    return await contact_sheet(tiles)
+
+
+async def story(app: App, seed: int) -> bytes:
+    """The sheet of a storyboard, as the button Sheet sends it."""
+    panels = []
+    for number, words in enumerate(PANELS, start=1):
+        job, _ = await painted(app, Options(words, seed=seed))
+        panels.append(Drawn(number, words, (await app.queue.images(job.id))[0].png))
+    return await board.draw(Kind.SHEET, STORY, panels)
 
 
 async def variants(app: App, seed: int) -> bytes:
@@ -68,11 +94,12 @@ async def strip(app: App, seed: int) -> PIL.Image.Image:
 
 
 async def sheets(folder: Path, seed: int) -> None:
-    """Paint both sheets."""
+    """Paint all sheets."""
     with tempfile.TemporaryDirectory() as data:
         config = Config(data=Path(data), limits=LimitsConfig(pace=1000, depth=1000, quota=10**6))
         async with open_app(config, Surface.TERMINAL) as app:
-            PIL.Image.open(io.BytesIO(await variants(app, seed))).save(folder / "variants.png", optimize=True)
+            for name, sheet in (("choices", choices), ("storyboard", story), ("variants", variants)):
+                PIL.Image.open(io.BytesIO(await sheet(app, seed))).save(folder / f"{name}.png", optimize=True)
             (await strip(app, seed)).save(folder / "animation.png", optimize=True)
 
 

@@ -158,7 +158,7 @@ async def screenshots(page: Page, out: Path) -> None:
     first = page.locator(".message").first
     await first.get_by_role("button", name="Remix").click()
     form = page.get_by_role("dialog", name="Remix")
-    await form.get_by_label("Prompt").fill("a cactus in the desert at night")
+    await form.get_by_label("Prompt").fill("a robot in the city at night")
     await page.wait_for_timeout(200)
     # Behind round corners one would see the dimmed page.
     await form.evaluate("form => { form.style.borderRadius = 0; }")

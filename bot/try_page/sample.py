@@ -14,8 +14,8 @@ from bot.picture_files import measure
 from bot.requests.resolve import usual_request
 from bot.try_page.place import Place
 
-PROMPT = "a cactus in the desert at sunset"
-SEED = 9
+PROMPT = "a robot on the moon"
+SEED = 6
 FILE = Path(__file__).parent / "sample.png"
 """What the built-in model paints for this prompt and seed."""
 

@@ -51,9 +51,9 @@ async def test_at_quality_90_where_it_is_not_enough_or_the_limit_is_another_than
 
 
 def test_the_mark_that_a_model_made_it_goes_along() -> None:
-    from bot.worker import pictures, source_type
+    from bot.worker import printing, source_type
 
-    marked = pictures.encode(Picture.new("RGB", (64, 64), "grey"), 7)
+    marked = printing.encode(Picture.new("RGB", (64, 64), "grey"), 7)
     for lossless in (True, False):
         with Picture.open(io.BytesIO(encode(marked.png, lossless=lossless))) as picture:
             assert picture.info["xmp"].decode() == source_type.XMP
