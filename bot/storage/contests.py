@@ -154,7 +154,9 @@ class Contests:
         async def work(connection: aiosqlite.Connection) -> tuple[Contest, Case]:
             (count,) = await connection.execute_fetchall(OPEN_COUNT, (by.guild_id,))
             if count["n"] >= MOST_OPEN:
-                raise UserError(f"{MOST_OPEN} contests are open on this server, the most that are possible.")
+                raise UserError(
+                    "{count} contests are open on this server, the most that are possible.", count=MOST_OPEN
+                )
             now = self._clock()
             times = map(to_text, (now, now + entries, now + entries + votes))
             values = by.guild_id, channel_id, gallery_id, theme, secrets.token_hex(16), *times
@@ -352,9 +354,9 @@ async def _open(connection: aiosqlite.Connection, guild_id: GuildId, number: int
     rows = list(await connection.execute_fetchall(BY_ID, (number,)))
     contest = Contest.from_row(rows[0]) if rows else None
     if contest is None or contest.guild_id != guild_id:
-        raise UserError(f"There is no contest {number} on this server.")
+        raise UserError("There is no contest {number} on this server.", number=number)
     if contest.state is not State.ENTRIES and contest.part(now) in (State.COUNTED, State.CANCELLED):
-        raise UserError(f"Contest {number} is over.")
+        raise UserError("Contest {number} is over.", number=number)
     if contest.part(now) is not contest.state:
         raise UserError("The entries of this contest were just closed. Try again in a moment.")
     return contest
