@@ -161,3 +161,18 @@ async def test_discord_gets_the_names_of_commands_in_every_language(workshop: Wo
     assert {locale.value for locale in found["imagine"].description_localizations} == {
         *("de", "fr", "es-ES", "es-419", "pt-BR", "ja", "pl"),
     }
+
+
+async def test_the_message_of_a_contest_is_in_the_language_of_the_server(workshop: Workshop) -> None:
+    moderator = workshop.member("mod", moderator=True)
+    await moderator.slash(workshop.channel, "language", language=Language.GERMAN.value)
+    receipt = await moderator.slash(workshop.channel, "contest start", theme="foxes", entries="2d")
+
+    def contests() -> list[str]:
+        return [
+            sent.content for sent in workshop.channel.history() if sent.content.startswith("**Wettbewerb 1: foxes**")
+        ]
+
+    await workshop.seen(lambda: bool(contests()))
+    assert "Reich eines deiner Bilder ein" in contests()[0]
+    assert "Case" in receipt.response.content, "who asked reads their own language"
