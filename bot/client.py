@@ -11,7 +11,8 @@ import math
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,14 +21,16 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import responses
+from bot import language, responses
 from bot.app import App
 from bot.errors import Rejected, StorageError, UserError
 from bot.jobs import ChannelId, GuildId, PictureRef, from_text, to_text, utcnow
+from bot.language import Language, catalogues, mark, say, speaking
 from bot.logs import hide, traced
 from bot.policy.limits import told
 from bot.responses import LOST, MESSAGE, OLD_SECONDS, Ages, InDoubt, NotTaken, fitted, units
 from bot.storage.database import insist
+from bot.translator import CommandTranslator, shown_name
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ EXTENSIONS = (
     "cogs.quota",
     "cogs.feedback",
     "cogs.limits",
+    "cogs.language",
     "cogs.moderation",
     "cogs.terms",
     "cogs.wildcards",
@@ -110,6 +114,9 @@ NOTE_SECONDS = 10.0
 
 _IDENTIFIES = "identifies"
 
+_MOST_ALONE = 10_000
+"""People in direct messages whose language is remembered."""
+
 
 class Client(commands.Bot):
     """One bot account that serves an app to the people on Discord."""
@@ -140,11 +147,17 @@ class Client(commands.Bot):
         """How many interactions could not be answered in time."""
         self._seen: OrderedDict[int, None] = OrderedDict()
         """The last interactions, by their ids."""
+        self._alone: OrderedDict[int, Language] = OrderedDict()
+        """The languages in which people last used direct messages, by the channels."""
         self._identifies: list[str] = []
         """The times within the last hour at which this process and those before it identified."""
 
     def note_arrival(self, interaction: discord.Interaction) -> bool:
-        """Note that an interaction has come; returns False if it came before, or too late for a response."""
+        """Note that an interaction has come; returns False if it came before, or too late for a response.
+
+        From now on its task speaks the language of the person.
+        """
+        language.speak(self._language_of(interaction))
         if interaction.id in self._seen:
             log.info("interaction %d was delivered twice", interaction.id)
             return False
@@ -162,9 +175,33 @@ class Client(commands.Bot):
         """How old an interaction is that comes now, in seconds."""
         return self._ages.of(interaction.id, time.time())
 
+    def _language_of(self, interaction: discord.Interaction) -> Language:
+        """The language of the person who started an interaction."""
+        spoken = language.of_locale(interaction.locale.value) or Language.ENGLISH
+        if interaction.guild_id is None and interaction.channel_id is not None:
+            self._alone[interaction.channel_id] = spoken
+            self._alone.move_to_end(interaction.channel_id)
+            if len(self._alone) > _MOST_ALONE:
+                self._alone.popitem(last=False)
+        return spoken
+
+    @asynccontextmanager
+    async def speaking_to(self, guild_id: GuildId) -> AsyncIterator[None]:
+        """Speak the language of a server in the body, for what everyone there reads."""
+        with speaking(await insist(self.app.policy.language, guild_id)):
+            yield
+
+    def _usual_language(self, guild_id: GuildId) -> Language | None:
+        """The language that a server has in Discord's settings, or that a person last used in direct messages."""
+        guild = self.get_guild(guild_id)
+        # The rules of direct messages are kept under the id of their channel.
+        return self._alone.get(guild_id) if guild is None else language.of_locale(guild.preferred_locale.value)
+
     async def setup_hook(self) -> None:
         """Load the cogs and tell Discord about the commands if they changed."""
         self.app.policy.is_age_restricted = self._is_age_restricted
+        self.app.policy.usual_language = self._usual_language
+        await self.tree.set_translator(CommandTranslator())
         for extension in EXTENSIONS:
             await self.load_extension(extension)
         await self._sync()
@@ -262,9 +299,11 @@ class Client(commands.Bot):
     async def _sync(self) -> None:
         """Upload the commands if they differ from what Discord has, because Discord limits uploads."""
         payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
-        digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+        texts = [json.dumps(payload, sort_keys=True), await asyncio.to_thread(catalogues.digest)]
+        digest = hashlib.sha256("".join(texts).encode()).hexdigest()
         name = f"commands of {self.application_id}"
         if self._always_sync or await self.app.database.recall(name) != digest:
+            await asyncio.to_thread(catalogues.preload)
             await self.tree.sync()
             try:
                 await self.app.database.remember(name, digest)
@@ -294,7 +333,7 @@ class Tree(app_commands.CommandTree[Client]):
         for option in _leaves(interaction):
             parameter = known.get(option["name"])
             if parameter is not None and not _fits(option["value"], parameter, interaction):
-                await self.client.explain(interaction, UserError(_misfit(option["value"], parameter)))
+                await self.client.explain(interaction, _misfit(option["value"], parameter))
                 return False
         return True
 
@@ -306,11 +345,11 @@ class Tree(app_commands.CommandTree[Client]):
 def prompt_back(prompt: str, room: int = MESSAGE - _SPARE) -> tuple[str, list[discord.File]]:
     """A prompt to copy, whole: within `room` UTF-16 units of a message, or else as a file beside the message."""
     inert = prompt.replace("``", "`\u200b`")
-    framed = f"Your prompt, to copy:\n```\n{inert}\n```"
+    framed = say("Your prompt, to copy:") + f"\n```\n{inert}\n```"
     if units(framed) <= room:
         return framed, []
     data = io.BytesIO(prompt.encode("utf-8", "replace"))
-    return "Your prompt is in the file.", [discord.File(data, filename="prompt.txt")]
+    return say("Your prompt is in the file."), [discord.File(data, filename="prompt.txt")]
 
 
 def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
@@ -348,16 +387,16 @@ def _is_number(value: object) -> bool:
 
 
 _TYPES: Mapping[discord.AppCommandOptionType, tuple[tuple[type, ...], str]] = {
-    discord.AppCommandOptionType.string: ((str,), "text"),
-    discord.AppCommandOptionType.integer: ((int,), "a whole number, such as 7"),
-    discord.AppCommandOptionType.number: ((int, float), "a number, such as 0.5"),
-    discord.AppCommandOptionType.boolean: ((bool,), "True or False"),
+    discord.AppCommandOptionType.string: ((str,), mark("text")),
+    discord.AppCommandOptionType.integer: ((int,), mark("a whole number, such as 7")),
+    discord.AppCommandOptionType.number: ((int, float), mark("a number, such as 0.5")),
+    discord.AppCommandOptionType.boolean: ((bool,), mark("True or False")),
 }
 _THINGS: Mapping[discord.AppCommandOptionType, tuple[tuple[str, ...], str]] = {
-    discord.AppCommandOptionType.user: (("users", "members"), "a person of this server, chosen from the list"),
-    discord.AppCommandOptionType.channel: (("channels",), "a channel of this server, chosen from the list"),
-    discord.AppCommandOptionType.role: (("roles",), "a role of this server, chosen from the list"),
-    discord.AppCommandOptionType.attachment: (("attachments",), "a file that is attached to the command"),
+    discord.AppCommandOptionType.user: (("users", "members"), mark("a person of this server, chosen from the list")),
+    discord.AppCommandOptionType.channel: (("channels",), mark("a channel of this server, chosen from the list")),
+    discord.AppCommandOptionType.role: (("roles",), mark("a role of this server, chosen from the list")),
+    discord.AppCommandOptionType.attachment: (("attachments",), mark("a file that is attached to the command")),
 }
 """What an option of a type may be: the values of JSON, or where Discord describes the thing that it names; in words."""
 
@@ -375,29 +414,36 @@ def _fits(value: object, parameter: app_commands.Parameter, interaction: discord
     return not parameter.choices or value in [choice.value for choice in parameter.choices]
 
 
-def _misfit(value: object, parameter: app_commands.Parameter) -> str:
+def _misfit(value: object, parameter: app_commands.Parameter) -> UserError:
     """Which option has a value that does not fit, and what would work."""
-    kind = (_TYPES.get(parameter.type) or _THINGS.get(parameter.type) or ((), "another value"))[1]
+    kind = say((_TYPES.get(parameter.type) or _THINGS.get(parameter.type) or ((), mark("another value")))[1])
     if parameter.choices:
-        kind = "one of " + ", ".join(f"“{choice.name}”" for choice in parameter.choices)
-    shown = discord.utils.escape_markdown(discord.utils.escape_mentions(str(value)[:60]))
-    return f"The option {parameter.display_name} takes {kind}, and “{shown}” is not that. Nothing was done."
+        names = ", ".join(f"“{shown_name(catalogues.CHOICE, choice.name)}”" for choice in parameter.choices)
+        kind = say("one of {choices}", choices=names)
+    return UserError(
+        "The option {option} takes {kind}, and “{value}” is not that. Nothing was done.",
+        option=shown_name(catalogues.OPTION, parameter.display_name),
+        kind=kind,
+        value=discord.utils.escape_markdown(discord.utils.escape_mentions(str(value)[:60])),
+    )
 
 
 def _words(error: BaseException, private: Sequence[str]) -> str:
     """The message for a person; the texts in `private` do not go into the log."""
     if isinstance(error, Rejected):
         return told(error)
-    if isinstance(error, (UserError, StorageError)):
+    if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, StorageError):
+        return say(str(error))
     if isinstance(error, app_commands.CommandSignatureMismatch):
-        return "This command has just changed. Wait a minute, reload Discord, and try again."
+        return say("This command has just changed. Wait a minute, reload Discord, and try again.")
     if isinstance(error, app_commands.TransformerError):
-        return f"This option does not understand “{error.value}”."
+        return say("This option does not understand “{value}”.", value=error.value)
     if isinstance(error, LOST) or (isinstance(error, discord.HTTPException) and not responses.is_final(error)):
         log.warning("Discord did not answer a request: %s", type(error).__name__)
-        return "Discord did not answer me. Look whether it was done before you try again."
+        return say("Discord did not answer me. Look whether it was done before you try again.")
     reference = secrets.token_hex(3)
     quoted = [error.text] if isinstance(error, discord.HTTPException) else []
     log.error("a bug, reference %s\n%s", reference, traced(error, *private, *quoted))
-    return f"Something broke inside Atelier. The host can find it in the log as {reference}."
+    return say("Something broke inside Atelier. The host can find it in the log as {reference}.", reference=reference)

@@ -24,6 +24,9 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from bot.language import Language, Sentence
 
 EX_CONFIG = 78
 """Exit code of a configuration error, from BSD's sysexits.h."""
@@ -87,7 +90,18 @@ class AtelierError(Exception):
 
 
 class UserError(AtelierError):
-    """A sentence for the person who asked: what was wrong, and what would work. It may contain references."""
+    """A sentence for the person who asked: what was wrong, and what would work. It may contain references.
+
+    `str` puts it into words, in the language that the task speaks then. `fields` are those of an English text.
+    """
+
+    def __init__(self, text: str | Sentence, /, **fields: Any) -> None:
+        super().__init__(text)
+        self.sentence = Sentence(text, fields) if isinstance(text, str) else text
+
+    def __str__(self) -> str:
+        """The sentence in words."""
+        return str(self.sentence)
 
 
 class Rejected(UserError):  # noqa: N818 - a decision, not an error
@@ -99,20 +113,24 @@ class Rejected(UserError):  # noqa: N818 - a decision, not an error
 
     def __init__(
         self,
-        words: str,
+        text: str | Sentence,
+        /,
         *,
         rule: str,
         retry_at: datetime | None = None,
         origin: str = "",
         asked: float | None = None,
         allowed: float | None = None,
+        **fields: Any,
     ) -> None:
-        super().__init__(words)
+        super().__init__(text, **fields)
         self.rule = rule
         self.retry_at = retry_at
         self.origin = origin
         self.asked = asked
         self.allowed = allowed
+        self.language: Language | None = None
+        """The language of the server, if the refusal will be read there; else that of the task that says it."""
 
 
 class ConfigError(AtelierError):

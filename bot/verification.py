@@ -117,7 +117,9 @@ class Verification:
             if message is None:
                 raise BadFrame("the answer is not whole")
         except ChildFailed as failure:
-            raise UserError(f"The picture could not be looked at{failure.reason}. Try a smaller one.") from failure
+            raise UserError(
+                "The picture could not be looked at{reason}. Try a smaller one.", reason=failure.reason
+            ) from failure
         except BadFrame as error:
             raise UserError("The picture could not be looked at. Try again.") from error
         answer = message[0]

@@ -19,6 +19,7 @@ from discord.ext import commands
 from bot import responses
 from bot.client import ButtonAction, Client
 from bot.jobs import JobId, PictureRef
+from bot.language import say
 from bot.logs import hide
 from cogs import _words
 from cogs._forms import Submission
@@ -92,7 +93,7 @@ class JobControl(discord.ui.DynamicItem[Control], template=_CUSTOM_ID):
         action = client.buttons.get(self.known.action)
         try:
             if action is None:
-                await responses.send(interaction, _words.EXPIRED, ephemeral=True)
+                await responses.send(interaction, say(_words.EXPIRED), ephemeral=True)
             else:
                 await action(interaction, self.known.about)
         except Exception as error:  # noqa: BLE001 - explain() logs what is not for the person
@@ -114,7 +115,9 @@ class ExpiredButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], 
 
     async def callback(self, interaction: discord.Interaction[Client]) -> None:  # type: ignore[override]
         """Say that it has expired."""
-        await responses.send(interaction, _words.EXPIRED, ephemeral=True)
+        if not interaction.client.note_arrival(interaction):
+            return
+        await responses.send(interaction, say(_words.EXPIRED), ephemeral=True)
 
 
 def pressed(*actions: str) -> Callable[[Handler], Handler]:
@@ -168,7 +171,7 @@ async def answer_form(interaction: discord.Interaction[Client]) -> None:
     hide(*submission.texts.values())
     try:
         if known is None or action is None:
-            await responses.send(interaction, _words.EXPIRED, ephemeral=True)
+            await responses.send(interaction, say(_words.EXPIRED), ephemeral=True)
         else:
             await action(interaction, known, submission)
     except Exception as error:  # noqa: BLE001 - explain() logs what is not for the person

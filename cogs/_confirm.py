@@ -12,6 +12,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import JobId, PictureRef
+from bot.language import say
 from cogs import _people, _words
 from cogs._buttons import button
 
@@ -41,8 +42,8 @@ class Confirmations:
             self._open.popitem(last=False)
         view = discord.ui.View(timeout=None)
         for action, label, style in (
-            ("yes", "Do it", discord.ButtonStyle.danger),
-            ("no", "Leave it", discord.ButtonStyle.secondary),
+            ("yes", say("Do it"), discord.ButtonStyle.danger),
+            ("no", say("Leave it"), discord.ButtonStyle.secondary),
         ):
             view.add_item(button(f"{self._action}{action}", PictureRef(JobId(number)), label, style))
         await responses.send(interaction, question, view=view, ephemeral=True)
@@ -55,7 +56,7 @@ class Confirmations:
 
     async def _kept(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         self._take(interaction, about)
-        await responses.edit(interaction, "Nothing was changed.", view=None)
+        await responses.edit(interaction, say("Nothing was changed."), view=None)
 
     def _take(self, interaction: discord.Interaction[Client], about: PictureRef) -> Do:
         asked_by, do = self._open.get(about.job_id, (None, None))

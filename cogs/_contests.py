@@ -8,6 +8,7 @@ from datetime import datetime
 import discord
 
 from bot.jobs import Job, JobId, PictureRef
+from bot.language import mark, say, say_many
 from bot.responses import MESSAGE, fitted
 from bot.storage.contests import Contest, Entry, State
 from cogs import _words
@@ -23,22 +24,27 @@ Winners = Sequence[tuple[Entry, Job]]
 """The winning entries that are still there, and their results."""
 
 PARTS = {
-    State.ENTRIES: "takes entries until {entries}, then votes until {votes}",
-    State.VOTING: "takes votes until {votes}",
-    State.COUNTED: "is over",
-    State.CANCELLED: "was cancelled",
+    State.ENTRIES: mark("{contest} in {channel} takes entries until {entries}, then votes until {votes}."),
+    State.VOTING: mark("{contest} in {channel} takes votes until {votes}."),
+    State.COUNTED: mark("{contest} in {channel} is over."),
+    State.CANCELLED: mark("{contest} in {channel} was cancelled."),
 }
 
 
 def headline(contest: Contest) -> str:
     """The first line of every message of a contest."""
-    return f"**Contest {contest.id}: {_words.inert(contest.theme, THEME)}**"
+    return say("**Contest {number}: {theme}**", number=contest.id, theme=_words.inert(contest.theme, THEME))
 
 
 def listed(contest: Contest) -> str:
     """A line about a contest, for anybody."""
-    times = {"entries": _words.relative(contest.entries_until), "votes": _words.relative(contest.votes_until)}
-    return f"{headline(contest)} in <#{contest.channel_id}> {PARTS[contest.state].format(**times)}."
+    return say(
+        PARTS[contest.state],
+        contest=headline(contest),
+        channel=f"<#{contest.channel_id}>",
+        entries=_words.relative(contest.entries_until),
+        votes=_words.relative(contest.votes_until),
+    )
 
 
 def words(contest: Contest, winners: Winners) -> str:
@@ -46,46 +52,63 @@ def words(contest: Contest, winners: Winners) -> str:
     match contest.state:
         case State.ENTRIES:
             lines = [
-                f"Enter one of your pictures until {_when(contest.entries_until)}. A later entry takes the place of "
-                "yours, and you can withdraw it.",
-                f"After that, people vote until {_when(contest.votes_until)}. Nobody sees names or counts before the "
-                "end.",
+                say(
+                    "Enter one of your pictures until {until}. A later entry takes the place of yours, and you can "
+                    "withdraw it.",
+                    until=_when(contest.entries_until),
+                ),
+                say(
+                    "After that, people vote until {until}. Nobody sees names or counts before the end.",
+                    until=_when(contest.votes_until),
+                ),
             ]
         case State.VOTING:
             lines = [
-                f"Entries are closed. Vote until {_when(contest.votes_until)}: each person has one vote, can change "
-                "it, and sees the pictures in another order. Nobody sees names or counts before the end.",
+                say(
+                    "Entries are closed. Vote until {until}: each person has one vote, can change it, and sees the "
+                    "pictures in another order. Nobody sees names or counts before the end.",
+                    until=_when(contest.votes_until),
+                ),
             ]
         case State.COUNTED:
             lines = outcome(contest, winners)
         case State.CANCELLED:
-            lines = ["🚫 A moderator cancelled this contest."]
+            lines = [say("🚫 A moderator cancelled this contest.")]
     return _words.fitting([headline(contest), *lines])
 
 
 def outcome(contest: Contest, winners: Winners) -> list[str]:
     """Who won, in words."""
     if not contest.winners:
-        why = "Nobody voted" if contest.entrants else "Nobody entered a picture"
-        return [f"{why}, so there is no winner."]
+        if contest.entrants:
+            return [say("Nobody voted, so there is no winner.")]
+        return [say("Nobody entered a picture, so there is no winner.")]
     lines = []
     if not contest.voters:
-        lines.append("🏆 Only one picture was entered, so it wins without a vote.")
+        lines.append(say("🏆 Only one picture was entered, so it wins without a vote."))
     else:
-        of = f"{contest.best} of {contest.voters} vote{'' if contest.voters == 1 else 's'}"
+        share = say_many("{best} of {count} vote", "{best} of {count} votes", contest.voters, best=contest.best)
         if contest.winners > 1:
-            lines.append(f"🏆 A tie: {contest.winners} pictures share the first place, with {of} each.")
+            lines.append(
+                say(
+                    "🏆 A tie: {number} pictures share the first place, with {share} each.",
+                    number=contest.winners,
+                    share=share,
+                )
+            )
         else:
-            lines.append(f"🏆 One picture won, with {of}.")
+            lines.append(say("🏆 One picture won, with {share}.", share=share))
     lines += [f"<@{entry.user_id}>: {_link(entry, job)}" for entry, job in winners]
     if gone := contest.winners - len(winners):
-        lines.append(f"-# {'One' if gone == 1 else gone} of these pictures {'was' if gone == 1 else 'were'} deleted.")
+        lines.append(
+            say_many("-# One of these pictures was deleted.", "-# {count} of these pictures were deleted.", gone)
+        )
     return lines
 
 
 def news(contest: Contest, winners: Winners) -> str:
     """The message that names the winners."""
-    end = "\n-# The contest is over. Congratulations!"
+    end = "\n" + say("-# The contest is over. Congratulations!")
     return fitted("\n".join([headline(contest), *outcome(contest, winners)]), MESSAGE - len(end)) + end
 
 
@@ -94,12 +117,12 @@ def view(contest: Contest) -> discord.ui.View | None:
     controls = discord.ui.View(timeout=None)
     about = PictureRef(JobId(contest.id))
     if contest.state is State.ENTRIES:
-        controls.add_item(button("contestenter", about, "Enter a picture", discord.ButtonStyle.primary))
+        controls.add_item(button("contestenter", about, say("Enter a picture"), discord.ButtonStyle.primary))
     elif contest.state is State.VOTING:
-        controls.add_item(button("contestballot", about, "Vote", discord.ButtonStyle.primary))
+        controls.add_item(button("contestballot", about, say("Vote"), discord.ButtonStyle.primary))
     else:
         return None
-    controls.add_item(button("contestleave", about, "Withdraw my picture"))
+    controls.add_item(button("contestleave", about, say("Withdraw my picture")))
     return controls
 
 
@@ -107,15 +130,17 @@ def ballot(contest: Contest, count: int, first: int, last: int, vote: int | None
     """What stands over the pictures that a person chooses from; `vote` is the number of their choice so far."""
     lines = [
         headline(contest),
-        f"Pictures {first} to {last} of {count}, in an order for you alone."
+        say("Pictures {first} to {last} of {all}, in an order for you alone.", first=first, last=last, all=count)
         if count > last - first + 1
-        else "The pictures, in an order for you alone.",
-        "You have not voted yet."
+        else say("The pictures, in an order for you alone."),
+        say("You have not voted yet.")
         if vote is None
-        else f"Your vote is for picture {vote}. Press it again to take it back.",
+        else say("Your vote is for picture {number}. Press it again to take it back.", number=vote),
     ]
     if hidden:
-        lines.append(f"-# {hidden} more cannot be shown in this channel, because it is not age-restricted.")
+        lines.append(
+            say("-# {count} more cannot be shown in this channel, because it is not age-restricted.", count=hidden)
+        )
     return _words.fitting(lines)
 
 
@@ -129,16 +154,18 @@ def ballot_view(contest: Contest, entries: Sequence[Entry], page: int, vote: int
         controls.add_item(button("contestvote", about, str(number), style, row=at // ROW))
     row = PAGE // ROW
     if page:
-        controls.add_item(button("contestpage", PictureRef(JobId(contest.id), page - 1), "Before", row=row))
+        controls.add_item(button("contestpage", PictureRef(JobId(contest.id), page - 1), say("Before"), row=row))
     if len(entries) > (page + 1) * PAGE:
-        controls.add_item(button("contestpage", PictureRef(JobId(contest.id), page + 1), "More", row=row))
+        controls.add_item(button("contestpage", PictureRef(JobId(contest.id), page + 1), say("More"), row=row))
     return controls
 
 
 def _link(entry: Entry, job: Job) -> str:
     place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
-    which = f"picture {entry.ref.number} of " if job.request.num_images_per_prompt > 1 else ""
-    return f"{which}https://discord.com/channels/{place}"
+    link = f"https://discord.com/channels/{place}"
+    if job.request.num_images_per_prompt > 1:
+        return say("picture {number} of {link}", number=entry.ref.number, link=link)
+    return link
 
 
 def _when(at: datetime) -> str:

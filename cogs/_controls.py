@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import discord
 
 from bot.jobs import GRID, Job, JobId, Operation, PictureRef
+from bot.language import mark, say
 from bot.requests.abilities import Enlarging
 from bot.requests.admission import Admission
 from bot.requests.edits import cell_name
@@ -22,9 +23,9 @@ _PANS = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
 
 
 _UPSCALE = {
-    Enlarging.OWN: "Upscale",
-    Enlarging.HOST: "Upscale (host's network)",
-    Enlarging.REPAINT: "Upscale (repaint)",
+    Enlarging.OWN: mark("Upscale"),
+    Enlarging.HOST: mark("Upscale (host's network)"),
+    Enlarging.REPAINT: mark("Upscale (repaint)"),
 }
 
 
@@ -51,7 +52,7 @@ def result_controls(
     view.add_item(button("again", whole, AGAIN, row=0))
     if draft:
         for ref in refs:
-            view.add_item(button("finish", ref, f"Finish {ref.number}", row=1))
+            view.add_item(button("finish", ref, say("Finish {number}", number=ref.number), row=1))
     elif Operation.IMAGE2IMAGE in can:
         for ref in refs:
             view.add_item(button("vary", ref, f"V{ref.number}", row=1))
@@ -71,19 +72,22 @@ def picture_controls(
 
 def _rows(ref: PictureRef, can: Collection[Operation], enlarging: Enlarging, draft: bool) -> list[JobControl]:
     from_picture = Operation.IMAGE2IMAGE in can
-    controls = [button("finish", ref, "Finish", row=0)] if draft else []
+    controls = [button("finish", ref, say("Finish"), row=0)] if draft else []
     if from_picture:
         controls += [
-            button("varysubtle", ref, "Vary (subtle)", row=0),
-            button("varystrong", ref, "Vary (strong)", row=0),
-            button("remix", ref, "Remix", row=0),
+            button("varysubtle", ref, say("Vary (subtle)"), row=0),
+            button("varystrong", ref, say("Vary (strong)"), row=0),
+            button("remix", ref, say("Remix"), row=0),
         ]
     if from_picture or enlarging is not Enlarging.REPAINT:
-        controls.append(button("upscale", ref, _UPSCALE[enlarging], row=0))
+        controls.append(button("upscale", ref, say(_UPSCALE[enlarging]), row=0))
     if Operation.INPAINT in can:
-        controls.append(button("region", ref, "Edit region", row=1))
+        controls.append(button("region", ref, say("Edit region"), row=1))
     if Operation.OUTPAINT in can:
-        controls += [button("zoomsome", ref, "Zoom out 1.5×", row=1), button("zoomfar", ref, "Zoom out 2×", row=1)]
+        controls += [
+            button("zoomsome", ref, say("Zoom out 1.5×"), row=1),
+            button("zoomfar", ref, say("Zoom out 2×"), row=1),
+        ]
         controls += [button(f"pan{way}", ref, arrow, row=2) for way, arrow in _PANS.items()]
     # The first row has room for five controls.
     controls.append(button("again", ref, AGAIN, row=1 if draft else 0))
@@ -96,7 +100,7 @@ def _animation_controls(ref: PictureRef, *, draft: bool) -> discord.ui.View:
     """What stands under an animation; other controls would be about its first frame alone."""
     view = discord.ui.View(timeout=None)
     if draft:
-        view.add_item(button("finish", ref, "Finish"))
+        view.add_item(button("finish", ref, say("Finish")))
     view.add_item(button("again", ref, AGAIN))
     view.add_item(button("heart", ref, "❤️"))
     view.add_item(button("more", ref, MORE))
@@ -119,14 +123,14 @@ def relatives_menu(job_id: JobId, before: Sequence[Job], after: Sequence[Job]) -
     ]
     if not entries:
         return None
-    return select("walk", PictureRef(job_id), "Where this comes from (←), and what came of it (→)", entries)
+    return select("walk", PictureRef(job_id), say("Where this comes from (←), and what came of it (→)"), entries)
 
 
 def region_menu(ref: PictureRef) -> discord.ui.View:
     """The menu of the cells of a picture."""
     view = discord.ui.View(timeout=None)
     cells = [discord.SelectOption(label=cell_name(cell), value=str(cell)) for cell in range(GRID**2)]
-    view.add_item(select("cells", ref, "Which cells to paint again", cells, most=GRID**2))
+    view.add_item(select("cells", ref, say("Which cells to paint again"), cells, most=GRID**2))
     return view
 
 
@@ -144,20 +148,20 @@ def more_menu(
     A result of a series shares its message with others (`has_own_message` is False) and has no spoiler of its own.
     """
     view = discord.ui.View(timeout=None)
-    view.add_item(button("original", ref, "Original file"))
-    view.add_item(button("prompt", ref, "Prompt to copy"))
-    view.add_item(button("family", ref, "Where does this come from?"))
-    view.add_item(button("alike", ref, "More like this"))
-    view.add_item(button("lookalike", ref, "Looks like this"))
-    view.add_item(button("improve", ref, "Improve my prompt"))
+    view.add_item(button("original", ref, say("Original file")))
+    view.add_item(button("prompt", ref, say("Prompt to copy")))
+    view.add_item(button("family", ref, say("Where does this come from?")))
+    view.add_item(button("alike", ref, say("More like this")))
+    view.add_item(button("lookalike", ref, say("Looks like this")))
+    view.add_item(button("improve", ref, say("Improve my prompt")))
     if may_animate:
-        view.add_item(button("animate", ref, "Animate", row=2))
+        view.add_item(button("animate", ref, say("Animate"), row=2))
     if may_vary:
-        view.add_item(button("variants", ref, "Variants of it", row=2))
+        view.add_item(button("variants", ref, say("Variants of it"), row=2))
     if may_delete and has_own_message:
-        view.add_item(button("spoiler", ref, "Spoiler on/off", row=1))
+        view.add_item(button("spoiler", ref, say("Spoiler on/off"), row=1))
     if may_delete:
-        view.add_item(button("delete", ref, "Delete", discord.ButtonStyle.danger, row=1))
+        view.add_item(button("delete", ref, say("Delete"), discord.ButtonStyle.danger, row=1))
     if moderates:
-        view.add_item(button("asstyle", ref, "Use as style", row=1))
+        view.add_item(button("asstyle", ref, say("Use as style"), row=1))
     return view

@@ -10,6 +10,7 @@ import discord
 
 from bot.client import Client
 from bot.errors import UserError
+from bot.language import sentence
 from bot.responses import TOKEN_SECONDS
 
 TITLE = 45
@@ -90,5 +91,5 @@ def whole_number(filled: Submission, name: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit()):
-        raise UserError(f"{name.capitalize()} is a whole number, like 7.")
+        raise UserError("{field} is a whole number, like 7.", field=sentence(name.capitalize()))
     return int(text)

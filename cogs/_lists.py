@@ -10,6 +10,7 @@ from discord import app_commands
 from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
+from bot.language import mark
 from bot.requests.admission import Admission
 from bot.requests.resolve import ASPECTS
 from bot.requests.wording import unknown
@@ -56,7 +57,7 @@ def known_model(admission: Admission, name: str) -> str:
     """The name of a model that exists. Raises UserError for another one."""
     names = [model.name for model in admission.models]
     if name.strip().lower() not in names:
-        raise UserError(unknown("model", name, names))
+        raise UserError(unknown(mark("model"), name, names))
     return name.strip().lower()
 
 

@@ -10,14 +10,15 @@ from discord import app_commands
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import ChannelId, Destination, GuildId, Requester, RoleId, UserId
+from bot.language import mark
 
 Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
 """A channel that a moderator can name in a command."""
 
-NOT_A_MODERATOR = "Only members with Manage Server can do this."
+NOT_A_MODERATOR = mark("Only members with Manage Server can do this.")
 
 
-NOT_HERE = (
+NOT_HERE = mark(
     "Pictures are painted only on servers, because the host of this bot has not opened direct messages. "
     "Use this command in a channel of a server that we are both on."
 )

@@ -10,6 +10,7 @@ import discord
 
 from bot.charts.board import Drawn
 from bot.jobs import DRAINED, Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
+from bot.language import say
 from bot.requests.series import FIRST, PERMUTATIONS, VARIANTS, SeriesQuote
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.panels import Panel
@@ -110,7 +111,7 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
         known = state(job, post.images.get(job.id, ()), news if job.id == about else None)
         lines.append(line(post.numbers[job.id], label, known))
     if said == DRAINED:
-        lines.append(f"-# ⏸️ {_words.ALL_DRAINED}")
+        lines.append(f"-# ⏸️ {say(_words.ALL_DRAINED)}")
     elif said is not None:
         starts = "in a moment" if said.starts_at is None else _words.relative(said.starts_at)
         lines.append(f"-# The first of these starts {starts}.")

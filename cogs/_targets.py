@@ -7,13 +7,14 @@ import discord
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import ChannelId, Job, JobId, JobStatus, MessageId, Picture, PictureRef
+from bot.language import mark
 from bot.storage.queue import Queue
 from cogs import _people, _searching
 
-GONE = "This result was deleted, so nothing can be made of it."
-NO_RESULT = "There is no such result on this server."
-_ELSEWHERE = "This result is from an age-restricted channel. Ask for it there, or in another such channel."
-_NOT_READY = "This request has no pictures yet."
+GONE = mark("This result was deleted, so nothing can be made of it.")
+NO_RESULT = mark("There is no such result on this server.")
+_ELSEWHERE = mark("This result is from an age-restricted channel. Ask for it there, or in another such channel.")
+_NOT_READY = mark("This request has no pictures yet.")
 
 
 async def result(queue: Queue, interaction: discord.Interaction[Client], job_id: JobId) -> tuple[Job, list[Picture]]:

@@ -20,8 +20,9 @@ def duration_of(text: str, longest: timedelta = LONGEST) -> timedelta:
     duration = timedelta(seconds=int(match[1]) * _UNITS[match[2][0].lower()]) if match else timedelta()
     if not timedelta() < duration <= LONGEST:
         raise UserError(
-            f"“{_words.inert(text, 40)}” is not a duration. Write one like 30m, 12h or 7d. Nothing was changed."
+            "“{typed}” is not a duration. Write one like 30m, 12h or 7d. Nothing was changed.",
+            typed=_words.inert(text, 40),
         )
     if duration > longest:
-        raise UserError(f"At most {longest.days} days are possible here. Nothing was changed.")
+        raise UserError("At most {days} days are possible here. Nothing was changed.", days=longest.days)
     return duration

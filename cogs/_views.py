@@ -9,6 +9,7 @@ import discord
 
 from bot.delivery.film import beside
 from bot.jobs import Job, JobId, Painted, PictureRef
+from bot.language import say
 from bot.responses import fitted
 from cogs import _words
 from cogs._buttons import button
@@ -20,8 +21,8 @@ ALT_TEXT = 1024
 def bill_view(number: JobId) -> discord.ui.View:
     """The buttons under a bill; `number` is the bill's number in place of a job's, because there is no job yet."""
     view = discord.ui.View(timeout=None)
-    view.add_item(button("accept", PictureRef(number), "Paint it", discord.ButtonStyle.primary))
-    view.add_item(button("decline", PictureRef(number), "No"))
+    view.add_item(button("accept", PictureRef(number), say("Paint it"), discord.ButtonStyle.primary))
+    view.add_item(button("decline", PictureRef(number), say("No")))
     return view
 
 
@@ -29,17 +30,17 @@ def offer_view(number: JobId, *, may_compare: bool) -> discord.ui.View:
     """The buttons under what would improve a prompt; `number` is the offer's."""
     about = PictureRef(number)
     view = discord.ui.View(timeout=None)
-    view.add_item(button("change", about, "Show my prompt with it", discord.ButtonStyle.primary))
-    view.add_item(button("astyped", about, "Paint as typed"))
+    view.add_item(button("change", about, say("Show my prompt with it"), discord.ButtonStyle.primary))
+    view.add_item(button("astyped", about, say("Paint as typed")))
     if may_compare:
-        view.add_item(button("both", about, "Compare both"))
+        view.add_item(button("both", about, say("Compare both")))
     return view
 
 
 def cancel_view(job_id: JobId) -> discord.ui.View:
     """The red button under a request that has not ended."""
     view = discord.ui.View(timeout=None)
-    view.add_item(button("cancel", PictureRef(job_id), "Cancel", discord.ButtonStyle.danger))
+    view.add_item(button("cancel", PictureRef(job_id), say("Cancel"), discord.ButtonStyle.danger))
     return view
 
 

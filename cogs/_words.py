@@ -26,8 +26,11 @@ from bot.jobs import (
     Subject,
     utcnow,
 )
+from bot.language import NAMES, Language, current, mark, say, say_many, speaking
+from bot.language.catalogues import COMMAND, OPTION
 from bot.logs import hide
 from bot.money import Micros, dollars, roughly
+from bot.policy.language import RULE as LANGUAGE
 from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.policy.picture_limits import THRESHOLD_RULES
 from bot.policy.purse import WHOSE, Fund, Purse
@@ -44,6 +47,7 @@ from bot.storage.cases import CANCEL, CONTEST, DELETE, Case, is_final
 from bot.storage.consents import CHANNEL as DATASET
 from bot.storage.forgetting import Held
 from bot.storage.styles import RULE as STYLE_RULE
+from bot.translator import shown_name
 
 _SHOWN_PROMPT = 400
 _ALT_PART = 400
@@ -59,36 +63,36 @@ _REASON = 900
 _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
 _OPERATIONS = {
-    Operation.IMAGE2IMAGE: "from an image",
-    Operation.BLEND: "a blend of images",
-    Operation.INPAINT: "a part repainted",
-    Operation.OUTPAINT: "extended",
-    Operation.UPSCALE: "enlarged",
-    Operation.MORPH: "an animation",
-    Operation.FILM: "a film",
-    Operation.IMAGE2FILM: "a film from an image",
+    Operation.IMAGE2IMAGE: mark("from an image"),
+    Operation.BLEND: mark("a blend of images"),
+    Operation.INPAINT: mark("a part repainted"),
+    Operation.OUTPAINT: mark("extended"),
+    Operation.UPSCALE: mark("enlarged"),
+    Operation.MORPH: mark("an animation"),
+    Operation.FILM: mark("a film"),
+    Operation.IMAGE2FILM: mark("a film from an image"),
 }
 
 _VALUE_SOURCES = {
-    Source.FLAG: "by flags:",
-    Source.OPTION: "by options:",
-    Source.STYLE: "by the style:",
-    Source.LEARNED: "by what people here like:",
-    Source.CONTROL: "by lot, to compare with what people here like:",
-    Source.MINE: "by the requester's own settings:",
-    Source.CHANNEL: "by the channel:",
-    Source.SERVER: "by the server:",
+    Source.FLAG: mark("by flags: {names}"),
+    Source.OPTION: mark("by options: {names}"),
+    Source.STYLE: mark("by the style: {names}"),
+    Source.LEARNED: mark("by what people here like: {names}"),
+    Source.CONTROL: mark("by lot, to compare with what people here like: {names}"),
+    Source.MINE: mark("by the requester's own settings: {names}"),
+    Source.CHANNEL: mark("by the channel: {names}"),
+    Source.SERVER: mark("by the server: {names}"),
 }
 
-REFUSED = "Not accepted."
-EXPIRED_BILL = "You already answered this, or Atelier was restarted. Ask again; your quota is unchanged."
-BUSY = "I get more requests at the moment than I can answer in time. Try again in a few seconds."
-EXPIRED = "This button has expired."
-FORGOTTEN = (
+REFUSED = mark("Not accepted.")
+EXPIRED_BILL = mark("You already answered this, or Atelier was restarted. Ask again; your quota is unchanged.")
+BUSY = mark("I get more requests at the moment than I can answer in time. Try again in a few seconds.")
+EXPIRED = mark("This button has expired.")
+FORGOTTEN = mark(
     "Deleted. I now delete my messages with your requests and pictures one by one. You can ask for new pictures "
     "whenever you like; the part of your quota that you used today still counts."
 )
-REMOVED = "🗑️ A moderator removed this result."
+REMOVED = mark("🗑️ A moderator removed this result.")
 
 
 def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
@@ -116,22 +120,31 @@ def seconds(count: float) -> str:
     """A duration for people; a negative one is shown as 0."""
     count = max(count, 0.0)
     if count < 10:
-        return f"{count:.1f} s"
+        return say("{number:.1f} s", number=count)
     if count < 90:
-        return f"{count:.0f} s"
-    return f"{count / 60:.0f} min" if count < 5400 else f"{count / 3600:.1f} h"
+        return say("{number:.0f} s", number=count)
+    if count < 5400:
+        return say("{number:.0f} min", number=count / 60)
+    return say("{number:.1f} h", number=count / 3600)
 
 
 def pictures(count: int) -> str:
     """A number of pictures."""
-    return "1 picture" if count == 1 else f"{count} pictures"
+    return say_many("1 picture", "{count} pictures", count)
+
+
+def requests(count: int) -> str:
+    """A number of requests."""
+    return say_many("1 request", "{count} requests", count)
 
 
 def amount(request: GenerationRequest) -> str:
     """How much a request paints."""
     if not request.frames:
         return pictures(request.num_images_per_prompt)
-    return f"{'a film' if request.operation.is_film else 'an animation'} of {request.frames} frames"
+    if request.operation.is_film:
+        return say("a film of {frames} frames", frames=request.frames)
+    return say("an animation of {frames} frames", frames=request.frames)
 
 
 def alt(request: GenerationRequest) -> str:
@@ -140,16 +153,17 @@ def alt(request: GenerationRequest) -> str:
         return request.prompt
     begin = fitted(request.prompt, _ALT_PART)
     if request.operation.is_film:
-        return f"A film in {request.frames} frames: {begin}"
+        return say("A film in {frames} frames: {prompt}", frames=request.frames, prompt=begin)
     if not request.end_prompt:
-        return f"A morph of {begin} between two seeds in {request.frames} frames"
-    return f"A morph from {begin} to {fitted(request.end_prompt, _ALT_PART)} in {request.frames} frames"
+        return say("A morph of {prompt} between two seeds in {frames} frames", prompt=begin, frames=request.frames)
+    end = fitted(request.end_prompt, _ALT_PART)
+    return say("A morph from {first} to {last} in {frames} frames", first=begin, last=end, frames=request.frames)
 
 
 def headline(job: Job) -> str:
     """The first line of a job's message: the prompt and the person who asked."""
     if job.is_withheld:
-        return f"**A request** — <@{job.requester.user_id}>"
+        return say("**A request** — {person}", person=f"<@{job.requester.user_id}>")
     return f"**{inert(job.request.title)}** — <@{job.requester.user_id}>"
 
 
@@ -158,36 +172,43 @@ def subject(about: Subject) -> str:
     scope, subject_id = about
     match scope:
         case Scope.SERVER:
-            return "this server"
+            return say("this server")
         case Scope.CHANNEL:
             return f"<#{subject_id}>"
         case Scope.ROLE:
             return f"<@&{subject_id}>"
         case Scope.PERSON:
-            return f"<@{subject_id}>" if subject_id else "a person"
+            return f"<@{subject_id}>" if subject_id else say("a person")
 
 
 def origin(decided: Origin) -> str:
     """Who decided a limit, in words."""
     if decided == HOST or decided.scope is None:
-        return "the host's default"
-    return f"the rule for {subject((decided.scope, decided.subject_id))}"
+        return say("the host's default")
+    if decided.scope is Scope.SERVER:
+        return say("the rule for this server")
+    return say("the rule for {subject}", subject=subject((decided.scope, decided.subject_id)))
 
 
 def command(name: str) -> str:
-    """The name of one of the bot's commands, with its slash."""
-    return f"`/{name}`"
+    """The name of one of the bot's commands as the reader sees it, with its slash."""
+    return f"`/{command_name(name)}`"
+
+
+def command_name(name: str) -> str:
+    """The name of a command as the reader sees it."""
+    return " ".join(shown_name(COMMAND, word) for word in name.split())
 
 
 def limit(name: LimitName, value: Any) -> str:
     """The value of a limit as people read it."""
     if value is None:
-        return "all"
+        return say("all")
     if name is LimitName.CHANNELS:
-        return ", ".join(subject((Scope.CHANNEL, channel_id)) for channel_id in value) or "none"
+        return ", ".join(subject((Scope.CHANNEL, channel_id)) for channel_id in value) or say("none")
     if name is LimitName.MODELS:
-        return ", ".join(f"`{model}`" for model in value) or "none"
-    return f"{value:,}"
+        return ", ".join(f"`{model}`" for model in value) or say("none")
+    return say("{number:,}", number=value)
 
 
 def said(sentence: str) -> str:
@@ -211,51 +232,58 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
 }
 
 
-ALL_DRAINED = "The host has stopped every engine for this for a while."
+ALL_DRAINED = mark("The host has stopped every engine for this for a while.")
 
 
 def queued(job: Job, news: Queued) -> str:
     """The message of an accepted request that waits."""
     if news == DRAINED:
-        return f"{headline(job)}\n⏸️ {ALL_DRAINED} This request keeps its place."
+        return f"{headline(job)}\n⏸️ {say(ALL_DRAINED)} {say('This request keeps its place.')}"
     if news.is_held:
-        return f"{headline(job)}\n⏸️ A moderator paused painting. This request keeps its place."
-    when = "starts in a moment" if news.starts_at is None else f"starts {relative(news.starts_at)}"
-    return f"{headline(job)}\n🕓 Queued: place {news.place}, {when}"
+        waits = say("⏸️ A moderator paused painting. This request keeps its place.")
+    elif news.starts_at is None:
+        waits = say("🕓 Queued: place {place}, starts in a moment", place=news.place)
+    else:
+        waits = say("🕓 Queued: place {place}, starts {when}", place=news.place, when=relative(news.starts_at))
+    return f"{headline(job)}\n{waits}"
 
 
 def painting(job: Job, step: int, of: int) -> str:
     """The message of a request that is being painted: after denoising step `step` of `of`."""
     done = step * _BAR_CELLS // max(of, 1)
-    return f"{headline(job)}\n🖌️ Painting {'▰' * done}{'▱' * (_BAR_CELLS - done)} step {step} of {of}"
+    bar = f"{'▰' * done}{'▱' * (_BAR_CELLS - done)}"
+    return f"{headline(job)}\n{say('🖌️ Painting {bar} step {step} of {of}', bar=bar, step=step, of=of)}"
 
 
 def retrying(job: Job) -> str:
     """The message of a request whose attempt was interrupted, because the engine died."""
-    return f"{headline(job)}\n🔁 The engine was restarted. Trying again."
+    return f"{headline(job)}\n{say('🔁 The engine was restarted. Trying again.')}"
 
 
 def failed(job: Job, reason: str) -> str:
     """The message of a request that ended without a picture: the reason, and the prompt to copy."""
-    text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n-# It does not count towards your quota. "
+    # A reason without fields is translated here; others were put into words when the request failed.
+    uncounted = say("-# It does not count towards your quota.")
+    text = f"{headline(job)}\n❌ {fitted(said(say(reason)), _REASON)}\n{uncounted} "
     if job.is_withheld:
-        return f"{text}`/history` shows you your prompt."
+        return text + say("`/history` shows you your prompt.")
     return text + _handed_back(job.request.title, MESSAGE - _SPARE - units(text))
 
 
 def cancelled(job: Job) -> str:
     """The message of a request that was cancelled."""
-    text = f"{headline(job)}\n🚫 Cancelled."
+    text = f"{headline(job)}\n{say('🚫 Cancelled.')}"
     if job.is_sent and (cost := price(job)):
-        text += f"\n-# {job.request.provider} had been asked already: {cost}"
+        asked = say("-# {provider} had been asked already: {cost}", provider=job.request.provider, cost=cost)
+        text += f"\n{asked}"
     return text
 
 
 def price(job: Job) -> str:
     """What a job costs in money, and whether that is an estimate; empty if it costs none."""
     if job.billed_micros is not None:
-        return f"cost {dollars(job.billed_micros)}" if job.billed_micros else ""
-    return f"cost about {roughly(job.held_micros)}, an estimate" if job.held_micros else ""
+        return say("cost {money}", money=dollars(job.billed_micros)) if job.billed_micros else ""
+    return say("cost about {money}, an estimate", money=roughly(job.held_micros)) if job.held_micros else ""
 
 
 def result(job: Job, images: Sequence[Image | Picture]) -> str:
@@ -263,13 +291,15 @@ def result(job: Job, images: Sequence[Image | Picture]) -> str:
     facts = [parameters(job.request)]
     asked = job.request.width, job.request.height
     if images and (images[0].width, images[0].height) != asked and job.request.provider:
-        facts.append(f"came as {images[0].width}×{images[0].height}")
+        facts.append(say("came as {width}×{height}", width=images[0].width, height=images[0].height))
     elif images and images[0].width != job.request.width:
-        facts.append(f"enlarged to {images[0].width}×{images[0].height}")
+        facts.append(say("enlarged to {width}×{height}", width=images[0].width, height=images[0].height))
     if job.started_at is not None and job.painted_at is not None and job.asked_at <= job.started_at <= job.painted_at:
         # If the clock was set back meanwhile, these times are out of order and the durations are not known.
-        facts.append(f"painted in {seconds((job.painted_at - job.started_at).total_seconds())}")
-        facts.append(f"ready {seconds((job.painted_at - job.asked_at).total_seconds())} after the request")
+        painted = seconds((job.painted_at - job.started_at).total_seconds())
+        ready = seconds((job.painted_at - job.asked_at).total_seconds())
+        facts.append(say("painted in {time}", time=painted))
+        facts.append(say("ready {time} after the request", time=ready))
     if cost := price(job):
         facts.append(cost)
     return f"{headline(job)}\n-# {' · '.join(facts)}"
@@ -277,40 +307,51 @@ def result(job: Job, images: Sequence[Image | Picture]) -> str:
 
 def single(job: Job, picture: Picture) -> str:
     """The words under one picture of several."""
-    return f"Picture {picture.ref.number} of {headline(job)}\n-# seed `{picture.seed}`"
+    seed = say("seed `{seed}`", seed=picture.seed)
+    return say("Picture {number} of {request}", number=picture.ref.number, request=headline(job)) + f"\n-# {seed}"
 
 
 def operation(request: GenerationRequest) -> str:
     """How the pictures of a request were made, in two or three words."""
-    words = _OPERATIONS.get(request.operation, "from words")
-    return f"draft, {words}" if request.draft else words
+    words = say(_OPERATIONS.get(request.operation, mark("from words")))
+    return say("draft, {operation}", operation=words) if request.draft else words
 
 
 def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef], value_sources: Mapping[str, str]) -> str:
     """Every value of a result, with the seed and the size of each picture."""
     request = job.request
-    lines = [f"**Request {job.id}** by <@{job.requester.user_id}>, {past(job.asked_at)}"]
+    person = f"<@{job.requester.user_id}>"
+    lines = [say("**Request {number}** by {person}, {when}", number=job.id, person=person, when=past(job.asked_at))]
     lines += [
-        f"Picture {picture.ref.number}: seed `{picture.seed}`, {picture.width}×{picture.height}" for picture in pictures
+        say(
+            "Picture {number}: seed `{seed}`, {width}×{height}",
+            number=picture.ref.number,
+            seed=picture.seed,
+            width=picture.width,
+            height=picture.height,
+        )
+        for picture in pictures
     ]
     lines.append(f"-# {parameters(request)}")
     given = [
-        f"{words} {', '.join(names)}"
+        say(words, names=", ".join(names))
         for source, words in _VALUE_SOURCES.items()
         if (names := [f"`{name}`" for name, origin in value_sources.items() if origin == source])
     ]
     if given:
-        lines.append(f"-# {' · '.join(given)} · the rest comes from the model")
+        lines.append(f"-# {' · '.join([*given, say('the rest comes from the model')])}")
     if origins:
-        lines.append(f"Made from {sources(origins)}.")
-    lines.append(f"Prompt: {inert(request.title, 700)}")
+        lines.append(say("Made from {sources}.", sources=sources(origins)))
+    lines.append(say("Prompt: {prompt}", prompt=inert(request.title, 700)))
     return fitting(lines)
 
 
 def sources(refs: Iterable[PictureRef]) -> str:
     """The results that a request starts from; without a number, only the words of a request were used."""
     return ", ".join(
-        f"picture {ref.number} of request {ref.job_id}" if ref.number else f"the words of request {ref.job_id}"
+        say("picture {number} of request {request}", number=ref.number, request=ref.job_id)
+        if ref.number
+        else say("the words of request {request}", request=ref.job_id)
         for ref in refs
     )
 
@@ -318,104 +359,135 @@ def sources(refs: Iterable[PictureRef]) -> str:
 def painted_again(job_id: int, provider: str, *, is_same: bool) -> str:
     """Whether a request that was painted again gave the same pictures."""
     if is_same:
-        return f"-# Painted again from request {job_id}: every pixel is equal"
+        return say("-# Painted again from request {request}: every pixel is equal", request=job_id)
     if provider:
-        return f"-# Painted again from request {job_id}: {provider} seldom paints the same picture twice"
-    return (
-        f"-# Painted again from request {job_id}: some pixels differ. Requests that are painted together differ by "
-        "rounding, unless the host sets engine.reproducible"
+        return say(
+            "-# Painted again from request {request}: {provider} seldom paints the same picture twice",
+            request=job_id,
+            provider=provider,
+        )
+    return say(
+        "-# Painted again from request {request}: some pixels differ. Requests that are painted together differ by "
+        "rounding, unless the host sets engine.reproducible",
+        request=job_id,
     )
 
 
 def smaller(lossless: bool, *, moves: bool = False) -> str:
     """The note under pictures that were sent as WebP instead of PNG, or under a smaller animation."""
     if moves:
-        return "-# Made smaller, because the file is too large for Discord here; some detail is lost"
-    how = "no detail is lost" if lossless else "some detail is lost"
-    return f"-# Sent as WebP, because the PNG is too large for Discord here; {how}"
+        return say("-# Made smaller, because the file is too large for Discord here; some detail is lost")
+    if lossless:
+        return say("-# Sent as WebP, because the PNG is too large for Discord here; no detail is lost")
+    return say("-# Sent as WebP, because the PNG is too large for Discord here; some detail is lost")
 
 
 def parameters(request: GenerationRequest) -> str:
     """A request's resolved values, in one line."""
     if request.operation is Operation.UPSCALE:
-        return f"enlarged · model `{request.model}`"
+        return f"{say('enlarged')} · {say('model `{model}`', model=request.model)}"
     last = request.seeds[-1]
-    facts = [f"model `{request.model}`", f"{request.width}×{request.height}"]
+    facts = [say("model `{model}`", model=request.model), f"{request.width}×{request.height}"]
     if request.provider:
-        facts.insert(1, f"painted by {request.provider}")
+        facts.insert(1, say("painted by {provider}", provider=request.provider))
     else:
         facts = [
-            f"seed `{request.seed}`" if last == request.seed else f"seeds `{request.seed}`–`{last}`",
-            *([f"to seed `{request.end_seed}`"] if request.end_seed is not None else []),
-            *([f"{request.frames} frames"] if request.frames else []),
+            say("seed `{seed}`", seed=request.seed)
+            if last == request.seed
+            else say("seeds `{first}`–`{last}`", first=request.seed, last=last),
+            *([say("to seed `{seed}`", seed=request.end_seed)] if request.end_seed is not None else []),
+            *([say("{frames} frames", frames=request.frames)] if request.frames else []),
             *facts,
-            f"{request.num_inference_steps} steps",
-            f"guidance {request.guidance_scale:g}",
+            say_many("{count} step", "{count} steps", request.num_inference_steps),
+            say("guidance {scale:g}", scale=request.guidance_scale),
         ]
     if request.draft:
-        facts.insert(0, "draft")
+        facts.insert(0, say("draft"))
     if request.style:
-        facts.insert(0, f"style `{request.style}` (version {request.style_version})")
+        facts.insert(0, say("style `{style}` (version {version})", style=request.style, version=request.style_version))
     if request.sampler != "default":
-        facts.append(f"sampler `{request.sampler}`")
+        facts.append(say("sampler `{sampler}`", sampler=request.sampler))
     facts += [f"LoRA `{name}:{weight:g}`" for name, weight in request.loras]
     if request.operation in _OPERATIONS and not request.frames:
-        how = "" if request.provider else f" at strength {request.strength:g}"
-        facts.append(f"{_OPERATIONS[request.operation]}{how}")
+        how = say(_OPERATIONS[request.operation])
+        if not request.provider:
+            how = say("{operation} at strength {strength:g}", operation=how, strength=request.strength)
+        facts.append(how)
     if request.controlnet:
         facts.append(f"ControlNet `{request.controlnet}:{request.controlnet_conditioning_scale:g}`")
     if request.negative_prompt:
-        facts.append(f"without {inert(request.negative_prompt, 100)}")
+        facts.append(say("without {words}", words=inert(request.negative_prompt, 100)))
     return " · ".join(facts)
 
 
 def bill(quote: Quote) -> str:
     """The question before a big request is accepted: what it would cost, and what is left."""
     if quote.purse is not None:
-        return (
-            f"{pictures(quote.request.num_images_per_prompt)}, {estimated(quote.micros, quote.request.provider)} "
-            f"{money_left(quote.purse)} Paint it?"
+        return say(
+            "{pictures}, {estimate} {left} Paint it?",
+            pictures=pictures(quote.request.num_images_per_prompt),
+            estimate=estimated(quote.micros, quote.request.provider),
+            left=money_left(quote.purse),
         )
     allowance = quote.allowance
     asked = max(allowance.pictures(quote.seconds), 1)
-    return (
-        f"{amount(quote.request).capitalize()}, about {seconds(quote.seconds)} of GPU time. This takes "
-        f"{asked} of the {allowance.pictures(allowance.left)} pictures with default settings that are left of your "
-        "quota today. Paint it?"
+    painted = amount(quote.request)
+    return say(
+        "{pictures}, about {time} of GPU time. This takes {asked} of the {left} pictures with default settings that "
+        "are left of your quota today. Paint it?",
+        pictures=painted[:1].upper() + painted[1:],
+        time=seconds(quote.seconds),
+        asked=asked,
+        left=allowance.pictures(allowance.left),
     )
 
 
 def estimated(micros: Micros, provider: str) -> str:
     """What something will probably cost, as the end of a sentence and one more."""
-    return (
-        f"about {roughly(micros)}. This is an estimate: {provider} says afterwards what it costs, and that is what "
-        "counts. If it fails, you pay nothing."
+    return say(
+        "about {money}. This is an estimate: {provider} says afterwards what it costs, and that is what counts. If it "
+        "fails, you pay nothing.",
+        money=roughly(micros),
+        provider=provider,
     )
 
 
 def money_left(purse: Purse) -> str:
     """What a person can spend now, and what holds them back, as a sentence."""
     least = min(purse.funds, key=lambda fund: fund.left)
-    return f"{dollars(least.left)} of {WHOSE[least.name]} is left, of {dollars(least.most)} in 24 hours."
+    return say(
+        "{left} of {whose} is left, of {most} in 24 hours.",
+        left=dollars(least.left),
+        whose=say(WHOSE[least.name]),
+        most=dollars(least.most),
+    )
 
 
 def spent(fund: Fund) -> str:
     """What is spent and left of a limit of money, and who decided it."""
-    return (
-        f"**{dollars(fund.left)}** of {WHOSE[fund.name]} is left: {dollars(fund.used)} of {dollars(fund.most)} in 24 "
-        f"hours is spent or held ({origin(fund.origin)})."
+    return say(
+        "**{left}** of {whose} is left: {used} of {most} in 24 hours is spent or held ({origin}).",
+        left=dollars(fund.left),
+        whose=say(WHOSE[fund.name]),
+        used=dollars(fund.used),
+        most=dollars(fund.most),
+        origin=origin(fund.origin),
     )
 
 
 def offer(additions: Sequence[Addition], notes: Sequence[str] = ()) -> str:
     """What would improve a prompt, and how it is liked; nothing is changed yet."""
-    lines = ["People here like pictures whose prompts have this. Nothing is changed yet."]
+    lines = [say("People here like pictures whose prompts have this. Nothing is changed yet.")]
     lines += [
-        f"- **{inert(addition.text, 80)}**: liked by {addition.reception.share:.0%} of the "
-        f"{addition.reception.people} people who rated pictures with it"
+        say(
+            "- **{words}**: liked by {share:.0%} of the {people} people who rated pictures with it",
+            words=inert(addition.text, 80),
+            share=addition.reception.share,
+            people=addition.reception.people,
+        )
         for addition in additions
     ]
-    return fitting([*lines, *(f"-# About your request: {said(note)}" for note in notes)])
+    return fitting([*lines, *(say("-# About your request: {note}", note=said(note)) for note in notes)])
 
 
 def presence(waiting: int, running: int) -> str:
@@ -427,40 +499,52 @@ def presence(waiting: int, running: int) -> str:
 
 def declined(back: str) -> str:
     """The answer after a person declined a big request; `back` returns the prompt."""
-    return f"Your quota is unchanged. {back}"
+    return f"{say('Your quota is unchanged.')} {back}"
 
 
-_DESCRIBED = "This is what I see. Only you see this message.\n```\n{}\n```"
+_DESCRIBED = mark("This is what I see. Only you see this message.")
 
 
 def described(said: str) -> str:
     """The answer to a person who wants a picture described; `said` is the sentence of the model."""
-    return _DESCRIBED.format(fitted(said.replace("``", "`\u200b`"), MESSAGE - units(_DESCRIBED)))
+    before, after = _around_description()
+    room = MESSAGE - units(before) - units(after)
+    return before + fitted(said.replace("``", "`\u200b`"), room) + after
+
+
+def _around_description() -> tuple[str, str]:
+    """What stands before and after the sentence of a model."""
+    return f"{say(_DESCRIBED)}\n```\n", "\n```"
 
 
 def described_in(message: str) -> str:
-    """The sentence in a message that `described` made; nothing if there is none."""
-    before, _, after = _DESCRIBED.partition("{}")
-    is_ours = message.startswith(before) and message.endswith(after)
-    return message[len(before) : len(message) - len(after)] if is_ours else ""
+    """The sentence in a message that `described` made, in any language; nothing if there is none."""
+    for language in dict.fromkeys((current(), *Language)):
+        with speaking(language):
+            before, after = _around_description()
+        if message.startswith(before) and message.endswith(after):
+            return message[len(before) : len(message) - len(after)]
+    return ""
 
 
 def _handed_back(prompt: str, room: int) -> str:
     """A prompt to copy, with its frame in at most `room` UTF-16 units; a longer prompt is cut."""
-    frame = "Your prompt, to copy:\n```\n{}\n```"
-    whole = frame.format(prompt.replace("``", "`\u200b`"))
+    inert_prompt = prompt.replace("``", "`\u200b`")
+    heading = say("Your prompt, to copy:")
+    whole = f"{heading}\n```\n{inert_prompt}\n```"
     if units(whole) <= room:
         return whole
-    frame = f"Only its beginning fits here. {frame}"
-    return frame.format(fitted(prompt.replace("``", "`\u200b`"), room - units(frame)))
+    before = f"{say('Only its beginning fits here.')} {heading}\n```\n"
+    after = "\n```"
+    return before + fitted(inert_prompt, room - units(before) - units(after)) + after
 
 
 def notes(remarks: Iterable[str]) -> str:
     """The notes for the person whose request was accepted: changed values, words that the model does not know."""
     lines = [said(remark) for remark in remarks]
     if len(lines) == 1:
-        return fitting([f"About your request: {lines[0]}"])
-    return fitting(["About your request:", *(f"- {line}" for line in lines)])
+        return fitting([say("About your request: {note}", note=lines[0])])
+    return fitting([say("About your request:"), *(f"- {line}" for line in lines)])
 
 
 def fitting(lines: Sequence[str], room: int = MESSAGE) -> str:
@@ -492,92 +576,141 @@ def senders(models: Sequence[ModelConfig], providers: Sequence[ProviderConfig]) 
         names = ", ".join(f"`{model.name}`" for model in models if model.provider == provider.name)
         if names:
             host = urlsplit(provider.base_url).hostname or provider.base_url
-            lines.append(f"- {names}: painted by **{provider.name}** (`{host}`)")
+            painted = say("{models}: painted by {provider}", models=names, provider=f"**{provider.name}** (`{host}`)")
+            lines.append(f"- {painted}")
     if not lines:
         return ""
     return "\n".join(
         [
-            "**Words leave this machine if you ask with one of these models:**",
+            say("**Words leave this machine if you ask with one of these models:**"),
             *lines,
-            "Sent are the words of the request and the pictures that it starts from, without names, ids or channels. "
-            "What becomes of them there is up to that server. Other models send nothing.",
+            say(
+                "Sent are the words of the request and the pictures that it starts from, without names, ids or "
+                "channels. What becomes of them there is up to that server. Other models send nothing."
+            ),
         ]
     )
 
 
 def kept(held: Held, sent: str = "") -> str:
     """What is kept about a person, why, and for how long; `sent` says which models send words elsewhere."""
-    leaves = f"\n{sent}\n\nApart from that, only Discord receives" if sent else "\nOnly Discord receives"
-    return (
-        f"**Kept about you, on all servers together:** {_counted(held)}.\n"
-        "- Your requests with their words and settings, their pictures and those you sent, for `/history`, to paint "
-        "them again, and to offer phrases of them that ten people wrote. They stay until you delete them.\n"
-        "- The GPU time and the money that they cost, and when, for quotas and the order of the queue.\n"
-        "- Your reactions under results, to sum up how people like each model, and to do what they ask for. They stay "
-        "until you take them back. Also which results were sent to you because you asked by ✉️.\n"
-        "- Your `/settings`. They stay until you clear them.\n"
-        "- Which rule refused a request of yours, without the words of the request. This stays for 30 days.\n"
-        "- Comparisons that you asked for and your votes, what you entered in contests and your votes in them, prompts "
-        "with choices as you typed them, words that you put on results, styles made from them, and whether you joined "
-        "data sets.\n"
-        "- Limits that moderators set for you, and the numbered cases of what they did about you.\n"
-        "- Results that you reported, and your reasons; that results of yours were reported. Moderators do not see who "
-        "reported.\n"
-        "- Daily backups: one for each of 7 days and 4 weeks.\n"
-        f"{leaves} any of this data. `/privacy export` gives you all of it, `/privacy delete` deletes it."
+    points = (
+        say(
+            "Your requests with their words and settings, their pictures and those you sent, for `/history`, to paint "
+            "them again, and to offer phrases of them that ten people wrote. They stay until you delete them."
+        ),
+        say("The GPU time and the money that they cost, and when, for quotas and the order of the queue."),
+        say(
+            "Your reactions under results, to sum up how people like each model, and to do what they ask for. They "
+            "stay until you take them back. Also which results were sent to you because you asked by ✉️."
+        ),
+        say("Your `/settings`. They stay until you clear them."),
+        say("Which rule refused a request of yours, without the words of the request. This stays for 30 days."),
+        say(
+            "Comparisons that you asked for and your votes, what you entered in contests and your votes in them, "
+            "prompts with choices as you typed them, words that you put on results, styles made from them, and whether "
+            "you joined data sets."
+        ),
+        say("Limits that moderators set for you, and the numbered cases of what they did about you."),
+        say(
+            "Results that you reported, and your reasons; that results of yours were reported. Moderators do not see "
+            "who reported."
+        ),
+        say("Daily backups: one for each of 7 days and 4 weeks."),
     )
+    heading = say("**Kept about you, on all servers together:** {held}.", held=_counted(held))
+    receivers = say(
+        "Only Discord receives any of this data. `/privacy export` gives you all of it, `/privacy delete` deletes it."
+    )
+    if sent:
+        receivers = say(
+            "Apart from that, only Discord receives any of this data. `/privacy export` gives you all of it, "
+            "`/privacy delete` deletes it."
+        )
+    leaves = ["", sent] if sent else []
+    return "\n".join([heading, *(f"- {point}" for point in points), *leaves, "", receivers])
 
 
 def _counted(held: Held) -> str:
-    requests = "1 request" if held.requests == 1 else f"{held.requests} requests"
-    ratings = "1 rating" if held.ratings == 1 else f"{held.ratings} ratings"
-    return f"{requests}, {pictures(held.pictures)}, {ratings}"
+    ratings = say_many("1 rating", "{count} ratings", held.ratings)
+    return f"{requests(held.requests)}, {pictures(held.pictures)}, {ratings}"
 
 
 def forget_question(held: Held) -> str:
     """The question before a deletion: what is deleted, and what stays."""
-    open_ = f" {held.open} of the requests are still open and will be cancelled." if held.open else ""
-    return (
-        f"**This deletes what Atelier keeps about you, on all servers: {_counted(held)}.**{open_}\n"
-        "It cannot be undone. `/privacy export` and `/history` give you a copy first.\n"
-        "**Deleted at once:** your prompts, their settings and your `/settings`, your pictures and those you sent, "
-        "your ratings; within minutes also from the backups.\n"
-        "**Deleted one by one,** 25 in two minutes in each channel: my messages with your requests and pictures, and "
-        "their copies in galleries and direct messages.\n"
-        "**Stays:** when, where and with which model you asked, and the GPU time. Your id stays with it for 3 days, "
-        "because a deletion does not reset a quota. Limits and blocks that moderators set for you stay, and their "
-        "cases without the reasons. The fact that you asked for this stays for 90 days, in case a backup is restored.\n"
-        "**I cannot delete:** your reactions under others' messages, copies that people or the host made elsewhere, "
-        "and messages in channels that I may no longer enter."
+    first = say("**This deletes what Atelier keeps about you, on all servers: {held}.**", held=_counted(held))
+    if held.open:
+        first += " " + say_many(
+            "{count} of the requests is still open and will be cancelled.",
+            "{count} of the requests are still open and will be cancelled.",
+            held.open,
+        )
+    return "\n".join(
+        [
+            first,
+            say("It cannot be undone. `/privacy export` and `/history` give you a copy first."),
+            say(
+                "**Deleted at once:** your prompts, their settings and your `/settings`, your pictures and those you "
+                "sent, your ratings; within minutes also from the backups."
+            ),
+            say(
+                "**Deleted one by one,** 25 in two minutes in each channel: my messages with your requests and "
+                "pictures, and their copies in galleries and direct messages."
+            ),
+            say(
+                "**Stays:** when, where and with which model you asked, and the GPU time. Your id stays with it for 3 "
+                "days, because a deletion does not reset a quota. Limits and blocks that moderators set for you stay, "
+                "and their cases without the reasons. The fact that you asked for this stays for 90 days, in case a "
+                "backup is restored."
+            ),
+            say(
+                "**I cannot delete:** your reactions under others' messages, copies that people or the host made "
+                "elsewhere, and messages in channels that I may no longer enter."
+            ),
+        ]
     )
 
 
 def receipt(case: Case) -> str:
     """What a moderator did, and the command that undoes it."""
-    undo = "" if is_final(case.action) else f" `/mod undo case:{case.number}` undoes it."
-    return f"Case {case.number}: {change(case)}.{undo}"
+    words = say("Case {number}: {change}.", number=case.number, change=change(case))
+    if is_final(case.action):
+        return words
+    return f"{words} {say('`/mod undo case:{number}` undoes it.', number=case.number)}"
 
 
 def change(case: Case) -> str:
     """What a case changed, with the old and the new values."""
-    what = f"{case.action} for {subject(case.subject)}"
+    done = say(case.action)
     if case.undoes is not None:
-        what = f"undo of case {case.undoes} for {subject(case.subject)}"
+        done = say("undo of case {number}", number=case.undoes)
+    if case.subject[0] is Scope.SERVER:
+        what = say("{action} for this server", action=done)
+    else:
+        what = say("{action} for {subject}", action=done, subject=subject(case.subject))
     if case.action == DELETE:
-        words = f"{what}: {pictures(case.before['pictures'])} of message {case.before['message']}"
+        words = say(
+            "{what}: {pictures} of message {message}",
+            what=what,
+            pictures=pictures(case.before["pictures"]),
+            message=case.before["message"],
+        )
         # Cases from before have no such count.
         if count := case.before.get("requests", 0):
-            words += f", and {count} open request{'' if count == 1 else 's'} of it"
+            words += say_many(", and {count} open request of it", ", and {count} open requests of it", count)
         return words
     if case.action == CANCEL:
-        count = len(case.after)
-        return f"{what}: {count} request{'' if count == 1 else 's'}"
+        return f"{what}: {requests(len(case.after))}"
     names = list(dict.fromkeys((*case.before, *case.after)))
     if names and all(name.startswith(CONTEST) for name in names):
-        return f"{what}: contest {names[0].removeprefix(CONTEST)} {_contest_state(case)}"
+        (state,) = case.after.values()
+        return say(_CONTEST_STATES[state], what=what, number=names[0].removeprefix(CONTEST))
     if case.undoes is None and case.action in _PLAIN:
-        ends = f" {_value(BLOCKED, case.after)}" if isinstance(case.after.get(BLOCKED), str) else ""
-        return f"{_PLAIN[case.action]} {subject(case.subject)}{ends}"
+        here, there = _PLAIN[case.action]
+        if isinstance(until := case.after.get(BLOCKED), str):
+            ends = relative(datetime.fromisoformat(until))
+            return say("blocked {subject} until {when}", subject=subject(case.subject), when=ends)
+        return say(here) if case.subject[0] is Scope.SERVER else say(there, subject=subject(case.subject))
     if names and all(name.startswith(TERM) for name in names):
         return f"{what}: {_terms_changed(case)}"
     changes = [
@@ -588,23 +721,30 @@ def change(case: Case) -> str:
     return f"{what}: {', '.join(changes)}" if changes else what
 
 
-def _contest_state(case: Case) -> str:
-    (state,) = case.after.values()
-    return {
-        "entries": "takes entries",
-        "voting": "takes votes",
-        "counted": "is over, and its votes are counted",
-        "cancelled": "is cancelled",
-    }[state]
-
+_CONTEST_STATES = {
+    "entries": mark("{what}: contest {number} takes entries"),
+    "voting": mark("{what}: contest {number} takes votes"),
+    "counted": mark("{what}: contest {number} is over, and its votes are counted"),
+    "cancelled": mark("{what}: contest {number} is cancelled"),
+}
 
 _PLAIN = {
-    "block": "blocked",
-    "unblock": "unblocked",
-    "pause": "paused painting for",
-    "resume": "resumed painting for",
+    "block": (mark("blocked everyone on this server"), mark("blocked {subject}")),
+    "unblock": (mark("unblocked everyone on this server"), mark("unblocked {subject}")),
+    "pause": (mark("paused painting for this server"), mark("paused painting for {subject}")),
+    "resume": (mark("resumed painting for this server"), mark("resumed painting for {subject}")),
 }
-"""What moderators did where the name of the action says all."""
+"""What moderators did where the name of the action says all: for the server, and for another subject."""
+
+_ACTIONS = (
+    *(mark("block"), mark("unblock"), mark("pause"), mark("resume"), mark("cancel"), mark("delete")),
+    *(mark("limits set"), mark("limits clear"), mark("quota reset"), mark("gallery"), mark("defaults")),
+    *(mark("pictures"), mark("log"), mark("language"), mark("presets"), mark("dataset channel"), mark("dismiss")),
+    *(mark("terms add"), mark("terms remove"), mark("wildcards add"), mark("wildcards remove")),
+    *(mark("contest start"), mark("contest end"), mark("contest cancel")),
+    *(mark("style add"), mark("style edit"), mark("style remove"), mark("style import")),
+)
+"""The actions of cases. One that is missing here is shown by its English name."""
 
 
 def hidden(text: str) -> str:
@@ -614,58 +754,81 @@ def hidden(text: str) -> str:
 
 def _terms_changed(case: Case) -> str:
     """Which terms a case put on the list of a server, and which it took off."""
-    sides = (("added", case.after, case.before), ("removed", case.before, case.after))
+    sides = (
+        (mark("added {terms}"), case.after, case.before),
+        (mark("removed {terms}"), case.before, case.after),
+    )
     parts = []
-    for verb, to, since in sides:
+    for words, to, since in sides:
         if terms := [str(term) for name, term in to.items() if name not in since]:
-            more = f" and {len(terms) - _SHOWN_TERMS} more" if len(terms) > _SHOWN_TERMS else ""
-            parts.append(f"{verb} {', '.join(map(hidden, terms[:_SHOWN_TERMS]))}{more}")
-    return ", ".join(parts) or "the spelling of a term"
+            shown = ", ".join(map(hidden, terms[:_SHOWN_TERMS]))
+            if more := terms[_SHOWN_TERMS:]:
+                shown = say("{listed} and {count} more", listed=shown, count=len(more))
+            parts.append(say(words, terms=shown))
+    return ", ".join(parts) or say("the spelling of a term")
 
 
 _RULES = {
-    QUOTA_FROM: "GPU time that counts",
-    LOG: "log channel",
-    PRESETS: "presets among which ratings choose",
-    DATASET: "results for data sets",
-    **{rule: f"pictures: {name}" for name, rule in THRESHOLD_RULES.items()},
-    **{rule: f"usual {name}" for name, rule in DEFAULT_RULES.items()},
+    QUOTA_FROM: mark("GPU time that counts"),
+    LOG: mark("log channel"),
+    PRESETS: mark("presets among which ratings choose"),
+    DATASET: mark("results for data sets"),
+    LANGUAGE: mark("language"),
+    THRESHOLD_RULES["block"]: mark("pictures: block"),
+    THRESHOLD_RULES["spoiler"]: mark("pictures: spoiler"),
+    DEFAULT_RULES["images"]: mark("usual images"),
+    DEFAULT_RULES["aspect"]: mark("usual aspect"),
+    DEFAULT_RULES["model"]: mark("usual model"),
+    GALLERY: mark("gallery"),
+    PAUSED: mark("paused"),
+    BLOCKED: mark("blocked"),
 }
 
 
 def _rule(name: str) -> str:
     """What a rule is called."""
     if name.startswith(STYLE_RULE):
-        return f"the style `{name.removeprefix(STYLE_RULE)}`"
+        return say("the style `{style}`", style=name.removeprefix(STYLE_RULE))
     if name.startswith(WILDCARD):
-        return f"the wildcard `__{name.removeprefix(WILDCARD)}__`"
-    return _RULES.get(name, name.replace(":", " "))
+        return say("the wildcard `{wildcard}`", wildcard=f"__{name.removeprefix(WILDCARD)}__")
+    return say(_RULES.get(name, name.replace(":", " ")))
 
 
 def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
     """What the requests of a place get if people choose nothing."""
-    lines = [f"- {name}: {_value(rule, rules)}" for name, rule in DEFAULT_RULES.items()]
-    return "\n".join(
-        [
-            f"**Defaults of {subject(place)}**",
-            *lines,
-            "-# What a person types or sets with `/settings` wins. `clear:` removes a default.",
-        ]
+    lines = [f"- {option(name)}: {_value(rule, rules)}" for name, rule in DEFAULT_RULES.items()]
+    heading = say("**Defaults of {subject}**", subject=subject(place))
+    if place[0] is Scope.SERVER:
+        heading = say("**Defaults of this server**")
+    wins = say(
+        "-# What a person types or sets with `/settings` wins. `{clear}:` removes a default.", clear=option("clear")
     )
+    return "\n".join([heading, *lines, wins])
+
+
+def option(name: str) -> str:
+    """The name of an option as the reader sees it."""
+    return shown_name(OPTION, name)
 
 
 def thresholds_of(place: Subject, rules: Mapping[str, Any], limits: PictureLimits, *, is_off: bool) -> str:
     """How explicit pictures may be in a place: what holds, and which of it moderators have set there."""
     if is_off:
-        return "The host has switched the safety check off: no picture is checked, and these thresholds have no effect."
-    lines = [f"**Pictures in {subject(place)}**"]
+        return say(
+            "The host has switched the safety check off: no picture is checked, and these thresholds have no effect."
+        )
+    lines = [say("**Pictures in {subject}**", subject=subject(place))]
+    if place[0] is Scope.SERVER:
+        lines = [say("**Pictures in this server**")]
     for name, rule in THRESHOLD_RULES.items():
         value = limits.block if name == "block" else limits.spoiler
-        holds = "never" if value is None else f"from {value:.0%}"
-        origin = f"set here to {rules[rule]}%" if rule in rules else "not set here"
-        lines.append(f"- {name}: {holds} ({origin})")
+        holds = say("never") if value is None else say("from {share:.0%}", share=value)
+        origin = say("not set here")
+        if rule in rules:
+            origin = say("set here to {share:.0%}", share=float(rules[rule]) / 100)
+        lines.append(f"- {option(name)}: {holds} ({origin})")
     lines.append(
-        "-# The safety check says of each picture, also of those that people send, how explicit it is, in percent."
+        say("-# The safety check says of each picture, also of those that people send, how explicit it is, in percent.")
     )
     return "\n".join(lines)
 
@@ -677,16 +840,17 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
     """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
         is_off = name in _OFF or name.startswith((STYLE_RULE, WILDCARD))
-        return "all" if name == QUOTA_FROM else "no" if is_off else "no rule"
+        return say("all") if name == QUOTA_FROM else say("no") if is_off else say("no rule")
     value = rules[name]
     if name.startswith(STYLE_RULE):
-        return f"version {value}"
+        return say("version {version}", version=value)
     if name.startswith(WILDCARD):
         return f"{inert(', '.join(value), 100)} ({len(value)})"
     if name == GALLERY:
         channel_id, threshold = value
-        return (
-            f"{subject((Scope.CHANNEL, channel_id))} from {threshold} {'favourite' if threshold == 1 else 'favourites'}"
+        place = subject((Scope.CHANNEL, channel_id))
+        return say_many(
+            "{channel} from {count} favourite", "{channel} from {count} favourites", threshold, channel=place
         )
     if name == PRESETS:
         return ", ".join(f"`{style}`" for style in value)
@@ -696,9 +860,11 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         return limit(LimitName(name), value)
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):
         at = datetime.fromisoformat(value)
-        return f"since {relative(at)}" if name == QUOTA_FROM else f"until {relative(at)}"
+        return say("since {when}", when=relative(at)) if name == QUOTA_FROM else say("until {when}", when=relative(at))
     if name in DEFAULT_RULES.values():
         return f"`{inert(str(value), 40)}`"
     if name in THRESHOLD_RULES.values():
-        return f"{value}%"
-    return "yes" if value in (None, True) else str(value)
+        return say("{share:.0%}", share=value / 100)
+    if name == LANGUAGE and value in list(Language):
+        return NAMES[Language(value)]
+    return say("yes") if value in (None, True) else str(value)

@@ -13,6 +13,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Operation, PictureRef
+from bot.language import say
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.morphs import FILM_FRAMES, FRAMES, USUAL_FILM_FRAMES, USUAL_FRAMES
@@ -84,7 +85,10 @@ class Animate(commands.Cog):
     ) -> None:
         """Accept the request and answer with the message that will become the result."""
         if frames == 0:
-            raise UserError(f"A film has {FILM_FRAMES[0]} to {FILM_FRAMES[1]} frames, and you asked for 0.")
+            low, high = FILM_FRAMES
+            raise UserError(
+                "A film has {low} to {high} frames, and you asked for {asked}.", low=low, high=high, asked=0
+            )
         wanted = Operation.FILM if picture is None else Operation.IMAGE2FILM
         if model is None:
             able = [each for each in await usable_models(self._admission, interaction) if self._can(each, wanted)]
@@ -111,12 +115,23 @@ class Animate(commands.Cog):
         edits.morph(job.request, picture, Morph())
         fields = [
             text_field(
-                "prompt", "What the last frame shows", hint="Leave it empty for the same in another way", long=True
+                "prompt",
+                say("What the last frame shows"),
+                hint=say("Leave it empty for the same in another way"),
+                long=True,
             ),
-            text_field("frames", "Frames", hint=f"{FRAMES[0]} to {FRAMES[1]}", value=str(USUAL_FRAMES), most=4),
-            text_field("seed", "Seed of the last frame", hint="Leave it empty: the same, or another one", most=12),
+            text_field(
+                "frames",
+                say("Frames"),
+                hint=say("{low} to {high}", low=FRAMES[0], high=FRAMES[1]),
+                value=str(USUAL_FRAMES),
+                most=4,
+            ),
+            text_field(
+                "seed", say("Seed of the last frame"), hint=say("Leave it empty: the same, or another one"), most=12
+            ),
         ]
-        await responses.ask(interaction, form(str(CustomId("animate", about)), "Animate", fields))
+        await responses.ask(interaction, form(str(CustomId("animate", about)), say("Animate"), fields))
 
     @submitted("animate")
     async def animate_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:

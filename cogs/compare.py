@@ -15,6 +15,7 @@ from bot.client import Client
 from bot.config import IMAGES
 from bot.errors import UserError
 from bot.jobs import MessageId, PictureRef, UserId
+from bot.language import mark
 from bot.money import Micros
 from bot.requests import edits
 from bot.requests.admission import Admission, Admitted, Quote
@@ -91,9 +92,9 @@ class Compare(commands.Cog):
         settings = []
         requester, _ = where(interaction)
         # Both settings get the same words.
-        prompt = await self._series.single(requester, prompt, "A comparison")
+        prompt = await self._series.single(requester, prompt, mark("A comparison"))
         for typed in (first.strip(), (second or "").strip()):
-            text = await self._series.single(requester, typed, "A setting")
+            text = await self._series.single(requester, typed, mark("A setting"))
             if text and with_flags(Options(f"x {text}")).prompt != "x":
                 raise UserError("A setting has flags only, such as `--steps 10`. Words belong into the prompt.")
             settings.append(Setting(text, Options(f"{prompt} {text}", images=images)))

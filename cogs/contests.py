@@ -14,6 +14,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import Unreachable, UserError
 from bot.jobs import ChannelId, GuildId, Job, JobId, JobStatus, MessageId, PictureRef, UserId, utcnow
+from bot.language import mark, say
 from bot.policy.limits import gallery_of
 from bot.storage.cases import By
 from bot.storage.contests import Contest, Contests, Entry, State
@@ -36,7 +37,7 @@ _RECENT = 25
 _SHOWN = 10
 Reason = app_commands.Range[str, 1, 300]
 Number = app_commands.Range[int, 1, 2**31 - 1]
-_NO_ENTRIES = "There is nothing to vote on: the pictures of others were withdrawn or deleted."
+_NO_ENTRIES = mark("There is nothing to vote on: the pictures of others were withdrawn or deleted.")
 
 
 @app_commands.guild_only()
@@ -88,8 +89,8 @@ class ContestsCog(
         _, case = await self._contests.start(by, " ".join(theme.split()), channel_id, gallery_id, takes, lasts)
         said = _words.receipt(case)
         if gallery_id is None:
-            said += (
-                " This server has no gallery, so the winners are named here and not copied; `/mod gallery` sets one."
+            said += " " + say(
+                "This server has no gallery, so the winners are named here and not copied; `/mod gallery` sets one."
             )
         await responses.send(interaction, said, ephemeral=True)
 
@@ -100,7 +101,7 @@ class ContestsCog(
     ) -> None:
         """Let the vote begin now, or count the votes now."""
         was, case = await self._contests.end(_by(interaction, reason), contest)
-        what = "Entries are closed." if was.state is State.ENTRIES else "The votes are counted."
+        what = say("Entries are closed.") if was.state is State.ENTRIES else say("The votes are counted.")
         await responses.send(interaction, f"{what} {_words.receipt(case)}", ephemeral=True)
 
     @app_commands.command(description="Cancel a contest: it ends without a winner")
@@ -110,7 +111,8 @@ class ContestsCog(
     ) -> None:
         """End a contest without a winner; the votes are deleted."""
         _, case = await self._contests.cancel(_by(interaction, reason), contest)
-        await responses.send(interaction, f"{_words.receipt(case)} An undo does not bring votes back.", ephemeral=True)
+        said = f"{_words.receipt(case)} {say('An undo does not bring votes back.')}"
+        await responses.send(interaction, said, ephemeral=True)
 
     @end.autocomplete("contest")
     @cancel.autocomplete("contest")
@@ -130,7 +132,8 @@ class ContestsCog(
         """Show which contests there are, and until when they last."""
         found = await self._contests.latest(_people.place(interaction), _SHOWN)
         lines = [_contests.listed(contest) for contest in found]
-        await responses.send(interaction, _words.fitting(lines or ["There was no contest here yet."]), ephemeral=True)
+        said = _words.fitting(lines or [say("There was no contest here yet.")])
+        await responses.send(interaction, said, ephemeral=True)
 
     @app_commands.command(description="Enter one of your results in a contest; it takes the place of your entry before")
     @app_commands.describe(
@@ -165,14 +168,20 @@ class ContestsCog(
         for job in await self._mine(interaction):
             for picture in await self._queue.pictures(job.id):
                 ref = picture.ref
-                name = f"{job.id}: {job.request.prompt}" if ref.number == 1 else f"{job.id}, picture {ref.number}"
+                name = (
+                    f"{job.id}: {job.request.prompt}"
+                    if ref.number == 1
+                    else say("{request}, picture {number}", request=job.id, number=ref.number)
+                )
                 options.append(discord.SelectOption(label=name[:100], value=f"{ref.job_id}:{ref.number}"))
         if not options:
             raise UserError("You have no result on this server yet. Paint one, and press this again.")
         view = discord.ui.View(timeout=None)
-        menu = select("contestpick", PictureRef(JobId(contest.id)), "Choose a picture", options[:_RECENT])
+        menu = select("contestpick", PictureRef(JobId(contest.id)), say("Choose a picture"), options[:_RECENT])
         view.add_item(menu)
-        words = "Which picture? `/contest enter` takes older ones, too. Nobody sees before the end that it is yours."
+        words = say(
+            "Which picture? `/contest enter` takes older ones, too. Nobody sees before the end that it is yours."
+        )
         await responses.send(interaction, words, view=view, ephemeral=True)
 
     @pressed("contestpick")
@@ -185,7 +194,7 @@ class ContestsCog(
     async def leave_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Take the entry of the person out."""
         await self._contests.withdraw(await self._known(interaction, about.job_id), UserId(interaction.user.id))
-        await responses.send(interaction, "Your picture is no longer in the contest.", ephemeral=True)
+        await responses.send(interaction, say("Your picture is no longer in the contest."), ephemeral=True)
 
     @pressed("contestballot")
     async def ballot_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -206,8 +215,14 @@ class ContestsCog(
         contest = await self._known(interaction, entry.contest_id)
         votes = await self._contests.vote(contest, UserId(interaction.user.id), entry.id)
         until = _words.relative(contest.votes_until)
-        said = f"Your vote is for picture {about.number}." if votes else "You have no vote now."
-        await responses.send(interaction, f"{said} You can change it until the vote ends {until}.", ephemeral=True)
+        said = say("You have no vote now. You can change it until the vote ends {when}.", when=until)
+        if votes:
+            said = say(
+                "Your vote is for picture {number}. You can change it until the vote ends {when}.",
+                number=about.number,
+                when=until,
+            )
+        await responses.send(interaction, said, ephemeral=True)
 
     async def _show_ballot(self, interaction: discord.Interaction[Client], contest: Contest, page: int) -> None:
         if contest.part(utcnow()) is not State.VOTING:
@@ -225,7 +240,7 @@ class ContestsCog(
         first = page * PAGE
         shown = entries[first : first + PAGE]
         if not shown:
-            await interaction.followup.send(_NO_ENTRIES, ephemeral=True)
+            await interaction.followup.send(say(_NO_ENTRIES), ephemeral=True)
             return
         vote = await self._contests.vote_of(contest, voter)
         number = next((at for at, entry in enumerate(entries, start=1) if entry.id == vote), None)
@@ -252,8 +267,18 @@ class ContestsCog(
                 "This result is from an age-restricted channel, and the contest is not in one. Enter another one."
             )
         again = await self._contests.enter(contest, UserId(interaction.user.id), picture.ref)
-        said = "It takes the place of your entry before." if again else "Nobody sees before the end that it is yours."
-        words = f"Picture {ref.number} of request {job.id} is in contest {contest.id}. {said}"
+        known = {"number": ref.number, "request": job.id, "contest": contest.id}
+        words = say(
+            "Picture {number} of request {request} is in contest {contest}. Nobody sees before the end that it is "
+            "yours.",
+            **known,
+        )
+        if again:
+            words = say(
+                "Picture {number} of request {request} is in contest {contest}. It takes the place of your entry "
+                "before.",
+                **known,
+            )
         await responses.send(interaction, words, ephemeral=True)
 
     async def _choose(self, interaction: discord.Interaction[Client], number: int | None) -> Contest:
@@ -263,17 +288,18 @@ class ContestsCog(
         found = await self._contests.latest(_people.place(interaction), _RECENT)
         takes = [each for each in found if each.state is State.ENTRIES]
         if len(takes) != 1:
-            many = "Several contests take entries" if takes else "No contest takes entries now"
-            raise UserError(f"{many}. `/contest list` shows them{', and `contest` names one' if takes else ''}.")
+            if takes:
+                raise UserError("Several contests take entries. `/contest list` shows them, and `contest` names one.")
+            raise UserError("No contest takes entries now. `/contest list` shows them.")
         return takes[0]
 
     async def _known(self, interaction: discord.Interaction[Client], number: int) -> Contest:
         """A contest of the server. Raises UserError if there is none, or if it is over."""
         contest = await self._contests.get(number)
         if contest is None or contest.guild_id != interaction.guild_id:
-            raise UserError(f"There is no contest {number} on this server.")
+            raise UserError("There is no contest {number} on this server.", number=number)
         if not contest.is_open:
-            raise UserError(f"Contest {number} is over.")
+            raise UserError("Contest {number} is over.", number=number)
         return contest
 
     def _may_be_shown(self, interaction: discord.Interaction[Client], job: Job) -> bool:
@@ -294,7 +320,8 @@ class ContestsCog(
 
     async def show_contest(self, contest: Contest, winners: Sequence[tuple[Entry, Job]]) -> MessageId | None:
         """Post the message of a contest, or change it; one that was deleted is posted anew while it is open."""
-        words, view = _contests.words(contest, winners), _contests.view(contest)
+        async with self._client.speaking_to(contest.guild_id):
+            words, view = _contests.words(contest, winners), _contests.view(contest)
         channel = self._channel(contest)
         with translated(self._client, contest.guild_id):
             if contest.message_id is not None:
@@ -318,12 +345,13 @@ class ContestsCog(
 
     async def name_winners(self, contest: Contest, winners: Sequence[tuple[Entry, Job]]) -> MessageId:
         """Send the message that names the winners, which pings them, or change it."""
-        words = _contests.news(contest, winners)
+        async with self._client.speaking_to(contest.guild_id):
+            words = _contests.news(contest, winners)
+            begins = f"{_contests.headline(contest)}\n🏆"
         with translated(self._client, contest.guild_id):
             if contest.news_id:
                 await self._channel(contest).get_partial_message(contest.news_id).edit(content=words)
                 return contest.news_id
-            begins = f"{_contests.headline(contest)}\n🏆"
             found = await self._found(
                 contest, lambda sent: sent.content.startswith(begins) and sent.id != contest.message_id
             )
@@ -368,7 +396,11 @@ def _check_postable(channel_id: int | None, given: discord.Permissions, channel:
     send = "send_messages_in_threads" if isinstance(channel, discord.Thread) else "send_messages"
     needed = ("view_channel", send, "attach_files", "read_message_history")
     if missing := ", ".join(name.replace("_", " ") for name in needed if not getattr(given, name)):
-        raise UserError(f"I cannot post in <#{channel_id}>: I have no right to {missing} there. Nothing was changed.")
+        raise UserError(
+            "I cannot post in {channel}: I have no right to {permissions} there. Nothing was changed.",
+            channel=f"<#{channel_id}>",
+            permissions=missing,
+        )
 
 
 async def setup(client: Client) -> None:

@@ -11,6 +11,7 @@ from discord.ext import commands
 from bot import responses
 from bot.client import Client
 from bot.jobs import Job, JobId, PictureRef
+from bot.language import mark, say
 from bot.search.client import Search
 from bot.search.visibility import Facts, Scope, Seer, may_see
 from bot.storage.queue import Queue
@@ -24,8 +25,8 @@ PAGE = 4
 LINKS = 5
 """Pictures of a group that are named; a message has 2,000 characters."""
 
-NONE = "No two pictures that you may see on this server are the same."
-LEFT_OUT = "-# Data sets leave out what is the same as an older picture of theirs."
+NONE = mark("No two pictures that you may see on this server are the same.")
+LEFT_OUT = mark("-# Data sets leave out what is the same as an older picture of theirs.")
 
 Groups = Sequence[Sequence[PictureRef]]
 
@@ -65,13 +66,19 @@ class Dedup(commands.Cog):
     ) -> None:
         """Put a page in the place of the answer, without what was deleted or may not be seen any more."""
         if not groups:
-            await responses.edit_deferred(interaction, NONE)
+            await responses.edit_deferred(interaction, say(NONE))
             return
         first, pages = page * PAGE + 1, -(-len(groups) // PAGE)
         total = sum(len(group) - 1 for group in groups)
         lines = [
-            f"**{len(groups):,} groups of pictures that are the same**, {total:,} of them more than needed, "
-            f"page {page + 1} of {pages}"
+            say(
+                "**{groups:,} groups of pictures that are the same**, {more:,} of them more than needed, page {page} "
+                "of {of}",
+                groups=len(groups),
+                more=total,
+                page=page + 1,
+                of=pages,
+            )
         ]
         shown: list[tuple[Job, int]] = []
         for at, group in enumerate(groups[first - 1 : first - 1 + PAGE], start=first):
@@ -79,12 +86,12 @@ class Dedup(commands.Cog):
             lines.append(_line(at, there, len(group)))
             if there:
                 shown.append(there[0])
-        lines.append(LEFT_OUT)
+        lines.append(say(LEFT_OUT))
         view = discord.ui.View(timeout=None)
         if page:
-            view.add_item(button("samepage", PictureRef(number, page - 1), "◀ Back"))
+            view.add_item(button("samepage", PictureRef(number, page - 1), say("◀ Back")))
         if page + 1 < pages:
-            view.add_item(button("samepage", PictureRef(number, page + 1), "More ▶"))
+            view.add_item(button("samepage", PictureRef(number, page + 1), say("More ▶")))
         files = await self._gallery.drawn(interaction, shown, first) if len(shown) == len(lines) - 2 else []
         await responses.edit_deferred(interaction, _words.fitting(lines), view=view, attachments=files)
 
@@ -101,11 +108,19 @@ class Dedup(commands.Cog):
 def _line(number: int, there: Sequence[tuple[Job, int]], before: int) -> str:
     """A group: how many pictures it has, and where they are; there were so many when the command was given."""
     if len(there) < 2:
-        return f"**{number}.** {before} pictures, of which at most one is left."
-    shown = [f"request {job.id} picture {at} {_searching.link(job)}" for job, at in there[:LINKS]]
-    more = [] if len(there) <= LINKS else [f"and {len(there) - LINKS} more"]
-    words = _words.inert(there[0][0].request.prompt, 60)
-    return f"**{number}.** {len(there)} pictures, the oldest from “{words}”\n-# {' · '.join([*shown, *more])}"
+        return say("**{number}.** {count} pictures, of which at most one is left.", number=number, count=before)
+    shown = [
+        say("request {request} picture {number} {link}", request=job.id, number=at, link=_searching.link(job))
+        for job, at in there[:LINKS]
+    ]
+    more = [] if len(there) <= LINKS else [say("and {count} more", count=len(there) - LINKS)]
+    head = say(
+        "**{number}.** {count} pictures, the oldest from “{words}”",
+        number=number,
+        count=len(there),
+        words=_words.inert(there[0][0].request.prompt, 60),
+    )
+    return f"{head}\n-# {' · '.join([*shown, *more])}"
 
 
 async def setup(client: Client) -> None:

@@ -10,6 +10,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import JobId, PictureRef
+from bot.language import mark, say
 from bot.policy.policy import Policy
 from bot.requests.describing import Describer
 from bot.requests.options import Options
@@ -19,11 +20,11 @@ from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs.intake import Intake
 
-NO_MODEL = (
-    "No model that describes pictures is set up here. To paint from the picture, attach it as an image to `/{}` or "
+NO_MODEL = mark(
+    "No model that describes pictures is set up here. To paint from the picture, attach it as an image to {command} or "
     "`/blend`."
 )
-NO_WORDS = "The model has no words for this picture."
+NO_WORDS = mark("The model has no words for this picture.")
 _NONE = PictureRef(JobId(0))
 """The button is about no job: the words are in its own message."""
 
@@ -47,7 +48,7 @@ class Describe(commands.Cog):
     async def describe(self, interaction: discord.Interaction[Client], image: discord.Attachment) -> None:
         """Say what the picture shows, to the person alone."""
         if not self._describer.has_model:
-            raise UserError(NO_MODEL.format(self._command))
+            raise UserError(NO_MODEL, command=_words.command(self._command))
         requester = _people.requester(interaction)
         channels = _people.destination(interaction).channels
         self._policy.check(await self._policy.ruling(requester, channels))
@@ -62,7 +63,7 @@ class Describe(commands.Cog):
         if not said:
             raise UserError(NO_WORDS)
         view = discord.ui.View(timeout=None)
-        view.add_item(button("described", _NONE, "Paint this"))
+        view.add_item(button("described", _NONE, say("Paint this")))
         await interaction.followup.send(_words.described(said), view=view, ephemeral=True)
 
     @pressed("described")
@@ -71,8 +72,8 @@ class Describe(commands.Cog):
         said = "" if interaction.message is None else _words.described_in(interaction.message.content)
         if not said:
             raise UserError(_words.EXPIRED)
-        fields = [text_field("prompt", "Prompt", value=said, long=True, required=True)]
-        await responses.ask(interaction, form(str(CustomId("described", about)), "Paint this", fields))
+        fields = [text_field("prompt", say("Prompt"), value=said, long=True, required=True)]
+        await responses.ask(interaction, form(str(CustomId("described", about)), say("Paint this"), fields))
 
     @submitted("described")
     async def paint_submitted(

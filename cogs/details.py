@@ -15,6 +15,7 @@ from bot.delivery.film import film_of
 from bot.delivery.smaller import smaller
 from bot.errors import EngineError, StorageError, UserError
 from bot.jobs import GuildId, Job, JobId, MessageId, Operation, Painted, Picture, PictureRef, UserId
+from bot.language import mark, say
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.requests import edits
@@ -36,13 +37,13 @@ from cogs.verify import Verify, read
 NUMBER = app_commands.Range[int, 1, 2**53 - 1]
 """The number of a request, as it is shown."""
 
-_STAYS_HIDDEN = (
+_STAYS_HIDDEN = mark(
     "The safety check keeps these pictures behind a spoiler in this channel. Moderators decide how strict it is, with "
     "`/mod pictures`."
 )
-_SHOWS_SEVERAL = "This message shows several results. Delete the one that people should not see."
+_SHOWS_SEVERAL = mark("This message shows several results. Delete the one that people should not see.")
 _LONGEST_NUMBER = 18
-_NO_MESSAGE = "The message of this result can no longer be changed."
+_NO_MESSAGE = mark("The message of this result can no longer be changed.")
 
 
 class Details(commands.Cog):
@@ -104,12 +105,13 @@ class Details(commands.Cog):
         """The tags of a result, how it is liked, and for its requester alone the sitting that it belongs to."""
         lines = [""]
         if tags := await self._tags.of(job.id):
-            lines.append(f"Tags: {', '.join(_words.inert(tag, 40) for tag in tags)}")
+            lines.append(say("Tags: {tags}", tags=", ".join(_words.inert(tag, 40) for tag in tags)))
         if job.requester.user_id == interaction.user.id:
             for sitting in await self._sittings.of_person(job.requester, job.id):
                 if len(sitting.job_ids) > 1:
                     place = sitting.job_ids.index(job.id) + 1
-                    lines.append(f"-# Number {place} of {len(sitting.job_ids)} requests in one sitting")
+                    count = len(sitting.job_ids)
+                    lines.append(say("-# Number {place} of {of} requests in one sitting", place=place, of=count))
         return lines if len(lines) > 1 else []
 
     async def _message_info(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
@@ -216,7 +218,7 @@ class Details(commands.Cog):
             if error.code not in GONE:
                 raise
             raise UserError(_NO_MESSAGE) from error
-        words = "The pictures are shown again." if hidden else "The pictures are behind a spoiler now."
+        words = say("The pictures are shown again.") if hidden else say("The pictures are behind a spoiler now.")
         await interaction.followup.send(words, ephemeral=True)
 
     async def _news(self, job: Job, pictures: list[Picture]) -> Painted:
@@ -238,7 +240,7 @@ class Details(commands.Cog):
         requester = _people.requester(interaction)
         if job.requester.user_id == requester.user_id:
             await self._removals.remove_own(requester, job.id)
-            words = "Deleted. The message says so in a moment."
+            words = say("Deleted. The message says so in a moment.")
         else:
             assert job.destination.message_id is not None  # noqa: S101 - it was delivered
             by = By(GuildId(job.requester.guild_id), UserId(interaction.user.id), "")

@@ -21,6 +21,7 @@ from bot.config import ModelConfig
 from bot.engine.images_api.capabilities import capabilities_of, nearest_size
 from bot.errors import UserError
 from bot.jobs import GRID, Job, JobId, Operation, Picture, PictureRef
+from bot.language import mark, say, sentence
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.options import Edit, Options
@@ -39,8 +40,8 @@ ENLARGED = "a picture, enlarged"
 VARIATIONS = {"vary": edits.STRONG, "varystrong": edits.STRONG, "varysubtle": edits.SUBTLE}
 """The strength of each button that varies a picture."""
 
-CHOOSE_CELLS = "Choose the cells that should be painted again. Then say what should be there."
-GRID_ALT = "The picture, with a grid of four rows from A to D and four columns from 1 to 4"
+CHOOSE_CELLS = mark("Choose the cells that should be painted again. Then say what should be there.")
+GRID_ALT = mark("The picture, with a grid of four rows from A to D and four columns from 1 to 4")
 
 
 class Edits(commands.Cog):
@@ -119,7 +120,7 @@ class Edits(commands.Cog):
             asked = job.request.width, job.request.height
             width, height = nearest_size(capabilities_of(model), 2 * asked[0], 2 * asked[1])
             if width * height <= asked[0] * asked[1]:
-                raise UserError(f"This picture is as large as the model {model.name} can paint.")
+                raise UserError("This picture is as large as the model {model} can paint.", model=model.name)
         return options
 
     def _model(self, job: Job) -> ModelConfig:
@@ -127,7 +128,7 @@ class Edits(commands.Cog):
         for model in self._admission.models:
             if model.name == job.request.model:
                 return model
-        raise UserError(f"The model {job.request.model} is no longer here.")
+        raise UserError("The model {model} is no longer here.", model=job.request.model)
 
     @pressed(*edits.EXTENSIONS)
     async def extend_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
@@ -147,9 +148,9 @@ class Edits(commands.Cog):
         (image,) = await self._queue.read([picture])
         png = await sheet.with_grid(image.png, GRID)
         name, hidden = f"atelier-{job.id}-{picture.ref.number}-grid.png", await is_hidden(interaction, job, [picture])
-        file = discord.File(io.BytesIO(png), name, description=GRID_ALT, spoiler=hidden)
+        file = discord.File(io.BytesIO(png), name, description=say(GRID_ALT), spoiler=hidden)
         await interaction.followup.send(
-            CHOOSE_CELLS, file=file, view=_controls.region_menu(picture.ref), ephemeral=True
+            say(CHOOSE_CELLS), file=file, view=_controls.region_menu(picture.ref), ephemeral=True
         )
 
     @pressed("cells")
@@ -164,8 +165,8 @@ class Edits(commands.Cog):
             interaction,
             form(
                 str(CustomId("region", about, sum(1 << cell for cell in cells))),
-                f"Paint again: {names}",
-                [text_field("prompt", "What should be there", value=job.request.prompt, long=True, required=True)],
+                say("Paint again: {cells}", cells=names),
+                [text_field("prompt", say("What should be there"), value=job.request.prompt, long=True, required=True)],
             ),
         )
 
@@ -184,13 +185,19 @@ class Edits(commands.Cog):
         """Ask for the new words."""
         job, picture = await self._picture(interaction, about)
         fields = [
-            text_field("prompt", "Prompt", value=job.request.prompt, long=True, required=True),
-            text_field("negative", "What to leave out", value=job.request.negative_prompt, long=True),
-            text_field("strength", "Strength", hint="How much is painted over, up to 1", value=f"{STRENGTH:g}", most=8),
-            text_field("seed", "Seed", hint="Leave it empty for a new one", value=str(picture.seed), most=12),
-            file_field("image", "Another picture to start from", "PNG, JPEG or WebP"),
+            text_field("prompt", say("Prompt"), value=job.request.prompt, long=True, required=True),
+            text_field("negative", say("What to leave out"), value=job.request.negative_prompt, long=True),
+            text_field(
+                "strength",
+                say("Strength"),
+                hint=say("How much is painted over, up to 1"),
+                value=f"{STRENGTH:g}",
+                most=8,
+            ),
+            text_field("seed", say("Seed"), hint=say("Leave it empty for a new one"), value=str(picture.seed), most=12),
+            file_field("image", say("Another picture to start from"), say("PNG, JPEG or WebP")),
         ]
-        await responses.ask(interaction, form(str(CustomId("remix", about)), "Remix", fields))
+        await responses.ask(interaction, form(str(CustomId("remix", about)), say("Remix"), fields))
 
     @submitted("remix")
     async def remix_submitted(
@@ -219,10 +226,18 @@ class Edits(commands.Cog):
         _picture_of(message)
         about = PictureRef(JobId(message.id))
         fields = [
-            text_field("prompt", "What to paint", hint="May end in flags, like --ar 16:9", long=True, required=True),
-            text_field("strength", "Strength", hint="How much is painted over, up to 1", value=f"{STRENGTH:g}", most=8),
+            text_field(
+                "prompt", say("What to paint"), hint=say("May end in flags, like --ar 16:9"), long=True, required=True
+            ),
+            text_field(
+                "strength",
+                say("Strength"),
+                hint=say("How much is painted over, up to 1"),
+                value=f"{STRENGTH:g}",
+                most=8,
+            ),
         ]
-        await responses.ask(interaction, form(str(CustomId("use", about)), "Use this picture", fields))
+        await responses.ask(interaction, form(str(CustomId("use", about)), say("Use this picture"), fields))
 
     @submitted("use")
     async def use_submitted(
@@ -301,7 +316,7 @@ def _number(filled: Submission, name: str, default: float) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"{name.capitalize()} is a number, like {default:g}.")
+        raise UserError("{field} is a number, like {example:g}.", field=sentence(name.capitalize()), example=default)
     return number
 
 

@@ -15,6 +15,7 @@ from bot.charts.sheet import Arrow, Node
 from bot.client import Client
 from bot.errors import StorageError
 from bot.jobs import JobId, PictureRef
+from bot.language import Language, Listed, say, speaking
 from bot.requests import edits
 from bot.storage.lineage import Family, Lineage
 from bot.storage.queue import Queue
@@ -50,12 +51,15 @@ class FamilyCog(commands.Cog, name="Family"):
         family = Family(tuple(shown), family.links)
         await responses.defer(interaction, ephemeral=True)
         if len(family.jobs) == 1:
-            words = "This result began with words, and nothing was made of it yet."
+            words = say("This result began with words, and nothing was made of it yet.")
             await interaction.followup.send(words, ephemeral=True)
             return
         async with self._drawing:
             png = await sheet.family_tree(await self._nodes(family, job.id), _arrows(family))
-        words = f"The family of request {job.id}: {len(family.jobs)} requests, from left to right."
+        count = len(family.jobs)
+        words = say(
+            "The family of request {request}: {count} requests, from left to right.", request=job.id, count=count
+        )
         hidden = [await is_hidden(interaction, each, await self._queue.pictures(each.id)) for each in family.jobs]
         name = f"atelier-{job.id}-family.png"
         file = discord.File(io.BytesIO(png), name, description=_alt(family), spoiler=any(hidden))
@@ -84,7 +88,10 @@ class FamilyCog(commands.Cog, name="Family"):
                     png = image.png
                 except StorageError:
                     png = b""
-            nodes.append(Node(job.id, _words.operation(job.request), png, absent, marked=job.id == marked))
+            # What is drawn stays English: the font of charts lacks other scripts.
+            with speaking(Language.ENGLISH):
+                operation = _words.operation(job.request)
+            nodes.append(Node(job.id, operation, png, absent, marked=job.id == marked))
         return nodes
 
     @app_commands.command(description="Paint a result again from what is stored, and see whether the pixels are equal")
@@ -112,8 +119,8 @@ def _alt(family: Family) -> str:
     lines = []
     for job in family.jobs:
         sources = [str(link.source.job_id) for link in family.links if link.job_id == job.id]
-        origin = f" from {' and '.join(sources)}" if sources else ""
-        lines.append(f"{job.id}: {_words.operation(job.request)}{origin}")
+        line = f"{job.id}: {_words.operation(job.request)}"
+        lines.append(say("{request} from {sources}", request=line, sources=Listed(sources)) if sources else line)
     return "; ".join(lines)[:1000]
 
 

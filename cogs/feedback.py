@@ -20,6 +20,7 @@ from bot.client import Client
 from bot.delivery.feedback import Feedback
 from bot.errors import UserError
 from bot.jobs import ChannelId, GuildId, MessageId, PictureRef, UserId, utcnow
+from bot.language import say
 from bot.storage.queue import Queue
 from cogs import _targets, _words
 from cogs._buttons import add_cog, pressed
@@ -121,7 +122,7 @@ class FeedbackCog(commands.Cog, name="Feedback"):
         if job.destination.message_id is None:
             raise UserError(_words.EXPIRED)
         is_one = await self._feedback.heart_pressed(job.destination.message_id, UserId(interaction.user.id))
-        words = "This is a favourite of yours now. ❤️" if is_one else "This is no favourite of yours any more."
+        words = say("This is a favourite of yours now. ❤️") if is_one else say("This is no favourite of yours any more.")
         await responses.send(interaction, words, ephemeral=True)
 
     def _is_me(self, user_id: int) -> bool:

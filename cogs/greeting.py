@@ -12,8 +12,11 @@ from discord.ext import commands
 
 from bot.client import Client
 from bot.errors import StorageError
+from bot.jobs import GuildId
+from bot.language import say
 from bot.responses import LOST
 from bot.storage.database import Database
+from cogs import _words
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ class Greeting(commands.Cog):
         self._now = now
         self._answered: OrderedDict[int, float] = OrderedDict()
         """When a mention was last answered, by channel; the oldest first."""
-        self._words = f"I paint what you describe: `/{command} prompt: a red fox`. `/help` shows what you can do here."
+        self._command = command
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
@@ -54,7 +57,10 @@ class Greeting(commands.Cog):
         candidates = [guild.system_channel, *guild.text_channels]
         channel = next((each for each in candidates if each is not None and _may_write(each, guild.me)), None)
         if channel is not None:
-            await _say(channel, f"Hello! {self._words} Moderators set limits with `/limits` and `/mod`.")
+            async with self._client.speaking_to(GuildId(guild.id)):
+                moderators = say("Moderators set limits with `/limits` and `/mod`.")
+                words = f"{say('Hello!')} {self._introduction()} {moderators}"
+            await _say(channel, words)
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
@@ -67,7 +73,13 @@ class Greeting(commands.Cog):
             return
         if not _may_write(channel, guild.me) or not self._is_time(channel.id):
             return
-        await _say(channel, self._words)
+        async with self._client.speaking_to(GuildId(guild.id)):
+            words = self._introduction()
+        await _say(channel, words)
+
+    def _introduction(self) -> str:
+        example = f"`/{_words.command_name(self._command)} {_words.option('prompt')}: {say('a red fox')}`"
+        return say("I paint what you describe: {example}. `/help` shows what you can do here.", example=example)
 
     def _is_time(self, channel_id: int) -> bool:
         """Whether a mention in a channel is answered now; notes it if so."""

@@ -13,6 +13,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import Rejected
 from bot.jobs import Destination, Requester
+from bot.language import say, say_many
 from bot.policy.limits import told
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.requests.admission import Admission
@@ -38,7 +39,7 @@ _COMMANDS = {
     "report": "a result that should not be here",
     "privacy": "what is kept about you, and deleting it",
 }
-_MODERATORS = ("limits", "mod", "stats", "dedup")
+_MODERATORS = ("limits", "mod", "stats", "dedup", "language")
 
 
 class Help(commands.Cog):
@@ -56,12 +57,14 @@ class Help(commands.Cog):
     async def help(self, interaction: discord.Interaction[Client]) -> None:
         """Show the tour to the person who asks."""
         lines = [
-            "**I paint what you describe.**",
-            f"`/{self._command} prompt: a red fox in the snow`",
-            "More options: the number of pictures, the shape, a picture to start from.",
-            "Flags in the prompt do the same: `--ar 16:9 --images 2 --seed 7 --no fog`. What you copy from other bots "
-            "works; their own flags are left out.",
-            "Buttons under a result change it; 👍 and 👎 rate it.",
+            say("**I paint what you describe.**"),
+            f"`/{_words.command_name(self._command)} {_words.option('prompt')}: {say('a red fox in the snow')}`",
+            say("More options: the number of pictures, the shape, a picture to start from."),
+            say(
+                "Flags in the prompt do the same: `--ar 16:9 --images 2 --seed 7 --no fog`. What you copy from other "
+                "bots works; their own flags are left out."
+            ),
+            say("Buttons under a result change it; 👍 and 👎 rate it."),
             *(await self._offered(interaction)),
             "",
             *self._commands(interaction),
@@ -71,32 +74,37 @@ class Help(commands.Cog):
     async def _offered(self, interaction: discord.Interaction[Client]) -> list[str]:
         """What the person may use where they ask."""
         if not _people.is_served(interaction):
-            return ["", "I paint on servers: use the command in a channel of a server that we are both on."]
+            return ["", say("I paint on servers: use the command in a channel of a server that we are both on.")]
         who, where = _people.requester(interaction), _people.destination(interaction)
         ruling = await self._policy.ruling(who, where.channels)
         try:
             self._policy.check(ruling)
         except Rejected as refusal:
-            return ["", f"**Not now:** {_words.said(told(refusal))}"]
-        return ["", "**Here you may use**", *await self._lines(who, where, ruling)]
+            return ["", say("**Not now:** {reason}", reason=_words.said(told(refusal)))]
+        return ["", say("**Here you may use**"), *await self._lines(who, where, ruling)]
 
     async def _lines(self, who: Requester, where: Destination, ruling: Ruling) -> list[str]:
         models = await self._admission.usable_models(who, where)
         if not models:
-            return ["no model at the moment; ask a moderator"]
+            return [say("no model at the moment; ask a moderator")]
         limits = ruling.limits
         return [
             *_named(models),
-            f"- up to {_words.pictures(limits.images.value)} and {limits.steps.value} steps at once",
-            f"- {_left(await self._policy.allowance(ruling))}",
+            say(
+                "- up to {pictures} and {steps} steps at once",
+                pictures=_words.pictures(limits.images.value),
+                steps=limits.steps.value,
+            ),
+            _left(await self._policy.allowance(ruling)),
         ]
 
     def _commands(self, interaction: discord.Interaction[Client]) -> list[str]:
         """The commands that exist, and those for moderators if the person is one."""
         known = {command.name for command in self._client.tree.get_commands()}
-        lines = [f"`/{name}` {words}" for name, words in _COMMANDS.items() if name in known]
+        lines = [f"{_words.command(name)} {say(words)}" for name, words in _COMMANDS.items() if name in known]
         if interaction.guild_id is not None and _people.is_moderator(interaction):
-            lines.append(f"For moderators: {', '.join(f'`/{name}`' for name in _MODERATORS if name in known)}")
+            theirs = ", ".join(_words.command(name) for name in _MODERATORS if name in known)
+            lines.append(say("For moderators: {commands}", commands=theirs))
         return lines
 
 
@@ -105,17 +113,19 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
     lines = []
     for number, model in enumerate(models[:_SHOWN]):
         about = f": {_words.inert(model.description, _DESCRIPTION)}" if model.description else ""
-        usual = " (if you name none)" if number == 0 and len(models) > 1 else ""
-        lines.append(f"- the model `{model.name}`{usual}{about}")
+        line = say("- the model `{model}`", model=model.name)
+        if number == 0 and len(models) > 1:
+            line = say("- the model `{model}` (if you name none)", model=model.name)
+        lines.append(line + about)
     if len(models) > _SHOWN:
-        lines.append(f"- and {len(models) - _SHOWN} more models")
+        lines.append(say_many("- and {count} more model", "- and {count} more models", len(models) - _SHOWN))
     return lines
 
 
 def _left(allowance: Allowance) -> str:
-    """What is left of the quota, in a word."""
+    """What is left of the quota, in a line."""
     left, whole = allowance.pictures(allowance.left), allowance.pictures(allowance.quota)
-    return f"about {_words.pictures(left)} of {whole} in 24 hours are left"
+    return say("- about {pictures} of {whole} in 24 hours are left", pictures=_words.pictures(left), whole=whole)
 
 
 async def setup(client: Client) -> None:

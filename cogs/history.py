@@ -12,6 +12,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import Job, JobStatus, PictureRef, utcnow
+from bot.language import mark, say
 from bot.storage.queue import ALL, Queue, Wanted
 from bot.storage.reactions import LIKE
 from cogs import _people, _words
@@ -63,12 +64,15 @@ class History(commands.Cog):
         lines = []
         for number, job in enumerate(shown, start=(page - 1) * _PAGE + 1):
             is_shown = await self._queue.has_images(job.id)
-            gone = " — its pictures were deleted" if not is_shown and job.status is JobStatus.DELIVERED else ""
-            lines.append(f"{number}. {_line(job, interaction)}{gone}")
+            line = f"{number}. {_line(job, interaction)}"
+            if not is_shown and job.status is JobStatus.DELIVERED:
+                line = say("{result} — its pictures were deleted", result=line)
+            lines.append(line)
             if is_shown:
-                view.add_item(button("show", PictureRef(job.id), f"Show {number}"))
+                view.add_item(button("show", PictureRef(job.id), say("Show {number}", number=number)))
         if more:
-            lines.append(f"-# The same command with `page:{page + 1}` goes further back.")
+            more_of_it = f"`{_words.option('page')}:{page + 1}`"
+            lines.append(say("-# The same command with {page} goes further back.", page=more_of_it))
         await responses.send(interaction, _words.fitting(lines), view=view, ephemeral=True)
 
     @pressed("show")
@@ -85,17 +89,17 @@ class History(commands.Cog):
 def _nothing(page: int, wanted: Wanted) -> str:
     """Why a page is empty."""
     if page > 1:
-        return "There are no requests that far back."
+        return mark("There are no requests that far back.")
     if wanted != ALL:
-        return "None of your requests on this server is like that. Leave out an option to see more."
-    return "None of your requests on this server has ended yet."
+        return mark("None of your requests on this server is like that. Leave out an option to see more.")
+    return mark("None of your requests on this server has ended yet.")
 
 
 def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
     """One request: when, what, what became of it, and where."""
     line = f"{_MARKS[job.status]} {_words.past(job.asked_at)} {_words.inert(job.request.title, _SHOWN_PROMPT)}"
     if job.reason:
-        line += f" — {_words.inert(_words.said(job.reason), _SHOWN_REASON)}"
+        line += f" — {_words.inert(_words.said(say(job.reason)), _SHOWN_REASON)}"
     elif job.destination.message_id is not None:
         place = f"{interaction.guild_id or '@me'}/{job.destination.channel_id}/{job.destination.message_id}"
         line += f" — https://discord.com/channels/{place}"

@@ -9,6 +9,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import Operation, PictureRef
+from bot.language import mark, say
 from bot.requests import edits
 from bot.requests.improver import Offer
 from bot.storage.lineage import Lineage
@@ -18,7 +19,7 @@ from cogs._buttons import CustomId, add_cog, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs.intake import Intake
 
-NOTHING = "Not enough people here have rated pictures of prompts like this yet, so nothing can be offered."
+NOTHING = mark("Not enough people here have rated pictures of prompts like this yet, so nothing can be offered.")
 _HINT = 100
 """The most characters of the description of a field."""
 
@@ -45,16 +46,16 @@ class Improve(commands.Cog):
         if isinstance(offer, Offer):
             await self._intake.show_offer(interaction, offer, {})
         else:
-            await interaction.followup.send(NOTHING, ephemeral=True)
+            await interaction.followup.send(say(NOTHING), ephemeral=True)
 
     @pressed("change")
     async def change_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Show the changed prompt in a form, in which the person can change it or take it back."""
         offer = self._intake.offers.get(interaction, about.job_id).offer
-        added = f"Added: {'; '.join(addition.text for addition in offer.additions)}"
+        added = say("Added: {words}", words="; ".join(addition.text for addition in offer.additions))
         hint = added if len(added) <= _HINT else f"{added[: _HINT - 1]}…"
-        field = text_field("prompt", "Prompt", hint=hint, value=offer.prompt, long=True, required=True)
-        await responses.ask(interaction, form(str(CustomId("improved", about)), "Improve my prompt", [field]))
+        field = text_field("prompt", say("Prompt"), hint=hint, value=offer.prompt, long=True, required=True)
+        await responses.ask(interaction, form(str(CustomId("improved", about)), say("Improve my prompt"), [field]))
 
     @submitted("improved")
     async def improved_submitted(

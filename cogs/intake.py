@@ -18,6 +18,7 @@ from bot.client import PERMISSIONS, Client, prompt_back
 from bot.delivery.feedback import Feedback
 from bot.errors import UserError
 from bot.jobs import Destination, GenerationRequest, MessageId, PictureRef, Requester, Upload
+from bot.language import say, sentence
 from bot.requests import uploads
 from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.improver import NOT_LOOKED_UP, NOTHING_KNOWN, Improver, Offer
@@ -268,8 +269,9 @@ class Intake(commands.Cog):
         Raises InDoubt when that could not be found out: the job stays, and the messages of the channel tell later.
         """
         job = admitted.job
-        words = _words.queued(job, admitted.said)
-        view = _views.cancel_view(job.id)
+        async with interaction.client.speaking_to(job.requester.guild_id):
+            words = _words.queued(job, admitted.said)
+            view = _views.cancel_view(job.id)
         try:
             answer = responses.edit_deferred if interaction.response.is_done() else responses.send
             return MessageId(await answer(interaction, words, view=view))
@@ -289,7 +291,8 @@ class Intake(commands.Cog):
                     contents = {name: await attachment.read() for name, attachment in attachments.items()}
             except TimeoutError:
                 raise UserError(
-                    f"Discord did not send your files within {DOWNLOAD_SECONDS:.0f} s. Send smaller ones."
+                    "Discord did not send your files within {seconds:.0f} s. Send smaller ones.",
+                    seconds=DOWNLOAD_SECONDS,
                 ) from None
             except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
                 # Do not log its text: it may quote a signed address.
@@ -297,7 +300,7 @@ class Intake(commands.Cog):
                 raise UserError("Discord did not send your files. Send them again.") from error
         for name, data in contents.items():
             if len(data) != attachments[name].size:
-                raise UserError(f"The {CALLED[name]} did not arrive completely. Send it again.")
+                raise UserError("The {file} did not arrive completely. Send it again.", file=sentence(CALLED[name]))
         return {name: await asyncio.to_thread(uploads.inspect, CALLED[name], data) for name, data in contents.items()}
 
 
@@ -331,7 +334,7 @@ async def take_back(interaction: discord.Interaction[Client]) -> None:
     after a deletion alone, no message could follow (https://github.com/discord/discord-api-docs/issues/2739).
     """
     try:
-        await interaction.edit_original_response(content=_words.REFUSED, view=None)
+        await interaction.edit_original_response(content=say(_words.REFUSED), view=None)
         await interaction.delete_original_response()
     except (discord.HTTPException, *LOST) as error:
         log.warning("a deferred answer could not be taken back: %s", type(error).__name__)
@@ -350,8 +353,9 @@ def where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destinat
     if lacking.value and not interaction.app_permissions.administrator:
         names = ", ".join(name.replace("_", " ").title() for name, missing in lacking if missing)
         raise UserError(
-            f"I cannot post pictures in this channel, because I lack these permissions here: {names}. "
-            "A moderator can grant them in the channel's settings."
+            "I cannot post pictures in this channel, because I lack these permissions here: {permissions}. "
+            "A moderator can grant them in the channel's settings.",
+            permissions=names,
         )
     return _people.requester(interaction), _people.destination(interaction)
 

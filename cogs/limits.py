@@ -15,6 +15,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, utcnow
+from bot.language import mark, say, sentence
 from bot.policy.limits import (
     MEANING,
     SERVER,
@@ -46,6 +47,14 @@ _NO_MEMBER = UserId(0)
 """Stands for any person where a command is about a server, a channel or a role."""
 _SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
+
+_NAMES = (
+    *(mark("pace"), mark("depth"), mark("quota"), mark("pixels"), mark("steps"), mark("images")),
+    *(mark("money"), mark("server_money"), mark("host_money"), mark("animation")),
+    *(mark("permutations"), mark("models"), mark("weight"), mark("channels")),
+    *(mark("block"), mark("pause"), mark("terms"), mark("safety"), mark("engine")),
+)
+"""The limits and the other rules that refuse a request, as people read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +162,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         if channels is not None:
             values[LimitName.CHANNELS] = _named_channels(channels, interaction)
         if not values:
-            raise UserError(f"Say what to set: {', '.join(LimitName)}.")
+            raise UserError("Say what to set: {limits}.", limits=", ".join(map(_words.option, LimitName)))
         check_values(target.subject[0], values)
         await self._change(interaction, target, "limits set", values, (), reason)
 
@@ -190,19 +199,34 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         who = _people.as_requester(member, guild_id)
         where = _people.destination(interaction).channels if channel is None else _channels(channel)
         book = await self._rules.book(guild_id)
-        lines = [f"Limits for <@{member.id}> in <#{where[0]}>, and which rules they override:"]
-        if block := block_of(book, who, utcnow()):
-            until = "" if block.until is None else f" until {_words.relative(block.until)}"
-            lines.append(f"- ⛔ blocked{until}")
-        if paused := pause_of(book, where):
-            lines.append(f"- ⏸️ painting is paused for {_words.subject(paused)}")
-        lines += [
-            self._line(name, limits[0]) + "".join(f"; instead of {_short(name, limit)}" for limit in limits[1:])
-            for name, limits in candidates(self._policy.defaults, book, who, where).items()
-            if self._is_shown(name)
+        lines = [
+            say(
+                "Limits for {person} in {channel}, and which rules they override:",
+                person=f"<@{member.id}>",
+                channel=f"<#{where[0]}>",
+            )
         ]
+        if block := block_of(book, who, utcnow()):
+            lines.append(
+                say("- ⛔ blocked")
+                if block.until is None
+                else say("- ⛔ blocked until {when}", when=_words.relative(block.until))
+            )
+        if paused := pause_of(book, where):
+            lines.append(
+                say("- ⏸️ painting is paused for this server")
+                if paused == SERVER
+                else say("- ⏸️ painting is paused for {subject}", subject=_words.subject(paused))
+            )
+        for name, limits in candidates(self._policy.defaults, book, who, where).items():
+            if not self._is_shown(name):
+                continue
+            line = self._line(name, limits[0])
+            for limit in limits[1:]:
+                line = say("{limit}; instead of {other}", limit=line, other=_short(name, limit))
+            lines.append(line)
         refusals = await self._refusals.of_person(who, _REFUSALS)
-        lines += ["", "Their latest refusals:" if refusals else "None of their requests was refused lately."]
+        lines += ["", say("Their latest refusals:") if refusals else say("None of their requests was refused lately.")]
         lines += map(_refusal, refusals)
         await responses.send(interaction, _words.fitting(lines), ephemeral=True)
 
@@ -242,7 +266,8 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
 
         async def do() -> str:
             case = await self._cases.change(by, action, subject, plain, [name.value for name in remove])
-            said = "No change: the rules already say this." if case is None else _words.receipt(case)
+            unchanged = say("No change: the rules already say this.")
+            said = unchanged if case is None else _words.receipt(case)
             return _words.fitting([said, *await self._table(target)])
 
         book = await self._rules.book(by.guild_id)
@@ -251,24 +276,46 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             self._policy.limits_in(_with(book, subject, plain, remove), target.who, target.where),
         )
         if less and subject[0] is not Scope.PERSON:
-            everyone = "everyone" if subject == SERVER else f"everyone in {_words.subject(subject)}"
-            if subject[0] is Scope.ROLE:
-                everyone = f"everyone with {_words.subject(subject)}"
-            question = (
-                f"This lowers limits of {everyone}: {', '.join(less)}. It applies at once, also to waiting requests."
+            names = ", ".join(say(name.value) for name in less)
+            question = say(
+                "This lowers limits of everyone in {channel}: {limits}. It applies at once, also to waiting requests.",
+                channel=_words.subject(subject),
+                limits=names,
             )
+            if subject == SERVER:
+                question = say(
+                    "This lowers limits of everyone: {limits}. It applies at once, also to waiting requests.",
+                    limits=names,
+                )
+            if subject[0] is Scope.ROLE:
+                question = say(
+                    "This lowers limits of everyone with {role}: {limits}. It applies at once, also to waiting "
+                    "requests.",
+                    role=_words.subject(subject),
+                    limits=names,
+                )
             await self._confirmations.ask(interaction, question, do)
         else:
             await responses.send(interaction, await do(), ephemeral=True)
 
     async def _table(self, target: _Target) -> list[str]:
         limits = await self._policy.limits(target.who, target.where)
-        title = "everyone here" if target.subject == SERVER else _words.subject(target.subject)
-        return [f"Limits for {title}:", *(self._line(name, limits[name]) for name in LimitName if self._is_shown(name))]
+        title = say("Limits for {subject}:", subject=_words.subject(target.subject))
+        if target.subject == SERVER:
+            title = say("Limits for everyone here:")
+        return [title, *(self._line(name, limits[name]) for name in LimitName if self._is_shown(name))]
 
     def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
-        about = f", about {self._pictures(limit.value)}" if name is LimitName.QUOTA else ""
-        return f"- **{name}** {_words.limit(name, limit.value)} {MEANING[name]}{about} — {_words.origin(limit.origin)}"
+        meaning = say(MEANING[name])
+        if name is LimitName.QUOTA:
+            meaning = say("{meaning}, about {pictures}", meaning=meaning, pictures=self._pictures(limit.value))
+        return say(
+            "- **{limit}** {value} {meaning} — {origin}",
+            limit=say(name.value),
+            value=_words.limit(name, limit.value),
+            meaning=meaning,
+            origin=_words.origin(limit.origin),
+        )
 
     def _is_shown(self, name: LimitName) -> bool:
         """Whether a limit concerns anything here: without a provider nothing costs money."""
@@ -287,8 +334,12 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             return ()
         known = [model.name for model in self._models]
         if not names or (strange := [name for name in names if name not in known]):
-            said = f"There is no model {strange[0]!r}. " if names else ""
-            raise UserError(f"{said}Choose from: {', '.join(known)}; or say all, or none. Nothing was changed.")
+            among = sentence(
+                "Choose from: {models}; or say all, or none. Nothing was changed.", models=", ".join(known)
+            )
+            if names:
+                raise UserError("There is no model {model}. {choose}", model=repr(strange[0]), choose=among)
+            raise UserError(among)
         return tuple(sorted(set(names)))
 
 
@@ -341,7 +392,9 @@ def _pixels(text: str) -> int:
     digits = text.replace(",", "").replace("_", "").strip()
     if digits.isascii() and digits.isdigit() and len(digits) < 12:
         return int(digits)
-    raise UserError(f"“{_words.inert(text, 60)}” is not a size. Write one like 1024x1024. Nothing was changed.")
+    raise UserError(
+        "“{typed}” is not a size. Write one like 1024x1024. Nothing was changed.", typed=_words.inert(text, 60)
+    )
 
 
 def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tuple[int, ...] | None:
@@ -351,14 +404,15 @@ def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tupl
     if entries == [_NONE]:
         return ()
     if len(entries) > _MOST_CHANNELS:
-        raise UserError(f"You can name up to {_MOST_CHANNELS} channels. Nothing was changed.")
+        raise UserError("You can name up to {most} channels. Nothing was changed.", most=_MOST_CHANNELS)
     ids = [int(match[1]) if (match := _CHANNEL.fullmatch(entry)) else 0 for entry in entries]
     here = set() if interaction.guild is None else {channel.id for channel in interaction.guild.channels}
     strange = [entry for entry, channel_id in zip(entries, ids, strict=True) if channel_id not in here]
     if strange or not ids:
         said = _words.inert(strange[0] if strange else text, 60)
         raise UserError(
-            f"“{said}” is not a channel of this server. Name some like #art #sketches. Nothing was changed."
+            "“{typed}” is not a channel of this server. Name some like #art #sketches. Nothing was changed.",
+            typed=said,
         )
     return tuple(sorted(set(ids)))
 
@@ -368,10 +422,14 @@ def _short(name: LimitName, limit: Limit[RuleValue]) -> str:
 
 
 def _refusal(refusal: Refusal) -> str:
-    numbers = "" if refusal.asked is None else f": {refusal.asked:,.0f} of {refusal.allowed or 0:,.0f}"
-    origin = f" ({_words.origin(Origin.parse(refusal.origin))})" if refusal.origin else ""
-    works = "" if refusal.retry_at is None else f", would work {_words.relative(refusal.retry_at)}"
-    return f"- {_words.past(refusal.at)} **{refusal.rule}**{numbers}{origin}{works}"
+    line = f"- {_words.past(refusal.at)} **{say(refusal.rule)}**"
+    if refusal.asked is not None:
+        line += ": " + say("{asked:,.0f} of {allowed:,.0f}", asked=refusal.asked, allowed=refusal.allowed or 0)
+    if refusal.origin:
+        line += f" ({_words.origin(Origin.parse(refusal.origin))})"
+    if refusal.retry_at is not None:
+        line = say("{refusal}, would work {when}", refusal=line, when=_words.relative(refusal.retry_at))
+    return line
 
 
 async def setup(client: Client) -> None:

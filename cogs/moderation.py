@@ -14,7 +14,21 @@ from bot.client import Client
 from bot.config import IMAGES
 from bot.delivery.removal_notes import RemovalNotes
 from bot.errors import UserError
-from bot.jobs import GuildId, Job, JobId, MessageId, Requester, RuleValue, Scope, Subject, UserId, to_text, utcnow
+from bot.jobs import (
+    GuildId,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    Requester,
+    RuleValue,
+    Scope,
+    Subject,
+    UserId,
+    to_text,
+    utcnow,
+)
+from bot.language import say, say_many
 from bot.policy.limits import BLOCKED, GALLERY, PAUSED, QUOTA_FROM, SERVER, THRESHOLDS, block_of, gallery_of
 from bot.policy.picture_limits import PERCENT, THRESHOLD_RULES, check_thresholds
 from bot.policy.policy import Policy
@@ -87,10 +101,12 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
 
         async def do() -> str:
             case = await self._cases.change(by, "pause", subject, {PAUSED: True})
-            return _said(case, f"Painting is paused for {_words.subject(subject)} already.")
+            if subject == SERVER:
+                return _said(case, say("Painting is paused for this server already."))
+            return _said(case, say("Painting is paused for {channel} already.", channel=_words.subject(subject)))
 
         if subject == SERVER:
-            question = (
+            question = say(
                 "This pauses painting on the whole server. Until you resume it, no request is started or accepted."
             )
             await self._confirmations.ask(interaction, question, do)
@@ -105,8 +121,10 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         """Start and accept requests again."""
         subject = _place(channel)
         case = await self._cases.change(_by(interaction, reason), "resume", subject, {}, [PAUSED])
-        said = _said(case, f"Painting is not paused for {_words.subject(subject)}.")
-        await responses.send(interaction, said, ephemeral=True)
+        otherwise = say("Painting is not paused for {channel}.", channel=_words.subject(subject))
+        if subject == SERVER:
+            otherwise = say("Painting is not paused for this server.")
+        await responses.send(interaction, _said(case, otherwise), ephemeral=True)
 
     @app_commands.command(description="Refuse a person's requests")
     @app_commands.describe(
@@ -126,11 +144,12 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         by = _by(interaction, reason)
         until = None if duration is None else to_text(utcnow() + duration_of(duration))
         case = await self._cases.change(by, "block", (Scope.PERSON, member.id), {BLOCKED: until})
-        said = _said(case, f"<@{member.id}> is blocked already.")
+        said = _said(case, say("{person} is blocked already.", person=f"<@{member.id}>"))
         if waiting := await self._queue.of_person(Requester(UserId(member.id), by.guild_id)):
-            requests = "1 request" if len(waiting) == 1 else f"{len(waiting)} requests"
-            said += (
-                f"\nThey have {requests} open; `/mod cancel member` cancels {'it' if len(waiting) == 1 else 'them'}."
+            said += "\n" + say_many(
+                "They have 1 request open; `/mod cancel member` cancels it.",
+                "They have {count} requests open; `/mod cancel member` cancels them.",
+                len(waiting),
             )
         await responses.send(interaction, said, ephemeral=True)
 
@@ -143,7 +162,9 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         by = _by(interaction, reason)
         stands = block_of(await self._rules.book(by.guild_id), Requester(UserId(member.id), by.guild_id), utcnow())
         case = await self._cases.change(by, "unblock", (Scope.PERSON, member.id), {}, [BLOCKED]) if stands else None
-        await responses.send(interaction, _said(case, f"<@{member.id}> is not blocked."), ephemeral=True)
+        await responses.send(
+            interaction, _said(case, say("{person} is not blocked.", person=f"<@{member.id}>")), ephemeral=True
+        )
 
     @app_commands.command(description="Cancel open requests: one, a person's, or all of this server")
     @app_commands.describe(
@@ -180,10 +201,12 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
                 user_id=None if member is None else UserId(member.id),
             )
             self._dispatcher.stop(cancelled)
-            return _said(case, "There is no such open request on this server.")
+            return _said(case, say("There is no such open request on this server."))
 
         if everything:
-            question = "This cancels every request of this server that waits or is being painted. It cannot be undone."
+            question = say(
+                "This cancels every request of this server that waits or is being painted. It cannot be undone."
+            )
             await self._confirmations.ask(interaction, question, do)
         else:
             await responses.send(interaction, await do(), ephemeral=True)
@@ -204,7 +227,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         """Count only what the person uses from now on."""
         values: dict[str, RuleValue] = {QUOTA_FROM: to_text(utcnow())}
         case = await self._cases.change(_by(interaction, reason), "quota reset", (Scope.PERSON, member.id), values)
-        await responses.send(interaction, _said(case, "It was just reset."), ephemeral=True)
+        await responses.send(interaction, _said(case, say("It was just reset.")), ephemeral=True)
 
     @app_commands.command(description="Remove a result for good: from its message and from the disk")
     @app_commands.describe(message="The link of the message, or its id", reason="Why; kept with the case")
@@ -241,18 +264,20 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         now = gallery_of(await self._rules.book(by.guild_id))
         if channel is None and threshold is None:
             case = await self._cases.change(by, "gallery", SERVER, {}, [GALLERY])
-            await responses.send(interaction, _said(case, "This server has no gallery."), ephemeral=True)
+            await responses.send(interaction, _said(case, say("This server has no gallery.")), ephemeral=True)
             return
         if channel is None and now is None:
             raise UserError("This server has no gallery yet. Name its channel too, as in `/mod gallery channel:#best`.")
         if channel is not None and (missing := _missing(channel)):
             raise UserError(
-                f"I cannot post in <#{channel.id}>: I have no right to {missing} there. Nothing was changed."
+                "I cannot post in {channel}: I have no right to {permissions} there. Nothing was changed.",
+                channel=f"<#{channel.id}>",
+                permissions=missing,
             )
         place = channel.id if channel is not None else now.channel_id if now is not None else 0
         people = threshold or (now.threshold if now is not None else FAVOURITES_NEEDED)
         case = await self._cases.change(by, "gallery", SERVER, {GALLERY: (place, people)})
-        await responses.send(interaction, _said(case, "The gallery is set like that already."), ephemeral=True)
+        await responses.send(interaction, _said(case, say("The gallery is set like that already.")), ephemeral=True)
 
     @app_commands.command(description="What requests here get if people choose nothing; without options it shows it")
     @app_commands.describe(
@@ -284,14 +309,16 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             values["model"] = known_model(self._admission, model)
         cleared = DEFAULTS if clear == _ALL else (clear,) if clear else ()
         if both := next((name for name in cleared if name in values), None):
-            raise UserError(f"You set {both} and clear it in one command. Do one of the two.")
+            raise UserError(
+                "You set {option} and clear it in one command. Do one of the two.", option=_words.option(both)
+            )
         if not values and not cleared:
             rules = (await self._rules.book(by.guild_id)).get(subject, {})
             await responses.send(interaction, _words.defaults_of(subject, rules), ephemeral=True)
             return
         changes = {DEFAULT_RULES[name]: value for name, value in values.items()}
         case = await self._cases.change(by, "defaults", subject, changes, [DEFAULT_RULES[name] for name in cleared])
-        await responses.send(interaction, _said(case, "The defaults are like that already."), ephemeral=True)
+        await responses.send(interaction, _said(case, say("The defaults are like that already.")), ephemeral=True)
 
     @app_commands.command(description="How explicit pictures may be here; without options it shows that")
     @app_commands.describe(
@@ -320,7 +347,9 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         }
         cleared = [THRESHOLD_RULES[name] for name in THRESHOLD_RULES if clear in (name, _ALL)]
         if both := next((name for name, rule in THRESHOLD_RULES.items() if rule in values and rule in cleared), None):
-            raise UserError(f"You set {both} and clear it in one command. Do one of the two.")
+            raise UserError(
+                "You set {option} and clear it in one command. Do one of the two.", option=_words.option(both)
+            )
         where = [] if channel is None else _people.channels_of(channel)
         if not values and not cleared:
             limits = await self._policy.picture_limits(by.guild_id, where)
@@ -331,7 +360,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         restricted = self._policy.is_age_restricted(by.guild_id, where)
         check_thresholds(self._policy.defaults, values, subject, is_age_restricted=restricted)
         case = await self._cases.change(by, "pictures", subject, values, cleared)
-        await responses.send(interaction, _said(case, "The thresholds are like that already."), ephemeral=True)
+        await responses.send(interaction, _said(case, say("The thresholds are like that already.")), ephemeral=True)
 
     @defaults.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -381,7 +410,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             return []
         cases = await self._cases.latest(GuildId(interaction.guild_id), 25)
         return [
-            app_commands.Choice(name=f"{case.number}: {case.action}"[:100], value=case.number)
+            app_commands.Choice(name=f"{case.number}: {say(case.action)}"[:100], value=case.number)
             for case in cases
             if str(case.number).startswith(str(typed or ""))
         ]
@@ -410,7 +439,13 @@ def _said(case: Case | None, otherwise: str) -> str:
 
 def _about(job: Job) -> str:
     """A request without its words, which only the person who asked may see."""
-    return f"{job.id}: {_words.amount(job.request)} with {job.request.model}, {job.status}"
+    return say(
+        "{number}: {pictures} with {model}, {status}",
+        number=job.id,
+        pictures=_words.amount(job.request),
+        model=job.request.model,
+        status=say("running") if job.status is JobStatus.RUNNING else say("queued"),
+    )
 
 
 def _page(cases: Sequence[Case]) -> str:
@@ -419,11 +454,11 @@ def _page(cases: Sequence[Case]) -> str:
         lines = [_line(case) for case in cases[:count]]
         last = cases[count - 1].number
         more = last > 1 and (count < len(cases) or count == _SHOWN)
-        older = f"\n-# Older ones: `/mod cases before:{last}`" if more else ""
+        older = "\n" + say("-# Older ones: `/mod cases before:{case}`", case=last) if more else ""
         room = MESSAGE - len(older)
         if count == 1 or len("\n".join(lines)) <= room:
             return _words.fitting(lines, room) + older
-    return "There are no such cases."
+    return say("There are no such cases.")
 
 
 def _line(case: Case) -> str:

@@ -10,6 +10,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import GuildId, UserId
+from bot.language import mark, say, sentence
 from bot.policy.limits import SERVER
 from bot.requests import presets as rules
 from bot.requests import styles as style_rules
@@ -23,11 +24,13 @@ from cogs import _people, _words
 from cogs._lists import Choices, next_of_list
 
 OFF = "off"
-_HOW = (
+_HOW = mark(
     "-# Requests that choose no style, sampler, steps, guidance or seed get one of these or the usual settings: the "
-    f"better one is liked, the more often. One in {1 / rules.CONTROL:.0f} gets the usual settings by lot, and `/stats` "
-    "compares both."
+    "better one is liked, the more often. One in {control:.0f} gets the usual settings by lot, and `/stats` compares "
+    "both."
 )
+_ONE_IN = 1 / rules.CONTROL
+_PRESET = mark("A preset has the text `{prompt}` alone, and a sampler, steps or guidance.")
 
 
 class PresetsCog(commands.Cog, name="Presets"):
@@ -64,31 +67,29 @@ class PresetsCog(commands.Cog, name="Presets"):
             case = await self._cases.change(by, "presets", SERVER, {}, [RULE])
         else:
             case = await self._cases.change(by, "presets", SERVER, {RULE: await self._named(guild_id, styles)})
-        said = "No change: the rules already say this." if case is None else _words.receipt(case)
+        said = say("No change: the rules already say this.") if case is None else _words.receipt(case)
         await responses.send(interaction, _words.fitting([said, *await self._state(guild_id)]), ephemeral=True)
 
     async def _named(self, guild_id: GuildId, typed: str) -> tuple[str, ...]:
         """The presets that a moderator named. Raises UserError for a style that cannot be one."""
         names = rules.checked(typed.split(","))
         if not names or len(names) > rules.MOST:
-            raise UserError(f"Name one to {rules.MOST} styles with commas between them, or `{OFF}`.")
+            raise UserError("Name one to {most} styles with commas between them, or `{off}`.", most=rules.MOST, off=OFF)
         known = await self._styles.of(guild_id)
         for name in names:
             style = style_rules.named(name, known)
             assert style is not None  # noqa: S101 - it is named
             if words := objection(style):
-                raise UserError(
-                    f"The style {name} {words}. A preset has the text `{{prompt}}` alone, and a sampler, steps or "
-                    "guidance. Nothing was changed."
-                )
+                raise UserError(words, style=name, preset=sentence(_PRESET))
         return names
 
     async def _state(self, guild_id: GuildId) -> list[str]:
         """What holds, and how each preset is liked by model."""
         names = presets_of(await self._rules.book(guild_id))
         if not names:
-            return ["Ratings choose no presets here. `/presets styles:` names styles without words for them."]
-        lines = [f"Ratings choose among {', '.join(f'`{name}`' for name in names)} and the usual settings."]
+            return [say("Ratings choose no presets here. `/presets styles:` names styles without words for them.")]
+        listed = ", ".join(f"`{name}`" for name in names)
+        lines = [say("Ratings choose among {styles} and the usual settings.", styles=listed)]
         known = await self._styles.of(guild_id)
         for (model, arm), received in sorted(
             (await self._ratings.of(guild_id)).items(), key=lambda item: repr(item[0])
@@ -97,11 +98,18 @@ class PresetsCog(commands.Cog, name="Presets"):
                 continue
             low, high = interval(received.likes / received.people, received.people)
             lines.append(
-                f"- `{arm.style or 'usual'}` with `{model}`: {received.likes / received.people:.0%} "
-                f"({low:.0%}–{high:.0%}, {received.people} people)"
+                say(
+                    "- {style} with `{model}`: {share:.0%} ({low:.0%}–{high:.0%}, {people} people)",
+                    style=f"`{arm.style or say('usual')}`",
+                    model=model,
+                    share=received.likes / received.people,
+                    low=low,
+                    high=high,
+                    people=received.people,
+                )
             )
-        lines.append(f"-# Of fewer than {GROUP} people nothing is told, and nothing is learned.")
-        return [*lines, _HOW]
+        lines.append(say("-# Of fewer than {people} people nothing is told, and nothing is learned.", people=GROUP))
+        return [*lines, say(_HOW, control=_ONE_IN)]
 
     @presets.autocomplete("styles")
     async def _styles_here(self, interaction: discord.Interaction[Client], typed: str) -> Choices:

@@ -17,6 +17,7 @@ from bot.client import Client
 from bot.config import Config
 from bot.errors import UserError
 from bot.jobs import UserId
+from bot.language import say
 from bot.queue.dispatcher import Dispatcher
 from bot.storage.forgetting import Forgetting
 from cogs import _words
@@ -32,7 +33,7 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
     """Shows people what is kept about them, and deletes it; no command reaches another person's data."""
 
     def __init__(self, client: Client, forgetting: Forgetting, dispatcher: Dispatcher, config: Config) -> None:
-        self._sent = _words.senders(config.remote_models, config.providers)
+        self._config = config
         self._forgetting = forgetting
         self._dispatcher = dispatcher
         # No right is needed to answer: only the person who was asked can.
@@ -50,7 +51,8 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
     async def show(self, interaction: discord.Interaction[Client]) -> None:
         """Say what is kept, in words and numbers."""
         held = await self._forgetting.held(UserId(interaction.user.id))
-        await responses.send(interaction, _words.kept(held, self._sent), ephemeral=True)
+        sent = _words.senders(self._config.remote_models, self._config.providers)
+        await responses.send(interaction, _words.kept(held, sent), ephemeral=True)
 
     @app_commands.command(description="Everything Atelier keeps about you, as a JSON file")
     async def export(self, interaction: discord.Interaction[Client]) -> None:
@@ -76,7 +78,7 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
         async def do() -> str:
             cancelled = await self._forgetting.forget(user_id, self._dispatcher.used)
             self._dispatcher.stop(cancelled)
-            return _words.FORGOTTEN
+            return say(_words.FORGOTTEN)
 
         question = _words.forget_question(await self._forgetting.held(user_id))
         await self._confirmations.ask(interaction, question, do)

@@ -14,6 +14,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import StorageError, UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, PictureRef, Requester, Scope, UserId
+from bot.language import say, say_many
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
@@ -87,14 +88,18 @@ class QueueCog(commands.Cog, name="Queue"):
         turns = await self._line.turns()
         mine = await self._queue.of_person(requester)
         limits = await self._policy.limits(requester, _people.destination(interaction).channels)
-        lines = ["**Yours**"]
-        lines += _shortened(_of_person(mine, turns, self._line)) or ["You have no open requests here."]
+        lines = [say("**Yours**")]
+        lines += _shortened(_of_person(mine, turns, self._line)) or [say("You have no open requests here.")]
         if reason := _reason(requester, {job.id for job in mine}, turns, self._line.paced_until(requester)):
             lines.append(f"-# {reason}")
         lines.append(
-            f"-# Up to {limits.depth.value} may wait, and up to {limits.pace.value} images may start a minute."
+            say(
+                "-# Up to {depth} may wait, and up to {pace} images may start a minute.",
+                depth=limits.depth.value,
+                pace=limits.pace.value,
+            )
         )
-        lines += ["", "**Everyone**"]
+        lines += ["", say("**Everyone**")]
         lines += await self._everyone(turns, requester.guild_id)
         await responses.send(interaction, _words.fitting(lines), ephemeral=True)
 
@@ -107,7 +112,9 @@ class QueueCog(commands.Cog, name="Queue"):
         if not mine:
             raise UserError("You have no open requests on this server.")
         if request is None and len(mine) > 1:
-            raise UserError(f"{len(mine)} of your requests are open. Say which one to cancel, or choose all of them.")
+            raise UserError(
+                "{number} of your requests are open. Say which one to cancel, or choose all of them.", number=len(mine)
+            )
         chosen = mine if request in (None, _ALL) else [job for job in mine if str(job.id) == request]
         if not chosen:
             raise UserError("That is not one of your open requests. It may have just ended.")
@@ -115,7 +122,7 @@ class QueueCog(commands.Cog, name="Queue"):
         if not cancelled:
             raise UserError("Too late: the request has just ended.")
         named = [f"“{_words.inert(job.request.title, _SHOWN_PROMPT)}”" for job in cancelled]
-        said = _words.fitting([f"Cancelled {', '.join(_shortened(named))}."])
+        said = _words.fitting([say("Cancelled {requests}.", requests=", ".join(_shortened(named)))])
         await responses.send(interaction, said, ephemeral=True)
 
     @cancel.autocomplete("request")
@@ -123,7 +130,7 @@ class QueueCog(commands.Cog, name="Queue"):
         mine = await self._queue.of_person(_people.requester(interaction))
         choices = [app_commands.Choice(name=fitted(job.request.title, 100), value=str(job.id)) for job in mine]
         if len(mine) > 1:
-            choices.insert(0, app_commands.Choice(name=f"all {len(mine)}", value=_ALL))
+            choices.insert(0, app_commands.Choice(name=say("all {number}", number=len(mine)), value=_ALL))
         return [choice for choice in choices if typed.lower() in choice.name.lower()][:25]
 
     @pressed("cancel")
@@ -143,29 +150,29 @@ class QueueCog(commands.Cog, name="Queue"):
             if case is None:
                 raise UserError("Too late: the request has just ended.")
             self._dispatcher.stop(cancelled)
-            await responses.send(interaction, f"Cancelled. {_words.receipt(case)}", ephemeral=True)
+            await responses.send(interaction, f"{say('Cancelled.')} {_words.receipt(case)}", ephemeral=True)
             return
         if not await self._dispatcher.cancel(job_id):
             raise UserError("Too late: the request has just ended.")
-        await responses.send(interaction, "Cancelled.", ephemeral=True)
+        await responses.send(interaction, say("Cancelled."), ephemeral=True)
 
     async def _everyone(self, turns: Sequence[Turn], guild_id: GuildId) -> list[str]:
         """The running jobs and the first places of the queue, without other people's prompts."""
         running = await self._queue.running()
-        lines = [f"🖌️ {_name(job, guild_id)} — being painted" for job in running]
+        lines = [say("🖌️ {request} — being painted", request=_name(job, guild_id)) for job in running]
         for place, turn in enumerate(turns[:_SHOWN], start=1):
             job = await self._queue.get(turn.job_id)
             if job is not None:
                 count = _words.amount(job.request)
                 lines.append(f"{place}. {_name(job, guild_id)} — {count}, {_words.relative(turn.starts_at)}")
         if len(turns) > _SHOWN:
-            lines.append(f"-# and {len(turns) - _SHOWN} more")
-        return lines or ["The queue is empty."]
+            lines.append(say("-# and {count} more", count=len(turns) - _SHOWN))
+        return lines or [say("The queue is empty.")]
 
 
 def _shortened(lines: list[str]) -> list[str]:
     """The first entries, and how many more there are."""
-    return lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], f"and {len(lines) - _SHOWN} more"]
+    return lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], say("and {count} more", count=len(lines) - _SHOWN)]
 
 
 def _of_person(jobs: Sequence[Job], turns: Sequence[Turn], line: Line) -> list[str]:
@@ -174,14 +181,15 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn], line: Line) -> list[s
     for job in jobs:
         prompt = _words.inert(job.request.title, _SHOWN_PROMPT)
         if job.status is JobStatus.RUNNING:
-            lines.append(f"🖌️ {prompt} — being painted")
+            lines.append(say("🖌️ {request} — being painted", request=prompt))
         elif job.id in places:
             place, turn = places[job.id]
-            lines.append(f"🕓 {prompt} — place {place}, {_words.relative(turn.starts_at)}")
+            starts = _words.relative(turn.starts_at)
+            lines.append(say("🕓 {request} — place {place}, {when}", request=prompt, place=place, when=starts))
         elif line.is_drained(job.request.model):
-            lines.append(f"⏸️ {prompt} — the host has stopped the engines for it, keeps its place")
+            lines.append(say("⏸️ {request} — the host has stopped the engines for it, keeps its place", request=prompt))
         else:
-            lines.append(f"⏸️ {prompt} — paused by a moderator, keeps its place")
+            lines.append(say("⏸️ {request} — paused by a moderator, keeps its place", request=prompt))
     return lines
 
 
@@ -190,26 +198,42 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
     place = next((n for n, turn in enumerate(turns) if turn.job_id in mine), None)
     if place is None:
         return ""
-    paced = "" if paced_until is None else f" Your pace lets it start {_words.relative(paced_until)}."
+    paced = ""
+    if paced_until is not None:
+        paced = " " + say("Your pace lets it start {when}.", when=_words.relative(paced_until))
     before = turns[:place]
     if not before:
-        return f"Yours is next: no other person who waits has used less GPU time.{paced}"
+        return say("Yours is next: no other person who waits has used less GPU time.") + paced
     again = sum(turn.at is None for turn in before)
     first_turns = {turn.user_id for turn in before if turn.at is not None}
     less = len(first_turns - {requester.user_id})
     reasons = []
     if less:
-        people = "one person who waits has" if less == 1 else f"{less} people who wait have"
-        reasons.append(f"{people} used less GPU time or waited longer")
+        reasons.append(
+            say_many(
+                "one person who waits has used less GPU time or waited longer",
+                "{count} people who wait have used less GPU time or waited longer",
+                less,
+            )
+        )
     if requester.user_id in first_turns:
-        reasons.append("a request of yours on another server comes first")
+        reasons.append(say("a request of yours on another server comes first"))
     if again:
-        reasons.append(f"{again} interrupted {'request starts' if again == 1 else 'requests start'} again first")
-    return f"Place {place + 1}: {', and '.join(reasons)}.{paced}"
+        reasons.append(
+            say_many(
+                "{count} interrupted request starts again first",
+                "{count} interrupted requests start again first",
+                again,
+            )
+        )
+    why = reasons[0]
+    for reason in reasons[1:]:
+        why = say("{reason}, and {other}", reason=why, other=reason)
+    return say("Place {place}: {reason}.", place=place + 1, reason=why) + paced
 
 
 def _name(job: Job, guild_id: GuildId) -> str:
-    return f"<@{job.requester.user_id}>" if job.requester.guild_id == guild_id else "someone on another server"
+    return f"<@{job.requester.user_id}>" if job.requester.guild_id == guild_id else say("someone on another server")
 
 
 async def setup(client: Client) -> None:

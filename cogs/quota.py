@@ -8,6 +8,7 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
+from bot.language import say
 from bot.policy.limits import QUOTA_WINDOW
 from bot.policy.policy import Policy
 from cogs import _people, _words
@@ -30,21 +31,26 @@ class Quota(commands.Cog):
         ruling = await self._policy.ruling(requester, destination.channels)
         allowance = await self._policy.allowance(ruling)
         lines = [
-            f"**{allowance.pictures(allowance.left)} of {_words.pictures(allowance.pictures(allowance.quota))}** left: "
-            f"{_words.seconds(allowance.left)} of {_words.seconds(allowance.quota)} of GPU time in 24 hours "
-            f"({_words.origin(allowance.origin)})."
+            say(
+                "**{left} of {pictures}** left: {time} of {most} of GPU time in 24 hours ({origin}).",
+                left=allowance.pictures(allowance.left),
+                pictures=_words.pictures(allowance.pictures(allowance.quota)),
+                time=_words.seconds(allowance.left),
+                most=_words.seconds(allowance.quota),
+                origin=_words.origin(allowance.origin),
+            )
         ]
         returning = [(at, seconds) for at, seconds in allowance.spent if seconds > 0]
         lines += [
-            f"- {_words.seconds(seconds)} return {_words.relative(at + QUOTA_WINDOW)}"
+            say("- {time} return {when}", time=_words.seconds(seconds), when=_words.relative(at + QUOTA_WINDOW))
             for at, seconds in returning[:_SHOWN]
         ]
         if len(returning) > _SHOWN:
-            lines.append(f"- and {len(returning) - _SHOWN} more")
+            lines.append(say("- and {count} more", count=len(returning) - _SHOWN))
         if self._has_providers:
             purse = await self._policy.purse(ruling)
             lines += [f"- {_words.spent(fund)}" for fund in purse.funds]
-        lines.append("-# A picture counts as a usual one of the first model. What fails costs nothing.")
+        lines.append(say("-# A picture counts as a usual one of the first model. What fails costs nothing."))
         await responses.send(interaction, "\n".join(lines), ephemeral=True)
 
 

@@ -13,6 +13,7 @@ from bot.client import Client
 from bot.delivery.removal_notes import RemovalNotes
 from bot.errors import StorageError, UserError
 from bot.jobs import ChannelId, GuildId, Job, JobId, MessageId, PictureRef, Scope, UserId
+from bot.language import mark, say, say_many
 from bot.policy.limits import BLOCKED, LOG, SERVER
 from bot.queue.dispatcher import Dispatcher
 from bot.storage.cases import By, Case, Cases
@@ -28,12 +29,14 @@ from cogs._verdicts import Verdict, classify
 MOST_REASON = 500
 _SHOWN_REASONS = 5
 _LINK = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d+)/(\d+)/)?(\d{15,20})")
-NOT_OURS = "Only my own results can be reported to the moderators here. Discord has a report of its own for messages."
-FILED = (
+NOT_OURS = mark(
+    "Only my own results can be reported to the moderators here. Discord has a report of its own for messages."
+)
+FILED = mark(
     "Reported to the moderators of this server. When they have decided, I tell you in a direct message, and `/report` "
     "without options shows it, too."
 )
-NO_REPORTS = "No report waits for a moderator."
+NO_REPORTS = mark("No report waits for a moderator.")
 
 
 class ReportsCog(commands.Cog, name="Reports"):
@@ -67,9 +70,11 @@ class ReportsCog(commands.Cog, name="Reports"):
     async def _report_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
         """Ask why a result is reported."""
         job = await self._shown_by(interaction, MessageId(message.id))
-        fields = [text_field("reason", "What is wrong with it?", hint="May stay empty", most=MOST_REASON, long=True)]
+        fields = [
+            text_field("reason", say("What is wrong with it?"), hint=say("May stay empty"), most=MOST_REASON, long=True)
+        ]
         await responses.ask(
-            interaction, form(str(CustomId("report", PictureRef(job.id))), "Report to the moderators", fields)
+            interaction, form(str(CustomId("report", PictureRef(job.id))), say("Report to the moderators"), fields)
         )
 
     @submitted("report")
@@ -92,7 +97,9 @@ class ReportsCog(commands.Cog, name="Reports"):
         if message is None:
             reports = await self._reports.of_person(UserId(interaction.user.id), _people.place(interaction))
             lines = [f"- {_words.past(report.opened_at)}: {_became(report)}" for report in reports]
-            words = ["**Your reports here**", *lines] if lines else ["You have reported nothing on this server."]
+            words = (
+                [say("**Your reports here**"), *lines] if lines else [say("You have reported nothing on this server.")]
+            )
             await responses.send(interaction, _words.fitting(words), ephemeral=True)
             return
         match = _LINK.fullmatch(message.strip())
@@ -120,7 +127,7 @@ class ReportsCog(commands.Cog, name="Reports"):
         if job.requester.user_id == interaction.user.id:
             raise UserError("This is your own result: react with ❌ to delete it.")
         await self._reports.add(job.requester.guild_id, job, UserId(interaction.user.id), reason)
-        await responses.send(interaction, FILED, ephemeral=True)
+        await responses.send(interaction, say(FILED), ephemeral=True)
 
     async def _may_see(self, job: Job, interaction: discord.Interaction[Client]) -> bool:
         """Whether the person may read the channel of a result, or a gallery that shows it."""
@@ -134,7 +141,9 @@ class ReportsCog(commands.Cog, name="Reports"):
         guild_id = _people.moderated(interaction)
         report, count = await self._reports.next_open(guild_id, after)
         if report is None:
-            words = NO_REPORTS if not count else "That was the last one. `/mod reports` begins with the oldest again."
+            words = say(NO_REPORTS)
+            if count:
+                words = say("That was the last one. `/mod reports` begins with the oldest again.")
             await responses.send(interaction, words, ephemeral=True)
             return
         await responses.defer(interaction, ephemeral=True, thinking=True)
@@ -148,7 +157,9 @@ class ReportsCog(commands.Cog, name="Reports"):
         except (StorageError, discord.HTTPException) as error:
             if isinstance(error, discord.HTTPException) and classify(error) is not Verdict.TOO_LARGE:
                 raise
-            await interaction.followup.send(f"{words}\n-# The link shows the pictures.", view=view, ephemeral=True)
+            await interaction.followup.send(
+                f"{words}\n{say('-# The link shows the pictures.')}", view=view, ephemeral=True
+            )
 
     @pressed("reportnext")
     async def next_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -172,9 +183,10 @@ class ReportsCog(commands.Cog, name="Reports"):
         report, job, by = await self._decided(interaction, about)
         who = job.requester.user_id
         case = await self._cases.change(by, "block", (Scope.PERSON, who), {BLOCKED: None})
-        said = f"<@{who}> is blocked already." if case is None else _words.receipt(case)
-        words = f"{said}\nReport {report.id} is still open: remove the result, or dismiss the report."
-        await responses.send(interaction, words, ephemeral=True)
+        blocked = say("{person} is blocked already.", person=f"<@{who}>")
+        said = blocked if case is None else _words.receipt(case)
+        still = say("Report {number} is still open: remove the result, or dismiss the report.", number=report.id)
+        await responses.send(interaction, f"{said}\n{still}", ephemeral=True)
 
     @pressed("reportdismiss")
     async def dismiss_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -197,27 +209,33 @@ class ReportsCog(commands.Cog, name="Reports"):
         by = By(_people.moderated(interaction), UserId(interaction.user.id))
         if channel is None:
             case = await self._cases.change(by, "log", SERVER, {}, [LOG])
-            otherwise = "This server has no log channel. Name one, as in `/mod log channel:#log`."
+            otherwise = say("This server has no log channel. Name one, as in `/mod log channel:#log`.")
         else:
             given = channel.permissions_for(channel.guild.me)
             if not (given.view_channel and given.send_messages and given.read_message_history):
                 raise UserError(
-                    f"I cannot write in <#{channel.id}>: I need View Channel, Send Messages and Read Message History "
-                    "there. Nothing was changed."
+                    "I cannot write in {channel}: I need View Channel, Send Messages and Read Message History "
+                    "there. Nothing was changed.",
+                    channel=f"<#{channel.id}>",
                 )
             case = await self._cases.change(by, "log", SERVER, {LOG: channel.id})
-            otherwise = "The log channel is set like that already."
+            otherwise = say("The log channel is set like that already.")
         await responses.send(interaction, otherwise if case is None else _words.receipt(case), ephemeral=True)
 
     async def post_case(self, case: Case, channel_id: ChannelId) -> None:
         """Tell a log channel what a moderator did."""
         reason = f" — {_words.inert(case.reason, 300)}" if case.reason else ""
-        words = f"**Case {case.number}** <@{case.by}>: {_words.change(case)}{reason}"
-        await self._post(words, f"c{case.guild_id:x}-{case.number}", case.guild_id, channel_id)
+        async with self._client.speaking_to(case.guild_id):
+            change = _words.change(case)
+            words = say(
+                "**Case {number}** {person}: {change}", number=case.number, person=f"<@{case.by}>", change=change
+            )
+        await self._post(words + reason, f"c{case.guild_id:x}-{case.number}", case.guild_id, channel_id)
 
     async def post_report(self, report: Report, channel_id: ChannelId) -> None:
         """Tell a log channel that a result was reported."""
-        words = f"🚩 Report {report.id}: a result was reported. `/mod reports` shows it."
+        async with self._client.speaking_to(report.guild_id):
+            words = say("🚩 Report {number}: a result was reported. `/mod reports` shows it.", number=report.id)
         await self._post(words, f"r{report.id}", report.guild_id, channel_id)
 
     async def _post(self, words: str, nonce: str, guild_id: GuildId, channel_id: ChannelId) -> None:
@@ -229,8 +247,16 @@ class ReportsCog(commands.Cog, name="Reports"):
     async def tell_reporter(self, report: Report, user_id: UserId) -> None:
         """Tell a person what became of their report."""
         guild = self._client.get_guild(report.guild_id)
-        where = f" on {_words.inert(guild.name, 100)}" if guild is not None else ""
-        words = f"Your report {report.id}{where}: {_became(report)}."
+        # A person's own language is known only while they use a command.
+        async with self._client.speaking_to(report.guild_id):
+            words = say("Your report {number}: {outcome}.", number=report.id, outcome=_became(report))
+            if guild is not None:
+                words = say(
+                    "Your report {number} on {server}: {outcome}.",
+                    number=report.id,
+                    server=_words.inert(guild.name, 100),
+                    outcome=_became(report),
+                )
         with translated(self._client, report.guild_id):
             channel = await self._client.create_dm(discord.Object(user_id))
             async for sent in own_messages(self._client, channel, report.opened_at):
@@ -242,22 +268,28 @@ class ReportsCog(commands.Cog, name="Reports"):
 def _became(report: Report) -> str:
     """What became of a report, in words."""
     return {
-        "": "no moderator has decided yet",
-        "removed": "the result was removed. Thank you",
-        "dismissed": "a moderator looked at the result and left it",
+        "": say("no moderator has decided yet"),
+        "removed": say("the result was removed. Thank you"),
+        "dismissed": say("a moderator looked at the result and left it"),
     }[report.outcome]
 
 
 def _about(report: Report, job: Job, reasons: list[str], count: int) -> str:
     """A report, for moderators: the result, who asked for it, and what people wrote."""
-    people = "1 person" if len(reasons) == 1 else f"{len(reasons)} people"
+    people = say_many("1 person", "{count} people", len(reasons))
     if not reasons:
-        people = "people who had their data deleted,"
+        people = say("people who had their data deleted,")
     place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
     lines = [
-        f"**Report {report.id}** of {count} open: a result of <@{job.requester.user_id}>, reported by {people} "
-        f"{_words.past(report.opened_at)}",
-        f"Prompt: ||{_words.inert(job.request.title)}||",
+        say(
+            "**Report {number}** of {open} open: a result of {person}, reported by {people} {when}",
+            number=report.id,
+            open=count,
+            person=f"<@{job.requester.user_id}>",
+            people=people,
+            when=_words.past(report.opened_at),
+        ),
+        say("Prompt: {prompt}", prompt=f"||{_words.inert(job.request.title)}||"),
         f"https://discord.com/channels/{place}",
     ]
     written = [reason for reason in reasons if reason]
@@ -269,10 +301,10 @@ def _controls(report: Report) -> discord.ui.View:
     """What a moderator can do about a report."""
     view = discord.ui.View(timeout=None)
     about = PictureRef(JobId(report.id))
-    view.add_item(button("reportremove", about, "Remove the result", discord.ButtonStyle.danger))
-    view.add_item(button("reportblock", about, "Block the person"))
-    view.add_item(button("reportdismiss", about, "Dismiss the report"))
-    view.add_item(button("reportnext", about, "Next"))
+    view.add_item(button("reportremove", about, say("Remove the result"), discord.ButtonStyle.danger))
+    view.add_item(button("reportblock", about, say("Block the person")))
+    view.add_item(button("reportdismiss", about, say("Dismiss the report")))
+    view.add_item(button("reportnext", about, say("Next")))
     return view
 
 

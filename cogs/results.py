@@ -34,6 +34,7 @@ from bot.jobs import (
     Retrying,
     utcnow,
 )
+from bot.language import say
 from bot.picture_files import without_metadata
 from bot.policy.policy import Policy
 from bot.requests.admission import Admission
@@ -102,9 +103,10 @@ class Results(commands.Cog):
         Raises the DeliveryError that fits Discord's refusal.
         """
         with self._translate_errors(job):
-            if job.series_id is not None:
-                return await self._series.show(job, news, repost)
-            return await self._show(job, news, repost)
+            async with self._client.speaking_to(job.requester.guild_id):
+                if job.series_id is not None:
+                    return await self._series.show(job, news, repost)
+                return await self._show(job, news, repost)
 
     async def decorate(self, job: Job) -> None:
         """Offer the rating reactions, and ping a person who waited long."""
@@ -123,8 +125,14 @@ class Results(commands.Cog):
             waited = ((job.painted_at or job.asked_at) - job.asked_at).total_seconds()
             is_long = bool(self._ping_after_seconds) and waited > self._ping_after_seconds
             if is_long and (await self._preferred(job)).ping is not False:
+                async with self._client.speaking_to(job.requester.guild_id):
+                    words = say(
+                        "{person} your picture is ready: {link}",
+                        person=f"<@{job.requester.user_id}>",
+                        link=message.jump_url,
+                    )
                 await channel.send(
-                    f"<@{job.requester.user_id}> your picture is ready: {message.jump_url}",
+                    words,
                     allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
                     nonce=f"a{job.id}p",
                 )
@@ -248,7 +256,7 @@ class Results(commands.Cog):
             is_same = _pixels(earlier) == _pixels(now)
             return "\n" + _words.painted_again(before.id, job.request.provider, is_same=is_same)
         origins = [source for source in sources if source.number]
-        return f"\n-# From {_words.sources(origins)}" if origins else ""
+        return "\n" + say("-# From {sources}", sources=_words.sources(origins)) if origins else ""
 
     async def _is_hidden(self, job: Job, images: Sequence[Image]) -> bool:
         """Whether the pictures of a job are shown as a spoiler."""
@@ -373,7 +381,7 @@ def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
     """How it looks so far, if that is known."""
     if not jpeg:
         return []
-    alt = fitted(f"So far: {job.request.title}", _views.ALT_TEXT)
+    alt = fitted(say("So far: {prompt}", prompt=job.request.title), _views.ALT_TEXT)
     return [discord.File(io.BytesIO(jpeg), filename=f"atelier-{job.id}-preview.jpg", description=alt)]
 
 

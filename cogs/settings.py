@@ -14,6 +14,7 @@ from bot.client import Client
 from bot.config import IMAGES, ModelConfig
 from bot.errors import UserError
 from bot.jobs import UserId
+from bot.language import mark, say
 from bot.requests.admission import Admission
 from bot.requests.resolve import check_aspect
 from bot.storage.preferences import NAMES, Preferences, PreferenceStore
@@ -22,14 +23,20 @@ from cogs._lists import Choices, aspect_choices, known_model, model_choices, usa
 
 _ALL = "everything"
 _LABELS = {
-    "images": "pictures of a request",
-    "aspect": "shape",
-    "model": "model",
-    "spoiler": "hide my results until they are clicked",
-    "ping": "ping me after a long wait",
-    "send_to_me": "send my results to me, too",
+    "images": mark("pictures of a request"),
+    "aspect": mark("shape"),
+    "model": mark("model"),
+    "spoiler": mark("hide my results until they are clicked"),
+    "ping": mark("ping me after a long wait"),
+    "send_to_me": mark("send my results to me, too"),
 }
-_USUAL = {"images": "1", "aspect": "the model's", "spoiler": "no", "ping": "yes", "send_to_me": "no"}
+_USUAL = {
+    "images": "1",
+    "aspect": mark("the model's"),
+    "spoiler": mark("no"),
+    "ping": mark("yes"),
+    "send_to_me": mark("no"),
+}
 """What holds without a setting; the usual model depends on the place."""
 
 
@@ -82,7 +89,9 @@ class Settings(commands.Cog):
             values["model"] = known_model(self._admission, model)
         cleared = NAMES if clear == _ALL else (clear,) if clear else ()
         if both := next((name for name in cleared if name in values), None):
-            raise UserError(f"You set {both} and clear it in one command. Do one of the two.")
+            raise UserError(
+                "You set {option} and clear it in one command. Do one of the two.", option=_words.option(both)
+            )
         user_id = UserId(interaction.user.id)
         is_change = bool(values or cleared)
         mine = (
@@ -92,10 +101,13 @@ class Settings(commands.Cog):
         )
         usable = await usable_models(self._admission, interaction)
         lines = [
-            "**Your defaults**, saved:" if is_change else "**Your defaults**",
+            say("**Your defaults**, saved:") if is_change else say("**Your defaults**"),
             *(_line(name, mine, usable) for name in NAMES),
-            f"-# They hold on all servers. Flags and options of `/{self._command}` win over them. "
-            "`/settings clear:` removes one.",
+            say(
+                "-# They hold on all servers. Flags and options of {command} win over them. `/settings clear:` removes "
+                "one.",
+                command=_words.command(self._command),
+            ),
         ]
         await responses.send(interaction, "\n".join(lines), ephemeral=True)
 
@@ -112,12 +124,16 @@ def _line(name: str, mine: Preferences, usable: Sequence[ModelConfig]) -> str:
     """One default, as people read it."""
     value = getattr(mine, name)
     if value is None:
-        usual = _USUAL.get(name) or (f"`{usable[0].name}` here" if usable else "none here")
-        return f"- {_LABELS[name]}: not set, so {usual}"
-    shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"`{_words.inert(str(value), 40)}`"
+        usual = say("{model} here", model=f"`{usable[0].name}`") if usable else say("none here")
+        if name in _USUAL:
+            usual = say(_USUAL[name])
+        return say("- {setting}: not set, so {usual}", setting=say(_LABELS[name]), usual=usual)
+    shown = f"`{_words.inert(str(value), 40)}`"
+    if isinstance(value, bool):
+        shown = say("yes") if value else say("no")
     if name == "model" and value not in [model.name for model in usable]:
-        shown += " (cannot be used here now)"
-    return f"- {_LABELS[name]}: **{shown}**"
+        shown = say("{model} (cannot be used here now)", model=shown)
+    return f"- {say(_LABELS[name])}: **{shown}**"
 
 
 async def setup(client: Client) -> None:

@@ -16,6 +16,7 @@ from bot.delivery.reactions import NOTE_STAYS
 from bot.delivery.smaller import Smaller
 from bot.errors import TryLater
 from bot.jobs import ChannelId, Image, Job, MessageId, UserId
+from bot.language import mark, say
 from bot.policy.policy import Policy
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.database import insist
@@ -25,7 +26,7 @@ from cogs._posting import delete, own_messages, translated
 from cogs._verdicts import GONE
 from cogs.series_posts import SeriesPosts
 
-REMOVED_BY_REQUESTER = "🗑️ The person who asked for this result deleted it."
+REMOVED_BY_REQUESTER = mark("🗑️ The person who asked for this result deleted it.")
 
 
 class SideMessages(commands.Cog, name="Side messages"):
@@ -44,7 +45,8 @@ class SideMessages(commands.Cog, name="Side messages"):
         """Let the job's message say who removed the result, and show nothing else."""
         assert job.destination.message_id is not None  # noqa: S101 - its result is there
         message = self._channel(job.destination.channel_id, job).get_partial_message(job.destination.message_id)
-        words = REMOVED_BY_REQUESTER if by_requester else _words.REMOVED
+        async with self._client.speaking_to(job.requester.guild_id):
+            words = say(REMOVED_BY_REQUESTER) if by_requester else say(_words.REMOVED)
         with self._translated(job):
             try:
                 if job.series_id is not None:
@@ -72,7 +74,9 @@ class SideMessages(commands.Cog, name="Side messages"):
 
     async def find_side(self, message: SideMessage, channel_id: ChannelId, job: Job) -> MessageId | None:
         """The message of a row, if an earlier attempt has sent it."""
-        file, link, note = f"atelier-{job.id}-", _link(job), closed(message.user_id, job)
+        file, link = f"atelier-{job.id}-", _link(job)
+        async with self._client.speaking_to(job.requester.guild_id):
+            note = closed(message.user_id, job)
         with self._translated(job):
             async for sent in own_messages(self._client, self._place(message, channel_id, job), message.begun_at):
                 if message.kind is Kind.REFUSAL:
@@ -95,12 +99,13 @@ class SideMessages(commands.Cog, name="Side messages"):
         """Send the message of a row; `encoded` has the pictures smaller. Its nonce keeps it from being sent twice."""
         channel = self._place(message, channel_id, job)
         nonce = f"s{message.id}"
+        async with self._client.speaking_to(job.requester.guild_id):
+            note, content = closed(message.user_id, job), copied(message.kind, job, images, encoded)
         with self._translated(job):
             if message.kind is Kind.REFUSAL:
                 person = discord.AllowedMentions(users=[discord.Object(message.user_id)])
-                sent = await channel.send(closed(message.user_id, job), allowed_mentions=person, nonce=nonce)
+                sent = await channel.send(note, allowed_mentions=person, nonce=nonce)
             else:
-                content = copied(message.kind, job, images, encoded)
                 pictures = [image.png for image in images] if encoded is None else encoded.files
                 hidden = await self._is_hidden(message, channel_id, job, images)
                 files = _views.result_files(job, pictures, spoiler=hidden)
@@ -136,7 +141,7 @@ class SideMessages(commands.Cog, name="Side messages"):
 
 def copied(kind: Kind, job: Job, images: Sequence[Image], encoded: Smaller | None) -> str:
     """The text of a copy: the prompt and the person who asked, in a direct message also the values, and the link."""
-    lines = [f"-# The original: {_link(job)}"]
+    lines = [say("-# The original: {link}", link=_link(job))]
     if encoded is not None:
         lines.append(_words.smaller(encoded.lossless, moves=bool(job.request.frames)))
     text = _words.headline(job) if kind is Kind.GALLERY else _words.result(job, images)
@@ -146,10 +151,12 @@ def copied(kind: Kind, job: Job, images: Sequence[Image], encoded: Smaller | Non
 
 def closed(user_id: UserId, job: Job) -> str:
     """The note to a person who asked for a direct message and takes none."""
-    return (
-        f"<@{user_id}> you asked for {_link(job)} with ✉️, but you take no direct messages from me. Allow them in this "
-        "server's privacy settings, take your ✉️ back and add it again. "
-        f"I delete this note after {NOTE_STAYS.total_seconds():.0f} s."
+    return say(
+        "{person} you asked for {link} with ✉️, but you take no direct messages from me. Allow them in this server's "
+        "privacy settings, take your ✉️ back and add it again. I delete this note after {seconds:.0f} s.",
+        person=f"<@{user_id}>",
+        link=_link(job),
+        seconds=NOTE_STAYS.total_seconds(),
     )
 
 

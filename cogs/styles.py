@@ -19,6 +19,7 @@ from bot.config import STEPS, LoraConfig
 from bot.engine.catalog import SAMPLERS
 from bot.errors import PlotError, StorageError, UserError
 from bot.jobs import GuildId, JobId, PictureRef, UserId
+from bot.language import mark, say, say_many
 from bot.requests import styles as rules
 from bot.requests.admission import Admission
 from bot.requests.resolve import MOST_LORAS, check_aspect, is_adapter
@@ -41,8 +42,10 @@ _TRIED = 10
 
 _SETTINGS = ("model", "sampler", "steps", "guidance_scale", "aspect", "lora", "reference")
 _FIELDS = ("prompt", "negative_prompt", "description", *_SETTINGS)
-_NOT_PAINTED = "The reference picture is shown in `/style list`. No model here can paint after it (IP-Adapter)."
-_LEFT_BEHIND = "Its reference picture stayed on the server that it comes from. `/style edit reference:` sets one here."
+_NOT_PAINTED = mark("The reference picture is shown in `/style list`. No model here can paint after it (IP-Adapter).")
+_LEFT_BEHIND = mark(
+    "Its reference picture stayed on the server that it comes from. `/style edit reference:` sets one here."
+)
 
 Name = app_commands.Range[str, 1, LONGEST_NAME]
 Words = app_commands.Range[str, 1, LONGEST_WORDS]
@@ -101,19 +104,22 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         pages = -(-len(known) // PAGE)
         page = min(page, pages - 1)
         shown = known[page * PAGE : (page + 1) * PAGE]
-        head = f"**{len(known)} {'style' if len(known) == 1 else 'styles'}**"
+        head = f"**{say_many('1 style', '{count} styles', len(known))}**"
         if pages > 1:
-            head += f", page {page + 1} of {pages}"
+            head = say("{styles}, page {page} of {of}", styles=head, page=page + 1, of=pages)
         lines = [
             head,
             *map(_line, shown),
-            "-# Use one by the option `style` of `/imagine`, or by `--style` and its name.",
+            say(
+                "-# Use one by the option `{option}` of `/imagine`, or by `--style` and its name.",
+                option=_words.option("style"),
+            ),
         ]
         view = discord.ui.View(timeout=None)
         if page:
-            view.add_item(button("stylepage", PictureRef(JobId(0), page - 1), "◀ Back"))
+            view.add_item(button("stylepage", PictureRef(JobId(0), page - 1), say("◀ Back")))
         if page + 1 < pages:
-            view.add_item(button("stylepage", PictureRef(JobId(0), page + 1), "More ▶"))
+            view.add_item(button("stylepage", PictureRef(JobId(0), page + 1), say("More ▶")))
         files = await self._drawn(interaction, _people.place(interaction), shown)
         await responses.edit_deferred(interaction, _words.fitting(lines), view=view, attachments=files)
 
@@ -134,7 +140,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
             # The words have everything that is needed.
             return []
         names = [style.name for style, tile in zip(shown, tiles, strict=True) if tile.picture]
-        alt = f"Samples of the styles {', '.join(names)}"
+        alt = say("Samples of the styles {styles}", styles=", ".join(names))
         return [discord.File(io.BytesIO(png), "styles.png", description=alt, spoiler=hidden)]
 
     async def _sample(
@@ -165,8 +171,9 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
     async def share(self, interaction: discord.Interaction[Client], name: Name) -> None:
         """Show a style with its line."""
         style = await self._known(_people.place(interaction), name)
-        lines = [_words.inert(f"{style.name}, version {style.version}", 80), *_values(style)]
-        lines += ["To use it on another server, its moderators give this line to `/style import`:"]
+        version = say("version {version}", version=style.version)
+        lines = [_words.inert(f"{style.name}, {version}", 80), *_values(style)]
+        lines.append(say("To use it on another server, its moderators give this line to `/style import`:"))
         words = f"{_words.fitting(lines, room=1500)}\n```\n{rules.to_line(style)}\n```"
         if len(words) <= responses.MESSAGE:
             await responses.send(interaction, words, ephemeral=True)
@@ -218,7 +225,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         self, interaction: discord.Interaction[Client], by: By, style: Style, source_id: JobId | None = None
     ) -> None:
         if style.name in await self._styles.of(by.guild_id):
-            raise UserError(f"This server has a style {style.name} already. `/style edit` changes it.")
+            raise UserError("This server has a style {style} already. `/style edit` changes it.", style=style.name)
         kept, case = await self._styles.put(by, "style add", self._checked(style), source_id)
         await responses.send(interaction, _told(kept, case), ephemeral=True)
 
@@ -257,12 +264,14 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
             field: value for field, value in zip(_FIELDS, given, strict=True) if value is not None
         }
         if clear in values:
-            raise UserError(f"You set {clear} and clear it in one command. Do one of the two.")
+            raise UserError(
+                "You set {option} and clear it in one command. Do one of the two.", option=_words.option(str(clear))
+            )
         if clear is not None:
             values[clear] = None if clear in _SETTINGS else ""
         style = self._checked(replace(before, **values))
         if style == before:
-            raise UserError(f"The style {style.name} is like that already.")
+            raise UserError("The style {style} is like that already.", style=style.name)
         source_id = await self._styles.source_of(by.guild_id, before)
         kept, case = await self._styles.put(by, "style edit", style, source_id)
         await responses.send(interaction, _told(kept, case), ephemeral=True)
@@ -274,7 +283,8 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         by = _by(interaction, reason)
         style = await self._known(by.guild_id, name)
         case = await self._styles.remove(by, style.name)
-        said = f"The style {style.name} is gone already." if case is None else _words.receipt(case)
+        gone = say("The style {style} is gone already.", style=style.name)
+        said = gone if case is None else _words.receipt(case)
         await responses.send(interaction, said, ephemeral=True)
 
     @app_commands.command(name="import", description="Add a style from its line, which /style share makes (moderators)")
@@ -295,7 +305,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
             style = replace(style, name=as_name(name))
         await self._add(interaction, by, style)
         if had_reference:
-            await interaction.followup.send(_LEFT_BEHIND, ephemeral=True)
+            await interaction.followup.send(say(_LEFT_BEHIND), ephemeral=True)
 
     @pressed("asstyle")
     async def use_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -306,22 +316,26 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         words = job.request.prompt.partition(",")[2].strip()
         text = f"{PLACE}, {words}" if words else PLACE
         fields = [
-            text_field("name", "Name", hint="Small letters, digits and hyphens", most=LONGEST_NAME, required=True),
+            text_field(
+                "name", say("Name"), hint=say("Small letters, digits and hyphens"), most=LONGEST_NAME, required=True
+            ),
             text_field(
                 "text",
-                "Words",
-                hint=f"{PLACE} stands for the person's prompt. Take out what is about this picture alone.",
+                say("Words"),
+                hint=say(
+                    "{place} stands for the person's prompt. Take out what is about this picture alone.", place=PLACE
+                ),
                 value=text[:LONGEST_WORDS],
                 most=LONGEST_WORDS,
                 long=True,
                 required=True,
             ),
             text_field(
-                "negative", "What to leave out", value=job.request.negative_prompt, most=LONGEST_WORDS, long=True
+                "negative", say("What to leave out"), value=job.request.negative_prompt, most=LONGEST_WORDS, long=True
             ),
-            text_field("description", "Description", most=LONGEST_DESCRIPTION),
+            text_field("description", say("Description"), most=LONGEST_DESCRIPTION),
         ]
-        await responses.ask(interaction, form(str(CustomId("asstyle", about)), "Use as style", fields))
+        await responses.ask(interaction, form(str(CustomId("asstyle", about)), say("Use as style"), fields))
 
     @submitted("asstyle")
     async def use_submitted(
@@ -390,9 +404,9 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         style = rules.checked(style)
         models = {model.name: model for model in self._admission.models}
         if style.model is not None:
-            style = replace(style, model=_one_of("model", style.model, models))
+            style = replace(style, model=_one_of(mark("model"), style.model, models))
         if style.sampler is not None:
-            style = replace(style, sampler=_one_of("sampler", style.sampler, SAMPLERS))
+            style = replace(style, sampler=_one_of(mark("sampler"), style.sampler, SAMPLERS))
         if style.aspect is not None:
             check_aspect(style.aspect, models[style.model] if style.model else self._admission.models[0])
         if style.lora is not None:
@@ -411,13 +425,13 @@ def _check_loras(text: str, known: list[LoraConfig]) -> None:
     """Raise UserError for LoRAs that no model of the style has."""
     entries = [entry.strip() for entry in text.split(",") if entry.strip()]
     if len(entries) > MOST_LORAS:
-        raise UserError(f"A style has at most {MOST_LORAS} LoRAs.")
+        raise UserError("A style has at most {most} LoRAs.", most=MOST_LORAS)
     for entry in entries:
         if not is_adapter(entry, known):
             names = [lora.name for lora in known]
             if not names:
                 raise UserError("The model of this style has no LoRAs. Leave them out.")
-            raise UserError(unknown("LoRA", entry, names))
+            raise UserError(unknown(mark("LoRA"), entry, names))
 
 
 def _line(style: Style) -> str:
@@ -427,16 +441,17 @@ def _line(style: Style) -> str:
 
 def _values(style: Style) -> list[str]:
     """What a style sets, line by line."""
-    called = {"prompt": "words", "negative_prompt": "leaves out", "guidance_scale": "guidance"}
+    called = {"prompt": mark("words"), "negative_prompt": mark("leaves out"), "guidance_scale": mark("guidance")}
     return [
-        f"- {called.get(name, name)}: {_words.inert(str(value), LONGEST_WORDS)}"
+        f"- {say(called[name]) if name in called else _words.option(name)}: {_words.inert(str(value), LONGEST_WORDS)}"
         for name, value in style.content.items()
     ]
 
 
 def _told(style: Style, case: Case) -> str:
-    shown = [] if style.reference is None else [_NOT_PAINTED]
-    lines = [_words.receipt(case), *_values(style), *shown, f"Use it with `--style {style.name}`."]
+    shown = [] if style.reference is None else [say(_NOT_PAINTED)]
+    use = say("Use it with `--style {style}`.", style=style.name)
+    lines = [_words.receipt(case), *_values(style), *shown, use]
     return _words.fitting(lines)
 
 

@@ -10,13 +10,14 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import ChannelId, JobId, UserId
+from bot.language import mark, say
 from bot.storage.queue import Queue
 from bot.storage.tags import LONGEST_TAG, MOST_TAGS, Tags, as_tag
 from cogs import _lists, _people, _targets, _words
 from cogs._lists import Choices
 from cogs.details import NUMBER
 
-_NOT_YOURS = "Only the person who asked for a result can tag it, and moderators can."
+_NOT_YOURS = mark("Only the person who asked for a result can tag it, and moderators can.")
 
 Typed = app_commands.Range[str, 1, MOST_TAGS * (LONGEST_TAG + 2)]
 
@@ -48,7 +49,8 @@ class TagCog(commands.GroupCog, name="Tags", group_name="tag", group_description
         missing = sorted(set(wanted) - set(await self._tags.of(job_id)))
         if missing:
             names = ", ".join(f"`{tag}`" for tag in missing)
-            raise UserError(f"Request {job_id} has no tag {names}. {_told(job_id, await self._tags.of(job_id))}")
+            now = _told(job_id, await self._tags.of(job_id))
+            raise UserError("Request {request} has no tag {tags}. {now}", request=job_id, tags=names, now=now)
         await responses.send(interaction, _told(job_id, await self._tags.remove(job_id, wanted)), ephemeral=True)
 
     @add.autocomplete("tags")
@@ -85,8 +87,9 @@ def _listed(typed: str) -> list[str]:
 
 def _told(job_id: JobId, tags: list[str]) -> str:
     if not tags:
-        return f"Request {job_id} has no tags."
-    return f"Tags of request {job_id}: {', '.join(_words.inert(tag, LONGEST_TAG) for tag in tags)}."
+        return say("Request {request} has no tags.", request=job_id)
+    listed = ", ".join(_words.inert(tag, LONGEST_TAG) for tag in tags)
+    return say("Tags of request {request}: {tags}.", request=job_id, tags=listed)
 
 
 async def setup(client: Client) -> None:

@@ -10,6 +10,7 @@ from discord import app_commands
 from bot import responses
 from bot.client import Client
 from bot.jobs import UserId
+from bot.language import mark, say, say_many
 from bot.policy.limits import SERVER
 from bot.policy.words import check_room, parse_terms, terms_of
 from bot.responses import MESSAGE, units
@@ -21,7 +22,7 @@ from cogs._lists import LONGEST, MOST, Choices
 Typed = app_commands.Range[str, 1, 6000]
 Reason = app_commands.Range[str, 1, 300]
 
-_NO_TERMS = (
+_NO_TERMS = mark(
     "This server has no terms of its own. `/mod terms add` makes a list. What nobody may ask for is always refused."
 )
 
@@ -41,7 +42,7 @@ class TermsGroup(app_commands.Group):
         by = _by(interaction, reason)
         values = parse_terms(terms)
         case = await self._cases.change(by, "terms add", SERVER, values, check=check_room)
-        await responses.send(interaction, _said(case, "These terms are on the list already."), ephemeral=True)
+        await responses.send(interaction, _said(case, say("These terms are on the list already.")), ephemeral=True)
 
     @app_commands.command(description="Allow words or phrases again")
     @app_commands.describe(terms="With commas between them, or one from the list", reason="Why; kept with the case")
@@ -51,7 +52,7 @@ class TermsGroup(app_commands.Group):
         """Take terms off the list."""
         by = _by(interaction, reason)
         case = await self._cases.change(by, "terms remove", SERVER, {}, parse_terms(terms))
-        otherwise = "The list has none of these terms. `/mod terms list` shows it."
+        otherwise = say("The list has none of these terms. `/mod terms list` shows it.")
         await responses.send(interaction, _said(case, otherwise), ephemeral=True)
 
     @remove.autocomplete("terms")
@@ -66,11 +67,11 @@ class TermsGroup(app_commands.Group):
     async def show(self, interaction: discord.Interaction[Client]) -> None:
         """Show the list, behind spoilers; a long one comes as a file."""
         terms = terms_of(await self._rules.book(_people.moderated(interaction)))
-        count = "1 term" if len(terms) == 1 else f"{len(terms):,} terms"
-        words = f"**{count}:** {', '.join(map(_words.hidden, terms))}" if terms else _NO_TERMS
+        count = say_many("1 term", "{count:,} terms", len(terms))
+        words = f"**{count}:** {', '.join(map(_words.hidden, terms))}" if terms else say(_NO_TERMS)
         files = []
         if units(words) > MESSAGE:
-            words = f"**{count},** in the file."
+            words = say("**{count},** in the file.", count=count)
             files = [discord.File(io.BytesIO("\n".join(terms).encode()), "terms.txt", spoiler=True)]
         await responses.send(interaction, words, files=files, ephemeral=True)
 

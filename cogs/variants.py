@@ -13,6 +13,7 @@ from bot.client import Client
 from bot.config import EMBEDDED
 from bot.errors import UserError
 from bot.jobs import JobId, Operation, PictureRef
+from bot.language import mark, say
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.options import Options
@@ -28,6 +29,7 @@ from cogs.intake import stand_ins_of, where
 from cogs.series import Series
 
 _LISTS = ("backgrounds", "colours", "angles")
+_TITLES = (mark("Backgrounds"), mark("Colours"), mark("Angles"))
 _HINTS = ("blue, green, a beach at sunset", "red, blue, golden", "side, top, from below")
 _LIST = 500
 """Characters of a list in a form."""
@@ -96,16 +98,18 @@ class Variants(commands.Cog):
         """Ask what varies of a picture."""
         job, _ = await _targets.picture(self._queue, interaction, about)
         fields = [
-            text_field("thing", "What it is", value=thing_of(job.request.prompt), most=_LIST, required=True),
+            text_field("thing", say("What it is"), value=thing_of(job.request.prompt), most=_LIST, required=True),
             *(
-                text_field(name, name.capitalize(), hint=f"With commas between them, like: {hint}", most=_LIST)
-                for name, hint in zip(_LISTS, _HINTS, strict=True)
+                text_field(
+                    name, say(title), hint=say("With commas between them, like: {example}", example=hint), most=_LIST
+                )
+                for name, title, hint in zip(_LISTS, _TITLES, _HINTS, strict=True)
             ),
             text_field(
-                "look", "Words and flags for all of them", value=self._look(job.request.model, None), most=_LIST
+                "look", say("Words and flags for all of them"), value=self._look(job.request.model, None), most=_LIST
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("variants", about)), "Variants", fields))
+        await responses.ask(interaction, form(str(CustomId("variants", about)), say("Variants"), fields))
 
     @submitted("variants")
     async def variants_sent(
@@ -144,7 +148,7 @@ class Variants(commands.Cog):
         _targets.check_shown(job, interaction)
         model = next((model for model in self._admission.models if model.name == job.request.model), None)
         if model is None:
-            raise UserError(f"The model {job.request.model} is no longer here.")
+            raise UserError("The model {model} is no longer here.", model=job.request.model)
         request = edits.proper(job.request, model)
         what = thing or thing_of(request.prompt)
         await self._offer(

@@ -13,6 +13,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import Job
+from bot.language import mark, say
 from bot.requests import uploads
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
@@ -20,20 +21,14 @@ from bot.verification import Manifest, Verdict, Verification
 from cogs import _people, _targets, _words
 from cogs.intake import DOWNLOAD_SECONDS
 
-NOT_FOUND = (
+NOT_FOUND = mark(
     "❔ I find no sign that this Atelier made this picture. That is no proof that it did not: a mark is lost if only a "
     "small part of a picture is left, or if it was drawn over or turned."
 )
-TOO_SMALL = (
+TOO_SMALL = mark(
     "❔ This picture is too small to hold a mark that I could read, so I cannot say whether this Atelier made it. "
     "Send a larger copy."
 )
-MANIFESTS = {
-    "": "Manifest: none. Discord and many other programs remove it from a picture's file.",
-    "invalid": "Manifest: it does not hold. The picture or the manifest was changed after it was signed.",
-    "valid": "Manifest: it holds",
-    "untrusted": "Manifest: it holds",
-}
 
 
 class Verify(commands.Cog):
@@ -69,16 +64,19 @@ class Verify(commands.Cog):
 
     async def _made_here(self, interaction: discord.Interaction[Client], verdict: Verdict) -> list[str]:
         """What may be said of a picture of ours: of results that the person may not see, only that they are ours."""
-        lines = ["✅ **This Atelier made this picture**, with a model."]
+        lines = [say("✅ **This Atelier made this picture**, with a model.")]
         job = None if verdict.ref is None else await self._queue.get(verdict.ref.job_id)
         if job is not None and verdict.ref is not None and await self._may_tell(interaction, job):
-            when = "" if job.painted_at is None else f", {_words.past(job.painted_at)}"
-            lines.append(f"Picture {verdict.ref.number} of request {job.id}{when}, model `{job.request.model}`")
+            facts = [say("Picture {number} of request {request}", number=verdict.ref.number, request=job.id)]
+            if job.painted_at is not None:
+                facts.append(_words.past(job.painted_at))
+            lines.append(", ".join([*facts, say("model `{model}`", model=job.request.model)]))
             if origins := await self._lineage.sources(job.id):
-                lines.append(f"Made from {_words.sources(origins)}.")
+                lines.append(say("Made from {sources}.", sources=_words.sources(origins)))
             if job.destination.message_id is not None:
                 place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
-                lines.append(f"-# https://discord.com/channels/{place} · `/show id:{job.id}` shows it again")
+                again = say("`/show id:{request}` shows it again", request=job.id)
+                lines.append(f"-# https://discord.com/channels/{place} · {again}")
         lines.append(f"-# {_sureness(verdict)}")
         return lines
 
@@ -92,7 +90,8 @@ class Verify(commands.Cog):
 async def read(attachment: discord.Attachment) -> bytes:
     """The bytes of a file. Raises UserError if Discord does not send them, or if they are no picture."""
     if attachment.size > uploads.MOST_BYTES:
-        raise UserError(f"The picture is too large: at most {uploads.MOST_BYTES // 2**20} MiB can be looked at.")
+        most = uploads.MOST_BYTES // 2**20
+        raise UserError("The picture is too large: at most {most} MiB can be looked at.", most=most)
     try:
         async with asyncio.timeout(DOWNLOAD_SECONDS):
             return await attachment.read()
@@ -101,43 +100,54 @@ async def read(attachment: discord.Attachment) -> bytes:
 
 
 def _unknown(verdict: Verdict) -> str:
-    return TOO_SMALL if verdict.is_too_small else NOT_FOUND
+    return say(TOO_SMALL if verdict.is_too_small else NOT_FOUND)
 
 
 def _sureness(verdict: Verdict) -> str:
     """How sure it is that a picture is ours, and what was done to it."""
     if verdict.is_same_file:
-        return "Certain: the file is the one that I sent, byte for byte."
-    words = "Sure: it has this Atelier's invisible mark, as fewer than one in a million other pictures would by chance"
+        return say("Certain: the file is the one that I sent, byte for byte.")
+    words = [
+        say(
+            "Sure: it has this Atelier's invisible mark, as fewer than one in a million other pictures would by chance."
+        )
+    ]
     if verdict.ref is None:
-        words += ". Which result it was cannot be said any more"
+        words.append(say("Which result it was cannot be said any more."))
     if verdict.is_crop:
-        words += "; it was cut out of a larger picture"
+        words.append(say("It was cut out of a larger picture."))
     if verdict.is_edited:
-        words += "; it looks different from what was painted, so it was edited"
-    return f"{words}."
+        words.append(say("It looks different from what was painted, so it was edited."))
+    return " ".join(words)
 
 
 def _manifest(manifest: Manifest) -> str:
     """What the manifest of a file says, and who says it: it may be a stranger's."""
-    words = MANIFESTS[manifest.state]
-    if manifest.state in ("", "invalid"):
-        return words
-    signer = f"“{_words.inert(manifest.signer, 60)}”" if manifest.signer else "somebody who gives no name"
+    if not manifest.state:
+        return say("Manifest: none. Discord and many other programs remove it from a picture's file.")
+    if manifest.state == "invalid":
+        return say("Manifest: it does not hold. The picture or the manifest was changed after it was signed.")
+    signer = f"“{_words.inert(manifest.signer, 60)}”" if manifest.signer else say("somebody who gives no name")
     if manifest.is_signed_here:
-        words += ", signed by this Atelier"
+        words = say("Manifest: it holds, signed by this Atelier.")
     elif manifest.state == "untrusted":
-        words += f", signed by {signer}, whose certificate I do not know, so anybody may have made it"
+        words = say(
+            "Manifest: it holds, signed by {signer}, whose certificate I do not know, so anybody may have made it.",
+            signer=signer,
+        )
     else:
-        words += f", signed by {signer}"
+        words = say("Manifest: it holds, signed by {signer}.", signer=signer)
     facts = []
     if manifest.is_made_by_model:
-        facts.append("a model made the picture")
+        facts.append(say("a model made the picture"))
     if manifest.generator:
-        facts.append(f"the program is {_words.inert(manifest.generator, 60)}")
+        facts.append(say("the program is {program}", program=_words.inert(manifest.generator, 60)))
     if manifest.model:
-        facts.append(f"the model is {_words.inert(manifest.model, 60)}")
-    return f"{words}. It says: {'; '.join(facts)}." if facts else f"{words}. It does not say how the picture was made."
+        facts.append(say("the model is {model}", model=_words.inert(manifest.model, 60)))
+    said = (
+        say("It says: {facts}.", facts="; ".join(facts)) if facts else say("It does not say how the picture was made.")
+    )
+    return f"{words} {said}"
 
 
 async def setup(client: Client) -> None:

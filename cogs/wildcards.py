@@ -10,6 +10,7 @@ from discord import app_commands
 from bot import responses
 from bot.client import Client
 from bot.jobs import UserId
+from bot.language import mark, say, say_many
 from bot.policy.limits import SERVER
 from bot.policy.wildcards import WILDCARD, added, entries_of, parse_entries, parse_name, wildcards_of, without
 from bot.responses import MESSAGE, units
@@ -22,7 +23,7 @@ Name = app_commands.Range[str, 1, 60]
 Typed = app_commands.Range[str, 1, 6000]
 Reason = app_commands.Range[str, 1, 300]
 
-_NONE = "This server has no wildcards. `/mod wildcards add` makes one."
+_NONE = mark("This server has no wildcards. `/mod wildcards add` makes one.")
 
 
 class WildcardsGroup(app_commands.Group):
@@ -46,7 +47,7 @@ class WildcardsGroup(app_commands.Group):
         by = By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
         rule = added(await self._rules.book(by.guild_id), parse_name(name), parse_entries(entries))
         case = await self._cases.change(by, "wildcards add", SERVER, rule)
-        words = "The list has these entries already." if case is None else _words.receipt(case)
+        words = say("The list has these entries already.") if case is None else _words.receipt(case)
         await responses.send(interaction, words, ephemeral=True)
 
     @app_commands.command(description="Take entries off a list, or delete the list")
@@ -65,7 +66,7 @@ class WildcardsGroup(app_commands.Group):
         book, known = await self._rules.book(by.guild_id), parse_name(name)
         rule = without(book, known, parse_entries(entries) if entries else entries_of(book, known))
         case = await self._cases.change(by, "wildcards remove", SERVER, rule, () if rule else [WILDCARD + known])
-        words = "The list has none of these entries." if case is None else _words.receipt(case)
+        words = say("The list has none of these entries.") if case is None else _words.receipt(case)
         await responses.send(interaction, words, ephemeral=True)
 
     @app_commands.command(name="list", description="Show the lists, or the entries of one")
@@ -75,11 +76,11 @@ class WildcardsGroup(app_commands.Group):
         book = await self._rules.book(_people.moderated(interaction))
         lists = wildcards_of(book) if name is None else {parse_name(name): entries_of(book, parse_name(name))}
         lines = [f"`__{each}__`: {_words.inert(', '.join(entries), 10**4)}" for each, entries in lists.items()]
-        words = "\n".join(lines) or _NONE
+        words = "\n".join(lines) or say(_NONE)
         files = []
         if units(words) > MESSAGE:
             text = "\n".join(f"__{each}__: {', '.join(entries)}" for each, entries in lists.items())
-            words = f"{len(lists)} wildcards, in the file."
+            words = say_many("{count} wildcard, in the file.", "{count} wildcards, in the file.", len(lists))
             files = [discord.File(io.BytesIO(text.encode()), "wildcards.txt")]
         await responses.send(interaction, words, files=files, ephemeral=True)
 

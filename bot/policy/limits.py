@@ -16,6 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 from bot.config import ANIMATION, IMAGES, PERMUTATIONS, STEPS, LimitsConfig
 from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
+from bot.language import Sentence, current, mark, say, sentence, speaking
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -39,19 +40,19 @@ class LimitName(StrEnum):
 
 
 MEANING = {
-    LimitName.PACE: "images per minute",
-    LimitName.DEPTH: "requests waiting at a time",
-    LimitName.QUOTA: "GPU seconds in 24 hours",
-    LimitName.MONEY: "US cents of a person in 24 hours",
-    LimitName.SERVER_MONEY: "US cents of the whole server in 24 hours",
-    LimitName.PIXELS: "pixels of a picture",
-    LimitName.STEPS: "denoising steps",
-    LimitName.IMAGES: "pictures of one request",
-    LimitName.ANIMATION: "pixels of all frames of an animation",
-    LimitName.PERMUTATIONS: "prompts that one with choices stands for",
-    LimitName.MODELS: "models to choose from",
-    LimitName.WEIGHT: "share of the GPU when many wait, 100 being usual",
-    LimitName.CHANNELS: "channels to ask in",
+    LimitName.PACE: mark("images per minute"),
+    LimitName.DEPTH: mark("requests waiting at a time"),
+    LimitName.QUOTA: mark("GPU seconds in 24 hours"),
+    LimitName.MONEY: mark("US cents of a person in 24 hours"),
+    LimitName.SERVER_MONEY: mark("US cents of the whole server in 24 hours"),
+    LimitName.PIXELS: mark("pixels of a picture"),
+    LimitName.STEPS: mark("denoising steps"),
+    LimitName.IMAGES: mark("pictures of one request"),
+    LimitName.ANIMATION: mark("pixels of all frames of an animation"),
+    LimitName.PERMUTATIONS: mark("prompts that one with choices stands for"),
+    LimitName.MODELS: mark("models to choose from"),
+    LimitName.WEIGHT: mark("share of the GPU when many wait, 100 being usual"),
+    LimitName.CHANNELS: mark("channels to ask in"),
 }
 
 BOUNDS = {
@@ -280,30 +281,43 @@ def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
             continue
         low, high = BOUNDS[name]
         if not isinstance(value, int) or not low <= value <= high:
-            said = f"{value:,}" if isinstance(value, int) else "that"
             raise UserError(
-                f"{name} ({MEANING[name]}) goes from {low:,} to {high:,}, not to {said}. Nothing was changed."
+                "{limit} ({meaning}) goes from {low:,} to {high:,}, not to {value}. Nothing was changed.",
+                limit=sentence(name.value),
+                meaning=sentence(MEANING[name]),
+                low=low,
+                high=high,
+                value=sentence("{number:,}", number=value) if isinstance(value, int) else sentence("that"),
             )
 
 
-def place_refused(limits: Limits, where: Sequence[ChannelId]) -> str | None:
-    """Why a person may not ask in a channel, as a sentence; None if they may."""
+def place_refused(limits: Limits, where: Sequence[ChannelId]) -> Sentence | None:
+    """Why a person may not ask in a channel; None if they may."""
     allowed = limits.channels.value
     if allowed is None or any(channel_id in allowed for channel_id in where):
         return None
+    origin = limits.channels.origin.reference
     if not allowed:
-        return f"You cannot ask for pictures in any channel ({limits.channels.origin.reference})."
-    places = ", ".join(named((Scope.CHANNEL, channel_id)) for channel_id in allowed)
-    return f"You cannot ask for pictures in this channel ({limits.channels.origin.reference}), but you can in {places}."
+        return sentence("You cannot ask for pictures in any channel ({origin}).", origin=origin)
+    return sentence(
+        "You cannot ask for pictures in this channel ({origin}), but you can in {channels}.",
+        origin=origin,
+        channels=", ".join(named((Scope.CHANNEL, channel_id)) for channel_id in allowed),
+    )
 
 
 def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:
     """Why the limits as they are now forbid an accepted request; None if they do not.."""
     if refused := place_refused(limits, where):
-        return _changed(LimitName.CHANNELS, limits, f". {refused}")
+        words = sentence("The limits changed while this request waited. {reason}", reason=refused)
+        return _changed(LimitName.CHANNELS, limits, words)
     if limits.models.value is not None and request.model not in limits.models.value:
         origin = limits.models.origin
-        words = f": the model {request.model} is no longer allowed here ({origin.reference})."
+        words = sentence(
+            "The limits changed while this request waited: the model {model} is no longer allowed here ({origin}).",
+            model=request.model,
+            origin=origin.reference,
+        )
         return _changed(LimitName.MODELS, limits, words)
     asked = {
         LimitName.PIXELS: request.width * request.height,
@@ -314,7 +328,13 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
     for name, count in asked.items():
         most, origin = limits[name].value, limits[name].origin
         if count > most:
-            words = f": {most:,} {MEANING[name]} at most, not {count:,} ({origin.reference})."
+            words = sentence(
+                "The limits changed while this request waited: {most:,} {meaning} at most, not {asked:,} ({origin}).",
+                most=most,
+                meaning=sentence(MEANING[name]),
+                asked=count,
+                origin=origin.reference,
+            )
             return _changed(name, limits, words, count, most)
     return None
 
@@ -332,15 +352,23 @@ def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datet
         return None
     asked = math.ceil(used + seconds)
     if seconds > quota + NEGLIGIBLE:
-        words = (
-            f": this request takes {math.ceil(seconds):,} GPU seconds, "
-            f"more than the {quota:,} in 24 hours ({origin.reference})."
+        words = sentence(
+            "The limits changed while this request waited: this request takes {asked:,} GPU seconds, more than the "
+            "{quota:,} in 24 hours ({origin}).",
+            asked=math.ceil(seconds),
+            quota=quota,
+            origin=origin.reference,
         )
         return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
-    words = f": {math.ceil(used):,} of {quota:,} GPU seconds in 24 hours are used, and this request takes "
-    refusal = _changed(
-        LimitName.QUOTA, limits, f"{words}{math.ceil(seconds):,} more ({origin.reference}).", asked, quota
+    words = sentence(
+        "The limits changed while this request waited: {used:,} of {quota:,} GPU seconds in 24 hours are used, and "
+        "this request takes {asked:,} more ({origin}).",
+        used=math.ceil(used),
+        quota=quota,
+        asked=math.ceil(seconds),
+        origin=origin.reference,
     )
+    refusal = _changed(LimitName.QUOTA, limits, words, asked, quota)
     refusal.retry_at = fits_at(quota, seconds, [(asked_at, cost) for asked_at, cost, _ in before])
     return refusal
 
@@ -363,10 +391,10 @@ def counted_from(book: Book, who: Requester, now: datetime) -> datetime:
 
 
 def _changed(
-    name: LimitName, limits: Limits, words: str, asked: float | None = None, allowed: float | None = None
+    name: LimitName, limits: Limits, words: Sentence, asked: float | None = None, allowed: float | None = None
 ) -> Rejected:
     return Rejected(
-        f"The limits changed while this request waited{words}",
+        words,
         rule=name.value,
         origin=str(limits[name].origin),
         asked=asked,
@@ -376,12 +404,14 @@ def _changed(
 
 def told(refusal: Rejected) -> str:
     """The text of a refusal for the person who asked: the reason, when it will work, and which command changes it."""
-    sentence = str(refusal)
-    if refusal.retry_at is not None:
-        sentence += f" It will work {refer(Reference.TIME, refusal.retry_at.isoformat())}."
-    if remedy := _REMEDIES.get(refusal.rule, "limits set" if refusal.origin else None):
-        sentence += f" Moderators can change this with {refer(Reference.COMMAND, remedy)}."
-    return sentence
+    with speaking(refusal.language or current()):
+        words = str(refusal)
+        if refusal.retry_at is not None:
+            words += " " + say("It will work {when}.", when=refer(Reference.TIME, refusal.retry_at.isoformat()))
+        if remedy := _REMEDIES.get(refusal.rule, "limits set" if refusal.origin else None):
+            command = refer(Reference.COMMAND, remedy)
+            words += " " + say("Moderators can change this with {command}.", command=command)
+    return words
 
 
 def lowered(before: Limits, after: Limits) -> list[LimitName]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from bot.config import LimitsConfig
 from bot.errors import UserError
 from bot.jobs import Book, ChannelId, PictureLimits, RuleValue, Scope, Subject
+from bot.language import sentence
 from bot.policy.limits import SERVER
 
 BLOCK = "nsfw_block"
@@ -55,15 +56,16 @@ def check_thresholds(
     for name, most in ((BLOCK, defaults.nsfw_block), (SPOILER, defaults.nsfw_spoiler)):
         value = values.get(name)
         if isinstance(value, int) and value > most:
-            what = "block" if name == BLOCK else "spoiler"
-            where = (
-                "The host allows more in age-restricted channels: name one as `channel`."
-                if defaults.loosen_age_restricted
-                else "The host allows no more anywhere."
-            )
+            where = sentence("The host allows no more anywhere.")
+            if defaults.loosen_age_restricted:
+                where = sentence("The host allows more in age-restricted channels: name one as `channel`.")
             raise UserError(
-                f"{what} can be at most {most} here, and you wrote {value}: a higher number is less strict. {where} "
-                "Nothing was changed."
+                "{threshold} can be at most {most} here, and you wrote {value}: a higher number is less strict. "
+                "{elsewhere} Nothing was changed.",
+                threshold=sentence("block") if name == BLOCK else sentence("spoiler"),
+                most=most,
+                value=value,
+                elsewhere=where,
             )
 
 

@@ -26,11 +26,14 @@ from bot.jobs import (
     Scope,
     Subject,
 )
+from bot.language import Language, sentence
 from bot.money import NOTHING, Micros
+from bot.policy.language import language_of
 from bot.policy.limits import (
     BLOCKED,
     NEGLIGIBLE,
     QUOTA_WINDOW,
+    SERVER,
     Block,
     Limits,
     Origin,
@@ -119,6 +122,13 @@ class Policy:
         """GPU seconds of one usual picture, as far as is known now."""
         self.is_age_restricted: Callable[[GuildId, Sequence[ChannelId]], bool] = lambda _guild, _where: False
         """Whether a channel is age-restricted now, which only the surface knows; until it says so, none is."""
+        self.usual_language: Callable[[GuildId], Language | None] = lambda _guild: None
+        """The language of a server without a rule, as far as the surface knows one."""
+
+    async def language(self, guild_id: GuildId) -> Language:
+        """The language of a server: the moderators' choice, or else the surface's, or else English."""
+        chosen = language_of(await self._rules.book(guild_id))
+        return chosen or self.usual_language(guild_id) or Language.ENGLISH
 
     async def picture_limits(self, guild_id: GuildId, where: Sequence[ChannelId]) -> PictureLimits:
         """How explicit a picture may be in a channel now."""
@@ -178,21 +188,29 @@ class Policy:
     def check(self, ruling: Ruling) -> None:
         """Raise Rejected where a moderator paused painting, blocked the person or closed the channel."""
         if block := ruling.block:
-            why = f" Reason: {quoted(block.reason, _LONGEST_REASON)}" if block.reason else ""
+            words = sentence("A moderator blocked you on this server.")
+            if block.reason:
+                reason = quoted(block.reason, _LONGEST_REASON)
+                words = sentence("A moderator blocked you on this server. Reason: {reason}", reason=reason)
             raise Rejected(
-                f"A moderator blocked you on this server.{why}",
+                words,
                 rule="block",
                 retry_at=block.until,
                 origin=str(Origin(Scope.PERSON, ruling.requester.user_id)),
             )
         if paused := ruling.paused:
+            words = sentence("A moderator paused painting for this server. Waiting requests keep their places.")
+            if paused != SERVER:
+                words = sentence(
+                    "A moderator paused painting for {place}. Waiting requests keep their places.", place=named(paused)
+                )
             raise Rejected(
-                f"A moderator paused painting for {named(paused)}. Waiting requests keep their places.",
+                words,
                 rule="pause",
                 origin=str(Origin(*paused)),
             )
-        if words := place_refused(ruling.limits, ruling.where):
-            raise Rejected(words, rule="channels", origin=str(ruling.limits.channels.origin))
+        if refused := place_refused(ruling.limits, ruling.where):
+            raise Rejected(refused, rule="channels", origin=str(ruling.limits.channels.origin))
 
     async def check_words(self, guild_id: GuildId, request: GenerationRequest, book: Book | None = None) -> None:
         """Raise Rejected if any words of a request that reach a model may not be painted on a server.
@@ -239,18 +257,27 @@ class Policy:
         most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
         if seconds > allowance.quota + NEGLIGIBLE:
             raise Rejected(
-                f"This takes as much GPU time as about {asked} pictures with default settings, more than your quota of "
-                f"{most} in 24 hours ({allowance.origin.reference}): ask for fewer or smaller pictures, "
-                "or for fewer steps.",
+                sentence(
+                    "This takes as much GPU time as about {pictures} pictures with default settings, more than your "
+                    "quota of {most} in 24 hours ({origin}): ask for fewer or smaller pictures, or for fewer steps.",
+                    pictures=asked,
+                    most=most,
+                    origin=allowance.origin.reference,
+                ),
                 rule="quota",
                 origin=str(allowance.origin),
                 asked=math.ceil(seconds),
                 allowed=allowance.quota,
             )
         raise Rejected(
-            f"Not enough of your quota is left: {allowance.pictures(allowance.used)} of {most} pictures with default "
-            f"settings in 24 hours are used ({allowance.origin.reference}), and this takes as much GPU time as "
-            f"{asked} more.",
+            sentence(
+                "Not enough of your quota is left: {used} of {most} pictures with default settings in 24 hours are "
+                "used ({origin}), and this takes as much GPU time as {pictures} more.",
+                used=allowance.pictures(allowance.used),
+                most=most,
+                origin=allowance.origin.reference,
+                pictures=asked,
+            ),
             rule="quota",
             retry_at=allowance.fits_at(seconds),
             origin=str(allowance.origin),
@@ -259,7 +286,16 @@ class Policy:
         )
 
     async def objection(self, job: Job) -> Rejected | None:
-        """Why the limits and the terms as they are now forbid an accepted job; None if they do not."""
+        """Why the limits and the terms as they are now forbid an accepted job; None if they do not.
+
+        The job's message says it in the language of the server.
+        """
+        refusal = await self._objection(job)
+        if refusal is not None:
+            refusal.language = await self.language(job.requester.guild_id)
+        return refusal
+
+    async def _objection(self, job: Job) -> Rejected | None:
         try:
             await self.check_words(job.requester.guild_id, job.request)
         except Rejected as refused:
@@ -281,7 +317,12 @@ class Policy:
 
 def _queue_is_full(depth: int, limits: Limits) -> Rejected:
     return Rejected(
-        f"Your queue is full: {depth} of {limits.depth.value} requests wait ({limits.depth.origin.reference}).",
+        sentence(
+            "Your queue is full: {depth} of {most} requests wait ({origin}).",
+            depth=depth,
+            most=limits.depth.value,
+            origin=limits.depth.origin.reference,
+        ),
         rule="depth",
         origin=str(limits.depth.origin),
         asked=depth + 1,

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from bot.config import LimitsConfig
 from bot.errors import Rejected
+from bot.language import mark, sentence
 from bot.money import Micros, dollars, micros_of_cents, roughly
 from bot.policy.limits import HOST, QUOTA_WINDOW, LimitName, Limits, Origin
 from bot.storage.spending import Payments, Spent
@@ -15,9 +16,9 @@ HOST_MONEY = "host_money"
 """The limit that only the host can change."""
 
 WHOSE = {
-    LimitName.MONEY: "your money here",
-    LimitName.SERVER_MONEY: "the money of this server",
-    HOST_MONEY: "the money of this Atelier",
+    LimitName.MONEY: mark("your money here"),
+    LimitName.SERVER_MONEY: mark("the money of this server"),
+    HOST_MONEY: mark("the money of this Atelier"),
 }
 
 
@@ -75,16 +76,25 @@ class Purse:
         for fund in self.funds:
             if fund.used + micros <= fund.most:
                 continue
-            costs = f"This costs about {roughly(micros)}"
+            whose = sentence(WHOSE[fund.name])
+            words = sentence(
+                "This costs about {cost}, and {left} of {whose} is left: {used} of {most} in 24 hours is spent "
+                "({origin}).",
+                cost=roughly(micros),
+                left=dollars(fund.left),
+                whose=whose,
+                used=dollars(fund.used),
+                most=dollars(fund.most),
+                origin=fund.origin.reference,
+            )
             if micros > fund.most:
-                words = (
-                    f"{costs}, more than {WHOSE[fund.name]} for 24 hours, {dollars(fund.most)} "
-                    f"({fund.origin.reference}). Ask for fewer or smaller pictures, or choose another model."
-                )
-            else:
-                words = (
-                    f"{costs}, and {dollars(fund.left)} of {WHOSE[fund.name]} is left: {dollars(fund.used)} of "
-                    f"{dollars(fund.most)} in 24 hours is spent ({fund.origin.reference})."
+                words = sentence(
+                    "This costs about {cost}, more than {whose} for 24 hours, {most} ({origin}). Ask for fewer or "
+                    "smaller pictures, or choose another model.",
+                    cost=roughly(micros),
+                    whose=whose,
+                    most=dollars(fund.most),
+                    origin=fund.origin.reference,
                 )
             return Rejected(
                 words,

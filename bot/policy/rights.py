@@ -156,6 +156,7 @@ RIGHTS = (
         *("style add", "style edit", "style remove", "style import", "press:asstyle", "send:asstyle"),
     ),
     _moderators_only("Let ratings choose among presets", "presets"),
+    _moderators_only("Choose the language of the server", "language"),
     _moderators_only("Let results of a channel go into data sets", "dataset channel"),
     _moderators_only("See which pictures of the server are the same", "dedup", "press:samepage"),
     _moderators_only("Keep the wildcards", "mod wildcards add", "mod wildcards remove", "mod wildcards list"),

@@ -19,7 +19,6 @@ LONGEST_NAME = 30
 
 _NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _BETWEEN = re.compile(r"[,\n;]")
-_UNCHANGED = "Nothing was changed."
 
 
 def wildcards_of(book: Book) -> dict[str, tuple[str, ...]]:
@@ -38,8 +37,9 @@ def parse_name(text: str) -> str:
     name = text.strip().strip("_").lower()
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
         raise UserError(
-            f"The name of a wildcard has letters a to z and digits, with single - or _ between them, and at most "
-            f"{LONGEST_NAME} characters, like: animal. {_UNCHANGED}"
+            "The name of a wildcard has letters a to z and digits, with single - or _ between them, and at most {most} "
+            "characters, like: animal. Nothing was changed.",
+            most=LONGEST_NAME,
         )
     return name
 
@@ -48,14 +48,19 @@ def parse_entries(text: str) -> tuple[str, ...]:
     """The entries that a moderator typed, with commas between them. Raises UserError for one that cannot be."""
     entries = tuple(dict.fromkeys(filter(None, (" ".join(entry.split()) for entry in _BETWEEN.split(text)))))
     if not entries:
-        raise UserError(f"Name the entries, with commas between them, like: cat, dog, red fox. {_UNCHANGED}")
+        raise UserError("Name the entries, with commas between them, like: cat, dog, red fox. Nothing was changed.")
     for number, entry in enumerate(entries, 1):
         if len(entry) > LONGEST_ENTRY:
             raise UserError(
-                f"Entry {number} has {len(entry)} characters, and at most {LONGEST_ENTRY} are possible. {_UNCHANGED}"
+                "Entry {number} has {length} characters, and at most {most} are possible. Nothing was changed.",
+                number=number,
+                length=len(entry),
+                most=LONGEST_ENTRY,
             )
         if "{" in entry or "}" in entry or "--" in entry:
-            raise UserError(f"Entry {number} has a brace or a flag, and an entry has words only. {_UNCHANGED}")
+            raise UserError(
+                "Entry {number} has a brace or a flag, and an entry has words only. Nothing was changed.", number=number
+            )
     return entries
 
 
@@ -65,10 +70,14 @@ def added(book: Book, name: str, entries: tuple[str, ...]) -> Mapping[str, RuleV
     together = tuple(dict.fromkeys((*lists.get(name, ()), *entries)))
     if len(together) > MOST_ENTRIES:
         raise UserError(
-            f"The list would have {len(together)} entries, and at most {MOST_ENTRIES} are possible. {_UNCHANGED}"
+            "The list would have {length} entries, and at most {most} are possible. Nothing was changed.",
+            length=len(together),
+            most=MOST_ENTRIES,
         )
     if name not in lists and len(lists) >= MOST_LISTS:
-        raise UserError(f"The server has {MOST_LISTS} wildcards, the most that are possible. {_UNCHANGED}")
+        raise UserError(
+            "The server has {most} wildcards, the most that are possible. Nothing was changed.", most=MOST_LISTS
+        )
     return {WILDCARD + name: together}
 
 
@@ -76,8 +85,11 @@ def entries_of(book: Book, name: str) -> tuple[str, ...]:
     """The entries of a list. Raises UserError if there is no such list."""
     lists = wildcards_of(book)
     if name not in lists:
-        shows = refer(Reference.COMMAND, "mod wildcards list")
-        raise UserError(f"There is no wildcard __{name}__ here; {shows} shows those that there are.")
+        raise UserError(
+            "There is no wildcard {wildcard} here; {command} shows those that there are.",
+            wildcard=f"__{name}__",
+            command=refer(Reference.COMMAND, "mod wildcards list"),
+        )
     return lists[name]
 
 

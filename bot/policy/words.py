@@ -9,6 +9,7 @@ from functools import partial
 
 from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, GuildId, RuleValue
+from bot.language import sentence
 from bot.policy.limits import SERVER, Origin
 from bot.prompt_safety import block
 from bot.prompt_safety.fold import fold
@@ -23,7 +24,6 @@ MOST_TERMS = 1000
 LONGEST_TERM = 100
 SHORTEST_TERM = 2
 _BETWEEN = re.compile(r"[,\n;]")
-_UNCHANGED = "Nothing was changed."
 
 
 class ServerTerms:
@@ -71,17 +71,22 @@ def parse_terms(text: str) -> dict[str, RuleValue]:
     terms = [" ".join(term.split()) for term in _BETWEEN.split(text)]
     terms = [term for term in terms if term]
     if not terms:
-        raise UserError(f"Name the terms, with commas between them, like: spam, some phrase. {_UNCHANGED}")
+        raise UserError("Name the terms, with commas between them, like: spam, some phrase. Nothing was changed.")
     for number, term in enumerate(terms, 1):
-        which = "The term" if len(terms) == 1 else f"Term {number}"
+        which = sentence("The term") if len(terms) == 1 else sentence("Term {number}", number=number)
         if len(term) > LONGEST_TERM:
             raise UserError(
-                f"{which} has {len(term)} characters, and at most {LONGEST_TERM} are possible. {_UNCHANGED}"
+                "{term} has {length} characters, and at most {most} are possible. Nothing was changed.",
+                term=which,
+                length=len(term),
+                most=LONGEST_TERM,
             )
         if sum(map(len, fold(term).words)) < SHORTEST_TERM:
             raise UserError(
-                f"{which} has less than {SHORTEST_TERM} letters or digits, so it would refuse nearly every request. "
-                f"{_UNCHANGED}"
+                "{term} has less than {least} letters or digits, so it would refuse nearly every request. Nothing was "
+                "changed.",
+                term=which,
+                least=SHORTEST_TERM,
             )
     return {rule_of(term): term for term in terms}
 
@@ -96,6 +101,9 @@ def check_room(rules: Mapping[str, RuleValue], added: Mapping[str, RuleValue]) -
     terms = {name for name in (*rules, *added) if name.startswith(TERM)}
     if len(terms) > MOST_TERMS and any(name.startswith(TERM) for name in added):
         raise UserError(
-            f"The list would have {len(terms):,} terms, and at most {MOST_TERMS:,} are possible. Remove some with "
-            f"{refer(Reference.COMMAND, 'mod terms remove')} first. {_UNCHANGED}"
+            "The list would have {length:,} terms, and at most {most:,} are possible. Remove some with {command} "
+            "first. Nothing was changed.",
+            length=len(terms),
+            most=MOST_TERMS,
+            command=refer(Reference.COMMAND, "mod terms remove"),
         )

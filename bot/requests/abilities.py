@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 
 from bot.jobs import Operation
+from bot.language import Listed, Sentence, mark, sentence
 
 
 class Enlarging(Enum):
@@ -17,25 +18,31 @@ class Enlarging(Enum):
 
 
 _WORDS: Mapping[Operation, str] = {
-    Operation.TEXT2IMAGE: "paint from words alone",
-    Operation.IMAGE2IMAGE: "start from a picture",
-    Operation.BLEND: "blend pictures",
-    Operation.INPAINT: "repaint a part of a picture",
-    Operation.OUTPAINT: "continue a picture beyond its edges",
-    Operation.UPSCALE: "enlarge a picture",
-    Operation.MORPH: "animate from one prompt to another",
-    Operation.FILM: "paint films from words",
-    Operation.IMAGE2FILM: "paint films that begin with a picture",
+    Operation.TEXT2IMAGE: mark("paint from words alone"),
+    Operation.IMAGE2IMAGE: mark("start from a picture"),
+    Operation.BLEND: mark("blend pictures"),
+    Operation.INPAINT: mark("repaint a part of a picture"),
+    Operation.OUTPAINT: mark("continue a picture beyond its edges"),
+    Operation.UPSCALE: mark("enlarge a picture"),
+    Operation.MORPH: mark("animate from one prompt to another"),
+    Operation.FILM: mark("paint films from words"),
+    Operation.IMAGE2FILM: mark("paint films that begin with a picture"),
 }
 
 
-def refusal(model: str, operation: Operation, abilities: Collection[Operation], others: Sequence[str]) -> str:
+def refusal(model: str, operation: Operation, abilities: Collection[Operation], others: Sequence[str]) -> Sentence:
     """Why a request is refused for an operation that its model lacks: what the model can do, and which others can."""
-    able = [words for each, words in _WORDS.items() if each in abilities]
-    there_is = f"It can {_listed(able)}." if able else "It can do nothing that is known."
-    instead = f"These can: {', '.join(others)}." if others else "No other model here can."
-    return f"The model {model} cannot {_WORDS[operation]}. {there_is} {instead}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    able = [sentence(words) for each, words in _WORDS.items() if each in abilities]
+    there_is = sentence("It can do nothing that is known.")
+    if able:
+        there_is = sentence("It can {abilities}.", abilities=Listed(able))
+    instead = sentence("No other model here can.")
+    if others:
+        instead = sentence("These can: {models}.", models=", ".join(others))
+    return sentence(
+        "The model {model} cannot {operation}. {abilities} {others}",
+        model=model,
+        operation=sentence(_WORDS[operation]),
+        abilities=there_is,
+        others=instead,
+    )

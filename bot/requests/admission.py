@@ -31,6 +31,7 @@ from bot.jobs import (
     Queued,
     Requester,
 )
+from bot.language import say, sentence
 from bot.logs import hide
 from bot.money import NOTHING, Micros, micros_of_cents, roughly
 from bot.policy.limits import NEGLIGIBLE
@@ -185,11 +186,13 @@ class Admission:
             await self._policy.check_words(requester.guild_id, request, book)
             for model in ("", request.model):
                 if words := self._trouble(model):
-                    raise Rejected(f"Painting is unavailable: {words}", rule="engine")
+                    raise Rejected("Painting is unavailable: {trouble}", rule="engine", trouble=sentence(words))
             self._check_operation(request, ruling)
             await self._check_stored(options)
             if not self._is_served(request.model):
-                raise Rejected(f"No engine has the model {request.model}. Choose another one.", rule="engine")
+                raise Rejected(
+                    "No engine has the model {model}. Choose another one.", rule="engine", model=request.model
+                )
             able = self._catalog.capabilities(request.model)
             micros = NOTHING if able is None else estimate(request, able)
             return Quote(
@@ -269,7 +272,11 @@ class Admission:
         """What the requester should know, in one line: values that were changed, and what the model cannot draw."""
         vocabulary = self._vocabularies.get(quote.request.model)
         if quote.micros and not quote.is_big:
-            price = f"about {roughly(quote.micros)}, an estimate; {quote.request.provider} decides what it costs"
+            price = say(
+                "about {money}, an estimate; {provider} decides what it costs",
+                money=roughly(quote.micros),
+                provider=quote.request.provider,
+            )
             return one_line((*quote.notes, price))
         return one_line((*quote.notes, *(vocabulary.notes(quote.request.prompt) if vocabulary else ())))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bot.jobs import Book, ChannelId, RuleValue, Scope, Subject
+from bot.language import mark, say
 from bot.policy.limits import SERVER
 from bot.requests.options import Options, table
 
@@ -35,6 +36,13 @@ class Source(StrEnum):
     SERVER = "server"
     MODEL = "model"
     """The model's default, or chance for the seed."""
+
+
+_UNUSABLE = {
+    Source.MINE: mark("your default model {model} cannot be used here now"),
+    Source.CHANNEL: mark("the channel's default model {model} cannot be used here now"),
+    Source.SERVER: mark("the server's default model {model} cannot be used here now"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +90,7 @@ def with_defaults(
             if value is None or getattr(options, name) is not None or (name == "aspect" and is_shaped):
                 continue
             if name == "model" and value not in models:
-                whose = "your default model" if layer.source is Source.MINE else f"the {layer.source}'s default model"
-                notes.append(f"{whose} {value} cannot be used here now")
+                notes.append(say(_UNUSABLE[layer.source], model=value))
                 continue
             options = replace(options, **{name: value})
             filled[name] = layer.source

@@ -39,7 +39,9 @@ class Describer:
         if user_id in self._asking:
             raise UserError("I am still looking at another picture of yours. Ask again when its words are there.")
         if len(self._asking) >= MOST_WAITING:
-            raise UserError(f"{MOST_WAITING} pictures of other people come first. Ask again in a few minutes.")
+            raise UserError(
+                "{count} pictures of other people come first. Ask again in a few minutes.", count=MOST_WAITING
+            )
 
     async def describe(self, user_id: UserId, picture: bytes, limits: PictureLimits | None) -> str:
         """One sentence about an encoded picture. `limits` are those of the channel; None where nothing is checked.
@@ -64,7 +66,7 @@ class Describer:
             message = framing.read(io.BytesIO(output))
         except UnusableFiles as error:
             raise UserError(
-                f"The model that describes pictures cannot be used: {error.words} Tell the host."
+                "The model that describes pictures cannot be used: {trouble} Tell the host.", trouble=error.words
             ) from error
         except ChildFailed as failure:
             raise EngineError(f"The picture could not be described{failure.reason}.") from failure

@@ -173,7 +173,7 @@ def hires(request: GenerationRequest, picture: Picture, most: int) -> Options:
     factor = min(HIRES_FACTOR, most / max(request.width, request.height))
     width, height = (int(factor * side) // 8 * 8 for side in (request.width, request.height))
     if width * height <= request.width * request.height:
-        raise UserError(f"This picture is as large as the model {request.model} can paint.")
+        raise UserError("This picture is as large as the model {model} can paint.", model=request.model)
     options = _from_picture(request, picture, Operation.IMAGE2IMAGE, HIRES_STRENGTH)
     return replace(options, images=1, aspect=f"{width}x{height}", seed=picture.seed)
 

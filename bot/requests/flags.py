@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from bot.errors import UserError, quoted
+from bot.language import mark, say, say_many, sentence_many
 from bot.requests import foreign, pasted
 from bot.requests.options import Option, Options, table
 from bot.requests.wording import clean, listed, nearest
@@ -20,7 +21,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 Names = Mapping[str, Collection[str]]
 """What the value of an option may name, by the option's name, in lower case."""
 
-ADDRESSES = "addresses are not opened"
+ADDRESSES = mark("addresses are not opened")
 """How the note about addresses of the web begins."""
 
 _LONGEST_VALUE = 120
@@ -93,16 +94,18 @@ def with_flags(options: OptionsT, notes: list[str] | None = None, names: Names |
 def _notes(found: _Found, tidied: pasted.Tidied, prose: str, lacks_image: bool) -> Iterator[str]:
     """Sentences about all that is read otherwise than it may be meant."""
     if prose:
-        yield f"{quoted(prose)} is read as a word of the prompt; a flag has two hyphens"
+        yield say("{word} is read as a word of the prompt; a flag has two hyphens", word=quoted(prose))
     if found.again:
-        yield f"the last one counts of each flag that came again: {', '.join(dict.fromkeys(found.again))}"
+        flags = ", ".join(dict.fromkeys(found.again))
+        yield say("the last one counts of each flag that came again: {flags}", flags=flags)
     if unused := list(dict.fromkeys(found.unused)):
-        yield f"{listed(unused, _SHOWN)} {'has' if len(unused) == 1 else 'have'} no effect here"
+        shown = listed(unused, _SHOWN)
+        yield say_many("{flags} has no effect here", "{flags} have no effect here", len(unused), flags=shown)
     if tidied.has_address:
-        attach = ": attach a picture as the option image" if lacks_image else ""
-        yield f"{ADDRESSES}{attach}"
+        attach = say("attach a picture as the option image")
+        yield f"{say(ADDRESSES)}: {attach}" if lacks_image else say(ADDRESSES)
     if tidied.has_mention:
-        yield "mentions are left out"
+        yield say("mentions are left out")
 
 
 def _named(piece: str, known: Mapping[str, Option]) -> tuple[str, str]:
@@ -136,15 +139,22 @@ def _check(flags: Iterable[str], known: Mapping[str, Option]) -> None:
     near = [nearest(name, every) for name in unknown]
     if meant := [f"--{name}" for name in dict.fromkeys(near) if name in known]:
         names = listed([quoted(f"--{name}") for name in unknown], _SHOWN)
-        are = "is no flag" if len(unknown) == 1 else "are no flags"
-        raise UserError(f"There {are} {names}. Did you mean {listed(meant, _SHOWN)}?")
+        raise UserError(
+            sentence_many(
+                "There is no flag {flags}. Did you mean {meant}?",
+                "There are no flags {flags}. Did you mean {meant}?",
+                len(unknown),
+                flags=names,
+                meant=listed(meant, _SHOWN),
+            )
+        )
 
 
 def _take(found: _Found, option: Option, name: str, rest: str, names: Names) -> None:
     """Note the value of an option, and return the words after it to the prompt."""
     value, beyond = _divided(option, rest, names)
     if not value:
-        raise UserError(f"--{name} needs a value, like --{name} {option.example}.")
+        raise UserError("--{flag} needs a value, like --{flag} {example}.", flag=name, example=option.example)
     read = _read(option, name, value)
     if option.name in found.values and option.repeats:
         read = f"{found.values[option.name]}, {read}"
@@ -289,9 +299,11 @@ def _read(option: Option, name: str, value: str) -> Any:
     """The value of a flag in its option's type."""
     if option.type is str:
         return value
-    kind = "number" if option.type is float else "whole number"
     with suppress(ValueError):
         number = option.type(value)
         if isinstance(number, int) or math.isfinite(number):
             return number
-    raise UserError(f"--{name} needs a {kind}, like --{name} {option.example}; {quoted(value)} is not a {kind}.")
+    typed = {"flag": name, "example": option.example, "value": quoted(value)}
+    if option.type is float:
+        raise UserError("--{flag} needs a number, like --{flag} {example}; {value} is not a number.", **typed)
+    raise UserError("--{flag} needs a whole number, like --{flag} {example}; {value} is not a whole number.", **typed)

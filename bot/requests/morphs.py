@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.errors import Rejected, UserError
+from bot.language import say, sentence, sentence_many
 from bot.policy.limits import Limit
 from bot.requests.flags import Names, with_flags
 from bot.requests.options import Morph, Options
@@ -35,8 +36,10 @@ def read_end(options: Options, names: Names | None = None) -> Options:
         options = replace(end, prompt=options.prompt, seed=options.seed, morph=Morph(morph.frames, end.prompt, seed))
     low, high = FRAMES
     if morph.frames is not None and not low <= morph.frames <= high:
-        count = "1 frame" if morph.frames == 1 else f"{morph.frames} frames"
-        raise UserError(f"An animation has {low} to {high} frames, and you asked for {count}.")
+        asked = sentence_many("1 frame", "{count} frames", morph.frames)
+        raise UserError(
+            "An animation has {low} to {high} frames, and you asked for {asked}.", low=low, high=high, asked=asked
+        )
     return one_file(options)
 
 
@@ -74,11 +77,15 @@ def film_frames(asked: int, size: tuple[int, int], limit: Limit[int] | None, not
     """
     low, high = FILM_FRAMES
     if asked and not low <= asked <= high:
-        raise UserError(f"A film has {low} to {high} frames, and you asked for {asked}.")
+        raise UserError(
+            "A film has {low} to {high} frames, and you asked for {asked}.", low=low, high=high, asked=asked
+        )
     wanted = asked or USUAL_FILM_FRAMES
     frames = round((wanted - 1) / _GROUP) * _GROUP + 1
     if frames != wanted:
-        notes.append(f"frames {wanted} became {frames} (films have 9, 17, 25 and so on)")
+        notes.append(
+            say("frames {asked} became {frames} (films have 9, 17, 25 and so on)", asked=wanted, frames=frames)
+        )
     fitting = _fitting(frames, size, limit, low, notes)
     return (fitting - 1) // _GROUP * _GROUP + 1
 
@@ -98,15 +105,27 @@ def _fitting(asked: int, size: tuple[int, int], limit: Limit[int] | None, fewest
     fitting = limit.value // pixels
     if fitting < fewest:
         raise Rejected(
-            f"The frames of an animation may have up to {limit.value:,} pixels together here "
-            f"({limit.origin.reference}), and {fewest} of {size[0]}×{size[1]} have {fewest * pixels:,}. Ask for a "
-            "smaller size, like --ar 128x128.",
+            sentence(
+                "The frames of an animation may have up to {most:,} pixels together here ({origin}), and {fewest} of "
+                "{size} have {pixels:,}. Ask for a smaller size, like --ar 128x128.",
+                most=limit.value,
+                origin=limit.origin.reference,
+                fewest=fewest,
+                size=f"{size[0]}×{size[1]}",
+                pixels=fewest * pixels,
+            ),
             rule="animation",
             origin=str(limit.origin),
             asked=fewest * pixels,
             allowed=limit.value,
         )
     notes.append(
-        f"frames {asked} became {fitting} (up to {limit.value:,} pixels in all frames: {limit.origin.reference})"
+        say(
+            "frames {asked} became {frames} (up to {most:,} pixels in all frames: {origin})",
+            asked=asked,
+            frames=fitting,
+            most=limit.value,
+            origin=limit.origin.reference,
+        )
     )
     return fitting

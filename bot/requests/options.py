@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 from bot.config import IMAGES
 from bot.jobs import NO_STYLE, Kept, Margins, Operation, PictureRef, StyleRef, Upload
+from bot.language import mark
 
 BLENDED = ("image1", "image2", "image3", "image4")
 """The names of the pictures of a blend, in order. The first one is the picture that the request starts from."""
@@ -145,10 +146,13 @@ class Options:
             "LoRAs of the model, like sketch or sketch:0.8, ink", ("lora",), "sketch:0.8", spaced=True, repeats=True
         ),
     ] = None
-    image: Annotated[Upload | None, Option("A picture to start from: PNG, JPEG or WebP", called="image")] = None
+    image: Annotated[Upload | None, Option("A picture to start from: PNG, JPEG or WebP", called=mark("image"))] = None
     mask: Annotated[
         Upload | None,
-        Option("Where to repaint the image: the mask's white parts, or the transparent parts of a copy", called="mask"),
+        Option(
+            "Where to repaint the image: the mask's white parts, or the transparent parts of a copy",
+            called=mark("mask"),
+        ),
     ] = None
     strength: Annotated[
         float | None, Option("How much of the image is painted over, up to 1", ("strength",), "0.6")
@@ -158,7 +162,7 @@ class Options:
     ] = None
     control: Annotated[
         Upload | None,
-        Option("The picture that the ControlNet follows, such as edges or a pose", called="control picture"),
+        Option("The picture that the ControlNet follows, such as edges or a pose", called=mark("control picture")),
     ] = None
     enhance: Annotated[
         bool | None, Option("First show which words and settings people here like with prompts like this", ("enhance",))

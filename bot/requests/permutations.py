@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from bot.errors import UserError, quoted
+from bot.language import say
 from bot.requests.wording import nearest
 
 DEEPEST = 8
@@ -96,7 +97,9 @@ def read(text: str, most_images: int) -> Pattern:
     one that is nested too deep, and for a text that is too long.
     """
     if len(text) > LONGEST:
-        raise UserError(f"A prompt has at most {LONGEST:,} characters; this one has {len(text):,}.")
+        raise UserError(
+            "A prompt has at most {most:,} characters; this one has {length:,}.", most=LONGEST, length=len(text)
+        )
     parts = _parse(text)
     repeats = [int(match[1]) for part in parts if isinstance(part, str) for match in _REPEAT.finditer(part)]
     if not repeats or repeats[-1] < 2 or (_count(parts) == 1 and repeats[-1] <= most_images):
@@ -107,7 +110,7 @@ def read(text: str, most_images: int) -> Pattern:
 
 def said(count: int) -> str:
     """A count of variants for a sentence; a very large one is only said to be large."""
-    return f"{count:,}" if count <= _MANY else f"more than {_MANY:,}"
+    return say("{number:,}", number=count) if count <= _MANY else say("more than {number:,}", number=_MANY)
 
 
 def _parse(text: str) -> Parts:
@@ -146,13 +149,14 @@ def _parse(text: str) -> Parts:
         unclosed = frames.pop()
         if len(unclosed.alternatives) > 1:
             raise UserError(
-                f"The brace at {quoted(text[unclosed.start : unclosed.start + 40])} is not closed. Close the choice, "
-                "as in a {red, green} apple, or put a backslash before a brace that is no choice."
+                "The brace at {place} is not closed. Close the choice, as in a {{red, green}} apple, or put a "
+                "backslash before a brace that is no choice.",
+                place=quoted(text[unclosed.start : unclosed.start + 40]),
             )
         frames[-1].alternatives[-1] += ["{", *unclosed.alternatives[0]]
     parts = _joined(frames[0].alternatives[0])
     if _depth(parts) > DEEPEST:
-        raise UserError(f"Choices can be nested {DEEPEST} deep; these are deeper. Write some of them out.")
+        raise UserError("Choices can be nested {most} deep; these are deeper. Write some of them out.", most=DEEPEST)
     return parts
 
 
@@ -244,10 +248,14 @@ class Wildcards:
         for match in _WILDCARD.finditer(text):
             name = match[1].lower()
             if name not in self._lists and (near := nearest(name, self._lists)):
-                raise UserError(f"There is no wildcard {quoted(match[0])}. Did you mean __{near}__?")
+                raise UserError(
+                    "There is no wildcard {name}. Did you mean {near}?", name=quoted(match[0]), near=f"__{near}__"
+                )
         if circle := self._circle(_names(text)):
             raise UserError(
-                f"The wildcard __{circle[0]}__ calls itself: {' → '.join(circle)}. Moderators can change its list."
+                "The wildcard {wildcard} calls itself: {circle}. Moderators can change its list.",
+                wildcard=f"__{circle[0]}__",
+                circle=" → ".join(circle),
             )
 
     def _circle(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -290,8 +298,10 @@ class Wildcards:
             entry = self._draw(match[1].lower())
             if count > MOST_DRAWN or length > LONGEST:
                 raise UserError(
-                    f"The wildcards of this prompt draw more than {MOST_DRAWN} entries, or make it longer than "
-                    f"{LONGEST:,} characters. Use fewer of them."
+                    "The wildcards of this prompt draw more than {most} entries, or make it longer than {longest:,} "
+                    "characters. Use fewer of them.",
+                    most=MOST_DRAWN,
+                    longest=LONGEST,
                 )
             if is_own:
                 values.append(entry)

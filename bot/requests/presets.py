@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from bot.jobs import Book
+from bot.language import mark
 from bot.policy.limits import SERVER
 from bot.requests.options import Choice, Options
 from bot.search.quality import interval
@@ -52,13 +53,18 @@ def presets_of(book: Book) -> tuple[str, ...]:
 
 
 def objection(style: Style) -> str | None:
-    """Why a style is no preset, as the rest of a sentence; None if it is one."""
+    """Why a style is no preset, as a message with the fields `style` and `preset`; None if it is one."""
     if style.prompt != PLACE or style.negative_prompt:
-        return "has words, and ratings never change the words of a request"
+        return mark(
+            "The style {style} has words, and ratings never change the words of a request. {preset} Nothing was "
+            "changed."
+        )
     if style.aspect is not None or style.lora is not None:
-        return "sets a shape or LoRAs, which change what people asked for"
+        return mark(
+            "The style {style} sets a shape or LoRAs, which change what people asked for. {preset} Nothing was changed."
+        )
     if all(getattr(style, name) is None for name in SETS):
-        return "sets neither a sampler, nor steps, nor guidance"
+        return mark("The style {style} sets neither a sampler, nor steps, nor guidance. {preset} Nothing was changed.")
     return None
 
 

@@ -9,16 +9,17 @@ from typing import Any
 from bot.config import ModelConfig
 from bot.engine.images_api.capabilities import Capabilities, nearest_size
 from bot.errors import Rejected
+from bot.language import Listed, mark, say, sentence
 from bot.policy.limits import Limit
 from bot.requests.options import Options
 
 _CALLED = {
-    "steps": "steps",
-    "guidance_scale": "guidance",
-    "sampler": "samplers",
-    "seed": "seeds",
-    "strength": "strength",
-    "negative_prompt": "negative prompts",
+    "steps": mark("steps"),
+    "guidance_scale": mark("guidance"),
+    "sampler": mark("samplers"),
+    "seed": mark("seeds"),
+    "strength": mark("strength"),
+    "negative_prompt": mark("negative prompts"),
 }
 """The options that a provider may lack, by what people call them."""
 
@@ -34,8 +35,14 @@ def without_lacking(
     lacking = [name for name in _CALLED if name not in able.options]
     typed = [_CALLED[name] for name in lacking if getattr(read, name) is not None] if read.edit is None else []
     if typed:
-        names = " and ".join(filter(None, [", ".join(typed[:-1]), typed[-1]]))
-        notes.append(f"{model.provider} paints {model.name} without {names}, so that was left out")
+        notes.append(
+            say(
+                "{provider} paints {model} without {names}, so that was left out",
+                provider=model.provider,
+                model=model.name,
+                names=Listed([sentence(name) for name in typed]),
+            )
+        )
     changes: dict[str, Any] = {name: None for name in lacking if name != "seed"}
     return replace(options, **changes)
 
@@ -47,15 +54,27 @@ def fitted_size(
     size = nearest_size(able, width, height)
     if limit is not None and size[0] * size[1] > limit.value:
         raise Rejected(
-            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin.reference}), and the model "
-            f"{model.name} paints {size[0]}×{size[1]}.",
+            sentence(
+                "Pictures may have up to {most:,} pixels here ({origin}), and the model {model} paints {size}.",
+                most=limit.value,
+                origin=limit.origin.reference,
+                model=model.name,
+                size=f"{size[0]}×{size[1]}",
+            ),
             rule="pixels",
             origin=str(limit.origin),
             asked=size[0] * size[1],
             allowed=limit.value,
         )
     if size != (width, height):
-        notes.append(f"size {width}×{height} became {size[0]}×{size[1]}, the nearest that {model.name} paints")
+        notes.append(
+            say(
+                "size {asked} became {size}, the nearest that {model} paints",
+                asked=f"{width}×{height}",
+                size=f"{size[0]}×{size[1]}",
+                model=model.name,
+            )
+        )
     return size
 
 

@@ -19,6 +19,7 @@ from bot.engine.images_api.capabilities import capabilities_of
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError, cut, quoted
 from bot.jobs import MASK_TOLERANCE, NO_STYLE, Adapters, GenerationRequest, Operation, StyleRef, Upload, upscale_refusal
+from bot.language import mark, say, sentence
 from bot.policy.limits import Limit, Limits
 from bot.requests import styles
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
@@ -119,9 +120,13 @@ def resolve(
     enhance, options = options.enhance is True, replace(options, enhance=None)
     upscales = _operation(options) is Operation.UPSCALE
     if not options.prompt and not upscales and not options.blended:
-        addressed = any(note.startswith(ADDRESSES) for note in said)
-        attach = " Addresses are not opened: attach a picture as the option image." if addressed else ""
-        raise UserError(f"Say what to paint, like: a red apple on a blue background.{attach}")
+        addressed = any(note.startswith(say(ADDRESSES)) for note in said)
+        if addressed:
+            raise UserError(
+                "Say what to paint, like: a red apple on a blue background. Addresses are not opened: attach a picture "
+                "as the option image."
+            )
+        raise UserError("Say what to paint, like: a red apple on a blue background.")
     if options.film is not None:
         options = one_file(options)
     end = "" if options.morph is None else options.morph.prompt
@@ -134,9 +139,9 @@ def resolve(
     if style is not None:
         end = end and styles.with_style(replace(options, prompt=end), style, (), ())[0].prompt
         options, of_style, style_notes = styles.with_style(options, style, {model.name for model in models}, usable)
-    _check_length("prompt", options.prompt, style)
-    _check_length("last prompt", end, style)
-    _check_length("negative prompt", styles.negative_of(negative or "", style), style)
+    _check_length(mark("prompt"), options.prompt, style)
+    _check_length(mark("last prompt"), end, style)
+    _check_length(mark("negative prompt"), styles.negative_of(negative or "", style), style)
     said += _about_weights(options.prompt, negative or "", end)
     # Prompts that were copied from elsewhere get one note for all that is read in another way.
     notes = ["; ".join(said)] if said else []
@@ -149,7 +154,7 @@ def resolve(
     model = _model(options.model, models, limits, notes)
     draft = options.draft is True and model.draft_steps is not None
     if options.draft and not draft:
-        notes.append(f"the model {model.name} has no preset for drafts, so it paints as usual")
+        notes.append(say("the model {model} has no preset for drafts, so it paints as usual", model=model.name))
     if draft and read.images is None:
         # A person's own default is about pictures that are finished.
         options = replace(options, images=None)
@@ -171,13 +176,15 @@ def resolve(
     used = options.edit.style if options.edit else NO_STYLE
     if style is not None:
         used = StyleRef(style.name, style.number, style.version)
-    sampler = _named("sampler", options.sampler, {name: name for name in samplers}, model.sampler)
+    sampler = _named(mark("sampler"), options.sampler, {name: name for name in samplers}, model.sampler)
     if words := sampling.refusal(sampler):
-        raise UserError(f"The model {model.name} {words}")
+        raise UserError("The model {model} {refusal}", model=model.name, refusal=words)
     seed = options.seed if options.seed is not None else draw_seed()
     for each in (seed, options.morph.seed if options.morph else None):
         if each is not None and not SEEDS[0] <= each <= SEEDS[1]:
-            raise UserError(f"Seeds go from {SEEDS[0]} to {SEEDS[1]:,}, not to {cut(f'{each:,}')}.")
+            raise UserError(
+                "Seeds go from {low} to {high:,}, not to {seed}.", low=SEEDS[0], high=SEEDS[1], seed=cut(f"{each:,}")
+            )
     _check_uploads(options)
     width, height = _size(options, model, notes)
     if limits is not None:
@@ -189,7 +196,7 @@ def resolve(
     controlnet, weight = _controlnet(options, models, model, notes)
     bounds = sampling.steps[0], sampling.most_steps(_asked_strength(options))
     steps = _capped(
-        "steps",
+        mark("steps"),
         options.steps,
         min(usual.steps, bounds[1]),
         bounds,
@@ -214,11 +221,11 @@ def resolve(
         width=width,
         height=height,
         num_inference_steps=steps,
-        guidance_scale=_within("guidance", options.guidance_scale, usual.guidance_scale, GUIDANCE, notes),
+        guidance_scale=_within(mark("guidance"), options.guidance_scale, usual.guidance_scale, GUIDANCE, notes),
         seed=seed,
         operation=_operation(options),
         num_images_per_prompt=_capped(
-            "images",
+            mark("images"),
             None if is_one else options.images,
             1 if is_one else usual.images,
             most_images(remote, IMAGES),
@@ -273,10 +280,19 @@ def _allowed(models: Sequence[ModelConfig], limits: Limits | None) -> set[str]:
 def _check_length(name: str, text: str, style: Style | None) -> None:
     """Raise UserError for words that are too long, with those of the style."""
     if len(text) > PROMPT_LIMIT:
-        whose = f" with the words of the style {style.name}" if style else ""
+        numbers = {"length": len(text), "most": PROMPT_LIMIT, "more": len(text) - PROMPT_LIMIT}
+        if style:
+            raise UserError(
+                "The {text} has {length:,} characters with the words of the style {style}, and at most {most:,} are "
+                "allowed: shorten it by {more:,}.",
+                text=sentence(name),
+                style=style.name,
+                **numbers,
+            )
         raise UserError(
-            f"The {name} has {len(text):,} characters{whose}, and at most {PROMPT_LIMIT:,} are allowed: "
-            f"shorten it by {len(text) - PROMPT_LIMIT:,}."
+            "The {text} has {length:,} characters, and at most {most:,} are allowed: shorten it by {more:,}.",
+            text=sentence(name),
+            **numbers,
         )
 
 
@@ -333,7 +349,12 @@ def _shaped(ratio: float, model: ModelConfig) -> tuple[int, int]:
 def _ratio(aspect: str, model: ModelConfig) -> float:
     match = _ASPECT.fullmatch(aspect.strip())
     if not match or not all(float(part) for part in match.groups()):
-        raise UserError(f"{quoted(aspect)} is neither a shape like 16:9 nor a size like {model.width}x{model.height}.")
+        raise UserError(
+            "{typed} is neither a shape like 16:9 nor a size like {width}x{height}.",
+            typed=quoted(aspect),
+            width=model.width,
+            height=model.height,
+        )
     return float(match[1]) / float(match[2])
 
 
@@ -345,7 +366,14 @@ def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, 
     if match is None:
         width, height = aspect_size(aspect, model)
         if not RATIOS[0] <= _ratio(aspect, model) <= RATIOS[1]:
-            notes.append(f"shape {aspect.strip()} became {width}×{height} (shapes go from 1:4 to 4:1)")
+            notes.append(
+                say(
+                    "shape {shape} became {width}×{height} (shapes go from 1:4 to 4:1)",
+                    shape=aspect.strip(),
+                    width=width,
+                    height=height,
+                )
+            )
         return width, height
     asked = int(match[1]), int(match[2])
     native = max(model.width, model.height)
@@ -356,8 +384,15 @@ def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, 
     width, height = (min(max(round(side * scale / 8) * 8, low), high) for side in asked)
     if (width, height) != asked:
         notes.append(
-            f"size {asked[0]}×{asked[1]} became {width}×{height} "
-            f"(sides of {model.name} go from {low} to {high} in steps of 8)"
+            say(
+                "size {asked} became {width}×{height} (sides of {model} go from {low} to {high} in steps of 8)",
+                asked=f"{asked[0]}×{asked[1]}",
+                width=width,
+                height=height,
+                model=model.name,
+                low=low,
+                high=high,
+            )
         )
     return width, height
 
@@ -373,20 +408,26 @@ def _canvas_ratio(options: Options, guide: Upload) -> float:
 
 def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | None, notes: list[str]) -> ModelConfig:
     """The requested model, or without a choice the first allowed one. Raises Rejected if it is not allowed."""
-    asked: ModelConfig = _named("model", name, {model.name: model for model in models}, models[0])
+    asked: ModelConfig = _named(mark("model"), name, {model.name: model for model in models}, models[0])
     allowed = None if limits is None else limits.models.value
     if limits is None or allowed is None or asked.name in allowed:
         return asked
     origin = limits.models.origin
     known = [model for model in models if model.name in allowed]
     if not known:
-        raise Rejected(f"No model is allowed here ({origin.reference}).", rule="models", origin=str(origin))
+        words = sentence("No model is allowed here ({origin}).", origin=origin.reference)
+        raise Rejected(words, rule="models", origin=str(origin))
     if name is None:
-        notes.append(f"model became {known[0].name} ({origin.reference})")
+        notes.append(say("model became {model} ({origin})", model=known[0].name, origin=origin.reference))
         return known[0]
     names = ", ".join(model.name for model in known)
     raise Rejected(
-        f"The model {asked.name} is not allowed here ({origin.reference}). Choose from: {names}.",
+        sentence(
+            "The model {model} is not allowed here ({origin}). Choose from: {models}.",
+            model=asked.name,
+            origin=origin.reference,
+            models=names,
+        ),
         rule="models",
         origin=str(origin),
     )
@@ -401,15 +442,27 @@ def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], not
     least = max(8, min(model.width, model.height) // 4 // 8 * 8)
     if min(small) < least:
         raise Rejected(
-            f"Pictures may have up to {limit.value:,} pixels here ({limit.origin.reference}), "
-            f"and the model {model.name} cannot paint such small ones.",
+            sentence(
+                "Pictures may have up to {most:,} pixels here ({origin}), and the model {model} cannot paint such "
+                "small ones.",
+                most=limit.value,
+                origin=limit.origin.reference,
+                model=model.name,
+            ),
             rule="pixels",
             origin=str(limit.origin),
             asked=width * height,
             allowed=limit.value,
         )
     notes.append(
-        f"size {width}×{height} became {small[0]}×{small[1]} (up to {limit.value:,} pixels: {limit.origin.reference})"
+        say(
+            "size {asked} became {width}×{height} (up to {most:,} pixels: {origin})",
+            asked=f"{width}×{height}",
+            width=small[0],
+            height=small[1],
+            most=limit.value,
+            origin=limit.origin.reference,
+        )
     )
     return small[0], small[1]
 
@@ -420,7 +473,15 @@ def _capped(
     """A whole number within its bounds and its limit; the limit applies to the model's default too."""
     if limit is None or limit.value >= bounds[1] or (default if asked is None else asked) <= limit.value:
         return int(_within(name, asked, default, bounds, notes))
-    notes.append(f"{name} {default if asked is None else asked} became {limit.value} ({limit.origin.reference})")
+    notes.append(
+        say(
+            "{option} {asked} became {value} ({origin})",
+            option=say(name),
+            asked=default if asked is None else asked,
+            value=limit.value,
+            origin=limit.origin.reference,
+        )
+    )
     return int(limit.value)
 
 
@@ -434,15 +495,21 @@ def _loras(text: str | None, model: ModelConfig, notes: list[str], added: str | 
         if not entry.strip():
             continue
         if not model.loras:
-            raise UserError(f"The model {model.name} has no LoRAs.")
-        name, weight = _weighed("LoRA", entry, model.loras, LORA_WEIGHTS, notes)
+            raise UserError("The model {model} has no LoRAs.", model=model.name)
+        name, weight = _weighed(mark("LoRA"), entry, model.loras, LORA_WEIGHTS, notes)
         chosen[name] = weight
     for lora in model.loras:
         if lora.name == added:
             chosen.setdefault(lora.name, lora.weight)
     if len(chosen) > MOST_LORAS:
-        also = f" One of them is {added}, for drafts." if added else ""
-        raise UserError(f"{len(chosen)} LoRAs are too many: up to {MOST_LORAS} can be used together.{also}")
+        numbers = {"count": len(chosen), "most": MOST_LORAS}
+        if added:
+            raise UserError(
+                "{count} LoRAs are too many: up to {most} can be used together. One of them is {draft}, for drafts.",
+                draft=added,
+                **numbers,
+            )
+        raise UserError("{count} LoRAs are too many: up to {most} can be used together.", **numbers)
     return tuple(chosen.items())
 
 
@@ -469,9 +536,13 @@ def _weighed(
         asked = float(weight) if colon else adapter.weight
     except ValueError:
         raise UserError(
-            f"The weight of a {kind} is a number, like {adapter.name}:0.8; {quoted(weight)} is not a number."
+            "The weight of a {kind} is a number, like {example}:0.8; {typed} is not a number.",
+            kind=kind,
+            example=adapter.name,
+            typed=quoted(weight),
         ) from None
-    return adapter.name, _within(f"weight of {adapter.name}", asked, adapter.weight, bounds, notes)
+    label = say("weight of {adapter}", adapter=adapter.name)
+    return adapter.name, _within(label, asked, adapter.weight, bounds, notes)
 
 
 def _check_uploads(options: Options) -> None:
@@ -483,7 +554,10 @@ def _check_uploads(options: Options) -> None:
     for what, upload in pictures:
         if upload is not None and not RATIOS[0] <= upload.width / upload.height <= RATIOS[1]:
             raise UserError(
-                f"The {what} has {upload.width}×{upload.height} pixels, and shapes go only from 1:4 to 4:1: crop it."
+                "The {file} has {width}×{height} pixels, and shapes go only from 1:4 to 4:1: crop it.",
+                file=sentence(what),
+                width=upload.width,
+                height=upload.height,
             )
     if image is not None and _operation(options) is Operation.UPSCALE:
         if words := upscale_refusal(image.width, image.height):
@@ -500,8 +574,10 @@ def _check_uploads(options: Options) -> None:
         stretch = (image.width * mask.height) / (image.height * mask.width)
         if abs(stretch - 1) > MASK_TOLERANCE:
             raise UserError(
-                f"The mask has {mask.width}×{mask.height} pixels and the image {image.width}×{image.height}: "
-                "draw a mask for the whole image, with the same proportions."
+                "The mask has {mask} pixels and the image {image}: draw a mask for the whole image, with the same "
+                "proportions.",
+                mask=f"{mask.width}×{mask.height}",
+                image=f"{image.width}×{image.height}",
             )
 
 
@@ -541,7 +617,9 @@ def _strength(options: Options, steps: int, notes: list[str]) -> float:
     usual = _usual_strength(options)
     # In thousandths, rounded up: 49 · (1 / 49) is below 1 in floating point.
     least = math.ceil(1000 / steps) / 1000
-    return _within("strength", usual if options.strength is None else options.strength, usual, (least, 1.0), notes)
+    return _within(
+        mark("strength"), usual if options.strength is None else options.strength, usual, (least, 1.0), notes
+    )
 
 
 def _controlnet(
@@ -554,19 +632,28 @@ def _controlnet(
         return "", 1.0
     if not known:
         others = [other.name for other in models if other.controlnets]
-        raise UserError(
-            f"The model {model.name} has no ControlNets"
-            + (f"; these models have some: {', '.join(others)}." if others else ", and no other model here has any.")
-        )
+        if others:
+            raise UserError(
+                "The model {model} has no ControlNets; these models have some: {models}.",
+                model=model.name,
+                models=", ".join(others),
+            )
+        raise UserError("The model {model} has no ControlNets, and no other model here has any.", model=model.name)
     if not entry and len(known) > 1:
         names = ", ".join(net.name for net in known)
-        raise UserError(f"Say which ControlNet to use with the control picture: {names}.")
-    chosen = _weighed("ControlNet", entry or known[0].name, known, CONTROLNET_WEIGHTS, notes)
+        raise UserError("Say which ControlNet to use with the control picture: {names}.", names=names)
+    chosen = _weighed(mark("ControlNet"), entry or known[0].name, known, CONTROLNET_WEIGHTS, notes)
     if options.control is None:
         (wanted,) = (net.description for net in known if net.name == chosen[0])
+        if wanted:
+            raise UserError(
+                "The ControlNet {controlnet} needs a picture to follow ({wanted}): add it as the control picture.",
+                controlnet=chosen[0],
+                wanted=wanted,
+            )
         raise UserError(
-            f"The ControlNet {chosen[0]} needs a picture to follow{f' ({wanted})' if wanted else ''}: "
-            "add it as the control picture."
+            "The ControlNet {controlnet} needs a picture to follow: add it as the control picture.",
+            controlnet=chosen[0],
         )
     return chosen
 
@@ -578,13 +665,25 @@ def _about_weights(*texts: str) -> list[str]:
     bounded = [text.bounded for text in read if text.bounded is not None]
     if bounded:
         low, high = weights.WEIGHTS
-        notes.append(f"the weight {bounded[0]:g} became {min(max(bounded[0], low), high):g} ({low:g} to {high:g})")
+        became = min(max(bounded[0], low), high)
+        notes.append(
+            say(
+                "the weight {asked:g} became {value:g} ({low:g} to {high:g})",
+                asked=bounded[0],
+                value=became,
+                low=low,
+                high=high,
+            )
+        )
     if any(text.is_crowded for text in read):
-        notes.append(f"weights below 1 count for the first {weights.MOST_WEAK_PARTS} parts that have one")
+        most = weights.MOST_WEAK_PARTS
+        notes.append(say("weights below 1 count for the first {most} parts that have one", most=most))
     if forms := list(dict.fromkeys(form for text in read for form in text.unsupported))[:_SHOWN_FORMS]:
         names = ", ".join(quoted(form if len(form) <= _SHOWN_FORM else f"{form[: _SHOWN_FORM - 1]}…") for form in forms)
-        lora = " A LoRA is chosen by --lora." if any(form.startswith("<") for form in forms) else ""
-        notes.append(f"read as plain words: {names}. Weights are written (word:1.3), [word] or word++.{lora}")
+        words = say("read as plain words: {words}. Weights are written (word:1.3), [word] or word++.", words=names)
+        if any(form.startswith("<") for form in forms):
+            words += " " + say("A LoRA is chosen by --lora.")
+        notes.append(words)
     return notes
 
 
@@ -602,10 +701,19 @@ def _within(name: str, asked: float | None, default: float, bounds: tuple[float,
         return default
     low, high = bounds
     if not _is_finite(asked):
-        raise UserError(f"{name} goes from {low:g} to {high:g}.")
+        raise UserError("{option} goes from {low:g} to {high:g}.", option=sentence(name), low=low, high=high)
     value = min(max(asked, low), high)
     if value != asked:
-        notes.append(f"{name} {asked:g} became {value:g} (it goes from {low:g} to {high:g})")
+        notes.append(
+            say(
+                "{option} {asked:g} became {value:g} (it goes from {low:g} to {high:g})",
+                option=say(name),
+                asked=asked,
+                value=value,
+                low=low,
+                high=high,
+            )
+        )
     return value
 
 

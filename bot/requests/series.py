@@ -12,6 +12,7 @@ import aiosqlite
 from bot.config import IMAGES
 from bot.errors import Rejected, UserError, quoted
 from bot.jobs import Destination, Job, Requester, Upload
+from bot.language import mark, sentence
 from bot.money import Micros
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Policy
@@ -116,10 +117,11 @@ class SeriesAdmission:
         wildcards = Wildcards(wildcards_of(book), random.SystemRandom())
         # The work on what a person typed is bounded, but others wait for the event loop.
         pattern = await asyncio.to_thread(read, options.prompt, IMAGES[1])
-        stands_for = f"This prompt stands for {said(pattern.count)} prompts"
-        await self._check_count(
-            requester, destination, pattern.count, stands_for, "Use fewer choices, or a smaller --repeat."
+        refusal = mark(
+            "This prompt stands for {count} prompts, and at most {most} are possible at once ({origin}). Use "
+            "fewer choices, or a smaller --repeat."
         )
+        await self._check_count(requester, destination, pattern.count, refusal)
         drawn = await asyncio.to_thread(lambda: [_drawn(variant, wildcards) for variant in pattern])
         if len(drawn) == 1:
             return replace(options, prompt=drawn[0].text)
@@ -135,24 +137,27 @@ class SeriesAdmission:
         pattern = await asyncio.to_thread(read, text, IMAGES[1])
         if pattern.count > 1:
             raise UserError(
-                f"{what} stands for one picture, and this one has choices for {said(pattern.count)}. Leave out the "
-                "choices and --repeat; a backslash before a brace keeps it as it is."
+                "{what} stands for one picture, and this one has choices for {count}. Leave out the choices and "
+                "--repeat; a backslash before a brace keeps it as it is.",
+                what=sentence(what),
+                count=said(pattern.count),
             )
         book = (await self._policy.books()).get(requester.guild_id, {})
         wildcards = Wildcards(wildcards_of(book), random.SystemRandom())
         (drawn,) = await asyncio.to_thread(lambda: [_drawn(variant, wildcards) for variant in pattern])
         return drawn.text
 
-    async def _check_count(
-        self, requester: Requester, destination: Destination, count: int, stands_for: str, remedy: str
-    ) -> None:
-        """Raise Rejected if more is asked for at once than the limit allows; nothing is expanded before."""
+    async def _check_count(self, requester: Requester, destination: Destination, count: int, refusal: str) -> None:
+        """Raise Rejected with a message if more is asked for at once than the limit allows; nothing is expanded before.
+
+        The message `refusal` has the fields `count`, `most` and `origin`.
+        """
         limit = (await self._policy.limits(requester, destination.channels)).permutations
         if count <= limit.value:
             return
         async with self._admission.noting(requester):
             raise Rejected(
-                f"{stands_for}, and at most {limit.value} are possible at once ({limit.origin.reference}). {remedy}",
+                sentence(refusal, count=said(count), most=limit.value, origin=limit.origin.reference),
                 rule=PERMUTATIONS,
                 origin=str(limit.origin),
                 asked=min(count, 10**9),
@@ -186,7 +191,7 @@ class SeriesAdmission:
         except Rejected:
             raise
         except UserError as error:
-            raise UserError(f"{error} This is about the choice {quoted(label)}.") from error
+            raise UserError("{error} This is about the choice {choice}.", error=error, choice=quoted(label)) from error
         if quote.enhance:
             raise UserError(
                 "A prompt with choices stands for several, and only one prompt can be improved at a time. "
@@ -201,8 +206,10 @@ class SeriesAdmission:
 
         Raises as `read` does, and Rejected if the words for the thing are refused.
         """
-        words = f"These are {len(variants)} variants"
-        await self._check_count(requester, destination, len(variants), words, "Leave some out.")
+        refusal = mark(
+            "These are {count} variants, and at most {most} are possible at once ({origin}). Leave some out."
+        )
+        await self._check_count(requester, destination, len(variants), refusal)
         await self._check_title(requester, thing)
         members: list[Member] = []
         for label, options in variants:
@@ -264,7 +271,7 @@ class SeriesAdmission:
         """
         await self._check_title(requester, title)
         # It is drawn once for all panels.
-        look = await self.single(requester, look, "The look of a storyboard")
+        look = await self.single(requester, look, mark("The look of a storyboard"))
         members: list[Member] = []
         known: list[Panel] = []
         refused: Rejected | None = None
@@ -288,7 +295,7 @@ class SeriesAdmission:
         self, requester: Requester, words: str, look: str, destination: Destination, seed: int | None
     ) -> Quote:
         """A quote for one panel, whose seed may be that of the others."""
-        prompt = prompt_of(await self.single(requester, words, "A panel"), look)
+        prompt = prompt_of(await self.single(requester, words, mark("A panel")), look)
         options = seeded(Options(prompt, images=1, seed=seed))
         quote = await self._admission.quote(requester, options, destination)
         if quote.request.num_images_per_prompt != 1:

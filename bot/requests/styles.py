@@ -14,6 +14,7 @@ from typing import Any
 from bot.config import STEPS, ModelConfig
 from bot.errors import Reference, UserError, quoted, refer
 from bot.jobs import JobId, PictureRef
+from bot.language import mark, say, sentence
 from bot.requests.defaults import Source
 from bot.requests.options import Options
 from bot.requests.wording import clean, unknown
@@ -48,7 +49,8 @@ def as_name(typed: str) -> str:
     name = typed.strip().lower()
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
         raise UserError(
-            f"The name of a style has small letters, digits and hyphens, at most {LONGEST_NAME}, such as `old-ink`."
+            "The name of a style has small letters, digits and hyphens, at most {most}, such as `old-ink`.",
+            most=LONGEST_NAME,
         )
     return name
 
@@ -59,17 +61,21 @@ def checked(style: Style) -> Style:
     style = replace(style, **cleaned)
     if style.prompt.count(PLACE) != 1:
         raise UserError(
-            f"The words of a style have `{PLACE}` once, where the person's prompt goes, such as `{PLACE}, black ink`."
+            "The words of a style have `{place}` once, where the person's prompt goes, such as `{place}, black ink`.",
+            place=PLACE,
         )
     longest = {"prompt": LONGEST_WORDS, "negative_prompt": LONGEST_WORDS, "description": LONGEST_DESCRIPTION}
     for name in TEXTS:
         most = longest.get(name, LONGEST_VALUE)
         if len(getattr(style, name) or "") > most:
-            raise UserError(f"The {_called(name)} of a style has at most {most} characters.")
+            raise UserError(
+                "The {option} of a style has at most {most} characters.", option=sentence(_called(name)), most=most
+            )
     if style.steps is not None and not STEPS[0] <= style.steps <= STEPS[1]:
-        raise UserError(f"The steps of a style go from {STEPS[0]} to {STEPS[1]}.")
+        raise UserError("The steps of a style go from {low} to {high}.", low=STEPS[0], high=STEPS[1])
     if style.guidance_scale is not None and not GUIDANCE[0] <= style.guidance_scale <= GUIDANCE[1]:
-        raise UserError(f"The guidance of a style goes from {GUIDANCE[0]:g} to {GUIDANCE[1]:g}.")
+        low, high = GUIDANCE
+        raise UserError("The guidance of a style goes from {low:g} to {high:g}.", low=low, high=high)
     style = replace(style, name=as_name(style.name))
     if len(to_line(style)) > LONGEST_LINE:
         raise UserError("This style has so many words that it could not be shared. Shorten its words.")
@@ -81,14 +87,17 @@ def reference_of(typed: str) -> PictureRef:
     found = _REFERENCE.fullmatch(typed.strip())
     if found is None:
         raise UserError(
-            f"{quoted(typed)} names no picture. Name the request that painted it, such as `123`, or `123/2` for its "
-            "second picture."
+            "{typed} names no picture. Name the request that painted it, such as `123`, or `123/2` for its second "
+            "picture.",
+            typed=quoted(typed),
         )
     return PictureRef(JobId(int(found[1])), int(found[2] or 1))
 
 
 def _called(name: str) -> str:
-    return {"prompt": "text", "negative_prompt": "negative prompt"}.get(name, name)
+    return {"prompt": mark("text"), "negative_prompt": mark("negative prompt"), "description": mark("description")}.get(
+        name, name
+    )
 
 
 def named(name: str | None, styles: Mapping[str, Style]) -> Style | None:
@@ -97,10 +106,11 @@ def named(name: str | None, styles: Mapping[str, Style]) -> Style | None:
         return None
     if not styles:
         raise UserError(
-            f"There are no styles here. On a server, moderators add them with {refer(Reference.COMMAND, 'style add')}."
+            "There are no styles here. On a server, moderators add them with {command}.",
+            command=refer(Reference.COMMAND, "style add"),
         )
     if name.strip().lower() not in styles:
-        raise UserError(unknown("style", name, list(styles)))
+        raise UserError(unknown(mark("style"), name, list(styles)))
     return styles[name.strip().lower()]
 
 
@@ -122,8 +132,11 @@ def with_style(
         if value is None or getattr(options, name) is not None or is_shaped:
             continue
         if name == "model" and value not in usable:
-            why = "cannot be used here now" if value in models else "does not exist here"
-            notes.append(f"the model {value} of the style {style.name} {why}")
+            if value in models:
+                words = mark("the model {model} of the style {style} cannot be used here now")
+            else:
+                words = mark("the model {model} of the style {style} does not exist here")
+            notes.append(say(words, model=value, style=style.name))
             continue
         options = replace(options, **{name: value})
         filled[name] = Source.STYLE
@@ -144,7 +157,14 @@ def with_settings(
         if value is None or getattr(options, name) is not None or (draft and name != "sampler"):
             continue
         if name == "sampler" and value not in samplers:
-            notes.append(f"the sampler {value} of the style {style.name} does not work with the model {model.name}")
+            notes.append(
+                say(
+                    "the sampler {sampler} of the style {style} does not work with the model {model}",
+                    sampler=value,
+                    style=style.name,
+                    model=model.name,
+                )
+            )
             continue
         options = replace(options, **{name: value})
         filled[name] = Source.STYLE
@@ -154,7 +174,14 @@ def with_settings(
         has = [entry for entry in entries if entry.partition(":")[0].strip().lower() in known]
         if missing := [entry for entry in entries if entry not in has]:
             names = ", ".join(missing)
-            notes.append(f"the model {model.name} lacks the LoRAs {names} of the style {style.name}")
+            notes.append(
+                say(
+                    "the model {model} lacks the LoRAs {loras} of the style {style}",
+                    model=model.name,
+                    loras=names,
+                    style=style.name,
+                )
+            )
         if has:
             if options.lora is None:
                 filled["lora"] = Source.STYLE
@@ -180,10 +207,14 @@ def from_line(typed: str) -> Style:
     """Read what `to_line` wrote. Raises UserError for anything else."""
     line = "".join(typed.split()).strip("`")
     if len(line) > LONGEST_LINE:
-        raise UserError(f"This is no style: its line has more than {LONGEST_LINE:,} characters.")
+        raise UserError("This is no style: its line has more than {most:,} characters.", most=LONGEST_LINE)
     if not line.startswith(_LINE):
         made_by = refer(Reference.COMMAND, "style share")
-        raise UserError(f"This is no style. The line of a style begins with `{_LINE}`; {made_by} makes it.")
+        raise UserError(
+            "This is no style. The line of a style begins with `{start}`; {command} makes it.",
+            start=_LINE,
+            command=made_by,
+        )
     try:
         body = line.removeprefix(_LINE)
         data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
@@ -205,7 +236,7 @@ def _of_values(values: Any) -> Style:
         raise damaged
     known = {field.name for field in fields(Style)} - {"number", "version"}
     if unknown_ones := sorted(str(name) for name in values if name not in known):
-        raise UserError(f"This style sets {quoted(unknown_ones[0])}, which this Atelier does not know.")
+        raise UserError("This style sets {name}, which this Atelier does not know.", name=quoted(unknown_ones[0]))
     for name, value in values.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = {

@@ -6,13 +6,16 @@ import hashlib
 
 from bot.errors import UserError
 from bot.jobs import MOST_PIXELS, Upload
+from bot.language import mark, sentence
 from bot.picture_files import is_picture, measure
 from bot.requests.options import BLENDED, table
 
 UPLOAD_NAMES = {option.name: option.called for option in table() if option.is_upload}
 """What people call each upload, by the name of its option."""
 
-CALLED = UPLOAD_NAMES | dict(zip(BLENDED, ("first image", "second image", "third image", "fourth image"), strict=True))
+CALLED = UPLOAD_NAMES | dict(
+    zip(BLENDED, (mark("first image"), mark("second image"), mark("third image"), mark("fourth image")), strict=True)
+)
 """The same with the pictures of a blend."""
 
 MOST_BYTES = 20 * 2**20
@@ -29,19 +32,31 @@ def check_facts(what: str, size: int, width: int | None, height: int | None, med
     if media_type is not None and media_type.partition(";")[0].strip().lower() not in _MEDIA_TYPES:
         raise _no_picture(what)
     if size == 0:
-        raise UserError(f"The {what} is an empty file: send a PNG, JPEG or WebP.")
+        raise UserError("The {file} is an empty file: send a PNG, JPEG or WebP.", file=sentence(what))
     if size > MOST_BYTES:
         raise UserError(
-            f"The {what} is larger than {MOST_BYTES // 2**20} MiB: scale it down, or save it as JPEG or WebP."
+            "The {file} is larger than {most} MiB: scale it down, or save it as JPEG or WebP.",
+            file=sentence(what),
+            most=MOST_BYTES // 2**20,
         )
     if width is None or height is None:
         return
     if width * height > MOST_PIXELS:
         raise UserError(
-            f"The {what} has {width:,}×{height:,} pixels, more than {MOST_PIXELS // 10**6} million: scale it down."
+            "The {file} has {width:,}×{height:,} pixels, more than {most} million: scale it down.",
+            file=sentence(what),
+            width=width,
+            height=height,
+            most=MOST_PIXELS // 10**6,
         )
     if min(width, height) < LEAST_SIDE:
-        raise UserError(f"The {what} has {width}×{height} pixels: each side needs {LEAST_SIDE} or more.")
+        raise UserError(
+            "The {file} has {width}×{height} pixels: each side needs {least} or more.",
+            file=sentence(what),
+            width=width,
+            height=height,
+            least=LEAST_SIDE,
+        )
 
 
 def inspect(what: str, data: bytes) -> Upload:
@@ -54,11 +69,15 @@ def inspect(what: str, data: bytes) -> Upload:
         raise _no_picture(what)
     measured = measure(data)
     if measured is None:
-        raise UserError(f"The {what} is damaged: its size cannot be read. Save it again as PNG, JPEG or WebP.")
+        raise UserError(
+            "The {file} is damaged: its size cannot be read. Save it again as PNG, JPEG or WebP.", file=sentence(what)
+        )
     width, height = measured.size
     check_facts(what, len(data), width, height)
     return Upload(data, width, height, hashlib.sha256(data).hexdigest())
 
 
 def _no_picture(what: str) -> UserError:
-    return UserError(f"The {what} is not a picture that Atelier can read: send a PNG, JPEG or WebP.")
+    return UserError(
+        "The {file} is not a picture that Atelier can read: send a PNG, JPEG or WebP.", file=sentence(what)
+    )

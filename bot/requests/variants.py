@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bot.errors import UserError
 from bot.jobs import Kept, Operation
+from bot.language import mark, sentence
 from bot.requests.wording import clean
 
 STEADY = "product photo, soft even light, centred, same size"
@@ -62,20 +63,20 @@ def variants_of(thing: str, look: str, backgrounds: str = "", colours: str = "",
 
 
 def _backgrounds(thing: str, typed: str) -> Iterator[Variant]:
-    for value in _entries("backgrounds", typed):
+    for value in _entries(mark("backgrounds"), typed):
         there = value if _PLACED.match(value) else f"on {_an(_ARTICLE.sub('', value))} background"
         yield Variant(f"background: {value}", f"{thing} {there}", Operation.INPAINT, 1.0, Kept.THING)
 
 
 def _colours(thing: str, typed: str) -> Iterator[Variant]:
     bare = _OLD_COLOUR.sub("", _ARTICLE.sub("", thing))
-    for value in _entries("colours", typed):
+    for value in _entries(mark("colours"), typed):
         yield Variant(f"colour: {value}", _an(f"{value} {bare}"), Operation.INPAINT, 0.8, Kept.BACKGROUND)
 
 
 def _angles(thing: str, typed: str) -> Iterator[Variant]:
     # The shape of a thing changes with the angle, so no mask keeps it.
-    for value in _entries("angles", typed):
+    for value in _entries(mark("angles"), typed):
         words = value if re.search(r"\b(?:view|from|angle|shot|close-up)\b", value, re.IGNORECASE) else f"{value} view"
         yield Variant(f"angle: {value}", f"{thing}, {words}", Operation.IMAGE2IMAGE, 0.7)
 
@@ -85,7 +86,10 @@ def _entries(name: str, typed: str) -> list[str]:
     found = list(dict.fromkeys(filter(None, map(clean, typed.split(",")))))
     if long := next((entry for entry in found if len(entry) > LONGEST), None):
         raise UserError(
-            f"An entry of {name} has {len(long)} characters, and at most {LONGEST} are allowed: shorten it."
+            "An entry of {name} has {count} characters, and at most {most} are allowed: shorten it.",
+            name=sentence(name),
+            count=len(long),
+            most=LONGEST,
         )
     return found
 

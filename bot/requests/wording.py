@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bot.errors import quoted
+from bot.language import Listed, Sentence, say, sentence
 
 _LONGEST_NAME = 60
 """A name of more characters resembles none."""
@@ -76,18 +77,18 @@ def errors(one: str, other: str) -> int:
     return row[-1]
 
 
-def unknown(kind: str, name: str, known: Sequence[str], dashes: str = "") -> str:
+def unknown(kind: str, name: str, known: Sequence[str]) -> Sentence:
     """A sentence: the name does not exist, and the name that was probably meant, or all names."""
-    words = f"There is no {kind} {quoted(dashes + name)}"
+    asked = {"kind": sentence(kind), "name": quoted(name)}
     if near := nearest(name, known):
-        return f"{words}. Did you mean {dashes}{near}?"
-    return f"{words}. Choose from: {', '.join(dashes + entry for entry in known)}."
+        return sentence("There is no {kind} {name}. Did you mean {near}?", near=near, **asked)
+    return sentence("There is no {kind} {name}. Choose from: {names}.", names=", ".join(known), **asked)
 
 
 def listed(names: Sequence[str], most: int) -> str:
     """Names as people list them: "one, two and three". Of more than `most` names, the first ones and how many more."""
-    shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
-    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    more = [say("{count} more", count=len(names) - most)] if len(names) > most else []
+    return str(Listed([*names[:most], *more]))
 
 
 def one_line(notes: Sequence[str]) -> tuple[str, ...]:

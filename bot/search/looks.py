@@ -197,7 +197,14 @@ class Looks:
         )
         total = self._sum
         self._clear(max(len(kept) * 5 // 4, 1024))
-        fresh = (self._ids, self._numbers, self._hashes, self._has_hash, self._vectors, self._lengths)
+        fresh: tuple[np.ndarray, ...] = (
+            self._ids,
+            self._numbers,
+            self._hashes,
+            self._has_hash,
+            self._vectors,
+            self._lengths,
+        )
         for before, now in zip(columns, fresh, strict=True):
             now[: len(kept)] = before[kept]
         self._used, self._sum = len(kept), total

@@ -16,6 +16,7 @@ import aiosqlite
 
 from bot.errors import Reference, UserError, refer
 from bot.jobs import Clock, GuildId, JobId, Row, RuleValue, Scope, Subject, Surface, UserId, from_text, to_text
+from bot.language import mark
 from bot.storage.database import Database
 from bot.storage.rules import Rules, as_value, from_json, to_json
 
@@ -32,10 +33,12 @@ DISMISS = "dismiss"
 CONTEST_START, CONTEST_END, CONTEST_CANCEL = "contest start", "contest end", "contest cancel"
 
 _FINAL = {
-    CANCEL: "their places and what was held of their quotas are given away. The people who asked can ask again: "
-    f"{refer(Reference.COMMAND, 'history')} shows them what for.",
-    DELETE: "the pictures are gone, from the disk too.",
-    CONTEST_END: "the next part of the contest has begun.",
+    CANCEL: mark(
+        "Case {number} cannot be undone: their places and what was held of their quotas are given away. The people who "
+        "asked can ask again: {command} shows them what for."
+    ),
+    DELETE: mark("Case {number} cannot be undone: the pictures are gone, from the disk too."),
+    CONTEST_END: mark("Case {number} cannot be undone: the next part of the contest has begun."),
 }
 """Why cases of these actions cannot be undone."""
 
@@ -238,7 +241,7 @@ class Cases:
         async def work(connection: aiosqlite.Connection) -> Case:
             case = await _case(connection, by.guild_id, number)
             if is_final(case.action):
-                raise UserError(f"Case {number} cannot be undone: {_FINAL[case.action]}")
+                raise UserError(_FINAL[case.action], number=number, command=refer(Reference.COMMAND, "history"))
             names = {*case.before, *case.after}
             if names and all(name.startswith(_REPORT) for name in names):
                 return await self._undo_report(connection, by, case)
@@ -247,9 +250,15 @@ class Cases:
             rules = await _rules_of(connection, by.guild_id, case.subject)
             now = {name: value for name, value in rules.items() if name in names}
             if now != case.after:
-                later = await _later(connection, case, names)
-                since = f" by case {later}" if later else ""
-                raise UserError(f"Case {number} cannot be undone: what it changed has been changed since{since}.")
+                if later := await _later(connection, case, names):
+                    raise UserError(
+                        "Case {number} cannot be undone: what it changed has been changed since by case {later}.",
+                        number=number,
+                        later=later,
+                    )
+                raise UserError(
+                    "Case {number} cannot be undone: what it changed has been changed since.", number=number
+                )
             if check is not None:
                 check({name: value for name, value in rules.items() if name not in names}, case.before)
             await _put(connection, by.guild_id, case.subject, now, case.before)
@@ -266,11 +275,15 @@ class Cases:
             report_id = int(name.removeprefix(_REPORT))
             rows = list(await connection.execute_fetchall(REPORT_STATE, (report_id, case.guild_id)))
             if not rows or rows[0]["state"] != state:
-                raise UserError(f"Case {case.number} cannot be undone: the report has been decided anew since.")
+                raise UserError(
+                    "Case {number} cannot be undone: the report has been decided anew since.", number=case.number
+                )
             if case.before[name] == "open":
                 changed = await connection.execute(REOPEN, (report_id,))
                 if not changed.rowcount:
-                    raise UserError(f"Case {case.number} cannot be undone: the result was reported again since.")
+                    raise UserError(
+                        "Case {number} cannot be undone: the result was reported again since.", number=case.number
+                    )
                 await connection.execute(UNTELL, (report_id,))
             else:
                 await connection.execute(DISMISS_AGAIN, (now, report_id))
@@ -290,7 +303,7 @@ class Cases:
             await check_open_contests(connection, by.guild_id)
         changed = await connection.execute(MOVE_CONTEST, (after[name], number, state))
         if not changed.rowcount:
-            raise UserError(f"Case {case.number} cannot be undone: the contest has gone on since.")
+            raise UserError("Case {number} cannot be undone: the contest has gone on since.", number=case.number)
         await connection.execute("DELETE FROM contest_votes WHERE contest_id = ?", (number,))
         if after[name] == "voting":
             (row,) = await connection.execute_fetchall(CONTEST_OF, (number, by.guild_id))
@@ -333,7 +346,7 @@ async def check_open_contests(connection: aiosqlite.Connection, guild_id: GuildI
     """Raise UserError if a server has as many open contests as are possible."""
     (count,) = await connection.execute_fetchall(OPEN_CONTESTS, (guild_id,))
     if count["n"] >= MOST_CONTESTS:
-        raise UserError(f"{MOST_CONTESTS} contests are open on this server, the most that are possible.")
+        raise UserError("{count} contests are open on this server, the most that are possible.", count=MOST_CONTESTS)
 
 
 async def add_case(
@@ -378,7 +391,9 @@ async def _case(connection: aiosqlite.Connection, guild_id: GuildId, number: int
 def _found(rows: Sequence[Row], number: int) -> Case:
     if not rows:
         raise UserError(
-            f"There is no case {number} on this server. {refer(Reference.COMMAND, 'mod cases')} lists them."
+            "There is no case {number} on this server. {command} lists them.",
+            number=number,
+            command=refer(Reference.COMMAND, "mod cases"),
         )
     return Case.from_row(rows[0])
 

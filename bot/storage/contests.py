@@ -355,9 +355,9 @@ async def _open(connection: aiosqlite.Connection, guild_id: GuildId, number: int
     rows = list(await connection.execute_fetchall(BY_ID, (number,)))
     contest = Contest.from_row(rows[0]) if rows else None
     if contest is None or contest.guild_id != guild_id:
-        raise UserError(f"There is no contest {number} on this server.")
+        raise UserError("There is no contest {number} on this server.", number=number)
     if contest.state is not State.ENTRIES and contest.part(now) in (State.COUNTED, State.CANCELLED):
-        raise UserError(f"Contest {number} is over.")
+        raise UserError("Contest {number} is over.", number=number)
     if contest.part(now) is not contest.state:
         raise UserError("The entries of this contest were just closed. Try again in a moment.")
     return contest

@@ -9,8 +9,12 @@ import aiosqlite
 
 from bot.errors import Reference, UserError, refer
 from bot.jobs import Clock, GuildId, Job, JobId, Row, Scope, UserId, from_text, to_text
+from bot.language import mark, sentence
 from bot.storage.cases import DISMISS, By, Case, add_case, report_name
 from bot.storage.database import Database
+
+_OUTCOMES = (mark("removed"), mark("dismissed"))
+"""How a report can end; a sentence names it."""
 
 MOST_OPEN = 5
 """How many reports of one person may wait for a moderator on one server."""
@@ -99,7 +103,8 @@ class MemberReports:
             ((count,),) = await connection.execute_fetchall(OPEN_OF_PERSON, (user_id, guild_id))
             if count >= MOST_OPEN:
                 raise UserError(
-                    f"{count} of your reports wait for a moderator. You can report more once one of them is decided."
+                    "{count} of your reports wait for a moderator. You can report more once one of them is decided.",
+                    count=count,
                 )
             await connection.execute(OPEN, (guild_id, job.id, now))
             ((report_id,),) = await connection.execute_fetchall(OPEN_ABOUT, (job.id,))
@@ -123,10 +128,11 @@ class MemberReports:
             "SELECT * FROM member_reports WHERE id = ? AND guild_id = ?", (report_id, guild_id)
         )
         if row is None:
-            raise UserError(f"There is no such report here. {refer(Reference.COMMAND, 'mod reports')} shows them.")
+            command = refer(Reference.COMMAND, "mod reports")
+            raise UserError("There is no such report here. {command} shows them.", command=command)
         report = Report.from_row(row)
         if report.outcome:
-            raise UserError(f"This report was decided before: {report.outcome}.")
+            raise UserError("This report was decided before: {outcome}.", outcome=sentence(report.outcome))
         return report
 
     async def reasons(self, report: Report) -> list[str]:

@@ -11,9 +11,13 @@ import aiosqlite
 
 from bot.errors import Reference, UserError, refer
 from bot.jobs import Clock, Job, JobId, JobStatus, MessageId, Requester, Scope, to_text
+from bot.language import mark, sentence
 from bot.storage.cases import DELETE, By, Case, add_case
 from bot.storage.database import Database
 from bot.storage.pictures import Pictures
+
+_STATUSES = (mark("queued"), mark("running"), mark("rendered"), mark("delivered"), mark("failed"), mark("cancelled"))
+"""What can become of a request; a sentence names it."""
 
 # Only a server's own: a moderator elsewhere is told of no such message. The plus keeps SQLite from reading the whole
 # server by its index.
@@ -90,8 +94,9 @@ class Removals:
             jobs = [job for job in shown if job.status in (JobStatus.DELIVERED, JobStatus.RENDERED)]
             if not jobs:
                 raise UserError(
-                    f"That request is {shown[0].status}: it shows no pictures. "
-                    f"{refer(Reference.COMMAND, 'mod cancel')} ends open ones."
+                    "That request is {status}: it shows no pictures. {command} ends open ones.",
+                    status=sentence(shown[0].status),
+                    command=refer(Reference.COMMAND, "mod cancel"),
                 )
             names = await _unname(connection, jobs, by_requester=False)
             if not names:
@@ -127,7 +132,9 @@ class Removals:
             if job is None or job.requester != requester or job.forgotten_at is not None:
                 raise UserError("Only the person who asked for a result can delete it, and moderators can.")
             if job.status is not JobStatus.DELIVERED:
-                raise UserError(f"That request is {job.status}: it shows no pictures that can be deleted.")
+                raise UserError(
+                    "That request is {status}: it shows no pictures that can be deleted.", status=sentence(job.status)
+                )
             names = await _unname(connection, await _with_compared(connection, [job]), by_requester=True)
             if not names:
                 raise UserError("The pictures of that result were deleted before.")

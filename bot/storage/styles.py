@@ -123,7 +123,7 @@ class Styles:
         """Add a style, or the next version of one, and let it count from now on."""
         now = await self.of(by.guild_id)
         if style.name not in now and len(now) >= MOST_STYLES:
-            raise UserError(f"This server has {MOST_STYLES} styles, which is the most. Remove one first.")
+            raise UserError("This server has {most} styles, which is the most. Remove one first.", most=MOST_STYLES)
 
         async def work(connection: aiosqlite.Connection) -> Style:
             values = by.guild_id, style.name, json.dumps(style.content), source_id

@@ -40,8 +40,9 @@ def as_tag(typed: str) -> str:
     tag = " ".join(plain.split())
     if len(tag) > LONGEST_TAG or not _TAG.fullmatch(tag):
         raise UserError(
-            f"A tag has letters and digits, with blanks between words, and at most {LONGEST_TAG} characters, "
-            "such as `old castle`."
+            "A tag has letters and digits, with blanks between words, and at most {most} characters, such as "
+            "`old castle`.",
+            most=LONGEST_TAG,
         )
     return tag
 
@@ -67,7 +68,7 @@ class Tags:
             )
             now = [row["tag"] for row in await connection.execute_fetchall(OF_JOB, (job_id,))]
             if len(now) > MOST_TAGS:
-                raise UserError(f"A result has at most {MOST_TAGS} tags. Remove some first.")
+                raise UserError("A result has at most {most} tags. Remove some first.", most=MOST_TAGS)
             return now
 
         return await self._database.write(work)

@@ -10,8 +10,8 @@ import pytest
 from bot.terminal import said
 
 BOT = Path(__file__).parents[2] / "bot"
-DOORS = {"client.py", "sandbox.py", "doctor.py", "__main__.py", "rights.py"}
-"""What may speak to Discord, or of it, as the page of rights does."""
+DOORS = {"client.py", "sandbox.py", "doctor.py", "__main__.py", "rights.py", "catalogues.py"}
+"""What may speak to Discord, or of it, as the page of rights and translated names of commands do."""
 MARKUP = re.compile(r"<@&?\{|<#\{|<t:\{|(?<!\w)`/")
 
 

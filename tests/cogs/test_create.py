@@ -482,7 +482,10 @@ class TestOtherSettings:
 async def test_a_request_reads_the_rules_once_and_is_resolved_once(
     workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second resolution of limits is the line's, which keeps what it finds for everybody's later places."""
+    """The second resolution of limits is the line's, which keeps what it finds for everybody's later places.
+
+    The second look into the rules, which are in memory, is for the language of the public message.
+    """
     counted: Counter[str] = Counter()
 
     def counting(owner: Any, name: str) -> None:
@@ -505,7 +508,7 @@ async def test_a_request_reads_the_rules_once_and_is_resolved_once(
     counting(limits, "candidates")
     counting(admission, "resolve")
     await grace.slash(workshop.channel, "imagine", prompt="a cat")
-    assert counted == {"book": 1, "candidates": 2, "resolve": 1}
+    assert counted == {"book": 2, "candidates": 2, "resolve": 1}
     engine.open.set()
     await workshop.ended(2)
 

@@ -25,6 +25,7 @@ from bot.client import PERMISSIONS
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
 from bot.policy.limits import LimitName
+from tests.cogs import test_providers
 from tests.cogs.test_limits import confirmed
 from tests.cogs.test_moderation import COMMANDS
 from tests.conftest import Workshop
@@ -62,11 +63,16 @@ LATER = {
     LimitName.PERMUTATIONS: "test_a_prompt_with_too_many_choices_is_refused_and_explained",
     LimitName.ANIMATION: "test_an_animation_over_its_limit_is_refused_and_explained",
 }
+OF_PROVIDERS = {
+    LimitName.MONEY: "test_a_person_a_server_and_the_host_have_limits",
+    LimitName.SERVER_MONEY: "test_a_person_a_server_and_the_host_have_limits",
+}
 
 
 def test_every_limit_is_here() -> None:
-    assert {*REFUSED, *LESS, *LATER} == set(LimitName)
+    assert {*REFUSED, *LESS, *LATER, *OF_PROVIDERS} == set(LimitName)
     assert all(name in globals() for name in LATER.values())
+    assert all(hasattr(test_providers.TestMoney, name) for name in OF_PROVIDERS.values())
 
 
 async def test_every_command_of_moderators_is_tried_and_members_see_none(workshop: Workshop) -> None:

@@ -356,6 +356,7 @@ ELSEWHERE = {
     "send:asstyle": "a template, the same",
     "mod": "names, reasons, terms, and defaults, which `Admission.quote` adds before its check",
     "limits": "names and reasons",
+    "language": "a choice and a reason",
     "cancel": "a number",
     "presets": "names of presets, which have no words",
 }

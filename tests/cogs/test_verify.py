@@ -95,7 +95,7 @@ async def test_the_file_itself_is_certain_and_its_manifest_is_read(workshop: Wor
         ("JPEG", lambda picture: picture, ""),
         ("WEBP", lambda picture: picture, ""),
         ("PNG", lambda picture: picture.resize((256, 256)), ""),
-        ("JPEG", cut, "it was cut out of a larger picture"),
+        ("JPEG", cut, "It was cut out of a larger picture"),
     ],
 )
 async def test_a_copy_is_known_by_its_mark(workshop: Workshop, kind: str, change: Any, words: str) -> None:
@@ -119,7 +119,7 @@ async def test_a_picture_that_was_drawn_over_is_said_to_be_edited(workshop: Work
         return picture
 
     said = await verified(ada, workshop.channel, saved(data, "PNG", drawn_over))
-    assert "it looks different from what was painted" in said
+    assert "It looks different from what was painted" in said
 
 
 async def test_info_of_a_strangers_message_knows_a_copy_too(workshop: Workshop) -> None:

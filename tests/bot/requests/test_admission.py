@@ -440,7 +440,7 @@ async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(
         (SERVER, {BLOCKED: None}, {}, None, None),
         ((Scope.PERSON, 2), {BLOCKED: None}, {}, None, None),
         ((Scope.PERSON, 1), {BLOCKED: None}, {}, "A moderator blocked you on this server", "block"),
-        (SERVER, {PAUSED: True}, {}, "A moderator paused painting for {subject server}.", "pause"),
+        (SERVER, {PAUSED: True}, {}, "A moderator paused painting for this server.", "pause"),
         ((Scope.CHANNEL, 700), {PAUSED: True}, {}, "A moderator paused painting for {subject channel:700}.", "pause"),
         ((Scope.CHANNEL, 701), {PAUSED: True}, {}, None, None),
         (

@@ -78,7 +78,10 @@ def test_a_default_model_that_is_gone_is_left_out_with_a_note() -> None:
 
 def test_a_default_model_that_does_not_work_or_is_not_allowed_is_left_out() -> None:
     assert asked("a cat", MINE, broken=("sd15",)).request.model == "emoji"
-    numbers = ("pace", "depth", "quota", "pixels", "steps", "images", "animation", "permutations", "weight")
+    numbers = (
+        *("pace", "depth", "quota", "money", "server_money", "pixels", "steps", "images", "animation"),
+        *("permutations", "weight"),
+    )
     every = {name: Limit(10**6, Origin()) for name in numbers}
     limits = Limits(**every, models=Limit(("emoji",), Origin()), channels=Limit(None, Origin()))  # type: ignore[arg-type]
     resolved = resolve(Options("a cat"), MODELS, tuple(SAMPLERS), limits, defaults=[MINE])

@@ -11,7 +11,7 @@ from bot.requests.wording import clean, errors, nearest, unknown
 @pytest.mark.parametrize("typed", ["{subject person:5}", "a {command mod pause} b", "{{time 2026-01-01T00:00:00}}"])
 def test_typed_words_never_become_a_reference(typed: str) -> None:
     door = dict.fromkeys(Reference, lambda value: "SAID")
-    for sentence in (f"There is no {quoted(typed)}.", unknown("model", typed, ["emoji"])):
+    for sentence in (f"There is no {quoted(typed)}.", str(unknown("model", typed, ["emoji"]))):
         assert "SAID" not in format_references(sentence, door)
 
 

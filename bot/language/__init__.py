@@ -1,0 +1,161 @@
+"""Every sentence in the language of its reader.
+
+English is the source: the code has the English sentence, whole and with named fields, and the catalogue of a language
+has its translation. A sentence is put into words as late as possible, in the language of the task that says it: the
+client sets it for each interaction, and for a public message to the language of the server.
+
+Only other languages need the catalogues, so the engine process, which speaks to no one, never loads them.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Language(StrEnum):
+    """What Atelier speaks; the value is the name of the catalogue's folder."""
+
+    ENGLISH = "en"
+    GERMAN = "de"
+    FRENCH = "fr"
+    SPANISH = "es"
+    PORTUGUESE = "pt_BR"
+    JAPANESE = "ja"
+    POLISH = "pl"
+
+
+NAMES = {
+    Language.ENGLISH: "English",
+    Language.GERMAN: "Deutsch",
+    Language.FRENCH: "Français",
+    Language.SPANISH: "Español",
+    Language.PORTUGUESE: "Português do Brasil",
+    Language.JAPANESE: "日本語",
+    Language.POLISH: "Polski",
+}
+"""What each language is called by those who speak it."""
+
+TRANSLATED = tuple(language for language in Language if language is not Language.ENGLISH)
+"""The languages that have a catalogue."""
+
+_spoken: ContextVar[Language] = ContextVar("language", default=Language.ENGLISH)
+
+
+def of_locale(locale: str) -> Language | None:
+    """The language of one of Discord's locales, such as `es-419`; None if Atelier does not speak it."""
+    wanted = locale.replace("-", "_")
+    short = wanted.partition("_")[0]
+    return next((language for language in Language if language in (wanted, short)), None)
+
+
+def current() -> Language:
+    """The language that this task speaks."""
+    return _spoken.get()
+
+
+def speak(language: Language) -> None:
+    """Speak a language from now on in this task, and in tasks that it starts."""
+    _spoken.set(language)
+
+
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    """Speak a language in the body."""
+    before = _spoken.set(language)
+    try:
+        yield
+    finally:
+        _spoken.reset(before)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence that is put into words when `str` is called, in the language that the task speaks then.
+
+    `text` is English. `many` is the English plural of a sentence that depends on the field `count`, or empty.
+    """
+
+    text: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    many: str = ""
+
+    def __str__(self) -> str:
+        """In words."""
+        language = current()
+        template = self._template(language)
+        # Without fields, braces are what they are: references and examples have some.
+        return _formatter(language).vformat(template, (), self.fields) if self.fields else template
+
+    def _template(self, language: Language) -> str:
+        if language is Language.ENGLISH:
+            return self.many if self.many and self.fields["count"] != 1 else self.text
+        from bot.language import catalogues
+
+        if self.many:
+            return catalogues.plural(language, self.text, self.many, self.fields["count"])
+        return catalogues.translation(language, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Parts of a sentence as people list them, such as "one, two and three", put into words by `str`."""
+
+    parts: Sequence[object]
+
+    def __str__(self) -> str:
+        """In words."""
+        *before, last = map(str, self.parts)
+        return say("{parts} and {last}", parts=", ".join(before), last=last) if before else last
+
+
+def sentence(text: str, /, **fields: Any) -> Sentence:
+    """A sentence that is put into words later; `text` is English and names the fields."""
+    return Sentence(text, fields)
+
+
+def sentence_many(one: str, many: str, count: float, /, **fields: Any) -> Sentence:
+    """A sentence that depends on a number, which is its field `count`: `one` is the English singular."""
+    return Sentence(one, {"count": count, **fields}, many)
+
+
+def say(text: str, /, **fields: Any) -> str:
+    """A sentence in words now; `text` is English and names the fields."""
+    return str(Sentence(text, fields))
+
+
+def say_many(one: str, many: str, count: float, /, **fields: Any) -> str:
+    """A sentence in words now that depends on a number, which is its field `count`: `one` is the English singular."""
+    return str(Sentence(one, {"count": count, **fields}, many))
+
+
+def mark(text: str) -> str:
+    """The same text: it is a sentence that is said elsewhere, and so belongs into the catalogues."""
+    return text
+
+
+class _Formatter(string.Formatter):
+    """Fills in the fields of a sentence; numbers with a format are written as the language writes them."""
+
+    def __init__(self, language: Language) -> None:
+        self._language = language
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """One field in words."""
+        if not format_spec or self._language is Language.ENGLISH:
+            return format(value, format_spec)
+        from bot.language import catalogues
+
+        return catalogues.number(self._language, value, format_spec)
+
+
+_FORMATTERS = {language: _Formatter(language) for language in Language}
+
+
+def _formatter(language: Language) -> _Formatter:
+    return _FORMATTERS[language]

@@ -1,0 +1,78 @@
+"""Sentences in the language of the task that says them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot import language
+from bot.errors import Rejected, UserError
+from bot.language import Language, catalogues, say, say_many, sentence, sentence_many, speaking
+
+
+def test_locales_of_discord_find_their_language() -> None:
+    assert language.of_locale("de") is Language.GERMAN
+    assert language.of_locale("es-419") is language.of_locale("es-ES") is Language.SPANISH
+    assert language.of_locale("pt-BR") is Language.PORTUGUESE
+    assert language.of_locale("en-GB") is Language.ENGLISH
+    assert language.of_locale("zh-CN") is None
+
+
+def test_a_sentence_is_english_until_a_language_is_spoken_and_again_after() -> None:
+    assert say("Your prompt, to copy:") == "Your prompt, to copy:"
+    later = sentence("Your prompt, to copy:")
+    with speaking(Language.GERMAN):
+        assert say("Your prompt, to copy:") == str(later) != "Your prompt, to copy:"
+        assert say("There is no translation of this.") == "There is no translation of this."
+    assert str(later) == "Your prompt, to copy:"
+
+
+def test_braces_are_kept_where_there_are_no_fields() -> None:
+    assert say("as {prompt} says") == "as {prompt} says"
+    assert say("{what} says {{prompt}}", what="it") == "it says {prompt}"
+    # What a person typed is never a template.
+    assert say("{what}", what="{count}") == "{count}"
+
+
+def test_numbers_are_written_as_the_language_writes_them() -> None:
+    assert say("{count:,} {share:.0%} {time:.1f}", count=12345, share=0.5, time=1.25) == "12,345 50% 1.2"
+    with speaking(Language.GERMAN):
+        assert say("{count:,} {share:.0%} {time:.1f}", count=12345, share=0.5, time=1.25) == "12.345 50\xa0% 1,2"
+        assert say("{time:.0f} {strength:g}", time=12345.6, strength=0.5) == "12346 0.5"
+
+
+def test_a_plural_is_chosen_by_its_number() -> None:
+    assert [say_many("{count} fox", "{count} foxes", count) for count in (0, 1, 2)] == ["0 foxes", "1 fox", "2 foxes"]
+    assert str(sentence_many("one {what}", "{count} {what}s", 3, what="owl")) == "3 owls"
+
+
+@pytest.mark.parametrize(
+    ("spoken", "expected"),
+    [
+        (Language.GERMAN, "`/mod rückgängig fall:{number}`"),
+        (Language.JAPANESE, "`/mod undo ケース:{number}`"),
+    ],
+)
+def test_a_command_in_a_sentence_has_the_name_that_the_reader_sees(spoken: Language, expected: str) -> None:
+    assert catalogues.translation(spoken, "`/mod undo case:{number}`") == expected
+    assert catalogues.translation(spoken, "`/unknown` or /mod undo") == "`/unknown` or /mod undo"
+
+
+async def test_an_error_is_put_into_words_where_it_is_explained() -> None:
+    error = UserError("The option {option} takes {kind}, and “{value}” is not that. Nothing was done.", **_FIELDS)
+    refusal = Rejected("{depth} requests wait.", rule="depth", origin="host", depth=3)
+    assert (str(refusal), refusal.rule, refusal.origin) == ("3 requests wait.", "depth", "host")
+    with speaking(Language.FRENCH):
+        french = str(error)
+        assert await asyncio.create_task(_said(error)) == french
+    assert "takes a number" in str(error)
+    assert "takes" not in french
+    assert "seed" in french
+
+
+_FIELDS = {"option": "seed", "kind": "a number", "value": "x"}
+
+
+async def _said(error: UserError) -> str:
+    return str(error)
