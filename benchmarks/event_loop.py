@@ -121,7 +121,7 @@ async def run(seconds: float, asked: Options, models: Sequence[ModelConfig]) -> 
     phases = [await measure("empty loop", lambda: asyncio.sleep(seconds))]
     counted = Counted()
     async with opened(counted, models, memory=ROOM_FOR_ONE) as app:
-        phases.append(await measure("engine starts", app.engine.ready))
+        phases.append(await measure("engine starts", app.engine.lanes[0].ready))
         phases.append(await measure("engine idle", lambda: asyncio.sleep(seconds)))
         phases.append(await measure("engine paints", lambda: keep_painting(app, seconds, asked, counted, models[:1])))
         phases.append(

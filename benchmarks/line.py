@@ -41,6 +41,7 @@ from bot.storage.pictures import Pictures
 from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.rules import Rules
+from bot.storage.spending import Spending
 from bot.storage.usage import Usage
 
 REQUEST = GenerationRequest("a red apple", "emoji", 128, 128, 20, 3.0, 7)
@@ -58,7 +59,14 @@ async def measure(waiting: int, people: int, claims: int) -> tuple[float, list[f
             await queue.recover()
             line = Line(
                 QueueChanges(database, Surface.DISCORD, utcnow),
-                Policy(Rules(database), Usage(database), LimitsConfig(pace=10_000), lambda: 1.0, utcnow),
+                Policy(
+                    Rules(database),
+                    Usage(database),
+                    Spending(database),
+                    LimitsConfig(pace=10_000),
+                    lambda: 1.0,
+                    utcnow,
+                ),
                 FakeEngine(),
                 utcnow,
             )

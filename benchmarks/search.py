@@ -147,7 +147,7 @@ async def scale(prompts: Sequence[str], asked: Sequence[str]) -> str:
         await fill(database_of(data), prompts)
         counted = Counted()
         async with opened(counted, (EMBEDDED_MODEL,), data) as app:
-            await app.engine.ready()
+            await app.engine.lanes[0].ready()
             before = _memory()
             began = time.perf_counter()
             count = await app.search.finish()

@@ -116,7 +116,7 @@ def main(
     finally:
         for process in tried.values():
             process.kill()
-            process.communicate()
+            process.wait()
     if not paces:
         raise typer.Exit(1)
     typer.echo(min(paces, key=lambda way: paces[way]))

@@ -32,7 +32,8 @@ async def played(folder: Path, number: int = 0) -> tuple[int, list[str]]:
     jobs = stage.rows("SELECT * FROM jobs_with_post ORDER BY id")
     broken += [f"job {job['id']} ended as {job['status']}" for job in jobs if job["status"] != "delivered"]
     broken += [f"job {job['id']} took {job['attempt']} attempts" for job in jobs if job["attempt"] > 2]
-    shown = {message.id: message for message in stage.discord.public()}
+    # On a slow machine the person is told that it is ready; that message shows nothing.
+    shown = {message.id: message for message in stage.discord.public() if "is ready: https://" not in message.content}
     if set(shown) != {str(job["message_id"]) for job in jobs} or len(shown) != len(jobs) or not jobs:
         broken.append(f"{len(jobs)} jobs are shown by {[message.content for message in shown.values()]}")
     for job in jobs:
