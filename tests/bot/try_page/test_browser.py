@@ -134,6 +134,8 @@ async def test_everything_is_done_with_the_keyboard(browser: Browser, page: Page
     await form.get_by_role("button", name="Submit").focus()
     await tab.keyboard.press("Enter")
     await expect(tab.locator(".message", has_text="a green cat").last).to_be_visible()
+    # The page follows what comes, and that closes an open menu.
+    await expect(tab.locator("#news")).to_contain_text(re.compile("Atelier: a green cat.*1 file"))
 
     more = mine.get_by_role("button", name="More for this message")
     await more.focus()
