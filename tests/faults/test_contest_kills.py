@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import pytest
 
 from bot.jobs import to_text, utcnow
 from bot.storage.database import open_database
+from tests.faults import points
 from tests.faults.invariants import GALLERY
 from tests.faults.stage import Stage, Stuck, open_stage
 from tests.local_discord import ADA, BOB, CLEO, GUILD, MODERATOR, Interaction, Message, Person
@@ -133,25 +132,5 @@ async def test_a_kill_at_any_side_effect_leaves_a_contest_whole(tmp_path: Path) 
         assert found == [], number
 
 
-async def sweep(first: int, last: int, every: int) -> int:
-    """Play each point once; returns how many broke a promise."""
-    bad = []
-    with tempfile.TemporaryDirectory() as home:
-        count, found = await played(Path(home) / "0")
-        print(count, "points", found, flush=True)
-        for number in range(first, min(count, last) + 1, every):
-            try:
-                _, found = await played(Path(home) / str(number), number)
-            except Stuck as stuck:
-                found = [str(stuck)]
-            if found:
-                bad.append(number)
-                names = (Path(home) / str(number) / "points").read_text(encoding="utf-8").splitlines()
-                print(number, names[number - 1], *found, sep="\n      ", flush=True)
-    print(len(bad), "broke a promise", bad, flush=True)
-    return len(bad)
-
-
 if __name__ == "__main__":
-    first, last, every = [*map(int, sys.argv[1:]), *(1, 100_000, 1)[len(sys.argv) - 1 :]]
-    sys.exit(bool(asyncio.run(sweep(first, last, every))))
+    points.main(played)

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from tests.faults import points
 from tests.faults.stage import Stage, Stuck, open_stage
 from tests.local_discord import ADA, Interaction, Message
 
@@ -125,25 +124,5 @@ async def test_a_kill_at_any_side_effect_leaves_a_storyboard_whole(tmp_path: Pat
         assert found == [], number
 
 
-async def sweep(first: int, last: int, every: int) -> int:
-    """Play each point once; returns how many broke a promise."""
-    bad = []
-    with tempfile.TemporaryDirectory() as home:
-        count, found = await played(Path(home) / "0")
-        print(count, "points", found, flush=True)
-        for number in range(first, min(count, last) + 1, every):
-            try:
-                _, found = await played(Path(home) / str(number), number)
-            except Stuck as stuck:
-                found = [str(stuck)]
-            if found:
-                bad.append(number)
-                names = (Path(home) / str(number) / "points").read_text(encoding="utf-8").splitlines()
-                print(number, names[number - 1], *found, sep="\n      ", flush=True)
-    print(len(bad), "broke a promise", bad, flush=True)
-    return len(bad)
-
-
 if __name__ == "__main__":
-    first, last, every = [*map(int, sys.argv[1:]), *(1, 100_000, 1)[len(sys.argv) - 1 :]]
-    sys.exit(bool(asyncio.run(sweep(first, last, every))))
+    points.main(played)
