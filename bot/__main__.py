@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from bot.command import ConfigOption, DataOption, fail, load_settings, run_to_end
+from bot.command import ConfigOption, DataOption, fail, importing, load_settings, run_to_end
 from bot.config import EMBEDDED, Config
 from bot.errors import AtelierError, ConfigError
 from bot.jobs import Surface
@@ -59,7 +59,8 @@ def try_(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Try everything in the browser, without a Discord account or a GPU."""
-    from bot.sandbox import run_sandbox
+    with importing():
+        from bot.sandbox import run_sandbox
 
     def opened(url: str) -> None:
         typer.echo(f"\nAtelier is open at {url}\nType /imagine there. Ctrl-C ends it.\n")
@@ -202,12 +203,13 @@ async def _examine(config: Config, *, paint: bool) -> bool:
 
 async def _serve(config: Config) -> None:
     """Serve Discord until stopped. Raises ConfigError when Discord refuses the token."""
-    import aiohttp
-    import discord
+    with importing():
+        import aiohttp
+        import discord
 
-    from bot.app import heartbeat_of, open_app
-    from bot.client import Client
-    from bot.heartbeat import beating
+        from bot.app import heartbeat_of, open_app
+        from bot.client import Client
+        from bot.heartbeat import beating
 
     token = read_token()
     async with open_app(config, Surface.DISCORD) as app, Client(app) as client, AsyncExitStack() as stack:

@@ -121,7 +121,7 @@ _MOST_ALONE = 10_000
 class Client(commands.Bot):
     """One bot account that serves an app to the people on Discord."""
 
-    def __init__(self, app: App, *, always_sync: bool = False) -> None:
+    def __init__(self, app: App, *, on_try_page: bool = False) -> None:
         # The bot uses no voice: without this, discord.py logs two warnings about voice libraries.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
@@ -141,7 +141,7 @@ class Client(commands.Bot):
         """The function of each button, by the action in its custom id; each cog adds its own."""
         self.forms: dict[str, Callable[..., Awaitable[None]]] = {}
         """The function of each form, by the action in its custom id; each cog adds its own."""
-        self._always_sync = always_sync
+        self._on_try_page = on_try_page
         self._ages = Ages()
         self.late = 0
         """How many interactions could not be answered in time."""
@@ -201,7 +201,9 @@ class Client(commands.Bot):
         """Load the cogs and tell Discord about the commands if they changed."""
         self.app.policy.is_age_restricted = self._is_age_restricted
         self.app.policy.usual_language = self._usual_language
-        await self.tree.set_translator(CommandTranslator())
+        if not self._on_try_page:
+            # The page is in English alone, and reading every language takes a while.
+            await self.tree.set_translator(CommandTranslator())
         for extension in EXTENSIONS:
             await self.load_extension(extension)
         await self._sync()
@@ -298,11 +300,15 @@ class Client(commands.Bot):
 
     async def _sync(self) -> None:
         """Upload the commands if they differ from what Discord has, because Discord limits uploads."""
+        if self._on_try_page:
+            # The page knows no commands from an earlier start.
+            await self.tree.sync()
+            return
         payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
         texts = [json.dumps(payload, sort_keys=True), await asyncio.to_thread(catalogues.digest)]
         digest = hashlib.sha256("".join(texts).encode()).hexdigest()
         name = f"commands of {self.application_id}"
-        if self._always_sync or await self.app.database.recall(name) != digest:
+        if await self.app.database.recall(name) != digest:
             await asyncio.to_thread(catalogues.preload)
             await self.tree.sync()
             try:

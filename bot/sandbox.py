@@ -36,7 +36,7 @@ async def try_page(app: App, port: int = 0) -> AsyncIterator[tuple[Any, str]]:
     from bot.try_page.sample import show_sample
     from bot.try_page.web import TryPage
 
-    client = Client(app, always_sync=True)
+    client = Client(app, on_try_page=True)
     env = simcord.Env(client, check_errors=False)
     place = Place(env, app.config.discord.command)
     await env.start()

@@ -33,6 +33,7 @@ from benchmarks import (
     recording,
     search,
     soak,
+    starting,
     try_page,
 )
 from benchmarks.arms import Arms, UnavailableError, joined
@@ -310,6 +311,11 @@ def test_the_safety_check_is_measured_beside_a_step() -> None:
 
 
 @needs_chromium
+def test_the_start_is_measured_beside_another_version(capsys: pytest.CaptureFixture[str]) -> None:
+    starting.run(starting.HERE, rounds=1)
+    assert "times as long as the other one" in capsys.readouterr().out
+
+
 def test_the_try_page_is_measured() -> None:
     text = try_page.run(try_page.arguments(["--pictures", "4", "8", "--rounds", "1"]))
     assert [line.split(" | ")[0] for line in text.splitlines()[-2:]] == ["| a reaction", "| /quota"]

@@ -43,6 +43,10 @@ async def test_nothing_runs_but_the_pages_own_files(page: Page) -> None:
     assert re.search(r"<script>|style=|\son[a-z]+=", html) is None
 
 
+async def test_the_page_reads_no_other_language_to_open(page: Page) -> None:
+    assert page.place.env.bot.tree.translator is None
+
+
 async def test_a_file_that_is_no_picture_is_only_downloaded(page: Page) -> None:
     channel = str(page.place.main.id)
     await page.act({"kind": "say", "content": "", "in": channel}, {"file": ("page.html", b"<script>alert(1)</script>")})
