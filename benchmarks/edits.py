@@ -68,7 +68,7 @@ def asked(job: Job, picture: Picture) -> Mapping[str, Options]:
 async def sheet(prompt: str, seed: int) -> PIL.Image.Image:
     """Paint everything and put it on one sheet; the source comes first."""
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(data=Path(folder), limits=LimitsConfig(pace=1000, depth=1000, quota=10**6))
+        config = Config(data=Path(folder) / "data", limits=LimitsConfig(pace=1000, depth=1000, quota=10**6))
         async with open_app(config, Surface.TERMINAL) as app:
             job, (picture,) = await painted(app, Options(prompt, seed=seed))
             tiles = {f"{prompt[:20]}...": (await app.queue.images(job.id))[0].png}

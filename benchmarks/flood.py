@@ -52,7 +52,7 @@ async def measure(
     choose = random.Random(11)
     with tempfile.TemporaryDirectory() as folder:
         limits = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000)
-        config = Config(data=Path(folder), models=(model,), limits=limits, engine=settings, log_level="error")
+        config = Config(data=Path(folder) / "data", models=(model,), limits=limits, engine=settings, log_level="error")
         async with open_app(config, Surface.SANDBOX) as app:
             app.delivery.attach(Nowhere())
             light = Options("a fox", steps=sum(steps) // 2, guidance_scale=3.0)

@@ -107,7 +107,7 @@ async def run(requests: int, warm: int, rate: float, steps: Sequence[float] = ()
     with tempfile.TemporaryDirectory() as folder:
         limits = LimitsConfig(pace=10_000, depth=10_000, quota=1_000_000)
         config = Config(
-            data=Path(folder), limits=limits, engine=EngineConfig(device="cpu", threads=1), log_level="error"
+            data=Path(folder) / "data", limits=limits, engine=EngineConfig(device="cpu", threads=1), log_level="error"
         )
         async with open_app(config, Surface.SANDBOX, engine=engine) as app:
             poster = Nowhere()

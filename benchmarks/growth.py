@@ -80,7 +80,7 @@ async def fill(app: App, size: int) -> None:
 async def measure(size: int, requests: int) -> float:
     """CPU seconds of a request."""
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(data=Path(folder), limits=LimitsConfig(pace=10**4, depth=10**3, quota=10**6))
+        config = Config(data=Path(folder) / "data", limits=LimitsConfig(pace=10**4, depth=10**3, quota=10**6))
         engine = FakeEngine()
         engine.open.clear()
         async with open_app(config, Surface.DISCORD, engine=engine) as app:

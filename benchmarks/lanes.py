@@ -86,7 +86,7 @@ async def local(rounds: int, pictures: int, steps: int) -> tuple[str, str]:
     engine = EngineConfig(devices=("cpu", "cpu"), threads=1)
     ratios, rows = [], []
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(data=Path(folder), limits=LIMITS, engine=engine, log_level="error")
+        config = Config(data=Path(folder) / "data", limits=LIMITS, engine=engine, log_level="error")
         async with open_app(config, Surface.SANDBOX) as app:
             app.delivery.attach(Nowhere())
             lanes = [lane for lane in app.engine.lanes if isinstance(lane, LocalEngine)]
@@ -113,7 +113,7 @@ async def fed(lanes: int, jobs: int, seconds: float) -> tuple[float, float]:
         engine.name = f"fake {number}"
     request = GenerationRequest("a red apple", "emoji", 64, 64, 4, 4.0, 0)
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(data=Path(folder), limits=LIMITS, log_level="error")
+        config = Config(data=Path(folder) / "data", limits=LIMITS, log_level="error")
         async with open_app(config, Surface.SANDBOX, engine=Fleet(engines)) as app:
             app.delivery.attach(Nowhere())
             busy = time.process_time()

@@ -96,7 +96,7 @@ async def strip(app: App, seed: int) -> PIL.Image.Image:
 async def sheets(folder: Path, seed: int) -> None:
     """Paint all sheets."""
     with tempfile.TemporaryDirectory() as data:
-        config = Config(data=Path(data), limits=LimitsConfig(pace=1000, depth=1000, quota=10**6))
+        config = Config(data=Path(data) / "data", limits=LimitsConfig(pace=1000, depth=1000, quota=10**6))
         async with open_app(config, Surface.TERMINAL) as app:
             for name, sheet in (("choices", choices), ("storyboard", story), ("variants", variants)):
                 PIL.Image.open(io.BytesIO(await sheet(app, seed))).save(folder / f"{name}.png", optimize=True)
