@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import discord
 from discord import app_commands
@@ -38,12 +37,12 @@ from bot.requests.admission import Admission
 from bot.requests.defaults import NAMES as DEFAULTS
 from bot.requests.defaults import RULES as DEFAULT_RULES
 from bot.requests.resolve import check_aspect
-from bot.responses import MESSAGE
 from bot.storage.cases import By, Case, Cases
 from bot.storage.queue import Queue
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from cogs import _people, _words
+from cogs._cases import SHOWN, page
 from cogs._confirm import Confirmations
 from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models
 from cogs._people import Place
@@ -55,7 +54,6 @@ FAVOURITES_NEEDED = 3
 """The threshold of a gallery that no moderator chose."""
 
 _ALL = "everything"
-_SHOWN = 10
 _MESSAGE = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/(\d+)/(\d+)/)?(\d{15,20})")
 
 
@@ -387,8 +385,8 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             found = [await self._cases.get(guild_id, case)]
         else:
             subject = None if member is None else (Scope.PERSON, member.id)
-            found = await self._cases.latest(guild_id, _SHOWN, before=before or 2**31, subject=subject)
-        await responses.send(interaction, _page(found), ephemeral=True)
+            found = await self._cases.latest(guild_id, SHOWN, before=before or 2**31, subject=subject)
+        await responses.send(interaction, page(found), ephemeral=True)
 
     @app_commands.command(description="Undo a case: restore the values from before it")
     @app_commands.describe(case="The number of the case", reason="Why; kept with the new case")
@@ -446,24 +444,6 @@ def _about(job: Job) -> str:
         model=job.request.model,
         status=say("running") if job.status is JobStatus.RUNNING else say("queued"),
     )
-
-
-def _page(cases: Sequence[Case]) -> str:
-    """As many cases as one message holds, and the way to the older ones."""
-    for count in range(len(cases), 0, -1):
-        lines = [_line(case) for case in cases[:count]]
-        last = cases[count - 1].number
-        more = last > 1 and (count < len(cases) or count == _SHOWN)
-        older = "\n" + say("-# Older ones: `/mod cases before:{case}`", case=last) if more else ""
-        room = MESSAGE - len(older)
-        if count == 1 or len("\n".join(lines)) <= room:
-            return _words.fitting(lines, room) + older
-    return say("There are no such cases.")
-
-
-def _line(case: Case) -> str:
-    reason = f" — {_words.inert(case.reason, 300)}" if case.reason else ""
-    return f"**{case.number}** {_words.past(case.at)} <@{case.by}>: {_words.change(case)}{reason}"
 
 
 async def setup(client: Client) -> None:
