@@ -25,7 +25,7 @@ from bot.language import mark, say, sentence
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.options import Edit, Options
-from bot.requests.resolve import STRENGTH
+from bot.requests.starting import STRENGTH
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from cogs import _controls, _people, _targets, _words
