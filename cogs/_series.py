@@ -44,6 +44,10 @@ class Post:
     """Whether the words of any request of the series may not be painted; then the prompt is shown nowhere."""
     panels: Sequence[Panel] = ()
     """The panels of a storyboard, in their order; their jobs are `jobs`."""
+    lead: int = 0
+    """The number of the panel whose picture the others start from; 0 if they do not."""
+    strength: float = 1.0
+    """How much of that picture they paint over."""
     kind: str = PERMUTATIONS
 
 
@@ -51,7 +55,7 @@ def bill(series: SeriesQuote) -> str:
     """The question before a series is accepted: how many pictures, what they cost, what is left, and what each is."""
     lines = _prices(series)
     if series.panels:
-        return _words.fitting([*lines, *panels_of(series.panels)])
+        return _words.fitting([*lines, *panels_of(series.panels), *_following(series)])
     labels = [member.label or say("the same again") for member in series.members]
     lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
     if len(labels) > _LABELS:
@@ -95,6 +99,20 @@ def panels_of(panels: Sequence[Panel]) -> list[str]:
         said = f"❌ {_words.said(panel.refusal)}" if panel.refusal else _words.inert(panel.words, _LABEL)
         lines.append(f"-# {panel.number}. {said}")
     return lines
+
+
+def _following(series: SeriesQuote) -> list[str]:
+    """A line that says from which panel the others of a storyboard start, if they do."""
+    if series.strength is None or len(series.members) < 2:
+        return []
+    lead = next(panel.number for panel in series.panels if not panel.refusal)
+    return [
+        say(
+            "-# The other panels start from the picture of panel {number}, at strength {strength:g}, and wait for it.",
+            number=lead,
+            strength=series.strength,
+        )
+    ]
 
 
 def bill_view(number: JobId, series: SeriesQuote) -> discord.ui.View:

@@ -8,7 +8,7 @@ import discord
 
 from bot.charts import board
 from bot.charts.board import Drawn, Kind
-from bot.jobs import JobId, News, PictureRef
+from bot.jobs import JobId, JobStatus, News, PictureRef
 from bot.language import mark, say
 from bot.responses import fitted
 from bot.storage.panels import Panel
@@ -44,11 +44,40 @@ def words(post: Post, about: JobId | None = None, news: News | None = None) -> s
             lines.append(f"{place}. ❌ {fitted(_words.said(why), 200)}")
             continue
         label = _words.inert(shown(post, panel), _WORDS)
-        lines.append(line(place, label, state(job, post.images.get(job.id, ()), news if job.id == about else None)))
+        known = state(job, post.images.get(job.id, ()), news if job.id == about else None)
+        if job.follows is not None and job.status is JobStatus.QUEUED:
+            known = say("🕓 waits for panel {number}", number=_lead(post))
+        lines.append(line(place, label, known))
+    lines += _following(post)
     done = [job for job in post.jobs if post.images.get(job.id)]
     if done:
         lines.append(f"-# {common(done)}")
     return _words.fitting(lines)
+
+
+def _lead(post: Post) -> int:
+    """The place in the story of the panel whose picture the others start from; 0 if they do not."""
+    return next((place for place, panel in enumerate(post.panels, start=1) if panel.number == post.lead), 0)
+
+
+def _following(post: Post) -> list[str]:
+    """A line that says from which panel the others start, or why they do not."""
+    place = _lead(post)
+    if not place or len(post.jobs) < 2:
+        return []
+    lead = post.panels[place - 1].job_id
+    job = next((each for each in post.jobs if each.id == lead), None)
+    if job is not None and job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return [
+            say("-# Panel {number} has no picture, so the others are painted from their words alone.", number=place)
+        ]
+    return [
+        say(
+            "-# The others start from the picture of panel {number}, at strength {strength:g}.",
+            number=place,
+            strength=post.strength,
+        )
+    ]
 
 
 def view(post: Post) -> discord.ui.View:

@@ -229,7 +229,8 @@ class Series(commands.Cog):
         if not jobs:
             raise UserError(_ENDED)
         if interaction.user.id == first.requester.user_id:
-            stopped = [job for job in jobs if await self._dispatcher.cancel(job.id)]
+            # The last first: a panel that waits for another one would start when that one is cancelled.
+            stopped = [job for job in reversed(jobs) if await self._dispatcher.cancel(job.id)]
             said = say("Cancelled {requests}.", requests=_words.requests(len(stopped)))
             await responses.send(interaction, said, ephemeral=True)
             return

@@ -278,6 +278,8 @@ class SeriesPosts(commands.Cog, name="Series posts"):
             is_withheld=is_withheld,
             panels=panels,
             kind=series.kind,
+            lead=series.lead,
+            strength=series.strength,
         )
 
     async def _title(self, series: Series) -> str:

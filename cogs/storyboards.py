@@ -21,8 +21,8 @@ from bot.money import roughly
 from bot.requests import edits
 from bot.requests.admission import Admission, Quote
 from bot.requests.options import Options
-from bot.requests.series import STORYBOARD, SeriesAdmission
-from bot.requests.storyboards import PANELS, panels_of
+from bot.requests.series import STORYBOARD, SeriesAdmission, seed_of
+from bot.requests.storyboards import PANELS, Following, panels_of, strength_of
 from bot.requests.wording import clean
 from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
@@ -38,9 +38,10 @@ from cogs.series_posts import SeriesPosts
 
 log = logging.getLogger(__name__)
 
-_TITLE, _LOOK = 100, 500
+_TITLE, _LOOK, _STRENGTH = 100, 500, 10
 _FIRST_ALREADY = mark("This panel is the first one already.")
 _LAST_ALREADY = mark("This panel is the last one already.")
+_OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
 _MINE = mark("Only the person who asked for this storyboard can change it.")
 _BUSY = mark("This panel is not painted yet. Wait for it, or cancel it, and then change it.")
 
@@ -88,6 +89,12 @@ class Storyboards(commands.Cog):
                 hint=say("Words and flags, like: ink drawing --ar 4:3 --style ink"),
                 most=_LOOK,
             ),
+            text_field(
+                "strength",
+                say("Follow the first panel"),
+                hint=say("A strength like 0.7: the others start from its picture. Empty: they do not"),
+                most=_STRENGTH,
+            ),
         ]
         empty = form(str(CustomId("storyboard", PictureRef(JobId(0)))), say("Storyboard"), fields)
         await responses.ask(interaction, empty)
@@ -105,7 +112,8 @@ class Storyboards(commands.Cog):
         try:
             panels = panels_of(text)
             title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
-            series = await self._quotes.read_board(requester, title, panels, look, destination)
+            strength = strength_of(filled.texts.get("strength", ""))
+            series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
             await self._series.offer(interaction, Options(text), series)
         except UserError as error:
             await interaction.client.explain(interaction, error, text)
@@ -125,19 +133,23 @@ class Storyboards(commands.Cog):
     @pressed("panelagain", "panelvary")
     async def repaint_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
         """Paint a panel again with a new seed, or vary its picture."""
-        first, _, panel = await self._known(interaction, about)
+        first, series, panel = await self._known(interaction, about)
         _check_mine(interaction, first)
         job = await self._free(panel)
         pictures = [] if job is None else await self._queue.pictures(job.id)
         if job is None or not pictures:
             raise UserError("This panel has no picture. Edit its words, and it is painted.")
+        lead = None
         if action == "panelvary":
             options = edits.vary(job.request, pictures[0], edits.STRONG)
         else:
             options = edits.again(job.request, (PictureRef(job.id),))
+            lead = await self._lead(series, panel)
+            if lead is not None and (follows := Following.of(lead.request, series.strength)) is not None:
+                options = follows.added_to(options)
         requester, destination = where(interaction)
         quote = await self._admission.quote(requester, replace(options, images=1), destination)
-        await self._repaint(interaction, first, panel, panel.words, quote)
+        await self._repaint(interaction, first, panel, panel.words, quote, lead)
 
     @pressed("panelwords")
     async def words_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -159,13 +171,25 @@ class Storyboards(commands.Cog):
         if not words:
             raise UserError("Say what the panel shows.")
         requester, destination = where(interaction)
-        quote = await self._quotes.quote_panel(requester, words, series.look, destination, first.request.seed)
-        await self._repaint(interaction, first, panel, words, quote)
+        lead = await self._lead(series, panel)
+        follows = None if lead is None else Following.of(lead.request, series.strength)
+        seed = seed_of(first.request.seed, max(panel.number - series.lead, 0) if series.lead else 0)
+        quote = await self._quotes.quote_panel(requester, words, series.look, destination, seed, follows)
+        await self._repaint(interaction, first, panel, words, quote, lead)
 
     async def _repaint(
-        self, interaction: discord.Interaction[Client], first: Job, panel: Panel, words: str, quote: Quote
+        self,
+        interaction: discord.Interaction[Client],
+        first: Job,
+        panel: Panel,
+        words: str,
+        quote: Quote,
+        lead: Job | None,
     ) -> None:
-        admitted = await self._quotes.repaint(first, panel, words, quote, interaction_id=interaction.id)
+        """Admit a new request for a panel, which may start from the picture of the lead, and show that it waits."""
+        admitted = await self._quotes.repaint(
+            first, panel, words, quote, follows=None if lead is None else lead.id, interaction_id=interaction.id
+        )
         if admitted is None:
             return
         said = say(
@@ -260,10 +284,20 @@ class Storyboards(commands.Cog):
             raise UserError(_words.EXPIRED)
         return first, series, panel
 
+    async def _lead(self, series: SeriesRow, panel: Panel) -> Job | None:
+        """The request from whose picture a panel starts; None if it starts from none, or if that one has no picture."""
+        if not series.lead or panel.number == series.lead:
+            return None
+        lead = next((each for each in await self._panels.of(series.id) if each.number == series.lead), None)
+        job = None if lead is None or lead.job_id is None else await self._queue.get(lead.job_id)
+        if job is None or (job.status not in _OPEN and not await self._queue.pictures(job.id)):
+            return None
+        return job
+
     async def _free(self, panel: Panel) -> Job | None:
         """The newest request of a panel, if it has one. Raises UserError while it has not ended."""
         job = None if panel.job_id is None else await self._queue.get(panel.job_id)
-        if job is not None and (job.status in (JobStatus.QUEUED, JobStatus.RUNNING) or job.posted_at is None):
+        if job is not None and (job.status in _OPEN or job.posted_at is None):
             raise UserError(_BUSY)
         return job
 

@@ -1,15 +1,22 @@
-"""Storyboards: two to eight panels from one text, which share a look and a seed."""
+"""Storyboards: two to eight panels of one text, which share a look and a seed, and may start from one picture. Pure."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 
-from bot.errors import UserError
+from bot.errors import UserError, quoted
+from bot.jobs import GenerationRequest, Operation, Upload
 from bot.language import sentence_many
+from bot.requests.options import Edit, Options
 from bot.requests.wording import clean
 
 PANELS = (2, 8)
 """The fewest and the most panels."""
+STRENGTHS = (0.3, 0.95)
+"""How much of the first panel's picture the others may paint over: with less they all look like it, with more nothing
+of it is left."""
+_STRENGTH = re.compile(r"0?[.,]\d{1,4}|1")
 _BLANK = re.compile(r"\n[^\S\n]*\n")
 
 
@@ -30,6 +37,57 @@ def panels_of(text: str) -> tuple[str, ...]:
             panels=sentence_many("1 panel", "{count} panels", len(panels)),
         )
     return panels
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How a panel starts from the picture of another one, which may not be painted yet."""
+
+    strength: float
+    """How much of it is painted over."""
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, lead: GenerationRequest, strength: float | None) -> Following | None:
+        """How panels follow the request of the lead; None if they do not."""
+        return None if strength is None else cls(strength, lead.width, lead.height)
+
+    def added_to(self, options: Options) -> Options:
+        """The options of a panel, with a picture that stands for the one that is still to be painted.
+
+        It has no name yet: the row of the job gets that when the picture is there.
+        """
+        aspect = options.aspect or f"{self.width}x{self.height}"
+        image = Upload(b"", self.width, self.height, "")
+        edit = options.edit
+        if edit is not None:
+            edit = Edit(edit.sources, Operation.IMAGE2IMAGE, style=edit.style)
+        return replace(
+            options,
+            aspect=aspect,
+            image=image,
+            mask=None,
+            strength=self.strength,
+            edit=edit,
+        )
+
+
+def strength_of(text: str) -> float | None:
+    """The strength that a person typed; None if they typed nothing. Raises UserError for anything else."""
+    typed = text.strip()
+    if not typed:
+        return None
+    low, high = STRENGTHS
+    if not _STRENGTH.fullmatch(typed) or not low <= (strength := float(typed.replace(",", "."))) <= high:
+        raise UserError(
+            "{typed} is no strength at which panels can follow the first one: it goes from {low} to {high}. With 0.7, "
+            "the usual one, they keep its colours and its composition. Leave the field empty, and no panel follows.",
+            typed=quoted(typed),
+            low=low,
+            high=high,
+        )
+    return strength
 
 
 def prompt_of(words: str, look: str) -> str:
