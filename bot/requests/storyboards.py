@@ -81,8 +81,8 @@ def strength_of(text: str) -> float | None:
     low, high = STRENGTHS
     if not _STRENGTH.fullmatch(typed) or not low <= (strength := float(typed.replace(",", "."))) <= high:
         raise UserError(
-            "{typed} is no strength at which panels can follow the first one: it goes from {low} to {high}. With 0.7, "
-            "the usual one, they keep its colours and its composition. Leave the field empty, and no panel follows.",
+            "{typed} is no strength at which panels can follow the first one: it goes from {low} to {high}, and with "
+            "less they look more like it. Leave the field empty, and no panel follows.",
             typed=quoted(typed),
             low=low,
             high=high,
