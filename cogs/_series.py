@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import discord
 
-from bot.charts.board import Drawn
+from bot.charts.board import Drawn, Signed
+from bot.engine.signing import Signing
 from bot.jobs import DRAINED, Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
 from bot.language import say
 from bot.requests.series import FIRST, PERMUTATIONS, VARIANTS, SeriesQuote
@@ -231,6 +232,11 @@ def drawn(post: Post) -> list[Drawn]:
         label = "" if job.is_withheld else job.label
         tiles += [Drawn(post.numbers[job.id], label, image.png) for image in post.images.get(job.id, ())]
     return tiles
+
+
+def signed(post: Post, signing: Signing) -> Signed:
+    """What makes a file of the pictures of a message get a manifest."""
+    return Signed(signing, sorted({job.request.model for job in post.jobs if post.images.get(job.id)}))
 
 
 def smaller(content: str, lossless: bool) -> str:

@@ -20,8 +20,6 @@ _WORDS = 90
 """Characters of the words of a panel that are shown."""
 _REFUSED = mark("(refused)")
 """What stands where the words of a panel may not be shown."""
-SECONDS = {Kind.WEBP: 2.0, Kind.GIF: 2.0}
-"""How long an animation shows each panel."""
 
 
 def shown(post: Post, panel: Panel) -> str:

@@ -13,9 +13,10 @@ from discord.ext import commands
 
 from bot import responses
 from bot.charts import board
-from bot.charts.board import Kind
+from bot.charts.board import Kind, Signed
 from bot.client import Client, prompt_back
 from bot.delivery.feedback import Feedback
+from bot.engine.signing import Signing
 from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobStatus, MessageId, PictureRef, Scope, UserId
 from bot.language import mark, say
@@ -60,7 +61,9 @@ class Series(commands.Cog):
         cases: Cases,
         preferences: PreferenceStore,
         feedback: Feedback,
+        signing: Signing,
     ) -> None:
+        self._signing = signing
         self._intake = intake
         self._posts = posts
         self._admission = admission
@@ -208,9 +211,10 @@ class Series(commands.Cog):
         tiles = [tile for post in posts for tile in _series.drawn(post)]
         if not tiles:
             raise UserError("None of these has a picture now.")
+        models = sorted({job.request.model for post in posts for job in post.jobs if post.images.get(job.id)})
         title = "" if any(post.is_withheld for post in posts) else series.title
         try:
-            png = await board.draw(Kind.SHEET, title, tiles)
+            png = await board.draw(Kind.SHEET, title, tiles, 0.0, Signed(self._signing, models))
         except PlotError as error:
             log.warning("a sheet of variants could not be drawn: %s", error)
             raise UserError("The sheet of these variants could not be drawn. Try again in a moment.") from error
@@ -263,5 +267,6 @@ async def setup(client: Client) -> None:
             app.cases,
             app.preferences,
             app.feedback,
+            app.signing,
         ),
     )

@@ -16,7 +16,21 @@ from bot.delivery.feedback import offered
 from bot.delivery.poster import Repost, Shown
 from bot.delivery.smaller import smaller
 from bot.errors import DeliveryError, EngineError, PlotError, Rejected, StorageError, TooLarge, TryLater
-from bot.jobs import Failed, Image, Job, JobId, JobStatus, MessageId, News, Painted, Painting, Queued, Retrying, UserId
+from bot.jobs import (
+    Failed,
+    GuildId,
+    Image,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    News,
+    Painted,
+    Painting,
+    Queued,
+    Retrying,
+    UserId,
+)
 from bot.policy.policy import Policy
 from bot.requests.series import STORYBOARD
 from bot.storage.database import insist
@@ -73,6 +87,25 @@ class SeriesPosts(commands.Cog, name="Series posts"):
             except DeliveryError as error:
                 log.info("a storyboard cannot show a change: %s", type(error).__name__)
                 await insist(self._panels.shown, job.post_id, await insist(self._panels.changes, job.post_id))
+
+    async def shown_titles(self, guild_id: GuildId) -> list[Series]:
+        """The storyboards of a server whose titles may be shown now."""
+        return [series for series in await self._queue.series_of(guild_id, STORYBOARD) if await self._title(series)]
+
+    async def mask(self, before: Sequence[Series]) -> None:
+        """Take titles that may not be shown any more out of the messages of storyboards, of those that had them."""
+        hit = [series for series in before if not await self._title(series)]
+        if not hit:
+            return
+        # A start makes up for what a kill leaves out.
+        await self._panels.owe([series.id for series in hit])
+        for series in hit:
+            try:
+                with translated(self._client, series.guild_id):
+                    for job in (await self._queue.of_series(series.id))[:1]:
+                        await self.refresh(job)
+            except DeliveryError as error:
+                log.warning("a storyboard shows its title until its next change: %s", type(error).__name__)
 
     async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         """Make the message of a job say what is known of all its jobs; raises what Discord raises.

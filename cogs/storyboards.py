@@ -14,6 +14,7 @@ from bot import responses
 from bot.charts import board
 from bot.charts.board import Kind
 from bot.client import Client
+from bot.engine.signing import Signing
 from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobId, JobStatus, PictureRef
 from bot.language import Listed, mark, say, say_many
@@ -22,12 +23,12 @@ from bot.requests import edits
 from bot.requests.admission import Admission, Quote
 from bot.requests.options import Options
 from bot.requests.series import STORYBOARD, SeriesAdmission, seed_of
-from bot.requests.storyboards import PANELS, Following, panels_of, strength_of
+from bot.requests.storyboards import PANELS, SECONDS, USUAL_SECONDS, Following, panels_of, seconds_of, strength_of
 from bot.requests.wording import clean
 from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
 from bot.storage.queue import Series as SeriesRow
-from cogs import _people, _storyboard, _words
+from cogs import _people, _series, _storyboard, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import translated
@@ -38,7 +39,7 @@ from cogs.series_posts import SeriesPosts
 
 log = logging.getLogger(__name__)
 
-_TITLE, _LOOK, _STRENGTH = 100, 500, 10
+_TITLE, _LOOK, _STRENGTH, _SECONDS = 100, 500, 10, 10
 _FIRST_ALREADY = mark("This panel is the first one already.")
 _LAST_ALREADY = mark("This panel is the last one already.")
 _OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -58,7 +59,9 @@ class Storyboards(commands.Cog):
         admission: Admission,
         queue: Queue,
         panels: Panels,
+        signing: Signing,
     ) -> None:
+        self._signing = signing
         self._client = client
         self._series = series
         self._posts = posts
@@ -213,13 +216,46 @@ class Storyboards(commands.Cog):
         await responses.send(interaction, say("Moved."), ephemeral=True)
         await self._refresh(first)
 
-    @pressed("boardsheet", "boardpdf", "boardwebp", "boardgif")
+    @pressed("boardsheet", "boardpdf")
     async def export_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
         """Send the storyboard as one file, to the person alone."""
+        await self._export(interaction, about, Kind(action.removeprefix("board")))
+
+    @pressed("boardwebp", "boardgif")
+    async def animation_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
+        """Ask how long an animation shows each panel."""
+        await self._visible(interaction, about)
+        low, high = SECONDS
+        field = text_field(
+            "seconds",
+            say("Seconds for each panel"),
+            hint=say("{low:g} to {high:g}", low=low, high=high),
+            value=f"{USUAL_SECONDS:g}",
+            most=_SECONDS,
+        )
+        await responses.ask(
+            interaction, form(str(CustomId(action, about)), say("Animation of the storyboard"), [field])
+        )
+
+    @submitted("boardwebp", "boardgif")
+    async def animation_sent(
+        self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
+    ) -> None:
+        """Send the storyboard as an animation, to the person alone."""
+        seconds = seconds_of(filled.texts.get("seconds", ""))
+        await self._export(interaction, known.about, Kind(known.action.removeprefix("board")), seconds)
+
+    async def _visible(self, interaction: discord.Interaction[Client], about: PictureRef) -> tuple[Job, SeriesRow]:
+        """The storyboard that a control names. Raises UserError if the person may not see it."""
         first, series = await self._storyboard(interaction, about.job_id)
         if not may_see(first, interaction):
             raise UserError(_words.EXPIRED)
-        kind = Kind(action.removeprefix("board"))
+        return first, series
+
+    async def _export(
+        self, interaction: discord.Interaction[Client], about: PictureRef, kind: Kind, seconds: float = 0.0
+    ) -> None:
+        first, series = await self._visible(interaction, about)
         await responses.defer(interaction, ephemeral=True, thinking=True)
         post = await self._posts.read(first)
         panels = [] if post is None else _storyboard.drawn(post)
@@ -227,7 +263,7 @@ class Storyboards(commands.Cog):
         if post is None or len(missing) == len(panels):
             raise UserError("No panel of this storyboard has a picture now.")
         try:
-            data = await board.draw(kind, post.title, panels, _storyboard.SECONDS.get(kind, 0.0))
+            data = await board.draw(kind, post.title, panels, seconds, _series.signed(post, self._signing))
         except PlotError as error:
             log.warning("a file of a storyboard could not be drawn: %s", error)
             raise UserError("This file of the storyboard could not be drawn. Try again in a moment.") from error
@@ -311,6 +347,6 @@ async def setup(client: Client) -> None:
     """Add the cog, its command, its controls and its forms."""
     app = client.app
     cog = Storyboards(
-        client, Series.of(client), SeriesPosts.of(client), app.series, app.admission, app.queue, app.panels
+        client, Series.of(client), SeriesPosts.of(client), app.series, app.admission, app.queue, app.panels, app.signing
     )
     await add_cog(client, cog)

@@ -130,6 +130,8 @@ def resolve(
     said += _about_weights(options.prompt, negative or "", end)
     # Prompts that were copied from elsewhere get one note for all that is read in another way.
     notes = ["; ".join(said)] if said else []
+    if options.edit is not None and options.edit.is_first_frame:
+        notes.append(say("the picture is an animation, so only its first frame counts"))
     options, filled, left_out = with_defaults(options, defaults, usable)
     filled |= of_style
     notes += style_notes + left_out

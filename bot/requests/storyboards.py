@@ -16,6 +16,10 @@ PANELS = (2, 8)
 STRENGTHS = (0.3, 0.95)
 """How much of the first panel's picture the others may paint over: with less they all look like it, with more nothing
 of it is left."""
+SECONDS = (0.1, 30.0)
+"""How long an animation may show each panel: the shortest time that all viewers of GIFs keep to, and a long one."""
+USUAL_SECONDS = 2.0
+_NUMBER = re.compile(r"\d{1,4}(?:[.,]\d{0,4})?|[.,]\d{1,4}")
 _STRENGTH = re.compile(r"0?[.,]\d{1,4}|1")
 _BLANK = re.compile(r"\n[^\S\n]*\n")
 
@@ -88,6 +92,23 @@ def strength_of(text: str) -> float | None:
             high=high,
         )
     return strength
+
+
+def seconds_of(text: str) -> float:
+    """How long an animation shows each panel, as a person typed it. Raises UserError if that is no such time."""
+    typed = text.strip()
+    if not typed:
+        return USUAL_SECONDS
+    low, high = SECONDS
+    if not _NUMBER.fullmatch(typed) or not low <= (seconds := float(typed.replace(",", "."))) <= high:
+        raise UserError(
+            "An animation shows each panel for {low:g} to {high:g} seconds, and you asked for {typed}. Write a number, "
+            "like 1.5.",
+            low=low,
+            high=high,
+            typed=quoted(typed),
+        )
+    return seconds
 
 
 def prompt_of(words: str, look: str) -> str:

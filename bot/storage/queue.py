@@ -461,6 +461,11 @@ class Queue:
         row = await self._database.fetch_one("SELECT * FROM series WHERE id = ?", (series_id,))
         return None if row is None else Series.from_row(row)
 
+    async def series_of(self, guild_id: GuildId, kind: str) -> list[Series]:
+        """All series of a kind that were asked for in a server."""
+        rows = await self._database.fetch_all("SELECT * FROM series WHERE guild_id = ? AND kind = ?", (guild_id, kind))
+        return [Series.from_row(row) for row in rows]
+
     async def depth(self) -> int:
         """How many jobs wait."""
         row = await self._database.fetch_one(COUNT, (self._surface,))
