@@ -32,6 +32,7 @@ from bot.engine.catalog import (
 )
 from bot.engine.local.devices import LOCAL
 from bot.engine.model_files import known_files
+from bot.engine.signing import Signing
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Clock, Surface, UserId, utcnow
 from bot.policy.policy import Policy
@@ -116,6 +117,7 @@ class App:
     forgetting: Forgetting
     preferences: PreferenceStore
     verification: Verification
+    signing: Signing
     policy: Policy
     line: Line
     engine: Engine
@@ -240,7 +242,8 @@ async def open_app(
             clock,
         )
         line = Line(changes, policy, painter, clock, lambda: lanes.drained)
-        delivery = Delivery(database, queue, changes, config.discord.posts_per_channel)
+        signing = Signing(provenance_of(config.data), config.engine.certificate, config.engine.private_key)
+        delivery = Delivery(database, queue, changes, config.discord.posts_per_channel, signing)
         dispatcher = Dispatcher(database, queue, pictures, policy, refusals, line, painter, delivery.announce, clock)
         search = Search(database, index_of(config.data), path, key, surface, config.engine.likeness)
         forgetting = Forgetting(database, pictures, path, key, surface, clock, search.erase)
@@ -291,6 +294,7 @@ async def open_app(
             reports=Reports(path, key, clock),
             forgetting=forgetting,
             preferences=preferences,
+            signing=signing,
             verification=Verification(marks, provenance_of(config.data), config.engine.certificate),
             policy=policy,
             line=line,

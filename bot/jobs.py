@@ -436,6 +436,8 @@ class Job:
     """The series that it belongs to, such as the prompts that one prompt with choices stands for."""
     label: str = ""
     """What it is called within its series."""
+    follows: JobId | None = None
+    """The job from whose picture it starts and for which it waits."""
     held_micros: Micros = NOTHING
     """What it was taken to cost in money when it was accepted."""
     billed_micros: Micros | None = None
@@ -481,6 +483,7 @@ class Job:
             post_id=row["post_id"],
             series_id=row["series_id"],
             label=row["label"],
+            follows=None if row["follows"] is None else JobId(row["follows"]),
             held_micros=Micros(row["held_micros"]),
             billed_micros=None if row["billed_micros"] is None else Micros(row["billed_micros"]),
             is_sent=row["sent_at"] is not None,
@@ -523,7 +526,10 @@ class Waiting:
     channels: tuple[ChannelId, ...] = ()
     """Where they asked: the channel and, for a thread, its parent channel."""
     acknowledged: bool = True
-    """Whether the person has seen that the request was accepted; the job may not start before."""
+    """Whether the person has seen that the request was accepted, and the picture that it starts from is there.
+
+    The job may not start before.
+    """
     again: bool = False
     """Whether an earlier attempt was interrupted; then the job goes first, because it had its turn already."""
     said: Queued | None = None

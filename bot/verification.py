@@ -60,6 +60,8 @@ class Verdict:
     is_edited: bool
     is_too_small: bool
     manifest: Manifest
+    is_opened: bool = True
+    """Whether it was looked for a mark in it; of videos and GIFs only the manifest is read."""
 
 
 class Verification:
@@ -94,6 +96,7 @@ class Verification:
             is_edited=is_edited,
             is_too_small=found["is_too_small"],
             manifest=Manifest(**facts, is_signed_here=found["is_signed_here"]),
+            is_opened=found["is_opened"],
         )
 
     async def _examined(self, data: bytes) -> dict[str, Any]:

@@ -29,6 +29,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 _ACTION = "__answers_button__"
 """The attribute of a method with the actions of the buttons that it answers."""
 _FORM = "__answers_form__"
+"""The same with those of forms."""
 
 # Version, action, job and number. Buttons of version 1, which had no number, stand under old messages for ever. A form
 # may have one more number, for what was chosen before it was opened.
@@ -128,9 +129,9 @@ def pressed(*actions: str) -> Callable[[Handler], Handler]:
     return _marked(_ACTION, actions)
 
 
-def submitted(action: str) -> Callable[[Handler], Handler]:
-    """Mark a method of a cog as the answer to a form."""
-    return _marked(_FORM, action)
+def submitted(*actions: str) -> Callable[[Handler], Handler]:
+    """Mark a method of a cog as the answer to a form, or to several; the method gets its custom id."""
+    return _marked(_FORM, actions)
 
 
 def _marked(attribute: str, value: object) -> Callable[[Handler], Handler]:
@@ -151,7 +152,7 @@ async def add_cog(client: Client, cog: commands.Cog) -> None:
         for action in actions:
             answers[action] = method if len(actions) == 1 else partial(method, action=action)
     client.buttons |= answers
-    client.forms |= {getattr(method, _FORM): method for method in methods if hasattr(method, _FORM)}
+    client.forms |= {action: method for method in methods for action in getattr(method, _FORM, ())}
     await client.add_cog(cog)
 
 

@@ -140,8 +140,6 @@ def more_menu(
     may_delete: bool,
     has_own_message: bool = True,
     moderates: bool = False,
-    may_animate: bool = False,
-    may_vary: bool = False,
 ) -> discord.ui.View:
     """What is needed rarely, for the person who asked for it alone.
 
@@ -154,10 +152,6 @@ def more_menu(
     view.add_item(button("alike", ref, say("More like this")))
     view.add_item(button("lookalike", ref, say("Looks like this")))
     view.add_item(button("improve", ref, say("Improve my prompt")))
-    if may_animate:
-        view.add_item(button("animate", ref, say("Animate"), row=2))
-    if may_vary:
-        view.add_item(button("variants", ref, say("Variants of it"), row=2))
     if may_delete and has_own_message:
         view.add_item(button("spoiler", ref, say("Spoiler on/off"), row=1))
     if may_delete:
@@ -165,3 +159,13 @@ def more_menu(
     if moderates:
         view.add_item(button("asstyle", ref, say("Use as style"), row=1))
     return view
+
+
+def add_rare(
+    view: discord.ui.View, ref: PictureRef, job: Job, can: Collection[Operation], *, in_server: bool, row: int
+) -> None:
+    """Add what else can be made of a picture: an animation, and in a server variants of the thing in it."""
+    if job.request.operation is Operation.TEXT2IMAGE and Operation.MORPH in can:
+        view.add_item(button("animate", ref, say("Animate"), row=row))
+    if in_server and Operation.INPAINT in can and not job.request.frames:
+        view.add_item(button("variants", ref, say("Variants of it"), row=row))

@@ -12,7 +12,7 @@ from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.language import mark
 from bot.requests.admission import Admission
-from bot.requests.resolve import ASPECTS
+from bot.requests.shapes import ASPECTS
 from bot.requests.wording import unknown
 from bot.storage.styles import Styles
 from cogs import _people

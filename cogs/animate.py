@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import discord
 from discord import app_commands
@@ -29,6 +31,24 @@ from cogs.intake import Intake, where
 _FIRST, _LAST = "The first frame of an animation", "The last frame of an animation"
 
 
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+
+def _moving(frames: tuple[int, int], usual: int, **options: str) -> Callable[[Callback], Callback]:
+    """Mark a command whose result moves: where it can be used, and what its options mean; two of them are the same."""
+
+    def marked(callback: Callback) -> Callback:
+        app_commands.allowed_installs(guilds=True, users=False)(callback)
+        app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)(callback)
+        return app_commands.describe(
+            frames=f"How many frames, {frames[0]} to {frames[1]}; {usual} if you do not say",
+            model="Which model paints",
+            **options,
+        )(callback)
+
+    return marked
+
+
 class Animate(commands.Cog):
     """Takes requests for animations."""
 
@@ -39,14 +59,12 @@ class Animate(commands.Cog):
         self._queue = queue
 
     @app_commands.command(description="Animate from one prompt to another, or from one seed to another")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
-    @app_commands.describe(
+    @_moving(
+        FRAMES,
+        USUAL_FRAMES,
         prompt="What the first frame shows; may end in flags, like --ar 16:9 --seed 7",
         to="What the last frame shows; without it, the same in another way",
-        frames=f"How many frames, {FRAMES[0]} to {FRAMES[1]}; {USUAL_FRAMES} if you do not say",
         to_seed="The seed of the last frame; --seed is that of the first",
-        model="Which model paints",
     )
     async def animate(
         self,
@@ -67,13 +85,11 @@ class Animate(commands.Cog):
         return model_choices(able, typed)
 
     @app_commands.command(description="Paint a film, if the host has set up a model for videos")
-    @app_commands.allowed_installs(guilds=True, users=False)
-    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
-    @app_commands.describe(
+    @_moving(
+        FILM_FRAMES,
+        USUAL_FILM_FRAMES,
         prompt="What the film shows; may end in flags, like --ar 16:9 --seed 7",
         picture="A picture that the film begins with: PNG, JPEG or WebP",
-        frames=f"How many frames, {FILM_FRAMES[0]} to {FILM_FRAMES[1]}; {USUAL_FILM_FRAMES} if you do not say",
-        model="Which model paints",
     )
     async def film(
         self,

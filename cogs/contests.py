@@ -16,6 +16,7 @@ from bot.errors import Unreachable, UserError
 from bot.jobs import ChannelId, GuildId, Job, JobId, JobStatus, MessageId, PictureRef, UserId, utcnow
 from bot.language import mark, say
 from bot.policy.limits import gallery_of
+from bot.policy.policy import Policy
 from bot.storage.cases import By
 from bot.storage.contests import Contest, Contests, Entry, State
 from bot.storage.preferences import PreferenceStore
@@ -37,7 +38,10 @@ _RECENT = 25
 _SHOWN = 10
 Reason = app_commands.Range[str, 1, 300]
 Number = app_commands.Range[int, 1, 2**31 - 1]
-_NO_ENTRIES = mark("There is nothing to vote on: the pictures of others were withdrawn or deleted.")
+_NO_ENTRIES = mark("There is no picture that you can vote for: the pictures of other people were withdrawn or deleted.")
+_ALL_HIDDEN = mark(
+    "No picture of this contest can be shown in this channel, because it is not age-restricted. Vote in one that is."
+)
 
 
 @app_commands.guild_only()
@@ -47,8 +51,15 @@ class ContestsCog(
     """The commands and buttons of contests; also the poster of `bot.delivery.contests`."""
 
     def __init__(
-        self, client: Client, contests: Contests, queue: Queue, rules: Rules, preferences: PreferenceStore
+        self,
+        client: Client,
+        contests: Contests,
+        queue: Queue,
+        rules: Rules,
+        preferences: PreferenceStore,
+        policy: Policy,
     ) -> None:
+        self._policy = policy
         self._client = client
         self._contests = contests
         self._queue = queue
@@ -163,6 +174,7 @@ class ContestsCog(
     @pressed("contestenter")
     async def enter_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Offer the newest pictures of the person."""
+        await self._check_not_blocked(interaction)
         contest = await self._known(interaction, about.job_id)
         options = []
         for job in await self._mine(interaction):
@@ -209,6 +221,7 @@ class ContestsCog(
     @pressed("contestvote")
     async def vote_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Vote for a picture, or take the vote back."""
+        await self._check_not_blocked(interaction)
         entry = await self._contests.entry(about.job_id)
         if entry is None:
             raise UserError("This picture is no longer in the contest. Press Vote again for another one.")
@@ -227,6 +240,7 @@ class ContestsCog(
     async def _show_ballot(self, interaction: discord.Interaction[Client], contest: Contest, page: int) -> None:
         if contest.part(utcnow()) is not State.VOTING:
             raise UserError("People do not vote in this contest now.")
+        await self._check_not_blocked(interaction)
         await responses.defer(interaction, ephemeral=True, thinking=True)
         voter = UserId(interaction.user.id)
         entries, jobs, hidden = [], {}, 0
@@ -240,7 +254,7 @@ class ContestsCog(
         first = page * PAGE
         shown = entries[first : first + PAGE]
         if not shown:
-            await interaction.followup.send(say(_NO_ENTRIES), ephemeral=True)
+            await interaction.followup.send(say(_ALL_HIDDEN if hidden else _NO_ENTRIES), ephemeral=True)
             return
         vote = await self._contests.vote_of(contest, voter)
         number = next((at for at, entry in enumerate(entries, start=1) if entry.id == vote), None)
@@ -257,6 +271,7 @@ class ContestsCog(
         return [job for job in found if await self._queue.has_images(job.id)][:_RECENT]
 
     async def _enter(self, interaction: discord.Interaction[Client], contest: Contest, ref: PictureRef) -> None:
+        await self._check_not_blocked(interaction)
         job, picture = await _targets.picture(self._queue, interaction, ref)
         if job.requester.user_id != interaction.user.id:
             raise UserError("Only your own results can be entered.")
@@ -280,6 +295,11 @@ class ContestsCog(
                 **known,
             )
         await responses.send(interaction, words, ephemeral=True)
+
+    async def _check_not_blocked(self, interaction: discord.Interaction[Client]) -> None:
+        """Raise Rejected if a moderator blocked the person. Their entry and their vote from before stay."""
+        where = _people.destination(interaction)
+        self._policy.check_block(await self._policy.ruling(_people.requester(interaction), where.channels))
 
     async def _choose(self, interaction: discord.Interaction[Client], number: int | None) -> Contest:
         """The contest that a person names, or the only one that takes entries. Raises UserError if there is none."""
@@ -406,4 +426,4 @@ def _check_postable(channel_id: int | None, given: discord.Permissions, channel:
 async def setup(client: Client) -> None:
     """Add the cog and its buttons."""
     app = client.app
-    await add_cog(client, ContestsCog(client, app.contests, app.queue, app.rules, app.preferences))
+    await add_cog(client, ContestsCog(client, app.contests, app.queue, app.rules, app.preferences, app.policy))

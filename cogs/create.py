@@ -14,10 +14,11 @@ from discord.ext import commands
 from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
+from bot.requests.adapters import MOST_LORAS, is_adapter
 from bot.requests.admission import Admission
 from bot.requests.flags import with_flags
 from bot.requests.options import PROMPT_HELP, Option, Options, table
-from bot.requests.resolve import ASPECTS, MOST_LORAS, aspect_size, is_adapter
+from bot.requests.shapes import ASPECTS, aspect_size
 from bot.requests.uploads import UPLOAD_NAMES
 from bot.storage.styles import Styles
 from cogs import _words

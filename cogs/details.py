@@ -14,7 +14,7 @@ from bot.client import Client, prompt_back
 from bot.delivery.film import film_of
 from bot.delivery.smaller import smaller
 from bot.errors import EngineError, StorageError, UserError
-from bot.jobs import GuildId, Job, JobId, MessageId, Operation, Painted, Picture, PictureRef, UserId
+from bot.jobs import GuildId, Job, JobId, MessageId, Painted, Picture, PictureRef, UserId
 from bot.language import mark, say
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
@@ -92,14 +92,14 @@ class Details(commands.Cog):
         words = _words.info(job, shown, await self._lineage.sources(job.id), await self._queue.value_sources(job.id))
         words += _words.fitting(await self._remembered(job, interaction), room=300)
         can = self._admission.operations(job.request.model)
-        return words, _controls.more_menu(
+        view = _controls.more_menu(
             about,
             may_delete=_targets.may_delete(job, interaction),
             has_own_message=job.series_id is None,
             moderates=interaction.guild_id is not None and _people.is_moderator(interaction),
-            may_animate=job.request.operation is Operation.TEXT2IMAGE and Operation.MORPH in can,
-            may_vary=interaction.guild_id is not None and Operation.INPAINT in can and not job.request.frames,
         )
+        _controls.add_rare(view, about, job, can, in_server=interaction.guild_id is not None, row=2)
+        return words, view
 
     async def _remembered(self, job: Job, interaction: discord.Interaction[Client]) -> list[str]:
         """The tags of a result, how it is liked, and for its requester alone the sitting that it belongs to."""
@@ -227,7 +227,9 @@ class Details(commands.Cog):
             images = await self._queue.read(pictures)
         except StorageError:
             raise UserError(NOT_KEPT) from None
-        return Painted(tuple(images), film=await film_of(images[0].png) if job.request.frames else b"")
+        return Painted(
+            tuple(images), film=await film_of(images[0].png, self._client.app.signing) if job.request.frames else b""
+        )
 
     def _files(self, job: Job, news: Painted, *, spoiler: bool) -> list[discord.File]:
         return _views.painted_files(job, news, file_limit(self._client, job.requester.guild_id), spoiler=spoiler)

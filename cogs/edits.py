@@ -25,7 +25,7 @@ from bot.language import mark, say, sentence
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.options import Edit, Options
-from bot.requests.resolve import STRENGTH
+from bot.requests.starting import STRENGTH
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from cogs import _controls, _people, _targets, _words
@@ -41,6 +41,7 @@ VARIATIONS = {"vary": edits.STRONG, "varystrong": edits.STRONG, "varysubtle": ed
 """The strength of each button that varies a picture."""
 
 CHOOSE_CELLS = mark("Choose the cells that should be painted again. Then say what should be there.")
+FIRST_FRAME = mark("-# This is an animation. What you make of it here starts from its first frame.")
 GRID_ALT = mark("The picture, with a grid of four rows from A to D and four columns from 1 to 4")
 
 
@@ -55,7 +56,7 @@ class Edits(commands.Cog):
         self._lineage = lineage
         self._menus = [
             app_commands.ContextMenu(name="Use this picture", callback=self._use_message),
-            app_commands.ContextMenu(name="Edit region", callback=self._edit_message),
+            app_commands.ContextMenu(name="Change this picture", callback=self._change_message),
             app_commands.ContextMenu(name="Upscale", callback=self._upscale_message),
         ]
 
@@ -248,15 +249,23 @@ class Edits(commands.Cog):
         options = Options(filled.texts.get("prompt", ""), strength=_number(filled, "strength", STRENGTH))
         await self._intake.take(interaction, options, {"image": picture})
 
-    async def _edit_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
-        """Edit a region of a result of ours."""
+    async def _change_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
+        """Show the pictures of a result of ours with all that can be made of them, to the person alone."""
         job_id = await _targets.of_message(self._queue, interaction, message)
         if job_id is None:
             raise UserError(
-                "Only regions of my own results can be edited here. For another picture, use `/imagine` with an image "
-                "and a mask."
+                "This menu is for my own results. For another picture, choose Use this picture or Upscale, or send it "
+                "with `/variants`, or with a mask with `/imagine`."
             )
-        await self.region_pressed(interaction, PictureRef(job_id, 1))
+        job, pictures = await _targets.result(self._queue, interaction, job_id)
+        can, enlarging = self._admission.operations(job.request.model), self._admission.enlarging(job.request.model)
+        view = _controls.result_controls(job.id, len(pictures), can, enlarging, draft=job.request.draft)
+        words = _words.result(job, pictures)
+        if job.request.frames:
+            words = f"{words}\n{say(FIRST_FRAME)}"
+        if len(pictures) == 1:
+            _controls.add_rare(view, pictures[0].ref, job, can, in_server=True, row=3)
+        await send_pictures(interaction, self._queue, job, pictures, words, view)
 
     async def _upscale_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
         """Enlarge the picture of any message."""

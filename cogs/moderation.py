@@ -36,7 +36,7 @@ from bot.queue.dispatcher import Dispatcher
 from bot.requests.admission import Admission
 from bot.requests.defaults import NAMES as DEFAULTS
 from bot.requests.defaults import RULES as DEFAULT_RULES
-from bot.requests.resolve import check_aspect
+from bot.requests.shapes import check_aspect
 from bot.storage.cases import By, Case, Cases
 from bot.storage.queue import Queue
 from bot.storage.removals import Removals

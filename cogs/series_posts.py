@@ -16,7 +16,21 @@ from bot.delivery.feedback import offered
 from bot.delivery.poster import Repost, Shown
 from bot.delivery.smaller import smaller
 from bot.errors import DeliveryError, EngineError, PlotError, Rejected, StorageError, TooLarge, TryLater
-from bot.jobs import Failed, Image, Job, JobId, JobStatus, MessageId, News, Painted, Painting, Queued, Retrying, UserId
+from bot.jobs import (
+    Failed,
+    GuildId,
+    Image,
+    Job,
+    JobId,
+    JobStatus,
+    MessageId,
+    News,
+    Painted,
+    Painting,
+    Queued,
+    Retrying,
+    UserId,
+)
 from bot.policy.policy import Policy
 from bot.requests.series import STORYBOARD
 from bot.storage.database import insist
@@ -73,6 +87,25 @@ class SeriesPosts(commands.Cog, name="Series posts"):
             except DeliveryError as error:
                 log.info("a storyboard cannot show a change: %s", type(error).__name__)
                 await insist(self._panels.shown, job.post_id, await insist(self._panels.changes, job.post_id))
+
+    async def shown_titles(self, guild_id: GuildId) -> list[Series]:
+        """The storyboards of a server whose titles may be shown now."""
+        return [series for series in await self._queue.series_of(guild_id, STORYBOARD) if await self._title(series)]
+
+    async def mask(self, before: Sequence[Series]) -> None:
+        """Take titles that may not be shown any more out of the messages of storyboards, of those that had them."""
+        hit = [series for series in before if not await self._title(series)]
+        if not hit:
+            return
+        # A start makes up for what a kill leaves out.
+        await self._panels.owe([series.id for series in hit])
+        for series in hit:
+            try:
+                with translated(self._client, series.guild_id):
+                    for job in (await self._queue.of_series(series.id))[:1]:
+                        await self.refresh(job)
+            except DeliveryError as error:
+                log.warning("a storyboard shows its title until its next change: %s", type(error).__name__)
 
     async def show(self, job: Job, news: News, repost: Repost) -> Shown:
         """Make the message of a job say what is known of all its jobs; raises what Discord raises.
@@ -148,7 +181,8 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         """Show in the message of a job what is true now: pictures that were removed go, and panels that moved move."""
         async with self._locks.setdefault(job.post_id, asyncio.Lock()):
             changes = await insist(self._panels.changes, job.post_id)
-            await self._refresh(job)
+            async with self._client.speaking_to(job.requester.guild_id):
+                await self._refresh(job)
             if changes:
                 await insist(self._panels.shown, job.post_id, changes)
 
@@ -197,7 +231,8 @@ class SeriesPosts(commands.Cog, name="Series posts"):
                 channel = self._channel(first)
                 sent = await self._find(channel, post, first.asked_at)
                 if sent is None:
-                    content, view = self.said(post)
+                    async with self._client.speaking_to(first.requester.guild_id):
+                        content, view = self.said(post)
                     sent = await channel.send(content, nonce=f"a{post.first}", view=view)  # type: ignore[arg-type]
             await insist(self._queue.place_message, first.id, MessageId(sent.id))
 
@@ -276,6 +311,8 @@ class SeriesPosts(commands.Cog, name="Series posts"):
             is_withheld=is_withheld,
             panels=panels,
             kind=series.kind,
+            lead=series.lead,
+            strength=series.strength,
         )
 
     async def _title(self, series: Series) -> str:

@@ -16,7 +16,7 @@ from bot.errors import UserError
 from bot.jobs import UserId
 from bot.language import mark, say
 from bot.requests.admission import Admission
-from bot.requests.resolve import check_aspect
+from bot.requests.shapes import check_aspect
 from bot.storage.preferences import NAMES, Preferences, PreferenceStore
 from cogs import _words
 from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models

@@ -14,19 +14,21 @@ from bot import responses
 from bot.charts import board
 from bot.charts.board import Kind
 from bot.client import Client
+from bot.engine.signing import Signing
 from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobId, JobStatus, PictureRef
+from bot.language import Listed, mark, say, say_many
 from bot.money import roughly
 from bot.requests import edits
 from bot.requests.admission import Admission, Quote
 from bot.requests.options import Options
-from bot.requests.series import STORYBOARD, SeriesAdmission
-from bot.requests.storyboards import PANELS, panels_of
+from bot.requests.series import STORYBOARD, SeriesAdmission, seed_of
+from bot.requests.storyboards import PANELS, SECONDS, USUAL_SECONDS, Following, panels_of, seconds_of, strength_of
 from bot.requests.wording import clean
 from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
 from bot.storage.queue import Series as SeriesRow
-from cogs import _people, _storyboard, _words
+from cogs import _people, _series, _storyboard, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import translated
@@ -37,9 +39,12 @@ from cogs.series_posts import SeriesPosts
 
 log = logging.getLogger(__name__)
 
-_TITLE, _LOOK = 100, 500
-_MINE = "Only the person who asked for this storyboard can change it."
-_BUSY = "This panel is not painted yet. Wait for it, or cancel it, and then change it."
+_TITLE, _LOOK, _STRENGTH, _SECONDS = 100, 500, 10, 10
+_FIRST_ALREADY = mark("This panel is the first one already.")
+_LAST_ALREADY = mark("This panel is the last one already.")
+_OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
+_MINE = mark("Only the person who asked for this storyboard can change it.")
+_BUSY = mark("This panel is not painted yet. Wait for it, or cancel it, and then change it.")
 
 
 class Storyboards(commands.Cog):
@@ -54,7 +59,9 @@ class Storyboards(commands.Cog):
         admission: Admission,
         queue: Queue,
         panels: Panels,
+        signing: Signing,
     ) -> None:
+        self._signing = signing
         self._client = client
         self._series = series
         self._posts = posts
@@ -69,19 +76,31 @@ class Storyboards(commands.Cog):
         """Open the form."""
         low, high = PANELS
         fields = [
-            text_field("title", "Title", most=_TITLE, required=True),
+            text_field("title", say("Title"), most=_TITLE, required=True),
             text_field(
                 "panels",
-                "Panels",
-                hint=f"{low} to {high}: one line each, or longer ones with blank lines between them",
+                say("Panels"),
+                hint=say(
+                    "{low} to {high}: one line each, or longer ones with blank lines between them", low=low, high=high
+                ),
                 long=True,
                 required=True,
             ),
             text_field(
-                "look", "Look of all panels", hint="Words and flags, like: ink drawing --ar 4:3 --style ink", most=_LOOK
+                "look",
+                say("Look of all panels"),
+                hint=say("Words and flags, like: ink drawing --ar 4:3 --style ink"),
+                most=_LOOK,
+            ),
+            text_field(
+                "strength",
+                say("Follow the first panel"),
+                hint=say("A strength like 0.7: the others start from its picture. Empty: they do not"),
+                most=_STRENGTH,
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("storyboard", PictureRef(JobId(0)))), "Storyboard", fields))
+        empty = form(str(CustomId("storyboard", PictureRef(JobId(0)))), say("Storyboard"), fields)
+        await responses.ask(interaction, empty)
 
     @submitted("storyboard")
     async def form_sent(
@@ -95,8 +114,9 @@ class Storyboards(commands.Cog):
         text = filled.texts.get("panels", "")
         try:
             panels = panels_of(text)
-            title, look = clean(filled.texts.get("title", "")) or "untitled", filled.texts.get("look", "")
-            series = await self._quotes.read_board(requester, title, panels, look, destination)
+            title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
+            strength = strength_of(filled.texts.get("strength", ""))
+            series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
             await self._series.offer(interaction, Options(text), series)
         except UserError as error:
             await interaction.client.explain(interaction, error, text)
@@ -116,27 +136,33 @@ class Storyboards(commands.Cog):
     @pressed("panelagain", "panelvary")
     async def repaint_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
         """Paint a panel again with a new seed, or vary its picture."""
-        first, _, panel = await self._known(interaction, about)
+        first, series, panel = await self._known(interaction, about)
         _check_mine(interaction, first)
         job = await self._free(panel)
         pictures = [] if job is None else await self._queue.pictures(job.id)
         if job is None or not pictures:
             raise UserError("This panel has no picture. Edit its words, and it is painted.")
+        lead = None
         if action == "panelvary":
             options = edits.vary(job.request, pictures[0], edits.STRONG)
         else:
             options = edits.again(job.request, (PictureRef(job.id),))
+            lead = await self._lead(series, panel)
+            if lead is not None and (follows := Following.of(lead.request, series.strength)) is not None:
+                options = follows.added_to(options)
         requester, destination = where(interaction)
         quote = await self._admission.quote(requester, replace(options, images=1), destination)
-        await self._repaint(interaction, first, panel, panel.words, quote)
+        await self._repaint(interaction, first, panel, panel.words, quote, lead)
 
     @pressed("panelwords")
     async def words_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Open the form with the words of a panel."""
         first, _, panel = await self._known(interaction, about)
         _check_mine(interaction, first)
-        field = text_field("prompt", f"Panel {panel.number}", value=panel.words, long=True, required=True)
-        await responses.ask(interaction, form(str(CustomId("panelwords", about)), "Words of a panel", [field]))
+        field = text_field(
+            "prompt", say("Panel {number}", number=panel.number), value=panel.words, long=True, required=True
+        )
+        await responses.ask(interaction, form(str(CustomId("panelwords", about)), say("Words of a panel"), [field]))
 
     @submitted("panelwords")
     async def words_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:
@@ -148,17 +174,32 @@ class Storyboards(commands.Cog):
         if not words:
             raise UserError("Say what the panel shows.")
         requester, destination = where(interaction)
-        quote = await self._quotes.quote_panel(requester, words, series.look, destination, first.request.seed)
-        await self._repaint(interaction, first, panel, words, quote)
+        lead = await self._lead(series, panel)
+        follows = None if lead is None else Following.of(lead.request, series.strength)
+        seed = seed_of(first.request.seed, max(panel.number - series.lead, 0) if series.lead else 0)
+        quote = await self._quotes.quote_panel(requester, words, series.look, destination, seed, follows)
+        await self._repaint(interaction, first, panel, words, quote, lead)
 
     async def _repaint(
-        self, interaction: discord.Interaction[Client], first: Job, panel: Panel, words: str, quote: Quote
+        self,
+        interaction: discord.Interaction[Client],
+        first: Job,
+        panel: Panel,
+        words: str,
+        quote: Quote,
+        lead: Job | None,
     ) -> None:
-        admitted = await self._quotes.repaint(first, panel, words, quote, interaction_id=interaction.id)
+        """Admit a new request for a panel, which may start from the picture of the lead, and show that it waits."""
+        admitted = await self._quotes.repaint(
+            first, panel, words, quote, follows=None if lead is None else lead.id, interaction_id=interaction.id
+        )
         if admitted is None:
             return
-        price = f"About {roughly(quote.micros)}, an estimate" if quote.micros else ""
-        said = f"{price or f'About {_words.seconds(quote.seconds)} of GPU time'}; the panel changes in the storyboard."
+        said = say(
+            "About {seconds} of GPU time; the panel changes in the storyboard.", seconds=_words.seconds(quote.seconds)
+        )
+        if quote.micros:
+            said = say("About {money}, an estimate; the panel changes in the storyboard.", money=roughly(quote.micros))
         if admitted.notes:
             said += f"\n{_words.notes(admitted.notes)}"
         await responses.send(interaction, said, ephemeral=True)
@@ -169,18 +210,52 @@ class Storyboards(commands.Cog):
         """Move a panel one place in the story."""
         first, series, panel = await self._known(interaction, about)
         _check_mine(interaction, first)
-        if not await self._panels.move(series.id, panel.number, -1 if action == "panelearlier" else 1):
-            raise UserError(f"This panel is the {'first' if action == 'panelearlier' else 'last'} one already.")
-        await responses.send(interaction, "Moved.", ephemeral=True)
+        is_earlier = action == "panelearlier"
+        if not await self._panels.move(series.id, panel.number, -1 if is_earlier else 1):
+            raise UserError(_FIRST_ALREADY if is_earlier else _LAST_ALREADY)
+        await responses.send(interaction, say("Moved."), ephemeral=True)
         await self._refresh(first)
 
-    @pressed("boardsheet", "boardpdf", "boardwebp", "boardgif")
+    @pressed("boardsheet", "boardpdf")
     async def export_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
         """Send the storyboard as one file, to the person alone."""
+        await self._export(interaction, about, Kind(action.removeprefix("board")))
+
+    @pressed("boardwebp", "boardgif")
+    async def animation_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
+        """Ask how long an animation shows each panel."""
+        await self._visible(interaction, about)
+        low, high = SECONDS
+        field = text_field(
+            "seconds",
+            say("Seconds for each panel"),
+            hint=say("{low:g} to {high:g}", low=low, high=high),
+            value=f"{USUAL_SECONDS:g}",
+            most=_SECONDS,
+        )
+        await responses.ask(
+            interaction, form(str(CustomId(action, about)), say("Animation of the storyboard"), [field])
+        )
+
+    @submitted("boardwebp", "boardgif")
+    async def animation_sent(
+        self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
+    ) -> None:
+        """Send the storyboard as an animation, to the person alone."""
+        seconds = seconds_of(filled.texts.get("seconds", ""))
+        await self._export(interaction, known.about, Kind(known.action.removeprefix("board")), seconds)
+
+    async def _visible(self, interaction: discord.Interaction[Client], about: PictureRef) -> tuple[Job, SeriesRow]:
+        """The storyboard that a control names. Raises UserError if the person may not see it."""
         first, series = await self._storyboard(interaction, about.job_id)
         if not may_see(first, interaction):
             raise UserError(_words.EXPIRED)
-        kind = Kind(action.removeprefix("board"))
+        return first, series
+
+    async def _export(
+        self, interaction: discord.Interaction[Client], about: PictureRef, kind: Kind, seconds: float = 0.0
+    ) -> None:
+        first, series = await self._visible(interaction, about)
         await responses.defer(interaction, ephemeral=True, thinking=True)
         post = await self._posts.read(first)
         panels = [] if post is None else _storyboard.drawn(post)
@@ -188,22 +263,33 @@ class Storyboards(commands.Cog):
         if post is None or len(missing) == len(panels):
             raise UserError("No panel of this storyboard has a picture now.")
         try:
-            data = await board.draw(kind, post.title, panels, _storyboard.SECONDS.get(kind, 0.0))
+            data = await board.draw(kind, post.title, panels, seconds, _series.signed(post, self._signing))
         except PlotError as error:
-            raise UserError(str(error)) from error
+            log.warning("a file of a storyboard could not be drawn: %s", error)
+            raise UserError("This file of the storyboard could not be drawn. Try again in a moment.") from error
         for job_id, images in post.images.items():
             if images and not await self._queue.has_images(job_id):
                 raise UserError("A panel was deleted meanwhile. Export the storyboard again.")
         if len(data) > interaction.filesize_limit:
             raise UserError(
-                f"The file has {len(data) / 2**20:.0f} MiB, more than Discord takes here. The sheet is smaller."
+                "The file would have {size:.0f} MiB, and Discord takes up to {most:.0f} MiB here. Use the button "
+                "Sheet: a sheet is a smaller file.",
+                size=len(data) / 2**20,
+                most=interaction.filesize_limit / 2**20,
             )
         spoiler = await self._posts.is_hidden(post)
         ending = "png" if kind is Kind.SHEET else kind.value
         name = f"storyboard-{series.id}.{ending}"
-        file = discord.File(io.BytesIO(data), name, description=post.title or "Storyboard", spoiler=spoiler)
-        words = f"Without {'panel' if len(missing) == 1 else 'panels'} {', '.join(missing)}." if missing else ""
-        await interaction.followup.send(words or discord.utils.MISSING, file=file, ephemeral=True)
+        file = discord.File(io.BytesIO(data), name, description=post.title or say("Storyboard"), spoiler=spoiler)
+        words = discord.utils.MISSING
+        if missing:
+            words = say_many(
+                "Panel {panels} has no picture now, so it is left out.",
+                "Panels {panels} have no pictures now, so they are left out.",
+                len(missing),
+                panels=Listed(missing),
+            )
+        await interaction.followup.send(words, file=file, ephemeral=True)
 
     async def _refresh(self, first: Job) -> None:
         """Show the panels as they are now. A message that cannot be changed says so with the next result."""
@@ -234,10 +320,20 @@ class Storyboards(commands.Cog):
             raise UserError(_words.EXPIRED)
         return first, series, panel
 
+    async def _lead(self, series: SeriesRow, panel: Panel) -> Job | None:
+        """The request from whose picture a panel starts; None if it starts from none, or if that one has no picture."""
+        if not series.lead or panel.number == series.lead:
+            return None
+        lead = next((each for each in await self._panels.of(series.id) if each.number == series.lead), None)
+        job = None if lead is None or lead.job_id is None else await self._queue.get(lead.job_id)
+        if job is None or (job.status not in _OPEN and not await self._queue.pictures(job.id)):
+            return None
+        return job
+
     async def _free(self, panel: Panel) -> Job | None:
         """The newest request of a panel, if it has one. Raises UserError while it has not ended."""
         job = None if panel.job_id is None else await self._queue.get(panel.job_id)
-        if job is not None and (job.status in (JobStatus.QUEUED, JobStatus.RUNNING) or job.posted_at is None):
+        if job is not None and (job.status in _OPEN or job.posted_at is None):
             raise UserError(_BUSY)
         return job
 
@@ -251,6 +347,6 @@ async def setup(client: Client) -> None:
     """Add the cog, its command, its controls and its forms."""
     app = client.app
     cog = Storyboards(
-        client, Series.of(client), SeriesPosts.of(client), app.series, app.admission, app.queue, app.panels
+        client, Series.of(client), SeriesPosts.of(client), app.series, app.admission, app.queue, app.panels, app.signing
     )
     await add_cog(client, cog)

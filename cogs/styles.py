@@ -21,8 +21,9 @@ from bot.errors import PlotError, StorageError, UserError
 from bot.jobs import GuildId, JobId, PictureRef, UserId
 from bot.language import mark, say, say_many
 from bot.requests import styles as rules
+from bot.requests.adapters import MOST_LORAS, is_adapter
 from bot.requests.admission import Admission
-from bot.requests.resolve import MOST_LORAS, check_aspect, is_adapter
+from bot.requests.shapes import check_aspect
 from bot.requests.styles import GUIDANCE, LONGEST_DESCRIPTION, LONGEST_LINE, LONGEST_NAME, LONGEST_WORDS, as_name
 from bot.requests.wording import unknown
 from bot.storage.cases import By, Case

@@ -18,6 +18,7 @@ from bot.storage.cases import By, Case, Cases
 from bot.storage.rules import Rules
 from cogs import _people, _words
 from cogs._lists import LONGEST, MOST, Choices
+from cogs.series_posts import SeriesPosts
 
 Typed = app_commands.Range[str, 1, 6000]
 Reason = app_commands.Range[str, 1, 300]
@@ -41,8 +42,11 @@ class TermsGroup(app_commands.Group):
         """Put terms on the list."""
         by = _by(interaction, reason)
         values = parse_terms(terms)
+        posts = SeriesPosts.of(interaction.client)
+        before = await posts.shown_titles(by.guild_id)
         case = await self._cases.change(by, "terms add", SERVER, values, check=check_room)
         await responses.send(interaction, _said(case, say("These terms are on the list already.")), ephemeral=True)
+        await posts.mask(before)
 
     @app_commands.command(description="Allow words or phrases again")
     @app_commands.describe(terms="With commas between them, or one from the list", reason="Why; kept with the case")

@@ -29,6 +29,12 @@ TOO_SMALL = mark(
     "❔ This picture is too small to hold a mark that I could read, so I cannot say whether this Atelier made it. "
     "Send a larger copy."
 )
+MANIFEST_ONLY = mark(
+    "❔ In a video or a GIF I look for no mark: only the manifest in the file can tell. An animated WebP may also be "
+    "recognised without one."
+)
+_UNOPENED = ("video/mp4", "image/gif")
+"""The media types of which only the manifest is read."""
 
 
 class Verify(commands.Cog):
@@ -48,10 +54,11 @@ class Verify(commands.Cog):
 
     @app_commands.command(description="Find out whether this bot made a picture, and when and how it was made")
     @app_commands.guild_only()
-    @app_commands.describe(picture="The picture, also a copy that was compressed, resized or cut")
+    @app_commands.describe(picture="The picture, also a copy that was compressed, resized or cut; or an MP4 or a GIF")
     async def verify(self, interaction: discord.Interaction[Client], picture: discord.Attachment) -> None:
         """Say what is known of a picture, to the person alone."""
-        uploads.check_facts("picture", picture.size, None, None, picture.content_type)
+        kind = (picture.content_type or "").partition(";")[0].strip().lower()
+        uploads.check_facts("picture", picture.size, None, None, None if kind in _UNOPENED else picture.content_type)
         await responses.defer(interaction, ephemeral=True)
         await interaction.followup.send(await self.about(interaction, await read(picture)), ephemeral=True)
 
@@ -100,6 +107,11 @@ async def read(attachment: discord.Attachment) -> bytes:
 
 
 def _unknown(verdict: Verdict) -> str:
+    if not verdict.is_opened:
+        manifest = verdict.manifest
+        if manifest.is_signed_here and manifest.state in ("valid", "untrusted"):
+            return say("✅ **This Atelier made this file**: its manifest holds and is signed here.")
+        return say(MANIFEST_ONLY)
     return say(TOO_SMALL if verdict.is_too_small else NOT_FOUND)
 
 

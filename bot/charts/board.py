@@ -1,4 +1,4 @@
-"""Storyboards as one file: a grid, a sheet, a PDF or an animation. Another process draws them."""
+"""Pictures that belong together as one file: a grid, a sheet, a PDF or an animation. Another process draws them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 from bot import child
 from bot.child import ChildFailed
 from bot.engine import framing
+from bot.engine.signing import Signing
 from bot.errors import PlotError
 
 SECONDS = 60.0
@@ -38,8 +39,21 @@ class Drawn:
     picture: bytes
 
 
-async def draw(kind: Kind, title: str, panels: Sequence[Drawn], seconds: float = 2.0) -> bytes:
-    """The file of a storyboard; `seconds` is how long an animation shows each panel. Raises PlotError."""
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What makes a file get a manifest: where the secrets are, and the names of the models that painted."""
+
+    signing: Signing
+    models: Sequence[str]
+
+
+async def draw(
+    kind: Kind, title: str, panels: Sequence[Drawn], seconds: float = 2.0, signed: Signed | None = None
+) -> bytes:
+    """The file of some pictures; `seconds` is how long an animation shows each of them. Raises PlotError.
+
+    With `signed` it has a manifest, but for a PDF, which cannot be signed here.
+    """
     header = {
         "kind": kind,
         "title": title,
@@ -47,11 +61,13 @@ async def draw(kind: Kind, title: str, panels: Sequence[Drawn], seconds: float =
         "words": [panel.words for panel in panels],
         "sizes": [len(panel.picture) for panel in panels],
         "seconds": seconds,
+        "signing": None if signed is None else signed.signing.order(),
+        "model": "" if signed is None else ", ".join(signed.models),
     }
     try:
         made = await child.run("bot.worker.board", framing.pack(header, b"".join(p.picture for p in panels)), SECONDS)
     except ChildFailed as failure:
-        raise PlotError(f"The storyboard could not be drawn{failure.reason}.") from failure
+        raise PlotError(f"The file could not be drawn{failure.reason}.") from failure
     if not made:
-        raise PlotError("The storyboard could not be drawn.")
+        raise PlotError("The file could not be drawn.")
     return made

@@ -14,6 +14,7 @@ from bot.delivery.gate import Gate, pause
 from bot.delivery.poster import Show, Shown, in_time, log_bug
 from bot.delivery.removals import Removals
 from bot.delivery.smaller import smaller
+from bot.engine.signing import Signing
 from bot.errors import DeliveryError, EngineError, NotUnderstood, StorageError, TooLarge, TryLater, Unreachable
 from bot.jobs import Cancelled, Failed, Job, JobId, JobStatus, News, Painted, UserId
 from bot.logs import without_words
@@ -52,10 +53,17 @@ class Endings:
     """
 
     def __init__(
-        self, gate: Gate, removals: Removals, queue: Queue, show: Show, decorate: Callable[[Job], None]
+        self,
+        gate: Gate,
+        removals: Removals,
+        queue: Queue,
+        show: Show,
+        decorate: Callable[[Job], None],
+        signing: Signing | None,
     ) -> None:
-        """`decorate` starts what is added to a result once it counts as delivered."""
+        """`decorate` starts what is added to a result once it counts as delivered; `signing` is for its MP4."""
         self._gate, self._removals, self._queue, self._show, self._decorate = gate, removals, queue, show, decorate
+        self._signing = signing
         self._endings: OrderedDict[JobId, _Ending] = OrderedDict()
         self._rests_until = -math.inf
         self._took_seconds = 0.0
@@ -123,7 +131,7 @@ class Endings:
         if isinstance(news, Painted) and job.request.frames:
             # That may take longer than a post, and Discord does not wait for it.
             if ending.film is None:
-                ending.film = await film_of(news.images[0].png)
+                ending.film = await film_of(news.images[0].png, self._signing)
             news = replace(news, film=ending.film)
         if (ending.tries or ending.film is not None) and not await insist(self._queue.is_unposted, job):
             # The person had their data deleted meanwhile.

@@ -8,6 +8,7 @@ from bot import child
 from bot.child import ChildFailed
 from bot.delivery.smaller import TOTAL_LIMIT
 from bot.engine import framing
+from bot.engine.signing import Signing
 
 log = logging.getLogger(__name__)
 
@@ -15,10 +16,11 @@ SECONDS = 60.0
 """How long a film may take on a small machine that also paints."""
 
 
-async def film_of(webp: bytes) -> bytes:
-    """An animation as MP4; nothing if it cannot be made here. It takes up to SECONDS."""
+async def film_of(webp: bytes, signing: Signing | None = None) -> bytes:
+    """An animation as MP4, signed as its WebP is; nothing if it cannot be made here. It takes up to SECONDS."""
+    order = {"kind": "film", "signing": None if signing is None else signing.order()}
     try:
-        return await child.run("bot.worker.film", framing.pack({"kind": "film"}, webp), SECONDS)
+        return await child.run("bot.worker.film", framing.pack(order, webp), SECONDS)
     except ChildFailed as failure:
         log.warning("an animation is sent without an MP4, which could not be made%s", failure.reason)
         return b""

@@ -19,6 +19,7 @@ from bot.delivery.gate import Gate
 from bot.delivery.poster import Poster, Shown, in_time, log_bug
 from bot.delivery.progress import Progress
 from bot.delivery.removals import Removals
+from bot.engine.signing import Signing
 from bot.errors import DeliveryError
 from bot.jobs import ChannelId, Job, JobId, News, Passing
 from bot.storage.database import Database, insist
@@ -90,7 +91,15 @@ class _Channel:
 class Delivery:
     """Posts news through a poster. The task `run` owns it."""
 
-    def __init__(self, database: Database, queue: Queue, changes: QueueChanges, posts_per_channel: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        changes: QueueChanges,
+        posts_per_channel: int,
+        signing: Signing | None = None,
+    ) -> None:
+        self._signing = signing
         self._queue = queue
         self._posts_per_channel = posts_per_channel
         self._changes = changes
@@ -173,7 +182,7 @@ class Delivery:
         if channel_id not in self._channels:
             gate = Gate(self._posts_per_channel)
             removals = Removals(gate, self._queue, self._remove)
-            endings = Endings(gate, removals, self._queue, self._show, self._decorate)
+            endings = Endings(gate, removals, self._queue, self._show, self._decorate, self._signing)
             self._channels[channel_id] = _Channel(gate, endings, Progress(gate, self._queue, self._show), removals)
         channel = self._channels[channel_id]
         channel.touched_at = asyncio.get_running_loop().time()

@@ -187,17 +187,7 @@ class Policy:
 
     def check(self, ruling: Ruling) -> None:
         """Raise Rejected where a moderator paused painting, blocked the person or closed the channel."""
-        if block := ruling.block:
-            words = sentence("A moderator blocked you on this server.")
-            if block.reason:
-                reason = quoted(block.reason, _LONGEST_REASON)
-                words = sentence("A moderator blocked you on this server. Reason: {reason}", reason=reason)
-            raise Rejected(
-                words,
-                rule="block",
-                retry_at=block.until,
-                origin=str(Origin(Scope.PERSON, ruling.requester.user_id)),
-            )
+        self.check_block(ruling)
         if paused := ruling.paused:
             words = sentence("A moderator paused painting for this server. Waiting requests keep their places.")
             if paused != SERVER:
@@ -211,6 +201,20 @@ class Policy:
             )
         if refused := place_refused(ruling.limits, ruling.where):
             raise Rejected(refused, rule="channels", origin=str(ruling.limits.channels.origin))
+
+    def check_block(self, ruling: Ruling) -> None:
+        """Raise Rejected where a moderator blocked the person."""
+        if block := ruling.block:
+            words = sentence("A moderator blocked you on this server.")
+            if block.reason:
+                reason = quoted(block.reason, _LONGEST_REASON)
+                words = sentence("A moderator blocked you on this server. Reason: {reason}", reason=reason)
+            raise Rejected(
+                words,
+                rule="block",
+                retry_at=block.until,
+                origin=str(Origin(Scope.PERSON, ruling.requester.user_id)),
+            )
 
     async def check_words(self, guild_id: GuildId, request: GenerationRequest, book: Book | None = None) -> None:
         """Raise Rejected if any words of a request that reach a model may not be painted on a server.

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bot.config import ModelConfig
 from bot.errors import UserError
-from bot.jobs import GRID, GenerationRequest, Margins, Operation, Picture, PictureRef, Upload
+from bot.jobs import GRID, GenerationRequest, Kept, Margins, Operation, Picture, PictureRef, Upload
 from bot.requests.flags import with_flags
 from bot.requests.options import Edit, Morph, Options
 from bot.requests.variants import Variant
@@ -182,7 +182,7 @@ def extend(request: GenerationRequest, picture: Picture, margins: Margins, model
     """The picture, continued beyond its edges. The model paints the whole canvas at the size that it paints best."""
     options = _from_picture(request, picture, Operation.OUTPAINT, model.outpaint_strength)
     guidance = model.outpaint_guidance_scale
-    edit = Edit((picture.ref,), Operation.OUTPAINT, margins=margins, style=request.style_ref)
+    edit = _edit_of(request, picture, Operation.OUTPAINT, margins=margins)
     return replace(
         options,
         images=1,
@@ -195,13 +195,13 @@ def extend(request: GenerationRequest, picture: Picture, margins: Margins, model
 def repaint(request: GenerationRequest, picture: Picture, region: Sequence[int], prompt: str) -> Options:
     """The picture with some cells of the grid painted again from other words."""
     options = _from_picture(request, picture, Operation.INPAINT, None)
-    edit = Edit((picture.ref,), Operation.INPAINT, region=tuple(sorted(region)), style=request.style_ref)
+    edit = _edit_of(request, picture, Operation.INPAINT, region=tuple(sorted(region)))
     return replace(options, prompt=prompt, images=1, edit=edit)
 
 
 def variant(request: GenerationRequest, picture: Picture, to: Variant) -> Options:
     """A variant of the thing in a picture of a result; flags among its words count."""
-    edit = Edit((picture.ref,), to.operation, style=request.style_ref, kept=to.kept)
+    edit = _edit_of(request, picture, to.operation, kept=to.kept)
     options = _from_picture(request, picture, to.operation, to.strength)
     return replace(reworded(replace(options, prompt=to.prompt, edit=edit)), images=1)
 
@@ -213,7 +213,10 @@ def variant_of_upload(to: Variant, model: str | None) -> Options:
 
 
 def typed(request: GenerationRequest, seed: int) -> str:
-    """The prompt with the flags that paint this picture again, as a person would type it."""
+    """The prompt with the flags that paint this picture again, as a person would type it.
+
+    What no flag says of an animation and of a film are options of their commands, so for these it is the command.
+    """
     flags = {
         "no": request.negative_prompt,
         "size": f"{request.width}x{request.height}",
@@ -224,7 +227,16 @@ def typed(request: GenerationRequest, seed: int) -> str:
         "sampler": request.sampler if request.sampler != "default" else "",
         "lora": ", ".join(f"{name}:{weight:g}" for name, weight in request.loras),
     }
-    return " ".join([request.prompt, *(f"--{name} {value}" for name, value in flags.items() if value)])
+    text = " ".join([request.prompt, *(f"--{name} {value}" for name, value in flags.items() if value)])
+    if request.operation is Operation.MORPH:
+        options = {"to": request.end_prompt, "frames": request.frames, "to_seed": request.end_seed}
+    elif request.operation.is_film:
+        options = {"frames": request.frames}
+    else:
+        return text
+    command = "animate" if request.operation is Operation.MORPH else "film"
+    named = [f"{name}:{value}" for name, value in options.items() if value not in ("", None)]
+    return " ".join([f"/{command} prompt:{text}", *named])
 
 
 def cell_name(cell: int) -> str:
@@ -249,5 +261,18 @@ def _from_picture(
         control=None,
         strength=strength,
         seed=None,
-        edit=Edit((picture.ref,), operation, style=request.style_ref),
+        edit=_edit_of(request, picture, operation),
     )
+
+
+def _edit_of(
+    request: GenerationRequest,
+    picture: Picture,
+    operation: Operation,
+    *,
+    region: tuple[int, ...] = (),
+    margins: Margins = (0.0, 0.0, 0.0, 0.0),
+    kept: Kept | None = None,
+) -> Edit:
+    """What is done with a picture of a request."""
+    return Edit((picture.ref,), operation, region, margins, request.style_ref, kept, request.frames > 0)

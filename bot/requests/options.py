@@ -77,6 +77,8 @@ class Edit:
     """The style with which the picture was painted; its words are in the prompt already."""
     kept: Kept | None = None
     """What is kept of a thing and its plain background."""
+    is_first_frame: bool = False
+    """Whether the picture is an animation, so that only its first frame counts."""
 
 
 @dataclass(frozen=True, slots=True)

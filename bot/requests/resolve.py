@@ -6,43 +6,34 @@ refused, with a value that would work.
 
 from __future__ import annotations
 
-import math
 import random
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from bot.config import IMAGES, PROMPT_LIMIT, ControlNetConfig, LoraConfig, ModelConfig
+from bot.config import IMAGES, PROMPT_LIMIT, ModelConfig
 from bot.engine import weights
 from bot.engine.images_api.capabilities import capabilities_of
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError, cut, quoted
-from bot.jobs import MASK_TOLERANCE, NO_STYLE, Adapters, GenerationRequest, Operation, StyleRef, Upload, upscale_refusal
+from bot.jobs import NO_STYLE, GenerationRequest, Operation, StyleRef
 from bot.language import mark, say, sentence
-from bot.policy.limits import Limit, Limits
+from bot.policy.limits import Limits
 from bot.requests import styles
+from bot.requests.adapters import controlnet_of, loras_of, triggered
+from bot.requests.bounds import capped, named, within
 from bot.requests.defaults import Defaults, Source, sources, with_defaults
 from bot.requests.flags import ADDRESSES, with_flags
 from bot.requests.morphs import ends, film_frames, film_size, frames_of, one_file, read_end
-from bot.requests.options import BLENDED, Choice, Options
+from bot.requests.options import Choice, Options
 from bot.requests.presets import NO_PRESETS, Presets, choose
 from bot.requests.remote import fitted_size, most_images, without_lacking
-from bot.requests.uploads import CALLED
-from bot.requests.wording import clean, unknown
+from bot.requests.shapes import size_of, smaller
+from bot.requests.starting import asked_strength, check_uploads, operation_of, strength_of
+from bot.requests.wording import clean
 from bot.storage.styles import Style
 
-RATIOS = (0.25, 4.0)
 GUIDANCE = (0.0, 30.0)
 SEEDS = (0, 2**32 - 1)
-LORA_WEIGHTS = (-2.0, 2.0)
-MOST_LORAS = 4
-CONTROLNET_WEIGHTS = (0.0, 2.0)
-
-STRENGTH = 0.75
-"""The default strength for an image without a mask: as in CompVis' img2img script and diffusers' examples."""
-INPAINT_STRENGTH = 1.0
-"""The default strength for an image with a mask, which is diffusers' default."""
 
 DRAFTS = 4
 """How many pictures a draft has if the person does not say."""
@@ -53,8 +44,6 @@ UNGUIDED = 1.0
 
 _SHOWN_FORMS = 3
 _SHOWN_FORM = 30
-
-ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +60,6 @@ class Resolved:
     """Whether the person wants to see first what would improve the prompt."""
     choice: Choice | None = None
     """What was chosen for the request, if the server lets ratings choose."""
-
-
-_SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
-_ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
 
 
 def draw_seed() -> int:
@@ -118,7 +103,7 @@ def resolve(
         options = read_end(options, _names(models, samplers, known_styles or {}))
     # What was wished for before the request is no value of it.
     enhance, options = options.enhance is True, replace(options, enhance=None)
-    upscales = _operation(options) is Operation.UPSCALE
+    upscales = operation_of(options) is Operation.UPSCALE
     if not options.prompt and not upscales and not options.blended:
         addressed = any(note.startswith(say(ADDRESSES)) for note in said)
         if addressed:
@@ -145,6 +130,8 @@ def resolve(
     said += _about_weights(options.prompt, negative or "", end)
     # Prompts that were copied from elsewhere get one note for all that is read in another way.
     notes = ["; ".join(said)] if said else []
+    if options.edit is not None and options.edit.is_first_frame:
+        notes.append(say("the picture is an animation, so only its first frame counts"))
     options, filled, left_out = with_defaults(options, defaults, usable)
     filled |= of_style
     notes += style_notes + left_out
@@ -176,7 +163,7 @@ def resolve(
     used = options.edit.style if options.edit else NO_STYLE
     if style is not None:
         used = StyleRef(style.name, style.number, style.version)
-    sampler = _named(mark("sampler"), options.sampler, {name: name for name in samplers}, model.sampler)
+    sampler = named(mark("sampler"), options.sampler, {name: name for name in samplers}, model.sampler)
     if words := sampling.refusal(sampler):
         raise UserError("The model {model} {refusal}", model=model.name, refusal=words)
     seed = options.seed if options.seed is not None else draw_seed()
@@ -185,17 +172,17 @@ def resolve(
             raise UserError(
                 "Seeds go from {low} to {high:,}, not to {seed}.", low=SEEDS[0], high=SEEDS[1], seed=cut(f"{each:,}")
             )
-    _check_uploads(options)
-    width, height = _size(options, model, notes)
+    check_uploads(options)
+    width, height = size_of(options, model, notes)
     if limits is not None:
-        width, height = _smaller(width, height, model, limits.pixels, notes)
+        width, height = smaller(width, height, model, limits.pixels, notes)
     if remote is not None:
         pixels = None if limits is None else limits.pixels
         width, height = fitted_size(width, height, model, remote, pixels, notes)
-    loras = _loras(options.lora, model, notes, model.draft_lora if draft else None)
-    controlnet, weight = _controlnet(options, models, model, notes)
-    bounds = sampling.steps[0], sampling.most_steps(_asked_strength(options))
-    steps = _capped(
+    loras = loras_of(options.lora, model, notes, model.draft_lora if draft else None)
+    controlnet, weight = controlnet_of(options, models, model, notes)
+    bounds = sampling.steps[0], sampling.most_steps(asked_strength(options))
+    steps = capped(
         mark("steps"),
         options.steps,
         min(usual.steps, bounds[1]),
@@ -212,7 +199,7 @@ def resolve(
         width, height = film_size(width, height)
         frames = film_frames(options.film, (width, height), None if limits is None else limits.animation, notes)
     request = GenerationRequest(
-        prompt=_triggered(options.prompt, loras, model),
+        prompt=triggered(options.prompt, loras, model),
         negative_prompt=""
         if remote is not None and "negative_prompt" not in remote.options
         else styles.negative_of(model.negative_prompt if negative is None else negative, style),
@@ -221,10 +208,10 @@ def resolve(
         width=width,
         height=height,
         num_inference_steps=steps,
-        guidance_scale=_within(mark("guidance"), options.guidance_scale, usual.guidance_scale, GUIDANCE, notes),
+        guidance_scale=within(mark("guidance"), options.guidance_scale, usual.guidance_scale, GUIDANCE, notes),
         seed=seed,
-        operation=_operation(options),
-        num_images_per_prompt=_capped(
+        operation=operation_of(options),
+        num_images_per_prompt=capped(
             mark("images"),
             None if is_one else options.images,
             1 if is_one else usual.images,
@@ -239,7 +226,7 @@ def resolve(
         region=options.edit.region if options.edit else (),
         kept=options.edit.kept if options.edit else None,
         margins=options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0),
-        strength=1.0 if remote is not None or options.film is not None else _strength(options, steps, notes),
+        strength=1.0 if remote is not None or options.film is not None else strength_of(options, steps, notes),
         controlnet=controlnet,
         control_image=options.control.sha256 if options.control else "",
         controlnet_conditioning_scale=weight,
@@ -249,7 +236,7 @@ def resolve(
         style_version=used.version,
         provider=model.provider,
         frames=frames,
-        end_prompt=end and _triggered(end, loras, model),
+        end_prompt=end and triggered(end, loras, model),
         end_seed=end_seed,
     )
     return Resolved(request, tuple(notes), sources(given, read, filled), read, enhance, choice)
@@ -323,92 +310,9 @@ def usual_request(model: ModelConfig) -> GenerationRequest:
     )
 
 
-def check_aspect(aspect: str, model: ModelConfig) -> None:
-    """Raise UserError if `aspect` is neither a shape such as 16:9 nor a size such as 768x512."""
-    if not _SIZE.fullmatch(aspect.strip()):
-        aspect_size(aspect, model)
-
-
-def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
-    """Width and height in pixels of an aspect such as 16:9, with about the area that the model paints best.
-
-    Raises UserError if `aspect` is not an aspect.
-    """
-    return _shaped(_ratio(aspect, model), model)
-
-
-def _shaped(ratio: float, model: ModelConfig) -> tuple[int, int]:
-    ratio = min(max(ratio, RATIOS[0]), RATIOS[1])
-    area = model.width * model.height
-    # Large models were trained on multiples of 64; a small one would have no shapes left to choose from.
-    grid = 64 if min(model.width, model.height) >= 512 else 8
-    width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)
-    return tuple(max(grid, round(side / grid) * grid) for side in (width, height))  # type: ignore[return-value]
-
-
-def _ratio(aspect: str, model: ModelConfig) -> float:
-    match = _ASPECT.fullmatch(aspect.strip())
-    if not match or not all(float(part) for part in match.groups()):
-        raise UserError(
-            "{typed} is neither a shape like 16:9 nor a size like {width}x{height}.",
-            typed=quoted(aspect),
-            width=model.width,
-            height=model.height,
-        )
-    return float(match[1]) / float(match[2])
-
-
-def _size(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, int]:
-    aspect, guide = options.aspect, options.image or options.control
-    if aspect is None:
-        return (model.width, model.height) if guide is None else _shaped(_canvas_ratio(options, guide), model)
-    match = _SIZE.fullmatch(aspect.strip())
-    if match is None:
-        width, height = aspect_size(aspect, model)
-        if not RATIOS[0] <= _ratio(aspect, model) <= RATIOS[1]:
-            notes.append(
-                say(
-                    "shape {shape} became {width}×{height} (shapes go from 1:4 to 4:1)",
-                    shape=aspect.strip(),
-                    width=width,
-                    height=height,
-                )
-            )
-        return width, height
-    asked = int(match[1]), int(match[2])
-    native = max(model.width, model.height)
-    low, high = max(8, native // 2 // 8 * 8), native * 2
-    # A size from elsewhere keeps its shape as far as possible.
-    scale = min(1.0, high / max(*asked, 1))
-    scale = max(scale, low / max(min(asked), 1)) if scale == 1 else scale
-    width, height = (min(max(round(side * scale / 8) * 8, low), high) for side in asked)
-    if (width, height) != asked:
-        notes.append(
-            say(
-                "size {asked} became {width}×{height} (sides of {model} go from {low} to {high} in steps of 8)",
-                asked=f"{asked[0]}×{asked[1]}",
-                width=width,
-                height=height,
-                model=model.name,
-                low=low,
-                high=high,
-            )
-        )
-    return width, height
-
-
-def _canvas_ratio(options: Options, guide: Upload) -> float:
-    """The width by the height of what is painted: of the guiding picture, with what is added around it."""
-    left, upper, right, lower = options.edit.margins if options.edit else (0.0, 0.0, 0.0, 0.0)
-    ratio = guide.width * (1 + left + right) / (guide.height * (1 + upper + lower))
-    if options.edit and any(options.edit.margins) and not RATIOS[0] <= ratio <= RATIOS[1]:
-        raise UserError("The picture would become too long: shapes go only from 1:4 to 4:1. Extend another side.")
-    return ratio
-
-
 def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | None, notes: list[str]) -> ModelConfig:
     """The requested model, or without a choice the first allowed one. Raises Rejected if it is not allowed."""
-    asked: ModelConfig = _named(mark("model"), name, {model.name: model for model in models}, models[0])
+    asked: ModelConfig = named(mark("model"), name, {model.name: model for model in models}, models[0])
     allowed = None if limits is None else limits.models.value
     if limits is None or allowed is None or asked.name in allowed:
         return asked
@@ -431,231 +335,6 @@ def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | Non
         rule="models",
         origin=str(origin),
     )
-
-
-def _smaller(width: int, height: int, model: ModelConfig, limit: Limit[int], notes: list[str]) -> tuple[int, int]:
-    """The size, scaled down to the limit of pixels. Raises Rejected if the model cannot paint that small."""
-    if width * height <= limit.value:
-        return width, height
-    scale = math.sqrt(limit.value / (width * height))
-    small = [int(side * scale) // 8 * 8 for side in (width, height)]
-    least = max(8, min(model.width, model.height) // 4 // 8 * 8)
-    if min(small) < least:
-        raise Rejected(
-            sentence(
-                "Pictures may have up to {most:,} pixels here ({origin}), and the model {model} cannot paint such "
-                "small ones.",
-                most=limit.value,
-                origin=limit.origin.reference,
-                model=model.name,
-            ),
-            rule="pixels",
-            origin=str(limit.origin),
-            asked=width * height,
-            allowed=limit.value,
-        )
-    notes.append(
-        say(
-            "size {asked} became {width}×{height} (up to {most:,} pixels: {origin})",
-            asked=f"{width}×{height}",
-            width=small[0],
-            height=small[1],
-            most=limit.value,
-            origin=limit.origin.reference,
-        )
-    )
-    return small[0], small[1]
-
-
-def _capped(
-    name: str, asked: int | None, default: int, bounds: tuple[int, int], limit: Limit[int] | None, notes: list[str]
-) -> int:
-    """A whole number within its bounds and its limit; the limit applies to the model's default too."""
-    if limit is None or limit.value >= bounds[1] or (default if asked is None else asked) <= limit.value:
-        return int(_within(name, asked, default, bounds, notes))
-    notes.append(
-        say(
-            "{option} {asked} became {value} ({origin})",
-            option=say(name),
-            asked=default if asked is None else asked,
-            value=limit.value,
-            origin=limit.origin.reference,
-        )
-    )
-    return int(limit.value)
-
-
-def _loras(text: str | None, model: ModelConfig, notes: list[str], added: str | None = None) -> Adapters:
-    """The LoRAs that a person named, in their order; for a LoRA that is named twice, the last weight counts.
-
-    The LoRA `added` comes after them, with its usual weight unless the person named it.
-    """
-    chosen: dict[str, float] = {}
-    for entry in (text or "").split(","):
-        if not entry.strip():
-            continue
-        if not model.loras:
-            raise UserError("The model {model} has no LoRAs.", model=model.name)
-        name, weight = _weighed(mark("LoRA"), entry, model.loras, LORA_WEIGHTS, notes)
-        chosen[name] = weight
-    for lora in model.loras:
-        if lora.name == added:
-            chosen.setdefault(lora.name, lora.weight)
-    if len(chosen) > MOST_LORAS:
-        numbers = {"count": len(chosen), "most": MOST_LORAS}
-        if added:
-            raise UserError(
-                "{count} LoRAs are too many: up to {most} can be used together. One of them is {draft}, for drafts.",
-                draft=added,
-                **numbers,
-            )
-        raise UserError("{count} LoRAs are too many: up to {most} can be used together.", **numbers)
-    return tuple(chosen.items())
-
-
-def is_adapter(entry: str, known: Sequence[LoraConfig] | Sequence[ControlNetConfig]) -> bool:
-    """Whether an entry such as sketch:0.8 names one of `known`, with a weight that is a number if it has one."""
-    try:
-        _weighed("LoRA", entry, known, LORA_WEIGHTS, [])
-    except UserError:
-        return False
-    return True
-
-
-def _weighed(
-    kind: str,
-    entry: str,
-    known: Sequence[LoraConfig] | Sequence[ControlNetConfig],
-    bounds: tuple[float, float],
-    notes: list[str],
-) -> tuple[str, float]:
-    """The name and the weight of the LoRA or ControlNet that `entry` asks for, like sketch or sketch:0.8."""
-    name, colon, weight = (part.strip() for part in entry.partition(":"))
-    adapter = _named(kind, name, {adapter.name: adapter for adapter in known}, None)
-    try:
-        asked = float(weight) if colon else adapter.weight
-    except ValueError:
-        raise UserError(
-            "The weight of a {kind} is a number, like {example}:0.8; {typed} is not a number.",
-            kind=kind,
-            example=adapter.name,
-            typed=quoted(weight),
-        ) from None
-    label = say("weight of {adapter}", adapter=adapter.name)
-    return adapter.name, _within(label, asked, adapter.weight, bounds, notes)
-
-
-def _check_uploads(options: Options) -> None:
-    """Raise UserError for uploads that cannot be used, or not together."""
-    image, mask = options.image, options.mask
-    pictures = [("image", image), ("mask", mask), ("control picture", options.control)]
-    if options.blended:
-        pictures = list(zip([CALLED[name] for name in BLENDED], (image, *options.blended), strict=False))
-    for what, upload in pictures:
-        if upload is not None and not RATIOS[0] <= upload.width / upload.height <= RATIOS[1]:
-            raise UserError(
-                "The {file} has {width}×{height} pixels, and shapes go only from 1:4 to 4:1: crop it.",
-                file=sentence(what),
-                width=upload.width,
-                height=upload.height,
-            )
-    if image is not None and _operation(options) is Operation.UPSCALE:
-        if words := upscale_refusal(image.width, image.height):
-            raise UserError(words)
-        return
-    if image is None:
-        if mask is not None:
-            raise UserError("A mask needs an image to repaint: add the image to start from, too.")
-        if options.strength is not None:
-            raise UserError(
-                "Strength says how much of an image is painted over: add the image to start from, or omit strength."
-            )
-    elif mask is not None:
-        stretch = (image.width * mask.height) / (image.height * mask.width)
-        if abs(stretch - 1) > MASK_TOLERANCE:
-            raise UserError(
-                "The mask has {mask} pixels and the image {image}: draw a mask for the whole image, with the same "
-                "proportions.",
-                mask=f"{mask.width}×{mask.height}",
-                image=f"{image.width}×{image.height}",
-            )
-
-
-def _operation(options: Options) -> Operation:
-    """The operation that a control asks for, or else the uploads."""
-    if options.edit is not None and options.edit.operation is not None:
-        return options.edit.operation
-    if options.morph is not None:
-        return Operation.MORPH
-    if options.film is not None:
-        return Operation.FILM if options.image is None else Operation.IMAGE2FILM
-    if options.mask is not None:
-        return Operation.INPAINT
-    if options.blended:
-        return Operation.BLEND
-    return Operation.TEXT2IMAGE if options.image is None else Operation.IMAGE2IMAGE
-
-
-def _asked_strength(options: Options) -> float:
-    """How much of the image is to be painted over, before it is known how many steps there are."""
-    if options.image is None:
-        return 1.0
-    asked = _usual_strength(options) if options.strength is None else options.strength
-    return min(max(asked, 0.0), 1.0) if _is_finite(asked) else 1.0
-
-
-def _usual_strength(options: Options) -> float:
-    """How much of the image is painted over if the person does not say."""
-    whole = _operation(options) in (Operation.IMAGE2IMAGE, Operation.BLEND)
-    return STRENGTH if whole else INPAINT_STRENGTH
-
-
-def _strength(options: Options, steps: int, notes: list[str]) -> float:
-    """How much of the image is painted over: at least one step of it, because diffusers takes int(steps · strength)."""
-    if options.image is None:
-        return 1.0
-    usual = _usual_strength(options)
-    # In thousandths, rounded up: 49 · (1 / 49) is below 1 in floating point.
-    least = math.ceil(1000 / steps) / 1000
-    return _within(
-        mark("strength"), usual if options.strength is None else options.strength, usual, (least, 1.0), notes
-    )
-
-
-def _controlnet(
-    options: Options, models: Sequence[ModelConfig], model: ModelConfig, notes: list[str]
-) -> tuple[str, float]:
-    """The name and the weight of the request's ControlNet; ("", 1.0) without one."""
-    known = model.controlnets
-    entry = (options.controlnet or "").strip()
-    if not entry and options.control is None:
-        return "", 1.0
-    if not known:
-        others = [other.name for other in models if other.controlnets]
-        if others:
-            raise UserError(
-                "The model {model} has no ControlNets; these models have some: {models}.",
-                model=model.name,
-                models=", ".join(others),
-            )
-        raise UserError("The model {model} has no ControlNets, and no other model here has any.", model=model.name)
-    if not entry and len(known) > 1:
-        names = ", ".join(net.name for net in known)
-        raise UserError("Say which ControlNet to use with the control picture: {names}.", names=names)
-    chosen = _weighed(mark("ControlNet"), entry or known[0].name, known, CONTROLNET_WEIGHTS, notes)
-    if options.control is None:
-        (wanted,) = (net.description for net in known if net.name == chosen[0])
-        if wanted:
-            raise UserError(
-                "The ControlNet {controlnet} needs a picture to follow ({wanted}): add it as the control picture.",
-                controlnet=chosen[0],
-                wanted=wanted,
-            )
-        raise UserError(
-            "The ControlNet {controlnet} needs a picture to follow: add it as the control picture.",
-            controlnet=chosen[0],
-        )
-    return chosen
 
 
 def _about_weights(*texts: str) -> list[str]:
@@ -685,48 +364,3 @@ def _about_weights(*texts: str) -> list[str]:
             words += " " + say("A LoRA is chosen by --lora.")
         notes.append(words)
     return notes
-
-
-def _triggered(prompt: str, loras: Adapters, model: ModelConfig) -> str:
-    """The prompt, with the trigger words of its LoRAs added if it lacks them."""
-    triggers = {lora.name: clean(lora.trigger) for lora in model.loras}
-    for name, _ in loras:
-        if triggers[name].lower() not in prompt.lower():
-            prompt = f"{prompt}, {triggers[name]}"
-    return prompt
-
-
-def _within(name: str, asked: float | None, default: float, bounds: tuple[float, float], notes: list[str]) -> float:
-    if asked is None:
-        return default
-    low, high = bounds
-    if not _is_finite(asked):
-        raise UserError("{option} goes from {low:g} to {high:g}.", option=sentence(name), low=low, high=high)
-    value = min(max(asked, low), high)
-    if value != asked:
-        notes.append(
-            say(
-                "{option} {asked:g} became {value:g} (it goes from {low:g} to {high:g})",
-                option=say(name),
-                asked=asked,
-                value=value,
-                low=low,
-                high=high,
-            )
-        )
-    return value
-
-
-def _named(kind: str, name: str | None, known: dict[str, Any], default: Any) -> Any:
-    if name is None:
-        return default
-    if name.lower() not in known:
-        raise UserError(unknown(kind, name, list(known)))
-    return known[name.lower()]
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:
-        return False  # an int of hundreds of digits

@@ -11,8 +11,8 @@ import aiosqlite
 
 from bot.config import IMAGES
 from bot.errors import Rejected, UserError, quoted
-from bot.jobs import Destination, Job, Requester, Upload
-from bot.language import mark, sentence
+from bot.jobs import Destination, Job, JobId, Requester, Upload
+from bot.language import mark, sentence, speaking
 from bot.money import Micros
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Policy
@@ -23,7 +23,7 @@ from bot.requests.admission import Admission, Admitted, Quote
 from bot.requests.options import Options
 from bot.requests.permutations import Variant, Wildcards, may_have_choices, read, said
 from bot.requests.resolve import seeded
-from bot.requests.storyboards import prompt_of
+from bot.requests.storyboards import Following, prompt_of
 from bot.requests.wording import one_line
 from bot.storage.panels import Panel, check_unchanged
 from bot.storage.queue import Entry, NewSeries, Queue
@@ -59,6 +59,8 @@ class SeriesQuote:
     look: str = ""
     panels: tuple[Panel, ...] = ()
     """Those of a storyboard, with those that were refused."""
+    strength: float | None = None
+    """How much of the first picture of a storyboard the other panels paint over; None if they do not start from it."""
 
     @property
     def first(self) -> Quote:
@@ -251,7 +253,7 @@ class SeriesAdmission:
         async with self._admission.storing(first):
             posts = [list(series.members)] if series.kind == STORYBOARD else posts_of(series.members)
             entries = [list(map(_entry, post)) for post in posts]
-            new = NewSeries(series.kind, series.title, entries, series.look, series.panels)
+            new = NewSeries(series.kind, series.title, entries, series.look, series.panels, series.strength)
             jobs: list[Job] = await self._queue.enqueue_series(
                 first.requester, first.destination, new, interaction_id=interaction_id, admit=check
             )
@@ -262,9 +264,18 @@ class SeriesAdmission:
         ]
 
     async def read_board(
-        self, requester: Requester, title: str, panels: Sequence[str], look: str, destination: Destination
+        self,
+        requester: Requester,
+        title: str,
+        panels: Sequence[str],
+        look: str,
+        destination: Destination,
+        strength: float | None = None,
     ) -> SeriesQuote:
         """The requests of a storyboard, which share a look and a seed. Panels whose words are refused are left out.
+
+        With a strength, all others start from the picture of the first one that is not refused, and have the seeds
+        after its own: the same noise as in that picture would only sharpen it.
 
         Raises Rejected if that is all of them or if the title is refused, and what `Admission.quote` raises about other
         things.
@@ -276,27 +287,39 @@ class SeriesAdmission:
         known: list[Panel] = []
         refused: Rejected | None = None
         for number, words in enumerate(panels, start=1):
-            seed = members[0].quote.request.seed if members else None
+            lead = members[0].quote.request if members else None
+            seed = None if lead is None else seed_of(lead.seed, 0 if strength is None else len(members))
+            follows = None if lead is None else Following.of(lead, strength)
             try:
-                quote = await self.quote_panel(requester, words, look, destination, seed)
+                quote = await self.quote_panel(requester, words, look, destination, seed, follows)
             except Rejected as error:
                 if error.rule not in (SAFETY, TERMS):
                     raise
                 refused = error
-                known.append(Panel(number, words, refusal=str(error)))
+                # The message of the storyboard shows it to everyone.
+                with speaking(await self._policy.language(requester.guild_id)):
+                    known.append(Panel(number, words, refusal=str(error)))
             else:
                 members.append(Member(quote, words))
                 known.append(Panel(number, words))
         if refused is not None and not members:
             raise refused
-        return SeriesQuote(title, tuple(members), STORYBOARD, look, tuple(known))
+        return SeriesQuote(title, tuple(members), STORYBOARD, look, tuple(known), strength)
 
     async def quote_panel(
-        self, requester: Requester, words: str, look: str, destination: Destination, seed: int | None
+        self,
+        requester: Requester,
+        words: str,
+        look: str,
+        destination: Destination,
+        seed: int | None,
+        follows: Following | None = None,
     ) -> Quote:
-        """A quote for one panel, whose seed may be that of the others."""
+        """A quote for one panel, whose seed may be that of the others, and which may start from another one."""
         prompt = prompt_of(await self.single(requester, words, mark("A panel")), look)
         options = seeded(Options(prompt, images=1, seed=seed))
+        if follows is not None:
+            options = follows.added_to(options)
         quote = await self._admission.quote(requester, options, destination)
         if quote.request.num_images_per_prompt != 1:
             raise UserError("A panel has one picture. Leave out --images and --repeat.")
@@ -312,9 +335,19 @@ class SeriesAdmission:
             await self._policy.check_title(requester.guild_id, title)
 
     async def repaint(
-        self, beside: Job, panel: Panel, words: str, quote: Quote, *, interaction_id: int | None
+        self,
+        beside: Job,
+        panel: Panel,
+        words: str,
+        quote: Quote,
+        *,
+        follows: JobId | None = None,
+        interaction_id: int | None,
     ) -> Admitted | None:
-        """Make a job of a quote for a panel, in the storyboard of another job; raises and returns as `admit` does."""
+        """Make a job of a quote for a panel, in the storyboard of another job; raises and returns as `admit` does.
+
+        It starts from the picture of the job `follows`, and waits for it if that is not painted yet.
+        """
         series_id = beside.series_id
         assert series_id is not None  # noqa: S101 - it is a panel
 
@@ -323,12 +356,17 @@ class SeriesAdmission:
             await self._policy.check_room(connection, quote.ruling, quote.seconds, quote.micros)
 
         sources = quote.options.edit.sources if quote.options.edit else ()
-        entry = Entry(quote.request, quote.seconds, sources, label=words, micros=quote.micros)
+        entry = Entry(quote.request, quote.seconds, sources, label=words, micros=quote.micros, follows=follows)
         async with self._admission.storing(quote):
             job = await self._queue.enqueue_panel(
                 beside, panel.number, words, entry, interaction_id=interaction_id, admit=check
             )
         return None if job is None else await self._admission.promise(job, self._admission.notes(quote))
+
+
+def seed_of(lead: int, place: int) -> int:
+    """The seed of the panel at a place after the lead, from 1; 0 is the lead itself."""
+    return (lead + place) % 2**32
 
 
 def notes_of(admitted: Sequence[Admitted]) -> tuple[str, ...]:

@@ -76,6 +76,7 @@ ERASED: Mapping[str, str] = {
     "roles": "'[]'",
     "value_sources": "NULL",
     "series_id": "NULL",
+    "follows": "NULL",
     "label": "''",
     # It may quote the prompt.
     "reason": "NULL",

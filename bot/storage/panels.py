@@ -81,6 +81,14 @@ class Panels:
 
         return await self._database.write(work)
 
+    async def owe(self, series_ids: Sequence[int]) -> None:
+        """Note that the messages of storyboards do not show what is true any more."""
+
+        async def work(connection: aiosqlite.Connection) -> None:
+            await connection.executemany(OWE, [(series_id,) for series_id in series_ids])
+
+        await self._database.write(work)
+
     async def changes(self, post_id: int) -> int:
         """How often the panels of a message have changed."""
         row = await self._database.fetch_one(CHANGES, (post_id,))

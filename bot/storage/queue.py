@@ -72,13 +72,32 @@ UPDATE jobs SET status = 'failed', reason = ? WHERE surface = ? AND status = 'ru
   AND coalesce(billed_micros, held_micros) > 0
 """
 
-ADD_SERIES = "INSERT INTO series (kind, guild_id, user_id, title, look) VALUES (?, ?, ?, ?, ?)"
+ADD_SERIES = "INSERT INTO series (kind, guild_id, user_id, title, look, lead, strength) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 CLAIM = """
 UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ?, turn = coalesce(turn, ?),
   clock = coalesce(clock, ?)
-WHERE id = ? AND status = 'queued' AND (SELECT message_id FROM posts WHERE id = post_id) IS NOT NULL
+WHERE id = ? AND status = 'queued' AND follows IS NULL
+  AND (SELECT message_id FROM posts WHERE id = post_id) IS NOT NULL
 """
+
+# A job that follows another one waits while that is open. Afterwards it starts from its picture, if there is one.
+FOLLOW = (
+    "UPDATE jobs SET follows = (SELECT id FROM jobs WHERE id = ?2 AND status IN ('queued', 'running')) WHERE id = ?1"
+)
+START_FROM = """
+UPDATE jobs SET request = json_set(request, '$.image', images.sha256) FROM images
+WHERE jobs.id = ?1 AND follows IS NULL AND images.job_id = ?2 AND images.number = 1
+"""
+START_ALONE = """
+UPDATE jobs SET request = json_set(request, '$.operation', 'text2image', '$.strength', 1.0)
+WHERE id = ?1 AND follows IS NULL AND NOT EXISTS (SELECT 1 FROM images WHERE job_id = ?2 AND number = 1)
+"""
+NOTE_LEAD = """
+INSERT INTO sources SELECT ?1, ?2, 1 FROM jobs
+WHERE id = ?1 AND (follows IS NOT NULL OR request ->> '$.image' <> '') ON CONFLICT DO NOTHING
+"""
+
 KEEP_IMAGE = """
 INSERT INTO images (job_id, number, seed, width, height, sha256, nsfw, delivered_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -186,6 +205,8 @@ class Entry:
     value_sources: Mapping[str, str] | None = None
     label: str = ""
     micros: Micros = NOTHING
+    follows: JobId | None = None
+    """The job from whose picture it starts, and for which it waits. In a new series the lead is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +219,8 @@ class NewSeries:
     look: str = ""
     panels: Sequence[Panel] = ()
     """Those of a storyboard, in order. The panels without a refusal belong to the jobs, in order."""
+    strength: float | None = None
+    """How much of the picture of the first job the others paint over, which follow it; None if they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +233,16 @@ class Series:
     user_id: UserId
     title: str
     look: str = ""
+    lead: int = 0
+    """The number of the panel whose picture the others start from; 0 if they do not."""
+    strength: float = 1.0
+    """How much of that picture the others paint over."""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
         """Build a series from a row of the table `series`."""
-        return cls(row["id"], row["kind"], GuildId(row["guild_id"]), UserId(row["user_id"]), row["title"], row["look"])
+        who = GuildId(row["guild_id"]), UserId(row["user_id"])
+        return cls(row["id"], row["kind"], *who, row["title"], row["look"], row["lead"], row["strength"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +320,11 @@ class Queue:
             if await _is_known(connection, interaction_id):
                 return []
             await admit(connection)
-            values = series.kind, requester.guild_id, requester.user_id, series.title, series.look
-            cursor = await connection.execute(ADD_SERIES, values)
+            lead = 0
+            if series.strength is not None:
+                lead = next(panel.number for panel in series.panels if not panel.refusal)
+            values = series.kind, requester.guild_id, requester.user_id, series.title, series.look, lead
+            cursor = await connection.execute(ADD_SERIES, (*values, series.strength or 1.0))
             series_id = cursor.lastrowid
             assert series_id is not None  # noqa: S101 - it was inserted
             jobs: list[Job] = []
@@ -302,6 +333,8 @@ class Queue:
                 for entry in post:
                     # Only one row may name the interaction.
                     known_as = None if jobs else interaction_id
+                    if series.strength is not None and jobs:
+                        entry = replace(entry, follows=jobs[0].id)
                     jobs.append(await self._add(connection, requester, entry, known_as, post_id, series_id))
             of_panels = iter(jobs)
             panels = [each if each.refusal else replace(each, job_id=next(of_panels).id) for each in series.panels]
@@ -377,6 +410,9 @@ class Queue:
         )
         if request.image and not any(source.number for source in sources):
             await connection.execute(SAME_FILE, (job_id, request.image))
+        if entry.follows is not None:
+            for statement in (FOLLOW, START_FROM, START_ALONE, NOTE_LEAD):
+                await connection.execute(statement, (job_id, entry.follows))
         return await _job(connection, job_id)
 
     async def promise(self, job_id: JobId, starts_at: datetime | None, said: Queued) -> None:
@@ -424,6 +460,11 @@ class Queue:
         """A series by its number; None if its person had it deleted."""
         row = await self._database.fetch_one("SELECT * FROM series WHERE id = ?", (series_id,))
         return None if row is None else Series.from_row(row)
+
+    async def series_of(self, guild_id: GuildId, kind: str) -> list[Series]:
+        """All series of a kind that were asked for in a server."""
+        rows = await self._database.fetch_all("SELECT * FROM series WHERE guild_id = ? AND kind = ?", (guild_id, kind))
+        return [Series.from_row(row) for row in rows]
 
     async def depth(self) -> int:
         """How many jobs wait."""

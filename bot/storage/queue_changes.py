@@ -52,7 +52,7 @@ SELECT id FROM jobs WHERE surface = ? AND started_at > ?
 WATCH = (
     "CREATE TEMP TRIGGER IF NOT EXISTS line_insert AFTER INSERT ON main.jobs BEGIN SELECT touched(NEW.id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_update AFTER UPDATE OF status, started_at, used_seconds, "
-    "stated_place, stated_at, forgotten_at ON main.jobs BEGIN SELECT touched(NEW.id); END",
+    "stated_place, stated_at, forgotten_at, follows ON main.jobs BEGIN SELECT touched(NEW.id); END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_post AFTER UPDATE OF message_id, left_message_id ON main.posts "
     "BEGIN SELECT touched(id) FROM main.jobs WHERE post_id = NEW.id; END",
     "CREATE TEMP TRIGGER IF NOT EXISTS line_delete AFTER DELETE ON main.jobs BEGIN SELECT touched(OLD.id); END",
@@ -127,7 +127,7 @@ def _waiting(row: Row, now: datetime) -> Waiting:
         seconds=row["held_seconds"] + row["held_micros"] / CENT,
         roles=job.requester.roles,
         channels=job.destination.channels,
-        acknowledged=job.destination.message_id is not None,
+        acknowledged=job.destination.message_id is not None and job.follows is None,
         again=job.attempt > 0,
         said=None if row["stated_place"] is None else Queued(row["stated_place"], from_text(row["stated_at"])),
     )

@@ -79,8 +79,22 @@ def _font(size: int) -> Any:
     return PIL.ImageFont.load_default(size)
 
 
+_MEDIA_TYPES = {"sheet": "image/png", "webp": "image/webp", "gif": "image/gif"}
+"""What can be signed. c2pa writes no manifest into a PDF."""
+
+
 def _answer(order: dict[str, Any], body: bytes) -> bytes:
-    """The file that was asked for."""
+    """The file that was asked for, signed if it can be."""
+    made, kind = _drawn(order, body), _MEDIA_TYPES.get(order["kind"])
+    if kind is None or order["signing"] is None:
+        return made
+    # It takes a moment to import.
+    from bot.worker import manifest
+
+    return manifest.signed(made, kind, order["signing"], order["model"], {})
+
+
+def _drawn(order: dict[str, Any], body: bytes) -> bytes:
     pictures = framing.split(body, order["sizes"])
     panels = list(zip(order["numbers"], order["words"], pictures, strict=True))
     buffer, kind = io.BytesIO(), order["kind"]

@@ -28,7 +28,17 @@ log = logging.getLogger(__name__)
 
 
 def examine(data: bytes, folder: Path, certificate: Path, sizes: list[tuple[int, int]], numbers: Any) -> dict[str, Any]:
-    """What the labels of a picture say, by the secrets in a folder. Raises PaintFailed, in words, for no picture."""
+    """What the labels of a picture say, by the secrets in a folder. Raises PaintFailed, in words, for no picture.
+
+    Of an MP4 and a GIF only the manifest is read: nothing here decodes them.
+    """
+    if kind := _unopened(data):
+        return {
+            "mark": None,
+            "is_too_small": False,
+            "is_opened": False,
+            **_read(manifest.read(data, kind), certificate),
+        }
     picture = on_white(opened(data, "picture"))
     found = None
     is_too_small = min(picture.size) < LEAST_SIDE
@@ -45,10 +55,21 @@ def examine(data: bytes, folder: Path, certificate: Path, sizes: list[tuple[int,
         "height": picture.height,
         "phash": phash(picture),
         "is_too_small": is_too_small,
+        "is_opened": True,
         "mark": None if found is None else asdict(found),
-        "manifest": asdict(read),
-        "is_signed_here": bool(read.serial) and read.serial == manifest.serial_of(certificate),
+        **_read(read, certificate),
     }
+
+
+def _read(read: manifest.Manifest, certificate: Path) -> dict[str, Any]:
+    """What a manifest says, and whether it was signed with a certificate."""
+    is_signed_here = bool(read.serial) and read.serial == manifest.serial_of(certificate)
+    return {"manifest": asdict(read), "is_signed_here": is_signed_here}
+
+
+def _unopened(data: bytes) -> str:
+    """The media type of a file of which only the manifest is read; empty for all others."""
+    return "video/mp4" if data[4:8] == b"ftyp" else "image/gif" if data.startswith(b"GIF8") else ""
 
 
 def _format(data: bytes) -> str:

@@ -26,7 +26,7 @@ RATE = 25
 _QUALITY = "20"
 """The constant rate factor of x264: 18 to 28 is usual, and less is better."""
 _NOTE = "Made by a model (https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia)"
-"""MP4 has no place for the XMP of pictures that other programs look at, so a comment says it."""
+"""MP4 has no place for the XMP of pictures that other programs look at, so a comment says it; and the manifest."""
 
 
 def mp4(webp: bytes) -> bytes:
@@ -88,8 +88,19 @@ def _by_ffmpeg(program: str, frames: list[PIL.Image.Image], path: Path) -> None:
     )
 
 
-def _answer(_order: dict[str, Any], body: bytes) -> bytes:
-    return mp4(body)
+def signed(film: bytes, webp: bytes, signing: dict[str, str] | None) -> bytes:
+    """A film with a manifest that says of its request what that of its WebP says; without one there, as it is."""
+    if not film or signing is None:
+        return film
+    # It takes a moment to import.
+    from bot.worker import manifest
+
+    told = manifest.read(webp, "image/webp")
+    return manifest.signed(film, "video/mp4", signing, told.model, told.request) if told.model else film
+
+
+def _answer(order: dict[str, Any], body: bytes) -> bytes:
+    return signed(mp4(body), body, order["signing"])
 
 
 if __name__ == "__main__":

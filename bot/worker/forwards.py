@@ -86,7 +86,9 @@ def own_failure(error: Exception) -> Exception:
     if is_out_of_memory(error):
         traceback.clear_frames(error.__traceback__)
         _empty_caches()
-        return PaintFailed("This does not fit into this machine's memory: try a smaller size or fewer images.")
+        return PaintFailed(
+            "This does not fit into this machine's memory: try a smaller size, or fewer pictures or frames."
+        )
     if is_device_lost(error):
         raise error
     traceback.clear_frames(error.__traceback__)

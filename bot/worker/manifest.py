@@ -14,7 +14,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,21 @@ class Signing:
         ):
             builder.sign(signer, kind, io.BytesIO(data), output)
         return output.getvalue()
+
+
+def signed(data: bytes, kind: str, signing: Mapping[str, str], model: str, request: Mapping[str, Any]) -> bytes:
+    """A file of a media type with its manifest; `signing` says where the secrets are.
+
+    If it cannot be signed, the log says why and it stays as it is.
+    """
+    folder = Path(signing["folder"])
+    certificate = Path(signing["certificate"] or folder / CERTIFICATE)
+    private_key = Path(signing["private_key"]) if signing["certificate"] else folder / PRIVATE_KEY
+    try:
+        return Signing(certificate, private_key).sign(data, model, request, kind)
+    except (PaintFailed, c2pa.C2paError) as error:
+        log.warning("a file has no manifest: %s", error)
+        return data
 
 
 def _claims(model: str, request: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -210,6 +225,8 @@ class Manifest:
     signer: str = ""
     serial: str = ""
     """The serial number of the certificate, which tells whose it is."""
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """What it says of the request, if it is one of Atelier's."""
 
 
 def read(data: bytes, kind: str) -> Manifest:
@@ -239,6 +256,7 @@ def read(data: bytes, kind: str) -> Manifest:
         next((str(model) for model in models if model), ""),
         str(active.get("signature_info", {}).get("issuer") or ""),
         str(active.get("signature_info", {}).get("cert_serial_number") or ""),
+        next((each.get("data", {}) for each in active.get("assertions", ()) if each.get("label") == REQUEST), {}),
     )
 
 

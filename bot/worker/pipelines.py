@@ -388,10 +388,11 @@ class ModelStore:
             return str(error)
         if is_out_of_memory(error):
             free_memory()
-            return (
-                f"{request.width}×{request.height} × {request.painted} is too large for this "
-                "machine's memory: try a smaller size or fewer images."
-            )
+            what = "frame" if request.frames else "picture"
+            count = f"{request.painted} {what}s" if request.painted > 1 else f"1 {what}"
+            less = f"a smaller size, or fewer {what}s" if request.painted > 1 else "a smaller size"
+            size = f"{request.width}×{request.height}"
+            return f"{count} of {size} pixels need more memory than this machine has: try {less}."
         log.error("model %s could not paint\n%s", request.model, traced(error, *request.texts))
         return f"The model {request.model} could not paint this: {told(error)}"
 

@@ -21,9 +21,10 @@ from bot.delivery import endings
 from bot.delivery.film import beside, film_of
 from bot.engine import fake
 from bot.engine.fake import FakeEngine
+from bot.engine.signing import Signing
 from bot.jobs import Image, Job, JobStatus, Operation, PictureLimits
 from bot.requests.morphs import USUAL_FRAMES
-from bot.worker import animations
+from bot.worker import animations, manifest
 from tests.bot.worker.test_animations import noisy
 from tests.cogs.test_create import refusing
 from tests.cogs.test_every_control import Stage
@@ -355,6 +356,16 @@ async def test_a_film_is_left_out_where_it_cannot_be_made_or_does_not_fit() -> N
     assert beside(webp, made, 10**7) == made
     assert beside(webp, made, len(made) - 1) == b""
     assert await film_of(b"RIFF....WEBPVP8X") == b"", "a file that cannot be read is sent alone"
+
+
+async def test_a_film_is_signed_as_its_webp_is(tmp_path: Path) -> None:
+    own = manifest.own_signing(tmp_path)
+    webp = own.sign(film(), "emoji", {"operation": "morph", "seed": 7}, "image/webp")
+    told = manifest.read(await film_of(webp, Signing(tmp_path)), "video/mp4")
+    assert (told.state, told.model, told.is_made_by_model) == ("untrusted", "emoji", True)
+    assert told.request == {"operation": "morph", "seed": 7}
+    unsigned = await film_of(webp, Signing(tmp_path / "elsewhere"))
+    assert manifest.read(unsigned, "video/mp4").state == "", "a film without a manifest is better than none"
 
 
 async def test_a_film_that_takes_longer_than_a_post_is_made_once(

@@ -545,3 +545,30 @@ async def test_the_real_engine_paints_what_wins(real_workshop: Workshop) -> None
     await vote(workshop, ada, second)
     message = await ended_part(workshop, moderator, State.COUNTED)
     assert f"<@{grace.id}>" in message.content
+
+
+async def test_a_person_who_is_blocked_neither_enters_nor_votes(
+    workshop: Workshop, moderator: simcord.MemberActor
+) -> None:
+    await begun(workshop, moderator)
+    await entered(workshop, "grace")
+    await entered(workshop, "linus")
+    ada = workshop.member("ada")
+    job = await painted(workshop, ada)
+    menu = await ada.click(shown(workshop), label="Enter a picture")
+    await moderator.slash(workshop.channel, "mod block", member=ada, reason="spam")
+    answers = [
+        await ada.slash(workshop.channel, "contest enter", result=str(job.id)),
+        await ada.click(shown(workshop), label="Enter a picture"),
+        await ada.select(last(menu), [f"{job.id}:1"], custom_id=f"a2:contestpick:{(await contest(workshop)).id}:0"),
+    ]
+    await moderator.slash(workshop.channel, "mod unblock", member=ada)
+    await ended_part(workshop, moderator, State.VOTING)
+    paper = await ballot(workshop, ada)
+    await moderator.slash(workshop.channel, "mod block", member=ada, reason="spam")
+    answers.append(await ada.click(shown(workshop), label="Vote"))
+    answers.append(await ada.click(paper, label="1"))
+    for answer in answers:
+        assert "A moderator blocked you on this server. Reason: “spam”" in last(answer).content
+    assert len(await workshop.app.database.fetch_all("SELECT * FROM contest_entries")) == 2
+    assert await workshop.app.database.fetch_all("SELECT * FROM contest_votes") == []

@@ -301,7 +301,12 @@ async def test_the_menus_of_our_results_do_what_the_buttons_do(workshop: Worksho
     grace = workshop.member("grace")
     await grace.context_menu(workshop.channel, "Upscale", message)
     assert (await workshop.ended(2))[-1].request.operation is Operation.UPSCALE
-    assert (await grace.context_menu(workshop.channel, "Edit region", message)).response.attachments
+    changing = (await grace.context_menu(workshop.channel, "Change this picture", message)).response
+    assert len(changing.attachments) == 1
+    shown = [label for row in labels(changing) for label in row]
+    assert {"Vary (subtle)", "Edit region", "Animate", "Variants of it", MORE} <= set(shown)
+    asked = await grace.click(changing, label="Variants of it")
+    assert asked.modal["title"] == "Variants"
     shown = await grace.context_menu(workshop.channel, "Use this picture", message)
     assert shown.modal["title"] == "Remix"
     info = (await grace.context_menu(workshop.channel, "Info", message)).response
@@ -388,7 +393,7 @@ async def test_a_message_without_a_picture_is_refused(workshop: Workshop) -> Non
     for menu, words in (
         ("Use this picture", "no picture"),
         ("Upscale", "no picture"),
-        ("Edit region", "my own results"),
+        ("Change this picture", "my own results"),
         ("Info", "shows no picture"),
     ):
         assert words in (await grace.context_menu(workshop.channel, menu, sent)).response.content

@@ -21,6 +21,7 @@ PAINTS = {
 FORMS = {"region": {"prompt": "a hat"}, "asstyle": {}, "report": {"reason": "not nice"}}
 FORMS |= {name: {"prompt": "a dog"} for name in ("remix", "use", "described", "improved", "panelwords")}
 FORMS |= {"animate": {"prompt": "a dog"}, "variants": {"thing": "a dog", "backgrounds": "blue"}}
+FORMS |= {name: {"seconds": "1"} for name in ("boardwebp", "boardgif")}
 FORMS |= {"storyboard": {"title": "a day", "panels": "a dog\na cat"}}
 """What is sent with each form."""
 ANSWERS = {"single", "region", "remix", "more", "original", "prompt", "family", "heart", "show", "alike", "asstyle"}

@@ -16,6 +16,7 @@ from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.errors import UserError
 from bot.jobs import Job, JobStatus
+from bot.worker.manifest import own_signing, read
 from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
 from tests.cogs.test_reactions import rests
@@ -176,18 +177,39 @@ async def test_a_storyboard_is_exported_without_a_panel_that_was_deleted(
     await accepted(workshop, ada)
     jobs = await workshop.ended(3)
     await workshop.app.removals.remove_own(jobs[1].requester, jobs[1].id)
+    own_signing(workshop.app.signing.folder)
     answer = await ada.click(board(workshop), label=label)
+    if label in ("WebP", "GIF"):
+        answer = await ada.submit_modal(answer, {"seconds": "1,5"})
     sent = last(answer)
-    assert sent.content == "Without panel 2."
+    assert sent.content == "Panel 2 has no picture now, so it is left out."
     with workshop.env.time_context():
         data = await sent.attachments[0].read()
     assert data.startswith(start)
-    assert (b"trainedAlgorithmicMedia" in data) is (label in ("Sheet", "WebP"))
+    if label == "PDF":
+        return
+    assert b"trainedAlgorithmicMedia" in data
+    with PIL.Image.open(io.BytesIO(data)) as file:
+        manifest = read(data, f"image/{(file.format or '').lower()}")
+        assert (manifest.state, manifest.model) == ("untrusted", "emoji")
+        file.seek(getattr(file, "n_frames", 1) - 1)
+        file.load()
+        assert file.info.get("duration") == (None if label == "Sheet" else 1500)
     await workshop.seen(lambda: "2. a fox eats · 🗑️ deleted" in board(workshop).content)
     for job in (jobs[0], jobs[2]):
         await workshop.app.removals.remove_own(job.requester, job.id)
     await workshop.seen(lambda: board(workshop).content.count("deleted") == 3)
     assert "PDF" not in labels(board(workshop))
+
+
+@pytest.mark.parametrize("typed", ["0", "31", "two", "-1", "nan", "1e1"])
+async def test_seconds_that_make_no_sense_get_one_sentence(workshop: Workshop, typed: str) -> None:
+    ada = workshop.member("ada")
+    await accepted(workshop, ada)
+    await workshop.ended(3)
+    answer = last(await ada.submit_modal(await ada.click(board(workshop), label="GIF"), {"seconds": typed}))
+    assert f"for 0.1 to 30 seconds, and you asked for “{typed}”" in answer.content
+    assert not answer.attachments
 
 
 async def test_a_panel_that_is_refused_says_so_and_the_others_go_on(workshop: Workshop) -> None:
@@ -405,13 +427,12 @@ async def test_a_panel_that_is_painted_again_after_a_deletion_stays(workshop: Wo
 
 
 @pytest.mark.parametrize("title", ["The big zeppelin", "A day"])
-async def test_a_title_that_a_new_term_stops_is_shown_nowhere_after_the_next_change(
+async def test_a_title_that_a_new_term_stops_is_shown_nowhere_from_then_on(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, title: str
 ) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await accepted(workshop, ada, title=title)
     await workshop.ended(3)
-    await said(moderator, workshop, "terms add", terms="zeppelin")
     calls: list[tuple[Any, ...]] = []
     draw = charts.draw
 
@@ -420,6 +441,13 @@ async def test_a_title_that_a_new_term_stops_is_shown_nowhere_after_the_next_cha
         return await draw(*args)
 
     monkeypatch.setattr(charts, "draw", noted)
+    edits = len(workshop.edits(board(workshop).id))
+    await said(moderator, workshop, "terms add", terms="zeppelin")
+    assert len(workshop.edits(board(workshop).id)) - edits == (title != "A day")
+    assert "zeppelin" not in board(workshop).content
+    assert not await workshop.app.panels.owed()
+    await said(moderator, workshop, "terms add", terms="dirigible")
+    assert len(workshop.edits(board(workshop).id)) - edits == (title != "A day"), "what is masked stays as it is"
     await ada.click((await panel(workshop, ada, 2)).response, label="Paint again")
     await workshop.ended(4)
     message = await workshop.seen(lambda: board(workshop) if "/show id:4" in board(workshop).content else None)
@@ -480,7 +508,7 @@ async def test_a_panel_deleted_under_a_running_export_is_in_no_later_file(
     assert answer.content == "A panel was deleted meanwhile. Export the storyboard again."
     assert not answer.attachments
     again = last(await ada.click(board(workshop), label="Sheet"))
-    assert again.content == "Without panel 2."
+    assert again.content == "Panel 2 has no picture now, so it is left out."
 
 
 @pytest.mark.parametrize(

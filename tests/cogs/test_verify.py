@@ -22,7 +22,7 @@ from bot.storage.cases import By
 from bot.worker.labels import Labels, Maker
 from bot.worker.manifest import own_signing
 from bot.worker.printing import encode, encoded
-from cogs.verify import NOT_FOUND, TOO_SMALL
+from cogs.verify import MANIFEST_ONLY, NOT_FOUND, TOO_SMALL
 from tests.bot.worker.test_marking import cut, scene
 from tests.conftest import Workshop
 
@@ -186,6 +186,24 @@ async def test_a_stranger_s_picture_and_manifest_are_said_to_be_a_stranger_s(
     assert "@everyone" not in said.replace("@\u200beveryone", "")
     broken = signed.replace(b"Atelier installation", b"Somebody else's key!")
     assert "it does not hold" in await verified(ada, workshop.channel, broken)
+
+
+async def test_of_a_video_and_a_gif_only_the_manifest_is_read(workshop: Workshop, tmp_path: Path) -> None:
+    ada = workshop.member("ada")
+    await painted(workshop, ada)
+    own = own_signing(workshop.app.signing.folder)
+    gif = saved(encode(scene(55), 1).png, "GIF")
+    ours = await verified(ada, workshop.channel, own.sign(gif, "emoji", {}, "image/gif"), "a.gif")
+    assert "This Atelier made this file" in ours
+    assert "the model is emoji" in ours
+    assert MANIFEST_ONLY in await verified(ada, workshop.channel, gif, "a.gif")
+    theirs = own_signing(tmp_path / "theirs").sign(gif, "emoji", {}, "image/gif")
+    said = await verified(ada, workshop.channel, theirs, "a.gif")
+    assert MANIFEST_ONLY in said
+    assert "whose certificate I do not know" in said
+    broken = await verified(ada, workshop.channel, b"\0\0\0\x18ftypisom", "a.mp4")
+    assert MANIFEST_ONLY in broken
+    assert "it does not hold" in broken or "Manifest: none" in broken
 
 
 def bomb() -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,7 +32,9 @@ async def accepted(stage: Stage) -> Message:
     """Let Ada send the form and accept the bill, again and again, until the bot shows that it was accepted."""
 
     async def send() -> Interaction:
-        return await stage.discord.submit("a2:storyboard:0:0", title="A day", panels="\n".join(PANELS), look="ink")
+        return await stage.discord.submit(
+            "a2:storyboard:0:0", title="A day", panels="\n".join(PANELS), look="ink", strength="0.7"
+        )
 
     while True:
         bill = await stage._insist(send, lambda: False)
@@ -101,6 +104,8 @@ def broken(stage: Stage) -> list[str]:
         for panel in panels:
             job = of_series.get(panel["job_id"])
             line = f"{panel['place']}. {panel['words']} · seed"
+            if panel["number"] > 1 and not (job and json.loads(job["request"])["image"]):
+                found.append(f"panel {panel['number']} starts from no picture")
             if job is None or line not in message.content or f"/show id:{job['id']}`" not in message.content:
                 found.append(f"{line!r} with job {panel['job_id']} is not in {message.content!r}")
         if [file["filename"] for file in message.attachments] != [f"storyboard-{series['id']}.png"]:

@@ -41,7 +41,8 @@ from bot.queue.engine_forecast import seconds_of
 from bot.queue.line import Line
 from bot.requests.admission import Admission, Admitted
 from bot.requests.options import Options
-from bot.requests.resolve import aspect_size, usual_request
+from bot.requests.resolve import usual_request
+from bot.requests.shapes import aspect_size
 from bot.requests.vocabulary import Vocabulary
 from tests.bot.storage.conftest import (
     ADA,

@@ -14,7 +14,7 @@ from bot.jobs import GenerationRequest, JobId, Operation, Picture, PictureRef, U
 from bot.requests import edits
 from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Edit, Options
-from bot.requests.resolve import Resolved, resolve
+from bot.requests.resolve import Resolved, resolve, usual_request
 
 UPSCALE = Edit((), Operation.UPSCALE)
 
@@ -180,3 +180,14 @@ def test_a_request_that_was_stored_before_there_were_drafts_is_none() -> None:
     assert GenerationRequest.from_fields(stored) == request
     del stored["draft"]
     assert not GenerationRequest.from_fields(stored).draft
+
+
+def test_the_prompt_to_copy_of_what_moves_is_its_command_with_what_no_flag_says() -> None:
+    still = usual_request(EMBEDDED_MODEL)
+    flags = edits.typed(still, 3)
+    assert flags.startswith("a picture --size ")
+    morph = replace(still, operation=Operation.MORPH, frames=8, end_prompt="a dog", end_seed=9)
+    assert edits.typed(morph, 3) == f"/animate prompt:{flags} to:a dog frames:8 to_seed:9"
+    seeds = replace(morph, end_prompt="")
+    assert edits.typed(seeds, 3) == f"/animate prompt:{flags} frames:8 to_seed:9"
+    assert edits.typed(replace(still, operation=Operation.FILM, frames=25), 3) == f"/film prompt:{flags} frames:25"

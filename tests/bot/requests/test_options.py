@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from bot.config import EMBEDDED_MODEL, IMAGES, STEPS, ControlNetConfig, LoraConfig, ModelConfig
 from bot.errors import UserError
 from bot.jobs import GenerationRequest, Operation, Upload
+from bot.requests.adapters import CONTROLNET_WEIGHTS
 from bot.requests.options import Options
-from bot.requests.resolve import ASPECTS, CONTROLNET_WEIGHTS, GUIDANCE, PROMPT_LIMIT, SEEDS, aspect_size, resolve
+from bot.requests.resolve import GUIDANCE, PROMPT_LIMIT, SEEDS, resolve
+from bot.requests.shapes import ASPECTS, aspect_size
 from bot.requests.wording import clean
 
 SD15 = ModelConfig(
