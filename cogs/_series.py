@@ -141,7 +141,7 @@ def state(job: Job, images: Sequence[Image], news: News | None) -> str:
         case JobStatus.CANCELLED:
             return "🚫 cancelled"
         case JobStatus.FAILED:
-            return f"❌ {fitted(_words.said(job.reason or 'It could not be painted.'), _REASON)}"
+            return f"❌ {fitted(_words.said(job.reason or say('It could not be painted.')), _REASON)}"
     if not images:
         return "🗑️ deleted"
     return f"seed `{job.request.seed}` · `/show id:{job.id}`"

@@ -28,6 +28,7 @@ from bot.jobs import (
 )
 from bot.language import NAMES, Language, current, mark, say, say_many, speaking
 from bot.language.catalogues import COMMAND, OPTION
+from bot.language.reasons import Reason
 from bot.logs import hide
 from bot.money import Micros, dollars, roughly
 from bot.policy.language import RULE as LANGUAGE
@@ -212,8 +213,8 @@ def limit(name: LimitName, value: Any) -> str:
 
 
 def said(sentence: str) -> str:
-    """A sentence with its references formatted for Discord."""
-    return format_references(sentence, _FORMATTERS)
+    """A sentence in words, with its references formatted for Discord."""
+    return format_references(str(sentence), _FORMATTERS)
 
 
 def _subject_of(text: str) -> str:
@@ -260,11 +261,10 @@ def retrying(job: Job) -> str:
     return f"{headline(job)}\n{say('🔁 The engine was restarted. Trying again.')}"
 
 
-def failed(job: Job, reason: str) -> str:
+def failed(job: Job, reason: Reason) -> str:
     """The message of a request that ended without a picture: the reason, and the prompt to copy."""
-    # A reason without fields is translated here; others were put into words when the request failed.
     uncounted = say("-# It does not count towards your quota.")
-    text = f"{headline(job)}\n❌ {fitted(said(say(reason)), _REASON)}\n{uncounted} "
+    text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n{uncounted} "
     if job.is_withheld:
         return text + say("`/history` shows you your prompt.")
     return text + _handed_back(job.request.title, MESSAGE - _SPARE - units(text))

@@ -51,7 +51,7 @@ async def draw(kind: Kind, title: str, panels: Sequence[Drawn], seconds: float =
     try:
         made = await child.run("bot.worker.board", framing.pack(header, b"".join(p.picture for p in panels)), SECONDS)
     except ChildFailed as failure:
-        raise PlotError(f"The storyboard could not be drawn{failure.reason}.") from failure
+        raise PlotError("The storyboard could not be drawn. {reason}", reason=failure.reason) from failure
     if not made:
         raise PlotError("The storyboard could not be drawn.")
     return made
