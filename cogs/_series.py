@@ -10,7 +10,7 @@ import discord
 
 from bot.charts.board import Drawn
 from bot.jobs import DRAINED, Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
-from bot.language import say
+from bot.language import say, say_many
 from bot.requests.series import FIRST, PERMUTATIONS, VARIANTS, SeriesQuote
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.panels import Panel
@@ -50,28 +50,44 @@ class Post:
 def bill(series: SeriesQuote) -> str:
     """The question before a series is accepted: how many pictures, what they cost, what is left, and what each is."""
     few = series.beginning(FIRST)
-    lines = [
-        f"{_words.pictures(series.pictures)}, about {_words.seconds(series.seconds)} of your "
-        f"{_words.seconds(series.first.allowance.left)} of GPU time. Paint them?"
-    ]
+    pictures, ends = _words.pictures(series.pictures), say("Paint them?")
     if not series.fits:
-        lines[0] = (
-            f"{_words.pictures(series.pictures)} would take about {_words.seconds(series.seconds)} of GPU time, and "
-            f"{_words.seconds(series.first.allowance.left)} of your quota are left. The first {len(few.members)} fit."
+        ends = say_many("Only the first one fits.", "The first {count} fit.", len(few.members))
+    time, left = _words.seconds(series.seconds), _words.seconds(series.first.allowance.left)
+    if series.fits:
+        cost = say("{pictures}, about {time} of your {left} of GPU time.", pictures=pictures, time=time, left=left)
+    else:
+        cost = say(
+            "{pictures} would take about {time} of GPU time, and {left} of your quota are left.",
+            pictures=pictures,
+            time=time,
+            left=left,
         )
+    lines = [f"{cost} {ends}"]
     if series.purse is not None:
-        money = _words.estimated(series.micros, series.first.request.provider or "the provider")
-        told = f"{money} {_words.money_left(series.purse)}"
-        told += " Paint them?" if series.fits else f" The first {len(few.members)} fit."
-        lines = [*lines, f"In money {told}"] if series.seconds else [f"{_words.pictures(series.pictures)}, {told}"]
+        provider = series.first.request.provider or say("the provider")
+        money, purse = _words.estimated(series.micros, provider), _words.money_left(series.purse)
+        if series.seconds:
+            lines.append(say("In money {estimate} {left} {question}", estimate=money, left=purse, question=ends))
+        else:
+            lines = [
+                say(
+                    "{pictures}, {estimate} {left} {question}",
+                    pictures=pictures,
+                    estimate=money,
+                    left=purse,
+                    question=ends,
+                )
+            ]
     if series.panels:
         return _words.fitting([*lines, *panels_of(series.panels)])
-    labels = [member.label or "the same again" for member in series.members]
+    labels = [member.label or say("the same again") for member in series.members]
     lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
     if len(labels) > _LABELS:
-        lines.append(f"-# and {len(labels) - _LABELS} more")
+        lines.append(f"-# {say('and {count} more', count=len(labels) - _LABELS)}")
     if series.kind == PERMUTATIONS:
-        lines.append("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
+        braces = say("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
+        lines.append(braces)
     return _words.fitting(lines)
 
 
@@ -89,12 +105,12 @@ def bill_view(number: JobId, series: SeriesQuote) -> discord.ui.View:
     view = discord.ui.View(timeout=None)
     about = PictureRef(number)
     if series.fits:
-        view.add_item(button("seriesall", about, "Paint all", discord.ButtonStyle.primary))
+        view.add_item(button("seriesall", about, say("Paint all"), discord.ButtonStyle.primary))
     if not series.panels and len(series.members) > FIRST:
-        view.add_item(button("seriesfirst", about, "First four"))
+        view.add_item(button("seriesfirst", about, say("First four")))
     if series.kind == PERMUTATIONS:
-        view.add_item(button("seriesplain", about, "As it is written"))
-    view.add_item(button("seriesno", about, "Cancel"))
+        view.add_item(button("seriesplain", about, say("As it is written")))
+    view.add_item(button("seriesno", about, say("Cancel")))
     return view
 
 
@@ -104,7 +120,11 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
     `said` is when the first request of the message starts.
     """
     whose = f"<@{post.user_id}>"
-    title = f"**{'A request' if post.is_withheld else _words.inert(post.title)}** — {whose}"
+    title = (
+        say("**A request** — {person}", person=whose)
+        if post.is_withheld
+        else f"**{_words.inert(post.title)}** — {whose}"
+    )
     lines = [title]
     for job in post.jobs:
         label = "" if job.is_withheld else _words.inert(job.label, _LABEL)
@@ -113,8 +133,10 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
     if said == DRAINED:
         lines.append(f"-# ⏸️ {say(_words.ALL_DRAINED)}")
     elif said is not None:
-        starts = "in a moment" if said.starts_at is None else _words.relative(said.starts_at)
-        lines.append(f"-# The first of these starts {starts}.")
+        if said.starts_at is None:
+            lines.append(say("-# The first of these starts in a moment."))
+        else:
+            lines.append(say("-# The first of these starts {when}.", when=_words.relative(said.starts_at)))
     done = [job for job in post.jobs if post.images.get(job.id)]
     if done:
         lines.append(f"-# {common(done)}")
@@ -130,21 +152,21 @@ def state(job: Job, images: Sequence[Image], news: News | None) -> str:
     """How far a request is, or how it ended, in a few words."""
     match news:
         case Painting(step, of):
-            return f"🖌️ step {step} of {of}"
+            return say("🖌️ step {step} of {of}", step=step, of=of)
         case Failed(reason):
             return f"❌ {fitted(_words.said(reason), _REASON)}"
     match job.status:
         case JobStatus.QUEUED:
-            return "🕓 waits"
+            return say("🕓 waits")
         case JobStatus.RUNNING:
-            return "🖌️ is being painted"
+            return say("🖌️ is being painted")
         case JobStatus.CANCELLED:
-            return "🚫 cancelled"
+            return say("🚫 cancelled")
         case JobStatus.FAILED:
             return f"❌ {fitted(_words.said(job.reason or say('It could not be painted.')), _REASON)}"
     if not images:
-        return "🗑️ deleted"
-    return f"seed `{job.request.seed}` · `/show id:{job.id}`"
+        return say("🗑️ deleted")
+    return say("seed `{seed}` · `/show id:{job}`", seed=job.request.seed, job=job.id)
 
 
 def common(done: Sequence[Job]) -> str:
@@ -152,7 +174,7 @@ def common(done: Sequence[Job]) -> str:
     facts = [set(_words.parameters(job.request).split(" · ")) for job in done]
     shared = set.intersection(*facts)
     kept = [fact for fact in _words.parameters(done[0].request).split(" · ") if fact in shared]
-    return " · ".join(fact for fact in kept if not fact.startswith("seed"))
+    return " · ".join(fact for fact in kept if fact != _words.seeds(done[0].request))
 
 
 def view(post: Post) -> discord.ui.View | None:
@@ -164,10 +186,10 @@ def view(post: Post) -> discord.ui.View | None:
             name = f"{post.numbers[job.id]}" if len(images) == 1 else f"{post.numbers[job.id]}.{number}"
             controls.add_item(button("single", PictureRef(job.id, number), name))
     if post.kind == VARIANTS and any(post.images.values()):
-        controls.add_item(button("seriessheet", PictureRef(post.first), "Sheet"))
+        controls.add_item(button("seriessheet", PictureRef(post.first), say("Sheet")))
     if post.is_open:
         about = PictureRef(post.first)
-        controls.add_item(button("stopseries", about, "Cancel the rest", discord.ButtonStyle.danger))
+        controls.add_item(button("stopseries", about, say("Cancel the rest"), discord.ButtonStyle.danger))
     return controls if controls.children else None
 
 

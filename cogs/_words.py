@@ -386,15 +386,12 @@ def parameters(request: GenerationRequest) -> str:
     """A request's resolved values, in one line."""
     if request.operation is Operation.UPSCALE:
         return f"{say('enlarged')} · {say('model `{model}`', model=request.model)}"
-    last = request.seeds[-1]
     facts = [say("model `{model}`", model=request.model), f"{request.width}×{request.height}"]
     if request.provider:
         facts.insert(1, say("painted by {provider}", provider=request.provider))
     else:
         facts = [
-            say("seed `{seed}`", seed=request.seed)
-            if last == request.seed
-            else say("seeds `{first}`–`{last}`", first=request.seed, last=last),
+            seeds(request),
             *([say("to seed `{seed}`", seed=request.end_seed)] if request.end_seed is not None else []),
             *([say("{frames} frames", frames=request.frames)] if request.frames else []),
             *facts,
@@ -418,6 +415,14 @@ def parameters(request: GenerationRequest) -> str:
     if request.negative_prompt:
         facts.append(say("without {words}", words=inert(request.negative_prompt, 100)))
     return " · ".join(facts)
+
+
+def seeds(request: GenerationRequest) -> str:
+    """The seed of a request, or the first and the last."""
+    last = request.seeds[-1]
+    if last == request.seed:
+        return say("seed `{seed}`", seed=request.seed)
+    return say("seeds `{first}`–`{last}`", first=request.seed, last=last)
 
 
 def bill(quote: Quote) -> str:
