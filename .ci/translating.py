@@ -26,12 +26,15 @@ from bot.language import TRANSLATED, Language, catalogues
 
 ROOT = Path(__file__).parents[1]
 
-SINGLE = ("say", "sentence", "mark", "UserError", "Rejected")
+SINGLE = (
+    *("say", "sentence", "mark", "Reason", "UserError", "Rejected"),
+    *("EngineError", "EngineDied", "PaintFailed", "PlotError", "NotUnderstood", "TooLarge", "Unreachable"),
+)
 """The functions whose first argument is a message."""
 PLURAL = ("say_many", "sentence_many")
 """The functions whose first two arguments are a message for one thing and for many."""
 
-_OF_THE_HOST = ("bot/worker", "bot/datasets", "bot/try_page", "bot/terminal.py")
+_OF_THE_HOST = ("bot/worker/labels_probe.py", "bot/datasets", "bot/try_page", "bot/terminal.py")
 """What is not said on Discord stays English."""
 
 Message = tuple[str | tuple[str, str], str | None]

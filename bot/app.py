@@ -399,7 +399,7 @@ async def rebuild_index(config: Config) -> int:
             try:
                 return await search.rebuild()
             except ChildFailed as failure:
-                raise StorageError(f"The search index could not be built: {failure.reason}.") from failure
+                raise StorageError(f"The search index could not be built: {failure.reason}") from failure
             finally:
                 await search.close()
 

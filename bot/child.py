@@ -7,13 +7,16 @@ import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
 
+from bot.language import Sentence, sentence
 from bot.secrets import without_secrets
+
+LOGGED = sentence("The host can find the reason in the log.")
 
 
 class ChildFailed(Exception):  # noqa: N818 - its caller turns it into words for people
-    """The process did not answer; `reason` says why, as the end of a sentence."""
+    """The process did not answer; `reason` is a sentence that says why."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: Sentence) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -31,7 +34,7 @@ async def start(module: str) -> Process:
             env={"OPENBLAS_NUM_THREADS": "1", **without_secrets()},
         )
     except OSError as error:
-        raise ChildFailed(f": {error.strerror}") from error
+        raise ChildFailed(sentence("Its process could not be started: {error}.", error=error.strerror)) from error
 
 
 async def end(process: Process, seconds: float = 0.0) -> None:
@@ -57,11 +60,11 @@ async def run(module: str, data: bytes, seconds: float) -> bytes:
         async with asyncio.timeout(seconds):
             output, _ = await process.communicate(data)
     except TimeoutError as error:
-        raise ChildFailed(f" within {seconds:.0f} s") from error
+        raise ChildFailed(sentence("It took longer than {seconds:.0f} s.", seconds=seconds)) from error
     finally:
         if process.returncode is None:
             process.kill()
             await process.communicate()
     if process.returncode:
-        raise ChildFailed("; the log says why")
+        raise ChildFailed(LOGGED)
     return output

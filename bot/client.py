@@ -23,7 +23,7 @@ from discord.ext import commands
 
 from bot import language, responses
 from bot.app import App
-from bot.errors import Rejected, StorageError, UserError
+from bot.errors import EngineError, Rejected, StorageError, UserError
 from bot.jobs import ChannelId, GuildId, PictureRef, from_text, to_text, utcnow
 from bot.language import Language, catalogues, mark, say, speaking
 from bot.logs import hide, traced
@@ -438,10 +438,8 @@ def _words(error: BaseException, private: Sequence[str]) -> str:
     """The message for a person; the texts in `private` do not go into the log."""
     if isinstance(error, Rejected):
         return told(error)
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | EngineError | StorageError):
         return str(error)
-    if isinstance(error, StorageError):
-        return say(str(error))
     if isinstance(error, app_commands.CommandSignatureMismatch):
         return say("This command has just changed. Wait a minute, reload Discord, and try again.")
     if isinstance(error, app_commands.TransformerError):

@@ -27,6 +27,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.language import Language, Sentence
+from bot.language.reasons import Reason
 
 EX_CONFIG = 78
 """Exit code of a configuration error, from BSD's sysexits.h."""
@@ -86,22 +87,30 @@ def format_references(sentence: str, formatters: Mapping[Reference, Callable[[st
 
 
 class AtelierError(Exception):
-    """The base class of every error that Atelier raises on purpose."""
-
-
-class UserError(AtelierError):
-    """A sentence for the person who asked: what was wrong, and what would work. It may contain references.
+    """The base class of every error that Atelier raises on purpose: a sentence, which may contain references.
 
     `str` puts it into words, in the language that the task speaks then. `fields` are those of an English text.
     """
 
     def __init__(self, text: str | Sentence, /, **fields: Any) -> None:
         super().__init__(text)
-        self.sentence = Sentence(text, fields) if isinstance(text, str) else text
+        if isinstance(text, Reason):
+            self.sentence = text.sentence
+        else:
+            self.sentence = Sentence(text, fields) if isinstance(text, str) else text
 
     def __str__(self) -> str:
         """The sentence in words."""
         return str(self.sentence)
+
+    @property
+    def reason(self) -> Reason:
+        """The sentence as text that can be stored and sent, and is put into words later."""
+        return Reason(self.sentence)
+
+
+class UserError(AtelierError):
+    """A sentence for the person who asked: what was wrong, and what would work."""
 
 
 class Rejected(UserError):  # noqa: N818 - a decision, not an error
@@ -170,8 +179,8 @@ class EngineDied(EngineError):  # noqa: N818
     `is_blamed` says whether it was working on this order then. Otherwise the order only lost its place.
     """
 
-    def __init__(self, words: str, *, is_blamed: bool = True) -> None:
-        super().__init__(words)
+    def __init__(self, text: str | Sentence, /, *, is_blamed: bool = True, **fields: Any) -> None:
+        super().__init__(text, **fields)
         self.is_blamed = is_blamed
 
 
@@ -194,8 +203,8 @@ class NotUnderstood(DeliveryError):  # noqa: N818
 class TooLarge(DeliveryError):  # noqa: N818
     """The pictures are too large for the channel; `limit` is how many bytes a file may have, as far as is known."""
 
-    def __init__(self, words: str, *, limit: int) -> None:
-        super().__init__(words)
+    def __init__(self, text: str | Sentence, /, *, limit: int, **fields: Any) -> None:
+        super().__init__(text, **fields)
         self.limit = limit
 
 

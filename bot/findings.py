@@ -76,7 +76,7 @@ async def labels(config: Config) -> list[Finding]:
         if message is None:
             raise BadFrame("the answer is not whole")
     except ChildFailed as failure:
-        words = f"whether pictures can be signed could not be tried{failure.reason}"
+        words = f"whether pictures can be signed could not be tried. {failure.reason}"
         return [Finding("Certificate", CheckStatus.BAD, words, "Reinstall Atelier into a fresh venv.")]
     except BadFrame as error:
         words = f"whether pictures can be signed could not be tried: {error}"

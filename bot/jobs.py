@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType, Protocol, Self
 
+from bot.language import Sentence, sentence
+from bot.language.reasons import Reason, unpacked
 from bot.money import NOTHING, Micros
 
 JobId = NewType("JobId", int)
@@ -139,14 +141,19 @@ MOST_UPSCALED = 4096
 """The longest side in pixels of an enlarged picture."""
 
 
-def upscale_refusal(width: int, height: int) -> str | None:
-    """Why a picture cannot be enlarged, in words, because it would become too large; None if it can."""
+def upscale_refusal(width: int, height: int) -> Sentence | None:
+    """Why a picture cannot be enlarged, because it would become too large; None if it can."""
     if UPSCALE_FACTOR * max(width, height) <= MOST_UPSCALED:
         return None
     side = MOST_UPSCALED // UPSCALE_FACTOR
-    return (
-        f"The picture has {width}×{height} pixels. Enlarged {UPSCALE_FACTOR} times it would be longer than "
-        f"{MOST_UPSCALED} pixels, the limit: pictures of up to {side}×{side} pixels can be enlarged."
+    return sentence(
+        "The picture has {width}×{height} pixels. Enlarged {factor} times it would be longer than {most} pixels, the "
+        "limit: pictures of up to {side}×{side} pixels can be enlarged.",
+        width=width,
+        height=height,
+        factor=UPSCALE_FACTOR,
+        most=MOST_UPSCALED,
+        side=side,
     )
 
 
@@ -419,7 +426,7 @@ class Job:
     started_at: datetime | None = None
     painted_at: datetime | None = None
     posted_at: datetime | None = None
-    reason: str | None = None
+    reason: Reason | None = None
     deaths: int = 0
     """How many attempts ended because the engine died; an attempt that a restart of the bot ended does not count."""
     reposted_at: datetime | None = None
@@ -478,7 +485,7 @@ class Job:
             reposted_at=from_text(row["reposted_at"]),
             left_message_id=None if row["left_message_id"] is None else MessageId(row["left_message_id"]),
             forgotten_at=from_text(row["forgotten_at"]),
-            reason=row["reason"],
+            reason=None if row["reason"] is None else unpacked(row["reason"]),
             is_withheld=bool(row["withheld"]),
             post_id=row["post_id"],
             series_id=row["series_id"],
@@ -605,7 +612,7 @@ class Painted:
 class Failed:
     """News: there will be no picture; `reason` is a sentence for the requester."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

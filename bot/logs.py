@@ -16,6 +16,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from types import TracebackType
 
+from bot.language import Language, speaking
+
 _SECRETS = (
     # Interaction and webhook tokens are parts of URLs, which libraries log.
     (re.compile(r"(/webhooks/\d+/|/interactions/\d+/)[^/\s?'\"]+"), r"\1[token]"),
@@ -81,7 +83,11 @@ class RedactingFormatter(logging.Formatter):
     """A formatter that removes tokens from the finished text, and people's words from what is not Atelier's own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format the record, then redact it."""
+        """Format the record in English, whatever language is spoken meanwhile, then redact it."""
+        with speaking(Language.ENGLISH):
+            return self._formatted(record)
+
+    def _formatted(self, record: logging.LogRecord) -> str:
         record = copy.copy(record)
         # Another handler's formatter may have left its text there.
         record.exc_text = None
@@ -109,7 +115,8 @@ def without_words(text: str, *private: str) -> str:
 
 def traced(error: BaseException, *private: str) -> str:
     """The traceback of an error, without the words of `private` and those that are hidden."""
-    return without_words(_cut(traceback.format_exception(error)), *private)
+    with speaking(Language.ENGLISH):
+        return without_words(_cut(traceback.format_exception(error)), *private)
 
 
 def setup_logging(level: str) -> None:

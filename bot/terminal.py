@@ -70,7 +70,7 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
 
 
 def said(sentence: str) -> str:
-    """A sentence with its references in plain words."""
+    """A sentence in English, with its references in plain words."""
     return format_references(sentence, _FORMATTERS)
 
 

@@ -20,6 +20,7 @@ from bot.engine import framing
 from bot.engine.framing import BadFrame
 from bot.errors import UserError
 from bot.jobs import PictureRef
+from bot.language.reasons import unpacked
 from bot.storage.marks import Marks
 
 SECONDS = 60.0
@@ -121,13 +122,13 @@ class Verification:
                 raise BadFrame("the answer is not whole")
         except ChildFailed as failure:
             raise UserError(
-                "The picture could not be looked at{reason}. Try a smaller one.", reason=failure.reason
+                "The picture could not be looked at. {reason} Try a smaller one.", reason=failure.reason
             ) from failure
         except BadFrame as error:
             raise UserError("The picture could not be looked at. Try again.") from error
         answer = message[0]
         if answer["kind"] == "refused":
-            raise UserError(answer["words"])
+            raise UserError(unpacked(answer["words"]))
         return answer
 
 

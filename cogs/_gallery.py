@@ -16,6 +16,7 @@ from bot.charts.sheet import Tile
 from bot.client import Client
 from bot.errors import PlotError, StorageError, UserError
 from bot.jobs import Job, JobId
+from bot.language import mark
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _searching
@@ -27,7 +28,7 @@ REMEMBERED = 256
 DRAWING = 2
 """How many pages are drawn at once."""
 
-OVER = "I do not remember this search any more. Search again."
+OVER = mark("I do not remember this search any more. Search again.")
 
 T = TypeVar("T")
 

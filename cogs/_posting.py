@@ -77,8 +77,15 @@ def delivery_error(error: discord.HTTPException, file_limit: int) -> DeliveryErr
         case Verdict.BUG:
             # Its text quotes the form, and so the prompt.
             return NotUnderstood(
-                f"Discord answered {error.status} (code {error.code}): This is an error of Atelier, not yours."
+                "Discord answered {status} (code {code}): This is an error of Atelier, not yours.",
+                status=error.status,
+                code=error.code,
             )
         case _:
             # Only Discord's own words are repeated, and not many of them.
-            return Unreachable(f"Discord answered {error.status}: {error.text[:QUOTED]} (code {error.code})")
+            return Unreachable(
+                "Discord answered {status}: {error} (code {code})",
+                status=error.status,
+                error=error.text[:QUOTED],
+                code=error.code,
+            )

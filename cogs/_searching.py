@@ -9,12 +9,19 @@ import discord
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import Job
+from bot.language import mark, say, say_many
 from bot.search.client import Answer, Search
 from bot.search.visibility import Scope, Seer
 from bot.search.wire import Hit
 from cogs import _people, _words
 
-NOT_THE_HOST = "Only the host of this bot can search all servers. Choose another place."
+NOT_THE_HOST = mark("Only the host of this bot can search all servers. Choose another place.")
+_NOTHING = {
+    Scope.MINE: mark("None of your results here is like that."),
+    Scope.PUBLIC: mark("No result that you may see on this server is like that."),
+    Scope.SERVER: mark("No result of this server is like that."),
+    Scope.ALL: mark("No result is like that."),
+}
 _SHOWN_PROMPT = 160
 _SHOWN_WORDS = 5
 
@@ -85,23 +92,24 @@ def why(hit: Hit) -> str:
     """Why a result is there."""
     reasons = []
     if hit.words:
-        reasons.append(f"has {_quoted(hit.words)}")
+        reasons.append(say("has {words}", words=_quoted(hit.words)))
     if hit.parts:
-        reasons.append(f"has {_quoted(hit.parts)} in a word")
+        reasons.append(say("has {words} in a word", words=_quoted(hit.parts)))
     if hit.related:
-        reasons.append(f"has {_quoted(hit.related)}, a related word")
+        reasons.append(say("has {words}, a related word", words=_quoted(hit.related)))
     if hit.bits is not None:
-        reasons.append("nearly the same picture")
+        reasons.append(say("nearly the same picture"))
     elif hit.likeness:
-        reasons.append(f"looks similar ({hit.likeness:.0%})")
+        reasons.append(say("looks similar ({share:.0%})", share=hit.likeness))
     if hit.meaning:
-        reasons.append(f"similar meaning ({hit.meaning:.0%})")
-    return ", ".join(reasons) or "passes the filters"
+        reasons.append(say("similar meaning ({share:.0%})", share=hit.meaning))
+    return ", ".join(reasons) or say("passes the filters")
 
 
 def _quoted(words: tuple[str, ...]) -> str:
     shown = ", ".join(f"“{_words.inert(word, 40)}”" for word in words[:_SHOWN_WORDS])
-    return f"{shown} and {len(words) - _SHOWN_WORDS} more" if len(words) > _SHOWN_WORDS else shown
+    more = len(words) - _SHOWN_WORDS
+    return say("{listed} and {count} more", listed=shown, count=more) if more > 0 else shown
 
 
 def line(number: int, job: Job, hit: Hit) -> str:
@@ -126,26 +134,29 @@ def notes(answer: Answer, *, by_picture: bool = False) -> list[str]:
     """What people should know about the index."""
     found = []
     if answer.is_building:
-        done = f"{answer.progress:.0%}"
-        found.append(f"-# The search index is being built ({done}), so results may be missing. Try again later.")
+        building = say(
+            "-# The search index is being built ({done:.0%}), so results may be missing. Try again later.",
+            done=answer.progress,
+        )
+        found.append(building)
     if by_picture and answer.unseen:
-        pictures = "One picture has" if answer.unseen == 1 else f"{answer.unseen:,} pictures have"
-        found.append(f"-# {pictures} not been looked at yet, so results may be missing.")
+        unseen = say_many(
+            "-# One picture has not been looked at yet, so results may be missing.",
+            "-# {count:,} pictures have not been looked at yet, so results may be missing.",
+            answer.unseen,
+        )
+        found.append(unseen)
     if not by_picture and not answer.has_meaning:
-        found.append("-# This host finds results by words only, because wordllama is not installed.")
+        found.append(say("-# This host finds results by words only, because wordllama is not installed."))
     return found
 
 
 def nothing(scope: Scope) -> str:
     """The sentence where nothing was found."""
-    where = {
-        Scope.MINE: "None of your results here is like that.",
-        Scope.PUBLIC: "No result that you may see on this server is like that.",
-        Scope.SERVER: "No result of this server is like that.",
-        Scope.ALL: "No result is like that.",
-    }[scope]
-    hint = "Try other words, or fewer filters. Results from age-restricted channels are found only in such channels."
-    return f"{where} {hint}"
+    hint = say(
+        "Try other words, or fewer filters. Results from age-restricted channels are found only in such channels."
+    )
+    return f"{say(_NOTHING[scope])} {hint}"
 
 
 def alt(jobs: Iterable[Job]) -> str:

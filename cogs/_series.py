@@ -136,7 +136,11 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
     `said` is when the first request of the message starts.
     """
     whose = f"<@{post.user_id}>"
-    title = f"**{say('A request') if post.is_withheld else _words.inert(post.title)}** — {whose}"
+    title = (
+        say("**A request** — {person}", person=whose)
+        if post.is_withheld
+        else f"**{_words.inert(post.title)}** — {whose}"
+    )
     lines = [title]
     for job in post.jobs:
         label = "" if job.is_withheld else _words.inert(job.label, _LABEL)
@@ -145,10 +149,10 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
     if said == DRAINED:
         lines.append(f"-# ⏸️ {say(_words.ALL_DRAINED)}")
     elif said is not None:
-        starts = say("-# The first of these starts in a moment.")
-        if said.starts_at is not None:
-            starts = say("-# The first of these starts {when}.", when=_words.relative(said.starts_at))
-        lines.append(starts)
+        if said.starts_at is None:
+            lines.append(say("-# The first of these starts in a moment."))
+        else:
+            lines.append(say("-# The first of these starts {when}.", when=_words.relative(said.starts_at)))
     done = [job for job in post.jobs if post.images.get(job.id)]
     if done:
         lines.append(f"-# {common(done)}")

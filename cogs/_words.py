@@ -28,6 +28,7 @@ from bot.jobs import (
 )
 from bot.language import NAMES, Language, current, mark, say, say_many, speaking
 from bot.language.catalogues import COMMAND, OPTION
+from bot.language.reasons import Reason
 from bot.logs import hide
 from bot.money import Micros, dollars, roughly
 from bot.policy.language import RULE as LANGUAGE
@@ -212,8 +213,8 @@ def limit(name: LimitName, value: Any) -> str:
 
 
 def said(sentence: str) -> str:
-    """A sentence with its references formatted for Discord."""
-    return format_references(sentence, _FORMATTERS)
+    """A sentence in words, with its references formatted for Discord."""
+    return format_references(str(sentence), _FORMATTERS)
 
 
 def _subject_of(text: str) -> str:
@@ -260,11 +261,10 @@ def retrying(job: Job) -> str:
     return f"{headline(job)}\n{say('🔁 The engine was restarted. Trying again.')}"
 
 
-def failed(job: Job, reason: str) -> str:
+def failed(job: Job, reason: Reason) -> str:
     """The message of a request that ended without a picture: the reason, and the prompt to copy."""
-    # A reason without fields is translated here; others were put into words when the request failed.
     uncounted = say("-# It does not count towards your quota.")
-    text = f"{headline(job)}\n❌ {fitted(said(say(reason)), _REASON)}\n{uncounted} "
+    text = f"{headline(job)}\n❌ {fitted(said(reason), _REASON)}\n{uncounted} "
     if job.is_withheld:
         return text + say("`/history` shows you your prompt.")
     return text + _handed_back(job.request.title, MESSAGE - _SPARE - units(text))
@@ -386,15 +386,12 @@ def parameters(request: GenerationRequest) -> str:
     """A request's resolved values, in one line."""
     if request.operation is Operation.UPSCALE:
         return f"{say('enlarged')} · {say('model `{model}`', model=request.model)}"
-    last = request.seeds[-1]
     facts = [say("model `{model}`", model=request.model), f"{request.width}×{request.height}"]
     if request.provider:
         facts.insert(1, say("painted by {provider}", provider=request.provider))
     else:
         facts = [
-            say("seed `{seed}`", seed=request.seed)
-            if last == request.seed
-            else say("seeds `{first}`–`{last}`", first=request.seed, last=last),
+            seeds(request),
             *([say("to seed `{seed}`", seed=request.end_seed)] if request.end_seed is not None else []),
             *([say("{frames} frames", frames=request.frames)] if request.frames else []),
             *facts,
@@ -418,6 +415,14 @@ def parameters(request: GenerationRequest) -> str:
     if request.negative_prompt:
         facts.append(say("without {words}", words=inert(request.negative_prompt, 100)))
     return " · ".join(facts)
+
+
+def seeds(request: GenerationRequest) -> str:
+    """The seed of a request, or the first and the last."""
+    last = request.seeds[-1]
+    if last == request.seed:
+        return say("seed `{seed}`", seed=request.seed)
+    return say("seeds `{first}`–`{last}`", first=request.seed, last=last)
 
 
 def bill(quote: Quote) -> str:

@@ -15,7 +15,7 @@ from bot.client import Client
 from bot.config import IMAGES
 from bot.errors import UserError
 from bot.jobs import MessageId, PictureRef, UserId
-from bot.language import mark
+from bot.language import mark, say
 from bot.money import Micros
 from bot.requests import edits
 from bot.requests.admission import Admission, Admitted, Quote
@@ -36,7 +36,7 @@ from cogs.intake import Intake, where
 
 Typed = app_commands.Range[str, 1, 300]
 
-_NO_OFFER = (
+_NO_OFFER = mark(
     "Not enough people here have rated pictures of prompts like this yet, so there is nothing to compare with. "
     "Give one setting another flag, such as `--steps 10`."
 )
@@ -177,10 +177,12 @@ class Compare(commands.Cog):
     ) -> None:
         """Show both requests as waiting; withdraw what Discord did not take."""
         ids = [each.job.id for each in jobs]
-        words = _comparing.waiting(comparison)
+        async with self._client.speaking_to(comparison.guild_id):
+            words = _comparing.waiting(comparison)
+            views = [_views.cancel_view(job_id) for job_id in ids]
         try:
-            message_id = MessageId(await responses.send(interaction, words, view=_views.cancel_view(ids[0])))
-            below = await interaction.followup.send(words, view=_views.cancel_view(ids[1]), wait=True)
+            message_id = MessageId(await responses.send(interaction, words, view=views[0]))
+            below = await interaction.followup.send(words, view=views[1], wait=True)
         except InDoubt:
             raise
         except Exception:
@@ -216,7 +218,7 @@ class Compare(commands.Cog):
             return
         people = (await self._comparisons.tally(comparison.id)).people
         view = discord.ui.View(timeout=None)
-        view.add_item(button("endvoteyes", about, "End it", discord.ButtonStyle.danger))
+        view.add_item(button("endvoteyes", about, say("End the vote"), discord.ButtonStyle.danger))
         await responses.send(interaction, _comparing.ask_to_end(people), view=view, ephemeral=True)
 
     @pressed("endvoteyes")
@@ -229,19 +231,21 @@ class Compare(commands.Cog):
         await self._comparisons.end(comparison.id)
         tally = await self._comparisons.tally(comparison.id)
         pairs = await self._pairs(comparison)
-        words = _comparing.ended(comparison, verdict(tally.first, tally.second, tally.people), pairs)
+        found = verdict(tally.first, tally.second, tally.people)
         jobs = [await self._queue.get(job_id) for job_id in (comparison.first_id, comparison.second_id)]
         # The ballot is the message of the request that was shown last.
         shown = [job for job in jobs if job is not None and job.posted_at is not None]
         last = max(shown, key=lambda job: (job.posted_at, job.id), default=None)
         if last is not None and last.destination.message_id is not None:
+            async with self._client.speaking_to(comparison.guild_id):
+                words = _comparing.ended(comparison, found, pairs)
             channel = self._client.get_partial_messageable(last.destination.channel_id, guild_id=comparison.guild_id)
             try:
                 await channel.get_partial_message(last.destination.message_id).edit(content=words, view=None)
             except discord.HTTPException as error:
                 if error.code not in GONE:
                     raise
-        await interaction.followup.send(words, ephemeral=True)
+        await interaction.followup.send(_comparing.ended(comparison, found, pairs), ephemeral=True)
 
     async def _pairs(self, comparison: Comparison) -> int:
         job = await self._queue.get(comparison.first_id)
@@ -264,7 +268,7 @@ class Compare(commands.Cog):
 
 def _improved(offer: Offer) -> Setting:
     """A prompt with everything that is offered, as a setting."""
-    text = f"with {'; '.join(addition.text for addition in offer.additions)}"
+    text = f"--enhance: {'; '.join(addition.text for addition in offer.additions)}"
     return Setting(text, edits.with_prompt(offer.options, offer.prompt))
 
 

@@ -99,7 +99,7 @@ def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
     """One request: when, what, what became of it, and where."""
     line = f"{_MARKS[job.status]} {_words.past(job.asked_at)} {_words.inert(job.request.title, _SHOWN_PROMPT)}"
     if job.reason:
-        line += f" — {_words.inert(_words.said(say(job.reason)), _SHOWN_REASON)}"
+        line += f" — {_words.inert(_words.said(job.reason), _SHOWN_REASON)}"
     elif job.destination.message_id is not None:
         place = f"{interaction.guild_id or '@me'}/{job.destination.channel_id}/{job.destination.message_id}"
         line += f" — https://discord.com/channels/{place}"

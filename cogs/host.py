@@ -11,16 +11,19 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
-from bot.errors import UserError
+from bot.errors import UserError, cut
 from bot.jobs import JobId, PictureRef
+from bot.language import mark, say
 from bot.queue.lane_states import LaneState
 from bot.storage.lanes import Lanes
 from cogs import _words
 from cogs._buttons import add_cog, button, pressed
 
-NOT_THE_HOST = "Only the host of Atelier can see and drain engines."
+NOT_THE_HOST = mark("Only the host of Atelier can see and drain engines.")
 
 _MOST_BUTTONS = 25
+_NAME = 50
+"""Characters of the name of an engine on a button."""
 
 
 @app_commands.allowed_installs(guilds=True, users=False)
@@ -59,14 +62,17 @@ class HostCog(commands.GroupCog, group_name="host", group_description="The engin
 
     def _shown(self) -> tuple[str, discord.ui.View]:
         states, view = self._states(), discord.ui.View(timeout=None)
-        lines = ["**Engines**", *map(_line, states)]
+        lines = [say("**Engines**"), *map(_line, states)]
         if all(state.is_drained for state in states):
-            lines.append("Every engine is drained. Requests wait, and their messages say so.")
+            lines.append(say("Every engine is drained. Requests wait, and their messages say so."))
         for state in states[:_MOST_BUTTONS]:
-            action, label = ("bringback", "Bring back") if state.is_drained else ("drain", "Drain")
-            view.add_item(button(action, PictureRef(_number(state.name)), f"{label} {state.name}"))
+            about, name = PictureRef(_number(state.name)), cut(state.name, _NAME)
+            if state.is_drained:
+                view.add_item(button("bringback", about, say("Bring back {engine}", engine=name)))
+            else:
+                view.add_item(button("drain", about, say("Drain {engine}", engine=name)))
         if len(states) > _MOST_BUTTONS:
-            lines.append("-# `atelier engines` drains those without a button.")
+            lines.append(say("-# `atelier engines` drains those without a button."))
         return _words.fitting(lines), view
 
 
@@ -76,8 +82,8 @@ def _number(name: str) -> JobId:
 
 
 def _line(state: LaneState) -> str:
-    mark = "⏸️" if state.is_drained else "🟢" if state.is_up and not state.troubles else "🔴"
-    lines = [f"{mark} **{_words.inert(state.name)}** — {state.words}", f"-# {_words.inert(state.details)}"]
+    sign = "⏸️" if state.is_drained else "🟢" if state.is_up and not state.troubles else "🔴"
+    lines = [f"{sign} **{_words.inert(state.name)}** — {state.words}", f"-# {_words.inert(state.details)}"]
     lines += [f"-# {_words.inert(trouble)}" for trouble in state.troubles]
     return "\n".join(lines)
 

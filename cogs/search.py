@@ -12,6 +12,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import Clock, Job, JobId, PictureRef, utcnow
+from bot.language import mark, say
 from bot.policy.policy import Policy
 from bot.requests.admission import Admission
 from bot.requests.uploads import CALLED, check_facts
@@ -32,7 +33,7 @@ PAGE = 5
 
 SCOPES = list(Scope)
 
-NOTHING = "Type words to look for, or attach a picture as `image` to find results that look like it."
+NOTHING = mark("Type words to look for, or attach a picture as `image` to find results that look like it.")
 
 _PLACES = {
     Scope.MINE: "my results",
@@ -183,18 +184,19 @@ class SearchCog(commands.Cog, name="Search"):
             return
         pages = -(-len(session.answer.hits) // PAGE)
         first = page * PAGE + 1
-        head = f"**{len(session.answer.hits)} found**, page {page + 1} of {pages}"
+        count = len(session.answer.hits)
+        head = say("**{count} found**, page {page} of {pages}", count=count, page=page + 1, pages=pages)
         lines = [head, *(_searching.line(at, job, hit) for at, (job, hit) in enumerate(shown, start=first))]
         if len(shown) < len(hits):
-            lines.append("-# Some results of this page were deleted, or you may not see them any more.")
+            lines.append(say("-# Some results of this page were deleted, or you may not see them any more."))
         view = discord.ui.View(timeout=None)
         scope = SCOPES.index(seer.scope)
         for at, (job, _) in enumerate(shown, start=first):
-            view.add_item(button("found", PictureRef(job.id, scope), f"Show {at}", row=0))
+            view.add_item(button("found", PictureRef(job.id, scope), say("Show {number}", number=at), row=0))
         if page:
-            view.add_item(button("foundpage", PictureRef(number, page - 1), "◀ Back", row=1))
+            view.add_item(button("foundpage", PictureRef(number, page - 1), say("◀ Back"), row=1))
         if page + 1 < pages:
-            view.add_item(button("foundpage", PictureRef(number, page + 1), "More ▶", row=1))
+            view.add_item(button("foundpage", PictureRef(number, page + 1), say("More ▶"), row=1))
         files = await self._gallery.drawn(interaction, [(job, hit.picture) for job, hit in shown], first)
         words = _words.fitting([*lines, *notes])
         await responses.edit_deferred(interaction, words, view=view, attachments=files)

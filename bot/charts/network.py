@@ -19,7 +19,7 @@ async def draw(graph: dict[str, Any], form: str) -> bytes:
     try:
         drawn = await child.run("bot.charts.draw_graph", json.dumps({"graph": graph, "format": form}).encode(), SECONDS)
     except ChildFailed as failure:
-        raise PlotError(f"The graph could not be drawn{failure.reason}.") from failure
+        raise PlotError("The graph could not be drawn. {reason}", reason=failure.reason) from failure
     if not drawn:
         raise PlotError("The graph could not be drawn; the log says why.")
     return drawn

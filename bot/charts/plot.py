@@ -48,7 +48,7 @@ async def draw(chart: Chart) -> bytes:
     try:
         png = await child.run("bot.charts.draw", json.dumps(asdict(chart)).encode(), SECONDS)
     except ChildFailed as failure:
-        raise PlotError(f"The chart could not be drawn{failure.reason}.") from failure
+        raise PlotError("The chart could not be drawn. {reason}", reason=failure.reason) from failure
     if not png.startswith(_PNG):
         raise PlotError("The chart could not be drawn; the log says why.")
     return png

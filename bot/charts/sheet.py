@@ -83,7 +83,7 @@ async def _draw(header: dict[str, Any], body: bytes) -> bytes:
     try:
         png = await child.run("bot.worker.sheet", framing.pack(header, body), SECONDS)
     except ChildFailed as failure:
-        raise PlotError(f"The picture could not be drawn{failure.reason}.") from failure
+        raise PlotError("The picture could not be drawn. {reason}", reason=failure.reason) from failure
     if not png:
         raise PlotError("The picture could not be drawn.")
     return png

@@ -77,10 +77,10 @@ def read(database: Path, key: str | None, server: int | None = None) -> Graph:
 def check_endings(file: Path, drawing: Path | None) -> None:
     """Raise UserError unless the names of the files say formats that can be written."""
     if file.suffix not in ENDINGS:
-        raise UserError(f"The name of the file says its format: it ends with {' or '.join(ENDINGS)}.")
+        raise UserError("The name of the file says its format: it ends with {endings}.", endings=" or ".join(ENDINGS))
     if drawing is not None and drawing.suffix.removeprefix(".") not in network.FORMATS:
         endings = " or ".join(f".{form}" for form in network.FORMATS)
-        raise UserError(f"The name of the drawing says its format: it ends with {endings}.")
+        raise UserError("The name of the drawing says its format: it ends with {endings}.", endings=endings)
 
 
 def write(graph: Graph, file: Path) -> None:

@@ -17,6 +17,8 @@ from bot.delivery.smaller import smaller
 from bot.engine.signing import Signing
 from bot.errors import DeliveryError, EngineError, NotUnderstood, StorageError, TooLarge, TryLater, Unreachable
 from bot.jobs import Cancelled, Failed, Job, JobId, JobStatus, News, Painted, UserId
+from bot.language import sentence
+from bot.language.reasons import Reason
 from bot.logs import without_words
 from bot.storage.database import insist
 from bot.storage.queue import Queue
@@ -125,7 +127,7 @@ class Endings:
         if job.id in self._removals:
             return True
         if self._gate.is_closed:
-            await insist(self._queue.give_up, job, "Discord refuses every post in this channel.")
+            await insist(self._queue.give_up, job, Reason("Discord refuses every post in this channel."))
             return True
         news = await self._ending(job)
         if isinstance(news, Painted) and job.request.frames:
@@ -156,16 +158,17 @@ class Endings:
             except Unreachable as error:
                 log.warning("job %d cannot be delivered: %s", job.id, without_words(str(error), *job.request.texts))
                 self._gate.refuse()
-                await self._give_up(job, news, str(error))
+                await self._give_up(job, news, error.reason)
                 return True
             except NotUnderstood as error:
                 log.error("job %d cannot be delivered, because of a bug: %s", job.id, error)  # noqa: TRY400
-                await self._give_up(job, news, str(error))
+                await self._give_up(job, news, error.reason)
                 return True
             except Exception as error:  # noqa: BLE001 - it is logged
                 # A bug with one message must not stop every channel, now and after each restart.
                 log_bug(job, "it cannot be delivered", error)
-                await self._give_up(job, news, f"It could not be delivered ({type(error).__name__}).")
+                reason = Reason(sentence("It could not be delivered ({error}).", error=type(error).__name__))
+                await self._give_up(job, news, reason)
                 return True
             else:
                 self._took_seconds = asyncio.get_running_loop().time() - began
@@ -176,13 +179,13 @@ class Endings:
     async def _post_smaller(self, job: Job, news: News, error: TooLarge, seconds: float) -> bool:
         """Post pictures that are too large for the channel once more, encoded smaller."""
         if not isinstance(news, Painted) or news.webp:
-            await self._give_up(job, news, str(error))
+            await self._give_up(job, news, error.reason)
             return True
         try:
             files = await smaller(news.images, error.limit)
         except EngineError as failure:
             log.warning("job %d: %s", job.id, failure)
-            await self._give_up(job, news, str(error))
+            await self._give_up(job, news, error.reason)
             return True
         return await self._post(job, replace(news, webp=files.files, lossless=files.lossless), seconds)
 
@@ -195,7 +198,7 @@ class Endings:
             message_id = shown.message_id or job.destination.message_id
             self._decorate(replace(job, destination=replace(job.destination, message_id=message_id)))
 
-    async def _give_up(self, job: Job, news: News, reason: str) -> None:
+    async def _give_up(self, job: Job, news: News, reason: Reason) -> None:
         """End a job whose news cannot be shown; if the pictures are refused, the text may still be taken."""
         if isinstance(news, Painted):
             try:
@@ -210,10 +213,10 @@ class Endings:
         if job.status is JobStatus.CANCELLED:
             return Cancelled()
         if job.status is JobStatus.FAILED:
-            return Failed(job.reason or "It could not be painted.")
+            return Failed(job.reason or Reason("It could not be painted."))
         try:
             # Pictures that cannot be read now may be readable in a moment; if they are gone, do not wait long.
             images = await insist(self._queue.images, job.id, tries=_READ_TRIES)
         except StorageError as error:
-            return Failed(str(error))
-        return Painted(images) if images else Failed("A moderator removed the pictures.")
+            return Failed(error.reason)
+        return Painted(images) if images else Failed(Reason("A moderator removed the pictures."))

@@ -22,7 +22,7 @@ async def film_of(webp: bytes, signing: Signing | None = None) -> bytes:
     try:
         return await child.run("bot.worker.film", framing.pack(order, webp), SECONDS)
     except ChildFailed as failure:
-        log.warning("an animation is sent without an MP4, which could not be made%s", failure.reason)
+        log.warning("an animation is sent without an MP4, which could not be made. %s", failure.reason)
         return b""
 
 

@@ -43,7 +43,7 @@ async def smaller(images: Sequence[Image], file_limit: int) -> Smaller:
         answer, body = message
         files = framing.split(body, answer["sizes"])
     except ChildFailed as failure:
-        raise EngineError(f"The pictures could not be encoded smaller{failure.reason}.") from failure
+        raise EngineError("The pictures could not be encoded smaller. {reason}", reason=failure.reason) from failure
     except BadFrame as error:
         raise EngineError("The pictures could not be encoded smaller.") from error
     return Smaller(tuple(files), answer["lossless"])

@@ -18,6 +18,8 @@ from bot.engine.model_files.recognise import recognise
 from bot.engine.model_files.sampling import SAMPLERS, UNLIMITED, Sampling
 from bot.errors import ConfigError, UnusableFiles
 from bot.jobs import Operation
+from bot.language import sentence
+from bot.language.reasons import Reason
 
 __all__ = [
     "SAMPLERS",
@@ -146,7 +148,9 @@ class Catalog:
                 if model.is_hub_id:
                     # It may be on its way here. The engine, which fetches it, says what is wrong with it.
                     continue
-                self._troubles[model.name] = f"The model {model.name} cannot be loaded: {error}"
+                self._troubles[model.name] = Reason(
+                    sentence("The model {model} cannot be loaded: {error}", model=model.name, error=error.reason)
+                )
                 log.warning("model %s: %s", model.name, error)
             self._seen[model.name] = traces
 
@@ -233,8 +237,8 @@ def _check_defaults(key: str, model: ModelConfig) -> None:
         sampling = UNLIMITED if place is None else recognise(place, model.config).sampling
     except UnusableFiles:
         return
-    if words := sampling.refusal(model.sampler):
-        raise ConfigError(f"{key}: the model {words}")
+    if words := sampling.refusal(model.name, model.sampler):
+        raise ConfigError(f"{key}: {words}")
     low, high = sampling.steps
     if not low <= model.steps <= high:
         raise ConfigError(f"{key}: steps is {model.steps}, and the model can be painted in {low} to {high} steps.")

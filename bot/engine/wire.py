@@ -1,7 +1,7 @@
 """Frames on the pipe between the bot and the engine process: one dataclass for each kind.
 
 A frame's header (`framing.py`) holds its kind, which is the name of its class without `Frame`, and its fields. Encoded
-pictures are its body.
+pictures are its body. Reasons in words are packed, so that the bot can say them in any language.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, get_args
 from bot.engine import framing
 from bot.engine.framing import BadFrame, split
 from bot.jobs import UNLIMITED, GenerationRequest, Image, JobId, PictureLimits, UserId
+from bot.language.reasons import packed, unpacked
 
 _NUMBERS = ("int", "JobId", "UserId")
 """The types of fields that must be whole numbers when a frame is read."""
@@ -243,6 +244,10 @@ def encode(frame: Frame) -> bytes:
             body = b"".join(image.png + image.delivered for image in frame.images)
         case TimingsFrame():
             body = header.pop("timings").encode()
+        case FailedFrame() | LeavingFrame():
+            header["reason"] = packed(frame.reason)
+        case ReadyFrame() | SetupFrame():
+            header["troubles"] = {name: packed(words) for name, words in frame.troubles.items()}
         case _:
             pass
     return framing.pack({"kind": kind_of(frame), **header}, body)
@@ -323,6 +328,10 @@ def _build(kind: type[Frame], header: dict[str, Any], body: bytes) -> Frame:
         body = b""
     elif kind is LoadedFrame:
         header["models"] = tuple(map(str, header["models"]))
+    elif kind in (FailedFrame, LeavingFrame):
+        header["reason"] = unpacked(header["reason"])
+    elif kind in (ReadyFrame, SetupFrame):
+        header["troubles"] = {name: unpacked(words) for name, words in header["troubles"].items()}
     elif kind is StageFrame:
         header["stage"] = Stage(header["stage"])
         header["orders"] = tuple(_key(*order) for order in header["orders"])

@@ -24,6 +24,7 @@ COMMAND, OPTION, CHOICE = "command", "option", "choice"
 _COMMAND = re.compile(r"`/(?P<path>[a-z]+(?: [a-z]+)*)(?P<options>(?: [a-z_]+:[^`:]*)*)`")
 _OPTION = re.compile(r" ([a-z_]+):")
 
+_PERCENT = re.compile(r"\.(\d)%")
 _DECIMALS = re.compile(r",?\.(\d)f")
 
 
@@ -76,13 +77,16 @@ def name(language: Language, context: str, text: str) -> str:
 
 
 def number(language: Language, value: object, spec: str) -> str:
-    """A number as a language writes it. `spec` is Python's: `,`, `.0%`, `.1f`, or another one, which is left alone."""
+    """A number as a language writes it. `spec` is Python's: `,`, `.1%`, `.1f`, or another one, which is left alone."""
+    from babel import Locale
     from babel.numbers import format_decimal, format_percent
 
     if spec == ",":
         return format_decimal(value, locale=language.value)  # type: ignore[arg-type]
-    if spec == ".0%":
-        return format_percent(value, locale=language.value)  # type: ignore[arg-type]
+    if match := _PERCENT.fullmatch(spec):
+        shape = Locale.parse(language.value).percent_formats[None].pattern
+        decimals = f".{'0' * int(match[1])}" if int(match[1]) else ""
+        return format_percent(value, shape.replace("0", f"0{decimals}"), locale=language.value)  # type: ignore[arg-type]
     if match := _DECIMALS.fullmatch(spec):
         grouping = spec.startswith(",")
         digits = "0" * int(match[1])

@@ -12,6 +12,8 @@ from functools import partial
 from bot.engine import Asking, Billed, Engine, Finished, Lane, Order, Preview, Progress, Started
 from bot.errors import AtelierError, EngineDied, PaintFailed, Rejected
 from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
+from bot.language import sentence
+from bot.language.reasons import Reason
 from bot.logs import hide, traced, without_words
 from bot.policy.limits import told
 from bot.policy.policy import Policy
@@ -154,23 +156,31 @@ class Dispatcher:
             else:
                 await self._fail(
                     job,
-                    f"The engine died {ATTEMPTS} times while painting this, so it was given up. "
-                    "A smaller size or another model may work.",
+                    Reason(
+                        sentence(
+                            "The engine died {times} times while painting this, so it was given up. "
+                            "A smaller size or another model may work.",
+                            times=ATTEMPTS,
+                        )
+                    ),
                 )
         except Rejected as refusal:
             # The job may have been cancelled just now. Then nothing was refused.
             # The message is public, and a refusal repeats no word in public.
-            if await self._fail(job, told(refusal), withhold=refusal.rule in (TERMS, SAFETY)):
+            if await self._fail(job, Reason(told(refusal)), withhold=refusal.rule in (TERMS, SAFETY)):
                 await self._refusals.note(job.requester, refusal)
         except AtelierError as error:
             log.info("job %d failed: %s", job.id, without_words(str(error), *job.request.texts))
-            await self._fail(job, str(error))
+            await self._fail(job, error.reason)
         except Exception as error:  # noqa: BLE001 - it is logged
             # A bug in one job must not stop the queue.
             log.error("job %d failed on a bug\n%s", job.id, traced(error, *job.request.texts))  # noqa: TRY400
-            await self._fail(job, f"Something broke inside Atelier. The host can find it in the log as job {job.id}.")
+            broken = sentence(
+                "Something broke inside Atelier. The host can find it in the log as job {job}.", job=job.id
+            )
+            await self._fail(job, Reason(broken))
 
-    async def _fail(self, job: Job, reason: str, *, withhold: bool = False) -> bool:
+    async def _fail(self, job: Job, reason: Reason, *, withhold: bool = False) -> bool:
         used = self._meter.used(job.id, _now())
         return await insist(partial(self._queue.fail, withhold=withhold), job, reason, used)
 
@@ -196,11 +206,12 @@ class Dispatcher:
             return
         limits = await insist(self._policy.picture_limits, job.requester.guild_id, job.destination.channels)
         if not lane.is_up and self._line.can_go_elsewhere(job.request.model, lane):
-            raise EngineDied(f"The lane {lane.name} stopped before it took this.", is_blamed=False)
+            raise EngineDied("The lane {lane} stopped before it took this.", lane=lane.name, is_blamed=False)
         if not lane.has(job.request.model):
             # No lane can paint with it now, so any of them took the job.
-            words = self._engine.troubles.get(job.request.model) or f"No engine has the model {job.request.model} now."
-            raise PaintFailed(words if "Choose another" in words else f"{words} Choose another one.")
+            if words := self._engine.troubles.get(job.request.model):
+                raise PaintFailed(words)
+            raise PaintFailed("No engine has the model {model} now. Choose another one.", model=job.request.model)
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads, limits)
         async with aclosing(lane.submit(order)) as events:
             preview = b""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from bot.engine import Engine
+from bot.language import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,19 @@ class LaneState:
     def words(self) -> str:
         """The state, as one sentence."""
         if self.is_drained:
-            return "Drained: it gets nothing new." if not self.orders else "Drained: it finishes what it has."
-        return "It takes requests." if self.is_up else "It is not up."
+            return say("Drained: it finishes what it has.") if self.orders else say("Drained: it gets nothing new.")
+        return say("It takes requests.") if self.is_up else say("It is not up.")
 
     @property
     def details(self) -> str:
         """What is known beside its state."""
-        loaded = f"loaded: {', '.join(self.models)}" if self.models else "no model loaded"
-        return f"{self.device or 'device unknown yet'} · {self.orders} of {self.slots} places taken · {loaded}"
+        models = ", ".join(self.models)
+        facts = [
+            str(self.device) if self.device else say("device unknown yet"),
+            say("{taken} of {places} places taken", taken=self.orders, places=self.slots),
+            say("loaded: {models}", models=models) if models else say("no model loaded"),
+        ]
+        return " · ".join(facts)
 
 
 def lane_states(engine: Engine, drained: Collection[str], orders: Mapping[str, int]) -> list[LaneState]:

@@ -31,7 +31,8 @@ from bot.jobs import (
     Queued,
     Requester,
 )
-from bot.language import say, sentence
+from bot.language import say
+from bot.language.reasons import Reason
 from bot.logs import hide
 from bot.money import NOTHING, Micros, micros_of_cents, roughly
 from bot.policy.limits import NEGLIGIBLE
@@ -186,7 +187,7 @@ class Admission:
             await self._policy.check_words(requester.guild_id, request, book)
             for model in ("", request.model):
                 if words := self._trouble(model):
-                    raise Rejected("Painting is unavailable: {trouble}", rule="engine", trouble=sentence(words))
+                    raise Rejected("Painting is unavailable: {trouble}", rule="engine", trouble=Reason(words))
             self._check_operation(request, ruling)
             await self._check_stored(options)
             if not self._is_served(request.model):

@@ -14,6 +14,7 @@ from bot.engine.framing import BadFrame
 from bot.engine.model_files.describer import check_describer
 from bot.errors import EngineError, UnusableFiles, UserError
 from bot.jobs import PictureLimits, UserId
+from bot.language.reasons import unpacked
 
 SECONDS = 180.0
 """How long one picture may take on a small machine that also paints, with the loading of the model."""
@@ -69,7 +70,7 @@ class Describer:
                 "The model that describes pictures cannot be used: {trouble} Tell the host.", trouble=error.words
             ) from error
         except ChildFailed as failure:
-            raise EngineError(f"The picture could not be described{failure.reason}.") from failure
+            raise EngineError("The picture could not be described. {reason}", reason=failure.reason) from failure
         except BadFrame as error:
             raise EngineError("The picture could not be described.") from error
         finally:
@@ -78,5 +79,5 @@ class Describer:
             raise EngineError("The picture could not be described.")
         answer, _ = message
         if answer["kind"] == "refused":
-            raise UserError(answer["words"])
+            raise UserError(unpacked(answer["words"]))
         return str(answer["words"])

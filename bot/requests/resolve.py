@@ -153,7 +153,7 @@ def resolve(
     usual = _Usual.of(model, draft=draft)
     sampling = (samplings or {}).get(model.name, UNLIMITED)
     if style is not None:
-        able = [name for name in samplers if sampling.refusal(name) is None]
+        able = [name for name in samplers if name in sampling.samplers]
         options, of_style, style_notes = styles.with_settings(options, style, model, able, draft=draft)
         filled |= of_style
         notes += style_notes
@@ -164,8 +164,8 @@ def resolve(
     if style is not None:
         used = StyleRef(style.name, style.number, style.version)
     sampler = named(mark("sampler"), options.sampler, {name: name for name in samplers}, model.sampler)
-    if words := sampling.refusal(sampler):
-        raise UserError("The model {model} {refusal}", model=model.name, refusal=words)
+    if refusal := sampling.refusal(model.name, sampler):
+        raise UserError(refusal)
     seed = options.seed if options.seed is not None else draw_seed()
     for each in (seed, options.morph.seed if options.morph else None):
         if each is not None and not SEEDS[0] <= each <= SEEDS[1]:

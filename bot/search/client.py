@@ -21,6 +21,7 @@ from bot.engine import framing
 from bot.engine.framing import BadFrame
 from bot.errors import StorageError, UserError
 from bot.jobs import GuildId, JobId, PictureRef, Surface
+from bot.language import sentence
 from bot.search.index_files import delete
 from bot.search.queries import Query
 from bot.search.sent import SentLook
@@ -242,10 +243,12 @@ class Search:
                     return await self._exchange(process, order)
             except TimeoutError as error:
                 await self.close()
-                raise ChildFailed(f"the search did not end within {seconds:.0f} s") from error
+                raise ChildFailed(
+                    sentence("The search did not end within {seconds:.0f} s.", seconds=seconds)
+                ) from error
             except (OSError, BadFrame) as error:
                 await self.close()
-                raise ChildFailed("the process that searches ended") from error
+                raise ChildFailed(sentence("The process that searches ended.")) from error
 
     async def _started(self) -> Process:
         if self._process is None or self._process.returncode is not None:

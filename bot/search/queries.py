@@ -11,6 +11,7 @@ from typing import Any
 
 from bot.errors import UserError
 from bot.jobs import to_text
+from bot.language import mark, sentence
 
 MOST_TERMS = 32
 """Words of a query that are looked up; of more, the rarest ones in the index. All words count for the meaning."""
@@ -117,16 +118,22 @@ def parse(typed: str, *, me: int, now: datetime) -> Query:
 def _condition(name: str, value: str, is_not: bool, *, me: int, now: datetime) -> Condition:
     if name not in _FILTERS:
         raise UserError(
-            f"There is no filter `{name}:`. There are {', '.join(f'`{known}:`' for known in _FILTERS)}. "
-            "To look for a text with a colon, put it into quotation marks."
+            "There is no filter `{filter}:`. There are {known}. To look for a text with a colon, put it into quotation "
+            "marks.",
+            filter=name,
+            known=", ".join(f"`{known}:`" for known in _FILTERS),
         )
     if not value:
-        raise UserError(f"The filter `{name}:` needs a value right after the colon.")
+        raise UserError("The filter `{filter}:` needs a value right after the colon.", filter=name)
     read, example = _FILTERS[name]
     try:
         column, operator, wanted = read(value, me, now)
     except (ValueError, OverflowError):
-        raise UserError(f"The filter `{name}:` does not take this value. Write it like {example}.") from None
+        raise UserError(
+            "The filter `{filter}:` does not take this value. Write it like {example}.",
+            filter=name,
+            example=sentence(example),
+        ) from None
     return Condition(column, operator, wanted, is_not)
 
 
@@ -209,15 +216,15 @@ def _seed(value: str, _me: int, _now: datetime) -> tuple[str, str, Any]:
 
 
 _FILTERS: dict[str, tuple[Read, str]] = {
-    "by": (_by, "`by:me`, or `by:` and a mention of the person"),
-    "in": (_in, "`in:` and a mention of the channel"),
+    "by": (_by, mark("`by:me`, or `by:` and a mention of the person")),
+    "in": (_in, mark("`in:` and a mention of the channel")),
     "model": (_model, "`model:emoji`"),
     "style": (_style, "`style:old-ink`"),
-    "tag": (_tag, '`tag:castle` or `tag:"old castle"`'),
-    "rated": (_rated, "`rated:3` for at least three likes, or `rated:50%` for the score"),
-    "before": (_before, "`before:2026-05-31`, or `before:7d` for more than seven days ago"),
-    "after": (_after, "`after:2026-05-31`, or `after:7d` for the last seven days"),
-    "size": (_size, "`size:1024x768`, `size:>=1024` for the longest side, or `size:portrait`"),
+    "tag": (_tag, mark('`tag:castle` or `tag:"old castle"`')),
+    "rated": (_rated, mark("`rated:3` for at least three likes, or `rated:50%` for the score")),
+    "before": (_before, mark("`before:2026-05-31`, or `before:7d` for more than seven days ago")),
+    "after": (_after, mark("`after:2026-05-31`, or `after:7d` for the last seven days")),
+    "size": (_size, mark("`size:1024x768`, `size:>=1024` for the longest side, or `size:portrait`")),
     "seed": (_seed, "`seed:7`"),
 }
 FILTER_NAMES = tuple(_FILTERS)

@@ -12,6 +12,7 @@ from bot.engine import framing
 from bot.engine.framing import BadFrame
 from bot.errors import EngineError, UserError
 from bot.jobs import PictureLimits
+from bot.language.reasons import unpacked
 
 SECONDS = 60.0
 """How long the look at one picture may take on a small machine that also paints."""
@@ -57,7 +58,7 @@ class SentPictures:
                 output = await child.run("bot.worker.looking", framing.pack(header, data), SECONDS)
             message = framing.read(io.BytesIO(output))
         except ChildFailed as failure:
-            raise EngineError(f"The picture could not be looked at{failure.reason}.") from failure
+            raise EngineError("The picture could not be looked at. {reason}", reason=failure.reason) from failure
         except BadFrame as error:
             raise EngineError("The picture could not be looked at.") from error
         finally:
@@ -66,8 +67,8 @@ class SentPictures:
             raise EngineError("The picture could not be looked at.")
         answer, _ = message
         if answer["kind"] == "refused":
-            raise UserError(f"{answer['words']} Tell the host.")
+            raise UserError("{reason} Tell the host.", reason=unpacked(answer["words"]))
         (look,) = answer["looks"]
         if "words" in look:
-            raise UserError(look["words"])
+            raise UserError(unpacked(look["words"]))
         return SentLook(look["phash"], look["vector"])

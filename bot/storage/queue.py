@@ -35,6 +35,8 @@ from bot.jobs import (
     from_text,
     to_text,
 )
+from bot.language import mark
+from bot.language.reasons import Reason, packed
 from bot.money import NOTHING, Micros
 from bot.storage.database import Database
 from bot.storage.marks import KEEP_MARK
@@ -62,10 +64,11 @@ _ASKED = (
 )
 ENQUEUE = f"INSERT INTO jobs ({', '.join(_ASKED)}) VALUES ({', '.join('?' * len(_ASKED))})"  # noqa: S608 - constants
 
-SENT = (
+SENT = mark(
     "Atelier was stopped while another server painted this. It may have charged the host for it, so it is not asked "
     "again by itself. You pay nothing. Ask again if you like."
 )
+STOPPED = mark("Atelier was stopped before this ended.")
 # A request that was sent to a provider is paid for at most once.
 FAIL_SENT = """
 UPDATE jobs SET status = 'failed', reason = ? WHERE surface = ? AND status = 'running' AND sent_at IS NOT NULL
@@ -609,7 +612,9 @@ class Queue:
             return False
         return await self.render(job, images, None, 0.0)
 
-    async def fail(self, job: Job, reason: str, used_seconds: float | None = None, *, withhold: bool = False) -> bool:
+    async def fail(
+        self, job: Job, reason: Reason, used_seconds: float | None = None, *, withhold: bool = False
+    ) -> bool:
         """Running → failed, with words for the requester. It costs them nothing, however much it used.
 
         With `withhold`, its message does not show the prompt any more.
@@ -618,7 +623,7 @@ class Queue:
             job,
             JobStatus.RUNNING,
             "status = 'failed', reason = ?, used_seconds = ?, withheld = ?",
-            (reason, used_seconds, withhold),
+            (packed(reason), used_seconds, withhold),
         )
 
     async def cancel(self, job_id: JobId, used_seconds: float = 0.0) -> bool:
@@ -723,14 +728,14 @@ class Queue:
         )
 
     async def posted(
-        self, job: Job, message_id: MessageId | None, failure: str | None = None, left: MessageId | None = None
+        self, job: Job, message_id: MessageId | None, failure: Reason | None = None, left: MessageId | None = None
     ) -> None:
         """Note that the job's message says how it ended, and where that message is.
 
         `failure` is why it says that it failed although it was painted: a person does not pay for what they cannot see.
         `left` is the message before, if it is still there and is to be deleted.
         """
-        status = "failed" if failure is not None else "delivered"
+        status, why = ("delivered", None) if failure is None else ("failed", packed(failure))
         change = (
             "status = iif(status = 'rendered', ?, status), posted_at = ?, "
             "reason = iif(forgotten_at IS NULL, coalesce(reason, ?), NULL)"
@@ -743,12 +748,12 @@ class Queue:
             if left is not None:
                 await connection.execute(LEAVE, (left, job.id))
             await connection.execute(
-                _move(change), (status, to_text(self._clock()), failure, job.id, job.status, job.attempt)
+                _move(change), (status, to_text(self._clock()), why, job.id, job.status, job.attempt)
             )
 
         await self._database.write(work)
 
-    async def give_up(self, job: Job, reason: str) -> None:
+    async def give_up(self, job: Job, reason: Reason) -> None:
         """The job's message can never be delivered: end it, keeping why. Its pictures stay in the folder."""
         await self._move(
             job,
@@ -756,7 +761,7 @@ class Queue:
             "status = CASE status WHEN 'rendered' THEN 'failed' ELSE status END, "
             # A job that was forgotten during the delivery gets no words: Discord's may quote the prompt.
             "reason = iif(forgotten_at IS NULL, coalesce(reason, ?), NULL), posted_at = ?",
-            (reason, to_text(self._clock())),
+            (packed(reason), to_text(self._clock())),
         )
 
     async def recover(self) -> None:
@@ -776,10 +781,10 @@ class Queue:
             else:
                 await connection.execute(
                     "UPDATE jobs SET status = iif(status IN ('rendered', 'failed'), 'failed', 'cancelled'), "
-                    "reason = coalesce(reason, 'Atelier was stopped before this ended.'), posted_at = ? "
+                    "reason = coalesce(reason, ?), posted_at = ? "
                     "WHERE surface = ? AND (status IN ('queued', 'running', 'rendered') "
                     "OR (posted_at IS NULL AND status IN ('failed', 'cancelled')))",
-                    (to_text(self._clock()), self._surface),
+                    (STOPPED, to_text(self._clock()), self._surface),
                 )
                 await connection.execute(
                     "UPDATE jobs SET removed_at = ? WHERE surface = ? AND forgotten_at IS NOT NULL "

@@ -91,7 +91,7 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
         calibration = Path(setup.calibration) if setup.calibration else None
         store = ModelStore(models, settings, calibration, labels, known, machine)
     except PaintFailed as error:
-        _refuse_everything(inbox, send, str(error))
+        _refuse_everything(inbox, send, error.reason)
         return
     excuses.append(store.graphs.prover.excuse)
     store.graphs.ran.is_observing = setup.observe
@@ -99,7 +99,7 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
     try:
         store.load(models[0].name)
     except PaintFailed as error:
-        troubles[models[0].name] = str(error)
+        troubles[models[0].name] = error.reason
     timings = Timings(store.machine.name, settings.rows)
     timings.load(setup.timings)
     send(ReadyFrame(troubles, f"{store.machine.name} on {setup.host}" if setup.host else store.machine.name))

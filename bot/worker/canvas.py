@@ -78,7 +78,7 @@ def region(picture: PIL.Image.Image, cells: Sequence[int]) -> Canvas:
     """
     picture = within_limits(picture)
     if not all(0 <= cell < GRID**2 for cell in cells):
-        raise PaintFailed(f"The parts of a picture have numbers from 1 to {GRID**2}: choose them again.")
+        raise PaintFailed("The parts of a picture have numbers from 1 to {most}: choose them again.", most=GRID**2)
     width, height = picture.size
     columns, rows = ([round(side * line / GRID) for line in range(GRID + 1)] for side in (width, height))
     across, down = list(pairwise(columns)), list(pairwise(rows))
@@ -138,8 +138,11 @@ def within_limits(picture: PIL.Image.Image) -> PIL.Image.Image:
 def _check(picture: PIL.Image.Image) -> None:
     if min(picture.size) < GRID:
         raise PaintFailed(
-            f"The picture has only {picture.width}×{picture.height} pixels: "
-            f"a part of it, or the area around it, can be painted from {GRID}×{GRID} pixels on."
+            "The picture has only {width}×{height} pixels: a part of it, or the area around it, can be painted from "
+            "{least}×{least} pixels on.",
+            width=picture.width,
+            height=picture.height,
+            least=GRID,
         )
 
 

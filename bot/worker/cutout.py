@@ -14,6 +14,7 @@ from PIL import ImageChops, ImageDraw, ImageFilter
 
 from bot.errors import PaintFailed
 from bot.jobs import Kept
+from bot.language import mark
 from bot.worker.canvas import Canvas, within_limits
 
 _EDGE = 40
@@ -27,9 +28,9 @@ _SIDE = 256
 _SHARES = (0.005, 0.95)
 """Which share of the picture the thing may have."""
 
-NOT_PLAIN = (
+NOT_PLAIN = mark(
     "The thing in this picture cannot be told from its background, because the background is not plain. Use a picture "
-    "of it in front of one colour, or ask with /imagine and a mask."
+    "of it in front of one colour, or ask with `/imagine` and a mask."
 )
 
 

@@ -22,6 +22,7 @@ from bot.engine import framing, wire
 from bot.engine.wire import FinishedFrame, SubmitFrame
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Operation, PictureLimits
+from bot.language.reasons import packed
 from bot.worker import nsfw
 from bot.worker.inputs import Check, Inputs, decode, on_white, opened, separate
 from bot.worker.labels import Labels, Maker
@@ -58,7 +59,7 @@ class Darkroom:
     def preview(self, data: bytes, limits: PictureLimits) -> bytes:
         """A small JPEG of a partial image; nothing if it is no picture, or the safety check would hide it."""
         try:
-            picture = on_white(opened(data, "picture"))
+            picture = on_white(opened(data))
             if self._check is not None and limits.hides(self._check.score(picture)):
                 return b""
         except PaintFailed:
@@ -102,9 +103,9 @@ class Darkroom:
 
 def _answered(data: bytes, provider: str) -> PIL.Image.Image:
     try:
-        return on_white(opened(data, "picture"))
+        return on_white(opened(data))
     except PaintFailed as error:
-        raise PaintFailed(f"What {provider} answered is no picture that Atelier can read.") from error
+        raise PaintFailed("What {provider} answered is no picture that Atelier can read.", provider=provider) from error
 
 
 def _transparent(mask: PIL.Image.Image) -> PIL.Image.Image:
@@ -146,7 +147,7 @@ def _answer(header: dict[str, Any], body: bytes) -> bytes:
                 maker = Maker(header["model"], header["provider"])
                 return framing.pack({"kind": "finished"}, wire.encode(room.finished(_order(first), rest, maker)))
     except PaintFailed as error:
-        return framing.pack({"kind": "failed", "words": str(error)})
+        return framing.pack({"kind": "failed", "words": packed(error.reason)})
 
 
 def main() -> None:

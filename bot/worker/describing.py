@@ -17,6 +17,7 @@ import transformers
 from bot.engine import framing
 from bot.errors import PaintFailed
 from bot.jobs import PictureLimits
+from bot.language.reasons import packed
 from bot.worker import nsfw
 from bot.worker.inputs import on_white, opened
 from bot.worker.library_errors import told
@@ -37,7 +38,7 @@ def describe(folder: Path, picture: PIL.Image.Image) -> str:
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, ImportError, KeyError) as error:
-        raise PaintFailed(f"The model that describes pictures cannot be loaded: {told(error)}") from error
+        raise PaintFailed("The model that describes pictures cannot be loaded: {error}", error=told(error)) from error
     if found["missing_keys"] or found["mismatched_keys"]:
         raise PaintFailed("The model that describes pictures is incomplete: some of its weights are missing.")
     inputs = processor(images=picture, return_tensors="pt")
@@ -49,12 +50,12 @@ def describe(folder: Path, picture: PIL.Image.Image) -> str:
 def _answer(order: dict[str, Any], body: bytes) -> bytes:
     os.nice(_NICENESS)
     try:
-        picture = on_white(opened(body, "picture"))
+        picture = on_white(opened(body))
         if order["limits"] is not None:
             nsfw.load().check_upload(picture, PictureLimits(**order["limits"]))
         words = describe(Path(order["folder"]), picture)
     except PaintFailed as refusal:
-        return framing.pack({"kind": "refused", "words": str(refusal)})
+        return framing.pack({"kind": "refused", "words": packed(refusal.reason)})
     return framing.pack({"kind": "described", "words": words})
 
 

@@ -16,6 +16,7 @@ import PIL.Image
 from bot.engine.wire import FailedFrame, FinishedFrame, Frame, OrderKey, Stage, StageFrame, StartedFrame
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Image, PictureLimits
+from bot.language.reasons import Reason
 from bot.worker.finishing import Finisher
 from bot.worker.nsfw import BLOCKED
 from bot.worker.orders import PaintingOrder, WaitingOrder
@@ -71,7 +72,7 @@ class Endings:
             else:
                 pictures = finisher.enlarged(order.request, picture)
         except PaintFailed as error:
-            self._send(FailedFrame(*order.key, str(error)))
+            self._send(FailedFrame(*order.key, error.reason))
             return
         self._send(StartedFrame(*order.key))
         if on_device:
@@ -92,7 +93,7 @@ class Endings:
             whole = next(large)
         except PaintFailed as error:
             self._unfinished.discard(order.key)
-            self._send(FailedFrame(*order.key, str(error)))
+            self._send(FailedFrame(*order.key, error.reason))
             return
         if whole is None:
             self._enlarging.put_back(owner, (order, large))
@@ -120,11 +121,13 @@ class Endings:
                 if len(images) < request.num_images_per_prompt:
                     yield
         except PaintFailed as error:
-            self._send(FailedFrame(*key, str(error)))
+            self._send(FailedFrame(*key, error.reason))
         except Exception:
             # A person waits for an answer, and nothing else reports errors of this thread.
             log.exception("the pictures of job %d could not be encoded", key[0])
-            self._send(FailedFrame(*key, "The pictures could not be encoded; the log says why."))
+            self._send(
+                FailedFrame(*key, Reason("The pictures could not be encoded. The host can find the reason in the log."))
+            )
         else:
             self._send(FinishedFrame(*key, tuple(images), self._finisher.made_by(request)))
         finally:

@@ -15,6 +15,7 @@ import PIL.Image
 
 from bot.engine import framing
 from bot.errors import PaintFailed
+from bot.language.reasons import packed
 from bot.worker import manifest, marking
 from bot.worker.inputs import on_white, opened
 from bot.worker.labels import KEY_FILE, read_secret
@@ -39,7 +40,7 @@ def examine(data: bytes, folder: Path, certificate: Path, sizes: list[tuple[int,
             "is_opened": False,
             **_read(manifest.read(data, kind), certificate),
         }
-    picture = on_white(opened(data, "picture"))
+    picture = on_white(opened(data))
     found = None
     is_too_small = min(picture.size) < LEAST_SIDE
     try:
@@ -77,14 +78,14 @@ def _format(data: bytes) -> str:
 
 
 def _answer(order: dict[str, Any], body: bytes) -> bytes:
-    data, packed = framing.split(body, order["lengths"])
+    data, marks = framing.split(body, order["lengths"])
     sizes = [(width, height) for width, height in order["sizes"]]
     try:
-        numbers = np.frombuffer(packed, "<i8")
+        numbers = np.frombuffer(marks, "<i8")
         found = examine(data, Path(order["folder"]), Path(order["certificate"]), sizes, numbers)
         return framing.pack({"kind": "examined", **found})
     except PaintFailed as refusal:
-        return framing.pack({"kind": "refused", "words": str(refusal)})
+        return framing.pack({"kind": "refused", "words": packed(refusal.reason)})
 
 
 if __name__ == "__main__":

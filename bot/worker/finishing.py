@@ -132,7 +132,8 @@ class Finisher:
         upscaler = self._upscaler(request.model)
         if upscaler is None:
             raise PaintFailed(
-                f"The model {request.model} has no upscaler, so it cannot enlarge pictures. Choose another model."
+                "The model {model} has no upscaler, so it cannot enlarge pictures. Choose another model.",
+                model=request.model,
             )
         large = enlarging(picture, upscaler)
         return (None if whole is None else self._encode(request, request.seed, whole) for whole in large)
@@ -158,7 +159,7 @@ class Finisher:
                 self._known.check(UPSCALER, UPSCALER, self._host_upscaler_file, network.digest)
                 self._host_upscaler = network
             except UnusableFiles as error:
-                raise PaintFailed(f"The host's upscaler cannot be used: {error}") from error
+                raise PaintFailed("The host's upscaler cannot be used: {error}", error=error.reason) from error
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -204,7 +205,9 @@ class Finisher:
             try:
                 self._upscalers[name] = upscaling.load(Path(self._fetch(name).source))
             except UnusableFiles as error:
-                raise PaintFailed(f"The model {name} cannot be loaded: {error}") from error
+                raise PaintFailed(
+                    "The model {model} cannot be loaded: {error}", model=name, error=error.reason
+                ) from error
         return self._upscalers[name]
 
     def _enlarger(self, request: GenerationRequest) -> HostUpscaler | None:

@@ -84,10 +84,12 @@ class HostUpscaler:
                     "There is too little memory to enlarge the picture: try again when less is painted."
                 ) from error
             log.exception("the host's upscaler %s failed", self.name)
-            raise PaintFailed(f"The host's upscaler {self.name} failed: {told(error)}") from error
+            raise PaintFailed(
+                "The host's upscaler {name} failed: {error}", name=self.name, error=told(error)
+            ) from error
         if not np.isfinite(large).all():
             raise PaintFailed(
-                f"The host's upscaler {self.name} made something that is no picture: its file is damaged."
+                "The host's upscaler {name} made something that is no picture: its file is damaged.", name=self.name
             )
         return large
 

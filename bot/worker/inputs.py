@@ -19,18 +19,22 @@ import PIL.Image
 
 from bot.errors import PaintFailed
 from bot.jobs import MASK_TOLERANCE, MOST_PIXELS, GenerationRequest, Operation, upscale_refusal
+from bot.language import mark, sentence
 from bot.picture_files import is_picture, measure, without_metadata
 from bot.worker import canvas, cutout
 from bot.worker.canvas import Canvas
 
 log = logging.getLogger(__name__)
 
+PICTURE = mark("picture")
+"""What the picture that a request starts from is called."""
+
 FORMATS = ("PNG", "JPEG", "WEBP")
 _WHITE = 128
 """The shade of the mask from which diffusers repaints: `VaeImageProcessor.binarize` cuts at 0.5."""
 _LIKE = 32
 """How far a shade may be from black or white and still be meant as it: edges and compression blur a mask."""
-_NUMBERS = {2: "second", 3: "third", 4: "fourth"}
+_FURTHER = {2: mark("second picture"), 3: mark("third picture"), 4: mark("fourth picture")}
 """What the further pictures of a blend are called."""
 _MASK_SHARE = 0.95
 """From which share of black and white on what is visible is a painted mask, and not a copy of the picture."""
@@ -79,15 +83,19 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Chec
     image, mask, control = (
         flat(_open(uploads.get(sha256), what, check)) if sha256 else None
         for sha256, what, flat in (
-            (request.image, "picture", on_white),
-            (request.mask_image, "mask", _mask),
-            (request.control_image, "control picture", on_white),
+            (request.image, PICTURE, on_white),
+            (request.mask_image, mark("mask"), _mask),
+            (request.control_image, mark("control picture"), on_white),
         )
     )
     if image and mask and abs(image.width * mask.height / (image.height * mask.width) - 1) > MASK_TOLERANCE:
         raise PaintFailed(
-            f"The mask has other proportions ({mask.width}×{mask.height}) than its picture "
-            f"({image.width}×{image.height}): make it as large as the picture."
+            "The mask has other proportions ({mask_width}×{mask_height}) than its picture ({width}×{height}): make it "
+            "as large as the picture.",
+            mask_width=mask.width,
+            mask_height=mask.height,
+            width=image.width,
+            height=image.height,
         )
     size = (request.width, request.height)
     if image and request.operation is Operation.BLEND:
@@ -117,7 +125,7 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Chec
 def separate(request: GenerationRequest, uploads: Mapping[str, bytes], check: Check) -> list[PIL.Image.Image]:
     """The pictures of a blend, each cropped and resized, but not mixed. Raises PaintFailed as `decode` does."""
     size = (request.width, request.height)
-    first = on_white(_open(uploads.get(request.image), "picture", check))
+    first = on_white(_open(uploads.get(request.image), PICTURE, check))
     return [_cut(each, _middle(each, size), size) for each in (first, *_further(request, uploads, check))]
 
 
@@ -126,7 +134,7 @@ def _further(request: GenerationRequest, uploads: Mapping[str, bytes], check: Ch
     if not request.blended:
         raise PaintFailed("A blend needs two pictures or more: ask again and attach them.")
     return [
-        on_white(_open(uploads.get(sha256), f"{_NUMBERS.get(number, 'next')} picture", check))
+        on_white(_open(uploads.get(sha256), _FURTHER.get(number, PICTURE), check))
         for number, sha256 in enumerate(request.blended, start=2)
     ]
 
@@ -158,16 +166,18 @@ def _open(data: bytes | None, what: str, check: Check) -> PIL.Image.Image:
     return picture
 
 
-def opened(data: bytes | None, what: str) -> PIL.Image.Image:
-    """An upload, decoded and turned upright; the first one of an animation.
+def opened(data: bytes | None, what: str = PICTURE) -> PIL.Image.Image:
+    """An upload, decoded and turned upright; the first one of an animation. `what` is what people call it.
 
     The decoder gets the file without its metadata, so that only pixels decide whether a picture is damaged.
     """
     if data is None:
-        raise PaintFailed(f"The {what} is no longer stored: ask again and attach it.")
+        raise PaintFailed("The {picture} is no longer stored: ask again and attach it.", picture=sentence(what))
     if not is_picture(data):
-        raise PaintFailed(f"The {what} is not a picture that Atelier can read: send a PNG, JPEG or WebP.")
-    damaged = f"The {what} is damaged: save it again as PNG or JPEG and send that."
+        raise PaintFailed(
+            "The {picture} is not a picture that Atelier can read: send a PNG, JPEG or WebP.", picture=sentence(what)
+        )
+    damaged = sentence("The {picture} is damaged: save it again as PNG or JPEG and send that.", picture=sentence(what))
     if (measured := measure(data)) is None:
         raise PaintFailed(damaged)
     if measured.stored_width * measured.stored_height > MOST_PIXELS:
@@ -190,7 +200,10 @@ def opened(data: bytes | None, what: str) -> PIL.Image.Image:
 
 
 def _too_large(what: str) -> PaintFailed:
-    return PaintFailed(f"The {what} is too large: at most {MOST_PIXELS // 10**6} megapixels can be used.")
+    most = MOST_PIXELS // 10**6
+    return PaintFailed(
+        "The {picture} is too large: at most {most} megapixels can be used.", picture=sentence(what), most=most
+    )
 
 
 def on_white(picture: PIL.Image.Image) -> PIL.Image.Image:

@@ -129,8 +129,9 @@ def own_secret(folder: Path) -> bytes:
         return read_secret(path)
     except (OSError, ValueError) as error:
         raise PaintFailed(
-            f"Pictures cannot be marked: the secret {path} cannot be read. The host has to restore it, or to delete "
-            "it: then pictures that were marked before are no longer recognised."
+            "Pictures cannot be marked: the secret {file} cannot be read. The host has to restore it, or to delete "
+            "it: then pictures that were marked before are no longer recognised.",
+            file=path,
         ) from error
 
 

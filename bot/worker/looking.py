@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from bot.engine import framing
 from bot.errors import PaintFailed
 from bot.jobs import PictureLimits
+from bot.language.reasons import packed
 from bot.worker import nsfw
 from bot.worker.inputs import on_white, opened
 from bot.worker.likeness import phash
@@ -87,7 +88,9 @@ class Clip:
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
             ).eval()
         except (OSError, ValueError, ImportError, KeyError) as error:
-            raise PaintFailed(f"The model that compares pictures cannot be loaded from {folder.name}.") from error
+            raise PaintFailed(
+                "The model that compares pictures cannot be loaded from {folder}.", folder=folder.name
+            ) from error
 
     def features(self, picture: PIL.Image.Image) -> NDArray[np.float32]:
         """Its image embedding."""
@@ -127,7 +130,7 @@ def look(data: bytes, model: Seeing, limits: PictureLimits | None = None) -> dic
 
     With limits, it is also checked how explicit the picture is, as with every picture that a person sends.
     """
-    picture = on_white(opened(data, "picture"))
+    picture = on_white(opened(data))
     if limits is not None:
         nsfw.load().check_upload(picture, limits)
     return {"phash": phash(picture), "vector": vector_of(model.features(picture)).hex()}
@@ -138,13 +141,13 @@ def _answer(order: dict[str, Any], body: bytes) -> bytes:
     try:
         model = seeing(order["folder"])
     except PaintFailed as refusal:
-        return framing.pack({"kind": "refused", "words": str(refusal)})
+        return framing.pack({"kind": "refused", "words": packed(refusal.reason)})
     looks: list[dict[str, Any]] = []
     for data in framing.split(body, order["lengths"]):
         try:
             looks.append(look(data, model, limits))
         except PaintFailed as refusal:
-            looks.append({"words": str(refusal)})
+            looks.append({"words": packed(refusal.reason)})
     return framing.pack({"kind": "looked", "looks": looks})
 
 

@@ -289,7 +289,7 @@ class WorkerLoop:
             del self._fetched[model]
             for order in [order for order in self._waiting.values() if order.request.model == model]:
                 del self._waiting[order.key]
-                self._send(FailedFrame(*order.key, str(error)))
+                self._send(FailedFrame(*order.key, error.reason))
 
     def _beginning(self) -> list[Call]:
         """The orders that are ready to begin, as calls for the batcher."""
@@ -317,7 +317,7 @@ class WorkerLoop:
             try:
                 made = self._calls(order, order.texts)
             except PaintFailed as error:
-                self._send(FailedFrame(*order.key, str(error)))
+                self._send(FailedFrame(*order.key, error.reason))
                 continue
             calls += made
             now = self._used_at[model] = time.monotonic()
@@ -350,7 +350,7 @@ class WorkerLoop:
         try:
             picture = order.inputs.result().image
         except PaintFailed as error:
-            self._send(FailedFrame(*order.key, str(error)))
+            self._send(FailedFrame(*order.key, error.reason))
             return
         assert picture is not None  # noqa: S101 - `decode` refuses an order without one
         self._endings.enlarge(order, picture)

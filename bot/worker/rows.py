@@ -17,6 +17,7 @@ import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
 from bot.jobs import Adapters
+from bot.language import mark
 
 ApplyLoras = Callable[[Sequence[Adapters]], AbstractContextManager[None]]
 """Applies LoRAs, one entry for each row, to the forwards that run within the context."""
@@ -27,7 +28,7 @@ Run = Callable[["Parked", Sequence[Any], Sequence[Adapters]], Any]
 CONTEXT_LIMIT = 1024
 """Tokens. Beyond this, repeating prompts to a common length costs more than a separate forward."""
 
-NOT_NUMBERS = "The model produced an invalid picture (not a number). Try another sampler or fewer steps."
+NOT_NUMBERS = mark("The model produced an invalid picture (not a number). Try another sampler or fewer steps.")
 """The reason of a request whose rows or pixels are not finite numbers."""
 
 _POSITIONS = ("img_ids", "txt_ids")

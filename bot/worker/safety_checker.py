@@ -77,8 +77,11 @@ def load(model: str, folder: Path, dtype: Any) -> Any:
 def unavailable(model: str, why: str) -> PaintFailed:
     """The error for a model whose checker cannot be loaded."""
     return PaintFailed(
-        f"Safety check unavailable: the model {model} names a safety checker that is missing or broken ({why}). "
-        f"The host has to restore its folder {FOLDER}."
+        "Safety check unavailable: the model {model} names a safety checker that is missing or broken ({error}). The "
+        "host has to restore its folder {folder}.",
+        model=model,
+        error=why,
+        folder=FOLDER,
     )
 
 
@@ -91,8 +94,9 @@ def guard(model: str, checker: Any, pipeline: Any) -> None:
         return
     if getattr(pipeline, FOLDER, None) is not checker:
         raise PaintFailed(
-            f"Safety check unavailable: the safety checker of the model {model} cannot check pictures of this kind. "
-            "Choose another model."
+            "Safety check unavailable: the safety checker of the model {model} cannot check pictures of this kind. "
+            "Choose another model.",
+            model=model,
         )
     check = getattr(pipeline, "run_safety_checker", None)
     if check is None:
@@ -110,8 +114,9 @@ def guard(model: str, checker: Any, pipeline: Any) -> None:
                 raise
             log.exception("the safety checker of model %s failed", model)
             raise PaintFailed(
-                f"Safety check unavailable: the safety checker of the model {model} failed, so the picture is not "
-                "shown. Try again or another model. The host can find the reason in the log."
+                "Safety check unavailable: the safety checker of the model {model} failed, so the picture is not "
+                "shown. Try again or another model. The host can find the reason in the log.",
+                model=model,
             ) from error
         return answer
 

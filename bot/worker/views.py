@@ -17,6 +17,7 @@ from diffusers.pipelines.auto_pipeline import (
 from bot.engine.model_files.operations import FILMING, operations_of
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Operation
+from bot.language import mark
 
 _TASKS: Mapping[Operation, Mapping[str, Any]] = {
     Operation.TEXT2IMAGE: AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
@@ -26,15 +27,33 @@ _TASKS: Mapping[Operation, Mapping[str, Any]] = {
     Operation.INPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
     Operation.OUTPAINT: AUTO_INPAINT_PIPELINES_MAPPING,
 }
-_ASKED = {
-    Operation.TEXT2IMAGE: "from words alone",
-    Operation.MORPH: "an animation",
-    Operation.IMAGE2IMAGE: "from a picture",
-    Operation.BLEND: "a blend of pictures",
-    Operation.INPAINT: "a part of a picture again",
-    Operation.OUTPAINT: "beyond the edges of a picture",
-    Operation.FILM: "films from words",
-    Operation.IMAGE2FILM: "films that begin with a picture",
+_UNABLE = {
+    Operation.TEXT2IMAGE: mark("The model {model} cannot paint from words alone. Choose another model."),
+    Operation.MORPH: mark("The model {model} cannot paint an animation. Choose another model."),
+    Operation.IMAGE2IMAGE: mark("The model {model} cannot paint from a picture. Choose another model."),
+    Operation.BLEND: mark("The model {model} cannot paint a blend of pictures. Choose another model."),
+    Operation.INPAINT: mark("The model {model} cannot paint a part of a picture again. Choose another model."),
+    Operation.OUTPAINT: mark("The model {model} cannot paint beyond the edges of a picture. Choose another model."),
+    Operation.FILM: mark("The model {model} cannot paint films from words. Choose another model."),
+    Operation.IMAGE2FILM: mark("The model {model} cannot paint films that begin with a picture. Choose another model."),
+}
+_UNABLE_WITH_A_CONTROLNET = {
+    Operation.TEXT2IMAGE: mark(
+        "The model {model} cannot paint from words alone with a ControlNet. Choose another model."
+    ),
+    Operation.MORPH: mark("The model {model} cannot paint an animation with a ControlNet. Choose another model."),
+    Operation.IMAGE2IMAGE: mark(
+        "The model {model} cannot paint from a picture with a ControlNet. Choose another model."
+    ),
+    Operation.BLEND: mark(
+        "The model {model} cannot paint a blend of pictures with a ControlNet. Choose another model."
+    ),
+    Operation.INPAINT: mark(
+        "The model {model} cannot paint a part of a picture again with a ControlNet. Choose another model."
+    ),
+    Operation.OUTPAINT: mark(
+        "The model {model} cannot paint beyond the edges of a picture with a ControlNet. Choose another model."
+    ),
 }
 _REPAINTING = (Operation.INPAINT, Operation.OUTPAINT)
 
@@ -47,7 +66,7 @@ def view_for(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
     if (of_videos := type(pipeline).__name__ in FILMING) or request.operation.is_film:
         if of_videos and request.operation in operations_of(type(pipeline).__name__, None, upscales=False):
             return pipeline
-        raise PaintFailed(f"The model {request.model} cannot paint {_ASKED[request.operation]}. Choose another model.")
+        raise PaintFailed(_UNABLE[request.operation], model=request.model)
     # A model may be saved with a ControlNet of its own, but the request says which one is used.
     name = type(pipeline).__name__.replace("ControlNet", "")
     if controlnet is not None:
@@ -59,8 +78,8 @@ def view_for(request: GenerationRequest, pipeline: Any, controlnet: Any) -> Any:
     # Models with nine channels take the mask and the masked image as five more channels of the latents.
     channels = getattr(getattr(pipeline, "unet", None), "config", {}).get("in_channels")
     if kind is None or (channels == 9 and request.operation not in _REPAINTING):
-        what = f"{_ASKED[request.operation]}{' with a ControlNet' if controlnet is not None else ''}"
-        raise PaintFailed(f"The model {request.model} cannot paint {what}. Choose another model.")
+        unable = _UNABLE[request.operation] if controlnet is None else _UNABLE_WITH_A_CONTROLNET[request.operation]
+        raise PaintFailed(unable, model=request.model)
     if kind is type(pipeline) and controlnet is None:
         return pipeline
     parts = {**pipeline.config, **pipeline.components, "controlnet": controlnet}

@@ -13,6 +13,7 @@ import pytest
 
 from bot import logs
 from bot.errors import Unreachable
+from bot.language import Language, speaking
 from bot.logs import HiddenTexts, RedactingFormatter, hide, setup_logging, traced, without_words
 
 INTERACTION = "aW50ZXJhY3Rpb246MTM2NTQ4MjAxNzM5MDQ1NjgzMjpLcVJ0WnhXYjdQbUxqMk5zRHZGaEdjWQ"
@@ -212,3 +213,12 @@ def test_everything_goes_to_standard_error_redacted(capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("discord.client: logging in with [token]") == 1, "once, however often it was set up"
+
+
+def test_the_log_is_english_while_a_person_reads_another_language(log: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, written = log
+    error = Unreachable("It could not be delivered ({error}).", error="x")
+    with speaking(Language.JAPANESE):
+        logger.warning("%s %s", error, error.reason)
+        logger.warning("%s", traced(error))
+    assert written.getvalue().count("It could not be delivered (x).") == 3

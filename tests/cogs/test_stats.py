@@ -168,7 +168,7 @@ async def test_without_a_chart_the_figures_and_the_table_are_there(
     await workshop.ended()
     monkeypatch.setattr(plot, "SECONDS", 0.0)
     answer = await shown(workshop, moderator)
-    assert answer.text.endswith("-# The chart could not be drawn within 0 s.")
+    assert answer.text.endswith("-# The chart could not be drawn. It took longer than 0 s.")
     assert list(answer.files) == ["stats.csv"]
     assert "could not be drawn" in caplog.text
 

@@ -19,6 +19,8 @@ from bot.engine.framing import BadFrame, Message
 from bot.engine.wire import FinishedFrame, SubmitFrame
 from bot.errors import PaintFailed
 from bot.jobs import Image, PictureLimits
+from bot.language import mark
+from bot.language.reasons import unpacked
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ SECONDS = 180.0
 """How long one piece of work may take: four large pictures on a small machine that also paints."""
 _TRIES = 2
 
-FAILED = "The picture could not be prepared or finished here. The host can find the reason in the log."
+FAILED = mark("The picture could not be prepared or finished here. The host can find the reason in the log.")
 
 
 class Darkroom:
@@ -83,7 +85,7 @@ class Darkroom:
                     await asyncio.shield(self.close())
                     raise
                 if answer[0]["kind"] == "failed":
-                    raise PaintFailed(answer[0]["words"])
+                    raise PaintFailed(unpacked(answer[0]["words"]))
                 return answer
         raise PaintFailed(FAILED)
 
@@ -98,7 +100,7 @@ class Darkroom:
             await process.stdin.drain()
             answer = await framing.read_async(process.stdout)
         if answer is None:
-            raise ChildFailed("; the log says why")
+            raise ChildFailed(child.LOGGED)
         return answer
 
 

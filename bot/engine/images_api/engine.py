@@ -31,6 +31,8 @@ from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.errors import ConfigError, EngineDied, PaintFailed
 from bot.jobs import JobId
+from bot.language import sentence
+from bot.language.reasons import Reason
 from bot.money import NOTHING
 from bot.provider_config import ProviderConfig
 from bot.secrets import provider_key, read_provider_key
@@ -82,7 +84,7 @@ class ProviderLane:
     @property
     def device(self) -> str:
         """Where it is."""
-        return f"the server {urlsplit(self._provider.base_url).hostname}"
+        return Reason(sentence("the server {host}", host=urlsplit(self._provider.base_url).hostname))
 
     @property
     def is_up(self) -> bool:

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
+from bot.language import Sentence, sentence
+from bot.language.reasons import Reason
+
 
 class Then(Enum):
     """What is done about an error."""
@@ -24,9 +27,14 @@ class Then(Enum):
 class Failure:
     """One error: the words for the person, and whether something may have been billed for it."""
 
-    words: str
+    sentence: Sentence
     then: Then
     may_be_billed: bool = False
+
+    @property
+    def words(self) -> Reason:
+        """The words for the person."""
+        return Reason(self.sentence)
 
 
 _CODE = re.compile(r"[a-z0-9_]{1,40}")
@@ -45,11 +53,12 @@ class ProviderError(Exception):
         """What the provider says about when to ask again."""
 
 
-def moderated(provider: str) -> str:
+def moderated(provider: str) -> Sentence:
     """That a provider refused a request by its own rules."""
-    return (
-        f"{provider} refused this by its own rules, so it is not asked again and nothing is charged. "
-        "Change the words or the picture, or choose another model."
+    return sentence(
+        "{provider} refused this by its own rules, so it is not asked again and nothing is charged. "
+        "Change the words or the picture, or choose another model.",
+        provider=provider,
     )
 
 
@@ -59,34 +68,55 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
         return Failure(moderated(provider), Then.FAIL)
     if code in _NO_CREDIT:
         return Failure(
-            f"The account of this Atelier at {provider} is out of credit, so its models cannot be used now. "
-            "The host can find this in the log. Choose another model.",
+            sentence(
+                "The account of this Atelier at {provider} is out of credit, so its models cannot be used now. "
+                "The host can find this in the log. Choose another model.",
+                provider=provider,
+            ),
             Then.STOP,
         )
     if code in _WRONG_KEY or status in (401, 403):
         return Failure(
-            f"{provider} does not accept the key of this Atelier, so its models cannot be used now. "
-            "The host can find this in the log. Choose another model.",
+            sentence(
+                "{provider} does not accept the key of this Atelier, so its models cannot be used now. "
+                "The host can find this in the log. Choose another model.",
+                provider=provider,
+            ),
             Then.STOP,
         )
     if status == 404 or code == "model_not_found":
         return Failure(
-            f"{provider} does not have what the host set for the model {model}. The host can find this in the log. "
-            "Choose another model.",
+            sentence(
+                "{provider} does not have what the host set for the model {model}. The host can find this in the log. "
+                "Choose another model.",
+                provider=provider,
+                model=model,
+            ),
             Then.FAIL,
         )
     if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
-        return Failure(f"{provider} has too much to do at the moment. Try again in a few minutes.", Then.WAIT)
+        return Failure(
+            sentence("{provider} has too much to do at the moment. Try again in a few minutes.", provider=provider),
+            Then.WAIT,
+        )
     if status is not None and 400 <= status < 500:
         # Other servers may put anything into their codes.
         named = code if code and _CODE.fullmatch(code) else str(status)
         return Failure(
-            f"{provider} did not accept this request ({named}). Another size, fewer pictures or other words may work.",
+            sentence(
+                "{provider} did not accept this request ({error}). Another size, fewer pictures or other words may "
+                "work.",
+                provider=provider,
+                error=named,
+            ),
             Then.FAIL,
         )
     return Failure(
-        f"{provider} failed while it painted this. It may have charged the host for it, so it is not asked again by "
-        "itself. You pay nothing. Ask again if you like.",
+        sentence(
+            "{provider} failed while it painted this. It may have charged the host for it, so it is not asked again by "
+            "itself. You pay nothing. Ask again if you like.",
+            provider=provider,
+        ),
         Then.FAIL,
         may_be_billed=True,
     )
@@ -94,14 +124,20 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
 
 def unreachable(provider: str) -> Failure:
     """No connection to the provider could be made, so nothing was sent."""
-    return Failure(f"{provider} cannot be reached at the moment. Try again in a few minutes.", Then.WAIT)
+    return Failure(
+        sentence("{provider} cannot be reached at the moment. Try again in a few minutes.", provider=provider),
+        Then.WAIT,
+    )
 
 
 def lost(provider: str) -> Failure:
     """The connection broke after the request was sent."""
     return Failure(
-        f"The connection to {provider} broke before the picture came. It may have charged the host for it, so it is "
-        "not asked again by itself. You pay nothing. Ask again if you like.",
+        sentence(
+            "The connection to {provider} broke before the picture came. It may have charged the host for it, so it is "
+            "not asked again by itself. You pay nothing. Ask again if you like.",
+            provider=provider,
+        ),
         Then.FAIL,
         may_be_billed=True,
     )
@@ -110,8 +146,12 @@ def lost(provider: str) -> Failure:
 def late(provider: str, seconds: float) -> Failure:
     """The provider did not answer in time."""
     return Failure(
-        f"{provider} did not answer within {seconds:.0f} seconds. It may have charged the host for it, so it is not "
-        "asked again by itself. You pay nothing. Ask again if you like.",
+        sentence(
+            "{provider} did not answer within {seconds:.0f} seconds. It may have charged the host for it, so it is not "
+            "asked again by itself. You pay nothing. Ask again if you like.",
+            provider=provider,
+            seconds=seconds,
+        ),
         Then.FAIL,
         may_be_billed=True,
     )
@@ -120,8 +160,11 @@ def late(provider: str, seconds: float) -> Failure:
 def no_picture(provider: str) -> Failure:
     """The provider answered, but not with a picture."""
     return Failure(
-        f"{provider} answered, but not with a picture. It may have charged the host for it, so it is not asked again "
-        "by itself. You pay nothing.",
+        sentence(
+            "{provider} answered, but not with a picture. It may have charged the host for it, so it is not asked "
+            "again by itself. You pay nothing.",
+            provider=provider,
+        ),
         Then.FAIL,
         may_be_billed=True,
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 from bot.config import ModelConfig
 from bot.engine.catalog import fingerprint_of, traces_of
 from bot.engine.local.timeouts import Timeouts
+from bot.language import sentence
+from bot.language.reasons import Reason
 
 
 class ReloadBackoff:
@@ -73,8 +75,14 @@ class HungLoads:
     def troubles(self, now: float) -> Mapping[str, str]:
         """The models that are left alone now, each with the reason in words."""
         return {
-            model: f"The engine hung or stopped {self._times[model]} times while it loaded the model {model}, so the "
-            "model is left alone for a while. Choose another model, or try again later."
+            model: Reason(
+                sentence(
+                    "The engine hung or stopped {times} times while it loaded the model {model}, so the model is left "
+                    "alone for a while. Choose another model, or try again later.",
+                    times=self._times[model],
+                    model=model,
+                )
+            )
             for model, until in self._until.items()
             if now < until
         }

@@ -24,14 +24,17 @@ from bot.engine.wire import (
     encode,
     read_frame_async,
 )
+from bot.language.reasons import Reason
 
 log = logging.getLogger(__name__)
 
 STEADY_SECONDS = 60.0
 """A child that lived longer than this, or finished any order, does not count as a failure."""
 
-_DOES_NOT_START = "The engine does not start. The host can find the reason in its log."
-KEEPS_DYING = "The engine keeps dying, so it is started again after a pause. The host can find the reason in its log."
+_DOES_NOT_START = Reason("The engine does not start. The host can find the reason in its log.")
+KEEPS_DYING = Reason(
+    "The engine keeps dying, so it is started again after a pause. The host can find the reason in its log."
+)
 
 
 class Owner(Protocol):

@@ -16,6 +16,7 @@ from bot.engine.model_files.sampling import FLOW_PIPELINES, NOISE_PIPELINES, Sam
 from bot.engine.model_files.settings import is_in_diffusers, is_in_transformers, read_settings, version_of
 from bot.errors import UnusableFiles
 from bot.jobs import Operation
+from bot.language import sentence
 
 INDEX = "model_index.json"
 
@@ -254,7 +255,9 @@ def check_scheduler(pipeline: str, scheduler: str, settings: Mapping[str, Any]) 
 
 def _sampling(path: Path, pipeline: str, index: Mapping[str, Any], parts: Collection[str]) -> Sampling:
     if "scheduler" not in parts:
-        return Sampling(("default",), why=f"has no scheduler that could be exchanged ({pipeline})")
+        return Sampling(
+            ("default",), why=(sentence("has no scheduler that could be exchanged ({pipeline})", pipeline=pipeline),)
+        )
     scheduler, settings = read_scheduler(path, index)
     check_scheduler(pipeline, scheduler, settings)
     return sampling_of(scheduler, settings, pipeline)

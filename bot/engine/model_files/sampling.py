@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.config import STEPS
+from bot.language import Listed, Sentence, sentence
 
 SAMPLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "default": ("", {}),
@@ -93,8 +94,8 @@ class Sampling:
     """The samplers it can use; "default" is one of them."""
     steps: tuple[int, int] = STEPS
     """The fewest and the most steps."""
-    why: str = ""
-    """Why it can use no other sampler, as "because it …" goes on; empty if it can use all."""
+    why: tuple[Sentence, ...] = ()
+    """Why it can use no other sampler, each as "because it …" goes on; empty if it can use all."""
     shortened: bool = False
     """Whether an image to start from takes its share of the most steps away."""
 
@@ -102,11 +103,17 @@ class Sampling:
         """The most steps of a request that paints this much of an image over, or all of it."""
         return max(self.steps[0], int(self.steps[1] * strength)) if self.shortened else self.steps[1]
 
-    def refusal(self, sampler: str) -> str | None:
-        """Why a sampler is not one of these, with those there are; None if it is one."""
+    def refusal(self, model: str, sampler: str) -> Sentence | None:
+        """Why a sampler is not one of those of a model, with those there are; None if it is one."""
         if sampler in self.samplers:
             return None
-        return f"cannot use the sampler {sampler}, because it {self.why}. There is: {', '.join(self.samplers)}."
+        return sentence(
+            "The model {model} cannot use the sampler {sampler}, because it {reasons}. There is: {samplers}.",
+            model=model,
+            sampler=sampler,
+            reasons=Listed(self.why),
+            samplers=", ".join(self.samplers),
+        )
 
 
 UNLIMITED = Sampling()
@@ -127,26 +134,33 @@ def sampling_of(scheduler: str, settings: Mapping[str, Any], pipeline: str = "")
     """How a model can be painted whose own scheduler has this class and these settings, in a pipeline of this class."""
     if is_flow(scheduler, settings):
         # Flux and its kin give the scheduler their own sigmas as well; none of the other samplers takes them.
-        return Sampling(("default",), STEPS, f"predicts a flow and needs its own scheduler ({scheduler})")
+        why = sentence("predicts a flow and needs its own scheduler ({scheduler})", scheduler=scheduler)
+        return Sampling(("default",), STEPS, (why,))
     trained = settings.get("num_train_timesteps")
     most = min(STEPS[1], trained) if type(trained) is int and trained > 0 else STEPS[1]
     if scheduler in _DISTILLED:
         original = settings.get("original_inference_steps", _DISTILLED_STEPS)
         most = min(most, original) if type(original) is int and original > 0 else most
         shortened = pipeline.startswith("LatentConsistencyModel")
-        return Sampling(("default",), (1, most), f"was distilled for its own scheduler ({scheduler})", shortened)
+        why = sentence("was distilled for its own scheduler ({scheduler})", scheduler=scheduler)
+        return Sampling(("default",), (1, most), (why,), shortened)
     if scheduler not in _EXCHANGEABLE:
-        return Sampling(("default",), (1, most), f"needs its own scheduler ({scheduler})")
+        return Sampling(
+            ("default",), (1, most), (sentence("needs its own scheduler ({scheduler})", scheduler=scheduler),)
+        )
     prediction = str(settings.get("prediction_type", "epsilon"))
     able = _PREDICTIONS.get(prediction, frozenset({""}))
-    reasons = [] if able == _PREDICTIONS["epsilon"] else [f"predicts {prediction!r}"]
+    reasons: list[Sentence] = []
+    if able != _PREDICTIONS["epsilon"]:
+        reasons.append(sentence("predicts '{prediction}'", prediction=prediction))
+    has_bounds = settings.get("sigma_min") or settings.get("sigma_max")
     for asked, knows, why in (
-        (settings.get("rescale_betas_zero_snr"), ZERO_SNR, "was trained with zero terminal SNR"),
-        (settings.get("sigma_min") or settings.get("sigma_max"), _SIGMA_BOUNDS, "has bounds of its own for the noise"),
-        (settings.get("timestep_type") == "continuous", _CONTINUOUS, "was trained with continuous timesteps"),
+        (settings.get("rescale_betas_zero_snr"), ZERO_SNR, sentence("was trained with zero terminal SNR")),
+        (has_bounds, _SIGMA_BOUNDS, sentence("has bounds of its own for the noise")),
+        (settings.get("timestep_type") == "continuous", _CONTINUOUS, sentence("was trained with continuous timesteps")),
     ):
         if asked:
             able &= knows
             reasons.append(why)
     samplers = tuple(name for name, (kind, _) in SAMPLERS.items() if kind in able or not kind)
-    return Sampling(samplers, (1, most), " and ".join(reasons))
+    return Sampling(samplers, (1, most), tuple(reasons))

@@ -73,7 +73,7 @@ def test_steps_of_an_lcm_are_brought_into_its_range(tmp_path: Path) -> None:
 
 def test_defaults_that_a_model_cannot_use_are_refused_at_the_start(tmp_path: Path) -> None:
     folder = flux(tmp_path / "flux")
-    with pytest.raises(ConfigError, match=r"model 1 \(flux\): the model cannot use the sampler euler, because .*"):
+    with pytest.raises(ConfigError, match=r"model 1 \(flux\): The model flux cannot use the sampler euler, because .*"):
         check_models([ModelConfig(name="flux", source=str(folder), sampler="euler")])
     lcm = sd(tmp_path / "lcm", "LCMScheduler")
     check_models([ModelConfig(name="lcm", source=str(lcm), steps=50)])

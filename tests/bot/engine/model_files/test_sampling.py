@@ -42,16 +42,16 @@ SPECIAL = {
 def test_stable_diffusion_takes_every_sampler(own: str, prediction: str) -> None:
     sampling = sampling_of(own, {**STABLE, "prediction_type": prediction})
     assert sampling == Sampling(ALL, (1, 150))
-    assert sampling.refusal("heun") is None
+    assert sampling.refusal("flux", "heun") is None
 
 
 @pytest.mark.parametrize(("own", "settings"), FLOWS)
 def test_a_model_of_a_flow_takes_its_own_scheduler_alone(own: str, settings: dict[str, Any]) -> None:
     sampling = sampling_of(own, settings)
     assert sampling.samplers == ("default",)
-    assert sampling.refusal("euler a") == (
-        f"cannot use the sampler euler a, because it predicts a flow and needs its own scheduler ({own}). "
-        "There is: default."
+    assert str(sampling.refusal("flux", "euler a")) == (
+        "The model flux cannot use the sampler euler a, because it predicts a flow and needs its own scheduler "
+        f"({own}). There is: default."
     )
 
 
