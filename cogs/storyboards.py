@@ -23,9 +23,9 @@ from bot.requests.options import Options
 from bot.requests.series import STORYBOARD, SeriesAdmission
 from bot.requests.storyboards import PANELS, panels_of
 from bot.requests.wording import clean
+from bot.storage.job_rows import Series as SeriesRow
 from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
-from bot.storage.queue import Series as SeriesRow
 from cogs import _people, _storyboard, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from bot.engine.wire import FinishedFrame, SubmitFrame
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Operation, PictureLimits
 from bot.worker import nsfw
+from bot.worker.answering import serve_all
 from bot.worker.inputs import Check, Inputs, decode, on_white, opened, separate
 from bot.worker.labels import Labels, Maker
 from bot.worker.nsfw import BLOCKED
@@ -149,15 +148,5 @@ def _answer(header: dict[str, Any], body: bytes) -> bytes:
         return framing.pack({"kind": "failed", "words": str(error)})
 
 
-def main() -> None:
-    """Answer until the pipe ends. What libraries print goes to standard error."""
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with output:
-        while (message := framing.read(sys.stdin.buffer)) is not None:
-            output.write(_answer(*message))
-            output.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve_all(_answer)
