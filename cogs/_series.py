@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import discord
 
@@ -49,30 +49,43 @@ class Post:
 
 def bill(series: SeriesQuote) -> str:
     """The question before a series is accepted: how many pictures, what they cost, what is left, and what each is."""
-    few = series.beginning(FIRST)
-    lines = [
-        f"{_words.pictures(series.pictures)}, about {_words.seconds(series.seconds)} of your "
-        f"{_words.seconds(series.first.allowance.left)} of GPU time. Paint them?"
-    ]
-    if not series.fits:
-        lines[0] = (
-            f"{_words.pictures(series.pictures)} would take about {_words.seconds(series.seconds)} of GPU time, and "
-            f"{_words.seconds(series.first.allowance.left)} of your quota are left. The first {len(few.members)} fit."
-        )
-    if series.purse is not None:
-        money = _words.estimated(series.micros, series.first.request.provider or "the provider")
-        told = f"{money} {_words.money_left(series.purse)}"
-        told += " Paint them?" if series.fits else f" The first {len(few.members)} fit."
-        lines = [*lines, f"In money {told}"] if series.seconds else [f"{_words.pictures(series.pictures)}, {told}"]
+    lines = _prices(series)
     if series.panels:
         return _words.fitting([*lines, *panels_of(series.panels)])
-    labels = [member.label or "the same again" for member in series.members]
+    labels = [member.label or say("the same again") for member in series.members]
     lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
     if len(labels) > _LABELS:
-        lines.append(f"-# and {len(labels) - _LABELS} more")
+        lines.append(say("-# and {count} more", count=len(labels) - _LABELS))
     if series.kind == PERMUTATIONS:
-        lines.append("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
+        lines.append(
+            say("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
+        )
     return _words.fitting(lines)
+
+
+def _prices(series: SeriesQuote) -> list[str]:
+    """What a series costs in GPU time and in money, what is left of both, and what fits."""
+    fitting = say("Paint them?")
+    if not series.fits:
+        fitting = say("The first {count} fit.", count=len(series.beginning(FIRST).members))
+    known = {
+        "pictures": _words.pictures(series.pictures),
+        "seconds": _words.seconds(series.seconds),
+        "left": _words.seconds(series.first.allowance.left),
+        "question": fitting,
+    }
+    time = say("{pictures}, about {seconds} of your {left} of GPU time. {question}", **known)
+    if not series.fits:
+        time = say(
+            "{pictures} would take about {seconds} of GPU time, and {left} of your quota are left. {question}", **known
+        )
+    if series.purse is None:
+        return [time]
+    known["money"] = _words.estimated(series.micros, series.first.request.provider or say("the provider"))
+    known["purse"] = _words.money_left(series.purse)
+    if series.seconds:
+        return [time, say("In money {money} {purse} {question}", **known)]
+    return [say("{pictures}, {money} {purse} {question}", **known)]
 
 
 def panels_of(panels: Sequence[Panel]) -> list[str]:
@@ -89,12 +102,12 @@ def bill_view(number: JobId, series: SeriesQuote) -> discord.ui.View:
     view = discord.ui.View(timeout=None)
     about = PictureRef(number)
     if series.fits:
-        view.add_item(button("seriesall", about, "Paint all", discord.ButtonStyle.primary))
+        view.add_item(button("seriesall", about, say("Paint all"), discord.ButtonStyle.primary))
     if not series.panels and len(series.members) > FIRST:
-        view.add_item(button("seriesfirst", about, "First four"))
+        view.add_item(button("seriesfirst", about, say("First four")))
     if series.kind == PERMUTATIONS:
-        view.add_item(button("seriesplain", about, "As it is written"))
-    view.add_item(button("seriesno", about, "Cancel"))
+        view.add_item(button("seriesplain", about, say("As it is written")))
+    view.add_item(button("seriesno", about, say("Cancel")))
     return view
 
 
@@ -104,7 +117,7 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
     `said` is when the first request of the message starts.
     """
     whose = f"<@{post.user_id}>"
-    title = f"**{'A request' if post.is_withheld else _words.inert(post.title)}** — {whose}"
+    title = f"**{say('A request') if post.is_withheld else _words.inert(post.title)}** — {whose}"
     lines = [title]
     for job in post.jobs:
         label = "" if job.is_withheld else _words.inert(job.label, _LABEL)
@@ -113,8 +126,10 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
     if said == DRAINED:
         lines.append(f"-# ⏸️ {say(_words.ALL_DRAINED)}")
     elif said is not None:
-        starts = "in a moment" if said.starts_at is None else _words.relative(said.starts_at)
-        lines.append(f"-# The first of these starts {starts}.")
+        starts = say("-# The first of these starts in a moment.")
+        if said.starts_at is not None:
+            starts = say("-# The first of these starts {when}.", when=_words.relative(said.starts_at))
+        lines.append(starts)
     done = [job for job in post.jobs if post.images.get(job.id)]
     if done:
         lines.append(f"-# {common(done)}")
@@ -130,29 +145,31 @@ def state(job: Job, images: Sequence[Image], news: News | None) -> str:
     """How far a request is, or how it ended, in a few words."""
     match news:
         case Painting(step, of):
-            return f"🖌️ step {step} of {of}"
+            return say("🖌️ step {step} of {of}", step=step, of=of)
         case Failed(reason):
             return f"❌ {fitted(_words.said(reason), _REASON)}"
     match job.status:
         case JobStatus.QUEUED:
-            return "🕓 waits"
+            return say("🕓 waits")
         case JobStatus.RUNNING:
-            return "🖌️ is being painted"
+            return say("🖌️ is being painted")
         case JobStatus.CANCELLED:
-            return "🚫 cancelled"
+            return say("🚫 cancelled")
         case JobStatus.FAILED:
-            return f"❌ {fitted(_words.said(job.reason or 'It could not be painted.'), _REASON)}"
+            return f"❌ {fitted(_words.said(job.reason or say('It could not be painted.')), _REASON)}"
     if not images:
-        return "🗑️ deleted"
-    return f"seed `{job.request.seed}` · `/show id:{job.id}`"
+        return say("🗑️ deleted")
+    return say("seed `{seed}` · `/show id:{id}`", seed=job.request.seed, id=job.id)
 
 
 def common(done: Sequence[Job]) -> str:
     """The values that all finished requests share; the seed and what differs are in their lines."""
-    facts = [set(_words.parameters(job.request).split(" · ")) for job in done]
-    shared = set.intersection(*facts)
-    kept = [fact for fact in _words.parameters(done[0].request).split(" · ") if fact in shared]
-    return " · ".join(fact for fact in kept if not fact.startswith("seed"))
+    # One seed for all, so that it can be left out in every language.
+    requests = [replace(job.request, seed=0, num_images_per_prompt=1) for job in done]
+    alike = [_words.parameters(request).split(" · ") for request in requests]
+    shared = set(alike[0]).intersection(*alike)
+    seed = say("seed `{seed}`", seed=0)
+    return " · ".join(fact for fact in alike[0] if fact in shared and fact != seed)
 
 
 def view(post: Post) -> discord.ui.View | None:
@@ -164,10 +181,10 @@ def view(post: Post) -> discord.ui.View | None:
             name = f"{post.numbers[job.id]}" if len(images) == 1 else f"{post.numbers[job.id]}.{number}"
             controls.add_item(button("single", PictureRef(job.id, number), name))
     if post.kind == VARIANTS and any(post.images.values()):
-        controls.add_item(button("seriessheet", PictureRef(post.first), "Sheet"))
+        controls.add_item(button("seriessheet", PictureRef(post.first), say("Sheet")))
     if post.is_open:
         about = PictureRef(post.first)
-        controls.add_item(button("stopseries", about, "Cancel the rest", discord.ButtonStyle.danger))
+        controls.add_item(button("stopseries", about, say("Cancel the rest"), discord.ButtonStyle.danger))
     return controls if controls.children else None
 
 

@@ -9,6 +9,7 @@ import discord
 from bot.charts import board
 from bot.charts.board import Drawn, Kind
 from bot.jobs import JobId, News, PictureRef
+from bot.language import mark, say
 from bot.responses import fitted
 from bot.storage.panels import Panel
 from cogs import _views, _words
@@ -17,7 +18,7 @@ from cogs._series import Post, common, line, state
 
 _WORDS = 90
 """Characters of the words of a panel that are shown."""
-_REFUSED = "(refused)"
+_REFUSED = mark("(refused)")
 """What stands where the words of a panel may not be shown."""
 SECONDS = {Kind.WEBP: 2.0, Kind.GIF: 2.0}
 """How long an animation shows each panel."""
@@ -26,20 +27,21 @@ SECONDS = {Kind.WEBP: 2.0, Kind.GIF: 2.0}
 def shown(post: Post, panel: Panel) -> str:
     """The words of a panel for everybody to read; those that may not be painted are left out."""
     job = next((each for each in post.jobs if each.id == panel.job_id), None)
-    return _REFUSED if job is None or job.is_withheld else panel.words
+    return say(_REFUSED) if job is None or job.is_withheld else panel.words
 
 
 def words(post: Post, about: JobId | None = None, news: News | None = None) -> str:
     """The message: the title, and a line for each panel in the order of the story."""
     whose = f"<@{post.user_id}>"
     jobs = {job.id: job for job in post.jobs}
-    title = f"Storyboard: {_words.inert(post.title)}" if post.title else "Storyboard"
+    title = say("Storyboard: {title}", title=_words.inert(post.title)) if post.title else say("Storyboard")
     lines = [f"**{title}** — {whose}"]
     for place, panel in enumerate(post.panels, start=1):
         job = None if panel.job_id is None else jobs.get(panel.job_id)
         if job is None:
             # Its words may not be painted, so they are not shown.
-            lines.append(f"{place}. ❌ {fitted(_words.said(panel.refusal or 'It has no request.'), 200)}")
+            why = panel.refusal or say("It has no request.")
+            lines.append(f"{place}. ❌ {fitted(_words.said(why), 200)}")
             continue
         label = _words.inert(shown(post, panel), _WORDS)
         lines.append(line(place, label, state(job, post.images.get(job.id, ()), news if job.id == about else None)))
@@ -57,12 +59,12 @@ def view(post: Post) -> discord.ui.View:
         discord.SelectOption(label=fitted(f"{place}. {shown(post, panel)}", 100), value=str(panel.number))
         for place, panel in enumerate(post.panels, start=1)
     ]
-    controls.add_item(select("panel", about, "Change a panel", options))
+    controls.add_item(select("panel", about, say("Change a panel"), options))
     if any(post.images.values()):
-        for kind, name in ((Kind.SHEET, "Sheet"), (Kind.PDF, "PDF"), (Kind.WEBP, "WebP"), (Kind.GIF, "GIF")):
+        for kind, name in ((Kind.SHEET, say("Sheet")), (Kind.PDF, "PDF"), (Kind.WEBP, "WebP"), (Kind.GIF, "GIF")):
             controls.add_item(button(f"board{kind}", about, name))
     if post.is_open:
-        controls.add_item(button("stopseries", about, "Cancel the rest", discord.ButtonStyle.danger))
+        controls.add_item(button("stopseries", about, say("Cancel the rest"), discord.ButtonStyle.danger))
     return controls
 
 
@@ -71,13 +73,13 @@ def panel_view(first: JobId, number: int, picture: PictureRef | None) -> discord
     controls = discord.ui.View(timeout=None)
     about = PictureRef(first, number)
     if picture is not None:
-        controls.add_item(button("panelagain", about, "Paint again"))
-        controls.add_item(button("panelvary", about, "Vary"))
-    controls.add_item(button("panelwords", about, "Edit words"))
-    controls.add_item(button("panelearlier", about, "Earlier", row=1))
-    controls.add_item(button("panellater", about, "Later", row=1))
+        controls.add_item(button("panelagain", about, say("Paint again")))
+        controls.add_item(button("panelvary", about, say("Vary")))
+    controls.add_item(button("panelwords", about, say("Edit words")))
+    controls.add_item(button("panelearlier", about, say("Earlier"), row=1))
+    controls.add_item(button("panellater", about, say("Later"), row=1))
     if picture is not None:
-        controls.add_item(button("single", picture, "Picture", row=1))
+        controls.add_item(button("single", picture, say("Picture"), row=1))
     return controls
 
 
@@ -98,5 +100,7 @@ async def grid(post: Post) -> bytes:
 def grid_file(post: Post, png: bytes, *, spoiler: bool) -> discord.File:
     """The grid as a file, with the words of all panels as its text for screen readers."""
     panels = [f"{place}. {shown(post, panel)}" for place, panel in enumerate(post.panels, start=1)]
-    alt = fitted(f"Storyboard: {post.title or 'untitled'}. {' '.join(panels)}", _views.ALT_TEXT)
-    return discord.File(io.BytesIO(png), f"storyboard-{post.series_id}.png", description=alt, spoiler=spoiler)
+    alt = say("Storyboard: {title}. {panels}", title=post.title or say("untitled"), panels=" ".join(panels))
+    return discord.File(
+        io.BytesIO(png), f"storyboard-{post.series_id}.png", description=fitted(alt, _views.ALT_TEXT), spoiler=spoiler
+    )

@@ -18,6 +18,7 @@ from bot.client import Client, prompt_back
 from bot.delivery.feedback import Feedback
 from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobStatus, MessageId, PictureRef, Scope, UserId
+from bot.language import mark, say
 from bot.queue.dispatcher import Dispatcher
 from bot.requests.admission import Admitted
 from bot.requests.options import Options
@@ -33,6 +34,8 @@ from cogs.intake import Intake, stand_ins_of, take_back, where
 from cogs.series_posts import SeriesPosts
 
 log = logging.getLogger(__name__)
+
+_ENDED = mark("Too late: all of it has ended.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,8 @@ class Series(commands.Cog):
         posts = [list(post) for _, post in itertools.groupby(jobs, key=lambda job: job.post_id)]
         post = await self._posts.read(jobs[0])
         assert post is not None  # noqa: S101 - it was written just now
-        words, view = self._posts.said(post, said=admitted[0].said)
+        async with interaction.client.speaking_to(jobs[0].requester.guild_id):
+            words, view = self._posts.said(post, said=admitted[0].said)
         try:
             answer = responses.edit_deferred if interaction.response.is_done() else responses.send
             message_id = MessageId(await answer(interaction, words, view=view))
@@ -208,7 +212,8 @@ class Series(commands.Cog):
         try:
             png = await board.draw(Kind.SHEET, title, tiles)
         except PlotError as error:
-            raise UserError(str(error)) from error
+            log.warning("a sheet of variants could not be drawn: %s", error)
+            raise UserError("The sheet of these variants could not be drawn. Try again in a moment.") from error
         spoiler = any([await self._posts.is_hidden(post) for post in posts])
         alt = fitted(" ".join(f"{tile.number}. {tile.words}" for tile in tiles), _views.ALT_TEXT)
         file = discord.File(io.BytesIO(png), f"variants-{series.id}.png", description=alt, spoiler=spoiler)
@@ -222,10 +227,11 @@ class Series(commands.Cog):
             raise UserError(_words.EXPIRED)
         jobs = [job for job in await self._queue.of_series(first.series_id) if _is_open(job)]
         if not jobs:
-            raise UserError("Too late: all of it has ended.")
+            raise UserError(_ENDED)
         if interaction.user.id == first.requester.user_id:
             stopped = [job for job in jobs if await self._dispatcher.cancel(job.id)]
-            await responses.send(interaction, f"Cancelled {_requests(len(stopped))}.", ephemeral=True)
+            said = say("Cancelled {requests}.", requests=_words.requests(len(stopped)))
+            await responses.send(interaction, said, ephemeral=True)
             return
         if not _people.is_moderator(interaction):
             raise UserError("Only the person who asked for it, or a member with Manage Server, can cancel this.")
@@ -233,17 +239,13 @@ class Series(commands.Cog):
         subject = (Scope.PERSON, first.requester.user_id)
         case, cancelled = await self._cases.cancel(by, subject, series_id=first.series_id)
         if case is None:
-            raise UserError("Too late: all of it has ended.")
+            raise UserError(_ENDED)
         self._dispatcher.stop(cancelled)
-        await responses.send(interaction, f"Cancelled. {_words.receipt(case)}", ephemeral=True)
+        await responses.send(interaction, f"{say('Cancelled.')} {_words.receipt(case)}", ephemeral=True)
 
 
 def _is_open(job: Job) -> bool:
     return job.status in (JobStatus.QUEUED, JobStatus.RUNNING)
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count} requests"
 
 
 async def setup(client: Client) -> None:

@@ -149,7 +149,8 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         """Show in the message of a job what is true now: pictures that were removed go, and panels that moved move."""
         async with self._locks.setdefault(job.post_id, asyncio.Lock()):
             changes = await insist(self._panels.changes, job.post_id)
-            await self._refresh(job)
+            async with self._client.speaking_to(job.requester.guild_id):
+                await self._refresh(job)
             if changes:
                 await insist(self._panels.shown, job.post_id, changes)
 
@@ -198,7 +199,8 @@ class SeriesPosts(commands.Cog, name="Series posts"):
                 channel = self._channel(first)
                 sent = await self._find(channel, post, first.asked_at)
                 if sent is None:
-                    content, view = self.said(post)
+                    async with self._client.speaking_to(first.requester.guild_id):
+                        content, view = self.said(post)
                     sent = await channel.send(content, nonce=f"a{post.first}", view=view)  # type: ignore[arg-type]
             await insist(self._queue.place_message, first.id, MessageId(sent.id))
 

@@ -16,6 +16,7 @@ from bot.charts.board import Kind
 from bot.client import Client
 from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobId, JobStatus, PictureRef
+from bot.language import Listed, mark, say, say_many
 from bot.money import roughly
 from bot.requests import edits
 from bot.requests.admission import Admission, Quote
@@ -38,8 +39,10 @@ from cogs.series_posts import SeriesPosts
 log = logging.getLogger(__name__)
 
 _TITLE, _LOOK = 100, 500
-_MINE = "Only the person who asked for this storyboard can change it."
-_BUSY = "This panel is not painted yet. Wait for it, or cancel it, and then change it."
+_FIRST_ALREADY = mark("This panel is the first one already.")
+_LAST_ALREADY = mark("This panel is the last one already.")
+_MINE = mark("Only the person who asked for this storyboard can change it.")
+_BUSY = mark("This panel is not painted yet. Wait for it, or cancel it, and then change it.")
 
 
 class Storyboards(commands.Cog):
@@ -69,19 +72,25 @@ class Storyboards(commands.Cog):
         """Open the form."""
         low, high = PANELS
         fields = [
-            text_field("title", "Title", most=_TITLE, required=True),
+            text_field("title", say("Title"), most=_TITLE, required=True),
             text_field(
                 "panels",
-                "Panels",
-                hint=f"{low} to {high}: one line each, or longer ones with blank lines between them",
+                say("Panels"),
+                hint=say(
+                    "{low} to {high}: one line each, or longer ones with blank lines between them", low=low, high=high
+                ),
                 long=True,
                 required=True,
             ),
             text_field(
-                "look", "Look of all panels", hint="Words and flags, like: ink drawing --ar 4:3 --style ink", most=_LOOK
+                "look",
+                say("Look of all panels"),
+                hint=say("Words and flags, like: ink drawing --ar 4:3 --style ink"),
+                most=_LOOK,
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("storyboard", PictureRef(JobId(0)))), "Storyboard", fields))
+        empty = form(str(CustomId("storyboard", PictureRef(JobId(0)))), say("Storyboard"), fields)
+        await responses.ask(interaction, empty)
 
     @submitted("storyboard")
     async def form_sent(
@@ -95,7 +104,7 @@ class Storyboards(commands.Cog):
         text = filled.texts.get("panels", "")
         try:
             panels = panels_of(text)
-            title, look = clean(filled.texts.get("title", "")) or "untitled", filled.texts.get("look", "")
+            title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
             series = await self._quotes.read_board(requester, title, panels, look, destination)
             await self._series.offer(interaction, Options(text), series)
         except UserError as error:
@@ -135,8 +144,10 @@ class Storyboards(commands.Cog):
         """Open the form with the words of a panel."""
         first, _, panel = await self._known(interaction, about)
         _check_mine(interaction, first)
-        field = text_field("prompt", f"Panel {panel.number}", value=panel.words, long=True, required=True)
-        await responses.ask(interaction, form(str(CustomId("panelwords", about)), "Words of a panel", [field]))
+        field = text_field(
+            "prompt", say("Panel {number}", number=panel.number), value=panel.words, long=True, required=True
+        )
+        await responses.ask(interaction, form(str(CustomId("panelwords", about)), say("Words of a panel"), [field]))
 
     @submitted("panelwords")
     async def words_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:
@@ -157,8 +168,11 @@ class Storyboards(commands.Cog):
         admitted = await self._quotes.repaint(first, panel, words, quote, interaction_id=interaction.id)
         if admitted is None:
             return
-        price = f"About {roughly(quote.micros)}, an estimate" if quote.micros else ""
-        said = f"{price or f'About {_words.seconds(quote.seconds)} of GPU time'}; the panel changes in the storyboard."
+        said = say(
+            "About {seconds} of GPU time; the panel changes in the storyboard.", seconds=_words.seconds(quote.seconds)
+        )
+        if quote.micros:
+            said = say("About {money}, an estimate; the panel changes in the storyboard.", money=roughly(quote.micros))
         if admitted.notes:
             said += f"\n{_words.notes(admitted.notes)}"
         await responses.send(interaction, said, ephemeral=True)
@@ -169,9 +183,10 @@ class Storyboards(commands.Cog):
         """Move a panel one place in the story."""
         first, series, panel = await self._known(interaction, about)
         _check_mine(interaction, first)
-        if not await self._panels.move(series.id, panel.number, -1 if action == "panelearlier" else 1):
-            raise UserError(f"This panel is the {'first' if action == 'panelearlier' else 'last'} one already.")
-        await responses.send(interaction, "Moved.", ephemeral=True)
+        is_earlier = action == "panelearlier"
+        if not await self._panels.move(series.id, panel.number, -1 if is_earlier else 1):
+            raise UserError(_FIRST_ALREADY if is_earlier else _LAST_ALREADY)
+        await responses.send(interaction, say("Moved."), ephemeral=True)
         await self._refresh(first)
 
     @pressed("boardsheet", "boardpdf", "boardwebp", "boardgif")
@@ -190,20 +205,31 @@ class Storyboards(commands.Cog):
         try:
             data = await board.draw(kind, post.title, panels, _storyboard.SECONDS.get(kind, 0.0))
         except PlotError as error:
-            raise UserError(str(error)) from error
+            log.warning("a file of a storyboard could not be drawn: %s", error)
+            raise UserError("This file of the storyboard could not be drawn. Try again in a moment.") from error
         for job_id, images in post.images.items():
             if images and not await self._queue.has_images(job_id):
                 raise UserError("A panel was deleted meanwhile. Export the storyboard again.")
         if len(data) > interaction.filesize_limit:
             raise UserError(
-                f"The file has {len(data) / 2**20:.0f} MiB, more than Discord takes here. The sheet is smaller."
+                "The file would have {size:.0f} MiB, and Discord takes up to {most:.0f} MiB here. Use the button "
+                "Sheet: a sheet is a smaller file.",
+                size=len(data) / 2**20,
+                most=interaction.filesize_limit / 2**20,
             )
         spoiler = await self._posts.is_hidden(post)
         ending = "png" if kind is Kind.SHEET else kind.value
         name = f"storyboard-{series.id}.{ending}"
-        file = discord.File(io.BytesIO(data), name, description=post.title or "Storyboard", spoiler=spoiler)
-        words = f"Without {'panel' if len(missing) == 1 else 'panels'} {', '.join(missing)}." if missing else ""
-        await interaction.followup.send(words or discord.utils.MISSING, file=file, ephemeral=True)
+        file = discord.File(io.BytesIO(data), name, description=post.title or say("Storyboard"), spoiler=spoiler)
+        words = discord.utils.MISSING
+        if missing:
+            words = say_many(
+                "Panel {panels} has no picture now, so it is left out.",
+                "Panels {panels} have no pictures now, so they are left out.",
+                len(missing),
+                panels=Listed(missing),
+            )
+        await interaction.followup.send(words, file=file, ephemeral=True)
 
     async def _refresh(self, first: Job) -> None:
         """Show the panels as they are now. A message that cannot be changed says so with the next result."""

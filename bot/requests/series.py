@@ -12,7 +12,7 @@ import aiosqlite
 from bot.config import IMAGES
 from bot.errors import Rejected, UserError, quoted
 from bot.jobs import Destination, Job, Requester, Upload
-from bot.language import mark, sentence
+from bot.language import mark, sentence, speaking
 from bot.money import Micros
 from bot.policy.limits import NEGLIGIBLE
 from bot.policy.policy import Policy
@@ -284,7 +284,9 @@ class SeriesAdmission:
                 if error.rule not in (SAFETY, TERMS):
                     raise
                 refused = error
-                known.append(Panel(number, words, refusal=str(error)))
+                # The message of the storyboard shows it to everyone.
+                with speaking(await self._policy.language(requester.guild_id)):
+                    known.append(Panel(number, words, refusal=str(error)))
             else:
                 members.append(Member(quote, words))
                 known.append(Panel(number, words))

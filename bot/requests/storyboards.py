@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from bot.errors import UserError
+from bot.language import sentence_many
 from bot.requests.wording import clean
 
 PANELS = (2, 8)
@@ -21,10 +22,12 @@ def panels_of(text: str) -> tuple[str, ...]:
     panels = tuple(filter(None, map(clean, parts)))
     low, high = PANELS
     if not low <= len(panels) <= high:
-        count = "1 panel" if len(panels) == 1 else f"{len(panels)} panels"
         raise UserError(
-            f"A storyboard has {low} to {high} panels, and this text has {count}. Write one line for each panel, or "
-            "put a blank line between longer ones."
+            "A storyboard has {low} to {high} panels, and this text has {panels}. Write one line for each panel, or "
+            "put a blank line between longer ones.",
+            low=low,
+            high=high,
+            panels=sentence_many("1 panel", "{count} panels", len(panels)),
         )
     return panels
 

@@ -178,7 +178,7 @@ async def test_a_storyboard_is_exported_without_a_panel_that_was_deleted(
     await workshop.app.removals.remove_own(jobs[1].requester, jobs[1].id)
     answer = await ada.click(board(workshop), label=label)
     sent = last(answer)
-    assert sent.content == "Without panel 2."
+    assert sent.content == "Panel 2 has no picture now, so it is left out."
     with workshop.env.time_context():
         data = await sent.attachments[0].read()
     assert data.startswith(start)
@@ -480,7 +480,7 @@ async def test_a_panel_deleted_under_a_running_export_is_in_no_later_file(
     assert answer.content == "A panel was deleted meanwhile. Export the storyboard again."
     assert not answer.attachments
     again = last(await ada.click(board(workshop), label="Sheet"))
-    assert again.content == "Without panel 2."
+    assert again.content == "Panel 2 has no picture now, so it is left out."
 
 
 @pytest.mark.parametrize(
