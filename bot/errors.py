@@ -170,9 +170,11 @@ class EngineDied(EngineError):  # noqa: N818
     `is_blamed` says whether it was working on this order then. Otherwise the order only lost its place.
     """
 
-    def __init__(self, words: str, *, is_blamed: bool = True) -> None:
+    def __init__(self, words: str, *, is_blamed: bool = True, at_last: str = "") -> None:
         super().__init__(words)
         self.is_blamed = is_blamed
+        self.at_last = at_last
+        """What the person is told if there is no further attempt; empty where it was a process of Atelier that died."""
 
 
 class PaintFailed(EngineError):  # noqa: N818

@@ -90,7 +90,9 @@ class TerminalPoster:
             case Painting(step=step, of=of):
                 self.progress.update(self._task, description=f"Painting, step {step} of {of}", completed=step, total=of)
             case Retrying():
-                self.progress.update(self._task, description="The engine was restarted; trying again", completed=0)
+                provider = job.request.provider
+                why = f"{provider} did not finish" if provider else "The engine was restarted"
+                self.progress.update(self._task, description=f"{why}; trying again", completed=0)
             case Painted():
                 self.ending = news
                 self.progress.update(self._task, description="Done", total=1, completed=1)

@@ -257,7 +257,10 @@ def painting(job: Job, step: int, of: int) -> str:
 
 def retrying(job: Job) -> str:
     """The message of a request whose attempt was interrupted, because the engine died."""
-    return f"{headline(job)}\n{say('🔁 The engine was restarted. Trying again.')}"
+    words = say("🔁 The engine was restarted. Trying again.")
+    if provider := job.request.provider:
+        words = say("🔁 {provider} did not finish this. Trying again.", provider=provider)
+    return f"{headline(job)}\n{words}"
 
 
 def failed(job: Job, reason: str) -> str:

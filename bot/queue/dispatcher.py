@@ -152,11 +152,11 @@ class Dispatcher:
                 if await insist(self._queue.requeue, job):
                     self._announce(job, Retrying())
             else:
-                await self._fail(
-                    job,
+                died = (
                     f"The engine died {ATTEMPTS} times while painting this, so it was given up. "
-                    "A smaller size or another model may work.",
+                    "A smaller size or another model may work."
                 )
+                await self._fail(job, error.at_last or died)
         except Rejected as refusal:
             # The job may have been cancelled just now. Then nothing was refused.
             # The message is public, and a refusal repeats no word in public.

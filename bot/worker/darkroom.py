@@ -32,6 +32,10 @@ _PREVIEW_SIDE = 256
 """The longer side of a preview in pixels, as of the local engine's."""
 
 
+class Unreadable(PaintFailed):
+    """Nothing of what a provider answered is a picture that can be read."""
+
+
 class Darkroom:
     """Prepares and finishes pictures with the settings and the secrets of one installation."""
 
@@ -70,13 +74,15 @@ class Darkroom:
     def finished(self, order: SubmitFrame, answers: list[bytes], maker: Maker) -> FinishedFrame:
         """The pictures that a provider painted, as every result is: checked, marked, signed and encoded.
 
-        Raises PaintFailed for what is no picture, and if one of them may not be shown.
+        What is no picture is left out. Raises Unreadable if none is one, and PaintFailed if one may not be shown.
         """
         request = order.request
         canvas = self._inputs(order).canvas if request.operation is Operation.INPAINT else None
+        pictures = [picture for answer in answers if (picture := _answered(answer)) is not None]
+        if not pictures:
+            raise Unreadable(f"What {maker.provider} answered is no picture that Atelier can read.")
         images = []
-        for answer, seed in zip(answers, request.seeds, strict=False):
-            picture = _answered(answer, maker.provider)
+        for picture, seed in zip(pictures, request.seeds, strict=False):
             if canvas is not None:
                 picture = canvas.finished(picture)
             image = self._printer.image(request, seed, picture, self._text(request, picture, maker), maker)
@@ -99,11 +105,12 @@ class Darkroom:
         return remote_parameters(told, picture.size, maker.model, maker.provider)
 
 
-def _answered(data: bytes, provider: str) -> PIL.Image.Image:
+def _answered(data: bytes) -> PIL.Image.Image | None:
+    """The picture in an answer; None if it cannot be read."""
     try:
         return on_white(opened(data, "picture"))
-    except PaintFailed as error:
-        raise PaintFailed(f"What {provider} answered is no picture that Atelier can read.") from error
+    except PaintFailed:
+        return None
 
 
 def _transparent(mask: PIL.Image.Image) -> PIL.Image.Image:
@@ -144,6 +151,8 @@ def _answer(header: dict[str, Any], body: bytes) -> bytes:
             case _:
                 maker = Maker(header["model"], header["provider"])
                 return framing.pack({"kind": "finished"}, wire.encode(room.finished(_order(first), rest, maker)))
+    except Unreadable as error:
+        return framing.pack({"kind": "unreadable", "words": str(error)})
     except PaintFailed as error:
         return framing.pack({"kind": "failed", "words": str(error)})
 

@@ -26,6 +26,11 @@ SECONDS = 180.0
 """How long one piece of work may take: four large pictures on a small machine that also paints."""
 _TRIES = 2
 
+
+class Unreadable(PaintFailed):
+    """Nothing of what a provider answered is a picture that can be read."""
+
+
 FAILED = "The picture could not be prepared or finished here. The host can find the reason in the log."
 
 
@@ -84,6 +89,8 @@ class Darkroom:
                     raise
                 if answer[0]["kind"] == "failed":
                     raise PaintFailed(answer[0]["words"])
+                if answer[0]["kind"] == "unreadable":
+                    raise Unreadable(answer[0]["words"])
                 return answer
         raise PaintFailed(FAILED)
 

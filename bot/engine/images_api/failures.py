@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
+from bot.secrets import provider_key
+
 
 class Then(Enum):
     """What is done about an error."""
@@ -18,6 +20,7 @@ class Then(Enum):
     FAIL = "the request fails, and is never sent again by itself"
     WAIT = "nothing was painted, so it is sent again after a while"
     STOP = "the lane takes no more requests until the host has done something"
+    STOP_MODEL = "the lane takes no more requests for this model until the host has done something"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,13 @@ class Failure:
     words: str
     then: Then
     may_be_billed: bool = False
+    happened: str = ""
+    """What went wrong, without what it means for the bill; set where something may have been billed."""
+    remedy: str = ""
+    """What the host can do; set where something is stopped."""
 
 
+_HOST_SEES = "The host sees in the list of engines what to do."
 _CODE = re.compile(r"[a-z0-9_]{1,40}")
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
 _NO_CREDIT = frozenset({"billing_hard_limit_reached", "insufficient_quota", "billing_not_active"})
@@ -55,40 +63,55 @@ def moderated(provider: str) -> str:
 
 def failure_of(status: int | None, code: str | None, provider: str, model: str) -> Failure:
     """What an error with an HTTP status and a code means; without a status it came within a stream."""
+    # Other servers may put anything into their codes.
+    named = code if code and _CODE.fullmatch(code) else str(status)
     if code in _REFUSED:
         return Failure(moderated(provider), Then.FAIL)
     if code in _NO_CREDIT:
         return Failure(
             f"The account of this Atelier at {provider} is out of credit, so its models cannot be used now. "
-            "The host can find this in the log. Choose another model.",
+            f"{_HOST_SEES} Choose another model.",
             Then.STOP,
+            remedy=f"Pay {provider}, or raise the limit of the account there.",
         )
-    if code in _WRONG_KEY or status in (401, 403):
+    if code in _WRONG_KEY or status == 401:
         return Failure(
             f"{provider} does not accept the key of this Atelier, so its models cannot be used now. "
-            "The host can find this in the log. Choose another model.",
+            f"{_HOST_SEES} Choose another model.",
             Then.STOP,
+            remedy=f"Set {provider_key(provider)} to a key that {provider} accepts, and start Atelier again.",
+        )
+    if status == 403:
+        return Failure(
+            f"{provider} does not allow this Atelier to use the model {model} ({named}). "
+            f"{_HOST_SEES} Choose another model.",
+            Then.STOP_MODEL,
+            remedy=f"Look in the account at {provider} what it may use: its country, its verification, its project.",
         )
     if status == 404 or code == "model_not_found":
         return Failure(
-            f"{provider} does not have what the host set for the model {model}. The host can find this in the log. "
-            "Choose another model.",
-            Then.FAIL,
+            f"{provider} does not have what the host set for the model {model}. {_HOST_SEES} Choose another model.",
+            Then.STOP_MODEL,
+            remedy=f"Correct the source of the model {model} in config.toml, and start Atelier again.",
         )
     if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
         return Failure(f"{provider} has too much to do at the moment. Try again in a few minutes.", Then.WAIT)
     if status is not None and 400 <= status < 500:
-        # Other servers may put anything into their codes.
-        named = code if code and _CODE.fullmatch(code) else str(status)
         return Failure(
             f"{provider} did not accept this request ({named}). Another size, fewer pictures or other words may work.",
             Then.FAIL,
         )
+    return _billed(f"{provider} failed while it painted this.")
+
+
+def _billed(happened: str) -> Failure:
+    """What went wrong after a request was sent that may be paid for."""
     return Failure(
-        f"{provider} failed while it painted this. It may have charged the host for it, so it is not asked again by "
-        "itself. You pay nothing. Ask again if you like.",
+        f"{happened} It may have charged the host for it, so it is not asked again by itself. You pay nothing. "
+        "Ask again if you like.",
         Then.FAIL,
         may_be_billed=True,
+        happened=happened,
     )
 
 
@@ -99,32 +122,22 @@ def unreachable(provider: str) -> Failure:
 
 def lost(provider: str) -> Failure:
     """The connection broke after the request was sent."""
-    return Failure(
-        f"The connection to {provider} broke before the picture came. It may have charged the host for it, so it is "
-        "not asked again by itself. You pay nothing. Ask again if you like.",
-        Then.FAIL,
-        may_be_billed=True,
-    )
+    return _billed(f"The connection to {provider} broke before the picture came.")
 
 
 def late(provider: str, seconds: float) -> Failure:
     """The provider did not answer in time."""
-    return Failure(
-        f"{provider} did not answer within {seconds:.0f} seconds. It may have charged the host for it, so it is not "
-        "asked again by itself. You pay nothing. Ask again if you like.",
-        Then.FAIL,
-        may_be_billed=True,
-    )
+    return _billed(f"{provider} did not answer within {seconds:.0f} seconds.")
 
 
 def no_picture(provider: str) -> Failure:
     """The provider answered, but not with a picture."""
-    return Failure(
-        f"{provider} answered, but not with a picture. It may have charged the host for it, so it is not asked again "
-        "by itself. You pay nothing.",
-        Then.FAIL,
-        may_be_billed=True,
-    )
+    return _billed(f"{provider} answered, but not with a picture.")
+
+
+def in_vain(happened: str) -> str:
+    """What a person is told of a request that cost nothing, was sent again, and failed again."""
+    return f"{happened} It was asked more than once. Try again in a few minutes, or choose another model."
 
 
 def seconds_to_wait(retry_after: str | None, now: datetime, tried: int) -> float:
