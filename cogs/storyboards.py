@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from dataclasses import replace
+from functools import partial
 
 import discord
 from discord import app_commands
@@ -32,7 +33,7 @@ from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import translated
 from cogs._targets import may_see
-from cogs.intake import where
+from cogs.intake import Intake, where
 from cogs.series import Series
 from cogs.series_posts import SeriesPosts
 
@@ -51,6 +52,7 @@ class Storyboards(commands.Cog):
     def __init__(
         self,
         client: Client,
+        intake: Intake,
         series: Series,
         posts: SeriesPosts,
         quotes: SeriesAdmission,
@@ -59,6 +61,7 @@ class Storyboards(commands.Cog):
         panels: Panels,
     ) -> None:
         self._client = client
+        self._intake = intake
         self._series = series
         self._posts = posts
         self._quotes = quotes
@@ -163,6 +166,24 @@ class Storyboards(commands.Cog):
         await self._repaint(interaction, first, panel, words, quote)
 
     async def _repaint(
+        self, interaction: discord.Interaction[Client], first: Job, panel: Panel, words: str, quote: Quote
+    ) -> None:
+        """Paint a panel, after the person has seen the bill if it is big."""
+        if quote.is_big and quote.fits:
+            go = partial(self._repaint_anew, first=first, panel=panel, words=words, options=quote.options)
+            await self._intake.ask_first(interaction, _words.bill(quote), words, go)
+            return
+        await self._paint(interaction, first, panel, words, quote)
+
+    async def _repaint_anew(
+        self, interaction: discord.Interaction[Client], first: Job, panel: Panel, words: str, options: Options
+    ) -> None:
+        """Paint a panel whose bill was accepted, with the rules as they are now."""
+        requester, destination = where(interaction)
+        quote = await self._admission.quote(requester, options, destination)
+        await self._paint(interaction, first, panel, words, quote)
+
+    async def _paint(
         self, interaction: discord.Interaction[Client], first: Job, panel: Panel, words: str, quote: Quote
     ) -> None:
         admitted = await self._quotes.repaint(first, panel, words, quote, interaction_id=interaction.id)
@@ -277,6 +298,13 @@ async def setup(client: Client) -> None:
     """Add the cog, its command, its controls and its forms."""
     app = client.app
     cog = Storyboards(
-        client, Series.of(client), SeriesPosts.of(client), app.series, app.admission, app.queue, app.panels
+        client,
+        Intake.of(client),
+        Series.of(client),
+        SeriesPosts.of(client),
+        app.series,
+        app.admission,
+        app.queue,
+        app.panels,
     )
     await add_cog(client, cog)
