@@ -114,7 +114,7 @@ def run(config: ConfigOption = None, data: DataOption = None) -> None:
 
 
 def _imagine(
-    prompt: str, output: Path | None, config: Path | None, data: Path | None, given: Mapping[str, Any]
+    prompt: str, output: Path | None, yes: bool, config: Path | None, data: Path | None, given: Mapping[str, Any]
 ) -> None:
     """Paint one picture here, without Discord."""
     from bot.requests.uploads import UPLOAD_NAMES
@@ -122,7 +122,8 @@ def _imagine(
 
     options = Options(prompt, **{name: value for name, value in given.items() if name not in UPLOAD_NAMES})
     files = {role: given[role] for role in UPLOAD_NAMES if given.get(role) is not None}
-    painting = paint(load_settings(config, data, quiet=True), options, files, output, Console(stderr=True))
+    settings = load_settings(config, data, quiet=True)
+    painting = paint(settings, options, files, output, Console(stderr=True), asks=not yes)
     paths = run_to_end(painting)
     for path in paths or ():
         typer.echo(path)
@@ -134,25 +135,27 @@ def imagine_command(options: Sequence[Option]) -> Callable[..., None]:
     def imagine(
         prompt: str,
         output: Path | None = None,
+        yes: bool = False,
         config: Path | None = None,
         data: Path | None = None,
         **given: Any,
     ) -> None:
-        _imagine(prompt, output, config, data, given)
+        _imagine(prompt, output, yes, config, data, given)
 
     taken = {
         "prompt": Annotated[str, typer.Argument(help=f"{PROMPT_HELP}.")],
         "output": Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the picture.")],
+        "yes": Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before something dear.")],
         **{option.name: _annotation(option) for option in options},
         "config": ConfigOption,
         "data": DataOption,
     }
     imagine.__doc__ = _imagine.__doc__
     imagine.__annotations__ = taken
-    keyword, required = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+    keyword, defaults = inspect.Parameter.KEYWORD_ONLY, {"prompt": inspect.Parameter.empty, "yes": False}
     imagine.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            inspect.Parameter(name, keyword, annotation=annotation, default=required if name == "prompt" else None)
+            inspect.Parameter(name, keyword, annotation=annotation, default=defaults.get(name))
             for name, annotation in taken.items()
         ]
     )

@@ -179,9 +179,13 @@ class EngineDied(EngineError):  # noqa: N818
     `is_blamed` says whether it was working on this order then. Otherwise the order only lost its place.
     """
 
-    def __init__(self, text: str | Sentence, /, *, is_blamed: bool = True, **fields: Any) -> None:
+    def __init__(
+        self, text: str | Sentence, /, *, is_blamed: bool = True, at_last: Sentence | None = None, **fields: Any
+    ) -> None:
         super().__init__(text, **fields)
         self.is_blamed = is_blamed
+        self.at_last = at_last
+        """What the person is told if there is no further attempt; None where it was a process of Atelier that died."""
 
 
 class PaintFailed(EngineError):  # noqa: N818

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -35,6 +36,7 @@ from bot.jobs import (
 )
 from bot.money import roughly
 from bot.policy.limits import Origin
+from bot.requests.admission import Quote
 from bot.requests.improver import NOTHING_KNOWN
 from bot.requests.options import Options
 from bot.requests.uploads import MOST_BYTES, UPLOAD_NAMES, inspect
@@ -90,7 +92,9 @@ class TerminalPoster:
             case Painting(step=step, of=of):
                 self.progress.update(self._task, description=f"Painting, step {step} of {of}", completed=step, total=of)
             case Retrying():
-                self.progress.update(self._task, description="The engine was restarted; trying again", completed=0)
+                provider = job.request.provider
+                why = f"{provider} did not finish" if provider else "The engine was restarted"
+                self.progress.update(self._task, description=f"{why}; trying again", completed=0)
             case Painted():
                 self.ending = news
                 self.progress.update(self._task, description="Done", total=1, completed=1)
@@ -107,11 +111,18 @@ class TerminalPoster:
 
 
 async def imagine(
-    config: Config, options: Options, files: Mapping[str, Path], output: Path | None, console: Console
+    config: Config,
+    options: Options,
+    files: Mapping[str, Path],
+    output: Path | None,
+    console: Console,
+    *,
+    asks: bool = True,
 ) -> list[Path]:
     """Paint what `options` ask for and write it to `output`; returns the files written, in the order of the seeds.
 
     `files` are the pictures that the request starts from, by the names of their options: image, mask and control.
+    With `asks`, what costs more than `bill.money` is painted only after a yes on standard input.
     Raises UserError if no picture was painted or the files cannot be read or written.
     """
     if output is not None and output.suffix.lower() != ".png":
@@ -124,12 +135,14 @@ async def imagine(
         app.delivery.attach(poster)
         try:
             quote = await app.admission.quote(HOST, options, Destination(ChannelId(0), MessageId(0)))
+            if asks and quote.micros and quote.is_big:
+                await _ask(quote, console)
             admitted = await app.admission.admit(quote)
         except UserError as error:
             raise UserError(said(str(error))) from error
         assert admitted is not None  # noqa: S101 - only interactions can repeat
         notes = (*admitted.notes, *([NOTHING_KNOWN] if quote.enhance else ()))
-        if quote.micros and quote.is_big:
+        if quote.micros and quote.is_big and not asks:
             notes = (*notes, f"about {roughly(quote.micros)}, an estimate")
         for note in notes:
             console.print(f"note: {said(note)}")
@@ -138,6 +151,30 @@ async def imagine(
         if not isinstance(poster.ending, Painted):
             raise UserError(said(job.reason or "The picture was cancelled."))
         return _write(poster.ending.images, output or Path(f"atelier-{job.id}.png"))
+
+
+async def _ask(quote: Quote, console: Console) -> None:
+    """Ask before something dear is painted. Raises UserError without a yes."""
+    provider = quote.request.provider
+    cost = f"{roughly(quote.micros)}. This is an estimate: {provider} says afterwards what it costs"
+    console.print(f"This costs about {cost}. Paint it? [y/N] ", end="", markup=False)
+    if (await _typed()).strip().lower() not in ("y", "yes"):
+        raise UserError("Nothing was painted, and it costs nothing. With --yes it is painted without this question.")
+
+
+async def _typed() -> str:
+    """The next line of standard input; empty at its end. Ctrl-C is obeyed meanwhile."""
+    ready, loop = asyncio.Event(), asyncio.get_running_loop()
+    try:
+        loop.add_reader(sys.stdin, ready.set)
+    except PermissionError:
+        # A file is always ready.
+        return sys.stdin.readline()
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()
 
 
 def _opened(what: str, path: Path) -> Upload:

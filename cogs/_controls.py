@@ -35,15 +35,22 @@ def controls_of(job: Job, count: int, admission: Admission) -> discord.ui.View:
     if job.request.frames:
         return _animation_controls(PictureRef(job.id, 1), draft=job.request.draft)
     can, enlarging = admission.operations(model), admission.enlarging(model)
-    return result_controls(job.id, count, can, enlarging, draft=job.request.draft)
+    provider = bool(job.request.provider)
+    return result_controls(job.id, count, can, enlarging, draft=job.request.draft, provider=provider)
 
 
 def result_controls(
-    job_id: JobId, count: int, can: Collection[Operation], enlarging: Enlarging, *, draft: bool = False
+    job_id: JobId,
+    count: int,
+    can: Collection[Operation],
+    enlarging: Enlarging,
+    *,
+    draft: bool = False,
+    provider: bool = False,
 ) -> discord.ui.View:
     """What stands under a result, or a draft, with `count` pictures by a model that can do these operations."""
     if count == 1:
-        return picture_controls(PictureRef(job_id, 1), can, enlarging, draft=draft)
+        return picture_controls(PictureRef(job_id, 1), can, enlarging, draft=draft, provider=provider)
     view = discord.ui.View(timeout=None)
     whole = PictureRef(job_id)
     refs = [PictureRef(job_id, number) for number in range(1, count + 1)]
@@ -61,24 +68,35 @@ def result_controls(
 
 
 def picture_controls(
-    ref: PictureRef, can: Collection[Operation], enlarging: Enlarging, *, draft: bool = False
+    ref: PictureRef,
+    can: Collection[Operation],
+    enlarging: Enlarging,
+    *,
+    draft: bool = False,
+    provider: bool = False,
 ) -> discord.ui.View:
-    """What stands under a single picture, or a draft of one, by a model that can do these operations."""
+    """What stands under a single picture, or a draft of one, by a model that can do these operations.
+
+    A `provider` takes no strength, so there is one way to vary.
+    """
     view = discord.ui.View(timeout=None)
-    for control in _rows(ref, can, enlarging, draft):
+    for control in _rows(ref, can, enlarging, draft, provider):
         view.add_item(control)
     return view
 
 
-def _rows(ref: PictureRef, can: Collection[Operation], enlarging: Enlarging, draft: bool) -> list[JobControl]:
+def _rows(
+    ref: PictureRef, can: Collection[Operation], enlarging: Enlarging, draft: bool, provider: bool
+) -> list[JobControl]:
     from_picture = Operation.IMAGE2IMAGE in can
     controls = [button("finish", ref, say("Finish"), row=0)] if draft else []
+    if from_picture and provider:
+        controls.append(button("vary", ref, say("Vary"), row=0))
+    elif from_picture:
+        controls.append(button("varysubtle", ref, say("Vary (subtle)"), row=0))
+        controls.append(button("varystrong", ref, say("Vary (strong)"), row=0))
     if from_picture:
-        controls += [
-            button("varysubtle", ref, say("Vary (subtle)"), row=0),
-            button("varystrong", ref, say("Vary (strong)"), row=0),
-            button("remix", ref, say("Remix"), row=0),
-        ]
+        controls.append(button("remix", ref, say("Remix"), row=0))
     if from_picture or enlarging is not Enlarging.REPAINT:
         controls.append(button("upscale", ref, say(_UPSCALE[enlarging]), row=0))
     if Operation.INPAINT in can:

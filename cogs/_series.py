@@ -86,10 +86,15 @@ def _prices(series: SeriesQuote) -> list[str]:
         )
     if series.purse is None:
         return [time]
-    known["money"] = _words.estimated(series.micros, series.first.request.provider or say("the provider"))
+    known["money"] = _words.estimated([member.quote for member in series.members])
     known["purse"] = _words.money_left(series.purse)
     if series.seconds:
-        return [time, say("In money {money} {purse} {question}", **known)]
+        return [
+            say(
+                "{pictures}, about {seconds} of your {left} of GPU time, and in money {money} {purse} {question}",
+                **known,
+            )
+        ]
     return [say("{pictures}, {money} {purse} {question}", **known)]
 
 
@@ -177,12 +182,18 @@ def state(job: Job, images: Sequence[Image], news: News | None) -> str:
         case JobStatus.RUNNING:
             return say("🖌️ is being painted")
         case JobStatus.CANCELLED:
+            if job.is_sent and (cost := _words.price(job)):
+                asked = job.request.provider
+                return say("🚫 cancelled; {provider} had been asked already: {cost}", provider=asked, cost=cost)
             return say("🚫 cancelled")
         case JobStatus.FAILED:
             return f"❌ {fitted(_words.said(job.reason or say('It could not be painted.')), _REASON)}"
     if not images:
         return say("🗑️ deleted")
-    return say("seed `{seed}` · `/show id:{id}`", seed=job.request.seed, id=job.id)
+    known = say("seed `{seed}` · `/show id:{id}`", seed=job.request.seed, id=job.id)
+    if job.request.provider:
+        known = f"`/show id:{job.id}`"
+    return " · ".join(fact for fact in (known, _words.fewer(job, len(images)), _words.price(job)) if fact)
 
 
 def common(done: Sequence[Job]) -> str:

@@ -30,7 +30,7 @@ from bot.language import NAMES, Language, current, mark, say, say_many, speaking
 from bot.language.catalogues import COMMAND, OPTION
 from bot.language.reasons import Reason
 from bot.logs import hide
-from bot.money import Micros, dollars, roughly
+from bot.money import dollars, roughly
 from bot.policy.language import RULE as LANGUAGE
 from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
 from bot.policy.picture_limits import THRESHOLD_RULES
@@ -258,7 +258,10 @@ def painting(job: Job, step: int, of: int) -> str:
 
 def retrying(job: Job) -> str:
     """The message of a request whose attempt was interrupted, because the engine died."""
-    return f"{headline(job)}\n{say('🔁 The engine was restarted. Trying again.')}"
+    words = say("🔁 The engine was restarted. Trying again.")
+    if provider := job.request.provider:
+        words = say("🔁 {provider} did not finish this. Trying again.", provider=provider)
+    return f"{headline(job)}\n{words}"
 
 
 def failed(job: Job, reason: Reason) -> str:
@@ -300,15 +303,32 @@ def result(job: Job, images: Sequence[Image | Picture]) -> str:
         ready = seconds((job.painted_at - job.asked_at).total_seconds())
         facts.append(say("painted in {time}", time=painted))
         facts.append(say("ready {time} after the request", time=ready))
-    if cost := price(job):
-        facts.append(cost)
+    facts += [fact for fact in (fewer(job, len(images)), price(job)) if fact]
     return f"{headline(job)}\n-# {' · '.join(facts)}"
 
 
+def fewer(job: Job, came: int) -> str:
+    """That a provider painted fewer pictures than it was asked for; empty if it did not."""
+    asked = job.request.num_images_per_prompt
+    if not job.request.provider or not 0 < came < asked:
+        return ""
+    return say("{provider} painted {came} of {asked} pictures", provider=job.request.provider, came=came, asked=asked)
+
+
 def single(job: Job, picture: Picture) -> str:
-    """The words under one picture of several."""
-    seed = say("seed `{seed}`", seed=picture.seed)
-    return say("Picture {number} of {request}", number=picture.ref.number, request=headline(job)) + f"\n-# {seed}"
+    """The words under one picture of several. Pictures of a provider have no seed of their own."""
+    words = say("Picture {number} of {request}", number=picture.ref.number, request=headline(job))
+    fact = say("seed `{seed}`", seed=picture.seed)
+    if job.request.provider:
+        fact = painter(job.request)
+    return f"{words}\n-# {fact}"
+
+
+def painter(request: GenerationRequest) -> str:
+    """With which model a request is painted, and by whom, if that is not Atelier itself."""
+    model = say("model `{model}`", model=request.model)
+    by = say("painted by {provider}", provider=request.provider) if request.provider else ""
+    return f"{model} · {by}" if by else model
 
 
 def operation(request: GenerationRequest) -> str:
@@ -322,9 +342,12 @@ def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef], v
     request = job.request
     person = f"<@{job.requester.user_id}>"
     lines = [say("**Request {number}** by {person}, {when}", number=job.id, person=person, when=past(job.asked_at))]
+    picture_words = mark("Picture {number}: seed `{seed}`, {width}×{height}")
+    if request.provider:
+        picture_words = mark("Picture {number}: {width}×{height}")
     lines += [
         say(
-            "Picture {number}: seed `{seed}`, {width}×{height}",
+            picture_words,
             number=picture.ref.number,
             seed=picture.seed,
             width=picture.width,
@@ -332,7 +355,8 @@ def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef], v
         )
         for picture in pictures
     ]
-    lines.append(f"-# {parameters(request)}")
+    cost = price(job)
+    lines.append(f"-# {parameters(request)} · {cost}" if cost else f"-# {parameters(request)}")
     given = [
         say(words, names=", ".join(names))
         for source, words in _VALUE_SOURCES.items()
@@ -386,10 +410,8 @@ def parameters(request: GenerationRequest) -> str:
     """A request's resolved values, in one line."""
     if request.operation is Operation.UPSCALE:
         return f"{say('enlarged')} · {say('model `{model}`', model=request.model)}"
-    facts = [say("model `{model}`", model=request.model), f"{request.width}×{request.height}"]
-    if request.provider:
-        facts.insert(1, say("painted by {provider}", provider=request.provider))
-    else:
+    facts = [painter(request), f"{request.width}×{request.height}"]
+    if not request.provider:
         facts = [
             seeds(request),
             *([say("to seed `{seed}`", seed=request.end_seed)] if request.end_seed is not None else []),
@@ -425,30 +447,43 @@ def seeds(request: GenerationRequest) -> str:
     return say("seeds `{first}`–`{last}`", first=request.seed, last=last)
 
 
-def bill(quote: Quote) -> str:
-    """The question before a big request is accepted: what it would cost, and what is left."""
-    if quote.purse is not None:
+def bill(*quotes: Quote) -> str:
+    """The question before requests are accepted that are big together: what they would cost, and what is left."""
+    allowance, time = quotes[0].allowance, sum(quote.seconds for quote in quotes)
+    purse = next((quote.purse for quote in quotes if quote.purse is not None), None)
+    painted = amount(quotes[0].request)
+    if len(quotes) > 1:
+        painted = pictures(sum(quote.request.num_images_per_prompt for quote in quotes))
+    if purse is not None:
+        question = mark("{pictures}, {estimate} {left} Paint it?")
+        if time:
+            question = mark(
+                "{pictures}, about {time} of your {mine} of GPU time, and in money {estimate} {left} Paint it?"
+            )
         return say(
-            "{pictures}, {estimate} {left} Paint it?",
-            pictures=pictures(quote.request.num_images_per_prompt),
-            estimate=estimated(quote.micros, quote.request.provider),
-            left=money_left(quote.purse),
+            question,
+            pictures=painted,
+            estimate=estimated(quotes),
+            left=money_left(purse),
+            time=seconds(time),
+            mine=seconds(allowance.left),
         )
-    allowance = quote.allowance
-    asked = max(allowance.pictures(quote.seconds), 1)
-    painted = amount(quote.request)
+    asked = max(allowance.pictures(time), 1)
     return say(
         "{pictures}, about {time} of GPU time. This takes {asked} of the {left} pictures with default settings that "
         "are left of your quota today. Paint it?",
         pictures=painted[:1].upper() + painted[1:],
-        time=seconds(quote.seconds),
+        time=seconds(time),
         asked=asked,
         left=allowance.pictures(allowance.left),
     )
 
 
-def estimated(micros: Micros, provider: str) -> str:
-    """What something will probably cost, as the end of a sentence and one more."""
+def estimated(quotes: Sequence[Quote]) -> str:
+    """What requests to providers will probably cost, as the end of a sentence and one more."""
+    names = {quote.request.provider for quote in quotes if quote.micros}
+    provider = names.pop() if len(names) == 1 else say("each provider")
+    micros = sum(quote.micros for quote in quotes)
     return say(
         "about {money}. This is an estimate: {provider} says afterwards what it costs, and that is what counts. If it "
         "fails, you pay nothing.",

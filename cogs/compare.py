@@ -129,7 +129,7 @@ class Compare(commands.Cog):
         total = _together(*quotes)
         if question or (total.fits and any(quote.is_big for quote in (*quotes, total))):
             go = partial(self._paint, prompt=prompt, settings=settings)
-            await self._intake.ask_first(interaction, question + _words.bill(total), prompt, go)
+            await self._intake.ask_first(interaction, question + _words.bill(*quotes), prompt, go)
             return
         await self._paint(interaction, prompt, settings, quotes)
 

@@ -180,7 +180,7 @@ class Details(commands.Cog):
         """Send the prompt with its flags, to copy."""
         job, pictures = await _targets.result(self._queue, interaction, about.job_id)
         seed = pictures[max(about.number, 1) - 1].seed if about.number <= len(pictures) else job.request.seed
-        words, files = prompt_back(edits.typed(job.request, seed))
+        words, files = prompt_back(edits.typed(job.request, seed, self._admission.lacking(job.request.model)))
         await responses.send(interaction, words, files=files, ephemeral=True)
 
     @pressed("spoiler")

@@ -72,7 +72,8 @@ class Edits(commands.Cog):
         job, picture = await _targets.picture(self._queue, interaction, about)
         can = self._admission.operations(job.request.model)
         enlarging = self._admission.enlarging(job.request.model)
-        view = _controls.picture_controls(about, can, enlarging, draft=job.request.draft)
+        provider = bool(job.request.provider)
+        view = _controls.picture_controls(about, can, enlarging, draft=job.request.draft, provider=provider)
         await send_pictures(interaction, self._queue, job, [picture], _words.single(job, picture), view)
 
     @pressed("again")
@@ -183,19 +184,26 @@ class Edits(commands.Cog):
 
     @pressed("remix")
     async def remix_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Ask for the new words."""
+        """Ask for the new words, and for what the model takes beside them."""
         job, picture = await self._picture(interaction, about)
-        fields = [
-            text_field("prompt", say("Prompt"), value=job.request.prompt, long=True, required=True),
-            text_field("negative", say("What to leave out"), value=job.request.negative_prompt, long=True),
-            text_field(
+        asked = job.request
+        taken = {
+            "negative_prompt": text_field("negative", say("What to leave out"), value=asked.negative_prompt, long=True),
+            "strength": text_field(
                 "strength",
                 say("Strength"),
                 hint=say("How much is painted over, up to 1"),
                 value=f"{STRENGTH:g}",
                 most=8,
             ),
-            text_field("seed", say("Seed"), hint=say("Leave it empty for a new one"), value=str(picture.seed), most=12),
+            "seed": text_field(
+                "seed", say("Seed"), hint=say("Leave it empty for a new one"), value=str(picture.seed), most=12
+            ),
+        }
+        lacking = self._admission.lacking(asked.model)
+        fields = [
+            text_field("prompt", say("Prompt"), value=asked.prompt, long=True, required=True),
+            *(field for name, field in taken.items() if name not in lacking),
             file_field("image", say("Another picture to start from"), say("PNG, JPEG or WebP")),
         ]
         await responses.ask(interaction, form(str(CustomId("remix", about)), say("Remix"), fields))

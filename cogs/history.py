@@ -13,7 +13,8 @@ from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import Job, JobStatus, PictureRef, utcnow
 from bot.language import mark, say
-from bot.storage.queue import ALL, Queue, Wanted
+from bot.storage.job_rows import ALL, Wanted
+from bot.storage.queue import Queue
 from bot.storage.reactions import LIKE
 from cogs import _people, _words
 from cogs._buttons import add_cog, button, pressed

@@ -34,9 +34,10 @@ from bot.jobs import (
 from bot.policy.policy import Policy
 from bot.requests.series import STORYBOARD
 from bot.storage.database import insist
+from bot.storage.job_rows import Series
 from bot.storage.panels import Panels
 from bot.storage.preferences import PreferenceStore
-from bot.storage.queue import Queue, Series
+from bot.storage.queue import Queue
 from cogs import _series, _storyboard
 from cogs._buttons import CustomId
 from cogs._posting import file_limit, own_messages, translated

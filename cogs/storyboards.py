@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from dataclasses import replace
+from functools import partial
 
 import discord
 from discord import app_commands
@@ -25,15 +26,15 @@ from bot.requests.options import Options
 from bot.requests.series import STORYBOARD, SeriesAdmission, seed_of
 from bot.requests.storyboards import PANELS, SECONDS, USUAL_SECONDS, Following, panels_of, seconds_of, strength_of
 from bot.requests.wording import clean
+from bot.storage.job_rows import Series as SeriesRow
 from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
-from bot.storage.queue import Series as SeriesRow
 from cogs import _people, _series, _storyboard, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import translated
 from cogs._targets import may_see
-from cogs.intake import where
+from cogs.intake import Intake, where
 from cogs.series import Series
 from cogs.series_posts import SeriesPosts
 
@@ -53,6 +54,7 @@ class Storyboards(commands.Cog):
     def __init__(
         self,
         client: Client,
+        intake: Intake,
         series: Series,
         posts: SeriesPosts,
         quotes: SeriesAdmission,
@@ -63,6 +65,7 @@ class Storyboards(commands.Cog):
     ) -> None:
         self._signing = signing
         self._client = client
+        self._intake = intake
         self._series = series
         self._posts = posts
         self._quotes = quotes
@@ -181,6 +184,36 @@ class Storyboards(commands.Cog):
         await self._repaint(interaction, first, panel, words, quote, lead)
 
     async def _repaint(
+        self,
+        interaction: discord.Interaction[Client],
+        first: Job,
+        panel: Panel,
+        words: str,
+        quote: Quote,
+        lead: Job | None,
+    ) -> None:
+        """Paint a panel, after the person has seen the bill if it is big."""
+        if quote.is_big and quote.fits:
+            go = partial(self._repaint_anew, first=first, panel=panel, words=words, options=quote.options, lead=lead)
+            await self._intake.ask_first(interaction, _words.bill(quote), words, go)
+            return
+        await self._paint(interaction, first, panel, words, quote, lead)
+
+    async def _repaint_anew(
+        self,
+        interaction: discord.Interaction[Client],
+        first: Job,
+        panel: Panel,
+        words: str,
+        options: Options,
+        lead: Job | None,
+    ) -> None:
+        """Paint a panel whose bill was accepted, with the rules as they are now."""
+        requester, destination = where(interaction)
+        quote = await self._admission.quote(requester, options, destination)
+        await self._paint(interaction, first, panel, words, quote, lead)
+
+    async def _paint(
         self,
         interaction: discord.Interaction[Client],
         first: Job,
@@ -347,6 +380,14 @@ async def setup(client: Client) -> None:
     """Add the cog, its command, its controls and its forms."""
     app = client.app
     cog = Storyboards(
-        client, Series.of(client), SeriesPosts.of(client), app.series, app.admission, app.queue, app.panels, app.signing
+        client,
+        Intake.of(client),
+        Series.of(client),
+        SeriesPosts.of(client),
+        app.series,
+        app.admission,
+        app.queue,
+        app.panels,
+        app.signing,
     )
     await add_cog(client, cog)

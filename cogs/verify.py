@@ -77,7 +77,7 @@ class Verify(commands.Cog):
             facts = [say("Picture {number} of request {request}", number=verdict.ref.number, request=job.id)]
             if job.painted_at is not None:
                 facts.append(_words.past(job.painted_at))
-            lines.append(", ".join([*facts, say("model `{model}`", model=job.request.model)]))
+            lines.append(", ".join([*facts, _words.painter(job.request)]))
             if origins := await self._lineage.sources(job.id):
                 lines.append(say("Made from {sources}.", sources=_words.sources(origins)))
             if job.destination.message_id is not None:

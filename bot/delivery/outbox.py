@@ -23,7 +23,8 @@ from bot.engine.signing import Signing
 from bot.errors import DeliveryError
 from bot.jobs import ChannelId, Job, JobId, News, Passing
 from bot.storage.database import Database, insist
-from bot.storage.queue import SOME, Queue
+from bot.storage.job_posts import SOME
+from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 
 log = logging.getLogger(__name__)

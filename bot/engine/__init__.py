@@ -73,6 +73,20 @@ class Billed:
     micros: Micros
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a lane takes orders that run beside each other: at most `count` in `seconds`, and what it took lately."""
+
+    count: int
+    seconds: float
+    taken: tuple[float, ...] = ()
+    """How many seconds ago it took each of the last ones, the oldest first."""
+    painting: Mapping[JobId, float] = field(default_factory=dict)
+    """How many seconds ago it took each of those that it paints; an order that is not here still waits in its slot."""
+    held_seconds: float = 0.0
+    """How long it takes nothing."""
+
+
 Event = Started | Progress | Preview | Asking | Billed | Finished
 
 
@@ -111,6 +125,16 @@ class Lane(Protocol):
     @property
     def troubles(self) -> Mapping[str, str]:
         """Models that the lane cannot use now, each with the reason in words. An entry "" is about all models."""
+        ...
+
+    @property
+    def advice(self) -> str:
+        """What the host can do about its troubles, as sentences; empty where the troubles say it themselves."""
+        ...
+
+    @property
+    def pace(self) -> Pace | None:
+        """How it takes orders that run beside each other; None for a lane whose orders share its time."""
         ...
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from bot.engine import Event, Finished, Order, Preview, Progress, Started
+from bot.engine import Event, Finished, Order, Pace, Preview, Progress, Started
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
 from bot.errors import PaintFailed
@@ -32,6 +32,10 @@ class FakeEngine:
         """A JPEG that is sent after the first step of every order; empty for none."""
         self.timings = Timings()
         """Timings that tests can fill."""
+        self.advice = ""
+        """What the host can do; set by tests."""
+        self.pace: Pace | None = None
+        """Set by tests that want orders to run beside each other."""
         self.learned = asyncio.Event()
         self.step_histogram = StepHistogram()
         """Steps that tests can count."""

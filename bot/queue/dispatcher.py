@@ -154,16 +154,12 @@ class Dispatcher:
                 if await insist(self._queue.requeue, job):
                     self._announce(job, Retrying())
             else:
-                await self._fail(
-                    job,
-                    Reason(
-                        sentence(
-                            "The engine died {times} times while painting this, so it was given up. "
-                            "A smaller size or another model may work.",
-                            times=ATTEMPTS,
-                        )
-                    ),
+                died = sentence(
+                    "The engine died {times} times while painting this, so it was given up. "
+                    "A smaller size or another model may work.",
+                    times=ATTEMPTS,
                 )
+                await self._fail(job, Reason(error.at_last or died))
         except Rejected as refusal:
             # The job may have been cancelled just now. Then nothing was refused.
             # The message is public, and a refusal repeats no word in public.

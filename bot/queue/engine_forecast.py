@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from bot.engine import Pace
 from bot.jobs import Shape, UserId, Work
 from bot.queue import placement
 from bot.queue.placement import ANYWHERE, Fit, Spot
@@ -104,7 +106,11 @@ class LaneForecast:
     def start(self, work: Work, user_id: UserId, at: datetime) -> None:
         """Let a request in, at a time that is not before the last one."""
         self.pass_until(at)
-        heapq.heappush(self._inside, (self._rounds + work.forwards, next(self._numbers), work, user_id))
+        self._enter(self._rounds + work.forwards, work, user_id)
+
+    def _enter(self, end: float, work: Work, user_id: UserId) -> None:
+        """Let a request in that leaves after so many rounds in all."""
+        heapq.heappush(self._inside, (end, next(self._numbers), work, user_id))
         self._warm.add(work.shape[0])
         self._count(work.shape, work.rows)
 
@@ -134,6 +140,38 @@ class LaneForecast:
         if not self._rows[shape]:
             del self._rows[shape]
         self._round_seconds = sum(self._speed.forward_seconds(shape, rows) for shape, rows in self._rows.items())
+
+
+class PacedForecast(LaneForecast):
+    """A lane whose requests run beside each other, as those of a provider do: none makes another one slower.
+
+    A request that has its place may have to wait there until it is sent, by the lane's pace. A round is one second.
+    """
+
+    def __init__(self, slots: int, speed: Speed, now: datetime, pace: Pace, spot: Spot | None = None) -> None:
+        """A lane with nobody in it that has taken requests lately, as `pace` says."""
+        super().__init__(slots, speed, now, spot)
+        self._pace = pace
+        self._begin = now
+        self._opens = pace.held_seconds
+        self._sent = deque((-ago for ago in pace.taken), maxlen=pace.count)
+
+    def start(self, work: Work, user_id: UserId, at: datetime) -> None:
+        """Let a request in, which is sent as soon as the pace allows it."""
+        self.pass_until(at)
+        sent = max((at - self._begin).total_seconds(), self._opens)
+        if len(self._sent) == self._pace.count:
+            sent = max(sent, self._sent[0] + self._pace.seconds)
+        self._sent.append(sent)
+        self._enter(sent + seconds_of(work, self._speed), work, user_id)
+
+    def resume(self, work: Work, user_id: UserId, ago: float) -> None:
+        """Let a request in that was sent so many seconds ago."""
+        self._enter(max(seconds_of(work, self._speed) - ago, 0.0), work, user_id)
+
+    def first_ends_at(self) -> datetime:
+        """When the first of those inside leaves."""
+        return max(self._begin + timedelta(seconds=self._inside[0][0]), self._now)
 
 
 class EngineForecast:

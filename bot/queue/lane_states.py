@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from bot.engine import Engine
+from bot.engine import Engine, Lane
 from bot.language import say
 
 
@@ -24,7 +24,7 @@ class LaneState:
     is_up: bool
     is_drained: bool
     troubles: tuple[str, ...]
-    """Why it cannot paint with some models, or with all, in words."""
+    """Why it cannot paint with some models, or with all, in words; and what the host can do."""
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Self:
@@ -61,7 +61,12 @@ def lane_states(engine: Engine, drained: Collection[str], orders: Mapping[str, i
             slots=lane.slots,
             is_up=lane.is_up,
             is_drained=lane.name in drained,
-            troubles=tuple(f"{model}: {words}" if model else words for model, words in lane.troubles.items()),
+            troubles=_troubles(lane),
         )
         for lane in engine.lanes
     ]
+
+
+def _troubles(lane: Lane) -> tuple[str, ...]:
+    words = [f"{model}: {words}" if model else words for model, words in lane.troubles.items()]
+    return (*words, lane.advice) if lane.advice else tuple(words)

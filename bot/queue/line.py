@@ -17,7 +17,7 @@ from bot.jobs import TURN_MEMORY, Book, ChannelId, Clock, GuildId, Job, JobId, R
 from bot.policy.limits import greatest_weight, is_paused, share_of
 from bot.policy.policy import Policy
 from bot.queue import engine_forecast, placement, scheduler
-from bot.queue.engine_forecast import EngineForecast, LaneForecast, Speed
+from bot.queue.engine_forecast import EngineForecast, LaneForecast, PacedForecast, Speed
 from bot.queue.placement import ANYWHERE, Borrowing, Fit, Spot
 from bot.queue.scheduler import USUAL_WEIGHT, FairQueue, Share, Turn
 from bot.queue.shared import Shared
@@ -226,19 +226,31 @@ class Line:
         if not working:
             return
         beside = [spot for spot in spots if all(spot is not other for _, other in working)]
-        lanes = []
-        for lane, spot in working:
-            lanes.append(LaneForecast(lane.slots, self._speed(lane), now, spot))
-            for job in inside[lane.name]:
-                work = job.request.work
-                left = max(work.forwards - lane.steps_done.get(job.id, 0), 0)
-                lanes[-1].start(replace(work, forwards=left), job.requester.user_id, now)
+        lanes = [self._ahead(lane, spot, inside[lane.name], now) for lane, spot in working]
         forecast = EngineForecast(lanes, beside)
         turns = scheduler.schedule(list(self._waiting.values()), self._fair_queue.starts, self._share, forecast)
         for number, turn in enumerate(turns, start=1):
             yield turn
             if not number % _AT_A_TIME:
                 await asyncio.sleep(0)
+
+    def _ahead(self, lane: Lane, spot: Spot, inside: Sequence[Job], now: datetime) -> LaneForecast:
+        """A lane with the jobs in it, from now on."""
+        if (pace := lane.pace) is not None:
+            paced = PacedForecast(lane.slots, self._speed(lane), now, pace, spot)
+            for job in inside:
+                if (ago := pace.painting.get(job.id)) is not None:
+                    paced.resume(job.request.work, job.requester.user_id, ago)
+            for job in inside:
+                if job.id not in pace.painting:
+                    paced.start(job.request.work, job.requester.user_id, now)
+            return paced
+        forecast = LaneForecast(lane.slots, self._speed(lane), now, spot)
+        for job in inside:
+            work = job.request.work
+            left = max(work.forwards - lane.steps_done.get(job.id, 0), 0)
+            forecast.start(replace(work, forwards=left), job.requester.user_id, now)
+        return forecast
 
     async def _look(self) -> None:
         """Take in what has changed since the last time."""

@@ -47,6 +47,7 @@ from bot.requests.abilities import Enlarging, refusal
 from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Options
 from bot.requests.presets import NO_PRESETS, Presets, presets_of
+from bot.requests.remote import lacking_of
 from bot.requests.resolve import resolve
 from bot.requests.vocabulary import Vocabulary
 from bot.requests.wording import one_line
@@ -153,6 +154,10 @@ class Admission:
     def operations(self, model: str) -> frozenset[Operation]:
         """What can be done with a model."""
         return self._catalog.operations(model)
+
+    def lacking(self, model: str) -> frozenset[str]:
+        """The options that a model does not take, because a provider paints with it."""
+        return lacking_of(self._catalog.capabilities(model))
 
     def enlarging(self, model: str) -> Enlarging:
         """What the button that enlarges a picture of a model does."""

@@ -5,7 +5,7 @@ An edit begins with the options that paint the picture's own request again, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from bot.config import ModelConfig
@@ -212,17 +212,18 @@ def variant_of_upload(to: Variant, model: str | None) -> Options:
     return replace(reworded(options), images=1)
 
 
-def typed(request: GenerationRequest, seed: int) -> str:
+def typed(request: GenerationRequest, seed: int, lacking: Collection[str] = ()) -> str:
     """The prompt with the flags that paint this picture again, as a person would type it.
 
     What no flag says of an animation and of a film are options of their commands, so for these it is the command.
+    Options that the model is `lacking` have no flag.
     """
     flags = {
         "no": request.negative_prompt,
         "size": f"{request.width}x{request.height}",
-        "steps": str(request.num_inference_steps),
-        "guidance": f"{request.guidance_scale:g}",
-        "seed": str(seed),
+        "steps": "" if "steps" in lacking else str(request.num_inference_steps),
+        "guidance": "" if "guidance_scale" in lacking else f"{request.guidance_scale:g}",
+        "seed": "" if "seed" in lacking else str(seed),
         "model": request.model,
         "sampler": request.sampler if request.sampler != "default" else "",
         "lora": ", ".join(f"{name}:{weight:g}" for name, weight in request.loras),

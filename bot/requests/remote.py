@@ -24,6 +24,11 @@ _CALLED = {
 """The options that a provider may lack, by what people call them."""
 
 
+def lacking_of(able: Capabilities | None) -> frozenset[str]:
+    """The options that a model does not take, because a provider paints with it; none for a model of this machine."""
+    return frozenset() if able is None else frozenset(_CALLED) - able.options
+
+
 def without_lacking(
     options: Options, read: Options, model: ModelConfig, able: Capabilities, notes: list[str]
 ) -> Options:
@@ -32,7 +37,7 @@ def without_lacking(
     `read` is what the person typed; what a control copied from another result is left out without a word. A seed stays,
     because it tells the pictures apart here.
     """
-    lacking = [name for name in _CALLED if name not in able.options]
+    lacking = [name for name in _CALLED if name in lacking_of(able)]
     typed = [_CALLED[name] for name in lacking if getattr(read, name) is not None] if read.edit is None else []
     if typed:
         notes.append(

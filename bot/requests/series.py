@@ -25,8 +25,9 @@ from bot.requests.permutations import Variant, Wildcards, may_have_choices, read
 from bot.requests.resolve import seeded
 from bot.requests.storyboards import Following, prompt_of
 from bot.requests.wording import one_line
+from bot.storage.new_jobs import Entry, NewSeries
 from bot.storage.panels import Panel, check_unchanged
-from bot.storage.queue import Entry, NewSeries, Queue
+from bot.storage.queue import Queue
 
 STORYBOARD = "storyboard"
 """The kind of a series whose requests are the panels of a story."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Operation, PictureLimits
 from bot.language.reasons import packed
 from bot.worker import nsfw
+from bot.worker.answering import serve_all
 from bot.worker.inputs import Check, Inputs, decode, on_white, opened, separate
 from bot.worker.labels import Labels, Maker
 from bot.worker.nsfw import BLOCKED
@@ -32,6 +31,10 @@ from bot.worker.printing import Printer
 
 _PREVIEW_SIDE = 256
 """The longer side of a preview in pixels, as of the local engine's."""
+
+
+class Unreadable(PaintFailed):
+    """Nothing of what a provider answered is a picture that can be read."""
 
 
 class Darkroom:
@@ -72,13 +75,15 @@ class Darkroom:
     def finished(self, order: SubmitFrame, answers: list[bytes], maker: Maker) -> FinishedFrame:
         """The pictures that a provider painted, as every result is: checked, marked, signed and encoded.
 
-        Raises PaintFailed for what is no picture, and if one of them may not be shown.
+        What is no picture is left out. Raises Unreadable if none is one, and PaintFailed if one may not be shown.
         """
         request = order.request
         canvas = self._inputs(order).canvas if request.operation is Operation.INPAINT else None
+        pictures = [picture for answer in answers if (picture := _answered(answer)) is not None]
+        if not pictures:
+            raise Unreadable(f"What {maker.provider} answered is no picture that Atelier can read.")
         images = []
-        for answer, seed in zip(answers, request.seeds, strict=False):
-            picture = _answered(answer, maker.provider)
+        for picture, seed in zip(pictures, request.seeds, strict=False):
             if canvas is not None:
                 picture = canvas.finished(picture)
             image = self._printer.image(request, seed, picture, self._text(request, picture, maker), maker)
@@ -101,11 +106,12 @@ class Darkroom:
         return remote_parameters(told, picture.size, maker.model, maker.provider)
 
 
-def _answered(data: bytes, provider: str) -> PIL.Image.Image:
+def _answered(data: bytes) -> PIL.Image.Image | None:
+    """The picture in an answer; None if it cannot be read."""
     try:
         return on_white(opened(data))
-    except PaintFailed as error:
-        raise PaintFailed("What {provider} answered is no picture that Atelier can read.", provider=provider) from error
+    except PaintFailed:
+        return None
 
 
 def _transparent(mask: PIL.Image.Image) -> PIL.Image.Image:
@@ -146,19 +152,11 @@ def _answer(header: dict[str, Any], body: bytes) -> bytes:
             case _:
                 maker = Maker(header["model"], header["provider"])
                 return framing.pack({"kind": "finished"}, wire.encode(room.finished(_order(first), rest, maker)))
+    except Unreadable as error:
+        return framing.pack({"kind": "unreadable", "words": packed(error.reason)})
     except PaintFailed as error:
         return framing.pack({"kind": "failed", "words": packed(error.reason)})
 
 
-def main() -> None:
-    """Answer until the pipe ends. What libraries print goes to standard error."""
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with output:
-        while (message := framing.read(sys.stdin.buffer)) is not None:
-            output.write(_answer(*message))
-            output.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve_all(_answer)

@@ -19,9 +19,9 @@ from bot.errors import PaintFailed
 from bot.jobs import PictureLimits
 from bot.language.reasons import packed
 from bot.worker import nsfw
+from bot.worker.answering import serve
 from bot.worker.inputs import on_white, opened
 from bot.worker.library_errors import told
-from bot.worker.one_message import serve
 
 MOST_TOKENS = 60
 """The length of a sentence. A caption has about fifteen tokens."""

@@ -17,10 +17,10 @@ from bot.engine import framing
 from bot.errors import PaintFailed
 from bot.language.reasons import packed
 from bot.worker import manifest, marking
+from bot.worker.answering import serve
 from bot.worker.inputs import on_white, opened
 from bot.worker.labels import KEY_FILE, read_secret
 from bot.worker.likeness import phash
-from bot.worker.one_message import serve
 
 LEAST_SIDE = 48
 """The least side of a picture in which a mark is looked for: a smaller one holds too little of it."""

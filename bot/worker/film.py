@@ -19,7 +19,7 @@ import numpy as np
 import PIL.Image
 
 from bot.worker import animations
-from bot.worker.one_message import serve
+from bot.worker.answering import serve
 
 RATE = 25
 """Frames in a second; a frame that is shown longer is repeated."""

@@ -18,9 +18,9 @@ from bot.config import EngineConfig
 from bot.engine import framing
 from bot.errors import PaintFailed
 from bot.worker import manifest, marking
+from bot.worker.answering import serve
 from bot.worker.labels import KEY_FILE, own_secret
 from bot.worker.manifest import CERTIFICATE, PRIVATE_KEY, Signing
-from bot.worker.one_message import serve
 
 GOOD, NOTE, BAD = "ok", "note", "problem"
 _SOON_DAYS = 30

@@ -27,6 +27,7 @@ from bot.errors import PaintFailed
 from bot.jobs import PictureLimits
 from bot.language.reasons import packed
 from bot.worker import nsfw
+from bot.worker.answering import serve_all
 from bot.worker.inputs import on_white, opened
 from bot.worker.likeness import phash
 
@@ -157,15 +158,10 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def main(arguments: Sequence[str] = sys.argv[1:]) -> None:
-    """Answer until the pipe ends. What libraries print goes to standard error; an argument is a niceness."""
+    """Answer until the pipe ends; an argument is a niceness."""
     if arguments:
         os.nice(int(arguments[0]))
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with output:
-        while (message := framing.read(sys.stdin.buffer)) is not None:
-            output.write(_answer(*message))
-            output.flush()
+    serve_all(_answer)
 
 
 if __name__ == "__main__":

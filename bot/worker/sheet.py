@@ -14,7 +14,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from bot.engine import framing
-from bot.worker.one_message import serve
+from bot.worker.answering import serve
 from bot.worker.source_type import png_info
 
 _GROUND, _FRAME, _INK, _FAINT, _MARK = "#1e1f22", "#404249", "#f2f3f5", "#a5a8b0", "#56b4e9"

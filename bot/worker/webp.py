@@ -13,7 +13,7 @@ import PIL.Image
 
 from bot.engine import framing
 from bot.worker import animations
-from bot.worker.one_message import serve
+from bot.worker.answering import serve
 from bot.worker.parameters import KEYWORD, commented
 
 QUALITY = 90

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from bot.app import provenance_of
 from bot.config import EMBEDDED_MODEL, BillConfig, Config, LimitsConfig
@@ -22,7 +23,7 @@ from bot.policy.purse import Purse
 from bot.provider_config import OPENAI
 from cogs._lists import model_choices
 from tests.conftest import Workshop
-from tests.provider_server import COST, KEY, ProviderServer, breaks, fails, provider_server
+from tests.provider_server import COST, KEY, Asked, ProviderServer, breaks, fails, provider_server
 
 ESTIMATE = 56_055
 """Of “a cat” by gpt-image-2: (1767 + 100) · $30 and 9 · $5, by a million tokens."""
@@ -178,6 +179,27 @@ async def test_what_may_have_been_billed_is_refunded_to_the_person_and_counts_fo
     assert "not asked again by itself. You pay nothing" in workshop.message(job.destination.message_id or 0).content
     assert await spent(workshop, ada) == (0, ESTIMATE, ESTIMATE)
     assert len(server.asked) == 1
+
+
+async def test_what_a_free_model_lost_is_asked_again_and_told_as_the_providers_fault(
+    workshop: Workshop, server: ProviderServer
+) -> None:
+    again = asyncio.Event()
+
+    async def loses_again(server: ProviderServer, request: web.Request, asked: Asked) -> web.StreamResponse:
+        await again.wait()
+        return await breaks(server, request, asked)
+
+    server.script = [breaks, loses_again]
+    ada = workshop.member("ada")
+    asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", model="free")
+    await workshop.seen(lambda: "far did not finish this. Trying again." in workshop.message(asked.response.id).content)
+    again.set()
+    (job,) = await workshop.ended()
+    assert (job.status, len(server.asked)) == (JobStatus.FAILED, 2)
+    content = workshop.message(job.destination.message_id or 0).content
+    assert "The connection to far broke before the picture came. It was asked more than once." in content
+    assert "engine" not in content
 
 
 async def test_a_lane_without_credit_refuses_what_comes_next(workshop: Workshop, server: ProviderServer) -> None:

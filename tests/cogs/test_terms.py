@@ -400,7 +400,7 @@ def test_nothing_becomes_a_job_except_through_a_quote_and_no_quote_is_made_witho
     for name, where in makers.items():
         assert {path for path, tree in trees.items() if calls(tree, name)} == where, name
     assert [path for path, tree in trees.items() if "INSERT INTO jobs" in path.read_text()] == [
-        Path("bot/storage/queue.py")
+        Path("bot/storage/new_jobs.py")
     ]
     (quote,) = [
         node for node in ast.walk(trees[admission]) if isinstance(node, ast.AsyncFunctionDef) and node.name == "quote"

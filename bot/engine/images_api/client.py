@@ -59,7 +59,7 @@ class ApiClient:
             if mask:
                 arguments["mask"] = ("mask.png", mask, "image/png")
         call: Any = self._client.images.edit if pictures else self._client.images.generate
-        async with self._translated(model), asyncio.timeout(self._seconds) as limit:
+        async with self._translated(request.model), asyncio.timeout(self._seconds) as limit:
             answer = await call(**arguments)
             if not arguments.get("stream"):
                 yield read(answer, self._base_url)

@@ -28,6 +28,11 @@ SECONDS = 180.0
 """How long one piece of work may take: four large pictures on a small machine that also paints."""
 _TRIES = 2
 
+
+class Unreadable(PaintFailed):
+    """Nothing of what a provider answered is a picture that can be read."""
+
+
 FAILED = mark("The picture could not be prepared or finished here. The host can find the reason in the log.")
 
 
@@ -86,6 +91,8 @@ class Darkroom:
                     raise
                 if answer[0]["kind"] == "failed":
                     raise PaintFailed(unpacked(answer[0]["words"]))
+                if answer[0]["kind"] == "unreadable":
+                    raise Unreadable(unpacked(answer[0]["words"]))
                 return answer
         raise PaintFailed(FAILED)
 

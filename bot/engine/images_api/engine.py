@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -18,18 +19,18 @@ from urllib.parse import urlsplit
 from asyncio_throttle import Throttler
 
 from bot.config import Config, ModelConfig
-from bot.engine import Asking, Billed, Event, Finished, Order, Preview, Progress
+from bot.engine import Asking, Billed, Event, Finished, Order, Pace, Preview, Progress
 from bot.engine.images_api import failures
 from bot.engine.images_api.answers import Answer, Partial
 from bot.engine.images_api.capabilities import Capabilities, capabilities_of, trouble_of
 from bot.engine.images_api.client import ApiClient
-from bot.engine.images_api.darkroom import Darkroom
+from bot.engine.images_api.darkroom import Darkroom, Unreadable
 from bot.engine.images_api.failures import Failure, ProviderError, Then
 from bot.engine.images_api.prices import settled
 from bot.engine.images_api.timings import ProviderTimings
 from bot.engine.step_histogram import StepHistogram
 from bot.engine.timing import Timings
-from bot.errors import ConfigError, EngineDied, PaintFailed
+from bot.errors import ConfigError, EngineDied, EngineError, PaintFailed
 from bot.jobs import JobId
 from bot.language import sentence
 from bot.language.reasons import Reason
@@ -74,7 +75,12 @@ class ProviderLane:
         self.steps_done: dict[JobId, int] = {}
         """The partial images that came of each order."""
         self._held_until = 0.0
-        self._stopped: tuple[str, float] | None = None
+        self._sent: deque[float] = deque(maxlen=provider.per_minute)
+        """When the last requests were sent, by the monotonic clock."""
+        self._sent_of: dict[JobId, float] = {}
+        """When the request of each open order was sent that is not answered yet."""
+        self._stopped: dict[str, tuple[Failure, float]] = {}
+        """Why the lane takes nothing for a model, or with "" nothing at all, and until when it does not try again."""
 
     @property
     def name(self) -> str:
@@ -89,7 +95,7 @@ class ProviderLane:
     @property
     def is_up(self) -> bool:
         """Whether it is not stopped."""
-        return not self.troubles
+        return "" not in self.troubles
 
     @property
     def warm(self) -> Collection[str]:
@@ -102,16 +108,37 @@ class ProviderLane:
         return self._provider.slots
 
     @property
+    def pace(self) -> Pace:
+        """How many requests are sent in a minute, and which were sent lately."""
+        now = time.monotonic()
+        return Pace(
+            self._provider.per_minute,
+            _MINUTE,
+            tuple(now - at for at in self._sent),
+            {job_id: now - at for job_id, at in self._sent_of.items()},
+            max(self._held_until - now, 0.0),
+        )
+
+    @property
     def timings(self) -> Timings:
         """How long the provider takes."""
         return self._timings
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """All its models, while it is stopped."""
-        if self._stopped is None or time.monotonic() >= self._stopped[1]:
-            return {}
-        return dict.fromkeys(self._models, self._stopped[0])
+        """The models that are stopped; an entry "" while all are."""
+        return {model: failure.words for model, failure in self._stops().items()}
+
+    @property
+    def advice(self) -> str:
+        """What the host can do about what is stopped."""
+        remedies = dict.fromkeys(failure.remedy for failure in self._stops().values())
+        again = f"{self.name} is asked once more after {_LOOK_AGAIN_SECONDS / _MINUTE:.0f} minutes."
+        return " ".join([*remedies, again]) if remedies else ""
+
+    def _stops(self) -> dict[str, Failure]:
+        now = time.monotonic()
+        return {model: failure for model, (failure, until) in self._stopped.items() if now < until}
 
     def has(self, model: str) -> bool:
         """Whether the provider has the model, by the host's settings."""
@@ -150,6 +177,7 @@ class ProviderLane:
         finally:
             self._open.pop(order.job_id, None)
             self.steps_done.pop(order.job_id, None)
+            self._sent_of.pop(order.job_id, None)
             painting.cancel()
             await asyncio.gather(painting, return_exceptions=True)
 
@@ -168,7 +196,7 @@ class ProviderLane:
         model, able = self._models[request.model]
         # Also without pictures: whoever cannot finish an answer must not ask for one, because it costs money.
         pictures, mask = await self._darkroom.prepared(order)
-        if words := self.troubles.get(request.model):
+        if words := self.troubles.get("") or self.troubles.get(request.model):
             raise PaintFailed(words)
         answer = None
         async with aclosing(self._asked(order, model, able, pictures, mask)) as events:
@@ -185,15 +213,23 @@ class ProviderLane:
         cost = None if answer is None else settled(able, answer.usage, len(images))
         if cost is not None:
             yield Billed(cost)
-        if not images:
-            raise PaintFailed(failures.no_picture(self.name).words)
-        data = []
-        for image in images[: request.num_images_per_prompt]:
-            try:
-                data.append(image if isinstance(image, bytes) else await self._client.fetch(image))
-            except ProviderError as error:
-                raise PaintFailed(error.failure.words) from error
-        yield Finished(await self._darkroom.finished(order, data, model.source, self.name), "")
+        data = [found for image in images[: request.num_images_per_prompt] if (found := await self._fetched(image))]
+        if not data:
+            raise _given_up(failures.no_picture(self.name), able)
+        try:
+            yield Finished(await self._darkroom.finished(order, data, model.source, self.name), "")
+        except Unreadable as error:
+            if able.prices.is_free:
+                raise EngineDied(error.reason.sentence, at_last=failures.in_vain(error.reason.sentence)) from error
+            raise
+
+    async def _fetched(self, image: bytes | str) -> bytes | None:
+        """The bytes of a picture that may be at an address; None if it cannot be had. What else was painted counts."""
+        try:
+            return image if isinstance(image, bytes) else await self._client.fetch(image)
+        except ProviderError as error:
+            log.warning("a picture of %s cannot be fetched: %s", self.name, error)
+            return None
 
     async def _preview(self, data: bytes, order: Order) -> bytes:
         """A small JPEG of a partial image; nothing if none can be made: the answer is paid for all the same."""
@@ -212,23 +248,26 @@ class ProviderLane:
             async with self._throttle:
                 pass
             yield Asking()
-            began = time.monotonic()
+            began = self._sent_of[order.job_id] = time.monotonic()
+            self._sent.append(began)
             try:
                 async with aclosing(self._client.paint(order.request, model.source, able, pictures, mask)) as events:
                     async for event in events:
                         yield event
             except ProviderError as error:
                 failure, retry_after = error.failure, error.retry_after
+                self._sent_of.pop(order.job_id, None)
             else:
-                self._stopped = None
+                for stopped in ("", order.request.model):
+                    self._stopped.pop(stopped, None)
                 self._timings.answered(order.request.work, time.monotonic() - began)
                 self.learned.set()
                 return
             if not failure.may_be_billed:
                 yield Billed(NOTHING)
             self._consider(failure, model)
-            if failure.may_be_billed and able.prices.is_free:
-                raise EngineDied(failure.words)
+            if failure.may_be_billed:
+                raise _given_up(failure, able)
             wait = failures.seconds_to_wait(retry_after, datetime.now(UTC), tried)
             if failure.then is not Then.WAIT or tried == TRIES or wait > LONGEST_WAIT:
                 raise PaintFailed(failure.words)
@@ -237,11 +276,19 @@ class ProviderLane:
 
     def _consider(self, failure: Failure, model: ModelConfig) -> None:
         """Stop the lane if the failure says so, and tell the host."""
-        if failure.then is Then.STOP:
-            self._stopped = failure.words, time.monotonic() + _LOOK_AGAIN_SECONDS
-            log.error("the provider %s is stopped: %s", self.name, failure.words)
+        if failure.then in (Then.STOP, Then.STOP_MODEL):
+            what = model.name if failure.then is Then.STOP_MODEL else ""
+            self._stopped[what] = failure, time.monotonic() + _LOOK_AGAIN_SECONDS
+            log.error("the provider %s is stopped: %s %s", self.name, failure.words, failure.remedy)
         elif failure.then is Then.FAIL:
             log.warning("a request to %s for the model %s failed: %s", self.name, model.name, failure.words)
+
+
+def _given_up(failure: Failure, able: Capabilities) -> EngineError:
+    """The error of a request that may have been billed: it is sent again only if that costs nothing."""
+    if able.prices.is_free and failure.happened is not None:
+        return EngineDied(failure.happened, at_last=failures.in_vain(failure.happened))
+    return PaintFailed(failure.words)
 
 
 class ImagesApiEngine:

@@ -13,6 +13,7 @@ from enum import Enum
 
 from bot.language import Sentence, sentence
 from bot.language.reasons import Reason
+from bot.secrets import provider_key
 
 
 class Then(Enum):
@@ -21,6 +22,7 @@ class Then(Enum):
     FAIL = "the request fails, and is never sent again by itself"
     WAIT = "nothing was painted, so it is sent again after a while"
     STOP = "the lane takes no more requests until the host has done something"
+    STOP_MODEL = "the lane takes no more requests for this model until the host has done something"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Failure:
     sentence: Sentence
     then: Then
     may_be_billed: bool = False
+    happened: Sentence | None = None
+    """What went wrong, without what it means for the bill; set where something may have been billed."""
+    remedy: str = ""
+    """What the host can do; set where something is stopped."""
 
     @property
     def words(self) -> Reason:
@@ -64,35 +70,52 @@ def moderated(provider: str) -> Sentence:
 
 def failure_of(status: int | None, code: str | None, provider: str, model: str) -> Failure:
     """What an error with an HTTP status and a code means; without a status it came within a stream."""
+    # Other servers may put anything into their codes.
+    named = code if code and _CODE.fullmatch(code) else str(status)
     if code in _REFUSED:
         return Failure(moderated(provider), Then.FAIL)
     if code in _NO_CREDIT:
         return Failure(
             sentence(
                 "The account of this Atelier at {provider} is out of credit, so its models cannot be used now. "
-                "The host can find this in the log. Choose another model.",
+                "The host sees in the list of engines what to do. Choose another model.",
                 provider=provider,
             ),
             Then.STOP,
+            remedy=f"Pay {provider}, or raise the limit of the account there.",
         )
-    if code in _WRONG_KEY or status in (401, 403):
+    if code in _WRONG_KEY or status == 401:
         return Failure(
             sentence(
                 "{provider} does not accept the key of this Atelier, so its models cannot be used now. "
-                "The host can find this in the log. Choose another model.",
+                "The host sees in the list of engines what to do. Choose another model.",
                 provider=provider,
             ),
             Then.STOP,
+            remedy=f"Set {provider_key(provider)} to a key that {provider} accepts, and start Atelier again.",
+        )
+    if status == 403:
+        return Failure(
+            sentence(
+                "{provider} does not allow this Atelier to use the model {model} ({error}). "
+                "The host sees in the list of engines what to do. Choose another model.",
+                provider=provider,
+                model=model,
+                error=named,
+            ),
+            Then.STOP_MODEL,
+            remedy=f"Look in the account at {provider} what it may use: its country, its verification, its project.",
         )
     if status == 404 or code == "model_not_found":
         return Failure(
             sentence(
-                "{provider} does not have what the host set for the model {model}. The host can find this in the log. "
-                "Choose another model.",
+                "{provider} does not have what the host set for the model {model}. "
+                "The host sees in the list of engines what to do. Choose another model.",
                 provider=provider,
                 model=model,
             ),
-            Then.FAIL,
+            Then.STOP_MODEL,
+            remedy=f"Correct the source of the model {model} in config.toml, and start Atelier again.",
         )
     if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
         return Failure(
@@ -100,8 +123,6 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
             Then.WAIT,
         )
     if status is not None and 400 <= status < 500:
-        # Other servers may put anything into their codes.
-        named = code if code and _CODE.fullmatch(code) else str(status)
         return Failure(
             sentence(
                 "{provider} did not accept this request ({error}). Another size, fewer pictures or other words may "
@@ -111,14 +132,20 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
             ),
             Then.FAIL,
         )
+    return _billed(sentence("{provider} failed while it painted this.", provider=provider))
+
+
+def _billed(happened: Sentence) -> Failure:
+    """What went wrong after a request was sent that may be paid for."""
     return Failure(
         sentence(
-            "{provider} failed while it painted this. It may have charged the host for it, so it is not asked again by "
-            "itself. You pay nothing. Ask again if you like.",
-            provider=provider,
+            "{happened} It may have charged the host for it, so it is not asked again by itself. You pay nothing. "
+            "Ask again if you like.",
+            happened=happened,
         ),
         Then.FAIL,
         may_be_billed=True,
+        happened=happened,
     )
 
 
@@ -132,41 +159,26 @@ def unreachable(provider: str) -> Failure:
 
 def lost(provider: str) -> Failure:
     """The connection broke after the request was sent."""
-    return Failure(
-        sentence(
-            "The connection to {provider} broke before the picture came. It may have charged the host for it, so it is "
-            "not asked again by itself. You pay nothing. Ask again if you like.",
-            provider=provider,
-        ),
-        Then.FAIL,
-        may_be_billed=True,
-    )
+    return _billed(sentence("The connection to {provider} broke before the picture came.", provider=provider))
 
 
 def late(provider: str, seconds: float) -> Failure:
     """The provider did not answer in time."""
-    return Failure(
-        sentence(
-            "{provider} did not answer within {seconds:.0f} seconds. It may have charged the host for it, so it is not "
-            "asked again by itself. You pay nothing. Ask again if you like.",
-            provider=provider,
-            seconds=seconds,
-        ),
-        Then.FAIL,
-        may_be_billed=True,
+    return _billed(
+        sentence("{provider} did not answer within {seconds:.0f} seconds.", provider=provider, seconds=seconds)
     )
 
 
 def no_picture(provider: str) -> Failure:
     """The provider answered, but not with a picture."""
-    return Failure(
-        sentence(
-            "{provider} answered, but not with a picture. It may have charged the host for it, so it is not asked "
-            "again by itself. You pay nothing.",
-            provider=provider,
-        ),
-        Then.FAIL,
-        may_be_billed=True,
+    return _billed(sentence("{provider} answered, but not with a picture.", provider=provider))
+
+
+def in_vain(happened: Sentence) -> Sentence:
+    """What a person is told of a request that cost nothing, was sent again, and failed again."""
+    return sentence(
+        "{happened} It was asked more than once. Try again in a few minutes, or choose another model.",
+        happened=happened,
     )
 
 

@@ -140,6 +140,16 @@ class LocalEngine:
         return {**self._hung_loads.troubles(_now()), **self._supervisor.troubles}
 
     @property
+    def advice(self) -> str:
+        """Nothing beside the troubles."""
+        return ""
+
+    @property
+    def pace(self) -> None:
+        """None: its orders share its time."""
+        return None
+
+    @property
     def timings(self) -> Timings:
         """How long a forward takes, as the process measured it."""
         return self._timings

@@ -42,9 +42,10 @@ from bot.jobs import (
 )
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import Forgetting
+from bot.storage.job_posts import SOME
 from bot.storage.picture_folder import PictureFolder
 from bot.storage.pictures import Pictures
-from bot.storage.queue import SOME, Queue
+from bot.storage.queue import Queue
 from bot.storage.queue_changes import QueueChanges
 from bot.storage.usage import Usage
 

@@ -16,7 +16,9 @@ from bot.storage import sqlite as sqlite_driver
 from bot.storage.cases import LATER, LATEST, RULES_OF
 from bot.storage.database import Database, open_database
 from bot.storage.forgetting import UNNAME
-from bot.storage.queue import HISTORY, OWED_AMONG, SHOWN_BY, TO_REMOVE, UNPOSTED, WITHDRAW
+from bot.storage.job_posts import OWED_AMONG, TO_REMOVE, UNPOSTED
+from bot.storage.job_rows import HISTORY, SHOWN_BY
+from bot.storage.new_jobs import WITHDRAW
 from bot.storage.ratings import ADD
 from bot.storage.refusals import FORGET, OF_PERSON
 from bot.storage.removals import BY_MESSAGE

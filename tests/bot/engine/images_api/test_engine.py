@@ -294,7 +294,6 @@ async def test_a_picture_of_another_size_is_taken_as_it_is(engine: ImagesApiEngi
     [
         (fails(400, "moderation_blocked", kind="image_generation_user_error"), "refused this by its own rules"),
         (stream(png(), error={"code": "moderation_blocked", "message": "no"}), "refused this by its own rules"),
-        (fails(404, "model_not_found"), "does not have what the host set"),
         (fails(400, "invalid_size"), "did not accept this request (invalid_size)"),
         (fails(400, "A lighthouse in a storm!"), "did not accept this request (400)"),
     ],
@@ -353,10 +352,39 @@ async def test_an_answer_that_takes_too_long_is_given_up(config: Config, server:
     assert (found, len(server.asked)) == ([Asking()], 1)
 
 
-async def test_a_free_model_is_tried_again_after_a_loss(engine: ImagesApiEngine, server: ProviderServer) -> None:
-    server.script = [breaks]
-    with pytest.raises(EngineDied):
+async def test_of_several_pictures_those_that_can_be_read_are_kept(
+    engine: ImagesApiEngine, server: ProviderServer
+) -> None:
+    broken, gone = {"b64_json": base64.b64encode(b"hello").decode()}, {"url": f"{server.base_url}/gone.png"}
+    server.script = [says(broken, gone, {"b64_json": base64.b64encode(png("red")).decode()})]
+    *_, billed, finished = await events(engine, order(num_images_per_prompt=4))
+    assert (billed, type(finished)) == (Billed(COST), Finished)
+    assert isinstance(finished, Finished)
+    assert len(finished.images) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "happened"),
+    [
+        (breaks, "The connection to far broke before the picture came."),
+        (fails(500, "server_error"), "far failed while it painted this."),
+        (says(), "far answered, but not with a picture."),
+        (body("{", "application/json"), "far answered, but not with a picture."),
+        (
+            says({"b64_json": base64.b64encode(b"hello").decode()}),
+            "What far answered is no picture that Atelier can read",
+        ),
+    ],
+)
+async def test_a_free_model_is_tried_again_if_no_picture_came(
+    engine: ImagesApiEngine, server: ProviderServer, step: Any, happened: str
+) -> None:
+    server.script = [step]
+    with pytest.raises(EngineDied) as caught:
         await events(engine, order(model="free", width=512, height=512))
+    assert happened in caught.value.at_last
+    assert "It was asked more than once." in caught.value.at_last
+    assert "charged" not in caught.value.at_last
 
 
 async def test_a_busy_provider_is_asked_again_when_it_says(engine: ImagesApiEngine, server: ProviderServer) -> None:
@@ -384,12 +412,13 @@ async def test_a_provider_that_cannot_be_reached_costs_nothing(config: Config, m
 
 
 @pytest.mark.parametrize(
-    ("step", "words"),
+    ("step", "words", "advice", "stopped"),
     [
-        (fails(400, "billing_hard_limit_reached"), "out of credit"),
-        (fails(429, "insufficient_quota"), "out of credit"),
-        (fails(401, "invalid_api_key"), "does not accept the key"),
-        (fails(403, "unsupported_country"), "does not accept the key"),
+        (fails(400, "billing_hard_limit_reached"), "out of credit", "Pay far", ""),
+        (fails(429, "insufficient_quota"), "out of credit", "raise the limit", ""),
+        (fails(401, "invalid_api_key"), "does not accept the key", "Set ATELIER_KEY_FAR to a key", ""),
+        (fails(403, "unsupported_country"), "use the model two (unsupported_country)", "its country", "two"),
+        (fails(404, "model_not_found"), "does not have what the host set for the model two", "Correct the", "two"),
     ],
 )
 async def test_a_lane_stops_until_the_host_has_done_something(
@@ -399,12 +428,17 @@ async def test_a_lane_stops_until_the_host_has_done_something(
     caplog: pytest.LogCaptureFixture,
     step: Any,
     words: str,
+    advice: str,
+    stopped: str,
 ) -> None:
     server.script = [step]
     found, said = await failure(engine, order())
     assert words in said
     assert found[-1] == Billed(0)
-    assert engine.troubles.keys() == {"two", "free"}
+    (lane,) = engine.lanes
+    assert (engine.troubles.keys(), lane.is_up) == ({stopped}, bool(stopped))
+    assert advice in lane.advice
+    assert "far is asked once more after 15 minutes" in lane.advice
     assert any(record.levelno == logging.ERROR and words in record.getMessage() for record in caplog.records)
     assert KEY not in caplog.text
     assert "lighthouse" not in caplog.text
@@ -414,6 +448,14 @@ async def test_a_lane_stops_until_the_host_has_done_something(
     later = time.monotonic() + 1000
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert not engine.troubles, "it is tried again later"
+    assert not lane.advice
+
+
+async def test_a_model_that_is_stopped_stops_no_other(engine: ImagesApiEngine, server: ProviderServer) -> None:
+    server.script = [fails(403, "must_be_verified")]
+    await failure(engine, order())
+    *_, finished = await events(engine, order(model="free", width=512, height=512))
+    assert isinstance(finished, Finished)
 
 
 async def test_a_cancelled_order_is_waited_for_no_longer(engine: ImagesApiEngine, server: ProviderServer) -> None:

@@ -9,7 +9,7 @@ from bot.engine import framing
 
 
 def test_a_process_whose_reader_was_killed_ends_without_a_word() -> None:
-    code = "from bot.worker.one_message import serve; serve(lambda *_: b'x' * 10**6)"
+    code = "from bot.worker.answering import serve; serve(lambda *_: b'x' * 10**6)"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
