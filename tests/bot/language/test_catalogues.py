@@ -116,8 +116,6 @@ NOT_YET = (
     *("cogs/series.py", "cogs/series_posts.py", "cogs/storyboards.py"),
     # What only the host reads.
     "cogs/host.py",
-    # The report of `/stats` and what is drawn: the font of charts lacks other scripts.
-    *("cogs/_report.py", "cogs/stats.py"),
 )
 """The files whose sentences are not all messages yet: people read these in English."""
 
