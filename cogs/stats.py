@@ -15,9 +15,11 @@ from bot import responses
 from bot.charts import plot
 from bot.client import Client
 from bot.errors import PlotError, UserError
-from bot.jobs import GuildId
-from bot.storage.reports import Period, Reports
-from cogs import _report
+from bot.jobs import GuildId, JobId, PictureRef
+from bot.language import mark, say
+from bot.storage.reports import Period, Report, Reports
+from cogs import _report, _report_charts, _report_table
+from cogs._buttons import add_cog, button, pressed
 from cogs._people import NOT_A_MODERATOR
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,9 @@ Where = Literal["this server", "all servers"]
 _TERMINAL = GuildId(0)
 """The requests of the terminal have this instead of a server."""
 
-NOT_THE_HOST = "Only the host of Atelier can see all servers. Moderators can use `/stats` on their own server."
+_PERIODS = tuple(Period)
+
+NOT_THE_HOST = mark("Only the host of Atelier can see all servers. Moderators can use `/stats` on their own server.")
 
 
 class Stats(commands.Cog):
@@ -47,7 +51,7 @@ class Stats(commands.Cog):
     async def stats(
         self, interaction: discord.Interaction[Client], last: Back = "7 days", of: Where = "this server"
     ) -> None:
-        """Show the figures, with a chart and a table to keep."""
+        """Show the figures and their charts, with a button for the table."""
         scope = await self._scope(interaction, of)
         await responses.defer(interaction, ephemeral=True, thinking=True)
         report = await self._reports.report(scope, Period(last))
@@ -56,22 +60,36 @@ class Stats(commands.Cog):
             return
         names = {_TERMINAL: "atelier imagine"} | {GuildId(guild.id): guild.name for guild in self._client.guilds}
         words = _report.text(report, names)
-        table = _report.table(report).encode()
-        files = [discord.File(io.BytesIO(table), "stats.csv", description="The same figures as a table")]
+        files: list[discord.File] = []
         try:
-            # One at a time: a person who asks again and again delays other charts, but no picture.
-            async with self._drawing:
-                png = await plot.draw(_report.chart(report))
-                models = _report.drift(report)
-                drift = None if models is None else await plot.draw(models)
+            files = await self._charts(report)
         except PlotError as error:
             log.warning("%s", error)
-            words += f"\n-# {error}"
-        else:
-            files.insert(0, discord.File(io.BytesIO(png), "stats.png", description=_report.alt(report)))
-            if drift is not None:
-                files.insert(1, discord.File(io.BytesIO(drift), "models.png", description=_report.drift_alt(report)))
-        await interaction.edit_original_response(content=words, attachments=files)
+            words += "\n-# " + say("The charts could not be drawn this time. The figures are complete.")
+        view = discord.ui.View(timeout=None)
+        # The server takes the place of a job in the button's id, or 0 all servers.
+        about = PictureRef(JobId(scope or 0), _PERIODS.index(report.period))
+        view.add_item(button("statstable", about, say("Table (CSV)")))
+        await interaction.edit_original_response(content=words, attachments=files, view=view)
+
+    async def _charts(self, report: Report) -> list[discord.File]:
+        """The charts of a report. Raises PlotError."""
+        files = []
+        # One at a time: a person who asks again and again delays other charts, but no picture.
+        async with self._drawing:
+            for (chart, alt), name in zip(_report_charts.charts(report), ("stats.png", "models.png"), strict=False):
+                files.append(discord.File(io.BytesIO(await plot.draw(chart)), name, description=alt))
+        return files
+
+    @pressed("statstable")
+    async def table_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Send the figures of the same period, as they are now, as a table."""
+        scope = await self._scope(interaction, "this server" if about.job_id else "all servers")
+        await responses.defer(interaction, ephemeral=True, thinking=True)
+        report = await self._reports.report(scope, _PERIODS[about.number % len(_PERIODS)])
+        table = io.BytesIO(_report_table.table(report).encode())
+        file = discord.File(table, "stats.csv", description=say("The same figures as a table"))
+        await interaction.edit_original_response(attachments=[file])
 
     async def _scope(self, interaction: discord.Interaction[Client], of: Where) -> GuildId | None:
         """The server that a person may see, or None for all of them; Discord's own check is only a default."""
@@ -85,5 +103,5 @@ class Stats(commands.Cog):
 
 
 async def setup(client: Client) -> None:
-    """Add the cog."""
-    await client.add_cog(Stats(client, client.app.reports))
+    """Add the cog and its button."""
+    await add_cog(client, Stats(client, client.app.reports))

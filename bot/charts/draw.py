@@ -52,7 +52,9 @@ def figure(chart: dict[str, Any]) -> Figure:
             _legend(axes, len(names))
         named = names
         if not any(known):
-            axes.text(0.5, 0.5, "none", transform=axes.transAxes, color=_FAINT, fontsize=14, ha="center", va="center")
+            axes.text(
+                0.5, 0.5, chart["none"], transform=axes.transAxes, color=_FAINT, fontsize=14, ha="center", va="center"
+            )
         axes.set_ylim(0, None if any(known) else 1)
     _name_steps(all_axes[-1], chart["steps"])
     return drawn

@@ -41,6 +41,8 @@ class Chart:
     steps: Sequence[str]
     """The label of each step; as many are shown as fit."""
     panels: Sequence[Panel]
+    none: str = "none"
+    """What a panel without values says."""
 
 
 async def draw(chart: Chart) -> bytes:

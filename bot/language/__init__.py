@@ -9,6 +9,7 @@ Only other languages need the catalogues, so the engine process, which speaks to
 
 from __future__ import annotations
 
+import datetime
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -137,6 +138,16 @@ def say_many(one: str, many: str, count: float, /, **fields: Any) -> str:
 def mark(text: str) -> str:
     """The same text: it is a sentence that is said elsewhere, and so belongs into the catalogues."""
     return text
+
+
+def day(date: datetime.date) -> str:
+    """A day of a year, as short as the language of the task writes it, such as "3 Nov"."""
+    language = current()
+    if language is Language.ENGLISH:
+        return f"{date.day} {date:%b}"
+    from bot.language import catalogues
+
+    return catalogues.day(language, date)
 
 
 class _Formatter(string.Formatter):

@@ -5,6 +5,7 @@ A catalogue, and Babel, are loaded when the first sentence in its language is sa
 
 from __future__ import annotations
 
+import datetime
 import gettext
 import hashlib
 import io
@@ -93,6 +94,13 @@ def number(language: Language, value: object, spec: str) -> str:
         pattern = f"{'#,##0' if grouping else '0'}{'.' if digits else ''}{digits}"
         return format_decimal(value, pattern, locale=language.value)  # type: ignore[arg-type]
     return format(value, spec)
+
+
+def day(language: Language, date: datetime.date) -> str:
+    """A day of a year as a language writes it in short."""
+    from babel.dates import format_skeleton
+
+    return format_skeleton("MMMd", date, locale=language.value)
 
 
 def _with_commands(language: Language, template: str) -> str:

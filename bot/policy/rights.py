@@ -168,7 +168,7 @@ RIGHTS = (
     ),
     _moderators_only("Begin, end and cancel contests", "contest start", "contest end", "contest cancel"),
     _moderators_only("See cases and undo them", "mod cases", "mod undo"),
-    Right("See statistics", ("stats",), "of their server", NO, NO, "of all servers"),
+    Right("See statistics", ("stats", "press:statstable"), "of their server", NO, NO, "of all servers"),
     Right("Switch off the hard block", (), NO, NO, NO, NO),
     _host_only(
         "Choose models, files, the default limits and everything else in the configuration",

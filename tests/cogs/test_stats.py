@@ -9,27 +9,35 @@ from typing import Any
 import PIL.Image
 import pytest
 import simcord
+from babel.dates import format_skeleton
 
 from bot.charts import plot
 from bot.delivery.feedback import DISLIKE, LIKE
 from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed
-from bot.storage.reports import GROUP
-from cogs import _report, stats
+from bot.jobs import GuildId
+from bot.language import Language, speaking
+from bot.storage.reports import GROUP, Period
+from cogs import _report_charts, _report_table, stats
 from tests.conftest import Workshop
 
 
 class Shown:
-    """What /stats answered."""
+    """What /stats answered to somebody."""
 
-    def __init__(self, result: Any) -> None:
+    def __init__(self, result: Any, actor: Any) -> None:
         assert result.ephemeral
+        self._message, self._actor = result.response, actor
         self.text: str = result.response.content
         self.files = {file.filename: file for file in result.response.attachments}
 
     async def rows(self) -> list[dict[str, str]]:
-        """The rows of the table."""
-        return list(csv.DictReader(io.StringIO((await self.files["stats.csv"].read()).decode())))
+        """The rows of the table, which comes by the button."""
+        answer = await self._actor.click(self._message, label="Table (CSV)")
+        assert answer.ephemeral
+        (table,) = answer.response.attachments
+        assert table.filename == "stats.csv"
+        return list(csv.DictReader(io.StringIO((await table.read()).decode())))
 
     async def totals(self) -> dict[tuple[str, str], str]:
         """The values of the whole span, by measure and what they are of."""
@@ -39,7 +47,7 @@ class Shown:
 
 
 async def shown(workshop: Workshop, actor: Any, channel: Any = None, **options: Any) -> Shown:
-    return Shown(await actor.slash(channel or workshop.channel, "stats", **options))
+    return Shown(await actor.slash(channel or workshop.channel, "stats", **options), actor)
 
 
 def make_host(workshop: Workshop, name: str = "host", **rights: bool) -> simcord.MemberActor:
@@ -81,7 +89,7 @@ async def test_the_host_sees_every_server_also_in_a_direct_message_and_nobody_el
     host = make_host(workshop, moderator=True)
     here = await shown(workshop, host)
     everywhere = await shown(workshop, host, of="all servers", last="30 days")
-    direct = Shown(await host.user.slash("stats"))
+    direct = Shown(await host.user.slash("stats"), host.user)
     assert "2 pictures for 1 person" in here.text
     assert everywhere.text.startswith("**All servers, the last 30 days**\n- 5 pictures for 2 people")
     assert "- Workshop: 2 pictures" in everywhere.text
@@ -91,8 +99,8 @@ async def test_the_host_sees_every_server_also_in_a_direct_message_and_nobody_el
     assert not [key for key in await here.totals() if key[0].startswith("server_")]
 
     stranger = workshop.env.create_user("stranger")
-    assert Shown(await stranger.slash("stats")).text == stats.NOT_THE_HOST
-    assert Shown(await ada.user.slash("stats")).text == stats.NOT_THE_HOST
+    assert Shown(await stranger.slash("stats"), stranger).text == stats.NOT_THE_HOST
+    assert Shown(await ada.user.slash("stats"), ada.user).text == stats.NOT_THE_HOST
 
 
 async def test_a_host_who_moderates_nothing_sees_a_server_that_opened_the_command_to_them(workshop: Workshop) -> None:
@@ -125,7 +133,7 @@ async def test_the_figures_the_chart_and_the_table_say_the_same(workshop: Worksh
 
     totals, rows = await answer.totals(), await answer.rows()
     (row,) = await workshop.app.database.fetch_all("SELECT sum(used_seconds) AS used FROM jobs")
-    assert totals["gpu_seconds", ""] == _report.number_cell(row["used"])
+    assert totals["gpu_seconds", ""] == _report_table.number_cell(row["used"])
     for key, value in {"requests": 3, "delivered": 2, "failed": 1, "pictures": 4, "people": 1}.items():
         assert totals[key, ""] == str(value)
     assert (totals["refused", "block"], totals["results", "emoji"]) == ("1", "2")
@@ -135,14 +143,17 @@ async def test_the_figures_the_chart_and_the_table_say_the_same(workshop: Worksh
         assert sum(float(row["value"]) for row in steps if row["measure"] == key) == float(totals[key, ""])
     assert "secret" not in str(rows)
     assert str(ada.id) not in str(rows)
-    assert tuple(rows[0]) == _report.HEADER
+    assert tuple(rows[0]) == _report_table.HEADER
 
     chart = answer.files["stats.png"]
     with PIL.Image.open(io.BytesIO(await chart.read())) as picture:
         assert picture.format == "PNG"
         assert picture.width == 960
-    assert chart.description.startswith("Four charts. This server, the last 24 hours, by the hour, in UTC. 4 pictures")
-    assert "1 failed, 0 cancelled, 1 refused" in chart.description
+    assert list(answer.files) == ["stats.png", "models.png"], "Discord shows pictures at once, and a table in the way"
+    assert chart.description.startswith(
+        "Four charts. This server, the last 24 hours, by the hour (UTC). 4 pictures in all, "
+    )
+    assert chart.description.endswith("1 failed, 0 cancelled, 1 refused.")
 
 
 async def test_ratings_of_a_model_are_shown_once_ten_people_gave_some(workshop: Workshop) -> None:
@@ -160,6 +171,33 @@ async def test_ratings_of_a_model_are_shown_once_ten_people_gave_some(workshop: 
     assert (totals["thumbs_up", "emoji"], totals["thumbs_down", "emoji"]) == ("9", "1")
 
 
+async def test_the_table_is_for_those_who_may_see_the_figures_when_they_ask_for_it(workshop: Workshop) -> None:
+    moderator = workshop.member("mod", moderator=True)
+    await moderator.slash(workshop.channel, "imagine", prompt="a cat")
+    await workshop.ended()
+    host = make_host(workshop, moderator=True)
+    everywhere = (await host.slash(workshop.channel, "stats", of="all servers")).response
+    workshop.env.bot.owner_id = 1
+    assert (await host.click(everywhere, label="Table (CSV)")).response.content == stats.NOT_THE_HOST
+
+
+async def test_the_days_of_a_chart_are_written_as_the_reader_writes_them_if_the_font_can(workshop: Workshop) -> None:
+    await workshop.member("ada").slash(workshop.channel, "imagine", prompt="a cat")
+    await workshop.ended()
+    report = await workshop.app.reports.report(GuildId(workshop.guild.id), Period.WEEK)
+    steps = {}
+    for language in (Language.ENGLISH, Language.FRENCH, Language.JAPANESE):
+        with speaking(language):
+            steps[language] = _report_charts.charts(report)[0][0].steps
+    assert steps[Language.ENGLISH] == [f"{start.day} {start:%b}" for start in report.span.starts]
+    assert (
+        steps[Language.FRENCH]
+        == [format_skeleton("MMMd", start, locale="fr") for start in report.span.starts]
+        != steps[Language.ENGLISH]
+    )
+    assert steps[Language.JAPANESE] == steps[Language.ENGLISH]
+
+
 async def test_without_a_chart_the_figures_and_the_table_are_there(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -168,8 +206,9 @@ async def test_without_a_chart_the_figures_and_the_table_are_there(
     await workshop.ended()
     monkeypatch.setattr(plot, "SECONDS", 0.0)
     answer = await shown(workshop, moderator)
-    assert answer.text.endswith("-# The chart could not be drawn. It took longer than 0 s.")
-    assert list(answer.files) == ["stats.csv"]
+    assert answer.text.endswith("-# The charts could not be drawn this time. The figures are complete.")
+    assert answer.files == {}
+    assert (await answer.totals())["pictures", ""] == "1"
     assert "could not be drawn" in caplog.text
 
 
@@ -186,7 +225,7 @@ async def test_without_a_chart_the_figures_and_the_table_are_there(
     ],
 )
 def test_no_cell_is_a_formula(cell: str, inert: str) -> None:
-    assert _report.inert_cell(cell) == inert
+    assert _report_table.inert_cell(cell) == inert
 
 
 @pytest.mark.parametrize(
@@ -194,7 +233,7 @@ def test_no_cell_is_a_formula(cell: str, inert: str) -> None:
     [(0, "0"), (10, "10"), (0.0, "0"), (1e7, "10000000"), (1234567.8916, "1234567.892"), (0.5, "0.5"), (1e-9, "0")],
 )
 def test_a_number_is_whole_where_it_can_be_and_never_a_power(value: float, cell: str) -> None:
-    assert _report.number_cell(value) == cell
+    assert _report_table.number_cell(value) == cell
 
 
 @pytest.mark.parametrize(
@@ -209,4 +248,4 @@ def test_a_number_is_whole_where_it_can_be_and_never_a_power(value: float, cell:
 def test_durations_are_drawn_in_a_unit_that_reads(
     seconds: list[float | None], unit: str, scaled: list[float | None]
 ) -> None:
-    assert _report._scaled(seconds) == (scaled, unit)
+    assert _report_charts.scaled(seconds) == (scaled, unit)

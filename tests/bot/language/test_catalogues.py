@@ -108,12 +108,6 @@ def test_the_catalogues_can_be_read_and_have_the_plural_rules_of_their_languages
     }
 
 
-NOT_YET = (
-    # The report of `/stats` and what is drawn: the font of charts lacks other scripts.
-    *("cogs/_report.py", "cogs/stats.py"),
-)
-"""The files whose sentences are not all messages yet: people read these in English."""
-
 OF_THE_HOST = ("bot/terminal.py", "bot/try_page/actions.py", "bot/try_page/commands.py")
 """The files whose readers have no other language than English."""
 
@@ -140,8 +134,7 @@ def is_silent(path: Path) -> bool:
 def test_a_sentence_is_never_put_together_before_it_is_looked_up() -> None:
     files = {path.relative_to(ROOT).as_posix(): path for top in ("bot", "cogs") for path in (ROOT / top).rglob("*.py")}
     unready = {name for name, path in files.items() if glued(path) or is_silent(path)}
-    assert unready - {*NOT_YET, *OF_THE_HOST} == set()
-    assert [name for name in NOT_YET if name not in files] == []
+    assert unready - set(OF_THE_HOST) == set()
 
 
 def test_a_sentence_that_is_put_together_is_found(tmp_path: Path) -> None:
