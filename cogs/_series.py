@@ -34,7 +34,7 @@ class Post:
     numbers: Mapping[JobId, int]
     images: Mapping[JobId, Sequence[Image]]
     is_open: bool
-    """Whether any request of the series, also of its other messages, has not ended."""
+    """Whether a request of this message has not ended. When the last one ends, the message is made anew."""
     series_id: int
     user_id: int
     first: JobId

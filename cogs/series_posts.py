@@ -284,6 +284,7 @@ class SeriesPosts(commands.Cog, name="Series posts"):
         if series is None or not any(each.id == job.id for each in jobs):
             return None
         first, ids = jobs[0].id, frozenset(each.id for each in jobs)
+        is_open = any(each.status in _OPEN for each in jobs)
         panels = await insist(self._panels.of, series.id)
         if panels:
             newest = {each.id: each for each in jobs}
@@ -297,7 +298,6 @@ class SeriesPosts(commands.Cog, name="Series posts"):
                 except StorageError:
                     log.warning("the pictures of job %d cannot be read, and its message shows none", each.id)
         numbers = {each.id: number for number, each in enumerate(all_jobs, start=1)}
-        is_open = any(each.status in _OPEN for each in all_jobs)
         is_withheld = any(each.is_withheld for each in all_jobs)
         return Post(
             title=await self._title(series),

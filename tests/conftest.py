@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from bot.config import Config
 from bot.engine import Engine
 from bot.engine.fake import FakeEngine
 from bot.errors import AtelierError
-from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId
+from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId, utcnow
 from bot.worker import reveal
+from cogs import feedback
 
 PATIENCE_SECONDS = 60
 
@@ -46,6 +48,8 @@ class Workshop:
         """The errors that callbacks may raise: messages for people, and those that a test adds."""
         self.interaction_age = 0.0
         """How old interactions are when they come, in seconds."""
+        self.ahead = timedelta()
+        """How far the clock of the app is ahead of the real one."""
         self.app: App
         self.env: simcord.Env
         self.guild: simcord.GuildHandle
@@ -53,7 +57,7 @@ class Workshop:
 
     async def open(self) -> None:
         """Open the app, connect the client and set up the server."""
-        self.app = await self._opened.enter_async_context(open_app(self._config, Surface.DISCORD, engine=self._engine))
+        self.app = await self._opened.enter_async_context(self._new_app(self._engine))
         self.env = simcord.Env(self._client(), settle_timeout=PATIENCE_SECONDS)
         await self.env.start()
         self.guild = self.env.create_guild("Workshop")
@@ -78,10 +82,11 @@ class Workshop:
         """Stop the bot and start another on the same data folder; the server and its messages stay."""
         await self._opened.aclose()
         self._opened = AsyncExitStack()
-        self.app = await self._opened.enter_async_context(
-            open_app(self._config, Surface.DISCORD, engine=engine or self._engine)
-        )
+        self.app = await self._opened.enter_async_context(self._new_app(engine or self._engine))
         await self.env.restart_bot(self._client())
+
+    def _new_app(self, engine: Engine | None) -> AbstractAsyncContextManager[App]:
+        return open_app(self._config, Surface.DISCORD, engine=engine, clock=lambda: utcnow() + self.ahead)
 
     def _client(self) -> Client:
         """A client; simcord's clock stands still while no test moves it, so its interactions seem older and older."""
@@ -165,6 +170,8 @@ class Workshop:
 
 # Some tests keep models in fewer bits in this process, so that what this needs must be found before diffusers comes.
 reveal(("torchao", "bitsandbytes"))
+# After a restart simcord waits until the reactions of all results were read again, which takes a second for each.
+feedback.READ_SECONDS = 0.0
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 import simcord
 
 from bot import child
-from bot.config import BillConfig, Config, LimitsConfig
+from bot.config import BillConfig, Config, DiscordConfig, LimitsConfig
 from bot.delivery import endings
 from bot.delivery.film import beside, film_of
 from bot.engine import fake
@@ -36,7 +36,8 @@ from tests.conftest import Workshop
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(data=tmp_path / "data", limits=LimitsConfig(pace=10**4, quota=10**6))
+    limits = LimitsConfig(pace=10**4, quota=10**6)
+    return Config(data=tmp_path / "data", limits=limits, discord=DiscordConfig(posts_per_channel=50))
 
 
 async def animate(workshop: Workshop, who: simcord.MemberActor, prompt: str = "a red fox", **more: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import simcord
 
-from bot.config import Config, LimitsConfig
+from bot.config import Config, DiscordConfig, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
 from cogs._controls import MORE
@@ -23,7 +23,8 @@ SIX = "a {red, green, blue} {fox, owl}"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(data=tmp_path / "data", limits=LimitsConfig(pace=10**4, quota=10**6, depth=2))
+    limits = LimitsConfig(pace=10**4, quota=10**6, depth=2)
+    return Config(data=tmp_path / "data", limits=limits, discord=DiscordConfig(posts_per_channel=50))
 
 
 async def bill(workshop: Workshop, ada: simcord.MemberActor, prompt: str = SIX, **options: Any) -> Any:

@@ -12,7 +12,7 @@ import simcord
 
 from bot.charts import board as charts
 from bot.charts.board import Kind
-from bot.config import Config, LimitsConfig
+from bot.config import Config, DiscordConfig, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.errors import UserError
 from bot.jobs import Job, JobStatus
@@ -28,7 +28,8 @@ STORY = {"title": "A day", "panels": "a fox wakes\na fox eats\na fox sleeps", "l
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(data=tmp_path / "data", limits=LimitsConfig(pace=10**4, quota=10**6, depth=2))
+    limits = LimitsConfig(pace=10**4, quota=10**6, depth=2)
+    return Config(data=tmp_path / "data", limits=limits, discord=DiscordConfig(posts_per_channel=50))
 
 
 async def bill(workshop: Workshop, ada: simcord.MemberActor, **filled: str) -> Any:

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 import simcord
 
-from bot.config import Config, LimitsConfig, ModelConfig
+from bot.config import Config, DiscordConfig, LimitsConfig, ModelConfig
 from bot.engine.fake import FakeEngine
 from bot.jobs import Job, JobStatus, Kept, Operation
 from bot.requests.variants import STEADY
@@ -28,7 +28,8 @@ THREE = ["background: blue", "background: green", "colour: yellow"]
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(data=tmp_path / "data", limits=LimitsConfig(pace=10**4, quota=10**6, depth=2))
+    limits = LimitsConfig(pace=10**4, quota=10**6, depth=2)
+    return Config(data=tmp_path / "data", limits=limits, discord=DiscordConfig(posts_per_channel=50))
 
 
 def last(answer: Any) -> Any:
