@@ -36,8 +36,9 @@ class Meter:
         self._used.pop(job_id, None)
 
     def _read(self, now: float) -> None:
+        # Should a clock run back, no time is shared out twice.
         passed = max(now - self._read_at, 0.0)
-        self._read_at = now
+        self._read_at = max(now, self._read_at)
         for shares in self._shares.values():
             whole = sum(shares.values())
             for job_id, share in shares.items():

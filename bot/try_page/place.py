@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import discord
@@ -48,15 +48,16 @@ class Place:
         self.channels: dict[int, Any] = {}
         """The channels of the server, by their ids."""
         self._acting = asyncio.Lock()
-        self._then = 0.0
         self._listeners: set[asyncio.Event] = set()
-        # simcord's time starts in January 2026; ids and time stamps should be today's.
-        env.backend.clock._epoch = datetime.now(UTC)
+        # What the bot does for a person runs in simcord's time, and what it does by itself in that of the machine. Both
+        # are to show the same, and ids and time stamps are to be today's.
+        self._then = env.backend.clock.elapsed = asyncio.get_running_loop().time()
+        env.backend.clock._epoch = datetime.now(UTC) - timedelta(seconds=self._then)
         env.backend.bot_user.name = NAME
         env.backend.subscribers.append(lambda *_: self.tell())
 
     def open(self) -> None:
-        """Make the server, and start its clock."""
+        """Make the server."""
         self.guild = self.env.create_guild(SERVER)
         permissions = discord.Permissions(PERMISSIONS.value)
         permissions.use_application_commands = True
@@ -75,7 +76,6 @@ class Place:
         ):
             user = self.env.create_user(name.lower(), global_name=name)
             self.seats[key] = Seat(key, role, self.guild.add_member(user, roles=roles))
-        self._then = asyncio.get_running_loop().time()
 
     @property
     def main(self) -> Any:

@@ -66,3 +66,11 @@ def test_all_that_is_charged_adds_up_to_the_time_somebody_was_in(
             meter.leave(job_id, now)
             inside.remove(job_id)
     assert charged + sum(meter.used(job_id, now) for job_id in inside) == pytest.approx(busy)
+
+
+def test_a_clock_that_runs_back_charges_no_time_twice() -> None:
+    meter = Meter()
+    meter.enter(A, work(), 100.0)
+    assert meter.used(A, 104.0) == pytest.approx(4)
+    assert meter.used(A, 0.0) == pytest.approx(4)
+    assert meter.used(A, 106.0) == pytest.approx(6)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from bot.config import Config, DiscordConfig, ModelConfig
 from bot.engine.fake import FakeEngine
+from bot.try_page.place import CLOCK_SECONDS
 from bot.try_page.sample import PROMPT
 from tests.bot.try_page.conftest import Page, opened
 
@@ -199,3 +201,17 @@ async def test_a_result_is_sent_to_direct_messages_by_a_reaction(page: Page) -> 
     there = (await page.everything())["channels"][-1]["id"]
     await page.act({"kind": "react", "message": message["id"], "emoji": "✉️", "on": True})
     assert await page.seen(lambda message: message["files"], channel=there)
+
+
+async def test_what_the_bot_does_for_a_person_runs_in_the_time_of_everything_else(page: Page) -> None:
+    times = []
+
+    def asked(_: Any) -> float:
+        times.append(asyncio.get_running_loop().time())
+        return 0.0
+
+    page.place.env.bot.age_of = asked
+    before = asyncio.get_running_loop().time()
+    await page.act({"kind": "command", "name": "quota", "options": {}})
+    assert before <= times[0] + CLOCK_SECONDS
+    assert times[0] <= asyncio.get_running_loop().time()
