@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from bot.worker import cutout, segmenting  # isort: skip - it comes before trans
 import torch
 import transformers
 
+from bot.config import EMBEDDED_MODEL
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Kept, Operation
+from bot.jobs import Kept, Operation
+from bot.requests.resolve import usual_request
 from bot.worker.inputs import decode
 
 SIDE = 64
@@ -83,8 +86,13 @@ def test_a_model_finds_a_thing_that_a_threshold_cannot(folder: Path) -> None:
     found = segmenting.load(str(folder)).thing(picture)
     assert found.size == picture.size
     assert agreement(np.asarray(found) > 0, there) > 0.7
-    request = GenerationRequest(
-        *("a red thing", "", "emoji", "default", SIDE, SIDE, 4, 4.0, 1), Operation.INPAINT, kept=Kept.THING, image="a"
+    request = replace(
+        usual_request(EMBEDDED_MODEL),
+        width=SIDE,
+        height=SIDE,
+        operation=Operation.INPAINT,
+        kept=Kept.THING,
+        image="a",
     )
     inputs = decode(request, {"a": png(picture)}, find=segmenting.load(str(folder)).thing)
     assert inputs.mask_image is not None
@@ -101,7 +109,7 @@ def test_the_labels_of_the_edge_are_the_background() -> None:
 
 
 def test_a_picture_without_a_thing_gets_one_sentence() -> None:
-    for labels in (np.zeros((64, 64), int), np.pad(np.ones((62, 62), int), 1)):
+    for labels in (np.zeros((64, 64), int), np.pad(np.ones((126, 126), int), 1)):
         with pytest.raises(PaintFailed, match="finds no thing in front of a background"):
             segmenting.thing_of(labels)
 
