@@ -402,11 +402,14 @@ async def test_a_storyboard_whose_channel_is_gone_ends_and_says_why_in_its_rows(
 
 async def test_the_real_engine_paints_a_storyboard(real_workshop: Workshop) -> None:
     ada = real_workshop.member("ada")
-    await accepted(real_workshop, ada, panels="a red apple\na green apple\na fox\nan owl", look="--seed 7")
+    panels = "a red apple\na green apple\na fox\nan owl"
+    await accepted(real_workshop, ada, panels=panels, look="--seed 7", strength="0.6")
     await real_workshop.ended(1)
     await real_workshop.restart()
     jobs = await real_workshop.ended(4)
     assert {job.request.seed for job in jobs} == {7}
+    (first,) = await real_workshop.app.queue.pictures(jobs[0].id)
+    assert [(job.status, job.request.image) for job in jobs[1:]] == [(JobStatus.DELIVERED, first.sha256)] * 3
     exported = await ada.click(board(real_workshop), label="PDF")
     assert last(exported).attachments[0].filename == "storyboard-1.pdf"
 
