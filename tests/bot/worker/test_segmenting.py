@@ -96,7 +96,9 @@ def test_a_model_finds_a_thing_that_a_threshold_cannot(folder: Path) -> None:
     )
     inputs = decode(request, {"a": png(picture)}, find=segmenting.load(str(folder)).thing)
     assert inputs.mask_image is not None
-    assert agreement(np.asarray(inputs.mask_image.convert("L")) < 128, there) > 0.6
+    # What is kept ends a little inside of the thing, because its outermost pixels are mixed with its background.
+    kept = np.asarray(inputs.mask_image.convert("L")) < 128
+    assert (kept & there).sum() > 0.9 * kept.sum() > 0.2 * there.sum()
 
 
 def test_the_labels_of_the_edge_are_the_background() -> None:
