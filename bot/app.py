@@ -27,6 +27,7 @@ from bot.engine.catalog import (
     check_describer_exists,
     check_likeness_exists,
     check_models,
+    check_segmenter_exists,
     check_upscaler_exists,
     folder_of,
 )
@@ -206,6 +207,7 @@ async def open_app(
     check_upscaler_exists(config.engine.upscaler)
     check_describer_exists(config.engine.describer)
     check_likeness_exists(config.engine.likeness)
+    check_segmenter_exists(config.engine.segmenter)
     if config.engine.safety == "off":
         log.warning("%s%s.", SAFETY_IS_OFF[0].upper(), SAFETY_IS_OFF[1:])
     catalog = Catalog(config.models, config.engine.upscaler)

@@ -212,6 +212,8 @@ class EngineConfig(Section):
     """A folder with a model that describes pictures in words, for /describe; or none."""
     likeness: str = ""
     """A folder with a CLIP model that compares pictures, for searches by picture; or none."""
+    segmenter: str = ""
+    """A folder or a hub id of a model that tells a thing from its background, for /variants; or none: a threshold."""
     safety: Literal["on", "off"] = "on"
     """Whether every picture is checked for nudity before people see it. Only the host can switch that off."""
     memory: Annotated[float, Field(ge=0, le=4096)] = 0

@@ -24,7 +24,7 @@ from bot.engine.calibration import Calibration
 from bot.engine.local import COMMAND, LocalEngine
 from bot.engine.local.devices import Place, find_places, probe
 from bot.engine.model_files import hub
-from bot.engine.model_files.describer import check_describer, check_likeness
+from bot.engine.model_files.describer import check_describer, check_likeness, check_segmenter
 from bot.engine.model_files.folder import Folder
 from bot.engine.model_files.host_upscaler import check_upscaler
 from bot.engine.model_files.known_files import KnownFiles
@@ -67,6 +67,8 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         yield await asyncio.to_thread(_checked, "Describer", Path(config.engine.describer), check_describer)
     if config.engine.likeness:
         yield await asyncio.to_thread(_checked, "Comparing model", Path(config.engine.likeness), check_likeness)
+    if config.engine.segmenter and (folder := Path(config.engine.segmenter)).is_dir():
+        yield await asyncio.to_thread(_checked, "Segmentation model", folder, check_segmenter)
     for finding in providers(config):
         yield finding
     yield _safety(config.engine)

@@ -151,8 +151,8 @@ class Storyboards(commands.Cog):
         else:
             options = edits.again(job.request, (PictureRef(job.id),))
             lead = await self._lead(series, panel)
-            if lead is not None and (follows := Following.of(lead.request, series.strength)) is not None:
-                options = follows.added_to(options)
+            if lead is not None:
+                options = Following.of(lead.request, series.strength).added_to(options)
         requester, destination = where(interaction)
         quote = await self._admission.quote(requester, replace(options, images=1), destination)
         await self._repaint(interaction, first, panel, panel.words, quote, lead)

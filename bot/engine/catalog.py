@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 
 _LOOK_SECONDS = 5.0
 """Between two looks at the models' files."""
@@ -176,6 +179,15 @@ def check_describer_exists(describer: str) -> None:
         raise ConfigError(
             f"engine.describer: {describer} is not a folder. Give the folder of a model that describes pictures, such "
             "as a download of Salesforce/blip-image-captioning-base, or leave the setting out."
+        )
+
+
+def check_segmenter_exists(segmenter: str) -> None:
+    """Raise ConfigError if the host's model that tells things from backgrounds is neither a folder nor a hub id."""
+    if segmenter and not Path(segmenter).is_dir() and not _HUB_ID.fullmatch(segmenter):
+        raise ConfigError(
+            f"engine.segmenter: {segmenter} is neither a folder nor an id on the Hugging Face hub. Give one of a model "
+            "for segmentation, such as nvidia/segformer-b0-finetuned-ade-512-512, or leave the setting out."
         )
 
 

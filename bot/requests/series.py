@@ -289,8 +289,10 @@ class SeriesAdmission:
         refused: Rejected | None = None
         for number, words in enumerate(panels, start=1):
             lead = members[0].quote.request if members else None
-            seed = None if lead is None else seed_of(lead.seed, 0 if strength is None else len(members))
-            follows = None if lead is None else Following.of(lead, strength)
+            seed, follows = None if lead is None else lead.seed, None
+            if lead is not None and strength is not None:
+                led_by = next(panel.number for panel in known if not panel.refusal)
+                seed, follows = seed_of(lead.seed, number - led_by), Following.of(lead, strength)
             try:
                 quote = await self.quote_panel(requester, words, look, destination, seed, follows)
             except Rejected as error:
@@ -366,7 +368,7 @@ class SeriesAdmission:
 
 
 def seed_of(lead: int, place: int) -> int:
-    """The seed of the panel at a place after the lead, from 1; 0 is the lead itself."""
+    """The seed of the panel that is so many numbers after the lead; 0 is the lead itself."""
     return (lead + place) % 2**32
 
 

@@ -20,7 +20,7 @@ SECONDS = (0.1, 30.0)
 """How long an animation may show each panel: the shortest time that all viewers of GIFs keep to, and a long one."""
 USUAL_SECONDS = 2.0
 _NUMBER = re.compile(r"\d{1,4}(?:[.,]\d{0,4})?|[.,]\d{1,4}")
-_STRENGTH = re.compile(r"0?[.,]\d{1,4}|1")
+_STRENGTH = re.compile(r"0?[.,]\d{1,4}")
 _BLANK = re.compile(r"\n[^\S\n]*\n")
 
 
@@ -53,9 +53,9 @@ class Following:
     height: int
 
     @classmethod
-    def of(cls, lead: GenerationRequest, strength: float | None) -> Following | None:
-        """How panels follow the request of the lead; None if they do not."""
-        return None if strength is None else cls(strength, lead.width, lead.height)
+    def of(cls, lead: GenerationRequest, strength: float) -> Following:
+        """How panels follow the request of the lead."""
+        return cls(strength, lead.width, lead.height)
 
     def added_to(self, options: Options) -> Options:
         """The options of a panel, with a picture that stands for the one that is still to be painted.
@@ -67,14 +67,7 @@ class Following:
         edit = options.edit
         if edit is not None:
             edit = Edit(edit.sources, Operation.IMAGE2IMAGE, style=edit.style)
-        return replace(
-            options,
-            aspect=aspect,
-            image=image,
-            mask=None,
-            strength=self.strength,
-            edit=edit,
-        )
+        return replace(options, aspect=aspect, image=image, strength=self.strength, edit=edit)
 
 
 def strength_of(text: str) -> float | None:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from bot.config import EngineConfig, ModelConfig
 from bot.engine.memory import LIBRARIES
@@ -34,6 +34,9 @@ from bot.engine.wire import (
 from bot.errors import PaintFailed
 from bot.logs import setup_logging
 from bot.worker import reveal
+
+if TYPE_CHECKING:
+    from bot.worker.cutout import Find
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +103,7 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
         store.load(models[0].name)
     except PaintFailed as error:
         troubles[models[0].name] = error.reason
+    find = _finder(settings.segmenter)
     timings = Timings(store.machine.name, settings.rows)
     timings.load(setup.timings)
     send(ReadyFrame(troubles, f"{store.machine.name} on {setup.host}" if setup.host else store.machine.name))
@@ -112,11 +116,25 @@ def serve(stdin: BinaryIO, send: Callable[[Frame], None]) -> None:
             timings,
             alone=settings.reproducible,
             preview_seconds=settings.preview_seconds,
+            find=find,
         ).run()
     except RuntimeError as error:
         if is_device_lost(error):
             raise SystemExit(EXIT_DEVICE_LOST) from error
         raise
+
+
+def _finder(segmenter: str) -> Find | None:
+    """The host's model that finds the thing in a picture; None if there is none, or if it cannot be used."""
+    if not segmenter:
+        return None
+    from bot.worker import segmenting
+
+    try:
+        return segmenting.load(segmenter).thing
+    except PaintFailed as error:
+        log.error("%s Things are told from their backgrounds by a threshold instead.", error)  # noqa: TRY400
+        return None
 
 
 def _refuse_everything(inbox: Inbox, send: Callable[[Frame], None], reason: str) -> None:

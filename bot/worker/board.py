@@ -15,7 +15,7 @@ import PIL.ImageFont
 
 from bot.engine import framing
 from bot.worker.answering import serve
-from bot.worker.source_type import XMP, png_info
+from bot.worker.source_type import NOTE, XMP, png_info
 
 _GROUND, _FRAME, _INK, _FAINT = "#1e1f22", "#404249", "#f2f3f5", "#a5a8b0"
 _CELL, _GAP, _LETTERS = 320, 12, 18
@@ -105,15 +105,15 @@ def _drawn(order: dict[str, Any], body: bytes) -> bytes:
     shown = [(number, words, _fitting(data, _PAGE)) for number, words, data in panels if data]
     if kind == "pdf":
         pages = [_page(number, words, picture) for number, words, picture in shown if picture is not None]
-        pages[0].save(buffer, "PDF", save_all=True, append_images=pages[1:], resolution=100.0, title=order["title"])
+        facts = {"title": order["title"], "creator": "Atelier", "keywords": NOTE}
+        pages[0].save(buffer, "PDF", save_all=True, append_images=pages[1:], resolution=100.0, **facts)
         return buffer.getvalue()
     # All frames have the size of the first.
     frames = [picture for _, _, picture in shown if picture is not None]
     size = frames[0].size if kind == "webp" else (frames[0].width // 2, frames[0].height // 2)
     frames = [frame.resize(size) for frame in frames]
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "loop": 0}
-    if kind == "webp":
-        options["xmp"] = XMP.encode()
+    options |= {"xmp": XMP.encode()} if kind == "webp" else {"comment": NOTE}
     frames[0].save(buffer, kind.upper(), duration=round(1000 * order["seconds"]), **options)
     return buffer.getvalue()
 

@@ -1,11 +1,13 @@
 """The thing in front of a plain background: which pixels belong to it. Imported in the engine process only.
 
 The background is what has nearly the colour of the picture's edge and is connected with it: a white label on a thing in
-front of white stays part of the thing. It uses no model.
+front of white stays part of the thing. If the host has named a model for that
+(`segmenting.py`), it finds the thing instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,13 +36,17 @@ NOT_PLAIN = mark(
 )
 
 
-def canvas(picture: PIL.Image.Image, kept: Kept) -> Canvas:
+Find = Callable[[PIL.Image.Image], PIL.Image.Image]
+"""Finds the thing in a picture in RGB: 255 there, 0 in the background. Raises PaintFailed in words."""
+
+
+def canvas(picture: PIL.Image.Image, kept: Kept, find: Find | None = None) -> Canvas:
     """A canvas on which the background is painted over and the thing in front is kept, or the other way round.
 
-    Raises PaintFailed if the background is not plain.
+    `find` is the host's model for that. Without it, raises PaintFailed if the background is not plain.
     """
     picture = within_limits(picture)
-    thing = _thing(picture)
+    thing = (find or _thing)(picture)
     # The outermost pixels of a thing are mixed with its old background.
     reach = max(min(picture.size) // 100, 1)
     if kept is Kept.THING:

@@ -20,13 +20,12 @@ import PIL.Image
 
 from bot.worker import animations
 from bot.worker.answering import serve
+from bot.worker.source_type import NOTE
 
 RATE = 25
 """Frames in a second; a frame that is shown longer is repeated."""
 _QUALITY = "20"
 """The constant rate factor of x264: 18 to 28 is usual, and less is better."""
-_NOTE = "Made by a model (https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia)"
-"""MP4 has no place for the XMP of pictures that other programs look at, so a comment says it; and the manifest."""
 
 
 def mp4(webp: bytes) -> bytes:
@@ -69,7 +68,7 @@ def _by_av(frames: list[PIL.Image.Image], path: Path) -> None:
     import av
 
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as film:
-        film.metadata["comment"] = _NOTE
+        film.metadata["comment"] = NOTE
         stream: Any = film.add_stream("libx264", rate=RATE, options={"crf": _QUALITY})
         stream.width, stream.height, stream.pix_fmt = *frames[0].size, "yuv420p"
         for frame in frames:
@@ -82,7 +81,7 @@ def _by_ffmpeg(program: str, frames: list[PIL.Image.Image], path: Path) -> None:
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(RATE), "-i", "-"]
     made = ["-c:v", "libx264", "-crf", _QUALITY, "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     subprocess.run(  # noqa: S603 - the program that the host has installed, with numbers
-        [program, "-v", "error", *given, *made, "-metadata", f"comment={_NOTE}", str(path)],
+        [program, "-v", "error", *given, *made, "-metadata", f"comment={NOTE}", str(path)],
         input=b"".join(frame.tobytes() for frame in frames),
         check=True,
     )

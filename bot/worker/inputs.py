@@ -70,10 +70,16 @@ Check = Callable[[PIL.Image.Image], None]
 """Raises PaintFailed for a picture that may not be used."""
 
 
-def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Check = lambda _: None) -> Inputs:
+def decode(
+    request: GenerationRequest,
+    uploads: Mapping[str, bytes],
+    check: Check = lambda _: None,
+    find: cutout.Find | None = None,
+) -> Inputs:
     """The uploads that the request names, cropped around their middle to its proportions, and resized.
 
-    Each is checked before it is used.
+    Each is checked before it is used. `find` finds the thing of which variants are painted, if the host has a model for
+    that.
 
     A mask is cropped where its picture is. A canvas is not cropped, so it may be stretched a little; what is painted is
     stretched back. A picture to enlarge keeps its size. Raises PaintFailed, in words, for uploads that cannot be used.
@@ -105,7 +111,7 @@ def decode(request: GenerationRequest, uploads: Mapping[str, bytes], check: Chec
         if words := upscale_refusal(*image.size):
             raise PaintFailed(words)
         return Inputs(image)
-    if image and (whole := _canvas(request, image)):
+    if image and (whole := _canvas(request, image, find)):
         return Inputs(*whole.given(size), followed, whole)
     if request.operation is Operation.INPAINT and not mask:
         raise PaintFailed("Nothing says which part to paint: send a mask, or choose parts of the picture.")
@@ -148,12 +154,12 @@ def _mean(pictures: Sequence[PIL.Image.Image], size: tuple[int, int]) -> PIL.Ima
     return PIL.Image.fromarray(np.mean(shades, axis=0).round().astype("uint8"))
 
 
-def _canvas(request: GenerationRequest, image: PIL.Image.Image) -> Canvas | None:
+def _canvas(request: GenerationRequest, image: PIL.Image.Image, find: cutout.Find | None) -> Canvas | None:
     """The canvas of a request; None where the model's picture is the result."""
     if request.operation is Operation.OUTPAINT:
         return canvas.extended(image, request.margins)
     if request.operation is Operation.INPAINT and request.kept is not None and not request.mask_image:
-        return cutout.canvas(image, request.kept)
+        return cutout.canvas(image, request.kept, find)
     if request.operation is Operation.INPAINT and request.region and not request.mask_image:
         return canvas.region(image, request.region)
     return None

@@ -51,6 +51,7 @@ from bot.logs import hide, traced
 from bot.worker import residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
+from bot.worker.cutout import Find
 from bot.worker.endings import Endings
 from bot.worker.inputs import Inputs, decode
 from bot.worker.kernels import peak_bytes
@@ -86,11 +87,14 @@ class WorkerLoop:
         *,
         alone: bool = False,
         preview_seconds: float = 0,
+        find: Find | None = None,
     ) -> None:
         """Make a loop; with `alone` no two orders share a forward.
 
-        A preview of each order is sent every `preview_seconds`; 0 sends none.
+        A preview of each order is sent every `preview_seconds`; 0 sends none. `find` is the host's model that finds the
+        thing in a picture.
         """
+        self._decode = partial(decode, find=find)
         self._store = store
         self._finisher = store.finisher
         self._inbox = inbox
@@ -215,7 +219,7 @@ class WorkerLoop:
             check = (
                 [] if self._finisher.nsfw is None else [partial(self._finisher.nsfw.check_upload, limits=frame.limits)]
             )
-            inputs = self._beside(self._decoder, doing, decode, request, frame.uploads, *check)
+            inputs = self._beside(self._decoder, doing, self._decode, request, frame.uploads, *check)
         else:
             inputs.set_result(Inputs())
         self._waiting[key] = WaitingOrder(key, frame.owner, request, frame.limits, inputs, time.monotonic())

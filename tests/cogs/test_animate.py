@@ -25,6 +25,7 @@ from bot.engine.signing import Signing
 from bot.jobs import Image, Job, JobStatus, Operation, PictureLimits
 from bot.requests.morphs import USUAL_FRAMES
 from bot.worker import animations, manifest
+from cogs.edits import FIRST_FRAME
 from tests.bot.worker.test_animations import noisy
 from tests.cogs.test_create import refusing
 from tests.cogs.test_every_control import Stage
@@ -367,6 +368,24 @@ async def test_a_film_is_signed_as_its_webp_is(tmp_path: Path) -> None:
     assert told.request == {"operation": "morph", "seed": 7}
     unsigned = await film_of(webp, Signing(tmp_path / "elsewhere"))
     assert manifest.read(unsigned, "video/mp4").state == "", "a film without a manifest is better than none"
+
+
+async def test_what_is_made_of_an_animation_starts_from_its_first_frame_and_says_so(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving(monkeypatch)
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "animate", prompt="a cat", to="a dog")
+    (job,) = await workshop.ended()
+    message = workshop.message(job.destination.message_id)
+    answer = await ada.context_menu(workshop.channel, "Change this picture", message)
+    shown = answer.followups[-1] if answer.followups else answer.response
+    assert FIRST_FRAME in shown.content
+    assert "Vary (strong)" in str(labels(shown))
+    assert "Variants of it" not in str(labels(shown))
+    await ada.context_menu(workshop.channel, "Upscale", message)
+    enlarged = (await workshop.ended(2))[1]
+    assert (enlarged.request.frames, enlarged.request.image) == (0, hashlib.sha256(film()).hexdigest())
 
 
 async def test_a_film_that_takes_longer_than_a_post_is_made_once(

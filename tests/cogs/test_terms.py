@@ -359,6 +359,7 @@ ELSEWHERE = {
     "language": "a choice and a reason",
     "cancel": "a number",
     "presets": "names of presets, which have no words",
+    **dict.fromkeys(("send:boardwebp", "send:boardgif"), "a number of seconds"),
 }
 
 

@@ -120,7 +120,10 @@ def portable(config: Config) -> Config:
     Paths are whole, because a relative one means another file there; and the devices of this machine are left out.
     """
     models = tuple(_portable_model(model) for model in config.local_models)
-    paths = {key: _whole(getattr(config.engine, key)) for key in ("upscaler", "certificate", "private_key")}
+    keys = ["upscaler", "certificate", "private_key"]
+    if Path(config.engine.segmenter).is_dir():
+        keys.append("segmenter")
+    paths = {key: _whole(getattr(config.engine, key)) for key in keys}
     device = "auto" if config.engine.ray.gpus else "cpu"
     engine = config.engine.model_copy(update={**paths, "device": device, "devices": ()})
     return config.model_copy(update={"models": models, "engine": engine})

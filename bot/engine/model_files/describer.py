@@ -34,13 +34,21 @@ def check_likeness(folder: Path) -> None:
     _check(folder, "engine.likeness", COMPARING, "compares pictures, such as openai/clip-vit-base-patch32")
 
 
+def check_segmenter(folder: Path) -> None:
+    """Raise UnusableFiles, with the remedy, for a folder whose model cannot be loaded to find things in pictures.
+
+    Whether it can segment pictures is known to transformers alone, in the engine process.
+    """
+    _check(folder, "engine.segmenter", (), "")
+
+
 def _check(folder: Path, setting: str, kinds: Sequence[str], example: str) -> None:
     if not folder.is_dir():
         raise UnusableFiles(f"its folder {folder.name} is missing.", f"Put it back, or correct {setting}.")
     kind = read_settings(folder / "config.json", "config.json").get("model_type")
     name = next((name for name in _PROCESSORS if (folder / name).exists()), _PROCESSORS[-1])
     read_settings(folder / name, name)
-    if kind not in kinds:
+    if kinds and kind not in kinds:
         raise UnusableFiles(
             f"{folder.name} holds a model of the kind {kind}, and only the kinds {' and '.join(kinds)} are loaded.",
             f"Take one that {example}.",

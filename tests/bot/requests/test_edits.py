@@ -10,11 +10,12 @@ import pytest
 
 from bot.config import EMBEDDED_MODEL, LoraConfig, ModelConfig
 from bot.errors import UserError
-from bot.jobs import GenerationRequest, JobId, Operation, Picture, PictureRef, Upload
+from bot.jobs import GenerationRequest, JobId, Kept, Operation, Picture, PictureRef, Upload
 from bot.requests import edits
 from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Edit, Options
 from bot.requests.resolve import Resolved, resolve, usual_request
+from bot.requests.variants import Variant
 
 UPSCALE = Edit((), Operation.UPSCALE)
 
@@ -191,3 +192,20 @@ def test_the_prompt_to_copy_of_what_moves_is_its_command_with_what_no_flag_says(
     seeds = replace(morph, end_prompt="")
     assert edits.typed(seeds, 3) == f"/animate prompt:{flags} frames:8 to_seed:9"
     assert edits.typed(replace(still, operation=Operation.FILM, frames=25), 3) == f"/film prompt:{flags} frames:25"
+
+
+def test_what_is_made_of_an_animation_says_that_its_first_frame_counts() -> None:
+    moving = replace(usual_request(EMBEDDED_MODEL), operation=Operation.MORPH, frames=8, end_seed=9)
+    picture = Picture(PictureRef(JobId(1), 1), 3, 128, 128, "a" * 64)
+    to = Variant("blue", "an apple on a blue background", Operation.INPAINT, 1.0, Kept.THING)
+    for options in (
+        edits.vary(moving, picture, 0.5),
+        edits.repaint(moving, picture, [0], "a hat"),
+        edits.extend(moving, picture, (0.5, 0.0, 0.0, 0.0), EMBEDDED_MODEL),
+        edits.variant(moving, picture, to),
+    ):
+        resolved = resolve(options, (EMBEDDED_MODEL,), ("default",))
+        assert "the picture is an animation, so only its first frame counts" in resolved.notes
+        assert (resolved.request.frames, resolved.request.operation.is_film) == (0, False)
+    still = edits.vary(usual_request(EMBEDDED_MODEL), picture, 0.5)
+    assert resolve(still, (EMBEDDED_MODEL,), ("default",)).notes == ()

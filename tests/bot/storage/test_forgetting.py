@@ -161,7 +161,7 @@ async def test_every_column_of_text_is_known_and_what_a_person_wrote_leaves_no_b
         await comparisons.vote(made.id, GRACE, 1, for_second=True)
     await comparisons.end(made.id)
     await Consents(store.database, store.clock).join(Requester(ADA, GUILD))
-    await store.database.execute("INSERT INTO series VALUES (1, ?, ?, ?, ?, ?)", (WORD, GUILD, ADA, WORD, WORD))
+    await store.database.execute("INSERT INTO series VALUES (1, ?, ?, ?, ?, ?, 0, 1.0)", (WORD, GUILD, ADA, WORD, WORD))
     await store.database.execute("INSERT INTO panels VALUES (1, 1, 1, ?, ?, ?)", (WORD, delivered["id"], WORD))
     await store.database.execute("UPDATE jobs SET series_id = 1, label = ? WHERE id = ?", (WORD, delivered["id"]))
     styles = Styles(store.database, store.rules, store.cases)
