@@ -135,7 +135,7 @@ async def test_of_fewer_than_ten_people_nothing_is_said(workshop: Workshop) -> N
     for number in range(9):
         await workshop.member(f"v{number}").click(ballot, label="Left")
     asked = await ada.click(ballot, label="End the vote")
-    assert "Of fewer than 10 people, nothing is said" in asked.response.content
+    assert "With fewer than 10 people there is no verdict" in asked.response.content
     await ada.click(asked.response, label="End the vote")
     assert "Fewer than 10 people voted" in workshop.message(ballot.id).content
 
