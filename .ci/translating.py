@@ -34,7 +34,7 @@ SINGLE = (
 PLURAL = ("say_many", "sentence_many")
 """The functions whose first two arguments are a message for one thing and for many."""
 
-_OF_THE_HOST = ("bot/worker/labels_probe.py", "bot/datasets", "bot/try_page", "bot/terminal.py")
+_OF_THE_HOST = ("bot/engine/fake.py", "bot/worker/labels_probe.py", "bot/datasets", "bot/try_page", "bot/terminal.py")
 """What is not said on Discord stays English."""
 
 Message = tuple[str | tuple[str, str], str | None]

@@ -95,7 +95,7 @@ def ask_to_end(people: int) -> str:
     """What the person who ends a comparison is asked; nobody is told what leads, or they would choose when to stop."""
     sentences = [say_many("1 person has voted.", "{count} people have voted.", people)]
     if people < LEAST_PEOPLE:
-        sentences.append(say("Of fewer than {least} people, nothing is said.", least=LEAST_PEOPLE))
+        sentences.append(say("With fewer than {least} people there is no verdict.", least=LEAST_PEOPLE))
     return " ".join([*sentences, say("The verdict is given once, after the end. End it now?")])
 
 

@@ -11,11 +11,12 @@ from bot.client import Client
 from bot.delivery.smaller import smaller
 from bot.errors import EngineError, StorageError, UserError
 from bot.jobs import Job, Picture
+from bot.language import mark
 from bot.storage.queue import Queue
 from cogs import _people, _views, _words
 from cogs._verdicts import Verdict, classify
 
-NOT_KEPT = "The pictures of this request are no longer kept."
+NOT_KEPT = mark("The pictures of this request are no longer kept.")
 
 
 async def is_hidden(interaction: discord.Interaction[Client], job: Job, pictures: Sequence[Picture]) -> bool:

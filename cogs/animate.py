@@ -15,7 +15,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Operation, PictureRef
-from bot.language import say
+from bot.language import mark, say
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.morphs import FILM_FRAMES, FRAMES, USUAL_FILM_FRAMES, USUAL_FRAMES
@@ -28,7 +28,7 @@ from cogs._forms import Submission, form, text_field, whole_number
 from cogs._lists import Choices, model_choices, usable_models
 from cogs.intake import Intake, where
 
-_FIRST, _LAST = "The first frame of an animation", "The last frame of an animation"
+_FIRST, _LAST = mark("The first frame of an animation"), mark("The last frame of an animation")
 
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
@@ -111,7 +111,7 @@ class Animate(commands.Cog):
             # Of a model that was not downloaded yet it is not known what it can do; one for videos paints no pictures.
             able.sort(key=lambda each: self._can(each, Operation.TEXT2IMAGE))
             model = able[0].name if able else None
-        drawn = await self._quotes.single(where(interaction)[0], prompt, "The prompt of a film")
+        drawn = await self._quotes.single(where(interaction)[0], prompt, mark("The prompt of a film"))
         options = Options(drawn, model=model, film=frames or 0)
         await self._intake.take(interaction, options, {} if picture is None else {"image": picture})
 

@@ -13,7 +13,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import Rejected
 from bot.jobs import Destination, Requester
-from bot.language import say, say_many
+from bot.language import mark, say, say_many
 from bot.policy.limits import told
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.requests.admission import Admission
@@ -25,19 +25,19 @@ _DESCRIPTION = 60
 """Characters of a model's description."""
 
 _COMMANDS = {
-    "queue": "who waits, and when your pictures start",
-    "quota": "what is left of your quota",
-    "history": "your pictures",
-    "search": "results",
-    "storyboard": "stories",
-    "compare": "two settings by a blind vote",
-    "contest": "contests",
-    "style": "styles here",
-    "tag": "words on results",
-    "dataset": "your results in data sets",
-    "settings": "your own defaults",
-    "report": "a result that should not be here",
-    "privacy": "what is kept about you, and deleting it",
+    "queue": mark("who waits, and when your pictures start"),
+    "quota": mark("what is left of your quota"),
+    "history": mark("your pictures"),
+    "search": mark("results"),
+    "storyboard": mark("stories"),
+    "compare": mark("two settings by a blind vote"),
+    "contest": mark("contests"),
+    "style": mark("styles here"),
+    "tag": mark("words on results"),
+    "dataset": mark("your results in data sets"),
+    "settings": mark("your own defaults"),
+    "report": mark("a result that should not be here"),
+    "privacy": mark("what is kept about you, and deleting it"),
 }
 _MODERATORS = ("limits", "mod", "stats", "dedup", "language")
 

@@ -65,7 +65,7 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
         if len(data) > interaction.filesize_limit:
             raise UserError("Your data is more than Discord takes in one file. Ask the host of Atelier for it.")
         await interaction.followup.send(
-            "Everything that is kept about you. `/history` has the pictures.",
+            say("Everything that is kept about you. `/history` has the pictures."),
             file=discord.File(io.BytesIO(data), name),
             ephemeral=True,
         )

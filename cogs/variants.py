@@ -30,7 +30,7 @@ from cogs.series import Series
 
 _LISTS = ("backgrounds", "colours", "angles")
 _TITLES = (mark("Backgrounds"), mark("Colours"), mark("Angles"))
-_HINTS = ("blue, green, a beach at sunset", "red, blue, golden", "side, top, from below")
+_HINTS = (mark("blue, green, a beach at sunset"), mark("red, blue, golden"), mark("side, top, from below"))
 _LIST = 500
 """Characters of a list in a form."""
 
@@ -101,7 +101,10 @@ class Variants(commands.Cog):
             text_field("thing", say("What it is"), value=thing_of(job.request.prompt), most=_LIST, required=True),
             *(
                 text_field(
-                    name, say(title), hint=say("With commas between them, like: {example}", example=hint), most=_LIST
+                    name,
+                    say(title),
+                    hint=say("With commas between them, like: {example}", example=say(hint)),
+                    most=_LIST,
                 )
                 for name, title, hint in zip(_LISTS, _TITLES, _HINTS, strict=True)
             ),
@@ -131,7 +134,8 @@ class Variants(commands.Cog):
         requester, _ = where(interaction)
         texts = {"thing": thing, "look": look, **lists}
         drawn = {
-            name: text and await self._quotes.single(requester, text, "Each variant") for name, text in texts.items()
+            name: text and await self._quotes.single(requester, text, mark("Each variant"))
+            for name, text in texts.items()
         }
         return drawn["thing"], drawn["look"], {name: drawn[name] or "" for name in lists}
 

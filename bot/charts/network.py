@@ -21,5 +21,5 @@ async def draw(graph: dict[str, Any], form: str) -> bytes:
     except ChildFailed as failure:
         raise PlotError("The graph could not be drawn. {reason}", reason=failure.reason) from failure
     if not drawn:
-        raise PlotError("The graph could not be drawn; the log says why.")
+        raise PlotError("The graph could not be drawn. {reason}", reason=child.LOGGED)
     return drawn

@@ -52,5 +52,5 @@ async def draw(chart: Chart) -> bytes:
     except ChildFailed as failure:
         raise PlotError("The chart could not be drawn. {reason}", reason=failure.reason) from failure
     if not png.startswith(_PNG):
-        raise PlotError("The chart could not be drawn; the log says why.")
+        raise PlotError("The chart could not be drawn. {reason}", reason=child.LOGGED)
     return png

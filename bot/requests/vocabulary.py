@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.errors import ConfigError
+from bot.language import say
 
 FILE = "vocabulary.json"
 """The file of the vocabulary in a model's folder; `training/words.py` writes it."""
@@ -57,9 +58,9 @@ class Vocabulary:
         thing = self._main_thing(prompt)
         if thing is None or thing in self.things:
             return ()
-        note = f"This small model can't draw “{thing[:_LONGEST]}” yet."
+        note = say("This small model can't draw “{thing}” yet.", thing=thing[:_LONGEST])
         if thing in self.near:
-            note += f" Try: {', '.join(self.near[thing])}."
+            note += " " + say("Try: {things}.", things=", ".join(self.near[thing]))
         return (note,)
 
     def _main_thing(self, prompt: str) -> str | None:

@@ -18,6 +18,7 @@ import aiosqlite
 
 from bot.errors import StorageError, StorageFull
 from bot.jobs import Row
+from bot.language import mark
 from bot.storage import sqlite
 from bot.storage.backups import back_up
 
@@ -39,7 +40,7 @@ _ROWS_AT_A_TIME = 64
 """How many rows aiosqlite fetches from its thread at once; its own default."""
 
 
-_DIED = "The database cannot be used any more, because of a bug. Start Atelier again; the log says more."
+_DIED = mark("The database cannot be used any more, because of a bug. Start Atelier again; the log says more.")
 
 
 class _Call(NamedTuple):
@@ -141,7 +142,7 @@ class Database:
         if self._died.is_set():
             raise StorageError(_DIED)
         if self._closed:
-            raise StorageError("Atelier is stopping.")
+            raise StorageError(mark("Atelier is stopping."))
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._calls.put_nowait(_Call(work, writes, answer))
         return await answer

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bot.errors import StorageError, StorageFull
+from bot.language import Sentence, sentence
 from bot.storage import sqlite
 from bot.storage.sealing import SEALED_NAME, Seal
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_DAMAGED = sentence("The picture was damaged on the disk. If you sent it, send it again.")
 
 
 class Turned(NamedTuple):
@@ -40,6 +42,10 @@ class Census:
     """Encrypted with the key in use."""
     foreign: int = 0
     """Encrypted with another key."""
+
+
+def _unread(error: str | None) -> Sentence:
+    return sentence("The picture could not be read back: {error}.", error=error)
 
 
 class PictureFolder:
@@ -63,18 +69,18 @@ class PictureFolder:
 
     def read(self, sha256: str) -> bytes:
         """The bytes of a file as they were given; StorageError when it is gone or damaged."""
-        trouble = StorageError(f"The picture could not be read back: {os.strerror(errno.ENOENT)}.")
+        trouble = StorageError(_unread(os.strerror(errno.ENOENT)))
         for path in self._paths(sha256):
             try:
                 data = path.read_bytes()
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise StorageError(f"The picture could not be read back: {error.strerror}.") from error
+                raise StorageError(_unread(error.strerror)) from error
             found = self._opened(path, sha256, data)
             if found is not None:
                 return found
-            trouble = StorageError("The picture was damaged on the disk. If you sent it, send it again.")
+            trouble = StorageError(_DAMAGED)
         raise trouble
 
     def write(self, files: Mapping[str, bytes]) -> None:

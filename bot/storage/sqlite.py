@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from sqlcipher3 import dbapi2
 
 from bot.errors import StorageError, StorageFull
+from bot.language import mark
 
 T = TypeVar("T")
 
@@ -35,15 +36,19 @@ _STEPS_BETWEEN_STOPS = 100_000
 """Virtual machine instructions of SQLite, some milliseconds of work."""
 
 _WORDS = {
-    dbapi2.SQLITE_FULL: "Not accepted: the storage is full.",
-    dbapi2.SQLITE_BUSY: "The database is locked by another program.",
-    dbapi2.SQLITE_LOCKED: "The database is locked by another program.",
-    dbapi2.SQLITE_IOERR: "The storage does not work.",
-    dbapi2.SQLITE_READONLY: "The storage cannot be written.",
-    dbapi2.SQLITE_CANTOPEN: "The database cannot be opened.",
-    dbapi2.SQLITE_CORRUPT: "The database is damaged. Stop and start Atelier, and it takes up the newest good backup.",
-    dbapi2.SQLITE_NOTADB: "The database is damaged. Stop and start Atelier, and it takes up the newest good backup.",
-    dbapi2.SQLITE_INTERRUPT: "The work on the database was stopped.",
+    dbapi2.SQLITE_FULL: mark("Not accepted: the storage is full."),
+    dbapi2.SQLITE_BUSY: mark("The database is locked by another program."),
+    dbapi2.SQLITE_LOCKED: mark("The database is locked by another program."),
+    dbapi2.SQLITE_IOERR: mark("The storage does not work."),
+    dbapi2.SQLITE_READONLY: mark("The storage cannot be written."),
+    dbapi2.SQLITE_CANTOPEN: mark("The database cannot be opened."),
+    dbapi2.SQLITE_CORRUPT: mark(
+        "The database is damaged. Stop and start Atelier, and it takes up the newest good backup."
+    ),
+    dbapi2.SQLITE_NOTADB: mark(
+        "The database is damaged. Stop and start Atelier, and it takes up the newest good backup."
+    ),
+    dbapi2.SQLITE_INTERRUPT: mark("The work on the database was stopped."),
 }
 """Errors that a host can repair, in words."""
 

@@ -32,7 +32,7 @@ _SHARES = (0.005, 0.95)
 
 NOT_PLAIN = mark(
     "The thing in this picture cannot be told from its background, because the background is not plain. Use a picture "
-    "of it in front of one colour, or ask with `/imagine` and a mask."
+    "of it in front of one colour, or ask with {command imagine} and a mask."
 )
 
 

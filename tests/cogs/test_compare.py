@@ -67,17 +67,17 @@ async def test_both_settings_are_painted_from_one_seed_and_shown_without_a_word_
 async def test_a_person_has_one_vote_for_each_pair_and_can_change_it_after_a_restart_too(workshop: Workshop) -> None:
     ada, grace = workshop.member("ada"), workshop.member("grace")
     ballot = await compared(workshop, ada, images=2)
-    assert await said(grace, ballot, "1: left") == (
+    assert await said(grace, ballot, "1: Left") == (
         "Your votes: pair 1: left. You can change them until the comparison ends."
     )
-    assert "pair 1: left, pair 2: right" in await said(grace, ballot, "2: right")
+    assert "pair 1: left, pair 2: right" in await said(grace, ballot, "2: Right")
     await workshop.restart()
     ballot = workshop.message(ballot.id)
-    assert "pair 1: right, pair 2: right" in await said(grace, ballot, "1: right")
+    assert "pair 1: right, pair 2: right" in await said(grace, ballot, "1: Right")
     (count,) = await workshop.app.database.fetch_one("SELECT count(*) FROM votes")
     assert count == 2
-    assert "pair 1: right. You" in await said(grace, ballot, "2: right")
-    assert "no vote" in await said(grace, ballot, "1: right")
+    assert "pair 1: right. You" in await said(grace, ballot, "2: Right")
+    assert "no vote" in await said(grace, ballot, "1: Right")
     assert "<@" not in str([dict(row) for row in await workshop.app.database.fetch_all("SELECT * FROM votes")])
 
 
@@ -135,7 +135,7 @@ async def test_of_fewer_than_ten_people_nothing_is_said(workshop: Workshop) -> N
     for number in range(9):
         await workshop.member(f"v{number}").click(ballot, label="Left")
     asked = await ada.click(ballot, label="End the vote")
-    assert "Of fewer than 10 people, nothing is said" in asked.response.content
+    assert "With fewer than 10 people there is no verdict" in asked.response.content
     await ada.click(asked.response, label="End the vote")
     assert "Fewer than 10 people voted" in workshop.message(ballot.id).content
 

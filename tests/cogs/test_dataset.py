@@ -43,6 +43,6 @@ async def test_moderators_allow_channels_by_cases(workshop: Workshop) -> None:
     assert f"<#{workshop.channel.id}>" in await said(ada, workshop, "status")
     undone = (await mo.slash(workshop.channel, "mod undo", case=1)).response.content
     assert "results for data sets yes → no" in undone
-    assert "allows: none" in await said(ada, workshop, "status")
+    assert "This server allows no channel" in await said(ada, workshop, "status")
     await said(mo, workshop, "channel", channel=workshop.channel)
     assert "yes → no" in await said(mo, workshop, "channel", channel=workshop.channel, allowed=False)

@@ -40,6 +40,7 @@ def test_numbers_are_written_as_the_language_writes_them() -> None:
     with speaking(Language.GERMAN):
         assert say("{count:,} {share:.0%} {time:.1f}", count=12345, share=0.5, time=1.25) == "12.345 50\xa0% 1,2"
         assert say("{time:.0f} {strength:g}", time=12345.6, strength=0.5) == "12346 0.5"
+        assert say("{sure:.1%}", sure=0.9731) == "97,3\xa0%"
 
 
 def test_a_plural_is_chosen_by_its_number() -> None:
