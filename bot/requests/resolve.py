@@ -337,6 +337,21 @@ def aspect_size(aspect: str, model: ModelConfig) -> tuple[int, int]:
     return _shaped(_ratio(aspect, model), model)
 
 
+def delivered_size(aspect: str, model: ModelConfig, limit: Limit[int]) -> tuple[int, int] | None:
+    """The size in which pictures of a shape come: with the limit of pixels, and enlarged if the model does that.
+
+    None if the limit does not let the model paint this shape.
+    """
+    size = aspect_size(aspect, model)
+    try:
+        if model.provider:
+            return fitted_size(*size, model, capabilities_of(model), limit, [])
+        width, height = _smaller(*size, model, limit, [])
+    except Rejected:
+        return None
+    return width * model.upscale, height * model.upscale
+
+
 def _shaped(ratio: float, model: ModelConfig) -> tuple[int, int]:
     ratio = min(max(ratio, RATIOS[0]), RATIOS[1])
     area = model.width * model.height
