@@ -15,7 +15,7 @@ from bot.jobs import Job, JobStatus, PictureRef, utcnow
 from bot.language import mark, say
 from bot.storage.queue import ALL, Queue, Wanted
 from bot.storage.reactions import LIKE
-from bot.storage.removals import Remover, Removals
+from bot.storage.removals import Removals, Remover
 from cogs import _people, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._pictures import send_pictures
@@ -104,7 +104,8 @@ def _nothing(page: int, wanted: Wanted) -> str:
 
 def _line(job: Job, interaction: discord.Interaction[Client], *, is_gone: bool) -> str:
     """One request: when, what, what became of it, and where."""
-    line = f"{'🗑️' if is_gone else _MARKS[job.status]} {_words.past(job.asked_at)} {_words.inert(job.request.title, _SHOWN_PROMPT)}"
+    sign = "🗑️" if is_gone else _MARKS[job.status]
+    line = f"{sign} {_words.past(job.asked_at)} {_words.inert(job.request.title, _SHOWN_PROMPT)}"
     if job.reason:
         line += f" — {_words.inert(_words.said(say(job.reason)), _SHOWN_REASON)}"
     elif job.destination.message_id is not None:

@@ -22,6 +22,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from bot import system
 from bot.engine import framing
 from bot.errors import PaintFailed
 from bot.jobs import PictureLimits
@@ -156,7 +157,7 @@ def _field(number: int, content: bytes) -> bytes:
 def main(arguments: Sequence[str] = sys.argv[1:]) -> None:
     """Answer until the pipe ends. What libraries print goes to standard error; an argument is a niceness."""
     if arguments:
-        os.nice(int(arguments[0]))
+        system.give_way(int(arguments[0]))
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with output:
