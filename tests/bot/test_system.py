@@ -23,7 +23,7 @@ import bot.worker  # before diffusers
 import bot, cogs, torch, diffusers, transformers, matplotlib, psutil, aiosqlite, discord
 import multiprocessing.resource_tracker
 
-for name in ("resource", "fcntl", "pwd", "grp", "termios", "syslog", "ray"):
+for name in ("resource", "fcntl", "pwd", "grp", "ray"):
     sys.modules[name] = None
 for name in ("nice", "setpriority", "sched_getaffinity", "sched_setaffinity", "getuid", "geteuid", "fork", "killpg",
              "statvfs", "sysconf", "getloadavg", "uname", "mkfifo", "chown", "fchmod", "pread", "pwrite"):
