@@ -26,6 +26,7 @@ REASONS = {
     r"training\.|out/model\.tar": "it trains for hours, or on a GPU",
     r"10\.0\.0\.\d|ports=|RAY_AUTH|ATELIER_RAY": "it needs several hosts; tests/bot/engine/cluster starts Ray on one",
     r"atelier (try|run)$": "it serves until it is stopped; tests/test_wheel.py and tests/test_run.py start it",
+    r"atelier init": "a person puts a token into the file first; tests/test_docs.py runs it with one",
     r"DISCORD_TOKEN_FILE=": "it needs a bot's token and the network",
 }
 """What is in the lines that are left out, and why."""

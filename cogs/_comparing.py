@@ -132,5 +132,5 @@ def ballot_view(comparison: Comparison, pairs: int) -> discord.ui.View:
             about = PictureRef(JobId(comparison.id), 2 * pair + side)
             label = f"{pair}: {name}" if pairs > 1 else name.capitalize()
             view.add_item(button("vote", about, label, row=pair - 1))
-    view.add_item(button("endvote", PictureRef(JobId(comparison.id)), "End", row=pairs))
+    view.add_item(button("endvote", PictureRef(JobId(comparison.id)), "End the vote", row=pairs))
     return view

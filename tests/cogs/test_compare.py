@@ -90,8 +90,8 @@ async def test_the_verdict_comes_after_the_end_and_says_which_was_which(workshop
     voters = [workshop.member(f"v{number}") for number in range(12)]
     for voter in voters:
         await voter.click(ballot, label=second)
-    assert "Only the person who asked" in await said(voters[0], ballot, "End")
-    asked = await ada.click(ballot, label="End")
+    assert "Only the person who asked" in await said(voters[0], ballot, "End the vote")
+    asked = await ada.click(ballot, label="End the vote")
     assert "12 people have voted. The verdict is given once" in asked.response.content
     assert "second" not in asked.response.content
     ended = await ada.click(asked.response, label="End it")
@@ -120,7 +120,7 @@ async def test_reactions_under_a_comparison_rate_neither_of_both(workshop: Works
     shown = (await grace.slash(workshop.channel, "show", id=one.id)).response
     heart = f"a2:heart:{one.id}:1"
     assert "People vote on this result" in (await grace.click(shown, custom_id=heart)).response.content
-    asked = await ada.click(workshop.message(ballot.id), label="End")
+    asked = await ada.click(workshop.message(ballot.id), label="End the vote")
     await ada.click(asked.response, label="End it")
     assert "favourite of yours now" in (await grace.click(shown, custom_id=heart)).response.content
     await grace.react(workshop.message(ballot.id), "👎")
@@ -134,7 +134,7 @@ async def test_of_fewer_than_ten_people_nothing_is_said(workshop: Workshop) -> N
     ballot = await compared(workshop, ada)
     for number in range(9):
         await workshop.member(f"v{number}").click(ballot, label="Left")
-    asked = await ada.click(ballot, label="End")
+    asked = await ada.click(ballot, label="End the vote")
     assert "Of fewer than 10 people, nothing is said" in asked.response.content
     await ada.click(asked.response, label="End it")
     assert "Fewer than 10 people voted" in workshop.message(ballot.id).content
@@ -162,7 +162,7 @@ async def test_a_comparison_that_costs_much_has_the_bill_of_every_request(worksh
     assert asked.ephemeral
     assert "4 pictures, about" in asked.response.content
     assert await workshop.jobs() == []
-    declined = await ada.click(asked.response, label="No")
+    declined = await ada.click(asked.response, label="Cancel")
     assert "Your quota is unchanged" in declined.response.content
     assert "a fox" in declined.response.content
     asked = await ada.slash(workshop.channel, "compare", prompt="a fox", first="--steps 5", images=2)
