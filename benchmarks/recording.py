@@ -1,6 +1,6 @@
 """Records the try page in Chromium: the README's moving picture and its screenshots, of real use.
 
-    python -m benchmarks.recording [--out docs]
+    python -m benchmarks.recording [--out docs] [--only answers]
 
 It needs Chromium, and fonts with emoji (on Debian: chromium, fonts-noto-color-emoji, fonts-inter). The frames are
 screenshots; one that shows what the last one showed only lengthens it, and waiting is shown shorter than it was.
@@ -15,6 +15,7 @@ import tempfile
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urljoin
 
 from PIL import Image
 from playwright.async_api import Locator, Page
@@ -188,6 +189,45 @@ async def screenshots(page: Page, out: Path) -> None:
     await page.screenshot(path=out / "try.png")
 
 
+async def answers(page: Page, out: Path) -> None:
+    """Take the pictures of two commands: the pairs of a comparison, and what a search answers."""
+    await page.get_by_role("button", name="Ada Member").click()
+    await page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    await command(page, "/imagine", "a fox in the snow", {})
+    await buttons_of(page.locator(".message", has_text="a fox in the snow").last).wait_for()
+    # The index of search is a second behind.
+    await page.wait_for_timeout(2000)
+    await command(page, "/search", "", {"query": "a fox in the snow"})
+    found = page.locator(".hidden-message", has=page.get_by_role("button", name="Show 1"))
+    await found.locator("img").last.wait_for()
+    await page.mouse.move(0, 0)
+    await page.evaluate("document.activeElement.blur()")
+    await page.wait_for_timeout(800)
+    await found.screenshot(path=out / "search.png")
+    await command(
+        page, "/compare", "a red fox in the snow", {"first": "--steps 4", "second": "--steps 16", "images": "2"}
+    )
+    vote = page.locator(".message", has=page.get_by_role("button", name="End the vote"))
+    await vote.locator("img.picture, .picture img").first.wait_for()
+    source = await vote.locator("img.picture, .picture img").first.get_attribute("src")
+    assert source is not None
+    pairs = await page.request.get(urljoin(page.url, source))
+    with Image.open(io.BytesIO(await pairs.body())) as sheet:
+        sheet.convert("RGB").resize((sheet.width // 2, sheet.height // 2)).save(out / "compare.png", optimize=True)
+
+
+async def command(page: Page, name: str, first: str, options: dict[str, str]) -> None:
+    """Send a command with its first option and others."""
+    await page.locator("#say").focus()
+    await page.keyboard.type(name)
+    await page.keyboard.press("Enter")
+    await page.keyboard.type(first)
+    for option, value in options.items():
+        await page.get_by_label(option, exact=True).or_(page.get_by_role("button", name=f"+ {option}")).first.click()
+        await page.keyboard.type(value)
+    await page.get_by_role("button", name="Send").click()
+
+
 def join(pictures: list[Image.Image]) -> Image.Image:
     """Pictures beside each other on the page's own ground."""
     gap = 24
@@ -200,8 +240,12 @@ def join(pictures: list[Image.Image]) -> Image.Image:
     return sheet
 
 
-async def record(out: Path, engine: FakeEngine | None = None) -> None:
-    """Write try.gif, try.png and results.png into a folder."""
+async def record(out: Path, engine: FakeEngine | None = None, *, only_answers: bool = False) -> None:
+    """Write try.gif, try.png, results.png, compare.png and search.png into a folder, or only the last two."""
+    async with stage(engine) as page:
+        await answers(page, out)
+    if only_answers:
+        return
     async with stage(engine) as page:
         film = await act(page)
         await screenshots(page, out)
@@ -214,7 +258,9 @@ async def record(out: Path, engine: FakeEngine | None = None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs"), help="the folder for the pictures")
-    asyncio.run(record(parser.parse_args().out))
+    parser.add_argument("--only", choices=["answers"], help="take the pictures of /compare and /search alone")
+    asked = parser.parse_args()
+    asyncio.run(record(asked.out, only_answers=asked.only is not None))
 
 
 if __name__ == "__main__":

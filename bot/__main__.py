@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from bot.command import ConfigOption, DataOption, fail, importing, load_settings, run_to_end
+from bot.command import Commands, ConfigOption, DataOption, fail, importing, load_settings, run_to_end
 from bot.config import EMBEDDED, Config
 from bot.errors import AtelierError, ConfigError
 from bot.jobs import Surface
@@ -27,6 +27,7 @@ from bot.secrets import check_token, read_secret, read_token
 T = TypeVar("T")
 
 cli = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from typer.core import TyperGroup
 
 from bot.config import Config
+from bot.config_errors import words_of
 from bot.config_file import load_config
 from bot.errors import EX_CONFIG, AtelierError, ConfigError
 from bot.logs import setup_logging
@@ -23,6 +27,8 @@ T = TypeVar("T")
 _SIGNALLED = 128
 """A command that a signal ended has this exit code plus the number of the signal: 130 after Ctrl-C."""
 
+_KINDS = {"int_parsing": "a whole number", "float_parsing": "a number", "bool_parsing": "true or false"}
+
 DEFAULT_CONFIG = Path("config.toml")
 
 ConfigOption = Annotated[
@@ -31,6 +37,26 @@ ConfigOption = Annotated[
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="The folder for the database and the pictures; ./data by default.")
 ]
+
+
+class Commands(TyperGroup):
+    """Commands that say in the words of the settings, instead of pydantic's, what is wrong with an argument."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(cause := error.__cause__, ValidationError):
+                error.message = _wrong(cause.errors()[0])
+            raise
+
+
+def _wrong(error: ErrorDetails) -> str:
+    """What is wrong with an argument and what would work."""
+    if error["type"] in _KINDS:
+        return f"{error['input']!r} is not {_KINDS[error['type']]}."
+    return f"{words_of(error)}."
 
 
 def load_settings(config: Path | None, data: Path | None, *, quiet: bool = False) -> Config:
@@ -82,7 +108,11 @@ def run_to_end(main: Coroutine[Any, Any, T], *, serves: bool = False) -> T | Non
 
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, cancel, name)
+            try:
+                loop.add_signal_handler(name, cancel, name)
+            except NotImplementedError:
+                # Windows: the handler runs between two instructions of the main thread, so the loop has to be woken.
+                signal.signal(name, lambda number, _: loop.call_soon_threadsafe(cancel, signal.Signals(number)))
         return await main
 
     try:

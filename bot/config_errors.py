@@ -60,7 +60,7 @@ def explain(error: ValidationError, text: str, path: Path | None) -> str:
         where = f"{path}, line {line}: {key}"
     else:
         where = f"{path or 'settings'}: {key}".removesuffix(": ")
-    words = _words(first)
+    words = words_of(first)
     return f"{where}: {words}" + ("" if words.endswith(("?", ".")) else ".")
 
 
@@ -91,7 +91,7 @@ def _named(location: tuple[int | str, ...]) -> str:
     return " of ".join(filter(None, [*entry, ".".join(keys), *reversed(things)]))
 
 
-def _words(error: ErrorDetails) -> str:
+def words_of(error: ErrorDetails) -> str:
     """What is wrong with a value and what would work, without the name of the setting."""
     kind, context, value = error["type"], error.get("ctx", {}), _quoted(error["input"])
     match kind:

@@ -34,15 +34,15 @@ class Confirmations:
         client.buttons[f"{action}yes"] = self._confirmed
         client.buttons[f"{action}no"] = self._kept
 
-    async def ask(self, interaction: discord.Interaction, question: str, do: Do) -> None:
-        """Ask; `do` is done once the same person says yes, and returns what to tell them."""
+    async def ask(self, interaction: discord.Interaction, question: str, deed: str, do: Do) -> None:
+        """Ask; `do` is done once the same person presses the button `deed`, and returns what to tell them."""
         number = secrets.randbelow(10**17)
         self._open[number] = (_asker(interaction), do)
         while len(self._open) > _OPEN:
             self._open.popitem(last=False)
         view = discord.ui.View(timeout=None)
         for action, label, style in (
-            ("yes", say("Do it"), discord.ButtonStyle.danger),
+            ("yes", deed, discord.ButtonStyle.danger),
             ("no", say("Leave it"), discord.ButtonStyle.secondary),
         ):
             view.add_item(button(f"{self._action}{action}", PictureRef(JobId(number)), label, style))

@@ -93,6 +93,8 @@ FORGOTTEN = mark(
     "Deleted. I now delete my messages with your requests and pictures one by one. You can ask for new pictures "
     "whenever you like; the part of your quota that you used today still counts."
 )
+_NEAR = timedelta(seconds=15)
+
 REMOVED = mark("🗑️ A moderator removed this result.")
 
 
@@ -110,6 +112,11 @@ def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
 def relative(at: datetime) -> str:
     """A time that Discord shows as a countdown."""
     return f"<t:{int(at.timestamp())}:R>"
+
+
+def coming(at: datetime) -> str:
+    """A time to come as a countdown; one that is near is "in a moment", because Discord would count into the past."""
+    return say("in a moment") if at - utcnow() < _NEAR else relative(at)
 
 
 def past(at: datetime) -> str:

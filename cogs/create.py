@@ -18,12 +18,11 @@ from bot.requests.adapters import MOST_LORAS, is_adapter
 from bot.requests.admission import Admission
 from bot.requests.flags import with_flags
 from bot.requests.options import PROMPT_HELP, Option, Options, table
-from bot.requests.shapes import ASPECTS, aspect_size
 from bot.requests.uploads import UPLOAD_NAMES
 from bot.storage.styles import Styles
-from cogs import _words
+from cogs import _people, _words
 from cogs._buttons import add_cog
-from cogs._lists import Choices, model_choices, next_of_list, style_choices, usable_models
+from cogs._lists import Choices, aspect_choices, model_choices, next_of_list, style_choices, usable_models
 from cogs.series import Series
 
 
@@ -118,13 +117,17 @@ class Create(commands.Cog):
 
     @imagine.autocomplete("aspect")
     async def _aspects(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
+        if not _people.is_served(interaction):
+            return aspect_choices(typed)
         model = await self._model(interaction)
-        choices = []
-        for aspect in ASPECTS:
-            width, height = aspect_size(aspect, model)
-            if aspect.startswith(typed.strip()) or not typed:
-                choices.append(app_commands.Choice(name=f"{aspect} — {width}×{height}", value=aspect))
-        return choices
+        sizes = await self._admission.delivered_sizes(
+            _people.requester(interaction), _people.destination(interaction), model
+        )
+        return [
+            app_commands.Choice(name=f"{aspect} — {width}×{height}", value=aspect)
+            for aspect, (width, height) in sizes.items()
+            if aspect.startswith(typed.strip())
+        ]
 
 
 async def setup(client: Client) -> None:

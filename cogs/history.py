@@ -16,6 +16,7 @@ from bot.language import mark, say
 from bot.storage.job_rows import ALL, Wanted
 from bot.storage.queue import Queue
 from bot.storage.reactions import LIKE
+from bot.storage.removals import Removals, Remover
 from cogs import _people, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._pictures import send_pictures
@@ -23,14 +24,19 @@ from cogs._pictures import send_pictures
 _PAGE = 5
 _SHOWN_PROMPT = 60
 _SHOWN_REASON = 150
+_GONE = {
+    Remover.REQUESTER: mark("{result} — you deleted its pictures"),
+    Remover.MODERATOR: mark("{result} — a moderator removed its pictures"),
+    None: mark("{result} — its pictures were deleted"),
+}
 _MARKS = {JobStatus.DELIVERED: "🖼️", JobStatus.FAILED: "❌", JobStatus.CANCELLED: "🚫"}
 
 
 class History(commands.Cog):
     """Shows people their own requests, and the pictures of them again."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+    def __init__(self, queue: Queue, removals: Removals) -> None:
+        self._queue, self._removals = queue, removals
 
     @app_commands.command(description="Your last requests on this server, and their pictures again")
     @app_commands.guild_only()
@@ -65,9 +71,10 @@ class History(commands.Cog):
         lines = []
         for number, job in enumerate(shown, start=(page - 1) * _PAGE + 1):
             is_shown = await self._queue.has_images(job.id)
-            line = f"{number}. {_line(job, interaction)}"
-            if not is_shown and job.status is JobStatus.DELIVERED:
-                line = say("{result} — its pictures were deleted", result=line)
+            gone = job.status is JobStatus.DELIVERED and not is_shown
+            line = f"{number}. {_line(job, interaction, is_gone=gone)}"
+            if gone:
+                line = say(_GONE[await self._removals.who_removed(job)], result=line)
             lines.append(line)
             if is_shown:
                 view.add_item(button("show", PictureRef(job.id), say("Show {number}", number=number)))
@@ -96,9 +103,10 @@ def _nothing(page: int, wanted: Wanted) -> str:
     return mark("None of your requests on this server has ended yet.")
 
 
-def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
+def _line(job: Job, interaction: discord.Interaction[Client], *, is_gone: bool) -> str:
     """One request: when, what, what became of it, and where."""
-    line = f"{_MARKS[job.status]} {_words.past(job.asked_at)} {_words.inert(job.request.title, _SHOWN_PROMPT)}"
+    sign = "🗑️" if is_gone else _MARKS[job.status]
+    line = f"{sign} {_words.past(job.asked_at)} {_words.inert(job.request.title, _SHOWN_PROMPT)}"
     if job.reason:
         line += f" — {_words.inert(_words.said(job.reason), _SHOWN_REASON)}"
     elif job.destination.message_id is not None:
@@ -109,6 +117,6 @@ def _line(job: Job, interaction: discord.Interaction[Client]) -> str:
 
 async def setup(client: Client) -> None:
     """Add the cog and its button."""
-    cog = History(client.app.queue)
+    cog = History(client.app.queue, client.app.removals)
     _people.open_to_messages(client, cog.history)
     await add_cog(client, cog)

@@ -294,7 +294,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
                     role=_words.subject(subject),
                     limits=names,
                 )
-            await self._confirmations.ask(interaction, question, do)
+            await self._confirmations.ask(interaction, question, say("Lower the limits"), do)
         else:
             await responses.send(interaction, await do(), ephemeral=True)
 

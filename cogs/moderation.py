@@ -107,7 +107,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             question = say(
                 "This pauses painting on the whole server. Until you resume it, no request is started or accepted."
             )
-            await self._confirmations.ask(interaction, question, do)
+            await self._confirmations.ask(interaction, question, say("Pause painting"), do)
         else:
             await responses.send(interaction, await do(), ephemeral=True)
 
@@ -205,7 +205,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             question = say(
                 "This cancels every request of this server that waits or is being painted. It cannot be undone."
             )
-            await self._confirmations.ask(interaction, question, do)
+            await self._confirmations.ask(interaction, question, say("Cancel all requests"), do)
         else:
             await responses.send(interaction, await do(), ephemeral=True)
 

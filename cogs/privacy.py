@@ -81,7 +81,7 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
             return say(_words.FORGOTTEN)
 
         question = _words.forget_question(await self._forgetting.held(user_id))
-        await self._confirmations.ask(interaction, question, do)
+        await self._confirmations.ask(interaction, question, say("Delete my data"), do)
 
 
 async def setup(client: Client) -> None:

@@ -164,7 +164,7 @@ class QueueCog(commands.Cog, name="Queue"):
             job = await self._queue.get(turn.job_id)
             if job is not None:
                 count = _words.amount(job.request)
-                lines.append(f"{place}. {_name(job, guild_id)} — {count}, {_words.relative(turn.starts_at)}")
+                lines.append(f"{place}. {_name(job, guild_id)} — {count}, {_words.coming(turn.starts_at)}")
         if len(turns) > _SHOWN:
             lines.append(say("-# and {count} more", count=len(turns) - _SHOWN))
         return lines or [say("The queue is empty.")]
@@ -184,7 +184,7 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn], line: Line) -> list[s
             lines.append(say("🖌️ {request} — being painted", request=prompt))
         elif job.id in places:
             place, turn = places[job.id]
-            starts = _words.relative(turn.starts_at)
+            starts = _words.coming(turn.starts_at)
             lines.append(say("🕓 {request} — place {place}, {when}", request=prompt, place=place, when=starts))
         elif line.is_drained(job.request.model):
             lines.append(say("⏸️ {request} — the host has stopped the engines for it, keeps its place", request=prompt))
@@ -200,7 +200,7 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
         return ""
     paced = ""
     if paced_until is not None:
-        paced = " " + say("Your pace lets it start {when}.", when=_words.relative(paced_until))
+        paced = " " + say("Your pace lets it start {when}.", when=_words.coming(paced_until))
     before = turns[:place]
     if not before:
         return say("Yours is next: no other person who waits has used less GPU time.") + paced

@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import blocks
+import option_page
 import pytest
 from pydantic import BaseModel
 from typer.main import get_command
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 
 from bot.__main__ import cli
 from bot.config import Config, ControlNetConfig, LoraConfig, ModelConfig
+from bot.policy.limits import LimitName
 from bot.policy.rights import doors
 from bot.provider_config import ApiConfig, ProviderConfig
 
@@ -139,6 +142,26 @@ def test_the_shell_blocks_of_the_tutorial_make_what_a_host_begins_with(tmp_path:
     made = tomllib.loads((tmp_path / "host" / "config.toml").read_text())
     assert made["models"][0]["source"] == "stable-diffusion-v1-5/stable-diffusion-v1-5"
     assert (tmp_path / "host" / "discord.token").read_text().strip() == "a-token"
+
+
+def test_every_line_of_a_shell_block_is_run_by_the_ci_or_left_out_for_a_reason_that_is_needed() -> None:
+    known = [line for document in blocks.documents() for block in blocks.lines(document) for line in block]
+    assert "atelier imagine" in "".join(line for line in known if blocks.reason(line) is None)
+    unneeded = {pattern for pattern in blocks.REASONS if not any(re.search(pattern, line) for line in known)}
+    assert unneeded == set()
+    assert ".ci/blocks.py" in Path(".ci/run").read_text(encoding="utf-8")
+
+
+async def test_the_page_of_options_has_all_commands_with_their_options_as_they_are() -> None:
+    text = (await option_page.page()).rstrip() + "\n"
+    assert text == Path("docs/options.md").read_text(encoding="utf-8"), (
+        "python .ci/option_page.py > docs/options.md brings it up to date"
+    )
+
+
+@pytest.mark.parametrize("name", list(LimitName))
+def test_every_limit_is_on_the_page_for_moderators(name: LimitName) -> None:
+    assert f"`{name.value}`" in Path("docs/moderation.md").read_text(encoding="utf-8")
 
 
 def _pages(nav: object) -> Iterator[str]:

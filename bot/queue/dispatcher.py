@@ -37,6 +37,9 @@ LOOK_AGAIN_SECONDS = 5.0
 _KEEP_TRIES = 6
 """How often storing the finished pictures is tried before the job is failed."""
 
+SHORT_SECONDS = 5.0
+"""What is painted in less shows no progress."""
+
 
 class Dispatcher:
     """Feeds the lanes of the engine; `run` is the task that owns it."""
@@ -210,10 +213,11 @@ class Dispatcher:
             raise PaintFailed("No engine has the model {model} now. Choose another one.", model=job.request.model)
         order = Order(job.id, job.attempt, job.request, job.requester.user_id, uploads, limits)
         async with aclosing(lane.submit(order)) as events:
-            preview = b""
+            preview, began = b"", _now()
             async for event in events:
                 if isinstance(event, Started):
                     self._meter.enter(job.id, job.request.work, _now(), lane.name)
+                    began = _now()
                 elif isinstance(event, Preview):
                     preview = event.jpeg
                 elif isinstance(event, Asking):
@@ -223,10 +227,16 @@ class Dispatcher:
                 elif isinstance(event, Billed):
                     await insist(self._queue.note_billed, job, event.micros)
                 elif isinstance(event, Progress):
-                    self._announce(job, Painting(event.step, event.of, preview))
+                    if takes_long(_now() - began, event):
+                        self._announce(job, Painting(event.step, event.of, preview))
                 elif isinstance(event, Finished):
                     used = self._meter.used(job.id, _now())
                     await insist(self._queue.render, job, event.images, event.model_hash, used, tries=_KEEP_TRIES)
+
+
+def takes_long(seconds: float, progress: Progress) -> bool:
+    """Whether a request that began `seconds` ago and has come this far takes so long that people want to see it."""
+    return seconds * max(progress.of, 1) >= SHORT_SECONDS * max(progress.step, 1)
 
 
 def _now() -> float:

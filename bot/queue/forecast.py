@@ -26,6 +26,8 @@ def is_wrong(said: Queued | None, true: Queued, now: datetime) -> bool:
         return said != true
     if true.starts_at is None and (said.starts_at is None or said.starts_at >= now):
         return False  # The start itself will say it.
+    if said.starts_at is not None and said.starts_at < now - SOON:
+        return True  # Discord counts on into the past: "starts 9 seconds ago".
     starts_at = true.starts_at or now
     left = (starts_at - now).total_seconds()
     moved = abs((starts_at - (said.starts_at or now)).total_seconds())

@@ -48,7 +48,8 @@ from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Options
 from bot.requests.presets import NO_PRESETS, Presets, presets_of
 from bot.requests.remote import lacking_of
-from bot.requests.resolve import resolve
+from bot.requests.resolve import delivered_size, resolve
+from bot.requests.shapes import ASPECTS
 from bot.requests.vocabulary import Vocabulary
 from bot.requests.wording import one_line
 from bot.storage.pictures import Pictures
@@ -262,6 +263,14 @@ class Admission:
             for model in self.models
             if (allowed is None or model.name in allowed) and model.name not in self._engine.troubles
         ]
+
+    async def delivered_sizes(
+        self, requester: Requester, destination: Destination, model: ModelConfig
+    ) -> dict[str, tuple[int, int]]:
+        """The shapes that a person may ask for there, and the sizes in pixels in which a model's pictures come."""
+        limit = (await self._policy.limits(requester, destination.channels)).pixels
+        sizes = {aspect: delivered_size(aspect, model, limit) for aspect in ASPECTS}
+        return {aspect: size for aspect, size in sizes.items() if size is not None}
 
     async def admit(self, quote: Quote, *, interaction_id: int | None = None) -> Admitted | None:
         """Make a job of a quote, and store it durably with its uploads.

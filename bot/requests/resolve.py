@@ -17,7 +17,7 @@ from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError, cut, quoted
 from bot.jobs import NO_STYLE, GenerationRequest, Operation, StyleRef
 from bot.language import mark, say, sentence
-from bot.policy.limits import Limits
+from bot.policy.limits import Limit, Limits
 from bot.requests import styles
 from bot.requests.adapters import controlnet_of, loras_of, triggered
 from bot.requests.bounds import capped, named, within
@@ -27,7 +27,7 @@ from bot.requests.morphs import ends, film_frames, film_size, frames_of, one_fil
 from bot.requests.options import Choice, Options
 from bot.requests.presets import NO_PRESETS, Presets, choose
 from bot.requests.remote import fitted_size, most_images, without_lacking
-from bot.requests.shapes import size_of, smaller
+from bot.requests.shapes import aspect_size, size_of, smaller
 from bot.requests.starting import asked_strength, check_uploads, operation_of, strength_of
 from bot.requests.wording import clean
 from bot.storage.styles import Style
@@ -308,6 +308,21 @@ def usual_request(model: ModelConfig) -> GenerationRequest:
         guidance_scale=model.guidance_scale,
         seed=0,
     )
+
+
+def delivered_size(aspect: str, model: ModelConfig, limit: Limit[int]) -> tuple[int, int] | None:
+    """The size in which pictures of a shape come: with the limit of pixels, and enlarged if the model does that.
+
+    None if the limit does not let the model paint this shape.
+    """
+    size = aspect_size(aspect, model)
+    try:
+        if model.provider:
+            return fitted_size(*size, model, capabilities_of(model), limit, [])
+        width, height = smaller(*size, model, limit, [])
+    except Rejected:
+        return None
+    return width * model.upscale, height * model.upscale
 
 
 def _model(name: str | None, models: Sequence[ModelConfig], limits: Limits | None, notes: list[str]) -> ModelConfig:

@@ -26,10 +26,9 @@ from bot.storage.erasure import SIDE_FILES
 from bot.storage.picture_folder import PictureFolder
 from bot.storage.recovery import STAGED
 from bot.storage.sealing import Seal, seal_of
+from bot.system import is_open_to_others
 
 log = logging.getLogger(__name__)
-
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,8 @@ def find_key(database: Path, environ: Mapping[str, str] = os.environ) -> str | N
 
 def trouble_of(place: KeyPlace) -> tuple[str, str] | None:
     """What is wrong with the rights of the file with the key, and the remedy; None if nothing is."""
-    if place.file is None or os.name != "posix":
-        return None
     with suppress(OSError):
-        if place.file.stat().st_mode & _OTHERS:
+        if place.file is not None and is_open_to_others(place.file):
             return "Other users of this machine can read the key of the database.", f"Run: chmod 600 {place.file}"
     return None
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from datetime import datetime
+from enum import Enum
 
 import aiosqlite
 
@@ -58,6 +59,13 @@ Files = tuple[str, ...]
 """The sha256 of the files of one picture."""
 
 UNNAME = "DELETE FROM images WHERE job_id = ? RETURNING sha256, delivered_sha256"
+
+
+class Remover(Enum):
+    """Who removed the pictures of a result."""
+
+    REQUESTER = "requester"
+    MODERATOR = "moderator"
 
 
 class Removals:
@@ -164,8 +172,14 @@ class Removals:
 
     async def is_by_requester(self, job: Job) -> bool:
         """Whether the person who asked for a removed result removed it, and not a moderator."""
+        return await self.who_removed(job) is Remover.REQUESTER
+
+    async def who_removed(self, job: Job) -> Remover | None:
+        """Who removed the pictures of a result; None if nobody did."""
         row = await self._database.fetch_one("SELECT by_requester FROM removals WHERE job_id = ?", (job.id,))
-        return row is not None and bool(row["by_requester"])
+        if row is None:
+            return None
+        return Remover.REQUESTER if row["by_requester"] else Remover.MODERATOR
 
     async def noted(self, job: Job) -> None:
         """Note that the message says so, or never will.

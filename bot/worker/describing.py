@@ -6,7 +6,6 @@ the CPU only, so that it takes no memory of the GPU while people paint.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import PIL.Image
 import torch
 import transformers
 
+from bot import system
 from bot.engine import framing
 from bot.errors import PaintFailed
 from bot.jobs import PictureLimits
@@ -48,7 +48,7 @@ def describe(folder: Path, picture: PIL.Image.Image) -> str:
 
 
 def _answer(order: dict[str, Any], body: bytes) -> bytes:
-    os.nice(_NICENESS)
+    system.give_way(_NICENESS)
     try:
         picture = on_white(opened(body))
         if order["limits"] is not None:

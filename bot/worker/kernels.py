@@ -5,14 +5,14 @@ A setting of a library says what was asked for. This says what happened, so a se
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from bot import system
 
 _ATTENTION = {
     "_scaled_dot_product_flash_attention": "flash",
@@ -92,8 +92,7 @@ def peak_bytes() -> int:
         peak = int(torch.cuda.max_memory_reserved())
         torch.cuda.reset_peak_memory_stats()
         return peak
-    # Kilobytes on Linux, bytes on a Mac.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return system.peak_bytes()
 
 
 def described(seen: Counter[Kernel]) -> str:

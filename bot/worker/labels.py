@@ -23,6 +23,7 @@ from filelock import FileLock
 from bot.config import EngineConfig
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest, Operation
+from bot.system import is_open_to_others
 from bot.worker import manifest, marking
 from bot.worker.manifest import Signing
 
@@ -124,7 +125,7 @@ def own_secret(folder: Path) -> bytes:
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             manifest.write(path, secrets.token_hex(_BYTES).encode())
-        if path.stat().st_mode & manifest.NO_RIGHTS:
+        if is_open_to_others(path):
             log.warning("others may read the secret %s: take their rights away with chmod 600", path)
         return read_secret(path)
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ import PIL.Image
 from bot.config import EngineConfig
 from bot.engine import framing
 from bot.errors import PaintFailed
+from bot.system import is_open_to_others
 from bot.worker import manifest, marking
 from bot.worker.answering import serve
 from bot.worker.labels import KEY_FILE, own_secret
@@ -53,7 +54,7 @@ def _certificate(settings: EngineConfig, folder: Path) -> Said:
     if read.state not in ("valid", "untrusted"):
         words = f"{certificate} signs, but what it signed does not hold when it is read"
         return what, BAD, words, _remedy(certificate, is_own=is_own)
-    if key.stat().st_mode & manifest.NO_RIGHTS:
+    if is_open_to_others(key):
         return what, BAD, f"other users of this machine can read {key}", f"Run: chmod 600 {key}"
     days = (manifest.end_of(certificate) - datetime.now(UTC)).days
     whose = "made here, so readers do not know it" if is_own else "the host's own"
@@ -81,7 +82,7 @@ def _mark(folder: Path) -> Said:
     found = marking.find(marking.mark(picture, secret, _NUMBER), secret, [picture.size], np.array([_NUMBER]))
     if found is None or found.number != _NUMBER:
         return what, BAD, f"a mark by {path} cannot be read back", "Restore the file from your copy."
-    if path.stat().st_mode & manifest.NO_RIGHTS:
+    if is_open_to_others(path):
         return what, BAD, f"other users of this machine can read {path}", f"Run: chmod 600 {path}"
     words = f"a mark by {path} can be read back. Keep a copy: without it no marked picture is recognised"
     return what, GOOD, words, ""

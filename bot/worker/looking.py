@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from bot import system
 from bot.engine import framing
 from bot.errors import PaintFailed
 from bot.jobs import PictureLimits
@@ -160,7 +160,7 @@ def _field(number: int, content: bytes) -> bytes:
 def main(arguments: Sequence[str] = sys.argv[1:]) -> None:
     """Answer until the pipe ends; an argument is a niceness."""
     if arguments:
-        os.nice(int(arguments[0]))
+        system.give_way(int(arguments[0]))
     serve_all(_answer)
 
 

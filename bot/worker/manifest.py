@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bot.errors import PaintFailed
+from bot.system import is_open_to_others
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,6 @@ _SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
 }
 _VALID_FOR = datetime.timedelta(days=3650)
-NO_RIGHTS = 0o077
 _SELF_MADE = "signingCredential.untrusted"
 """What a reader notes of a certificate that it does not know."""
 
@@ -65,7 +65,7 @@ class Signing:
                 certificate=certificate,
                 key=private_key,
             ) from error
-        if private_key.stat().st_mode & NO_RIGHTS:
+        if is_open_to_others(private_key):
             log.warning("others may read the key %s: take their rights away with chmod 600", private_key)
         self._facts = (_algorithm_of(loaded), chain, key)
         self._context = c2pa.Context(c2pa.Settings.from_dict(_SETTINGS))

@@ -19,6 +19,7 @@ from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed, StorageError, StorageFull, UserError
 from bot.jobs import ChannelId, Destination, JobId, JobStatus, to_text
 from bot.policy import limits
+from bot.queue import dispatcher
 from bot.requests import admission
 from bot.requests.options import Options
 from bot.responses import BUSY_SECONDS, OLD_SECONDS
@@ -372,6 +373,7 @@ async def test_a_preview_is_shown_until_the_job_ends(
 ) -> None:
     for module, name in ((progress, "EDIT_SECONDS"), (progress, "PROGRESS_SECONDS"), (gate, "THROTTLE_SECONDS")):
         monkeypatch.setattr(module, name, 0.01)
+    monkeypatch.setattr(dispatcher, "SHORT_SECONDS", 0.0)
     engine.preview = b"how it looks so far"
     engine.seconds = 2.0
     ada = workshop.member("ada")
@@ -423,7 +425,14 @@ async def test_autocomplete_offers_models_samplers_and_shapes_with_their_pixels(
 
     assert [choice["value"] for choice in models] == ["emoji"]
     assert [choice["value"] for choice in samplers] == ["dpm++ 2m", "dpm++ 2m karras", "dpm++ sde"]
-    assert shapes == [{"name": "16:9 — 168×96", "value": "16:9"}]
+    assert shapes == [{"name": "16:9 — 672×384", "value": "16:9"}], "enlarged, as it comes"
+
+    moderator = workshop.member("mod", moderator=True)
+    await moderator.slash(workshop.channel, "limits set", pixels="128x64", member=ada)
+    (limited,) = await ada.autocomplete(workshop.channel, "imagine", "aspect", "16", prompt="x")
+    await ada.slash(workshop.channel, "imagine", prompt="x", aspect="16:9")
+    (job,) = await workshop.ended()
+    assert limited["name"] == f"16:9 — {job.request.width * 4}×{job.request.height * 4}" == "16:9 — 448×256"
 
 
 class TestOtherSettings:

@@ -91,5 +91,5 @@ class TestOpened:
         await eve.slash("imagine", prompt="a cat")
         await workshop.ended()
         asked = await eve.slash("privacy delete")
-        await eve.click(asked.response, label="Do it")
+        await eve.click(asked.response, label="Delete my data")
         await workshop.seen(lambda: not [each for each in eve.dm_channel.history() if each.attachments])

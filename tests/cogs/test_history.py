@@ -60,13 +60,19 @@ async def test_a_person_finds_requests_by_words_model_liking_and_date(workshop: 
     assert "is like that" in await found(model="none")
 
 
-async def test_a_deleted_result_says_so(workshop: Workshop) -> None:
+async def test_a_deleted_result_says_who_deleted_it(workshop: Workshop) -> None:
     ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
     await workshop.open_group("mod", moderator)
-    await ada.slash(workshop.channel, "imagine", prompt="a cat")
-    (job,) = await workshop.ended()
-    await moderator.slash(workshop.channel, "mod delete", message=str(job.destination.message_id))
-    assert "its pictures were deleted" in (await ada.slash(workshop.channel, "history")).response.content
+    for number in (1, 2):
+        await ada.slash(workshop.channel, "imagine", prompt=f"cat {number}")
+        await workshop.ended(number)
+    first, second = await workshop.jobs()
+    await moderator.slash(workshop.channel, "mod delete", message=str(first.destination.message_id))
+    await workshop.app.removals.remove_own(second.requester, second.id)
+    newest, oldest = (await ada.slash(workshop.channel, "history")).response.content.splitlines()
+    assert newest.startswith("1. 🗑️")
+    assert newest.endswith("you deleted its pictures")
+    assert oldest.endswith("a moderator removed its pictures")
 
 
 async def test_pictures_of_a_channel_that_took_none_are_shown_on_demand_to_their_owner_alone(

@@ -13,7 +13,8 @@ from tests.conftest import Workshop
 async def confirmed(actor: simcord.MemberActor, asked: simcord.InteractionResult) -> str:
     """Say yes, and return what the question became."""
     assert asked.ephemeral
-    result = await actor.click(asked.response, label="Do it")
+    (row,) = asked.response.components
+    result = await actor.click(asked.response, custom_id=row["components"][0]["custom_id"])
     return result.response.content
 
 

@@ -95,7 +95,7 @@ async def test_a_default_model_that_may_not_be_used_is_left_out_with_a_note(work
     await workshop.open_group("limits", moderator)
     await moderator.slash(workshop.channel, "mod defaults", model="second")
     answer = await moderator.slash(workshop.channel, "limits set", models="first, third")
-    await moderator.click(answer.response, label="Do it")
+    await moderator.click(answer.response, label="Lower the limits")
     asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
     (job,) = await workshop.ended()
     assert job.request.model == "first"

@@ -34,7 +34,7 @@ async def deleted(actor: simcord.MemberActor, where: Any) -> str:
     """Delete everything about a person; returns what the question became."""
     asked = await actor.slash(where, "privacy delete")
     assert asked.ephemeral
-    return (await actor.click(asked.response, label="Do it")).response.content
+    return (await actor.click(asked.response, label="Delete my data")).response.content
 
 
 async def gone(workshop: Workshop) -> None:
@@ -140,7 +140,7 @@ async def test_whatever_waits_is_painted_or_is_being_answered_ends_and_goes(
     assert "2 requests, 0 pictures, 0 ratings" in asked.response.content
     assert "2 of the requests are still open and will be cancelled." in asked.response.content
     assert "Your id stays with it for 3 days" in asked.response.content
-    await ada.click(asked.response, label="Do it")
+    await ada.click(asked.response, label="Delete my data")
     await gone(workshop)
     engine.open.set()
     await workshop.ended(3)
@@ -165,7 +165,7 @@ async def test_it_reaches_every_server_and_direct_messages_and_nobody_else(works
 
     asked = await ada.slash(workshop.channel, "privacy delete")
     with pytest.raises(simcord.SetupError):
-        await eve.click(asked.response, label="Do it")
+        await eve.click(asked.response, label="Delete my data")
     assert await deleted(eve, workshop.channel) == _words.FORGOTTEN
     await gone(workshop)
     assert left(tmp_path, "xylophone") != []
@@ -175,7 +175,7 @@ async def test_it_reaches_every_server_and_direct_messages_and_nobody_else(works
     await ada.user.click(by_message.response, label="Leave it")
     assert left(tmp_path, "xylophone") != []
     by_message = await ada.user.slash("privacy delete")
-    assert (await ada.user.click(by_message.response, label="Do it")).response.content == _words.FORGOTTEN
+    assert (await ada.user.click(by_message.response, label="Delete my data")).response.content == _words.FORGOTTEN
     await gone(workshop)
     assert left(tmp_path, "xylophone") == []
     assert left(tmp_path, "walrus") != []

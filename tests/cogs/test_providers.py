@@ -314,7 +314,7 @@ class TestMoney:
     ) -> None:
         ada, mod = workshop.member("ada"), workshop.member("mod", moderator=True)
         receipt = await mod.slash(workshop.channel, "limits set", money=0)
-        await mod.click(receipt.response, label="Do it")
+        await mod.click(receipt.response, label="Lower the limits")
         refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
         assert "more than your money here for 24 hours, $0.00" in refused.response.content
         await mod.slash(workshop.channel, "limits set", money=1000, server_money=1000)
@@ -335,7 +335,7 @@ class TestMoney:
         await workshop.seen(lambda: server.asked)
         jobs = await workshop.jobs()
         limited = await mod.slash(workshop.channel, "limits set", money=5)
-        await mod.click(limited.response, label="Do it")
+        await mod.click(limited.response, label="Lower the limits")
         refusal = await workshop.app.policy.objection(jobs[0])
         assert refusal is not None
         assert refusal.rule == "money"

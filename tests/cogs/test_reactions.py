@@ -299,7 +299,7 @@ async def test_a_deleted_result_takes_its_copies_with_it(workshop: Workshop, who
         await workshop.seen(lambda: workshop.message(result.id).content == _words.REMOVED)
     else:
         asked = await ada.slash(workshop.channel, "privacy delete")
-        await ada.click(asked.response, label="Do it")
+        await ada.click(asked.response, label="Delete my data")
     await workshop.seen(lambda: not best.history() and not bob.user.dm_channel.history())
     await rests(workshop)
     assert await side(workshop) == []
@@ -452,7 +452,7 @@ async def test_the_rows_of_a_person_are_theirs(workshop: Workshop) -> None:
     assert [row["kind"] for row in exported["copies"]] == ["private"]
     assert (await workshop.app.forgetting.export(UserId(ada.id)))["copies"] == []
     asked = await bob.slash(workshop.channel, "privacy delete")
-    await bob.click(asked.response, label="Do it")
+    await bob.click(asked.response, label="Delete my data")
     await workshop.seen(lambda: not bob.user.dm_channel.history())
     await rests(workshop)
     assert await side(workshop) == []

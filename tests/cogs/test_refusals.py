@@ -245,7 +245,7 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
 
 
 async def pressed_elsewhere(
-    workshop: Workshop, moderator: simcord.MemberActor, row: Any, *, label: str = "Do it"
+    workshop: Workshop, moderator: simcord.MemberActor, row: Any, *, label: str = "Pause painting"
 ) -> Any:
     """A person who was asked here answers on a server where they moderate: that right does not count here."""
     guild = workshop.env.create_guild("Elsewhere")
@@ -273,8 +273,8 @@ async def test_a_question_is_for_whoever_was_asked_while_they_may(workshop: Work
     view.stop()
     second, eve = workshop.member("second", moderator=True), workshop.member("eve")
     for label, presser, said in (
-        ("Do it", eve, "Only members with Manage Server"),
-        ("Do it", second, "expired"),
+        ("Pause painting", eve, "Only members with Manage Server"),
+        ("Pause painting", second, "expired"),
         ("Leave it", eve, "expired"),
         ("Leave it", second, "expired"),
     ):
@@ -283,7 +283,7 @@ async def test_a_question_is_for_whoever_was_asked_while_they_may(workshop: Work
     assert "expired" in (await pressed_elsewhere(workshop, moderator, row)).response.content
     assert await workshop.app.rules.books() == {}
     await workshop.restart()
-    late = await moderator.click(asked.response, label="Do it")
+    late = await moderator.click(asked.response, label="Pause painting")
     assert "expired" in late.response.content
     assert await workshop.app.rules.books() == {}
 

@@ -198,7 +198,7 @@ async def test_what_does_not_fit_into_the_quota_is_offered_in_part(workshop: Wor
     async def limited(quota: int) -> None:
         answer = await moderator.slash(workshop.channel, "limits set", quota=quota)
         if "It applies at once" in answer.response.content:
-            await moderator.click(answer.response, label="Do it")
+            await moderator.click(answer.response, label="Lower the limits")
 
     await limited(2)
     asked = await ada.slash(workshop.channel, "imagine", prompt="{" + ", ".join("abcdefghijklmn") + "} fox")

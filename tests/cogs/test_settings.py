@@ -129,7 +129,7 @@ async def test_they_are_shown_exported_and_deleted_as_personal_data(workshop: Wo
     assert (row["user_id"], row["images"], row["aspect"], row["send_to_me"]) == (ada.id, 2, "3:2", 1)
     asked = await ada.slash(workshop.channel, "privacy delete")
     assert "your `/settings`" in asked.response.content
-    await ada.click(asked.response, label="Do it")
+    await ada.click(asked.response, label="Delete my data")
     assert (await workshop.app.preferences.of(UserId(ada.id))).images is None
 
 

@@ -120,7 +120,10 @@ export class CommandForm {
     this.focus();
   }
 
-  focus() { (this.fields.at(-1)?.input ?? this.button).focus(); }
+  focus() {
+    const open = this.fields.find((each) => !each.input.value) ?? this.fields.at(-1);
+    (open?.input ?? this.button).focus();
+  }
 
   next(field) {
     const after = this.fields.slice(this.fields.indexOf(field) + 1).find((each) => !each.input.value);

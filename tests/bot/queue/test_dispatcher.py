@@ -19,7 +19,7 @@ from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery import gate, progress
 from bot.delivery.poster import Repost, Shown
-from bot.engine import Event, Lane, Order
+from bot.engine import Event, Lane, Order, Progress
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
 from bot.jobs import (
@@ -643,7 +643,8 @@ async def test_house_closed_at_any_moment_loses_nothing_and_says_nothing_twice(
         assert sum(isinstance(news, Painted) for news in recorder.of(job)) == 1
 
 
-async def test_progress_counts_up_to_the_result(config: Config) -> None:
+async def test_progress_counts_up_to_the_result(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "SHORT_SECONDS", 0.0)
     async with opened(config, FakeEngine(seconds=0.2)) as house:
         job = await house.ended(await house.ask(request=replace(APPLE, num_inference_steps=20)))
         *progress, painted = house.recorder.of(job)
@@ -652,6 +653,19 @@ async def test_progress_counts_up_to_the_result(config: Config) -> None:
         assert all(isinstance(news, Painting) and news.of == 20 for news in progress)
         steps = [news.step for news in progress]
         assert steps == sorted(set(steps))
+
+
+async def test_what_is_painted_at_once_shows_no_progress(config: Config) -> None:
+    async with opened(config, FakeEngine(seconds=0.05)) as house:
+        job = await house.ended(await house.ask())
+        assert [type(news) for news in house.recorder.of(job)] == [Painted]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step", "shown"), [(0.2, 1, False), (0.3, 1, True), (4.9, 20, False), (1.3, 5, True), (6.0, 0, True)]
+)
+def test_progress_is_shown_if_the_whole_will_take_long(seconds: float, step: int, shown: bool) -> None:
+    assert dispatcher.takes_long(seconds, Progress(step, 20)) is shown
 
 
 async def test_a_restart_of_the_bot_costs_a_job_none_of_its_attempts(config: Config) -> None:

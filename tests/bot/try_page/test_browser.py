@@ -65,6 +65,15 @@ async def test_what_the_page_opens_with(browser: Browser, page: Page, size: tupl
     assert await tab.locator("#log").evaluate("log => log.scrollWidth <= log.clientWidth")
 
 
+async def test_typing_goes_on_in_the_first_option_of_a_command(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page, (1280, 860))
+    await tab.locator("#say").focus()
+    await tab.keyboard.type("/compare")
+    await tab.keyboard.press("Enter")
+    await tab.keyboard.type("a fox")
+    await expect(tab.get_by_label("prompt", exact=True)).to_have_value("a fox")
+
+
 @BOTH
 async def test_an_example_becomes_four_pictures_in_a_square(
     browser: Browser, page: Page, size: tuple[int, int]
