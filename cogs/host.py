@@ -13,6 +13,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import JobId, PictureRef
+from bot.language import say
 from bot.queue.lane_states import LaneState
 from bot.storage.lanes import Lanes
 from cogs import _words
@@ -60,6 +61,10 @@ class HostCog(commands.GroupCog, group_name="host", group_description="The engin
     def _shown(self) -> tuple[str, discord.ui.View]:
         states, view = self._states(), discord.ui.View(timeout=None)
         lines = ["**Engines**", *map(_line, states)]
+        missing = sorted(set(self._lanes.drained) - {state.name for state in states})
+        if missing:
+            names = ", ".join(map(_words.inert, missing))
+            lines.append(say("-# Drained, and missing since the last start: {names}", names=names))
         if all(state.is_drained for state in states):
             lines.append("Every engine is drained. Requests wait, and their messages say so.")
         for state in states[:_MOST_BUTTONS]:
@@ -78,7 +83,7 @@ def _number(name: str) -> JobId:
 def _line(state: LaneState) -> str:
     mark = "⏸️" if state.is_drained else "🟢" if state.is_up and not state.troubles else "🔴"
     lines = [f"{mark} **{_words.inert(state.name)}** — {state.words}", f"-# {_words.inert(state.details)}"]
-    lines += [f"-# {_words.inert(trouble)}" for trouble in state.troubles]
+    lines += [f"-# {_words.inert(trouble)}" for trouble in state.reasons]
     return "\n".join(lines)
 
 
