@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import discord
 
-from bot.app import calibration_of, database_of, known_files_of, lock_folder
+from bot.app import calibration_of, database_of, heartbeat_of, known_files_of, lock_folder
 from bot.client import INTENTS, PERMISSIONS
 from bot.config import SAFETY_IS_OFF, Config, EngineConfig, LoraConfig, ModelConfig
 from bot.engine import Event, Order, building, catalog, memory
@@ -32,7 +32,8 @@ from bot.engine.model_files.recognise import layers_of, recognise, unusable_adap
 from bot.engine.model_files.single_file import SingleFile
 from bot.engine.model_files.sizes import parts_of
 from bot.errors import ConfigError, EngineDied, PaintFailed, StorageError, UnusableFiles
-from bot.findings import CheckStatus, Finding, devices, hashes, hosts, labels, pictures, providers
+from bot.findings import CheckStatus, Finding, devices, engines, hashes, hosts, labels, pictures, providers
+from bot.heartbeat import last_lanes
 from bot.jobs import JobId, Operation, UserId, utcnow
 from bot.requests.morphs import FILM_FRAMES
 from bot.requests.resolve import usual_request
@@ -76,6 +77,8 @@ async def examine(config: Config, *, paint: bool = False) -> AsyncIterator[Findi
         yield finding
     facts = await probe()
     for finding in await hosts(config):
+        yield finding
+    for finding in engines(last_lanes(heartbeat_of(config.data), time.time())):
         yield finding
     yield _torch(config.engine.device, facts)
     for finding in devices(config.engine, facts):

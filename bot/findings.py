@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,7 @@ from bot.engine.images_api.capabilities import trouble_of
 from bot.engine.model_files.adapters import lora_file
 from bot.engine.model_files.known_files import KnownFiles, digest_of
 from bot.errors import ConfigError, StorageError, UnusableFiles
+from bot.queue.lane_states import LaneState
 from bot.secrets import provider_key, read_provider_key
 from bot.storage import encryption
 
@@ -149,11 +150,30 @@ def devices(engine: EngineConfig, facts: Mapping[str, Any]) -> list[Finding]:
     return [Finding("Devices", CheckStatus.GOOD, ", ".join(engine.devices))]
 
 
+def engines(states: Sequence[LaneState]) -> list[Finding]:
+    """What is wrong with the engines of a bot that runs now; nothing if none runs."""
+    found = []
+    for state in states:
+        what = f"Engine {state.name}"
+        if state.troubles:
+            words, remedy = " ".join(state.troubles), state.advice or "The log of the bot says more."
+            found.append(Finding(what, CheckStatus.BAD, words, remedy))
+        elif state.is_drained:
+            remedy = f'atelier engines --bring-back "{state.name}" brings it back.'
+            found.append(Finding(what, CheckStatus.NOTE, state.words, remedy))
+        elif not state.is_up:
+            found.append(Finding(what, CheckStatus.NOTE, state.words, "Wait until it has started, or read the log."))
+    return found
+
+
 async def hosts(config: Config) -> list[Finding]:
     """Whether the lanes on other hosts can paint: the cluster, each of its hosts, and GPUs for all lanes."""
     ray = config.engine.ray
     if not ray.lanes:
         return []
+    if not cluster.lane_names(config):
+        words, remedy = cluster.NOTHING_TO_PAINT.split(". ", 1)
+        return [Finding("Ray", CheckStatus.NOTE, words, remedy)]
     found = await cluster.survey(config)
     if "trouble" in found:
         return [Finding("Ray", CheckStatus.BAD, found["trouble"], "docs/scale.md shows how to set up other hosts.")]

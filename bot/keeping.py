@@ -102,10 +102,11 @@ async def _engines(config: Config, drain: str, bring_back: str) -> str:
     for lane in await asyncio.to_thread(stored_lanes, path, key):
         state = now.get(lane.name)
         if state is None:
-            lines.append(f"{lane.name}: {'drained' if lane.is_drained else 'not drained'}; the bot does not run.")
+            why = "the bot that runs does not have it" if now else "the bot does not run"
+            lines.append(f"{lane.name}: {'drained' if lane.is_drained else 'not drained'}; {why}.")
             continue
         state = replace(state, is_drained=lane.is_drained)
-        lines += [f"{lane.name}: {state.words}", f"  {state.details}", *(f"  {words}" for words in state.troubles)]
+        lines += [f"{lane.name}: {state.words}", f"  {state.details}", *(f"  {words}" for words in state.reasons)]
     return "\n".join(lines)
 
 

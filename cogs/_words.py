@@ -362,12 +362,14 @@ def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef], v
         )
         for picture in pictures
     ]
+    # No seed of a provider is shown, also not where it came from.
+    hidden = ("seed",) if request.provider else ()
     cost = price(job)
     lines.append(f"-# {parameters(request)} · {cost}" if cost else f"-# {parameters(request)}")
     given = [
         say(words, names=", ".join(names))
         for source, words in _VALUE_SOURCES.items()
-        if (names := [f"`{name}`" for name, origin in value_sources.items() if origin == source])
+        if (names := [f"`{name}`" for name, origin in value_sources.items() if origin == source and name not in hidden])
     ]
     if given:
         lines.append(f"-# {' · '.join([*given, say('the rest comes from the model')])}")

@@ -63,6 +63,10 @@ class HostCog(commands.GroupCog, group_name="host", group_description="The engin
     def _shown(self) -> tuple[str, discord.ui.View]:
         states, view = self._states(), discord.ui.View(timeout=None)
         lines = [say("**Engines**"), *map(_line, states)]
+        missing = sorted(set(self._lanes.drained) - {state.name for state in states})
+        if missing:
+            names = ", ".join(map(_words.inert, missing))
+            lines.append(say("-# Drained, and missing since the last start: {names}", names=names))
         if all(state.is_drained for state in states):
             lines.append(say("Every engine is drained. Requests wait, and their messages say so."))
         for state in states[:_MOST_BUTTONS]:
@@ -84,7 +88,7 @@ def _number(name: str) -> JobId:
 def _line(state: LaneState) -> str:
     sign = "⏸️" if state.is_drained else "🟢" if state.is_up and not state.troubles else "🔴"
     lines = [f"{sign} **{_words.inert(state.name)}** — {state.words}", f"-# {_words.inert(state.details)}"]
-    lines += [f"-# {_words.inert(trouble)}" for trouble in state.troubles]
+    lines += [f"-# {_words.inert(trouble)}" for trouble in state.reasons]
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from PIL import Image
 from bot.errors import EX_CONFIG
 from bot.storage import encryption, sqlite
 from bot.storage.database import open_database, schema_scripts
+from tests.provider_server import KEY, provider_server
 
 ATELIER = (sys.executable, "-m", "bot")
 
@@ -34,6 +35,7 @@ async def atelier(*arguments: str | Path, **environ: str) -> AsyncIterator[async
     process = await asyncio.create_subprocess_exec(
         *ATELIER,
         *map(str, arguments),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**inherited, "COLUMNS": "400", **environ},
@@ -46,10 +48,10 @@ async def atelier(*arguments: str | Path, **environ: str) -> AsyncIterator[async
             await process.communicate()
 
 
-async def run(*arguments: str | Path, **environ: str) -> tuple[int, str, str]:
+async def run(*arguments: str | Path, typed: str = "", **environ: str) -> tuple[int, str, str]:
     """Run the command to its end: exit code, standard output, standard error."""
     async with atelier(*arguments, **environ) as process:
-        output, errors = await process.communicate()
+        output, errors = await process.communicate(typed.encode())
         assert process.returncode is not None
         return process.returncode, output.decode(), errors.decode()
 
@@ -125,6 +127,24 @@ async def test_bad_input_is_one_sentence_and_an_exit_code(
     assert words in errors
     assert "Traceback" not in errors
     assert len(errors.strip().splitlines()) == 1
+
+
+async def test_a_dear_picture_is_painted_only_after_a_yes(tmp_path: Path) -> None:
+    settings, picture = tmp_path / "config.toml", tmp_path / "a.png"
+    async with provider_server() as server:
+        settings.write_text(
+            f'[bill]\nmoney = 5\n[[providers]]\nname = "far"\nbase_url = "{server.base_url}"\n'
+            '[[models]]\nname = "two"\nprovider = "far"\nsource = "gpt-image-2"\n'
+        )
+        command = ("imagine", "a cat", "-o", picture, "--config", settings, "--data", tmp_path / "data")
+        code, output, errors = await run(*command, ATELIER_KEY_FAR=KEY)
+        assert "This costs about $0.057. This is an estimate: far says afterwards what it costs. Paint it?" in errors
+        assert "Nothing was painted, and it costs nothing. With --yes" in errors
+        assert (code, output, server.asked, picture.exists()) == (1, "", [], False)
+        for arguments, typed in (((), "y\n"), (("--yes",), "")):
+            code, output, errors = await run(*command, *arguments, typed=typed, ATELIER_KEY_FAR=KEY)
+            assert (code, output) == (0, f"{picture}\n"), errors
+        assert len(server.asked) == 2
 
 
 async def test_a_second_atelier_on_the_same_data_is_sent_away_at_once_and_disturbs_nobody(tmp_path: Path) -> None:

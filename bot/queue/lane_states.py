@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from bot.engine import Engine, Lane
+from bot.engine import Engine
 from bot.language import say
 
 
@@ -24,7 +24,9 @@ class LaneState:
     is_up: bool
     is_drained: bool
     troubles: tuple[str, ...]
-    """Why it cannot paint with some models, or with all, in words; and what the host can do."""
+    """Why it cannot paint with some models, or with all, in words."""
+    advice: str = ""
+    """What the host can do about that; empty where the troubles say it."""
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Self:
@@ -37,6 +39,11 @@ class LaneState:
         if self.is_drained:
             return say("Drained: it finishes what it has.") if self.orders else say("Drained: it gets nothing new.")
         return say("It takes requests.") if self.is_up else say("It is not up.")
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The troubles, and what the host can do about them."""
+        return (*self.troubles, self.advice) if self.advice else self.troubles
 
     @property
     def details(self) -> str:
@@ -61,12 +68,8 @@ def lane_states(engine: Engine, drained: Collection[str], orders: Mapping[str, i
             slots=lane.slots,
             is_up=lane.is_up,
             is_drained=lane.name in drained,
-            troubles=_troubles(lane),
+            troubles=tuple(f"{model}: {words}" if model else words for model, words in lane.troubles.items()),
+            advice=lane.advice,
         )
         for lane in engine.lanes
     ]
-
-
-def _troubles(lane: Lane) -> tuple[str, ...]:
-    words = [f"{model}: {words}" if model else words for model, words in lane.troubles.items()]
-    return (*words, lane.advice) if lane.advice else tuple(words)

@@ -7,6 +7,7 @@ two seconds.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ LOOK_SECONDS = 2.0
 """The time between two looks at the rows."""
 
 DRAIN = "UPDATE lanes SET drained_at = ? WHERE name = ?"
+FORGET = "DELETE FROM lanes WHERE drained_at IS NULL AND name NOT IN (SELECT value FROM json_each(?))"
 DRAINED = "SELECT name FROM lanes WHERE drained_at IS NOT NULL"
 
 _PATIENCE_SECONDS = 10.0
@@ -39,15 +41,13 @@ class Lanes:
         """The names of the drained lanes."""
 
     async def open(self, names: Sequence[str]) -> None:
-        """Note which lanes there are; a lane that was drained before stays so."""
+        """Note which lanes there are; a lane that was drained before stays so, also while it is missing."""
 
         async def work(connection: aiosqlite.Connection) -> None:
             await connection.executemany(
                 "INSERT INTO lanes (name) VALUES (?) ON CONFLICT DO NOTHING", [(name,) for name in names]
             )
-            known = [row["name"] for row in await connection.execute_fetchall("SELECT name FROM lanes")]
-            gone = [(name,) for name in known if name not in names]
-            await connection.executemany("DELETE FROM lanes WHERE name = ?", gone)
+            await connection.execute(FORGET, (json.dumps(list(names)),))
 
         await self._database.write(work)
         await self._look()

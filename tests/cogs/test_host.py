@@ -19,6 +19,8 @@ from bot.app import heartbeat_of
 from bot.engine import Engine
 from bot.engine.fake import FakeEngine
 from bot.engine.fleet import Fleet
+from bot.findings import CheckStatus, engines
+from bot.heartbeat import last_lanes
 from bot.jobs import DRAINED, JobStatus
 from cogs import _words
 from cogs.host import NOT_THE_HOST, _number
@@ -92,6 +94,50 @@ async def test_the_host_drains_a_lane_and_brings_it_back(workshop: Workshop) -> 
     await ada.slash(workshop.channel, "imagine", prompt="a dog")
     await workshop.ended(4)
     assert (len(first.orders), len(second.orders)) == (1, 3)
+
+
+async def test_a_lane_that_was_missing_at_a_start_comes_back_drained(workshop: Workshop) -> None:
+    host = make_host(workshop, moderator=True)
+    await workshop.app.lanes.drain("gpu 1")
+    await workshop.app.lanes.drain("gpu 0")
+    lanes = fakes(workshop)
+    await workshop.restart(lanes[0])
+    workshop.env.bot.owner_id = host.id
+    shown = await host.slash(workshop.channel, "host engines")
+    assert "Drained, and missing since the last start: gpu 1" in shown.response.content
+    path = heartbeat_of(workshop.app.config.data)
+    states = [asdict(state) for state in workshop.app.lane_states()]
+    path.write_text(json.dumps({"at": time.time(), "connected": True, "engine": "", "lanes": states}))
+    _, output = await run_engines(workshop)
+    assert "gpu 1: drained; the bot that runs does not have it." in output
+    path.unlink()
+    await workshop.app.lanes.bring_back("gpu 0")
+    await workshop.restart(Fleet(lanes))
+    assert workshop.app.lanes.drained == {"gpu 1"}
+    await workshop.app.lanes.bring_back("gpu 1")
+    await workshop.restart(lanes[0])
+    rows = await workshop.app.database.fetch_all("SELECT name FROM lanes")
+    assert [row["name"] for row in rows] == ["gpu 0"], "what is not drained is forgotten with its lane"
+
+
+async def test_the_host_reads_what_to_do_about_a_lane_that_is_stopped(workshop: Workshop) -> None:
+    host = make_host(workshop, moderator=True)
+    first, second = fakes(workshop)
+    first.trouble("", "far is out of credit.")
+    first.advice = "Pay far."
+    second.is_up = False
+    shown = await host.slash(workshop.channel, "host engines")
+    assert "🔴 **gpu 0**" in shown.response.content
+    assert "-# far is out of credit.\n-# Pay far." in shown.response.content
+    path = heartbeat_of(workshop.app.config.data)
+    states = [asdict(state) for state in workshop.app.lane_states()]
+    path.write_text(json.dumps({"at": time.time(), "connected": True, "engine": "", "lanes": states}))
+    _, output = await run_engines(workshop)
+    assert "  far is out of credit.\n  Pay far." in output
+    bad, waits = engines(last_lanes(path, time.time()))
+    told = "Engine gpu 0", CheckStatus.BAD, "far is out of credit.", "Pay far."
+    assert (bad.what, bad.status, bad.words, bad.remedy) == told
+    assert (waits.what, waits.status, waits.words) == ("Engine gpu 1", CheckStatus.NOTE, "It is not up.")
 
 
 async def test_the_host_sees_the_engines_in_a_direct_message(workshop: Workshop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,22 @@ async def workshop(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     await workshop.open()
     yield workshop
     await workshop.close()
+
+
+@asynccontextmanager
+async def beside(config: Config) -> AsyncIterator[Workshop]:
+    """An Atelier with a model of its own and those of the provider."""
+    config = config.model_copy(update={"models": (EMBEDDED_MODEL, *config.models)})
+    here, far = FakeEngine(), ImagesApiEngine(config, known={}, provenance=provenance_of(config.data))
+    here.missing = {"two", "free"}
+    fleet = Fleet([here, far], [model.name for model in config.models])
+    running = asyncio.create_task(fleet.run())
+    workshop = Workshop(config, fleet)
+    await workshop.open()
+    yield workshop
+    await workshop.close()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def purse(workshop: Workshop, actor: Any) -> Purse:
@@ -239,7 +256,7 @@ async def test_buttons_make_edits(workshop: Workshop, server: ProviderServer) ->
     ada = workshop.member("ada")
     await ada.slash(workshop.channel, "imagine", prompt="a cat")
     (first,) = await workshop.ended()
-    await ada.click(workshop.message(first.destination.message_id or 0), label="Vary (subtle)")
+    await ada.click(workshop.message(first.destination.message_id or 0), label="Vary")
     _, second = await workshop.ended(2)
     assert second.status is JobStatus.DELIVERED, second.reason
     assert [asked.path.rpartition("/")[2] for asked in server.asked] == ["generations", "edits"]
@@ -379,17 +396,8 @@ class TestBesideThisMachine:
     async def workshop(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workshop]:
         """An Atelier with a model of its own and those of the provider."""
         monkeypatch.setenv("ATELIER_KEY_FAR", KEY)
-        config = config.model_copy(update={"models": (EMBEDDED_MODEL, *config.models)})
-        here, far = FakeEngine(), ImagesApiEngine(config, known={}, provenance=provenance_of(config.data))
-        here.missing = {"two", "free"}
-        fleet = Fleet([here, far], [model.name for model in config.models])
-        running = asyncio.create_task(fleet.run())
-        workshop = Workshop(config, fleet)
-        await workshop.open()
-        yield workshop
-        await workshop.close()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        async with beside(config) as workshop:
+            yield workshop
 
     async def test_words_for_a_model_of_this_machine_stay_here(
         self, workshop: Workshop, server: ProviderServer

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,6 +30,8 @@ from bot.engine.local.environ import worker_environ
 from bot.errors import ConfigError
 from bot.secrets import read_ray_token
 
+log = logging.getLogger(__name__)
+
 COMMAND = (sys.executable, "-m", "bot.engine.cluster.bridge")
 
 _SURVEY_SECONDS = 180.0
@@ -39,8 +42,17 @@ _NO_RAY = (
 )
 
 
+NOTHING_TO_PAINT = (
+    "engine.ray.lanes is set, but providers paint with all models, so no lane on another host is started. "
+    "Add a model without a provider, or set lanes = 0 under [engine.ray]."
+)
+"""What the host is told where lanes on other hosts would have nothing to paint."""
+
+
 def lane_names(config: Config) -> list[str]:
-    """The names of the lanes on other hosts."""
+    """The names of the lanes on other hosts; none without a model that is not a provider's."""
+    if not config.local_models:
+        return []
     return [f"ray {number}" for number in range(config.engine.ray.lanes)]
 
 
@@ -56,6 +68,8 @@ async def engines(
     another one than usual. Raises ConfigError without Ray or without its token.
     """
     if not (names := lane_names(config)):
+        if config.engine.ray.lanes:
+            log.warning("%s", NOTHING_TO_PAINT)
         return []
     environ, remote = bridge_environ(), portable(config)
     return [

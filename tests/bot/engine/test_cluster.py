@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bot.app import open_app
 from bot.config import EMBEDDED_MODEL, Config, EngineConfig, ModelConfig, RayConfig
 from bot.engine import Event, Finished, Order, Progress
 from bot.engine.cluster import bridge_environ, engines
@@ -25,8 +26,9 @@ from bot.engine.local import LocalEngine
 from bot.engine.local.devices import Place
 from bot.errors import EngineDied
 from bot.findings import CheckStatus, hosts
-from bot.jobs import GenerationRequest, JobId, UserId
+from bot.jobs import GenerationRequest, JobId, JobStatus, Surface, UserId
 from tests.bot.engine.ray_cluster import Cluster, cluster, free_port
+from tests.bot.queue.test_dispatcher import ADA, GRACE, House, Recorder
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
 
@@ -267,6 +269,28 @@ def test_a_head_that_is_away_for_long_ends_its_lanes_in_words(head: Cluster, mon
     monkeypatch.setattr(heads, "AWAY_SECONDS", 0.0)
     with pytest.raises(heads.Unusable, match=r"was away for 0 s, so its lanes end\.$"):
         away.look()
+
+
+async def test_a_drained_lane_on_another_host_gets_nothing_new_and_comes_back(
+    head: Cluster, token: str, tmp_path: Path
+) -> None:
+    config = config_for(head.address, tmp_path).model_copy(update={"data": tmp_path / "data"})
+    (lane,) = await engines(config, None, nothing, painter=(*LIGHT, str(tmp_path)))
+    async with running(lane), open_app(config, Surface.DISCORD, engine=lane) as app:
+        house = House(app, lane, recorder := Recorder())  # type: ignore[arg-type]
+        app.delivery.attach(recorder)
+        await lane.ready()
+        held = await house.ask(ADA, replace(APPLE, prompt="an apple held by go"))
+        await house.reached(held, JobStatus.RUNNING)
+        await app.lanes.drain("ray 0")
+        waits = await house.ask(GRACE)
+        (tmp_path / "go").touch()
+        assert (await house.ended(held)).status is JobStatus.DELIVERED, "it finishes what it has"
+        now = await app.queue.get(waits.id)
+        assert now is not None
+        assert (now.status, now.attempt, await app.line.next(lane)) == (JobStatus.QUEUED, 0, None)
+        await app.lanes.bring_back("ray 0")
+        assert (await house.ended(waits)).status is JobStatus.DELIVERED
 
 
 async def test_the_doctor_asks_every_host(head: Cluster, token: str, tmp_path: Path) -> None:

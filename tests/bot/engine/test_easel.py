@@ -14,11 +14,13 @@ import pytest
 from pydantic import ValidationError
 
 from bot.config import EMBEDDED_MODEL, Config, EngineConfig, LoraConfig, ModelConfig, RayConfig
+from bot.engine import building
 from bot.engine.cluster import bridge_environ, host, portable
 from bot.engine.cluster.easel import Easel
 from bot.engine.local.environ import worker_environ
 from bot.engine.wire import FinishedFrame, ReadyFrame, SetupFrame, SubmitFrame, encode, read_frame
 from bot.errors import ConfigError
+from bot.findings import CheckStatus, hosts
 from bot.jobs import GenerationRequest, JobId, UserId
 from bot.secrets import read_ray_token
 
@@ -53,6 +55,26 @@ def test_without_ray_the_host_is_told_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find_spec(name))
     with pytest.raises(ConfigError, match=r"pip install 'atelier-bot\[ray\]'"):
         bridge_environ({"ATELIER_RAY_TOKEN": "secret"})
+
+
+async def test_lanes_that_would_have_nothing_to_paint_are_not_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ATELIER_RAY_TOKEN", raising=False)
+    config = Config(
+        providers=[{"name": "far", "base_url": "http://127.0.0.1:9/v1"}],
+        models=[{"name": "free", "provider": "far", "source": "sd-turbo"}],
+        engine=EngineConfig(ray=RayConfig(lanes=2)),
+    )
+    files = building.Files(tmp_path, tmp_path, tmp_path)
+
+    async def nothing(_: str) -> str:
+        return ""
+
+    assert [lane.name for lane in (await building.build(config, files, nothing)).lanes] == ["far"]
+    assert "no lane on another host is started" in caplog.text
+    (finding,) = await hosts(config)
+    assert (finding.status, finding.remedy.startswith("Add a model without a provider")) == (CheckStatus.NOTE, True)
 
 
 def test_the_first_version_that_differs_is_named_on_both_sides() -> None:

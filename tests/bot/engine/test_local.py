@@ -284,11 +284,11 @@ class TestRealChild:
         assert time.monotonic() - started_at < Timeouts().stop, "it left by itself when its input ended"
 
 
-def test_bot_process_has_no_torch() -> None:
+def test_bot_process_has_no_torch_no_ray_and_no_client_of_providers() -> None:
     names = [f"cogs.{file.stem}" for file in (ROOT / "cogs").glob("*.py") if file.stem != "__init__"]
     assert len(names) > 5
     modules = ["bot.app", "bot.client", "bot.__main__", "bot.sandbox", "bot.terminal", "bot.doctor", *names]
-    heavy = ("torch", "diffusers", "transformers", "numpy")
+    heavy = ("torch", "diffusers", "transformers", "numpy", "PIL", "ray", "openai", "httpx2")
     code = f"import sys, {', '.join(modules)}; print([name for name in {heavy!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
