@@ -213,7 +213,10 @@ def variant_of_upload(to: Variant, model: str | None) -> Options:
 
 
 def typed(request: GenerationRequest, seed: int) -> str:
-    """The prompt with the flags that paint this picture again, as a person would type it."""
+    """The prompt with the flags that paint this picture again, as a person would type it.
+
+    What moves is not painted by a prompt alone, so this is the whole command.
+    """
     flags = {
         "no": request.negative_prompt,
         "size": f"{request.width}x{request.height}",
@@ -224,7 +227,12 @@ def typed(request: GenerationRequest, seed: int) -> str:
         "sampler": request.sampler if request.sampler != "default" else "",
         "lora": ", ".join(f"{name}:{weight:g}" for name, weight in request.loras),
     }
-    return " ".join([request.prompt, *(f"--{name} {value}" for name, value in flags.items() if value)])
+    words = " ".join([request.prompt, *(f"--{name} {value}" for name, value in flags.items() if value)])
+    if not request.frames:
+        return words
+    options = {"prompt": words, "to": request.end_prompt, "frames": request.frames, "to_seed": request.end_seed}
+    command = "/film" if request.operation.is_film else "/animate"
+    return " ".join([command, *(f"{name}:{value}" for name, value in options.items() if value not in ("", None))])
 
 
 def cell_name(cell: int) -> str:
