@@ -204,7 +204,9 @@ async def press(
     assert "Something broke" not in shown.content, (control, shown.content)
     answers.words[control.action].append(shown.content)
     answers.files[control.action] += await files_of(house, shown)
-    if not all(each.ephemeral for each in (result.response, *result.followups) if each is not None):
+    # A press that is only acknowledged has the message itself as its response.
+    sent = [each for each in (result.response, *result.followups) if each is not None and each.id != message.id]
+    if not all(each.ephemeral for each in sent):
         answers.public.append(control.action)
     return shown
 

@@ -167,8 +167,8 @@ async def check_menus(house: House, people: People, who: simcord.MemberActor, po
     reported = ("This is your own result",) if who is people.ada else ("Reported to the", "You have reported this")
     assert said["Report"].content.startswith(reported)
     for name in ("Use this picture", "Upscale"):
-        assert f" — <@{who.id}>\n🕓 Queued" in said[name].content, (name, said[name].content)
-    await house.since(0)
+        assert f" — <@{who.id}>\n" in said[name].content, (name, said[name].content)
+        assert not said[name].ephemeral
 
 
 async def test_permutations(house: House, people: People) -> None:
@@ -340,13 +340,13 @@ async def test_variants(house: House, people: People) -> None:
     assert [file.description.partition(": a ")[0] for file in post.attachments] == [
         f"{at}. {label}" for at, label in enumerate(labels, 1)
     ]
-    said = post.content
+    said, presser = post.content, iter(people)
     async for life in house.lives():
         for who in people:
             answers = await press_all(house, who, post, FORMS, depth=1)
             assert answers.files == {"single": sizes, "seriessheet": ["PNG 676x874 1"]}, (life, who.name)
-            await check_menus(house, people, who, post, jobs[0])
         assert house.message(post.id).content == said
+        await check_menus(house, people, next(presser), post, jobs[0])
     await check_bill(house, ada, await books(house, start))
 
 
@@ -366,25 +366,28 @@ async def test_what_moves(house: House, people: People, kind: str) -> None:
     webp, mp4 = await files_of(house, post)
     assert webp == f"WEBP {size} {frames}"
     assert mp4.startswith(f"MP4 {size} ")
-    again = 0
+    presser = iter(people)
     async for life in house.lives():
+        # Each paints it again and opens the menu of the message in one life. What takes a process of its own is tried
+        # elsewhere.
+        chosen = next(presser)
         for who in people:
-            answers = await press_all(house, who, post, FORMS, depth=2, never=("delete", "alike", "lookalike"))
-            again += 1
-            assert answers.public == ["again"], (life, who.name)
+            slow = ("family", "alike", "lookalike", "delete", *(() if who is chosen else ("again", "spoiler")))
+            answers = await press_all(house, who, post, FORMS, depth=2, never=slow)
+            assert answers.public == ["again"] * (who is chosen), (life, who.name)
             assert answers.files["original"] == [webp]
-            assert "spoiler" in answers.words or who is eve
             assert ("asstyle" in answers.words) is (who is mod)
+            assert ("spoiler" in answers.words) is (who is chosen and who is not eve)
             copied = answers.words["prompt"][0]
             assert f"/{command} prompt:a red fox --size {size}" in copied
             assert f" frames:{frames}" in copied
             assert (" to:an owl " in copied) is (kind == "animation")
-            assert sorted(await files_of(house, house.message(post.id))) == sorted([webp, mp4])
-            said = await menus(house, who, post)
-            assert said["Info"].content.startswith(f"**Request {job.id}** by <@{ada.id}>")
+        said = await menus(house, chosen, post)
+        assert said["Info"].content.startswith(f"**Request {job.id}** by <@{ada.id}>")
+        assert sorted(await files_of(house, house.message(post.id))) == sorted([webp, mp4])
     made = await books(house, start)
     films = [each for each in made if each.request.frames]
-    assert len(films) == 1 + again
+    assert [each.requester.user_id for each in films] == [ada.id, *(who.id for who in people)]
     for each in films[1:]:
         assert replace(each.request, seed=7, end_seed=None) == replace(job.request, end_seed=None)
         assert (await files_of(house, house.post(each)))[0] == webp
@@ -487,7 +490,10 @@ async def test_contest(house: House, people: People) -> None:
     await house.until(partial(shows, house, 2, State.VOTING))
     orders: dict[int, list[int]] = {}
     async for life in house.lives():
-        for voter, wish in zip([*members, eve, mod], WISHES, strict=True):
+        for at, (voter, wish) in enumerate(zip([*members, eve, mod], WISHES, strict=True)):
+            if life == ("restarted", "killed")[at % 2]:
+                # The pictures are drawn by a process of its own, so later only half of the voters look again.
+                continue
             paper, wanted = await ballot(house, voter, message), await entry_of(house, members[wish])
             by_entry = {entry_number(each): each for each in controls(paper)}
             assert orders.setdefault(voter.id, [*by_entry]) == [*by_entry], (life, "the order of a person stays")
