@@ -49,7 +49,7 @@ class House(Workshop):
     async def kill(self, *, engine: bool = False) -> None:
         """Kill the bot, and start another one on the files as they are at this moment.
 
-        With `engine` its process is killed, too, as it ends when the bot is gone. Without, it must have no orders.
+        With `engine` its process is killed, too, as it ends when the bot is gone. Otherwise it first does what it has.
         """
         self._lives += 1
         left = self._config.data.with_name(f"life {self._lives}")
@@ -58,7 +58,8 @@ class House(Workshop):
             # Nothing is being committed now, and what the old bot still does changes only its own folder.
             await asyncio.to_thread(shutil.copytree, self._config.data, left)
 
-        assert engine or not self._process.is_busy
+        if not engine:
+            await self.seen(lambda: not self._process.is_busy)
         await self.app.database.write(copied)
         if engine:
             assert self._process.pid is not None
@@ -171,10 +172,13 @@ async def press_all(
     answers, seen, waiting = Answers(), set[str](), [(message, 1)]
     while waiting:
         message, level = waiting.pop(0)
-        for each in controls(message):
+
+        def shown_now(message_id: int = message.id) -> list[Control]:
+            return controls(house.env.backend.get_message(house.channel.id, message_id))
+
+        for each in shown_now():
             # What was pressed before may have changed the message.
-            now = house.env.backend.get_message(house.channel.id, message.id)
-            if each.custom_id in seen or each.action in never or each not in controls(now):
+            if each.custom_id in seen or each.action in never or each not in shown_now():
                 continue
             seen.add(each.custom_id)
             shown = await press(house, who, message, each, forms, answers)
@@ -192,9 +196,7 @@ async def press(
     else:
         result = await who.click(message, custom_id=control.custom_id)
     if result.modal:
-        known = CustomId.parse(result.modal["custom_id"])
-        assert known is not None
-        result = await who.submit_modal(result, dict(forms[known.action]))
+        result = await fill_in(who, result, forms)
     shown = last(result)
     assert result.acknowledged, control
     assert shown is not None, control
@@ -202,9 +204,20 @@ async def press(
     assert "Something broke" not in shown.content, (control, shown.content)
     answers.words[control.action].append(shown.content)
     answers.files[control.action] += await files_of(house, shown)
-    if not shown.ephemeral:
+    # A press that is only acknowledged has the message itself as its response.
+    sent = [each for each in (result.response, *result.followups) if each is not None and each.id != message.id]
+    if not all(each.ephemeral for each in sent):
         answers.public.append(control.action)
     return shown
+
+
+async def fill_in(who: simcord.MemberActor, opened: Any, forms: Forms) -> Any:
+    """Send a form as it was opened, but for what `forms` says."""
+    known = CustomId.parse(opened.modal["custom_id"])
+    assert known is not None
+    fields = [label["component"] for label in opened.modal["components"]]
+    filled = {each["custom_id"]: each["value"] for each in fields if each.get("value")}
+    return await who.submit_modal(opened, filled | forms.get(known.action, {}))
 
 
 def last(answer: Any) -> Any:

@@ -285,7 +285,10 @@ class Admission:
 
     def notes(self, quote: Quote) -> tuple[str, ...]:
         """What the requester should know, in one line: values that were changed, and what the model cannot draw."""
-        vocabulary = self._vocabularies.get(quote.request.model)
+        request = quote.request
+        vocabulary = self._vocabularies.get(request.model)
+        # To enlarge a picture is not to draw its words.
+        drawn = () if request.operation is Operation.UPSCALE else (request.prompt, request.end_prompt)
         if quote.micros and not quote.is_big:
             price = say(
                 "about {money}, an estimate; {provider} decides what it costs",
@@ -293,7 +296,8 @@ class Admission:
                 provider=quote.request.provider,
             )
             return one_line((*quote.notes, price))
-        return one_line((*quote.notes, *(vocabulary.notes(quote.request.prompt) if vocabulary else ())))
+        unknown = [note for words in drawn for note in vocabulary.notes(words)] if vocabulary else []
+        return one_line((*quote.notes, *dict.fromkeys(unknown)))
 
     async def promise(self, job: Job, notes: tuple[str, ...]) -> Admitted:
         """Find the place of a new job and when it starts, and note that the requester is told so."""

@@ -228,16 +228,12 @@ def typed(request: GenerationRequest, seed: int, lacking: Collection[str] = ()) 
         "sampler": request.sampler if request.sampler != "default" else "",
         "lora": ", ".join(f"{name}:{weight:g}" for name, weight in request.loras),
     }
-    text = " ".join([request.prompt, *(f"--{name} {value}" for name, value in flags.items() if value)])
-    if request.operation is Operation.MORPH:
-        options = {"to": request.end_prompt, "frames": request.frames, "to_seed": request.end_seed}
-    elif request.operation.is_film:
-        options = {"frames": request.frames}
-    else:
-        return text
-    command = "animate" if request.operation is Operation.MORPH else "film"
-    named = [f"{name}:{value}" for name, value in options.items() if value not in ("", None)]
-    return " ".join([f"/{command} prompt:{text}", *named])
+    words = " ".join([request.prompt, *(f"--{name} {value}" for name, value in flags.items() if value)])
+    if not request.frames:
+        return words
+    options = {"prompt": words, "to": request.end_prompt, "frames": request.frames, "to_seed": request.end_seed}
+    command = "/film" if request.operation.is_film else "/animate"
+    return " ".join([command, *(f"{name}:{value}" for name, value in options.items() if value not in ("", None))])
 
 
 def cell_name(cell: int) -> str:

@@ -66,6 +66,22 @@ async def entered(workshop: Workshop, name: str, **options: Any) -> tuple[simcor
     return who, job
 
 
+async def of_two(
+    workshop: Workshop, moderator: simcord.MemberActor, **options: Any
+) -> list[tuple[simcord.MemberActor, Job]]:
+    """Ada and Grace, each with the picture with which they are in a new contest that takes votes."""
+    await begun(workshop, moderator, **options)
+    people = [await entered(workshop, name) for name in ("ada", "grace")]
+    await ended_part(workshop, moderator, State.VOTING)
+    return people
+
+
+async def away(workshop: Workshop) -> None:
+    """Let both parts of a contest end hours ago, as if the bot had been away."""
+    ends = [to_text(utcnow() - timedelta(hours=hours)) for hours in (3, 2)]
+    await workshop.app.database.execute("UPDATE contests SET entries_until = ?, votes_until = ?", ends)
+
+
 async def contest(workshop: Workshop) -> Contest:
     (found,) = await workshop.app.contests.latest(workshop.guild.id, 1)
     return found
@@ -220,9 +236,7 @@ async def test_a_tie_is_told_as_a_tie_and_all_its_winners_are_pinged_and_copied(
     workshop: Workshop, moderator: simcord.MemberActor
 ) -> None:
     best = workshop.guild.create_text_channel("best")
-    await begun(workshop, moderator, gallery=best)
-    (ada, first), (grace, second) = await entered(workshop, "ada"), await entered(workshop, "grace")
-    await ended_part(workshop, moderator, State.VOTING)
+    (ada, first), (grace, second) = await of_two(workshop, moderator, gallery=best)
     await vote(workshop, ada, second)
     await vote(workshop, grace, first)
     message = await ended_part(workshop, moderator, State.COUNTED)
@@ -317,9 +331,7 @@ async def test_a_winner_whose_picture_goes_later_is_named_no_more(
     workshop: Workshop, moderator: simcord.MemberActor
 ) -> None:
     best = workshop.guild.create_text_channel("best")
-    await begun(workshop, moderator, gallery=best)
-    (ada, first), (grace, _) = await entered(workshop, "ada"), await entered(workshop, "grace")
-    await ended_part(workshop, moderator, State.VOTING)
+    (ada, first), (grace, _) = await of_two(workshop, moderator, gallery=best)
     await vote(workshop, grace, first)
     await ended_part(workshop, moderator, State.COUNTED)
     await workshop.seen(lambda: best.history())
@@ -360,15 +372,10 @@ async def test_a_contest_is_cancelled_and_goes_on_after_an_undo(
 async def test_an_undo_after_the_end_of_the_votes_gives_the_whole_time_to_vote(
     workshop: Workshop, moderator: simcord.MemberActor
 ) -> None:
-    await begun(workshop, moderator, votes="1h")
-    (_, first), (grace, _) = await entered(workshop, "ada"), await entered(workshop, "grace")
-    await ended_part(workshop, moderator, State.VOTING)
+    (_, first), (grace, _) = await of_two(workshop, moderator, votes="1h")
     await moderator.slash(workshop.channel, "contest cancel", contest=1)
     await settled(workshop, State.CANCELLED)
-    past = to_text(utcnow() - timedelta(hours=3))
-    await workshop.app.database.execute(
-        "UPDATE contests SET entries_until = ?, votes_until = ?", (past, to_text(utcnow() - timedelta(hours=2)))
-    )
+    await away(workshop)
     assert "undo of case 3" in await said(moderator, workshop, "undo", case=3)
     await settled(workshop, State.VOTING)
     lasts = (await contest(workshop)).votes_until - utcnow()
@@ -400,10 +407,7 @@ async def test_a_contest_ends_by_itself_also_if_the_bot_was_away(
 ) -> None:
     await begun(workshop, moderator, votes="1h")
     (_, first), (grace, _) = await entered(workshop, "ada"), await entered(workshop, "grace")
-    past = to_text(utcnow() - timedelta(hours=3))
-    await workshop.app.database.execute(
-        "UPDATE contests SET entries_until = ?, votes_until = ?", (past, to_text(utcnow() - timedelta(hours=2)))
-    )
+    await away(workshop)
     await settled(workshop, State.VOTING)
     lasts = (await contest(workshop)).votes_until - utcnow()
     assert timedelta(minutes=55) < lasts < timedelta(minutes=61), "people get the whole time to vote"
@@ -430,9 +434,7 @@ async def test_a_contest_whose_channel_is_gone_still_ends_and_fills_the_gallery(
     workshop: Workshop, moderator: simcord.MemberActor
 ) -> None:
     best = workshop.guild.create_text_channel("best")
-    await begun(workshop, moderator, gallery=best)
-    (_, first), (grace, _) = await entered(workshop, "ada"), await entered(workshop, "grace")
-    await ended_part(workshop, moderator, State.VOTING)
+    (_, first), (grace, _) = await of_two(workshop, moderator, gallery=best)
     await vote(workshop, grace, first)
     for path in (f"/channels/{workshop.channel.id}/*",):
         workshop.env.inject_error("*", path, status=404, code=10003, times=None)

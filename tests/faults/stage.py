@@ -8,7 +8,7 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from tests.faults.invariants import GALLERY, LOG
-from tests.local_discord import CHANNEL, DIRECT, Interaction, LocalDiscord, Message, Person, local_discord
+from tests.local_discord import ADA, CHANNEL, DIRECT, Interaction, LocalDiscord, Message, Person, local_discord
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "canary.of.the.token"
@@ -149,6 +149,22 @@ class Stage:
         if not answer.public:
             raise Stuck(f"{prompt!r} was refused: {answer.content}")
         return answer
+
+    async def accept(self, ask: Callable[[], Awaitable[Interaction]]) -> Message:
+        """Let Ada ask for several pictures and accept their bill, again and again, until she sees that it was taken."""
+        while True:
+            bill = await self._insist(ask, lambda: False)
+            assert bill is not None
+            if not bill.buttons():
+                raise Stuck(f"no bill: {bill.content}")
+            pressed = await self.discord.press(bill, bill.buttons()[0], ADA)
+
+            def settled(pressed: Interaction = pressed) -> bool:
+                return pressed.answer is not None or self.discord.identified > pressed.life
+
+            await self.until(settled, "a bill was not answered")
+            if pressed.answer is not None and pressed.answer.public:
+                return pressed.answer
 
     async def cancel(self, person: Person, message: Message) -> Message | None:
         """Let a person press a message's button until the bot answers or the button is gone. Returns the answer."""

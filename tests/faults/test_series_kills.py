@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stage import Stage, Stuck, open_stage
-from tests.local_discord import ADA, CHANNEL, Interaction, Message
+from tests.faults.stage import open_stage
+from tests.local_discord import ADA, CHANNEL
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by POSIX signals")
 
@@ -18,32 +18,11 @@ SIX = "a {red, green, blue} {iris, lotus}"
 FEW = 6
 
 
-async def accepted(stage: Stage) -> Message:
-    """Let Ada ask and accept the bill, again and again, until the bot shows that it was accepted."""
-
-    async def type_() -> Interaction:
-        return await stage.discord.type("imagine", ADA, CHANNEL, prompt=SIX)
-
-    while True:
-        bill = await stage._insist(type_, lambda: False)
-        assert bill is not None
-        if not bill.buttons():
-            raise Stuck(f"no bill: {bill.content}")
-        pressed = await stage.discord.press(bill, bill.buttons()[0], ADA)
-
-        def settled(pressed: Interaction = pressed) -> bool:
-            return pressed.answer is not None or stage.discord.identified > pressed.life
-
-        await stage.until(settled, "a bill was not answered")
-        if pressed.answer is not None and pressed.answer.public:
-            return pressed.answer
-
-
 async def played(folder: Path, number: int = 0) -> tuple[int, list[str]]:
     """Play it, with a kill at a crash point; returns how many points were passed, and what was broken."""
     (folder / "data").mkdir(parents=True)
     async with open_stage(folder, number) as stage:
-        await accepted(stage)
+        await stage.accept(lambda: stage.discord.type("imagine", ADA, CHANNEL, prompt=SIX))
         await stage.idle()
         await stage.close()
     broken = []

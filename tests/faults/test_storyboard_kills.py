@@ -18,7 +18,7 @@ import pytest
 
 from tests.faults import points
 from tests.faults.stage import Stage, Stuck, open_stage
-from tests.local_discord import ADA, Interaction, Message
+from tests.local_discord import Interaction
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills by POSIX signals")
 
@@ -26,29 +26,6 @@ PANELS = ("an iris opens", "an iris stands", "an iris fades")
 REWORDED = "an iris dances"
 FEW = 4
 """How many points the test plays."""
-
-
-async def accepted(stage: Stage) -> Message:
-    """Let Ada send the form and accept the bill, again and again, until the bot shows that it was accepted."""
-
-    async def send() -> Interaction:
-        return await stage.discord.submit(
-            "a2:storyboard:0:0", title="A day", panels="\n".join(PANELS), look="ink", strength="0.7"
-        )
-
-    while True:
-        bill = await stage._insist(send, lambda: False)
-        assert bill is not None
-        if not bill.buttons():
-            raise Stuck(f"no bill: {bill.content}")
-        pressed = await stage.discord.press(bill, bill.buttons()[0], ADA)
-
-        def settled(pressed: Interaction = pressed) -> bool:
-            return pressed.answer is not None or stage.discord.identified > pressed.life
-
-        await stage.until(settled, "a bill was not answered")
-        if pressed.answer is not None and pressed.answer.public:
-            return pressed.answer
 
 
 async def changed(stage: Stage, act: Callable[[], Awaitable[Interaction]], *answers: str) -> None:
@@ -68,7 +45,8 @@ async def played(folder: Path, number: int = 0) -> tuple[int, list[str]]:
     """Play it, with a kill at a crash point; returns how many points were passed, and what was broken."""
     (folder / "data").mkdir(parents=True)
     async with open_stage(folder, number) as stage:
-        message = await accepted(stage)
+        filled = {"title": "A day", "panels": "\n".join(PANELS), "look": "ink", "strength": "0.7"}
+        message = await stage.accept(lambda: stage.discord.submit("a2:storyboard:0:0", **filled))
         await stage.idle()
         (row,) = stage.rows(f"SELECT min(id) AS first FROM jobs_with_post WHERE message_id = {message.id}")
         first = row["first"]

@@ -120,26 +120,36 @@ def test_all_frames_share_forwards(
     assert {sum(count for _, count in group) for group in denoised} == {ROWS}, "each forward is full"
 
 
-def test_a_strangers_picture_is_in_every_forward_while_an_animation_runs(
-    shop: Workshop, denoised: list[list[tuple[JobId, int]]]
+@pytest.mark.parametrize("jobs", [1, 8])
+def test_a_strangers_picture_is_in_every_forward_while_an_animation_or_a_storyboard_runs(
+    shop: Workshop, denoised: list[list[tuple[JobId, int]]], jobs: int
 ) -> None:
     """It waits for the forward that runs when it comes, and then each forward brings it one step further."""
-    shop.ask(1, replace(MORPH, frames=24, num_inference_steps=30))
+    what = replace(MORPH, frames=24) if jobs == 1 else SKETCH
+    for number in range(1, jobs + 1):
+        many = replace(what, prompt=f"a fox in scene {number}", num_inference_steps=30)
+        shop.inbox.put(SubmitFrame(JobId(number), 1, UserId(7), many, {}))
     came: list[int] = []
+    stranger = jobs + 1
 
-    def stranger() -> None:
+    def comes() -> None:
         came.append(len(denoised))
-        shop.ask(2, SKETCH)
+        shop.ask(stranger, SKETCH)
 
-    shop.when("progress", 1, do=stranger)
-    shop.when("finished", 2, do=lambda: shop.cancel(1))
-    shop.when("finished", 2, do=lambda: shop.inbox.put(STOP))
+    def ends() -> None:
+        for number in range(1, stranger):
+            shop.cancel(number)
+        shop.inbox.put(STOP)
+
+    shop.when("progress", 1, do=comes)
+    shop.when("finished", stranger, do=ends)
     shop.run()
-    with_stranger = [at for at, group in enumerate(denoised) if any(job_id == 2 for job_id, _ in group)]
+    with_stranger = [at for at, group in enumerate(denoised) if any(job_id == stranger for job_id, _ in group)]
     assert len(with_stranger) == SKETCH.num_inference_steps
     first, last = with_stranger[0], with_stranger[-1]
+    assert first <= came[0] + 1
     assert last - first == len(with_stranger) - 1, "no forward without it comes between"
-    assert all(sum(count for _, count in denoised[at]) == ROWS for at in with_stranger), "frames fill what is left"
+    assert all(sum(count for _, count in denoised[at]) == ROWS for at in with_stranger), "the others fill what is left"
 
 
 def test_all_panels_of_a_storyboard_share_forwards(shop: Workshop, denoised: list[list[tuple[JobId, int]]]) -> None:
