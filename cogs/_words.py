@@ -236,6 +236,7 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
     Reference.SUBJECT: _subject_of,
     # Discord counts down in whole seconds. Add one second, so that the time has come when the countdown ends.
     Reference.TIME: lambda text: relative(datetime.fromisoformat(text) + timedelta(seconds=1)),
+    Reference.DURATION: lambda text: seconds(float(text)),
     Reference.COMMAND: command,
 }
 
@@ -477,14 +478,12 @@ def bill(*quotes: Quote) -> str:
             time=seconds(time),
             mine=seconds(allowance.left),
         )
-    asked = max(allowance.pictures(time), 1)
     return say(
-        "{pictures}, about {time} of GPU time. This takes {asked} of the {left} pictures with default settings that "
-        "are left of your quota today. Paint it?",
+        "{pictures}. This is a big one: it takes about {time} of the {left} of GPU time that are left of your quota "
+        "today. Paint it?",
         pictures=painted[:1].upper() + painted[1:],
         time=seconds(time),
-        asked=asked,
-        left=allowance.pictures(allowance.left),
+        left=seconds(allowance.left),
     )
 
 

@@ -124,8 +124,12 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
 
 def _left(allowance: Allowance) -> str:
     """What is left of the quota, in a line."""
-    left, whole = allowance.pictures(allowance.left), allowance.pictures(allowance.quota)
-    return say("- about {pictures} of {whole} in 24 hours are left", pictures=_words.pictures(left), whole=whole)
+    return say(
+        "- {left} of {most} of GPU time in 24 hours are left, now enough for about {pictures}",
+        left=_words.seconds(allowance.left),
+        most=_words.seconds(allowance.quota),
+        pictures=_words.pictures(allowance.pictures(allowance.left)),
+    )
 
 
 async def setup(client: Client) -> None:

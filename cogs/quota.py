@@ -32,11 +32,10 @@ class Quota(commands.Cog):
         allowance = await self._policy.allowance(ruling)
         lines = [
             say(
-                "**{left} of {pictures}** left: {time} of {most} of GPU time in 24 hours ({origin}).",
-                left=allowance.pictures(allowance.left),
-                pictures=_words.pictures(allowance.pictures(allowance.quota)),
-                time=_words.seconds(allowance.left),
+                "**{left} of {most}** of GPU time in 24 hours are left ({origin}), now enough for about {pictures}.",
+                left=_words.seconds(allowance.left),
                 most=_words.seconds(allowance.quota),
+                pictures=_words.pictures(allowance.pictures(allowance.left)),
                 origin=_words.origin(allowance.origin),
             )
         ]

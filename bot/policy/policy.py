@@ -13,7 +13,7 @@ from datetime import datetime
 import aiosqlite
 
 from bot.config import LimitsConfig
-from bot.errors import Rejected, quoted
+from bot.errors import Reference, Rejected, quoted, refer
 from bot.jobs import (
     Book,
     ChannelId,
@@ -258,13 +258,13 @@ class Policy:
         """Raise Rejected, with the time when it will work, unless that many more GPU seconds fit into the quota."""
         if allowance.used + seconds <= allowance.quota + NEGLIGIBLE:
             return
-        most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
+        most, asked = refer(Reference.DURATION, allowance.quota), refer(Reference.DURATION, round(seconds, 3))
         if seconds > allowance.quota + NEGLIGIBLE:
             raise Rejected(
                 sentence(
-                    "This takes as much GPU time as about {pictures} pictures with default settings, more than your "
-                    "quota of {most} in 24 hours ({origin}): ask for fewer or smaller pictures, or for fewer steps.",
-                    pictures=asked,
+                    "This takes about {asked} of GPU time, more than your quota of {most} in 24 hours ({origin}): ask "
+                    "for fewer or smaller pictures, or for fewer steps.",
+                    asked=asked,
                     most=most,
                     origin=allowance.origin.reference,
                 ),
@@ -275,12 +275,12 @@ class Policy:
             )
         raise Rejected(
             sentence(
-                "Not enough of your quota is left: {used} of {most} pictures with default settings in 24 hours are "
-                "used ({origin}), and this takes as much GPU time as {pictures} more.",
-                used=allowance.pictures(allowance.used),
+                "Not enough of your quota is left: {used} of {most} of GPU time in 24 hours are used ({origin}), and "
+                "this takes about {asked} more.",
+                used=refer(Reference.DURATION, round(allowance.used, 3)),
                 most=most,
                 origin=allowance.origin.reference,
-                pictures=asked,
+                asked=asked,
             ),
             rule="quota",
             retry_at=allowance.fits_at(seconds),

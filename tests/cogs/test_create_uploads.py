@@ -254,7 +254,7 @@ class TestUploads:
         )
         (told,) = refused.followups
         assert told.ephemeral
-        assert "about 10 pictures with default settings, more than your quota of 5" in told.content
+        assert "of GPU time, more than your quota of 1.0 s in 24 hours" in told.content
         assert await workshop.jobs() == []
 
     async def test_an_answer_discord_does_not_edit_leaves_no_job_behind(

@@ -45,7 +45,7 @@ REFUSED: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
     LimitName.QUOTA: (
         {"quota": 1},
         {"images": 4},
-        "Not enough of your quota is left: 2 of 5 pictures with default settings in 24 hours",
+        "Not enough of your quota is left: 0.3 s of 1.0 s of GPU time in 24 hours",
         True,
     ),
     LimitName.PIXELS: ({"pixels": "8x8"}, {}, "Pictures may have up to 64 pixels here", False),
