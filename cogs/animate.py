@@ -13,7 +13,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Operation, PictureRef
-from bot.language import say
+from bot.language import mark, say
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.morphs import FILM_FRAMES, FRAMES, USUAL_FILM_FRAMES, USUAL_FRAMES
@@ -26,7 +26,7 @@ from cogs._forms import Submission, form, text_field, whole_number
 from cogs._lists import Choices, model_choices, usable_models
 from cogs.intake import Intake, where
 
-_FIRST, _LAST = "The first frame of an animation", "The last frame of an animation"
+_FIRST, _LAST = mark("The first frame of an animation"), mark("The last frame of an animation")
 
 
 class Animate(commands.Cog):
@@ -43,7 +43,7 @@ class Animate(commands.Cog):
     @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
     @app_commands.describe(
         prompt="What the first frame shows; may end in flags, like --ar 16:9 --seed 7",
-        to="What the last frame shows; without it, the same in another way",
+        to="What the last frame shows; without it, the same prompt with another seed",
         frames=f"How many frames, {FRAMES[0]} to {FRAMES[1]}; {USUAL_FRAMES} if you do not say",
         to_seed="The seed of the last frame; --seed is that of the first",
         model="Which model paints",
@@ -117,7 +117,7 @@ class Animate(commands.Cog):
             text_field(
                 "prompt",
                 say("What the last frame shows"),
-                hint=say("Leave it empty for the same in another way"),
+                hint=say("Leave it empty for the same prompt with another seed"),
                 long=True,
             ),
             text_field(
@@ -128,7 +128,10 @@ class Animate(commands.Cog):
                 most=4,
             ),
             text_field(
-                "seed", say("Seed of the last frame"), hint=say("Leave it empty: the same, or another one"), most=12
+                "seed",
+                say("Seed of the last frame"),
+                hint=say("Leave it empty to let me choose it"),
+                most=12,
             ),
         ]
         await responses.ask(interaction, form(str(CustomId("animate", about)), say("Animate"), fields))
