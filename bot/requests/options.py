@@ -137,7 +137,7 @@ class Options:
     )
     model: Annotated[str | None, Option("Which model paints", ("model",), "emoji")] = None
     style: Annotated[
-        str | None, Option("A style of this server, which /style list shows", ("style",), "old-ink", only_known=True)
+        str | None, Option("A style of this server", ("style",), "old-ink", only_known=True)
     ] = None
     sampler: Annotated[str | None, Option("Which sampler denoises", ("sampler",), "euler", spaced=True)] = None
     lora: Annotated[
