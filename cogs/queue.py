@@ -112,9 +112,7 @@ class QueueCog(commands.Cog, name="Queue"):
         if not mine:
             raise UserError("You have no open requests on this server.")
         if request is None and len(mine) > 1:
-            raise UserError(
-                "{number} of your requests are open. Say which one to cancel, or choose all of them.", number=len(mine)
-            )
+            raise UserError("Several of your requests are open. Say which one to cancel, or choose all of them.")
         chosen = mine if request in (None, _ALL) else [job for job in mine if str(job.id) == request]
         if not chosen:
             raise UserError("That is not one of your open requests. It may have just ended.")

@@ -89,7 +89,7 @@ async def test_cancel_with_several_open_asks_which_and_takes_one_or_all(workshop
     await workshop.ended(3)
     nothing = await ada.slash(workshop.channel, "cancel")
 
-    assert "3 of your requests are open" in unclear.response.content
+    assert "Several of your requests are open" in unclear.response.content
     assert [choice["name"] for choice in choices] == ["all 3", "one", "two", "three"]
     assert one_gone.response.content == "Cancelled “two”."
     assert all_gone.response.content == "Cancelled “one”, “three”."
