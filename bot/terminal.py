@@ -73,6 +73,7 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
     Reference.TIME: lambda text: f"at {datetime.fromisoformat(text).astimezone():%H:%M}",
     Reference.DURATION: lambda text: _duration(float(text)),
     Reference.COMMAND: lambda text: f"/{text}",
+    Reference.OPTION: lambda text: text,
 }
 
 

@@ -24,7 +24,7 @@ Typed = app_commands.Range[str, 1, 6000]
 Reason = app_commands.Range[str, 1, 300]
 
 _NO_TERMS = mark(
-    "This server has no terms of its own. `/mod terms add` makes a list. What nobody may ask for is always refused."
+    "This server has no terms of its own. `/mod terms add` makes a list. Some requests are refused on every server."
 )
 
 
@@ -72,10 +72,10 @@ class TermsGroup(app_commands.Group):
         """Show the list, behind spoilers; a long one comes as a file."""
         terms = terms_of(await self._rules.book(_people.moderated(interaction)))
         count = say_many("1 term", "{count:,} terms", len(terms))
-        words = f"**{count}:** {', '.join(map(_words.hidden, terms))}" if terms else say(_NO_TERMS)
+        words = _words.pair(f"**{count}**", ", ".join(map(_words.hidden, terms))) if terms else say(_NO_TERMS)
         files = []
         if units(words) > MESSAGE:
-            words = say("**{count},** in the file.", count=count)
+            words = say_many("**{count:,} term** is in the file.", "**{count:,} terms** are in the file.", len(terms))
             files = [discord.File(io.BytesIO("\n".join(terms).encode()), "terms.txt", spoiler=True)]
         await responses.send(interaction, words, files=files, ephemeral=True)
 

@@ -48,12 +48,12 @@ class Variants(commands.Cog):
     @app_commands.guild_only()
     @app_commands.describe(
         picture="The thing in front of a plain background: PNG, JPEG or WebP",
-        id="Or the number of a request, which /show and Info show",
+        id="Or the number of a request, from the info of a result",
         thing="What it is, like: a red apple",
         backgrounds="Backgrounds with commas between them; the thing stays as it is",
         colours="Colours with commas between them; the background stays as it is",
         angles="Angles with commas between them; the whole picture is painted over",
-        look="Words and flags for all of them, such as the light; a model that knows such words gets some",
+        look="Words and flags for all of them, like: soft light; if left open, most models get usual ones",
         model="Which model paints, if you send a picture",
     )
     async def variants(
@@ -72,7 +72,7 @@ class Variants(commands.Cog):
         lists = dict(zip(_LISTS, (backgrounds or "", colours or "", angles or ""), strict=True))
         try:
             if (picture is None) == (id is None):
-                raise UserError("Attach a picture, or give the number of a request as the option id, and not both.")
+                raise UserError("Attach a picture, or give the number of a request as `id:`, and not both.")
             what, look, drawn = await self._drawn(interaction, thing, look, lists)
             if picture is None:
                 await self._of_result(interaction, PictureRef(JobId(id or 0), 1), what, look, drawn)

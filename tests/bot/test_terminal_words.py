@@ -23,6 +23,7 @@ MARKUP = re.compile(r"<@&?\{|<#\{|<t:\{|(?<!\w)`/")
         ("Paused for {subject channel:7}.", "Paused for channel 7."),
         ("Use {command limits set}.", "Use /limits set."),
         ("About {duration 12.3} of {duration 600}.", "About 12 s of 10 min."),
+        ("Attach it as {option image}.", "Attach it as image."),
         ("“{origin of all}”", "“{origin of all}”"),
     ],
 )

@@ -158,7 +158,7 @@ async def test_a_missing_permission_is_named_before_anything_is_queued(workshop:
     refused = await workshop.member("ada").slash(channel, "imagine", prompt="a cat")
 
     assert refused.ephemeral
-    assert "because I lack these permissions here: Add Reactions, Attach Files" in refused.response.content
+    assert "because I lack these permissions here: Add Reactions and Attach Files" in refused.response.content
     assert await workshop.jobs() == []
 
 
@@ -387,7 +387,7 @@ async def test_a_preview_is_shown_until_the_job_ends(
 
     first, second = [answer.response.id for answer in asked]
     (shown,) = await previewed(first)
-    assert (shown.filename, shown.description) == ("atelier-1-preview.jpg", "So far: a cat")
+    assert (shown.filename, shown.description) == ("atelier-1-preview.jpg", "An unfinished picture: a cat")
     await workshop.ended(1)
     (picture,) = workshop.message(first).attachments
     assert picture.filename == "atelier-1-1.png"

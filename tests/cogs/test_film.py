@@ -50,7 +50,7 @@ async def test_the_model_for_videos_is_found_and_the_frames_count(workshop: Work
     assert (two.request.model, two.request.operation, two.request.frames) == ("picture", Operation.IMAGE2FILM, 25)
     assert engine.orders[1].uploads == {two.request.image: PICTURE}
     message = workshop.message(one.destination.message_id)
-    assert message.attachments[0].description == "A film in 17 frames: a red fox"
+    assert message.attachments[0].description == "A film of 17 frames: a red fox"
     assert labels(message) == ["🔁", "❤️", "⋯"]
     await ada.click(message, label="🔁")
     again = (await workshop.ended(3))[2].request
@@ -60,9 +60,9 @@ async def test_the_model_for_videos_is_found_and_the_frames_count(workshop: Work
 
 async def test_choices_are_refused_and_wildcards_are_drawn(workshop: Workshop) -> None:
     ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
-    await said(moderator, workshop, "wildcards add", name="animal", entries="otter")
+    await said(moderator, workshop, "wildcards add", name="animal", words="otter")
     refused = last(await ada.slash(workshop.channel, "film", prompt="a {red, green} fox"))
-    assert "stands for one picture, and this one has choices for 2" in refused.content
+    assert "only one picture is possible here, and these words have choices for 2" in refused.content
     await ada.slash(workshop.channel, "film", prompt="a __animal__")
     (job,) = await workshop.ended()
     assert job.request.prompt == "a otter"

@@ -244,20 +244,22 @@ async def test_a_term_counts_at_once_only_on_its_server_and_an_undo_takes_it_bac
     other, there = workshop.elsewhere()
     assert "Queued" in (await other.slash(there, "imagine", prompt="a zeppelin")).response.content
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="SOME  phrase"))
-    assert "**2 terms:** ||some phrase||, ||zeppelin||" in await said(moderator, workshop, "terms list")
+    assert "**2 terms**: ||some phrase||, ||zeppelin||" in await said(moderator, workshop, "terms list")
     assert await said(moderator, workshop, "terms add", terms="Zeppelin") == (
         "Case 2: terms add for this server: the spelling of a term. `/mod undo case:2` undoes it."
     )
     assert await said(moderator, workshop, "terms add", terms="Zeppelin") == "These terms are on the list already."
     assert (await said(moderator, workshop, "terms remove", terms="ZEPPELIN")).startswith(
-        "Case 3: terms remove for this server: removed ||Zeppelin||."
+        "Case 3: terms remove for this server: removed the term ||Zeppelin||."
     )
     assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="a zeppelin")).response.content
     await said(moderator, workshop, "undo", case=3)
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="a zeppelin"))
     await workshop.restart()
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="a zeppelin"))
-    assert "removed ||some phrase||" in await said(moderator, workshop, "terms remove", terms="some phrase, unknown")
+    assert "removed the term ||some phrase||" in await said(
+        moderator, workshop, "terms remove", terms="some phrase, unknown"
+    )
     assert "The list has none" in await said(moderator, workshop, "terms remove", terms="unknown")
     choices = await moderator.autocomplete(workshop.channel, "mod terms remove", "terms", "zep")
     assert [choice["value"] for choice in choices] == ["Zeppelin"]
@@ -266,10 +268,10 @@ async def test_a_term_counts_at_once_only_on_its_server_and_an_undo_takes_it_bac
 @pytest.mark.parametrize(
     ("terms", "says"),
     [
-        ("x", "The term has less than 2 letters or digits"),
+        ("x", "Term 1 has less than 2 letters or digits"),
         ("spam, !", "Term 2 has less than 2 letters or digits"),
         (" , ,", "Name the terms, with commas between them"),
-        ("x" * 200, f"The term has 200 characters, and at most {LONGEST_TERM} are possible."),
+        ("x" * 200, f"Term 1 has 200 characters, and at most {LONGEST_TERM} are possible."),
     ],
 )
 async def test_a_term_that_cannot_be_one_changes_nothing_and_is_not_repeated(
@@ -303,7 +305,7 @@ async def test_a_list_has_an_end_and_a_long_one_comes_as_a_file(workshop: Worksh
     await said(moderator, workshop, "terms remove", terms="one more")
     assert "undo of case" in await said(moderator, workshop, "undo", case=removal)
     shown = await moderator.slash(workshop.channel, "mod terms list")
-    assert "**1,000 terms,** in the file." in shown.response.content
+    assert "**1,000 terms** are in the file." in shown.response.content
     assert (await shown.response.attachments[0].read()).decode().count("\n") == MOST_TERMS - 1
     ada = workshop.member("ada")
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="word abcx of many"))
