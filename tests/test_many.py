@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -56,7 +57,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     ]
     limits = LimitsConfig(pace=10**4, depth=1000, quota=10**6)
     discord = DiscordConfig(posts_per_channel=50, ping_after_seconds=0)
-    return Config(data=home / "life 1", models=models, limits=limits, discord=discord, encrypt=False)
+    return Config(data=home / "data", models=models, limits=limits, discord=discord, encrypt=False)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -65,9 +66,9 @@ async def engine(config: Config) -> AsyncIterator[LocalEngine]:
         yield engine
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(config: Config, engine: LocalEngine) -> AsyncIterator[House]:
-    house = House(config, engine)
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(config: Config, engine: LocalEngine, tmp_path: Path) -> AsyncIterator[House]:
+    house = House(config.model_copy(update={"data": tmp_path / "life 1"}), engine)
     await house.open()
     yield house
     await house.close()
