@@ -377,17 +377,6 @@ async def test_a_storyboard_whose_channel_is_gone_ends_and_says_why_in_its_rows(
     assert "10003" in (jobs[0].reason or "")
 
 
-async def test_the_real_engine_paints_a_storyboard(real_workshop: Workshop) -> None:
-    ada = real_workshop.member("ada")
-    await accepted(real_workshop, ada, panels="a red apple\na green apple\na fox\nan owl", look="--seed 7")
-    await real_workshop.ended(1)
-    await real_workshop.restart()
-    jobs = await real_workshop.ended(4)
-    assert {job.request.seed for job in jobs} == {7}
-    exported = await ada.click(board(real_workshop), label="PDF")
-    assert last(exported).attachments[0].filename == "storyboard-1.pdf"
-
-
 async def test_a_panel_that_is_painted_again_after_a_deletion_stays(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     await accepted(workshop, ada)
