@@ -4,13 +4,17 @@ and contests, each with all of its controls, by everybody, before and after a re
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import discord
+import numpy as np
+import PIL.Image
 import pytest
 import pytest_asyncio
 import simcord
@@ -56,7 +60,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     ]
     limits = LimitsConfig(pace=10**4, depth=1000, quota=10**6)
     discord = DiscordConfig(posts_per_channel=50, ping_after_seconds=0)
-    return Config(data=home / "life 1", models=models, limits=limits, discord=discord, encrypt=False)
+    return Config(data=home / "data", models=models, limits=limits, discord=discord, encrypt=False)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -65,9 +69,9 @@ async def engine(config: Config) -> AsyncIterator[LocalEngine]:
         yield engine
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(config: Config, engine: LocalEngine) -> AsyncIterator[House]:
-    house = House(config, engine)
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(config: Config, engine: LocalEngine, tmp_path: Path) -> AsyncIterator[House]:
+    house = House(config.model_copy(update={"data": tmp_path / "life 1"}), engine)
     await house.open()
     yield house
     await house.close()
@@ -181,6 +185,8 @@ async def test_permutations(house: House, people: People) -> None:
         first, second = house.posts()
         assert (await eve.click(second, label="Cancel the rest")).response.content == NOT_YOURS
     jobs = await books(house, start)
+    pictures = [(await house.app.queue.pictures(job.id))[0] for job in jobs]
+    assert len({picture.sha256 for picture in pictures}) == 6
     said = [house.message(each.id).content for each in (first, second)]
     assert [text.partition(" · ")[0].splitlines()[1] for text in said] == ["1. red, fox", "5. green, owl"]
     alt = [file.description for each in (first, second) for file in house.message(each.id).attachments]
@@ -271,6 +277,7 @@ async def test_storyboard(house: House, people: People) -> None:
         assert "not painted yet" in (await fill_in(ada, form, FORMS)).response.content
         assert (await eve.click(board, label="Cancel the rest")).response.content == NOT_YOURS
     first, count, kinds = (await books(house, start))[0], 3, [*EXPORTS]
+    assert {job.request.seed for job in await house.since(start)} == {7}
     old_menu = (await ada.select(board, ["3"], custom_id=menu)).response
     async for life in house.lives():
         for at, who in enumerate(people):
@@ -348,6 +355,24 @@ async def test_variants(house: House, people: People) -> None:
         assert house.message(post.id).content == said
         await check_menus(house, people, next(presser), post, jobs[0])
     await check_bill(house, ada, await books(house, start))
+    await check_kept(house, jobs)
+    wild = PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (240, 240, 3), "uint8"))
+    given = ("wild.png", saved(wild, "PNG"))
+    bill = (await ada.slash(house.channel, "variants", picture=given, thing="a cup", backgrounds="blue")).response
+    await ada.click(bill, label="Paint all")
+    failed = (await house.since(start))[-1]
+    assert failed.status is JobStatus.FAILED
+    assert "background is not plain" in house.post(failed).content
+
+
+async def check_kept(house: House, jobs: Sequence[Job]) -> None:
+    """The thing stays where its background is repainted, and the background where the thing is."""
+    given = np.asarray(picture(), int)
+    for job, box in zip(jobs[:3], (slice(70, 95), slice(70, 95), slice(0, 50)), strict=True):
+        (image,) = await house.app.queue.read_painted(await house.app.queue.pictures(job.id))
+        made = np.asarray(PIL.Image.open(io.BytesIO(image.png)).convert("RGB"), int)
+        assert made.shape == given.shape
+        assert np.array_equal(made[box, 70:170], given[box, 70:170]), job.label
 
 
 @pytest.mark.parametrize("kind", ["animation", "film", "film of a picture"])
@@ -434,8 +459,8 @@ async def test_a_strangers_picture_waits_for_no_animation_and_no_storyboard(hous
     ada, eve, _ = people
     start = await house.newest()
     form = await ada.slash(house.channel, "storyboard")
-    await ada.slash(house.channel, "animate", prompt="a red fox --steps 12", to="an owl", frames=24)
-    story = {"title": "A day", "panels": "\n".join(f"a fox {at}" for at in range(8)), "look": "--steps 12"}
+    await ada.slash(house.channel, "animate", prompt="a red fox --steps 5", to="an owl", frames=24)
+    story = {"title": "A day", "panels": "\n".join(f"a fox {at}" for at in range(8)), "look": "--steps 5"}
     await ada.click((await ada.submit_modal(form, story)).response, label="Paint all")
     await house.until(
         lambda: house.app.database.fetch_all("SELECT 1 FROM jobs WHERE id > ? AND started_at IS NOT NULL", (start,))
@@ -491,8 +516,8 @@ async def test_contest(house: House, people: People) -> None:
     orders: dict[int, list[int]] = {}
     async for life in house.lives():
         for at, (voter, wish) in enumerate(zip([*members, eve, mod], WISHES, strict=True)):
-            if life == ("restarted", "killed")[at % 2]:
-                # The pictures are drawn by a process of its own, so later only half of the voters look again.
+            if life != ("restarted", "killed", life)[at % 3] and life != "first":
+                # The pictures are drawn by a process of its own, so later only some of the voters look again.
                 continue
             paper, wanted = await ballot(house, voter, message), await entry_of(house, members[wish])
             by_entry = {entry_number(each): each for each in controls(paper)}

@@ -536,19 +536,6 @@ async def test_a_ballot_of_many_has_pages(workshop: Workshop, moderator: simcord
     assert "Your vote is for picture 22" in again.content
 
 
-async def test_the_real_engine_paints_what_wins(real_workshop: Workshop) -> None:
-    workshop = real_workshop
-    moderator = workshop.member("mod", moderator=True)
-    await begun(workshop, moderator)
-    ada, _ = await entered(workshop, "ada", prompt="a red apple")
-    grace, second = await entered(workshop, "grace", prompt="a fox")
-    await ended_part(workshop, moderator, State.VOTING)
-    await workshop.restart()
-    await vote(workshop, ada, second)
-    message = await ended_part(workshop, moderator, State.COUNTED)
-    assert f"<@{grace.id}>" in message.content
-
-
 async def test_a_person_who_is_blocked_neither_enters_nor_votes(
     workshop: Workshop, moderator: simcord.MemberActor
 ) -> None:

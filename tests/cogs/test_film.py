@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
 import pytest
 
 from bot.config import Config, LimitsConfig, ModelConfig
 from bot.engine.fake import FakeEngine
-from bot.jobs import JobStatus, Operation
+from bot.jobs import Operation
 from tests.bot.worker.test_films import PICTURE
 from tests.bot.worker.tiny_films import SIDE, make_film_folder
 from tests.cogs.test_moderation import said
@@ -122,20 +120,3 @@ class TestWithoutOne:
         refused = await workshop.member("ada").slash(workshop.channel, "film", prompt="a fox")
         assert "cannot paint films from words." in refused.response.content
         assert "No other model here can." in refused.response.content
-
-
-async def test_the_real_engine_paints_films_before_and_after_a_restart(real_workshop: Workshop) -> None:
-    workshop = real_workshop
-    ada, eve = workshop.member("ada"), workshop.member("eve")
-    await ada.slash(workshop.channel, "film", prompt="a red fox --seed 7", frames=9)
-    await eve.slash(workshop.channel, "film", prompt="a red fox", picture=("a.png", PICTURE), frames=9)
-    await workshop.ended()
-    await workshop.restart()
-    jobs = await workshop.ended(2)
-    assert [(job.status, job.reason) for job in jobs] == [(JobStatus.DELIVERED, None)] * 2
-    for job in jobs:
-        message = workshop.message(job.destination.message_id)
-        assert [each.filename.rpartition(".")[2] for each in message.attachments] == ["webp", "mp4"]
-        with workshop.env.time_context():
-            shown = PIL.Image.open(io.BytesIO(await message.attachments[0].read()))
-        assert shown.n_frames == 9  # type: ignore[attr-defined]

@@ -367,18 +367,6 @@ async def test_what_is_forgotten_leaves_no_message(workshop: Workshop) -> None:
     assert await workshop.app.database.fetch_all("SELECT * FROM series") == []
 
 
-async def test_the_real_engine_paints_a_series_before_and_after_a_restart(real_workshop: Workshop) -> None:
-    ada = real_workshop.member("ada")
-    await accepted(real_workshop, ada, "a {red, green} {apple, cat, fox}")
-    await real_workshop.ended(1)
-    await real_workshop.restart()
-    jobs = await real_workshop.ended(6)
-    assert all(job.status is JobStatus.DELIVERED for job in jobs)
-    assert [len(message.attachments) for message in posts(real_workshop)] == [4, 2]
-    pictures = [await real_workshop.app.queue.pictures(job.id) for job in jobs]
-    assert len({picture.sha256 for (picture,) in pictures}) == 6
-
-
 async def test_a_deletion_by_reaction_takes_all_of_one_message_at_once_and_what_waits_for_it(
     workshop: Workshop, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

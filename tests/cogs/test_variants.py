@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 import pytest
 import simcord
@@ -240,32 +239,3 @@ async def test_a_deleted_picture_makes_no_variants(workshop: Workshop) -> None:
     source = await painted(workshop, ada)
     await Stage(workshop, ada, source).press(ada, "delete")
     assert "was deleted" in last(await asked(workshop, ada, id=source.id)).content
-
-
-async def test_the_real_engine_keeps_the_thing_before_and_after_a_restart(real_workshop: Workshop) -> None:
-    workshop = real_workshop
-    ada = workshop.member("ada")
-    bill = await asked(
-        workshop, ada, picture=("shoe.png", png()), thing="a red square", look="--steps 3", angles="side"
-    )
-    await ada.click(bill.response, label="Paint all")
-    await workshop.ended(1)
-    await workshop.restart()
-    jobs = await workshop.ended(4)
-    assert {job.status for job in jobs} == {JobStatus.DELIVERED}
-    given = np.asarray(picture(), int)
-    for job, box in zip(jobs[:3], (slice(70, 95), slice(70, 95), slice(0, 50)), strict=True):
-        (image,) = await workshop.app.queue.read_painted(await workshop.app.queue.pictures(job.id))
-        made = np.asarray(PIL.Image.open(io.BytesIO(image.png)).convert("RGB"), int)
-        assert made.shape == given.shape
-        assert np.array_equal(made[box, 70:170], given[box, 70:170]), job.label
-    wild = PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (240, 240, 3), "uint8"))
-    buffer = io.BytesIO()
-    wild.save(buffer, "PNG")
-    bill = await ada.slash(
-        workshop.channel, "variants", picture=("a.png", buffer.getvalue()), thing="a cup", backgrounds="blue"
-    )
-    await ada.click(bill.response, label="Paint all")
-    failed = (await workshop.ended(5))[4]
-    assert failed.status is JobStatus.FAILED
-    assert "background is not plain" in posts(workshop)[-1].content
