@@ -108,7 +108,9 @@ class PresetsCog(commands.Cog, name="Presets"):
                     people=received.people,
                 )
             )
-        lines.append(say("-# Of fewer than {people} people nothing is told, and nothing is learned.", people=GROUP))
+        lines.append(
+            say("-# Until {people} people have rated, ratings stay hidden and nothing is learned.", people=GROUP)
+        )
         return [*lines, say(_HOW, control=_ONE_IN)]
 
     @presets.autocomplete("styles")

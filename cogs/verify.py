@@ -113,7 +113,7 @@ def _sureness(verdict: Verdict) -> str:
         )
     ]
     if verdict.ref is None:
-        words.append(say("Which result it was cannot be said any more."))
+        words.append(say("I cannot say any more which result it was."))
     if verdict.is_crop:
         words.append(say("It was cut out of a larger picture."))
     if verdict.is_edited:
