@@ -256,7 +256,7 @@ async def _hub_trouble(source: str) -> UnusableFiles | None:
         ):
             status, code = answer.status, answer.headers.get("X-Error-Code", "")
     except (OSError, aiohttp.ClientError, TimeoutError) as error:
-        return hub.unreachable(source, type(error).__name__)
+        return hub.unreachable(source, hub.cause(error))
     if code == "GatedRepo":
         return hub.gated(source)
     if status in (401, 403, 404):

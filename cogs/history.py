@@ -99,7 +99,7 @@ def _nothing(page: int, wanted: Wanted) -> str:
     if page > 1:
         return mark("There are no requests that far back.")
     if wanted != ALL:
-        return mark("None of your requests on this server is like that. Leave out an option to see more.")
+        return mark("No request of yours on this server matches. Leave out an option to see more.")
     return mark("None of your requests on this server has ended yet.")
 
 

@@ -51,7 +51,7 @@ class HostCog(commands.GroupCog, group_name="host", group_description="The engin
         await self._check(interaction)
         state = next((state for state in self._states() if _number(state.name) == about.job_id), None)
         if state is None:
-            raise UserError("There is no such engine any more. {command host engines} shows those that there are.")
+            raise UserError("There is no such engine any more. {command host engines} lists the engines.")
         await (self._lanes.drain if action == "drain" else self._lanes.bring_back)(state.name)
         words, view = self._shown()
         await responses.edit(interaction, words, view=view)

@@ -50,7 +50,7 @@ class Quota(commands.Cog):
             purse = await self._policy.purse(ruling)
             lines += [f"- {_words.spent(fund)}" for fund in purse.funds]
         lines.append(
-            say("-# Counted in pictures of the default model with default settings. What fails costs nothing.")
+            say("-# How many pictures that is depends on their model, size and steps. What fails costs nothing.")
         )
         await responses.send(interaction, "\n".join(lines), ephemeral=True)
 

@@ -123,7 +123,7 @@ def _sureness(verdict: Verdict) -> str:
         say("It has this Atelier's invisible mark. Fewer than one in a million other pictures would have it by chance.")
     ]
     if verdict.ref is None:
-        words.append(say("Which result it was cannot be said any more."))
+        words.append(say("I cannot say any more which result it was."))
     if verdict.is_crop:
         words.append(say("It was cut out of a larger picture."))
     if verdict.is_edited:

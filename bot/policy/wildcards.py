@@ -86,7 +86,7 @@ def entries_of(book: Book, name: str) -> tuple[str, ...]:
     lists = wildcards_of(book)
     if name not in lists:
         raise UserError(
-            "There is no wildcard {wildcard} here; {command} shows those that there are.",
+            "There is no wildcard {wildcard} here; {command} lists them.",
             wildcard=f"__{name}__",
             command=refer(Reference.COMMAND, "mod wildcards list"),
         )

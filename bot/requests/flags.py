@@ -97,7 +97,7 @@ def _notes(found: _Found, tidied: pasted.Tidied, prose: str, lacks_image: bool) 
         yield say("{word} is read as a word of the prompt; a flag has two hyphens", word=quoted(prose))
     if found.again:
         flags = ", ".join(dict.fromkeys(found.again))
-        yield say("of a flag that is there twice, the last one counts: {flags}", flags=flags)
+        yield say("these flags came twice, and the last one counts: {flags}", flags=flags)
     if unused := list(dict.fromkeys(found.unused)):
         shown = listed(unused, _SHOWN)
         yield say_many("{flags} has no effect here", "{flags} have no effect here", len(unused), flags=shown)

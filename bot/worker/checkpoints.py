@@ -7,7 +7,6 @@ defaults of torch.
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,22 +128,7 @@ def _unfetched(source: str, error: Exception) -> UnusableFiles:
         return hub.unknown(source)
     # The traceback says nothing that a host could act on, and hides the sentence in the log.
     log.debug("%s cannot be fetched", source, exc_info=error)
-    return hub.unreachable(source, "HF_HUB_OFFLINE is set" if hub.is_offline() else _cause(error))
-
-
-def _cause(error: BaseException) -> str:
-    """Why the hub cannot be reached, by the error at the root: what libraries wrap it in says less."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    match error:
-        case socket.gaierror():
-            return "its address is not found"
-        case TimeoutError():
-            return "it does not answer in time"
-        case ConnectionError():
-            return "there is no connection"
-        case _:
-            return type(error).__name__
+    return hub.unreachable(source, "HF_HUB_OFFLINE is set" if hub.is_offline() else hub.cause(error))
 
 
 def _fetch_controlnets(

@@ -57,7 +57,7 @@ async def test_a_person_finds_requests_by_words_model_liking_and_date(workshop: 
     assert "dog" in (liked := await found(liked=True))
     assert "cat" not in liked
     assert "CAT" not in await found(days=30)
-    assert "is like that" in await found(model="none")
+    assert "matches" in await found(model="none")
 
 
 async def test_a_deleted_result_says_who_deleted_it(workshop: Workshop) -> None:

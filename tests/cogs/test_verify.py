@@ -169,7 +169,7 @@ async def test_of_a_deleted_result_only_its_origin_is_said(workshop: Workshop) -
     await workshop.app.forgetting.forget(UserId(ada.id))
     said = await verified(ada, workshop.channel, saved(data))
     assert "This Atelier made this picture" in said
-    assert "cannot be said any more" in said
+    assert "I cannot say any more which result it was" in said
 
 
 async def test_a_stranger_s_picture_and_manifest_are_said_to_be_a_stranger_s(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from bot.engine.model_files.folder import INDEX
@@ -34,6 +35,21 @@ def is_offline() -> bool:
 def unreachable(source: str, why: str) -> UnusableFiles:
     """The error where the hub does not answer."""
     return UnusableFiles(f"{source} cannot be fetched from the hub ({why}).", "Check this machine's network.")
+
+
+def cause(error: BaseException) -> str:
+    """Why the hub cannot be reached, by the error at the root: what libraries wrap it in says less."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    match error:
+        case socket.gaierror():
+            return "its address is not found"
+        case TimeoutError():
+            return "it does not answer in time"
+        case ConnectionError():
+            return "there is no connection"
+        case _:
+            return type(error).__name__
 
 
 def gated(source: str) -> UnusableFiles:

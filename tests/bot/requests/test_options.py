@@ -175,7 +175,7 @@ def test_a_dash_that_could_be_a_flag_and_is_prose_is_said() -> None:
 
 def test_a_flag_that_comes_again_is_joined_or_said() -> None:
     assert notes("a cat --seed 1 --no text --seed 2 --no fog --SEED 3") == (
-        "of a flag that is there twice, the last one counts: --seed",
+        "these flags came twice, and the last one counts: --seed",
     )
 
 

@@ -1,0 +1,70 @@
+"""install.py takes torch without CUDA only where that is right, and says why pip failed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FILE = Path(__file__).parents[1] / "install.py"
+
+
+@pytest.fixture
+def install() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("install", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("platform", "has_gpu", "answers", "options"),
+    [
+        ("linux", False, True, ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]),
+        ("linux", False, False, []),
+        ("linux", True, True, []),
+        ("darwin", False, True, []),
+        ("win32", False, True, []),
+    ],
+)
+def test_torch_comes_without_cuda_on_linux_without_a_gpu_if_its_index_answers(
+    install: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    platform: str,
+    has_gpu: bool,
+    answers: bool,
+    options: list[str],
+) -> None:
+    monkeypatch.setattr(install.sys, "platform", platform)
+    monkeypatch.setattr(install, "has_nvidia_gpu", lambda: has_gpu)
+    monkeypatch.setattr(install, "answers", lambda _: answers)
+    assert install.source_of_torch()[0] == options
+
+
+def test_the_lines_of_pip_that_say_why_it_failed_are_shown(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(
+        "#!/bin/sh\necho Collecting torch\necho 'Downloading torch.whl (180 MB)'\necho ERROR: no disk\nexit 3\n"
+    )
+    python.chmod(0o700)
+    monkeypatch.setattr(install, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(install, "source_of_torch", lambda: ([], "From PyPI."))
+    assert install.main([]) == 3
+    shown = capsys.readouterr().out
+    assert shown.index("Downloading torch.whl (180 MB)") < shown.index("ERROR: no disk") < shown.index("run this again")
+
+
+def test_an_older_python_is_told_what_is_needed(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(install, "LEAST_PYTHON", (sys.version_info.major, sys.version_info.minor + 1))
+    assert install.main([]) == 1
+    assert "Python 3.11 or newer" in capsys.readouterr().out
