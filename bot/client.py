@@ -25,7 +25,7 @@ from bot import language, responses
 from bot.app import App
 from bot.errors import EngineError, Rejected, StorageError, UserError
 from bot.jobs import ChannelId, GuildId, PictureRef, from_text, to_text, utcnow
-from bot.language import Language, catalogues, mark, say, speaking
+from bot.language import Language, catalogues, in_quotes, mark, say, speaking
 from bot.logs import hide, traced
 from bot.policy.limits import told
 from bot.responses import LOST, MESSAGE, OLD_SECONDS, Ages, InDoubt, NotTaken, fitted, units
@@ -393,7 +393,7 @@ def _is_number(value: object) -> bool:
 
 
 _TYPES: Mapping[discord.AppCommandOptionType, tuple[tuple[type, ...], str]] = {
-    discord.AppCommandOptionType.string: ((str,), mark("text")),
+    discord.AppCommandOptionType.string: ((str,), mark("words, such as a red fox")),
     discord.AppCommandOptionType.integer: ((int,), mark("a whole number, such as 7")),
     discord.AppCommandOptionType.number: ((int, float), mark("a number, such as 0.5")),
     discord.AppCommandOptionType.boolean: ((bool,), mark("True or False")),
@@ -424,7 +424,7 @@ def _misfit(value: object, parameter: app_commands.Parameter) -> UserError:
     """Which option has a value that does not fit, and what would work."""
     kind = say((_TYPES.get(parameter.type) or _THINGS.get(parameter.type) or ((), mark("another value")))[1])
     if parameter.choices:
-        names = ", ".join(f"“{shown_name(catalogues.CHOICE, choice.name)}”" for choice in parameter.choices)
+        names = ", ".join(str(in_quotes(shown_name(catalogues.CHOICE, each.name))) for each in parameter.choices)
         kind = say("one of {choices}", choices=names)
     return UserError(
         "The option {option} takes {kind}, and “{value}” is not that. Nothing was done.",

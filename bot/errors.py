@@ -26,7 +26,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from bot.language import Language, Sentence
+from bot.language import Language, Sentence, in_quotes
 from bot.language.reasons import Reason
 
 EX_CONFIG = 78
@@ -44,6 +44,8 @@ class Reference(StrEnum):
     """A moment, in ISO 8601."""
     COMMAND = "command"
     """A command, without its slash."""
+    OPTION = "option"
+    """An option of a command, such as a limit."""
 
 
 _PARENTHESES = str.maketrans("{}", "()")
@@ -56,9 +58,9 @@ def refer(to: Reference, value: object) -> str:
     return f"{{{to} {value}}}"
 
 
-def quoted(text: str, limit: int = 60) -> str:
-    """A person's own words in quotation marks, for use within a sentence."""
-    return f"“{cut(text, limit)}”"
+def quoted(text: str, limit: int = 60) -> Sentence:
+    """A person's own words in the quotation marks of the reader's language, for use within a sentence."""
+    return in_quotes(cut(text, limit))
 
 
 def cut(text: str, limit: int = 60) -> str:

@@ -68,6 +68,7 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
     Reference.SUBJECT: _subject,
     Reference.TIME: lambda text: f"at {datetime.fromisoformat(text).astimezone():%H:%M}",
     Reference.COMMAND: lambda text: f"/{text}",
+    Reference.OPTION: lambda text: text,
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import discord
 
@@ -42,8 +41,8 @@ def listed(contest: Contest) -> str:
         PARTS[contest.state],
         contest=headline(contest),
         channel=f"<#{contest.channel_id}>",
-        entries=_words.relative(contest.entries_until),
-        votes=_words.relative(contest.votes_until),
+        entries=_words.moment(contest.entries_until),
+        votes=_words.moment(contest.votes_until),
     )
 
 
@@ -55,11 +54,11 @@ def words(contest: Contest, winners: Winners) -> str:
                 say(
                     "Enter one of your pictures until {until}. A later entry takes the place of yours, and you can "
                     "withdraw it.",
-                    until=_when(contest.entries_until),
+                    until=_words.moment(contest.entries_until),
                 ),
                 say(
                     "After that, people vote until {until}. Nobody sees names or counts before the end.",
-                    until=_when(contest.votes_until),
+                    until=_words.moment(contest.votes_until),
                 ),
             ]
         case State.VOTING:
@@ -67,7 +66,7 @@ def words(contest: Contest, winners: Winners) -> str:
                 say(
                     "Entries are closed. Vote until {until}: each person has one vote, can change it, and sees the "
                     "pictures in another order. Nobody sees names or counts before the end.",
-                    until=_when(contest.votes_until),
+                    until=_words.moment(contest.votes_until),
                 ),
             ]
         case State.COUNTED:
@@ -154,9 +153,9 @@ def ballot_view(contest: Contest, entries: Sequence[Entry], page: int, vote: int
         controls.add_item(button("contestvote", about, str(number), style, row=at // ROW))
     row = PAGE // ROW
     if page:
-        controls.add_item(button("contestpage", PictureRef(JobId(contest.id), page - 1), say("Before"), row=row))
+        controls.add_item(button("contestpage", PictureRef(JobId(contest.id), page - 1), say("◀ Back"), row=row))
     if len(entries) > (page + 1) * PAGE:
-        controls.add_item(button("contestpage", PictureRef(JobId(contest.id), page + 1), say("More"), row=row))
+        controls.add_item(button("contestpage", PictureRef(JobId(contest.id), page + 1), say("More ▶"), row=row))
     return controls
 
 
@@ -166,7 +165,3 @@ def _link(entry: Entry, job: Job) -> str:
     if job.request.num_images_per_prompt > 1:
         return say("picture {number} of {link}", number=entry.ref.number, link=link)
     return link
-
-
-def _when(at: datetime) -> str:
-    return f"<t:{int(at.timestamp())}:f> ({_words.relative(at)})"

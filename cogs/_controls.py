@@ -24,7 +24,7 @@ _PANS = {"left": "⬅️", "right": "➡️", "up": "⬆️", "down": "⬇️"}
 
 _UPSCALE = {
     Enlarging.OWN: mark("Upscale"),
-    Enlarging.HOST: mark("Upscale (host's network)"),
+    Enlarging.HOST: mark("Upscale (host's model)"),
     Enlarging.REPAINT: mark("Upscale (repaint)"),
 }
 
@@ -167,8 +167,8 @@ def more_menu(
     view.add_item(button("original", ref, say("Original file")))
     view.add_item(button("prompt", ref, say("Prompt to copy")))
     view.add_item(button("family", ref, say("Where does this come from?")))
-    view.add_item(button("alike", ref, say("More like this")))
-    view.add_item(button("lookalike", ref, say("Looks like this")))
+    view.add_item(button("alike", ref, say("Similar prompts")))
+    view.add_item(button("lookalike", ref, say("Similar pictures")))
     view.add_item(button("improve", ref, say("Improve my prompt")))
     if may_delete and has_own_message:
         view.add_item(button("spoiler", ref, say("Spoiler on/off"), row=1))

@@ -30,7 +30,7 @@ def offer_view(number: JobId, *, may_compare: bool) -> discord.ui.View:
     """The buttons under what would improve a prompt; `number` is the offer's."""
     about = PictureRef(number)
     view = discord.ui.View(timeout=None)
-    view.add_item(button("change", about, say("Show my prompt with it"), discord.ButtonStyle.primary))
+    view.add_item(button("change", about, say("Show the improved prompt"), discord.ButtonStyle.primary))
     view.add_item(button("astyped", about, say("Paint as typed")))
     if may_compare:
         view.add_item(button("both", about, say("Compare both")))

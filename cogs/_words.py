@@ -79,13 +79,13 @@ _VALUE_SOURCES = {
     Source.OPTION: mark("by options: {names}"),
     Source.STYLE: mark("by the style: {names}"),
     Source.LEARNED: mark("by what people here like: {names}"),
-    Source.CONTROL: mark("by lot, to compare with what people here like: {names}"),
+    Source.CONTROL: mark("at random, to compare with what people here like: {names}"),
     Source.MINE: mark("by the requester's own settings: {names}"),
     Source.CHANNEL: mark("by the channel: {names}"),
     Source.SERVER: mark("by the server: {names}"),
 }
 
-REFUSED = mark("Not accepted.")
+REFUSED = mark("This request was not accepted.")
 EXPIRED_BILL = mark("You already answered this, or Atelier was restarted. Ask again; your quota is unchanged.")
 BUSY = mark("I get more requests at the moment than I can answer in time. Try again in a few seconds.")
 EXPIRED = mark("This button has expired.")
@@ -110,6 +110,11 @@ def inert(text: str, limit: int = _SHOWN_PROMPT) -> str:
 def relative(at: datetime) -> str:
     """A time that Discord shows as a countdown."""
     return f"<t:{int(at.timestamp())}:R>"
+
+
+def moment(at: datetime) -> str:
+    """A time that Discord shows as a date and a time of day, with how far it is away."""
+    return f"<t:{int(at.timestamp())}:f> ({relative(at)})"
 
 
 def past(at: datetime) -> str:
@@ -203,12 +208,14 @@ def command_name(name: str) -> str:
 
 def limit(name: LimitName, value: Any) -> str:
     """The value of a limit as people read it."""
-    if value is None:
-        return say("all")
     if name is LimitName.CHANNELS:
-        return ", ".join(subject((Scope.CHANNEL, channel_id)) for channel_id in value) or say("none")
+        if value is None:
+            return say("every channel")
+        return ", ".join(subject((Scope.CHANNEL, channel_id)) for channel_id in value) or say("no channel")
     if name is LimitName.MODELS:
-        return ", ".join(f"`{model}`" for model in value) or say("none")
+        if value is None:
+            return say("every model")
+        return ", ".join(f"`{model}`" for model in value) or say("no model")
     return say("{number:,}", number=value)
 
 
@@ -230,6 +237,7 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
     # Discord counts down in whole seconds. Add one second, so that the time has come when the countdown ends.
     Reference.TIME: lambda text: relative(datetime.fromisoformat(text) + timedelta(seconds=1)),
     Reference.COMMAND: command,
+    Reference.OPTION: lambda text: f"`{option(text)}`",
 }
 
 
@@ -294,7 +302,14 @@ def result(job: Job, images: Sequence[Image | Picture]) -> str:
     facts = [parameters(job.request)]
     asked = job.request.width, job.request.height
     if images and (images[0].width, images[0].height) != asked and job.request.provider:
-        facts.append(say("came as {width}×{height}", width=images[0].width, height=images[0].height))
+        facts.append(
+            say(
+                "{provider} sent {width}×{height}",
+                provider=job.request.provider,
+                width=images[0].width,
+                height=images[0].height,
+            )
+        )
     elif images and images[0].width != job.request.width:
         facts.append(say("enlarged to {width}×{height}", width=images[0].width, height=images[0].height))
     if job.started_at is not None and job.painted_at is not None and job.asked_at <= job.started_at <= job.painted_at:
@@ -625,8 +640,8 @@ def senders(models: Sequence[ModelConfig], providers: Sequence[ProviderConfig]) 
             say("**Words leave this machine if you ask with one of these models:**"),
             *lines,
             say(
-                "Sent are the words of the request and the pictures that it starts from, without names, ids or "
-                "channels. What becomes of them there is up to that server. Other models send nothing."
+                "Atelier sends the words of the request and the pictures that it starts from, without names, ids or "
+                "channels. What the provider does with them is up to the provider. Other models send nothing."
             ),
         ]
     )
@@ -656,7 +671,7 @@ def kept(held: Held, sent: str = "") -> str:
             "Results that you reported, and your reasons; that results of yours were reported. Moderators do not see "
             "who reported."
         ),
-        say("Daily backups: one for each of 7 days and 4 weeks."),
+        say("Backups of all this: one for each of the last 7 days, and one for each of the last 4 weeks."),
     )
     heading = say("**Kept about you, on all servers together:** {held}.", held=_counted(held))
     receivers = say(
@@ -737,10 +752,15 @@ def change(case: Case) -> str:
         )
         # Cases from before have no such count.
         if count := case.before.get("requests", 0):
-            words += say_many(", and {count} open request of it", ", and {count} open requests of it", count)
+            words = say_many(
+                "{removed}; {count} open request of this message was cancelled",
+                "{removed}; {count} open requests of this message were cancelled",
+                count,
+                removed=words,
+            )
         return words
     if case.action == CANCEL:
-        return f"{what}: {requests(len(case.after))}"
+        return pair(what, requests(len(case.after)))
     names = list(dict.fromkeys((*case.before, *case.after)))
     if names and all(name.startswith(CONTEST) for name in names):
         (state,) = case.after.values()
@@ -748,17 +768,17 @@ def change(case: Case) -> str:
     if case.undoes is None and case.action in _PLAIN:
         here, there = _PLAIN[case.action]
         if isinstance(until := case.after.get(BLOCKED), str):
-            ends = relative(datetime.fromisoformat(until))
+            ends = moment(datetime.fromisoformat(until))
             return say("blocked {subject} until {when}", subject=subject(case.subject), when=ends)
         return say(here) if case.subject[0] is Scope.SERVER else say(there, subject=subject(case.subject))
     if names and all(name.startswith(TERM) for name in names):
-        return f"{what}: {_terms_changed(case)}"
+        return pair(what, _terms_changed(case))
     changes = [
         f"{_rule(name)} {_value(name, case.before)} → {_value(name, case.after)}"
         for name in names
         if _value(name, case.before) != _value(name, case.after)
     ]
-    return f"{what}: {', '.join(changes)}" if changes else what
+    return pair(what, ", ".join(changes)) if changes else what
 
 
 _CONTEST_STATES = {
@@ -794,18 +814,19 @@ def hidden(text: str) -> str:
 
 def _terms_changed(case: Case) -> str:
     """Which terms a case put on the list of a server, and which it took off."""
-    sides = (
-        (mark("added {terms}"), case.after, case.before),
-        (mark("removed {terms}"), case.before, case.after),
-    )
     parts = []
-    for words, to, since in sides:
-        if terms := [str(term) for name, term in to.items() if name not in since]:
-            shown = ", ".join(map(hidden, terms[:_SHOWN_TERMS]))
-            if more := terms[_SHOWN_TERMS:]:
-                shown = say("{listed} and {count} more", listed=shown, count=len(more))
-            parts.append(say(words, terms=shown))
+    if terms := [str(term) for name, term in case.after.items() if name not in case.before]:
+        parts.append(say_many("added the term {terms}", "added the terms {terms}", len(terms), terms=_shown(terms)))
+    if terms := [str(term) for name, term in case.before.items() if name not in case.after]:
+        parts.append(say_many("removed the term {terms}", "removed the terms {terms}", len(terms), terms=_shown(terms)))
     return ", ".join(parts) or say("the spelling of a term")
+
+
+def _shown(terms: Sequence[str]) -> str:
+    """The first terms of several, behind spoilers, and how many more there are."""
+    shown = ", ".join(map(hidden, terms[:_SHOWN_TERMS]))
+    more = len(terms) - _SHOWN_TERMS
+    return say("{listed} and {count} more", listed=shown, count=more) if more > 0 else shown
 
 
 _RULES = {
@@ -831,19 +852,24 @@ def _rule(name: str) -> str:
         return say("the style `{style}`", style=name.removeprefix(STYLE_RULE))
     if name.startswith(WILDCARD):
         return say("the wildcard `{wildcard}`", wildcard=f"__{name.removeprefix(WILDCARD)}__")
+    if name in list(LimitName):
+        return option(name)
     return say(_RULES.get(name, name.replace(":", " ")))
 
 
 def defaults_of(place: Subject, rules: Mapping[str, Any]) -> str:
     """What the requests of a place get if people choose nothing."""
-    lines = [f"- {option(name)}: {_value(rule, rules)}" for name, rule in DEFAULT_RULES.items()]
+    lines = [f"- {pair(option(name), _value(rule, rules))}" for name, rule in DEFAULT_RULES.items()]
     heading = say("**Defaults of {subject}**", subject=subject(place))
     if place[0] is Scope.SERVER:
         heading = say("**Defaults of this server**")
-    wins = say(
-        "-# What a person types or sets with `/settings` wins. `{clear}:` removes a default.", clear=option("clear")
-    )
+    wins = say("-# What a person types or sets with `/settings` wins. `clear:` removes a default.")
     return "\n".join([heading, *lines, wins])
+
+
+def pair(name: str, value: str) -> str:
+    """What something is called and what it is, as a list shows it."""
+    return say("{name}: {value}", name=name, value=value)
 
 
 def option(name: str) -> str:
@@ -866,7 +892,7 @@ def thresholds_of(place: Subject, rules: Mapping[str, Any], limits: PictureLimit
         origin = say("not set here")
         if rule in rules:
             origin = say("set here to {share:.0%}", share=float(rules[rule]) / 100)
-        lines.append(f"- {option(name)}: {holds} ({origin})")
+        lines.append(f"- {pair(option(name), holds)} ({origin})")
     lines.append(
         say("-# The safety check says of each picture, also of those that people send, how explicit it is, in percent.")
     )
@@ -880,7 +906,7 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
     """The value of a rule in words; without the rule, words that say so."""
     if name not in rules:
         is_off = name in _OFF or name.startswith((STYLE_RULE, WILDCARD))
-        return say("all") if name == QUOTA_FROM else say("no") if is_off else say("no rule")
+        return say("all of it") if name == QUOTA_FROM else say("no") if is_off else say("no rule")
     value = rules[name]
     if name.startswith(STYLE_RULE):
         return say("version {version}", version=value)
@@ -890,7 +916,10 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         channel_id, threshold = value
         place = subject((Scope.CHANNEL, channel_id))
         return say_many(
-            "{channel} from {count} favourite", "{channel} from {count} favourites", threshold, channel=place
+            "{channel}, for results with {count} favourite or more",
+            "{channel}, for results with {count} favourites or more",
+            threshold,
+            channel=place,
         )
     if name == PRESETS:
         return ", ".join(f"`{style}`" for style in value)
@@ -900,7 +929,7 @@ def _value(name: str, rules: Mapping[str, Any]) -> str:
         return limit(LimitName(name), value)
     if name in (BLOCKED, QUOTA_FROM) and isinstance(value, str):
         at = datetime.fromisoformat(value)
-        return say("since {when}", when=relative(at)) if name == QUOTA_FROM else say("until {when}", when=relative(at))
+        return say("since {when}", when=moment(at)) if name == QUOTA_FROM else say("until {when}", when=moment(at))
     if name in DEFAULT_RULES.values():
         return f"`{inert(str(value), 40)}`"
     if name in THRESHOLD_RULES.values():

@@ -15,7 +15,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Operation, PictureRef
-from bot.language import say
+from bot.language import mark, say
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.morphs import FILM_FRAMES, FRAMES, USUAL_FILM_FRAMES, USUAL_FRAMES
@@ -28,7 +28,7 @@ from cogs._forms import Submission, form, text_field, whole_number
 from cogs._lists import Choices, model_choices, usable_models
 from cogs.intake import Intake, where
 
-_FIRST, _LAST = "The first frame of an animation", "The last frame of an animation"
+_FIRST, _LAST = mark("The first frame of an animation"), mark("The last frame of an animation")
 
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
@@ -63,7 +63,7 @@ class Animate(commands.Cog):
         FRAMES,
         USUAL_FRAMES,
         prompt="What the first frame shows; may end in flags, like --ar 16:9 --seed 7",
-        to="What the last frame shows; without it, the same in another way",
+        to="What the last frame shows; without it, the same prompt with another seed",
         to_seed="The seed of the last frame; --seed is that of the first",
     )
     async def animate(
@@ -133,7 +133,7 @@ class Animate(commands.Cog):
             text_field(
                 "prompt",
                 say("What the last frame shows"),
-                hint=say("Leave it empty for the same in another way"),
+                hint=say("Leave it empty for the same prompt with another seed"),
                 long=True,
             ),
             text_field(
@@ -144,7 +144,10 @@ class Animate(commands.Cog):
                 most=4,
             ),
             text_field(
-                "seed", say("Seed of the last frame"), hint=say("Leave it empty: the same, or another one"), most=12
+                "seed",
+                say("Seed of the last frame"),
+                hint=say("Leave it empty to let me choose it"),
+                most=12,
             ),
         ]
         await responses.ask(interaction, form(str(CustomId("animate", about)), say("Animate"), fields))

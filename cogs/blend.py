@@ -22,7 +22,7 @@ class Blend(commands.Cog):
         self._intake = intake
         self._admission = admission
 
-    @app_commands.command(description="Paint over the mean of two to four pictures, mixed evenly, pixel by pixel")
+    @app_commands.command(description="Mix two to four pictures evenly, pixel by pixel, and paint over the mix")
     @app_commands.allowed_installs(guilds=True, users=False)
     @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
     @app_commands.describe(

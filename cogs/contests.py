@@ -22,7 +22,7 @@ from bot.storage.contests import Contest, Contests, Entry, State
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
-from cogs import _contests, _people, _searching, _targets, _words
+from cogs import _contests, _people, _permissions, _searching, _targets, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, select
 from cogs._contests import PAGE, THEME
 from cogs._gallery import Gallery
@@ -105,7 +105,7 @@ class ContestsCog(
             )
         await responses.send(interaction, said, ephemeral=True)
 
-    @app_commands.command(description="End the part of a contest that is on: entries, or the vote")
+    @app_commands.command(description="End the current part of a contest: the entries or the vote")
     @app_commands.describe(contest="The number of the contest", reason="Why; kept with the case")
     async def end(
         self, interaction: discord.Interaction[Client], contest: Number, reason: Reason | None = None
@@ -146,7 +146,7 @@ class ContestsCog(
         said = _words.fitting(lines or [say("There was no contest here yet.")])
         await responses.send(interaction, said, ephemeral=True)
 
-    @app_commands.command(description="Enter one of your results in a contest; it takes the place of your entry before")
+    @app_commands.command(description="Enter one of your results in a contest; it replaces your earlier entry")
     @app_commands.describe(
         result="One of your results, from the list or by its number",
         picture="Which of its pictures",
@@ -227,13 +227,13 @@ class ContestsCog(
             raise UserError("This picture is no longer in the contest. Press Vote again for another one.")
         contest = await self._known(interaction, entry.contest_id)
         votes = await self._contests.vote(contest, UserId(interaction.user.id), entry.id)
-        until = _words.relative(contest.votes_until)
-        said = say("You have no vote now. You can change it until the vote ends {when}.", when=until)
+        until = _words.moment(contest.votes_until)
+        said = say("You have no vote now. You can vote until {until}.", until=until)
         if votes:
             said = say(
-                "Your vote is for picture {number}. You can change it until the vote ends {when}.",
+                "Your vote is for picture {number}. You can change it until {until}.",
                 number=about.number,
-                when=until,
+                until=until,
             )
         await responses.send(interaction, said, ephemeral=True)
 
@@ -290,8 +290,7 @@ class ContestsCog(
         )
         if again:
             words = say(
-                "Picture {number} of request {request} is in contest {contest}. It takes the place of your entry "
-                "before.",
+                "Picture {number} of request {request} is in contest {contest}. It replaces your earlier entry.",
                 **known,
             )
         await responses.send(interaction, words, ephemeral=True)
@@ -309,7 +308,7 @@ class ContestsCog(
         takes = [each for each in found if each.state is State.ENTRIES]
         if len(takes) != 1:
             if takes:
-                raise UserError("Several contests take entries. `/contest list` shows them, and `contest` names one.")
+                raise UserError("Several contests take entries. `/contest list` shows them; choose one by `contest:`.")
             raise UserError("No contest takes entries now. `/contest list` shows them.")
         return takes[0]
 
@@ -413,13 +412,11 @@ def _contests_of(message: discord.Message) -> set[int]:
 
 def _check_postable(channel_id: int | None, given: discord.Permissions, channel: object) -> None:
     """Raise UserError for a channel in which the bot may not post what a contest needs."""
-    send = "send_messages_in_threads" if isinstance(channel, discord.Thread) else "send_messages"
-    needed = ("view_channel", send, "attach_files", "read_message_history")
-    if missing := ", ".join(name.replace("_", " ") for name in needed if not getattr(given, name)):
+    if missing := _permissions.missing_to_post(given, channel):
         raise UserError(
-            "I cannot post in {channel}: I have no right to {permissions} there. Nothing was changed.",
+            "I cannot post in {channel}, because I lack these permissions there: {permissions}. Nothing was changed.",
             channel=f"<#{channel_id}>",
-            permissions=missing,
+            permissions=_permissions.listed(missing),
         )
 
 

@@ -11,7 +11,7 @@ from discord.ext import commands
 from bot import responses
 from bot.client import Client
 from bot.jobs import Job, JobId, PictureRef
-from bot.language import mark, say
+from bot.language import mark, say, say_many
 from bot.search.client import Search
 from bot.search.visibility import Facts, Scope, Seer, may_see
 from bot.storage.queue import Queue
@@ -69,13 +69,16 @@ class Dedup(commands.Cog):
             await responses.edit_deferred(interaction, say(NONE))
             return
         first, pages = page * PAGE + 1, -(-len(groups) // PAGE)
-        total = sum(len(group) - 1 for group in groups)
+        copies = sum(len(group) - 1 for group in groups)
         lines = [
             say(
-                "**{groups:,} groups of pictures that are the same**, {more:,} of them more than needed, page {page} "
-                "of {of}",
-                groups=len(groups),
-                more=total,
+                "**{groups}** with {copies}, page {page} of {of}",
+                groups=say_many(
+                    "{count:,} group of pictures that are the same",
+                    "{count:,} groups of pictures that are the same",
+                    len(groups),
+                ),
+                copies=say_many("{count:,} unneeded copy", "{count:,} unneeded copies", copies),
                 page=page + 1,
                 of=pages,
             )

@@ -111,7 +111,7 @@ class Details(commands.Cog):
                 if len(sitting.job_ids) > 1:
                     place = sitting.job_ids.index(job.id) + 1
                     count = len(sitting.job_ids)
-                    lines.append(say("-# Number {place} of {of} requests in one sitting", place=place, of=count))
+                    lines.append(say("-# Request {place} of {of} in a row", place=place, of=count))
         return lines if len(lines) > 1 else []
 
     async def _message_info(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:

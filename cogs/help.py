@@ -90,10 +90,11 @@ class Help(commands.Cog):
         limits = ruling.limits
         return [
             *_named(models),
-            say(
-                "- up to {pictures} and {steps} steps at once",
+            say_many(
+                "- up to {pictures} with {count} step each",
+                "- up to {pictures} with {count} steps each",
+                limits.steps.value,
                 pictures=_words.pictures(limits.images.value),
-                steps=limits.steps.value,
             ),
             _left(await self._policy.allowance(ruling)),
         ]
@@ -125,7 +126,12 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
 def _left(allowance: Allowance) -> str:
     """What is left of the quota, in a line."""
     left, whole = allowance.pictures(allowance.left), allowance.pictures(allowance.quota)
-    return say("- about {pictures} of {whole} in 24 hours are left", pictures=_words.pictures(left), whole=whole)
+    return say_many(
+        "- about {count} picture of {whole} in 24 hours is left",
+        "- about {count} pictures of {whole} in 24 hours are left",
+        left,
+        whole=whole,
+    )
 
 
 async def setup(client: Client) -> None:

@@ -30,7 +30,7 @@ from bot.search.client import Search
 from bot.search.visibility import Scope
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
-from cogs import _people, _searching, _views, _words
+from cogs import _people, _permissions, _searching, _views, _words
 from cogs._buttons import add_cog, answer_form, pressed
 from cogs._waiting import Waiting
 
@@ -351,11 +351,10 @@ def where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destinat
         needed.send_messages_in_threads = False
     lacking = discord.Permissions(needed.value & ~interaction.app_permissions.value)
     if lacking.value and not interaction.app_permissions.administrator:
-        names = ", ".join(name.replace("_", " ").title() for name, missing in lacking if missing)
         raise UserError(
             "I cannot post pictures in this channel, because I lack these permissions here: {permissions}. "
             "A moderator can grant them in the channel's settings.",
-            permissions=names,
+            permissions=_permissions.listed(name for name, missing in lacking if missing),
         )
     return _people.requester(interaction), _people.destination(interaction)
 

@@ -29,7 +29,7 @@ class LanguageCog(commands.Cog, name="Language"):
         self._rules = rules
         self._policy = policy
 
-    @app_commands.command(description="The language of public messages here; without options it shows it (moderators)")
+    @app_commands.command(description="Set the language of public messages here, or show it (moderators)")
     @app_commands.guild_only()
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.describe(language="The language of what everyone here reads", reason="Why; kept with the case")
@@ -62,10 +62,11 @@ class LanguageCog(commands.Cog, name="Language"):
         name = NAMES[await self._policy.language(guild_id)]
         if language_of(await self._rules.book(guild_id)) is None:
             holds = say(
-                "Public messages here are in {language}, as in the server's settings in Discord.", language=name
+                "The language of public messages here: {language}. It comes from the server's settings in Discord.",
+                language=name,
             )
         else:
-            holds = say("Public messages here are in {language}, because a moderator chose it.", language=name)
+            holds = say("The language of public messages here: {language}. A moderator chose it.", language=name)
         return [holds, say("-# What only you see is in the language of your own Discord, if I speak it.")]
 
 

@@ -15,7 +15,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, utcnow
-from bot.language import mark, say, sentence
+from bot.language import in_quotes, mark, say, say_many, sentence
 from bot.policy.limits import (
     MEANING,
     SERVER,
@@ -29,6 +29,7 @@ from bot.policy.limits import (
     pause_of,
 )
 from bot.policy.policy import Policy
+from bot.policy.purse import HOST_MONEY
 from bot.storage.cases import By, Cases, Values
 from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
@@ -48,13 +49,15 @@ _NO_MEMBER = UserId(0)
 _SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
 
-_NAMES = (
-    *(mark("pace"), mark("depth"), mark("quota"), mark("pixels"), mark("steps"), mark("images")),
-    *(mark("money"), mark("server_money"), mark("host_money"), mark("animation")),
-    *(mark("permutations"), mark("models"), mark("weight"), mark("channels")),
-    *(mark("block"), mark("pause"), mark("terms"), mark("safety"), mark("engine")),
-)
-"""The limits and the other rules that refuse a request, as people read them."""
+_OTHER_RULES = {
+    "block": mark("a block"),
+    "pause": mark("a pause"),
+    "terms": mark("the list of terms"),
+    "safety": mark("prompt safety"),
+    "engine": mark("the engine"),
+    HOST_MONEY: mark("the budget of this Atelier"),
+}
+"""What refuses a request and is no limit that moderators set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         steps="The most denoising steps; more are cut",
         images="The most pictures of one request; more are cut",
         animation="The most pixels of all frames of an animation together",
-        permutations="The most prompts that one with choices stands for",
+        permutations="The most prompts that one prompt with choices can make",
         models="The models to choose from, like sd15, sdxl; or all, or none",
         weight="Share of the GPU when many wait: 100 is usual, 200 twice as much",
         channels="Where people may ask, like #art #sketches; or all, or none",
@@ -210,7 +213,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             lines.append(
                 say("- ⛔ blocked")
                 if block.until is None
-                else say("- ⛔ blocked until {when}", when=_words.relative(block.until))
+                else say("- ⛔ blocked until {when}", when=_words.moment(block.until))
             )
         if paused := pause_of(book, where):
             lines.append(
@@ -276,7 +279,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             self._policy.limits_in(_with(book, subject, plain, remove), target.who, target.where),
         )
         if less and subject[0] is not Scope.PERSON:
-            names = ", ".join(say(name.value) for name in less)
+            names = ", ".join(map(_words.option, less))
             question = say(
                 "This lowers limits of everyone in {channel}: {limits}. It applies at once, also to waiting requests.",
                 channel=_words.subject(subject),
@@ -308,10 +311,15 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
     def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
         meaning = say(MEANING[name])
         if name is LimitName.QUOTA:
-            meaning = say("{meaning}, about {pictures}", meaning=meaning, pictures=self._pictures(limit.value))
+            meaning = say_many(
+                "{meaning}, about {count} picture",
+                "{meaning}, about {count} pictures",
+                self._pictures(limit.value),
+                meaning=meaning,
+            )
         return say(
-            "- **{limit}** {value} {meaning} — {origin}",
-            limit=say(name.value),
+            "- **{limit}**: {value} ({meaning}) — {origin}",
+            limit=_words.option(name),
             value=_words.limit(name, limit.value),
             meaning=meaning,
             origin=_words.origin(limit.origin),
@@ -321,10 +329,10 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         """Whether a limit concerns anything here: without a provider nothing costs money."""
         return name not in (LimitName.MONEY, LimitName.SERVER_MONEY) or any(model.provider for model in self._models)
 
-    def _pictures(self, seconds: RuleValue) -> str:
+    def _pictures(self, seconds: RuleValue) -> int:
         """How many pictures with default settings can be painted in `seconds`."""
         assert isinstance(seconds, int)  # noqa: S101 - a quota is
-        return _words.pictures(max(int(seconds / self._policy.usual_seconds()), 1))
+        return max(int(seconds / self._policy.usual_seconds()), 1)
 
     def _named_models(self, text: str) -> tuple[str, ...] | None:
         names = [name.strip().lower() for name in text.split(",") if name.strip()]
@@ -335,10 +343,11 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         known = [model.name for model in self._models]
         if not names or (strange := [name for name in names if name not in known]):
             among = sentence(
-                "Choose from: {models}; or say all, or none. Nothing was changed.", models=", ".join(known)
+                "Choose from: {models}; or write `all` or `none`. Nothing was changed.", models=", ".join(known)
             )
             if names:
-                raise UserError("There is no model {model}. {choose}", model=repr(strange[0]), choose=among)
+                typed = in_quotes(_words.inert(strange[0], 60))
+                raise UserError("There is no model {model}. {choose}", model=typed, choose=among)
             raise UserError(among)
         return tuple(sorted(set(names)))
 
@@ -422,13 +431,17 @@ def _short(name: LimitName, limit: Limit[RuleValue]) -> str:
 
 
 def _refusal(refusal: Refusal) -> str:
-    line = f"- {_words.past(refusal.at)} **{say(refusal.rule)}**"
+    rule = say(_OTHER_RULES.get(refusal.rule, refusal.rule))
+    if refusal.rule in list(LimitName):
+        rule = _words.option(refusal.rule)
+    line = f"- {_words.past(refusal.at)} **{rule}**"
     if refusal.asked is not None:
-        line += ": " + say("{asked:,.0f} of {allowed:,.0f}", asked=refusal.asked, allowed=refusal.allowed or 0)
+        numbers = say("{asked:,.0f} of {allowed:,.0f}", asked=refusal.asked, allowed=refusal.allowed or 0)
+        line = _words.pair(line, numbers)
     if refusal.origin:
         line += f" ({_words.origin(Origin.parse(refusal.origin))})"
-    if refusal.retry_at is not None:
-        line = say("{refusal}, would work {when}", refusal=line, when=_words.relative(refusal.retry_at))
+    if refusal.retry_at is not None and refusal.retry_at > utcnow():
+        line = say("{refusal}, possible again {when}", refusal=line, when=_words.relative(refusal.retry_at))
     return line
 
 

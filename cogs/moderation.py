@@ -41,7 +41,7 @@ from bot.storage.cases import By, Case, Cases
 from bot.storage.queue import Queue
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
-from cogs import _people, _words
+from cogs import _people, _permissions, _words
 from cogs._cases import SHOWN, page
 from cogs._confirm import Confirmations
 from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models
@@ -182,7 +182,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         """Cancel requests that wait or are being painted; they cost their people no quota."""
         by = _by(interaction, reason)
         if sum((job is not None, member is not None, everything)) != 1:
-            raise UserError("Choose one: a job, a member, or everything:True.")
+            raise UserError("Choose one: `job:`, `member:` or `everything:True`.")
         if job is not None and not (job.isascii() and job.isdigit() and len(job) < 18):
             raise UserError("That is not an open request of this server. Choose one from the list.")
         subject: Subject = SERVER
@@ -225,7 +225,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         """Count only what the person uses from now on."""
         values: dict[str, RuleValue] = {QUOTA_FROM: to_text(utcnow())}
         case = await self._cases.change(_by(interaction, reason), "quota reset", (Scope.PERSON, member.id), values)
-        await responses.send(interaction, _said(case, say("It was just reset.")), ephemeral=True)
+        await responses.send(interaction, _said(case, say("This quota was reset a moment ago.")), ephemeral=True)
 
     @app_commands.command(description="Remove a result for good: from its message and from the disk")
     @app_commands.describe(message="The link of the message, or its id", reason="Why; kept with the case")
@@ -244,9 +244,9 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         await responses.send(interaction, _words.receipt(case), ephemeral=True)
         await self._removal_notes.catch_up()
 
-    @app_commands.command(description="Copy the results that people like best to a channel; without options, no more")
+    @app_commands.command(description="Copy the results that people like best to a channel; without options, stop that")
     @app_commands.describe(
-        channel="The gallery; leave empty to copy no more results",
+        channel="The gallery; leave both open to stop copying results",
         threshold="How many people must favourite a result with ❤️ or ⭐, besides the one who asked for it; usually 3",
         reason="Why; kept with the case",
     )
@@ -266,18 +266,21 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             return
         if channel is None and now is None:
             raise UserError("This server has no gallery yet. Name its channel too, as in `/mod gallery channel:#best`.")
-        if channel is not None and (missing := _missing(channel)):
+        if channel is not None and (
+            missing := _permissions.missing_to_post(channel.permissions_for(channel.guild.me), channel)
+        ):
             raise UserError(
-                "I cannot post in {channel}: I have no right to {permissions} there. Nothing was changed.",
+                "I cannot post in {channel}, because I lack these permissions there: {permissions}. Nothing was "
+                "changed.",
                 channel=f"<#{channel.id}>",
-                permissions=missing,
+                permissions=_permissions.listed(missing),
             )
         place = channel.id if channel is not None else now.channel_id if now is not None else 0
         people = threshold or (now.threshold if now is not None else FAVOURITES_NEEDED)
         case = await self._cases.change(by, "gallery", SERVER, {GALLERY: (place, people)})
         await responses.send(interaction, _said(case, say("The gallery is set like that already.")), ephemeral=True)
 
-    @app_commands.command(description="What requests here get if people choose nothing; without options it shows it")
+    @app_commands.command(description="Set what requests here get if people choose nothing; without options, show it")
     @app_commands.describe(
         images="How many pictures",
         aspect="The shape, like 16:9, or a size like 768x512",
@@ -318,7 +321,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         case = await self._cases.change(by, "defaults", subject, changes, [DEFAULT_RULES[name] for name in cleared])
         await responses.send(interaction, _said(case, say("The defaults are like that already.")), ephemeral=True)
 
-    @app_commands.command(description="How explicit pictures may be here; without options it shows that")
+    @app_commands.command(description="Set how explicit pictures may be here; without options, show it")
     @app_commands.describe(
         block="From how many percent on a picture is not shown; a lower number is stricter",
         spoiler="From how many percent on a picture is behind a spoiler; a lower number is stricter",
@@ -417,14 +420,6 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
 def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:
     """The moderator who gave the command, and their reason; raises UserError if they are no moderator."""
     return By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
-
-
-def _missing(channel: discord.TextChannel | discord.Thread) -> str:
-    """What the bot must not do in a channel although a gallery needs it, in Discord's words; empty if it may."""
-    given = channel.permissions_for(channel.guild.me)
-    send = "send_messages_in_threads" if isinstance(channel, discord.Thread) else "send_messages"
-    needed = ("view_channel", send, "attach_files", "read_message_history")
-    return ", ".join(name.replace("_", " ") for name in needed if not getattr(given, name))
 
 
 def _place(channel: Place | None) -> Subject:

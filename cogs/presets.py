@@ -25,12 +25,12 @@ from cogs._lists import Choices, next_of_list
 
 OFF = "off"
 _HOW = mark(
-    "-# Requests that choose no style, sampler, steps, guidance or seed get one of these or the usual settings: the "
-    "better one is liked, the more often. One in {control:.0f} gets the usual settings by lot, and `/stats` compares "
-    "both."
+    "-# A request that chooses no style, sampler, steps, guidance or seed gets one of these or the usual settings. "
+    "What people like better is taken more often. One in {control:.0f} such requests gets the usual settings at "
+    "random, and `/stats` compares both."
 )
 _ONE_IN = 1 / rules.CONTROL
-_PRESET = mark("A preset has the text `{prompt}` alone, and a sampler, steps or guidance.")
+_PRESET = mark("A preset has no words but `{prompt}`, and sets a sampler, steps or guidance.")
 
 
 class PresetsCog(commands.Cog, name="Presets"):
@@ -87,7 +87,7 @@ class PresetsCog(commands.Cog, name="Presets"):
         """What holds, and how each preset is liked by model."""
         names = presets_of(await self._rules.book(guild_id))
         if not names:
-            return [say("Ratings choose no presets here. `/presets styles:` names styles without words for them.")]
+            return [say("Ratings choose no settings here. `/presets styles:` names the styles that they choose among.")]
         listed = ", ".join(f"`{name}`" for name in names)
         lines = [say("Ratings choose among {styles} and the usual settings.", styles=listed)]
         known = await self._styles.of(guild_id)
@@ -108,7 +108,7 @@ class PresetsCog(commands.Cog, name="Presets"):
                     people=received.people,
                 )
             )
-        lines.append(say("-# Of fewer than {people} people nothing is told, and nothing is learned.", people=GROUP))
+        lines.append(say("-# Ratings are hidden and have no effect until {people} people have rated.", people=GROUP))
         return [*lines, say(_HOW, control=_ONE_IN)]
 
     @presets.autocomplete("styles")

@@ -14,7 +14,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import StorageError, UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, PictureRef, Requester, Scope, UserId
-from bot.language import say, say_many
+from bot.language import in_quotes, say, say_many
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
@@ -121,7 +121,7 @@ class QueueCog(commands.Cog, name="Queue"):
         cancelled = [job for job in chosen if await self._dispatcher.cancel(job.id)]
         if not cancelled:
             raise UserError("Too late: the request has just ended.")
-        named = [f"“{_words.inert(job.request.title, _SHOWN_PROMPT)}”" for job in cancelled]
+        named = [str(in_quotes(_words.inert(job.request.title, _SHOWN_PROMPT))) for job in cancelled]
         said = _words.fitting([say("Cancelled {requests}.", requests=", ".join(_shortened(named)))])
         await responses.send(interaction, said, ephemeral=True)
 
@@ -200,7 +200,7 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
         return ""
     paced = ""
     if paced_until is not None:
-        paced = " " + say("Your pace lets it start {when}.", when=_words.relative(paced_until))
+        paced = " " + say("Your limit of images per minute lets it start {when}.", when=_words.relative(paced_until))
     before = turns[:place]
     if not before:
         return say("Yours is next: no other person who waits has used less GPU time.") + paced

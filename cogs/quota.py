@@ -50,7 +50,9 @@ class Quota(commands.Cog):
         if self._has_providers:
             purse = await self._policy.purse(ruling)
             lines += [f"- {_words.spent(fund)}" for fund in purse.funds]
-        lines.append(say("-# A picture counts as a usual one of the first model. What fails costs nothing."))
+        lines.append(
+            say("-# Counted in pictures of the default model with default settings. What fails costs nothing.")
+        )
         await responses.send(interaction, "\n".join(lines), ephemeral=True)
 
 

@@ -20,7 +20,7 @@ from bot.storage.cases import By, Case, Cases
 from bot.storage.member_reports import MemberReports, Report
 from bot.storage.queue import Queue
 from bot.storage.removals import Removals
-from cogs import _people, _targets, _views, _words
+from cogs import _people, _permissions, _targets, _views, _words
 from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import own_messages, translated
@@ -37,6 +37,7 @@ FILED = mark(
     "without options shows it, too."
 )
 NO_REPORTS = mark("No report waits for a moderator.")
+_NEEDED_TO_LOG = ("view_channel", "send_messages", "read_message_history")
 
 
 class ReportsCog(commands.Cog, name="Reports"):
@@ -84,7 +85,7 @@ class ReportsCog(commands.Cog, name="Reports"):
         """Report the result."""
         await self._file(interaction, known.about.job_id, filled.texts.get("reason", "")[:MOST_REASON])
 
-    @app_commands.command(description="Report a result to the moderators here; without options, what became of yours")
+    @app_commands.command(description="Report a result to the moderators; without options, see your reports")
     @app_commands.guild_only()
     @app_commands.describe(message="The link of the message, or its id", reason="What is wrong with it")
     async def report(
@@ -212,11 +213,12 @@ class ReportsCog(commands.Cog, name="Reports"):
             otherwise = say("This server has no log channel. Name one, as in `/mod log channel:#log`.")
         else:
             given = channel.permissions_for(channel.guild.me)
-            if not (given.view_channel and given.send_messages and given.read_message_history):
+            if lacking := [name for name in _NEEDED_TO_LOG if not getattr(given, name)]:
                 raise UserError(
-                    "I cannot write in {channel}: I need View Channel, Send Messages and Read Message History "
-                    "there. Nothing was changed.",
+                    "I cannot post in {channel}, because I lack these permissions there: {permissions}. Nothing was "
+                    "changed.",
                     channel=f"<#{channel.id}>",
+                    permissions=_permissions.listed(lacking),
                 )
             case = await self._cases.change(by, "log", SERVER, {LOG: channel.id})
             otherwise = say("The log channel is set like that already.")
@@ -317,7 +319,7 @@ async def setup(client: Client) -> None:
     async def reports(interaction: discord.Interaction[Client]) -> None:
         await cog.show_next(interaction)
 
-    @app_commands.command(description="Note every case and report in a channel; without options, no more")
+    @app_commands.command(description="Note every case and report in a channel; without options, stop that")
     @app_commands.describe(channel="The log channel; leave empty to note nothing more")
     async def log(interaction: discord.Interaction[Client], channel: discord.TextChannel | None = None) -> None:
         await cog.set_log(interaction, channel)

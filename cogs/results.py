@@ -381,7 +381,7 @@ def _preview(job: Job, jpeg: bytes) -> list[discord.File]:
     """How it looks so far, if that is known."""
     if not jpeg:
         return []
-    alt = fitted(say("So far: {prompt}", prompt=job.request.title), _views.ALT_TEXT)
+    alt = fitted(say("An unfinished picture: {prompt}", prompt=job.request.title), _views.ALT_TEXT)
     return [discord.File(io.BytesIO(jpeg), filename=f"atelier-{job.id}-preview.jpg", description=alt)]
 
 

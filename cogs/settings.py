@@ -32,7 +32,7 @@ _LABELS = {
 }
 _USUAL = {
     "images": "1",
-    "aspect": mark("the model's"),
+    "aspect": mark("the model's own"),
     "spoiler": mark("no"),
     "ping": mark("yes"),
     "send_to_me": mark("no"),
@@ -48,7 +48,7 @@ class Settings(commands.Cog):
         self._admission = admission
         self._command = command
 
-    @app_commands.command(description="Your own defaults for every request; without options it shows them")
+    @app_commands.command(description="Set your own defaults for every request; without options, show them")
     @app_commands.allowed_installs(guilds=True, users=False)
     @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=False)
     @app_commands.describe(
@@ -133,7 +133,7 @@ def _line(name: str, mine: Preferences, usable: Sequence[ModelConfig]) -> str:
         shown = say("yes") if value else say("no")
     if name == "model" and value not in [model.name for model in usable]:
         shown = say("{model} (cannot be used here now)", model=shown)
-    return f"- {say(_LABELS[name])}: **{shown}**"
+    return f"- {_words.pair(say(_LABELS[name]), f'**{shown}**')}"
 
 
 async def setup(client: Client) -> None:

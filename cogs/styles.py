@@ -443,8 +443,9 @@ def _line(style: Style) -> str:
 def _values(style: Style) -> list[str]:
     """What a style sets, line by line."""
     called = {"prompt": mark("words"), "negative_prompt": mark("leaves out"), "guidance_scale": mark("guidance")}
+    names = {name: say(called[name]) if name in called else _words.option(name) for name in style.content}
     return [
-        f"- {say(called[name]) if name in called else _words.option(name)}: {_words.inert(str(value), LONGEST_WORDS)}"
+        f"- {_words.pair(names[name], _words.inert(str(value), LONGEST_WORDS))}"
         for name, value in style.content.items()
     ]
 

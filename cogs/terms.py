@@ -24,7 +24,7 @@ Typed = app_commands.Range[str, 1, 6000]
 Reason = app_commands.Range[str, 1, 300]
 
 _NO_TERMS = mark(
-    "This server has no terms of its own. `/mod terms add` makes a list. What nobody may ask for is always refused."
+    "This server has no terms of its own. `/mod terms add` makes a list. Some requests are refused on every server."
 )
 
 

@@ -53,7 +53,7 @@ class Variants(commands.Cog):
         backgrounds="Backgrounds with commas between them; the thing stays as it is",
         colours="Colours with commas between them; the background stays as it is",
         angles="Angles with commas between them; the whole picture is painted over",
-        look="Words and flags for all of them, such as the light; a model that knows such words gets some",
+        look="Words and flags for all of them, like: soft light; if left open, most models get usual ones",
         model="Which model paints, if you send a picture",
     )
     async def variants(
@@ -72,7 +72,7 @@ class Variants(commands.Cog):
         lists = dict(zip(_LISTS, (backgrounds or "", colours or "", angles or ""), strict=True))
         try:
             if (picture is None) == (id is None):
-                raise UserError("Attach a picture, or give the number of a request as the option id, and not both.")
+                raise UserError("Attach a picture, or give the number of a request as `id:`, and not both.")
             what, look, drawn = await self._drawn(interaction, thing, look, lists)
             if picture is None:
                 await self._of_result(interaction, PictureRef(JobId(id or 0), 1), what, look, drawn)
@@ -131,7 +131,8 @@ class Variants(commands.Cog):
         requester, _ = where(interaction)
         texts = {"thing": thing, "look": look, **lists}
         drawn = {
-            name: text and await self._quotes.single(requester, text, "Each variant") for name, text in texts.items()
+            name: text and await self._quotes.single(requester, text, mark("Each variant"))
+            for name, text in texts.items()
         }
         return drawn["thing"], drawn["look"], {name: drawn[name] or "" for name in lists}
 

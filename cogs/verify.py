@@ -13,7 +13,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import Job
-from bot.language import mark, say
+from bot.language import in_quotes, mark, say, sentence
 from bot.requests import uploads
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
@@ -118,11 +118,9 @@ def _unknown(verdict: Verdict) -> str:
 def _sureness(verdict: Verdict) -> str:
     """How sure it is that a picture is ours, and what was done to it."""
     if verdict.is_same_file:
-        return say("Certain: the file is the one that I sent, byte for byte.")
+        return say("This is exactly the file that I sent: every byte is the same.")
     words = [
-        say(
-            "Sure: it has this Atelier's invisible mark, as fewer than one in a million other pictures would by chance."
-        )
+        say("It has this Atelier's invisible mark. Fewer than one in a million other pictures would have it by chance.")
     ]
     if verdict.ref is None:
         words.append(say("Which result it was cannot be said any more."))
@@ -138,17 +136,17 @@ def _manifest(manifest: Manifest) -> str:
     if not manifest.state:
         return say("Manifest: none. Discord and many other programs remove it from a picture's file.")
     if manifest.state == "invalid":
-        return say("Manifest: it does not hold. The picture or the manifest was changed after it was signed.")
-    signer = f"“{_words.inert(manifest.signer, 60)}”" if manifest.signer else say("somebody who gives no name")
+        return say("Manifest: not valid. The picture or the manifest was changed after it was signed.")
+    signer = in_quotes(_words.inert(manifest.signer, 60)) if manifest.signer else sentence("somebody who gives no name")
     if manifest.is_signed_here:
-        words = say("Manifest: it holds, signed by this Atelier.")
+        words = say("Manifest: valid, signed by this Atelier.")
     elif manifest.state == "untrusted":
         words = say(
-            "Manifest: it holds, signed by {signer}, whose certificate I do not know, so anybody may have made it.",
+            "Manifest: valid, signed by {signer}. I do not know this certificate, so anybody may have made it.",
             signer=signer,
         )
     else:
-        words = say("Manifest: it holds, signed by {signer}.", signer=signer)
+        words = say("Manifest: valid, signed by {signer}.", signer=signer)
     facts = []
     if manifest.is_made_by_model:
         facts.append(say("a model made the picture"))

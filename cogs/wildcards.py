@@ -37,37 +37,37 @@ class WildcardsGroup(app_commands.Group):
     @app_commands.command(description="Make a list, or add entries to it")
     @app_commands.describe(
         name="What people write between two underscores on each side, like: animal",
-        entries="With commas between them, like: cat, dog, red fox",
+        words="With commas between them, like: cat, dog, red fox",
         reason="Why; kept with the case",
     )
     async def add(
-        self, interaction: discord.Interaction[Client], name: Name, entries: Typed, reason: Reason | None = None
+        self, interaction: discord.Interaction[Client], name: Name, words: Typed, reason: Reason | None = None
     ) -> None:
         """Put entries on a list."""
         by = By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
-        rule = added(await self._rules.book(by.guild_id), parse_name(name), parse_entries(entries))
+        rule = added(await self._rules.book(by.guild_id), parse_name(name), parse_entries(words))
         case = await self._cases.change(by, "wildcards add", SERVER, rule)
-        words = say("The list has these entries already.") if case is None else _words.receipt(case)
-        await responses.send(interaction, words, ephemeral=True)
+        said = say("The list has these entries already.") if case is None else _words.receipt(case)
+        await responses.send(interaction, said, ephemeral=True)
 
     @app_commands.command(description="Take entries off a list, or delete the list")
     @app_commands.describe(
-        name="The name of the list", entries="Leave it open to delete the whole list", reason="Why; kept with the case"
+        name="The name of the list", words="Leave it open to delete the whole list", reason="Why; kept with the case"
     )
     async def remove(
         self,
         interaction: discord.Interaction[Client],
         name: Name,
-        entries: Typed | None = None,
+        words: Typed | None = None,
         reason: Reason | None = None,
     ) -> None:
         """Take entries off a list; without entries, all of them."""
         by = By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
         book, known = await self._rules.book(by.guild_id), parse_name(name)
-        rule = without(book, known, parse_entries(entries) if entries else entries_of(book, known))
+        rule = without(book, known, parse_entries(words) if words else entries_of(book, known))
         case = await self._cases.change(by, "wildcards remove", SERVER, rule, () if rule else [WILDCARD + known])
-        words = say("The list has none of these entries.") if case is None else _words.receipt(case)
-        await responses.send(interaction, words, ephemeral=True)
+        said = say("The list has none of these entries.") if case is None else _words.receipt(case)
+        await responses.send(interaction, said, ephemeral=True)
 
     @app_commands.command(name="list", description="Show the lists, or the entries of one")
     @app_commands.describe(name="The name of a list; leave it open for all")

@@ -40,7 +40,7 @@ class House(Workshop):
         self._process = engine
         self._lives = 1
 
-    async def restart(self, engine: Any = None) -> None:  # noqa: ARG002 - it is always the same
+    async def restart(self, engine: Any = None) -> None:
         """Stop the bot as a host does, and start another. Its engine would be a new one, which knows no old orders."""
         for job_id in list(self._process._open):
             self._process.cancel(job_id)

@@ -15,7 +15,7 @@ from bot.config import Config, DiscordConfig, LimitsConfig, ModelConfig
 from bot.engine.local import LocalEngine
 from bot.jobs import ChannelId, Job, JobStatus
 from tests.bot.worker.tiny_films import SIDE, make_film_folder
-from tests.house import Forms, House, described, engine_of, files_of, last, press_all
+from tests.house import Forms, House, described, engine_of, files_of, press_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -125,6 +125,11 @@ def sentence_many(one: str, many: str, count: float, /, **fields: Any) -> Senten
     return Sentence(one, {"count": count, **fields}, many)
 
 
+def in_quotes(text: object) -> Sentence:
+    """Words in the quotation marks of the reader's language."""
+    return sentence("“{text}”", text=text)
+
+
 def say(text: str, /, **fields: Any) -> str:
     """A sentence in words now; `text` is English and names the fields."""
     return str(Sentence(text, fields))

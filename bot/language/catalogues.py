@@ -21,8 +21,11 @@ DOMAIN = "atelier"
 COMMAND, OPTION, CHOICE = "command", "option", "choice"
 """The contexts of the names of commands and groups, of options, and of choices."""
 
-# A command in a sentence, such as `/mod undo case:3`: people read it under the name that Discord shows them.
-_COMMAND = re.compile(r"`/(?P<path>[a-z]+(?: [a-z]+)*)(?P<options>(?: [a-z_]+:[^`:]*)*)`")
+# A command in a sentence, such as `/mod undo case:3`, or an option alone, such as `channel:`: people read each
+# under the name that Discord shows them.
+_COMMAND = re.compile(
+    r"`(?:/(?P<path>[a-z]+(?: [a-z]+)*)(?P<options>(?: [a-z_]+:[^`:]*)*)|(?P<option>[a-z_]+):(?P<value>True)?)`"
+)
 _OPTION = re.compile(r" ([a-z_]+):")
 
 _PERCENT = re.compile(r"\.(\d)%")
@@ -104,10 +107,12 @@ def day(language: Language, date: datetime.date) -> str:
 
 
 def _with_commands(language: Language, template: str) -> str:
-    return _COMMAND.sub(lambda match: _command(language, match), template) if "`/" in template else template
+    return _COMMAND.sub(lambda match: _command(language, match), template) if "`" in template else template
 
 
 def _command(language: Language, match: re.Match[str]) -> str:
+    if match["option"]:
+        return f"`{name(language, OPTION, match['option'])}:{match['value'] or ''}`"
     names = " ".join(name(language, COMMAND, word) for word in match["path"].split())
     options = _OPTION.sub(lambda option: f" {name(language, OPTION, option[1])}:", match["options"])
     return f"`/{names}{options}`"

@@ -49,7 +49,7 @@ MEANING = {
     LimitName.STEPS: mark("denoising steps"),
     LimitName.IMAGES: mark("pictures of one request"),
     LimitName.ANIMATION: mark("pixels of all frames of an animation"),
-    LimitName.PERMUTATIONS: mark("prompts that one with choices stands for"),
+    LimitName.PERMUTATIONS: mark("prompts made from one prompt with choices"),
     LimitName.MODELS: mark("models to choose from"),
     LimitName.WEIGHT: mark("share of the GPU when many wait, 100 being usual"),
     LimitName.CHANNELS: mark("channels to ask in"),
@@ -269,25 +269,26 @@ def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
     for name, value in values.items():
         if name is LimitName.CHANNELS and scope is Scope.CHANNEL:
             raise UserError(
-                "The limit channels can be set for the server, a role or a person, but not for a channel. "
-                "Nothing was changed."
+                "The limit {limit} can be set for the server, a role or a person, but not for a channel. "
+                "Nothing was changed.",
+                limit=refer(Reference.OPTION, name),
             )
         if name is LimitName.SERVER_MONEY and scope is not Scope.SERVER:
             raise UserError(
-                "The limit server_money is about the whole server together, so it can be set only for the server. "
-                "Nothing was changed."
+                "The limit {limit} is about the whole server together, so it can be set only for the server. "
+                "Nothing was changed.",
+                limit=refer(Reference.OPTION, name),
             )
         if name not in BOUNDS:
             continue
         low, high = BOUNDS[name]
         if not isinstance(value, int) or not low <= value <= high:
             raise UserError(
-                "{limit} ({meaning}) goes from {low:,} to {high:,}, not to {value}. Nothing was changed.",
-                limit=sentence(name.value),
+                "{limit} ({meaning}) can be {low:,} to {high:,}. Nothing was changed.",
+                limit=refer(Reference.OPTION, name),
                 meaning=sentence(MEANING[name]),
                 low=low,
                 high=high,
-                value=sentence("{number:,}", number=value) if isinstance(value, int) else sentence("that"),
             )
 
 

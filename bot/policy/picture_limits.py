@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bot.config import LimitsConfig
-from bot.errors import UserError
+from bot.errors import Reference, UserError, refer
 from bot.jobs import Book, ChannelId, PictureLimits, RuleValue, Scope, Subject
 from bot.language import sentence
 from bot.policy.limits import SERVER
@@ -56,13 +56,16 @@ def check_thresholds(
     for name, most in ((BLOCK, defaults.nsfw_block), (SPOILER, defaults.nsfw_spoiler)):
         value = values.get(name)
         if isinstance(value, int) and value > most:
-            where = sentence("The host allows no more anywhere.")
+            where = sentence("The host allows no higher number in any channel.")
             if defaults.loosen_age_restricted:
-                where = sentence("The host allows more in age-restricted channels: name one as `channel`.")
+                where = sentence(
+                    "The host allows a higher number in age-restricted channels: name one as {option}.",
+                    option=refer(Reference.OPTION, "channel"),
+                )
             raise UserError(
                 "{threshold} can be at most {most} here, and you wrote {value}: a higher number is less strict. "
                 "{elsewhere} Nothing was changed.",
-                threshold=sentence("block") if name == BLOCK else sentence("spoiler"),
+                threshold=refer(Reference.OPTION, "block" if name == BLOCK else "spoiler"),
                 most=most,
                 value=value,
                 elsewhere=where,

@@ -26,7 +26,7 @@ from bot.jobs import (
     Scope,
     Subject,
 )
-from bot.language import Language, sentence
+from bot.language import Language, sentence, sentence_many
 from bot.money import NOTHING, Micros
 from bot.policy.language import language_of
 from bot.policy.limits import (
@@ -261,10 +261,12 @@ class Policy:
         most, asked = allowance.pictures(allowance.quota), math.ceil(seconds / allowance.picture - NEGLIGIBLE)
         if seconds > allowance.quota + NEGLIGIBLE:
             raise Rejected(
-                sentence(
-                    "This takes as much GPU time as about {pictures} pictures with default settings, more than your "
-                    "quota of {most} in 24 hours ({origin}): ask for fewer or smaller pictures, or for fewer steps.",
-                    pictures=asked,
+                sentence_many(
+                    "This takes as much GPU time as about {count} picture with default settings, more than your quota "
+                    "of {most} in 24 hours ({origin}): ask for a smaller picture, or for fewer steps.",
+                    "This takes as much GPU time as about {count} pictures with default settings, more than your quota "
+                    "of {most} in 24 hours ({origin}): ask for fewer or smaller pictures, or for fewer steps.",
+                    asked,
                     most=most,
                     origin=allowance.origin.reference,
                 ),
@@ -274,13 +276,15 @@ class Policy:
                 allowed=allowance.quota,
             )
         raise Rejected(
-            sentence(
-                "Not enough of your quota is left: {used} of {most} pictures with default settings in 24 hours are "
-                "used ({origin}), and this takes as much GPU time as {pictures} more.",
+            sentence_many(
+                "Not enough of your quota is left: {used} of {count} picture with default settings in 24 hours is "
+                "used ({origin}), and this takes as much GPU time as {asked} more.",
+                "Not enough of your quota is left: {used} of {count} pictures with default settings in 24 hours are "
+                "used ({origin}), and this takes as much GPU time as {asked} more.",
+                most,
                 used=allowance.pictures(allowance.used),
-                most=most,
                 origin=allowance.origin.reference,
-                pictures=asked,
+                asked=asked,
             ),
             rule="quota",
             retry_at=allowance.fits_at(seconds),

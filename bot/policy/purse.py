@@ -16,9 +16,9 @@ HOST_MONEY = "host_money"
 """The limit that only the host can change."""
 
 WHOSE = {
-    LimitName.MONEY: mark("your money here"),
-    LimitName.SERVER_MONEY: mark("the money of this server"),
-    HOST_MONEY: mark("the money of this Atelier"),
+    LimitName.MONEY: mark("your budget here"),
+    LimitName.SERVER_MONEY: mark("the budget of this server"),
+    HOST_MONEY: mark("the budget of this Atelier"),
 }
 
 

@@ -9,7 +9,6 @@ from functools import partial
 
 from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, GuildId, RuleValue
-from bot.language import sentence
 from bot.policy.limits import SERVER, Origin
 from bot.prompt_safety import block
 from bot.prompt_safety.fold import fold
@@ -73,19 +72,18 @@ def parse_terms(text: str) -> dict[str, RuleValue]:
     if not terms:
         raise UserError("Name the terms, with commas between them, like: spam, some phrase. Nothing was changed.")
     for number, term in enumerate(terms, 1):
-        which = sentence("The term") if len(terms) == 1 else sentence("Term {number}", number=number)
         if len(term) > LONGEST_TERM:
             raise UserError(
-                "{term} has {length} characters, and at most {most} are possible. Nothing was changed.",
-                term=which,
+                "Term {number} has {length} characters, and at most {most} are possible. Nothing was changed.",
+                number=number,
                 length=len(term),
                 most=LONGEST_TERM,
             )
         if sum(map(len, fold(term).words)) < SHORTEST_TERM:
             raise UserError(
-                "{term} has less than {least} letters or digits, so it would refuse nearly every request. Nothing was "
-                "changed.",
-                term=which,
+                "Term {number} has less than {least} letters or digits, so it would refuse nearly every request. "
+                "Nothing was changed.",
+                number=number,
                 least=SHORTEST_TERM,
             )
     return {rule_of(term): term for term in terms}

@@ -33,7 +33,7 @@ _WORDS: Mapping[Operation, str] = {
 def refusal(model: str, operation: Operation, abilities: Collection[Operation], others: Sequence[str]) -> Sentence:
     """Why a request is refused for an operation that its model lacks: what the model can do, and which others can."""
     able = [sentence(words) for each, words in _WORDS.items() if each in abilities]
-    there_is = sentence("It can do nothing that is known.")
+    there_is = sentence("I know of nothing that this model can do.")
     if able:
         there_is = sentence("It can {abilities}.", abilities=Listed(able))
     instead = sentence("No other model here can.")

@@ -40,9 +40,7 @@ class Describer:
         if user_id in self._asking:
             raise UserError("I am still looking at another picture of yours. Ask again when its words are there.")
         if len(self._asking) >= MOST_WAITING:
-            raise UserError(
-                "{count} pictures of other people come first. Ask again in a few minutes.", count=MOST_WAITING
-            )
+            raise UserError("Too many pictures of other people come first. Ask again in a few minutes.")
 
     async def describe(self, user_id: UserId, picture: bytes, limits: PictureLimits | None) -> str:
         """One sentence about an encoded picture. `limits` are those of the channel; None where nothing is checked.

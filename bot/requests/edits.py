@@ -138,7 +138,7 @@ def morph(request: GenerationRequest, picture: Picture, to: Morph) -> Options:
     Raises UserError for a picture that words alone do not paint, and what `with_flags` raises.
     """
     if request.operation is not Operation.TEXT2IMAGE or request.controlnet:
-        raise UserError("An animation starts from a picture that was painted from words alone. Choose such a one.")
+        raise UserError("An animation can start only from a picture that was painted from words alone.")
     edit = Edit((picture.ref,), Operation.MORPH, style=request.style_ref)
     options = replace(options_of(request), images=None, seed=picture.seed, morph=to, edit=edit)
     if not to.prompt:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from bot.errors import UserError, quoted
+from bot.errors import Reference, UserError, quoted, refer
 from bot.language import mark, say, say_many, sentence_many
 from bot.requests import foreign, pasted
 from bot.requests.options import Option, Options, table
@@ -21,7 +21,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 Names = Mapping[str, Collection[str]]
 """What the value of an option may name, by the option's name, in lower case."""
 
-ADDRESSES = mark("addresses are not opened")
+ADDRESSES = mark("links in a prompt are not opened")
 """How the note about addresses of the web begins."""
 
 _LONGEST_VALUE = 120
@@ -97,13 +97,14 @@ def _notes(found: _Found, tidied: pasted.Tidied, prose: str, lacks_image: bool) 
         yield say("{word} is read as a word of the prompt; a flag has two hyphens", word=quoted(prose))
     if found.again:
         flags = ", ".join(dict.fromkeys(found.again))
-        yield say("the last one counts of each flag that came again: {flags}", flags=flags)
+        yield say("of a flag that is there twice, the last one counts: {flags}", flags=flags)
     if unused := list(dict.fromkeys(found.unused)):
         shown = listed(unused, _SHOWN)
         yield say_many("{flags} has no effect here", "{flags} have no effect here", len(unused), flags=shown)
     if tidied.has_address:
-        attach = say("attach a picture as the option image")
-        yield f"{say(ADDRESSES)}: {attach}" if lacks_image else say(ADDRESSES)
+        yield say(ADDRESSES)
+        if lacks_image:
+            yield say("to start from a picture, attach it as {option}", option=refer(Reference.OPTION, "image"))
     if tidied.has_mention:
         yield say("mentions are left out")
 

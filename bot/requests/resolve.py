@@ -14,7 +14,7 @@ from bot.config import IMAGES, PROMPT_LIMIT, ModelConfig
 from bot.engine import weights
 from bot.engine.images_api.capabilities import capabilities_of
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
-from bot.errors import Rejected, UserError, cut, quoted
+from bot.errors import Reference, Rejected, UserError, cut, quoted, refer
 from bot.jobs import NO_STYLE, GenerationRequest, Operation, StyleRef
 from bot.language import mark, say, sentence
 from bot.policy.limits import Limits
@@ -108,8 +108,9 @@ def resolve(
         addressed = any(note.startswith(say(ADDRESSES)) for note in said)
         if addressed:
             raise UserError(
-                "Say what to paint, like: a red apple on a blue background. Addresses are not opened: attach a picture "
-                "as the option image."
+                "Say what to paint, like: a red apple on a blue background. Links are not opened: attach a picture as "
+                "{option}.",
+                option=refer(Reference.OPTION, "image"),
             )
         raise UserError("Say what to paint, like: a red apple on a blue background.")
     if options.film is not None:
@@ -356,9 +357,9 @@ def _about_weights(*texts: str) -> list[str]:
         )
     if any(text.is_crowded for text in read):
         most = weights.MOST_WEAK_PARTS
-        notes.append(say("weights below 1 count for the first {most} parts that have one", most=most))
+        notes.append(say("only the first {most} weights below 1 count", most=most))
     if forms := list(dict.fromkeys(form for text in read for form in text.unsupported))[:_SHOWN_FORMS]:
-        names = ", ".join(quoted(form if len(form) <= _SHOWN_FORM else f"{form[: _SHOWN_FORM - 1]}…") for form in forms)
+        names = ", ".join(str(quoted(form, _SHOWN_FORM)) for form in forms)
         words = say("read as plain words: {words}. Weights are written (word:1.3), [word] or word++.", words=names)
         if any(form.startswith("<") for form in forms):
             words += " " + say("A LoRA is chosen by --lora.")

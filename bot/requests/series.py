@@ -121,8 +121,8 @@ class SeriesAdmission:
         # The work on what a person typed is bounded, but others wait for the event loop.
         pattern = await asyncio.to_thread(read, options.prompt, IMAGES[1])
         refusal = mark(
-            "This prompt stands for {count} prompts, and at most {most} are possible at once ({origin}). Use "
-            "fewer choices, or a smaller --repeat."
+            "This prompt makes {count} prompts, and at most {most} are possible at once ({origin}). Use fewer choices, "
+            "or a smaller --repeat."
         )
         await self._check_count(requester, destination, pattern.count, refusal)
         drawn = await asyncio.to_thread(lambda: [_drawn(variant, wildcards) for variant in pattern])
@@ -140,8 +140,8 @@ class SeriesAdmission:
         pattern = await asyncio.to_thread(read, text, IMAGES[1])
         if pattern.count > 1:
             raise UserError(
-                "{what} stands for one picture, and this one has choices for {count}. Leave out the choices and "
-                "--repeat; a backslash before a brace keeps it as it is.",
+                "{what}: only one picture is possible here, and these words have choices for {count}. Leave out the "
+                "choices and --repeat; a backslash before a brace keeps it as it is.",
                 what=sentence(what),
                 count=said(pattern.count),
             )

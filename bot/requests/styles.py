@@ -69,7 +69,7 @@ def checked(style: Style) -> Style:
         most = longest.get(name, LONGEST_VALUE)
         if len(getattr(style, name) or "") > most:
             raise UserError(
-                "The {option} of a style has at most {most} characters.", option=sentence(_called(name)), most=most
+                "The {option} of a style can have at most {most} characters.", option=sentence(_called(name)), most=most
             )
     if style.steps is not None and not STEPS[0] <= style.steps <= STEPS[1]:
         raise UserError("The steps of a style go from {low} to {high}.", low=STEPS[0], high=STEPS[1])
@@ -95,9 +95,11 @@ def reference_of(typed: str) -> PictureRef:
 
 
 def _called(name: str) -> str:
-    return {"prompt": mark("text"), "negative_prompt": mark("negative prompt"), "description": mark("description")}.get(
-        name, name
-    )
+    return {
+        "prompt": mark("words"),
+        "negative_prompt": mark("negative prompt"),
+        "description": mark("description"),
+    }.get(name, name)
 
 
 def named(name: str | None, styles: Mapping[str, Style]) -> Style | None:

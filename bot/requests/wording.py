@@ -85,7 +85,7 @@ def unknown(kind: str, name: str, known: Sequence[str]) -> Sentence:
     return sentence("There is no {kind} {name}. Choose from: {names}.", names=", ".join(known), **asked)
 
 
-def listed(names: Sequence[str], most: int) -> str:
+def listed(names: Sequence[object], most: int) -> str:
     """Names as people list them: "one, two and three". Of more than `most` names, the first ones and how many more."""
     more = [say("{count} more", count=len(names) - most)] if len(names) > most else []
     return str(Listed([*names[:most], *more]))

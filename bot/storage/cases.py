@@ -34,8 +34,8 @@ CONTEST_START, CONTEST_END, CONTEST_CANCEL = "contest start", "contest end", "co
 
 _FINAL = {
     CANCEL: mark(
-        "Case {number} cannot be undone: their places and what was held of their quotas are given away. The people who "
-        "asked can ask again: {command} shows them what for."
+        "Case {number} cannot be undone: the cancelled requests have lost their places in the queue. The people who "
+        "made them can ask again: {command} shows them their requests."
     ),
     DELETE: mark("Case {number} cannot be undone: the pictures are gone, from the disk too."),
     CONTEST_END: mark("Case {number} cannot be undone: the next part of the contest has begun."),
@@ -276,7 +276,7 @@ class Cases:
             rows = list(await connection.execute_fetchall(REPORT_STATE, (report_id, case.guild_id)))
             if not rows or rows[0]["state"] != state:
                 raise UserError(
-                    "Case {number} cannot be undone: the report has been decided anew since.", number=case.number
+                    "Case {number} cannot be undone: the report has been decided again since.", number=case.number
                 )
             if case.before[name] == "open":
                 changed = await connection.execute(REOPEN, (report_id,))

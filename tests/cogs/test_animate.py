@@ -238,16 +238,16 @@ async def test_flags_in_the_form_count_for_the_animation(workshop: Workshop) -> 
 
 async def test_choices_are_refused_and_wildcards_are_drawn(workshop: Workshop) -> None:
     ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
-    await said(moderator, workshop, "wildcards add", name="animal", entries="otter")
+    await said(moderator, workshop, "wildcards add", name="animal", words="otter")
     await ada.slash(workshop.channel, "imagine", prompt="a red fox")
     (job,) = await workshop.ended()
     stage = Stage(workshop, ada, job)
     for prompt, to in (("a {red, green} fox", "an owl"), ("a fox", "a {red, green} owl")):
         refused = last(await animate(workshop, ada, prompt, to=to))
-        assert "stands for one picture, and this one has choices for 2" in refused.content
+        assert "only one picture is possible here, and these words have choices for 2" in refused.content
     form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
     answer = await ada.submit_modal(form, {"prompt": "a {red, green} owl", "frames": "4", "seed": ""})
-    assert "stands for one picture, and this one has choices for 2" in answer.response.content
+    assert "only one picture is possible here, and these words have choices for 2" in answer.response.content
     assert len(await workshop.jobs()) == 1
     form = await ada.click(last(await stage.press(ada, "more")), label="Animate")
     await ada.submit_modal(form, {"prompt": "an __animal__", "frames": "4", "seed": ""})

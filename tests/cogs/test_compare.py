@@ -221,10 +221,12 @@ async def test_choices_in_a_comparison_are_refused_and_wildcards_are_drawn_once_
         {"prompt": "a fox", "first": "--steps {5, 6}"},
     ):
         refused = await ada.slash(workshop.channel, "compare", **options)
-        assert "stands for one picture, and this one has choices for 2" in refused.response.content, options
+        assert "only one picture is possible here, and these words have choices for 2" in refused.response.content, (
+            options
+        )
     assert await workshop.jobs() == []
     entries = ", ".join(f"animal {number}" for number in range(50))
-    await moderator.slash(workshop.channel, "mod wildcards add", name="animal", entries=entries)
+    await moderator.slash(workshop.channel, "mod wildcards add", name="animal", words=entries)
     await compared(workshop, ada, prompt="a __animal__")
     one, other = await workshop.jobs()
     assert one.request.prompt == other.request.prompt

@@ -181,7 +181,7 @@ async def test_a_picture_is_entered_from_a_menu_replaced_and_withdrawn(
     picked = await ada.select(menu.response, [f"{two.id}:2"], custom_id="a2:contestpick:1:0")
     assert f"Picture 2 of request {two.id} is in contest 1. Nobody sees" in picked.response.content
     again = await ada.slash(workshop.channel, "contest enter", result=str(one.id))
-    assert "takes the place of your entry before" in again.response.content
+    assert "It replaces your earlier entry" in again.response.content
     rows = await workshop.app.database.fetch_all("SELECT job_id, number FROM contest_entries")
     assert [tuple(row) for row in rows] == [(one.id, 1)]
     theirs = await eve.slash(workshop.channel, "contest enter", result=str(one.id))

@@ -385,7 +385,7 @@ async def test_a_preview_is_shown_until_the_job_ends(
 
     first, second = [answer.response.id for answer in asked]
     (shown,) = await previewed(first)
-    assert (shown.filename, shown.description) == ("atelier-1-preview.jpg", "So far: a cat")
+    assert (shown.filename, shown.description) == ("atelier-1-preview.jpg", "An unfinished picture: a cat")
     await workshop.ended(1)
     (picture,) = workshop.message(first).attachments
     assert picture.filename == "atelier-1-1.png"

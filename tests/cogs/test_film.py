@@ -60,9 +60,9 @@ async def test_the_model_for_videos_is_found_and_the_frames_count(workshop: Work
 
 async def test_choices_are_refused_and_wildcards_are_drawn(workshop: Workshop) -> None:
     ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
-    await said(moderator, workshop, "wildcards add", name="animal", entries="otter")
+    await said(moderator, workshop, "wildcards add", name="animal", words="otter")
     refused = last(await ada.slash(workshop.channel, "film", prompt="a {red, green} fox"))
-    assert "stands for one picture, and this one has choices for 2" in refused.content
+    assert "only one picture is possible here, and these words have choices for 2" in refused.content
     await ada.slash(workshop.channel, "film", prompt="a __animal__")
     (job,) = await workshop.ended()
     assert job.request.prompt == "a otter"

@@ -52,7 +52,7 @@ def config(tmp_path: Path, kind: str) -> Config:
 async def test_the_button_says_which_way_it_takes_and_takes_it(workshop: Workshop, kind: str) -> None:
     label, operation = {
         "own": ("Upscale", Operation.UPSCALE),
-        "host": ("Upscale (host's network)", Operation.UPSCALE),
+        "host": ("Upscale (host's model)", Operation.UPSCALE),
         "none": ("Upscale (repaint)", Operation.IMAGE2IMAGE),
         "broken": ("Upscale (repaint)", Operation.IMAGE2IMAGE),
     }[kind]

@@ -47,7 +47,7 @@ async def test_with_enhance_the_offer_comes_first_and_nothing_changes_silently(w
     assert offer.ephemeral
     assert "**golden hour**: liked by 100% of the 10 people who rated" in offer.content
     assert len(await workshop.jobs()) == liked, "nothing is painted yet"
-    changed = await ada.click(offer, label="Show my prompt with it")
+    changed = await ada.click(offer, label="Show the improved prompt")
     (field,) = changed.modal["components"]
     assert field["component"]["value"] == "a fox, golden hour"
     assert field["description"] == "Added: golden hour"
@@ -98,7 +98,7 @@ async def test_the_button_improves_the_prompt_of_a_result(workshop: Workshop, li
     menu = (await grace.click(workshop.message(job.destination.message_id), label="⋯")).response
     pressed = await grace.click(menu, label="Improve my prompt")
     changed = await grace.click(
-        pressed.followups[-1] if pressed.followups else pressed.response, label="Show my prompt with it"
+        pressed.followups[-1] if pressed.followups else pressed.response, label="Show the improved prompt"
     )
     assert changed.modal["components"][0]["component"]["value"] == "a fox at night, golden hour"
     await grace.submit_modal(changed, {"prompt": "a fox at night, golden hour --steps 11"})
@@ -116,7 +116,7 @@ async def test_accepted_words_pass_the_hard_block_and_the_list_of_terms(workshop
         ("a nude child, golden hour", "is never painted"),
     ):
         offer = await asked(workshop, ada, "a fox --enhance")
-        changed = await ada.click(offer, label="Show my prompt with it")
+        changed = await ada.click(offer, label="Show the improved prompt")
         refused = await ada.submit_modal(changed, {"prompt": words})
         assert refused.response.ephemeral
         assert said in refused.response.content

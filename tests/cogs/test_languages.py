@@ -149,7 +149,7 @@ async def test_everyone_reads_public_messages_in_the_language_of_the_server(
     assert "待機中" in shown.response.content
     assert "**Deine**" in (await ada.slash(workshop.channel, "queue")).response.content
     back = await moderator.slash(workshop.channel, "language", language="discord")
-    assert f"Public messages here are in {NAMES[Language.ENGLISH]}" in back.response.content
+    assert f"The language of public messages here: {NAMES[Language.ENGLISH]}" in back.response.content
 
 
 async def test_discord_gets_the_names_of_commands_in_every_language(workshop: Workshop) -> None:

@@ -31,13 +31,13 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
 
     assert shown.ephemeral
     text = shown.response.content
-    assert "**pace** 20 images per minute — the host's default" in text
-    assert f"**depth** 2 requests waiting at a time — the rule for <@{ada.id}>" in text
-    assert "**quota** 50 GPU seconds in 24 hours, about " in text
+    assert "**pace**: 20 (images per minute) — the host's default" in text
+    assert f"**depth**: 2 (requests waiting at a time) — the rule for <@{ada.id}>" in text
+    assert "**quota**: 50 (GPU seconds in 24 hours, about " in text
     assert "pictures — the rule for this server" in text
-    assert f"**models** none models to choose from — the rule for <@{ada.id}>" in text
+    assert f"**models**: no model (models to choose from) — the rule for <@{ada.id}>" in text
     assert (
-        f"**weight** 300 share of the GPU when many wait, 100 being usual — the rule for <@&{workshop.members.id}>"
+        f"**weight**: 300 (share of the GPU when many wait, 100 being usual) — the rule for <@&{workshop.members.id}>"
         in (text)
     )
 
@@ -85,7 +85,7 @@ async def test_explain_says_which_rule_gives_what_and_why_requests_were_refused(
 
     text = explained.response.content
     assert (
-        f"**pace** 40 images per minute — the rule for <@{ada.id}>; instead of 60 (the rule for "
+        f"**pace**: 40 (images per minute) — the rule for <@{ada.id}>; instead of 60 (the rule for "
         f"<#{workshop.channel.id}>); instead of 20 (the host's default)"
     ) in text
     assert f"**models** (the rule for <@{ada.id}>)" in text.partition("refusals")[2]
@@ -158,8 +158,8 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
     again = await moderator.slash(workshop.channel, "limits clear", member=ada)
 
     assert f"Case 2: limits clear for <@{ada.id}>: pace 3 → no rule." in one.response.content
-    assert "**depth** 2 " in one.response.content
-    assert "**depth** 5 requests waiting at a time — the host's default" in cleared.response.content
+    assert "**depth**: 2 " in one.response.content
+    assert "**depth**: 5 (requests waiting at a time) — the host's default" in cleared.response.content
     assert again.response.content.startswith("No change: the rules already say this.")
 
 
@@ -167,13 +167,13 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
     ("options", "words"),
     [
         ({}, "Say what to set: pace, depth, quota"),
-        ({"pace": 0}, "pace (images per minute) goes from 1 to 10,000, not to 0."),
-        ({"depth": -5}, "depth (requests waiting at a time) goes from 1"),
+        ({"pace": 0}, "`pace` (images per minute) can be 1 to 10,000."),
+        ({"depth": -5}, "`depth` (requests waiting at a time) can be 1"),
         ({"quota": 2_000_000, "pace": 5}, "Nothing was changed."),
         ({"pixels": "large"}, "is not a size. Write one like 1024x1024. Nothing was changed."),
-        ({"pixels": "9x1"}, "goes from 64"),
-        ({"models": "emoji, mona"}, "There is no model 'mona'. Choose from: emoji; or say all, or none."),
-        ({"models": ""}, "Choose from: emoji; or say all"),
+        ({"pixels": "9x1"}, "can be 64 to"),
+        ({"models": "emoji, mona"}, "There is no model “mona”. Choose from: emoji; or write `all` or `none`."),
+        ({"models": ""}, "Choose from: emoji; or write `all`"),
         ({"channels": "<#123456789012345678>"}, "is not a channel of this server"),
         ({"channels": "@everyone"}, "is not a channel of this server"),
     ],
@@ -245,4 +245,4 @@ async def test_a_rule_of_one_server_is_nothing_to_another(workshop: Workshop) ->
     explained = await other.slash(channel, "limits explain", member=other)
 
     for answer in (shown, explained):
-        assert "**pace** 20 images per minute — the host's default" in answer.response.content
+        assert "**pace**: 20 (images per minute) — the host's default" in answer.response.content

@@ -48,7 +48,7 @@ def options_of(command: str, member: simcord.MemberActor) -> dict[str, Any]:
     if command in ("terms add", "terms remove"):
         return {"terms": "spam"}
     if command == "wildcards add":
-        return {"name": "animal", "entries": "cat"}
+        return {"name": "animal", "words": "cat"}
     if command == "wildcards remove":
         return {"name": "animal"}
     return {"delete": {"message": "1234567890123456789"}, "undo": {"case": 1}}.get(command, {})
@@ -148,7 +148,7 @@ async def test_a_block_refuses_one_person_here_until_its_end(workshop: Workshop)
     assert "Queued" in (await grace.slash(workshop.channel, "imagine", prompt="a cat")).response.content
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
     assert "⛔ blocked until <t:" in explained.response.content
-    assert f"**block** (the rule for <@{ada.id}>), would work <t:" in explained.response.content
+    assert f"**a block** (the rule for <@{ada.id}>), possible again <t:" in explained.response.content
 
     assert (await said(moderator, workshop, "unblock", member=ada)).startswith("Case 2: unblocked <@")
     assert "is not blocked" in await said(moderator, workshop, "unblock", member=ada)
@@ -198,7 +198,7 @@ async def test_cancelling_one_a_persons_or_all(workshop: Workshop, engine: FakeE
     ended = await workshop.ended(3 - left)
     assert [job.status for job in ended] == [JobStatus.CANCELLED] * (3 - left)
     refused = await said(moderator, workshop, "undo", case=1)
-    assert refused.startswith("Case 1 cannot be undone: their places and what was held of their quotas are given away.")
+    assert refused.startswith("Case 1 cannot be undone: the cancelled requests have lost their places in the queue.")
     for actor in (ada, grace):
         quota = (await actor.slash(workshop.channel, "quota")).response.content
         cancelled = which == "everything" or (which == "member" and actor is ada)
@@ -229,7 +229,7 @@ async def test_a_quota_that_is_reset_is_free_again_and_an_undo_takes_that_back(
     assert "Queued" in await asks()
     assert "quota" in await asks()
     assert (await said(moderator, workshop, "quota reset", member=ada)).startswith(
-        f"Case 2: quota reset for <@{ada.id}>: GPU time that counts all → since <t:"
+        f"Case 2: quota reset for <@{ada.id}>: GPU time that counts all of it → since <t:"
     )
     assert "Queued" in await asks()
     await said(moderator, workshop, "undo", case=2)

@@ -112,7 +112,7 @@ SAID = {
     "which rule refused": "Which rule refused a request",
     "limits and blocks": "Limits that moderators set for you",
     "results that you reported": "Results that you reported",
-    "a daily copy": "Daily backups",
+    "a daily copy": "Backups of all this",
 }
 """How each row of the page begins, and how `/privacy show` says it."""
 

@@ -123,7 +123,7 @@ class TestBill:
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=4)
         words = asked.response.content
         assert "4 pictures, about $0.213. This is an estimate: far says afterwards what it costs" in words
-        assert "$1.00 of your money here is left, of $1.00 in 24 hours. Paint it?" in words
+        assert "$1.00 of your budget here is left, of $1.00 in 24 hours. Paint it?" in words
         assert (server.asked, await workshop.jobs()) == ([], [])
         await ada.click(asked.response, label="Paint it")
         (job,) = await workshop.ended()
@@ -300,13 +300,13 @@ class TestMoney:
         await ada.slash(workshop.channel, "imagine", prompt="a cat")
         await workshop.ended()
         refused = await ada.slash(workshop.channel, "imagine", prompt="a dog")
-        assert "This costs about $0.057, and $0.043945 of your money here is left" in refused.response.content
+        assert "This costs about $0.057, and $0.043945 of your budget here is left" in refused.response.content
         assert "It will work <t:" in refused.response.content
         assert "Moderators can change this with `/limits set`" in refused.response.content
         await eve.slash(workshop.channel, "imagine", prompt="a dog")
         await workshop.ended(2)
         refused = await joe.slash(workshop.channel, "imagine", prompt="a cow")
-        assert "$0.02789 of the money of this server is left" in refused.response.content
+        assert "$0.02789 of the budget of this server is left" in refused.response.content
         assert len(server.asked) == 2
 
     async def test_moderators_change_the_limits_at_once_and_not_beyond_the_hosts(
@@ -316,10 +316,10 @@ class TestMoney:
         receipt = await mod.slash(workshop.channel, "limits set", money=0)
         await mod.click(receipt.response, label="Do it")
         refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
-        assert "more than your money here for 24 hours, $0.00" in refused.response.content
+        assert "more than your budget here for 24 hours, $0.00" in refused.response.content
         await mod.slash(workshop.channel, "limits set", money=1000, server_money=1000)
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3)
-        assert "the money of this server" in asked.response.content, "only the host can allow a server more"
+        assert "the budget of this server" in asked.response.content, "only the host can allow a server more"
         shown = await mod.slash(workshop.channel, "limits show")
         assert "**money** 1,000 US cents of a person in 24 hours" in shown.response.content
         wrong = await mod.slash(workshop.channel, "limits set", server_money=3, member=ada)
@@ -348,8 +348,8 @@ async def test_quota_stats_and_privacy_speak_of_it(workshop: Workshop, server: P
     await ada.slash(workshop.channel, "imagine", prompt="a cat")
     await workshop.ended()
     quota = (await ada.slash(workshop.channel, "quota")).response.content
-    assert "**$0.96972** of your money here is left: $0.03028 of $1.00 in 24 hours is spent or held" in quota
-    assert "of the money of this server is left" in quota
+    assert "**$0.96972** of your budget here is left: $0.03028 of $1.00 in 24 hours is spent or held" in quota
+    assert "of the budget of this server is left" in quota
     stats = await mod.slash(workshop.channel, "stats")
     assert "$0.03028 for providers" in stats.response.content
     shown = (await ada.slash(workshop.channel, "privacy show")).response.content

@@ -343,9 +343,12 @@ async def test_a_gallery_is_a_case_that_can_be_changed_ended_and_undone(workshop
         assert answer.ephemeral
         return answer.response.content
 
-    assert f"<#{best.id}> from 1 favourite → <#{best.id}> from 5 favourites" in await said(threshold=5)
+    assert (
+        f"<#{best.id}>, for results with 1 favourite or more → <#{best.id}>, for results with 5 favourites or more"
+        in await said(threshold=5)
+    )
     assert await said(channel=best) == "The gallery is set like that already."
-    assert f"<#{best.id}> from 5 favourites → no" in await said()
+    assert f"<#{best.id}>, for results with 5 favourites or more → no" in await said()
     assert await said() == "This server has no gallery."
     assert "Name its channel too" in await said(threshold=5)
     result = await painted(workshop, ada)

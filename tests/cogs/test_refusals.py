@@ -172,7 +172,7 @@ async def test_a_prompt_with_too_many_choices_is_refused_and_explained(workshop:
     assert "Paint them?" in (await ada.slash(workshop.channel, "imagine", prompt=prompt)).response.content
     await ruled(workshop, moderator, permutations=5)
     refused = await ada.slash(workshop.channel, "imagine", prompt=prompt)
-    assert "stands for 6 prompts, and at most 5 are possible at once (the rule for this server)" in (
+    assert "makes 6 prompts, and at most 5 are possible at once (the rule for this server)" in (
         refused.response.content
     )
     assert "Moderators can change this with `/limits set`." in refused.response.content

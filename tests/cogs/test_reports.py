@@ -113,7 +113,7 @@ async def test_dismissing_and_blocking_are_cases_and_an_undo_opens_the_report_ag
     assert await states(workshop) == [(1, "")]
     assert "report 1 open → dismissed" in await said(moderator, workshop, "undo", case=2)
     assert await states(workshop) == [(1, "dismissed")]
-    assert "decided anew since" in await said(moderator, workshop, "undo", case=2)
+    assert "decided again since" in await said(moderator, workshop, "undo", case=2)
     assert workshop.message(job.destination.message_id).attachments
 
 
@@ -274,7 +274,7 @@ async def test_the_log_channel_gets_every_case_and_report_from_then_on_and_names
         f"**Case 4** <@{moderator.id}>",
         f"**Case 5** <@{moderator.id}>",
     ]
-    assert "terms add for this server: added ||zeppelin|| — a raid" in "\n".join(lines)
+    assert "terms add for this server: added the term ||zeppelin|| — a raid" in "\n".join(lines)
     assert "🚩 Report 1: a result was reported. `/mod reports` shows it." in lines
     assert str(grace.id) not in "\n".join(lines)
     assert "log channel <#" in await said(moderator, workshop, "log")

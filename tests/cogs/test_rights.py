@@ -21,7 +21,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mod undo": {"case": 1},
     "mod terms add": {"terms": "spam"},
     "mod terms remove": {"terms": "spam"},
-    "mod wildcards add": {"name": "animal", "entries": "cat"},
+    "mod wildcards add": {"name": "animal", "words": "cat"},
     "mod wildcards remove": {"name": "animal"},
     "mod cancel": {"everything": True},
     "contest start": {"theme": "foxes", "entries": "1d"},

@@ -110,7 +110,7 @@ async def test_more_like_this_is_under_every_result(workshop: Workshop) -> None:
     await painted(workshop, ada, "an owl on a branch", "an owl in a barn")
     (first, _) = await workshop.jobs()
     menu = (await ada.click(workshop.message(first.destination.message_id), label="⋯")).response
-    found = (await ada.click(menu, label="More like this")).response
+    found = (await ada.click(menu, label="Similar prompts")).response
     assert "in a barn" in found.content
     assert "on a branch" not in found.content
 

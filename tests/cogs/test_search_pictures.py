@@ -1,4 +1,4 @@
-"""/search with an image, *Looks like this*, and /dedup: what is found, for whom, and what is refused."""
+"""/search with an image, *Similar pictures*, and /dedup: what is found, for whom, and what is refused."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_looks_like_this_leaves_the_result_itself_out_and_obeys_channels(w
     first = (await workshop.jobs())[0]
     for person, knows in ((ada, True), (grace, False)):
         menu = (await person.click(workshop.message(first.destination.message_id), label="⋯")).response
-        found = (await person.click(menu, label="Looks like this")).response
+        found = (await person.click(menu, label="Similar pictures")).response
         assert "a tower" in found.content
         assert "a castle" not in found.content
         assert ("a dungeon" in found.content) is knows
@@ -125,7 +125,7 @@ async def test_moderators_see_groups_of_duplicates_in_pages_with_links(
     monkeypatch.setattr(sys.modules["cogs.dedup"], "PAGE", 1)
     first = (await mo.slash(workshop.channel, "dedup")).response
     assert first.ephemeral
-    assert "2 groups of pictures that are the same**, 3 of them more than needed, page 1 of 2" in first.content
+    assert "**2 groups of pictures that are the same** with 3 unneeded copies, page 1 of 2" in first.content
     jobs = await workshop.jobs()
     assert all(f"/{job.destination.message_id}" in first.content for job in jobs[:3])
     assert "“a castle”" in first.content

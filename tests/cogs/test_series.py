@@ -121,7 +121,7 @@ async def test_copies_have_seeds_of_their_own_and_flags_may_have_choices(worksho
 
 async def test_wildcards_are_drawn_before_the_request_is_accepted(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-    await said(moderator, workshop, "wildcards add", name="animal", entries="cat, dog, fox")
+    await said(moderator, workshop, "wildcards add", name="animal", words="cat, dog, fox")
     alone = await ada.slash(workshop.channel, "imagine", prompt="a red __animal__")
     assert not alone.ephemeral, "one prompt is no series"
     await accepted(workshop, ada, "a __animal__ --repeat 9")
@@ -132,7 +132,7 @@ async def test_wildcards_are_drawn_before_the_request_is_accepted(workshop: Work
     await said(moderator, workshop, "terms add", terms="dog")
     refused = await ada.slash(workshop.channel, "imagine", prompt="a __animal__ --repeat 9")
     assert "do not allow" in refused.response.content
-    await said(moderator, workshop, "wildcards add", name="animal", entries="big __animal__")
+    await said(moderator, workshop, "wildcards add", name="animal", words="big __animal__")
     refused = await ada.slash(workshop.channel, "imagine", prompt="a __animal__")
     assert "calls itself: animal → animal" in refused.response.content
 
@@ -157,7 +157,7 @@ async def test_a_prompt_with_a_choice_that_a_new_term_stops_leaves_every_message
     ("prompt", "words"),
     [
         ("a {red, green apple", "is not closed"),
-        ("{a,b}{a,b}{a,b}{a,b}{a,b}", "stands for 32 prompts, and at most 16 are possible at once"),
+        ("{a,b}{a,b}{a,b}{a,b}{a,b}", "makes 32 prompts, and at most 16 are possible at once"),
         ("{a,b}" * 200, "stands for more than 1,000,000 prompts"),
         ("a fox --repeat 999999999", "stands for more than 1,000,000 prompts"),
         ("a fox --sampler {euler, lost}", "This is about the choice “sampler lost”"),
@@ -416,6 +416,6 @@ async def test_a_moderators_removal_of_one_message_cancels_what_waits_of_the_who
     )
     answer = await moderator.slash(workshop.channel, "mod delete", message=str(first.id))
     assert "4 pictures of message" in answer.response.content
-    assert "and 2 open requests of it" in answer.response.content
+    assert "2 open requests of this message were cancelled" in answer.response.content
     ended = await workshop.ended(6)
     assert [job.status for job in ended[4:]] == [JobStatus.CANCELLED] * 2

@@ -354,7 +354,7 @@ async def test_what_a_moderator_removes_is_painted_no_further(
         answer = await moderator.click(shown, label="Remove the result")
     if way == "command":
         assert "3 pictures of message" in answer.response.content
-        assert "and 2 open requests of it" in answer.response.content
+        assert "2 open requests of this message were cancelled" in answer.response.content
     jobs = await workshop.ended(5)
     again = jobs[3:]
     assert [job.status for job in again] == [JobStatus.CANCELLED] * 2
@@ -521,13 +521,16 @@ async def test_a_panel_deleted_under_a_running_export_is_in_no_later_file(
 )
 async def test_choices_in_a_storyboard_are_refused_in_a_sentence(workshop: Workshop, filled: dict[str, str]) -> None:
     refused = await bill(workshop, workshop.member("ada"), **filled)
-    assert "stands for one picture, and this one has choices for 2. Leave out the choices" in refused.response.content
+    assert (
+        "only one picture is possible here, and these words have choices for 2. Leave out the choices"
+        in refused.response.content
+    )
     assert await workshop.jobs() == []
 
 
 async def test_wildcards_in_a_storyboard_are_drawn_and_a_backslash_keeps_a_brace(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-    await said(moderator, workshop, "wildcards add", name="animal", entries="otter, heron")
+    await said(moderator, workshop, "wildcards add", name="animal", words="otter, heron")
     await accepted(workshop, ada, panels="a __animal__ wakes\na \\{x, y\\} sign", look="__animal__ style")
     prompts = [job.request.prompt for job in await workshop.ended(2)]
     looks = {prompt.rpartition(", ")[2] for prompt in prompts}

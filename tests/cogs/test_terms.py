@@ -250,14 +250,16 @@ async def test_a_term_counts_at_once_only_on_its_server_and_an_undo_takes_it_bac
     )
     assert await said(moderator, workshop, "terms add", terms="Zeppelin") == "These terms are on the list already."
     assert (await said(moderator, workshop, "terms remove", terms="ZEPPELIN")).startswith(
-        "Case 3: terms remove for this server: removed ||Zeppelin||."
+        "Case 3: terms remove for this server: removed the term ||Zeppelin||."
     )
     assert "Queued" in (await ada.slash(workshop.channel, "imagine", prompt="a zeppelin")).response.content
     await said(moderator, workshop, "undo", case=3)
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="a zeppelin"))
     await workshop.restart()
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="a zeppelin"))
-    assert "removed ||some phrase||" in await said(moderator, workshop, "terms remove", terms="some phrase, unknown")
+    assert "removed the term ||some phrase||" in await said(
+        moderator, workshop, "terms remove", terms="some phrase, unknown"
+    )
     assert "The list has none" in await said(moderator, workshop, "terms remove", terms="unknown")
     choices = await moderator.autocomplete(workshop.channel, "mod terms remove", "terms", "zep")
     assert [choice["value"] for choice in choices] == ["Zeppelin"]
@@ -266,10 +268,10 @@ async def test_a_term_counts_at_once_only_on_its_server_and_an_undo_takes_it_bac
 @pytest.mark.parametrize(
     ("terms", "says"),
     [
-        ("x", "The term has less than 2 letters or digits"),
+        ("x", "Term 1 has less than 2 letters or digits"),
         ("spam, !", "Term 2 has less than 2 letters or digits"),
         (" , ,", "Name the terms, with commas between them"),
-        ("x" * 200, f"The term has 200 characters, and at most {LONGEST_TERM} are possible."),
+        ("x" * 200, f"Term 1 has 200 characters, and at most {LONGEST_TERM} are possible."),
     ],
 )
 async def test_a_term_that_cannot_be_one_changes_nothing_and_is_not_repeated(

@@ -105,12 +105,12 @@ async def test_an_upload_becomes_variants_too(workshop: Workshop, engine: FakeEn
 async def test_choices_are_refused_and_wildcards_are_drawn_once(workshop: Workshop) -> None:
     ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
     entries = ", ".join(f"thing {number}" for number in range(50))
-    await said(moderator, workshop, "wildcards add", name="thing", entries=entries)
-    await said(moderator, workshop, "wildcards add", name="place", entries="beach")
+    await said(moderator, workshop, "wildcards add", name="thing", words=entries)
+    await said(moderator, workshop, "wildcards add", name="place", words="beach")
     source = await painted(workshop, ada)
     for wrong in ({"thing": "a {red, green} apple"}, {"colours": "{red, green}"}, {"look": "{soft, hard} light"}):
         refused = last(await asked(workshop, ada, id=source.id, **wrong))
-        assert "stands for one picture, and this one has choices for 2" in refused.content, wrong
+        assert "only one picture is possible here, and these words have choices for 2" in refused.content, wrong
     bill = await asked(workshop, ada, id=source.id, thing="a __thing__", backgrounds="blue, __place__")
     await ada.click(bill.response, label="Paint all")
     prompts = [job.request.prompt for job in (await workshop.ended(4))[1:]]
@@ -201,7 +201,7 @@ async def test_anybody_makes_variants_by_the_button_and_gets_the_sheet(
         await workshop.restart()
     actor = ada if who == "ada" else workshop.member(who, moderator=who == "moderator")
     shown = await Stage(workshop, ada, source).press(actor, "more")
-    form = await actor.click(last(shown), label="Variants of it")
+    form = await actor.click(last(shown), label="Variants")
     bill = await actor.submit_modal(form, {"thing": "a red apple", "backgrounds": "blue, green", "colours": ""})
     await actor.click(last(bill), label="Paint all")
     jobs = (await workshop.ended(3))[1:]

@@ -83,7 +83,7 @@ async def test_the_file_itself_is_certain_and_its_manifest_is_read(workshop: Wor
     assert f"Picture 1 of request {job.id}" in said
     assert "model `emoji`" in said
     assert "byte for byte" in said
-    assert "it holds, signed by this Atelier" in said
+    assert "valid, signed by this Atelier" in said
     assert "a model made the picture" in said
     assert "the model is emoji" in said
     assert str(ada.id) not in said
@@ -185,7 +185,7 @@ async def test_a_stranger_s_picture_and_manifest_are_said_to_be_a_stranger_s(
     assert "whose certificate I do not know, so anybody may have made it" in said
     assert "@everyone" not in said.replace("@\u200beveryone", "")
     broken = signed.replace(b"Atelier installation", b"Somebody else's key!")
-    assert "it does not hold" in await verified(ada, workshop.channel, broken)
+    assert "Manifest: not valid" in await verified(ada, workshop.channel, broken)
 
 
 async def test_of_a_video_and_a_gif_only_the_manifest_is_read(workshop: Workshop, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ FAILING: dict[str, tuple[dict[str, Any], str]] = {
         "styles.put",
     ),
     "search": ({"query": "foxglove edelweiss buttercup"}, "search.find"),
-    "mod wildcards add": ({"name": "foxglove", "entries": "edelweiss, buttercup"}, "cases.change"),
+    "mod wildcards add": ({"name": "foxglove", "words": "edelweiss, buttercup"}, "cases.change"),
     "storyboard": ({"title": "foxglove", "panels": "edelweiss\na fox", "look": "buttercup"}, "policy.check_title"),
     "panelwords": ({"prompt": "foxglove edelweiss buttercup"}, "queue.series"),
     "contest start": ({"theme": "foxglove edelweiss buttercup", "entries": "1d"}, "contests.start"),

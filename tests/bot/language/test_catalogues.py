@@ -14,7 +14,7 @@ from translating import ROOT, Message, calls_of, messages_of_code, read, texts_o
 
 from bot.language import TRANSLATED, Language, catalogues
 
-_COMMAND = re.compile(r"`/[^`]*`")
+_COMMAND = re.compile(r"`/[^`]*`|`[a-z_]+:(?:True)?`")
 
 
 @pytest.fixture(scope="module")

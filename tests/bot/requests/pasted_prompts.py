@@ -27,7 +27,7 @@ NEGATIVE = (
     "lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, worst quality, "
     "low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry"
 )
-ADDRESS = "addresses are not opened: attach a picture as the option image"
+ADDRESS = "links in a prompt are not opened; to start from a picture, attach it as {option image}"
 JAPANESE = ("雪の中の赤い狐、油絵。" * 400)[:4000]
 NONE = "no effect here"
 PLAIN = "read as plain words"

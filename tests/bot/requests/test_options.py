@@ -175,7 +175,7 @@ def test_a_dash_that_could_be_a_flag_and_is_prose_is_said() -> None:
 
 def test_a_flag_that_comes_again_is_joined_or_said() -> None:
     assert notes("a cat --seed 1 --no text --seed 2 --no fog --SEED 3") == (
-        "the last one counts of each flag that came again: --seed",
+        "of a flag that is there twice, the last one counts: --seed",
     )
 
 
@@ -195,7 +195,7 @@ def test_a_flag_that_comes_again_is_joined_or_said() -> None:
             ("read as plain words: “[a:b:0.5]”. Weights are written (word:1.3), [word] or word++.",),
         ),
         ("(cat:25)", ("the weight 25 became 10 (0 to 10)",)),
-        (", ".join(["[cat]"] * 33), ("weights below 1 count for the first 32 parts that have one",)),
+        (", ".join(["[cat]"] * 33), ("only the first 32 weights below 1 count",)),
     ],
 )
 def test_weights_that_are_not_read_as_written_are_said_in_one_note(typed: str, said: tuple[str, ...]) -> None:

@@ -153,9 +153,9 @@ def test_it_is_left_out_where_its_value_means_nothing_here(flag: str) -> None:
 def test_an_address_points_to_the_option_for_pictures() -> None:
     typed = "https://cdn.discordapp.com/a/cat.png a cat"
     assert painted(typed).request.prompt == "a cat"
-    assert note(typed) == "addresses are not opened: attach a picture as the option image"
-    assert note(typed, image=Upload(b"", 64, 64, "a" * 64)) == "addresses are not opened"
-    with pytest.raises(UserError, match="Addresses are not opened: attach a picture as the option image"):
+    assert note(typed) == "links in a prompt are not opened; to start from a picture, attach it as {option image}"
+    assert note(typed, image=Upload(b"", 64, 64, "a" * 64)) == "links in a prompt are not opened"
+    with pytest.raises(UserError, match="Links are not opened: attach a picture as "):
         painted("https://cdn.discordapp.com/a/cat.png")
 
 

@@ -16,7 +16,7 @@ def test_typed_words_never_become_a_reference(typed: str) -> None:
 
 
 def test_long_words_are_cut() -> None:
-    assert quoted("x" * 61) == f"“{'x' * 59}…”"
+    assert str(quoted("x" * 61)) == f"“{'x' * 59}…”"
 
 
 WALES = "🏴\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f"
