@@ -13,7 +13,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import Rejected
 from bot.jobs import Destination, Requester
-from bot.language import say, say_many
+from bot.language import lasting, mark, say, say_many
 from bot.policy.limits import told
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.requests.admission import Admission
@@ -25,19 +25,19 @@ _DESCRIPTION = 60
 """Characters of a model's description."""
 
 _COMMANDS = {
-    "queue": "who waits, and when your pictures start",
-    "quota": "what is left of your quota",
-    "history": "your pictures",
-    "search": "results",
-    "storyboard": "stories",
-    "compare": "two settings by a blind vote",
-    "contest": "contests",
-    "style": "styles here",
-    "tag": "words on results",
-    "dataset": "your results in data sets",
-    "settings": "your own defaults",
-    "report": "a result that should not be here",
-    "privacy": "what is kept about you, and deleting it",
+    "queue": mark("who waits, and when your pictures start"),
+    "quota": mark("what is left of your painting time"),
+    "history": mark("your pictures"),
+    "search": mark("find pictures by their words"),
+    "storyboard": mark("a story in pictures"),
+    "compare": mark("two settings by a blind vote"),
+    "contest": mark("contests"),
+    "style": mark("looks that you can ask for by name"),
+    "tag": mark("put your own words on pictures, to find them again"),
+    "dataset": mark("whether your pictures may be collected to train models"),
+    "settings": mark("your own defaults"),
+    "report": mark("a picture that should not be here"),
+    "privacy": mark("what is kept about you, and deleting it"),
 }
 _MODERATORS = ("limits", "mod", "stats", "dedup", "language")
 
@@ -125,12 +125,10 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
 
 def _left(allowance: Allowance) -> str:
     """What is left of the quota, in a line."""
-    left, whole = allowance.pictures(allowance.left), allowance.pictures(allowance.quota)
-    return say_many(
-        "- about {count} picture of {whole} in 24 hours is left",
-        "- about {count} pictures of {whole} in 24 hours are left",
-        left,
-        whole=whole,
+    return say(
+        "- {left} of {quota} of painting time in 24 hours is left",
+        left=lasting(allowance.left),
+        quota=lasting(allowance.quota),
     )
 
 

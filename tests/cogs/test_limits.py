@@ -19,32 +19,37 @@ async def confirmed(actor: simcord.MemberActor, asked: simcord.InteractionResult
 
 async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-    asked = await moderator.slash(workshop.channel, "limits set", quota=50)
-    assert asked.response.content.startswith("This lowers limits of everyone: quota.")
+    asked = await moderator.slash(workshop.channel, "limits set", quota="50")
+    assert asked.response.content.startswith("This lowers limits of everyone: quota from 10 min to 50 s.")
     assert await workshop.app.rules.books() == {}, "nothing holds before it is confirmed"
     done = await confirmed(moderator, asked)
-    assert done.startswith("Case 1: limits set for this server: quota no rule → 50. `/mod undo case:1` undoes it.")
+    assert done.startswith(
+        "Case 1: at most 50 s of painting time in 24 hours (before: 10 min, the host's default), for everyone here. "
+        "`/mod undo case:1` undoes it."
+    )
     receipt = await moderator.slash(workshop.channel, "limits set", depth=2, models="none", member=ada, reason="flood")
-    assert receipt.response.content.startswith(f"Case 2: limits set for <@{ada.id}>: depth no rule → 2, models no rule")
+    assert receipt.response.content.startswith("With this, <@")
+    receipt = await moderator.click(receipt.response, label="Do it")
+    assert receipt.response.content.startswith(
+        "Case 2: at most 2 requests waiting (before: 5, the host's default); no model (before: every model, the host's "
+        f"default), for <@{ada.id}>."
+    )
     await moderator.slash(workshop.channel, "limits set", weight=300, role=workshop.members)
     shown = await moderator.slash(workshop.channel, "limits show", member=ada)
 
     assert shown.ephemeral
     text = shown.response.content
-    assert "**pace**: 20 (images per minute) — the host's default" in text
-    assert f"**depth**: 2 (requests waiting at a time) — the rule for <@{ada.id}>" in text
-    assert "**quota**: 50 (GPU seconds in 24 hours, about " in text
-    assert "pictures — the rule for this server" in text
-    assert f"**models**: no model (models to choose from) — the rule for <@{ada.id}>" in text
-    assert (
-        f"**weight**: 300 (share of the GPU when many wait, 100 being usual) — the rule for <@&{workshop.members.id}>"
-        in (text)
-    )
+    assert "**pace**: at most 20 images per minute — the host's default" in text
+    assert f"**depth**: at most 2 requests waiting — the rule for <@{ada.id}>" in text
+    assert "**quota**: at most 50 s of painting time in 24 hours — the rule for this server" in text
+    assert "**images**: at most 4 pictures per request — the host's default" in text
+    assert f"**models**: no model — the rule for <@{ada.id}>" in text
+    assert f"**weight**: a share of 300 when many wait; 100 is usual — the rule for <@&{workshop.members.id}>" in (text)
 
 
 async def test_a_question_can_be_answered_with_no(workshop: Workshop) -> None:
     moderator = workshop.member("mod", moderator=True)
-    asked = await moderator.slash(workshop.channel, "limits set", quota=50)
+    asked = await moderator.slash(workshop.channel, "limits set", quota="50")
     kept = await moderator.click(asked.response, label="Leave it")
     assert kept.response.content == "Nothing was changed."
     assert await workshop.app.rules.books() == {}
@@ -169,7 +174,7 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
         ({}, "Say what to set: pace, depth, quota"),
         ({"pace": 0}, "`pace` (images per minute) can be 1 to 10,000."),
         ({"depth": -5}, "`depth` (requests waiting at a time) can be 1"),
-        ({"quota": 2_000_000, "pace": 5}, "Nothing was changed."),
+        ({"quota": "2000000", "pace": 5}, "Nothing was changed."),
         ({"pixels": "large"}, "is not a size. Write one like 1024x1024. Nothing was changed."),
         ({"pixels": "9x1"}, "can be 64 to"),
         ({"models": "emoji, mona"}, "There is no model “mona”. Choose from: emoji; or write `all` or `none`."),
@@ -245,4 +250,4 @@ async def test_a_rule_of_one_server_is_nothing_to_another(workshop: Workshop) ->
     explained = await other.slash(channel, "limits explain", member=other)
 
     for answer in (shown, explained):
-        assert "**pace**: 20 (images per minute) — the host's default" in answer.response.content
+        assert "**pace**: at most 20 images per minute — the host's default" in answer.response.content
