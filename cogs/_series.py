@@ -174,7 +174,7 @@ def state(job: Job, images: Sequence[Image], news: News | None) -> str:
     """How far a request is, or how it ended, in a few words."""
     match news:
         case Painting(step, of):
-            return say("🖌️ step {step} of {of}", step=step, of=of)
+            return say("🖌️ {share:.0%}", share=step / max(of, 1))
         case Failed(reason):
             return f"❌ {fitted(_words.said(reason), _REASON)}"
     match job.status:

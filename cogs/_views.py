@@ -22,7 +22,7 @@ def bill_view(number: JobId) -> discord.ui.View:
     """The buttons under a bill; `number` is the bill's number in place of a job's, because there is no job yet."""
     view = discord.ui.View(timeout=None)
     view.add_item(button("accept", PictureRef(number), say("Paint it"), discord.ButtonStyle.primary))
-    view.add_item(button("decline", PictureRef(number), say("No")))
+    view.add_item(button("decline", PictureRef(number), say("Cancel")))
     return view
 
 

@@ -270,7 +270,7 @@ def painting(job: Job, step: int, of: int) -> str:
     """The message of a request that is being painted: after denoising step `step` of `of`."""
     done = step * _BAR_CELLS // max(of, 1)
     bar = f"{'▰' * done}{'▱' * (_BAR_CELLS - done)}"
-    return f"{headline(job)}\n{say('🖌️ Painting {bar} step {step} of {of}', bar=bar, step=step, of=of)}"
+    return f"{headline(job)}\n{say('🖌️ Painting {bar} {share:.0%}', bar=bar, share=step / max(of, 1))}"
 
 
 def retrying(job: Job) -> str:
@@ -722,8 +722,8 @@ def forget_question(held: Held) -> str:
             ),
             say(
                 "**Stays:** when, where and with which model you asked, and the painting time. Your id stays with it "
-                "for 3 days, because a deletion does not reset a quota. Limits and blocks that moderators set for you stay, "
-                "and their cases without the reasons. The fact that you asked for this stays for 90 days, in case a "
+                "for 3 days, because a deletion does not reset a quota. Limits and blocks that moderators set for you "
+                "stay, and their cases without the reasons. The fact that you asked for this stays for 90 days, in case a "
                 "backup is restored."
             ),
             say(
@@ -801,7 +801,7 @@ def _limits_changed(case: Case, names: Sequence[str], was: Mapping[str, str]) ->
                 say("{limit} (before: {before})", limit=limit_said(LimitName(name), case.after[name]), before=before)
             )
         else:
-            parts.append(say("{limit} is no longer limited here (before: {before})", limit=option(name), before=before))
+            parts.append(say("the limit {limit} is removed (it was: {before})", limit=option(name), before=before))
     changes = "; ".join(parts)
     words = say("{changes}, for {subject}", changes=changes, subject=subject(case.subject))
     if case.subject[0] is Scope.SERVER:

@@ -162,7 +162,7 @@ async def test_a_comparison_that_costs_much_has_the_bill_of_every_request(worksh
     assert asked.ephemeral
     assert "4 pictures, about" in asked.response.content
     assert await workshop.jobs() == []
-    declined = await ada.click(asked.response, label="No")
+    declined = await ada.click(asked.response, label="Cancel")
     assert "Your quota is unchanged" in declined.response.content
     assert "a fox" in declined.response.content
     asked = await ada.slash(workshop.channel, "compare", prompt="a fox", first="--steps 5", images=2)

@@ -344,7 +344,7 @@ async def test_an_undo_puts_back_what_was_and_is_a_case(workshop: Workshop) -> N
     await moderator.slash(workshop.channel, "limits set", pace=4, member=ada)
     undone = await said(moderator, workshop, "undo", case=1, reason="by mistake")
     assert undone.startswith(
-        f"Case 2: undo of case 1: pace is no longer limited here (before: 4), for <@{ada.id}>. `/mod undo case:2`"
+        f"Case 2: undo of case 1: the limit pace is removed (it was: 4), for <@{ada.id}>. `/mod undo case:2`"
     )
     assert await workshop.app.rules.book(workshop.requester(ada).guild_id) == {}
     assert "has been changed since by case 2" in await said(moderator, workshop, "undo", case=1)

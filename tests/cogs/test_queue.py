@@ -245,7 +245,7 @@ async def test_messages_are_corrected_when_the_line_changes_in_all_the_ways_it_c
     await moderator.slash(workshop.channel, "mod resume", channel=workshop.channel)
     await says(three, f"Queued: place 1, starts <t:{moved[1]}")
     await moderator.slash(workshop.channel, "limits set", pace=9, member=ada)
-    pressed = await ada.click(workshop.message(three.response.id), label="Cancel")
+    await ada.click(workshop.message(three.response.id), label="Cancel")
     assert "🚫 Cancelled." in await says(three, "🚫")
 
 

@@ -73,7 +73,7 @@ async def test_after_a_restart_a_bill_says_that_it_expired(workshop: Workshop) -
 async def test_a_bill_that_is_declined_hands_the_prompt_back_and_counts_nothing(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     bill = await ada.slash(workshop.channel, "imagine", prompt="a ``` cat", images=2)
-    declined = await ada.click(bill.response, label="No")
+    declined = await ada.click(bill.response, label="Cancel")
     assert "Your quota is unchanged. Your prompt, to copy:\n```\na `​`` cat\n```" in declined.response.content
     assert declined.response.components == []
     assert await workshop.jobs() == []
@@ -113,7 +113,7 @@ async def test_nobody_else_can_answer_a_bill(workshop: Workshop) -> None:
         forged = await workshop.env.bot.get_channel(workshop.channel.id).send("a message", view=view)
     view.stop()
     for stranger in (workshop.member("eve"), workshop.member("mod", moderator=True)):
-        for label in ("Paint it", "No"):
+        for label in ("Paint it", "Cancel"):
             pressed = await stranger.click(forged, label=label)
             assert "You already answered this" in pressed.response.content
             assert "secret" not in pressed.response.content

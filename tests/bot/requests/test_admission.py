@@ -319,7 +319,8 @@ async def test_the_quota_may_be_used_to_the_last_image(store: Store, quota: int,
     else:
         refusal = await gate.refused(images=images)
         assert str(refusal) == (
-            "This takes about 4 s of painting time, more than your quota of 3 s in 24 hours ({origin host}): ask for fewer or smaller pictures, or for fewer steps."
+            "This takes about 4 s of painting time, more than your quota of 3 s in 24 hours ({origin host}): "
+            "ask for fewer or smaller pictures, or for fewer steps."
         )
         assert refusal.retry_at is None, "it will never work"
 

@@ -391,10 +391,14 @@ def test_what_is_out_of_range_is_brought_into_it_and_a_note_says_so(
 
 
 @pytest.mark.parametrize(
-    "flags", ["--steps 1", "--steps 150", "--cfg 0", "--cfg 30", "--images 4", "--size 128x32", "--ar 4:1", "--ar 1:4"]
+    "flags", ["--steps 1", "--steps 150", "--cfg 0", "--cfg 30", "--images 4", "--size 128x32", "--ar 4:1", "--ar 16x9"]
 )
 def test_what_is_in_range_is_taken_without_a_note(flags: str) -> None:
     assert notes(f"a cat {flags}") == ()
+
+
+def test_a_size_that_no_picture_has_is_a_shape() -> None:
+    assert (asked("a cat --ar 16x9").width, asked("a cat --ar 16x9").height) == (88, 48)
 
 
 @pytest.mark.parametrize(
