@@ -42,8 +42,6 @@ class Reference(StrEnum):
     """The server, a channel, a role or a person: `server`, `channel:1`, `role:1` or `person:1`."""
     TIME = "time"
     """A moment, in ISO 8601."""
-    DURATION = "duration"
-    """How long something takes, in seconds."""
     COMMAND = "command"
     """A command, without its slash."""
     OPTION = "option"

@@ -63,15 +63,10 @@ def _subject(text: str) -> str:
     return f"{about.scope} {about.subject_id}" if about.subject_id else f"the {about.scope or 'host'}"
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
 _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
     Reference.ORIGIN: _origin,
     Reference.SUBJECT: _subject,
     Reference.TIME: lambda text: f"at {datetime.fromisoformat(text).astimezone():%H:%M}",
-    Reference.DURATION: lambda text: _duration(float(text)),
     Reference.COMMAND: lambda text: f"/{text}",
     Reference.OPTION: lambda text: text,
 }

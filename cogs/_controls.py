@@ -15,7 +15,8 @@ from bot.responses import fitted
 from cogs import _words
 from cogs._buttons import JobControl, button, select
 
-AGAIN, MORE = "🔁", "⋯"
+AGAIN = "🔁"
+MORE = mark("More")
 MOST_ENTRIES = 25
 """Entries of a menu."""
 
@@ -63,7 +64,7 @@ def result_controls(
     elif Operation.IMAGE2IMAGE in can:
         for ref in refs:
             view.add_item(button("vary", ref, f"V{ref.number}", row=1))
-    view.add_item(button("more", whole, MORE, row=1))
+    view.add_item(button("more", whole, say(MORE), row=1))
     return view
 
 
@@ -110,7 +111,7 @@ def _rows(
     # The first row has room for five controls.
     controls.append(button("again", ref, AGAIN, row=1 if draft else 0))
     controls.append(button("heart", ref, "❤️", row=2))
-    controls.append(button("more", ref, MORE, row=1))
+    controls.append(button("more", ref, say(MORE), row=1))
     return controls
 
 
@@ -121,7 +122,7 @@ def _animation_controls(ref: PictureRef, *, draft: bool) -> discord.ui.View:
         view.add_item(button("finish", ref, say("Finish")))
     view.add_item(button("again", ref, AGAIN))
     view.add_item(button("heart", ref, "❤️"))
-    view.add_item(button("more", ref, MORE))
+    view.add_item(button("more", ref, say(MORE)))
     return view
 
 
@@ -149,6 +150,14 @@ def region_menu(ref: PictureRef) -> discord.ui.View:
     view = discord.ui.View(timeout=None)
     cells = [discord.SelectOption(label=cell_name(cell), value=str(cell)) for cell in range(GRID**2)]
     view.add_item(select("cells", ref, say("Which cells to paint again"), cells, most=GRID**2))
+    return view
+
+
+def which_view(action: str, refs: Sequence[PictureRef]) -> discord.ui.View:
+    """A button for each picture of a result, for an action that is about one of them."""
+    view = discord.ui.View(timeout=None)
+    for ref in refs:
+        view.add_item(button(action, ref, str(ref.number)))
     return view
 
 
@@ -186,4 +195,4 @@ def add_rare(
     if job.request.operation is Operation.TEXT2IMAGE and Operation.MORPH in can:
         view.add_item(button("animate", ref, say("Animate"), row=row))
     if in_server and Operation.INPAINT in can and not job.request.frames:
-        view.add_item(button("variants", ref, say("Variants"), row=row))
+        view.add_item(button("variants", ref, say("Paint variants"), row=row))

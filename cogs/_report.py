@@ -67,7 +67,7 @@ def _figures(report: Report) -> list[str]:
     total, promises = report.total, report.promises
     lines = [
         say(
-            "{pictures} for {people} in {time} of GPU time",
+            "{pictures} for {people} in {time} of painting time",
             pictures=_words.pictures(total.pictures),
             people=_people(total.people),
             time=_words.seconds(total.gpu_seconds),
@@ -200,7 +200,7 @@ def _servers(report: Report, names: Mapping[GuildId, str]) -> list[str]:
         known = names.get(server.guild_id)
         name = say("server {number}", number=server.guild_id) if known is None else _words.inert(known, 100)
         used, time = _words.pictures(server.pictures), _words.seconds(server.gpu_seconds)
-        lines.append(say("- {server}: {pictures}, {time} of GPU time", server=name, pictures=used, time=time))
+        lines.append(say("- {server}: {pictures}, {time} of painting time", server=name, pictures=used, time=time))
     if more := servers[_SHOWN_SERVERS:]:
         lines.append(say_many("-# and 1 more server", "-# and {count} more servers", len(more)))
     return lines

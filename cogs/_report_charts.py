@@ -123,7 +123,7 @@ def _alt(report: Report) -> str:
     sentences = [
         say("Four charts.") + " " + say(_TITLES[step], title=_report.title(report)) + ".",
         say(
-            "{pictures} in all, {time} of GPU time.",
+            "{pictures} in all, {time} of painting time.",
             pictures=_words.pictures(total.pictures),
             time=_words.seconds(total.gpu_seconds),
         ),

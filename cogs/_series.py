@@ -11,7 +11,7 @@ import discord
 from bot.charts.board import Drawn, Signed
 from bot.engine.signing import Signing
 from bot.jobs import DRAINED, Failed, Image, Job, JobId, JobStatus, News, Painting, PictureRef, Queued
-from bot.language import say
+from bot.language import lasting, say
 from bot.requests.series import FIRST, PERMUTATIONS, VARIANTS, SeriesQuote
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.panels import Panel
@@ -75,14 +75,15 @@ def _prices(series: SeriesQuote) -> list[str]:
         fitting = say("The first {count} fit.", count=len(series.beginning(FIRST).members))
     known = {
         "pictures": _words.pictures(series.pictures),
-        "seconds": _words.seconds(series.seconds),
-        "left": _words.seconds(series.first.allowance.left),
+        "seconds": lasting(series.seconds),
+        "left": lasting(series.first.allowance.left),
         "question": fitting,
     }
-    time = say("{pictures}, about {seconds} of your {left} of GPU time. {question}", **known)
+    time = say("{pictures}, about {seconds} of your {left} of painting time. {question}", **known)
     if not series.fits:
         time = say(
-            "{pictures} would take about {seconds} of GPU time, and {left} of your quota are left. {question}", **known
+            "{pictures} would take about {seconds} of painting time, and {left} of your quota is left. {question}",
+            **known,
         )
     if series.purse is None:
         return [time]
@@ -91,7 +92,7 @@ def _prices(series: SeriesQuote) -> list[str]:
     if series.seconds:
         return [
             say(
-                "{pictures}, about {seconds} of your {left} of GPU time, and in money {money} {purse} {question}",
+                "{pictures}, about {seconds} of your {left} of painting time, and in money {money} {purse} {question}",
                 **known,
             )
         ]
@@ -173,7 +174,7 @@ def state(job: Job, images: Sequence[Image], news: News | None) -> str:
     """How far a request is, or how it ended, in a few words."""
     match news:
         case Painting(step, of):
-            return say("🖌️ step {step} of {of}", step=step, of=of)
+            return say("🖌️ {share:.0%}", share=step / max(of, 1))
         case Failed(reason):
             return f"❌ {fitted(_words.said(reason), _REASON)}"
     match job.status:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import discord
 
+from bot import responses
 from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import ChannelId, Job, JobId, JobStatus, MessageId, Picture, PictureRef
-from bot.language import mark
+from bot.language import mark, say
 from bot.storage.queue import Queue
-from cogs import _people, _searching
+from cogs import _controls, _people, _searching
 
 GONE = mark("This result was deleted, so nothing can be made of it.")
 NO_RESULT = mark("There is no such result on this server.")
@@ -37,6 +38,23 @@ async def picture(queue: Queue, interaction: discord.Interaction[Client], about:
     if not 1 <= about.number <= len(pictures):
         raise UserError(NO_RESULT)
     return job, pictures[about.number - 1]
+
+
+async def one(
+    queue: Queue, interaction: discord.Interaction[Client], about: PictureRef, action: str
+) -> tuple[Job, Picture] | None:
+    """One picture of a result. None if `about` is a whole result with several: then the person is asked which one.
+
+    The answer is a button with the same `action` for each picture. Raises UserError as `result` does.
+    """
+    if about.number:
+        return await picture(queue, interaction, about)
+    job, pictures = await result(queue, interaction, about.job_id)
+    if len(pictures) == 1:
+        return job, pictures[0]
+    view = _controls.which_view(action, [each.ref for each in pictures])
+    await responses.send(interaction, say("Which picture?"), view=view, ephemeral=True)
+    return None
 
 
 async def of_message(queue: Queue, interaction: discord.Interaction[Client], message: discord.Message) -> JobId | None:

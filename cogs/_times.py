@@ -11,7 +11,14 @@ from cogs import _words
 LONGEST = timedelta(days=3650)
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SECONDS = re.compile(r"(\d{1,7}(?:[.,]\d{1,2})?)\s*(s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?)?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
+
+
+def seconds_of(text: str) -> int | None:
+    """Seconds, from a duration with a unit or a number alone; None for other words. Zero and more are possible."""
+    match = _SECONDS.fullmatch(text.strip())
+    return round(float(match[1].replace(",", ".")) * _UNITS.get((match[2] or "s")[0].lower(), 1)) if match else None
 
 
 def duration_of(text: str, longest: timedelta = LONGEST) -> timedelta:

@@ -26,13 +26,13 @@ from bot.jobs import (
     Subject,
     utcnow,
 )
-from bot.language import NAMES, Language, current, mark, say, say_many, speaking
+from bot.language import NAMES, Language, current, lasting, mark, say, say_many, speaking
 from bot.language.catalogues import COMMAND, OPTION
 from bot.language.reasons import Reason
 from bot.logs import hide
 from bot.money import dollars, roughly
 from bot.policy.language import RULE as LANGUAGE
-from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin
+from bot.policy.limits import BLOCKED, GALLERY, HOST, LOG, PAUSED, QUOTA_FROM, LimitName, Origin, spoken
 from bot.policy.picture_limits import THRESHOLD_RULES
 from bot.policy.purse import WHOSE, Fund, Purse
 from bot.policy.wildcards import WILDCARD
@@ -55,6 +55,8 @@ _ALT_PART = 400
 """Characters of each prompt of an animation in its description, of which Discord takes 1,024."""
 _SHOWN_TERMS = 5
 _BAR_CELLS = 10
+_LONG_WAIT = 5.0
+"""Seconds of waiting that are worth a word in a result."""
 _SPARE = 250
 """Characters kept free in a failure message."""
 _REASON = 900
@@ -234,7 +236,14 @@ def limit(name: LimitName, value: Any) -> str:
         if value is None:
             return say("every model")
         return ", ".join(f"`{model}`" for model in value) or say("no model")
+    if name is LimitName.QUOTA:
+        return str(lasting(value))
     return say("{number:,}", number=value)
+
+
+def limit_said(name: LimitName, value: Any) -> str:
+    """What a value of a limit allows, such as "at most 4 pictures per request"."""
+    return str(spoken(name, value)) if isinstance(value, int) else limit(name, value)
 
 
 def said(sentence: str) -> str:
@@ -254,7 +263,6 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
     Reference.SUBJECT: _subject_of,
     # Discord counts down in whole seconds. Add one second, so that the time has come when the countdown ends.
     Reference.TIME: lambda text: relative(datetime.fromisoformat(text) + timedelta(seconds=1)),
-    Reference.DURATION: lambda text: seconds(float(text)),
     Reference.COMMAND: command,
     Reference.OPTION: lambda text: f"`{option(text)}`",
 }
@@ -280,7 +288,7 @@ def painting(job: Job, step: int, of: int) -> str:
     """The message of a request that is being painted: after denoising step `step` of `of`."""
     done = step * _BAR_CELLS // max(of, 1)
     bar = f"{'▰' * done}{'▱' * (_BAR_CELLS - done)}"
-    return f"{headline(job)}\n{say('🖌️ Painting {bar} step {step} of {of}', bar=bar, step=step, of=of)}"
+    return f"{headline(job)}\n{say('🖌️ Painting {bar} {share:.0%}', bar=bar, share=step / max(of, 1))}"
 
 
 def retrying(job: Job) -> str:
@@ -333,10 +341,11 @@ def result(job: Job, images: Sequence[Image | Picture]) -> str:
         facts.append(say("enlarged to {width}×{height}", width=images[0].width, height=images[0].height))
     if job.started_at is not None and job.painted_at is not None and job.asked_at <= job.started_at <= job.painted_at:
         # If the clock was set back meanwhile, these times are out of order and the durations are not known.
-        painted = seconds((job.painted_at - job.started_at).total_seconds())
-        ready = seconds((job.painted_at - job.asked_at).total_seconds())
-        facts.append(say("painted in {time}", time=painted))
-        facts.append(say("ready {time} after the request", time=ready))
+        painted = (job.painted_at - job.started_at).total_seconds()
+        ready = (job.painted_at - job.asked_at).total_seconds()
+        facts.append(say("painted in {time}", time=seconds(painted)))
+        if ready - painted >= _LONG_WAIT:
+            facts.append(say("ready {time} after the request", time=seconds(ready)))
     facts += [fact for fact in (fewer(job, len(images)), price(job)) if fact]
     return f"{headline(job)}\n-# {' · '.join(facts)}"
 
@@ -494,22 +503,22 @@ def bill(*quotes: Quote) -> str:
         question = mark("{pictures}, {estimate} {left} Paint it?")
         if time:
             question = mark(
-                "{pictures}, about {time} of your {mine} of GPU time, and in money {estimate} {left} Paint it?"
+                "{pictures}, about {time} of your {mine} of painting time, and in money {estimate} {left} Paint it?"
             )
         return say(
             question,
             pictures=painted,
             estimate=estimated(quotes),
             left=money_left(purse),
-            time=seconds(time),
-            mine=seconds(allowance.left),
+            time=lasting(time),
+            mine=lasting(allowance.left),
         )
     return say(
-        "{pictures}. This is a big one: it takes about {time} of the {left} of GPU time that are left of your quota "
-        "today. Paint it?",
-        pictures=painted[:1].upper() + painted[1:],
-        time=seconds(time),
-        left=seconds(allowance.left),
+        "This is a big one: {pictures}, about {time} of the {left} of painting time that you have left today. Paint "
+        "it?",
+        pictures=painted,
+        time=lasting(time),
+        left=lasting(allowance.left),
     )
 
 
@@ -673,7 +682,7 @@ def kept(held: Held, sent: str = "") -> str:
             "Your requests with their words and settings, their pictures and those you sent, for `/history`, to paint "
             "them again, and to offer phrases of them that ten people wrote. They stay until you delete them."
         ),
-        say("The GPU time and the money that they cost, and when, for quotas and the order of the queue."),
+        say("The painting time and the money that they cost, and when, for quotas and the order of the queue."),
         say(
             "Your reactions under results, to sum up how people like each model, and to do what they ask for. They "
             "stay until you take them back. Also which results were sent to you because you asked by ✉️."
@@ -732,10 +741,10 @@ def forget_question(held: Held) -> str:
                 "pictures, and their copies in galleries and direct messages."
             ),
             say(
-                "**Stays:** when, where and with which model you asked, and the GPU time. Your id stays with it for 3 "
-                "days, because a deletion does not reset a quota. Limits and blocks that moderators set for you stay, "
-                "and their cases without the reasons. The fact that you asked for this stays for 90 days, in case a "
-                "backup is restored."
+                "**Stays:** when, where and with which model you asked, and the painting time. Your id stays with it "
+                "for 3 days, because a deletion does not reset a quota. Limits and blocks that moderators set for you "
+                "stay, and their cases without the reasons. The fact that you asked for this stays for 90 days, in case "
+                "a backup is restored."
             ),
             say(
                 "**I cannot delete:** your reactions under others' messages, copies that people or the host made "
@@ -745,16 +754,19 @@ def forget_question(held: Held) -> str:
     )
 
 
-def receipt(case: Case) -> str:
-    """What a moderator did, and the command that undoes it."""
-    words = say("Case {number}: {change}.", number=case.number, change=change(case))
+def receipt(case: Case, was: Mapping[str, str] | None = None) -> str:
+    """What a moderator did, and the command that undoes it; `was` says what held before, by the name of a limit."""
+    words = say("Case {number}: {change}.", number=case.number, change=change(case, was))
     if is_final(case.action):
         return words
     return f"{words} {say('`/mod undo case:{number}` undoes it.', number=case.number)}"
 
 
-def change(case: Case) -> str:
-    """What a case changed, with the old and the new values."""
+def change(case: Case, was: Mapping[str, str] | None = None) -> str:
+    """What a case changed, with the old and the new values; `was` says what held before, by the name of a limit."""
+    names = list(dict.fromkeys((*case.before, *case.after)))
+    if names and all(name in list(LimitName) for name in names):
+        return _limits_changed(case, names, was or {})
     done = say(case.action)
     if case.undoes is not None:
         done = say("undo of case {number}", number=case.undoes)
@@ -780,7 +792,6 @@ def change(case: Case) -> str:
         return words
     if case.action == CANCEL:
         return pair(what, requests(len(case.after)))
-    names = list(dict.fromkeys((*case.before, *case.after)))
     if names and all(name.startswith(CONTEST) for name in names):
         (state,) = case.after.values()
         return say(_CONTEST_STATES[state], what=what, number=names[0].removeprefix(CONTEST))
@@ -798,6 +809,26 @@ def change(case: Case) -> str:
         if _value(name, case.before) != _value(name, case.after)
     ]
     return pair(what, ", ".join(changes)) if changes else what
+
+
+def _limits_changed(case: Case, names: Sequence[str], was: Mapping[str, str]) -> str:
+    """Which limits a case changed, for whom, and what held before."""
+    parts = []
+    for name in names:
+        before = was.get(name) or _value(name, case.before)
+        if name in case.after:
+            parts.append(
+                say("{limit} (before: {before})", limit=limit_said(LimitName(name), case.after[name]), before=before)
+            )
+        else:
+            parts.append(say("the limit {limit} is removed (it was: {before})", limit=option(name), before=before))
+    changes = "; ".join(parts)
+    words = say("{changes}, for {subject}", changes=changes, subject=subject(case.subject))
+    if case.subject[0] is Scope.SERVER:
+        words = say("{changes}, for everyone here", changes=changes)
+    if case.undoes is not None:
+        return say("undo of case {number}: {changes}", number=case.undoes, changes=words)
+    return words
 
 
 _CONTEST_STATES = {
@@ -849,7 +880,7 @@ def _shown(terms: Sequence[str]) -> str:
 
 
 _RULES = {
-    QUOTA_FROM: mark("GPU time that counts"),
+    QUOTA_FROM: mark("painting time that counts"),
     LOG: mark("log channel"),
     PRESETS: mark("presets among which ratings choose"),
     DATASET: mark("results for data sets"),

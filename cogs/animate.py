@@ -127,7 +127,10 @@ class Animate(commands.Cog):
     @pressed("animate")
     async def animate_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Ask where an animation goes that starts from a picture."""
-        job, picture = await _targets.picture(self._queue, interaction, about)
+        found = await _targets.one(self._queue, interaction, about, "animate")
+        if found is None:
+            return
+        job, picture = found
         edits.morph(job.request, picture, Morph())
         fields = [
             text_field(
@@ -150,7 +153,7 @@ class Animate(commands.Cog):
                 most=12,
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("animate", about)), say("Animate"), fields))
+        await responses.ask(interaction, form(str(CustomId("animate", picture.ref)), say("Animate"), fields))
 
     @submitted("animate")
     async def animate_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:

@@ -13,7 +13,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import Rejected
 from bot.jobs import Destination, Requester
-from bot.language import mark, say, say_many
+from bot.language import lasting, mark, say, say_many
 from bot.policy.limits import told
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.requests.admission import Admission
@@ -26,17 +26,17 @@ _DESCRIPTION = 60
 
 _COMMANDS = {
     "queue": mark("who waits, and when your pictures start"),
-    "quota": mark("what is left of your quota"),
+    "quota": mark("what is left of your painting time"),
     "history": mark("your pictures"),
-    "search": mark("results"),
-    "storyboard": mark("stories"),
+    "search": mark("find pictures by their words"),
+    "storyboard": mark("a story in pictures"),
     "compare": mark("two settings by a blind vote"),
     "contest": mark("contests"),
-    "style": mark("styles here"),
-    "tag": mark("words on results"),
-    "dataset": mark("your results in data sets"),
+    "style": mark("looks that you can ask for by name"),
+    "tag": mark("put your own words on pictures, to find them again"),
+    "dataset": mark("whether your pictures may be collected to train models"),
     "settings": mark("your own defaults"),
-    "report": mark("a result that should not be here"),
+    "report": mark("a picture that should not be here"),
     "privacy": mark("what is kept about you, and deleting it"),
 }
 _MODERATORS = ("limits", "mod", "stats", "dedup", "language")
@@ -127,10 +127,9 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
 def _left(allowance: Allowance) -> str:
     """What is left of the quota, in a line."""
     return say(
-        "- {left} of {most} of GPU time in 24 hours are left, now enough for about {pictures}",
-        left=_words.seconds(allowance.left),
-        most=_words.seconds(allowance.quota),
-        pictures=_words.pictures(allowance.pictures(allowance.left)),
+        "- {left} of {quota} of painting time in 24 hours is left",
+        left=lasting(allowance.left),
+        quota=lasting(allowance.quota),
     )
 
 

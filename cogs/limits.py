@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import discord
@@ -15,12 +16,13 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, utcnow
-from bot.language import in_quotes, mark, say, say_many, sentence
+from bot.language import in_quotes, lasting, mark, say, sentence
 from bot.policy.limits import (
     MEANING,
     SERVER,
     Limit,
     LimitName,
+    Limits,
     Origin,
     block_of,
     candidates,
@@ -37,6 +39,7 @@ from cogs import _people, _words
 from cogs._confirm import Confirmations
 from cogs._lists import Choices, next_of_list
 from cogs._people import Place
+from cogs._times import seconds_of
 
 _REFUSALS = 5
 _MOST_CHANNELS = 25
@@ -46,6 +49,11 @@ _ALL = "all"
 _NONE = "none"
 _NO_MEMBER = UserId(0)
 """Stands for any person where a command is about a server, a channel or a role."""
+# The word for pictures in each language that Atelier speaks.
+_PICTURES = re.compile(
+    r"(\d{1,6})\s*(?:pictures?|images?|bild(?:er)?|imágen(?:es)?|imagen(?:es)?|imagens|imagem|obraz\w*|枚|画像)",
+    re.IGNORECASE,
+)
 _SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
 
@@ -107,7 +115,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
     @app_commands.describe(
         pace="Images per minute of one person; a request over it waits",
         depth="Requests of one person that may wait at a time",
-        quota="GPU seconds of one person in any 24 hours",
+        quota="Painting time of one person in any 24 hours, like 10 min, 600 s or 500 pictures",
         money="US cents of one person in any 24 hours, for models of providers",
         server_money="US cents of the whole server in any 24 hours, for models of providers",
         pixels="The largest picture, like 1024x1024; a larger one is made smaller",
@@ -116,7 +124,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         animation="The most pixels of all frames of an animation together",
         permutations="The most prompts that one prompt with choices can make",
         models="The models to choose from, like sd15, sdxl; or all, or none",
-        weight="Share of the GPU when many wait: 100 is usual, 200 twice as much",
+        weight="Share of the painting time when many wait: 100 is usual, 200 twice as much",
         channels="Where people may ask, like #art #sketches; or all, or none",
         member="For whom; leave all three open for the whole server",
         role="For everyone with a role",
@@ -128,7 +136,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         interaction: discord.Interaction[Client],
         pace: int | None = None,
         depth: int | None = None,
-        quota: int | None = None,
+        quota: str | None = None,
         money: int | None = None,
         server_money: int | None = None,
         pixels: str | None = None,
@@ -149,7 +157,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         given: dict[LimitName, RuleValue] = {
             LimitName.PACE: pace,
             LimitName.DEPTH: depth,
-            LimitName.QUOTA: quota,
+            LimitName.QUOTA: None if quota is None else self._quota(quota),
             LimitName.MONEY: money,
             LimitName.SERVER_MONEY: server_money,
             LimitName.PIXELS: None if pixels is None else _pixels(pixels),
@@ -267,39 +275,67 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         subject = target.subject
         plain: Values = {name.value: value for name, value in values.items()}
 
+        book = await self._rules.book(by.guild_id)
+        before = self._policy.limits_in(book, target.who, target.where)
+        after = self._policy.limits_in(_with(book, subject, plain, remove), target.who, target.where)
+
         async def do() -> str:
             case = await self._cases.change(by, action, subject, plain, [name.value for name in remove])
             unchanged = say("No change: the rules already say this.")
-            said = unchanged if case is None else _words.receipt(case)
+            was = {name.value: _was(name, before[name]) for name in LimitName}
+            said = unchanged if case is None else _words.receipt(case, was)
             return _words.fitting([said, *await self._table(target)])
 
-        book = await self._rules.book(by.guild_id)
-        less = lowered(
-            self._policy.limits_in(book, target.who, target.where),
-            self._policy.limits_in(_with(book, subject, plain, remove), target.who, target.where),
-        )
+        less = lowered(before, after)
         if less and subject[0] is not Scope.PERSON:
-            names = ", ".join(map(_words.option, less))
+            changes = "; ".join(_lowered(name, before[name], after[name]) for name in less)
             question = say(
                 "This lowers limits of everyone in {channel}: {limits}. It applies at once, also to waiting requests.",
                 channel=_words.subject(subject),
-                limits=names,
+                limits=changes,
             )
             if subject == SERVER:
                 question = say(
                     "This lowers limits of everyone: {limits}. It applies at once, also to waiting requests.",
-                    limits=names,
+                    limits=changes,
                 )
             if subject[0] is Scope.ROLE:
                 question = say(
                     "This lowers limits of everyone with {role}: {limits}. It applies at once, also to waiting "
                     "requests.",
                     role=_words.subject(subject),
-                    limits=names,
+                    limits=changes,
                 )
             await self._confirmations.ask(interaction, question, say("Lower the limits"), do)
+        elif less and (nothing := await self._nothing_left(target, less, after)):
+            await self._confirmations.ask(interaction, nothing, say("Lower the limits"), do)
         else:
             await responses.send(interaction, await do(), ephemeral=True)
+
+    async def _nothing_left(self, target: _Target, less: Collection[LimitName], after: Limits) -> str:
+        """The question before a change after which a person can paint nothing; empty if they still can."""
+        person = _words.subject(target.subject)
+        for name in (LimitName.MODELS, LimitName.CHANNELS):
+            if name in less and after[name].value == ():
+                return say(
+                    "With this, {person} can paint nothing: {limit}. It applies at once, also to waiting requests.",
+                    person=person,
+                    limit=_words.limit_said(name, ()),
+                )
+        if LimitName.QUOTA not in less:
+            return ""
+        allowance = await self._policy.allowance(await self._policy.ruling(target.who, target.where))
+        quota, usual = after.quota.value, self._policy.usual_seconds()
+        if quota - allowance.used >= usual:
+            return ""
+        return say(
+            "With this, {person} can paint nothing for now: {quota} of painting time is allowed, {used} is used, and a "
+            "usual picture takes about {usual}. It applies at once, also to waiting requests.",
+            person=person,
+            quota=lasting(quota),
+            used=lasting(allowance.used),
+            usual=lasting(usual),
+        )
 
     async def _table(self, target: _Target) -> list[str]:
         limits = await self._policy.limits(target.who, target.where)
@@ -309,19 +345,10 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         return [title, *(self._line(name, limits[name]) for name in LimitName if self._is_shown(name))]
 
     def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
-        meaning = say(MEANING[name])
-        if name is LimitName.QUOTA:
-            meaning = say_many(
-                "{meaning}, about {count} picture",
-                "{meaning}, about {count} pictures",
-                self._pictures(limit.value),
-                meaning=meaning,
-            )
         return say(
-            "- **{limit}**: {value} ({meaning}) — {origin}",
+            "- **{limit}**: {value} — {origin}",
             limit=_words.option(name),
-            value=_words.limit(name, limit.value),
-            meaning=meaning,
+            value=_words.limit_said(name, limit.value),
             origin=_words.origin(limit.origin),
         )
 
@@ -329,10 +356,17 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         """Whether a limit concerns anything here: without a provider nothing costs money."""
         return name not in (LimitName.MONEY, LimitName.SERVER_MONEY) or any(model.provider for model in self._models)
 
-    def _pictures(self, seconds: RuleValue) -> int:
-        """How many pictures with default settings can be painted in `seconds`."""
-        assert isinstance(seconds, int)  # noqa: S101 - a quota is
-        return max(int(seconds / self._policy.usual_seconds()), 1)
+    def _quota(self, text: str) -> int:
+        """Seconds of painting time, from a duration or a number of usual pictures. Raises UserError for other words."""
+        if (seconds := seconds_of(text)) is not None:
+            return seconds
+        if count := _PICTURES.fullmatch(text.strip()):
+            return math.ceil(int(count[1]) * self._policy.usual_seconds())
+        raise UserError(
+            "`quota:` takes painting time, such as 10 min, or pictures, such as 500 pictures. A number alone means "
+            "seconds: 600 are enough for about {count:,} pictures here. Nothing was changed.",
+            count=int(600 / self._policy.usual_seconds()),
+        )
 
     def _named_models(self, text: str) -> tuple[str, ...] | None:
         names = [name.strip().lower() for name in text.split(",") if name.strip()]
@@ -426,6 +460,20 @@ def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tupl
     return tuple(sorted(set(ids)))
 
 
+def _was(name: LimitName, limit: Limit[RuleValue]) -> str:
+    """What held before a change, and who decided it."""
+    return say("{value}, {origin}", value=_words.limit(name, limit.value), origin=_words.origin(limit.origin))
+
+
+def _lowered(name: LimitName, before: Limit[RuleValue], after: Limit[RuleValue]) -> str:
+    return say(
+        "{limit} from {before} to {after}",
+        limit=_words.option(name),
+        before=_words.limit(name, before.value),
+        after=_words.limit(name, after.value),
+    )
+
+
 def _short(name: LimitName, limit: Limit[RuleValue]) -> str:
     return f"{_words.limit(name, limit.value)} ({_words.origin(limit.origin)})"
 
@@ -437,6 +485,9 @@ def _refusal(refusal: Refusal) -> str:
     line = f"- {_words.past(refusal.at)} **{rule}**"
     if refusal.asked is not None:
         numbers = say("{asked:,.0f} of {allowed:,.0f}", asked=refusal.asked, allowed=refusal.allowed or 0)
+        if refusal.rule == LimitName.QUOTA:
+            times = {"asked": lasting(refusal.asked), "allowed": lasting(refusal.allowed or 0)}
+            numbers = say("{asked} of {allowed}", **times)
         line = _words.pair(line, numbers)
     if refusal.origin:
         line += f" ({_words.origin(Origin.parse(refusal.origin))})"

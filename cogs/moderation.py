@@ -42,7 +42,7 @@ from bot.storage.queue import Queue
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
 from cogs import _people, _permissions, _words
-from cogs._cases import SHOWN, page
+from cogs._cases import SHOWN, page, plain
 from cogs._confirm import Confirmations
 from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models
 from cogs._people import Place
@@ -411,7 +411,9 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             return []
         cases = await self._cases.latest(GuildId(interaction.guild_id), 25)
         return [
-            app_commands.Choice(name=f"{case.number}: {say(case.action)}"[:100], value=case.number)
+            app_commands.Choice(
+                name=f"{case.number}: {plain(_words.change(case), interaction.guild)}"[:100], value=case.number
+            )
             for case in cases
             if str(case.number).startswith(str(typed or ""))
         ]

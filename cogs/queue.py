@@ -94,7 +94,7 @@ class QueueCog(commands.Cog, name="Queue"):
             lines.append(f"-# {reason}")
         lines.append(
             say(
-                "-# Up to {depth} may wait, and up to {pace} images may start a minute.",
+                "-# Of yours, up to {depth} requests may wait, and up to {pace} images may start a minute.",
                 depth=limits.depth.value,
                 pace=limits.pace.value,
             )
@@ -152,7 +152,8 @@ class QueueCog(commands.Cog, name="Queue"):
             return
         if not await self._dispatcher.cancel(job_id):
             raise UserError("Too late: the request has just ended.")
-        await responses.send(interaction, say("Cancelled."), ephemeral=True)
+        # The message of the request says that it is cancelled.
+        await responses.defer(interaction)
 
     async def _everyone(self, turns: Sequence[Turn], guild_id: GuildId) -> list[str]:
         """The running jobs and the first places of the queue, without other people's prompts."""
@@ -201,7 +202,7 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
         paced = " " + say("Your limit of images per minute lets it start {when}.", when=_words.coming(paced_until))
     before = turns[:place]
     if not before:
-        return say("Yours is next: no other person who waits has used less GPU time.") + paced
+        return say("You're next.") + paced
     again = sum(turn.at is None for turn in before)
     first_turns = {turn.user_id for turn in before if turn.at is not None}
     less = len(first_turns - {requester.user_id})
@@ -209,8 +210,8 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
     if less:
         reasons.append(
             say_many(
-                "one person who waits has used less GPU time or waited longer",
-                "{count} people who wait have used less GPU time or waited longer",
+                "one person who waits has used less painting time or waited longer",
+                "{count} people who wait have used less painting time or waited longer",
                 less,
             )
         )

@@ -1,6 +1,8 @@
-"""/quota: what is left of the day's GPU time and money, and when the rest returns."""
+"""/quota: what is left of the day's painting time and money, and when the rest returns."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 import discord
 from discord import app_commands
@@ -8,12 +10,10 @@ from discord.ext import commands
 
 from bot import responses
 from bot.client import Client
-from bot.language import say
+from bot.language import lasting, say
 from bot.policy.limits import QUOTA_WINDOW
 from bot.policy.policy import Policy
 from cogs import _people, _words
-
-_SHOWN = 5
 
 
 class Quota(commands.Cog):
@@ -26,33 +26,41 @@ class Quota(commands.Cog):
     @app_commands.command(description="What is left of your quota here, and when the rest returns")
     @app_commands.guild_only()
     async def quota(self, interaction: discord.Interaction[Client]) -> None:
-        """Show what is left, and the next times at which some of it returns."""
+        """Show what is left, and when the rest returns."""
         requester, destination = _people.requester(interaction), _people.destination(interaction)
         ruling = await self._policy.ruling(requester, destination.channels)
         allowance = await self._policy.allowance(ruling)
-        lines = [
-            say(
-                "**{left} of {most}** of GPU time in 24 hours are left ({origin}), now enough for about {pictures}.",
-                left=_words.seconds(allowance.left),
-                most=_words.seconds(allowance.quota),
-                pictures=_words.pictures(allowance.pictures(allowance.left)),
-                origin=_words.origin(allowance.origin),
-            )
-        ]
-        returning = [(at, seconds) for at, seconds in allowance.spent if seconds > 0]
-        lines += [
-            say("- {time} return {when}", time=_words.seconds(seconds), when=_words.relative(at + QUOTA_WINDOW))
-            for at, seconds in returning[:_SHOWN]
-        ]
-        if len(returning) > _SHOWN:
-            lines.append(say("- and {count} more", count=len(returning) - _SHOWN))
+        known = {
+            "left": lasting(allowance.left),
+            "quota": lasting(allowance.quota),
+            "origin": _words.origin(allowance.origin),
+        }
+        lines = [say("**{left} of {quota}** of painting time left in 24 hours ({origin}).", **known)]
+        if returning := [(at + QUOTA_WINDOW, seconds) for at, seconds in allowance.spent if seconds > 0]:
+            lines.append(_returns(*returning[0], returning[-1][0] if len(returning) > 1 else None))
         if self._has_providers:
             purse = await self._policy.purse(ruling)
             lines += [f"- {_words.spent(fund)}" for fund in purse.funds]
         lines.append(
-            say("-# How many pictures that is depends on their model, size and steps. What fails costs nothing.")
+            say(
+                "-# Painting time is how long the computer works on your pictures. A usual picture takes about {time} "
+                "now. What fails costs nothing.",
+                time=lasting(self._policy.usual_seconds()),
+            )
         )
         await responses.send(interaction, "\n".join(lines), ephemeral=True)
+
+
+def _returns(at: datetime, seconds: float, last: datetime | None) -> str:
+    """When what is used of a quota returns: the first `seconds` of it, and the last of it if there is more."""
+    if last is None:
+        return say("-# All of it is back {when}.", when=_words.moment(at))
+    return say(
+        "-# {time} of it returns {when}, and all of it is back {last}.",
+        time=lasting(seconds),
+        when=_words.relative(at),
+        last=_words.moment(last),
+    )
 
 
 async def setup(client: Client) -> None:

@@ -18,7 +18,7 @@ from bot.client import Client
 from bot.engine.signing import Signing
 from bot.errors import DeliveryError, PlotError, UserError
 from bot.jobs import Job, JobId, JobStatus, PictureRef
-from bot.language import Listed, mark, say, say_many
+from bot.language import Listed, lasting, mark, say, say_many
 from bot.money import roughly
 from bot.requests import edits
 from bot.requests.admission import Admission, Quote
@@ -92,7 +92,7 @@ class Storyboards(commands.Cog):
             text_field(
                 "look",
                 say("Look of all panels"),
-                hint=say("Words and flags, like: ink drawing --ar 4:3 --style ink"),
+                hint=say("Words and flags, like: at night, in the snow --ar 4:3"),
                 most=_LOOK,
             ),
             text_field(
@@ -229,7 +229,7 @@ class Storyboards(commands.Cog):
         if admitted is None:
             return
         said = say(
-            "About {seconds} of GPU time; the panel changes in the storyboard.", seconds=_words.seconds(quote.seconds)
+            "About {seconds} of painting time; the panel changes in the storyboard.", seconds=lasting(quote.seconds)
         )
         if quote.micros:
             said = say("About {money}, an estimate; the panel changes in the storyboard.", money=roughly(quote.micros))

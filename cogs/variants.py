@@ -96,7 +96,10 @@ class Variants(commands.Cog):
     @pressed("variants")
     async def variants_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Ask what varies of a picture."""
-        job, _ = await _targets.picture(self._queue, interaction, about)
+        found = await _targets.one(self._queue, interaction, about, "variants")
+        if found is None:
+            return
+        job, picture = found
         fields = [
             text_field("thing", say("What it is"), value=thing_of(job.request.prompt), most=_LIST, required=True),
             *(
@@ -112,7 +115,7 @@ class Variants(commands.Cog):
                 "look", say("Words and flags for all of them"), value=self._look(job.request.model, None), most=_LIST
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("variants", about)), say("Variants"), fields))
+        await responses.ask(interaction, form(str(CustomId("variants", picture.ref)), say("Variants"), fields))
 
     @submitted("variants")
     async def variants_sent(

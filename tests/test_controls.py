@@ -92,7 +92,7 @@ async def test_each_of_four_pictures_is_painted_again_from_the_seed_that_its_inf
     message = workshop.message(job.destination.message_id)
     for number, picture in enumerate(await workshop.app.queue.images(job.id), start=1):
         single = (await ada.click(message, label=f"U{number}")).followups[-1]
-        info = (await ada.click(single, label="⋯")).response.content
+        info = (await ada.click(single, label="More")).response.content
         seed = int(info.split("seed `")[1].split("`")[0])
         await ada.slash(workshop.channel, "imagine", prompt="a red apple", seed=seed, steps=5)
         alone = await pixels(workshop, (await workshop.ended(1 + number))[-1])

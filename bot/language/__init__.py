@@ -125,6 +125,21 @@ def sentence_many(one: str, many: str, count: float, /, **fields: Any) -> Senten
     return Sentence(one, {"count": count, **fields}, many)
 
 
+def lasting(seconds: float) -> Sentence:
+    """A duration such as "4.5 s", "9 min 47 s" or "2 h 5 min"; a negative one is shown as 0 s."""
+    whole = max(round(seconds), 0)
+    if 0.05 <= seconds < 9.95:
+        return sentence("{number:g} s", number=round(seconds, 1))
+    if whole < 60:
+        return sentence("{number:.0f} s", number=whole)
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        words = mark("{minutes} min {seconds} s") if rest else mark("{number:.0f} min")
+        return sentence(words, minutes=minutes, seconds=rest, number=minutes)
+    hours, minutes = divmod(round(whole / 60), 60)
+    return sentence(mark("{hours} h {minutes} min") if minutes else mark("{hours} h"), hours=hours, minutes=minutes)
+
+
 def in_quotes(text: object) -> Sentence:
     """Words in the quotation marks of the reader's language."""
     return sentence("“{text}”", text=text)

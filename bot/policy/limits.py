@@ -16,7 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 from bot.config import ANIMATION, IMAGES, PERMUTATIONS, STEPS, LimitsConfig
 from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
-from bot.language import Sentence, current, mark, say, sentence, speaking
+from bot.language import Sentence, current, lasting, mark, say, sentence, sentence_many, speaking
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -42,7 +42,7 @@ class LimitName(StrEnum):
 MEANING = {
     LimitName.PACE: mark("images per minute"),
     LimitName.DEPTH: mark("requests waiting at a time"),
-    LimitName.QUOTA: mark("GPU seconds in 24 hours"),
+    LimitName.QUOTA: mark("seconds of painting time in 24 hours"),
     LimitName.MONEY: mark("US cents of a person in 24 hours"),
     LimitName.SERVER_MONEY: mark("US cents of the whole server in 24 hours"),
     LimitName.PIXELS: mark("pixels of a picture"),
@@ -51,9 +51,34 @@ MEANING = {
     LimitName.ANIMATION: mark("pixels of all frames of an animation"),
     LimitName.PERMUTATIONS: mark("prompts made from one prompt with choices"),
     LimitName.MODELS: mark("models to choose from"),
-    LimitName.WEIGHT: mark("share of the GPU when many wait, 100 being usual"),
+    LimitName.WEIGHT: mark("share of the painting time when many wait, 100 being usual"),
     LimitName.CHANNELS: mark("channels to ask in"),
 }
+
+_SAID = {
+    LimitName.PACE: (mark("at most {count:,} image per minute"), mark("at most {count:,} images per minute")),
+    LimitName.DEPTH: (mark("at most {count:,} request waiting"), mark("at most {count:,} requests waiting")),
+    LimitName.MONEY: (
+        mark("at most {count:,} US cent per person in 24 hours"),
+        mark("at most {count:,} US cents per person in 24 hours"),
+    ),
+    LimitName.SERVER_MONEY: (
+        mark("at most {count:,} US cent for the whole server in 24 hours"),
+        mark("at most {count:,} US cents for the whole server in 24 hours"),
+    ),
+    LimitName.PIXELS: (mark("at most {count:,} pixel per picture"), mark("at most {count:,} pixels per picture")),
+    LimitName.STEPS: (mark("at most {count:,} step"), mark("at most {count:,} steps")),
+    LimitName.IMAGES: (mark("at most {count:,} picture per request"), mark("at most {count:,} pictures per request")),
+    LimitName.ANIMATION: (
+        mark("at most {count:,} pixel in all frames of an animation"),
+        mark("at most {count:,} pixels in all frames of an animation"),
+    ),
+    LimitName.PERMUTATIONS: (
+        mark("at most {count:,} prompt from one prompt with choices"),
+        mark("at most {count:,} prompts from one prompt with choices"),
+    ),
+}
+"""What a value of a limit that counts something means, for one and for several."""
 
 BOUNDS = {
     LimitName.PACE: (1, 10_000),
@@ -307,6 +332,18 @@ def place_refused(limits: Limits, where: Sequence[ChannelId]) -> Sentence | None
     )
 
 
+def spoken(name: LimitName, value: int) -> Sentence:
+    """What a value of a limit that is a number allows, such as "at most 4 pictures per request"."""
+    if name is LimitName.QUOTA:
+        return sentence("at most {time} of painting time in 24 hours", time=lasting(value))
+    if name is LimitName.WEIGHT:
+        return sentence("a share of {count:,} when many wait; 100 is usual", count=value)
+    side = math.isqrt(value)
+    if name is LimitName.PIXELS and side * side == value:
+        return sentence("pictures of at most {side}×{side} pixels", side=side)
+    return sentence_many(*_SAID[name], value)
+
+
 def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:
     """Why the limits as they are now forbid an accepted request; None if they do not.."""
     if refused := place_refused(limits, where):
@@ -330,9 +367,8 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
         most, origin = limits[name].value, limits[name].origin
         if count > most:
             words = sentence(
-                "The limits changed while this request waited: {most:,} {meaning} at most, not {asked:,} ({origin}).",
-                most=most,
-                meaning=sentence(MEANING[name]),
+                "The limits changed while this request waited: {limit} now ({origin}), and it asks for {asked:,}.",
+                limit=spoken(name, most),
                 asked=count,
                 origin=origin.reference,
             )
@@ -343,9 +379,9 @@ def objection(request: GenerationRequest, limits: Limits, where: Sequence[Channe
 def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datetime, float, float]]) -> Rejected | None:
     """Why an accepted request is over the quota as it is now; None if it is not.
 
-    `before` are the person's earlier requests that were started: when they were made, the GPU seconds they cost, and
-    the GPU seconds that were held for them. The held seconds decide, because those requests were accepted by them: a
-    request is not refused because earlier ones took longer than expected.
+    `before` are the person's earlier requests that were started: when they were made, the seconds of painting time that
+    they cost, and the seconds that were held for them. The held seconds decide, because those requests were accepted by
+    them: a request is not refused because earlier ones took longer than expected.
     """
     quota, origin = limits.quota.value, limits.quota.origin
     used = sum(held for _, _, held in before)
@@ -354,19 +390,19 @@ def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datet
     asked = math.ceil(used + seconds)
     if seconds > quota + NEGLIGIBLE:
         words = sentence(
-            "The limits changed while this request waited: this request takes {asked:,} GPU seconds, more than the "
-            "{quota:,} in 24 hours ({origin}).",
-            asked=math.ceil(seconds),
-            quota=quota,
+            "The limits changed while this request waited: it takes about {time} of painting time, more than your "
+            "quota of {quota} in 24 hours ({origin}).",
+            time=lasting(seconds),
+            quota=lasting(quota),
             origin=origin.reference,
         )
         return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
     words = sentence(
-        "The limits changed while this request waited: {used:,} of {quota:,} GPU seconds in 24 hours are used, and "
-        "this request takes {asked:,} more ({origin}).",
-        used=math.ceil(used),
-        quota=quota,
-        asked=math.ceil(seconds),
+        "The limits changed while this request waited: it takes about {time} of painting time, and {left} of your "
+        "quota of {quota} in 24 hours is left ({origin}).",
+        time=lasting(seconds),
+        left=lasting(quota - used),
+        quota=lasting(quota),
         origin=origin.reference,
     )
     refusal = _changed(LimitName.QUOTA, limits, words, asked, quota)

@@ -13,7 +13,7 @@ from datetime import datetime
 import aiosqlite
 
 from bot.config import LimitsConfig
-from bot.errors import Reference, Rejected, quoted, refer
+from bot.errors import Rejected, quoted
 from bot.jobs import (
     Book,
     ChannelId,
@@ -26,7 +26,7 @@ from bot.jobs import (
     Scope,
     Subject,
 )
-from bot.language import Language, sentence
+from bot.language import Language, lasting, sentence
 from bot.money import NOTHING, Micros
 from bot.policy.language import language_of
 from bot.policy.limits import (
@@ -73,13 +73,11 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """A person's quota of GPU seconds in 24 hours, and `spent`: when they asked, and the seconds used or held."""
+    """A person's quota of painting time in 24 hours, and `spent`: when they asked for what; both in seconds."""
 
     quota: float
     origin: Origin
     spent: tuple[tuple[datetime, float], ...]
-    picture: float
-    """GPU seconds of a usual picture, to express other amounts as pictures."""
 
     @property
     def used(self) -> float:
@@ -90,10 +88,6 @@ class Allowance:
     def left(self) -> float:
         """GPU seconds of the quota that are left."""
         return max(self.quota - self.used, 0.0)
-
-    def pictures(self, seconds: float) -> int:
-        """How many pictures with default settings take that many GPU seconds."""
-        return round(seconds / self.picture)
 
     def fits_at(self, seconds: float) -> datetime | None:
         """When that many GPU seconds will fit into the quota; None if they fit now, or never."""
@@ -177,7 +171,7 @@ class Policy:
 
     def _allowance(self, ruling: Ruling, spent: Sequence[tuple[datetime, float]]) -> Allowance:
         quota = ruling.limits.quota
-        return Allowance(quota.value, quota.origin, tuple(spent), self.usual_seconds())
+        return Allowance(quota.value, quota.origin, tuple(spent))
 
     async def purse(self, ruling: Ruling) -> Purse:
         """What the person may spend on providers now."""
@@ -258,15 +252,17 @@ class Policy:
         """Raise Rejected, with the time when it will work, unless that many more GPU seconds fit into the quota."""
         if allowance.used + seconds <= allowance.quota + NEGLIGIBLE:
             return
-        most, asked = refer(Reference.DURATION, allowance.quota), refer(Reference.DURATION, round(seconds, 3))
+        known = {
+            "time": lasting(seconds),
+            "quota": lasting(allowance.quota),
+            "origin": allowance.origin.reference,
+        }
         if seconds > allowance.quota + NEGLIGIBLE:
             raise Rejected(
                 sentence(
-                    "This takes about {asked} of GPU time, more than your quota of {most} in 24 hours ({origin}): ask "
-                    "for fewer or smaller pictures, or for fewer steps.",
-                    asked=asked,
-                    most=most,
-                    origin=allowance.origin.reference,
+                    "This takes about {time} of painting time, more than your quota of {quota} in 24 hours ({origin}): "
+                    "ask for fewer or smaller pictures, or for fewer steps.",
+                    **known,
                 ),
                 rule="quota",
                 origin=str(allowance.origin),
@@ -275,12 +271,10 @@ class Policy:
             )
         raise Rejected(
             sentence(
-                "Not enough of your quota is left: {used} of {most} of GPU time in 24 hours are used ({origin}), and "
-                "this takes about {asked} more.",
-                used=refer(Reference.DURATION, round(allowance.used, 3)),
-                most=most,
-                origin=allowance.origin.reference,
-                asked=asked,
+                "Not enough of your quota is left: this takes about {time} of painting time, and {left} of {quota} in "
+                "24 hours is left ({origin}).",
+                left=lasting(allowance.left),
+                **known,
             ),
             rule="quota",
             retry_at=allowance.fits_at(seconds),

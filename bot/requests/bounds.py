@@ -6,9 +6,15 @@ import math
 from typing import Any
 
 from bot.errors import UserError
-from bot.language import say, sentence
+from bot.language import mark, say, sentence
 from bot.policy.limits import Limit
 from bot.requests.wording import unknown
+
+_CAPPED = {
+    "images": mark("you asked for {asked} pictures, and at most {value} is possible here ({origin})"),
+    "steps": mark("you asked for {asked} steps, and at most {value} are possible here ({origin})"),
+}
+"""What is said of more than a limit allows, by the option."""
 
 
 def capped(
@@ -17,9 +23,10 @@ def capped(
     """A whole number within its bounds and its limit; the limit applies to the model's default too."""
     if limit is None or limit.value >= bounds[1] or (default if asked is None else asked) <= limit.value:
         return int(within(name, asked, default, bounds, notes))
+    words = _CAPPED[name] if asked is not None else mark("{option}: {value} instead of {asked} ({origin})")
     notes.append(
         say(
-            "{option} {asked} became {value} ({origin})",
+            words,
             option=say(name),
             asked=default if asked is None else asked,
             value=limit.value,

@@ -48,6 +48,8 @@ class _Found:
     """Flags of which the last one counts."""
     unused: list[str] = field(default_factory=list)
     """Flags that have no effect."""
+    no_styles: list[str] = field(default_factory=list)
+    """What was asked for as a style and is none here."""
 
 
 def with_flags(options: OptionsT, notes: list[str] | None = None, names: Names | None = None) -> OptionsT:
@@ -98,6 +100,13 @@ def _notes(found: _Found, tidied: pasted.Tidied, prose: str, lacks_image: bool) 
     if found.again:
         flags = ", ".join(dict.fromkeys(found.again))
         yield say("these flags came twice, and the last one counts: {flags}", flags=flags)
+    if found.no_styles:
+        yield say_many(
+            "there is no style {styles} here",
+            "there are no styles {styles} here",
+            len(found.no_styles),
+            styles=listed([quoted(each, _LONGEST_NAME) for each in found.no_styles], _SHOWN),
+        )
     if unused := list(dict.fromkeys(found.unused)):
         shown = listed(unused, _SHOWN)
         yield say_many("{flags} has no effect here", "{flags} have no effect here", len(unused), flags=shown)
@@ -226,7 +235,10 @@ def _leave_out(found: _Found, name: str, rest: str, size: dict[str, str]) -> Non
     shown = f"--{name}" if len(name) <= _LONGEST_NAME else f"--{name[: _LONGEST_NAME - 1]}…"
     if takes is foreign.Takes.UNKNOWN and count and not rest.startswith("{"):
         shown += f" {quoted(words[0])}" if len(words[0]) <= _LONGEST_NAME else ""
-    found.unused.append(shown)
+    if own == "style" and count and foreign.is_a_name(words[0]):
+        found.no_styles.append(words[0].strip(_AROUND_VALUES))
+    else:
+        found.unused.append(shown)
     if own in (foreign.WIDTH, foreign.HEIGHT) and count and words[0].rstrip(",").isdecimal():
         size[own] = words[0].rstrip(",")
     beyond = " ".join(words[count:])

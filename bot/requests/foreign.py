@@ -134,3 +134,8 @@ def taken(takes: Takes, words: Sequence[str]) -> int:
             return codes or int(len(words) == 1)
         case Takes.UNKNOWN:
             return int(len(words) == 1 or _VALUE.fullmatch(first) is not None)
+
+
+def is_a_name(word: str) -> bool:
+    """Whether a word after --style may name one of Atelier's styles, and is none of Midjourney's."""
+    return word.strip(_ENDS).lower() not in ("raw", "cute", "scenic", "expressive", "original") and word[:1].isalpha()

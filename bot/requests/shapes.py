@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 from bot.config import ModelConfig
 from bot.errors import Rejected, UserError, quoted
@@ -14,6 +15,8 @@ from bot.requests.options import Options
 
 RATIOS = (0.25, 4.0)
 ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
+_SHAPE_AT_MOST = 40
+"""No picture is so small: 16x9 is meant as the shape 16:9."""
 _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
 _ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
 
@@ -75,6 +78,8 @@ def size_of(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int
             )
         return width, height
     asked = int(match[1]), int(match[2])
+    if min(asked) > 0 and max(asked) <= _SHAPE_AT_MOST:
+        return size_of(replace(options, aspect=f"{asked[0]}:{asked[1]}"), model, notes)
     native = max(model.width, model.height)
     low, high = max(8, native // 2 // 8 * 8), native * 2
     # A size from elsewhere keeps its shape as far as possible.
@@ -84,7 +89,8 @@ def size_of(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int
     if (width, height) != asked:
         notes.append(
             say(
-                "size {asked} became {width}×{height} (sides of {model} go from {low} to {high} in steps of 8)",
+                "size {asked} became {width}×{height} (the model {model} paints sides of {low} to {high} pixels, in "
+                "steps of 8)",
                 asked=f"{asked[0]}×{asked[1]}",
                 width=width,
                 height=height,

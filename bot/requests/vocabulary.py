@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.errors import ConfigError
-from bot.language import say
+from bot.language import Listed, in_quotes, say
 
 FILE = "vocabulary.json"
 """The file of the vocabulary in a model's folder; `training/words.py` writes it."""
@@ -21,6 +21,16 @@ _END_OF_PHRASE = ""
 _OF = "of"
 _NO_NOUN = ("ing", "ed", "ly")  # endings of verbs and adverbs, unless the word is a thing
 _LONGEST = 30
+_MOST = 3
+"""Things that a sentence names."""
+# Small words of other languages that are no words of English.
+_FOREIGN = frozenset(
+    {
+        *("der", "das", "ein", "eine", "einen", "einem", "einer", "und", "mit", "auf", "im", "zum", "zur", "vor"),
+        *("unter", "neben", "les", "une", "dans", "avec", "sur", "chez", "et", "un", "una", "en", "con", "por"),
+        *("uma", "um", "dos", "das", "pelo", "pela", "com", "na", "ze", "nad", "pod", "przy", "oraz"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +64,59 @@ class Vocabulary:
             raise ConfigError(f"{file} is damaged; the model also works without that file.") from error
 
     def notes(self, prompt: str) -> tuple[str, ...]:
-        """Return at most one sentence, about the main thing of a prompt if the model cannot draw it."""
-        thing = self._main_thing(prompt)
-        if thing is None or thing in self.things:
+        """Return at most one sentence, about the things of a prompt that the model cannot draw."""
+        words = _words(prompt)
+        if self._is_foreign(words):
+            return (say("This small model reads only English words; write the prompt in English."),)
+        unknown = [thing for thing in dict.fromkeys(self._things(words)) if thing not in self.things]
+        if not unknown:
             return ()
-        note = say("This small model can't draw “{thing}” yet.", thing=thing[:_LONGEST])
-        if thing in self.near:
-            note += " " + say("Try: {things}.", things=", ".join(self.near[thing]))
+        shown = [str(in_quotes(thing[:_LONGEST])) for thing in unknown[:_MOST]]
+        note = say("This small model can't draw {things} yet.", things=str(Listed(shown)))
+        for thing in unknown[:_MOST]:
+            if thing not in self.near:
+                continue
+            near = ", ".join(self.near[thing])
+            instead = say("Instead of {thing}, try: {things}.", thing=in_quotes(thing), things=near)
+            note += " " + (say("Try: {things}.", things=near) if len(unknown) == 1 else instead)
         return (note,)
 
-    def _main_thing(self, prompt: str) -> str | None:
-        """Return the last word of the first phrase that could name a thing: "stone bridge" is a bridge.
+    def _things(self, words: Sequence[str]) -> Iterator[str]:
+        """Return the last word of each phrase that could name a thing: "stone bridge" is a bridge.
 
         A known thing after "of" is the main one of an unknown amount or likeness: "a bouquet of roses" shows roses.
         """
         last, amount = None, None
-        for word in _words(prompt):
+        # After a comma come styles such as "masterpiece", unless an article or the like says that it is a thing.
+        may_be = True
+        for word in (*words, _END_OF_PHRASE):
             if word in self.things:
                 last = word
             elif word == _END_OF_PHRASE or word in self.ties:
-                if last is None:
+                if last is not None and word == _OF and last not in self.things:
+                    last, amount = None, amount or last
                     continue
-                if word != _OF or last in self.things:
-                    break
-                last, amount = None, amount or last
+                if last is not None:
+                    thing = last if amount is None or last in self.things else amount
+                    if may_be or thing in self.things:
+                        yield thing
+                    last, amount, may_be = None, None, False
+                if word != _END_OF_PHRASE:
+                    may_be = True
             elif word not in self.ignored and not word.endswith(_NO_NOUN):
                 last = word
-        return last if amount is None or last in self.things else amount
+
+    def _is_foreign(self, words: Sequence[str]) -> bool:
+        """Whether a prompt is in another language: a name such as "El Niño" in an English one does not count."""
+        if any(map(_has_other_letters, words)):
+            return True
+        foreign = sum(word in _FOREIGN for word in words)
+        return foreign > 1 or (foreign == 1 and not any(word in self.ties for word in words))
+
+
+def _has_other_letters(word: str) -> bool:
+    """Whether a word has letters of another script than Latin."""
+    return any(char.isalpha() and not unicodedata.name(char, "LATIN").startswith("LATIN") for char in word)
 
 
 def _words(prompt: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ chosen on another corpus than that of benchmarks/results/search-quality.md."""
 
 MOST_GROUPS = 8
 """Words of a query to which related ones are looked up; no prompt has something like every word of a long text."""
+
+LEAST_ALIKE = 0.3
+"""The least cosine, of meanings or of looks, of a result that is shown as similar to another one."""
 
 MOST_HITS = 100
 """Results of one search, twenty pages."""
@@ -42,6 +46,7 @@ def find(known: Known, query: Query, seer: Seer, without: int = 0, look: Look | 
     `without` is a job to leave out. With a look, results whose pictures look like it are found, too.
     """
     groups: list[list[str]] = []
+    terms: dict[str, int] = {}
     cosines: dict[int, float] = {}
     index, embedder = known.index, known.embedder
     allowed = index.entries.allowed(query, seer)
@@ -73,21 +78,30 @@ def find(known: Known, query: Query, seer: Seer, without: int = 0, look: Look | 
     for at in range(0, len(order), MOST_HITS):
         some = order[at : at + MOST_HITS]
         entries = index.matching(some, query, seer)
-        hits += [
-            _hit(entries[name], query, groups, cosines.get(name, 0.0), alike.get(name))
+        found = [
+            _hit(entries[name], query, terms, groups, cosines.get(name, 0.0), alike.get(name))
             for name in some
             if name in entries
         ]
+        hits += [hit for hit in found if not without or _is_alike(hit)]
         if len(hits) >= MOST_HITS:
             break
     return hits[:MOST_HITS]
 
 
-def _hit(entry: Any, query: Query, groups: list[list[str]], cosine: float, likeness: Likeness | None) -> Hit:
+def _is_alike(hit: Hit) -> bool:
+    """Whether a result has enough in common with another one to be shown beside it."""
+    shares = hit.words or hit.parts or hit.related or hit.bits is not None
+    return bool(shares) or max(hit.meaning, hit.likeness) >= LEAST_ALIKE
+
+
+def _hit(
+    entry: Any, query: Query, terms: Iterable[str], groups: list[list[str]], cosine: float, likeness: Likeness | None
+) -> Hit:
     text = f"{entry['prompt']} {entry['tags']}"
     there, whole = set(words_of(text)), folded(text)
     words, parts = [], []
-    for term in query.terms:
+    for term in terms:
         plain = term.rstrip("*")
         if plain in there or (term.endswith("*") and any(word.startswith(plain) for word in there)):
             words.append(plain)

@@ -22,7 +22,6 @@ MARKUP = re.compile(r"<@&?\{|<#\{|<t:\{|(?<!\w)`/")
         ("Up to 3 ({origin server}).", "Up to 3 (the rule for the server)."),
         ("Paused for {subject channel:7}.", "Paused for channel 7."),
         ("Use {command limits set}.", "Use /limits set."),
-        ("About {duration 12.3} of {duration 600}.", "About 12 s of 10 min."),
         ("Attach it as {option image}.", "Attach it as image."),
         ("“{origin of all}”", "“{origin of all}”"),
     ],

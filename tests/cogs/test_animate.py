@@ -68,7 +68,7 @@ async def test_two_prompts_become_one_job_whose_frames_count_like_pictures(
     assert "**a red fox → an owl**" in message.content
     assert "16 frames" in message.content
     assert message.attachments[0].description == "A morph from a red fox to an owl in 16 frames"
-    assert labels(message) == ["🔁", "❤️", "⋯"]
+    assert labels(message) == ["🔁", "❤️", "More"]
 
 
 async def test_one_prompt_is_animated_between_two_seeds(workshop: Workshop) -> None:
@@ -121,7 +121,7 @@ async def test_both_prompts_pass_the_terms_of_the_server(workshop: Workshop) -> 
         assert "an owl" in refused.response.content
     await animate(workshop, ada, "a red fox", to="an owl")
     (job,) = await workshop.ended()
-    shown = await ada.click(workshop.message(job.destination.message_id), label="⋯")
+    shown = await ada.click(workshop.message(job.destination.message_id), label="More")
     assert "Animate" not in labels(last(shown)), "an animation is not animated again"
 
 
@@ -461,7 +461,7 @@ async def test_a_spoiler_keeps_the_files_that_were_posted(
     before = [(each.filename, each.size) for each in posted.attachments]
     assert len(before) == 2
     for hidden in (True, False):
-        menu = (await ada.click(posted, label="⋯")).response
+        menu = (await ada.click(posted, label="More")).response
         await ada.click(menu, label="Spoiler on/off")
         shown = workshop.message(posted.id)
         assert [each.is_spoiler() for each in shown.attachments] == [hidden] * 2

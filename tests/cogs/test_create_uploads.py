@@ -248,13 +248,13 @@ class TestUploads:
     ) -> None:
         engine.open.clear()
         moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-        await moderator.slash(workshop.channel, "limits set", quota=1, member=ada)
+        await moderator.slash(workshop.channel, "limits set", quota="1", member=ada)
         refused = await ada.slash(
             workshop.channel, "imagine", prompt="a cat", images=4, steps=40, image=("cat.png", CAT)
         )
         (told,) = refused.followups
         assert told.ephemeral
-        assert "of GPU time, more than your quota of 1.0 s in 24 hours" in told.content
+        assert "of painting time, more than your quota of 1 s" in told.content
         assert await workshop.jobs() == []
 
     async def test_an_answer_discord_does_not_edit_leaves_no_job_behind(

@@ -56,7 +56,7 @@ class TestOpened:
         assert f"channels/@me/{eve.dm_channel.id}/{shown.id}" in history.response.content
         again = await eve.click(history.response, label="Show 1")
         assert len((again.followups or [again.response])[-1].attachments) == 1
-        assert "GPU time in 24 hours" in (await eve.slash("quota")).response.content
+        assert "painting time left in 24 hours" in (await eve.slash("quota")).response.content
         assert "**Here you may use**" in (await eve.slash("help")).response.content
 
     async def test_people_see_nothing_of_each_other_and_cancel_only_their_own(
@@ -72,8 +72,7 @@ class TestOpened:
         ):
             assert f"<@{eve.id}>" not in said
             assert "xylophone" not in said
-        gone = await bob.click(asked.response, label="Cancel")
-        assert "Cancelled." in gone.response.content
+        await bob.click(asked.response, label="Cancel")
         assert "no open requests" in (await bob.slash("cancel")).response.content
         engine.open.set()
         jobs = await workshop.ended(2)

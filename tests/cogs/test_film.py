@@ -49,7 +49,7 @@ async def test_the_model_for_videos_is_found_and_the_frames_count(workshop: Work
     assert engine.orders[1].uploads == {two.request.image: PICTURE}
     message = workshop.message(one.destination.message_id)
     assert message.attachments[0].description == "A film of 17 frames: a red fox"
-    assert labels(message) == ["🔁", "❤️", "⋯"]
+    assert labels(message) == ["🔁", "❤️", "More"]
     await ada.click(message, label="🔁")
     again = (await workshop.ended(3))[2].request
     assert (again.operation, again.frames, again.model) == (Operation.FILM, 17, "words")

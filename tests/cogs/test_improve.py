@@ -73,7 +73,7 @@ async def test_if_nothing_is_known_one_sentence_says_so_and_the_prompt_is_painte
     (job,) = await workshop.ended(1)
     assert job.request.prompt == "a fox"
     assert NOTHING_KNOWN in given.followups[-1].content
-    menu = (await ada.click(workshop.message(job.destination.message_id), label="⋯")).response
+    menu = (await ada.click(workshop.message(job.destination.message_id), label="More")).response
     pressed = await ada.click(menu, label="Improve my prompt")
     assert NOTHING in [each.content for each in (*pressed.followups, pressed.response)]
 
@@ -95,7 +95,7 @@ async def test_the_button_improves_the_prompt_of_a_result(workshop: Workshop, li
     ada, grace = workshop.member("ada"), workshop.member("grace")
     await asked(workshop, ada, "a fox at night --steps 9")
     job = (await workshop.ended(liked + 1))[-1]
-    menu = (await grace.click(workshop.message(job.destination.message_id), label="⋯")).response
+    menu = (await grace.click(workshop.message(job.destination.message_id), label="More")).response
     pressed = await grace.click(menu, label="Improve my prompt")
     changed = await grace.click(
         pressed.followups[-1] if pressed.followups else pressed.response, label="Show the improved prompt"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import simcord
 
 from bot.engine.fake import FakeEngine
-from bot.jobs import JobStatus
+from bot.jobs import GuildId, JobStatus, Scope
 from tests.conftest import Workshop
 
 
@@ -20,32 +22,72 @@ async def confirmed(actor: simcord.MemberActor, asked: simcord.InteractionResult
 
 async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-    asked = await moderator.slash(workshop.channel, "limits set", quota=50)
-    assert asked.response.content.startswith("This lowers limits of everyone: quota.")
+    asked = await moderator.slash(workshop.channel, "limits set", quota="50")
+    assert asked.response.content.startswith("This lowers limits of everyone: quota from 10 min to 50 s.")
     assert await workshop.app.rules.books() == {}, "nothing holds before it is confirmed"
     done = await confirmed(moderator, asked)
-    assert done.startswith("Case 1: limits set for this server: quota no rule → 50. `/mod undo case:1` undoes it.")
+    assert done.startswith(
+        "Case 1: at most 50 s of painting time in 24 hours (before: 10 min, the host's default), for everyone here. "
+        "`/mod undo case:1` undoes it."
+    )
     receipt = await moderator.slash(workshop.channel, "limits set", depth=2, models="none", member=ada, reason="flood")
-    assert receipt.response.content.startswith(f"Case 2: limits set for <@{ada.id}>: depth no rule → 2, models no rule")
+    assert receipt.response.content.startswith("With this, <@")
+    receipt = await moderator.click(receipt.response, label="Do it")
+    assert receipt.response.content.startswith(
+        "Case 2: at most 2 requests waiting (before: 5, the host's default); no model (before: every model, the host's "
+        f"default), for <@{ada.id}>."
+    )
     await moderator.slash(workshop.channel, "limits set", weight=300, role=workshop.members)
     shown = await moderator.slash(workshop.channel, "limits show", member=ada)
 
     assert shown.ephemeral
     text = shown.response.content
-    assert "**pace**: 20 (images per minute) — the host's default" in text
-    assert f"**depth**: 2 (requests waiting at a time) — the rule for <@{ada.id}>" in text
-    assert "**quota**: 50 (GPU seconds in 24 hours, about " in text
-    assert "pictures — the rule for this server" in text
-    assert f"**models**: no model (models to choose from) — the rule for <@{ada.id}>" in text
-    assert (
-        f"**weight**: 300 (share of the GPU when many wait, 100 being usual) — the rule for <@&{workshop.members.id}>"
-        in (text)
+    assert "**pace**: at most 20 images per minute — the host's default" in text
+    assert f"**depth**: at most 2 requests waiting — the rule for <@{ada.id}>" in text
+    assert "**quota**: at most 50 s of painting time in 24 hours — the rule for this server" in text
+    assert "**images**: at most 4 pictures per request — the host's default" in text
+    assert f"**models**: no model — the rule for <@{ada.id}>" in text
+    assert f"**weight**: a share of 300 when many wait; 100 is usual — the rule for <@&{workshop.members.id}>" in (text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [
+        ("90", 90),
+        ("90 s", 90),
+        ("1.5 min", 90),
+        ("10 minutes", 600),
+        ("2h", 7200),
+        ("100 pictures", 33),
+        ("9 Bilder", 3),
+    ],
+)
+async def test_a_quota_is_typed_as_time_or_as_pictures(workshop: Workshop, typed: str, seconds: int) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "limits set", quota=typed, member=ada)
+    book = await workshop.app.rules.book(GuildId(workshop.guild.id))
+    assert book[Scope.PERSON, ada.id]["quota"] == pytest.approx(seconds, abs=1)
+
+
+async def test_a_change_that_leaves_a_person_with_nothing_is_confirmed(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a cat", images=4)
+    await workshop.ended()
+    asked = await moderator.slash(workshop.channel, "limits set", quota="1", member=ada)
+    assert asked.response.content.startswith(
+        f"With this, <@{ada.id}> can paint nothing for now: 1 s of painting time is"
     )
+    assert await workshop.app.rules.books() == {}
+    assert (await confirmed(moderator, asked)).startswith(
+        "Case 1: at most 1 s of painting time in 24 hours (before: 10 min"
+    )
+    told = (await ada.slash(workshop.channel, "quota")).response.content
+    assert re.match(r"\*\*\S+ s of 1 s\*\* of painting time left", told)
 
 
 async def test_a_question_can_be_answered_with_no(workshop: Workshop) -> None:
     moderator = workshop.member("mod", moderator=True)
-    asked = await moderator.slash(workshop.channel, "limits set", quota=50)
+    asked = await moderator.slash(workshop.channel, "limits set", quota="50")
     kept = await moderator.click(asked.response, label="Leave it")
     assert kept.response.content == "Nothing was changed."
     assert await workshop.app.rules.books() == {}
@@ -158,9 +200,10 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
     cleared = await moderator.slash(workshop.channel, "limits clear", member=ada)
     again = await moderator.slash(workshop.channel, "limits clear", member=ada)
 
-    assert f"Case 2: limits clear for <@{ada.id}>: pace 3 → no rule." in one.response.content
-    assert "**depth**: 2 " in one.response.content
-    assert "**depth**: 5 (requests waiting at a time) — the host's default" in cleared.response.content
+    removed = f"Case 2: the limit pace is removed (it was: 3, the rule for <@{ada.id}>), for <@{ada.id}>."
+    assert removed in one.response.content
+    assert "**depth**: at most 2 requests waiting " in one.response.content
+    assert "**depth**: at most 5 requests waiting — the host's default" in cleared.response.content
     assert again.response.content.startswith("No change: the rules already say this.")
 
 
@@ -170,7 +213,8 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
         ({}, "Say what to set: pace, depth, quota"),
         ({"pace": 0}, "`pace` (images per minute) can be 1 to 10,000."),
         ({"depth": -5}, "`depth` (requests waiting at a time) can be 1"),
-        ({"quota": 2_000_000, "pace": 5}, "Nothing was changed."),
+        ({"quota": "2000000", "pace": 5}, "Nothing was changed."),
+        ({"quota": "ten cats"}, "takes painting time, such as 10 min, or pictures, such as 500 pictures."),
         ({"pixels": "large"}, "is not a size. Write one like 1024x1024. Nothing was changed."),
         ({"pixels": "9x1"}, "can be 64 to"),
         ({"models": "emoji, mona"}, "There is no model “mona”. Choose from: emoji; or write `all` or `none`."),
@@ -246,4 +290,4 @@ async def test_a_rule_of_one_server_is_nothing_to_another(workshop: Workshop) ->
     explained = await other.slash(channel, "limits explain", member=other)
 
     for answer in (shown, explained):
-        assert "**pace**: 20 (images per minute) — the host's default" in answer.response.content
+        assert "**pace**: at most 20 images per minute — the host's default" in answer.response.content

@@ -202,7 +202,7 @@ async def test_cancelling_one_a_persons_or_all(workshop: Workshop, engine: FakeE
     for actor in (ada, grace):
         quota = (await actor.slash(workshop.channel, "quota")).response.content
         cancelled = which == "everything" or (which == "member" and actor is ada)
-        assert ("**3052 of 3052" in quota) is cancelled, "a moderator's cancel costs nobody anything"
+        assert ("**10 min of 10 min**" in quota) is cancelled, "a moderator's cancel costs nobody anything"
     engine.open.set()
     assert sum(job.status is JobStatus.DELIVERED for job in await workshop.ended(3)) == left
 
@@ -221,7 +221,7 @@ async def test_a_quota_that_is_reset_is_free_again_and_an_undo_takes_that_back(
 ) -> None:
     engine.open.clear()
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-    await moderator.slash(workshop.channel, "limits set", quota=1, member=ada)
+    await moderator.slash(workshop.channel, "limits set", quota="1", member=ada)
 
     async def asks() -> str:
         return (await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3)).response.content
@@ -229,7 +229,7 @@ async def test_a_quota_that_is_reset_is_free_again_and_an_undo_takes_that_back(
     assert "Queued" in await asks()
     assert "quota" in await asks()
     assert (await said(moderator, workshop, "quota reset", member=ada)).startswith(
-        f"Case 2: quota reset for <@{ada.id}>: GPU time that counts all of it → since <t:"
+        f"Case 2: quota reset for <@{ada.id}>: painting time that counts all of it → since <t:"
     )
     assert "Queued" in await asks()
     await said(moderator, workshop, "undo", case=2)
@@ -301,12 +301,13 @@ async def test_cases_are_listed_newest_first_in_pages_and_by_person(workshop: Wo
 
     lines = shown.splitlines()
     assert [line.split()[0] for line in lines[:10]] == [f"**{number}**" for number in range(12, 2, -1)]
-    assert lines[0].endswith(f"<@{moderator.id}>: limits set for <@{ada.id}>: pace 11 → 12")
+    assert lines[0].endswith(f"<@{moderator.id}>: at most 12 images per minute (before: 11), for <@{ada.id}>")
     assert lines[10] == "-# Older ones: `/mod cases before:3`"
     assert [line.split()[0] for line in older.splitlines()] == ["**2**", "**1**"]
     assert [line.split()[0] for line in hers.splitlines()] == ["**3**"]
     choices = await moderator.autocomplete(workshop.channel, "mod undo", "case", "1")
     assert [choice["value"] for choice in choices] == [12, 11, 10, 1]
+    assert choices[0]["name"] == "12: at most 12 images per minute (before: 11), for @ada"
 
 
 async def test_cases_with_long_reasons_take_more_pages_and_none_is_lost(workshop: Workshop) -> None:
@@ -342,6 +343,8 @@ async def test_an_undo_puts_back_what_was_and_is_a_case(workshop: Workshop) -> N
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await moderator.slash(workshop.channel, "limits set", pace=4, member=ada)
     undone = await said(moderator, workshop, "undo", case=1, reason="by mistake")
-    assert undone.startswith(f"Case 2: undo of case 1 for <@{ada.id}>: pace 4 → no rule. `/mod undo case:2` undoes it")
+    assert undone.startswith(
+        f"Case 2: undo of case 1: the limit pace is removed (it was: 4), for <@{ada.id}>. `/mod undo case:2`"
+    )
     assert await workshop.app.rules.book(workshop.requester(ada).guild_id) == {}
     assert "has been changed since by case 2" in await said(moderator, workshop, "undo", case=1)

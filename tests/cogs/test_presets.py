@@ -48,7 +48,7 @@ async def test_ratings_choose_once_a_moderator_lets_them_and_no_longer_after_an_
     job = (await workshop.jobs())[-1]
     assert (job.request.num_inference_steps, job.request.prompt) == (9, "a fox")
     assert await painted(workshop, ada, 1, "a fox --steps 5") == [""]
-    info = (await ada.click(workshop.message(job.destination.message_id), label="⋯")).response.content
+    info = (await ada.click(workshop.message(job.destination.message_id), label="More")).response.content
     assert "by what people here like: `style`" in info
     assert "No change" in await told(workshop, mo, styles="crisp")
     number = said.partition("Case ")[2].partition(":")[0]

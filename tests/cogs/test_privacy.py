@@ -97,7 +97,7 @@ async def test_a_person_asks_again_as_a_newcomer_with_the_same_quota(workshop: W
 SAID = {
     "your requests": "Your requests with their words",
     "the pictures": "their pictures and those you sent",
-    "the GPU seconds": "The GPU time and the money that they cost",
+    "the GPU seconds": "The painting time and the money that they cost",
     "your reactions": "Your reactions under results",
     "which results were sent": "which results were sent to you",
     "phrases of your prompts": "phrases of them that ten people wrote",

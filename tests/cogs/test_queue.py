@@ -121,9 +121,12 @@ async def test_the_red_button_is_for_the_owner_and_for_moderators(
     pressed = await people[presser].click(answer.response, label="Cancel")
     job = (await workshop.jobs())[0]
 
-    assert pressed.ephemeral
     assert (job.status is JobStatus.CANCELLED) == works
-    assert ("Cancelled." if works else "Only the person who asked") in pressed.response.content
+    if presser == "owner":
+        assert not pressed.ephemeral, "the message of the request says it"
+    else:
+        assert pressed.ephemeral
+        assert ("Cancelled." if works else "Only the person who asked") in pressed.response.content
     cases = await workshop.app.cases.latest(GuildId(workshop.guild.id), 9)
     assert [case.by for case in cases] == ([people[presser].id] if presser == "moderator" else [])
     if presser == "moderator":
@@ -137,7 +140,7 @@ async def test_the_red_button_works_after_a_restart(workshop: Workshop) -> None:
     await workshop.restart()
     pressed = await ada.click(workshop.message(waiting.response.id), label="Cancel")
 
-    assert pressed.response.content == "Cancelled."
+    assert pressed.response is None
     assert (await workshop.jobs())[1].status is JobStatus.CANCELLED
 
 
@@ -149,7 +152,7 @@ async def test_a_button_of_an_earlier_version_still_works(workshop: Workshop) ->
     with workshop.env.time_context():
         message = await workshop.env.bot.get_channel(workshop.channel.id).send("an old message", view=view)
     view.stop()
-    assert (await ada.click(message, label="Old")).response.content == "Cancelled."
+    await ada.click(message, label="Old")
     assert (await workshop.jobs())[1].status is JobStatus.CANCELLED
 
 
@@ -242,8 +245,7 @@ async def test_messages_are_corrected_when_the_line_changes_in_all_the_ways_it_c
     await moderator.slash(workshop.channel, "mod resume", channel=workshop.channel)
     await says(three, f"Queued: place 1, starts <t:{moved[1]}")
     await moderator.slash(workshop.channel, "limits set", pace=9, member=ada)
-    pressed = await ada.click(workshop.message(three.response.id), label="Cancel")
-    assert pressed.response.content == "Cancelled."
+    await ada.click(workshop.message(three.response.id), label="Cancel")
     assert "🚫 Cancelled." in await says(three, "🚫")
 
 
@@ -260,29 +262,29 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
     [
         (turns_of(""), False, ""),
         (turns_of("ab"), False, ""),
-        (turns_of("mab"), False, "Yours is next: no other person who waits has used less GPU time."),
+        (turns_of("mab"), False, "You're next."),
         (
             turns_of("m"),
             True,
-            "Yours is next: no other person who waits has used less GPU time. Your limit of images per minute lets it",
+            "You're next. Your limit of images per minute lets it",
         ),
-        (turns_of("abam"), False, "Place 4: 2 people who wait have used less GPU time or waited longer."),
+        (turns_of("abam"), False, "Place 4: 2 people who wait have used less painting time or waited longer."),
         (
             turns_of("aam"),
             True,
-            "Place 3: one person who waits has used less GPU time or waited longer. Your pace lets",
+            "Place 3: one person who waits has used less painting time or waited longer. Your limit",
         ),
         (turns_of("mm"), False, "Place 2: a request of yours on another server comes first."),
         (
             turns_of("mabm"),
             False,
-            "Place 4: 2 people who wait have used less GPU time or waited longer, and a request of yours on another",
+            "Place 4: 2 people who wait have used less painting time or waited longer, and a request of yours",
         ),
         (turns_of("am", 1), False, "Place 2: 1 interrupted request starts again first."),
         (
             turns_of("abm", 1),
             False,
-            "Place 3: one person who waits has used less GPU time or waited longer, and 1 interrupted request starts",
+            "Place 3: one person who waits has used less painting time or waited longer, and 1 interrupted request",
         ),
     ],
 )
@@ -301,11 +303,13 @@ async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: 
     await asked(workshop, ada, "one", "two")
     await asked(workshop, grace, "three")
     assert (
-        "-# Yours is next: no other person who waits has used less GPU time.\n"
+        "-# Yours is next: no other person who waits has used less painting time.\n"
         in (await grace.slash(workshop.channel, "queue")).response.content
     )
     shown = (await ada.slash(workshop.channel, "queue")).response.content
-    assert "-# Place 2: one person who waits has used less GPU time or waited longer. Your limit of images" in shown
+    assert (
+        "-# Place 2: one person who waits has used less painting time or waited longer. Your limit of images" in shown
+    )
 
 
 async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Workshop) -> None:
@@ -318,7 +322,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     shown = (await also.slash(there, "queue")).response.content
     assert "**Yours**\nYou have no open requests here.\n-# Up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
-    assert "-# Yours is next: no other person who waits has used less GPU time. Your limit of images per" in here
+    assert "-# Yours is next: no other person who waits has used less painting time. Your limit of images per" in here
 
 
 async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> None:

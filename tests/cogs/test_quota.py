@@ -37,11 +37,11 @@ async def test_a_quota_is_ones_own_and_a_servers_own(workshop: Workshop) -> None
     elsewhere = await also.slash(there.create_text_channel("easel"), "quota")
 
     assert mine.ephemeral
-    assert "return <t:" in mine.response.content
+    assert "All of it is back <t:" in mine.response.content
+    assert "GPU" not in mine.response.content
     for other in (theirs, elsewhere):
-        assert "**10 min of 10 min** of GPU time in 24 hours are left" in other.response.content
-        assert "now enough for about 1831 pictures." in other.response.content
-        assert "return" not in other.response.content
+        assert "**10 min of 10 min** of painting time left" in other.response.content
+        assert "back" not in other.response.content
 
 
 async def test_a_big_request_is_confirmed_and_nothing_is_held_until_then(workshop: Workshop) -> None:
@@ -49,8 +49,8 @@ async def test_a_big_request_is_confirmed_and_nothing_is_held_until_then(worksho
     bill = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2)
     assert bill.ephemeral
     assert (
-        "2 pictures. This is a big one: it takes about 0.7 s of the 10 min of GPU time that are left of your quota "
-        "today. Paint it?" in bill.response.content
+        "This is a big one: 2 pictures, about 0.7 s of the 10 min of painting time that you have left today. Paint it?"
+        in bill.response.content
     )
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
@@ -77,14 +77,14 @@ async def test_a_bill_that_is_declined_hands_the_prompt_back_and_counts_nothing(
     assert "Your quota is unchanged. Your prompt, to copy:\n```\na `​`` cat\n```" in declined.response.content
     assert declined.response.components == []
     assert await workshop.jobs() == []
-    assert "**10 min of 10 min" in (await ada.slash(workshop.channel, "quota")).response.content
+    assert "**10 min of 10 min**" in (await ada.slash(workshop.channel, "quota")).response.content
 
 
 async def test_a_refusal_after_the_bill_says_all_that_any_other_does(workshop: Workshop, engine: FakeEngine) -> None:
     engine.open.clear()
     ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
     bill = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=2)
-    await moderator.slash(workshop.channel, "limits set", quota=1, member=ada)
+    await moderator.slash(workshop.channel, "limits set", quota="1 s", member=ada)
     await ada.slash(workshop.channel, "imagine", prompt="first", images=1)
     other = await ada.slash(workshop.channel, "imagine", prompt="second", images=1)
     refused = await ada.click(bill.response, label="Paint it")
@@ -92,8 +92,8 @@ async def test_a_refusal_after_the_bill_says_all_that_any_other_does(workshop: W
     text = refused.response.content
     assert refused.ephemeral
     assert (
-        "Not enough of your quota is left: 0.7 s of 1.0 s of GPU time in 24 hours are used "
-        f"(the rule for <@{ada.id}>), and this takes about 0.7 s more." in text
+        "Not enough of your quota is left: this takes about 0.7 s of painting time, and 0.3 s of 1 s in 24 hours is "
+        f"left (the rule for <@{ada.id}>)" in text
     )
     assert "It will work <t:" in text
     assert "Moderators can change this with `/limits set`." in text

@@ -43,9 +43,9 @@ async def ruled(workshop: Workshop, moderator: simcord.MemberActor, **options: A
 REFUSED: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
     LimitName.DEPTH: ({"depth": 1}, {}, "Your queue is full: 1 of 1 requests wait", True),
     LimitName.QUOTA: (
-        {"quota": 1},
+        {"quota": "1"},
         {"images": 4},
-        "Not enough of your quota is left: 0.3 s of 1.0 s of GPU time in 24 hours",
+        "Not enough of your quota is left: this takes about ",
         True,
     ),
     LimitName.PIXELS: ({"pixels": "8x8"}, {}, "Pictures may have up to 64 pixels here", False),
@@ -54,8 +54,16 @@ REFUSED: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
 }
 LESS: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str]] = {
     LimitName.PIXELS: ({"pixels": "64x64"}, {}, "size 128×128 became 64×64"),
-    LimitName.STEPS: ({"steps": 5}, {"steps": 9}, "steps 9 became 5"),
-    LimitName.IMAGES: ({"images": 1}, {"images": 3}, "images 3 became 1"),
+    LimitName.STEPS: (
+        {"steps": 5},
+        {"steps": 9},
+        "you asked for 9 steps, and at most 5 are possible here (the rule for this server)",
+    ),
+    LimitName.IMAGES: (
+        {"images": 1},
+        {"images": 3},
+        "you asked for 3 pictures, and at most 1 is possible here (the rule for this server)",
+    ),
 }
 LATER = {
     LimitName.PACE: "test_a_pace_makes_wait",
@@ -114,12 +122,15 @@ async def test_a_refusal_says_all_there_is_to_say(
 
 
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
-    "pixels": ({"pixels": "64x64"}, "4,096 pixels of a picture at most, not 16,384"),
-    "steps": ({"steps": 5}, "5 denoising steps at most, not 30"),
-    "images": ({"images": 1}, "1 pictures of one request at most, not 3"),
+    "pixels": (
+        {"pixels": "64x64"},
+        "pictures of at most 64×64 pixels now (the rule for this server), and it asks for 16,384",
+    ),
+    "steps": ({"steps": 5}, "at most 5 steps now (the rule for this server), and it asks for 30"),
+    "images": ({"images": 1}, "at most 1 picture per request now (the rule for this server), and it asks for 3"),
     "models": ({"models": "none"}, "the model emoji is no longer allowed here"),
     "channels": ({"channels": "none"}, "You cannot ask for pictures in any channel"),
-    "quota": ({"quota": 1}, "more than the 1 in 24 hours"),
+    "quota": ({"quota": "1"}, "more than your quota of 1 s in 24 hours"),
 }
 
 
@@ -147,7 +158,7 @@ async def test_a_refusal_of_what_waited_says_all_that_one_at_asking_does(
     assert "Moderators can change this with `/limits set`." in text
     assert text.endswith("Your prompt, to copy:\n```\na `cat`\n```")
     quota = (await ada.slash(workshop.channel, "quota")).response.content
-    assert re.match(r"\*\*(\d+) of \1 pictures\*\* left", quota), "it costs nothing"
+    assert re.match(r"\*\*(\S+ \S+) of \1\*\* of painting time left", quota), "it costs nothing"
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
     assert f"**{limit}**" in explained.response.content.partition("Their latest refusals:")[2]
     counted = await workshop.app.database.fetch_all("SELECT rule, user_id, guild_id FROM refusals")
@@ -322,7 +333,7 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
     moderator, ada, grace = workshop.member("mod", moderator=True), workshop.member("ada"), workshop.member("grace")
     many = {"images": 3, "steps": 20}
     for actor in (ada, grace):
-        await ruled(workshop, moderator, quota=1, member=actor)
+        await ruled(workshop, moderator, quota="1", member=actor)
         assert "Queued" in (await actor.slash(workshop.channel, "imagine", prompt="a", **many)).response.content
     await moderator.slash(workshop.channel, "mod quota reset", member=ada, reason="a good cause")
     before = [(await moderator.slash(workshop.channel, "mod cases")).response.content]
@@ -332,8 +343,8 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
     after += [(await actor.slash(workshop.channel, "quota")).response.content for actor in (ada, grace)]
     assert after == before
     assert "— a good cause" in before[0]
-    assert "**5 of 5 pictures** left" in before[1]
-    assert "**0 of 5 pictures** left" in before[2]
+    assert "**1 s of 1 s** of painting time left" in before[1]
+    assert "**0 s of 1 s** of painting time left" in before[2]
     assert (
         "Not enough of your quota is left"
         in (await grace.slash(workshop.channel, "imagine", prompt="b")).response.content

@@ -109,7 +109,7 @@ async def test_more_like_this_is_under_every_result(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     await painted(workshop, ada, "an owl on a branch", "an owl in a barn")
     (first, _) = await workshop.jobs()
-    menu = (await ada.click(workshop.message(first.destination.message_id), label="⋯")).response
+    menu = (await ada.click(workshop.message(first.destination.message_id), label="More")).response
     found = (await ada.click(menu, label="Similar prompts")).response
     assert "in a barn" in found.content
     assert "on a branch" not in found.content

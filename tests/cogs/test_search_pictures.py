@@ -84,7 +84,7 @@ async def test_looks_like_this_leaves_the_result_itself_out_and_obeys_channels(w
     await painted(workshop, ada, "a dungeon --seed 202", channel=secret)
     first = (await workshop.jobs())[0]
     for person, knows in ((ada, True), (grace, False)):
-        menu = (await person.click(workshop.message(first.destination.message_id), label="⋯")).response
+        menu = (await person.click(workshop.message(first.destination.message_id), label="More")).response
         found = (await person.click(menu, label="Similar pictures")).response
         assert "a tower" in found.content
         assert "a castle" not in found.content

@@ -196,7 +196,7 @@ async def test_what_does_not_fit_into_the_quota_is_offered_in_part(workshop: Wor
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
 
     async def limited(quota: int) -> None:
-        answer = await moderator.slash(workshop.channel, "limits set", quota=quota)
+        answer = await moderator.slash(workshop.channel, "limits set", quota=str(quota))
         if "It applies at once" in answer.response.content:
             await moderator.click(answer.response, label="Lower the limits")
 

@@ -31,7 +31,7 @@ async def test_people_tag_their_own_results_and_moderators_any(workshop: Worksho
     await workshop.app.search.finish()
     found = await grace.slash(workshop.channel, "search", query='tag:"OLD stones"')
     assert "a tower" in found.response.content
-    menu = (await ada.click(workshop.message(job.destination.message_id), label="⋯")).response
+    menu = (await ada.click(workshop.message(job.destination.message_id), label="More")).response
     assert "Tags: blocked, castle, old stones" in menu.content
     assert "castle" not in await told(ada, workshop, "remove", job.id, "castle")
 
@@ -42,8 +42,8 @@ async def test_the_info_names_the_sitting_to_its_person_alone(workshop: Workshop
         await ada.slash(workshop.channel, "imagine", prompt="a tower")
         await workshop.ended(count)
     message = workshop.message((await workshop.jobs())[1].destination.message_id)
-    assert "Request 2 of 2 in a row" in (await ada.click(message, label="⋯")).response.content
-    assert "sitting" not in (await grace.click(message, label="⋯")).response.content
+    assert "Request 2 of 2 in a row" in (await ada.click(message, label="More")).response.content
+    assert "sitting" not in (await grace.click(message, label="More")).response.content
 
 
 async def test_offered_tags_are_those_of_the_channel_and_ones_own(workshop: Workshop) -> None:

@@ -189,6 +189,23 @@ async def test_the_limit_of_what_is_asked_at_once_holds_here_too(workshop: Works
     )
 
 
+@pytest.mark.parametrize("action", ["Paint variants", "Animate"])
+async def test_of_a_result_with_several_pictures_the_menu_asks_which_one(workshop: Workshop, action: str) -> None:
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a red apple --images 2 --steps 4")
+    (source,) = await workshop.ended()
+    shown = await ada.click(workshop.message(source.destination.message_id), label="More")
+    which = last(await ada.click(last(shown), label=action))
+    assert (which.ephemeral, which.content, labels(which)) == (True, "Which picture?", ["1", "2"])
+    form = await ada.click(which, label="2")
+    filled = {"thing": "a red apple", "backgrounds": "blue"} if action == "Paint variants" else {"frames": "8"}
+    bill = await ada.submit_modal(form, filled)
+    if action == "Paint variants":
+        await ada.click(last(bill), label="Paint all")
+    job = (await workshop.ended(2))[1]
+    assert [(ref.job_id, ref.number) for ref in await workshop.app.lineage.sources(job.id)] == [(source.id, 2)]
+
+
 @pytest.mark.parametrize("after_restart", [False, True])
 @pytest.mark.parametrize("who", ["ada", "stranger", "moderator"])
 async def test_anybody_makes_variants_by_the_button_and_gets_the_sheet(
@@ -200,7 +217,7 @@ async def test_anybody_makes_variants_by_the_button_and_gets_the_sheet(
         await workshop.restart()
     actor = ada if who == "ada" else workshop.member(who, moderator=who == "moderator")
     shown = await Stage(workshop, ada, source).press(actor, "more")
-    form = await actor.click(last(shown), label="Variants")
+    form = await actor.click(last(shown), label="Paint variants")
     bill = await actor.submit_modal(form, {"thing": "a red apple", "backgrounds": "blue, green", "colours": ""})
     await actor.click(last(bill), label="Paint all")
     jobs = (await workshop.ended(3))[1:]

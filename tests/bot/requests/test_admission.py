@@ -291,8 +291,8 @@ async def test_the_quota_is_refused_until_enough_of_it_comes_back(store: Store) 
         store.clock.forward(3600)
     refusal = await gate.refused(images=3)
     assert str(refusal) == (
-        "Not enough of your quota is left: {duration 6.0} of {duration 6} of GPU time in 24 hours are used "
-        "({origin host}), and this takes about {duration 3.0} more."
+        "Not enough of your quota is left: this takes about 3 s of painting time, and 0 s of 6 s in 24 hours is left "
+        "({origin host})."
     )
     assert (refusal.rule, refusal.retry_at) == ("quota", NOON + timedelta(hours=25)), "the 2 and the 1 come back"
     assert (await gate.refused(images=1)).retry_at == NOON + timedelta(hours=24)
@@ -319,8 +319,8 @@ async def test_the_quota_may_be_used_to_the_last_image(store: Store, quota: int,
     else:
         refusal = await gate.refused(images=images)
         assert str(refusal) == (
-            "This takes about {duration 4.0} of GPU time, more than your quota of {duration 3} in 24 hours "
-            "({origin host}): ask for fewer or smaller pictures, or for fewer steps."
+            "This takes about 4 s of painting time, more than your quota of 3 s in 24 hours ({origin host}): "
+            "ask for fewer or smaller pictures, or for fewer steps."
         )
         assert refusal.retry_at is None, "it will never work"
 

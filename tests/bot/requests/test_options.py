@@ -361,9 +361,24 @@ def test_a_negative_prompt_replaces_the_models_even_by_nothing(given: str | None
         ("--cfg -0.5", "guidance_scale", 0.0, "guidance -0.5 became 0 (it goes from 0 to 30)"),
         ("--images 5", "num_images_per_prompt", 4, "images 5 became 4 (it goes from 1 to 4)"),
         ("--images 0", "num_images_per_prompt", 1, "images 0 became 1 (it goes from 1 to 4)"),
-        ("--size 65x64", "width", 64, "size 65×64 became 64×64 (sides of emoji go from 32 to 128 in steps of 8)"),
-        ("--size 9999x1", "width", 128, "size 9999×1 became 128×32 (sides of emoji go from 32 to 128 in steps of 8)"),
-        ("--size 0x0", "height", 32, "size 0×0 became 32×32 (sides of emoji go from 32 to 128 in steps of 8)"),
+        (
+            "--size 65x64",
+            "width",
+            64,
+            "size 65×64 became 64×64 (the model emoji paints sides of 32 to 128 pixels, in steps of 8)",
+        ),
+        (
+            "--size 9999x1",
+            "width",
+            128,
+            "size 9999×1 became 128×32 (the model emoji paints sides of 32 to 128 pixels, in steps of 8)",
+        ),
+        (
+            "--size 0x0",
+            "height",
+            32,
+            "size 0×0 became 32×32 (the model emoji paints sides of 32 to 128 pixels, in steps of 8)",
+        ),
         ("--ar 1000:1", "width", 128, "shape 1000:1 became 128×32 (shapes go from 1:4 to 4:1)"),
         ("--ar 1:1000", "height", 128, "shape 1:1000 became 32×128 (shapes go from 1:4 to 4:1)"),
     ],
@@ -376,10 +391,14 @@ def test_what_is_out_of_range_is_brought_into_it_and_a_note_says_so(
 
 
 @pytest.mark.parametrize(
-    "flags", ["--steps 1", "--steps 150", "--cfg 0", "--cfg 30", "--images 4", "--size 128x32", "--ar 4:1", "--ar 1:4"]
+    "flags", ["--steps 1", "--steps 150", "--cfg 0", "--cfg 30", "--images 4", "--size 128x32", "--ar 4:1", "--ar 16x9"]
 )
 def test_what_is_in_range_is_taken_without_a_note(flags: str) -> None:
     assert notes(f"a cat {flags}") == ()
+
+
+def test_a_size_that_no_picture_has_is_a_shape() -> None:
+    assert (asked("a cat --ar 16x9").width, asked("a cat --ar 16x9").height) == (88, 48)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def test_an_unknown_style_is_refused_and_one_of_another_bot_has_no_effect() -> N
     resolved = asked("a fox --style raw in the snow")
     assert resolved.request.prompt == "a fox in the snow"
     assert resolved.notes == ("--style has no effect here",)
+    assert asked("a fox --style pastel --ar 1:1").notes == ("there is no style “pastel” here",)
     assert asked("a fox —style ink").request.style == "ink", "a phone makes a dash of two hyphens"
     assert asked("a knight —style over substance").request.prompt == "a knight —style over substance"
 
