@@ -112,7 +112,7 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
     """A line for each of the first few models."""
     lines = []
     for number, model in enumerate(models[:_SHOWN]):
-        about = f": {_words.inert(model.description, _DESCRIPTION)}" if model.description else ""
+        about = f": {_words.inert(say(model.description), _DESCRIPTION)}" if model.description else ""
         line = say("- the model `{model}`", model=model.name)
         if number == 0 and len(models) > 1:
             line = say("- the model `{model}` (if you name none)", model=model.name)
