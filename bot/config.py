@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot.language import mark, say
 from bot.provider_config import ApiConfig, ProviderConfig, Section, check_model, check_source, with_usual_values
 
 EMBEDDED = "embedded"
@@ -382,8 +383,9 @@ class ModelConfig(Section):
 
     @property
     def about(self) -> str:
-        """Its description, with who paints with it if that is not this machine."""
-        return ", ".join(filter(None, [self.description, self.provider and f"painted by {self.provider}"]))
+        """Its description in words, with who paints with it if that is not this machine."""
+        elsewhere = say("painted by {provider}", provider=self.provider) if self.provider else ""
+        return ", ".join(filter(None, [say(self.description), elsewhere]))
 
     @property
     def is_hub_id(self) -> bool:
@@ -400,7 +402,7 @@ class ModelConfig(Section):
 EMBEDDED_MODEL = ModelConfig(
     name="emoji",
     source=EMBEDDED,
-    description="ships with Atelier: small pictures in the style of emoji",
+    description=mark("ships with Atelier: small pictures in the style of emoji"),
     width=128,
     height=128,
     steps=12,

@@ -117,7 +117,7 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
         if number == 0 and len(models) > 1:
             line = say("- the model `{model}` (if you name none)", model=model.name)
         if model.description:
-            line = _words.pair(line, _words.inert(model.description, _DESCRIPTION))
+            line = _words.pair(line, _words.inert(say(model.description), _DESCRIPTION))
         lines.append(line)
     if len(models) > _SHOWN:
         lines.append(say_many("- and {count} more model", "- and {count} more models", len(models) - _SHOWN))

@@ -66,7 +66,8 @@ def digest() -> str:
 
 def translation(language: Language, text: str) -> str:
     """A sentence in a language; as it is if it is not translated."""
-    return _with_commands(language, _read(language).gettext(text))
+    # The translation of nothing is the head of the file.
+    return _with_commands(language, _read(language).gettext(text)) if text else ""
 
 
 def plural(language: Language, one: str, many: str, count: float) -> str:

@@ -137,7 +137,7 @@ async def test_a_prompt_is_compared_with_its_improved_form_without_a_word_about_
     assert "golden" not in ballot.content
     comparison = await workshop.app.comparisons.of_job(one.id)
     assert comparison is not None
-    assert (comparison.first, comparison.second) == ("", "with golden hour"), "this is told after the end"
+    assert (comparison.first, comparison.second) == ("", "--enhance: golden hour"), "this is told after the end"
 
 
 async def test_a_setting_of_a_comparison_may_be_the_improved_prompt(workshop: Workshop, liked: int) -> None:

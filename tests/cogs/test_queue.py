@@ -303,7 +303,7 @@ async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: 
     await asked(workshop, ada, "one", "two")
     await asked(workshop, grace, "three")
     assert (
-        "-# Yours is next: no other person who waits has used less painting time.\n"
+        "-# You're next.\n"
         in (await grace.slash(workshop.channel, "queue")).response.content
     )
     shown = (await ada.slash(workshop.channel, "queue")).response.content
@@ -322,7 +322,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     shown = (await also.slash(there, "queue")).response.content
     assert "**Yours**\nYou have no open requests here.\n-# Up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
-    assert "-# Yours is next: no other person who waits has used less painting time. Your limit of images per" in here
+    assert "-# You're next. Your limit of images per" in here
 
 
 async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> None:

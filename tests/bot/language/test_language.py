@@ -35,6 +35,11 @@ def test_braces_are_kept_where_there_are_no_fields() -> None:
     assert say("{what}", what="{count}") == "{count}"
 
 
+def test_nothing_stays_nothing() -> None:
+    with speaking(Language.JAPANESE):
+        assert say("") == ""
+
+
 def test_numbers_are_written_as_the_language_writes_them() -> None:
     assert say("{count:,} {share:.0%} {time:.1f}", count=12345, share=0.5, time=1.25) == "12,345 50% 1.2"
     with speaking(Language.GERMAN):
