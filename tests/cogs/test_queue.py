@@ -266,7 +266,7 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
         (
             turns_of("m"),
             True,
-            "Yours is next: no other person who waits has used less painting time. Your limit of images per minute lets it",
+            "Yours is next: no other person who waits has used less painting time. Your limit of images per minute",
         ),
         (turns_of("abam"), False, "Place 4: 2 people who wait have used less painting time or waited longer."),
         (
@@ -278,13 +278,13 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
         (
             turns_of("mabm"),
             False,
-            "Place 4: 2 people who wait have used less painting time or waited longer, and a request of yours on another",
+            "Place 4: 2 people who wait have used less painting time or waited longer, and a request of yours on",
         ),
         (turns_of("am", 1), False, "Place 2: 1 interrupted request starts again first."),
         (
             turns_of("abm", 1),
             False,
-            "Place 3: one person who waits has used less painting time or waited longer, and 1 interrupted request starts",
+            "Place 3: one person who waits has used less painting time or waited longer, and 1 interrupted request",
         ),
     ],
 )
@@ -320,7 +320,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     other, there = workshop.elsewhere()
     also = other.guild.add_member(ada.user, roles=[])
     shown = (await also.slash(there, "queue")).response.content
-    assert "**Yours**\nYou have no open requests here.\n-# Up to" in shown
+    assert "**Yours**\nYou have no open requests here.\n-# Of yours, up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
     assert "-# Yours is next: no other person who waits has used less painting time. Your limit of images per" in here
 
