@@ -69,7 +69,7 @@ def bill(series: SeriesQuote) -> str:
 
 
 def _prices(series: SeriesQuote) -> list[str]:
-    """What a series costs in GPU time and in money, what is left of both, and what fits."""
+    """What a series costs in painting time and in money, what is left of both, and what fits."""
     fitting = say("Paint them?")
     if not series.fits:
         fitting = say("The first {count} fit.", count=len(series.beginning(FIRST).members))

@@ -743,8 +743,8 @@ def forget_question(held: Held) -> str:
             say(
                 "**Stays:** when, where and with which model you asked, and the painting time. Your id stays with it "
                 "for 3 days, because a deletion does not reset a quota. Limits and blocks that moderators set for you "
-                "stay, and their cases without the reasons. The fact that you asked for this stays for 90 days, in case "
-                "a backup is restored."
+                "stay, and their cases without the reasons. The fact that you asked for this stays for 90 days, in "
+                "case a backup is restored."
             ),
             say(
                 "**I cannot delete:** your reactions under others' messages, copies that people or the host made "
@@ -794,7 +794,8 @@ def change(case: Case, was: Mapping[str, str] | None = None) -> str:
         return pair(what, requests(len(case.after)))
     if names and all(name.startswith(CONTEST) for name in names):
         (state,) = case.after.values()
-        return say(_CONTEST_STATES[state], what=what, number=names[0].removeprefix(CONTEST))
+        words = say(_CONTEST_STATES[state], number=names[0].removeprefix(CONTEST))
+        return words if case.undoes is None else _undone(case.undoes, words)
     if case.undoes is None and case.action in _PLAIN:
         here, there = _PLAIN[case.action]
         if isinstance(until := case.after.get(BLOCKED), str):
@@ -827,15 +828,19 @@ def _limits_changed(case: Case, names: Sequence[str], was: Mapping[str, str]) ->
     if case.subject[0] is Scope.SERVER:
         words = say("{changes}, for everyone here", changes=changes)
     if case.undoes is not None:
-        return say("undo of case {number}: {changes}", number=case.undoes, changes=words)
+        return _undone(case.undoes, words)
     return words
 
 
+def _undone(number: int, changes: str) -> str:
+    return say("undo of case {number}: {changes}", number=number, changes=changes)
+
+
 _CONTEST_STATES = {
-    "entries": mark("{what}: contest {number} takes entries"),
-    "voting": mark("{what}: contest {number} takes votes"),
-    "counted": mark("{what}: contest {number} is over, and its votes are counted"),
-    "cancelled": mark("{what}: contest {number} is cancelled"),
+    "entries": mark("contest {number} takes entries now"),
+    "voting": mark("contest {number} takes votes now"),
+    "counted": mark("contest {number} is over, and its votes are counted"),
+    "cancelled": mark("contest {number} is cancelled"),
 }
 
 _PLAIN = {

@@ -365,7 +365,7 @@ async def test_a_contest_is_cancelled_and_goes_on_after_an_undo(
     assert "undo of case 1" in await said(moderator, workshop, "undo", case=1)
     await settled(workshop, State.CANCELLED)
     cases = await said(moderator, workshop, "cases")
-    assert "contest start for this server: contest 1 takes entries" in cases
+    assert "contest 1 takes entries now" in cases
     assert "a wrong theme" in cases
 
 

@@ -304,8 +304,8 @@ async def test_the_menus_of_our_results_do_what_the_buttons_do(workshop: Worksho
     changing = (await grace.context_menu(workshop.channel, "Change this picture", message)).response
     assert len(changing.attachments) == 1
     shown = [label for row in labels(changing) for label in row]
-    assert {"Vary (subtle)", "Edit region", "Animate", "Variants of it", MORE} <= set(shown)
-    asked = await grace.click(changing, label="Variants of it")
+    assert {"Vary (subtle)", "Edit region", "Animate", "Paint variants", MORE} <= set(shown)
+    asked = await grace.click(changing, label="Paint variants")
     assert asked.modal["title"] == "Variants"
     shown = await grace.context_menu(workshop.channel, "Use this picture", message)
     assert shown.modal["title"] == "Remix"

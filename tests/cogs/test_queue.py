@@ -302,10 +302,7 @@ async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: 
     await moderator.slash(workshop.channel, "limits set", pace=1, member=ada)
     await asked(workshop, ada, "one", "two")
     await asked(workshop, grace, "three")
-    assert (
-        "-# You're next.\n"
-        in (await grace.slash(workshop.channel, "queue")).response.content
-    )
+    assert "-# You're next.\n" in (await grace.slash(workshop.channel, "queue")).response.content
     shown = (await ada.slash(workshop.channel, "queue")).response.content
     assert (
         "-# Place 2: one person who waits has used less painting time or waited longer. Your limit of images" in shown
@@ -320,7 +317,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     other, there = workshop.elsewhere()
     also = other.guild.add_member(ada.user, roles=[])
     shown = (await also.slash(there, "queue")).response.content
-    assert "**Yours**\nYou have no open requests here.\n-# Up to" in shown
+    assert "**Yours**\nYou have no open requests here.\n-# Of yours, up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
     assert "-# You're next. Your limit of images per" in here
 

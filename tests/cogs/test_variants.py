@@ -189,6 +189,19 @@ async def test_the_limit_of_what_is_asked_at_once_holds_here_too(workshop: Works
     )
 
 
+async def test_no_entry_of_the_menu_denies_a_result_with_several_pictures(workshop: Workshop) -> None:
+    ada = workshop.member("ada", moderator=True)
+    await ada.slash(workshop.channel, "imagine", prompt="a red apple --images 2 --steps 4")
+    (source,) = await workshop.ended()
+    message = workshop.message(source.destination.message_id)
+    shown = last(await ada.click(message, label="More"))
+    for under in (shown, message):
+        for label in [each for each in labels(under) if each != "Delete"]:
+            pressed = await ada.click(under, label=label)
+            said = [each.content or "" for each in (pressed.response, *pressed.followups) if each is not None]
+            assert not any("no such result" in words for words in said), label
+
+
 @pytest.mark.parametrize("action", ["Paint variants", "Animate"])
 async def test_of_a_result_with_several_pictures_the_menu_asks_which_one(workshop: Workshop, action: str) -> None:
     ada = workshop.member("ada")
