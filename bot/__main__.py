@@ -63,13 +63,19 @@ def try_(
     with importing():
         from bot.sandbox import run_sandbox
 
+    settings = load_settings(config, data, quiet=True)
+
     def opened(url: str) -> None:
-        typer.echo(f"\nAtelier is open at {url}\nType /imagine there. Ctrl-C ends it.\n")
+        typer.echo(
+            f"\nAtelier is open at {url}\nType /{settings.discord.command} there. Ctrl-C ends it.\n"
+            "Each start is a new server, without what earlier ones had. Pictures and database stay in "
+            f"{settings.data.absolute()} until you delete them.\n"
+        )
         if browser:
             # Some browsers block the calling thread until they are closed.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    run_to_end(run_sandbox(load_settings(config, data, quiet=True), port, opened), serves=True)
+    run_to_end(run_sandbox(settings, port, opened), serves=True)
 
 
 @cli.command()

@@ -33,15 +33,16 @@ async def try_page(app: App, port: int = 0) -> AsyncIterator[tuple[Any, str]]:
     """Serve the page of an app while the body runs; gives its Place, whose time the body keeps, and its address."""
     simcord = _simcord()
     from bot.try_page.place import Place
-    from bot.try_page.sample import show_sample
+    from bot.try_page.sample import set_gallery, show_sample
     from bot.try_page.web import TryPage
 
     client = Client(app, on_try_page=True)
     env = simcord.Env(client, check_errors=False)
-    place = Place(env, app.config.discord.command)
+    place = Place(env, app.config.discord.command, str(app.config.data.absolute()))
     await env.start()
     try:
         place.open()
+        await set_gallery(app, place)
         await show_sample(app, client, place)
         async with TryPage(place).serving(port) as address:
             yield place, address

@@ -100,7 +100,7 @@ def _nothing(page: int, wanted: Wanted) -> str:
         return mark("There are no requests that far back.")
     if wanted != ALL:
         return mark("No request of yours on this server matches. Leave out an option to see more.")
-    return mark("None of your requests on this server has ended yet.")
+    return mark("There is nothing here yet: your requests on this server are listed once they have ended.")
 
 
 def _line(job: Job, interaction: discord.Interaction[Client], *, is_gone: bool) -> str:

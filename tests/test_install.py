@@ -1,4 +1,4 @@
-"""install.py takes torch without CUDA only where that is right, and says why pip failed."""
+"""bot/install.py takes torch without CUDA only where that is right, and says why pip failed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-FILE = Path(__file__).parents[1] / "install.py"
+FILE = Path(__file__).parents[1] / "bot" / "install.py"
 
 
 @pytest.fixture

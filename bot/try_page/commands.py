@@ -63,6 +63,8 @@ def value_of(
             _check_limits(option, len(typed), "_length", " characters")
             return typed
         case OptionType.boolean:
+            if typed not in ("true", "false"):
+                raise UserError(f"`{name}` takes true or false.")
             return typed == "true"
         case OptionType.integer:
             try:

@@ -41,9 +41,11 @@ class Seat:
 class Place:
     """A small server with three people and the bot. Build it before the bot starts, and `open` it after that."""
 
-    def __init__(self, env: Any, command: str) -> None:
+    def __init__(self, env: Any, command: str, data: str) -> None:
         self.env = env
         self.command = command
+        self.data = data
+        """The folder that keeps what is painted, as a person may look for it."""
         self.seats: dict[str, Seat] = {}
         self.channels: dict[int, Any] = {}
         """The channels of the server, by their ids."""
@@ -65,7 +67,10 @@ class Place:
         keys = discord.Permissions(manage_guild=True, manage_messages=True)
         moderators = self.guild.create_role("moderators", permissions=keys)
         self.roles = {role.id: role for role in (painters, moderators)}
-        topics = {"easel": "Where everybody paints", "gallery": "For favourites, and to try a rule for one channel"}
+        topics = {
+            "easel": "Where everybody paints",
+            "gallery": "A result that another person favours with ❤️ or ⭐ is copied here",
+        }
         for name, topic in topics.items():
             channel = self.guild.create_text_channel(name, topic=topic)
             self.channels[channel.id] = channel
@@ -81,6 +86,11 @@ class Place:
     def main(self) -> Any:
         """The channel that the page opens with."""
         return next(iter(self.channels.values()))
+
+    @property
+    def gallery(self) -> Any:
+        """The channel for favourites."""
+        return list(self.channels.values())[1]
 
     def direct(self, seat: Seat) -> Any:
         """The channel of a person's direct messages with the bot."""

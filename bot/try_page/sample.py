@@ -1,4 +1,4 @@
-"""The picture that is there when the page opens: a result of the built-in model with all its buttons."""
+"""What is there when the page opens: the server's gallery, and a result of the built-in model with all its buttons."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from bot.app import App
 from bot.config import EMBEDDED_MODEL
 from bot.jobs import ChannelId, Destination, GuildId, Image, MessageId, Requester, UserId
 from bot.picture_files import measure
+from bot.policy.limits import GALLERY, SERVER
 from bot.requests.resolve import usual_request
+from bot.storage.cases import By
 from bot.try_page.place import Place
 
 PROMPT = "a robot on the moon"
 SEED = 6
 FILE = Path(__file__).parent / "sample.png"
 """What the built-in model paints for this prompt and seed."""
+
+FAVOURITES = 1
+"""How many people must favour a result until it is in the gallery: on a server of three, the usual number never do."""
+
+
+async def set_gallery(app: App, place: Place) -> None:
+    """Make the channel for favourites the server's gallery, as the moderator would."""
+    by = By(GuildId(place.guild.id), UserId(place.seats["moderator"].id))
+    await app.cases.change(by, "gallery", SERVER, {GALLERY: (place.gallery.id, FAVOURITES)})
 
 
 async def _admit(_: Any) -> None:

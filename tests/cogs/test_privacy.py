@@ -83,7 +83,7 @@ async def test_a_person_asks_again_as_a_newcomer_with_the_same_quota(workshop: W
     assert [row["user_id"] for row in rows] == [grace.id], "what others gave is theirs"
     assert (await ada.slash(workshop.channel, "quota")).response.content == before
     assert (
-        "None of your requests on this server has ended yet."
+        "There is nothing here yet: your requests on this server are listed once they have ended."
         in (await ada.slash(workshop.channel, "history")).response.content
     )
     assert "0 requests, 0 pictures, 0 ratings" in (await ada.slash(workshop.channel, "privacy show")).response.content

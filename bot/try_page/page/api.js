@@ -7,7 +7,7 @@ export const state = {
   channel: "",
   me: "", bot: "", command: "imagine", moderates: false,
   names: { people: {}, roles: {}, channels: {} },
-  seats: [], channels: [], commands: [], menus: [],
+  seats: [], channels: [], commands: [], menus: [], data: "",
 };
 
 let stream = null;
@@ -22,8 +22,8 @@ export function listen(hear, lost) {
   mine.onerror = () => { if (stream === mine) lost(true); };
 }
 
-// Does something; returns what the page should do now, or null after an error that was shown.
-export async function act(asked, files = {}) {
+// Does something; returns what the page should do now, or null after an error, which `tell` has shown.
+export async function act(asked, files = {}, tell = toast) {
   const form = new FormData();
   form.set("asked", JSON.stringify({ as: state.seat, in: state.channel, ...asked }));
   for (const [name, list] of Object.entries(files)) for (const file of list) form.append(name, file, file.name);
@@ -37,7 +37,7 @@ export async function act(asked, files = {}) {
     answer = { error: "Atelier is not running any more. Start it again in the terminal." };
   }
   if (answer.error) {
-    if (asked.kind !== "complete") toast(answer.error);
+    if (asked.kind !== "complete") tell(answer.error);
     return null;
   }
   return answer;

@@ -1,14 +1,34 @@
 // A slash command that is being filled in: a field for each option, with choices before a letter is typed.
 
 import { act } from "./api.js";
-import { freshId, h } from "./dom.js";
+import { readArguments } from "./arguments.js";
+import { freshId, h, plain } from "./dom.js";
 import { channels, people, roles } from "./controls.js";
 import { showForm } from "./form.js";
 import { Suggestions } from "./popup.js";
 
 const PAUSE = 120; // milliseconds after a letter until choices are asked for
 const LISTS = { user: people, role: roles, channel: channels, mentionable: () => [...people(), ...roles()] };
+const WANTED = { user: "A person", role: "A role", channel: "A channel", mentionable: "A person or a role", boolean: "True or False" };
+const SENSIBLE = 1000000; // a larger limit says nothing to a person
 const entry = ([label, value]) => ({ label, value: String(value) });
+
+// The choices of an option that are known without asking the command; null if it has none.
+function entriesOf(option) {
+  if (option.completes) return null;
+  if (option.choices.length) return option.choices.map(entry);
+  if (option.kind === "boolean") return [{ label: "True", value: "true" }, { label: "False", value: "false" }];
+  return LISTS[option.kind]?.() ?? null;
+}
+
+// What an empty field shows: its whole description stands under the fields while it has the focus.
+function placeholder({ kind, description, choices, min_value: least, max_value: most }) {
+  const number = (value) => value.toLocaleString("en");
+  if (WANTED[kind]) return WANTED[kind];
+  if (choices.length) return "Choose one";
+  if (least !== undefined && most <= SENSIBLE) return `${number(least)} to ${number(most)}`;
+  return description;
+}
 
 class Field {
   constructor(form, option) {
@@ -18,13 +38,15 @@ class Field {
     const id = freshId("option");
     this.input = option.kind === "attachment"
       ? h("input", { id, type: "file" })
-      : h("input", { id, type: "text", autocomplete: "off", spellcheck: option.name === "prompt" ? "true" : "false", placeholder: option.description, "aria-describedby": `${id}-hint`,
-        inputmode: { integer: "numeric", number: "decimal" }[option.kind], maxlength: option.max_length });
+      : h("input", { id, type: "text", autocomplete: "off", spellcheck: option.name === "prompt" ? "true" : "false", placeholder: placeholder(option), "aria-describedby": `${id}-hint`,
+        title: option.description, inputmode: { integer: "numeric", number: "decimal" }[option.kind], maxlength: option.max_length });
     this.element = h("div", { class: option.kind === "string" && option.required ? "option-field wide" : "option-field" },
       h("label", { for: id }, option.name), this.input, h("span", { id: `${id}-hint`, class: "unseen" }, option.description),
       !option.required && h("button", { type: "button", class: "drop", "aria-label": `Remove ${option.name}`, onclick: () => form.remove(this) }, "×"));
-    if (this.choices) {
-      this.list = new Suggestions(this.input, (taken) => this.take(taken), { name: `Choices for ${option.name}` });
+    this.input.addEventListener("focus", () => form.about(option));
+    this.input.addEventListener("input", () => form.say(""));
+    if (option.completes || entriesOf(option)) {
+      this.list = new Suggestions(this.input, (taken) => this.take(taken), { name: `Choices for ${option.name}`, around: form.element });
       this.input.addEventListener("focus", () => this.suggest(true));
       this.input.addEventListener("click", () => { if (!this.list.open) this.suggest(true); });
       this.input.addEventListener("input", () => { this.value = null; clearTimeout(this.pause); this.pause = setTimeout(() => this.suggest(false), PAUSE); });
@@ -37,15 +59,6 @@ class Field {
     });
   }
 
-  // What gives the choices: the command itself, those it lists, or the people and places of the server.
-  get choices() {
-    const { option } = this;
-    if (option.completes) return () => this.ask();
-    if (option.choices.length) return () => option.choices.map(entry);
-    if (option.kind === "boolean") return () => [{ label: "True", value: "true" }, { label: "False", value: "false" }];
-    return LISTS[option.kind] ?? null;
-  }
-
   async ask() {
     const answer = await act({ kind: "complete", name: this.form.command.name, option: this.option.name, typed: this.value ? "" : this.input.value, options: this.form.values(this) });
     return (answer?.choices ?? []).map(entry);
@@ -53,7 +66,7 @@ class Field {
 
   async suggest(all) {
     const typed = this.input.value;
-    const found = await this.choices();
+    const found = this.option.completes ? await this.ask() : entriesOf(this.option);
     if (document.activeElement !== this.input || this.input.value !== typed) return;
     const matches = this.option.completes || all ? found : found.filter((each) => each.label.toLowerCase().includes(typed.toLowerCase()));
     this.list.show(matches);
@@ -71,36 +84,63 @@ class Field {
     if (this.value !== null) return this.value;
     const typed = this.input.value.trim();
     if (!typed) return null;
-    const known = this.option.completes ? [] : this.choices?.() ?? [];
+    const known = entriesOf(this.option) ?? [];
     return known.find((each) => each.label.toLowerCase() === typed.toLowerCase())?.value ?? typed;
   }
 }
 
 export class CommandForm {
+  // Fills the fields with the words that were typed. `done` gets the words that found no place; `left` gets those and
+  // the command as it could be typed again, and the files.
   constructor(command, words, { done, left }) {
     this.command = command;
     this.done = done;
     this.left = left;
     this.fields = [];
+    this.over = "";
+    this.hint = h("p", { class: "about" });
     this.problem = h("p", { class: "problem", role: "alert", hidden: true });
     this.line = h("div", { class: "options" });
     this.rest = h("div", { class: "rest", role: "group", "aria-label": "More options" });
     this.button = h("button", { type: "button", class: "control primary", onclick: () => this.send() }, "Send");
     this.element = h("div", { class: "command", role: "group", "aria-label": `Command ${command.name}` },
       h("div", { class: "command-head" }, h("b", {}, `/${command.name}`), h("span", { class: "hint" }, command.description),
-        h("button", { type: "button", class: "drop", "aria-label": "Leave this command", onclick: () => this.close() }, "×")),
-      this.line, this.problem, h("div", { class: "command-foot" }, this.rest, this.button));
+        h("button", { type: "button", class: "drop", "aria-label": "Leave this command", title: "Leave this command", onclick: () => this.close() }, "×")),
+      this.line, this.hint, this.problem, h("div", { class: "command-foot" }, this.rest, this.button));
     for (const option of command.options.filter((each) => each.required)) this.add(option);
-    if (words) {
-      const first = command.options.find((each) => each.required && each.kind === "string");
-      if (first) this.fields[0].input.value = words;
-    }
+    this.fill(words);
     this.list();
+    this.about(null);
+  }
+
+  fill(words) {
+    const { given, left, wrong } = readArguments(this.command, words, entriesOf);
+    for (const [option, { label, value }] of given) {
+      const field = this.fields.find((each) => each.option === option) ?? this.add(option);
+      field.input.value = label;
+      field.value = value;
+    }
+    this.over = left;
+    this.wrong = wrong[0]?.option;
+    const over = left && `No option of this command takes “${left}”. It stays in the message box.`;
+    this.say([...wrong.map((each) => each.words), over].filter(Boolean).join(" "));
+  }
+
+  // Shows the whole description of an option.
+  about(option) {
+    const general = this.command.options.length > this.fields.length ? "Press an option to add it." : "";
+    this.hint.replaceChildren(...(option ? [h("b", {}, option.name), ` ${option.description}${option.required ? " (needed)" : ""}`] : [general]));
+  }
+
+  // Shows what is wrong, between the fields and the button.
+  say(words) {
+    this.problem.textContent = plain(words);
+    this.problem.hidden = !words;
   }
 
   list() {
     const left = this.command.options.filter((option) => !this.fields.some((field) => field.option === option));
-    this.rest.replaceChildren(...left.map((option) => h("button", { type: "button", class: "chip", title: option.description, onclick: () => this.add(option).input.focus() }, `+ ${option.name}`)));
+    this.rest.replaceChildren(...left.map((option) => h("button", { type: "button", class: "chip", title: option.description, onfocus: () => this.about(option), onmouseenter: () => this.about(option), onclick: () => this.add(option).input.focus() }, `+ ${option.name}`)));
     this.rest.hidden = !left.length;
   }
 
@@ -113,6 +153,7 @@ export class CommandForm {
   }
 
   remove(field) {
+    if (field.option === this.wrong) this.wrong = null;
     field.list?.remove();
     field.element.remove();
     this.fields = this.fields.filter((each) => each !== field);
@@ -120,9 +161,11 @@ export class CommandForm {
     this.focus();
   }
 
+  // Goes to the first field that is wrong or must be filled in, else to where one would go on writing.
   focus() {
-    const open = this.fields.find((each) => !each.input.value) ?? this.fields.at(-1);
-    (open?.input ?? this.button).focus();
+    const empty = this.fields.find((field) => field.option === this.wrong || (field.option.required && !field.input.value));
+    const last = this.fields.findLast((field) => !field.list);
+    (empty?.input ?? last?.input ?? this.button).focus();
   }
 
   next(field) {
@@ -137,18 +180,25 @@ export class CommandForm {
   async send() {
     const empty = this.fields.find((field) => field.option.required && !field.input.value);
     if (empty) {
-      this.problem.textContent = `Fill in ${empty.option.name}: ${empty.option.description}.`;
-      this.problem.hidden = false;
+      this.say(`Fill in ${empty.option.name} first.`);
       return empty.input.focus();
     }
+    this.say("");
     const files = Object.fromEntries(this.fields.filter((field) => field.input.files?.length).map((field) => [field.option.name, [...field.input.files]]));
     this.button.disabled = true;
-    const answer = await act({ kind: "command", name: this.command.name, options: this.values() }, files);
+    const answer = await act({ kind: "command", name: this.command.name, options: this.values() }, files, (words) => this.refused(words));
     this.button.disabled = false;
     if (!answer) return;
     this.clear();
-    this.done();
+    this.done(this.over);
     if (answer.form) showForm(answer.form);
+  }
+
+  // Shows why the command was refused, and goes to the field that is named first.
+  refused(words) {
+    this.say(words);
+    const name = /`([^`]+)`/.exec(words)?.[1];
+    this.fields.find((field) => field.option.name === name)?.input.focus();
   }
 
   // Puts files into the first fields for files, and opens those that are needed; returns those that found no place.
@@ -165,6 +215,17 @@ export class CommandForm {
     });
   }
 
+  // The command as it could be typed; empty if no field is filled in.
+  typed() {
+    const filled = this.fields.filter((field) => field.option.kind !== "attachment" && field.input.value.trim());
+    const pairs = filled.map((field) => `${field.option.name}:${field.input.value.trim()}`);
+    return filled.length || this.over ? [`/${this.command.name}`, this.over, ...pairs].filter(Boolean).join(" ") : "";
+  }
+
   clear() { for (const field of this.fields) field.list?.remove(); }
-  close() { this.clear(); this.left(); }
+
+  close() {
+    this.clear();
+    this.left(this.typed(), this.fields.flatMap((field) => [...(field.input.files ?? [])]));
+  }
 }

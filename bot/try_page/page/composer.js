@@ -1,20 +1,19 @@
-// The box in which one writes, adds files and chooses commands, and the examples above it.
+// The box in which one writes, adds files and chooses commands, with the examples and advice above it.
 
 import { act, state } from "./api.js";
 import { CommandForm } from "./command.js";
+import { commandIn, fitting, isUnclear, nearest, wordsAfter } from "./commands.js";
 import { byId, h, toast } from "./dom.js";
+import { Examples } from "./examples.js";
 import { Suggestions } from "./popup.js";
 import { showForm } from "./form.js";
 
-const EXAMPLES = [
-  { words: "a red apple on a blue background" },
-  { words: "a fox in the snow" },
-  { words: "a rocket in space", images: "4" },
-];
+const NARROW = matchMedia("(max-width: 600px)");
+const SHORT = 40; // characters of one's words on a button
 
 let files = [];
 let form = null;
-let input, list, chips, box;
+let input, list, chips, box, advice, examples;
 
 function grow() {
   input.style.height = "auto";
@@ -38,14 +37,25 @@ function addFiles(added) {
   input.focus();
 }
 
-// Opens a command, with words for its first option.
-export function openCommand(name, words = "") {
+// Opens a command with the words that were typed after it; one that takes no options is used at once.
+export async function openCommand(name, words = "") {
   const command = state.commands.find((each) => each.name === name);
   if (!command) return toast("You do not have that command here.");
+  advise();
+  if (!command.options.length) {
+    if (!words) return use(name);
+    write(`/${name} ${words}`);
+    return advise(`/${name} takes no words after it. What you typed is still in the box.`, [`/${name}`, () => use(name)]);
+  }
+  // What stands in the box, and what the command cannot take, is there for the next message.
+  const draft = form ? [form.typed(), form.draft].filter(Boolean).join("\n") : input.value;
   form?.clear();
-  const back = () => { form = null; box.replaceWith(box = simple()); input.focus(); };
-  form = new CommandForm(command, words, { done: back, left: back });
-  // What the command cannot take stays for the next message.
+  const back = (typed) => { form = null; box.replaceWith(box = simple()); write(typed); };
+  form = new CommandForm(command, words, {
+    done: (over) => back([over, draft].filter(Boolean).join("\n")),
+    left: (typed, added) => { back([typed, draft].filter(Boolean).join("\n")); files = [...files, ...added]; showFiles(); },
+  });
+  form.draft = draft;
   files = form.attach(files);
   list.remove();
   box.replaceWith(box = form.element);
@@ -53,36 +63,75 @@ export function openCommand(name, words = "") {
   form.focus();
 }
 
-async function run({ words, images }) {
-  const options = images ? { prompt: words, images } : { prompt: words };
-  const answer = await act({ kind: "command", name: state.command, options });
+async function use(name, options = {}) {
+  const answer = await act({ kind: "command", name, options });
   if (answer?.form) showForm(answer.form);
+}
+
+function tryOut({ command, words, images }) {
+  if (command) return openCommand(command, words);
+  return use(state.command, images ? { prompt: words, images } : { prompt: words });
+}
+
+function write(text) {
+  input.value = text;
+  input.focus();
+  grow();
+}
+
+// Shows a sentence above the box, with buttons for what could be meant; nothing without one.
+function advise(words = "", ...buttons) {
+  advice.replaceChildren(words, ...buttons.map(([label, run]) => h("button", { type: "button", class: "chip", onclick: () => { advise(); run(); } }, label)));
+  advice.classList.toggle("unseen", !words);
+}
+
+function cut(text) { return text.length > SHORT ? `${text.slice(0, SHORT).trimEnd()}…` : text; }
+
+function show(found, active) {
+  list.show(found.map((command) => ({ label: `/${command.name}`, hint: command.description, value: command.name })), active);
 }
 
 function suggest() {
   const typed = input.value;
   if (!typed.startsWith("/") || typed.includes("\n")) return list.hide();
-  const word = typed.slice(1).toLowerCase();
-  const found = state.commands.filter((command) => command.name.includes(word));
-  found.sort((a, b) => Number(b.name.startsWith(word)) - Number(a.name.startsWith(word)));
-  list.show(found.map((command) => ({ label: `/${command.name}`, hint: command.description, value: command.name })), 0);
+  const found = fitting(state.commands, typed.slice(1));
+  // Enter takes the first one, but never one of several: among them are some that remove things.
+  show(found, isUnclear(found, typed.slice(1)) ? -1 : 0);
 }
 
-async function send() {
+function send() {
   const typed = input.value;
-  const name = state.commands.map((command) => command.name).filter((each) => typed === `/${each}` || typed.startsWith(`/${each} `)).sort((a, b) => b.length - a.length)[0];
-  if (name) { input.value = ""; return openCommand(name, typed.slice(name.length + 1).trim()); }
   if (!typed.trim() && !files.length) return;
+  if (!typed.startsWith("/")) return post(typed);
+  const known = commandIn(state.commands, typed);
+  if (known) { write(""); return openCommand(known.command.name, known.words); }
+  const word = typed.slice(1).split(/\s/)[0];
+  const whole = fitting(state.commands, typed.slice(1).trim());
+  const found = whole.length || !word ? whole : fitting(state.commands, word);
+  const like = found.length === 1 ? { command: found[0], words: wordsAfter(typed, found[0].name) } : nearest(state.commands, typed);
+  if (!like && found.length) {
+    show(found, -1);
+    return advise(`Several commands fit “${cut(typed.trim())}”. Choose one of the list.`);
+  }
+  const meant = like && [cut(`/${like.command.name} ${like.words}`.trim()), () => { write(""); openCommand(like.command.name, like.words); }];
+  advise(`There is no command “/${cut(word)}” here.${like ? " Did you mean this?" : " Type / to see those that there are."}`, ...[meant].filter(Boolean), ["Send it as text", () => post(typed)]);
+}
+
+async function post(typed) {
   const sent = files;
   input.value = "";
   files = [];
   showFiles();
   grow();
+  advise();
   if (!await act({ kind: "say", content: typed }, { file: sent })) {
     // Nothing that was typed is lost.
-    input.value = typed;
+    write(typed);
     files = sent;
     showFiles();
+  } else if (typed.trim() && state.commands.some(({ name }) => name === state.command)) {
+    const words = typed.replace(/^\/\S*/, "").trim();
+    advise("Ordinary text is only chat: Atelier does not answer it. To paint it:", [cut(`/${state.command} ${words}`), () => openCommand(state.command, words)]);
   }
 }
 
@@ -90,17 +139,17 @@ function simple() {
   const pick = h("input", { type: "file", multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true", onchange: () => { addFiles(pick.files); pick.value = ""; } });
   input = h("textarea", { id: "say", rows: 1, maxlength: 2000, "aria-label": "Message, or a command after a slash" });
   chips = h("div", { class: "chosen-files", hidden: true });
-  list = new Suggestions(input, (taken) => { input.value = ""; openCommand(taken.value); }, { name: "Commands" });
-  input.addEventListener("input", () => { grow(); suggest(); });
+  list = new Suggestions(input, (taken) => { const words = wordsAfter(input.value, taken.value); input.value = ""; openCommand(taken.value, words); }, { name: "Commands" });
+  input.addEventListener("input", () => { grow(); advise(); suggest(); });
   input.addEventListener("keydown", (event) => {
     if (list.key(event)) return;
     if (event.key === "Tab" && list.open && list.active >= 0) { event.preventDefault(); return list.take(list.active); }
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
   });
   const made = h("div", { class: "box" }, chips, h("div", { class: "line" },
-    h("button", { type: "button", class: "round", "aria-label": "Add a file", onclick: () => pick.click() }, "+"), pick, input,
-    h("button", { type: "button", class: "round slash", "aria-label": "Show the commands", onclick: () => { input.value = "/"; input.focus(); suggest(); } }, "/"),
-    h("button", { type: "button", class: "round", "aria-label": "Send", onclick: send }, "➤")));
+    h("button", { type: "button", class: "round", "aria-label": "Add a file", title: "Add a file", onclick: () => pick.click() }, "+"), pick, input,
+    h("button", { type: "button", class: "round slash", "aria-label": "Show the commands", title: "Show the commands", onclick: () => { input.value = "/"; input.focus(); suggest(); } }, "/"),
+    h("button", { type: "button", class: "round", "aria-label": "Send", title: "Send", onclick: send }, "➤")));
   showFiles();
   queueMicrotask(place);
   return made;
@@ -109,19 +158,24 @@ function simple() {
 // Names the place in which one writes.
 export function place() {
   const here = state.channels.find((channel) => channel.id === state.channel);
-  if (here) input.placeholder = `${innerWidth > 600 ? `Message ${here.direct ? "" : "#"}${here.name}, or type ` : "Type "}/ for commands`;
-  byId("examples").hidden = Boolean(here?.direct || form);
+  if (here) input.placeholder = `${!NARROW.matches ? `Message ${here.direct ? "" : "#"}${here.name}, or type ` : "Type "}/ for commands`;
+  examples.element.hidden = Boolean(here?.direct || form);
+  examples.draw();
 }
 
-export function leaveCommand() { form?.close(); }
+// Ends what was begun in one channel or as one person; what was typed stays in the box.
+export function leaveCommand() {
+  form?.close();
+  advise();
+}
 
 export function startComposer() {
   const composer = byId("composer");
-  const examples = h("div", { id: "examples", class: "examples", role: "group", "aria-label": "Examples" }, h("span", { class: "examples-title" }, "Try one:"),
-    EXAMPLES.map((example) => h("button", { type: "button", class: "chip example", onclick: () => run(example) }, example.words, example.images && h("small", {}, ` ×${example.images}`))));
-  composer.append(examples);
+  examples = new Examples(tryOut);
+  advice = h("p", { class: "advice unseen", role: "status" });
   box = simple();
-  composer.append(box);
+  composer.append(examples.element, advice, box);
+  NARROW.addEventListener("change", place);
   const room = document.querySelector(".room");
   for (const kind of ["dragenter", "dragover"]) room.addEventListener(kind, (event) => { if (event.dataTransfer.types.includes("Files")) { event.preventDefault(); room.classList.add("dropping"); } });
   room.addEventListener("dragleave", (event) => { if (!room.contains(event.relatedTarget)) room.classList.remove("dropping"); });

@@ -15,6 +15,18 @@ export const roles = named("roles", "@");
 export const channels = named("channels", "#");
 const ENTITIES = { 5: people, 6: roles, 7: () => [...people(), ...roles()], 8: channels };
 
+// What buttons with a sign instead of words do; Discord shows no such hints.
+const SIGNS = {
+  "🔁": "Paint the same words again with another seed", "⋯": "More to do with this result", "❤️": "Make this a favourite of yours",
+  "⬅️": "Paint on to the left of the picture", "➡️": "Paint on to the right of the picture", "⬆️": "Paint on above the picture", "⬇️": "Paint on below the picture",
+};
+const NUMBERED = { U: "Show picture # alone, with its own buttons", V: "Paint variations of picture #" };
+
+function hintFor(label) {
+  const numbered = /^([UV])(\d+)$/.exec(label);
+  return numbered ? NUMBERED[numbered[1]].replace("#", numbered[2]) : SIGNS[label];
+}
+
 const emojiOf = (emoji) => emoji ? (emoji.id ? `:${emoji.name}:` : emoji.name) : "";
 
 // Does something to a message by one of its controls, which shows meanwhile that it is busy.
@@ -30,6 +42,9 @@ function button(part, message) {
   const words = [emoji && h("span", { class: "emoji", "aria-hidden": part.label ? "true" : null }, emoji), part.label];
   if (part.style === 5) return h("a", { class: "control link-button", href: part.url, target: "_blank", rel: "noopener noreferrer" }, words);
   const made = h("button", { type: "button", class: `control ${STYLES[part.style] ?? "secondary"}`, disabled: part.disabled, "data-control": part.custom_id }, words);
+  const hint = hintFor(part.label || emoji);
+  // A name begins with what is to be seen, so that who speaks to the page may say that.
+  if (hint) { made.title = hint; made.setAttribute("aria-label", `${part.label || emoji} ${hint}`); }
   made.addEventListener("click", () => {
     if (!made.hasAttribute("aria-busy")) use(made, { kind: "click", message, control: part.custom_id });
   });

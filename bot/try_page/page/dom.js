@@ -26,11 +26,14 @@ export function announce(words) {
   while (news.childElementCount > 5) news.firstElementChild.remove();
 }
 
+// A sentence without Discord's marks for code.
+export const plain = (words) => words.replace(/`([^`]+)`/g, "“$1”");
+
 let hiding;
 // Shows a sentence for a while: what went wrong with what was just done.
 export function toast(words) {
   const box = byId("toast");
-  box.textContent = words.replace(/`([^`]+)`/g, "“$1”");
+  box.textContent = plain(words);
   box.hidden = false;
   clearTimeout(hiding);
   hiding = setTimeout(() => { box.hidden = true; }, 7000);

@@ -1,7 +1,7 @@
 // Forms that the bot opens: https://discord.com/developers/docs/components/reference#label
 
 import { act } from "./api.js";
-import { freshId, h } from "./dom.js";
+import { freshId, h, plain } from "./dom.js";
 import { markdown } from "./markdown.js";
 
 function field(part, label, hint) {
@@ -64,16 +64,19 @@ export function showForm(form) {
   });
   const send = h("button", { type: "submit", class: "control primary" }, "Submit");
   const title = freshId("title");
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const tell = (words) => { problem.textContent = plain(words); problem.hidden = false; };
   const dialog = h("dialog", { class: "form", "aria-labelledby": title, onclose: () => dialog.remove() },
     h("form", { method: "dialog", onsubmit: submit },
-      h("h2", { id: title }, form.title), body,
+      h("h2", { id: title }, form.title), body, problem,
       h("div", { class: "form-bar" }, h("button", { type: "button", class: "control secondary", onclick: () => dialog.close() }, "Cancel"), send)));
   async function submit(event) {
     event.preventDefault();
     send.disabled = true;
+    problem.hidden = true;
     const values = Object.fromEntries(fields.filter((each) => each.read).map((each) => [each.name, each.read()]).filter(([, value]) => value !== null && !(Array.isArray(value) && !value.length)));
     const files = Object.fromEntries(fields.filter((each) => each.files).map((each) => [each.name, each.files()]).filter(([, list]) => list.length));
-    const answer = await act({ kind: "form", form: form.key, values }, files);
+    const answer = await act({ kind: "form", form: form.key, values }, files, tell);
     send.disabled = false;
     if (answer) dialog.close();
     if (answer?.form) showForm(answer.form);

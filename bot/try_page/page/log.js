@@ -9,11 +9,13 @@ const NEAR = 60; // pixels from the end at which the view counts as being there
 const views = new Map();
 let following = true;
 let lastTop = 0;
+// Until something is posted, a channel shows its beginning: the welcome and what was there.
+let opening = true;
 
 const log = () => byId("log");
 
 function toEnd() {
-  log().scrollTop = log().scrollHeight;
+  log().scrollTop = opening ? 0 : log().scrollHeight;
   following = true;
   byId("newest").hidden = true;
 }
@@ -23,6 +25,7 @@ export function startLog() {
     const { scrollTop, scrollHeight, clientHeight } = log();
     const near = scrollHeight - scrollTop - clientHeight < NEAR;
     // Only a person scrolls upwards; pictures that grow move the end away.
+    if (scrollTop > 0) opening = false;
     if (near) { following = true; byId("newest").hidden = true; }
     else if (scrollTop < lastTop) following = false;
     lastTop = scrollTop;
@@ -55,6 +58,7 @@ export function forget() {
 export function draw({ messages = [], gone = [] }, whole) {
   const list = byId("messages");
   if (whole) {
+    opening = messages.length <= 1;
     const there = new Set(messages.map((message) => message.id));
     gone = [...views.keys()].filter((id) => !there.has(id));
   }
@@ -77,7 +81,7 @@ export function draw({ messages = [], gone = [] }, whole) {
     const view = new MessageView(message, whole);
     views.set(message.id, view);
     list.insertBefore(view.element, later(message.id));
-    if (!whole) { added += 1; if (!message.waits) announce(said(message)); }
+    if (!whole) { added += 1; opening = false; if (!message.waits) announce(said(message)); }
     if (message.author === state.me || message.hidden) following = true;
   }
   if (following) toEnd();

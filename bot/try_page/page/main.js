@@ -59,11 +59,12 @@ function drawHead() {
   document.title = `${here.direct ? "@" : "#"}${here.name} · Atelier`;
   const welcome = byId("welcome");
   welcome.hidden = false;
-  welcome.replaceChildren(h("img", { src: "atelier.svg", alt: "", width: 56, height: 56 }), ...(here.direct
-    ? [h("h2", {}, "Your direct messages with Atelier"), h("p", {}, "A ✉️ under a result sends you a copy here.")]
+  const start = h("p", { class: "small" }, "Each start is a new server. Pictures and database stay in ", h("span", { class: "path" }, state.data), " until you delete them.");
+  welcome.replaceChildren(h("img", { src: "atelier.svg", alt: "", width: 56, height: 56 }), h("div", {}, ...(here.direct
+    ? [h("h2", {}, "Your direct messages with Atelier"), h("p", {}, "To get a copy of a result here, react to it with ✉️: the ⋯ at its top right has the reactions.")]
     : here.name === "easel"
-      ? [h("h2", {}, "Welcome to Atelier"), h("p", {}, "Press an example below, or type ", h("b", {}, `/${state.command}`), " and describe a picture. The buttons under a picture change it; 👍 and 👎 rate it. Act as somebody else under “You are”: the moderator sets limits and settles reports.")]
-      : [h("h2", {}, `This is #${here.name}`), h("p", {}, here.topic)]));
+      ? [h("h2", {}, "Welcome to Atelier"), h("p", {}, "Press an example below, or type ", h("b", {}, `/${state.command}`), " and describe a picture. The buttons under a picture change it; 👍 and 👎 rate it. Act as somebody else under “You are”: the moderator sets limits."), start]
+      : [h("h2", {}, `This is #${here.name}`), h("p", {}, here.topic)])));
 }
 
 function hear(news) {

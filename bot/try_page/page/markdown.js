@@ -17,6 +17,17 @@ function link(address, children) {
   return h("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, children);
 }
 
+// An address without words of its own. One of a message is shortened as Discord does it.
+function address(text) {
+  const jump = JUMP.exec(text);
+  if (!jump) return link(text, [text]);
+  const place = state.names.channels[jump[1]];
+  const short = link(text, [place ? `#${place} › 💬` : "the message 💬"]);
+  short.className = "mention";
+  short.setAttribute("aria-label", place ? `#${place}, go to the message` : "the message, go to it");
+  return short;
+}
+
 function spoiler(match) {
   const words = h("span", { class: "spoiler", role: "button", tabindex: "0", "aria-label": "Spoiler. Press to show it." }, inline(match[1]));
   const show = () => { words.className = "spoiler shown"; for (const name of ["role", "tabindex", "aria-label"]) words.removeAttribute(name); };
@@ -74,8 +85,8 @@ const RULES = [
   [/<t:(-?\d{1,11})(?::([tTdDfFR]))?>/y, moment],
   [/<a?:(\w+):\d+>/y, (match) => document.createTextNode(`:${match[1]}:`)],
   [/\[([^\]\n]+)\]\(<?(https?:\/\/[^\s)>]+)>?\)/y, (match) => link(match[2], inline(match[1]))],
-  [/<(https?:\/\/[^\s>]+)>/y, (match) => link(match[1], [match[1]])],
-  [/https?:\/\/[^\s<]*[^\s<.,:;"'\])]/y, (match) => link(match[0], [match[0]])],
+  [/<(https?:\/\/[^\s>]+)>/y, (match) => address(match[1])],
+  [/https?:\/\/[^\s<]*[^\s<.,:;"'\])]/y, (match) => address(match[0])],
 ];
 const SPECIAL = /[\\`|*_~<[h]/;
 

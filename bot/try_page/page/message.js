@@ -24,11 +24,11 @@ export class MessageView {
   constructor(message, lazy) {
     this.message = message;
     this.gallery = new Gallery();
-    this.parts = Object.fromEntries(["used", "meta", "body", "embeds", "controls", "reactions", "foot"].map((name) => [name, h("div", { class: name })]));
+    this.parts = Object.fromEntries(["used", "body", "embeds", "controls", "reactions", "foot"].map((name) => [name, h("div", { class: name })]));
     this.shown = {};
-    this.more = h("button", { type: "button", class: "more", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": "More for this message", onclick: () => this.menu() }, "⋯");
+    this.more = h("button", { type: "button", class: "more", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": "More for this message", title: "Reactions, commands for this message, delete", onclick: () => this.menu() }, "⋯");
     const at = new Date(message.at);
-    this.parts.meta.append(h("span", { class: "author" }, nameOf(message.author)), message.author === state.bot && h("span", { class: "badge" }, "APP"),
+    this.parts.meta = h("div", { class: "meta" }, h("span", { class: "author" }, nameOf(message.author)), message.author === state.bot && h("span", { class: "badge" }, "APP"),
       h("time", { datetime: message.at, title: whole.format(at) }, clock.format(at)));
     this.element = h("li", { class: "message", id: `message-${message.id}` },
       h("article", { "aria-label": `${nameOf(message.author)}, ${clock.format(at)}` },
@@ -52,6 +52,8 @@ export class MessageView {
     this.redraw("embeds", message.embeds, () => message.embeds.map(embed));
     this.redraw("controls", message.components, () => controls(message.components, message.id));
     this.redraw("reactions", message.reactions, () => message.reactions.map((each) => this.reaction(each)));
+    // Reactions come a moment after a result. Their room is kept, so that no button moves under the pointer.
+    this.parts.reactions.hidden = !message.reactions.length && !(message.author === state.bot && message.files.length && message.components.length && !message.hidden);
     this.redraw("foot", message.hidden, () => message.hidden ? ["Only you can see this · ", h("button", { type: "button", class: "link", onclick: () => this.act({ kind: "dismiss" }) }, "Dismiss")] : []);
   }
 

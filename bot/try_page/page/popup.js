@@ -2,11 +2,13 @@
 
 import { freshId, h } from "./dom.js";
 
-function place(popup, anchor) {
-  const box = anchor.getBoundingClientRect();
-  const width = Math.min(Math.max(box.width, 260), innerWidth - 16);
+// Puts a list at what opened it, above or below `around`, which it must not cover.
+function place(popup, anchor, around = anchor) {
+  const { left, width: wide } = anchor.getBoundingClientRect();
+  const box = around.getBoundingClientRect();
+  const width = Math.min(Math.max(wide, 260), innerWidth - 16);
   popup.style.width = `${width}px`;
-  popup.style.left = `${Math.max(8, Math.min(box.left, innerWidth - width - 8))}px`;
+  popup.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
   const above = box.top > innerHeight - box.bottom;
   popup.style.maxHeight = `${Math.min(440, (above ? box.top : innerHeight - box.bottom) - 16)}px`;
   popup.style.top = above ? "" : `${box.bottom + 6}px`;
@@ -22,8 +24,11 @@ function row(entry, id, properties = {}) {
 
 // The list below or above an input in which one types; the focus stays in the input.
 export class Suggestions {
-  constructor(input, choose, { name }) {
+  // The list covers neither the input nor what is `around` it.
+  constructor(input, choose, { name, around = input }) {
     this.input = input;
+    this.around = around;
+    this.moved = new ResizeObserver(() => place(this.list, this.input, this.around));
     this.choose = choose;
     this.list = h("ul", { id: freshId("list"), role: "listbox", "aria-label": name, class: "popup", hidden: true });
     this.entries = [];
@@ -48,12 +53,14 @@ export class Suggestions {
     if (!entries.length) return this.hide();
     this.list.replaceChildren(...entries.map((entry, index) => row(entry, `${this.list.id}-${index}`)));
     this.list.hidden = false;
-    place(this.list, this.input);
+    place(this.list, this.input, this.around);
+    this.moved.observe(this.around);
     this.input.setAttribute("aria-expanded", "true");
     this.mark(active);
   }
 
   hide() {
+    this.moved.disconnect();
     this.list.hidden = true;
     this.active = -1;
     this.input.setAttribute("aria-expanded", "false");
@@ -90,7 +97,7 @@ export class Suggestions {
     return true;
   }
 
-  remove() { this.list.remove(); }
+  remove() { this.hide(); this.list.remove(); }
 }
 
 let current = null;

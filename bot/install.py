@@ -1,4 +1,4 @@
-"""Install Atelier into .venv and show what happens: `python3 install.py`, or `python3 install.py dev` with all extras.
+"""Install Atelier into .venv and show what happens: `python3 bot/install.py`, or `python3 bot/install.py dev` with all extras.
 
 It needs nothing but Python. On Linux, PyPI's torch brings CUDA's libraries, which are several GB. So on a machine
 without an NVIDIA GPU torch comes from PyTorch's own index, without CUDA.
@@ -16,7 +16,7 @@ import urllib.request
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv"
 LEAST_PYTHON = 3, 11
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
