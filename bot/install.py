@@ -1,4 +1,4 @@
-"""Install Atelier into .venv and show what happens: `python3 bot/install.py`, or `python3 bot/install.py dev` with all extras.
+"""Install Atelier into .venv and show what happens: `python3 bot/install.py`, or with all extras `… dev`.
 
 It needs nothing but Python. On Linux, PyPI's torch brings CUDA's libraries, which are several GB. So on a machine
 without an NVIDIA GPU torch comes from PyTorch's own index, without CUDA.
@@ -58,7 +58,17 @@ def program(name: str) -> Path:
 def install(options: list[str], extras: str) -> int:
     """Run pip and show the line that says what it does now; returns its exit status, after its errors."""
     wanted = f"{ROOT}[{extras}]"
-    command = [program("python"), "-m", "pip", "install", "-c", ROOT / "constraints.txt", *options, "-e", wanted]
+    command: list[str | Path] = [
+        program("python"),
+        "-m",
+        "pip",
+        "install",
+        "-c",
+        ROOT / "constraints.txt",
+        *options,
+        "-e",
+        wanted,
+    ]
     others: list[str] = []
     count = 0
     width = shutil.get_terminal_size().columns - 12
