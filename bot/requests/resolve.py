@@ -18,7 +18,17 @@ from bot.engine import weights
 from bot.engine.images_api.capabilities import capabilities_of
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Rejected, UserError, cut, quoted
-from bot.jobs import MASK_TOLERANCE, NO_STYLE, Adapters, GenerationRequest, Operation, StyleRef, Upload, upscale_refusal
+from bot.jobs import (
+    BLEND_PROMPT,
+    MASK_TOLERANCE,
+    NO_STYLE,
+    Adapters,
+    GenerationRequest,
+    Operation,
+    StyleRef,
+    Upload,
+    upscale_refusal,
+)
 from bot.language import mark, say, sentence
 from bot.policy.limits import Limit, Limits
 from bot.requests import styles
@@ -46,8 +56,6 @@ INPAINT_STRENGTH = 1.0
 
 DRAFTS = 4
 """How many pictures a draft has if the person does not say."""
-BLEND_PROMPT = "a blend of pictures"
-"""What a blend without words is called, here and to the model."""
 UNGUIDED = 1.0
 """The guidance of a blend without words: the pictures decide, and the words above hardly count."""
 

@@ -9,9 +9,9 @@ import pytest
 
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine, flat_image
-from bot.jobs import JobStatus, Operation, UserId
+from bot.jobs import BLEND_PROMPT, JobStatus, Operation, UserId
 from bot.requests.options import BLENDED
-from bot.requests.resolve import BLEND_PROMPT, STRENGTH, UNGUIDED
+from bot.requests.resolve import STRENGTH, UNGUIDED
 from tests.bot.requests.test_uploads import encoded, png_header
 from tests.conftest import Workshop
 
