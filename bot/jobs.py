@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NewType, Protocol, Self
 
-from bot.language import Sentence, sentence
+from bot.language import Sentence, mark, say, sentence
 from bot.language.reasons import Reason, unpacked
 from bot.money import NOTHING, Micros
 
@@ -136,6 +136,11 @@ MOST_SIDE = 2048
 
 UPSCALE_FACTOR = 4
 """How many times wider and higher the network of a model makes a picture."""
+
+BLEND_PROMPT = mark("a blend of pictures")
+"""What a blend without words is called, here and to the model."""
+ENLARGED = mark("a picture, enlarged")
+"""What a request is called that enlarges a picture which a person sent."""
 
 MOST_UPSCALED = 4096
 """The longest side in pixels of an enlarged picture."""
@@ -264,6 +269,9 @@ class GenerationRequest:
     @property
     def title(self) -> str:
         """What the person asked for, in one line: the prompt, and of an animation the last one too."""
+        if self.prompt in (BLEND_PROMPT, ENLARGED):
+            # Nobody typed it.
+            return say(self.prompt)
         return f"{self.prompt} → {self.end_prompt}" if self.end_prompt else self.prompt
 
     @property

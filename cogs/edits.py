@@ -20,7 +20,7 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.engine.images_api.capabilities import capabilities_of, nearest_size
 from bot.errors import UserError
-from bot.jobs import GRID, Job, JobId, Operation, Picture, PictureRef
+from bot.jobs import ENLARGED, GRID, Job, JobId, Operation, Picture, PictureRef
 from bot.language import mark, say, sentence
 from bot.requests import edits
 from bot.requests.admission import Admission
@@ -33,9 +33,6 @@ from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, file_field, form, text_field, whole_number
 from cogs._pictures import is_hidden, send_pictures
 from cogs.intake import Intake
-
-ENLARGED = "a picture, enlarged"
-"""The prompt of a picture that came without one."""
 
 VARIATIONS = {"vary": edits.STRONG, "varystrong": edits.STRONG, "varysubtle": edits.SUBTLE}
 """The strength of each button that varies a picture."""

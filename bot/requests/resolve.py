@@ -15,7 +15,7 @@ from bot.engine import weights
 from bot.engine.images_api.capabilities import capabilities_of
 from bot.engine.model_files.sampling import UNLIMITED, Sampling
 from bot.errors import Reference, Rejected, UserError, cut, quoted, refer
-from bot.jobs import NO_STYLE, GenerationRequest, Operation, StyleRef
+from bot.jobs import BLEND_PROMPT, NO_STYLE, GenerationRequest, Operation, StyleRef
 from bot.language import mark, say, sentence
 from bot.policy.limits import Limit, Limits
 from bot.requests import styles
@@ -37,8 +37,6 @@ SEEDS = (0, 2**32 - 1)
 
 DRAFTS = 4
 """How many pictures a draft has if the person does not say."""
-BLEND_PROMPT = "a blend of pictures"
-"""What a blend without words is called, here and to the model."""
 UNGUIDED = 1.0
 """The guidance of a blend without words: the pictures decide, and the words above hardly count."""
 

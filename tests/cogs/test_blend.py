@@ -9,9 +9,9 @@ import pytest
 
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine, flat_image
-from bot.jobs import JobStatus, Operation, UserId
+from bot.jobs import BLEND_PROMPT, JobStatus, Operation, UserId
 from bot.requests.options import BLENDED
-from bot.requests.resolve import BLEND_PROMPT, UNGUIDED
+from bot.requests.resolve import UNGUIDED
 from bot.requests.starting import STRENGTH
 from tests.bot.requests.test_uploads import encoded, png_header
 from tests.conftest import Workshop
