@@ -198,7 +198,7 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
         return ""
     paced = ""
     if paced_until is not None:
-        paced = " " + say("Your limit of images per minute lets it start {when}.", when=_words.relative(paced_until))
+        paced = " " + say("Your pace lets it start {when}.", when=_words.relative(paced_until))
     before = turns[:place]
     if not before:
         return say("Yours is next: no other person who waits has used less GPU time.") + paced

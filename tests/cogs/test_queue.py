@@ -264,7 +264,7 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
         (
             turns_of("m"),
             True,
-            "Yours is next: no other person who waits has used less GPU time. Your limit of images per minute lets it",
+            "Yours is next: no other person who waits has used less GPU time. Your pace lets it start <t:",
         ),
         (turns_of("abam"), False, "Place 4: 2 people who wait have used less GPU time or waited longer."),
         (
@@ -305,7 +305,9 @@ async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: 
         in (await grace.slash(workshop.channel, "queue")).response.content
     )
     shown = (await ada.slash(workshop.channel, "queue")).response.content
-    assert "-# Place 2: one person who waits has used less GPU time or waited longer. Your limit of images" in shown
+    assert (
+        "-# Place 2: one person who waits has used less GPU time or waited longer. Your pace lets it start <t:" in shown
+    )
 
 
 async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Workshop) -> None:
@@ -318,7 +320,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     shown = (await also.slash(there, "queue")).response.content
     assert "**Yours**\nYou have no open requests here.\n-# Up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
-    assert "-# Yours is next: no other person who waits has used less GPU time. Your limit of images per" in here
+    assert "-# Yours is next: no other person who waits has used less GPU time. Your pace lets it start <t:" in here
 
 
 async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> None:
