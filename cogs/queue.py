@@ -199,7 +199,7 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
         return ""
     paced = ""
     if paced_until is not None:
-        paced = " " + say("Your limit of images per minute lets it start {when}.", when=_words.coming(paced_until))
+        paced = " " + say("Your pace lets it start {when}.", when=_words.coming(paced_until))
     before = turns[:place]
     if not before:
         return say("You're next.") + paced

@@ -266,13 +266,13 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
         (
             turns_of("m"),
             True,
-            "You're next. Your limit of images per minute lets it",
+            "You're next. Your pace lets it start",
         ),
         (turns_of("abam"), False, "Place 4: 2 people who wait have used less painting time or waited longer."),
         (
             turns_of("aam"),
             True,
-            "Place 3: one person who waits has used less painting time or waited longer. Your limit",
+            "Place 3: one person who waits has used less painting time or waited longer. Your pace",
         ),
         (turns_of("mm"), False, "Place 2: a request of yours on another server comes first."),
         (
@@ -304,9 +304,7 @@ async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: 
     await asked(workshop, grace, "three")
     assert "-# You're next.\n" in (await grace.slash(workshop.channel, "queue")).response.content
     shown = (await ada.slash(workshop.channel, "queue")).response.content
-    assert (
-        "-# Place 2: one person who waits has used less painting time or waited longer. Your limit of images" in shown
-    )
+    assert "-# Place 2: one person who waits has used less painting time or waited longer. Your pace" in shown
 
 
 async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Workshop) -> None:
@@ -319,7 +317,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     shown = (await also.slash(there, "queue")).response.content
     assert "**Yours**\nYou have no open requests here.\n-# Of yours, up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
-    assert "-# You're next. Your limit of images per" in here
+    assert "-# You're next. Your pace lets it start" in here
 
 
 async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> None:
