@@ -66,7 +66,10 @@ class Place:
         keys = discord.Permissions(manage_guild=True, manage_messages=True)
         moderators = self.guild.create_role("moderators", permissions=keys)
         self.roles = {role.id: role for role in (painters, moderators)}
-        topics = {"easel": "Where everybody paints", "gallery": "A result that another person favours with ❤️ or ⭐ is copied here"}
+        topics = {
+            "easel": "Where everybody paints",
+            "gallery": "A result that another person favours with ❤️ or ⭐ is copied here",
+        }
         for name, topic in topics.items():
             channel = self.guild.create_text_channel(name, topic=topic)
             self.channels[channel.id] = channel

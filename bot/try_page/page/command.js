@@ -54,7 +54,6 @@ class Field {
     this.input.addEventListener("keydown", (event) => {
       if (this.list?.key(event)) return;
       if (event.key === "Enter") { event.preventDefault(); form.send(); }
-      if (event.key === "Escape") { event.preventDefault(); form.close(); }
       if (event.key === "Backspace" && !this.input.value && !option.required) { event.preventDefault(); form.remove(this); }
     });
   }
@@ -107,6 +106,7 @@ export class CommandForm {
       h("div", { class: "command-head" }, h("b", {}, `/${command.name}`), h("span", { class: "hint" }, command.description),
         h("button", { type: "button", class: "drop", "aria-label": "Leave this command", title: "Leave this command", onclick: () => this.close() }, "×")),
       this.line, this.hint, this.problem, h("div", { class: "command-foot" }, this.rest, this.button));
+    this.element.addEventListener("keydown", (event) => { if (event.key === "Escape") { event.preventDefault(); this.close(); } });
     for (const option of command.options.filter((each) => each.required)) this.add(option);
     this.fill(words);
     this.list();

@@ -90,6 +90,7 @@ async def test_a_picture_that_is_asked_for_comes_and_everybody_sees_it(page: Pag
         ({"prompt": "a cat", "images": "many"}, "`images` takes a whole number, such as 7."),
         ({"prompt": "a cat", "images": "9"}, "`images` takes at least 1 and at most 4; you gave 9."),
         ({"prompt": "a cat", "guidance_scale": "nan"}, "`guidance_scale` takes a number, such as 0.5."),
+        ({"prompt": "a cat", "enhance": "perhaps"}, "`enhance` takes true or false."),
         ({"prompt": "a cat", "image": "no file"}, "`image` takes a file."),
     ],
 )
@@ -199,3 +200,10 @@ async def test_a_result_is_sent_to_direct_messages_by_a_reaction(page: Page) -> 
     there = (await page.everything())["channels"][-1]["id"]
     await page.act({"kind": "react", "message": message["id"], "emoji": "✉️", "on": True})
     assert await page.seen(lambda message: message["files"], channel=there)
+
+
+async def test_the_gallery_is_the_servers_gallery(page: Page) -> None:
+    message = await page.seen(lambda message: message["reactions"])
+    await page.act({"kind": "react", "message": message["id"], "emoji": "❤️", "on": True})
+    copied = await page.seen(lambda message: message["files"], channel=page.place.gallery.id)
+    assert PROMPT in copied["content"]
