@@ -21,13 +21,15 @@ function entriesOf(option) {
   return LISTS[option.kind]?.() ?? null;
 }
 
-// What an empty field shows: its whole description stands under the fields while it has the focus.
-function placeholder({ kind, description, choices, min_value: least, max_value: most }) {
+// From where to where a number goes; empty if that says nothing.
+function range({ min_value: least, max_value: most }) {
   const number = (value) => value.toLocaleString("en");
-  if (WANTED[kind]) return WANTED[kind];
-  if (choices.length) return "Choose one";
-  if (least !== undefined && most <= SENSIBLE) return `${number(least)} to ${number(most)}`;
-  return description;
+  return least !== undefined && most <= SENSIBLE ? `${number(least)} to ${number(most)}` : "";
+}
+
+// What an empty field shows: its whole description stands under the fields while it has the focus.
+function placeholder(option) {
+  return WANTED[option.kind] ?? (option.choices.length ? "Choose one" : range(option) || option.description);
 }
 
 class Field {
@@ -129,7 +131,7 @@ export class CommandForm {
   // Shows the whole description of an option.
   about(option) {
     const general = this.command.options.length > this.fields.length ? "Press an option to add it." : "";
-    this.hint.replaceChildren(...(option ? [h("b", {}, option.name), ` ${option.description}${option.required ? " (needed)" : ""}`] : [general]));
+    this.hint.replaceChildren(...(option ? [h("b", {}, option.name), ` ${[option.description, range(option), option.required && "needed"].filter(Boolean).join(" · ")}`] : [general]));
   }
 
   // Shows what is wrong, between the fields and the button.
