@@ -124,7 +124,7 @@ function adviseToPaint(words) {
     if (main) document.dispatchEvent(new CustomEvent("enter", { detail: main.id }));
     openCommand(state.command, words);
   };
-  advise(`Ordinary text is only chat: Atelier does not answer it. To paint it${main ? ` in #${main.name}` : ""}:`, [cut(`/${state.command} ${words}`), paint]);
+  advise(`Ordinary text is only chat: Atelier does not answer it. To paint it${main ? ` in #${main.name}` : ""}:`, [cut(`/${state.command} ${words}`.trim()), paint]);
 }
 
 async function post(typed) {
