@@ -21,13 +21,15 @@ function entriesOf(option) {
   return LISTS[option.kind]?.() ?? null;
 }
 
-// What an empty field shows: its whole description stands under the fields while it has the focus.
-function placeholder({ kind, description, choices, min_value: least, max_value: most }) {
+// From where to where a number goes; empty if that says nothing.
+function range({ min_value: least, max_value: most }) {
   const number = (value) => value.toLocaleString("en");
-  if (WANTED[kind]) return WANTED[kind];
-  if (choices.length) return "Choose one";
-  if (least !== undefined && most <= SENSIBLE) return `${number(least)} to ${number(most)}`;
-  return description;
+  return least !== undefined && most <= SENSIBLE ? `${number(least)} to ${number(most)}` : "";
+}
+
+// What an empty field shows: its whole description stands under the fields while it has the focus.
+function placeholder(option) {
+  return WANTED[option.kind] ?? (option.choices.length ? "Choose one" : range(option) || option.description);
 }
 
 class Field {
@@ -54,7 +56,6 @@ class Field {
     this.input.addEventListener("keydown", (event) => {
       if (this.list?.key(event)) return;
       if (event.key === "Enter") { event.preventDefault(); form.send(); }
-      if (event.key === "Escape") { event.preventDefault(); form.close(); }
       if (event.key === "Backspace" && !this.input.value && !option.required) { event.preventDefault(); form.remove(this); }
     });
   }
@@ -107,6 +108,7 @@ export class CommandForm {
       h("div", { class: "command-head" }, h("b", {}, `/${command.name}`), h("span", { class: "hint" }, command.description),
         h("button", { type: "button", class: "drop", "aria-label": "Leave this command", title: "Leave this command", onclick: () => this.close() }, "×")),
       this.line, this.hint, this.problem, h("div", { class: "command-foot" }, this.rest, this.button));
+    this.element.addEventListener("keydown", (event) => { if (event.key === "Escape") { event.preventDefault(); this.close(); } });
     for (const option of command.options.filter((each) => each.required)) this.add(option);
     this.fill(words);
     this.list();
@@ -129,7 +131,7 @@ export class CommandForm {
   // Shows the whole description of an option.
   about(option) {
     const general = this.command.options.length > this.fields.length ? "Press an option to add it." : "";
-    this.hint.replaceChildren(...(option ? [h("b", {}, option.name), ` ${option.description}${option.required ? " (needed)" : ""}`] : [general]));
+    this.hint.replaceChildren(...(option ? [h("b", {}, option.name), ` ${[option.description, range(option), option.required && "needed"].filter(Boolean).join(" · ")}`] : [general]));
   }
 
   // Shows what is wrong, between the fields and the button.

@@ -117,6 +117,16 @@ function send() {
   advise(`There is no command “/${cut(word)}” here.${like ? " Did you mean this?" : " Type / to see those that there are."}`, ...[meant].filter(Boolean), ["Send it as text", () => post(typed)]);
 }
 
+// Says that text is only chat, and offers to paint it, in the main channel for one who writes to Atelier alone.
+function adviseToPaint(words) {
+  const main = here()?.direct ? state.channels[0] : null;
+  const paint = () => {
+    if (main) document.dispatchEvent(new CustomEvent("enter", { detail: main.id }));
+    openCommand(state.command, words);
+  };
+  advise(`Ordinary text is only chat: Atelier does not answer it. To paint it${main ? ` in #${main.name}` : ""}:`, [cut(`/${state.command} ${words}`.trim()), paint]);
+}
+
 async function post(typed) {
   const sent = files;
   input.value = "";
@@ -129,10 +139,7 @@ async function post(typed) {
     write(typed);
     files = sent;
     showFiles();
-  } else if (typed.trim() && state.commands.some(({ name }) => name === state.command)) {
-    const words = typed.replace(/^\/\S*/, "").trim();
-    advise("Ordinary text is only chat: Atelier does not answer it. To paint it:", [cut(`/${state.command} ${words}`), () => openCommand(state.command, words)]);
-  }
+  } else if (typed.trim()) adviseToPaint(typed.replace(/^\/\S*/, "").trim());
 }
 
 function simple() {
@@ -155,11 +162,13 @@ function simple() {
   return made;
 }
 
+const here = () => state.channels.find((channel) => channel.id === state.channel);
+
 // Names the place in which one writes.
 export function place() {
-  const here = state.channels.find((channel) => channel.id === state.channel);
-  if (here) input.placeholder = `${!NARROW.matches ? `Message ${here.direct ? "" : "#"}${here.name}, or type ` : "Type "}/ for commands`;
-  examples.element.hidden = Boolean(here?.direct || form);
+  const channel = here();
+  if (channel) input.placeholder = `${!NARROW.matches ? `Message ${channel.direct ? "" : "#"}${channel.name}, or type ` : "Type "}/ for commands`;
+  examples.element.hidden = Boolean(channel?.direct || form);
   examples.draw();
 }
 

@@ -92,6 +92,8 @@ document.addEventListener("jump", (event) => {
   enter(channel);
 });
 
+document.addEventListener("enter", (event) => enter(event.detail));
+
 startLog();
 startComposer();
 start();

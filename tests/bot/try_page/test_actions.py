@@ -92,6 +92,7 @@ async def test_a_picture_that_is_asked_for_comes_and_everybody_sees_it(page: Pag
         ({"prompt": "a cat", "images": "many"}, "`images` takes a whole number, such as 7."),
         ({"prompt": "a cat", "images": "9"}, "`images` takes at least 1 and at most 4; you gave 9."),
         ({"prompt": "a cat", "guidance_scale": "nan"}, "`guidance_scale` takes a number, such as 0.5."),
+        ({"prompt": "a cat", "enhance": "perhaps"}, "`enhance` takes true or false."),
         ({"prompt": "a cat", "image": "no file"}, "`image` takes a file."),
     ],
 )
@@ -215,3 +216,10 @@ async def test_what_the_bot_does_for_a_person_runs_in_the_time_of_everything_els
     await page.act({"kind": "command", "name": "quota", "options": {}})
     assert before <= times[0] + CLOCK_SECONDS
     assert times[0] <= asyncio.get_running_loop().time()
+
+
+async def test_the_gallery_is_the_servers_gallery(page: Page) -> None:
+    message = await page.seen(lambda message: message["reactions"])
+    await page.act({"kind": "react", "message": message["id"], "emoji": "❤️", "on": True})
+    copied = await page.seen(lambda message: message["files"], channel=page.place.gallery.id)
+    assert PROMPT in copied["content"]

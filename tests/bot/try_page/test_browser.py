@@ -49,6 +49,13 @@ def sample(tab: Tab) -> Locator:
     return tab.locator(".message", has_text=PROMPT).first
 
 
+async def area(locator: Locator) -> Any:
+    """Where something is, in pixels: x, y, width and height."""
+    box = await locator.bounding_box()
+    assert box is not None
+    return box
+
+
 @BOTH
 async def test_what_the_page_opens_with(browser: Browser, page: Page, size: tuple[int, int]) -> None:
     tab = await look(browser, page, size)
@@ -59,7 +66,26 @@ async def test_what_the_page_opens_with(browser: Browser, page: Page, size: tupl
     assert await tab.locator("link[rel=icon]").get_attribute("href") == "atelier.svg"
     assert not DEVELOPERS_WORDS.search(await tab.locator("body").inner_text())
     await expect(sample(tab).get_by_role("button", name="Enlarge")).to_be_visible()
-    await expect(tab.locator(".example")).to_have_count(3)
+    await expect(tab.locator(".example")).to_have_count(4)
+    await expect(tab.locator(".example").last).to_have_text("/storyboard")
+    # The welcome and the sample are seen together, and everybody's name is.
+    for seen in (
+        tab.get_by_role("heading", name="Welcome to Atelier"),
+        sample(tab).get_by_role("button", name="Enlarge"),
+        sample(tab).get_by_role("button", name="Remix"),
+        tab.get_by_role("heading", name="You are"),
+        tab.get_by_text("Grace", exact=True),
+    ):
+        await expect(seen).to_be_in_viewport(ratio=1)
+    await expect(tab.locator("#welcome")).to_contain_text(f"stay in {page.app.config.data.absolute()}")
+    again = sample(tab).get_by_role("button", name="🔁 Paint the same words again with another seed")
+    await expect(again).to_have_attribute("title", "Paint the same words again with another seed")
+    # One press shows others, and those of the moderator are the moderator's.
+    await tab.get_by_role("button", name="Other examples").click()
+    await expect(tab.locator(".example").first).not_to_have_text("a red apple on a blue background")
+    await expect(tab.locator(".example").last).to_have_text("/search robot")
+    await tab.get_by_role("button", name="Mary Moderator").click()
+    await expect(tab.locator(".example").last).to_have_text(re.compile("^/(limits|mod) "))
     # Nothing is wider than the window.
     assert await tab.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert await tab.locator("#log").evaluate("log => log.scrollWidth <= log.clientWidth")
@@ -121,8 +147,8 @@ async def test_everything_is_done_with_the_keyboard(browser: Browser, page: Page
     await tab.keyboard.press("Tab")
     await expect(tab.get_by_role("link", name="Go to the message box")).to_be_focused()
     await tab.keyboard.press("Enter")
-    # The examples come before the box.
-    for _ in range(5):
+    # The examples, the button for others and that for files come before the box.
+    for _ in range(7):
         await tab.keyboard.press("Tab")
     await expect(tab.locator("#say")).to_be_focused()
     await tab.keyboard.type("/imagine a blue cat")
@@ -178,6 +204,10 @@ async def test_a_screen_reader_finds_its_way(browser: Browser, page: Page, size:
     await tab.keyboard.press("Escape")
     await sample(tab).get_by_role("button", name="More for this message").click()
     await check(tab, "a menu")
+    await tab.keyboard.press("Escape")
+    await tab.get_by_role("combobox").fill("/imagin a cat")
+    await tab.keyboard.press("Enter")
+    await check(tab, "advice")
     for picture in await tab.locator("#messages .picture img").all():
         assert await picture.get_attribute("alt")
 
@@ -235,8 +265,8 @@ async def test_an_action_with_a_hundred_pictures_touches_only_what_changed(brows
 
     # An answer adds one message; its avatar is there already.
     asked.clear()
+    # A command without options is used at once.
     await tab.get_by_role("combobox").fill("/quota")
-    await tab.keyboard.press("Enter")
     await tab.keyboard.press("Enter")
     await expect(tab.locator(".message").last).to_contain_text("Only you can see this")
     watched = await tab.evaluate("watched")
@@ -396,7 +426,10 @@ async def test_what_cannot_be_done_is_said_and_nothing_typed_is_lost(browser: Br
     await tab.get_by_role("button", name="+ images").click()
     await tab.keyboard.type("9")
     await tab.keyboard.press("Enter")
-    await expect(tab.locator("#toast")).to_have_text("“images” takes at least 1 and at most 4; you gave 9.")
+    refused = tab.get_by_role("alert").filter(has_text="“images” takes at least 1 and at most 4; you gave 9.")
+    await expect(refused).to_be_visible()
+    field, said = await area(tab.get_by_label("images", exact=True)), await area(refused)
+    assert said["y"] >= field["y"] + field["height"], "it covers no field"
     await expect(tab.get_by_label("prompt", exact=True)).to_have_value("a cat")
     await tab.get_by_label("prompt", exact=True).fill("")
     await tab.keyboard.press("Enter")
@@ -462,3 +495,119 @@ async def test_layouts_are_drawn(browser: Browser, page: Page) -> None:
     await expect(box.locator("strong")).to_have_text("In a box")
     await expect(box.get_by_role("button", name="Go")).to_be_enabled()
     assert await box.evaluate("box => getComputedStyle(box).borderLeftColor") == "rgb(255, 136, 0)"
+
+
+async def test_what_is_typed_after_a_command_fills_its_fields(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page)
+    await tab.get_by_role("button", name="Mary Moderator").click()
+    await expect(tab.get_by_role("button", name="Mary Moderator")).to_have_attribute("aria-pressed", "true")
+    box, about = tab.locator("#say"), tab.locator(".about")
+
+    async def typed(words: str, **fields: str) -> None:
+        await box.fill(words)
+        await tab.keyboard.press("Enter")
+        for name, value in fields.items():
+            await expect(tab.get_by_label(name, exact=True)).to_have_value(value)
+
+    await typed("/search kitty -dog", query="kitty -dog")
+    await expect(about).to_contain_text('query Words, "phrases", -words to leave out')
+    await tab.keyboard.press("Escape")
+    await expect(box).to_have_value("/search query:kitty -dog")
+
+    await typed("/mod undo case:1 a mistake", case="1", reason="a mistake")
+    await tab.keyboard.press("Escape")
+    await typed("/imagine images:2 a cat, seen from above: fluffy seed:x", images="2")
+    await expect(tab.get_by_label("prompt", exact=True)).to_have_value("a cat, seen from above: fluffy seed:x")
+    await tab.keyboard.press("Escape")
+
+    # What fits no field is said and kept, and so is what was typed in the box before.
+    await typed("/mod cases pac:3")
+    await expect(tab.get_by_role("alert").filter(has_text="No option of this command takes “pac:3”")).to_be_visible()
+    await tab.get_by_role("button", name="Leave this command").click()
+    await expect(box).to_have_value("/mod cases pac:3")
+    await typed("/limits set pace:10 role:@newcomers", pace="10", role="@newcomers")
+    await expect(tab.get_by_role("alert").filter(has_text="“@newcomers” is not among the choices")).to_be_visible()
+    await expect(tab.get_by_label("role", exact=True)).to_be_focused()
+    choices, whole = tab.get_by_role("listbox", name="Choices for role"), tab.locator(".command")
+    await expect(choices).to_be_visible()
+    shown, around = await area(choices), await area(whole)
+    assert shown["y"] + shown["height"] <= around["y"], "the choices cover nothing"
+    await tab.keyboard.press("Escape")
+    await tab.keyboard.press("Escape")
+    await expect(box).to_have_value("/limits set pace:10 role:@newcomers")
+    await typed("/quota now")
+    await expect(box).to_have_value("/quota now")
+
+    # The description of an option is told before it is added; the first field that is needed has the focus.
+    await typed("/contest start")
+    await expect(tab.get_by_label("theme", exact=True)).to_be_focused()
+    await tab.get_by_role("button", name="+ votes").hover()
+    await expect(about).to_contain_text("votes ")
+    await tab.keyboard.press("Escape")
+
+    await typed("/limits set pace:10 member:ada", pace="10", member="Ada")
+    await tab.keyboard.press("Enter")
+    await expect(tab.locator(".message").last).to_contain_text("Only you can see this")
+    rows = await page.app.database.fetch_all("SELECT value FROM rules WHERE name = 'pace'")
+    assert [row[0] for row in rows] == ["10"]
+
+
+async def test_text_that_is_no_command_is_answered_on_the_page(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page)
+    box, advice = tab.locator("#say"), tab.get_by_role("status")
+    await box.fill("a red dragon")
+    await tab.keyboard.press("Enter")
+    await expect(advice).to_contain_text("Ordinary text is only chat")
+    await expect(tab.locator(".message").last.locator(".meta")).to_have_text(re.compile(r"^Ada\d+:\d+.[AP]M$"))
+    await advice.get_by_role("button", name="/imagine a red dragon").click()
+    await expect(tab.get_by_label("prompt", exact=True)).to_have_value("a red dragon")
+    await tab.get_by_label("prompt", exact=True).fill("")
+    await tab.keyboard.press("Escape")
+
+    await box.fill("/imagin a blue dragon")
+    await tab.keyboard.press("Enter")
+    await expect(advice).to_contain_text("There is no command “/imagin” here. Did you mean this?")
+    await expect(box).to_have_value("/imagin a blue dragon")
+    await advice.get_by_role("button", name="/imagine a blue dragon").click()
+    await expect(tab.get_by_label("prompt", exact=True)).to_have_value("a blue dragon")
+    await tab.get_by_label("prompt", exact=True).fill("")
+    await tab.keyboard.press("Escape")
+
+    # Enter takes none of several commands, of which some remove things.
+    await tab.get_by_role("button", name="Mary Moderator").click()
+    await expect(tab.get_by_role("button", name="Mary Moderator")).to_have_attribute("aria-pressed", "true")
+    await box.fill("/limits")
+    await tab.keyboard.press("Enter")
+    await expect(advice).to_contain_text("Several commands fit “/limits”")
+    await expect(box).to_be_visible()
+
+    await tab.get_by_role("button", name="Atelier", exact=True).click()
+    await expect(tab.get_by_role("heading", name="@ Atelier")).to_be_visible()
+    await box.fill("hello")
+    await tab.keyboard.press("Enter")
+    await expect(advice).to_contain_text("To paint it in #easel")
+    await advice.get_by_role("button", name="/imagine hello").click()
+    await expect(tab.get_by_role("heading", name="# easel")).to_be_visible()
+    await expect(tab.get_by_label("prompt", exact=True)).to_have_value("hello")
+
+
+async def test_reactions_move_nothing_and_addresses_of_messages_are_short(browser: Browser, page: Page) -> None:
+    tab = await look(browser, page)
+    page.fill(1)
+    message = tab.locator(".message").last
+    await expect(message.locator(".grid-4 img")).to_have_count(4)
+    before = await area(message)
+    await message.hover()
+    await message.get_by_role("button", name="More for this message").click()
+    await tab.get_by_role("menuitem", name="React with 👍").click()
+    await expect(message.locator(".reaction")).to_have_count(1)
+    assert (await area(message))["height"] == before["height"]
+
+    known = await sample(tab).get_attribute("id")
+    assert known
+    where = f"{page.place.guild.id}/{page.place.main.id}/{known.removeprefix('message-')}"
+    await page.act({"kind": "say", "content": f"see https://discord.com/channels/{where}"})
+    link = tab.locator(".message").last.get_by_role("button", name="#easel, go to the message")
+    await expect(link).to_have_text("#easel › 💬")
+    await link.click()
+    await expect(sample(tab)).to_have_class(re.compile("found"))
