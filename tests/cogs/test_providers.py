@@ -22,9 +22,11 @@ from bot.findings import providers
 from bot.jobs import JobStatus
 from bot.policy.purse import Purse
 from bot.provider_config import OPENAI
+from bot.storage.forgetting import Held
+from cogs import _words
 from cogs._lists import model_choices
 from tests.conftest import Workshop
-from tests.provider_server import COST, KEY, Asked, ProviderServer, breaks, fails, provider_server
+from tests.provider_server import COST, KEY, Asked, ProviderServer, breaks, fails, never, provider_server
 
 ESTIMATE = 56_055
 """Of “a cat” by gpt-image-2: (1767 + 100) · $30 and 9 · $5, by a million tokens."""
@@ -196,6 +198,26 @@ async def test_what_may_have_been_billed_is_refunded_to_the_person_and_counts_fo
     assert "not asked again by itself. You pay nothing" in workshop.message(job.destination.message_id or 0).content
     assert await spent(workshop, ada) == (0, ESTIMATE, ESTIMATE)
     assert len(server.asked) == 1
+
+
+class TestLate:
+    @pytest.fixture
+    def config(self, config: Config) -> Config:
+        """A provider that is waited for one second."""
+        impatient = config.providers[0].model_copy(update={"timeout": 1})
+        return config.model_copy(update={"providers": (impatient,)})
+
+    async def test_what_comes_too_late_is_failed_once_and_paid_by_the_host_alone(
+        self, workshop: Workshop, server: ProviderServer
+    ) -> None:
+        server.script = [never]
+        ada = workshop.member("ada")
+        await ada.slash(workshop.channel, "imagine", prompt="a cat")
+        (job,) = await workshop.ended()
+        content = workshop.message(job.destination.message_id or 0).content
+        assert "far did not answer within 1 seconds. It may have charged the host for it" in content
+        assert (len(server.asked), await workshop.app.queue.pictures(job.id)) == (1, [])
+        assert await spent(workshop, ada) == (0, ESTIMATE, ESTIMATE)
 
 
 async def test_what_a_free_model_lost_is_asked_again_and_told_as_the_providers_fault(
@@ -431,6 +453,14 @@ class TestBesideThisMachine:
             "two — paints letters, painted by far",
             "free — painted by far",
         ]
+
+
+def test_without_a_provider_no_words_leave_and_the_page_says_so() -> None:
+    usual = Config()
+    assert (usual.providers, usual.remote_models, _words.senders(usual.models, usual.providers)) == ((), (), "")
+    shown = _words.kept(Held(1, 1, 0, 0))
+    assert "Only Discord receives any of this data." in shown
+    assert "Words leave" not in shown
 
 
 def test_the_doctor_says_whether_a_key_is_missing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
