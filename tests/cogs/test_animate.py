@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,24 @@ async def test_one_prompt_is_animated_between_two_seeds(workshop: Workshop) -> N
     assert (three.end_prompt, three.end_seed, three.num_inference_steps) == ("an owl", 5, 4)
     alt = workshop.message((await workshop.jobs())[1].destination.message_id).attachments[0].description
     assert alt == "A morph of a red fox between two seeds in 3 frames"
+
+
+async def test_the_prompt_to_copy_is_a_command_that_paints_the_same_again(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await animate(workshop, ada, "a red fox --seed 7 --steps 5", to="an owl", to_seed=9, frames=4)
+    (first,) = await workshop.ended()
+    shown = await Stage(workshop, ada, first).press(ada, "prompt")
+    command = shown.response.content.split("```")[1].strip()
+    known = re.fullmatch(r"/animate prompt:(.*) to:(.*) frames:(\d+) to_seed:(\d+)", command)
+    assert known is not None, command
+    prompt, to, frames, seed = known.groups()
+    await animate(workshop, ada, prompt, to=to, frames=int(frames), to_seed=int(seed))
+    assert (await workshop.ended(2))[1].request == first.request
+
+
+async def test_words_that_the_model_cannot_draw_are_named_for_both_ends(workshop: Workshop) -> None:
+    answer = await animate(workshop, workshop.member("ada"), "a red fox", to="a quixotry")
+    assert "can't draw “quixotry” yet" in last(answer).content
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ async def test_one_bill_for_all_and_one_post_for_four_pictures_with_the_values_o
     single = await ada.click(second, label="6")
     assert single.followups[-1].ephemeral
     assert "blue owl" in single.followups[-1].content
+    assert not any(label.startswith("Cancel") for post in posts(workshop) for label in labels(post)), "all has ended"
     assert await workshop.seen(lambda: [str(each.emoji) for each in workshop.message(second.id).reactions])
 
 
