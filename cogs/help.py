@@ -125,10 +125,9 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
 def _left(allowance: Allowance) -> str:
     """What is left of the quota, in a line."""
     return say(
-        "- {left} of {most} of GPU time in 24 hours are left, now enough for about {pictures}",
+        "- {left} of {most} of GPU time in 24 hours are left",
         left=_words.seconds(allowance.left),
         most=_words.seconds(allowance.quota),
-        pictures=_words.pictures(allowance.pictures(allowance.left)),
     )
 
 

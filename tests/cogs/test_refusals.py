@@ -45,7 +45,7 @@ REFUSED: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str, bool]] = {
     LimitName.QUOTA: (
         {"quota": 1},
         {"images": 4},
-        "Not enough of your quota is left: 0.3 s of 1.0 s of GPU time in 24 hours",
+        "Not enough of your quota is left: 0.4 s of 1.0 s of GPU time in 24 hours",
         True,
     ),
     LimitName.PIXELS: ({"pixels": "8x8"}, {}, "Pictures may have up to 64 pixels here", False),
@@ -147,7 +147,7 @@ async def test_a_refusal_of_what_waited_says_all_that_one_at_asking_does(
     assert "Moderators can change this with `/limits set`." in text
     assert text.endswith("Your prompt, to copy:\n```\na `cat`\n```")
     quota = (await ada.slash(workshop.channel, "quota")).response.content
-    assert re.match(r"\*\*(\d+) of \1 pictures\*\* left", quota), "it costs nothing"
+    assert re.match(r"\*\*([^*]+) of \1\*\* of GPU time", quota), "it costs nothing"
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
     assert f"**{limit}**" in explained.response.content.partition("Their latest refusals:")[2]
     counted = await workshop.app.database.fetch_all("SELECT rule, user_id, guild_id FROM refusals")
@@ -332,7 +332,7 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
     after += [(await actor.slash(workshop.channel, "quota")).response.content for actor in (ada, grace)]
     assert after == before
     assert "— a good cause" in before[0]
-    assert "**5 of 5 pictures** left" in before[1]
+    assert "**1.0 s of 1.0 s** of GPU time" in before[1]
     assert "**0 of 5 pictures** left" in before[2]
     assert (
         "Not enough of your quota is left"
