@@ -333,7 +333,7 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
     assert after == before
     assert "— a good cause" in before[0]
     assert "**1.0 s of 1.0 s** of GPU time" in before[1]
-    assert "**0 of 5 pictures** left" in before[2]
+    assert "**0.0 s of 1.0 s** of GPU time" in before[2]
     assert (
         "Not enough of your quota is left"
         in (await grace.slash(workshop.channel, "imagine", prompt="b")).response.content
