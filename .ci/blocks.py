@@ -24,7 +24,7 @@ REASONS = {
     r"python3 -m venv": "it would take the place of the environment that runs this",
     r"bin/pytest": "the suite itself runs these tests",
     r"training\.|out/model\.tar": "it trains for hours, or on a GPU",
-    r"10\.0\.0\.\d|ports=|RAY_AUTH|ATELIER_RAY": "it needs several hosts; tests/bot/engine/cluster starts Ray on one",
+    r"10\.0\.0\.\d|ports=|RAY_AUTH|ATELIER_RAY": "it needs several hosts; test_cluster.py starts Ray on one",
     r"atelier (try|run)$": "it serves until it is stopped; tests/test_wheel.py and tests/test_run.py start it",
     r"atelier init": "a person puts a token into the file first; tests/test_docs.py runs it with one",
     r"DISCORD_TOKEN_FILE=": "it needs a bot's token and the network",

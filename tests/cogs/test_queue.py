@@ -55,8 +55,8 @@ async def test_the_queue_shows_my_prompts_and_only_the_places_of_others(workshop
     text = shown.response.content
     assert "🖌️ a castle — being painted" in text
     assert "🕓 a moat — place 2" in text
-    assert f"1. <@{grace.id}> — 1 picture, <t:" in text
-    assert f"2. <@{ada.id}> — 1 picture, <t:" in text
+    assert f"1. <@{grace.id}> — 1 picture, in a moment" in text
+    assert f"2. <@{ada.id}> — 1 picture, in a moment" in text
     assert "secret" not in text
 
 

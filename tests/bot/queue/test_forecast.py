@@ -48,8 +48,8 @@ def test_a_start_that_is_near_is_a_moment(seconds: float, said: float | None) ->
         (at(5, 300), at(1, None), False),
         (at(1, None), at(1, None), False),
         (at(3, None), at(1, None), False),
-        (at(1, -5), at(1, None), False),
-        (at(1, -11), at(1, None), True),
+        (at(1, -1), at(1, None), False),
+        (at(1, -5), at(1, None), True),
         (at(1, None), at(1, 9), False),
         (at(1, None), at(1, 11), True),
         # Pauses.
