@@ -34,7 +34,7 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     assert "**pace**: 20 (images per minute) — the host's default" in text
     assert f"**depth**: 2 (requests waiting at a time) — the rule for <@{ada.id}>" in text
     assert "**quota**: 50 (GPU seconds in 24 hours, about " in text
-    assert "pictures — the rule for this server" in text
+    assert "pictures) — the rule for this server" in text
     assert f"**models**: no model (models to choose from) — the rule for <@{ada.id}>" in text
     assert (
         f"**weight**: 300 (share of the GPU when many wait, 100 being usual) — the rule for <@&{workshop.members.id}>"
