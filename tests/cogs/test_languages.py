@@ -12,7 +12,7 @@ from simcord import interactions
 
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
-from bot.language import NAMES, Language
+from bot.language import NAMES, Language, say, speaking
 from tests.conftest import Workshop
 
 
@@ -30,7 +30,6 @@ class Words:
     refused: str
     unknown: str
     case: str
-    chosen: str
 
 
 WALKS = [
@@ -39,42 +38,36 @@ WALKS = [
         refused="Ein Moderator hat dich auf diesem Server gesperrt. Grund: “spam”",
         unknown="--steps braucht eine ganze Zahl",
         case="gesperrt",
-        chosen="Die Sprache der öffentlichen Nachrichten ist hier Deutsch, weil ein Moderator es so gewählt hat.",
     ),
     Words(
         *("fr", Language.FRENCH, "En file", "en cours", "**Les tiennes**", "place 1", "Annulé"),
         refused="Un modérateur t'a bloqué sur ce serveur. Raison : “spam”",
         unknown="--steps demande un nombre entier",
         case="bloqué",
-        chosen="Langue des messages publics ici : Français, car un modérateur l'a choisie.",
     ),
     Words(
         *("es-419", Language.SPANISH, "En cola", "se está pintando", "**Los tuyos**", "puesto 1", "Cancelado"),
         refused="Un moderador te bloqueó en este servidor. Motivo: “spam”",
         unknown="--steps necesita un número entero",
         case="bloqueo",
-        chosen="Los mensajes públicos aquí están en Español, porque lo eligió un moderador.",
     ),
     Words(
         *("pt-BR", Language.PORTUGUESE, "Na fila", "sendo pintado", "**Seus**", "lugar 1", "Cancelado"),
         refused="Um moderador bloqueou você neste servidor. Motivo: “spam”",
         unknown="--steps precisa de um número inteiro",
         case="bloqueio",
-        chosen="As mensagens públicas aqui estão em Português do Brasil, porque um moderador escolheu assim.",
     ),
     Words(
         *("ja", Language.JAPANESE, "待機中", "生成中", "**あなたのリクエスト**", "1 番目", "キャンセルしました"),
         refused="モデレーターがこのサーバーであなたをブロックしました。理由: “spam”",
         unknown="--steps には整数が必要です",
         case="をブロック",
-        chosen="ここの公開メッセージは日本語です(モデレーターが選びました)。",
     ),
     Words(
         *("pl", Language.POLISH, "W kolejce", "malowane", "**Twoje**", "miejsce 1", "Anulowano"),
         refused="Moderator zablokował cię na tym serwerze. Powód: “spam”",
         unknown="--steps wymaga liczby całkowitej",
         case="zablokowano",
-        chosen="Publiczne wiadomości są tu w języku: Polski, bo tak wybrał moderator.",
     ),
 ]
 
@@ -118,7 +111,11 @@ async def test_a_person_and_a_moderator_read_their_language(
         read.append(answer.response.content)
         return answer.response.content
 
-    assert words.chosen in await said(moderator, "language", language=words.language.value)
+    with speaking(words.language):
+        chosen = say(
+            "The language of public messages here: {language}. A moderator chose it.", language=NAMES[words.language]
+        )
+    assert chosen in await said(moderator, "language", language=words.language.value)
 
     shown = await ada.slash(workshop.channel, "imagine", prompt="a zebra")
     first = (await workshop.jobs())[0]

@@ -196,7 +196,7 @@ async def test_the_hard_block_needs_no_list_and_no_setting_opens_it(workshop: Wo
         assert "Moderators can change this" not in answer.response.content
     moderator = workshop.member("mod", moderator=True)
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
-    assert "**safety**" in explained.response.content
+    assert "**prompt safety**" in explained.response.content
     assert "nude" not in explained.response.content
     assert await workshop.jobs() == []
 
