@@ -118,7 +118,7 @@ async def test_a_refusal_says_all_there_is_to_say(
     explained = await moderator.slash(workshop.channel, "limits explain", member=who)
     noted = explained.response.content.partition("Their latest refusals:")[2]
     assert f"**{limit}**" in noted
-    assert ("would work <t:" in noted) is returns
+    assert ("possible again <t:" in noted) is returns
 
 
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
@@ -314,7 +314,7 @@ async def test_rules_of_a_channel_hold_in_its_threads_and_a_threads_own_come_fir
     (job,) = await workshop.ended()
     assert (job.request.num_inference_steps, job.request.num_images_per_prompt) == (5, 1)
     explained = (await moderator.slash(thread, "limits explain", member=ada)).response.content
-    assert f"**steps** 5 denoising steps — the rule for <#{workshop.channel.id}>" in explained
+    assert f"**steps**: at most 5 steps — the rule for <#{workshop.channel.id}>" in explained
     assert (
         f"1 pictures of one request — the rule for <#{thread.id}>; instead of 2 (the rule for <#{workshop.channel.id}>)"
         in (explained)
