@@ -89,9 +89,10 @@ def outcome(contest: Contest, winners: Winners) -> list[str]:
         share = say_many("{best} of {count} vote", "{best} of {count} votes", contest.voters, best=contest.best)
         if contest.winners > 1:
             lines.append(
-                say(
-                    "🏆 A tie: {number} pictures share the first place, with {share} each.",
-                    number=contest.winners,
+                say_many(
+                    "🏆 A tie: {count} picture shares the first place, with {share} each.",
+                    "🏆 A tie: {count} pictures share the first place, with {share} each.",
+                    contest.winners,
                     share=share,
                 )
             )
@@ -138,7 +139,11 @@ def ballot(contest: Contest, count: int, first: int, last: int, vote: int | None
     ]
     if hidden:
         lines.append(
-            say("-# {count} more cannot be shown in this channel, because it is not age-restricted.", count=hidden)
+            say_many(
+                "-# {count} more picture cannot be shown in this channel, because it is not age-restricted.",
+                "-# {count} more pictures cannot be shown in this channel, because it is not age-restricted.",
+                hidden,
+            )
         )
     return _words.fitting(lines)
 

@@ -9,7 +9,7 @@ import discord
 from bot.language import Listed, mark, sentence
 
 _NAMES = {
-    "view_channel": mark("View Channel"),
+    "read_messages": mark("View Channel"),
     "send_messages": mark("Send Messages"),
     "send_messages_in_threads": mark("Send Messages in Threads"),
     "attach_files": mark("Attach Files"),
@@ -27,5 +27,5 @@ def listed(names: Iterable[str]) -> Listed:
 def missing_to_post(given: discord.Permissions, channel: object) -> list[str]:
     """What the bot lacks in a channel, of which `given` are its permissions, to post pictures and find them again."""
     send = "send_messages_in_threads" if isinstance(channel, discord.Thread) else "send_messages"
-    needed = ("view_channel", send, "attach_files", "read_message_history")
+    needed = ("read_messages", send, "attach_files", "read_message_history")
     return [name for name in needed if not getattr(given, name)]

@@ -151,21 +151,32 @@ def amount(request: GenerationRequest) -> str:
     if not request.frames:
         return pictures(request.num_images_per_prompt)
     if request.operation.is_film:
-        return say("a film of {frames} frames", frames=request.frames)
-    return say("an animation of {frames} frames", frames=request.frames)
+        return say_many("a film of {count} frame", "a film of {count} frames", request.frames)
+    return say_many("an animation of {count} frame", "an animation of {count} frames", request.frames)
 
 
 def alt(request: GenerationRequest) -> str:
     """What a picture shows, for those who do not see it; of an animation also what moves."""
     if not request.frames:
         return request.prompt
-    begin = fitted(request.prompt, _ALT_PART)
+    begin, count = fitted(request.prompt, _ALT_PART), request.frames
     if request.operation.is_film:
-        return say("A film in {frames} frames: {prompt}", frames=request.frames, prompt=begin)
+        return say_many("A film of {count} frame: {prompt}", "A film of {count} frames: {prompt}", count, prompt=begin)
     if not request.end_prompt:
-        return say("A morph of {prompt} between two seeds in {frames} frames", prompt=begin, frames=request.frames)
+        return say_many(
+            "A morph of {prompt} between two seeds in {count} frame",
+            "A morph of {prompt} between two seeds in {count} frames",
+            count,
+            prompt=begin,
+        )
     end = fitted(request.end_prompt, _ALT_PART)
-    return say("A morph from {first} to {last} in {frames} frames", first=begin, last=end, frames=request.frames)
+    return say_many(
+        "A morph from {first} to {last} in {count} frame",
+        "A morph from {first} to {last} in {count} frames",
+        count,
+        first=begin,
+        last=end,
+    )
 
 
 def headline(job: Job) -> str:
@@ -440,7 +451,7 @@ def parameters(request: GenerationRequest) -> str:
         facts = [
             seeds(request),
             *([say("to seed `{seed}`", seed=request.end_seed)] if request.end_seed is not None else []),
-            *([say("{frames} frames", frames=request.frames)] if request.frames else []),
+            *([say_many("1 frame", "{count} frames", request.frames)] if request.frames else []),
             *facts,
             say_many("{count} step", "{count} steps", request.num_inference_steps),
             say("guidance {scale:g}", scale=request.guidance_scale),

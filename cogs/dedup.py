@@ -111,16 +111,18 @@ class Dedup(commands.Cog):
 def _line(number: int, there: Sequence[tuple[Job, int]], before: int) -> str:
     """A group: how many pictures it has, and where they are; there were so many when the command was given."""
     if len(there) < 2:
-        return say("**{number}.** {count} pictures, of which at most one is left.", number=number, count=before)
+        return say(
+            "**{number}.** {pictures}, of which at most one is left.", number=number, pictures=_words.pictures(before)
+        )
     shown = [
         say("request {request} picture {number} {link}", request=job.id, number=at, link=_searching.link(job))
         for job, at in there[:LINKS]
     ]
     more = [] if len(there) <= LINKS else [say("and {count} more", count=len(there) - LINKS)]
     head = say(
-        "**{number}.** {count} pictures, the oldest from “{words}”",
+        "**{number}.** {pictures}, the oldest from “{words}”",
         number=number,
-        count=len(there),
+        pictures=_words.pictures(len(there)),
         words=_words.inert(there[0][0].request.prompt, 60),
     )
     return f"{head}\n-# {' · '.join([*shown, *more])}"

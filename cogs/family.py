@@ -58,7 +58,9 @@ class FamilyCog(commands.Cog, name="Family"):
             png = await sheet.family_tree(await self._nodes(family, job.id), _arrows(family))
         count = len(family.jobs)
         words = say(
-            "The family of request {request}: {count} requests, from left to right.", request=job.id, count=count
+            "The family of request {request}: {requests}, from left to right.",
+            request=job.id,
+            requests=_words.requests(count),
         )
         hidden = [await is_hidden(interaction, each, await self._queue.pictures(each.id)) for each in family.jobs]
         name = f"atelier-{job.id}-family.png"

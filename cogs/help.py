@@ -113,11 +113,12 @@ def _named(models: Sequence[ModelConfig]) -> list[str]:
     """A line for each of the first few models."""
     lines = []
     for number, model in enumerate(models[:_SHOWN]):
-        about = f": {_words.inert(model.description, _DESCRIPTION)}" if model.description else ""
         line = say("- the model `{model}`", model=model.name)
         if number == 0 and len(models) > 1:
             line = say("- the model `{model}` (if you name none)", model=model.name)
-        lines.append(line + about)
+        if model.description:
+            line = _words.pair(line, _words.inert(model.description, _DESCRIPTION))
+        lines.append(line)
     if len(models) > _SHOWN:
         lines.append(say_many("- and {count} more model", "- and {count} more models", len(models) - _SHOWN))
     return lines

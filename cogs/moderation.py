@@ -323,8 +323,8 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
 
     @app_commands.command(description="Set how explicit pictures may be here; without options, show it")
     @app_commands.describe(
-        block="From how many percent on a picture is not shown; a lower number is stricter",
-        spoiler="From how many percent on a picture is behind a spoiler; a lower number is stricter",
+        block="Pictures with this score or more, in percent, are not shown; a lower number is stricter",
+        spoiler="Pictures with this score or more, in percent, get a spoiler; a lower number is stricter",
         channel="Where; leave open for the whole server",
         clear="A threshold to remove",
         reason="Why; kept with the case",

@@ -112,9 +112,7 @@ class QueueCog(commands.Cog, name="Queue"):
         if not mine:
             raise UserError("You have no open requests on this server.")
         if request is None and len(mine) > 1:
-            raise UserError(
-                "{number} of your requests are open. Say which one to cancel, or choose all of them.", number=len(mine)
-            )
+            raise UserError("Several of your requests are open. Say which one to cancel, or choose all of them.")
         chosen = mine if request in (None, _ALL) else [job for job in mine if str(job.id) == request]
         if not chosen:
             raise UserError("That is not one of your open requests. It may have just ended.")
@@ -201,7 +199,7 @@ def _reason(requester: Requester, mine: Collection[JobId], turns: Sequence[Turn]
         return ""
     paced = ""
     if paced_until is not None:
-        paced = " " + say("Your limit of images per minute lets it start {when}.", when=_words.relative(paced_until))
+        paced = " " + say("Your pace lets it start {when}.", when=_words.relative(paced_until))
     before = turns[:place]
     if not before:
         return say("Yours is next: no other person who waits has used less painting time.") + paced

@@ -37,7 +37,7 @@ FILED = mark(
     "without options shows it, too."
 )
 NO_REPORTS = mark("No report waits for a moderator.")
-_NEEDED_TO_LOG = ("view_channel", "send_messages", "read_message_history")
+_NEEDED_TO_LOG = ("read_messages", "send_messages", "read_message_history")
 
 
 class ReportsCog(commands.Cog, name="Reports"):
@@ -97,7 +97,7 @@ class ReportsCog(commands.Cog, name="Reports"):
         """Report a result, or show what became of the person's reports."""
         if message is None:
             reports = await self._reports.of_person(UserId(interaction.user.id), _people.place(interaction))
-            lines = [f"- {_words.past(report.opened_at)}: {_became(report)}" for report in reports]
+            lines = [f"- {_words.pair(_words.past(report.opened_at), _became(report))}" for report in reports]
             words = (
                 [say("**Your reports here**"), *lines] if lines else [say("You have reported nothing on this server.")]
             )

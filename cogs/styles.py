@@ -288,7 +288,9 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         said = gone if case is None else _words.receipt(case)
         await responses.send(interaction, said, ephemeral=True)
 
-    @app_commands.command(name="import", description="Add a style from its line, which /style share makes (moderators)")
+    @app_commands.command(
+        name="import", description="Add a style from the line that another server shares (moderators)"
+    )
     @app_commands.describe(line="The line", name="Another name for it", reason=_HELP["reason"])
     async def import_(
         self,
@@ -436,8 +438,8 @@ def _check_loras(text: str, known: list[LoraConfig]) -> None:
 
 
 def _line(style: Style) -> str:
-    about = f": {_words.inert(style.description, LONGEST_DESCRIPTION)}" if style.description else ""
-    return f"**{style.number}.** `{style.name}`{about}"
+    name = f"**{style.number}.** `{style.name}`"
+    return _words.pair(name, _words.inert(style.description, LONGEST_DESCRIPTION)) if style.description else name
 
 
 def _values(style: Style) -> list[str]:

@@ -30,7 +30,7 @@ class TagCog(commands.GroupCog, name="Tags", group_name="tag", group_description
         self._queue = queue
         self._tags = tags
 
-    @app_commands.command(description="Put tags on a result; /search finds it by tag:…")
+    @app_commands.command(description="Put tags on a result, so that a search finds it")
     @app_commands.rename(number="id")
     @app_commands.describe(number="The number of the request, which its info shows", tags="Tags, with commas between")
     async def add(self, interaction: discord.Interaction[Client], number: NUMBER, tags: Typed) -> None:

@@ -72,10 +72,10 @@ class TermsGroup(app_commands.Group):
         """Show the list, behind spoilers; a long one comes as a file."""
         terms = terms_of(await self._rules.book(_people.moderated(interaction)))
         count = say_many("1 term", "{count:,} terms", len(terms))
-        words = f"**{count}:** {', '.join(map(_words.hidden, terms))}" if terms else say(_NO_TERMS)
+        words = _words.pair(f"**{count}**", ", ".join(map(_words.hidden, terms))) if terms else say(_NO_TERMS)
         files = []
         if units(words) > MESSAGE:
-            words = say("**{count},** in the file.", count=count)
+            words = say_many("**{count:,} term** is in the file.", "**{count:,} terms** are in the file.", len(terms))
             files = [discord.File(io.BytesIO("\n".join(terms).encode()), "terms.txt", spoiler=True)]
         await responses.send(interaction, words, files=files, ephemeral=True)
 

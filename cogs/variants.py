@@ -48,7 +48,7 @@ class Variants(commands.Cog):
     @app_commands.guild_only()
     @app_commands.describe(
         picture="The thing in front of a plain background: PNG, JPEG or WebP",
-        id="Or the number of a request, which /show and Info show",
+        id="Or the number of a request, from the info of a result",
         thing="What it is, like: a red apple",
         backgrounds="Backgrounds with commas between them; the thing stays as it is",
         colours="Colours with commas between them; the background stays as it is",

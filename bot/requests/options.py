@@ -138,9 +138,7 @@ class Options:
         None
     )
     model: Annotated[str | None, Option("Which model paints", ("model",), "emoji")] = None
-    style: Annotated[
-        str | None, Option("A style of this server, which /style list shows", ("style",), "old-ink", only_known=True)
-    ] = None
+    style: Annotated[str | None, Option("A style of this server", ("style",), "old-ink", only_known=True)] = None
     sampler: Annotated[str | None, Option("Which sampler denoises", ("sampler",), "euler", spaced=True)] = None
     lora: Annotated[
         str | None,

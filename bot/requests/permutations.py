@@ -253,7 +253,7 @@ class Wildcards:
                 )
         if circle := self._circle(_names(text)):
             raise UserError(
-                "The wildcard {wildcard} calls itself: {circle}. Moderators can change its list.",
+                "The wildcard {wildcard} contains itself: {circle}. Moderators can change its list.",
                 wildcard=f"__{circle[0]}__",
                 circle=" → ".join(circle),
             )

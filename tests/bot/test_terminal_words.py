@@ -22,6 +22,7 @@ MARKUP = re.compile(r"<@&?\{|<#\{|<t:\{|(?<!\w)`/")
         ("Up to 3 ({origin server}).", "Up to 3 (the rule for the server)."),
         ("Paused for {subject channel:7}.", "Paused for channel 7."),
         ("Use {command limits set}.", "Use /limits set."),
+        ("Attach it as {option image}.", "Attach it as image."),
         ("“{origin of all}”", "“{origin of all}”"),
     ],
 )

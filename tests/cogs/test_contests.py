@@ -526,11 +526,11 @@ async def test_a_ballot_of_many_has_pages(workshop: Workshop, moderator: simcord
     eve = workshop.member("eve")
     paper = await ballot(workshop, eve)
     assert "Pictures 1 to 20 of 23" in paper.content
-    assert labels(paper)[-2:] == ["20", "More"]
-    more = last(await eve.click(paper, label="More"))
-    assert labels(more) == ["21", "22", "23", "Before"]
+    assert labels(paper)[-2:] == ["20", "More ▶"]
+    more = last(await eve.click(paper, label="More ▶"))
+    assert labels(more) == ["21", "22", "23", "◀ Back"]
     assert "picture 22" in (await eve.click(more, label="22")).response.content
-    again = last(await eve.click(paper, label="More"))
+    again = last(await eve.click(paper, label="More ▶"))
     assert "Your vote is for picture 22" in again.content
 
 

@@ -157,7 +157,7 @@ async def test_a_missing_permission_is_named_before_anything_is_queued(workshop:
     refused = await workshop.member("ada").slash(channel, "imagine", prompt="a cat")
 
     assert refused.ephemeral
-    assert "because I lack these permissions here: Add Reactions, Attach Files" in refused.response.content
+    assert "because I lack these permissions here: Add Reactions and Attach Files" in refused.response.content
     assert await workshop.jobs() == []
 
 

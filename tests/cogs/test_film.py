@@ -50,7 +50,7 @@ async def test_the_model_for_videos_is_found_and_the_frames_count(workshop: Work
     assert (two.request.model, two.request.operation, two.request.frames) == ("picture", Operation.IMAGE2FILM, 25)
     assert engine.orders[1].uploads == {two.request.image: PICTURE}
     message = workshop.message(one.destination.message_id)
-    assert message.attachments[0].description == "A film in 17 frames: a red fox"
+    assert message.attachments[0].description == "A film of 17 frames: a red fox"
     assert labels(message) == ["🔁", "❤️", "More"]
     await ada.click(message, label="🔁")
     again = (await workshop.ended(3))[2].request

@@ -89,7 +89,7 @@ async def test_cancel_with_several_open_asks_which_and_takes_one_or_all(workshop
     await workshop.ended(3)
     nothing = await ada.slash(workshop.channel, "cancel")
 
-    assert "3 of your requests are open" in unclear.response.content
+    assert "Several of your requests are open" in unclear.response.content
     assert [choice["name"] for choice in choices] == ["all 3", "one", "two", "three"]
     assert one_gone.response.content == "Cancelled “two”."
     assert all_gone.response.content == "Cancelled “one”, “three”."
@@ -266,7 +266,7 @@ def turns_of(people: str, cut_short: int = 0) -> list[Turn]:
         (
             turns_of("m"),
             True,
-            "Yours is next: no other person who waits has used less painting time. Your limit of images per minute",
+            "Yours is next: no other person who waits has used less painting time. Your pace lets it start <t:",
         ),
         (turns_of("abam"), False, "Place 4: 2 people who wait have used less painting time or waited longer."),
         (
@@ -308,7 +308,8 @@ async def test_a_place_is_explained_by_who_used_less_and_by_ones_pace(workshop: 
     )
     shown = (await ada.slash(workshop.channel, "queue")).response.content
     assert (
-        "-# Place 2: one person who waits has used less painting time or waited longer. Your limit of images" in shown
+        "-# Place 2: one person who waits has used less painting time or waited longer. Your pace lets it start <t:"
+        in shown
     )
 
 
@@ -322,7 +323,9 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     shown = (await also.slash(there, "queue")).response.content
     assert "**Yours**\nYou have no open requests here.\n-# Of yours, up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
-    assert "-# Yours is next: no other person who waits has used less painting time. Your limit of images per" in here
+    assert (
+        "-# Yours is next: no other person who waits has used less painting time. Your pace lets it start <t:" in here
+    )
 
 
 async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> None:

@@ -244,7 +244,7 @@ async def test_a_term_counts_at_once_only_on_its_server_and_an_undo_takes_it_bac
     other, there = workshop.elsewhere()
     assert "Queued" in (await other.slash(there, "imagine", prompt="a zeppelin")).response.content
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="SOME  phrase"))
-    assert "**2 terms:** ||some phrase||, ||zeppelin||" in await said(moderator, workshop, "terms list")
+    assert "**2 terms**: ||some phrase||, ||zeppelin||" in await said(moderator, workshop, "terms list")
     assert await said(moderator, workshop, "terms add", terms="Zeppelin") == (
         "Case 2: terms add for this server: the spelling of a term. `/mod undo case:2` undoes it."
     )
@@ -305,7 +305,7 @@ async def test_a_list_has_an_end_and_a_long_one_comes_as_a_file(workshop: Worksh
     await said(moderator, workshop, "terms remove", terms="one more")
     assert "undo of case" in await said(moderator, workshop, "undo", case=removal)
     shown = await moderator.slash(workshop.channel, "mod terms list")
-    assert "**1,000 terms,** in the file." in shown.response.content
+    assert "**1,000 terms** are in the file." in shown.response.content
     assert (await shown.response.attachments[0].read()).decode().count("\n") == MOST_TERMS - 1
     ada = workshop.member("ada")
     assert NOT_ALLOWED in told(await ada.slash(workshop.channel, "imagine", prompt="word abcx of many"))

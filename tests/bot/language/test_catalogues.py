@@ -137,9 +137,29 @@ def test_a_sentence_is_never_put_together_before_it_is_looked_up() -> None:
     assert unready - set(OF_THE_HOST) == set()
 
 
+QUOTES_NOT_YET = ("bot/requests/vocabulary.py", "cogs/_comparing.py", "cogs/_searching.py")
+"""The files that still put English quotation marks round words in every language."""
+
+
+def english_quotes(path: Path) -> list[int]:
+    """The lines of a file where English quotation marks are put round words outside of a message."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.JoinedStr)
+        and any("“" in part.value for part in node.values if isinstance(part, ast.Constant))
+    ]
+
+
+def test_quotation_marks_are_those_of_the_language() -> None:
+    files = {path.relative_to(ROOT).as_posix(): path for top in ("bot", "cogs") for path in (ROOT / top).rglob("*.py")}
+    assert {name for name, path in files.items() if english_quotes(path)} - {*QUOTES_NOT_YET, *OF_THE_HOST} == set()
+
+
 def test_a_sentence_that_is_put_together_is_found(tmp_path: Path) -> None:
     path = tmp_path / "cogs" / "owls.py"
     path.parent.mkdir()
-    path.write_text('raise UserError(f"{count} owls")\nawait responses.send(interaction, "An owl.")\n')
+    path.write_text('raise UserError(f"{count} owls")\nawait responses.send(interaction, f"An “{owl}”.")\n')
     assert glued(path) == [1]
+    assert english_quotes(path) == [2]
     assert is_silent(path)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bot import language
-from bot.errors import Rejected, UserError
+from bot.errors import Rejected, UserError, quoted
 from bot.language import Language, catalogues, say, say_many, sentence, sentence_many, speaking
 
 
@@ -57,6 +57,26 @@ def test_a_plural_is_chosen_by_its_number() -> None:
 def test_a_command_in_a_sentence_has_the_name_that_the_reader_sees(spoken: Language, expected: str) -> None:
     assert catalogues.translation(spoken, "`/mod undo case:{number}`") == expected
     assert catalogues.translation(spoken, "`/unknown` or /mod undo") == "`/unknown` or /mod undo"
+
+
+def test_an_option_alone_in_a_sentence_has_the_name_that_the_reader_sees() -> None:
+    own = catalogues.name(Language.GERMAN, catalogues.OPTION, "channel")
+    assert own != "channel"
+    assert catalogues.translation(Language.GERMAN, "Name one as `channel:`.") == f"Name one as `{own}:`."
+    all_of_it = catalogues.name(Language.GERMAN, catalogues.OPTION, "everything")
+    assert catalogues.translation(Language.GERMAN, "Or `everything:True`.") == f"Or `{all_of_it}:True`."
+    assert catalogues.translation(Language.GERMAN, "Like `by:me` or `12:`.") == "Like `by:me` or `12:`."
+
+
+def test_words_of_a_person_stand_in_the_quotation_marks_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = {Language.GERMAN: "„{text}“", Language.JAPANESE: "「{text}」"}
+    monkeypatch.setattr(catalogues, "translation", lambda spoken, text: marks[spoken] if text == "“{text}”" else text)
+    error = UserError("There is no wildcard {name}.", name=quoted("{cat}"))
+    assert str(error) == "There is no wildcard “(cat)”."
+    with speaking(Language.GERMAN):
+        assert str(error) == "There is no wildcard „(cat)“."
+    with speaking(Language.JAPANESE):
+        assert f"{quoted('x' * 61)}" == f"「{'x' * 59}…」"
 
 
 async def test_an_error_is_put_into_words_where_it_is_explained() -> None:
