@@ -46,7 +46,10 @@ def plain(words: str, guild: discord.Guild | None) -> str:
         if guild is None:
             return found[0]
         if kind == "@":
+            # Without the privileged intent, Discord tells nobody's name.
             there: discord.abc.Snowflake | None = guild.get_member(number)
+            if there is None:
+                return say("a member")
         else:
             there = guild.get_role(number) if kind == "@&" else guild.get_channel_or_thread(number)
         shown = getattr(there, "display_name", None) or getattr(there, "name", number)

@@ -26,18 +26,18 @@ _DESCRIPTION = 60
 
 _COMMANDS = {
     "queue": mark("who waits, and when your pictures start"),
-    "quota": mark("what is left of your painting time"),
+    "quota": mark("what you have left"),
     "history": mark("your pictures"),
-    "search": mark("find pictures by their words"),
-    "storyboard": mark("a story in pictures"),
+    "search": mark("find pictures"),
+    "storyboard": mark("a story"),
     "compare": mark("two settings by a blind vote"),
     "contest": mark("contests"),
-    "style": mark("looks that you can ask for by name"),
-    "tag": mark("put your own words on pictures, to find them again"),
-    "dataset": mark("whether your pictures may be collected to train models"),
+    "style": mark("looks with a name"),
+    "tag": mark("your own words on pictures"),
+    "dataset": mark("your pictures as training data"),
     "settings": mark("your own defaults"),
-    "report": mark("a picture that should not be here"),
-    "privacy": mark("what is kept about you, and deleting it"),
+    "report": mark("what should not be here"),
+    "privacy": mark("what is kept about you"),
 }
 _MODERATORS = ("limits", "mod", "stats", "dedup", "language")
 

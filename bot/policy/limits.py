@@ -17,6 +17,7 @@ from bot.config import ANIMATION, IMAGES, PERMUTATIONS, STEPS, LimitsConfig
 from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
 from bot.language import Sentence, current, lasting, mark, say, sentence, sentence_many, speaking
+from bot.money import dollars, micros_of_cents
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -54,31 +55,6 @@ MEANING = {
     LimitName.WEIGHT: mark("share of the painting time when many wait, 100 being usual"),
     LimitName.CHANNELS: mark("channels to ask in"),
 }
-
-_SAID = {
-    LimitName.PACE: (mark("at most {count:,} image per minute"), mark("at most {count:,} images per minute")),
-    LimitName.DEPTH: (mark("at most {count:,} request waiting"), mark("at most {count:,} requests waiting")),
-    LimitName.MONEY: (
-        mark("at most {count:,} US cent per person in 24 hours"),
-        mark("at most {count:,} US cents per person in 24 hours"),
-    ),
-    LimitName.SERVER_MONEY: (
-        mark("at most {count:,} US cent for the whole server in 24 hours"),
-        mark("at most {count:,} US cents for the whole server in 24 hours"),
-    ),
-    LimitName.PIXELS: (mark("at most {count:,} pixel per picture"), mark("at most {count:,} pixels per picture")),
-    LimitName.STEPS: (mark("at most {count:,} step"), mark("at most {count:,} steps")),
-    LimitName.IMAGES: (mark("at most {count:,} picture per request"), mark("at most {count:,} pictures per request")),
-    LimitName.ANIMATION: (
-        mark("at most {count:,} pixel in all frames of an animation"),
-        mark("at most {count:,} pixels in all frames of an animation"),
-    ),
-    LimitName.PERMUTATIONS: (
-        mark("at most {count:,} prompt from one prompt with choices"),
-        mark("at most {count:,} prompts from one prompt with choices"),
-    ),
-}
-"""What a value of a limit that counts something means, for one and for several."""
 
 BOUNDS = {
     LimitName.PACE: (1, 10_000),
@@ -334,14 +310,40 @@ def place_refused(limits: Limits, where: Sequence[ChannelId]) -> Sentence | None
 
 def spoken(name: LimitName, value: int) -> Sentence:
     """What a value of a limit that is a number allows, such as "at most 4 pictures per request"."""
-    if name is LimitName.QUOTA:
-        return sentence("at most {time} of painting time in 24 hours", time=lasting(value))
-    if name is LimitName.WEIGHT:
-        return sentence("a share of {count:,} when many wait; 100 is usual", count=value)
     side = math.isqrt(value)
-    if name is LimitName.PIXELS and side * side == value:
-        return sentence("pictures of at most {side}×{side} pixels", side=side)
-    return sentence_many(*_SAID[name], value)
+    match name:
+        case LimitName.QUOTA:
+            return sentence("at most {time} of painting time in 24 hours", time=lasting(value))
+        case LimitName.WEIGHT:
+            return sentence("a share of {count:,} when many wait; 100 is usual", count=value)
+        case LimitName.PACE:
+            return sentence_many("at most {count:,} image per minute", "at most {count:,} images per minute", value)
+        case LimitName.DEPTH:
+            return sentence_many("at most {count:,} request waiting", "at most {count:,} requests waiting", value)
+        case LimitName.IMAGES:
+            return sentence_many(
+                "at most {count:,} picture per request", "at most {count:,} pictures per request", value
+            )
+        case LimitName.STEPS:
+            return sentence_many("at most {count:,} step", "at most {count:,} steps", value)
+        case LimitName.PERMUTATIONS:
+            return sentence_many(
+                "at most {count:,} prompt from one with choices",
+                "at most {count:,} prompts from one with choices",
+                value,
+            )
+        case LimitName.MONEY:
+            return sentence("at most {money} per person in 24 hours", money=dollars(micros_of_cents(value)))
+        case LimitName.SERVER_MONEY:
+            return sentence("at most {money} for the whole server in 24 hours", money=dollars(micros_of_cents(value)))
+        case LimitName.ANIMATION:
+            return sentence("at most {count:,} pixels in all frames of an animation", count=value)
+        case LimitName.PIXELS if side * side == value:
+            return sentence("pictures of at most {side}×{side} pixels", side=side)
+        case LimitName.PIXELS:
+            return sentence("pictures of at most {count:,} pixels", count=value)
+        case _:
+            return sentence("{count:,}", count=value)
 
 
 def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:

@@ -73,13 +73,14 @@ def find(known: Known, query: Query, seer: Seer, without: int = 0, look: Look | 
             (index.by_parts((term for term in terms if terms[term] < CANDIDATES), query, allowed), WEIGHTS["parts"]),
             (list(cosines), WEIGHTS["meaning"]),
         ]
+    telling = terms if without else query.terms
     order = [name for name in fuse(rankings) if name != without]
     hits: list[Hit] = []
     for at in range(0, len(order), MOST_HITS):
         some = order[at : at + MOST_HITS]
         entries = index.matching(some, query, seer)
         found = [
-            _hit(entries[name], query, terms, groups, cosines.get(name, 0.0), alike.get(name))
+            _hit(entries[name], query, telling, groups, cosines.get(name, 0.0), alike.get(name))
             for name in some
             if name in entries
         ]

@@ -337,7 +337,9 @@ class Index:
         sql = "SELECT term, doc FROM frequencies WHERE term IN (SELECT value FROM json_each(?))"
         documents = {row["term"]: row["doc"] for row in self._file.execute(sql, (json.dumps(plain),))}
         most = COMMON * len(self.entries)
-        rare = [term for term in terms if documents.get(term, 0) <= most and not _is_short(term)] or list(terms)
+        long = [term for term in terms if not _is_short(term)]
+        # Of few results every word is common, and still a short one tells nothing.
+        rare = [term for term in long if documents.get(term, 0) <= most] or long or list(terms)
         return dict(sorted(((term, documents.get(term, 0)) for term in rare), key=lambda each: each[1])[:MOST_TERMS])
 
     def _ranked(self, table: str, match: str, allowed: Allowed) -> list[int]:

@@ -30,7 +30,16 @@ def case(action: str, subject: Subject, before: dict[str, Any], after: dict[str,
         (case("block", ADA, {}, {BLOCKED: AT.isoformat()}), f"blocked <@7> until {DATE}"),
         (
             case("quota reset", ADA, {}, {QUOTA_FROM: AT.isoformat()}),
-            f"quota reset for <@7>: GPU time that counts all of it → since {DATE}",
+            f"quota reset for <@7>: painting time that counts all of it → since {DATE}",
+        ),
+        (
+            case("limits set", SERVER, {}, {"images": 1, "pixels": 2048**2}),
+            "at most 1 picture per request (before: no rule); pictures of at most 2048×2048 pixels (before: no rule), "
+            "for everyone here",
+        ),
+        (
+            case("limits clear", ADA, {"quota": 90, "server_money": 5}, {}),
+            "the limit quota is removed (it was: 1 min 30 s); the limit server_money is removed (it was: 5), for <@7>",
         ),
         (
             case("delete", ADA, {"pictures": 1, "message": 9, "requests": 1}, {}),
@@ -56,7 +65,7 @@ def test_a_case_says_dates_and_numbers_as_people_do(done: Case, words: str) -> N
 
 
 def test_a_limit_has_the_name_that_the_reader_types() -> None:
-    done = case("limits set", ADA, {}, {LimitName.SERVER_MONEY.value: 5})
+    done = case("limits clear", ADA, {LimitName.SERVER_MONEY.value: 5}, {})
     with speaking(Language.GERMAN):
         own = catalogues.name(Language.GERMAN, catalogues.OPTION, "server_money")
         assert own != "server_money"

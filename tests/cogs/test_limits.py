@@ -58,8 +58,8 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
         ("1.5 min", 90),
         ("10 minutes", 600),
         ("2h", 7200),
-        ("100 pictures", 33),
-        ("9 Bilder", 3),
+        ("100 pictures", 20),
+        ("9 Bilder", 2),
     ],
 )
 async def test_a_quota_is_typed_as_time_or_as_pictures(workshop: Workshop, typed: str, seconds: int) -> None:
@@ -71,7 +71,7 @@ async def test_a_quota_is_typed_as_time_or_as_pictures(workshop: Workshop, typed
 
 async def test_a_change_that_leaves_a_person_with_nothing_is_confirmed(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
-    await ada.slash(workshop.channel, "imagine", prompt="a cat", images=4)
+    await ada.slash(workshop.channel, "imagine", prompt="a cat", images=4, steps=40)
     await workshop.ended()
     asked = await moderator.slash(workshop.channel, "limits set", quota="1", member=ada)
     assert asked.response.content.startswith(
@@ -122,13 +122,13 @@ async def test_explain_says_which_rule_gives_what_and_why_requests_were_refused(
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await moderator.slash(workshop.channel, "limits set", pace=60, channel=workshop.channel)
     await moderator.slash(workshop.channel, "limits set", pace=40, member=ada)
-    await moderator.slash(workshop.channel, "limits set", models="none", member=ada)
+    await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", models="none", member=ada))
     await ada.slash(workshop.channel, "imagine", prompt="a secret")
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
 
     text = explained.response.content
     assert (
-        f"**pace**: 40 (images per minute) — the rule for <@{ada.id}>; instead of 60 (the rule for "
+        f"**pace**: at most 40 images per minute — the rule for <@{ada.id}>; instead of 60 (the rule for "
         f"<#{workshop.channel.id}>); instead of 20 (the host's default)"
     ) in text
     assert f"**models** (the rule for <@{ada.id}>)" in text.partition("refusals")[2]
@@ -175,7 +175,7 @@ async def test_a_limit_that_changes_while_something_waits_holds_for_it(workshop:
     jobs = await workshop.ended(2)
 
     assert [job.status for job in jobs] == [JobStatus.DELIVERED, JobStatus.FAILED]
-    assert "The limits changed while this request waited: 1 pictures of one request at most, not 2" in (
+    assert "The limits changed while this request waited: at most 1 picture per request now (the rule" in (
         workshop.message(jobs[1].destination.message_id or 0).content
     )
 

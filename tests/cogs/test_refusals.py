@@ -118,7 +118,7 @@ async def test_a_refusal_says_all_there_is_to_say(
     explained = await moderator.slash(workshop.channel, "limits explain", member=who)
     noted = explained.response.content.partition("Their latest refusals:")[2]
     assert f"**{limit}**" in noted
-    assert ("would work <t:" in noted) is returns
+    assert ("possible again <t:" in noted) is returns
 
 
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
@@ -242,7 +242,8 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
     await other.slash(there, "mod block", member=also)
     await other.slash(there, "mod quota reset", member=also)
     await confirmed(other, await other.slash(there, "limits set", depth=1))
-    await other.slash(there, "limits set", models="none", member=also)
+    asked = await other.slash(there, "limits set", models="none", member=also)
+    await other.click(asked.response, label="Do it")
     foreign = await other.slash(there, "limits set", channels=f"<#{workshop.channel.id}>", member=also)
     assert "is not a channel of this server" in foreign.response.content
     assert "A moderator blocked you" in (await also.slash(there, "imagine", prompt="a cat")).response.content
@@ -313,7 +314,7 @@ async def test_rules_of_a_channel_hold_in_its_threads_and_a_threads_own_come_fir
     (job,) = await workshop.ended()
     assert (job.request.num_inference_steps, job.request.num_images_per_prompt) == (5, 1)
     explained = (await moderator.slash(thread, "limits explain", member=ada)).response.content
-    assert f"**steps** 5 denoising steps — the rule for <#{workshop.channel.id}>" in explained
+    assert f"**steps**: at most 5 steps — the rule for <#{workshop.channel.id}>" in explained
     assert (
         f"1 pictures of one request — the rule for <#{thread.id}>; instead of 2 (the rule for <#{workshop.channel.id}>)"
         in (explained)

@@ -483,8 +483,8 @@ async def test_what_has_a_smaller_meaning_is_made_smaller_with_the_rule_that_say
     assert made == (10, 1, 64, 64)
     assert admitted.notes == (
         "size 128×128 became 64×64 (up to 4,096 pixels: {origin role:50}); "
-        f"steps {EMBEDDED_MODEL.steps} became 10 ({{origin role:50}}); "
-        "images 3 became 1 ({origin role:50})",
+        f"steps: 10 instead of {EMBEDDED_MODEL.steps} ({{origin role:50}}); "
+        "you asked for 3 pictures, and at most 1 is possible here ({origin role:50})",
     )
     assert (await store.now(admitted.job)).requester.roles == (50,)
 
@@ -668,7 +668,7 @@ async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_wh
             continue
         assert refusal is not None
         assert (refusal.rule, refusal.origin, refusal.allowed) == ("quota", "server", 11)
-        assert "10 of 11 GPU seconds in 24 hours are used, and this request takes 5 more" in str(refusal)
+        assert "it takes about 5 s of painting time, and 1 s of your quota of 11 s in 24 hours is left" in str(refusal)
         assert refusal.retry_at == jobs[0].asked_at + timedelta(hours=24)
         await store.queue.fail(job, str(refusal))
     assert len(jobs) == 4
