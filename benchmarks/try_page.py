@@ -45,7 +45,6 @@ async def ask(tab: Page, round_: int) -> None:
     before = await answers.count()
     await tab.locator("#say").fill("/quota")
     await tab.keyboard.press("Enter")
-    await tab.keyboard.press("Enter")
     await answers.nth(before).wait_for()
 
 
