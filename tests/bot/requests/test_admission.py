@@ -679,7 +679,7 @@ async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_wh
     assert job is not None
     never = await gate.policy.objection(job)
     assert never is not None
-    assert "this request takes 5 GPU seconds, more than the 4 in 24 hours" in str(never)
+    assert "it takes about 5 s of painting time, more than your quota of 4 s in 24 hours" in str(never)
     assert never.retry_at is None
 
 
