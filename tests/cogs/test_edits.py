@@ -303,7 +303,7 @@ async def test_the_menus_of_our_results_do_what_the_buttons_do(workshop: Worksho
     assert (await workshop.ended(2))[-1].request.operation is Operation.UPSCALE
     changing = (await grace.context_menu(workshop.channel, "Change this picture", message)).response
     assert len(changing.attachments) == 1
-    shown = [label for row in labels(changing) for label in row]
+    shown = [each.get("label") for row in changing.components for each in row["components"]]
     assert {"Vary (subtle)", "Edit region", "Animate", "Paint variants", MORE} <= set(shown)
     asked = await grace.click(changing, label="Paint variants")
     assert asked.modal["title"] == "Variants"

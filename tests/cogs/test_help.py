@@ -35,7 +35,7 @@ async def test_help_fits_a_screen_and_names_only_commands_that_exist(workshop: W
     for words in (
         "`/imagine prompt:",
         "`emoji`",
-        "up to 4 pictures and 150 steps",
+        "up to 4 pictures with 150 steps each",
         "10 min of 10 min of painting time in 24 hours is left",
     ):
         assert words in tour
@@ -54,7 +54,7 @@ async def test_help_shows_moderators_their_commands(workshop: Workshop) -> None:
 async def test_help_says_what_a_rule_leaves_of_it(workshop: Workshop) -> None:
     mod, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await mod.slash(workshop.channel, "limits set", images=2, steps=30, member=ada)
-    assert "up to 2 pictures and 30 steps" in (await ada.slash(workshop.channel, "help")).response.content
+    assert "up to 2 pictures with 30 steps each" in (await ada.slash(workshop.channel, "help")).response.content
     await confirmed(mod, await mod.slash(workshop.channel, "mod pause"))
     paused = (await ada.slash(workshop.channel, "help")).response.content
     assert "**Not now:** A moderator paused painting" in paused

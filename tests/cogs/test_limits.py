@@ -69,10 +69,10 @@ async def test_a_quota_is_typed_as_time_or_as_pictures(workshop: Workshop, typed
     assert book[Scope.PERSON, ada.id]["quota"] == pytest.approx(seconds, abs=1)
 
 
-async def test_a_change_that_leaves_a_person_with_nothing_is_confirmed(workshop: Workshop) -> None:
+async def test_a_change_that_leaves_a_person_with_nothing_is_confirmed(workshop: Workshop, engine: FakeEngine) -> None:
+    engine.open.clear()
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await ada.slash(workshop.channel, "imagine", prompt="a cat", images=4, steps=40)
-    await workshop.ended()
     asked = await moderator.slash(workshop.channel, "limits set", quota="1", member=ada)
     assert asked.response.content.startswith(
         f"With this, <@{ada.id}> can paint nothing for now: 1 s of painting time is"

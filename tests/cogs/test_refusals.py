@@ -57,12 +57,12 @@ LESS: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str]] = {
     LimitName.STEPS: (
         {"steps": 5},
         {"steps": 9},
-        "you asked for 9 steps, and at most 5 are possible here (the rule for this server)",
+        "you asked for 9 steps, and the most here is 5 (the rule for this server)",
     ),
     LimitName.IMAGES: (
         {"images": 1},
         {"images": 3},
-        "you asked for 3 pictures, and at most 1 is possible here (the rule for this server)",
+        "you asked for 3 pictures, and the most here is 1 (the rule for this server)",
     ),
 }
 LATER = {
@@ -316,8 +316,8 @@ async def test_rules_of_a_channel_hold_in_its_threads_and_a_threads_own_come_fir
     explained = (await moderator.slash(thread, "limits explain", member=ada)).response.content
     assert f"**steps**: at most 5 steps — the rule for <#{workshop.channel.id}>" in explained
     assert (
-        f"1 pictures of one request — the rule for <#{thread.id}>; instead of 2 (the rule for <#{workshop.channel.id}>)"
-        in (explained)
+        f"at most 1 picture per request — the rule for <#{thread.id}>; instead of 2 (the rule for "
+        f"<#{workshop.channel.id}>)" in (explained)
     )
     await moderator.slash(workshop.channel, "mod pause", channel=workshop.channel)
     paused = await ada.slash(thread, "imagine", prompt="a dog")

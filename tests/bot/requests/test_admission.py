@@ -484,7 +484,7 @@ async def test_what_has_a_smaller_meaning_is_made_smaller_with_the_rule_that_say
     assert admitted.notes == (
         "size 128×128 became 64×64 (up to 4,096 pixels: {origin role:50}); "
         f"steps: 10 instead of {EMBEDDED_MODEL.steps} ({{origin role:50}}); "
-        "you asked for 3 pictures, and at most 1 is possible here ({origin role:50})",
+        "you asked for 3 pictures, and the most here is 1 ({origin role:50})",
     )
     assert (await store.now(admitted.job)).requester.roles == (50,)
 
@@ -679,7 +679,7 @@ async def test_a_quota_lowered_mid_queue_refuses_what_no_longer_fits_and_says_wh
     assert job is not None
     never = await gate.policy.objection(job)
     assert never is not None
-    assert "this request takes 5 GPU seconds, more than the 4 in 24 hours" in str(never)
+    assert "it takes about 5 s of painting time, more than your quota of 4 s in 24 hours" in str(never)
     assert never.retry_at is None
 
 
