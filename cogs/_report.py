@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from bot.jobs import GuildId
 from bot.language import mark, say, say_many
 from bot.money import dollars
+from bot.policy.words import SAFETY, TERMS
 from bot.requests.defaults import Source
 from bot.requests.presets import difference
 from bot.search.quality import interval
@@ -30,6 +31,15 @@ _EMPTY = {
     Period.QUARTER: mark("There were no requests in the last 90 days."),
     Period.YEAR: mark("There were no requests in the last 12 months."),
 }
+
+_RULES = {
+    "block": mark("a block"),
+    "engine": mark("what a model can do"),
+    "pause": mark("a pause"),
+    TERMS: mark("the words of this server"),
+    SAFETY: mark("what is never painted"),
+}
+"""What refuses requests beside the limits."""
 
 
 def is_empty(report: Report) -> bool:
@@ -102,9 +112,14 @@ def _figures(report: Report) -> list[str]:
             )
         )
     if report.refused:
-        rules = [say("{count} by {rule}", count=count, rule=say(rule)) for rule, count in report.refused.items()]
+        rules = [say("{count} by {rule}", count=count, rule=_rule(rule)) for rule, count in report.refused.items()]
         lines.append(say("Refused: {rules}", rules=", ".join(rules)))
     return lines
+
+
+def _rule(name: str) -> str:
+    """What refused requests: a limit by its name, or what else can."""
+    return say(_RULES[name]) if name in _RULES else _words.option(name)
 
 
 def _model(model: ModelReport) -> str:
@@ -112,7 +127,7 @@ def _model(model: ModelReport) -> str:
     liked = model.reception
     requests = _words.requests(model.results)
     if liked is None:
-        few = "`{model}`: {requests} delivered, fewer than {least} people rated it"
+        few = mark("`{model}`: {requests} delivered, fewer than {least} people rated it")
         return say(few, model=model.model, requests=requests, least=GROUP)
     line = say(
         "`{model}`: {requests} delivered, 👍 {up}, 👎 {down}",
@@ -155,7 +170,7 @@ def _rated(one: Liked) -> str:
 def _share(share: float, people: int) -> str:
     """A share of people with its 95 % interval."""
     low, high = interval(share, people)
-    words = "{share:.0%} ({low:.0%}–{high:.0%}, {people})"
+    words = mark("{share:.0%} ({low:.0%}–{high:.0%}, {people})")
     return say(words, share=share, low=low, high=high, people=_people(people))
 
 

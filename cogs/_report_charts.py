@@ -152,10 +152,10 @@ def _alt_of_models(report: Report) -> str:
         steps = [each for each in report.drift if each.model == name]
         facts = [_words.requests(sum(each.asked for each in steps))]
         if seconds := [each.step_seconds for each in steps if each.step_seconds is not None]:
-            words = "GPU seconds for a step first {first:.3f}, then {last:.3f}"
+            words = mark("GPU seconds for a step first {first:.3f}, then {last:.3f}")
             facts.append(say(words, first=seconds[0], last=seconds[-1]))
         if shares := [each.share for each in steps if each.share is not None]:
-            words = "liked first by {first:.0%}, then by {last:.0%}"
+            words = mark("liked first by {first:.0%}, then by {last:.0%}")
             facts.append(say(words, first=shares[0], last=shares[-1]))
         sentences.append(f"{name}: {', '.join(facts)}.")
     return " ".join(sentences)

@@ -33,7 +33,7 @@ PAGE = 5
 
 SCOPES = list(Scope)
 
-NOTHING = mark("Type words to look for, or attach a picture as `image` to find results that look like it.")
+NOTHING = mark("Type words to look for, or attach a picture as `image:` to find results that look like it.")
 
 _PLACES = {
     Scope.MINE: "my results",

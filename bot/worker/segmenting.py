@@ -57,7 +57,9 @@ class Segmenter:
             )
         except (RuntimeError, ValueError, TypeError) as error:
             log.exception("the host's segmentation model failed")
-            raise PaintFailed(f"The host's model that finds the thing in a picture failed: {told(error)}") from error
+            raise PaintFailed(
+                "The host's model that finds the thing in a picture failed: {error}", error=told(error)
+            ) from error
         return thing_of(labels.cpu().numpy())
 
 
@@ -84,17 +86,25 @@ def load(source: str) -> Segmenter:
         kind = next((kind for kind in _KINDS if type(config) in kind._model_mapping), None)
         if kind is None:
             raise PaintFailed(
-                f"The model {source} cannot be used for engine.segmenter: it is of the kind {config.model_type}, and "
-                "transformers has no segmentation by such models. Take one for segmentation, such as SegFormer."
+                "The model {model} cannot be used for engine.segmenter: it is of the kind {kind}, and transformers has no "
+                "segmentation by such models. Take one for segmentation, such as SegFormer.",
+                model=source,
+                kind=config.model_type,
             )
         processor = transformers.AutoImageProcessor.from_pretrained(source, backend="pil", **options)
         model, found = kind.from_pretrained(
             source, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
         )
     except (OSError, ValueError, ImportError, KeyError) as error:
-        raise PaintFailed(f"The model {source} of engine.segmenter cannot be loaded: {told(error)}") from error
+        raise PaintFailed(
+            "The model {model} of engine.segmenter cannot be loaded: {error}", model=source, error=told(error)
+        ) from error
     if found["missing_keys"] or found["mismatched_keys"]:
-        raise PaintFailed(f"The model {source} of engine.segmenter is incomplete: some of its weights are missing.")
+        raise PaintFailed(
+            "The model {model} of engine.segmenter is incomplete: some of its weights are missing.", model=source
+        )
     if not hasattr(processor, "post_process_semantic_segmentation"):
-        raise PaintFailed(f"The model {source} of engine.segmenter gives no label for each pixel. Take another one.")
+        raise PaintFailed(
+            "The model {model} of engine.segmenter gives no label for each pixel. Take another one.", model=source
+        )
     return Segmenter(processor, model.eval())
