@@ -86,8 +86,8 @@ def load(source: str) -> Segmenter:
         kind = next((kind for kind in _KINDS if type(config) in kind._model_mapping), None)
         if kind is None:
             raise PaintFailed(
-                "The model {model} cannot be used for engine.segmenter: it is of the kind {kind}, and transformers has no "
-                "segmentation by such models. Take one for segmentation, such as SegFormer.",
+                "The model {model} cannot be used for engine.segmenter: it is of the kind {kind}, and transformers "
+                "has no segmentation by such models. Take one for segmentation, such as SegFormer.",
                 model=source,
                 kind=config.model_type,
             )
