@@ -35,19 +35,19 @@ class Words:
 WALKS = [
     Words(
         *("de", Language.GERMAN, "In der Warteschlange", "wird gemalt", "**Deine**", "Platz 1", "Abgebrochen"),
-        refused="Ein Moderator hat dich auf diesem Server gesperrt. Grund: “spam”",
+        refused="Ein Moderator hat dich auf diesem Server gesperrt. Grund: „spam“",
         unknown="--steps braucht eine ganze Zahl",
         case="gesperrt",
     ),
     Words(
         *("fr", Language.FRENCH, "En file", "en cours", "**Les tiennes**", "place 1", "Annulé"),
-        refused="Un modérateur t'a bloqué sur ce serveur. Raison : “spam”",
+        refused="Un modérateur t'a bloqué sur ce serveur. Raison : « spam »",
         unknown="--steps demande un nombre entier",
         case="bloqué",
     ),
     Words(
         *("es-419", Language.SPANISH, "En cola", "se está pintando", "**Los tuyos**", "puesto 1", "Cancelado"),
-        refused="Un moderador te bloqueó en este servidor. Motivo: “spam”",
+        refused="Un moderador te bloqueó en este servidor. Motivo: «spam»",
         unknown="--steps necesita un número entero",
         case="bloqueo",
     ),
@@ -59,13 +59,13 @@ WALKS = [
     ),
     Words(
         *("ja", Language.JAPANESE, "待機中", "生成中", "**あなたのリクエスト**", "1 番目", "キャンセルしました"),
-        refused="モデレーターがこのサーバーであなたをブロックしました。理由: “spam”",
+        refused="モデレーターがこのサーバーであなたをブロックしました。理由: 「spam」",
         unknown="--steps には整数が必要です",
         case="をブロック",
     ),
     Words(
         *("pl", Language.POLISH, "W kolejce", "malowane", "**Twoje**", "miejsce 1", "Anulowano"),
-        refused="Moderator zablokował cię na tym serwerze. Powód: “spam”",
+        refused="Moderator zablokował cię na tym serwerze. Powód: „spam”",
         unknown="--steps wymaga liczby całkowitej",
         case="zablokowano",
     ),
