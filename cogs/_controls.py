@@ -12,7 +12,7 @@ from bot.requests.abilities import Enlarging
 from bot.requests.admission import Admission
 from bot.requests.edits import cell_name
 from bot.responses import fitted
-from cogs import _words
+from cogs import _requests
 from cogs._buttons import JobControl, button, select
 
 AGAIN = "🔁"
@@ -135,7 +135,7 @@ def relatives_menu(job_id: JobId, before: Sequence[Job], after: Sequence[Job]) -
     relatives += [("→", job) for job in after[::-1][: MOST_ENTRIES - len(relatives)]]
     entries = [
         discord.SelectOption(
-            label=f"{arrow} {job.id}: {fitted(job.request.prompt or _words.operation(job.request), 80)}"[:100],
+            label=f"{arrow} {job.id}: {fitted(job.request.prompt or _requests.operation(job.request), 80)}"[:100],
             value=str(job.id),
         )
         for arrow, job in relatives

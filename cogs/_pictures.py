@@ -13,7 +13,7 @@ from bot.errors import EngineError, StorageError, UserError
 from bot.jobs import Job, Picture
 from bot.language import mark
 from bot.storage.queue import Queue
-from cogs import _people, _views, _words
+from cogs import _people, _requests, _views
 from cogs._verdicts import Verdict, classify
 
 NOT_KEPT = mark("The pictures of this request are no longer kept.")
@@ -60,6 +60,6 @@ async def send_pictures(
             done = await smaller(images, interaction.filesize_limit)
         except EngineError as failure:
             raise UserError(str(failure)) from error
-        words += f"\n{_words.smaller(done.lossless, moves=bool(job.request.frames))}"
+        words += f"\n{_requests.smaller(done.lossless, moves=bool(job.request.frames))}"
         files = _views.result_files(job, done.files, first, spoiler=hidden)
         await interaction.followup.send(words, files=files, ephemeral=True, view=controls)

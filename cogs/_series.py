@@ -15,7 +15,7 @@ from bot.language import lasting, say
 from bot.requests.series import FIRST, PERMUTATIONS, VARIANTS, SeriesQuote
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.panels import Panel
-from cogs import _views, _words
+from cogs import _bills, _requests, _views, _words
 from cogs._buttons import button
 
 _LABEL = 80
@@ -87,8 +87,8 @@ def _prices(series: SeriesQuote) -> list[str]:
         )
     if series.purse is None:
         return [time]
-    known["money"] = _words.estimated([member.quote for member in series.members])
-    known["purse"] = _words.money_left(series.purse)
+    known["money"] = _bills.estimated([member.quote for member in series.members])
+    known["purse"] = _bills.money_left(series.purse)
     if series.seconds:
         return [
             say(
@@ -153,7 +153,7 @@ def words(post: Post, about: JobId | None = None, news: News | None = None, said
         known = state(job, post.images.get(job.id, ()), news if job.id == about else None)
         lines.append(line(post.numbers[job.id], label, known))
     if said == DRAINED:
-        lines.append(f"-# ⏸️ {say(_words.ALL_DRAINED)}")
+        lines.append(f"-# ⏸️ {say(_requests.ALL_DRAINED)}")
     elif said is not None:
         if said.starts_at is None:
             lines.append(say("-# The first of these starts in a moment."))
@@ -183,7 +183,7 @@ def state(job: Job, images: Sequence[Image], news: News | None) -> str:
         case JobStatus.RUNNING:
             return say("🖌️ is being painted")
         case JobStatus.CANCELLED:
-            if job.is_sent and (cost := _words.price(job)):
+            if job.is_sent and (cost := _requests.price(job)):
                 asked = job.request.provider
                 return say("🚫 cancelled; {provider} had been asked already: {cost}", provider=asked, cost=cost)
             return say("🚫 cancelled")
@@ -194,14 +194,14 @@ def state(job: Job, images: Sequence[Image], news: News | None) -> str:
     known = say("seed `{seed}` · `/show id:{id}`", seed=job.request.seed, id=job.id)
     if job.request.provider:
         known = f"`/show id:{job.id}`"
-    return " · ".join(fact for fact in (known, _words.fewer(job, len(images)), _words.price(job)) if fact)
+    return " · ".join(fact for fact in (known, _requests.fewer(job, len(images)), _requests.price(job)) if fact)
 
 
 def common(done: Sequence[Job]) -> str:
     """The values that all finished requests share; the seed and what differs are in their lines."""
     # One seed for all, so that it can be left out in every language.
     requests = [replace(job.request, seed=0, num_images_per_prompt=1) for job in done]
-    alike = [_words.parameters(request).split(" · ") for request in requests]
+    alike = [_requests.parameters(request).split(" · ") for request in requests]
     shared = set(alike[0]).intersection(*alike)
     seed = say("seed `{seed}`", seed=0)
     return " · ".join(fact for fact in alike[0] if fact in shared and fact != seed)
@@ -257,5 +257,5 @@ def signed(post: Post, signing: Signing) -> Signed:
 
 def smaller(content: str, lossless: bool) -> str:
     """The message with the note that its pictures were sent as WebP."""
-    end = f"\n{_words.smaller(lossless)}"
+    end = f"\n{_requests.smaller(lossless)}"
     return fitted(content, MESSAGE - units(end)) + end

@@ -11,7 +11,7 @@ from bot.delivery.film import beside
 from bot.jobs import Job, JobId, Painted, PictureRef
 from bot.language import say
 from bot.responses import fitted
-from cogs import _words
+from cogs import _requests
 from cogs._buttons import button
 
 ALT_TEXT = 1024
@@ -50,7 +50,7 @@ def result_files(job: Job, pictures: Sequence[bytes], first: int = 1, *, spoiler
         discord.File(
             io.BytesIO(picture),
             filename=f"atelier-{job.id}-{number}.{'webp' if picture.startswith(b'RIFF') else 'png'}",
-            description=fitted(_words.alt(job.request), ALT_TEXT),
+            description=fitted(_requests.alt(job.request), ALT_TEXT),
             spoiler=spoiler,
         )
         for number, picture in enumerate(pictures, start=first)
@@ -68,5 +68,5 @@ def _film_file(job: Job, film: bytes, *, spoiler: bool) -> list[discord.File]:
     """A fresh upload of an animation as MP4; nothing without one."""
     if not film:
         return []
-    words = fitted(_words.alt(job.request), ALT_TEXT)
+    words = fitted(_requests.alt(job.request), ALT_TEXT)
     return [discord.File(io.BytesIO(film), f"atelier-{job.id}.mp4", description=words, spoiler=spoiler)]

@@ -28,7 +28,7 @@ from bot.requests.verdict import verdict
 from bot.responses import InDoubt
 from bot.storage.comparisons import Comparison, Comparisons
 from bot.storage.queue import Queue
-from cogs import _comparing, _people, _views, _words
+from cogs import _bills, _comparing, _people, _views, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._comparing import LEFT
 from cogs._verdicts import GONE
@@ -129,7 +129,7 @@ class Compare(commands.Cog):
         total = _together(*quotes)
         if question or (total.fits and any(quote.is_big for quote in (*quotes, total))):
             go = partial(self._paint, prompt=prompt, settings=settings)
-            await self._intake.ask_first(interaction, question + _words.bill(*quotes), prompt, go)
+            await self._intake.ask_first(interaction, question + _bills.bill(*quotes), prompt, go)
             return
         await self._paint(interaction, prompt, settings, quotes)
 

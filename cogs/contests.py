@@ -22,7 +22,7 @@ from bot.storage.contests import Contest, Contests, Entry, State
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from bot.storage.rules import Rules
-from cogs import _contests, _people, _permissions, _searching, _targets, _words
+from cogs import _cases, _contests, _people, _permissions, _searching, _targets, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, select
 from cogs._contests import PAGE, THEME
 from cogs._gallery import Gallery
@@ -98,7 +98,7 @@ class ContestsCog(
         gallery_id = ChannelId(gallery.id) if gallery is not None else now.channel_id if now is not None else None
         channel_id = _people.destination(interaction).channel_id
         _, case = await self._contests.start(by, " ".join(theme.split()), channel_id, gallery_id, takes, lasts)
-        said = _words.receipt(case)
+        said = _cases.receipt(case)
         if gallery_id is None:
             said += " " + say(
                 "This server has no gallery, so the winners are named here and not copied; `/mod gallery` sets one."
@@ -113,7 +113,7 @@ class ContestsCog(
         """Let the vote begin now, or count the votes now."""
         was, case = await self._contests.end(_by(interaction, reason), contest)
         what = say("Entries are closed.") if was.state is State.ENTRIES else say("The votes are counted.")
-        await responses.send(interaction, f"{what} {_words.receipt(case)}", ephemeral=True)
+        await responses.send(interaction, f"{what} {_cases.receipt(case)}", ephemeral=True)
 
     @app_commands.command(description="Cancel a contest: it ends without a winner")
     @app_commands.describe(contest="The number of the contest", reason="Why; kept with the case")
@@ -122,7 +122,7 @@ class ContestsCog(
     ) -> None:
         """End a contest without a winner; the votes are deleted."""
         _, case = await self._contests.cancel(_by(interaction, reason), contest)
-        said = f"{_words.receipt(case)} {say('An undo does not bring votes back.')}"
+        said = f"{_cases.receipt(case)} {say('An undo does not bring votes back.')}"
         await responses.send(interaction, said, ephemeral=True)
 
     @end.autocomplete("contest")

@@ -13,7 +13,7 @@ from bot.language import mark, say
 from bot.storage.cases import By, Cases
 from bot.storage.consents import CHANNEL, Consents
 from bot.storage.rules import Rules
-from cogs import _people, _words
+from cogs import _cases, _people, _words
 from cogs._people import Place
 
 TERMS = mark(
@@ -98,7 +98,7 @@ class DatasetCog(commands.GroupCog, name="Dataset", group_name="dataset", group_
         subject = (Scope.CHANNEL, channel.id)
         values = {CHANNEL: True} if allowed else {}
         case = await self._cases.change(by, "dataset channel", subject, values, [] if allowed else [CHANNEL])
-        said = say("That is so already.") if case is None else _words.receipt(case)
+        said = say("That is so already.") if case is None else _cases.receipt(case)
         await responses.send(interaction, said, ephemeral=True)
 
 

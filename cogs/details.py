@@ -27,7 +27,7 @@ from bot.storage.queue import Queue
 from bot.storage.removals import Removals
 from bot.storage.sittings import Sittings
 from bot.storage.tags import Tags
-from cogs import _controls, _people, _targets, _views, _words
+from cogs import _cases, _controls, _people, _requests, _targets, _views, _words
 from cogs._buttons import add_cog, chosen, pressed
 from cogs._pictures import NOT_KEPT, send_pictures
 from cogs._posting import file_limit
@@ -89,7 +89,7 @@ class Details(commands.Cog):
     ) -> tuple[str, discord.ui.View]:
         """The values of a result or of one of its pictures, and the menu."""
         shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
-        words = _words.info(job, shown, await self._lineage.sources(job.id), await self._queue.value_sources(job.id))
+        words = _requests.info(job, shown, await self._lineage.sources(job.id), await self._queue.value_sources(job.id))
         words += _words.fitting(await self._remembered(job, interaction), room=300)
         can = self._admission.operations(job.request.model)
         view = _controls.more_menu(
@@ -166,14 +166,14 @@ class Details(commands.Cog):
         )
         if (menu := _controls.relatives_menu(job.id, before, after)) is not None:
             view.add_item(menu)
-        await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures), view)
+        await send_pictures(interaction, self._queue, job, pictures, _requests.result(job, pictures), view)
 
     @pressed("original")
     async def original_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Send the files as they were painted."""
         job, pictures = await _targets.result(self._queue, interaction, about.job_id)
         shown = [picture for picture in pictures if about.number in (0, picture.ref.number)]
-        await send_pictures(interaction, self._queue, job, shown, _words.headline(job))
+        await send_pictures(interaction, self._queue, job, shown, _requests.headline(job))
 
     @pressed("prompt")
     async def prompt_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -248,7 +248,7 @@ class Details(commands.Cog):
             by = By(GuildId(job.requester.guild_id), UserId(interaction.user.id), "")
             case, _, cancelled = await self._removals.remove(by, MessageId(job.destination.message_id))
             self._dispatcher.stop(cancelled)
-            words = _words.receipt(case)
+            words = _cases.receipt(case)
         await responses.edit(interaction, words, view=None)
 
     def _check_may_delete(self, job: Job, interaction: discord.Interaction[Client]) -> None:

@@ -28,7 +28,7 @@ from bot.requests.options import Edit, Options
 from bot.requests.starting import STRENGTH
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
-from cogs import _controls, _people, _targets, _words
+from cogs import _controls, _people, _requests, _targets
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, file_field, form, text_field, whole_number
 from cogs._pictures import is_hidden, send_pictures
@@ -71,7 +71,7 @@ class Edits(commands.Cog):
         enlarging = self._admission.enlarging(job.request.model)
         provider = bool(job.request.provider)
         view = _controls.picture_controls(about, can, enlarging, draft=job.request.draft, provider=provider)
-        await send_pictures(interaction, self._queue, job, [picture], _words.single(job, picture), view)
+        await send_pictures(interaction, self._queue, job, [picture], _requests.single(job, picture), view)
 
     @pressed("again")
     async def again_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -265,7 +265,7 @@ class Edits(commands.Cog):
         job, pictures = await _targets.result(self._queue, interaction, job_id)
         can, enlarging = self._admission.operations(job.request.model), self._admission.enlarging(job.request.model)
         view = _controls.result_controls(job.id, len(pictures), can, enlarging, draft=job.request.draft)
-        words = _words.result(job, pictures)
+        words = _requests.result(job, pictures)
         if job.request.frames:
             words = f"{words}\n{say(FIRST_FRAME)}"
         if len(pictures) == 1:

@@ -19,7 +19,7 @@ from bot.language import Language, Listed, say, speaking
 from bot.requests import edits
 from bot.storage.lineage import Family, Lineage
 from bot.storage.queue import Queue
-from cogs import _controls, _people, _targets, _words
+from cogs import _controls, _people, _requests, _targets, _words
 from cogs._buttons import add_cog, pressed
 from cogs._pictures import is_hidden
 from cogs.details import NUMBER
@@ -92,7 +92,7 @@ class FamilyCog(commands.Cog, name="Family"):
                     png = b""
             # What is drawn stays English: the font of charts lacks other scripts.
             with speaking(Language.ENGLISH):
-                operation = _words.operation(job.request)
+                operation = _requests.operation(job.request)
             nodes.append(Node(job.id, operation, png, absent, marked=job.id == marked))
         return nodes
 
@@ -121,7 +121,7 @@ def _alt(family: Family) -> str:
     lines = []
     for job in family.jobs:
         sources = [str(link.source.job_id) for link in family.links if link.job_id == job.id]
-        line = f"{job.id}: {_words.operation(job.request)}"
+        line = f"{job.id}: {_requests.operation(job.request)}"
         lines.append(say("{request} from {sources}", request=line, sources=Listed(sources)) if sources else line)
     return "; ".join(lines)[:1000]
 

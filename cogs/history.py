@@ -17,7 +17,7 @@ from bot.storage.job_rows import ALL, Wanted
 from bot.storage.queue import Queue
 from bot.storage.reactions import LIKE
 from bot.storage.removals import Removals, Remover
-from cogs import _people, _words
+from cogs import _people, _requests, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._pictures import send_pictures
 
@@ -91,7 +91,7 @@ class History(commands.Cog):
         if job is None or job.requester != _people.requester(interaction) or not await self._queue.has_images(job_id):
             raise UserError(_words.EXPIRED)
         pictures = await self._queue.pictures(job_id)
-        await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures))
+        await send_pictures(interaction, self._queue, job, pictures, _requests.result(job, pictures))
 
 
 def _nothing(page: int, wanted: Wanted) -> str:

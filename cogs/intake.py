@@ -30,7 +30,7 @@ from bot.search.client import Search
 from bot.search.visibility import Scope
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
-from cogs import _people, _permissions, _searching, _views, _words
+from cogs import _bills, _people, _permissions, _requests, _searching, _views, _words
 from cogs._buttons import add_cog, answer_form, pressed
 from cogs._waiting import Waiting
 
@@ -121,7 +121,7 @@ class Intake(commands.Cog):
             if quote.is_big and quote.fits:
                 # A new quote, with the person's roles and the limits as they are when they say yes.
                 go = partial(self._take_anew, options=quote.options, attachments=attachments, said=said)
-                await self.ask_first(interaction, _words.bill(quote), options.typed, go)
+                await self.ask_first(interaction, _bills.bill(quote), options.typed, go)
                 return
             if not attachments:
                 await self._accept(interaction, quote, attachments, said)
@@ -270,7 +270,7 @@ class Intake(commands.Cog):
         """
         job = admitted.job
         async with interaction.client.speaking_to(job.requester.guild_id):
-            words = _words.queued(job, admitted.said)
+            words = _requests.queued(job, admitted.said)
             view = _views.cancel_view(job.id)
         try:
             answer = responses.edit_deferred if interaction.response.is_done() else responses.send

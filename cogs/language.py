@@ -15,7 +15,7 @@ from bot.policy.limits import SERVER
 from bot.policy.policy import Policy
 from bot.storage.cases import By, Cases
 from bot.storage.rules import Rules
-from cogs import _people, _words
+from cogs import _cases, _people, _words
 
 _DISCORDS = "discord"
 """The value that gives the server the language of Discord's settings again."""
@@ -53,7 +53,7 @@ class LanguageCog(commands.Cog, name="Language"):
             values = {} if language == _DISCORDS else {RULE: Language(language).value}
             case = await self._cases.change(by, "language", SERVER, values, [RULE])
             unchanged = say("No change: the rules already say this.")
-            lines.append(unchanged if case is None else _words.receipt(case))
+            lines.append(unchanged if case is None else _cases.receipt(case))
         lines += await self._state(guild_id)
         await responses.send(interaction, _words.fitting(lines), ephemeral=True)
 

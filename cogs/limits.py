@@ -35,7 +35,7 @@ from bot.policy.purse import HOST_MONEY
 from bot.storage.cases import By, Cases, Values
 from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
-from cogs import _people, _words
+from cogs import _cases, _people, _words
 from cogs._confirm import Confirmations
 from cogs._lists import Choices, next_of_list
 from cogs._people import Place
@@ -283,7 +283,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             case = await self._cases.change(by, action, subject, plain, [name.value for name in remove])
             unchanged = say("No change: the rules already say this.")
             was = {name.value: _was(name, before[name]) for name in LimitName}
-            said = unchanged if case is None else _words.receipt(case, was)
+            said = unchanged if case is None else _cases.receipt(case, was)
             return _words.fitting([said, *await self._table(target)])
 
         less = lowered(before, after)

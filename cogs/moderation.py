@@ -41,7 +41,7 @@ from bot.storage.cases import By, Case, Cases
 from bot.storage.queue import Queue
 from bot.storage.removals import Removals
 from bot.storage.rules import Rules
-from cogs import _people, _permissions, _words
+from cogs import _cases, _people, _permissions, _words
 from cogs._cases import SHOWN, page, plain
 from cogs._confirm import Confirmations
 from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models
@@ -241,7 +241,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             )
         case, _, cancelled = await self._removals.remove(by, MessageId(int(match[3])))
         self._dispatcher.stop(cancelled)
-        await responses.send(interaction, _words.receipt(case), ephemeral=True)
+        await responses.send(interaction, _cases.receipt(case), ephemeral=True)
         await self._removal_notes.catch_up()
 
     @app_commands.command(description="Copy the results that people like best to a channel; without options, stop that")
@@ -315,7 +315,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
             )
         if not values and not cleared:
             rules = (await self._rules.book(by.guild_id)).get(subject, {})
-            await responses.send(interaction, _words.defaults_of(subject, rules), ephemeral=True)
+            await responses.send(interaction, _cases.defaults_of(subject, rules), ephemeral=True)
             return
         changes = {DEFAULT_RULES[name]: value for name, value in values.items()}
         case = await self._cases.change(by, "defaults", subject, changes, [DEFAULT_RULES[name] for name in cleared])
@@ -355,7 +355,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         if not values and not cleared:
             limits = await self._policy.picture_limits(by.guild_id, where)
             rules = (await self._rules.book(by.guild_id)).get(subject, {})
-            words = _words.thresholds_of(subject, rules, limits, is_off=self._client.app.config.engine.safety == "off")
+            words = _cases.thresholds_of(subject, rules, limits, is_off=self._client.app.config.engine.safety == "off")
             await responses.send(interaction, words, ephemeral=True)
             return
         restricted = self._policy.is_age_restricted(by.guild_id, where)
@@ -401,7 +401,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
     ) -> None:
         """Undo a case, unless what it changed has been changed since."""
         undone = await self._cases.undo(_by(interaction, reason), case, check_room)
-        await responses.send(interaction, _words.receipt(undone), ephemeral=True)
+        await responses.send(interaction, _cases.receipt(undone), ephemeral=True)
 
     @undo.autocomplete("case")
     async def _undoable(
@@ -412,7 +412,7 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         cases = await self._cases.latest(GuildId(interaction.guild_id), 25)
         return [
             app_commands.Choice(
-                name=f"{case.number}: {plain(_words.change(case), interaction.guild)}"[:100], value=case.number
+                name=f"{case.number}: {plain(_cases.change(case), interaction.guild)}"[:100], value=case.number
             )
             for case in cases
             if str(case.number).startswith(str(typed or ""))
@@ -429,7 +429,7 @@ def _place(channel: Place | None) -> Subject:
 
 
 def _said(case: Case | None, otherwise: str) -> str:
-    return otherwise if case is None else _words.receipt(case)
+    return otherwise if case is None else _cases.receipt(case)
 
 
 def _about(job: Job) -> str:

@@ -20,7 +20,7 @@ from bot.storage.cases import By, Cases
 from bot.storage.presets import GROUP, PresetRatings
 from bot.storage.rules import Rules
 from bot.storage.styles import Style, Styles
-from cogs import _people, _words
+from cogs import _cases, _people, _words
 from cogs._lists import Choices, next_of_list
 
 OFF = "off"
@@ -67,7 +67,7 @@ class PresetsCog(commands.Cog, name="Presets"):
             case = await self._cases.change(by, "presets", SERVER, {}, [RULE])
         else:
             case = await self._cases.change(by, "presets", SERVER, {RULE: await self._named(guild_id, styles)})
-        said = say("No change: the rules already say this.") if case is None else _words.receipt(case)
+        said = say("No change: the rules already say this.") if case is None else _cases.receipt(case)
         await responses.send(interaction, _words.fitting([said, *await self._state(guild_id)]), ephemeral=True)
 
     async def _named(self, guild_id: GuildId, typed: str) -> tuple[str, ...]:

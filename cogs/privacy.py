@@ -20,7 +20,7 @@ from bot.jobs import UserId
 from bot.language import say
 from bot.queue.dispatcher import Dispatcher
 from bot.storage.forgetting import Forgetting
-from cogs import _words
+from cogs import _held, _words
 from cogs._confirm import Confirmations
 
 
@@ -51,8 +51,8 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
     async def show(self, interaction: discord.Interaction[Client]) -> None:
         """Say what is kept, in words and numbers."""
         held = await self._forgetting.held(UserId(interaction.user.id))
-        sent = _words.senders(self._config.remote_models, self._config.providers)
-        await responses.send(interaction, _words.kept(held, sent), ephemeral=True)
+        sent = _held.senders(self._config.remote_models, self._config.providers)
+        await responses.send(interaction, _held.kept(held, sent), ephemeral=True)
 
     @app_commands.command(description="Everything Atelier keeps about you, as a JSON file")
     async def export(self, interaction: discord.Interaction[Client]) -> None:
@@ -80,7 +80,7 @@ class Privacy(commands.GroupCog, group_name="privacy", group_description="What i
             self._dispatcher.stop(cancelled)
             return say(_words.FORGOTTEN)
 
-        question = _words.forget_question(await self._forgetting.held(user_id))
+        question = _held.forget_question(await self._forgetting.held(user_id))
         await self._confirmations.ask(interaction, question, say("Delete my data"), do)
 
 

@@ -22,7 +22,7 @@ from bot.queue.scheduler import Turn
 from bot.responses import fitted
 from bot.storage.cases import By, Cases
 from bot.storage.queue import Queue
-from cogs import _people, _words
+from cogs import _cases, _people, _words
 from cogs._buttons import add_cog, pressed
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class QueueCog(commands.Cog, name="Queue"):
             if case is None:
                 raise UserError("Too late: the request has just ended.")
             self._dispatcher.stop(cancelled)
-            await responses.send(interaction, f"{say('Cancelled.')} {_words.receipt(case)}", ephemeral=True)
+            await responses.send(interaction, f"{say('Cancelled.')} {_cases.receipt(case)}", ephemeral=True)
             return
         if not await self._dispatcher.cancel(job_id):
             raise UserError("Too late: the request has just ended.")

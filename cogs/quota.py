@@ -13,7 +13,7 @@ from bot.client import Client
 from bot.language import lasting, say
 from bot.policy.limits import QUOTA_WINDOW
 from bot.policy.policy import Policy
-from cogs import _people, _words
+from cogs import _bills, _people, _words
 
 
 class Quota(commands.Cog):
@@ -40,7 +40,7 @@ class Quota(commands.Cog):
             lines.append(_returns(*returning[0], returning[-1][0] if len(returning) > 1 else None))
         if self._has_providers:
             purse = await self._policy.purse(ruling)
-            lines += [f"- {_words.spent(fund)}" for fund in purse.funds]
+            lines += [f"- {_bills.spent(fund)}" for fund in purse.funds]
         lines.append(
             say(
                 "-# Painting time is how long the computer works on your pictures. A usual picture takes about {time} "

@@ -20,7 +20,7 @@ from bot.storage.cases import By, Case, Cases
 from bot.storage.member_reports import MemberReports, Report
 from bot.storage.queue import Queue
 from bot.storage.removals import Removals
-from cogs import _people, _permissions, _targets, _views, _words
+from cogs import _cases, _people, _permissions, _targets, _views, _words
 from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import own_messages, translated
@@ -175,7 +175,7 @@ class ReportsCog(commands.Cog, name="Reports"):
             raise UserError(_words.EXPIRED)
         case, _, cancelled = await self._removals.remove(by, job.destination.message_id)
         self._dispatcher.stop(cancelled)
-        await responses.edit(interaction, _words.receipt(case), view=None, attachments=[])
+        await responses.edit(interaction, _cases.receipt(case), view=None, attachments=[])
         await self._removal_notes.catch_up()
 
     @pressed("reportblock")
@@ -185,7 +185,7 @@ class ReportsCog(commands.Cog, name="Reports"):
         who = job.requester.user_id
         case = await self._cases.change(by, "block", (Scope.PERSON, who), {BLOCKED: None})
         blocked = say("{person} is blocked already.", person=f"<@{who}>")
-        said = blocked if case is None else _words.receipt(case)
+        said = blocked if case is None else _cases.receipt(case)
         still = say("Report {number} is still open: remove the result, or dismiss the report.", number=report.id)
         await responses.send(interaction, f"{said}\n{still}", ephemeral=True)
 
@@ -194,7 +194,7 @@ class ReportsCog(commands.Cog, name="Reports"):
         """End the report and leave the result."""
         report, job, by = await self._decided(interaction, about)
         case = await self._reports.dismiss(by, report, job.requester.user_id)
-        await responses.edit(interaction, _words.receipt(case), view=None, attachments=[])
+        await responses.edit(interaction, _cases.receipt(case), view=None, attachments=[])
 
     async def _decided(self, interaction: discord.Interaction[Client], about: PictureRef) -> tuple[Report, Job, By]:
         """The open report that a moderator decides about, and its result. Raises UserError for anybody else."""
@@ -222,13 +222,13 @@ class ReportsCog(commands.Cog, name="Reports"):
                 )
             case = await self._cases.change(by, "log", SERVER, {LOG: channel.id})
             otherwise = say("The log channel is set like that already.")
-        await responses.send(interaction, otherwise if case is None else _words.receipt(case), ephemeral=True)
+        await responses.send(interaction, otherwise if case is None else _cases.receipt(case), ephemeral=True)
 
     async def post_case(self, case: Case, channel_id: ChannelId) -> None:
         """Tell a log channel what a moderator did."""
         reason = f" — {_words.inert(case.reason, 300)}" if case.reason else ""
         async with self._client.speaking_to(case.guild_id):
-            change = _words.change(case)
+            change = _cases.change(case)
             words = say(
                 "**Case {number}** {person}: {change}", number=case.number, person=f"<@{case.by}>", change=change
             )

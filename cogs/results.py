@@ -44,7 +44,7 @@ from bot.storage.database import insist
 from bot.storage.lineage import Lineage
 from bot.storage.preferences import Preferences, PreferenceStore
 from bot.storage.queue import Queue
-from cogs import _comparing, _controls, _views, _words
+from cogs import _comparing, _controls, _requests, _views
 from cogs._buttons import CustomId
 from cogs._posting import delete, delivery_error, file_limit, own_messages, translated
 from cogs._verdicts import UNKNOWN_MESSAGE, Verdict, classify
@@ -254,9 +254,9 @@ class Results(commands.Cog):
             if not earlier:
                 return ""
             is_same = _pixels(earlier) == _pixels(now)
-            return "\n" + _words.painted_again(before.id, job.request.provider, is_same=is_same)
+            return "\n" + _requests.painted_again(before.id, job.request.provider, is_same=is_same)
         origins = [source for source in sources if source.number]
-        return "\n" + say("-# From {sources}", sources=_words.sources(origins)) if origins else ""
+        return "\n" + say("-# From {sources}", sources=_requests.sources(origins)) if origins else ""
 
     async def _is_hidden(self, job: Job, images: Sequence[Image]) -> bool:
         """Whether the pictures of a job are shown as a spoiler."""
@@ -345,20 +345,20 @@ def _message_parts(
     """
     match news:
         case Queued():
-            return _words.queued(job, news), list, True
+            return _requests.queued(job, news), list, True
         case Painting(step, of, preview):
-            return _words.painting(job, step, of), lambda: _preview(job, preview), True
+            return _requests.painting(job, step, of), lambda: _preview(job, preview), True
         case Retrying():
-            return _words.retrying(job), list, True
+            return _requests.retrying(job), list, True
         case Painted(images, webp, lossless):
-            content = _words.result(job, images)
+            content = _requests.result(job, images)
             if webp:
-                content += f"\n{_words.smaller(lossless, moves=bool(job.request.frames))}"
+                content += f"\n{_requests.smaller(lossless, moves=bool(job.request.frames))}"
             return content, lambda: _views.painted_files(job, news, limit, spoiler=is_hidden), False
         case Failed(reason):
-            return _words.failed(job, reason), list, False
+            return _requests.failed(job, reason), list, False
         case Cancelled():
-            return _words.cancelled(job), list, False
+            return _requests.cancelled(job), list, False
 
 
 def _custom_ids(message: discord.Message) -> set[CustomId | None]:

@@ -22,7 +22,7 @@ from bot.search.queries import MOST_CHARACTERS, Query
 from bot.search.sent import SentPictures
 from bot.search.visibility import Facts, Scope, Seer, may_see
 from bot.storage.queue import Queue
-from cogs import _controls, _people, _searching, _targets, _words
+from cogs import _controls, _people, _requests, _searching, _targets, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._gallery import Gallery, Remembered
 from cogs._pictures import send_pictures
@@ -161,7 +161,7 @@ class SearchCog(commands.Cog, name="Search"):
         view = None
         if job.requester.guild_id == seer.guild_id:
             view = _controls.controls_of(job, len(pictures), self._admission)
-        await send_pictures(interaction, self._queue, job, pictures, _words.result(job, pictures), view)
+        await send_pictures(interaction, self._queue, job, pictures, _requests.result(job, pictures), view)
 
     async def _visible(self, job_id: JobId, seer: Seer) -> Job | None:
         """A result, if the person may see it now."""

@@ -28,7 +28,7 @@ from bot.responses import LOST, InDoubt, fitted
 from bot.storage.cases import By, Cases
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
-from cogs import _people, _series, _targets, _views, _words
+from cogs import _cases, _people, _series, _targets, _views, _words
 from cogs._buttons import add_cog, pressed
 from cogs._waiting import Waiting
 from cogs.intake import Intake, stand_ins_of, take_back, where
@@ -246,7 +246,7 @@ class Series(commands.Cog):
         if case is None:
             raise UserError(_ENDED)
         self._dispatcher.stop(cancelled)
-        await responses.send(interaction, f"{say('Cancelled.')} {_words.receipt(case)}", ephemeral=True)
+        await responses.send(interaction, f"{say('Cancelled.')} {_cases.receipt(case)}", ephemeral=True)
 
 
 def _is_open(job: Job) -> bool:

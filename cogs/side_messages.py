@@ -21,7 +21,7 @@ from bot.policy.policy import Policy
 from bot.responses import MESSAGE, fitted, units
 from bot.storage.database import insist
 from bot.storage.side_messages import Kind, SideMessage
-from cogs import _views, _words
+from cogs import _requests, _views
 from cogs._posting import delete, own_messages, translated
 from cogs._verdicts import GONE
 from cogs.series_posts import SeriesPosts
@@ -46,7 +46,7 @@ class SideMessages(commands.Cog, name="Side messages"):
         assert job.destination.message_id is not None  # noqa: S101 - its result is there
         message = self._channel(job.destination.channel_id, job).get_partial_message(job.destination.message_id)
         async with self._client.speaking_to(job.requester.guild_id):
-            words = say(REMOVED_BY_REQUESTER) if by_requester else say(_words.REMOVED)
+            words = say(REMOVED_BY_REQUESTER) if by_requester else say(_requests.REMOVED)
         with self._translated(job):
             try:
                 if job.series_id is not None:
@@ -143,8 +143,8 @@ def copied(kind: Kind, job: Job, images: Sequence[Image], encoded: Smaller | Non
     """The text of a copy: the prompt and the person who asked, in a direct message also the values, and the link."""
     lines = [say("-# The original: {link}", link=_link(job))]
     if encoded is not None:
-        lines.append(_words.smaller(encoded.lossless, moves=bool(job.request.frames)))
-    text = _words.headline(job) if kind is Kind.GALLERY else _words.result(job, images)
+        lines.append(_requests.smaller(encoded.lossless, moves=bool(job.request.frames)))
+    text = _requests.headline(job) if kind is Kind.GALLERY else _requests.result(job, images)
     end = "\n".join(lines)
     return f"{fitted(text, MESSAGE - units(end) - 1)}\n{end}"
 

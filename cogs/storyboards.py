@@ -29,7 +29,7 @@ from bot.requests.wording import clean
 from bot.storage.job_rows import Series as SeriesRow
 from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
-from cogs import _people, _series, _storyboard, _words
+from cogs import _bills, _people, _series, _storyboard, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import translated
@@ -195,7 +195,7 @@ class Storyboards(commands.Cog):
         """Paint a panel, after the person has seen the bill if it is big."""
         if quote.is_big and quote.fits:
             go = partial(self._repaint_anew, first=first, panel=panel, words=words, options=quote.options, lead=lead)
-            await self._intake.ask_first(interaction, _words.bill(quote), words, go)
+            await self._intake.ask_first(interaction, _bills.bill(quote), words, go)
             return
         await self._paint(interaction, first, panel, words, quote, lead)
 

@@ -30,7 +30,7 @@ from bot.storage.cases import By, Case
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from bot.storage.styles import PLACE, Style, Styles
-from cogs import _people, _targets, _words
+from cogs import _cases, _people, _targets, _words
 from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._lists import Choices, aspect_choices, model_choices, style_choices, usable_models
@@ -285,7 +285,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         style = await self._known(by.guild_id, name)
         case = await self._styles.remove(by, style.name)
         gone = say("The style {style} is gone already.", style=style.name)
-        said = gone if case is None else _words.receipt(case)
+        said = gone if case is None else _cases.receipt(case)
         await responses.send(interaction, said, ephemeral=True)
 
     @app_commands.command(
@@ -455,7 +455,7 @@ def _values(style: Style) -> list[str]:
 def _told(style: Style, case: Case) -> str:
     shown = [] if style.reference is None else [say(_NOT_PAINTED)]
     use = say("Use it with `--style {style}`.", style=style.name)
-    lines = [_words.receipt(case), *_values(style), *shown, use]
+    lines = [_cases.receipt(case), *_values(style), *shown, use]
     return _words.fitting(lines)
 
 

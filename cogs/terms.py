@@ -16,7 +16,7 @@ from bot.policy.words import check_room, parse_terms, terms_of
 from bot.responses import MESSAGE, units
 from bot.storage.cases import By, Case, Cases
 from bot.storage.rules import Rules
-from cogs import _people, _words
+from cogs import _cases, _people, _words
 from cogs._lists import LONGEST, MOST, Choices
 from cogs.series_posts import SeriesPosts
 
@@ -85,7 +85,7 @@ def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:
 
 
 def _said(case: Case | None, otherwise: str) -> str:
-    return otherwise if case is None else _words.receipt(case)
+    return otherwise if case is None else _cases.receipt(case)
 
 
 async def setup(client: Client) -> None:

@@ -18,7 +18,7 @@ from bot.requests import uploads
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from bot.verification import Manifest, Verdict, Verification
-from cogs import _people, _targets, _words
+from cogs import _people, _requests, _targets, _words
 from cogs.intake import DOWNLOAD_SECONDS
 
 NOT_FOUND = mark(
@@ -77,9 +77,9 @@ class Verify(commands.Cog):
             facts = [say("Picture {number} of request {request}", number=verdict.ref.number, request=job.id)]
             if job.painted_at is not None:
                 facts.append(_words.past(job.painted_at))
-            lines.append(", ".join([*facts, _words.painter(job.request)]))
+            lines.append(", ".join([*facts, _requests.painter(job.request)]))
             if origins := await self._lineage.sources(job.id):
-                lines.append(say("Made from {sources}.", sources=_words.sources(origins)))
+                lines.append(say("Made from {sources}.", sources=_requests.sources(origins)))
             if job.destination.message_id is not None:
                 place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
                 again = say("`/show id:{request}` shows it again", request=job.id)

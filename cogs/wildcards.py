@@ -16,7 +16,7 @@ from bot.policy.wildcards import WILDCARD, added, entries_of, parse_entries, par
 from bot.responses import MESSAGE, units
 from bot.storage.cases import By, Cases
 from bot.storage.rules import Rules
-from cogs import _people, _words
+from cogs import _cases, _people, _words
 from cogs._lists import MOST, Choices
 
 Name = app_commands.Range[str, 1, 60]
@@ -47,7 +47,7 @@ class WildcardsGroup(app_commands.Group):
         by = By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
         rule = added(await self._rules.book(by.guild_id), parse_name(name), parse_entries(words))
         case = await self._cases.change(by, "wildcards add", SERVER, rule)
-        said = say("The list has these entries already.") if case is None else _words.receipt(case)
+        said = say("The list has these entries already.") if case is None else _cases.receipt(case)
         await responses.send(interaction, said, ephemeral=True)
 
     @app_commands.command(description="Take entries off a list, or delete the list")
@@ -66,7 +66,7 @@ class WildcardsGroup(app_commands.Group):
         book, known = await self._rules.book(by.guild_id), parse_name(name)
         rule = without(book, known, parse_entries(words) if words else entries_of(book, known))
         case = await self._cases.change(by, "wildcards remove", SERVER, rule, () if rule else [WILDCARD + known])
-        said = say("The list has none of these entries.") if case is None else _words.receipt(case)
+        said = say("The list has none of these entries.") if case is None else _cases.receipt(case)
         await responses.send(interaction, said, ephemeral=True)
 
     @app_commands.command(name="list", description="Show the lists, or the entries of one")

@@ -13,7 +13,7 @@ from bot.jobs import GuildId, Scope, Subject, UserId
 from bot.language import Language, catalogues, speaking
 from bot.policy.limits import BLOCKED, GALLERY, QUOTA_FROM, SERVER, LimitName
 from bot.storage.cases import Case
-from cogs import _permissions, _words
+from cogs import _cases, _permissions, _words
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DATE = f"<t:{int(AT.timestamp())}:f> (<t:{int(AT.timestamp())}:R>)"
@@ -61,7 +61,7 @@ def case(action: str, subject: Subject, before: dict[str, Any], after: dict[str,
     ],
 )
 def test_a_case_says_dates_and_numbers_as_people_do(done: Case, words: str) -> None:
-    assert _words.change(done) == words
+    assert _cases.change(done) == words
 
 
 def test_a_limit_has_the_name_that_the_reader_types() -> None:
@@ -69,7 +69,7 @@ def test_a_limit_has_the_name_that_the_reader_types() -> None:
     with speaking(Language.GERMAN):
         own = catalogues.name(Language.GERMAN, catalogues.OPTION, "server_money")
         assert own != "server_money"
-        assert f"{own} " in _words.change(done)
+        assert f"{own} " in _cases.change(done)
         assert _words.said("{option server_money}") == f"`{own}`"
     assert _words.said("{option server_money}") == "`server_money`"
 

@@ -22,7 +22,7 @@ from bot.engine.fleet import Fleet
 from bot.findings import CheckStatus, engines
 from bot.heartbeat import last_lanes
 from bot.jobs import DRAINED, JobStatus
-from cogs import _words
+from cogs import _requests
 from cogs.host import NOT_THE_HOST, _number
 from tests.cogs.test_every_control import result
 from tests.cogs.test_stats import make_host
@@ -166,7 +166,7 @@ async def test_while_every_lane_is_drained_requests_wait_and_say_so(workshop: Wo
     for name in NAMES:
         await workshop.app.lanes.drain(name)
     asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
-    assert _words.ALL_DRAINED in asked.response.content
+    assert _requests.ALL_DRAINED in asked.response.content
     shown = await ada.slash(workshop.channel, "queue")
     assert "the host has stopped the engines for it, keeps its place" in shown.response.content
     (job,) = await workshop.jobs()
@@ -187,7 +187,7 @@ async def test_a_request_that_waits_is_told_that_its_lanes_were_drained(workshop
     for name in NAMES:
         await workshop.app.lanes.drain(name)
     message = (await workshop.jobs())[-1].destination.message_id
-    await workshop.seen(lambda: _words.ALL_DRAINED in workshop.message(message).content)
+    await workshop.seen(lambda: _requests.ALL_DRAINED in workshop.message(message).content)
     for lane in fakes(workshop):
         lane.open.set()
 

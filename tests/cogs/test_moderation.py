@@ -13,7 +13,7 @@ import simcord
 from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus, Scope, UserId
 from bot.storage.cases import By
-from cogs import _words
+from cogs import _requests
 from tests.cogs.test_limits import confirmed
 from tests.conftest import Workshop
 
@@ -249,7 +249,7 @@ async def test_a_deleted_result_is_gone_from_the_message_and_the_disk_and_says_s
     assert receipt == f"Case 1: delete for <@{ada.id}>: 2 pictures of message {result.response.id}."
 
     message = workshop.message(result.response.id)
-    assert message.content == _words.REMOVED
+    assert message.content == _requests.REMOVED
     assert message.attachments == []
     assert list(files.glob("*/*")) == []
     assert await workshop.app.database.fetch_all("SELECT 1 FROM images") == []
@@ -272,14 +272,14 @@ async def test_a_note_that_a_message_owes_is_made_up_for_after_a_restart(
     with monkeypatch.context() as broken:
         broken.setattr(discord.PartialMessage, "edit", away)
         await said(moderator, workshop, "delete", message=str(result.response.id))
-        assert workshop.message(result.response.id).content != _words.REMOVED
+        assert workshop.message(result.response.id).content != _requests.REMOVED
     await workshop.restart()
 
     async def noted() -> bool:
         return not await workshop.app.removals.owed()
 
     await workshop.until(noted)
-    assert workshop.message(result.response.id).content == _words.REMOVED
+    assert workshop.message(result.response.id).content == _requests.REMOVED
 
 
 async def test_only_a_result_can_be_deleted(workshop: Workshop, engine: FakeEngine) -> None:

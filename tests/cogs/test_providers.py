@@ -23,7 +23,7 @@ from bot.jobs import JobStatus
 from bot.policy.purse import Purse
 from bot.provider_config import OPENAI
 from bot.storage.forgetting import Held
-from cogs import _words
+from cogs import _held
 from cogs._lists import model_choices
 from tests.conftest import Workshop
 from tests.provider_server import COST, KEY, Asked, ProviderServer, breaks, fails, never, provider_server
@@ -457,8 +457,8 @@ class TestBesideThisMachine:
 
 def test_without_a_provider_no_words_leave_and_the_page_says_so() -> None:
     usual = Config()
-    assert (usual.providers, usual.remote_models, _words.senders(usual.models, usual.providers)) == ((), (), "")
-    shown = _words.kept(Held(1, 1, 0, 0))
+    assert (usual.providers, usual.remote_models, _held.senders(usual.models, usual.providers)) == ((), (), "")
+    shown = _held.kept(Held(1, 1, 0, 0))
     assert "Only Discord receives any of this data." in shown
     assert "Words leave" not in shown
 

@@ -14,7 +14,7 @@ import simcord
 from bot.delivery import reactions
 from bot.errors import UserError
 from bot.jobs import JobStatus, MessageId, UserId
-from cogs import _words
+from cogs import _requests
 from cogs.side_messages import REMOVED_BY_REQUESTER
 from tests.conftest import Workshop
 
@@ -143,10 +143,10 @@ async def test_what_a_moderator_deletes_says_so(workshop: Workshop) -> None:
     ada, moderator = workshop.member("ada"), workshop.member("mod", moderator=True)
     result = await painted(workshop, ada)
     await moderator.slash(workshop.channel, "mod delete", message=str(result.id))
-    await workshop.seen(lambda: workshop.message(result.id).content == _words.REMOVED)
+    await workshop.seen(lambda: workshop.message(result.id).content == _requests.REMOVED)
     await ada.react(workshop.message(result.id), "❌")
     await rests(workshop)
-    assert workshop.message(result.id).content == _words.REMOVED
+    assert workshop.message(result.id).content == _requests.REMOVED
 
 
 UNNOTED = "UPDATE side_messages SET message_id = NULL, begun_at = '2025-01-01T00:00:00.000000+00:00'"
@@ -180,7 +180,7 @@ async def test_a_favourite_of_enough_people_is_copied_once_and_goes_when_they_ar
     await eve.react(result, "⭐")
     (copy,) = await workshop.seen(best.history)
     assert copy.content == (
-        f"{_words.headline((await workshop.jobs())[0])}\n-# The original: "
+        f"{_requests.headline((await workshop.jobs())[0])}\n-# The original: "
         f"https://discord.com/channels/{workshop.guild.id}/{workshop.channel.id}/{result.id}"
     )
     assert [attachment.description for attachment in copy.attachments] == ["a *cat* <@1>"] * 2
@@ -296,7 +296,7 @@ async def test_a_deleted_result_takes_its_copies_with_it(workshop: Workshop, who
         await rests(workshop)
         answer = await moderator.slash(workshop.channel, "mod delete", message=link)
         assert answer.response.content.startswith("Case 2: delete for"), "a link to the copy names the result, too"
-        await workshop.seen(lambda: workshop.message(result.id).content == _words.REMOVED)
+        await workshop.seen(lambda: workshop.message(result.id).content == _requests.REMOVED)
     else:
         asked = await ada.slash(workshop.channel, "privacy delete")
         await ada.click(asked.response, label="Delete my data")

@@ -12,7 +12,7 @@ from bot.config import Config, LimitsConfig
 from bot.errors import Unreachable
 from bot.jobs import Job
 from bot.storage.member_reports import MOST_OPEN
-from cogs import _words
+from cogs import _requests
 from cogs.reports import FILED, NO_REPORTS, NOT_OURS
 from tests.cogs.test_moderation import said
 from tests.cogs.test_privacy import deleted, gone, left
@@ -77,7 +77,7 @@ async def test_a_report_from_the_menu_is_shown_behind_a_spoiler_and_removing_end
     assert [attachment.is_spoiler() for attachment in message.attachments] == [True]
     answer = await moderator.click(message, label="Remove the result")
     assert answer.response.content.startswith(f"Case 1: delete for <@{ada.id}>: 1 picture of message")
-    assert workshop.message(job.destination.message_id).content == _words.REMOVED
+    assert workshop.message(job.destination.message_id).content == _requests.REMOVED
     assert await states(workshop) == [(1, "removed")]
     assert (await shown(workshop, moderator)).content == NO_REPORTS
     mine = await grace.slash(workshop.channel, "report")
@@ -363,5 +363,5 @@ async def test_a_copy_in_the_gallery_is_reported_and_removed_like_the_original(w
     assert "reported by 2 people" in message.content
     await moderator.click(message, label="Remove the result")
     await workshop.seen(lambda: best.history() == [])
-    assert next(each for each in closed.history() if each.id == original.id).content == _words.REMOVED
+    assert next(each for each in closed.history() if each.id == original.id).content == _requests.REMOVED
     assert await states(workshop) == [(1, "removed")]

@@ -32,7 +32,7 @@ from bot.jobs import (
 )
 from bot.requests.options import Options
 from bot.requests.resolve import PROMPT_LIMIT, SEEDS, resolve
-from cogs import _words
+from cogs import _requests, _words
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DISCORD_LIMIT = 2000
@@ -44,12 +44,12 @@ UPLOAD = Upload(b"", 64, 64, "a" * 64)
 LONGEST_SAMPLER = max(SAMPLERS, key=len)
 
 MESSAGES: dict[str, Callable[[Job], str]] = {
-    "queued": lambda job: _words.queued(job, Queued(10_000, NOON + timedelta(days=9))),
-    "painting": lambda job: _words.painting(job, 600, 600),
-    "retrying": _words.retrying,
-    "failed": lambda job: _words.failed(job, "Painting this was cut off 2 times, so it was given up."),
-    "cancelled": _words.cancelled,
-    "result": lambda job: _words.result(job, ()),
+    "queued": lambda job: _requests.queued(job, Queued(10_000, NOON + timedelta(days=9))),
+    "painting": lambda job: _requests.painting(job, 600, 600),
+    "retrying": _requests.retrying,
+    "failed": lambda job: _requests.failed(job, "Painting this was cut off 2 times, so it was given up."),
+    "cancelled": _requests.cancelled,
+    "result": lambda job: _requests.result(job, ()),
 }
 
 
@@ -210,24 +210,24 @@ def test_the_longest_request_that_is_accepted_fits_into_every_message_with_room_
 
 def test_what_failed_hands_a_whole_prompt_back() -> None:
     prompt = "a cat " * 180
-    assert f"Your prompt, to copy:\n```\n{prompt.strip()}\n```" in _words.failed(asked_for(prompt), "No.")
+    assert f"Your prompt, to copy:\n```\n{prompt.strip()}\n```" in _requests.failed(asked_for(prompt), "No.")
 
 
 def test_what_failed_says_where_only_the_beginning_of_a_prompt_is_handed_back() -> None:
-    said = _words.failed(asked_for("a cat " * 600), "No.")
+    said = _requests.failed(asked_for("a cat " * 600), "No.")
     assert "Only its beginning fits here. Your prompt, to copy:\n```\na cat a cat" in said
     assert said.endswith("…\n```")
 
 
 def test_a_long_reason_leaves_the_prompt_what_room_there_is() -> None:
     for length in (0, 500, 900):
-        said = _words.failed(asked_for("🍎" * PROMPT_LIMIT), "x" * length)
+        said = _requests.failed(asked_for("🍎" * PROMPT_LIMIT), "x" * length)
         assert said.endswith("\n```")
         assert len(said.encode("utf-16-le")) // 2 <= DISCORD_LIMIT
 
 
 def test_a_result_says_everything_needed_to_paint_it_again() -> None:
-    said = _words.result(asked_for("a cat", "text"), ())
+    said = _requests.result(asked_for("a cat", "text"), ())
     for fact in (
         "**a cat**",
         f"seeds `{SEEDS[1] - 4}`–`{SEEDS[1] - 1}`",
@@ -249,7 +249,7 @@ def test_a_result_says_everything_needed_to_paint_it_again() -> None:
 def test_a_clock_set_back_shows_no_negative_duration(asked: int, started: int, painted: int) -> None:
     asked_at, started_at, painted_at = (NOON + timedelta(seconds=second) for second in (asked, started, painted))
     job = replace(asked_for("a cat"), asked_at=asked_at, started_at=started_at, painted_at=painted_at)
-    said = _words.result(job, ())
+    said = _requests.result(job, ())
     assert "model `" in said
     assert not re.search(r"\bpainted in|after the request|-\d", said), "what is not known is not said"
 
@@ -287,7 +287,7 @@ def test_parameters_leave_out_what_is_not_special(changes: dict[str, object], sa
         "guidance_scale": 3.0,
         "seed": 7,
     }
-    assert _words.parameters(GenerationRequest(**(values | changes))) == said  # type: ignore[arg-type]
+    assert _requests.parameters(GenerationRequest(**(values | changes))) == said  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_durations(count: float, said: str) -> None:
 
 def test_the_bar_fills_with_the_steps() -> None:
     def bar(step: int) -> str:
-        said = _words.painting(asked_for("a cat"), step, 20)
+        said = _requests.painting(asked_for("a cat"), step, 20)
         found = re.search(rf"Painting `?(\S{{10}}?)`? {step * 5}%", said)
         assert found, said
         return found[1]
@@ -321,7 +321,7 @@ def test_the_bar_fills_with_the_steps() -> None:
     ],
 )
 def test_a_queued_request_says_when_it_starts(news: Queued, said: str) -> None:
-    assert said in _words.queued(asked_for("a cat"), news)
+    assert said in _requests.queued(asked_for("a cat"), news)
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 pictures"), (1, "1 picture"), (4, "4 pictures")])

@@ -30,7 +30,7 @@ from bot.requests.options import Options
 from bot.requests.series import SeriesQuote
 from bot.storage.cases import By
 from bot.storage.styles import Style
-from cogs import _words
+from cogs import _requests
 from tests.bot.prompt_safety.evasions import CATEGORIES
 
 GUILD, ADA = GuildId(1), UserId(1)
@@ -96,7 +96,7 @@ class Words(RuleBasedStateMachine):
             assert seed not in forbidden, "a request with forbidden words reached the engine"
         for job in jobs:
             if job.status is JobStatus.FAILED:
-                words = _words.failed(job, job.reason or "")
+                words = _requests.failed(job, job.reason or "")
                 assert not any(term in words for term in MARKS), "a refusal shows the words in public"
         await self._close()
 
