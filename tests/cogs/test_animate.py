@@ -181,7 +181,7 @@ class TestBill:
         ada = workshop.member("ada")
         asked = await animate(workshop, ada, to="an owl", frames=16)
         assert asked.response.ephemeral
-        assert "An animation of 16 frames. This is a big one" in asked.response.content
+        assert "an animation of 16 frames, about " in asked.response.content
         declined = await ada.click(asked.response, label="Cancel")
         assert "a red fox → an owl" in declined.response.content
         await ada.click((await animate(workshop, ada, to="an owl")).response, label="Paint it")

@@ -482,7 +482,7 @@ class TestOtherSettings:
         spent = await ada.slash(workshop.channel, "paint", prompt="four", images=4)
 
         assert "Your queue is full: 1 of 1 requests wait" in full.response.content
-        assert "s of GPU time in 24 hours are used" in spent.response.content
+        assert "of painting time, and 0.6 s of 1 s in 24 hours is left" in spent.response.content
         for refusal in (full, spent):
             assert "It will work <t:" in refusal.response.content
             assert "Moderators can change this with `/limits set`" in refusal.response.content

@@ -360,7 +360,7 @@ class TestMoney:
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3)
         assert "the budget of this server" in asked.response.content, "only the host can allow a server more"
         shown = await mod.slash(workshop.channel, "limits show")
-        assert "**money** 1,000 US cents of a person in 24 hours" in shown.response.content
+        assert "**money**: at most $10.00 per person in 24 hours" in shown.response.content
         wrong = await mod.slash(workshop.channel, "limits set", server_money=3, member=ada)
         assert "can be set only for the server" in wrong.response.content
 

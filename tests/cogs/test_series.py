@@ -159,8 +159,8 @@ async def test_a_prompt_with_a_choice_that_a_new_term_stops_leaves_every_message
     [
         ("a {red, green apple", "is not closed"),
         ("{a,b}{a,b}{a,b}{a,b}{a,b}", "makes 32 prompts, and at most 16 are possible at once"),
-        ("{a,b}" * 200, "stands for more than 1,000,000 prompts"),
-        ("a fox --repeat 999999999", "stands for more than 1,000,000 prompts"),
+        ("{a,b}" * 200, "makes more than 1,000,000 prompts"),
+        ("a fox --repeat 999999999", "makes more than 1,000,000 prompts"),
         ("a fox --sampler {euler, lost}", "This is about the choice “sampler lost”"),
         ("a fox --steps {5, x}", "is not a whole number"),
         ("a {red, green} fox --enhance", "only one prompt can be improved at a time"),
