@@ -55,6 +55,13 @@ def program(name: str) -> Path:
     return ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin") / name
 
 
+def is_made() -> bool:
+    """Whether the environment is there, with pip: an attempt that was interrupted leaves one without."""
+    if not program("python").exists():
+        return False
+    return not subprocess.run([program("python"), "-m", "pip", "--version"], capture_output=True).returncode
+
+
 def install(options: list[str], extras: str) -> int:
     """Run pip and show the line that says what it does now; returns its exit status, after its errors."""
     wanted = f"{ROOT}[{extras}]"
@@ -98,12 +105,13 @@ def main(arguments: list[str]) -> int:
     extras = ",".join(arguments) or "try"
     print(f"Atelier is installed into {ENVIRONMENT}: about 2 GB, in some minutes.")
     began = time.monotonic()
-    if program("python").exists():
+    if is_made():
         print("1. .venv is there already.")
     else:
         print("1. Making .venv ...", flush=True)
         try:
-            venv.create(ENVIRONMENT, with_pip=True)
+            # What an earlier attempt left is replaced.
+            venv.create(ENVIRONMENT, with_pip=True, clear=True)
         except subprocess.CalledProcessError:
             print("This Python cannot make environments. On Debian and Ubuntu: apt-get install python3-venv")
             return 1

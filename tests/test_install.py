@@ -52,7 +52,8 @@ def test_the_lines_of_pip_that_say_why_it_failed_are_shown(
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.write_text(
-        "#!/bin/sh\necho Collecting torch\necho 'Downloading torch.whl (180 MB)'\necho ERROR: no disk\nexit 3\n"
+        "#!/bin/sh\ncase $* in *--version) exit 0;; esac\n"
+        "echo Collecting torch\necho 'Downloading torch.whl (180 MB)'\necho ERROR: no disk\nexit 3\n"
     )
     python.chmod(0o700)
     monkeypatch.setattr(install, "ENVIRONMENT", tmp_path)
@@ -68,3 +69,20 @@ def test_an_older_python_is_told_what_is_needed(
     monkeypatch.setattr(install, "LEAST_PYTHON", (sys.version_info.major, sys.version_info.minor + 1))
     assert install.main([]) == 1
     assert "Python 3.11 or newer" in capsys.readouterr().out
+
+
+def test_an_environment_without_pip_is_made_again(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o700)
+    made = []
+    monkeypatch.setattr(install, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(install.venv, "create", lambda *place, **how: made.append((*place, how)))
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(install, "install", lambda *_: 0)
+    monkeypatch.setattr(install, "source_of_torch", lambda: ([], "From PyPI."))
+    assert install.main([]) == 0
+    assert made == [(tmp_path, {"with_pip": True, "clear": True})]

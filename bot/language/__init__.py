@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -125,18 +125,24 @@ def sentence_many(one: str, many: str, count: float, /, **fields: Any) -> Senten
     return Sentence(one, {"count": count, **fields}, many)
 
 
-def lasting(seconds: float) -> Sentence:
-    """A duration such as "4.5 s", "9 min 47 s" or "2 h 5 min"; a negative one is shown as 0 s."""
-    whole = max(round(seconds), 0)
-    if 0.05 <= seconds < 9.95:
-        return sentence("{number:g} s", number=round(seconds, 1))
+def lasting(seconds: float, rounded: Callable[[float], int] = round) -> Sentence:
+    """A duration such as "4.5 s", "9 min 47 s" or "2 h 5 min"; a negative one is shown as 0 s.
+
+    `rounded` is `math.ceil` for what is asked and `math.floor` for what is left, so that they do not look the same
+    where one is more than the other.
+    """
+    # Without the last digits, which say nothing, 0.3 is not rounded up to 0.4.
+    seconds = round(seconds, 6)
+    whole, tenths = max(rounded(seconds), 0), rounded(round(10 * seconds, 6))
+    if 0 < tenths < 100:
+        return sentence("{number:g} s", number=tenths / 10)
     if whole < 60:
         return sentence("{number:.0f} s", number=whole)
     if whole < 3600:
         minutes, rest = divmod(whole, 60)
         words = mark("{minutes} min {seconds} s") if rest else mark("{number:.0f} min")
         return sentence(words, minutes=minutes, seconds=rest, number=minutes)
-    hours, minutes = divmod(round(whole / 60), 60)
+    hours, minutes = divmod(rounded(whole / 60), 60)
     return sentence(mark("{hours} h {minutes} min") if minutes else mark("{hours} h"), hours=hours, minutes=minutes)
 
 

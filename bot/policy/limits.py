@@ -394,17 +394,17 @@ def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datet
         words = sentence(
             "The limits changed while this request waited: it takes about {time} of painting time, more than your "
             "quota of {quota} in 24 hours ({origin}).",
-            time=lasting(seconds),
-            quota=lasting(quota),
+            time=lasting(seconds, math.ceil),
+            quota=lasting(quota, math.floor),
             origin=origin.reference,
         )
         return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
     words = sentence(
         "The limits changed while this request waited: it takes about {time} of painting time, and {left} of your "
         "quota of {quota} in 24 hours is left ({origin}).",
-        time=lasting(seconds),
-        left=lasting(quota - used),
-        quota=lasting(quota),
+        time=lasting(seconds, math.ceil),
+        left=lasting(quota - used, math.floor),
+        quota=lasting(quota, math.floor),
         origin=origin.reference,
     )
     refusal = _changed(LimitName.QUOTA, limits, words, asked, quota)

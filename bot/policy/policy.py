@@ -253,8 +253,8 @@ class Policy:
         if allowance.used + seconds <= allowance.quota + NEGLIGIBLE:
             return
         known = {
-            "time": lasting(seconds),
-            "quota": lasting(allowance.quota),
+            "time": lasting(seconds, math.ceil),
+            "quota": lasting(allowance.quota, math.floor),
             "origin": allowance.origin.reference,
         }
         if seconds > allowance.quota + NEGLIGIBLE:
@@ -273,7 +273,7 @@ class Policy:
             sentence(
                 "Not enough of your quota is left: this takes about {time} of painting time, and {left} of {quota} in "
                 "24 hours is left ({origin}).",
-                left=lasting(allowance.left),
+                left=lasting(allowance.left, math.floor),
                 **known,
             ),
             rule="quota",

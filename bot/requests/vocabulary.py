@@ -27,8 +27,8 @@ _MOST = 3
 _FOREIGN = frozenset(
     {
         *("der", "das", "ein", "eine", "einen", "einem", "einer", "und", "mit", "auf", "im", "zum", "zur", "vor"),
-        *("unter", "neben", "les", "une", "dans", "avec", "sur", "chez", "et", "un", "una", "en", "con", "por"),
-        *("uma", "um", "dos", "das", "pelo", "pela", "com", "na", "ze", "nad", "pod", "przy", "oraz"),
+        *("unter", "neben", "les", "une", "dans", "avec", "sur", "chez", "et", "un", "una", "en", "por"),
+        *("uma", "um", "dos", "das", "pelo", "pela", "na", "ze", "nad", "przy", "oraz"),
     }
 )
 
@@ -111,7 +111,7 @@ class Vocabulary:
         if any(map(_has_other_letters, words)):
             return True
         foreign = sum(word in _FOREIGN for word in words)
-        return foreign > 1 or (foreign == 1 and not any(word in self.ties for word in words))
+        return foreign > 1 or (foreign == 1 and not any(word in self.ties or word in self.things for word in words))
 
 
 def _has_other_letters(word: str) -> bool:

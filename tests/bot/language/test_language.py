@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
 from bot import language
 from bot.errors import Rejected, UserError, quoted
-from bot.language import Language, catalogues, say, say_many, sentence, sentence_many, speaking
+from bot.language import Language, catalogues, lasting, say, say_many, sentence, sentence_many, speaking
 
 
 def test_locales_of_discord_find_their_language() -> None:
@@ -102,3 +103,19 @@ _FIELDS = {"option": "seed", "kind": "a number", "value": "x"}
 
 async def _said(error: UserError) -> str:
     return str(error)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.3, ("0.3 s", "0.3 s")),
+        (4.46, ("4.5 s", "4.4 s")),
+        (9.94, ("10 s", "9.9 s")),
+        (600.4, ("10 min 1 s", "10 min")),
+        (3599.7, ("1 h", "59 min 59 s")),
+        (5400.5, ("1 h 31 min", "1 h 30 min")),
+        (-3.0, ("0 s", "0 s")),
+    ],
+)
+def test_what_is_asked_is_rounded_up_and_what_is_left_down(seconds: float, said: tuple[str, str]) -> None:
+    assert (str(lasting(seconds, math.ceil)), str(lasting(seconds, math.floor))) == said

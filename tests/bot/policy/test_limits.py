@@ -121,7 +121,7 @@ def test_moderators_may_set_as_much_as_the_host_may_and_no_more(name: LimitName)
         check_values(Scope.SERVER, {name: value})
         LimitsConfig(**{name: value})
     for value in (low - 1, high + 1):
-        with pytest.raises(UserError, match=f"{name} .* goes from {low:,} to {high:,}, not to {value:,}. Nothing"):
+        with pytest.raises(UserError, match=f"{name}.* can be {low:,} to {high:,}. Nothing"):
             check_values(Scope.SERVER, {name: value})
         with pytest.raises(ValidationError):
             LimitsConfig(**{name: value})
@@ -184,9 +184,9 @@ def test_a_block_ends_at_its_time() -> None:
     [
         ({"models": ("sd15",)}, "the model emoji is no longer allowed here"),
         ({"models": ()}, "the model emoji is no longer allowed here"),
-        ({"steps": 19}, "19 denoising steps at most, not 20"),
-        ({"images": 1}, "1 pictures of one request at most, not 2"),
-        ({"pixels": 128 * 128 - 1}, "16,383 pixels of a picture at most, not 16,384"),
+        ({"steps": 19}, "at most 19 steps now ({origin server}), and it asks for 20."),
+        ({"images": 1}, "at most 1 picture per request now ({origin server}), and it asks for 2."),
+        ({"pixels": 128 * 128 - 1}, "at most 16,383 pixels now ({origin server}), and it asks for 16,384."),
         ({"channels": (702,)}, "You cannot ask for pictures in this channel"),
         ({"steps": 20, "images": 2, "pixels": 128 * 128, "models": ("emoji",), "channels": (700,)}, None),
     ],
