@@ -68,9 +68,9 @@ def test_a_picture_at_a_threshold_is_over_it_and_one_without_a_score_is_not() ->
 
 
 def test_moderators_are_told_when_a_threshold_is_less_strict_than_the_hosts() -> None:
-    with pytest.raises(UserError, match="{option block} can be at most 80 here, and you wrote 90"):
+    with pytest.raises(UserError, match="block} can be at most 80 here, and you wrote 90"):
         check_thresholds(HOST, {BLOCK: 90}, CHANNEL, is_age_restricted=True)
-    with pytest.raises(UserError, match=r"spoiler can be at most 40.*name one as `channel`"):
+    with pytest.raises(UserError, match=r"spoiler} can be at most 40.*name one as {option channel}"):
         check_thresholds(LOOSE, {SPOILER: 41}, SERVER, is_age_restricted=True)
     check_thresholds(HOST, {BLOCK: 80, SPOILER: 40}, SERVER, is_age_restricted=False)
     check_thresholds(LOOSE, {BLOCK: 100}, CHANNEL, is_age_restricted=True)
