@@ -169,7 +169,7 @@ async def screenshots(page: Page, out: Path) -> None:
     await buttons_of(night).wait_for()
     await night.get_by_role("button", name="Vary (strong)").click()
     await buttons_of(page.locator(".message", has_text="at night").nth(1)).wait_for()
-    await first.locator(".controls").get_by_role("button", name="⋯").click()
+    await first.locator(".controls").get_by_role("button", name="More").click()
     await page.get_by_role("button", name="Where does this come from?").click()
     family = page.locator(".message", has_text="family of request").last
     await family.locator("img").last.wait_for()
