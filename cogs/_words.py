@@ -150,7 +150,7 @@ def limit(name: LimitName, value: Any) -> str:
 
 
 def limit_said(name: LimitName, value: Any) -> str:
-    """What a value of a limit allows, such as "at most 4 pictures per request"."""
+    """What a value of a limit allows, such as "at most 4 pictures per prompt"."""
     return str(spoken(name, value)) if isinstance(value, int) else limit(name, value)
 
 

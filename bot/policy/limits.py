@@ -309,7 +309,7 @@ def place_refused(limits: Limits, where: Sequence[ChannelId]) -> Sentence | None
 
 
 def spoken(name: LimitName, value: int) -> Sentence:
-    """What a value of a limit that is a number allows, such as "at most 4 pictures per request"."""
+    """What a value of a limit that is a number allows, such as "at most 4 pictures per prompt"."""
     side = math.isqrt(value)
     match name:
         case LimitName.QUOTA:
@@ -322,7 +322,7 @@ def spoken(name: LimitName, value: int) -> Sentence:
             return sentence_many("at most {count:,} request waiting", "at most {count:,} requests waiting", value)
         case LimitName.IMAGES:
             return sentence_many(
-                "at most {count:,} picture per request", "at most {count:,} pictures per request", value
+                "at most {count:,} picture per prompt", "at most {count:,} pictures per prompt", value
             )
         case LimitName.STEPS:
             return sentence_many("at most {count:,} step", "at most {count:,} steps", value)

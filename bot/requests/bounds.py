@@ -11,8 +11,8 @@ from bot.policy.limits import Limit
 from bot.requests.wording import unknown
 
 _CAPPED = {
-    "images": mark("you asked for {asked} pictures, and the most here is {value} ({origin})"),
-    "steps": mark("you asked for {asked} steps, and the most here is {value} ({origin})"),
+    "images": mark("you asked for {asked} pictures and get {value}, the most here ({origin})"),
+    "steps": mark("you asked for {asked} steps and get {value}, the most here ({origin})"),
 }
 """What is said of more than a limit allows, by the option."""
 

@@ -34,7 +34,7 @@ def case(action: str, subject: Subject, before: dict[str, Any], after: dict[str,
         ),
         (
             case("limits set", SERVER, {}, {"images": 1, "pixels": 2048**2}),
-            "at most 1 picture per request (before: no rule); pictures of at most 2048×2048 pixels (before: no rule), "
+            "at most 1 picture per prompt (before: no rule); pictures of at most 2048×2048 pixels (before: no rule), "
             "for everyone here",
         ),
         (

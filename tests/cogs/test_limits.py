@@ -45,7 +45,7 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     assert "**pace**: at most 20 images per minute — the host's default" in text
     assert f"**depth**: at most 2 requests waiting — the rule for <@{ada.id}>" in text
     assert "**quota**: at most 50 s of painting time in 24 hours — the rule for this server" in text
-    assert "**images**: at most 4 pictures per request — the host's default" in text
+    assert "**images**: at most 4 pictures per prompt — the host's default" in text
     assert f"**models**: no model — the rule for <@{ada.id}>" in text
     assert f"**weight**: a share of 300 when many wait; 100 is usual — the rule for <@&{workshop.members.id}>" in (text)
 
@@ -181,7 +181,7 @@ async def test_a_limit_that_changes_while_something_waits_holds_for_it(workshop:
     jobs = await workshop.ended(2)
 
     assert [job.status for job in jobs] == [JobStatus.DELIVERED, JobStatus.FAILED]
-    assert "The limits changed while this request waited: at most 1 picture per request now (the rule" in (
+    assert "The limits changed while this request waited: at most 1 picture per prompt now (the rule" in (
         workshop.message(jobs[1].destination.message_id or 0).content
     )
 

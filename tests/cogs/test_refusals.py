@@ -57,12 +57,12 @@ LESS: dict[LimitName, tuple[dict[str, Any], dict[str, Any], str]] = {
     LimitName.STEPS: (
         {"steps": 5},
         {"steps": 9},
-        "you asked for 9 steps, and the most here is 5 (the rule for this server)",
+        "you asked for 9 steps and get 5, the most here (the rule for this server)",
     ),
     LimitName.IMAGES: (
         {"images": 1},
         {"images": 3},
-        "you asked for 3 pictures, and the most here is 1 (the rule for this server)",
+        "you asked for 3 pictures and get 1, the most here (the rule for this server)",
     ),
 }
 LATER = {
@@ -127,7 +127,7 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
         "pictures of at most 64×64 pixels now (the rule for this server), and it asks for 16,384",
     ),
     "steps": ({"steps": 5}, "at most 5 steps now (the rule for this server), and it asks for 30"),
-    "images": ({"images": 1}, "at most 1 picture per request now (the rule for this server), and it asks for 3"),
+    "images": ({"images": 1}, "at most 1 picture per prompt now (the rule for this server), and it asks for 3"),
     "models": ({"models": "none"}, "the model emoji is no longer allowed here"),
     "channels": ({"channels": "none"}, "You cannot ask for pictures in any channel"),
     "quota": ({"quota": "1"}, "more than your quota of 1 s in 24 hours"),
@@ -316,7 +316,7 @@ async def test_rules_of_a_channel_hold_in_its_threads_and_a_threads_own_come_fir
     explained = (await moderator.slash(thread, "limits explain", member=ada)).response.content
     assert f"**steps**: at most 5 steps — the rule for <#{workshop.channel.id}>" in explained
     assert (
-        f"at most 1 picture per request — the rule for <#{thread.id}>; instead of 2 (the rule for "
+        f"at most 1 picture per prompt — the rule for <#{thread.id}>; instead of 2 (the rule for "
         f"<#{workshop.channel.id}>)" in (explained)
     )
     await moderator.slash(workshop.channel, "mod pause", channel=workshop.channel)

@@ -185,7 +185,7 @@ def test_a_block_ends_at_its_time() -> None:
         ({"models": ("sd15",)}, "the model emoji is no longer allowed here"),
         ({"models": ()}, "the model emoji is no longer allowed here"),
         ({"steps": 19}, "at most 19 steps now ({origin server}), and it asks for 20."),
-        ({"images": 1}, "at most 1 picture per request now ({origin server}), and it asks for 2."),
+        ({"images": 1}, "at most 1 picture per prompt now ({origin server}), and it asks for 2."),
         ({"pixels": 128 * 128 - 1}, "at most 16,383 pixels now ({origin server}), and it asks for 16,384."),
         ({"channels": (702,)}, "You cannot ask for pictures in this channel"),
         ({"steps": 20, "images": 2, "pixels": 128 * 128, "models": ("emoji",), "channels": (700,)}, None),

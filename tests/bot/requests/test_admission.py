@@ -484,7 +484,7 @@ async def test_what_has_a_smaller_meaning_is_made_smaller_with_the_rule_that_say
     assert admitted.notes == (
         "size 128×128 became 64×64 (up to 4,096 pixels: {origin role:50}); "
         f"steps: 10 instead of {EMBEDDED_MODEL.steps} ({{origin role:50}}); "
-        "you asked for 3 pictures, and the most here is 1 ({origin role:50})",
+        "you asked for 3 pictures and get 1, the most here ({origin role:50})",
     )
     assert (await store.now(admitted.job)).requester.roles == (50,)
 
