@@ -79,14 +79,16 @@ class Field {
     this.form.next(this);
   }
 
-  // The value to send; null if there is none. A choice may be typed by its name.
+  // The value to send; null if there is none. A choice may be typed by its name, or by a part that no other one has.
   read() {
     if (this.option.kind === "attachment") return null;
     if (this.value !== null) return this.value;
     const typed = this.input.value.trim();
     if (!typed) return null;
     const known = entriesOf(this.option) ?? [];
-    return known.find((each) => each.label.toLowerCase() === typed.toLowerCase())?.value ?? typed;
+    const whole = known.find((each) => each.label.toLowerCase() === typed.toLowerCase());
+    const parts = known.filter((each) => each.label.toLowerCase().includes(typed.toLowerCase()));
+    return (whole ?? (parts.length === 1 ? parts[0] : null))?.value ?? typed;
   }
 }
 

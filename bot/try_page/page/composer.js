@@ -114,7 +114,7 @@ function send() {
     return advise(`Several commands fit “${cut(typed.trim())}”. Choose one of the list.`);
   }
   const meant = like && [cut(`/${like.command.name} ${like.words}`.trim()), () => { write(""); openCommand(like.command.name, like.words); }];
-  advise(`There is no command “/${cut(word)}” here.${like ? " Did you mean this?" : " Type / to see those that there are."}`, ...[meant].filter(Boolean), ["Send it as text", () => post(typed)]);
+  advise(`You have no command “/${cut(word)}” here.${like ? " Did you mean this?" : " Type / to see yours; moderators have more."}`, ...[meant].filter(Boolean), ["Send it as text", () => post(typed)]);
 }
 
 // Says that text is only chat, and offers to paint it, in the main channel for one who writes to Atelier alone.

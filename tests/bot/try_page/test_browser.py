@@ -566,7 +566,7 @@ async def test_text_that_is_no_command_is_answered_on_the_page(browser: Browser,
 
     await box.fill("/imagin a blue dragon")
     await tab.keyboard.press("Enter")
-    await expect(advice).to_contain_text("There is no command “/imagin” here. Did you mean this?")
+    await expect(advice).to_contain_text("You have no command “/imagin” here. Did you mean this?")
     await expect(box).to_have_value("/imagin a blue dragon")
     await advice.get_by_role("button", name="/imagine a blue dragon").click()
     await expect(tab.get_by_label("prompt", exact=True)).to_have_value("a blue dragon")
