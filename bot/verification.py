@@ -48,6 +48,7 @@ class Manifest:
     model: str = ""
     signer: str = ""
     is_signed_here: bool = False
+    """Whether it holds, and this installation's certificate signed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,6 @@ class Verification:
         if same is None and ref is not None and mark is not None and not mark["is_crop"]:
             before = await self._marks.phash(ref)
             is_edited = before is not None and _distance(before, found["phash"]) >= _EDITED
-        facts = {name: found["manifest"][name] for name in Manifest.__slots__ if name != "is_signed_here"}
         return Verdict(
             is_ours=same is not None or mark is not None,
             ref=ref,
@@ -96,7 +96,7 @@ class Verification:
             is_crop=same is None and mark is not None and mark["is_crop"],
             is_edited=is_edited,
             is_too_small=found["is_too_small"],
-            manifest=Manifest(**facts, is_signed_here=found["is_signed_here"]),
+            manifest=Manifest(**{name: found["manifest"][name] for name in Manifest.__slots__}),
             is_opened=found["is_opened"],
         )
 

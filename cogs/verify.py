@@ -108,8 +108,7 @@ async def read(attachment: discord.Attachment) -> bytes:
 
 def _unknown(verdict: Verdict) -> str:
     if not verdict.is_opened:
-        manifest = verdict.manifest
-        if manifest.is_signed_here and manifest.state in ("valid", "untrusted"):
+        if verdict.manifest.is_signed_here:
             return say("✅ **This Atelier made this file**: its manifest holds and is signed here.")
         return say(MANIFEST_ONLY)
     return say(TOO_SMALL if verdict.is_too_small else NOT_FOUND)

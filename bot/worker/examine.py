@@ -38,7 +38,7 @@ def examine(data: bytes, folder: Path, certificate: Path, sizes: list[tuple[int,
             "mark": None,
             "is_too_small": False,
             "is_opened": False,
-            **_read(manifest.read(data, kind), certificate),
+            "manifest": asdict(manifest.read(data, kind, certificate)),
         }
     picture = on_white(opened(data))
     found = None
@@ -50,7 +50,6 @@ def examine(data: bytes, folder: Path, certificate: Path, sizes: list[tuple[int,
         secret = None
     if secret is not None and not is_too_small:
         found = marking.find(picture, secret, sizes, numbers)
-    read = manifest.read(data, PIL.Image.MIME[_format(data)])
     return {
         "width": picture.width,
         "height": picture.height,
@@ -58,14 +57,8 @@ def examine(data: bytes, folder: Path, certificate: Path, sizes: list[tuple[int,
         "is_too_small": is_too_small,
         "is_opened": True,
         "mark": None if found is None else asdict(found),
-        **_read(read, certificate),
+        "manifest": asdict(manifest.read(data, PIL.Image.MIME[_format(data)], certificate)),
     }
-
-
-def _read(read: manifest.Manifest, certificate: Path) -> dict[str, Any]:
-    """What a manifest says, and whether it was signed with a certificate."""
-    is_signed_here = bool(read.serial) and read.serial == manifest.serial_of(certificate)
-    return {"manifest": asdict(read), "is_signed_here": is_signed_here}
 
 
 def _unopened(data: bytes) -> str:

@@ -229,16 +229,22 @@ class Manifest:
     is_made_by_model: bool = False
     model: str = ""
     signer: str = ""
-    serial: str = ""
-    """The serial number of the certificate, which tells whose it is."""
+    is_signed_here: bool = False
+    """Whether it holds, and this installation's certificate signed it."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """What it says of the request, if it is one of Atelier's."""
 
 
-def read(data: bytes, kind: str) -> Manifest:
-    """The manifest in a file of a media type. One that cannot be read is invalid."""
+def read(data: bytes, kind: str, certificate: Path | None = None) -> Manifest:
+    """The manifest in a file of a media type. One that cannot be read is invalid.
+
+    `certificate` is that of this installation, with those that lead to its root: only what they signed is known here.
+    """
+    chain = [] if certificate is None else _certificates(certificate)
+    anchors = b"".join(each.public_bytes(Encoding.PEM) for each in chain[1:]).decode()
+    settings = {**_SETTINGS, "trust": {"user_anchors": anchors}} if anchors else _SETTINGS
     try:
-        with c2pa.Reader(kind, io.BytesIO(data), context=c2pa.Context(c2pa.Settings.from_dict(_SETTINGS))) as reader:
+        with c2pa.Reader(kind, io.BytesIO(data), context=c2pa.Context(c2pa.Settings.from_dict(settings))) as reader:
             found = json.loads(reader.json())
     except c2pa.C2paError.ManifestNotFound:
         return Manifest()
@@ -255,23 +261,28 @@ def read(data: bytes, kind: str) -> Manifest:
     generators = active.get("claim_generator_info") or [{}]
     models = [action.get("parameters", {}).get("org.atelier.model") for action in actions]
     sources = [str(action.get("digitalSourceType", "")) for action in actions]
+    state, signature = _state(found), active.get("signature_info", {})
+    # The serial number is public. It tells whose a certificate is only among those that the same root has signed.
+    is_signed_here = (
+        bool(anchors) and state == "valid" and signature.get("cert_serial_number") == str(chain[0].serial_number)
+    )
     return Manifest(
-        _state(found),
+        state,
         str(generators[0].get("name") or active.get("claim_generator") or ""),
         any("trainedalgorithmicmedia" in source.lower() for source in sources),
         next((str(model) for model in models if model), ""),
-        str(active.get("signature_info", {}).get("issuer") or ""),
-        str(active.get("signature_info", {}).get("cert_serial_number") or ""),
+        str(signature.get("issuer") or ""),
+        is_signed_here,
         next((each.get("data", {}) for each in active.get("assertions", ()) if each.get("label") == REQUEST), {}),
     )
 
 
-def serial_of(certificate: Path) -> str:
-    """The serial number of the first certificate in a file; empty if there is none."""
+def _certificates(path: Path) -> list[x509.Certificate]:
+    """The certificates in a file; none if it cannot be read."""
     try:
-        return str(x509.load_pem_x509_certificates(certificate.read_bytes())[0].serial_number)
-    except (OSError, ValueError, IndexError):
-        return ""
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return []
 
 
 def end_of(certificate: Path) -> datetime.datetime:

@@ -17,6 +17,7 @@ import torch
 import transformers
 
 from bot.errors import PaintFailed
+from bot.language import mark
 from bot.worker.library_errors import told
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,9 @@ _BACKGROUND = 0.75
 _SHARES = (0.005, 0.95)
 """Which share of the picture the thing may have."""
 
-NOT_FOUND = (
+NOT_FOUND = mark(
     "The host's model for that finds no thing in front of a background in this picture. Use a picture in which the "
-    "thing stands out, or ask with /imagine and a mask."
+    "thing stands out, or ask with {command imagine} and a mask."
 )
 
 
@@ -55,7 +56,7 @@ class Segmenter:
             (labels,) = self._processor.post_process_semantic_segmentation(
                 outputs, target_sizes=[(picture.height, picture.width)]
             )
-        except (RuntimeError, ValueError, TypeError) as error:
+        except Exception as error:
             log.exception("the host's segmentation model failed")
             raise PaintFailed(
                 "The host's model that finds the thing in a picture failed: {error}", error=told(error)
@@ -79,26 +80,42 @@ def thing_of(labels: np.ndarray[Any, Any]) -> PIL.Image.Image:
 
 
 def load(source: str) -> Segmenter:
-    """The model in a folder or of a hub id, from safetensors only. Raises PaintFailed, in words, if it is unusable."""
-    options: dict[str, Any] = {"local_files_only": Path(source).is_dir(), "trust_remote_code": False}
+    """The model in a folder or of a hub id, from safetensors only. Raises PaintFailed, in words, if it is unusable.
+
+    The hub is asked only for what was not downloaded before.
+    """
     try:
-        config = transformers.AutoConfig.from_pretrained(source, **options)
-        kind = next((kind for kind in _KINDS if type(config) in kind._model_mapping), None)
-        if kind is None:
-            raise PaintFailed(
-                "The model {model} cannot be used for engine.segmenter: it is of the kind {kind}, and transformers "
-                "has no segmentation by such models. Take one for segmentation, such as SegFormer.",
-                model=source,
-                kind=config.model_type,
-            )
-        processor = transformers.AutoImageProcessor.from_pretrained(source, backend="pil", **options)
-        model, found = kind.from_pretrained(
-            source, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
-        )
-    except (OSError, ValueError, ImportError, KeyError) as error:
+        try:
+            return _load(source, local_files_only=True)
+        except OSError:
+            if Path(source).is_dir():
+                raise
+            return _load(source, local_files_only=False)
+    except PaintFailed:
+        raise
+    except Exception as error:
+        # Whatever it is, variants can be painted without the model, and all else too.
+        log.exception("the model of engine.segmenter cannot be loaded (%s)", type(error).__name__)
         raise PaintFailed(
             "The model {model} of engine.segmenter cannot be loaded: {error}", model=source, error=told(error)
         ) from error
+
+
+def _load(source: str, *, local_files_only: bool) -> Segmenter:
+    options: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(source, **options)
+    kind = next((kind for kind in _KINDS if type(config) in kind._model_mapping), None)
+    if kind is None:
+        raise PaintFailed(
+            "The model {model} cannot be used for engine.segmenter: it is of the kind {kind}, and transformers "
+            "has no segmentation by such models. Take one for segmentation, such as SegFormer.",
+            model=source,
+            kind=config.model_type,
+        )
+    processor = transformers.AutoImageProcessor.from_pretrained(source, backend="pil", **options)
+    model, found = kind.from_pretrained(
+        source, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+    )
     if found["missing_keys"] or found["mismatched_keys"]:
         raise PaintFailed(
             "The model {model} of engine.segmenter is incomplete: some of its weights are missing.", model=source

@@ -23,6 +23,7 @@ from bot.worker.labels import Labels, Maker
 from bot.worker.manifest import own_signing
 from bot.worker.printing import encode, encoded
 from cogs.verify import MANIFEST_ONLY, NOT_FOUND, TOO_SMALL
+from tests.bot.worker.test_manifest import cloned
 from tests.bot.worker.test_marking import cut, scene
 from tests.conftest import Workshop
 
@@ -82,7 +83,7 @@ async def test_the_file_itself_is_certain_and_its_manifest_is_read(workshop: Wor
     assert "This Atelier made this picture" in said
     assert f"Picture 1 of request {job.id}" in said
     assert "model `emoji`" in said
-    assert "byte for byte" in said
+    assert "every byte is the same" in said
     assert "valid, signed by this Atelier" in said
     assert "a model made the picture" in said
     assert "the model is emoji" in said
@@ -182,7 +183,7 @@ async def test_a_stranger_s_picture_and_manifest_are_said_to_be_a_stranger_s(
     signed = own_signing(tmp_path / "theirs").sign(encode(scene(55), 1).png, "**@everyone** `x`", {})
     said = await verified(ada, workshop.channel, signed)
     assert NOT_FOUND in said
-    assert "whose certificate I do not know, so anybody may have made it" in said
+    assert "I do not know this certificate, so anybody may have made it" in said
     assert "@everyone" not in said.replace("@\u200beveryone", "")
     broken = signed.replace(b"Atelier installation", b"Somebody else's key!")
     assert "Manifest: not valid" in await verified(ada, workshop.channel, broken)
@@ -200,10 +201,14 @@ async def test_of_a_video_and_a_gif_only_the_manifest_is_read(workshop: Workshop
     theirs = own_signing(tmp_path / "theirs").sign(gif, "emoji", {}, "image/gif")
     said = await verified(ada, workshop.channel, theirs, "a.gif")
     assert MANIFEST_ONLY in said
-    assert "whose certificate I do not know" in said
+    assert "I do not know this certificate" in said
+    copied = cloned(workshop.app.signing.folder, tmp_path / "copied", with_its_root=False)
+    said = await verified(ada, workshop.channel, copied.sign(gif, "emoji", {}, "image/gif"), "a.gif")
+    assert MANIFEST_ONLY in said
+    assert "signed by this Atelier" not in said
     broken = await verified(ada, workshop.channel, b"\0\0\0\x18ftypisom", "a.mp4")
     assert MANIFEST_ONLY in broken
-    assert "it does not hold" in broken or "Manifest: none" in broken
+    assert "Manifest: not valid" in broken or "Manifest: none" in broken
 
 
 def bomb() -> bytes:

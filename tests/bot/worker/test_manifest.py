@@ -113,3 +113,51 @@ def test_what_was_changed_after_it_was_signed_does_not_hold(tmp_path: Path) -> N
 def test_a_file_without_a_manifest_and_one_that_is_no_picture_are_no_error() -> None:
     assert manifest.read(png(), "image/png") == manifest.Manifest()
     assert manifest.read(b"no picture", "image/png").state == "invalid"
+
+
+def cloned(folder: Path, into: Path, *, with_its_root: bool) -> Signing:
+    """What a stranger can make of the certificate in a folder, which is in every file: all of it but the key's owner.
+
+    The root above it is one with a key of theirs, or the real one, which did not sign it.
+    """
+    into.mkdir()
+    leaf, root = x509.load_pem_x509_certificates((folder / CERTIFICATE).read_bytes())
+    key, root_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+    def copy(of: x509.Certificate, public: ec.EllipticCurvePublicKey) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(of.subject)
+            .issuer_name(of.issuer)
+            .public_key(public)
+            .serial_number(of.serial_number)
+            .not_valid_before(of.not_valid_before_utc)
+            .not_valid_after(of.not_valid_after_utc)
+        )
+        for extension in of.extensions:
+            value = extension.value
+            if isinstance(value, x509.SubjectKeyIdentifier):
+                value = x509.SubjectKeyIdentifier.from_public_key(public)
+            elif isinstance(value, x509.AuthorityKeyIdentifier) and not with_its_root:
+                value = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
+            builder = builder.add_extension(value, critical=extension.critical)
+        return builder.sign(root_key, hashes.SHA256())
+
+    chain = copy(leaf, key.public_key()), root if with_its_root else copy(root, root_key.public_key())
+    (into / CERTIFICATE).write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in chain))
+    private_key = into / PRIVATE_KEY
+    private_key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    private_key.chmod(0o600)
+    return Signing(into / CERTIFICATE, private_key)
+
+
+@pytest.mark.parametrize("with_its_root", [False, True])
+def test_a_copy_of_the_certificate_with_another_key_is_a_stranger_s(tmp_path: Path, with_its_root: bool) -> None:
+    own = own_signing(tmp_path / "own")
+    ours = manifest.read(own.sign(png(), "emoji", {}), "image/png", tmp_path / "own" / CERTIFICATE)
+    assert (ours.state, ours.is_signed_here) == ("valid", True)
+    stranger = cloned(tmp_path / "own", tmp_path / "theirs", with_its_root=with_its_root)
+    theirs = manifest.read(stranger.sign(png(), "emoji", {}), "image/png", tmp_path / "own" / CERTIFICATE)
+    assert theirs.state in ("untrusted", "invalid")
+    assert not theirs.is_signed_here
+    assert not manifest.read(own.sign(png(), "emoji", {}), "image/png", tmp_path / "lost.pem").is_signed_here

@@ -14,11 +14,13 @@ import pytest
 from bot.worker import cutout, segmenting  # isort: skip - it comes before transformers
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from bot.config import EMBEDDED_MODEL
 from bot.errors import PaintFailed
 from bot.jobs import Kept, Operation
 from bot.requests.resolve import usual_request
+from bot.worker.__main__ import _finder
 from bot.worker.inputs import decode
 
 SIDE = 64
@@ -114,6 +116,7 @@ def test_a_picture_without_a_thing_gets_one_sentence() -> None:
     for labels in (np.zeros((64, 64), int), np.pad(np.ones((126, 126), int), 1)):
         with pytest.raises(PaintFailed, match="finds no thing in front of a background"):
             segmenting.thing_of(labels)
+    assert "{command imagine}" in segmenting.NOT_FOUND, "commands have the names that the reader sees"
 
 
 def test_a_model_that_is_no_safetensors_or_lacks_weights_or_is_of_another_kind_is_refused(
@@ -127,8 +130,6 @@ def test_a_model_that_is_no_safetensors_or_lacks_weights_or_is_of_another_kind_i
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(PaintFailed, match=r"engine\.segmenter cannot be loaded"):
         segmenting.load(str(tmp_path))
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(folder / "model.safetensors")
     weights.pop("decode_head.classifier.weight")
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
@@ -137,3 +138,54 @@ def test_a_model_that_is_no_safetensors_or_lacks_weights_or_is_of_another_kind_i
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(PaintFailed, match="kind bert"):
         segmenting.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a pointer of Git LFS", "other sizes", "a bad config"])
+def test_a_damaged_model_leaves_the_engine_without_it_and_the_log_says_why(
+    folder: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    match damage:
+        case "cut off":
+            weights.write_bytes(weights.read_bytes()[:-100])
+        case "a pointer of Git LFS":
+            weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+        case "other sizes":
+            tensors = load_file(weights)
+            tensors["decode_head.classifier.bias"] = torch.zeros(7)
+            save_file(tensors, weights, {"format": "pt"})
+        case _:
+            (tmp_path / "config.json").write_text('{"model_type": "segformer", "depths": "many"}')
+    assert _finder(str(tmp_path)) is None
+    assert "engine.segmenter" in caplog.text
+    assert "by a threshold instead" in caplog.text
+
+
+def test_the_hub_is_asked_only_for_what_is_not_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load(source: str, *, local_files_only: bool) -> segmenting.Segmenter:
+        asked.append(local_files_only)
+        if local_files_only and len(asked) == 1:
+            raise OSError("it was not downloaded yet")
+        return loaded
+
+    loaded = segmenting.load(str(folder))
+    monkeypatch.setattr(segmenting, "_load", load)
+    assert segmenting.load("somebody/a-model") is loaded
+    assert asked == [True, False]
+    assert segmenting.load("somebody/a-model") is loaded
+    assert asked == [True, False, True]
+
+
+def test_whatever_a_model_raises_fails_only_its_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finder = segmenting.load(str(folder))
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise IndexError("no such label")
+
+    monkeypatch.setattr(finder, "_processor", broken)
+    with pytest.raises(PaintFailed, match="no such label"):
+        finder.thing(PIL.Image.new("RGB", (SIDE, SIDE)))
