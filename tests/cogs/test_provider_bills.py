@@ -124,6 +124,8 @@ async def test_what_a_provider_lacks_is_neither_shown_nor_offered(
     more = await ada.click(told.response, label="More")
     copied = await ada.click(more.response, label="Prompt to copy")
     assert f"--seed {free.request.seed}" in boards.last(copied).content, "this server takes seeds"
+    changing = await ada.context_menu(workshop.channel, "Change this picture", told.response)
+    assert [label for label in labels(boards.last(changing)) if label.startswith("Vary")] == ["Vary"]
 
 
 async def test_verify_names_who_painted(workshop: Workshop, server: ProviderServer) -> None:
