@@ -11,8 +11,8 @@ from bot.requests.admission import Quote
 from cogs import _words
 
 
-def bill(*quotes: Quote) -> str:
-    """The question before requests are accepted that are big together: what they would cost, and what is left."""
+def bill(*quotes: Quote, is_big: bool = True) -> str:
+    """The question before requests are accepted: what they would cost together, and what is left."""
     allowance, time = quotes[0].allowance, sum(quote.seconds for quote in quotes)
     purse = next((quote.purse for quote in quotes if quote.purse is not None), None)
     painted = _words.amount(quotes[0].request)
@@ -32,9 +32,14 @@ def bill(*quotes: Quote) -> str:
             time=lasting(time),
             mine=lasting(allowance.left),
         )
+    question = mark("{pictures}, about {time} of the {left} of painting time that you have left today. Paint it?")
+    if is_big:
+        question = mark(
+            "This is a big one: {pictures}, about {time} of the {left} of painting time that you have left today. "
+            "Paint it?"
+        )
     return say(
-        "This is a big one: {pictures}, about {time} of the {left} of painting time that you have left today. Paint "
-        "it?",
+        question,
         pictures=painted,
         time=lasting(time),
         left=lasting(allowance.left),

@@ -8,8 +8,8 @@ import discord
 
 from bot.charts import board
 from bot.charts.board import Drawn, Kind
-from bot.jobs import JobId, JobStatus, News, PictureRef
-from bot.language import mark, say
+from bot.jobs import JobId, JobStatus, News, Operation, PictureRef
+from bot.language import Listed, mark, say, say_many
 from bot.responses import fitted
 from bot.storage.panels import Panel
 from cogs import _views, _words
@@ -59,19 +59,44 @@ def _lead(post: Post) -> int:
 
 
 def _following(post: Post) -> list[str]:
-    """A line that says from which panel the others start, or why they do not."""
+    """A line that says which panels start from the picture of the lead, or why none does."""
     place = _lead(post)
-    if not place or len(post.jobs) < 2:
+    jobs = {job.id: job for job in post.jobs}
+    others = {
+        at: jobs[panel.job_id]
+        for at, panel in enumerate(post.panels, start=1)
+        if at != place and panel.job_id is not None and panel.job_id in jobs
+    }
+    if not place or not others:
         return []
-    lead = post.panels[place - 1].job_id
-    job = next((each for each in post.jobs if each.id == lead), None)
-    if job is not None and job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+    led = [str(at) for at, job in others.items() if job.request.operation is Operation.IMAGE2IMAGE]
+    lead = jobs.get(post.panels[place - 1].job_id or JobId(0))
+    if not led and lead is not None and lead.status in (JobStatus.FAILED, JobStatus.CANCELLED):
         return [
             say("-# Panel {number} has no picture, so the others are painted from their words alone.", number=place)
         ]
+    if not led:
+        return [
+            say(
+                "-# Panel {number} had no picture when the others were painted, so they are painted from their words "
+                "alone.",
+                number=place,
+            )
+        ]
+    if len(led) == len(others):
+        return [
+            say(
+                "-# The others start from the picture of panel {number}, at strength {strength:g}.",
+                number=place,
+                strength=post.strength,
+            )
+        ]
     return [
-        say(
-            "-# The others start from the picture of panel {number}, at strength {strength:g}.",
+        say_many(
+            "-# Panel {panels} starts from the picture of panel {number}, at strength {strength:g}.",
+            "-# Panels {panels} start from the picture of panel {number}, at strength {strength:g}.",
+            len(led),
+            panels=Listed(led),
             number=place,
             strength=post.strength,
         )

@@ -14,6 +14,7 @@ from bot.jobs import GenerationRequest, Scope, Subject, utcnow
 from bot.language import Language, current, lasting, mark, say, say_many, speaking
 from bot.language.catalogues import COMMAND, OPTION
 from bot.logs import hide
+from bot.money import dollars, micros_of_cents
 from bot.policy.limits import HOST, LimitName, Origin, spoken
 from bot.policy.words import LONGEST_TERM
 from bot.requests.improving import Addition
@@ -146,6 +147,8 @@ def limit(name: LimitName, value: Any) -> str:
         return ", ".join(f"`{model}`" for model in value) or say("no model")
     if name is LimitName.QUOTA:
         return str(lasting(value))
+    if name in (LimitName.MONEY, LimitName.SERVER_MONEY):
+        return dollars(micros_of_cents(value))
     return say("{number:,}", number=value)
 
 

@@ -127,9 +127,10 @@ class Compare(commands.Cog):
         _check(*quotes)
         settings = (replace(settings[0], options=quotes[0].options), replace(settings[1], options=quotes[1].options))
         total = _together(*quotes)
-        if question or (total.fits and any(quote.is_big for quote in (*quotes, total))):
+        is_big = any(quote.is_big for quote in (*quotes, total))
+        if question or (total.fits and is_big):
             go = partial(self._paint, prompt=prompt, settings=settings)
-            await self._intake.ask_first(interaction, question + _bills.bill(*quotes), prompt, go)
+            await self._intake.ask_first(interaction, question + _bills.bill(*quotes, is_big=is_big), prompt, go)
             return
         await self._paint(interaction, prompt, settings, quotes)
 

@@ -264,12 +264,14 @@ class Edits(commands.Cog):
             )
         job, pictures = await _targets.result(self._queue, interaction, job_id)
         can, enlarging = self._admission.operations(job.request.model), self._admission.enlarging(job.request.model)
-        view = _controls.result_controls(job.id, len(pictures), can, enlarging, draft=job.request.draft)
+        draft, provider = job.request.draft, bool(job.request.provider)
+        view = _controls.result_controls(job.id, len(pictures), can, enlarging, draft=draft, provider=provider)
         words = _requests.result(job, pictures)
         if job.request.frames:
             words = f"{words}\n{say(FIRST_FRAME)}"
-        if len(pictures) == 1:
-            _controls.add_rare(view, pictures[0].ref, job, can, in_server=True, row=3)
+        # Of several pictures, these ask which one is meant.
+        about = pictures[0].ref if len(pictures) == 1 else PictureRef(job.id)
+        _controls.add_rare(view, about, job, can, in_server=True, row=3)
         await send_pictures(interaction, self._queue, job, pictures, words, view)
 
     async def _upscale_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:

@@ -163,8 +163,8 @@ class Intake(commands.Cog):
                 seer = await _searching.seer_of(interaction, self._search, Scope.PUBLIC)
                 offer = await self._improver.offer(seer, options, request, fixed)
         except (TimeoutError, UserError):
-            return NOT_LOOKED_UP
-        return offer if offer.additions else NOTHING_KNOWN
+            return say(NOT_LOOKED_UP)
+        return offer if offer.additions else say(NOTHING_KNOWN)
 
     async def show_offer(
         self,

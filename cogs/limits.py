@@ -17,6 +17,7 @@ from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, utcnow
 from bot.language import in_quotes, lasting, mark, say, sentence
+from bot.money import dollars
 from bot.policy.limits import (
     MEANING,
     SERVER,
@@ -31,7 +32,7 @@ from bot.policy.limits import (
     pause_of,
 )
 from bot.policy.policy import Policy
-from bot.policy.purse import HOST_MONEY
+from bot.policy.purse import HOST_MONEY, WHOSE
 from bot.storage.cases import By, Cases, Values
 from bot.storage.refusals import Refusal, Refusals
 from bot.storage.rules import Rules
@@ -488,6 +489,9 @@ def _refusal(refusal: Refusal) -> str:
         if refusal.rule == LimitName.QUOTA:
             times = {"asked": lasting(refusal.asked), "allowed": lasting(refusal.allowed or 0)}
             numbers = say("{asked} of {allowed}", **times)
+        if refusal.rule in WHOSE:
+            sums = {"asked": dollars(round(refusal.asked)), "allowed": dollars(round(refusal.allowed or 0))}
+            numbers = say("{asked} of {allowed}", **sums)
         line = _words.pair(line, numbers)
     if refusal.origin:
         line += f" ({_words.origin(Origin.parse(refusal.origin))})"

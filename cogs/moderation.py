@@ -47,6 +47,7 @@ from cogs._confirm import Confirmations
 from cogs._lists import Choices, aspect_choices, known_model, model_choices, usable_models
 from cogs._people import Place
 from cogs._times import duration_of
+from cogs.series_posts import SeriesPosts
 
 Reason = app_commands.Range[str, 1, 300]
 
@@ -400,8 +401,13 @@ class Moderation(commands.GroupCog, group_name="mod", group_description="Pause, 
         reason: Reason | None = None,
     ) -> None:
         """Undo a case, unless what it changed has been changed since."""
-        undone = await self._cases.undo(_by(interaction, reason), case, check_room)
+        by = _by(interaction, reason)
+        # It may put terms back.
+        posts = SeriesPosts.of(interaction.client)
+        before = await posts.shown_titles(by.guild_id)
+        undone = await self._cases.undo(by, case, check_room)
         await responses.send(interaction, _cases.receipt(undone), ephemeral=True)
+        await posts.mask(before)
 
     @undo.autocomplete("case")
     async def _undoable(

@@ -24,7 +24,16 @@ from bot.requests import edits
 from bot.requests.admission import Admission, Quote
 from bot.requests.options import Options
 from bot.requests.series import STORYBOARD, SeriesAdmission, seed_of
-from bot.requests.storyboards import PANELS, SECONDS, USUAL_SECONDS, Following, panels_of, seconds_of, strength_of
+from bot.requests.storyboards import (
+    PANELS,
+    SECONDS,
+    USUAL_SECONDS,
+    Following,
+    alone,
+    panels_of,
+    seconds_of,
+    strength_of,
+)
 from bot.requests.wording import clean
 from bot.storage.job_rows import Series as SeriesRow
 from bot.storage.panels import Panel, Panels
@@ -153,6 +162,8 @@ class Storyboards(commands.Cog):
             lead = await self._lead(series, panel)
             if lead is not None:
                 options = Following.of(lead.request, series.strength).added_to(options)
+            elif series.lead and panel.number != series.lead:
+                options = alone(options)
         requester, destination = where(interaction)
         quote = await self._admission.quote(requester, replace(options, images=1), destination)
         await self._repaint(interaction, first, panel, panel.words, quote, lead)
@@ -179,7 +190,7 @@ class Storyboards(commands.Cog):
         requester, destination = where(interaction)
         lead = await self._lead(series, panel)
         follows = None if lead is None else Following.of(lead.request, series.strength)
-        seed = seed_of(first.request.seed, max(panel.number - series.lead, 0) if series.lead else 0)
+        seed = seed_of(first.request.seed, panel.number - series.lead if series.lead else 0)
         quote = await self._quotes.quote_panel(requester, words, series.look, destination, seed, follows)
         await self._repaint(interaction, first, panel, words, quote, lead)
 

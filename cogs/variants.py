@@ -12,19 +12,19 @@ from bot import responses
 from bot.client import Client
 from bot.config import EMBEDDED
 from bot.errors import UserError
-from bot.jobs import JobId, Operation, PictureRef
+from bot.jobs import Operation, PictureRef
 from bot.language import mark, say
 from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.options import Options
 from bot.requests.series import SeriesAdmission
+from bot.requests.styles import reference_of
 from bot.requests.variants import STEADY, Variant, thing_of, variants_of
 from bot.storage.queue import Queue
 from cogs import _targets
 from cogs._buttons import CustomId, add_cog, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._lists import Choices, model_choices, usable_models
-from cogs.details import NUMBER
 from cogs.intake import stand_ins_of, where
 from cogs.series import Series
 
@@ -48,7 +48,7 @@ class Variants(commands.Cog):
     @app_commands.guild_only()
     @app_commands.describe(
         picture="The thing in front of a plain background: PNG, JPEG or WebP",
-        id="Or the number of a request, from the info of a result",
+        id="Or a result: the number of its request, like 123, or 123/2 for its second picture",
         thing="What it is, like: a red apple",
         backgrounds="Backgrounds with commas between them; the thing stays as it is",
         colours="Colours with commas between them; the background stays as it is",
@@ -60,7 +60,7 @@ class Variants(commands.Cog):
         self,
         interaction: discord.Interaction[Client],
         picture: discord.Attachment | None = None,
-        id: NUMBER | None = None,
+        id: app_commands.Range[str, 1, 20] | None = None,
         thing: str | None = None,
         backgrounds: str | None = None,
         colours: str | None = None,
@@ -75,7 +75,7 @@ class Variants(commands.Cog):
                 raise UserError("Attach a picture, or give the number of a request as `id:`, and not both.")
             what, look, drawn = await self._drawn(interaction, thing, look, lists)
             if picture is None:
-                await self._of_result(interaction, PictureRef(JobId(id or 0), 1), what, look, drawn)
+                await self._of_result(interaction, reference_of(id or ""), what, look, drawn)
                 return
             able = await usable_models(self._admission, interaction)
             chosen = (model or (able[0].name if able else "")).lower()

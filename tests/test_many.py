@@ -22,10 +22,9 @@ import simcord
 from bot.config import Config, DiscordConfig, LimitsConfig, ModelConfig
 from bot.engine.local import LocalEngine
 from bot.jobs import ChannelId, Job, JobStatus
+from bot.language import lasting
 from bot.storage.contests import State
-from cogs import _words
 from cogs._buttons import CustomId
-from cogs.edits import CHOOSE_CELLS
 from tests.bot.worker.test_cutout import picture
 from tests.bot.worker.test_films import PICTURE
 from tests.bot.worker.tiny_films import SIDE, make_film_folder
@@ -146,15 +145,15 @@ async def check_bill(house: House, who: simcord.MemberActor, jobs: Sequence[Job]
 
 
 async def held(house: House, number: int) -> str:
-    """In words, how many GPU seconds the jobs after one were expected to take together."""
+    """In words, how long the jobs after one were expected to take together."""
     rows = await house.app.database.fetch_all("SELECT held_seconds FROM jobs WHERE id > ?", (number,))
-    return _words.seconds(sum(row["held_seconds"] for row in rows))
+    return str(lasting(sum(row["held_seconds"] for row in rows)))
 
 
 async def menus(house: House, who: simcord.MemberActor, post: discord.Message) -> dict[str, Any]:
     """What a person is told first by each entry of the menu of a message."""
     said = {}
-    for name in ("Info", "Use this picture", "Edit region", "Upscale", "Report"):
+    for name in ("Info", "Use this picture", "Change this picture", "Upscale", "Report"):
         result = await who.context_menu(house.channel, name, house.message(post.id))
         if result.modal:
             result = await fill_in(who, result, FORMS)
@@ -167,7 +166,8 @@ async def check_menus(house: House, people: People, who: simcord.MemberActor, po
     """The entries of the menu of a result do for everybody what they say; only its requester does not report it."""
     said = await menus(house, who, post)
     assert said["Info"].content.startswith(f"**Request {job.id}** by <@{people.ada.id}>")
-    assert said["Edit region"].content == CHOOSE_CELLS
+    assert len(said["Change this picture"].attachments) == len(await house.app.queue.pictures(job.id))
+    assert "again" in [each.action for each in controls(said["Change this picture"])]
     reported = ("This is your own result",) if who is people.ada else ("Reported to the", "You have reported this")
     assert said["Report"].content.startswith(reported)
     for name in ("Use this picture", "Upscale"):
@@ -381,8 +381,8 @@ async def test_what_moves(house: House, people: People, kind: str) -> None:
     start = await house.newest()
     command, options, frames, size, alt = {
         "animation": ("animate", {"to": "an owl"}, 4, "128x128", "A morph from a red fox to an owl in 4 frames"),
-        "film": ("film", {}, 9, "32x32", "A film in 9 frames: a red fox"),
-        "film of a picture": ("film", {"picture": ("a.png", PICTURE)}, 9, "32x32", "A film in 9 frames: a red fox"),
+        "film": ("film", {}, 9, "32x32", "A film of 9 frames: a red fox"),
+        "film of a picture": ("film", {"picture": ("a.png", PICTURE)}, 9, "32x32", "A film of 9 frames: a red fox"),
     }[kind]
     await ada.slash(house.channel, command, prompt=f"a red fox {STEPS} --seed 7", frames=frames, **options)
     (job,) = await books(house, start)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from bot.errors import Rejected
 from bot.jobs import GenerationRequest, GuildId
+from bot.language import mark
 from bot.policy.policy import Policy
 from bot.requests import improving
 from bot.requests.improving import Addition, Example
@@ -17,8 +18,10 @@ from bot.search.queries import Condition, Query
 from bot.search.visibility import Seer
 from bot.storage.examples import Examples, RatedResult
 
-NOTHING_KNOWN = "Not enough people here have rated pictures of prompts like this yet, so it is painted as you typed it."
-NOT_LOOKED_UP = "What people here like could not be looked up now, so it is painted as you typed it."
+NOTHING_KNOWN = mark(
+    "Not enough people here have rated pictures of prompts like this yet, so it is painted as you typed it."
+)
+NOT_LOOKED_UP = mark("What people here like could not be looked up now, so it is painted as you typed it.")
 
 
 @dataclass(frozen=True, slots=True)

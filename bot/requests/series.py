@@ -368,7 +368,7 @@ class SeriesAdmission:
 
 
 def seed_of(lead: int, place: int) -> int:
-    """The seed of the panel that is so many numbers after the lead; 0 is the lead itself."""
+    """The seed of the panel that is so many numbers after the lead, or before it if `place` is negative."""
     return (lead + place) % 2**32
 
 

@@ -70,6 +70,14 @@ class Following:
         return replace(options, aspect=aspect, image=image, strength=self.strength, edit=edit)
 
 
+def alone(options: Options) -> Options:
+    """The options of a panel that is painted from its words alone, because the picture that it started from is gone."""
+    edit = options.edit
+    if edit is not None:
+        edit = Edit(edit.sources, Operation.TEXT2IMAGE, style=edit.style)
+    return replace(options, image=None, strength=None, edit=edit)
+
+
 def strength_of(text: str) -> float | None:
     """The strength that a person typed; None if they typed nothing. Raises UserError for anything else."""
     typed = text.strip()

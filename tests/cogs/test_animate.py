@@ -401,7 +401,7 @@ async def test_what_is_made_of_an_animation_starts_from_its_first_frame_and_says
     shown = answer.followups[-1] if answer.followups else answer.response
     assert FIRST_FRAME in shown.content
     assert "Vary (strong)" in str(labels(shown))
-    assert "Variants of it" not in str(labels(shown))
+    assert "Paint variants" not in str(labels(shown))
     await ada.context_menu(workshop.channel, "Upscale", message)
     enlarged = (await workshop.ended(2))[1]
     assert (enlarged.request.frames, enlarged.request.image) == (0, hashlib.sha256(film()).hexdigest())

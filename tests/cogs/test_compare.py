@@ -160,7 +160,7 @@ async def test_a_comparison_that_costs_much_has_the_bill_of_every_request(worksh
     workshop.app.admission._thresholds = BillConfig(seconds=0.001)
     asked = await ada.slash(workshop.channel, "compare", prompt="a fox", first="--steps 5", images=2)
     assert asked.ephemeral
-    assert "4 pictures. This is a big one" in asked.response.content
+    assert "This is a big one: 4 pictures" in asked.response.content
     assert await workshop.jobs() == []
     declined = await ada.click(asked.response, label="Cancel")
     assert "Your quota is unchanged" in declined.response.content

@@ -313,6 +313,18 @@ async def test_the_menus_of_our_results_do_what_the_buttons_do(workshop: Worksho
     assert f"Request {job.id}" in info.content
 
 
+async def test_the_menu_of_a_result_with_several_pictures_asks_which_one_moves_or_varies(workshop: Workshop) -> None:
+    _, message = await painted(workshop, images=2)
+    grace = workshop.member("grace")
+    changing = (await grace.context_menu(workshop.channel, "Change this picture", message)).response
+    assert len(changing.attachments) == 2
+    for label in ("Animate", "Paint variants"):
+        which = await grace.click(changing, label=label)
+        assert which.response.content == "Which picture?"
+    opened = await grace.click(which.response, label="2")
+    assert opened.modal["title"] == "Variants"
+
+
 async def test_the_picture_of_any_message_can_be_used_and_enlarged(workshop: Workshop) -> None:
     grace = workshop.member("grace")
     sent = await grace.send(workshop.channel, "look", attachments=[("mine.png", RED)])

@@ -110,6 +110,7 @@ async def test_nobody_reads_english(
         "{a",
     ):
         await use(ada, "imagine", prompt=bad)
+    await use(ada, "imagine", prompt="a zebra --enhance")
     await use(ada, "animate", prompt="a zebra", to="a llama", frames=2)
     await use(ada, "film", prompt="a zebra")
     await use(ada, "variants", thing="a zebra", colours="a llama, a zebra")

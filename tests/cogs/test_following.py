@@ -95,6 +95,11 @@ async def test_a_first_panel_that_is_refused_leaves_the_lead_to_the_next(worksho
     assert third.request.image == await picture(workshop, second)
     message = next(each for each in workshop.channel.history() if "Storyboard" in each.content)
     assert "The others start from the picture of panel 2" in message.content
+    form = await ada.click((await panel(workshop, ada, 1)).response, label="Edit words")
+    await ada.submit_modal(form, {"prompt": "a fox runs"})
+    first = (await workshop.ended(3))[2]
+    assert first.request.image == await picture(workshop, second)
+    assert first.request.seed == (second.request.seed - 1) % 2**32
 
 
 async def test_a_panel_keeps_following_when_it_is_painted_again_reworded_and_varied(
@@ -134,6 +139,40 @@ async def test_without_a_picture_of_the_first_panel_another_one_is_painted_from_
     await ada.submit_modal(form, {"prompt": "a fox runs"})
     reworded = (await workshop.ended(4))[3]
     assert (reworded.status, reworded.request.operation) == (JobStatus.DELIVERED, Operation.TEXT2IMAGE)
+
+    message = await workshop.seen(lambda: board(workshop) if "a fox runs · seed" in board(workshop).content else None)
+    assert "-# Panel 3 starts from the picture of panel 1, at strength 0.7." in message.content
+    await ada.click((await panel(workshop, ada, 3)).response, label="Paint again")
+    again = (await workshop.ended(5))[4]
+    assert (again.status, again.request.operation, again.request.image) == (
+        JobStatus.DELIVERED,
+        Operation.TEXT2IMAGE,
+        "",
+    )
+    assert (again.request.prompt, again.request.strength) == ("a fox sleeps, ink", 1.0)
+
+
+async def test_the_storyboard_says_how_the_others_were_painted_whatever_became_of_the_first(
+    workshop: Workshop, engine: FakeEngine
+) -> None:
+    ada = workshop.member("ada")
+    engine.raises = [PaintFailed("The picture is too explicit.")]
+    await accepted(workshop, ada, strength="0.5")
+    await workshop.ended(3)
+    await workshop.seen(lambda: ALONE in board(workshop).content)
+    form = await ada.click((await panel(workshop, ada, 1)).response, label="Edit words")
+    await ada.submit_modal(form, {"prompt": "a fox runs"})
+    await workshop.ended(4)
+    message = await workshop.seen(lambda: board(workshop) if "a fox runs · seed" in board(workshop).content else None)
+    assert "-# Panel 1 had no picture when the others were painted" in message.content
+    for number in (2, 3):
+        await ada.click((await panel(workshop, ada, number)).response, label="Paint again")
+        await workshop.ended(3 + number)
+    engine.raises = [PaintFailed("The picture is too explicit.")]
+    await ada.click((await panel(workshop, ada, 1)).response, label="Paint again")
+    await workshop.ended(7)
+    message = await workshop.seen(lambda: board(workshop) if "too explicit" in board(workshop).content else None)
+    assert "-# The others start from the picture of panel 1, at strength 0.5." in message.content
 
 
 @pytest.mark.parametrize("typed", ["2", "0.1", "nan", "keep", "-1", "0.99999", "1"])

@@ -147,7 +147,9 @@ async def test_a_setting_of_a_comparison_may_be_the_improved_prompt(workshop: Wo
     )
     assert asked.ephemeral
     assert "**golden hour**" in asked.response.content
+    assert "2 pictures, about " in asked.response.content
     assert "Paint it?" in asked.response.content
+    assert "This is a big one" not in asked.response.content
     assert len(await workshop.jobs()) == liked
     await ada.click(asked.response, label="Paint it")
     one, other = (await workshop.ended(liked + 2))[-2:]

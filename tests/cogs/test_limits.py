@@ -32,7 +32,7 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     )
     receipt = await moderator.slash(workshop.channel, "limits set", depth=2, models="none", member=ada, reason="flood")
     assert receipt.response.content.startswith("With this, <@")
-    receipt = await moderator.click(receipt.response, label="Do it")
+    receipt = await moderator.click(receipt.response, label="Lower the limits")
     assert receipt.response.content.startswith(
         "Case 2: at most 2 requests waiting (before: 5, the host's default); no model (before: every model, the host's "
         f"default), for <@{ada.id}>."

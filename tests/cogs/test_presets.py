@@ -38,7 +38,7 @@ async def test_ratings_choose_once_a_moderator_lets_them_and_no_longer_after_an_
     ada, mo = workshop.member("ada"), workshop.member("mo", moderator=True)
     await mo.slash(workshop.channel, "style add", name="crisp", text="{prompt}", steps=9)
     assert await painted(workshop, ada, 3) == ["", "", ""]
-    assert "Ratings choose no presets here" in await told(workshop, mo)
+    assert "Ratings choose no settings here" in await told(workshop, mo)
     monkeypatch.setattr(presets, "CONTROL", 0.0)
     monkeypatch.setattr(presets, "draw", lambda arms, _: max(arms, key=lambda arm: arm.style))
     said = await told(workshop, mo, styles="Crisp", reason="a try")
@@ -89,7 +89,7 @@ async def test_what_is_no_preset_is_refused_and_nothing_changes(workshop: Worksh
     assert "has words, and ratings never change the words" in await told(workshop, mo, styles="inky")
     assert "There is no style" in await told(workshop, mo, styles="lost, inky")
     assert "Name one to 8 styles" in await told(workshop, mo, styles=" , ")
-    assert "Ratings choose no presets here" in await told(workshop, mo)
+    assert "Ratings choose no settings here" in await told(workshop, mo)
 
 
 async def test_stats_say_whether_it_helps(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

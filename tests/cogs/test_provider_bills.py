@@ -42,7 +42,7 @@ async def test_a_dear_panel_is_confirmed_before_it_is_painted_again(
         count = len(server.asked)
         asked = await ada.click((await boards.panel(workshop, ada, 2)).response, label=label)
         assert "1 picture, about $0.0" in asked.response.content
-        assert "of your money here is left, of $1.00 in 24 hours. Paint it?" in asked.response.content
+        assert "of your budget here is left, of $1.00 in 24 hours. Paint it?" in asked.response.content
         assert len(server.asked) == count
         said = await ada.click(asked.response, label="Paint it")
         assert "the panel changes in the storyboard" in boards.last(said).content
@@ -51,7 +51,7 @@ async def test_a_dear_panel_is_confirmed_before_it_is_painted_again(
     form = await ada.click((await boards.panel(workshop, ada, 2)).response, label="Edit words")
     asked = await ada.submit_modal(form, {"prompt": "a heron"})
     assert "Paint it?" in asked.response.content
-    declined = await ada.click(asked.response, label="No")
+    declined = await ada.click(asked.response, label="Cancel")
     assert "a heron" in boards.last(declined).content
     assert await spent(workshop, ada) == (4 * COST,) * 3
 
@@ -109,7 +109,7 @@ async def test_what_a_provider_lacks_is_neither_shown_nor_offered(
     shown = boards.last(single)
     assert "model `two` · painted by far" in shown.content
     assert [label for label in labels(shown) if label.startswith("Vary")] == ["Vary"]
-    more = await ada.click(message, label="⋯")
+    more = await ada.click(message, label="More")
     assert "Picture 1: 1024×1024" in more.response.content
     assert "cost $0.03028" in more.response.content
     copied = await ada.click(more.response, label="Prompt to copy")
@@ -121,9 +121,11 @@ async def test_what_a_provider_lacks_is_neither_shown_nor_offered(
     assert names == ["prompt", "image"]
     told = await ada.slash(workshop.channel, "imagine", prompt="a dog", model="free")
     free = (await workshop.ended(2))[1]
-    more = await ada.click(told.response, label="⋯")
+    more = await ada.click(told.response, label="More")
     copied = await ada.click(more.response, label="Prompt to copy")
     assert f"--seed {free.request.seed}" in boards.last(copied).content, "this server takes seeds"
+    changing = await ada.context_menu(workshop.channel, "Change this picture", told.response)
+    assert [label for label in labels(boards.last(changing)) if label.startswith("Vary")] == ["Vary"]
 
 
 async def test_verify_names_who_painted(workshop: Workshop, server: ProviderServer) -> None:
@@ -153,7 +155,7 @@ class TestBesideThisMachine:
         asked = await ada.slash(workshop.channel, "compare", prompt="a cat", first=first, second=second)
         words = asked.response.content
         assert words.startswith("2 pictures, about ")
-        assert " of GPU time, and in money about $0.057. This is an estimate: far says afterwards" in words
+        assert " of painting time, and in money about $0.057. This is an estimate: far says afterwards" in words
         assert words.count("Paint it?") == 1
         await ada.click(asked.response, label="Paint it")
         jobs = await workshop.ended(2)
@@ -165,5 +167,5 @@ class TestBesideThisMachine:
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat --model {emoji, two}")
         words = asked.response.content
         assert words.startswith("2 pictures, about ")
-        assert " of GPU time, and in money about $0.057. This is an estimate: far says afterwards" in words
+        assert " of painting time, and in money about $0.057. This is an estimate: far says afterwards" in words
         assert words.count("Paint them?") == 1

@@ -353,10 +353,14 @@ class TestMoney:
     ) -> None:
         ada, mod = workshop.member("ada"), workshop.member("mod", moderator=True)
         receipt = await mod.slash(workshop.channel, "limits set", money=0)
+        assert "money from $0.10 to $0.00" in receipt.response.content
         await mod.click(receipt.response, label="Lower the limits")
         refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
         assert "more than your budget here for 24 hours, $0.00" in refused.response.content
-        await mod.slash(workshop.channel, "limits set", money=1000, server_money=1000)
+        explained = await mod.slash(workshop.channel, "limits explain", member=ada)
+        assert "**money**: $0.056055 of $0.00" in explained.response.content
+        raised = await mod.slash(workshop.channel, "limits set", money=1000, server_money=1000)
+        assert "(before: $0.00, the rule for this server)" in raised.response.content
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3)
         assert "the budget of this server" in asked.response.content, "only the host can allow a server more"
         shown = await mod.slash(workshop.channel, "limits show")

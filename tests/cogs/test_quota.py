@@ -129,7 +129,7 @@ async def test_a_bill_is_accepted_with_the_roles_of_now(workshop: Workshop) -> N
     await confirmed(moderator, await moderator.slash(workshop.channel, "limits set", images=1))
     await moderator.slash(workshop.channel, "limits set", images=4, role=artists)
     bills = [await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3) for _ in range(2)]
-    assert "3 pictures. This is a big one" in bills[0].response.content
+    assert "This is a big one: 3 pictures" in bills[0].response.content
     await ada.click(bills[0].response, label="Paint it")
     workshop.guild.remove_member(ada)
     ada = workshop.guild.add_member(ada.user, roles=[workshop.members])

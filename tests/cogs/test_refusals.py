@@ -243,7 +243,7 @@ async def test_the_limits_of_one_server_hold_for_the_same_person_there_alone(
     await other.slash(there, "mod quota reset", member=also)
     await confirmed(other, await other.slash(there, "limits set", depth=1))
     asked = await other.slash(there, "limits set", models="none", member=also)
-    await other.click(asked.response, label="Do it")
+    await other.click(asked.response, label="Lower the limits")
     foreign = await other.slash(there, "limits set", channels=f"<#{workshop.channel.id}>", member=also)
     assert "is not a channel of this server" in foreign.response.content
     assert "A moderator blocked you" in (await also.slash(there, "imagine", prompt="a cat")).response.content

@@ -559,3 +559,14 @@ class TestSlots:
         await workshop.seen(lambda: engine.held == 3)
         engine.open.set()
         await workshop.ended(3)
+
+
+async def test_a_title_that_an_undo_stops_is_shown_nowhere_from_then_on(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await said(moderator, workshop, "terms add", terms="zeppelin")
+    await said(moderator, workshop, "terms remove", terms="zeppelin")
+    await accepted(workshop, ada, title="The big zeppelin")
+    await workshop.ended(3)
+    assert "zeppelin" in board(workshop).content
+    await said(moderator, workshop, "undo", case=2)
+    assert "zeppelin" not in board(workshop).content

@@ -54,7 +54,7 @@ async def asked(workshop: Workshop, who: simcord.MemberActor, **options: Any) ->
 async def test_a_result_becomes_a_series_with_one_bill(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     source = await painted(workshop, ada)
-    bill = await asked(workshop, ada, id=source.id)
+    bill = await asked(workshop, ada, id=str(source.id))
     assert bill.response.ephemeral
     assert "3 pictures, about " in bill.response.content
     assert "-# 2. background: green" in bill.response.content
@@ -88,6 +88,18 @@ async def test_a_result_becomes_a_series_with_one_bill(workshop: Workshop) -> No
     assert labels(message) == ["1", "2", "3", "Sheet"]
 
 
+async def test_the_number_of_a_picture_names_one_of_several(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a red apple", images=2)
+    (source,) = await workshop.ended()
+    bill = await asked(workshop, ada, id=f"{source.id}/2")
+    await ada.click(bill.response, label="Paint all")
+    for job in (await workshop.ended(4))[1:]:
+        assert [(ref.job_id, ref.number) for ref in await workshop.app.lineage.sources(job.id)] == [(source.id, 2)]
+    wrong = last(await asked(workshop, ada, id="apple"))
+    assert "such as `123`, or `123/2` for its second picture" in wrong.content
+
+
 async def test_an_upload_becomes_variants_too(workshop: Workshop, engine: FakeEngine) -> None:
     ada = workshop.member("ada")
     bill = await asked(workshop, ada, picture=("shoe.png", png()), thing="a red shoe", look="--steps 3", angles="side")
@@ -108,9 +120,9 @@ async def test_choices_are_refused_and_wildcards_are_drawn_once(workshop: Worksh
     await said(moderator, workshop, "wildcards add", name="place", words="beach")
     source = await painted(workshop, ada)
     for wrong in ({"thing": "a {red, green} apple"}, {"colours": "{red, green}"}, {"look": "{soft, hard} light"}):
-        refused = last(await asked(workshop, ada, id=source.id, **wrong))
+        refused = last(await asked(workshop, ada, id=str(source.id), **wrong))
         assert "only one picture is possible here, and these words have choices for 2" in refused.content, wrong
-    bill = await asked(workshop, ada, id=source.id, thing="a __thing__", backgrounds="blue, __place__")
+    bill = await asked(workshop, ada, id=str(source.id), thing="a __thing__", backgrounds="blue, __place__")
     await ada.click(bill.response, label="Paint all")
     prompts = [job.request.prompt for job in (await workshop.ended(4))[1:]]
     drawn = prompts[0].removesuffix(" on a blue background")
@@ -268,4 +280,4 @@ async def test_a_deleted_picture_makes_no_variants(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     source = await painted(workshop, ada)
     await Stage(workshop, ada, source).press(ada, "delete")
-    assert "was deleted" in last(await asked(workshop, ada, id=source.id)).content
+    assert "was deleted" in last(await asked(workshop, ada, id=str(source.id))).content
