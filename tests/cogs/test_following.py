@@ -81,6 +81,34 @@ async def test_the_others_go_on_alone_when_the_first_fails_and_when_it_is_cancel
     assert [job.status for job in (await workshop.ended(6))[4:]] == [JobStatus.DELIVERED] * 2
 
 
+async def costs(workshop: Workshop) -> list[tuple[float, float]]:
+    """What the panels of a storyboard cost: megapixel-steps, and the seconds that were held for them."""
+    rows = await workshop.app.database.fetch_all("SELECT cost, held_seconds FROM jobs ORDER BY id")
+    return [(row["cost"], row["held_seconds"]) for row in rows]
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "withdrawn"])
+async def test_a_panel_that_is_painted_alone_costs_what_all_of_its_steps_cost(
+    workshop: Workshop, engine: FakeEngine, ending: str
+) -> None:
+    ada = workshop.member("ada")
+    engine.open.clear()
+    await accepted(workshop, ada, strength="0.3")
+    await workshop.seen(lambda: engine.held)
+    (whole, held), *parts = await costs(workshop)
+    for cost, seconds in parts:
+        assert 0 < cost < 0.3 * whole
+        assert 0 < seconds < 0.6 * held
+    lead = (await workshop.jobs())[0]
+    if ending == "cancelled":
+        assert await workshop.app.dispatcher.cancel(lead.id)
+    else:
+        await workshop.app.database.execute("DELETE FROM jobs WHERE id = ?", (lead.id,))
+    for cost, seconds in (await costs(workshop))[-2:]:
+        assert cost == pytest.approx(whole)
+        assert seconds == pytest.approx(held, rel=0.3)
+
+
 async def accepted_again(workshop: Workshop, ada: Any) -> None:
     await ada.click((await bill(workshop, ada, strength="0.5")).response, label="Paint all")
 
