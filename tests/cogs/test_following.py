@@ -10,7 +10,7 @@ import pytest
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed
-from bot.jobs import Job, JobStatus, Operation, PictureRef
+from bot.jobs import Job, JobId, JobStatus, Operation, PictureRef
 from tests.cogs.test_storyboards import accepted, bill, board, last, panel
 from tests.conftest import Workshop
 
@@ -174,11 +174,28 @@ async def test_a_strength_that_makes_no_sense_gets_one_sentence_and_the_panels_b
     assert await workshop.jobs() == []
 
 
-async def test_cancelling_the_rest_paints_nothing(workshop: Workshop, engine: FakeEngine) -> None:
+@pytest.mark.parametrize("by_command", [False, True])
+async def test_cancelling_the_rest_paints_nothing(
+    workshop: Workshop, engine: FakeEngine, by_command: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ada = workshop.member("ada")
     engine.open.clear()
     await accepted(workshop, ada, strength="0.7")
-    await ada.click(board(workshop), label="Cancel the rest")
+    await workshop.seen(lambda: engine.held)
+    cancel = workshop.app.dispatcher.cancel
+
+    async def cancelled(job_id: JobId) -> bool:
+        done = await cancel(job_id)
+        free = "SELECT id FROM jobs WHERE status = 'queued' AND follows IS NULL"
+        assert await workshop.app.database.fetch_all(free) == [], "nothing may start meanwhile"
+        return done
+
+    monkeypatch.setattr(workshop.app.dispatcher, "cancel", cancelled)
+    if by_command:
+        said = (await ada.slash(workshop.channel, "cancel", request="all")).response.content
+        assert said.index("wakes") < said.index("eats"), "they are named in their order"
+    else:
+        await ada.click(board(workshop), label="Cancel the rest")
     engine.open.set()
     assert {job.status for job in await workshop.ended(3)} == {JobStatus.CANCELLED}
     assert len(engine.orders) <= 1
