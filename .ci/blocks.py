@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "bot/models/*/README.md", "training/README.md")
 SHELL = re.compile(r"^```sh\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
-SECONDS = 600
+SECONDS = 600.0
+TIMED_OUT = 124
+"""The exit status of lines that took longer, as of the program timeout."""
 
 REASONS = {
     r"pip install|install\.py": "it downloads gigabytes; tests/test_wheel.py installs the wheel",
@@ -78,20 +81,35 @@ def main(*, only_list: bool) -> int:
                 folder = Path(name) / "copy"
                 if not folder.exists():
                     copied(folder)
-                done = subprocess.run(
-                    ["bash", "-euc", "\n".join(run)],
-                    cwd=folder,
-                    env={**_environment(), "PYTHONPATH": str(folder)},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    timeout=SECONDS,
-                )
-                if done.returncode:
+                status, output = ran(run, folder)
+                if status:
                     failed += 1
-                    print(f"FAILED    with {done.returncode}\n{done.stdout[-2000:]}")
+                    why = f"after {SECONDS:.0f} s" if status == TIMED_OUT else f"with {status}"
+                    print(f"FAILED    {why}\n{output[-2000:]}")
     return int(failed > 0)
+
+
+def ran(run: list[str], folder: Path) -> tuple[int, str]:
+    """Run lines in a folder; returns their exit status, TIMED_OUT if they took too long, and what they printed.
+
+    Nothing of what they have started goes on afterwards if they took too long.
+    """
+    process = subprocess.Popen(
+        ["bash", "-euc", "\n".join(run)],
+        cwd=folder,
+        env={**_environment(), "PYTHONPATH": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return TIMED_OUT, process.communicate()[0]
+    return process.returncode, output
 
 
 def _environment() -> dict[str, str]:

@@ -28,7 +28,16 @@ ROOT = Path(__file__).parents[1]
 
 SINGLE = (
     *("say", "sentence", "mark", "Reason", "UserError", "Rejected"),
-    *("EngineError", "EngineDied", "PaintFailed", "PlotError", "NotUnderstood", "TooLarge", "Unreachable"),
+    *(
+        "EngineError",
+        "EngineDied",
+        "PaintFailed",
+        "PlotError",
+        "NotUnderstood",
+        "TooLarge",
+        "Unreachable",
+        "Unreadable",
+    ),
 )
 """The functions whose first argument is a message."""
 PLURAL = ("say_many", "sentence_many")

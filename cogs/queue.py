@@ -116,10 +116,11 @@ class QueueCog(commands.Cog, name="Queue"):
         chosen = mine if request in (None, _ALL) else [job for job in mine if str(job.id) == request]
         if not chosen:
             raise UserError("That is not one of your open requests. It may have just ended.")
-        cancelled = [job for job in chosen if await self._dispatcher.cancel(job.id)]
+        # The last first: a panel that waits for another one would start when that one is cancelled.
+        cancelled = [job for job in reversed(chosen) if await self._dispatcher.cancel(job.id)]
         if not cancelled:
             raise UserError("Too late: the request has just ended.")
-        named = [str(in_quotes(_words.inert(job.request.title, _SHOWN_PROMPT))) for job in cancelled]
+        named = [str(in_quotes(_words.inert(job.request.title, _SHOWN_PROMPT))) for job in reversed(cancelled)]
         said = _words.fitting([say("Cancelled {requests}.", requests=", ".join(_shortened(named)))])
         await responses.send(interaction, said, ephemeral=True)
 

@@ -144,6 +144,15 @@ def test_the_shell_blocks_of_the_tutorial_make_what_a_host_begins_with(tmp_path:
     assert (tmp_path / "host" / "discord.token").read_text().strip() == "a-token"
 
 
+def test_a_block_that_takes_too_long_fails_and_ends_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "SECONDS", 0.5)
+    lines = ["echo begun", "(sleep 2; echo still here) &", "wait"]
+    assert blocks.ran(lines, tmp_path) == (blocks.TIMED_OUT, "begun\n")
+    assert blocks.ran(["exit 3"], tmp_path)[0] == 3
+
+
 def test_every_line_of_a_shell_block_is_run_by_the_ci_or_left_out_for_a_reason_that_is_needed() -> None:
     known = [line for document in blocks.documents() for block in blocks.lines(document) for line in block]
     assert "atelier imagine" in "".join(line for line in known if blocks.reason(line) is None)

@@ -184,7 +184,15 @@ def check_describer_exists(describer: str) -> None:
 
 def check_segmenter_exists(segmenter: str) -> None:
     """Raise ConfigError if the host's model that tells things from backgrounds is neither a folder nor a hub id."""
-    if segmenter and not Path(segmenter).is_dir() and not _HUB_ID.fullmatch(segmenter):
+    if not segmenter or Path(segmenter).is_dir():
+        return
+    first = segmenter.partition("/")[0]
+    if first.startswith(".") or (_HUB_ID.fullmatch(segmenter) and Path(first).is_dir()):
+        raise ConfigError(
+            f"engine.segmenter: there is no folder {segmenter}. Correct the path, or leave the setting out. It is "
+            "taken for an id on the Hugging Face hub only if no folder here has the name of its first part."
+        )
+    if not _HUB_ID.fullmatch(segmenter):
         raise ConfigError(
             f"engine.segmenter: {segmenter} is neither a folder nor an id on the Hugging Face hub. Give one of a model "
             "for segmentation, such as nvidia/segformer-b0-finetuned-ade-512-512, or leave the setting out."

@@ -81,8 +81,9 @@ class Dispatcher:
         while True:
             await slots.acquire()
             job = await self._next_job(lane)
-            # A job that saw the engine die may be why: so its second attempt runs alone in the lane.
-            taken = lane.slots if job.deaths else 1
+            # A job that saw a process of ours die may be why: so its second attempt runs alone in the lane. A provider
+            # is no such process, and an answer that was lost says nothing about the others.
+            taken = lane.slots if job.deaths and lane.pace is None else 1
             for _ in range(taken - 1):
                 await slots.acquire()
             painting = painters.create_task(self._paint(job, lane), name=f"paint job {job.id}")

@@ -20,6 +20,7 @@ import aiosqlite
 
 from bot.errors import StorageError
 from bot.jobs import Clock, JobId, Surface, UserId, to_text
+from bot.language.reasons import unpacked
 from bot.storage import sqlite
 from bot.storage.backups import clear_leftovers, formers_of
 from bot.storage.database import Database
@@ -156,6 +157,8 @@ class Forgetting:
             for key in (request.keys() | BLENDED_COLUMNS) & row.keys():
                 del row[key]
             row["request"] = request
+            if row["reason"] is not None:
+                row["reason"] = str(unpacked(row["reason"]))
         return found
 
     async def forget(self, user_id: UserId, used: Callable[[JobId], float] = lambda _: 0.0) -> list[JobId]:

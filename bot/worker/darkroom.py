@@ -81,7 +81,7 @@ class Darkroom:
         canvas = self._inputs(order).canvas if request.operation is Operation.INPAINT else None
         pictures = [picture for answer in answers if (picture := _answered(answer)) is not None]
         if not pictures:
-            raise Unreadable(f"What {maker.provider} answered is no picture that Atelier can read.")
+            raise Unreadable("What {provider} answered is no picture that Atelier can read.", provider=maker.provider)
         images = []
         for picture, seed in zip(pictures, request.seeds, strict=False):
             if canvas is not None:

@@ -10,7 +10,7 @@ import pytest
 from bot.config import Config, LimitsConfig
 from bot.engine.fake import FakeEngine
 from bot.errors import PaintFailed
-from bot.jobs import Job, JobStatus, Operation, PictureRef
+from bot.jobs import Job, JobId, JobStatus, Operation, PictureRef
 from tests.cogs.test_storyboards import accepted, bill, board, last, panel
 from tests.conftest import Workshop
 
@@ -79,6 +79,34 @@ async def test_the_others_go_on_alone_when_the_first_fails_and_when_it_is_cancel
     assert await workshop.app.dispatcher.cancel(fourth.id)
     engine.open.set()
     assert [job.status for job in (await workshop.ended(6))[4:]] == [JobStatus.DELIVERED] * 2
+
+
+async def costs(workshop: Workshop) -> list[tuple[float, float]]:
+    """What the panels of a storyboard cost: megapixel-steps, and the seconds that were held for them."""
+    rows = await workshop.app.database.fetch_all("SELECT cost, held_seconds FROM jobs ORDER BY id")
+    return [(row["cost"], row["held_seconds"]) for row in rows]
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "withdrawn"])
+async def test_a_panel_that_is_painted_alone_costs_what_all_of_its_steps_cost(
+    workshop: Workshop, engine: FakeEngine, ending: str
+) -> None:
+    ada = workshop.member("ada")
+    engine.open.clear()
+    await accepted(workshop, ada, strength="0.3")
+    await workshop.seen(lambda: engine.held)
+    (whole, held), *parts = await costs(workshop)
+    for cost, seconds in parts:
+        assert 0 < cost < 0.3 * whole
+        assert 0 < seconds < 0.6 * held
+    lead = (await workshop.jobs())[0]
+    if ending == "cancelled":
+        assert await workshop.app.dispatcher.cancel(lead.id)
+    else:
+        await workshop.app.database.execute("DELETE FROM jobs WHERE id = ?", (lead.id,))
+    for cost, seconds in (await costs(workshop))[-2:]:
+        assert cost == pytest.approx(whole)
+        assert seconds == pytest.approx(held, rel=0.3)
 
 
 async def accepted_again(workshop: Workshop, ada: Any) -> None:
@@ -185,11 +213,28 @@ async def test_a_strength_that_makes_no_sense_gets_one_sentence_and_the_panels_b
     assert await workshop.jobs() == []
 
 
-async def test_cancelling_the_rest_paints_nothing(workshop: Workshop, engine: FakeEngine) -> None:
+@pytest.mark.parametrize("by_command", [False, True])
+async def test_cancelling_the_rest_paints_nothing(
+    workshop: Workshop, engine: FakeEngine, by_command: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ada = workshop.member("ada")
     engine.open.clear()
     await accepted(workshop, ada, strength="0.7")
-    await ada.click(board(workshop), label="Cancel the rest")
+    await workshop.seen(lambda: engine.held)
+    cancel = workshop.app.dispatcher.cancel
+
+    async def cancelled(job_id: JobId) -> bool:
+        done = await cancel(job_id)
+        free = "SELECT id FROM jobs WHERE status = 'queued' AND follows IS NULL"
+        assert await workshop.app.database.fetch_all(free) == [], "nothing may start meanwhile"
+        return done
+
+    monkeypatch.setattr(workshop.app.dispatcher, "cancel", cancelled)
+    if by_command:
+        said = (await ada.slash(workshop.channel, "cancel", request="all")).response.content
+        assert said.index("wakes") < said.index("eats"), "they are named in their order"
+    else:
+        await ada.click(board(workshop), label="Cancel the rest")
     engine.open.set()
     assert {job.status for job in await workshop.ended(3)} == {JobStatus.CANCELLED}
     assert len(engine.orders) <= 1

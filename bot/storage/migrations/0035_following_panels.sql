@@ -23,3 +23,16 @@ BEGIN
     UPDATE jobs SET request = json_set(request, '$.operation', 'text2image', '$.strength', 1.0), follows = NULL
     WHERE follows = OLD.id;
 END;
+-- All of their steps are done then, not only the part that their strength said, so they cost as much more.
+CREATE TRIGGER painted_alone AFTER UPDATE OF request ON jobs
+WHEN NEW.request ->> '$.operation' = 'text2image' AND OLD.request ->> '$.operation' <> 'text2image'
+BEGIN
+    UPDATE jobs SET (cost, held_seconds) = (
+        SELECT cost * more, held_seconds * more FROM (
+            SELECT max(steps, 1.0) / max(CAST(steps * strength AS INTEGER), 1.0) AS more FROM (
+                SELECT OLD.request ->> '$.num_inference_steps' AS steps, OLD.request ->> '$.strength' AS strength
+            )
+        )
+    )
+    WHERE id = NEW.id;
+END;

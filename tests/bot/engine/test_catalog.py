@@ -9,7 +9,7 @@ import diffusers
 import pytest
 
 from bot.config import EMBEDDED_MODEL, ModelConfig
-from bot.engine.catalog import SAMPLERS, check_models, folder_of
+from bot.engine.catalog import SAMPLERS, check_models, check_segmenter_exists, folder_of
 from bot.errors import ConfigError
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.
@@ -97,3 +97,17 @@ def test_missing_config_folder_is_refused(tmp_path: Path) -> None:
     config = str(tmp_path / "nowhere")
     model = ModelConfig(name="mine", source=str(tmp_path / "mine.safetensors"), config=config)
     assert refusal(model) == f"model 1 (mine): config {config} is not a folder."
+
+
+def test_a_mistyped_folder_of_a_segmenter_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "segformer").mkdir(parents=True)
+    for good in ("", "models/segformer", "./models/segformer", str(tmp_path / "models"), "nvidia/segformer-b0"):
+        check_segmenter_exists(good)
+    for bad in ("models/segformr", "./segformer", "../segformer", ".models/segformer"):
+        with pytest.raises(ConfigError, match=f"there is no folder {bad}"):
+            check_segmenter_exists(bad)
+    with pytest.raises(ConfigError, match="neither a folder nor an id"):
+        check_segmenter_exists(str(tmp_path / "lost"))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from translating import ROOT, Message, calls_of, messages_of_code, read, texts_of_commands
+from translating import ROOT, SINGLE, Message, calls_of, messages_of_code, read, texts_of_commands
 
 from bot.language import TRANSLATED, Language, catalogues
 
@@ -154,6 +154,18 @@ def english_quotes(path: Path) -> list[int]:
 def test_quotation_marks_are_those_of_the_language() -> None:
     files = {path.relative_to(ROOT).as_posix(): path for top in ("bot", "cogs") for path in (ROOT / top).rglob("*.py")}
     assert {name for name, path in files.items() if english_quotes(path)} - {*QUOTES_NOT_YET, *OF_THE_HOST} == set()
+
+
+def test_every_error_that_says_a_sentence_is_looked_into() -> None:
+    classes = [
+        node
+        for top in ("bot", "cogs")
+        for path in (ROOT / top).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    said = {node.name for node in classes if {getattr(base, "id", "") for base in node.bases} & set(SINGLE)}
+    assert said - set(SINGLE) == set()
 
 
 def test_a_sentence_that_is_put_together_is_found(tmp_path: Path) -> None:

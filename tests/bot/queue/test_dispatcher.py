@@ -19,7 +19,7 @@ from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
 from bot.delivery import gate, progress
 from bot.delivery.poster import Repost, Shown
-from bot.engine import Event, Lane, Order, Progress
+from bot.engine import Event, Lane, Order, Pace, Progress
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
 from bot.jobs import (
@@ -500,6 +500,23 @@ async def test_job_cancelled_while_it_waits_to_be_alone_in_the_engine_never_gets
         await house.ended(await house.ask(GRACE))
         assert [order.job_id for order in engine.orders].count(job.id) == 1
         assert house.recorder.of(job)[-1] == Cancelled(), "nothing is said over its end"
+
+
+async def test_second_attempt_at_a_provider_leaves_the_others_their_places(config: Config) -> None:
+    engine = FatalEngine(slots=3)
+    engine.pace = Pace(1000, 60.0)
+    engine.open.clear()
+    async with opened(config, engine) as house:
+        other = await house.ask(GRACE)
+        await house.held(1)
+        job = await house.ask(ADA)
+        await house.held(2)
+        assert await second_attempt(house, job)
+        third = await house.ask(GRACE)
+        await house.held(3)
+        engine.open.set()
+        for each in (other, job, third):
+            assert (await house.ended(each)).status is JobStatus.DELIVERED
 
 
 @pytest.fixture

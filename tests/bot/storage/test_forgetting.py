@@ -18,7 +18,7 @@ import pytest
 
 from bot.app import forget_person
 from bot.config import Config
-from bot.errors import Rejected, StorageError
+from bot.errors import PaintFailed, Rejected, StorageError
 from bot.jobs import (
     GenerationRequest,
     GuildId,
@@ -220,6 +220,16 @@ async def test_the_settings_of_one_person_go_and_those_of_others_stay(store: Sto
     assert (await forgetting.export(ADA))["settings"] == []
     (kept,) = (await forgetting.export(GRACE))["settings"]
     assert (kept["images"], kept["ping"]) == (2, 0)
+
+
+async def test_the_reason_of_a_failed_request_is_exported_in_words(store: Store) -> None:
+    job = await store.running(ADA)
+    reason = PaintFailed("No engine has the model {model} now. Choose another one.", model="owl").reason
+    assert await store.queue.fail(job, reason, 1.0)
+    await store.running(ADA)
+    failed, other = (await forgetting_of(store).export(ADA))["requests"]
+    assert failed["reason"] == "No engine has the model owl now. Choose another one."
+    assert other["reason"] is None
 
 
 async def test_words_that_are_written_into_pictures_go_with_the_pictures(store: Store) -> None:

@@ -148,6 +148,7 @@ async def test_a_copy_from_before_schema_29_shows_the_first_job_with_pictures(tm
             "ALTER TABLE posts DROP COLUMN changed; ALTER TABLE posts DROP COLUMN shown; "
             "DROP INDEX side_messages_by_job; ALTER TABLE side_messages DROP COLUMN job_id; "
             "DROP TRIGGER lead_painted; DROP TRIGGER lead_not_painted; DROP TRIGGER lead_withdrawn; "
+            "DROP TRIGGER painted_alone; "
             "DROP INDEX jobs_following; ALTER TABLE jobs DROP COLUMN follows; "
             "ALTER TABLE series DROP COLUMN lead; ALTER TABLE series DROP COLUMN strength; "
             "ALTER TABLE jobs DROP COLUMN painted; PRAGMA user_version = 28;"
