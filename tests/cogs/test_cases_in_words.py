@@ -39,7 +39,8 @@ def case(action: str, subject: Subject, before: dict[str, Any], after: dict[str,
         ),
         (
             case("limits clear", ADA, {"quota": 90, "server_money": 5}, {}),
-            "the limit quota is removed (it was: 1 min 30 s); the limit server_money is removed (it was: 5), for <@7>",
+            "the limit quota is removed (it was: 1 min 30 s); the limit server_money is removed (it was: $0.05), "
+            "for <@7>",
         ),
         (
             case("delete", ADA, {"pictures": 1, "message": 9, "requests": 1}, {}),

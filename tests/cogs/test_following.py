@@ -167,7 +167,6 @@ async def test_without_a_picture_of_the_first_panel_another_one_is_painted_from_
     await ada.submit_modal(form, {"prompt": "a fox runs"})
     reworded = (await workshop.ended(4))[3]
     assert (reworded.status, reworded.request.operation) == (JobStatus.DELIVERED, Operation.TEXT2IMAGE)
-
     message = await workshop.seen(lambda: board(workshop) if "a fox runs · seed" in board(workshop).content else None)
     assert "-# Panel 3 starts from the picture of panel 1, at strength 0.7." in message.content
     await ada.click((await panel(workshop, ada, 3)).response, label="Paint again")

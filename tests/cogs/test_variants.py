@@ -160,7 +160,7 @@ class TestOtherModels:
     ("options", "words"),
     [
         ({}, "Attach a picture, or give the number of a request"),
-        ({"id": 99}, "There is no such result on this server."),
+        ({"id": "99"}, "There is no such result on this server."),
         ({"picture": ("a.png", png())}, "Say what the picture shows"),
         ({"picture": ("a.txt", b"words"), "thing": "a cup"}, "is not a picture"),
         ({"picture": ("a.png", png()), "thing": "a cup", "backgrounds": "x" * 101}, "An entry of backgrounds has 101"),
