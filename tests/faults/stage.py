@@ -324,7 +324,7 @@ class Stage:
         return found
 
     async def _insist(self, act: Callable[[], Any], needless: Callable[[], bool]) -> Message | None:
-        """Repeat an action until the bot answers."""
+        """Repeat an action until the bot answers, or until the action is needless, because its effect is seen."""
         while True:
             await self.until(lambda: self.discord.connected, "the bot did not come back")
             if needless():
@@ -332,7 +332,7 @@ class Stage:
             interaction = await act()
 
             def settled(interaction: Interaction = interaction) -> bool:
-                return interaction.answer is not None or self.discord.identified > interaction.life
+                return interaction.answer is not None or self.discord.identified > interaction.life or needless()
 
             await self.until(settled, f"interaction {interaction.event['data']} was not answered")
             if interaction.answer is not None:

@@ -37,6 +37,7 @@ import bot.client
 import bot.engine.building
 import bot.engine.local
 import bot.engine.local.supervisor
+import bot.queue.dispatcher
 from bot.engine.wire import Frame, ToWorker, kind_of
 
 CHANGE = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM) \w+( SET \w+( = '\w+)?)?")
@@ -195,6 +196,8 @@ def main() -> None:
     wrap_engine(points, folder)
     discord.http.Route.BASE = rest
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+    # The engine here is quick, and what people see of its steps is a side effect, too.
+    bot.queue.dispatcher.SHORT_SECONDS = 0.0
     # Kills in a row are no crash loop here: the next life need not wait before it identifies.
     bot.client.FREE_IDENTIFIES = 10_000
     bot.__main__.main()
