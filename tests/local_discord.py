@@ -467,15 +467,14 @@ class LocalDiscord:
             self._change(interaction.response, data, files)
         else:
             raise _Refused(400, 50035, f"This Discord knows no answers of type {kind}.")
-        message = interaction.response
-        if message is None or request.query.get("with_response") not in ("1", "true"):
+        if request.query.get("with_response") not in ("1", "true"):
             return web.Response(status=204)
-        return _json(
-            {
-                "interaction": {"id": interaction.id, "type": interaction.type, "response_message_id": message.id},
-                "resource": {"type": kind, "message": message.payload()},
-            }
-        )
+        known: dict[str, Any] = {"id": interaction.id, "type": interaction.type}
+        message = interaction.response
+        if message is None:
+            return _json({"interaction": known})
+        known["response_message_id"] = message.id
+        return _json({"interaction": known, "resource": {"type": kind, "message": message.payload()}})
 
     async def _follow_up(self, request: web.Request) -> web.Response:
         interaction = self._of_token(request)
