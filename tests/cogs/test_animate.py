@@ -17,7 +17,7 @@ import pytest
 import simcord
 
 from bot import child
-from bot.config import BillConfig, Config, DiscordConfig, LimitsConfig
+from bot.config import BillConfig, Config, DiscordConfig, EngineConfig, LimitsConfig
 from bot.delivery import endings
 from bot.delivery.film import beside, film_of
 from bot.engine import fake
@@ -315,6 +315,11 @@ async def test_the_words_of_both_prompts_are_deleted_with_what_is_kept_about_a_p
 
 class TestRealEngine:
     """With the model in the box."""
+
+    @pytest.fixture
+    def config(self, config: Config) -> Config:
+        # Otherwise the times that were measured decide which frames share a forward, and so how they are rounded.
+        return config.model_copy(update={"engine": EngineConfig(reproducible=True)})
 
     async def test_it_is_painted_and_posted_as_webp_and_mp4_before_and_after_a_restart(
         self, real_workshop: Workshop

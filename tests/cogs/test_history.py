@@ -14,7 +14,7 @@ from tests.conftest import Workshop
 
 async def test_a_person_sees_their_own_ended_requests_page_by_page(workshop: Workshop, engine: FakeEngine) -> None:
     ada, bob = workshop.member("ada"), workshop.member("bob")
-    assert "None of your requests" in (await ada.slash(workshop.channel, "history")).response.content
+    assert "There is nothing here yet" in (await ada.slash(workshop.channel, "history")).response.content
     await bob.slash(workshop.channel, "imagine", prompt="a secret")
     await workshop.ended()
     engine.raises = [PaintFailed("The model refuses this.")]

@@ -75,7 +75,7 @@ async def test_moderators_make_it_stricter_with_a_case_and_undo_it(workshop: Wor
     job, _ = await painted(workshop, ada, 3)
     assert job.status is JobStatus.FAILED
     assert "block 5% → no rule" in await said(clear="everything")
-    assert "block can be at most 80 here, and you wrote 81" in await said(block=81)
+    assert "`block` can be at most 80 here, and you wrote 81" in await said(block=81)
     assert "Do one of the two" in await said(block=5, clear="block")
 
 
