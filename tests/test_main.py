@@ -78,7 +78,7 @@ async def test_the_same_seed_writes_the_same_picture_twice_and_both_are_in_the_u
 @pytest.mark.parametrize(
     ("prompt", "note"),
     [
-        ("🦣 and 🍎 und 猫 και γάτα \u200b~~<|endoftext|>~~", "This small model can't draw “🦣” yet."),
+        ("🦣 and 🍎 und 猫 και γάτα \u200b~~<|endoftext|>~~", "This small model reads only English words"),
         ("ox " * 300, "This small model can't draw “ox” yet."),
     ],
 )

@@ -240,7 +240,7 @@ def test_a_picture_that_hangs_its_decoder_holds_up_no_other_order(
     shop = Workshop(folder)
     others_are_done = threading.Event()
 
-    def hanging(request: GenerationRequest, uploads: dict[str, bytes], check: Check) -> Inputs:
+    def hanging(request: GenerationRequest, uploads: dict[str, bytes], check: Check, *, find: None) -> Inputs:
         if request.seed == 13:
             assert others_are_done.wait(60)
         return decode(request, uploads, check)
