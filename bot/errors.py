@@ -46,6 +46,8 @@ class Reference(StrEnum):
     """A command, without its slash."""
     OPTION = "option"
     """An option of a command, such as a limit."""
+    WILDCARD = "wildcard"
+    """The name of a wildcard, without the underscores around it."""
 
 
 _PARENTHESES = str.maketrans("{}", "()")

@@ -69,6 +69,7 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
     Reference.TIME: lambda text: f"at {datetime.fromisoformat(text).astimezone():%H:%M}",
     Reference.COMMAND: lambda text: f"/{text}",
     Reference.OPTION: lambda text: text,
+    Reference.WILDCARD: lambda text: f"__{text}__",
 }
 
 

@@ -176,6 +176,8 @@ _FORMATTERS: Mapping[Reference, Callable[[str], str]] = {
     Reference.TIME: lambda text: relative(datetime.fromisoformat(text) + timedelta(seconds=1)),
     Reference.COMMAND: command,
     Reference.OPTION: lambda text: f"`{option(text)}`",
+    # Discord would take bare underscores for underlining.
+    Reference.WILDCARD: lambda text: f"`__{text}__`",
 }
 
 

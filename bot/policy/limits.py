@@ -321,9 +321,7 @@ def spoken(name: LimitName, value: int) -> Sentence:
         case LimitName.DEPTH:
             return sentence_many("at most {count:,} request waiting", "at most {count:,} requests waiting", value)
         case LimitName.IMAGES:
-            return sentence_many(
-                "at most {count:,} picture per prompt", "at most {count:,} pictures per prompt", value
-            )
+            return sentence_many("at most {count:,} picture per prompt", "at most {count:,} pictures per prompt", value)
         case LimitName.STEPS:
             return sentence_many("at most {count:,} step", "at most {count:,} steps", value)
         case LimitName.PERMUTATIONS:

@@ -87,7 +87,7 @@ def entries_of(book: Book, name: str) -> tuple[str, ...]:
     if name not in lists:
         raise UserError(
             "There is no wildcard {wildcard} here; {command} lists them.",
-            wildcard=f"__{name}__",
+            wildcard=refer(Reference.WILDCARD, name),
             command=refer(Reference.COMMAND, "mod wildcards list"),
         )
     return lists[name]

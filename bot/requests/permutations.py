@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from bot.errors import UserError, quoted
+from bot.errors import Reference, UserError, quoted, refer
 from bot.language import say
 from bot.requests.wording import nearest
 
@@ -249,12 +249,14 @@ class Wildcards:
             name = match[1].lower()
             if name not in self._lists and (near := nearest(name, self._lists)):
                 raise UserError(
-                    "There is no wildcard {name}. Did you mean {near}?", name=quoted(match[0]), near=f"__{near}__"
+                    "There is no wildcard {name}. Did you mean {near}?",
+                    name=refer(Reference.WILDCARD, name),
+                    near=refer(Reference.WILDCARD, near),
                 )
         if circle := self._circle(_names(text)):
             raise UserError(
                 "The wildcard {wildcard} contains itself: {circle}. Moderators can change its list.",
-                wildcard=f"__{circle[0]}__",
+                wildcard=refer(Reference.WILDCARD, circle[0]),
                 circle=" → ".join(circle),
             )
 

@@ -135,7 +135,7 @@ async def test_wildcards_are_drawn_before_the_request_is_accepted(workshop: Work
     assert "do not allow" in refused.response.content
     await said(moderator, workshop, "wildcards add", name="animal", words="big __animal__")
     refused = await ada.slash(workshop.channel, "imagine", prompt="a __animal__")
-    assert "contains itself: animal → animal" in refused.response.content
+    assert "`__animal__` contains itself: animal → animal" in refused.response.content
 
 
 async def test_a_prompt_with_a_choice_that_a_new_term_stops_leaves_every_message(

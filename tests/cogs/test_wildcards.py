@@ -39,8 +39,8 @@ async def test_lists_are_kept_with_cases_and_undone(workshop: Workshop) -> None:
         ("add", {"name": "a", "words": "{x}"}, "Entry 1 has a brace or a flag"),
         ("add", {"name": "a", "words": "x --seed 7"}, "Entry 1 has a brace or a flag"),
         ("add", {"name": "a", "words": ", ".join(map(str, range(MOST_ENTRIES + 1)))}, "at most 200 are possible"),
-        ("remove", {"name": "anmal"}, "There is no wildcard __anmal__ here"),
-        ("list", {"name": "zebra"}, "There is no wildcard __zebra__ here; `/mod wildcards list` lists them."),
+        ("remove", {"name": "anmal"}, "There is no wildcard `__anmal__` here"),
+        ("list", {"name": "zebra"}, "There is no wildcard `__zebra__` here; `/mod wildcards list` lists them."),
     ],
 )
 async def test_what_cannot_be_a_list_gets_one_sentence_and_changes_nothing(

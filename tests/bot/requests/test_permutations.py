@@ -179,10 +179,10 @@ def test_entries_may_name_other_lists_and_what_is_no_list_stays() -> None:
 @pytest.mark.parametrize(
     ("lists", "text", "words"),
     [
-        ({"a": ("__a__",)}, "__a__", "__a__ contains itself: a → a"),
-        ({"a": ("x", "__b__"), "b": ("__a__",)}, "a __b__", "__b__ contains itself: b → a → b"),
+        ({"a": ("__a__",)}, "__a__", "{wildcard a} contains itself: a → a"),
+        ({"a": ("x", "__b__"), "b": ("__a__",)}, "a __b__", "{wildcard b} contains itself: b → a → b"),
         ({"aaa": ("__bbb__",), "bbb": ("__ccc__ x",), "ccc": ("__bbb__",)}, "__aaa__", "bbb → ccc → bbb"),
-        (LISTS, "__animel__", "Did you mean __animal__"),
+        (LISTS, "__animel__", "no wildcard {wildcard animel}. Did you mean {wildcard animal}"),
         ({f"n{i}": (f"__n{i + 1}__" * 2,) for i in range(30)} | {"n30": ("x",)}, "__n0__", "more than 100 entries"),
     ],
 )
