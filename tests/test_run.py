@@ -20,8 +20,8 @@ from bot.errors import EX_CONFIG
 from tests.local_discord import LocalDiscord, local_discord
 
 PNG = b"\x89PNG\r\n\x1a\n"
-SLOW = {"prompt": "a red apple", "images": 4, "steps": 20}
-"""A request that paints for some seconds."""
+SLOW = {"prompt": "a red apple", "images": 4, "steps": 40}
+"""A request that paints for more than five seconds, so that its progress is shown."""
 
 
 @asynccontextmanager
@@ -102,7 +102,7 @@ async def test_the_bot_is_ready_before_torch_and_stays_small_while_the_engine_pa
 async def test_an_engine_killed_mid_picture_costs_nobody_their_picture(tmp_path: Path) -> None:
     async with local_discord() as discord, running(discord, tmp_path) as process:
         message = await discord.imagine(**SLOW)
-        await discord.until(lambda: any("step" in edit["content"] for edit in discord.edits))
+        await discord.until(lambda: any("Painting" in edit["content"] for edit in discord.edits))
         victim = engine_of(process)
         beats = discord.heartbeats
         victim.kill()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from PIL import Image
 
 from bot.delivery.feedback import DISLIKE, LIKE
 from bot.jobs import JobStatus
+from bot.queue import dispatcher
 from tests.conftest import Workshop
 
 
-async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_workshop: Workshop) -> None:
+async def test_asked_queued_painted_posted_rated_restarted_rated_again(
+    real_workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "SHORT_SECONDS", 0.0)
     workshop = real_workshop
     ada = workshop.member("ada")
     grace = workshop.member("grace")
@@ -27,7 +32,7 @@ async def test_asked_queued_painted_posted_rated_restarted_rated_again(real_work
     # The same message shows the progress, then the picture.
     (job,) = await workshop.ended()
     edits = workshop.edits(message_id)
-    assert any("Painting" in edit and "of 60" in edit for edit in edits)
+    assert any("🖌️ Painting" in edit and "%" in edit for edit in edits)
     assert "seed `7`" in edits[-1]
     result = workshop.message(message_id)
     assert "Cancel" not in str(result.components)
