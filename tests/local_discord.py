@@ -37,6 +37,9 @@ RUN = """
 import sys, yarl, discord.http, discord.gateway
 discord.http.Route.BASE = sys.argv.pop(1)
 discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(sys.argv.pop(1))
+import bot.queue.dispatcher
+# Progress is shown also of what takes less than five seconds, because tests wait for it.
+bot.queue.dispatcher.SHORT_SECONDS = 0.0
 from bot.__main__ import main
 main()
 """

