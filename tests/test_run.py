@@ -21,6 +21,7 @@ from tests.local_discord import LocalDiscord, local_discord
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SLOW = {"prompt": "a red apple", "images": 4, "steps": 20}
+"""A request that paints for some seconds."""
 
 
 @asynccontextmanager
