@@ -128,7 +128,7 @@ async def test_the_figures_the_chart_and_the_table_say_the_same(workshop: Worksh
     assert "**This server, the last 24 hours**\n- 4 pictures for 1 person in " in text
     assert "- 3 requests: 2 delivered, 1 failed, 0 cancelled, 0 open" in text
     assert "- Start-time estimates were right 100% of the time (3 estimates); half were off by 0." in text
-    assert "- Refused: 1 by block" in text
+    assert "- Refused: 1 by a block" in text
     assert f"- `emoji`: 2 requests delivered, fewer than {GROUP} people rated it" in text
 
     totals, rows = await answer.totals(), await answer.rows()
