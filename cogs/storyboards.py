@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import discord
@@ -55,6 +55,16 @@ _LAST_ALREADY = mark("This panel is the last one already.")
 _OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
 _MINE = mark("Only the person who asked for this storyboard can change it.")
 _BUSY = mark("This panel is not painted yet. Wait for it, or cancel it, and then change it.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Anew:
+    """A panel that is to be painted anew: beside which job, from which words, and after the picture of which lead."""
+
+    first: Job
+    panel: Panel
+    words: str
+    lead: Job | None
 
 
 class Storyboards(commands.Cog):
@@ -166,7 +176,7 @@ class Storyboards(commands.Cog):
                 options = alone(options)
         requester, destination = where(interaction)
         quote = await self._admission.quote(requester, replace(options, images=1), destination)
-        await self._repaint(interaction, first, panel, panel.words, quote, lead)
+        await self._repaint(interaction, _Anew(first, panel, panel.words, lead), quote)
 
     @pressed("panelwords")
     async def words_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -192,50 +202,30 @@ class Storyboards(commands.Cog):
         follows = None if lead is None else Following.of(lead.request, series.strength)
         seed = seed_of(first.request.seed, panel.number - series.lead if series.lead else 0)
         quote = await self._quotes.quote_panel(requester, words, series.look, destination, seed, follows)
-        await self._repaint(interaction, first, panel, words, quote, lead)
+        await self._repaint(interaction, _Anew(first, panel, words, lead), quote)
 
-    async def _repaint(
-        self,
-        interaction: discord.Interaction[Client],
-        first: Job,
-        panel: Panel,
-        words: str,
-        quote: Quote,
-        lead: Job | None,
-    ) -> None:
+    async def _repaint(self, interaction: discord.Interaction[Client], anew: _Anew, quote: Quote) -> None:
         """Paint a panel, after the person has seen the bill if it is big."""
         if quote.is_big and quote.fits:
-            go = partial(self._repaint_anew, first=first, panel=panel, words=words, options=quote.options, lead=lead)
-            await self._intake.ask_first(interaction, _bills.bill(quote), words, go)
+            go = partial(self._accepted, anew=anew, options=quote.options)
+            await self._intake.ask_first(interaction, _bills.bill(quote), anew.words, go)
             return
-        await self._paint(interaction, first, panel, words, quote, lead)
+        await self._paint(interaction, anew, quote)
 
-    async def _repaint_anew(
-        self,
-        interaction: discord.Interaction[Client],
-        first: Job,
-        panel: Panel,
-        words: str,
-        options: Options,
-        lead: Job | None,
-    ) -> None:
+    async def _accepted(self, interaction: discord.Interaction[Client], anew: _Anew, options: Options) -> None:
         """Paint a panel whose bill was accepted, with the rules as they are now."""
         requester, destination = where(interaction)
-        quote = await self._admission.quote(requester, options, destination)
-        await self._paint(interaction, first, panel, words, quote, lead)
+        await self._paint(interaction, anew, await self._admission.quote(requester, options, destination))
 
-    async def _paint(
-        self,
-        interaction: discord.Interaction[Client],
-        first: Job,
-        panel: Panel,
-        words: str,
-        quote: Quote,
-        lead: Job | None,
-    ) -> None:
-        """Admit a new request for a panel, which may start from the picture of the lead, and show that it waits."""
+    async def _paint(self, interaction: discord.Interaction[Client], anew: _Anew, quote: Quote) -> None:
+        """Admit a new request for a panel, and show that it waits."""
         admitted = await self._quotes.repaint(
-            first, panel, words, quote, follows=None if lead is None else lead.id, interaction_id=interaction.id
+            anew.first,
+            anew.panel,
+            anew.words,
+            quote,
+            follows=None if anew.lead is None else anew.lead.id,
+            interaction_id=interaction.id,
         )
         if admitted is None:
             return
@@ -247,7 +237,7 @@ class Storyboards(commands.Cog):
         if admitted.notes:
             said += f"\n{_words.notes(admitted.notes)}"
         await responses.send(interaction, said, ephemeral=True)
-        await self._refresh(first)
+        await self._refresh(anew.first)
 
     @pressed("panelearlier", "panellater")
     async def move_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
