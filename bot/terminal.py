@@ -17,11 +17,11 @@ from bot.config import Config, LimitsConfig
 from bot.delivery.poster import Repost, Shown
 from bot.errors import Reference, UserError, format_references
 from bot.jobs import (
+    NO_GUILD,
     Cancelled,
     ChannelId,
     Destination,
     Failed,
-    GuildId,
     Image,
     Job,
     MessageId,
@@ -41,7 +41,7 @@ from bot.requests.improver import NOTHING_KNOWN
 from bot.requests.options import Options
 from bot.requests.uploads import MOST_BYTES, UPLOAD_NAMES, inspect
 
-HOST = Requester(UserId(0), GuildId(0))
+HOST = Requester(UserId(0), NO_GUILD)
 """The person at the terminal, who is a member of no server."""
 
 # The host needs no limits on their own engine; what all together may spend holds here, too.

@@ -15,7 +15,7 @@ from bot import responses
 from bot.charts import plot
 from bot.client import Client
 from bot.errors import PlotError, UserError
-from bot.jobs import GuildId, JobId, PictureRef
+from bot.jobs import NO_GUILD, GuildId, JobId, PictureRef
 from bot.language import mark, say
 from bot.storage.reports import Period, Report, Reports
 from cogs import _report, _report_charts, _report_table
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 
 Back = Literal["24 hours", "7 days", "30 days", "90 days", "12 months"]
 Where = Literal["this server", "all servers"]
-
-_TERMINAL = GuildId(0)
-"""The requests of the terminal have this instead of a server."""
 
 _PERIODS = tuple(Period)
 
@@ -58,7 +55,7 @@ class Stats(commands.Cog):
         if _report.is_empty(report):
             await interaction.edit_original_response(content=_report.empty(report))
             return
-        names = {_TERMINAL: "atelier imagine"} | {GuildId(guild.id): guild.name for guild in self._client.guilds}
+        names = {NO_GUILD: "atelier imagine"} | {GuildId(guild.id): guild.name for guild in self._client.guilds}
         words = _report.text(report, names)
         files: list[discord.File] = []
         try:
