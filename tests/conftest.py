@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 import simcord
 
+from bot import logs
 from bot.app import App, open_app
 from bot.client import PERMISSIONS, Client
 from bot.config import Config
@@ -172,6 +173,12 @@ class Workshop:
 reveal(("torchao", "bitsandbytes"))
 # After a restart simcord waits until the reactions of all results were read again, which takes a second for each.
 feedback.READ_SECONDS = 0.0
+
+
+@pytest.fixture(autouse=True)
+def nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the people of another test wrote is not cut out of this one's log."""
+    monkeypatch.setattr(logs, "_hidden", logs.HiddenTexts())
 
 
 @pytest.fixture

@@ -672,7 +672,9 @@ async def test_progress_counts_up_to_the_result(config: Config, monkeypatch: pyt
         assert steps == sorted(set(steps))
 
 
-async def test_what_is_painted_at_once_shows_no_progress(config: Config) -> None:
+async def test_what_is_painted_at_once_shows_no_progress(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A machine that stands still for a moment between two steps seems to paint slowly.
+    monkeypatch.setattr(dispatcher, "SHORT_SECONDS", LONG_SECONDS)
     async with opened(config, FakeEngine(seconds=0.05)) as house:
         job = await house.ended(await house.ask())
         assert [type(news) for news in house.recorder.of(job)] == [Painted]
