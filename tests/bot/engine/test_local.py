@@ -690,14 +690,14 @@ async def test_only_the_order_in_the_stage_that_stalls_is_blamed(child: Child, s
 
 
 async def test_a_stalled_order_that_was_cancelled_holds_up_no_other_and_blames_no_other(child: Child) -> None:
-    engine = engine_of(child, replace(PATIENT, prompt=0.5, cold=0.5))
+    engine = engine_of(child, replace(PATIENT, prompt=1.0, cold=1.0))
     child.will("hang-encode")
     async with running(engine):
         bystander = asyncio.create_task(end_of(engine, order(BESIDE)))
         await until(lambda: len(engine.steps_done) == 1)
         trouble = order(TROUBLE)
         culprit = asyncio.create_task(paint(engine, trouble))
-        await asyncio.sleep(0.1)
+        await until(lambda: engine._watch.suspects == {(trouble.job_id, trouble.attempt)})
         engine.cancel(trouble.job_id)
         assert await culprit == []
         end = await bystander
@@ -822,7 +822,7 @@ async def test_no_file_descriptor_is_left_behind_by_children_that_die(child: Chi
 async def test_a_child_that_cannot_be_started_is_trouble_and_no_crash(tmp_path: Path) -> None:
     engine = LocalEngine(Config(data=tmp_path), command=[str(tmp_path / "missing")], timeouts=Timeouts(restart=0.01))
     running = asyncio.create_task(engine.run())
-    await asyncio.wait([running], timeout=1)
+    await until(lambda: "" in engine.troubles)
     assert not running.done()
     assert "does not start" in engine.troubles[""]
     running.cancel()
