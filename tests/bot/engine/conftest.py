@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bot.engine.children import (
-    Child,
-)
+from tests.bot.engine.children import Child
 
 
 @pytest.fixture
