@@ -7,7 +7,10 @@ simcord waits only for Discord callbacks.
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
@@ -22,9 +25,11 @@ import simcord
 from bot import logs
 from bot.app import App, open_app
 from bot.client import PERMISSIONS, Client
-from bot.config import Config
+from bot.config import EMBEDDED_MODEL, Config
 from bot.engine import Engine
+from bot.engine.catalog import folder_of
 from bot.engine.fake import FakeEngine
+from bot.engine.model_files import recognise
 from bot.errors import AtelierError
 from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId, utcnow
 from bot.worker import reveal
@@ -169,10 +174,24 @@ class Workshop:
         ]
 
 
+# Each workshop loads all cogs, and some tests start processes: to compile them anew would take half of the time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Every app looks at the model in the box as it opens, and it is always the same.
+_BOX = Path(folder_of(EMBEDDED_MODEL))
+_recognise_folder = recognise.recognise_folder
+_recognise_box = functools.cache(_recognise_folder)
+recognise.recognise_folder = lambda source: (_recognise_box if source == _BOX else _recognise_folder)(source)
 # Some tests keep models in fewer bits in this process, so that what this needs must be found before diffusers comes.
 reveal(("torchao", "bitsandbytes"))
 # After a restart simcord waits until the reactions of all results were read again, which takes a second for each.
 feedback.READ_SECONDS = 0.0
+
+
+def pytest_collection_finish() -> None:
+    """Keep the modules, torch among them, out of every collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
