@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, expect
 from playwright.async_api import Page as Tab
 
+from bot.config import Config
+from bot.engine.fake import FakeEngine
 from bot.try_page.sample import FILE, PROMPT
-from tests.bot.try_page.browser import browser as chromium
+from tests.bot.try_page.browser import browser as opened_browser
 from tests.bot.try_page.browser import needs_chromium
-from tests.bot.try_page.conftest import Page
+from tests.bot.try_page.conftest import Page, opened
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 DESK, PHONE = (1280, 800), (390, 844)
 BOTH = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -28,18 +31,39 @@ expect.set_options(timeout=PATIENCE)
 DEVELOPERS_WORDS = re.compile(r"simcord|inspector|capture|preview|viewport|debug|payload|snowflake", re.IGNORECASE)
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
+wrong: list[str] = []
+"""What the page's script did wrong in the test that runs."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    async with opened_browser() as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(config: Config, engine: FakeEngine) -> AsyncIterator[Page]:
+    async with opened(config, engine) as page:
+        yield page
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(chromium: Browser, page: Page) -> AsyncIterator[Browser]:
+    """The browser. Its tabs are closed before the page is gone, because they would complain about that."""
+    wrong.clear()
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
+    assert wrong == []
 
 
 async def look(browser: Browser, page: Page, size: tuple[int, int] = DESK) -> Tab:
     """Open the page; whatever its script does wrong fails the test at its end."""
     tab = await browser.new_page(viewport={"width": size[0], "height": size[1]})
     tab.set_default_timeout(PATIENCE)
-    tab.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
-    tab.on("console", lambda said: pytest.fail(f"the browser says: {said.text}") if said.type == "error" else None)
+    # To raise here would end the reader of the browser's messages, and the browser would be left behind.
+    tab.on("pageerror", lambda error: wrong.append(f"the page's script failed: {error}"))
+    tab.on("console", lambda said: wrong.append(f"the browser says: {said.text}") if said.type == "error" else None)
     await tab.goto(page.address)
     await expect(sample(tab).get_by_role("button", name="Remix")).to_be_visible()
     return tab
