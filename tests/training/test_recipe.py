@@ -262,7 +262,7 @@ def test_the_gpu_command_runs_to_its_end_on_a_cpu(
     monkeypatch.setattr(denoiser, "WIDTHS", (16, 16, 16, 32))
     shutil.copytree(trained, tmp_path / "work")
     out = tmp_path / "out"
-    run(gpu.main, "--work", tmp_path / "work", "--out", out, "--minutes", 0.5, "--device", "cpu", "--batch", 4,
+    run(gpu.main, "--work", tmp_path / "work", "--out", out, "--minutes", 0.02, "--device", "cpu", "--batch", 4,
         "--bank", 16, "--workers", 1, "--way", "channelwise,eager")  # fmt: skip
     assert (out / "log.md").read_text().rstrip().endswith("done")
     parts = sorted(out.glob("model.tar.*"), key=lambda part: int(part.suffix[1:]))
