@@ -38,16 +38,21 @@ async def start(module: str) -> Process:
 
 
 async def end(process: Process, seconds: float = 0.0) -> None:
-    """Close the pipe of a process that stays, and kill it if it does not end by itself within so many seconds."""
+    """Close the pipe of a process that stays, and kill it if it does not end by itself within so many seconds.
+
+    If the caller is cancelled, it is killed at once.
+    """
     assert process.stdin is not None  # noqa: S101 - it is a pipe
     process.stdin.close()
-    if seconds:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await process.wait()
-    if process.returncode is None:
-        process.kill()
-    await process.communicate()
+    try:
+        if seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 async def run(module: str, data: bytes, seconds: float) -> bytes:

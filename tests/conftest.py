@@ -7,7 +7,10 @@ simcord waits only for Discord callbacks.
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
@@ -19,11 +22,14 @@ import hypothesis
 import pytest
 import simcord
 
+from bot import logs
 from bot.app import App, open_app
 from bot.client import PERMISSIONS, Client
-from bot.config import Config
+from bot.config import EMBEDDED_MODEL, Config
 from bot.engine import Engine
+from bot.engine.catalog import folder_of
 from bot.engine.fake import FakeEngine
+from bot.engine.model_files import recognise
 from bot.errors import AtelierError
 from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId, utcnow
 from bot.worker import reveal
@@ -168,10 +174,30 @@ class Workshop:
         ]
 
 
+# Each workshop loads all cogs, and some tests start processes: to compile them anew would take half of the time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Every app looks at the model in the box as it opens, and it is always the same.
+_BOX = Path(folder_of(EMBEDDED_MODEL))
+_recognise_folder = recognise.recognise_folder
+_recognise_box = functools.cache(_recognise_folder)
+recognise.recognise_folder = lambda source: (_recognise_box if source == _BOX else _recognise_folder)(source)
 # Some tests keep models in fewer bits in this process, so that what this needs must be found before diffusers comes.
 reveal(("torchao", "bitsandbytes"))
 # After a restart simcord waits until the reactions of all results were read again, which takes a second for each.
 feedback.READ_SECONDS = 0.0
+
+
+def pytest_collection_finish() -> None:
+    """Keep the modules, torch among them, out of every collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the people of another test wrote is not cut out of this one's log."""
+    monkeypatch.setattr(logs, "_hidden", logs.HiddenTexts())
 
 
 @pytest.fixture

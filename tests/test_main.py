@@ -244,12 +244,12 @@ async def test_try_serves_its_page_and_ends_cleanly_with_its_engine(tmp_path: Pa
                 children = psutil.Process(process.pid).children(recursive=True)
                 assert len(children) == 1, "the engine process"
                 process.send_signal(ending)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(120):
                     _, errors = await process.communicate()
 
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 0}[ending]
         assert b"Traceback" not in errors
-        _, alive = psutil.wait_procs(children, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=60)
         assert alive == []
 
 

@@ -49,7 +49,7 @@ async def log_until(process: asyncio.subprocess.Process, words: str) -> list[str
     """Read the log up to the line with these words."""
     lines = []
     assert process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not lines or words not in lines[-1]:
             line = await process.stderr.readline()
             assert line, "".join(lines)
@@ -125,7 +125,7 @@ async def test_no_engine_outlives_a_killed_bot(tmp_path: Path, when: str) -> Non
         engine = engine_of(process)
         process.send_signal(signal.SIGKILL)
         await process.wait()
-        _, alive = await asyncio.to_thread(psutil.wait_procs, [engine], 10)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, [engine], 60)
         assert alive == []
 
 
@@ -139,8 +139,7 @@ async def test_a_job_cut_off_by_a_kill_is_painted_after_the_restart_in_the_same_
         async with running(discord, tmp_path) as process:
             await discord.until(lambda: any(map(pictures, discord.edits)))
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(30):
-                lines = await log_until(process, "stopped")
+            lines = await log_until(process, "stopped")
             await process.wait()
 
         assert process.returncode == 0

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -48,6 +49,7 @@ TRANSLATED = tuple(language for language in Language if language is not Language
 _spoken: ContextVar[Language] = ContextVar("language", default=Language.ENGLISH)
 
 
+@lru_cache
 def of_locale(locale: str) -> Language | None:
     """The language of one of Discord's locales, such as `es-419`; None if Atelier does not speak it."""
     wanted = locale.replace("-", "_")

@@ -93,6 +93,7 @@ class Search:
         }
         self._process: Process | None = None
         self._asking = asyncio.Lock()
+        self._exchanges: set[asyncio.Task[dict[str, Any]]] = set()
         self._waiting = 0
         self._wanted = asyncio.Event()
         self._touched: set[int] = set()
@@ -214,7 +215,7 @@ class Search:
                 log.warning("the search index is deleted, because it cannot be cleaned: %s", error)
             else:
                 return
-            await self.close()
+            await self._end()
         try:
             await asyncio.to_thread(delete, self._index)
         except OSError as error:
@@ -226,14 +227,30 @@ class Search:
         return None if self._process is None else self._process.pid
 
     async def close(self) -> None:
-        """End the process."""
+        """End the process, and refuse what is asked of it now."""
+        # The caller of an exchange may be gone, and what goes on could start a process.
+        exchanges = list(self._exchanges)
+        for exchange in exchanges:
+            exchange.cancel()
+        await asyncio.gather(*exchanges, return_exceptions=True)
+        await self._end()
+
+    async def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             await child.end(process, END_SECONDS)
 
     async def _ask(self, order: dict[str, Any], seconds: float | None) -> dict[str, Any]:
         # A caller that is cancelled must not leave an answer in the pipe for the next one.
-        return await asyncio.shield(asyncio.create_task(self._exchanged(order, seconds)))
+        exchange = asyncio.create_task(self._exchanged(order, seconds))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._exchanges.discard)
+        try:
+            return await asyncio.shield(exchange)
+        except asyncio.CancelledError as error:
+            if exchange.cancelled():
+                raise ChildFailed(sentence("The process that searches ended.")) from error
+            raise
 
     async def _exchanged(self, order: dict[str, Any], seconds: float | None) -> dict[str, Any]:
         async with self._asking:
@@ -242,12 +259,12 @@ class Search:
                     process = await self._started()
                     return await self._exchange(process, order)
             except TimeoutError as error:
-                await self.close()
+                await self._end()
                 raise ChildFailed(
                     sentence("The search did not end within {seconds:.0f} s.", seconds=seconds)
                 ) from error
             except (OSError, BadFrame) as error:
-                await self.close()
+                await self._end()
                 raise ChildFailed(sentence("The process that searches ended.")) from error
 
     async def _started(self) -> Process:

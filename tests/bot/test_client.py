@@ -102,8 +102,8 @@ async def test_a_full_disk_keeps_nobody_offline_and_identifies_count_all_the_sam
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await client.before_identify_hook(None)
-    # What came before may take a second or two of the pause.
-    assert re.search(r"waiting [3-5] s before the next", caplog.text)
+    # What came before takes some of the pause.
+    assert re.search(r"waiting [1-5] s before the next", caplog.text)
     monkeypatch.setattr("bot.client.identify_pause", lambda *_: 0.0)
     await client.before_identify_hook(None)
     noted = json.loads(await workshop.app.database.recall("identifies") or "")

@@ -14,7 +14,13 @@ from bot.jobs import UserId, utcnow
 from bot.requests.improver import NOT_LOOKED_UP, NOTHING_KNOWN
 from bot.storage.ratings import Ratings
 from cogs.improve import NOTHING
-from tests.conftest import Workshop
+from tests.conftest import PATIENCE_SECONDS, Workshop
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the process that searches takes to start."""
+    monkeypatch.setattr("cogs.intake.OFFER_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -33,9 +33,10 @@ def engine() -> FakeEngine:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((updates, "REVIEW_SECONDS"), (progress, "UPDATE_SECONDS"), (progress, "PROGRESS_SECONDS")):
-        monkeypatch.setattr(module, name, 0.05)
-    monkeypatch.setattr(progress, "EDIT_SECONDS", 0.05)
+    for name in ("REVIEW_SECONDS", "LOOK_AGAIN_SECONDS"):
+        monkeypatch.setattr(updates, name, 0.05)
+    for name in ("UPDATE_SECONDS", "PROGRESS_SECONDS", "EDIT_SECONDS"):
+        monkeypatch.setattr(progress, name, 0.05)
 
 
 async def asked(workshop: Workshop, actor: simcord.MemberActor, *prompts: str) -> list[simcord.InteractionResult]:

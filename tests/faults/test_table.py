@@ -37,18 +37,18 @@ ROWS = {
     ],
     "engine killed": ["test_run.py::test_an_engine_killed_mid_picture_costs_nobody_their_picture"],
     "engine hangs": [
-        "bot/engine/test_local.py::test_order_dies_with_its_child_and_the_next_one_is_painted",
-        "bot/engine/test_local.py::test_an_engine_that_does_not_take_an_order_is_not_waited_for_as_one_that_loads",
+        "bot/engine/test_misbehaving.py::test_order_dies_with_its_child_and_the_next_one_is_painted",
+        "bot/engine/test_stalls.py::test_an_engine_that_does_not_take_an_order_is_not_waited_for_as_one_that_loads",
     ],
     "a stage before the first step hangs": [
-        "bot/engine/test_local.py::test_only_the_order_in_the_stage_that_stalls_is_blamed",
-        "bot/engine/test_local.py::test_a_model_that_hangs_while_it_is_loaded_takes_the_engine_down_twice",
+        "bot/engine/test_stalls.py::test_only_the_order_in_the_stage_that_stalls_is_blamed",
+        "bot/engine/test_stalls.py::test_a_model_that_hangs_while_it_is_loaded_takes_the_engine_down_twice",
         "bot/engine/test_stages.py::test_each_stage_has_a_time_of_its_own_and_only_its_orders_are_blamed",
-        "bot/queue/test_dispatcher.py::test_job_that_lost_its_place_through_another_begins_anew_and_costs_no_attempt",
+        "bot/queue/test_dying_engine.py::test_job_that_lost_its_place_through_another_begins_anew_and_costs_no_attempt",
         "bot/worker/test_loop.py::test_a_picture_that_hangs_its_decoder_holds_up_no_other",
     ],
     "out of memory": [
-        "bot/worker/test_batching.py::test_out_of_memory_at_any_forward_loses_nobody",
+        "bot/worker/test_batch_faults.py::test_out_of_memory_at_any_forward_loses_nobody",
         "bot/worker/test_acceleration.py::test_a_decoder_without_memory_for_the_whole_picture_takes_it_in_tiles",
         "bot/worker/test_pipelines.py::test_picture_too_large_for_the_memory_fails_in_words",
     ],
@@ -66,18 +66,18 @@ ROWS = {
     ],
     "NaN or black picture": [
         "bot/worker/test_pipelines.py::test_picture_of_nothing_is_never_shown",
-        "bot/worker/test_batching.py::test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single",
+        "bot/worker/test_batch_faults.py::test_a_picture_that_overflows_in_half_precision_is_decoded_again_in_single",
     ],
     "poison prompt": [
-        "bot/queue/test_dispatcher.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
-        "bot/queue/test_dispatcher.py::test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it",
+        "bot/queue/test_dying_engine.py::test_job_that_takes_the_engine_down_twice_fails_in_words",
+        "bot/queue/test_dying_engine.py::test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it",
         "faults/test_machine.py::TestHouse",
     ],
     "model missing or broken": [
         "bot/engine/test_local.py::test_damaged_model_fails_in_words_and_the_child_lives",
-        "bot/engine/test_local.py::test_child_that_dies_again_and_again_opens_the_breaker",
-        "bot/engine/test_local.py::test_a_model_that_cannot_be_loaded_is_tried_again_less_and_less_often_until_it_can",
-        "bot/engine/test_local.py::test_a_model_that_is_put_right_is_tried_at_once",
+        "bot/engine/test_misbehaving.py::test_child_that_dies_again_and_again_opens_the_breaker",
+        "bot/engine/test_misbehaving.py::test_a_model_that_cannot_be_loaded_is_tried_again_less_and_less_often_until_it_can",
+        "bot/engine/test_misbehaving.py::test_a_model_that_is_put_right_is_tried_at_once",
         "cogs/test_create.py::test_an_engine_in_trouble_is_said_at_once",
         "cogs/test_samplers.py::test_a_model_whose_files_are_broken_is_refused_at_once_and_the_others_work",
         "bot/engine/model_files/test_facts.py::test_files_that_are_put_right_or_broken_are_noticed",
@@ -139,7 +139,7 @@ ROWS = {
     ],
     "migration killed half way": ["bot/storage/test_recovery.py::test_a_migration_killed_anywhere"],
     "clock ± 1 day": [
-        "bot/requests/test_admission.py::test_a_clock_that_is_set_back_a_day_and_put_right_again_gives_nobody_more",
+        "bot/requests/test_depth_and_quota.py::test_a_clock_that_is_set_back_a_day_and_put_right_again_gives_nobody_more",
         "faults/test_machine.py::TestHouse",
         "cogs/test_words.py::test_a_clock_set_back_shows_no_negative_duration",
         "bot/storage/test_reports.py::test_a_clock_set_back_makes_no_negative_wait",
@@ -147,7 +147,7 @@ ROWS = {
     ],
     "SIGTERM, also with a hung engine": [
         "faults/test_process.py::test_sigterm_with_a_hung_engine_ends_in_time_leaves_nobody_behind_and_loses_nothing",
-        "bot/engine/test_local.py::test_closing_does_not_wait_for_a_child_that_ignores_everything",
+        "bot/engine/test_misbehaving.py::test_closing_does_not_wait_for_a_child_that_ignores_everything",
     ],
     "bombs": [
         "faults/test_process.py::test_the_bot_opens_nothing_that_a_stranger_names_and_decodes_nothing_that_one_sends",

@@ -114,6 +114,19 @@ class Words(RuleBasedStateMachine):
                     async with asyncio.timeout(1):
                         await changed.wait()
 
+    async def _settle(self) -> None:
+        """Wait until the engine holds a job, or none is left: then no job is on its way into the engine."""
+        async with asyncio.timeout(60):
+            while True:
+                found = await self.app.database.fetch_one(
+                    "SELECT count(*) FILTER (WHERE status = 'running') AS running, "
+                    "count(*) FILTER (WHERE status = 'queued') AS queued FROM jobs"
+                )
+                assert found is not None
+                if self.engine.held == found["running"] and (self.engine.held or not found["queued"]):
+                    return
+                await asyncio.sleep(0.002)
+
     async def _ask(self, options: Options) -> None:
         with suppress(UserError):
             quote = await self.app.admission.quote(Requester(ADA, GUILD), options, Destination(ChannelId(1)))
@@ -162,7 +175,7 @@ class Words(RuleBasedStateMachine):
         """A prompt with choices, one of which has the words, as they are or from a wildcard."""
         if drawn:
             await self.app.cases.change(MODERATOR, "wildcards add", SERVER, {f"{WILDCARD}thing": (said,)})
-            await asyncio.sleep(0.02)
+            await self._settle()
         options = Options(f"a picture of a {{dog --seed 99, {'__thing__' if drawn else said} --seed {seed}}}")
         with suppress(UserError):
             series = await self.app.series.read(Requester(ADA, GUILD), options, Destination(ChannelId(1)))
@@ -177,7 +190,7 @@ class Words(RuleBasedStateMachine):
     async def _paint_with_a_style(self, said: str, seed: int) -> None:
         """A style whose words a moderator may have written before the term was listed."""
         await self.app.styles.put(MODERATOR, "style add", Style("mine", f"{{prompt}}, {said}"))
-        await asyncio.sleep(0.02)
+        await self._settle()
         await self._ask(Options("a picture", style="mine", seed=seed))
 
     @rule(which=WHICH, term=st.sampled_from(sorted(MARKS)), spelled=SPELLINGS, how=st.integers(0, 6))
@@ -216,7 +229,7 @@ class Words(RuleBasedStateMachine):
 
     async def _forbid(self, term: str) -> None:
         await self.app.cases.change(MODERATOR, "terms add", SERVER, parse_terms(term))
-        await asyncio.sleep(0.02)
+        await self._settle()
         self.listed.add(term)
 
     @rule(term=st.sampled_from(TERMS))

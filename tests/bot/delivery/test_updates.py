@@ -24,7 +24,7 @@ from bot.queue import scheduler
 from bot.queue.forecast import statement
 from bot.queue.line import Line
 from bot.queue.scheduler import Turn
-from tests.bot.delivery.test_outbox import Recorder
+from tests.bot.delivery.desk import Recorder
 from tests.bot.queue.test_line import engine_taking, fill
 from tests.bot.storage.conftest import ADA, GRACE, GUILD, NOON, Store, ids, open_store
 

@@ -28,7 +28,7 @@ from bot.errors import EngineDied
 from bot.findings import CheckStatus, hosts
 from bot.jobs import GenerationRequest, JobId, JobStatus, Surface, UserId
 from tests.bot.engine.ray_cluster import Cluster, cluster, free_port
-from tests.bot.queue.test_dispatcher import ADA, GRACE, House, Recorder
+from tests.bot.queue.house import ADA, GRACE, House, Recorder
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray")
 

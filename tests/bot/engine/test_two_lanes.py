@@ -17,7 +17,7 @@ from bot.config import Config, EngineConfig
 from bot.engine import Event, Order
 from bot.engine.local import LocalEngine
 from bot.jobs import Job, JobStatus, Painted, Surface, UserId
-from tests.bot.queue.test_dispatcher import ADA, GRACE, House, Recorder
+from tests.bot.queue.house import ADA, GRACE, House, Recorder
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="speaks of POSIX signals")
 
@@ -40,7 +40,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 async def test_both_paint_one_is_killed_under_load_and_a_drained_one_gets_nothing_new(
     tmp_path: Path, submitted: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.bot.queue.test_dispatcher.LONG_SECONDS", 240.0)
+    monkeypatch.setattr("tests.bot.queue.house.LONG_SECONDS", 240.0)
     engine = EngineConfig(devices=("cpu", "cpu"), threads=1, slots=2)
     async with open_app(Config(data=tmp_path, engine=engine), Surface.DISCORD) as app:
         house = House(app, app.engine, recorder := Recorder())  # type: ignore[arg-type]

@@ -5,171 +5,34 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-import aiosqlite
 import pytest
 
-from bot.app import App, open_app
 from bot.config import Config, LimitsConfig
-from bot.delivery import gate, progress
-from bot.delivery.poster import Repost, Shown
-from bot.engine import Event, Lane, Order, Pace, Progress
+from bot.engine import Lane, Progress
 from bot.engine.fake import FakeEngine
 from bot.errors import EngineDied, PaintFailed, StorageError
 from bot.jobs import (
     Cancelled,
-    ChannelId,
-    Clock,
-    Destination,
-    Failed,
-    GenerationRequest,
-    GuildId,
     Job,
     JobId,
     JobStatus,
     MessageId,
-    News,
     Painted,
     Painting,
-    Requester,
-    Retrying,
-    Surface,
     UserId,
     utcnow,
 )
 from bot.queue import dispatcher
 from bot.queue.scheduler import Turn
 from bot.storage import encryption, sqlite
+from tests.bot.queue.house import ADA, APPLE, GRACE, LONG_SECONDS, House, Recorder, opened, pictures
 
-APPLE = GenerationRequest(
-    prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
-)
-ADA = UserId(1)
-GRACE = UserId(2)
-LONG_SECONDS = 30.0
-
-
-class Recorder:
-    """A poster that remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.shown: list[tuple[JobId, News]] = []
-
-    async def show(self, job: Job, news: News, repost: Repost) -> Shown:
-        self.shown.append((job.id, news))
-        return Shown()
-
-    async def decorate(self, job: Job) -> None:
-        """Add nothing."""
-
-    async def remove(self, job: Job) -> None:
-        """Delete nothing."""
-
-    def of(self, job: Job) -> list[News]:
-        """What was shown of one job."""
-        return [news for job_id, news in self.shown if job_id == job.id]
-
-
-class House:
-    """An open app, its engine, and what it says."""
-
-    def __init__(self, app: App, engine: FakeEngine, recorder: Recorder) -> None:
-        self.app = app
-        self.engine = engine
-        self.recorder = recorder
-
-    async def ask(self, user: UserId = ADA, request: GenerationRequest = APPLE, *, acknowledged: bool = True) -> Job:
-        """Put a request into the queue."""
-
-        async def admit(_: aiosqlite.Connection) -> None:
-            return
-
-        job = await self.app.queue.enqueue(
-            Requester(user, GuildId(1)),
-            Destination(ChannelId(1), MessageId(1) if acknowledged else None),
-            request,
-            interaction_id=None,
-            admit=admit,
-            seconds=1.0,
-        )
-        assert job is not None
-        return job
-
-    async def until(self, condition: Callable[[], Awaitable[Any]]) -> Any:
-        """Wait until the database makes the condition true; returns what it gave."""
-        changed = self.app.database.listen()
-        async with asyncio.timeout(LONG_SECONDS):
-            while True:
-                changed.clear()
-                if found := await condition():
-                    return found
-                await changed.wait()
-
-    async def reached(self, job: Job, status: JobStatus) -> Job:
-        """Wait until a job is in a state."""
-
-        async def there() -> Job | None:
-            now = await self.app.queue.get(job.id)
-            return now if now is not None and now.status is status else None
-
-        return await self.until(there)
-
-    async def ended(self, job: Job) -> Job:
-        """Wait until a job has ended and its message says so."""
-
-        async def posted() -> Job | None:
-            now = await self.app.queue.get(job.id)
-            return now if now is not None and now.posted_at is not None else None
-
-        return await self.until(posted)
-
-    async def held(self, count: int) -> None:
-        """Wait until so many orders are in the engine, held before their first step."""
-        async with asyncio.timeout(LONG_SECONDS):
-            while self.engine.held < count:  # noqa: ASYNC110 - a fake tells nobody
-                await asyncio.sleep(0.01)
-
-    async def pulse(self) -> None:
-        """Let the order that is held go on; later ones are held again."""
-        await self.held(1)
-        self.engine.open.set()
-        self.engine.open.clear()
-
-
-@asynccontextmanager
-async def opened(
-    config: Config, engine: FakeEngine, recorder: Recorder | None = None, clock: Clock = utcnow
-) -> AsyncIterator[House]:
-    """A house on the config's data folder."""
-    recorder = recorder or Recorder()
-    async with open_app(config, Surface.DISCORD, engine=engine, clock=clock) as app:
-        app.delivery.attach(recorder)
-        yield House(app, engine, recorder)
-
-
-@pytest.fixture(autouse=True)
-def unhurried_by_discord(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's rate limits but the ones a test is about."""
-    for module, name in ((progress, "EDIT_SECONDS"), (progress, "PROGRESS_SECONDS"), (gate, "THROTTLE_SECONDS")):
-        monkeypatch.setattr(module, name, 0.0)
-
-
-@pytest.fixture
-async def house(config: Config) -> AsyncIterator[House]:
-    """A house whose engine paints at once."""
-    async with opened(config, FakeEngine()) as house:
-        yield house
-
-
-def pictures(config: Config) -> list[Path]:
-    """Every file in the picture folder."""
-    return sorted(path for path in (config.data / "pictures").rglob("*") if path.is_file())
+pytestmark = pytest.mark.usefixtures("unhurried_by_discord")
 
 
 async def test_job_is_painted_and_delivered(house: House, config: Config) -> None:
@@ -191,124 +54,6 @@ async def test_jobs_that_waited_before_the_house_opened_are_painted(config: Conf
     async with opened(config, FakeEngine()) as house:
         for job in jobs:
             assert (await house.ended(job)).status is JobStatus.DELIVERED
-
-
-async def test_engine_that_dies_once_gets_the_job_again(house: House) -> None:
-    house.engine.open.clear()
-    house.engine.raises = [EngineDied("gone")]
-    job = await house.ask()
-    await house.reached(job, JobStatus.RUNNING)
-    await house.pulse()
-    again = await house.until(lambda: second_attempt(house, job))
-    assert (again.status, again.attempt) == (JobStatus.RUNNING, 2)
-    house.engine.open.set()
-    job = await house.ended(job)
-    assert (job.status, job.attempt, job.reason) == (JobStatus.DELIVERED, 2, None)
-    assert [order.attempt for order in house.engine.orders] == [1, 2]
-    assert sum(isinstance(news, Painted) for news in house.recorder.of(job)) == 1
-
-
-async def second_attempt(house: House, job: Job) -> Job | None:
-    """The job, once it was claimed again."""
-    now = await house.app.queue.get(job.id)
-    return now if now is not None and now.attempt == 2 else None
-
-
-async def test_person_is_told_that_the_engine_tries_again(house: House) -> None:
-    told = asyncio.Event()
-    show = house.recorder.show
-
-    async def listening(job: Job, news: News, repost: Repost) -> Shown:
-        if isinstance(news, Retrying):
-            told.set()
-        return await show(job, news, repost)
-
-    house.recorder.show = listening
-    house.engine.open.clear()
-    house.engine.raises = [EngineDied("gone")]
-    job = await house.ask()
-    await house.reached(job, JobStatus.RUNNING)
-    await house.pulse()
-    async with asyncio.timeout(LONG_SECONDS):
-        await told.wait()
-
-
-async def test_job_that_saw_the_engine_die_is_tried_again_with_nobody_else_in_it(config: Config) -> None:
-    engine = FakeEngine(slots=3)
-    engine.open.clear()
-    engine.raises = [EngineDied("gone")]
-    async with opened(config, engine) as house:
-        job = await house.ask()
-        await house.pulse()
-        await house.until(lambda: second_attempt(house, job))
-        await house.held(1)
-        others = [await house.ask(GRACE) for _ in range(2)]
-        await asyncio.sleep(0.2)
-        assert [order.job_id for order in engine.orders] == [job.id, job.id]
-        engine.open.set()
-        for ended in (job, *others):
-            assert (await house.ended(ended)).status is JobStatus.DELIVERED
-
-
-async def test_job_that_lost_its_place_through_another_begins_anew_and_costs_no_attempt(house: House) -> None:
-    house.engine.raises = [EngineDied("another hung", is_blamed=False) for _ in range(5)]
-    job = await house.ended(await house.ask())
-    assert (job.status, job.attempt, job.deaths) == (JobStatus.DELIVERED, 1, 0)
-    assert [order.attempt for order in house.engine.orders] == [1] * 6
-    assert sum(isinstance(news, Painted) for news in house.recorder.of(job)) == 1
-
-
-async def test_person_is_told_when_the_engine_begins_anew_because_of_another(house: House) -> None:
-    house.engine.raises = [EngineDied("another hung", is_blamed=False)]
-    house.engine.open.clear()
-    job = await house.ask()
-    await house.pulse()
-    async with asyncio.timeout(LONG_SECONDS):
-        while not any(isinstance(news, Retrying) for news in house.recorder.of(job)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    house.engine.open.set()
-    assert (await house.ended(job)).status is JobStatus.DELIVERED
-
-
-async def test_job_that_lost_its_place_can_be_cancelled(house: House) -> None:
-    house.engine.raises = [EngineDied("another hung", is_blamed=False)]
-    house.engine.open.clear()
-    job = await house.ask()
-    await house.pulse()
-    await house.held(1)
-    assert await house.app.dispatcher.cancel(job.id)
-    house.engine.open.set()
-    assert (await house.ended(job)).status is JobStatus.CANCELLED
-
-
-async def test_job_that_takes_the_engine_down_twice_fails_in_words(house: House) -> None:
-    house.engine.raises = [EngineDied("gone"), EngineDied("gone again")]
-    job = await house.ended(await house.ask())
-    assert (job.status, job.attempt) == (JobStatus.FAILED, 2)
-    assert job.reason == (
-        "The engine died 2 times while painting this, so it was given up. A smaller size or another model may work."
-    )
-    assert house.recorder.of(job)[-1] == Failed(job.reason)
-    assert (await house.ended(await house.ask())).status is JobStatus.DELIVERED
-
-
-async def test_job_the_engine_refuses_fails_with_its_sentence_and_is_not_tried_again(house: House) -> None:
-    house.engine.raises = [PaintFailed("Too large for this machine's memory.")]
-    job = await house.ended(await house.ask())
-    assert (job.status, job.attempt) == (JobStatus.FAILED, 1)
-    assert house.recorder.of(job)[-1] == Failed("Too large for this machine's memory.")
-    assert len(house.engine.orders) == 1
-
-
-async def test_bug_in_the_engine_fails_that_job_alone(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    house.engine.raises = [RuntimeError("never seen before")]
-    first, second = await house.ask(), await house.ask()
-    first, second = await house.ended(first), await house.ended(second)
-    assert first.status is JobStatus.FAILED
-    assert first.reason == f"Something broke inside Atelier. The host can find it in the log as job {first.id}."
-    assert second.status is JobStatus.DELIVERED
-    (record,) = [record for record in caplog.records if "never seen before" in record.message]
-    assert record.message.startswith(f"job {first.id} failed on a bug\nTraceback")
 
 
 async def test_an_order_brings_the_pictures_that_its_job_names(house: House, config: Config) -> None:
@@ -396,45 +141,6 @@ async def test_ended_job_cannot_be_cancelled(house: House) -> None:
     assert (await house.app.queue.get(job.id)).status is JobStatus.DELIVERED
 
 
-class DeafEngine(FakeEngine):
-    """An engine that hears of a cancellation too late."""
-
-    def cancel(self, job_id: JobId) -> None:
-        """Go on."""
-
-
-async def test_picture_of_a_job_cancelled_at_the_last_moment_is_dropped(config: Config) -> None:
-    engine = DeafEngine()
-    engine.open.clear()
-    async with opened(config, engine) as house:
-        first, second = await house.ask(), await house.ask()
-        await house.held(1)
-        assert await house.app.dispatcher.cancel(first.id)
-        await house.ended(first)
-        engine.open.set()
-        await house.ended(second)
-        assert (await house.app.queue.get(first.id)).status is JobStatus.CANCELLED
-        assert not any(isinstance(news, Painted) for news in house.recorder.of(first))
-        (image,) = await house.app.queue.images(second.id)
-        assert [path.name for path in pictures(config)] == [image.sha256]
-
-
-async def test_engine_that_dies_after_the_cancellation_says_no_more(config: Config) -> None:
-    engine = DeafEngine()
-    engine.open.clear()
-    async with opened(config, engine) as house:
-        first, second = await house.ask(), await house.ask()
-        await house.held(1)
-        assert await house.app.dispatcher.cancel(first.id)
-        await house.ended(first)
-        engine.raises = [EngineDied("gone")]
-        engine.open.set()
-        assert (await house.ended(second)).status is JobStatus.DELIVERED
-        # The channel speaks in order, so whatever was to be said of the first has been said.
-        assert house.recorder.of(first) == [Cancelled()]
-        assert [order.job_id for order in engine.orders] == [first.id, second.id]
-
-
 class TwoLanes(FakeEngine):
     """An engine with a second lane beside itself."""
 
@@ -471,52 +177,6 @@ async def test_every_lane_is_fed_and_no_job_is_painted_twice(config: Config) -> 
     painted = [order.job_id for lane in engine.lanes for order in lane.orders]
     assert sorted(painted) == sorted(job.id for job in jobs)
     assert all(lane.orders for lane in engine.lanes)
-
-
-class FatalEngine(DeafEngine):
-    """An engine that dies of a person's first attempts, and knows no order before it has it."""
-
-    async def submit(self, order: Order) -> AsyncGenerator[Event, None]:
-        """Die, or paint."""
-        if order.owner == ADA and order.attempt == 1:
-            self.orders.append(order)
-            raise EngineDied("gone")
-        async for event in super().submit(order):
-            yield event
-
-
-async def test_job_cancelled_while_it_waits_to_be_alone_in_the_engine_never_gets_there(config: Config) -> None:
-    engine = FatalEngine(slots=2)
-    engine.open.clear()
-    async with opened(config, engine) as house:
-        other = await house.ask(GRACE)
-        await house.held(1)
-        job = await house.ask(ADA)
-        await house.until(lambda: second_attempt(house, job))
-        assert await house.app.dispatcher.cancel(job.id)
-        await house.ended(job)
-        engine.open.set()
-        await house.ended(other)
-        await house.ended(await house.ask(GRACE))
-        assert [order.job_id for order in engine.orders].count(job.id) == 1
-        assert house.recorder.of(job)[-1] == Cancelled(), "nothing is said over its end"
-
-
-async def test_second_attempt_at_a_provider_leaves_the_others_their_places(config: Config) -> None:
-    engine = FatalEngine(slots=3)
-    engine.pace = Pace(1000, 60.0)
-    engine.open.clear()
-    async with opened(config, engine) as house:
-        other = await house.ask(GRACE)
-        await house.held(1)
-        job = await house.ask(ADA)
-        await house.held(2)
-        assert await second_attempt(house, job)
-        third = await house.ask(GRACE)
-        await house.held(3)
-        engine.open.set()
-        for each in (other, job, third):
-            assert (await house.ended(each)).status is JobStatus.DELIVERED
 
 
 @pytest.fixture
@@ -672,7 +332,9 @@ async def test_progress_counts_up_to_the_result(config: Config, monkeypatch: pyt
         assert steps == sorted(set(steps))
 
 
-async def test_what_is_painted_at_once_shows_no_progress(config: Config) -> None:
+async def test_what_is_painted_at_once_shows_no_progress(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A machine that stands still for a moment between two steps seems to paint slowly.
+    monkeypatch.setattr(dispatcher, "SHORT_SECONDS", LONG_SECONDS)
     async with opened(config, FakeEngine(seconds=0.05)) as house:
         job = await house.ended(await house.ask())
         assert [type(news) for news in house.recorder.of(job)] == [Painted]

@@ -16,7 +16,7 @@ from bot.errors import EngineDied, Rejected
 from bot.jobs import ChannelId, Destination, GuildId, JobStatus, Requester
 from bot.queue import dispatcher
 from bot.requests.options import Options
-from tests.bot.queue.test_dispatcher import ADA, GRACE, opened
+from tests.bot.queue.house import ADA, GRACE, opened
 
 
 class Stopped(FakeEngine):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bot import child
 from bot.errors import UserError
 from bot.jobs import Requester, Surface
 from bot.search import client as client_module
@@ -171,14 +172,40 @@ async def test_an_index_that_is_damaged_while_it_is_used_is_built_anew(library: 
 async def test_a_process_that_is_killed_is_started_again(library: Library) -> None:
     (one,) = await library.paint("a lighthouse")
     assert await library.found("lighthouse") == [one]
-    os.kill(library.search._process.pid, signal.SIGKILL)
-    await asyncio.sleep(0.1)
+    process = library.search._process
+    os.kill(process.pid, signal.SIGKILL)
+    await process.wait()
     results = await asyncio.gather(
         *(library.found("lighthouse") for _ in range(3)),
         return_exceptions=True,
     )
     assert [one] in results
     assert await library.found("lighthouse") == [one]
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+async def test_closing_ends_a_process_that_is_being_started_for_a_caller_who_is_gone(
+    library: Library, monkeypatch: pytest.MonkeyPatch, is_started: bool
+) -> None:
+    began, started, processes = asyncio.Event(), child.start, []
+
+    async def noting(module: str) -> asyncio.subprocess.Process:
+        if not is_started:
+            began.set()
+        processes.append(await started(module))
+        began.set()
+        return processes[-1]
+
+    monkeypatch.setattr(child, "start", noting)
+    gone, waits = (asyncio.create_task(library.found("lighthouse")) for _ in range(2))
+    await began.wait()
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    await library.search.close()
+    with pytest.raises(UserError, match="Search does not work at the moment"):
+        await waits
+    assert all(process.returncode is not None for process in processes)
+    assert library.search.process_id is None
 
 
 async def test_queries_of_any_length_and_a_crowd_end_in_time(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

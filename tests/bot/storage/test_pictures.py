@@ -87,7 +87,8 @@ async def test_a_caller_that_is_cancelled_while_its_row_is_written_keeps_the_fil
     await started.wait()
     rendering = asyncio.create_task(store.queue.render(job, [image], None))
     # The file is written and the row waits for the other transaction.
-    await asyncio.sleep(0.1)
+    while not store.database._calls.qsize():  # noqa: ASYNC110 - what waits sets no event
+        await asyncio.sleep(0.001)
     assert store.files()
     assert not rendering.done()
     rendering.cancel()

@@ -10,37 +10,62 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, expect
 from playwright.async_api import Page as Tab
 
+from bot.config import Config
+from bot.engine.fake import FakeEngine
 from bot.try_page.sample import FILE, PROMPT
-from tests.bot.try_page.browser import browser as chromium
+from tests.bot.try_page.browser import browser as opened_browser
 from tests.bot.try_page.browser import needs_chromium
-from tests.bot.try_page.conftest import Page
+from tests.bot.try_page.conftest import Page, opened
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 DESK, PHONE = (1280, 800), (390, 844)
 BOTH = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 PATIENCE = 20_000
+expect.set_options(timeout=PATIENCE)
 DEVELOPERS_WORDS = re.compile(r"simcord|inspector|capture|preview|viewport|debug|payload|snowflake", re.IGNORECASE)
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
+wrong: list[str] = []
+"""What the page's script did wrong in the test that runs."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    async with opened_browser() as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(config: Config, engine: FakeEngine) -> AsyncIterator[Page]:
+    async with opened(config, engine) as page:
+        yield page
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(chromium: Browser, page: Page) -> AsyncIterator[Browser]:
+    """The browser. Its tabs are closed before the page is gone, because they would complain about that."""
+    wrong.clear()
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
+    assert wrong == []
 
 
 async def look(browser: Browser, page: Page, size: tuple[int, int] = DESK) -> Tab:
     """Open the page; whatever its script does wrong fails the test at its end."""
     tab = await browser.new_page(viewport={"width": size[0], "height": size[1]})
     tab.set_default_timeout(PATIENCE)
-    tab.on("pageerror", lambda error: pytest.fail(f"the page's script failed: {error}"))
-    tab.on("console", lambda said: pytest.fail(f"the browser says: {said.text}") if said.type == "error" else None)
+    # To raise here would end the reader of the browser's messages, and the browser would be left behind.
+    tab.on("pageerror", lambda error: wrong.append(f"the page's script failed: {error}"))
+    tab.on("console", lambda said: wrong.append(f"the browser says: {said.text}") if said.type == "error" else None)
     await tab.goto(page.address)
-    await expect(sample(tab).get_by_role("button", name="Remix")).to_be_visible(timeout=PATIENCE)
+    await expect(sample(tab).get_by_role("button", name="Remix")).to_be_visible()
     return tab
 
 
@@ -107,7 +132,7 @@ async def test_an_example_becomes_four_pictures_in_a_square(
     tab = await look(browser, page, size)
     await tab.locator(".example").nth(2).click()
     grid = tab.locator(".grid-4")
-    await expect(grid.locator("img")).to_have_count(4, timeout=PATIENCE)
+    await expect(grid.locator("img")).to_have_count(4)
     boxes = [await cell.bounding_box() for cell in await grid.locator(".cell").all()]
     assert all(box is not None for box in boxes)
     corners = {(round(box["x"]), round(box["y"])) for box in boxes if box}
@@ -157,7 +182,7 @@ async def test_everything_is_done_with_the_keyboard(browser: Browser, page: Page
     await expect(tab.get_by_label("prompt", exact=True)).to_have_value("a blue cat")
     await tab.keyboard.press("Enter")
     mine = tab.locator(".message", has_text="a blue cat").last
-    await expect(mine.get_by_role("button", name="Remix")).to_be_visible(timeout=PATIENCE)
+    await expect(mine.get_by_role("button", name="Remix")).to_be_visible()
     await expect(tab.locator("#news")).to_contain_text(re.compile("Atelier: a blue cat.*1 file"))
 
     await mine.get_by_role("button", name="Remix").focus()
@@ -186,7 +211,7 @@ async def test_everything_is_done_with_the_keyboard(browser: Browser, page: Page
 async def test_a_screen_reader_finds_its_way(browser: Browser, page: Page, size: tuple[int, int]) -> None:
     tab = await look(browser, page, size)
     await tab.locator(".example").first.click()
-    await expect(tab.locator(".message").last.get_by_role("button", name="Remix")).to_be_visible(timeout=PATIENCE)
+    await expect(tab.locator(".message").last.get_by_role("button", name="Remix")).to_be_visible()
     await check(tab, "the channel")
     await tab.get_by_role("combobox").fill("/")
     await check(tab, "the list of commands")
@@ -391,9 +416,7 @@ async def test_files_are_chosen_dropped_and_sent_with_a_command(browser: Browser
     await tab.locator(".room").dispatch_event("drop", {"dataTransfer": dropped})
     assert await tab.get_by_label("image", exact=True).evaluate("input => input.files[0].name") == "dropped.png"
     await tab.get_by_label("prompt", exact=True).press("Enter")
-    await expect(tab.locator(".message", has_text="a horse").last.get_by_role("button", name="Remix")).to_be_visible(
-        timeout=PATIENCE
-    )
+    await expect(tab.locator(".message", has_text="a horse").last.get_by_role("button", name="Remix")).to_be_visible()
     rows = await page.app.database.fetch_all("SELECT json_extract(request, '$.image') FROM jobs ORDER BY id DESC")
     assert rows[0][0] == hashlib.sha256(FILE.read_bytes()).hexdigest()
 

@@ -30,7 +30,7 @@ from bot.worker.pipelines import ModelStore
 from bot.worker.prompts import Prompts
 from bot.worker.proving import Prover
 from tests.bot.worker import tiny_pipelines
-from tests.bot.worker.test_batching import EXACT, SampleRequest, Stage, crowd, distance
+from tests.bot.worker.batches import EXACT, SampleRequest, Stage, crowd, distance
 from tests.bot.worker.test_loras import alone, asked, make_lora
 from tests.bot.worker.tiny_pipelines import SIDE, Kind, scheduler_for
 

@@ -46,7 +46,7 @@ def own_threads() -> Iterator[None]:
 
 @pytest.fixture
 def shop(folder: Path) -> Workshop:
-    return Workshop(folder)
+    return Workshop(folder, together=True)
 
 
 @pytest.fixture

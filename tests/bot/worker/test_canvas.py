@@ -18,6 +18,7 @@ from bot.worker.canvas import SEAM
 from bot.worker.inputs import decode
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
+from tests.bot.worker.at_once import at_once
 from tests.picture_cases import exif, quarters, saved, stored
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -190,7 +191,7 @@ def paint(store: ModelStore, *requests: GenerationRequest, uploads: dict[str, by
             case StageFrame(stage=Stage.STEP):
                 shared = max(shared, len(frame.orders))
 
-    WorkerLoop(store, inbox, send, rows=16).run()
+    at_once(WorkerLoop(store, inbox, send, rows=16)).run()
     return [pictures[JobId(number)] for number in range(len(requests))], shared
 
 

@@ -35,6 +35,7 @@ from bot.jobs import GenerationRequest, JobId, Operation, UserId
 from bot.worker import host_upscaler
 from bot.worker.loop import WorkerLoop
 from bot.worker.pipelines import ModelStore
+from tests.bot.worker.at_once import at_once
 from tests.picture_cases import quarters, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -93,7 +94,7 @@ class Shop:
 
         if stop:
             self.inbox.put(StopFrame())
-        WorkerLoop(self.store, self.inbox, send, rows=16).run()
+        at_once(WorkerLoop(self.store, self.inbox, send, rows=16)).run()
 
     def about(self, job_id: int) -> list[str]:
         return [kind_of(frame) for frame in self.said if getattr(frame, "job_id", None) == job_id]

@@ -27,8 +27,8 @@ from bot.worker.calls import Call, Cancel, Cancelled, Event, Failed, Returned
 from bot.worker.inputs import decode
 from bot.worker.pipelines import ModelStore
 from tests.bot.worker import tiny_pipelines
+from tests.bot.worker.batches import Borrowed
 from tests.bot.worker.scripts import batcher_of, play
-from tests.bot.worker.test_batching import Borrowed
 from tests.bot.worker.test_loras import make_lora
 from tests.bot.worker.tiny_pipelines import SIDE
 from tests.picture_cases import saved

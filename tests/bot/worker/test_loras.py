@@ -19,7 +19,7 @@ from bot.worker.calls import Call, Cancel, Cancelled
 from bot.worker.loras import RowLoras
 from bot.worker.prompts import Prompts
 from tests.bot.worker import tiny_pipelines
-from tests.bot.worker.test_batching import EXACT, Stage, distance
+from tests.bot.worker.batches import EXACT, Stage, distance
 from tests.bot.worker.tiny_pipelines import scheduler_for
 
 pytestmark = [

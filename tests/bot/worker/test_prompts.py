@@ -19,7 +19,7 @@ from bot.worker import prompts as module
 from bot.worker.prompts import Prompts
 from bot.worker.weighting import tokenize
 from tests.bot.worker import tiny_pipelines
-from tests.bot.worker.test_batching import distance
+from tests.bot.worker.batches import distance
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
