@@ -55,8 +55,8 @@ def providers(config: Config) -> list[Finding]:
         except ConfigError as error:
             found.append(Finding(what, CheckStatus.BAD, str(error), "Put the key into that file."))
             continue
-        wrong = [f"{model.name}: {words}" for model in models if (words := trouble_of(model))]
-        if key is None and provider.needs_key:
+        wrong = [f"{model.name}: {words}" for model in models if (words := trouble_of(model, provider))]
+        if key is None and provider.is_openai:
             remedy = f"Set {provider_key(provider.name)} to the key, or remove the provider and its models."
             found.append(Finding(what, CheckStatus.BAD, "it has no key", remedy))
         elif wrong:

@@ -304,7 +304,7 @@ class ImagesApiEngine:
         for provider in config.providers:
             models = [model for model in config.remote_models if model.provider == provider.name]
             for model in models:
-                if words := trouble_of(model):
+                if words := trouble_of(model, provider):
                     raise ConfigError(f"model {model.name}: {words}")
             if models:
                 lanes.append(
@@ -346,7 +346,7 @@ class ImagesApiEngine:
 
 def _key(provider: ProviderConfig) -> str | None:
     key = read_provider_key(provider.name)
-    if key is None and provider.needs_key:
+    if key is None and provider.is_openai:
         raise ConfigError(
             f"There is no key for the provider {provider.name}: set {provider_key(provider.name)} to it, or "
             f"{provider_key(provider.name)}_FILE to a file that holds it. Or remove the provider and its models."
