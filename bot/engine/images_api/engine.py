@@ -45,7 +45,7 @@ TRIES = 4
 LONGEST_WAIT = 60.0
 """Seconds that a request waits in its slot to be sent again; if the provider wants more, the request fails."""
 _LOOK_AGAIN_SECONDS = 900.0
-"""After so long a lane that was stopped sends one request again: the host may have paid meanwhile."""
+"""After so long a lane that was stopped takes requests again: the host may have paid meanwhile."""
 _MINUTE = 60
 
 
@@ -133,7 +133,7 @@ class ProviderLane:
     def advice(self) -> str:
         """What the host can do about what is stopped."""
         remedies = dict.fromkeys(failure.remedy for failure in self._stops().values())
-        again = f"{self.name} is asked once more after {_LOOK_AGAIN_SECONDS / _MINUTE:.0f} minutes."
+        again = f"{self.name} is tried again after {_LOOK_AGAIN_SECONDS / _MINUTE:.0f} minutes."
         return " ".join([*remedies, again]) if remedies else ""
 
     def _stops(self) -> dict[str, Failure]:

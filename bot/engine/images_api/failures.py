@@ -5,7 +5,9 @@ Only the status and the code of an error are read, never its message: that may r
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -46,6 +48,8 @@ class Failure:
 _CODE = re.compile(r"[a-z0-9_]{1,40}")
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
 _NO_CREDIT = frozenset({"billing_hard_limit_reached", "insufficient_quota", "billing_not_active"})
+_ELSEWHERE = range(300, 400)
+"""The statuses of a server that wants to be asked at another address; it has painted nothing."""
 _WRONG_KEY = frozenset({"invalid_api_key", "account_deactivated"})
 
 
@@ -74,7 +78,7 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
     named = code if code and _CODE.fullmatch(code) else str(status)
     if code in _REFUSED:
         return Failure(moderated(provider), Then.FAIL)
-    if code in _NO_CREDIT:
+    if code in _NO_CREDIT or status == 402:
         return Failure(
             sentence(
                 "The account of this Atelier at {provider} is out of credit, so its models cannot be used now. "
@@ -106,7 +110,7 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
             Then.STOP_MODEL,
             remedy=f"Look in the account at {provider} what it may use: its country, its verification, its project.",
         )
-    if status == 404 or code == "model_not_found":
+    if status in (404, *_ELSEWHERE) or code == "model_not_found":
         return Failure(
             sentence(
                 "{provider} does not have what the host set for the model {model}. "
@@ -115,7 +119,8 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
                 model=model,
             ),
             Then.STOP_MODEL,
-            remedy=f"Correct the source of the model {model} in config.toml, and start Atelier again.",
+            remedy=f"Correct the base_url of {provider} or the source of the model {model} in config.toml, and start "
+            "Atelier again.",
         )
     if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
         return Failure(
@@ -185,12 +190,12 @@ def in_vain(happened: Sentence) -> Sentence:
 def seconds_to_wait(retry_after: str | None, now: datetime, tried: int) -> float:
     """How long to wait before a request is sent again: what the provider says, or else longer each time."""
     text = (retry_after or "").strip()
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        # A number that is none, such as NaN, is no number.
+        if not math.isnan(seconds := float(text)):
+            return max(seconds, 0.0)
     try:
         at = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return float(2**tried)
     return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -187,7 +188,18 @@ def test_an_answer_holds_bytes_or_addresses() -> None:
     data = base64.b64encode(b"picture").decode()
     here = "http://127.0.0.1:8080/v1"
     entries = [{"b64_json": data}, {"url": "https://blobs.example/a.png"}, {"url": f"data:image/png;base64,{data}"}]
-    strange = [{"url": "http://10.0.0.1/a"}, {"url": "file:///etc/passwd"}, {"url": 7}, {}, None, "text"]
+    assert read({"data": [{"b64_json": f"data:image/png;base64,{data[:4]}\n{data[4:]}\n"}]}, here).pictures == (
+        b"picture",
+    )
+    strange = [
+        {"url": "https://[bad"},
+        {"url": "http://10.0.0.1/a"},
+        {"url": "file:///etc/passwd"},
+        {"url": 7},
+        {},
+        None,
+        "text",
+    ]
     assert read({"data": [*entries, *strange]}, here).pictures == (
         b"picture",
         "https://blobs.example/a.png",
@@ -231,4 +243,6 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     assert seconds_to_wait("3", now, 1) == 3
     assert seconds_to_wait("Fri, 27 Nov 2026 12:00:07 GMT", now, 1) == 7
     assert seconds_to_wait("Fri, 27 Nov 2026 11:00:00 GMT", now, 1) == 0
-    assert [seconds_to_wait(text, now, 3) for text in (None, "", "soon")] == [8, 8, 8]
+    overflow = f"Mon, 01 Jan {10**20} 00:00:00 GMT"
+    assert [seconds_to_wait(text, now, 3) for text in (None, "", "soon", "nan", overflow)] == [8] * 5
+    assert [seconds_to_wait(text, now, 3) for text in ("inf", "-5")] == [math.inf, 0]
