@@ -66,20 +66,21 @@ class ApiClient:
             arguments["image"] = files[0] if len(files) == 1 else files
             if mask:
                 arguments["mask"] = ("mask.png", mask, "image/png")
-        call: Any = self._client.images.edit if pictures else self._client.images.generate
+        images: Any = self._client.images if arguments.get("stream") else self._client.images.with_raw_response
+        call = images.edit if pictures else images.generate
         async with self._translated(request.model), asyncio.timeout(self._seconds) as limit:
             answer = await call(**arguments)
             if not arguments.get("stream"):
-                yield self._read(answer, request.model)
+                yield await self._answer(answer.http_response.content, request.model)
                 return
             async with answer:
                 if "json" in answer.response.headers.get("content-type", ""):
                     # The server knows no streams.
-                    yield self._read(json.loads(await answer.response.aread()), request.model)
+                    yield await self._answer(await answer.response.aread(), request.model)
                     return
                 previews = 0
                 async for event in answer:
-                    found = read_event(event)
+                    found = await asyncio.to_thread(read_event, event)
                     if isinstance(found, Partial):
                         previews += 1
                         # More than were asked for give the server no more time.
@@ -94,11 +95,15 @@ class ApiClient:
                         return
             raise ProviderError(failures.lost(self._name))
 
-    def _read(self, found: Any, model: str) -> Answer:
-        """The answer in JSON that came. Raises ProviderError for an error that says it is one only there."""
+    async def _answer(self, body: bytes, model: str) -> Answer:
+        """The answer in a body of JSON. Raises ProviderError for an error that only the body says to be one.
+
+        It is read in another thread, because it may have many megabytes, and everybody would wait for it.
+        """
+        found = await asyncio.to_thread(json.loads, body)
         if (code := error_code(found)) is not None:
             raise ProviderError(failure_of(None, code, self._name, model))
-        return read(found, self._base_url)
+        return await asyncio.to_thread(read, found, self._base_url)
 
     async def fetch(self, address: str) -> bytes:
         """The picture at an address that the provider answered with. The key is not sent along. Raises ProviderError.

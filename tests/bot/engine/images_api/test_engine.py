@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -349,6 +350,22 @@ async def test_what_is_no_picture_is_settled_by_its_usage(engine: ImagesApiEngin
     found, said = await failure(engine, order(num_images_per_prompt=2))
     assert found[-1] == Billed(COST)
     assert said == "What far answered is no picture that Atelier can read."
+
+
+@pytest.mark.parametrize(("reader", "images"), [("read", 2), ("read_event", 1)])
+async def test_an_answer_is_not_read_in_the_thread_that_everybody_waits_for(
+    engine: ImagesApiEngine, monkeypatch: pytest.MonkeyPatch, reader: str, images: int
+) -> None:
+    threads, real = [], getattr(client, reader)
+
+    def noted(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return real(*arguments)
+
+    monkeypatch.setattr(client, reader, noted)
+    await events(engine, order(num_images_per_prompt=images))
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize("where", ["answer", "address"])
