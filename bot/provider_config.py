@@ -36,10 +36,22 @@ def _provider_name(name: str) -> str:
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
+    if not _is_address(url):
         raise ValueError(f"base_url is the address of an API, like {OPENAI} or http://127.0.0.1:8080/v1, without a key")
     return url.rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    if not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        # A port or an address in brackets that is none.
+        return False
+    has_more = parts.username or parts.password or parts.query or parts.fragment
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and not has_more
 
 
 def _sizes(sizes: tuple[str, ...]) -> tuple[str, ...]:
