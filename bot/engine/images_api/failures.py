@@ -73,11 +73,33 @@ def moderated(provider: str) -> Sentence:
 
 
 def failure_of(status: int | None, code: str | None, provider: str, model: str) -> Failure:
-    """What an error with an HTTP status and a code means; without a status it came within a stream."""
+    """What an error with an HTTP status and a code means; without a status it came within a stream or an answer."""
     # Other servers may put anything into their codes.
     named = code if code and _CODE.fullmatch(code) else str(status)
     if code in _REFUSED:
         return Failure(moderated(provider), Then.FAIL)
+    if (stop := _stop_of(status, code, named, provider, model)) is not None:
+        return stop
+    if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
+        return Failure(
+            sentence("{provider} has too much to do at the moment. Try again in a few minutes.", provider=provider),
+            Then.WAIT,
+        )
+    if status is not None and 400 <= status < 500:
+        return Failure(
+            sentence(
+                "{provider} did not accept this request ({error}). Another size, fewer pictures or other words may "
+                "work.",
+                provider=provider,
+                error=named,
+            ),
+            Then.FAIL,
+        )
+    return _billed(sentence("{provider} failed while it painted this.", provider=provider))
+
+
+def _stop_of(status: int | None, code: str | None, named: str, provider: str, model: str) -> Failure | None:
+    """What an error means that goes on until the host has done something; None for another one."""
     if code in _NO_CREDIT or status == 402:
         return Failure(
             sentence(
@@ -122,22 +144,7 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
             remedy=f"Correct the base_url of {provider} or the source of the model {model} in config.toml, and start "
             "Atelier again.",
         )
-    if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
-        return Failure(
-            sentence("{provider} has too much to do at the moment. Try again in a few minutes.", provider=provider),
-            Then.WAIT,
-        )
-    if status is not None and 400 <= status < 500:
-        return Failure(
-            sentence(
-                "{provider} did not accept this request ({error}). Another size, fewer pictures or other words may "
-                "work.",
-                provider=provider,
-                error=named,
-            ),
-            Then.FAIL,
-        )
-    return _billed(sentence("{provider} failed while it painted this.", provider=provider))
+    return None
 
 
 def _billed(happened: Sentence) -> Failure:
