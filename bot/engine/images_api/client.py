@@ -47,8 +47,14 @@ class ApiClient:
             organization="",
             project="",
             max_retries=0,
-            # Words and pictures go to the server that the host named, and not where that one sends them.
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"response": [_bound]}),
+            http_client=openai.DefaultAsyncHttpxClient(
+                # Words and pictures go to the server that the host named, and not where that one sends them.
+                follow_redirects=False,
+                # A connection that is kept may be closed just when a request is sent. Then nobody knows whether the
+                # server has it, and a picture takes longer than a new connection.
+                limits=httpx2.Limits(max_keepalive_connections=0),
+                event_hooks={"response": [_bound]},
+            ),
             timeout=httpx2.Timeout(self._seconds, connect=_CONNECT_SECONDS),
         )
 

@@ -257,6 +257,21 @@ async def test_words_do_not_follow_to_another_server(engine: ImagesApiEngine, se
     assert [asked.path for asked in server.asked] == ["/v1/images/generations"]
 
 
+async def test_a_request_is_sent_on_no_connection_that_the_server_may_be_closing(
+    engine: ImagesApiEngine, server: ProviderServer
+) -> None:
+    connections = []
+
+    async def noted(server: ProviderServer, request: web.Request, asked: Asked) -> web.StreamResponse:
+        connections.append(request.transport)
+        return await says({"b64_json": ENCODED})(server, request, asked)
+
+    server.script = [noted, noted]
+    for _ in range(2):
+        await events(engine, order(num_images_per_prompt=2))
+    assert connections[0] is not connections[1]
+
+
 async def test_nothing_is_asked_for_that_could_not_be_finished(
     engine: ImagesApiEngine, server: ProviderServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
