@@ -162,7 +162,8 @@ def engines(states: Sequence[LaneState]) -> list[Finding]:
             remedy = f'atelier engines --bring-back "{state.name}" brings it back.'
             found.append(Finding(what, CheckStatus.NOTE, state.words, remedy))
         elif not state.is_up:
-            found.append(Finding(what, CheckStatus.NOTE, state.words, "Wait until it has started, or read the log."))
+            remedy = state.advice or "Wait until it has started, or read the log."
+            found.append(Finding(what, CheckStatus.NOTE, state.words, remedy))
     return found
 
 

@@ -46,6 +46,8 @@ LONGEST_WAIT = 60.0
 """Seconds that a request waits in its slot to be sent again; if the provider wants more, the request fails."""
 _LOOK_AGAIN_SECONDS = 900.0
 """After so long a lane that was stopped takes requests again: the host may have paid meanwhile."""
+_AWAY_SECONDS = 60.0
+"""For so long a lane counts as not up after its provider could not be reached, unless it answers before."""
 _MINUTE = 60
 
 
@@ -81,6 +83,8 @@ class ProviderLane:
         """When the request of each open order was sent that is not answered yet."""
         self._stopped: dict[str, tuple[Failure, float]] = {}
         """Why the lane takes nothing for a model, or with "" nothing at all, and until when it does not try again."""
+        self._away: tuple[Failure, float] | None = None
+        """That the provider could not be reached the last time, and until when that counts."""
 
     @property
     def name(self) -> str:
@@ -94,8 +98,8 @@ class ProviderLane:
 
     @property
     def is_up(self) -> bool:
-        """Whether it is not stopped."""
-        return "" not in self.troubles
+        """Whether it is not stopped, and the provider is not away."""
+        return "" not in self.troubles and not self._is_away
 
     @property
     def warm(self) -> Collection[str]:
@@ -131,10 +135,16 @@ class ProviderLane:
 
     @property
     def advice(self) -> str:
-        """What the host can do about what is stopped."""
+        """What the host can do about what is stopped, or about a provider that is away."""
         remedies = dict.fromkeys(failure.remedy for failure in self._stops().values())
-        again = f"{self.name} is tried again after {_LOOK_AGAIN_SECONDS / _MINUTE:.0f} minutes."
-        return " ".join([*remedies, again]) if remedies else ""
+        if remedies:
+            again = f"{self.name} is tried again after {_LOOK_AGAIN_SECONDS / _MINUTE:.0f} minutes."
+            return " ".join([*remedies, again])
+        return self._away[0].remedy if self._away is not None and self._is_away else ""
+
+    @property
+    def _is_away(self) -> bool:
+        return self._away is not None and time.monotonic() < self._away[1]
 
     def _stops(self) -> dict[str, Failure]:
         now = time.monotonic()
@@ -258,6 +268,7 @@ class ProviderLane:
                 failure, retry_after = error.failure, error.retry_after
                 self._sent_of.pop(order.job_id, None)
             else:
+                self._away = None
                 for stopped in ("", order.request.model):
                     self._stopped.pop(stopped, None)
                 self._timings.answered(order.request.work, time.monotonic() - began)
@@ -276,6 +287,9 @@ class ProviderLane:
 
     def _consider(self, failure: Failure, model: ModelConfig) -> None:
         """Stop the lane if the failure says so, and tell the host."""
+        if failure.is_away and not self._is_away:
+            log.warning("%s", failure.remedy)
+        self._away = (failure, time.monotonic() + _AWAY_SECONDS) if failure.is_away else None
         if failure.then in (Then.STOP, Then.STOP_MODEL):
             what = model.name if failure.then is Then.STOP_MODEL else ""
             self._stopped[what] = failure, time.monotonic() + _LOOK_AGAIN_SECONDS

@@ -37,7 +37,9 @@ class Failure:
     happened: Sentence | None = None
     """What went wrong, without what it means for the bill; set where something may have been billed."""
     remedy: str = ""
-    """What the host can do; set where something is stopped."""
+    """What the host can do; set where something is stopped, and where the provider is away."""
+    is_away: bool = False
+    """Whether the provider cannot be reached."""
 
     @property
     def words(self) -> Reason:
@@ -166,6 +168,9 @@ def unreachable(provider: str) -> Failure:
     return Failure(
         sentence("{provider} cannot be reached at the moment. Try again in a few minutes.", provider=provider),
         Then.WAIT,
+        remedy=f"{provider} cannot be reached: look whether its server runs, and whether this machine gets to the "
+        "base_url in config.toml.",
+        is_away=True,
     )
 
 

@@ -18,14 +18,17 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
+from bot import findings
 from bot.config import Config, EngineConfig
 from bot.engine import Asking, Billed, Event, Finished, Order, Preview, Progress
 from bot.engine.images_api import client
 from bot.engine.images_api import engine as lanes
 from bot.engine.images_api.engine import ImagesApiEngine
+from bot.engine.images_api.failures import unreachable
 from bot.errors import ConfigError, EngineDied, PaintFailed
 from bot.jobs import UNLIMITED, GenerationRequest, JobId, Kept, Operation, PictureLimits, UserId
 from bot.provider_config import ApiConfig
+from bot.queue.lane_states import lane_states
 from tests.picture_cases import quarters
 from tests.provider_server import (
     COST,
@@ -503,12 +506,34 @@ async def test_a_provider_that_stays_busy_fails_the_request(engine: ImagesApiEng
     assert found == [Asking(), Billed(0)]
 
 
-async def test_a_provider_that_cannot_be_reached_costs_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_provider_that_cannot_be_reached_costs_nothing_and_the_host_is_told(
+    config: Config, server: ProviderServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(lanes, "TRIES", 1)
     async with opened(config, base_url="http://127.0.0.1:9/v1") as engine:
-        found, said = await failure(engine, order())
-    assert "cannot be reached" in said
-    assert found == [Asking(), Billed(0)]
+        (lane,) = engine.lanes
+        for number in (1, 2):
+            found, said = await failure(engine, order(job_id=number))
+            assert "cannot be reached" in said
+            assert found == [Asking(), Billed(0)]
+        assert not lane.is_up
+        assert not lane.troubles, "new requests are accepted and tried"
+        assert "far cannot be reached: look whether its server runs" in lane.advice
+        (told,) = [record for record in caplog.records if "look whether its server runs" in record.getMessage()]
+        assert told.levelno == logging.WARNING
+        (finding,) = findings.engines(lane_states(engine, (), {}))
+        assert finding.remedy == lane.advice
+        later = time.monotonic() + 61
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        assert (lane.is_up, lane.advice) == (True, "")
+
+
+async def test_a_provider_that_answers_again_is_up_at_once(engine: ImagesApiEngine, server: ProviderServer) -> None:
+    (lane,) = engine.lanes
+    lane._away = (unreachable("far"), time.monotonic() + 60)
+    assert not lane.is_up
+    await events(engine, order())
+    assert lane.is_up
 
 
 @pytest.mark.parametrize(
