@@ -219,11 +219,12 @@ class ProviderLane:
                     step = self.steps_done[order.job_id] = self.steps_done.get(order.job_id, 0) + 1
                     yield Preview(jpeg)
                     yield Progress(step, able.previews + 1)
-        images = () if answer is None else answer.pictures
+        # More than were asked for were not ordered, and nobody gets them.
+        images = () if answer is None else answer.pictures[: request.num_images_per_prompt]
         cost = None if answer is None else settled(able, answer.usage, len(images))
         if cost is not None:
             yield Billed(cost)
-        data = [found for image in images[: request.num_images_per_prompt] if (found := await self._fetched(image))]
+        data = [found for image in images if (found := await self._fetched(image))]
         if not data:
             raise _given_up(failures.no_picture(self.name), able)
         try:

@@ -458,10 +458,11 @@ async def test_of_a_model_with_a_price_for_pictures_an_answer_without_one_may_ha
     config: Config, server: ProviderServer
 ) -> None:
     two = config.models[0].model_copy(update={"api": ApiConfig(price="0.04", previews=0)})
-    server.script = [says({"b64_json": "%%%"}), says({"b64_json": ENCODED}, {"b64_json": ENCODED})]
+    server.script = [says({"b64_json": "%%%"}), says(*[{"b64_json": ENCODED}] * 3)]
     async with opened(config.model_copy(update={"models": (two,)})) as engine:
         found, said = await failure(engine, order())
         assert (found, "You pay nothing" in said) == ([Asking()], True)
+        # More than were ordered are not paid by anybody here.
         assert Billed(80_000) in await events(engine, order(num_images_per_prompt=2))
 
 
