@@ -249,11 +249,6 @@ def _is_named(source: str, name: str) -> bool:
     return source == name or (source.startswith(f"{name}-20") and source[len(name) + 1 :].replace("-", "").isdigit())
 
 
-def made_in(operation: Operation) -> bool:
-    """Whether an operation starts from pictures."""
-    return operation is not Operation.TEXT2IMAGE
-
-
 def pictures_sent(request: GenerationRequest) -> int:
     """How many pictures go to the provider with a request."""
-    return len([request.image, *request.blended]) if made_in(request.operation) else 0
+    return 0 if request.operation is Operation.TEXT2IMAGE else 1 + len(request.blended)
