@@ -55,8 +55,8 @@ def providers(config: Config) -> list[Finding]:
         except ConfigError as error:
             found.append(Finding(what, CheckStatus.BAD, str(error), "Put the key into that file."))
             continue
-        wrong = [f"{model.name}: {words}" for model in models if (words := trouble_of(model))]
-        if key is None and provider.needs_key:
+        wrong = [f"{model.name}: {words}" for model in models if (words := trouble_of(model, provider))]
+        if key is None and provider.is_openai:
             remedy = f"Set {provider_key(provider.name)} to the key, or remove the provider and its models."
             found.append(Finding(what, CheckStatus.BAD, "it has no key", remedy))
         elif wrong:
@@ -162,7 +162,8 @@ def engines(states: Sequence[LaneState]) -> list[Finding]:
             remedy = f'atelier engines --bring-back "{state.name}" brings it back.'
             found.append(Finding(what, CheckStatus.NOTE, state.words, remedy))
         elif not state.is_up:
-            found.append(Finding(what, CheckStatus.NOTE, state.words, "Wait until it has started, or read the log."))
+            remedy = state.advice or "Wait until it has started, or read the log."
+            found.append(Finding(what, CheckStatus.NOTE, state.words, remedy))
     return found
 
 

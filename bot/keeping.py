@@ -54,7 +54,7 @@ def rekey(config: ConfigOption = None, data: DataOption = None) -> None:
 
 async def _encrypt(config: Config, *, again: bool) -> str:
     """Encrypt the database, for the first time or again, and say where its key is."""
-    from bot.app import encrypt_database
+    from bot.offline import encrypt_database
 
     return await encrypt_database(config, again=again)
 
@@ -223,15 +223,15 @@ def reindex(config: ConfigOption = None, data: DataOption = None) -> None:
 
 async def _reindex(config: Config) -> str:
     """Build the search index anew and say how much it has."""
-    from bot.app import rebuild_index
+    from bot.offline import rebuild_index
 
     return f"The search index has {await rebuild_index(config)} results now."
 
 
 async def _forget(config: Config, user_id: int) -> str:
     """Delete what is kept about a person and say what that was."""
-    from bot.app import forget_person
     from bot.jobs import UserId
+    from bot.offline import forget_person
 
     held = await forget_person(config, UserId(user_id))
     if held is None:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-OPENAI = "https://api.openai.com/v1"
+_OPENAI_HOST = "api.openai.com"
+OPENAI = f"https://{_OPENAI_HOST}/v1"
 """The address of OpenAI's own API."""
 
 SENDABLE = ("seed", "steps", "guidance_scale", "negative_prompt")
@@ -35,10 +36,22 @@ def _provider_name(name: str) -> str:
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
+    if not _is_address(url):
         raise ValueError(f"base_url is the address of an API, like {OPENAI} or http://127.0.0.1:8080/v1, without a key")
     return url.rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    if not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        # A port or an address in brackets that is none.
+        return False
+    has_more = parts.username or parts.password or parts.query or parts.fragment
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and not has_more
 
 
 def _sizes(sizes: tuple[str, ...]) -> tuple[str, ...]:
@@ -71,9 +84,10 @@ class ProviderConfig(Section):
     """Seconds after which an answer is no longer waited for."""
 
     @property
-    def needs_key(self) -> bool:
-        """Whether the server is known to answer nobody without a key."""
-        return self.base_url == OPENAI
+    def is_openai(self) -> bool:
+        """Whether it is OpenAI itself, which answers nobody without a key; also at its addresses for regions."""
+        host = urlsplit(self.base_url).hostname or ""
+        return host == _OPENAI_HOST or host.endswith(f".{_OPENAI_HOST}")
 
 
 class ApiConfig(Section):
@@ -101,12 +115,14 @@ class ApiConfig(Section):
     price_image: Dollars | None = None
     """US dollars for a million tokens of pictures that are sent."""
     price_output: Dollars | None = None
-    """US dollars for a million tokens of pictures that come back."""
+    """US dollars for a million tokens that come back: pictures, and words if they have no other price."""
+    price_output_text: Dollars | None = None
+    """US dollars for a million tokens of words that come back."""
 
     @model_validator(mode="after")
     def _one_kind_of_price(self) -> Self:
         if self.price is not None and any(
-            each is not None for each in (self.price_text, self.price_image, self.price_output)
+            each is not None for each in (self.price_text, self.price_image, self.price_output, self.price_output_text)
         ):
             raise ValueError("a model has a price for a picture, or prices for tokens, but not both")
         return self
@@ -146,6 +162,6 @@ def check_source(name: str, source: str, provider: str, providers: Sequence[Prov
     known = {each.name: each for each in providers}
     if provider not in known:
         raise ValueError(f"model {name} names the provider {provider!r}; there is: {', '.join(known) or 'none'}")
-    if source in RETIRED and known[provider].base_url == OPENAI:
+    if source in RETIRED and known[provider].is_openai:
         what, instead = RETIRED[source]
         raise ValueError(f"model {name}: OpenAI's {source} {what}; take {instead} as its source")

@@ -58,6 +58,8 @@ class ProviderServer:
         self.open.set()
         self.base_url = ""
         self.files: dict[str, bytes] = {}
+        self.moved: dict[str, str] = {}
+        """Where else the pictures at some addresses are."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
@@ -71,6 +73,8 @@ class ProviderServer:
     async def file(self, request: web.Request) -> web.Response:
         """A picture at an address."""
         self.fetched.append(dict(request.headers))
+        if where := self.moved.get(request.match_info["name"]):
+            raise web.HTTPFound(where)
         return web.Response(body=self.files[request.match_info["name"]], content_type="image/png")
 
 
@@ -119,7 +123,7 @@ def answer(server: ProviderServer, data: Any, **more: Any) -> web.Response:
     return web.json_response(found)
 
 
-def stream(picture: bytes, *, ends: bool = True, error: dict[str, Any] | None = None) -> Step:
+def stream(picture: bytes, *, ends: bool = True, error: dict[str, Any] | None = None, partials: int = 0) -> Step:
     """Server-sent events: partial images, and the finished one unless the stream breaks or ends in an error."""
 
     async def step(server: ProviderServer, request: web.Request, asked: Asked) -> web.StreamResponse:
@@ -131,7 +135,7 @@ def stream(picture: bytes, *, ends: bool = True, error: dict[str, Any] | None = 
             await response.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
 
         shown = {"b64_json": base64.b64encode(picture).decode(), "output_format": "png", "quality": "medium"}
-        for number in range(int(asked.fields.get("partial_images", 0))):
+        for number in range(partials or int(asked.fields.get("partial_images", 0))):
             await send({"type": f"{kind}.partial_image", "partial_image_index": number, **shown})
             await server.open.wait()
         if error is not None:
@@ -163,9 +167,9 @@ def body(text: str | bytes, content_type: str = "application/json", status: int 
 
 
 def fails(
-    status: int, code: str, *, kind: str = "invalid_request_error", headers: dict[str, str] | None = None
+    status: int, code: str | int, *, kind: str = "invalid_request_error", headers: dict[str, str] | None = None
 ) -> Step:
-    """An error as OpenAI words it; its message repeats the prompt, as messages of servers may."""
+    """An error as OpenAI words it, or as vLLM, whose codes are numbers; its message repeats the prompt."""
 
     async def step(server: ProviderServer, request: web.Request, asked: Asked) -> web.StreamResponse:
         error = {"message": f"No: {asked.fields.get('prompt')}", "type": kind, "param": None, "code": code}

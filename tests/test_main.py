@@ -138,7 +138,7 @@ async def test_a_dear_picture_is_painted_only_after_a_yes(tmp_path: Path) -> Non
         )
         command = ("imagine", "a cat", "-o", picture, "--config", settings, "--data", tmp_path / "data")
         code, output, errors = await run(*command, ATELIER_KEY_FAR=KEY)
-        assert "This costs about $0.057. This is an estimate: far says afterwards what it costs. Paint it?" in errors
+        assert "This costs about $0.056. This is an estimate: far says afterwards what it costs. Paint it?" in errors
         assert "Nothing was painted, and it costs nothing. With --yes" in errors
         assert (code, output, server.asked, picture.exists()) == (1, "", [], False)
         for arguments, typed in (((), "y\n"), (("--yes",), "")):

@@ -1,10 +1,10 @@
 """The loop of the engine process: orders go from the pipe into shared batches, and pictures go back.
 
-An order passes four stages. First, other threads decode its uploads and fetch its model's files. Then it waits until
-its model is in memory, which `residency.py` decides before every step. Another thread reads its prompts, because it may
-take a while to read what people wrote. Last, the batcher paints it. The thread that calls `run` is the only one that
-touches the device. Pictures are encoded in other threads, so that no step waits for a PNG, and one for each person in
-turn, so that one person's pictures do not wait for all of another's.
+An order passes four stages. First, other threads decode its uploads and fetch its model's files (`preparation.py`).
+Then it waits until its model is in memory, which `residency.py` decides before every step. Another thread reads its
+prompts, because it may take a while to read what people wrote. Last, the batcher paints it. The thread that calls `run`
+is the only one that touches the device. Pictures are encoded in other threads, so that no step waits for a PNG, and one
+for each person in turn, so that one person's pictures do not wait for all of another's.
 
 An order to enlarge a picture needs no model in memory and no step: once its picture is decoded and its model's files
 are here, it goes to the threads that encode. If the model has no network for it, the host's network runs on the device:
@@ -17,10 +17,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from functools import partial
-from typing import Any, assert_never, cast
+from typing import assert_never, cast
 
 from bot.engine import Progress, Started
 from bot.engine.timing import Timings
@@ -46,28 +45,26 @@ from bot.engine.wire import (
     TimingsFrame,
 )
 from bot.errors import PaintFailed
-from bot.jobs import GenerationRequest, Operation
+from bot.jobs import Operation
 from bot.logs import hide, traced
 from bot.worker import residency
 from bot.worker.batching import StepBatcher
 from bot.worker.calls import Call, Cancel, Event, Failed, Returned
 from bot.worker.cutout import Find
 from bot.worker.endings import Endings
-from bot.worker.inputs import Inputs, decode
 from bot.worker.kernels import peak_bytes
 from bot.worker.orders import CallId, PaintingOrder, WaitingOrder
 from bot.worker.pipelines import ModelStore
+from bot.worker.preparation import Preparation
 from bot.worker.preview_sender import PreviewSender
 from bot.worker.previews import LatentTap
-from bot.worker.prompts import Prompts, Reading
+from bot.worker.prompts import Reading
 from bot.worker.rehearsal import rehearse
 from bot.worker.row_policy import MeasuredRows
 from bot.worker.stages import Stages
 
 log = logging.getLogger(__name__)
 
-DECODERS = 2
-"""Requests whose pictures are decoded at a time, so that one that takes long does not hold up all others."""
 _TELL_SECONDS = 5.0
 """The least time between two reports of the timings to the bot, while requests are painted."""
 _LOAD_BYTES_PER_SECOND = 1e9
@@ -94,13 +91,13 @@ class WorkerLoop:
         A preview of each order is sent every `preview_seconds`; 0 sends none. `find` is the host's model that finds the
         thing in a picture.
         """
-        self._decode = partial(decode, find=find)
         self._store = store
         self._finisher = store.finisher
         self._inbox = inbox
         self._send = send
         self._rows = rows
         self._stages = Stages(send)
+        self._preparation = Preparation(store, find, self._stages, inbox.wake)
         self._endings = Endings(store.finisher, send, self._stages, store.machine.encoders)
         self._previews = PreviewSender(store.finisher, send, self._stages, self._endings.threads, preview_seconds)
         self._policy = MeasuredRows(timings or Timings(), store.row_loras.on_rows, store.run)
@@ -111,18 +108,14 @@ class WorkerLoop:
         self._abandoned: list[Cancel] = []
         """Calls of orders of which another call has failed."""
         self._painting: dict[OrderKey, PaintingOrder] = {}
-        self._fetched: dict[str, Future[Any]] = {}
         self._used_at: dict[str, float] = {}
         self._load_seconds: dict[str, float] = {}
         self._switch = residency.Switch()
         self._stopping = False
-        self._decoder = ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
-        self._fetcher = ThreadPoolExecutor(len(store.names), thread_name_prefix="fetcher")
 
     def run(self) -> None:
         """Paint until a `stop` comes. Raises what torch raises when the device is lost."""
-        with self._decoder, self._reader, self._fetcher, self._endings, closing(self._batcher):
+        with self._preparation, self._endings, closing(self._batcher):
             while (news := self._news()) is not None:
                 for call, event in self._batcher.step(news):
                     self._report(call, event)
@@ -213,32 +206,9 @@ class WorkerLoop:
         """Accept an order, and let other threads decode its inputs and fetch its model."""
         key, request = (frame.job_id, frame.attempt), frame.request
         hide(*request.texts)
-        inputs: Future[Inputs] = Future()
-        if request.uploads or not request.operation.begins_with_noise:
-            doing = StageFrame("", Stage.DECODE, (key,))
-            check = (
-                [] if self._finisher.nsfw is None else [partial(self._finisher.nsfw.check_upload, limits=frame.limits)]
-            )
-            inputs = self._beside(self._decoder, doing, self._decode, request, frame.uploads, *check)
-        else:
-            inputs.set_result(Inputs())
+        inputs = self._preparation.inputs(frame)
         self._waiting[key] = WaitingOrder(key, frame.owner, request, frame.limits, inputs, time.monotonic())
-        if request.model not in self._fetched:
-            doing = StageFrame("", Stage.FETCH, model=request.model)
-            self._fetched[request.model] = self._beside(self._fetcher, doing, self._store.fetch, request.model)
-
-    def _beside(
-        self, pool: ThreadPoolExecutor, doing: StageFrame, work: Callable[..., Any], *arguments: Any
-    ) -> Future[Any]:
-        """Have a thread do something, which it tells the bot, and wake this one when it is done."""
-
-        def told() -> Any:
-            with self._stages.beside(doing):
-                return work(*arguments)
-
-        future = pool.submit(told)
-        future.add_done_callback(lambda _: self._inbox.wake())
-        return future
+        self._preparation.fetch(request.model)
 
     def _make_room(self) -> bool:
         """Load the model that orders wait for, if it is time to, and evict models to make space for it.
@@ -265,7 +235,7 @@ class WorkerLoop:
         now = time.monotonic()
         painting = Counter(order.request.model for order in self._painting.values())
         for name in self._store.names:
-            fetched = self._fetched.get(name)
+            fetched = self._preparation.fetched(name)
             if not self._store.is_resident(name) and (fetched is None or not fetched.done()):
                 continue
             with self._refusing(name):
@@ -290,7 +260,7 @@ class WorkerLoop:
         try:
             yield
         except PaintFailed as error:
-            del self._fetched[model]
+            self._preparation.forget(model)
             for order in [order for order in self._waiting.values() if order.request.model == model]:
                 del self._waiting[order.key]
                 self._send(FailedFrame(*order.key, error.reason))
@@ -307,8 +277,7 @@ class WorkerLoop:
             if not order.inputs.done() or not self._store.is_resident(model) or model in self._switch.hold:
                 continue
             if order.texts is None:
-                doing = StageFrame("", Stage.ENCODE, (order.key,))
-                order.texts = self._beside(self._reader, doing, _read, self._store.prompts(model), order.request)
+                order.texts = self._preparation.texts(order)
             if not order.texts.done():
                 continue
             if model not in begun and model in self._held():
@@ -346,7 +315,7 @@ class WorkerLoop:
 
     def _enlarge(self, order: WaitingOrder) -> None:
         """Begin to enlarge a picture, in other threads or on the device, if it and its model's files are here."""
-        fetched = self._fetched.get(order.request.model)
+        fetched = self._preparation.fetched(order.request.model)
         # If the files cannot be had, `_make_room` fails the order.
         if not order.inputs.done() or fetched is None or not fetched.done() or fetched.exception() is not None:
             return
@@ -448,8 +417,3 @@ def _abandoned(key: OrderKey, order: PaintingOrder) -> list[Cancel]:
     """Say nothing of an order any more; returns the cancellations of its calls. Those that have ended are ignored."""
     order.is_abandoned = True
     return [Cancel((*key, number)) for number in range(order.calls)]
-
-
-def _read(prompts: Prompts, request: GenerationRequest) -> tuple[Reading, ...]:
-    """The texts of a request as its model reads them; in the reader's thread."""
-    return tuple(map(prompts.read, request.texts))

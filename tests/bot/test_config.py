@@ -494,6 +494,9 @@ OPENAI_MODEL = '[[models]]\nname = "two"\nprovider = "far"\n'
         (f"{PROVIDER}{PROVIDER}", "two providers have the name 'far'"),
         ('[[providers]]\nname = "local"\n', "local is this machine itself; give the provider another name"),
         ('[[providers]]\nname = "far"\nbase_url = "http://me:secret@far/v1"\n', "without a key"),
+        ('[[providers]]\nname = "far"\nbase_url = "http://far:99999/v1"\n', "base_url is the address of an API"),
+        ('[[providers]]\nname = "far"\nbase_url = "http://far /v1"\n', "base_url is the address of an API"),
+        ('[[providers]]\nname = "far"\nbase_url = "http://[far/v1"\n', "base_url is the address of an API"),
         ('[[providers]]\nname = "far"\nslots = 0\n', "line 3: slots of provider 1: 0 is too small"),
         (
             f'{PROVIDER}{OPENAI_MODEL}source = "x"\napi = {{ options = ["lora"] }}\n',

@@ -8,9 +8,10 @@ import pytest
 
 from bot.app import calibration_of, lock_folder
 from bot.config import Config
-from bot.doctor import CheckStatus, _accelerations, painted
+from bot.doctor import CheckStatus, _accelerations
 from bot.engine.calibration import Calibration, Subject
 from bot.engine.local.devices import Place
+from bot.trial import painted
 
 HERE = {"device": "H200", "torch": "2.13.0"}
 

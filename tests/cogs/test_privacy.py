@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import simcord
 
-from bot.app import forget_person
 from bot.config import Config
 from bot.engine.fake import FakeEngine
 from bot.errors import TryLater
 from bot.jobs import JobStatus, UserId
+from bot.offline import forget_person
 from bot.policy.rights import RIGHTS
 from bot.storage.backups import back_up
 from cogs import _words

@@ -77,7 +77,7 @@ async def test_lines_of_a_series_have_their_prices_and_what_a_cancellation_cost(
     await ada.click(message, label="Cancel the rest")
     await workshop.ended(4)
     content = workshop.message(message.id).content
-    assert "1. green · 🚫 cancelled; far had been asked already: cost about $0.057, an estimate" in content
+    assert "1. green · 🚫 cancelled; far had been asked already: cost about $0.056, an estimate" in content
 
 
 async def test_fewer_pictures_than_were_asked_for_are_told(
@@ -155,7 +155,7 @@ class TestBesideThisMachine:
         asked = await ada.slash(workshop.channel, "compare", prompt="a cat", first=first, second=second)
         words = asked.response.content
         assert words.startswith("2 pictures, about ")
-        assert " of painting time, and in money about $0.057. This is an estimate: far says afterwards" in words
+        assert " of painting time, and in money about $0.056. This is an estimate: far says afterwards" in words
         assert words.count("Paint it?") == 1
         await ada.click(asked.response, label="Paint it")
         jobs = await workshop.ended(2)
@@ -167,5 +167,5 @@ class TestBesideThisMachine:
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat --model {emoji, two}")
         words = asked.response.content
         assert words.startswith("2 pictures, about ")
-        assert " of painting time, and in money about $0.057. This is an estimate: far says afterwards" in words
+        assert " of painting time, and in money about $0.056. This is an estimate: far says afterwards" in words
         assert words.count("Paint them?") == 1

@@ -28,8 +28,8 @@ from cogs._lists import model_choices
 from tests.conftest import Workshop
 from tests.provider_server import COST, KEY, Asked, ProviderServer, breaks, fails, never, provider_server
 
-ESTIMATE = 56_055
-"""Of “a cat” by gpt-image-2: (1767 + 100) · $30 and 9 · $5, by a million tokens."""
+ESTIMATE = 55_725
+"""Of “a cat” by gpt-image-2: (1756 + 100) · $30 and 9 · $5, by a million tokens."""
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ async def test_the_price_is_said_before_as_an_estimate(workshop: Workshop) -> No
     ada = workshop.member("ada")
     asked = await ada.slash(workshop.channel, "imagine", prompt="a cat")
     await workshop.ended()
-    assert any("about $0.057, an estimate; far decides what it costs" in reply.content for reply in asked.followups)
+    assert any("about $0.056, an estimate; far decides what it costs" in reply.content for reply in asked.followups)
 
 
 class TestBill:
@@ -141,12 +141,12 @@ class TestBill:
         ada = workshop.member("ada")
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=4)
         words = asked.response.content
-        assert "4 pictures, about $0.213. This is an estimate: far says afterwards what it costs" in words
+        assert "4 pictures, about $0.211. This is an estimate: far says afterwards what it costs" in words
         assert "$1.00 of your budget here is left, of $1.00 in 24 hours. Paint it?" in words
         assert (server.asked, await workshop.jobs()) == ([], [])
         await ada.click(asked.response, label="Paint it")
         (job,) = await workshop.ended()
-        assert (job.held_micros, job.billed_micros) == (212_085, COST)
+        assert (job.held_micros, job.billed_micros) == (210_765, COST)
         assert await spent(workshop, ada) == (COST, COST, COST)
 
     async def test_a_free_model_has_no_bill(self, workshop: Workshop) -> None:
@@ -159,10 +159,10 @@ class TestBill:
     async def test_the_bill_of_a_series_is_its_sum(self, workshop: Workshop, server: ProviderServer) -> None:
         ada = workshop.member("ada")
         asked = await ada.slash(workshop.channel, "imagine", prompt="a {red, blue} cat", model="two")
-        assert "2 pictures, about $0.113. This is an estimate" in asked.response.content
+        assert "2 pictures, about $0.112. This is an estimate" in asked.response.content
         await ada.click(asked.response, label="Paint all")
         jobs = await workshop.ended(2)
-        assert [job.held_micros for job in jobs] == [56_065, 56_065]
+        assert [job.held_micros for job in jobs] == [55_735, 55_735]
         assert await spent(workshop, ada) == (2 * COST,) * 3
 
 
@@ -172,7 +172,7 @@ async def test_without_usage_the_estimate_counts_and_is_called_so(workshop: Work
     await ada.slash(workshop.channel, "imagine", prompt="a cat")
     (job,) = await workshop.ended()
     assert job.billed_micros is None
-    assert "cost about $0.057, an estimate" in workshop.message(job.destination.message_id or 0).content
+    assert "cost about $0.056, an estimate" in workshop.message(job.destination.message_id or 0).content
     assert await spent(workshop, ada) == (ESTIMATE,) * 3
 
 
@@ -298,7 +298,7 @@ async def test_cancelled_after_it_was_sent_costs_the_estimate_and_says_so(
     (job,) = await workshop.ended()
     assert job.status is JobStatus.CANCELLED
     content = workshop.message(job.destination.message_id or 0).content
-    assert "far had been asked already: cost about $0.057, an estimate" in content
+    assert "far had been asked already: cost about $0.056, an estimate" in content
     assert await spent(workshop, ada) == (ESTIMATE,) * 3
 
 
@@ -339,13 +339,13 @@ class TestMoney:
         await ada.slash(workshop.channel, "imagine", prompt="a cat")
         await workshop.ended()
         refused = await ada.slash(workshop.channel, "imagine", prompt="a dog")
-        assert "This costs about $0.057, and $0.043945 of your budget here is left" in refused.response.content
+        assert "This costs about $0.056, and $0.044275 of your budget here is left" in refused.response.content
         assert "It will work <t:" in refused.response.content
         assert "Moderators can change this with `/limits set`" in refused.response.content
         await eve.slash(workshop.channel, "imagine", prompt="a dog")
         await workshop.ended(2)
         refused = await joe.slash(workshop.channel, "imagine", prompt="a cow")
-        assert "$0.02789 of the budget of this server is left" in refused.response.content
+        assert "$0.02855 of the budget of this server is left" in refused.response.content
         assert len(server.asked) == 2
 
     async def test_moderators_change_the_limits_at_once_and_not_beyond_the_hosts(
@@ -358,7 +358,7 @@ class TestMoney:
         refused = await ada.slash(workshop.channel, "imagine", prompt="a cat")
         assert "more than your budget here for 24 hours, $0.00" in refused.response.content
         explained = await mod.slash(workshop.channel, "limits explain", member=ada)
-        assert "**money**: $0.056055 of $0.00" in explained.response.content
+        assert "**money**: $0.055725 of $0.00" in explained.response.content
         raised = await mod.slash(workshop.channel, "limits set", money=1000, server_money=1000)
         assert "(before: $0.00, the rule for this server)" in raised.response.content
         asked = await ada.slash(workshop.channel, "imagine", prompt="a cat", images=3)

@@ -175,9 +175,10 @@ def test_a_check_or_label_that_fails_and_quotes_the_request(
 async def test_the_key_of_pictures_reaches_no_log_and_no_process(
     tmp_path: Path, logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bot.app import encrypt_database, open_app
+    from bot.app import open_app
     from bot.engine.fake import FakeEngine
     from bot.jobs import Surface
+    from bot.offline import encrypt_database
     from bot.storage import encryption
 
     config = Config(data=tmp_path / "data", encrypt_pictures=True)

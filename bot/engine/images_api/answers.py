@@ -13,6 +13,7 @@ from bot.engine.images_api.prices import Usage
 
 MOST_BYTES = 64 * 2**20
 """Bytes of one picture that is taken."""
+_DATA = "data:image/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,18 @@ def read_event(event: Any) -> Partial | Answer | None:
     return None
 
 
+def error_code(found: Any) -> str | None:
+    """The code of an error that came in the place of an answer, empty if it has none; None if it is no error."""
+    error = _get(found, "error")
+    return None if not error else str(_get(error, "code") or "")
+
+
 def may_fetch(url: str, base_url: str) -> bool:
     """Whether a picture may be fetched from an address: at the provider itself, or from elsewhere over https."""
-    there, here = urlsplit(url), urlsplit(base_url)
+    try:
+        there, here = urlsplit(url), urlsplit(base_url)
+    except ValueError:
+        return False
     if (there.scheme, there.netloc) == (here.scheme, here.netloc):
         return True
     return there.scheme == "https" and bool(there.hostname)
@@ -62,14 +72,19 @@ def _picture(entry: Any, base_url: str) -> bytes | str | None:
     url = _get(entry, "url")
     if not isinstance(url, str):
         return None
-    if url.startswith("data:image/"):
-        return _bytes(url.partition(",")[2])
+    if url.startswith(_DATA):
+        return _bytes(url)
     return url if may_fetch(url, base_url) else None
 
 
 def _bytes(text: Any) -> bytes | None:
+    """The bytes in base64, also of an address that holds them itself, and in lines; None if there are none."""
     if not isinstance(text, str) or not text or len(text) > 2 * MOST_BYTES:
         return None
+    if text.startswith(_DATA):
+        text = text.partition(",")[2]
+    if "\n" in text:
+        text = "".join(text.split())
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

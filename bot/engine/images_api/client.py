@@ -6,6 +6,7 @@ Only the words of the request and its pictures are sent; nothing says who asks o
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ import httpx2
 import openai
 
 from bot.engine.images_api import failures
-from bot.engine.images_api.answers import MOST_BYTES, Answer, Partial, read, read_event
+from bot.engine.images_api.answers import MOST_BYTES, Answer, Partial, error_code, may_fetch, read, read_event
 from bot.engine.images_api.capabilities import Capabilities
 from bot.engine.images_api.failures import ProviderError, failure_of
 from bot.jobs import GenerationRequest
@@ -23,7 +24,14 @@ from bot.provider_config import ProviderConfig
 _CONNECT_SECONDS = 15.0
 _FETCH_SECONDS = 60.0
 _FETCHES = 3
+_REDIRECTS = 3
+_MOST_OF_ANSWER = 6 * MOST_BYTES
+"""Bytes of a whole answer: base64 makes four pictures a third longer."""
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+class _TooLarge(httpx2.HTTPError):
+    """More bytes came than are taken."""
 
 
 class ApiClient:
@@ -39,8 +47,14 @@ class ApiClient:
             organization="",
             project="",
             max_retries=0,
-            # Words and pictures go to the server that the host named, and not where that one sends them.
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+            http_client=openai.DefaultAsyncHttpxClient(
+                # Words and pictures go to the server that the host named, and not where that one sends them.
+                follow_redirects=False,
+                # A connection that is kept may be closed just when a request is sent. Then nobody knows whether the
+                # server has it, and a picture takes longer than a new connection.
+                limits=httpx2.Limits(max_keepalive_connections=0),
+                event_hooks={"response": [_bound]},
+            ),
             timeout=httpx2.Timeout(self._seconds, connect=_CONNECT_SECONDS),
         )
 
@@ -58,23 +72,44 @@ class ApiClient:
             arguments["image"] = files[0] if len(files) == 1 else files
             if mask:
                 arguments["mask"] = ("mask.png", mask, "image/png")
-        call: Any = self._client.images.edit if pictures else self._client.images.generate
+        images: Any = self._client.images if arguments.get("stream") else self._client.images.with_raw_response
+        call = images.edit if pictures else images.generate
         async with self._translated(request.model), asyncio.timeout(self._seconds) as limit:
             answer = await call(**arguments)
             if not arguments.get("stream"):
-                yield read(answer, self._base_url)
+                yield await self._answer(answer.http_response.content, request.model)
                 return
             async with answer:
+                if "json" in answer.response.headers.get("content-type", ""):
+                    # The server knows no streams.
+                    yield await self._answer(await answer.response.aread(), request.model)
+                    return
+                previews = 0
                 async for event in answer:
-                    found = read_event(event)
-                    if found is not None:
-                        # What is done with it meanwhile is not the provider's time.
-                        limit.reschedule(None)
-                        yield found
-                        limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+                    found = await asyncio.to_thread(read_event, event)
+                    if isinstance(found, Partial):
+                        previews += 1
+                        # More than were asked for give the server no more time.
+                        found = found if previews <= able.previews else None
+                    if found is None:
+                        continue
+                    # What is done with it meanwhile is not the provider's time.
+                    limit.reschedule(None)
+                    yield found
+                    limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
                     if isinstance(found, Answer):
                         return
             raise ProviderError(failures.lost(self._name))
+
+    async def _answer(self, body: bytes, model: str) -> Answer:
+        """The answer in a body of JSON. Raises ProviderError for an error that only the body says to be one.
+
+        It is read in another thread, because it may have many megabytes, and everybody would wait for it.
+        """
+        found = await asyncio.to_thread(json.loads, body)
+        if (code := error_code(found)) is not None:
+            raise ProviderError(failure_of(None, code, self._name, model))
+        return await asyncio.to_thread(read, found, self._base_url)
 
     async def fetch(self, address: str) -> bytes:
         """The picture at an address that the provider answered with. The key is not sent along. Raises ProviderError.
@@ -83,16 +118,25 @@ class ApiClient:
         """
         for tried in range(_FETCHES):
             try:
-                async with (
-                    asyncio.timeout(_FETCH_SECONDS),
-                    httpx2.AsyncClient() as client,
-                    client.stream("GET", address) as response,
-                ):
-                    response.raise_for_status()
-                    return await _bounded(response.aiter_bytes())
+                async with asyncio.timeout(_FETCH_SECONDS), httpx2.AsyncClient() as client:
+                    return await self._fetched(client, address)
+            except _TooLarge:
+                break
             except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
                 await asyncio.sleep(tried)
         raise ProviderError(failures.no_picture(self._name))
+
+    async def _fetched(self, client: httpx2.AsyncClient, address: str) -> bytes:
+        """What is at an address, or where it leads. Raises HTTPError, and InvalidURL where it may not be fetched."""
+        for _ in range(_REDIRECTS + 1):
+            if not may_fetch(address, self._base_url):
+                raise httpx2.InvalidURL("a picture is not fetched from there")
+            async with client.stream("GET", address) as response:
+                if response.next_request is None:
+                    response.raise_for_status()
+                    return b"".join([chunk async for chunk in _at_most(MOST_BYTES, response.aiter_bytes())])
+                address = str(response.next_request.url)
+        raise httpx2.TooManyRedirects("the picture is somewhere else again and again")
 
     @asynccontextmanager
     async def _translated(self, model: str) -> AsyncIterator[None]:
@@ -104,6 +148,8 @@ class ApiClient:
                 raise ProviderError(failures.unreachable(self._name)) from None
             raise ProviderError(failures.late(self._name, self._seconds)) from None
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, _TooLarge):
+                raise ProviderError(failures.no_picture(self._name)) from None
             failure = failures.unreachable if isinstance(error.__cause__, _NEVER_SENT) else failures.lost
             raise ProviderError(failure(self._name)) from None
         except openai.APIStatusError as error:
@@ -111,10 +157,12 @@ class ApiClient:
             raise ProviderError(failure_of(error.status_code, error.code, self._name, model), retry_after) from None
         except openai.APIError as error:
             raise ProviderError(failure_of(None, error.code, self._name, model)) from None
+        except _TooLarge:
+            raise ProviderError(failures.no_picture(self._name)) from None
         except httpx2.HTTPError:
             raise ProviderError(failures.lost(self._name)) from None
-        except ValueError:
-            # An answer that says it is JSON, and is not.
+        except (ValueError, RecursionError):
+            # An answer that says it is JSON and is not, or is nested without end.
             raise ProviderError(failures.no_picture(self._name)) from None
 
 
@@ -152,10 +200,30 @@ def _arguments(request: GenerationRequest, model: str, able: Capabilities) -> di
     return sent
 
 
-async def _bounded(chunks: AsyncIterator[bytes]) -> bytes:
-    data = bytearray()
+async def _bound(response: httpx2.Response) -> None:
+    """Let an answer end with an error where it is too large, before it fills the memory."""
+    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - the client is an asynchronous one
+    response.stream = _Bounded(response.stream)
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The bytes of an answer. Raises _TooLarge."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _at_most(_MOST_OF_ANSWER, aiter(self._stream))
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _at_most(most: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, which have so many bytes together. Raises _TooLarge."""
+    count = 0
     async for chunk in chunks:
-        data += chunk
-        if len(data) > MOST_BYTES:
-            raise httpx2.InvalidURL("the picture is too large")
-    return bytes(data)
+        count += len(chunk)
+        if count > most:
+            raise _TooLarge("what came is too large")
+        yield chunk

@@ -45,7 +45,9 @@ TRIES = 4
 LONGEST_WAIT = 60.0
 """Seconds that a request waits in its slot to be sent again; if the provider wants more, the request fails."""
 _LOOK_AGAIN_SECONDS = 900.0
-"""After so long a lane that was stopped sends one request again: the host may have paid meanwhile."""
+"""After so long a lane that was stopped takes requests again: the host may have paid meanwhile."""
+_AWAY_SECONDS = 60.0
+"""For so long a lane counts as not up after its provider could not be reached, unless it answers before."""
 _MINUTE = 60
 
 
@@ -81,6 +83,8 @@ class ProviderLane:
         """When the request of each open order was sent that is not answered yet."""
         self._stopped: dict[str, tuple[Failure, float]] = {}
         """Why the lane takes nothing for a model, or with "" nothing at all, and until when it does not try again."""
+        self._away: tuple[Failure, float] | None = None
+        """That the provider could not be reached the last time, and until when that counts."""
 
     @property
     def name(self) -> str:
@@ -94,8 +98,8 @@ class ProviderLane:
 
     @property
     def is_up(self) -> bool:
-        """Whether it is not stopped."""
-        return "" not in self.troubles
+        """Whether it is not stopped, and the provider is not away."""
+        return "" not in self.troubles and not self._is_away
 
     @property
     def warm(self) -> Collection[str]:
@@ -131,10 +135,16 @@ class ProviderLane:
 
     @property
     def advice(self) -> str:
-        """What the host can do about what is stopped."""
+        """What the host can do about what is stopped, or about a provider that is away."""
         remedies = dict.fromkeys(failure.remedy for failure in self._stops().values())
-        again = f"{self.name} is asked once more after {_LOOK_AGAIN_SECONDS / _MINUTE:.0f} minutes."
-        return " ".join([*remedies, again]) if remedies else ""
+        if remedies:
+            again = f"{self.name} is tried again after {_LOOK_AGAIN_SECONDS / _MINUTE:.0f} minutes."
+            return " ".join([*remedies, again])
+        return self._away[0].remedy if self._away is not None and self._is_away else ""
+
+    @property
+    def _is_away(self) -> bool:
+        return self._away is not None and time.monotonic() < self._away[1]
 
     def _stops(self) -> dict[str, Failure]:
         now = time.monotonic()
@@ -209,11 +219,12 @@ class ProviderLane:
                     step = self.steps_done[order.job_id] = self.steps_done.get(order.job_id, 0) + 1
                     yield Preview(jpeg)
                     yield Progress(step, able.previews + 1)
-        images = () if answer is None else answer.pictures
+        # More than were asked for were not ordered, and nobody gets them.
+        images = () if answer is None else answer.pictures[: request.num_images_per_prompt]
         cost = None if answer is None else settled(able, answer.usage, len(images))
         if cost is not None:
             yield Billed(cost)
-        data = [found for image in images[: request.num_images_per_prompt] if (found := await self._fetched(image))]
+        data = [found for image in images if (found := await self._fetched(image))]
         if not data:
             raise _given_up(failures.no_picture(self.name), able)
         try:
@@ -258,6 +269,7 @@ class ProviderLane:
                 failure, retry_after = error.failure, error.retry_after
                 self._sent_of.pop(order.job_id, None)
             else:
+                self._away = None
                 for stopped in ("", order.request.model):
                     self._stopped.pop(stopped, None)
                 self._timings.answered(order.request.work, time.monotonic() - began)
@@ -276,6 +288,9 @@ class ProviderLane:
 
     def _consider(self, failure: Failure, model: ModelConfig) -> None:
         """Stop the lane if the failure says so, and tell the host."""
+        if failure.is_away and not self._is_away:
+            log.warning("%s", failure.remedy)
+        self._away = (failure, time.monotonic() + _AWAY_SECONDS) if failure.is_away else None
         if failure.then in (Then.STOP, Then.STOP_MODEL):
             what = model.name if failure.then is Then.STOP_MODEL else ""
             self._stopped[what] = failure, time.monotonic() + _LOOK_AGAIN_SECONDS
@@ -304,7 +319,7 @@ class ImagesApiEngine:
         for provider in config.providers:
             models = [model for model in config.remote_models if model.provider == provider.name]
             for model in models:
-                if words := trouble_of(model):
+                if words := trouble_of(model, provider):
                     raise ConfigError(f"model {model.name}: {words}")
             if models:
                 lanes.append(
@@ -346,7 +361,7 @@ class ImagesApiEngine:
 
 def _key(provider: ProviderConfig) -> str | None:
     key = read_provider_key(provider.name)
-    if key is None and provider.needs_key:
+    if key is None and provider.is_openai:
         raise ConfigError(
             f"There is no key for the provider {provider.name}: set {provider_key(provider.name)} to it, or "
             f"{provider_key(provider.name)}_FILE to a file that holds it. Or remove the provider and its models."

@@ -5,7 +5,9 @@ Only the status and the code of an error are read, never its message: that may r
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -35,7 +37,9 @@ class Failure:
     happened: Sentence | None = None
     """What went wrong, without what it means for the bill; set where something may have been billed."""
     remedy: str = ""
-    """What the host can do; set where something is stopped."""
+    """What the host can do; set where something is stopped, and where the provider is away."""
+    is_away: bool = False
+    """Whether the provider cannot be reached."""
 
     @property
     def words(self) -> Reason:
@@ -46,6 +50,8 @@ class Failure:
 _CODE = re.compile(r"[a-z0-9_]{1,40}")
 _REFUSED = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
 _NO_CREDIT = frozenset({"billing_hard_limit_reached", "insufficient_quota", "billing_not_active"})
+_ELSEWHERE = range(300, 400)
+"""The statuses of a server that wants to be asked at another address; it has painted nothing."""
 _WRONG_KEY = frozenset({"invalid_api_key", "account_deactivated"})
 
 
@@ -69,12 +75,34 @@ def moderated(provider: str) -> Sentence:
 
 
 def failure_of(status: int | None, code: str | None, provider: str, model: str) -> Failure:
-    """What an error with an HTTP status and a code means; without a status it came within a stream."""
+    """What an error with an HTTP status and a code means; without a status it came within a stream or an answer."""
     # Other servers may put anything into their codes.
     named = code if code and _CODE.fullmatch(code) else str(status)
     if code in _REFUSED:
         return Failure(moderated(provider), Then.FAIL)
-    if code in _NO_CREDIT:
+    if (stop := _stop_of(status, code, named, provider, model)) is not None:
+        return stop
+    if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
+        return Failure(
+            sentence("{provider} has too much to do at the moment. Try again in a few minutes.", provider=provider),
+            Then.WAIT,
+        )
+    if status is not None and 400 <= status < 500:
+        return Failure(
+            sentence(
+                "{provider} did not accept this request ({error}). Another size, fewer pictures or other words may "
+                "work.",
+                provider=provider,
+                error=named,
+            ),
+            Then.FAIL,
+        )
+    return _billed(sentence("{provider} failed while it painted this.", provider=provider))
+
+
+def _stop_of(status: int | None, code: str | None, named: str, provider: str, model: str) -> Failure | None:
+    """What an error means that goes on until the host has done something; None for another one."""
+    if code in _NO_CREDIT or status == 402:
         return Failure(
             sentence(
                 "The account of this Atelier at {provider} is out of credit, so its models cannot be used now. "
@@ -106,7 +134,7 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
             Then.STOP_MODEL,
             remedy=f"Look in the account at {provider} what it may use: its country, its verification, its project.",
         )
-    if status == 404 or code == "model_not_found":
+    if status in (404, *_ELSEWHERE) or code == "model_not_found":
         return Failure(
             sentence(
                 "{provider} does not have what the host set for the model {model}. "
@@ -115,24 +143,10 @@ def failure_of(status: int | None, code: str | None, provider: str, model: str) 
                 model=model,
             ),
             Then.STOP_MODEL,
-            remedy=f"Correct the source of the model {model} in config.toml, and start Atelier again.",
+            remedy=f"Correct the base_url of {provider} or the source of the model {model} in config.toml, and start "
+            "Atelier again.",
         )
-    if status in (429, 503) or code in ("rate_limit_exceeded", "slow_down"):
-        return Failure(
-            sentence("{provider} has too much to do at the moment. Try again in a few minutes.", provider=provider),
-            Then.WAIT,
-        )
-    if status is not None and 400 <= status < 500:
-        return Failure(
-            sentence(
-                "{provider} did not accept this request ({error}). Another size, fewer pictures or other words may "
-                "work.",
-                provider=provider,
-                error=named,
-            ),
-            Then.FAIL,
-        )
-    return _billed(sentence("{provider} failed while it painted this.", provider=provider))
+    return None
 
 
 def _billed(happened: Sentence) -> Failure:
@@ -154,6 +168,9 @@ def unreachable(provider: str) -> Failure:
     return Failure(
         sentence("{provider} cannot be reached at the moment. Try again in a few minutes.", provider=provider),
         Then.WAIT,
+        remedy=f"{provider} cannot be reached: look whether its server runs, and whether this machine gets to the "
+        "base_url in config.toml.",
+        is_away=True,
     )
 
 
@@ -185,12 +202,12 @@ def in_vain(happened: Sentence) -> Sentence:
 def seconds_to_wait(retry_after: str | None, now: datetime, tried: int) -> float:
     """How long to wait before a request is sent again: what the provider says, or else longer each time."""
     text = (retry_after or "").strip()
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        # A number that is none, such as NaN, is no number.
+        if not math.isnan(seconds := float(text)):
+            return max(seconds, 0.0)
     try:
         at = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return float(2**tried)
     return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)

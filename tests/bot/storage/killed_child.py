@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bot.app import encrypt_database, forget_person
 from bot.config import Config
 from bot.jobs import UserId
+from bot.offline import encrypt_database, forget_person
 from bot.storage import sqlite
 from bot.storage.backups import back_up
 from bot.storage.database import open_database

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import encrypt_database, open_app
+from bot.app import open_app
 from bot.config import Config
 from bot.doctor import CheckStatus, examine
 from bot.engine.fake import FakeEngine
 from bot.errors import ConfigError, StorageError
 from bot.jobs import Surface
+from bot.offline import encrypt_database
 from bot.secrets import DATABASE_KEY, NEW_DATABASE_KEY
 from bot.storage import encryption, sqlite
 from bot.storage.backups import back_up, backups_of

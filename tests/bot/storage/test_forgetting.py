@@ -16,7 +16,6 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from bot.app import forget_person
 from bot.config import Config
 from bot.errors import PaintFailed, Rejected, StorageError
 from bot.jobs import (
@@ -32,6 +31,7 @@ from bot.jobs import (
     Surface,
     UserId,
 )
+from bot.offline import forget_person
 from bot.policy.limits import QUOTA_WINDOW
 from bot.storage import sqlite
 from bot.storage.backups import back_up, backups_of

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import encrypt_database, forget_person, open_app
+from bot.app import open_app
 from bot.config import Config
 from bot.doctor import CheckStatus, examine
 from bot.engine.fake import FakeEngine
 from bot.errors import ConfigError, StorageError, StorageFull
 from bot.jobs import Surface, UserId
+from bot.offline import encrypt_database, forget_person
 from bot.secrets import DATABASE_KEY, NEW_DATABASE_KEY
 from bot.storage import encryption, picture_folder
 from bot.storage.encryption import new_key

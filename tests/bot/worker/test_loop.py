@@ -16,7 +16,7 @@ from bot.config import EngineConfig, ModelConfig
 from bot.engine.model_files.known_files import KnownFiles
 from bot.engine.wire import CancelFrame, FailedFrame, Frame, Inbox, Stage, StageFrame, StopFrame, SubmitFrame, kind_of
 from bot.jobs import GenerationRequest, JobId, Operation, UserId
-from bot.worker import checkpoints, loop
+from bot.worker import checkpoints, preparation
 from bot.worker.acceleration import Graphs
 from bot.worker.inputs import Check, Inputs, decode
 from bot.worker.loop import WorkerLoop
@@ -258,7 +258,7 @@ def test_a_picture_that_hangs_its_decoder_holds_up_no_other_order(
             assert others_are_done.wait(60)
         return decode(request, uploads, check)
 
-    monkeypatch.setattr(loop, "decode", hanging)
+    monkeypatch.setattr(preparation, "decode", hanging)
     request, uploads = from_picture(picture()), picture()
     shop.ask(1, replace(request, seed=13), uploads)
     shop.ask(2, request, uploads)

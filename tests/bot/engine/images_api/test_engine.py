@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -17,12 +18,17 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
+from bot import findings
 from bot.config import Config, EngineConfig
 from bot.engine import Asking, Billed, Event, Finished, Order, Preview, Progress
+from bot.engine.images_api import client
 from bot.engine.images_api import engine as lanes
 from bot.engine.images_api.engine import ImagesApiEngine
+from bot.engine.images_api.failures import unreachable
 from bot.errors import ConfigError, EngineDied, PaintFailed
 from bot.jobs import UNLIMITED, GenerationRequest, JobId, Kept, Operation, PictureLimits, UserId
+from bot.provider_config import ApiConfig
+from bot.queue.lane_states import lane_states
 from tests.picture_cases import quarters
 from tests.provider_server import (
     COST,
@@ -39,6 +45,8 @@ from tests.provider_server import (
     says,
     stream,
 )
+
+ENCODED = base64.b64encode(png("red")).decode()
 
 
 @pytest.fixture
@@ -252,6 +260,21 @@ async def test_words_do_not_follow_to_another_server(engine: ImagesApiEngine, se
     assert [asked.path for asked in server.asked] == ["/v1/images/generations"]
 
 
+async def test_a_request_is_sent_on_no_connection_that_the_server_may_be_closing(
+    engine: ImagesApiEngine, server: ProviderServer
+) -> None:
+    connections = []
+
+    async def noted(server: ProviderServer, request: web.Request, asked: Asked) -> web.StreamResponse:
+        connections.append(request.transport)
+        return await says({"b64_json": ENCODED})(server, request, asked)
+
+    server.script = [noted, noted]
+    for _ in range(2):
+        await events(engine, order(num_images_per_prompt=2))
+    assert connections[0] is not connections[1]
+
+
 async def test_nothing_is_asked_for_that_could_not_be_finished(
     engine: ImagesApiEngine, server: ProviderServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +317,9 @@ async def test_a_picture_of_another_size_is_taken_as_it_is(engine: ImagesApiEngi
     [
         (fails(400, "moderation_blocked", kind="image_generation_user_error"), "refused this by its own rules"),
         (stream(png(), error={"code": "moderation_blocked", "message": "no"}), "refused this by its own rules"),
+        (body('{"error": {"code": "moderation_blocked"}}'), "refused this by its own rules"),
         (fails(400, "invalid_size"), "did not accept this request (invalid_size)"),
+        (fails(400, 400), "did not accept this request (400)"),
         (fails(400, "A lighthouse in a storm!"), "did not accept this request (400)"),
     ],
 )
@@ -319,6 +344,7 @@ async def test_what_is_refused_costs_nothing_and_is_not_asked_again(
         (body("<html>Bad gateway</html>", "text/html", 502), "failed while it painted"),
         (stream(png(), ends=False), "broke before the picture came"),
         (body("{", "application/json"), "but not with a picture"),
+        (body("[" * 200_000), "but not with a picture"),
         (body("<html>hello</html>", "text/html"), "but not with a picture"),
         (says({"b64_json": "%%%"}), "but not with a picture"),
         (says(), "but not with a picture"),
@@ -344,6 +370,71 @@ async def test_what_is_no_picture_is_settled_by_its_usage(engine: ImagesApiEngin
     assert said == "What far answered is no picture that Atelier can read."
 
 
+@pytest.mark.parametrize(("reader", "images"), [("read", 2), ("read_event", 1)])
+async def test_an_answer_is_not_read_in_the_thread_that_everybody_waits_for(
+    engine: ImagesApiEngine, monkeypatch: pytest.MonkeyPatch, reader: str, images: int
+) -> None:
+    threads, real = [], getattr(client, reader)
+
+    def noted(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return real(*arguments)
+
+    monkeypatch.setattr(client, reader, noted)
+    await events(engine, order(num_images_per_prompt=images))
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize("where", ["answer", "address"])
+async def test_what_is_too_large_is_not_taken_into_memory(
+    engine: ImagesApiEngine, server: ProviderServer, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(client, "_MOST_OF_ANSWER" if where == "answer" else "MOST_BYTES", 1000)
+    server.script = [says({"b64_json": ENCODED}) if where == "answer" else at_address("a.png", png("red"))]
+    found, said = await failure(engine, order(num_images_per_prompt=2))
+    assert "but not with a picture" in said
+    assert len(server.fetched) == (where == "address"), "it is fetched once"
+    assert not any(isinstance(event, Billed) for event in found) or where == "address"
+
+
+async def test_a_picture_is_fetched_where_its_address_leads_if_that_is_allowed(
+    engine: ImagesApiEngine, server: ProviderServer
+) -> None:
+    there = server.base_url.removesuffix("/v1") + "/files"
+    server.files["b.png"] = png("red")
+    server.moved = {"a.png": f"{there}/b.png", "round.png": f"{there}/round.png", "out.png": "http://169.254.169.254/a"}
+    addresses = [{"url": f"{there}/{name}.png"} for name in ("a", "round", "out")]
+    server.script = [says(*addresses)]
+    *_, finished = await events(engine, order(num_images_per_prompt=3))
+    assert isinstance(finished, Finished)
+    assert [Image.open(io.BytesIO(image.png)).getpixel((5, 5)) for image in finished.images] == [(255, 0, 0)]
+
+
+async def test_a_server_that_knows_no_streams_may_answer_at_once(
+    engine: ImagesApiEngine, server: ProviderServer
+) -> None:
+    server.script = [says({"b64_json": ENCODED})]
+    *_, billed, finished = await events(engine, order())
+    assert server.asked[0].fields["stream"] is True
+    assert (billed, type(finished)) == (Billed(COST), Finished)
+
+
+async def test_more_previews_than_were_asked_for_are_not_shown(engine: ImagesApiEngine, server: ProviderServer) -> None:
+    server.script = [stream(png(), partials=5)]
+    found = await events(engine, order())
+    assert [event for event in found if isinstance(event, Progress)] == [Progress(1, 2)]
+    assert isinstance(found[-1], Finished)
+
+
+async def test_a_usage_that_cannot_be_right_leaves_the_estimate(
+    engine: ImagesApiEngine, server: ProviderServer
+) -> None:
+    server.usage = {"input_tokens": 1, "output_tokens": 10**25}
+    found = await events(engine, order(num_images_per_prompt=2))
+    assert [type(event) for event in found] == [Asking, Finished]
+
+
 async def test_an_answer_that_takes_too_long_is_given_up(config: Config, server: ProviderServer) -> None:
     server.script = [never]
     async with opened(config, timeout=1) as engine:
@@ -356,11 +447,23 @@ async def test_of_several_pictures_those_that_can_be_read_are_kept(
     engine: ImagesApiEngine, server: ProviderServer
 ) -> None:
     broken, gone = {"b64_json": base64.b64encode(b"hello").decode()}, {"url": f"{server.base_url}/gone.png"}
-    server.script = [says(broken, gone, {"b64_json": base64.b64encode(png("red")).decode()})]
+    server.script = [says(broken, gone, {"url": "https://[bad"}, {"b64_json": ENCODED})]
     *_, billed, finished = await events(engine, order(num_images_per_prompt=4))
     assert (billed, type(finished)) == (Billed(COST), Finished)
     assert isinstance(finished, Finished)
     assert len(finished.images) == 1
+
+
+async def test_of_a_model_with_a_price_for_pictures_an_answer_without_one_may_have_cost(
+    config: Config, server: ProviderServer
+) -> None:
+    two = config.models[0].model_copy(update={"api": ApiConfig(price="0.04", previews=0)})
+    server.script = [says({"b64_json": "%%%"}), says(*[{"b64_json": ENCODED}] * 3)]
+    async with opened(config.model_copy(update={"models": (two,)})) as engine:
+        found, said = await failure(engine, order())
+        assert (found, "You pay nothing" in said) == ([Asking()], True)
+        # More than were ordered are not paid by anybody here.
+        assert Billed(80_000) in await events(engine, order(num_images_per_prompt=2))
 
 
 @pytest.mark.parametrize(
@@ -404,12 +507,34 @@ async def test_a_provider_that_stays_busy_fails_the_request(engine: ImagesApiEng
     assert found == [Asking(), Billed(0)]
 
 
-async def test_a_provider_that_cannot_be_reached_costs_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_provider_that_cannot_be_reached_costs_nothing_and_the_host_is_told(
+    config: Config, server: ProviderServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(lanes, "TRIES", 1)
     async with opened(config, base_url="http://127.0.0.1:9/v1") as engine:
-        found, said = await failure(engine, order())
-    assert "cannot be reached" in said
-    assert found == [Asking(), Billed(0)]
+        (lane,) = engine.lanes
+        for number in (1, 2):
+            found, said = await failure(engine, order(job_id=number))
+            assert "cannot be reached" in said
+            assert found == [Asking(), Billed(0)]
+        assert not lane.is_up
+        assert not lane.troubles, "new requests are accepted and tried"
+        assert "far cannot be reached: look whether its server runs" in lane.advice
+        (told,) = [record for record in caplog.records if "look whether its server runs" in record.getMessage()]
+        assert told.levelno == logging.WARNING
+        (finding,) = findings.engines(lane_states(engine, (), {}))
+        assert finding.remedy == lane.advice
+        later = time.monotonic() + 61
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        assert (lane.is_up, lane.advice) == (True, "")
+
+
+async def test_a_provider_that_answers_again_is_up_at_once(engine: ImagesApiEngine, server: ProviderServer) -> None:
+    (lane,) = engine.lanes
+    lane._away = (unreachable("far"), time.monotonic() + 60)
+    assert not lane.is_up
+    await events(engine, order())
+    assert lane.is_up
 
 
 @pytest.mark.parametrize(
@@ -419,7 +544,9 @@ async def test_a_provider_that_cannot_be_reached_costs_nothing(config: Config, m
         (fails(429, "insufficient_quota"), "out of credit", "raise the limit", ""),
         (fails(401, "invalid_api_key"), "does not accept the key", "Set ATELIER_KEY_FAR to a key", ""),
         (fails(403, "unsupported_country"), "use the model two (unsupported_country)", "its country", "two"),
+        (fails(402, "payment"), "out of credit", "Pay far", ""),
         (fails(404, "model_not_found"), "does not have what the host set for the model two", "Correct the", "two"),
+        (body("", status=308), "does not have what the host set for the model two", "the base_url of far", "two"),
     ],
 )
 async def test_a_lane_stops_until_the_host_has_done_something(
@@ -439,7 +566,7 @@ async def test_a_lane_stops_until_the_host_has_done_something(
     (lane,) = engine.lanes
     assert (engine.troubles.keys(), lane.is_up) == ({stopped}, bool(stopped))
     assert advice in lane.advice
-    assert "far is asked once more after 15 minutes" in lane.advice
+    assert "far is tried again after 15 minutes" in lane.advice
     assert any(record.levelno == logging.ERROR and words in record.getMessage() for record in caplog.records)
     assert KEY not in caplog.text
     assert "lighthouse" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from bot.engine.images_api.failures import Then, failure_of, seconds_to_wait
 from bot.engine.images_api.prices import Usage, estimate, settled
 from bot.jobs import GenerationRequest, Operation
 from bot.money import dollars, micros_of_dollars, roughly
-from bot.provider_config import RETIRED
+from bot.provider_config import RETIRED, ProviderConfig
 
 
 def model(source: str = "gpt-image-2", **values: Any) -> ModelConfig:
@@ -62,8 +63,20 @@ def test_the_host_changes_what_is_known() -> None:
     ],
 )
 def test_what_does_not_fit_a_model_is_named(values: dict[str, Any], words: str | None) -> None:
-    found = trouble_of(model(**values))
+    found = trouble_of(model(**values), ProviderConfig(name="far", base_url="http://127.0.0.1:1/v1"))
     assert found is None if words is None else words in (found or "")
+
+
+@pytest.mark.parametrize("address", ["https://api.openai.com/v1", "https://eu.api.openai.com/v1"])
+def test_a_model_of_openai_that_nobody_knows_the_price_of_is_not_taken_for_free(address: str) -> None:
+    openai = ProviderConfig(name="openai", base_url=address)
+    unknown = model("gpt-image-3")
+    assert "does not know what gpt-image-3 costs at OpenAI" in (trouble_of(unknown, openai) or "")
+    assert trouble_of(model("gpt-image-3", api={"price": "0.05"}), openai) is None
+    assert trouble_of(model("gpt-image-2"), openai) is None
+    assert trouble_of(unknown, ProviderConfig(name="shed", base_url="http://127.0.0.1:1/v1")) is None
+    able = capabilities_of(unknown)
+    assert (able.formats[0], able.options, able.quality) == ("png", frozenset(), ""), "it is asked as its family is"
 
 
 @pytest.mark.parametrize(
@@ -98,9 +111,29 @@ def test_an_estimate_is_in_whole_micro_dollars() -> None:
     assert estimate(request(), able) == 1156 * 32 + 9 * 5
     assert estimate(request(width=1536), able) == (1584 + 100) * 32 + 9 * 5
     assert estimate(request(num_images_per_prompt=3), able) == 3 * 1056 * 32 + 9 * 5
+    assert estimate(request(), TABLE["gpt-image-2"]) == (1756 + 100) * 30 + 9 * 5
     edit = request(operation=Operation.BLEND, image="a", blended=("b",))
     assert estimate(edit, able) == 1156 * 32 + 9 * 5 + 2 * 1600 * 8
     assert estimate(request(num_images_per_prompt=3), capabilities_of(model("x", api={"price": "0.0205"}))) == 61_500
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "tokens"),
+    [
+        ("gpt-image-2", (1024, 1024), (196, 1756, 7024)),
+        ("gpt-image-2", (1024, 1536), (158, 1372, 5488)),
+        ("gpt-image-2", (3840, 2160), (371, 3336, 13342)),
+        ("gpt-image-2.5-flare", (1024, 1024), (196, 439, 1756, 3122, 7024)),
+        ("gpt-image-1.5", (1536, 1024), (408, 1584, 6240)),
+    ],
+)
+def test_the_tokens_of_a_picture_are_those_of_openais_calculator(
+    name: str, size: tuple[int, int], tokens: tuple[int, ...]
+) -> None:
+    able = TABLE[name]
+    assert able.tokens is not None
+    assert tuple(able.tokens.of(quality, *size) for quality in able.qualities) == tokens
+    assert able.tokens.of("", *size) == tokens[-1], "of an unknown quality the dearest"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +145,13 @@ def test_an_estimate_is_in_whole_micro_dollars() -> None:
         ({"output_tokens": 5}, Usage(0, 0, 5)),
         ({"input_tokens": 9, "output_tokens": 5, "input_tokens_details": {"image_tokens": 4}}, Usage(5, 4, 5)),
         ({"input_tokens": 9, "output_tokens": -1}, None),
+        ({"input_tokens": 0, "output_tokens": 0}, None),
+        ({"input_tokens": 9, "output_tokens": 10**25}, None),
+        ({"input_tokens": 9.0, "output_tokens": 5.0}, Usage(9, 0, 5)),
+        ({"input_tokens": 9, "output_tokens": float("inf")}, None),
+        ({"output_tokens": 5, "output_tokens_details": {"text_tokens": 2, "image_tokens": 3}}, Usage(0, 0, 5, 2)),
+        ({"output_tokens": 5, "output_tokens_details": {"text_tokens": 9}}, Usage(0, 0, 5, 5)),
+        ({"output_tokens": 5, "input_tokens_details": [1], "output_tokens_details": "odd"}, Usage(0, 0, 5)),
     ],
 )
 def test_usage_in_any_form_is_read(found: Any, usage: Usage | None) -> None:
@@ -122,6 +162,12 @@ def test_an_answer_is_settled_by_its_usage_or_its_pictures() -> None:
     mini = TABLE["gpt-image-1-mini"]
     assert settled(mini, Usage(3, 1, 7), 1) == 65, "3 · $2 + 1 · $2.50 + 7 · $8, rounded up"
     assert settled(mini, None, 1) is None
+    former = TABLE["gpt-image-1.5"]
+    assert settled(former, Usage(0, 0, 6543, 335), 1) == 6208 * 32 + 335 * 10, "words that come back cost less"
+    assert settled(TABLE["gpt-image-2"], Usage(0, 0, 100, 10), 1) == 3000, "as much as the rest where nothing is known"
+    changed = capabilities_of(model("gpt-image-1.5", api={"price_output_text": "20"}))
+    assert settled(changed, Usage(0, 0, 100, 10), 1) == 90 * 32 + 10 * 20
+    assert settled(capabilities_of(model("x", api={"price": "0.02"})), None, 0) is None, "it may have been billed"
     assert settled(capabilities_of(model("x", api={"price": "0.02"})), None, 2) == 40_000
     assert settled(capabilities_of(model("x")), None, 2) == 0
 
@@ -142,7 +188,18 @@ def test_an_answer_holds_bytes_or_addresses() -> None:
     data = base64.b64encode(b"picture").decode()
     here = "http://127.0.0.1:8080/v1"
     entries = [{"b64_json": data}, {"url": "https://blobs.example/a.png"}, {"url": f"data:image/png;base64,{data}"}]
-    strange = [{"url": "http://10.0.0.1/a"}, {"url": "file:///etc/passwd"}, {"url": 7}, {}, None, "text"]
+    assert read({"data": [{"b64_json": f"data:image/png;base64,{data[:4]}\n{data[4:]}\n"}]}, here).pictures == (
+        b"picture",
+    )
+    strange = [
+        {"url": "https://[bad"},
+        {"url": "http://10.0.0.1/a"},
+        {"url": "file:///etc/passwd"},
+        {"url": 7},
+        {},
+        None,
+        "text",
+    ]
     assert read({"data": [*entries, *strange]}, here).pictures == (
         b"picture",
         "https://blobs.example/a.png",
@@ -186,4 +243,6 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     assert seconds_to_wait("3", now, 1) == 3
     assert seconds_to_wait("Fri, 27 Nov 2026 12:00:07 GMT", now, 1) == 7
     assert seconds_to_wait("Fri, 27 Nov 2026 11:00:00 GMT", now, 1) == 0
-    assert [seconds_to_wait(text, now, 3) for text in (None, "", "soon")] == [8, 8, 8]
+    overflow = f"Mon, 01 Jan {10**20} 00:00:00 GMT"
+    assert [seconds_to_wait(text, now, 3) for text in (None, "", "soon", "nan", overflow)] == [8] * 5
+    assert [seconds_to_wait(text, now, 3) for text in ("inf", "-5")] == [math.inf, 0]
