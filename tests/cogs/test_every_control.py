@@ -74,15 +74,20 @@ class Stage:
 
     async def use(self, person: Any, custom_id: str, message: discord.Message | None = None) -> Any:
         """Let a person press a button with this custom id."""
-        message = message or self.message
-        shown = self.workshop.env.backend.get_message(message.channel.id, message.id)
-        kept, button = shown.components, {"type": 2, "style": 2, "label": "Forged", "custom_id": custom_id}
-        shown.components = [{"type": 1, "components": [button]}]
-        try:
-            return await person.click(message, custom_id=custom_id)
-        finally:
-            if shown.components and shown.components[0]["components"] == [button]:
-                shown.components = kept
+        return await forged(self.workshop, person, message or self.message, custom_id)
+
+
+async def forged(workshop: Workshop, person: Any, message: Any, custom_id: str) -> Any:
+    """Let a person press a button with this custom id under a message, where it does not stand, or no longer."""
+    channel = message.channel if isinstance(message, discord.Message) else workshop.channel
+    shown = workshop.env.backend.get_message(channel.id, message.id)
+    kept, button = shown.components, {"type": 2, "style": 2, "label": "Forged", "custom_id": custom_id}
+    shown.components = [{"type": 1, "components": [button]}]
+    try:
+        return await person.click(message, custom_id=custom_id)
+    finally:
+        if shown.components and shown.components[0]["components"] == [button]:
+            shown.components = kept
 
 
 async def result(workshop: Workshop, **options: Any) -> Stage:

@@ -13,7 +13,7 @@ from bot.engine.fake import FakeEngine
 from bot.jobs import JobStatus
 from cogs._controls import MORE
 from cogs.reports import FILED
-from tests.cogs.test_every_control import Stage
+from tests.cogs.test_every_control import Stage, forged
 from tests.cogs.test_moderation import said
 from tests.cogs.test_reactions import gallery, rests
 from tests.conftest import Workshop
@@ -94,16 +94,19 @@ async def test_one_bill_for_all_and_one_post_for_four_pictures_with_the_values_o
 async def test_a_part_the_text_itself_or_nothing(workshop: Workshop, label: str, count: int, words: str) -> None:
     ada = workshop.member("ada")
     asked = await bill(workshop, ada)
+    (all_of_it, *_) = [each["custom_id"] for row in asked.response.components for each in row["components"]]
     answer = await ada.click(asked.response, label=label)
     assert words in answer.response.content
+    assert labels(asked.response) == [], "the question became its answer"
+    assert asked.response.content.startswith("Your quota is unchanged." if label == "Cancel" else f"✅ {label}")
     jobs = await workshop.ended(count) if count else await workshop.jobs()
     assert len(jobs) == count
     if label == "As it is written":
         assert jobs[0].request.prompt == SIX
         assert jobs[0].series_id is None
     if label == "First four":
-        again = await ada.click(asked.response, label="Paint all")
-        assert "already answered" in again.response.content
+        again = await forged(workshop, ada, asked.response, all_of_it)
+        assert again.response.content == "You already answered this."
 
 
 async def test_copies_have_seeds_of_their_own_and_flags_may_have_choices(workshop: Workshop) -> None:
