@@ -48,7 +48,7 @@ MEANING = {
     LimitName.SERVER_MONEY: mark("US cents of the whole server in 24 hours"),
     LimitName.PIXELS: mark("pixels of a picture"),
     LimitName.STEPS: mark("denoising steps"),
-    LimitName.IMAGES: mark("pictures of one request"),
+    LimitName.IMAGES: mark("pictures of one request; pace and quota limit panels and frames"),
     LimitName.ANIMATION: mark("pixels of all frames of an animation"),
     LimitName.PERMUTATIONS: mark("prompts made from one prompt with choices"),
     LimitName.MODELS: mark("models to choose from"),
