@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -70,15 +71,17 @@ def bill(series: SeriesQuote) -> str:
 
 def _prices(series: SeriesQuote) -> list[str]:
     """What a series costs in painting time and in money, what is left of both, and what fits."""
-    fitting = say("Paint them?")
-    if not series.fits:
-        fitting = say("The first {count} fit.", count=len(series.beginning(FIRST).members))
-    known = {
+    needed, left = series.seconds, series.first.allowance.left
+    known: dict[str, object] = {
         "pictures": _words.pictures(series.pictures),
-        "seconds": lasting(series.seconds),
-        "left": lasting(series.first.allowance.left),
-        "question": fitting,
+        "seconds": lasting(needed),
+        "left": lasting(left),
+        "question": say("Paint them?"),
     }
+    if not series.fits:
+        # What is too much must not look like what is left.
+        known |= {"seconds": lasting(needed, math.ceil), "left": lasting(left, math.floor)}
+        known["question"] = say("The first {count} fit.", count=len(series.beginning(FIRST).members))
     time = say("{pictures}, about {seconds} of your {left} of painting time. {question}", **known)
     if not series.fits:
         time = say(

@@ -313,7 +313,7 @@ def spoken(name: LimitName, value: int) -> Sentence:
     side = math.isqrt(value)
     match name:
         case LimitName.QUOTA:
-            return sentence("at most {time} of painting time in 24 hours", time=lasting(value))
+            return sentence("at most {time} of painting time in 24 hours", time=lasting(value, math.floor))
         case LimitName.WEIGHT:
             return sentence("a share of {count:,} when many wait; 100 is usual", count=value)
         case LimitName.PACE:

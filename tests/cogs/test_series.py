@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import simcord
 
 from bot.config import Config, DiscordConfig, LimitsConfig
 from bot.engine.fake import FakeEngine
-from bot.jobs import JobStatus
+from bot.jobs import ChannelId, Destination, JobStatus
+from bot.requests.options import Options
+from bot.requests.series import Member, SeriesQuote
 from cogs._controls import MORE
+from cogs._series import bill as words_of
 from cogs.reports import FILED
 from tests.cogs.test_every_control import Stage, forged
 from tests.cogs.test_moderation import said
@@ -210,6 +214,13 @@ async def test_what_does_not_fit_into_the_quota_is_offered_in_part(workshop: Wor
     assert "Paint all" not in labels(asked.response)
     await ada.click(asked.response, label="First four")
     await workshop.ended(4)
+    place = Destination(ChannelId(workshop.channel.id))
+    series = await workshop.app.series.read(workshop.requester(ada), Options(SIX), place)
+    assert isinstance(series, SeriesQuote)
+    first = series.first
+    allowance = replace(first.allowance, quota=7200.0, spent=())
+    close = replace(series, members=(Member(replace(first, seconds=7229 / 2, allowance=allowance), ""),) * 2)
+    assert "about 2 h 1 min of painting time, and 2 h of your quota is left" in words_of(close)
     await limited(1)
     refused = await ada.slash(workshop.channel, "imagine", prompt=f"{SIX} --steps 150 --images 4")
     assert "quota" in refused.response.content
