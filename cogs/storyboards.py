@@ -38,9 +38,10 @@ from bot.requests.wording import clean
 from bot.storage.job_rows import Series as SeriesRow
 from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
-from cogs import _bills, _people, _series, _storyboard, _words
+from cogs import _bills, _controls, _people, _requests, _series, _storyboard, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field
+from cogs._pictures import send_pictures
 from cogs._posting import translated
 from cogs._targets import may_see
 from cogs.intake import Intake, where
@@ -54,6 +55,7 @@ _FIRST_ALREADY = mark("This panel is the first one already.")
 _LAST_ALREADY = mark("This panel is the last one already.")
 _OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
 _MINE = mark("Only the person who asked for this storyboard can change it.")
+_NO_PICTURE = mark("This panel has no picture. Edit its words, and it is painted.")
 _BUSY = mark("This panel is not painted yet. Wait for it, or cancel it, and then change it.")
 
 
@@ -150,10 +152,22 @@ class Storyboards(commands.Cog):
         number = int(values[0]) if values and values[0].isascii() and values[0].isdigit() else 0
         first, _, panel = await self._known(interaction, PictureRef(about.job_id, number))
         _check_mine(interaction, first)
-        pictures = [] if panel.job_id is None else await self._queue.pictures(panel.job_id)
+        has_picture = panel.job_id is not None and await self._queue.has_images(panel.job_id)
         words = _words.inert(panel.words) if panel.job_id is not None else _words.said(panel.refusal)
-        view = _storyboard.panel_view(first.id, panel.number, pictures[0].ref if pictures else None)
+        view = _storyboard.panel_view(first.id, panel.number, has_picture=has_picture)
         await responses.send(interaction, words, view=view, ephemeral=True)
+
+    @pressed("panelpicture")
+    async def picture_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Show the picture that a panel has now, with the usual buttons, to the person alone."""
+        first, _, panel = await self._known(interaction, about)
+        _check_mine(interaction, first)
+        job = await self._free(panel)
+        pictures = [] if job is None else await self._queue.pictures(job.id)
+        if job is None or not pictures:
+            raise UserError(_NO_PICTURE)
+        view = _controls.controls_of(job, len(pictures), self._admission)
+        await send_pictures(interaction, self._queue, job, pictures, _requests.single(job, pictures[0]), view)
 
     @pressed("panelagain", "panelvary")
     async def repaint_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
@@ -163,7 +177,7 @@ class Storyboards(commands.Cog):
         job = await self._free(panel)
         pictures = [] if job is None else await self._queue.pictures(job.id)
         if job is None or not pictures:
-            raise UserError("This panel has no picture. Edit its words, and it is painted.")
+            raise UserError(_NO_PICTURE)
         lead = None
         if action == "panelvary":
             options = edits.vary(job.request, pictures[0], edits.STRONG)

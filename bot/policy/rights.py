@@ -109,7 +109,7 @@ RIGHTS = (
         "Change the panels of a storyboard",
         (
             *("press:panel", "press:panelagain", "press:panelvary", "press:panelwords", "send:panelwords"),
-            *("press:panelearlier", "press:panellater"),
+            *("press:panelearlier", "press:panellater", "press:panelpicture"),
         ),
         "their own",
         "their own",

@@ -45,7 +45,7 @@ OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a pr
 OTHERS |= dict.fromkeys(("seriesall", "seriesfirst", "seriesplain", "seriesno"), "a bill")
 OTHERS |= {"stopseries": "a series that waits", "seriessheet": "variants"}
 OTHERS |= dict.fromkeys(
-    ("panel", "panelagain", "panelvary", "panelwords", "panelearlier", "panellater"), "a storyboard"
+    ("panel", "panelagain", "panelvary", "panelwords", "panelearlier", "panellater", "panelpicture"), "a storyboard"
 )
 OTHERS |= dict.fromkeys(("boardsheet", "boardpdf", "boardwebp", "boardgif"), "a storyboard")
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")

@@ -54,6 +54,11 @@ def last(answer: Any) -> Any:
     return answer.followups[-1] if answer.followups else answer.response
 
 
+def ids(message: Any) -> set[str]:
+    """The custom ids of the buttons of an answer."""
+    return {each["custom_id"] for row in message.components for each in row["components"]}
+
+
 async def panel(workshop: Workshop, who: simcord.MemberActor, number: int) -> Any:
     """What a person is shown after they chose a panel from the menu."""
     first = (await workshop.jobs())[0].id
@@ -107,6 +112,9 @@ async def test_a_panel_is_painted_again_varied_reworded_and_moved(workshop: Work
     again = (await workshop.ended(4))[3]
     assert again.request.prompt == old[1].request.prompt
     assert again.request.seed != old[1].request.seed
+    single = last(await ada.click(shown.response, label="Picture"))
+    assert [file.filename for file in single.attachments] == [f"atelier-{again.id}-1.png"], "that of the panel now"
+    assert {f"a2:remix:{again.id}:1"} < ids(single)
     await ada.click((await panel(workshop, ada, 2)).response, label="Vary")
     varied = (await workshop.ended(5))[4]
     assert varied.request.image == (await workshop.app.queue.pictures(again.id))[0].sha256
@@ -157,7 +165,7 @@ async def test_only_the_requester_changes_a_storyboard_and_everybody_may_export_
     first = (await workshop.jobs())[0].id
     shown = workshop.env.backend.get_message(workshop.channel.id, board(workshop).id)
     kept = shown.components
-    for action in ("panelagain", "panelvary", "panelwords", "panelearlier", "panellater"):
+    for action in ("panelagain", "panelvary", "panelwords", "panelearlier", "panellater", "panelpicture"):
         custom_id = f"a2:{action}:{first}:2"
         shown.components = [{"type": 1, "components": [{"type": 2, "style": 2, "label": "F", "custom_id": custom_id}]}]
         answer = await person.click(board(workshop), custom_id=custom_id)
