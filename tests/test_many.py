@@ -155,9 +155,12 @@ async def menus(house: House, who: simcord.MemberActor, post: discord.Message) -
     said = {}
     for name in ("Info", "Use this picture", "Change this picture", "Upscale", "Report"):
         result = await who.context_menu(house.channel, name, house.message(post.id))
+        if result.response is not None and result.response.content == "Which picture?":
+            result = await who.click(result.response, label="1")
         if result.modal:
             result = await fill_in(who, result, FORMS)
-        said[name] = result.response or last(result)
+        # A picture comes after a promise.
+        said[name] = last(result) if name == "Change this picture" else result.response or last(result)
         assert "Something broke" not in said[name].content, name
     return said
 

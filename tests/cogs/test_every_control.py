@@ -37,6 +37,7 @@ OTHERS = {
     "cancel": "a request that waits",
 }
 OTHERS |= {"described": "words for a picture"}
+OTHERS |= dict.fromkeys(("use", "enlarge"), "a picture of any message")
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
 OTHERS |= {"samepage": "a page of duplicates", "statstable": "the table of /stats"}
