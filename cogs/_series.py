@@ -58,11 +58,12 @@ def bill(series: SeriesQuote) -> str:
     lines = _prices(series)
     if series.panels:
         return _words.fitting([*lines, *panels_of(series.panels), *_following(series)])
-    labels = [member.label or say("the same again") for member in series.members]
-    lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
-    if len(labels) > _LABELS:
-        lines.append(say("-# and {count} more", count=len(labels) - _LABELS))
-    if series.kind == PERMUTATIONS:
+    labels = [member.label for member in series.members]
+    if any(labels):
+        lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
+        if len(labels) > _LABELS:
+            lines.append(say("-# and {count} more", count=len(labels) - _LABELS))
+    if series.kind == PERMUTATIONS and "{" in series.title:
         lines.append(
             say("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
         )

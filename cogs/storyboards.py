@@ -51,6 +51,8 @@ from cogs.series_posts import SeriesPosts
 log = logging.getLogger(__name__)
 
 _TITLE, _LOOK, _STRENGTH, _SECONDS = 100, 500, 10, 10
+_TITLE_NAME, _LOOK_NAME = mark("Title"), mark("Look of all panels")
+_STRENGTH_NAME = mark("Follow the first panel")
 _FIRST_ALREADY = mark("This panel is the first one already.")
 _LAST_ALREADY = mark("This panel is the last one already.")
 _OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -100,7 +102,7 @@ class Storyboards(commands.Cog):
         """Open the form."""
         low, high = PANELS
         fields = [
-            text_field("title", say("Title"), most=_TITLE, required=True),
+            text_field("title", say(_TITLE_NAME), most=_TITLE, required=True),
             text_field(
                 "panels",
                 say("Panels"),
@@ -112,13 +114,13 @@ class Storyboards(commands.Cog):
             ),
             text_field(
                 "look",
-                say("Look of all panels"),
+                say(_LOOK_NAME),
                 hint=say("Words and flags, like: at night, in the snow --ar 4:3"),
                 most=_LOOK,
             ),
             text_field(
                 "strength",
-                say("Follow the first panel"),
+                say(_STRENGTH_NAME),
                 hint=say("A strength like 0.7: the others start from its picture. Empty: they do not"),
                 most=_STRENGTH,
             ),
@@ -135,15 +137,15 @@ class Storyboards(commands.Cog):
     ) -> None:
         """Quote the panels, and ask with their bill."""
         requester, destination = where(interaction)
-        text = filled.texts.get("panels", "")
+        text, typed = filled.texts.get("panels", ""), _typed(filled)
         try:
             panels = panels_of(text)
             title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
             strength = strength_of(filled.texts.get("strength", ""))
             series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
-            await self._series.offer(interaction, Options(text), series)
+            await self._series.offer(interaction, Options(typed), series)
         except UserError as error:
-            await interaction.client.explain(interaction, error, text)
+            await interaction.client.explain(interaction, error, typed)
 
     @pressed("panel")
     async def panel_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -384,6 +386,16 @@ class Storyboards(commands.Cog):
         if job is not None and (job.status in _OPEN or job.posted_at is None):
             raise UserError(_BUSY)
         return job
+
+
+def _typed(filled: Submission) -> str:
+    """All that a person wrote into the form of a storyboard, to give it back."""
+
+    def named(name: str, label: str) -> str:
+        return f"{say(label)}: {filled.texts[name]}" if filled.texts.get(name) else ""
+
+    end = "\n".join(filter(None, [named("look", _LOOK_NAME), named("strength", _STRENGTH_NAME)]))
+    return "\n\n".join(filter(None, [named("title", _TITLE_NAME), filled.texts.get("panels", ""), end]))
 
 
 def _check_mine(interaction: discord.Interaction[Client], first: Job) -> None:

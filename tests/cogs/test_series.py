@@ -127,6 +127,12 @@ async def test_copies_have_seeds_of_their_own_and_flags_may_have_choices(worksho
     assert [len(message.attachments) for message in posts(workshop)] == [4, 4, 4, 4]
 
 
+async def test_the_bill_of_copies_alone_has_neither_names_for_them_nor_words_on_braces(workshop: Workshop) -> None:
+    asked = await bill(workshop, workshop.member("ada"), "a fox --repeat 9")
+    assert asked.response.content.startswith("9 pictures, about ")
+    assert len(asked.response.content.splitlines()) == 1
+
+
 async def test_wildcards_are_drawn_before_the_request_is_accepted(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     await said(moderator, workshop, "wildcards add", name="animal", words="cat, dog, fox")

@@ -302,6 +302,7 @@ async def test_the_words_of_a_panel_that_a_new_term_stops_are_shown_nowhere(
         ({"panels": "one"}, "this text has 1 panel"),
         ({"panels": "\n".join("abcdefghi")}, "this text has 9 panels"),
         ({"look": "--images 2"}, "A panel has one picture"),
+        ({"panels": "a fox\na cat --seed x"}, "This is about panel 2 with the look of all panels."),
         ({"look": "ink --enhance"}, "only one prompt can be improved at a time. Leave out --enhance."),
         ({"look": "--model lost"}, "There is no model"),
     ],
@@ -312,7 +313,9 @@ async def test_what_cannot_be_a_storyboard_gets_one_sentence_and_the_words_back(
     refused = await bill(workshop, workshop.member("ada"), **filled)
     assert refused.ephemeral
     assert words in refused.response.content
-    assert "Your prompt, to copy" in refused.response.content
+    story = STORY | filled
+    typed = f"Title: A day\n\n{story['panels']}\n\nLook of all panels: {story['look']}"
+    assert f"```\n{typed}\n```" in refused.response.content
     assert await workshop.jobs() == []
 
 
