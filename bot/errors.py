@@ -68,10 +68,12 @@ def quoted(text: str, limit: int = 60) -> Sentence:
 def cut(text: str, limit: int = 60) -> str:
     """A person's own words, shortened to `limit` characters.
 
-    Braces become parentheses, because text in braces may be a reference.
+    Where they look like a reference, its braces become parentheses.
     """
-    plain = text.translate(_PARENTHESES)
-    return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"
+    plain = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    while _REFERENCE.search(plain):
+        plain = _REFERENCE.sub(lambda found: found[0].translate(_PARENTHESES), plain)
+    return plain
 
 
 def format_references(sentence: str, formatters: Mapping[Reference, Callable[[str], str]]) -> str:

@@ -8,7 +8,7 @@ import discord
 
 from bot.jobs import Job, JobId, PictureRef
 from bot.language import mark, say, say_many
-from bot.responses import MESSAGE, fitted
+from bot.responses import MESSAGE, units
 from bot.storage.contests import Contest, Entry, State
 from cogs import _words
 from cogs._buttons import button
@@ -18,6 +18,8 @@ THEME = 200
 PAGE = 20
 """Pictures that are shown at once to choose from."""
 ROW = 5
+_LINKED, _NAMED = 10, 55
+"""The most winners of a tie that are named with links, and without: each takes up to 120 and 24 characters of 2,000."""
 
 Winners = Sequence[tuple[Entry, Job]]
 """The winning entries that are still there, and their results."""
@@ -98,7 +100,7 @@ def outcome(contest: Contest, winners: Winners) -> list[str]:
             )
         else:
             lines.append(say("🏆 One picture won, with {share}.", share=share))
-    lines += [f"<@{entry.user_id}>: {_link(entry, job)}" for entry, job in winners]
+    lines += _named(winners)
     if gone := contest.winners - len(winners):
         lines.append(
             say_many("-# One of these pictures was deleted.", "-# {count} of these pictures were deleted.", gone)
@@ -106,10 +108,20 @@ def outcome(contest: Contest, winners: Winners) -> list[str]:
     return lines
 
 
+def _named(winners: Winners) -> list[str]:
+    """The winners with links to their results; of many the names alone, so that as many as possible are pinged."""
+    if len(winners) <= _LINKED:
+        return [f"<@{entry.user_id}>: {_link(entry, job)}" for entry, job in winners]
+    lines = [", ".join(f"<@{entry.user_id}>" for entry, _ in winners[:_NAMED])]
+    if len(winners) > _NAMED:
+        lines.append(say("-# and {count} more", count=len(winners) - _NAMED))
+    return lines
+
+
 def news(contest: Contest, winners: Winners) -> str:
     """The message that names the winners."""
     end = "\n" + say("-# The contest is over. Congratulations!")
-    return fitted("\n".join([headline(contest), *outcome(contest, winners)]), MESSAGE - len(end)) + end
+    return _words.fitting([headline(contest), *outcome(contest, winners)], MESSAGE - units(end)) + end
 
 
 def view(contest: Contest) -> discord.ui.View | None:

@@ -153,11 +153,11 @@ def region_menu(ref: PictureRef) -> discord.ui.View:
     return view
 
 
-def which_view(action: str, refs: Sequence[PictureRef]) -> discord.ui.View:
-    """A button for each picture of a result, for an action that is about one of them."""
+def which_view(action: str, pictures: Sequence[tuple[str, PictureRef]]) -> discord.ui.View:
+    """A button for each picture, with its number, for an action that is about one of them."""
     view = discord.ui.View(timeout=None)
-    for ref in refs:
-        view.add_item(button(action, ref, str(ref.number)))
+    for number, ref in pictures:
+        view.add_item(button(action, ref, number))
     return view
 
 

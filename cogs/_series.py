@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,11 +58,12 @@ def bill(series: SeriesQuote) -> str:
     lines = _prices(series)
     if series.panels:
         return _words.fitting([*lines, *panels_of(series.panels), *_following(series)])
-    labels = [member.label or say("the same again") for member in series.members]
-    lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
-    if len(labels) > _LABELS:
-        lines.append(say("-# and {count} more", count=len(labels) - _LABELS))
-    if series.kind == PERMUTATIONS:
+    labels = [member.label for member in series.members]
+    if any(labels):
+        lines += [f"-# {number}. {_words.inert(label, _LABEL)}" for number, label in enumerate(labels[:_LABELS], 1)]
+        if len(labels) > _LABELS:
+            lines.append(say("-# and {count} more", count=len(labels) - _LABELS))
+    if series.kind == PERMUTATIONS and "{" in series.title:
         lines.append(
             say("-# Each brace with commas is a choice. A backslash before a brace or a comma keeps it as it is.")
         )
@@ -70,15 +72,17 @@ def bill(series: SeriesQuote) -> str:
 
 def _prices(series: SeriesQuote) -> list[str]:
     """What a series costs in painting time and in money, what is left of both, and what fits."""
-    fitting = say("Paint them?")
-    if not series.fits:
-        fitting = say("The first {count} fit.", count=len(series.beginning(FIRST).members))
-    known = {
+    needed, left = series.seconds, series.first.allowance.left
+    known: dict[str, object] = {
         "pictures": _words.pictures(series.pictures),
-        "seconds": lasting(series.seconds),
-        "left": lasting(series.first.allowance.left),
-        "question": fitting,
+        "seconds": lasting(needed),
+        "left": lasting(left),
+        "question": say("Paint them?"),
     }
+    if not series.fits:
+        # What is too much must not look like what is left.
+        known |= {"seconds": lasting(needed, math.ceil), "left": lasting(left, math.floor)}
+        known["question"] = say("The first {count} fit.", count=len(series.beginning(FIRST).members))
     time = say("{pictures}, about {seconds} of your {left} of painting time. {question}", **known)
     if not series.fits:
         time = say(

@@ -120,18 +120,21 @@ def view(post: Post) -> discord.ui.View:
     return controls
 
 
-def panel_view(first: JobId, number: int, picture: PictureRef | None) -> discord.ui.View:
-    """What can be done with one panel, for the person who asked for the storyboard."""
+def panel_view(first: JobId, number: int, *, has_picture: bool) -> discord.ui.View:
+    """What can be done with one panel, for the person who asked for the storyboard.
+
+    The controls name the panel and not its picture, which may be another one by the time one of them is pressed.
+    """
     controls = discord.ui.View(timeout=None)
     about = PictureRef(first, number)
-    if picture is not None:
+    if has_picture:
         controls.add_item(button("panelagain", about, say("Paint again")))
         controls.add_item(button("panelvary", about, say("Vary")))
     controls.add_item(button("panelwords", about, say("Edit words")))
     controls.add_item(button("panelearlier", about, say("Earlier"), row=1))
     controls.add_item(button("panellater", about, say("Later"), row=1))
-    if picture is not None:
-        controls.add_item(button("single", picture, say("Picture"), row=1))
+    if has_picture:
+        controls.add_item(button("panelpicture", about, say("Picture"), row=1))
     return controls
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import discord
 
 from bot import responses
@@ -16,6 +18,9 @@ GONE = mark("This result was deleted, so nothing can be made of it.")
 NO_RESULT = mark("There is no such result on this server.")
 _ELSEWHERE = mark("This result is from an age-restricted channel. Ask for it there, or in another such channel.")
 _NOT_READY = mark("This request has no pictures yet.")
+
+Numbered = tuple[str, PictureRef]
+"""A picture, with the number that it has in a message."""
 
 
 async def result(queue: Queue, interaction: discord.Interaction[Client], job_id: JobId) -> tuple[Job, list[Picture]]:
@@ -52,17 +57,46 @@ async def one(
     job, pictures = await result(queue, interaction, about.job_id)
     if len(pictures) == 1:
         return job, pictures[0]
-    view = _controls.which_view(action, [each.ref for each in pictures])
-    await responses.send(interaction, say("Which picture?"), view=view, ephemeral=True)
+    await ask_which(interaction, action, _numbered(pictures))
     return None
 
 
-async def of_message(queue: Queue, interaction: discord.Interaction[Client], message: discord.Message) -> JobId | None:
-    """The request that a message of ours shows, of several one with pictures; None for every other message."""
+async def of_message(
+    queue: Queue, interaction: discord.Interaction[Client], message: discord.Message
+) -> Sequence[Numbered]:
+    """The pictures that a message of ours shows, with their numbers there; none for every other message.
+
+    Raises UserError as `result` does if the message shows no picture now.
+    """
     if interaction.client.user is None or message.author.id != interaction.client.user.id:
-        return None
+        return ()
     jobs = await queue.shown_by(MessageId(message.id))
-    return jobs[0] if jobs else None
+    if not jobs:
+        return ()
+    first, pictures = await result(queue, interaction, jobs[0])
+    if first.series_id is None:
+        return _numbered(pictures)
+    places = {job.id: place for place, job in enumerate(await queue.of_series(first.series_id), start=1)}
+    if panels := await interaction.client.app.panels.of(first.series_id):
+        # A panel that was painted again shows its newest picture alone.
+        places = {panel.job_id: place for place, panel in enumerate(panels, start=1) if panel.job_id is not None}
+    found: list[Numbered] = []
+    for job_id in sorted(set(jobs) & set(places), key=lambda job_id: places[job_id]):
+        found += _numbered(await queue.pictures(job_id), str(places[job_id]))
+    return found
+
+
+def _numbered(pictures: Sequence[Picture], place: str = "") -> list[Numbered]:
+    """The pictures of a request, with their numbers in a message; `place` is that of a request among several."""
+    if place and len(pictures) == 1:
+        return [(place, pictures[0].ref)]
+    return [(f"{place}.{each.ref.number}" if place else str(each.ref.number), each.ref) for each in pictures]
+
+
+async def ask_which(interaction: discord.Interaction[Client], action: str, pictures: Sequence[Numbered]) -> None:
+    """Ask which of several pictures is meant; the answer is a button with this action."""
+    view = _controls.which_view(action, pictures)
+    await responses.send(interaction, say("Which picture?"), view=view, ephemeral=True)
 
 
 def may_delete(job: Job, interaction: discord.Interaction[Client]) -> bool:

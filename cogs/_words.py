@@ -30,7 +30,8 @@ _INVITE = re.compile(r"discord(?:app)?\.(?:gg|com)(?=/)", re.IGNORECASE)
 
 
 REFUSED = mark("This request was not accepted.")
-EXPIRED_BILL = mark("You already answered this, or Atelier was restarted. Ask again; your quota is unchanged.")
+ANSWERED = mark("You already answered this.")
+EXPIRED_BILL = mark("Atelier was restarted, or this is too old. Ask again; your quota is unchanged.")
 BUSY = mark("I get more requests at the moment than I can answer in time. Try again in a few seconds.")
 EXPIRED = mark("This button has expired.")
 FORGOTTEN = mark(

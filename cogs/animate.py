@@ -106,13 +106,12 @@ class Animate(commands.Cog):
                 "A film has {low} to {high} frames, and you asked for {asked}.", low=low, high=high, asked=0
             )
         wanted = Operation.FILM if picture is None else Operation.IMAGE2FILM
-        if model is None:
-            able = [each for each in await usable_models(self._admission, interaction) if self._can(each, wanted)]
-            # Of a model that was not downloaded yet it is not known what it can do; one for videos paints no pictures.
-            able.sort(key=lambda each: self._can(each, Operation.TEXT2IMAGE))
-            model = able[0].name if able else None
+        able = [each for each in await usable_models(self._admission, interaction) if self._can(each, wanted)]
+        # Of a model that was not downloaded yet it is not known what it can do; one for videos paints no pictures.
+        able.sort(key=lambda each: self._can(each, Operation.TEXT2IMAGE))
+        usual = able[0].name if able else ""
         drawn = await self._quotes.single(where(interaction)[0], prompt, mark("The prompt of a film"))
-        options = Options(drawn, model=model, film=frames or 0)
+        options = Options(drawn, model=model, usual_model=usual, film=frames or 0)
         await self._intake.take(interaction, options, {} if picture is None else {"image": picture})
 
     @film.autocomplete("model")

@@ -32,7 +32,7 @@ from cogs import _bills, _comparing, _people, _views, _words
 from cogs._buttons import add_cog, button, pressed
 from cogs._comparing import LEFT
 from cogs._verdicts import GONE
-from cogs.intake import Intake, where
+from cogs.intake import Intake, OpenOffer, where
 
 Typed = app_commands.Range[str, 1, 300]
 
@@ -104,12 +104,12 @@ class Compare(commands.Cog):
     @pressed("both")
     async def both_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Compare a prompt with its improved form."""
-        offer = self._intake.offers.take(interaction, about.job_id).offer
-        try:
-            await self._begin(interaction, offer.options.prompt, (Setting("", offer.options), _improved(offer)))
-        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
-            # The button itself has no prompt to give back.
-            await interaction.client.explain(interaction, error, offer.options.prompt)
+
+        async def compare(opened: OpenOffer) -> None:
+            settings = Setting("", opened.offer.options), _improved(opened.offer)
+            await self._begin(interaction, opened.offer.options.prompt, settings)
+
+        await self._intake.offers.answer(interaction, about.job_id, compare)
 
     async def _begin(self, interaction: discord.Interaction[Client], prompt: str, settings: Settings) -> None:
         """Ask first if a prompt is to be improved or if it costs much, and else paint both."""

@@ -116,9 +116,12 @@ class Details(commands.Cog):
 
     async def _message_info(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
         """Show the values of the result in a message: one of ours, or one with a file of a result."""
-        job_id = await _targets.of_message(self._queue, interaction, message)
-        if job_id is not None:
-            await self.more_pressed(interaction, PictureRef(job_id))
+        pictures = await _targets.of_message(self._queue, interaction, message)
+        if len({ref.job_id for _, ref in pictures}) > 1:
+            await _targets.ask_which(interaction, "more", pictures)
+            return
+        if pictures:
+            await self.more_pressed(interaction, PictureRef(pictures[0][1].job_id))
             return
         for attachment in [each for each in message.attachments if each.size <= MOST_BYTES][:1]:
             await responses.defer(interaction, ephemeral=True)

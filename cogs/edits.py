@@ -39,6 +39,7 @@ VARIATIONS = {"vary": edits.STRONG, "varystrong": edits.STRONG, "varysubtle": ed
 
 CHOOSE_CELLS = mark("Choose the cells that should be painted again. Then say what should be there.")
 FIRST_FRAME = mark("-# This is an animation. What you make of it here starts from its first frame.")
+_NONE_ATTACHED = mark("That message has no picture attached. Choose a message with one.")
 GRID_ALT = mark("The picture, with a grid of four rows from A to D and four columns from 1 to 4")
 
 
@@ -225,12 +226,18 @@ class Edits(commands.Cog):
 
     async def _use_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
         """Start from the picture of any message: ask what to paint."""
-        job_id = await _targets.of_message(self._queue, interaction, message)
-        if job_id is not None:
-            await self.remix_pressed(interaction, PictureRef(job_id, 1))
-            return
-        _picture_of(message)
-        about = PictureRef(JobId(message.id))
+        ours = await _targets.of_message(self._queue, interaction, message)
+        action, pictures = ("remix", ours) if ours else ("use", _attached(message))
+        if len(pictures) > 1:
+            await _targets.ask_which(interaction, action, pictures)
+        elif ours:
+            await self.remix_pressed(interaction, ours[0][1])
+        else:
+            await self.use_pressed(interaction, pictures[0][1])
+
+    @pressed("use")
+    async def use_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Ask what to paint from a picture that is attached to a message, whose id stands in place of a job's."""
         fields = [
             text_field(
                 "prompt", say("What to paint"), hint=say("May end in flags, like --ar 16:9"), long=True, required=True
@@ -250,19 +257,22 @@ class Edits(commands.Cog):
         self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
     ) -> None:
         """Paint something from the picture of a message, whose id stands in the form's."""
-        picture = _picture_of(await _message(interaction, known.about.job_id))
+        picture = await _attachment(interaction, known.about)
         options = Options(filled.texts.get("prompt", ""), strength=_number(filled, "strength", STRENGTH))
         await self._intake.take(interaction, options, {"image": picture})
 
     async def _change_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
         """Show the pictures of a result of ours with all that can be made of them, to the person alone."""
-        job_id = await _targets.of_message(self._queue, interaction, message)
-        if job_id is None:
+        ours = await _targets.of_message(self._queue, interaction, message)
+        if not ours:
             raise UserError(
                 "This menu is for my own results. For another picture, choose Use this picture or Upscale, or send it "
                 "with `/variants`, or with a mask with `/imagine`."
             )
-        job, pictures = await _targets.result(self._queue, interaction, job_id)
+        if len({ref.job_id for _, ref in ours}) > 1:
+            await _targets.ask_which(interaction, "single", ours)
+            return
+        job, pictures = await _targets.result(self._queue, interaction, ours[0][1].job_id)
         can, enlarging = self._admission.operations(job.request.model), self._admission.enlarging(job.request.model)
         draft, provider = job.request.draft, bool(job.request.provider)
         view = _controls.result_controls(job.id, len(pictures), can, enlarging, draft=draft, provider=provider)
@@ -276,11 +286,22 @@ class Edits(commands.Cog):
 
     async def _upscale_message(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:
         """Enlarge the picture of any message."""
-        job_id = await _targets.of_message(self._queue, interaction, message)
-        if job_id is not None:
-            await self.upscale_pressed(interaction, PictureRef(job_id, 1))
-            return
-        picture = _picture_of(message)
+        ours = await _targets.of_message(self._queue, interaction, message)
+        action, pictures = ("upscale", ours) if ours else ("enlarge", _attached(message))
+        if len(pictures) > 1:
+            await _targets.ask_which(interaction, action, pictures)
+        elif ours:
+            await self.upscale_pressed(interaction, ours[0][1])
+        else:
+            await self._enlarge(interaction, _pictures_of(message)[0])
+
+    @pressed("enlarge")
+    async def enlarge_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Enlarge a picture that is attached to a message, whose id stands in place of a job's."""
+        await self._enlarge(interaction, await _attachment(interaction, about))
+
+    async def _enlarge(self, interaction: discord.Interaction[Client], picture: discord.Attachment) -> None:
+        """Enlarge a picture that somebody attached, by the first model that can."""
         models = await self._admission.usable_models(_people.requester(interaction), _people.destination(interaction))
         able = [model.name for model in models if Operation.UPSCALE in self._admission.operations(model.name)]
         if not able:
@@ -314,12 +335,25 @@ async def _message(interaction: discord.Interaction[Client], message_id: int) ->
         ) from None
 
 
-def _picture_of(message: discord.Message) -> discord.Attachment:
-    """The first picture that is attached to a message. Raises UserError if there is none."""
-    for attachment in message.attachments:
-        if (attachment.content_type or "").startswith("image/"):
-            return attachment
-    raise UserError("That message has no picture attached. Choose a message with one.")
+def _attached(message: discord.Message) -> list[_targets.Numbered]:
+    """The pictures that are attached to a message, as controls name them. Raises UserError if there is none."""
+    count = len(_pictures_of(message))
+    if not count:
+        raise UserError(_NONE_ATTACHED)
+    return [(str(number), PictureRef(JobId(message.id), number)) for number in range(1, count + 1)]
+
+
+async def _attachment(interaction: discord.Interaction[Client], about: PictureRef) -> discord.Attachment:
+    """The picture of a message that a control names. Raises UserError if it is not there any more."""
+    pictures = _pictures_of(await _message(interaction, about.job_id))
+    # Forms of earlier versions name no number, and mean the first one.
+    if not max(about.number, 1) <= len(pictures):
+        raise UserError(_NONE_ATTACHED)
+    return pictures[max(about.number, 1) - 1]
+
+
+def _pictures_of(message: discord.Message) -> list[discord.Attachment]:
+    return [each for each in message.attachments if (each.content_type or "").startswith("image/")]
 
 
 def _number(filled: Submission, name: str, default: float) -> float:

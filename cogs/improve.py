@@ -17,7 +17,7 @@ from bot.storage.queue import Queue
 from cogs import _targets
 from cogs._buttons import CustomId, add_cog, pressed, submitted
 from cogs._forms import Submission, form, text_field
-from cogs.intake import Intake
+from cogs.intake import Intake, OpenOffer
 
 NOTHING = mark("Not enough people here have rated pictures of prompts like this yet, so nothing can be offered.")
 _HINT = 100
@@ -65,16 +65,16 @@ class Improve(commands.Cog):
         opened = self._intake.offers.take(interaction, known.about.job_id)
         options = edits.with_prompt(opened.offer.options, filled.texts.get("prompt", ""))
         await self._intake.take(interaction, options, opened.attachments)
+        await self._intake.offers.close(known.about.job_id, f"✅ {say('Improve my prompt')}")
 
     @pressed("astyped")
     async def typed_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Paint the prompt as it was typed."""
-        opened = self._intake.offers.take(interaction, about.job_id)
-        try:
+
+        async def paint(opened: OpenOffer) -> None:
             await self._intake.take(interaction, opened.offer.options, opened.attachments)
-        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
-            # The button itself has no prompt to give back.
-            await interaction.client.explain(interaction, error, opened.offer.options.prompt)
+
+        await self._intake.offers.answer(interaction, about.job_id, paint)
 
 
 async def setup(client: Client) -> None:

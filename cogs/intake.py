@@ -14,7 +14,7 @@ import discord
 from discord.ext import commands
 
 from bot import responses
-from bot.client import PERMISSIONS, Client, prompt_back
+from bot.client import PERMISSIONS, Client
 from bot.delivery.feedback import Feedback
 from bot.errors import UserError
 from bot.jobs import Destination, GenerationRequest, MessageId, PictureRef, Requester, Upload
@@ -46,12 +46,8 @@ DOWNLOADS = 4
 """How many requests may have their attachments downloaded at the same time: each may take 60 MiB of memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenBill:
-    """Something that costs much and whose bill was not answered yet; `go` does it."""
-
-    prompt: str
-    go: Callable[[discord.Interaction[Client]], Awaitable[None]]
+Go = Callable[[discord.Interaction[Client]], Awaitable[None]]
+"""What is done once its bill was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class Intake(commands.Cog):
         self._improver = improver
         self._search = search
         # No quota is held for any of them.
-        self._bills: Waiting[OpenBill] = Waiting()
+        self._bills: Waiting[Go] = Waiting()
         self.offers: Waiting[OpenOffer] = Waiting()
         """What the cogs with the buttons under an offer read."""
         self._downloads = asyncio.Semaphore(DOWNLOADS)
@@ -174,7 +170,7 @@ class Intake(commands.Cog):
         notes: Sequence[str] = (),
     ) -> None:
         """Show the person what would improve their prompt. Nothing is changed or painted before they say so."""
-        number = self.offers.add(interaction, OpenOffer(offer, attachments))
+        number = self.offers.add(interaction, OpenOffer(offer, attachments), offer.options.prompt)
         moves = offer.options.morph is not None or offer.options.film is not None
         may_compare = interaction.guild_id is not None and not attachments and not moves
         view = _views.offer_view(number, may_compare=may_compare)
@@ -189,10 +185,10 @@ class Intake(commands.Cog):
         interaction: discord.Interaction[Client],
         question: str,
         prompt: str,
-        go: Callable[[discord.Interaction[Client]], Awaitable[None]],
+        go: Go,
     ) -> None:
         """Show the person alone what something costs; `go` does it if they say yes, else they get the prompt back."""
-        number = self._bills.add(interaction, OpenBill(prompt, go))
+        number = self._bills.add(interaction, go, prompt)
         await responses.send(interaction, question, view=_views.bill_view(number), ephemeral=True)
 
     async def _take_anew(
@@ -210,19 +206,12 @@ class Intake(commands.Cog):
     @pressed("accept")
     async def accept_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Accept a bill."""
-        bill = self._bills.take(interaction, about.job_id)
-        try:
-            await bill.go(interaction)
-        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
-            # The button itself has no prompt to give back.
-            await interaction.client.explain(interaction, error, bill.prompt)
+        await self._bills.answer(interaction, about.job_id, lambda go: go(interaction))
 
     @pressed("decline")
     async def decline_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
         """Decline a bill: give the prompt back."""
-        bill = self._bills.take(interaction, about.job_id)
-        back, files = prompt_back(bill.prompt)
-        await responses.edit(interaction, _words.declined(back), view=None, attachments=files)
+        await self._bills.decline(interaction, about.job_id)
 
     async def _accept(
         self,

@@ -14,7 +14,7 @@ from discord.ext import commands
 from bot import responses
 from bot.charts import board
 from bot.charts.board import Kind, Signed
-from bot.client import Client, prompt_back
+from bot.client import Client
 from bot.delivery.feedback import Feedback
 from bot.engine.signing import Signing
 from bot.errors import DeliveryError, PlotError, UserError
@@ -110,27 +110,25 @@ class Series(commands.Cog):
         """Ask with the bill of a series. Raises Rejected if too little of the quota is left for it."""
         if not series.fits:
             await self._admission.check_room(series)
-        number = self._bills.add(interaction, _OpenBill(options, series, attachments or {}))
+        number = self._bills.add(interaction, _OpenBill(options, series, attachments or {}), options.prompt)
         view = _series.bill_view(number, series)
         await responses.send(interaction, _series.bill(series), view=view, ephemeral=True)
 
     @pressed("seriesall", "seriesfirst", "seriesplain", "seriesno")
     async def bill_answered(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
         """Paint all of a series, the first few of it, the prompt as it is written, or nothing."""
-        bill = self._bills.take(interaction, about.job_id)
         if action == "seriesno":
-            back, files = prompt_back(bill.options.prompt)
-            await responses.edit(interaction, _words.declined(back), view=None, attachments=files)
+            await self._bills.decline(interaction, about.job_id)
             return
-        try:
+
+        async def paint(bill: _OpenBill) -> None:
             if action == "seriesplain":
                 await self._intake.take(interaction, bill.options, bill.attachments)
                 return
             series = bill.series if action == "seriesall" else bill.series.beginning(FIRST)
             await self._accept(interaction, series, bill.attachments)
-        except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
-            # The button itself has no prompt to give back.
-            await interaction.client.explain(interaction, error, bill.options.prompt)
+
+        await self._bills.answer(interaction, about.job_id, paint)
 
     async def _accept(
         self,

@@ -38,9 +38,10 @@ from bot.requests.wording import clean
 from bot.storage.job_rows import Series as SeriesRow
 from bot.storage.panels import Panel, Panels
 from bot.storage.queue import Queue
-from cogs import _bills, _people, _series, _storyboard, _words
+from cogs import _bills, _controls, _people, _requests, _series, _storyboard, _words
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field
+from cogs._pictures import send_pictures
 from cogs._posting import translated
 from cogs._targets import may_see
 from cogs.intake import Intake, where
@@ -50,10 +51,13 @@ from cogs.series_posts import SeriesPosts
 log = logging.getLogger(__name__)
 
 _TITLE, _LOOK, _STRENGTH, _SECONDS = 100, 500, 10, 10
+_TITLE_NAME, _LOOK_NAME = mark("Title"), mark("Look of all panels")
+_STRENGTH_NAME = mark("Follow the first panel")
 _FIRST_ALREADY = mark("This panel is the first one already.")
 _LAST_ALREADY = mark("This panel is the last one already.")
 _OPEN = (JobStatus.QUEUED, JobStatus.RUNNING)
 _MINE = mark("Only the person who asked for this storyboard can change it.")
+_NO_PICTURE = mark("This panel has no picture. Edit its words, and it is painted.")
 _BUSY = mark("This panel is not painted yet. Wait for it, or cancel it, and then change it.")
 
 
@@ -98,7 +102,7 @@ class Storyboards(commands.Cog):
         """Open the form."""
         low, high = PANELS
         fields = [
-            text_field("title", say("Title"), most=_TITLE, required=True),
+            text_field("title", say(_TITLE_NAME), most=_TITLE, required=True),
             text_field(
                 "panels",
                 say("Panels"),
@@ -110,13 +114,13 @@ class Storyboards(commands.Cog):
             ),
             text_field(
                 "look",
-                say("Look of all panels"),
+                say(_LOOK_NAME),
                 hint=say("Words and flags, like: at night, in the snow --ar 4:3"),
                 most=_LOOK,
             ),
             text_field(
                 "strength",
-                say("Follow the first panel"),
+                say(_STRENGTH_NAME),
                 hint=say("A strength like 0.7: the others start from its picture. Empty: they do not"),
                 most=_STRENGTH,
             ),
@@ -133,15 +137,15 @@ class Storyboards(commands.Cog):
     ) -> None:
         """Quote the panels, and ask with their bill."""
         requester, destination = where(interaction)
-        text = filled.texts.get("panels", "")
+        text, typed = filled.texts.get("panels", ""), _typed(filled)
         try:
             panels = panels_of(text)
             title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
             strength = strength_of(filled.texts.get("strength", ""))
             series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
-            await self._series.offer(interaction, Options(text), series)
+            await self._series.offer(interaction, Options(typed), series)
         except UserError as error:
-            await interaction.client.explain(interaction, error, text)
+            await interaction.client.explain(interaction, error, typed)
 
     @pressed("panel")
     async def panel_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -150,10 +154,22 @@ class Storyboards(commands.Cog):
         number = int(values[0]) if values and values[0].isascii() and values[0].isdigit() else 0
         first, _, panel = await self._known(interaction, PictureRef(about.job_id, number))
         _check_mine(interaction, first)
-        pictures = [] if panel.job_id is None else await self._queue.pictures(panel.job_id)
+        has_picture = panel.job_id is not None and await self._queue.has_images(panel.job_id)
         words = _words.inert(panel.words) if panel.job_id is not None else _words.said(panel.refusal)
-        view = _storyboard.panel_view(first.id, panel.number, pictures[0].ref if pictures else None)
+        view = _storyboard.panel_view(first.id, panel.number, has_picture=has_picture)
         await responses.send(interaction, words, view=view, ephemeral=True)
+
+    @pressed("panelpicture")
+    async def picture_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Show the picture that a panel has now, with the usual buttons, to the person alone."""
+        first, _, panel = await self._known(interaction, about)
+        _check_mine(interaction, first)
+        job = await self._free(panel)
+        pictures = [] if job is None else await self._queue.pictures(job.id)
+        if job is None or not pictures:
+            raise UserError(_NO_PICTURE)
+        view = _controls.controls_of(job, len(pictures), self._admission)
+        await send_pictures(interaction, self._queue, job, pictures, _requests.single(job, pictures[0]), view)
 
     @pressed("panelagain", "panelvary")
     async def repaint_pressed(self, interaction: discord.Interaction[Client], about: PictureRef, action: str) -> None:
@@ -163,7 +179,7 @@ class Storyboards(commands.Cog):
         job = await self._free(panel)
         pictures = [] if job is None else await self._queue.pictures(job.id)
         if job is None or not pictures:
-            raise UserError("This panel has no picture. Edit its words, and it is painted.")
+            raise UserError(_NO_PICTURE)
         lead = None
         if action == "panelvary":
             options = edits.vary(job.request, pictures[0], edits.STRONG)
@@ -370,6 +386,16 @@ class Storyboards(commands.Cog):
         if job is not None and (job.status in _OPEN or job.posted_at is None):
             raise UserError(_BUSY)
         return job
+
+
+def _typed(filled: Submission) -> str:
+    """All that a person wrote into the form of a storyboard, to give it back."""
+
+    def named(name: str, label: str) -> str:
+        return f"{say(label)}: {filled.texts[name]}" if filled.texts.get(name) else ""
+
+    end = "\n".join(filter(None, [named("look", _LOOK_NAME), named("strength", _STRENGTH_NAME)]))
+    return "\n\n".join(filter(None, [named("title", _TITLE_NAME), filled.texts.get("panels", ""), end]))
 
 
 def _check_mine(interaction: discord.Interaction[Client], first: Job) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import discord
 from discord import app_commands
@@ -33,6 +34,24 @@ _TITLES = (mark("Backgrounds"), mark("Colours"), mark("Angles"))
 _HINTS = (mark("blue, green, a beach at sunset"), mark("red, blue, golden"), mark("side, top, from below"))
 _LIST = 500
 """Characters of a list in a form."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What varies of a thing, and words for all variants: None if the person said nothing about that."""
+
+    thing: str
+    look: str | None
+    lists: Mapping[str, str]
+    typed: str
+    """What the person wrote, to give it back."""
+
+    @classmethod
+    def of(cls, thing: str, look: str | None, lists: Mapping[str, str]) -> _Wanted:
+        """What a person wrote."""
+        named = {**lists, "look": look}
+        typed = "; ".join(filter(None, [thing, *(f"{name}: {words}" for name, words in named.items() if words)]))
+        return cls(thing, look, lists, typed)
 
 
 class Variants(commands.Cog):
@@ -70,12 +89,13 @@ class Variants(commands.Cog):
     ) -> None:
         """Quote the variants, and ask with their bill."""
         lists = dict(zip(_LISTS, (backgrounds or "", colours or "", angles or ""), strict=True))
+        wanted = _Wanted.of(thing or "", look, lists)
         try:
             if (picture is None) == (id is None):
                 raise UserError("Attach a picture, or give the number of a request as `id:`, and not both.")
-            what, look, drawn = await self._drawn(interaction, thing, look, lists)
+            drawn = await self._drawn(interaction, wanted)
             if picture is None:
-                await self._of_result(interaction, reference_of(id or ""), what, look, drawn)
+                await self._of_result(interaction, reference_of(id or ""), drawn)
                 return
             able = await usable_models(self._admission, interaction)
             chosen = (model or (able[0].name if able else "")).lower()
@@ -83,9 +103,9 @@ class Variants(commands.Cog):
             def options(variant: Variant) -> Options:
                 return edits.variant_of_upload(variant, model)
 
-            await self._offer(interaction, what or "", self._look(chosen, look), drawn, options, {"image": picture})
+            await self._offer(interaction, drawn, chosen, options, {"image": picture})
         except UserError as error:
-            await interaction.client.explain(interaction, error, _typed(thing or "", lists))
+            await interaction.client.explain(interaction, error, wanted.typed)
 
     @variants.autocomplete("model")
     async def _models(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -123,33 +143,24 @@ class Variants(commands.Cog):
     ) -> None:
         """Quote the variants, and ask with their bill."""
         lists = {name: filled.texts.get(name, "") for name in _LISTS}
-        thing = filled.texts.get("thing", "")
+        wanted = _Wanted.of(filled.texts.get("thing", ""), filled.texts.get("look", ""), lists)
         try:
-            what, look, drawn = await self._drawn(interaction, thing, filled.texts.get("look", ""), lists)
-            await self._of_result(interaction, known.about, what, look, drawn)
+            await self._of_result(interaction, known.about, await self._drawn(interaction, wanted))
         except UserError as error:
-            await interaction.client.explain(interaction, error, _typed(thing, lists))
+            await interaction.client.explain(interaction, error, wanted.typed)
 
-    async def _drawn(
-        self, interaction: discord.Interaction[Client], thing: str | None, look: str | None, lists: Mapping[str, str]
-    ) -> tuple[str | None, str | None, dict[str, str]]:
-        """What a person typed, with the wildcards drawn once for all variants. Raises UserError for choices."""
+    async def _drawn(self, interaction: discord.Interaction[Client], wanted: _Wanted) -> _Wanted:
+        """The same with the wildcards drawn, once for all variants. Raises UserError for choices."""
         requester, _ = where(interaction)
-        texts = {"thing": thing, "look": look, **lists}
+        texts = {"thing": wanted.thing, "look": wanted.look, **wanted.lists}
         drawn = {
             name: text and await self._quotes.single(requester, text, mark("Each variant"))
             for name, text in texts.items()
         }
-        return drawn["thing"], drawn["look"], {name: drawn[name] or "" for name in lists}
+        lists = {name: drawn[name] or "" for name in wanted.lists}
+        return replace(wanted, thing=drawn["thing"] or "", look=drawn["look"], lists=lists)
 
-    async def _of_result(
-        self,
-        interaction: discord.Interaction[Client],
-        about: PictureRef,
-        thing: str | None,
-        look: str | None,
-        lists: Mapping[str, str],
-    ) -> None:
+    async def _of_result(self, interaction: discord.Interaction[Client], about: PictureRef, wanted: _Wanted) -> None:
         """Offer variants of a picture of a result, which must be shown where the person is."""
         job, picture = await _targets.picture(self._queue, interaction, about)
         _targets.check_shown(job, interaction)
@@ -157,31 +168,23 @@ class Variants(commands.Cog):
         if model is None:
             raise UserError("The model {model} is no longer here.", model=job.request.model)
         request = edits.proper(job.request, model)
-        what = thing or thing_of(request.prompt)
-        await self._offer(
-            interaction,
-            what,
-            self._look(model.name, look),
-            lists,
-            lambda variant: edits.variant(request, picture, variant),
-        )
+        wanted = replace(wanted, thing=wanted.thing or thing_of(request.prompt))
+        await self._offer(interaction, wanted, model.name, lambda variant: edits.variant(request, picture, variant))
 
     async def _offer(
         self,
         interaction: discord.Interaction[Client],
-        thing: str,
-        look: str,
-        lists: Mapping[str, str],
+        wanted: _Wanted,
+        model: str,
         options: Callable[[Variant], Options],
         attachments: Mapping[str, discord.Attachment] | None = None,
     ) -> None:
         requester, destination = where(interaction)
         stand_ins = stand_ins_of(attachments or {})
-        made = [
-            (variant.label, options(variant).with_uploads(stand_ins)) for variant in variants_of(thing, look, **lists)
-        ]
-        series = await self._quotes.read_variants(requester, thing, made, destination)
-        await self._series.offer(interaction, Options(_typed(thing, lists)), series, attachments)
+        variants = variants_of(wanted.thing, self._look(model, wanted.look), **wanted.lists)
+        made = [(variant.label, options(variant).with_uploads(stand_ins)) for variant in variants]
+        series = await self._quotes.read_variants(requester, wanted.thing, made, destination)
+        await self._series.offer(interaction, Options(wanted.typed), series, attachments)
 
     def _look(self, model: str, look: str | None) -> str:
         """The words for all variants; a model that ships with Atelier does not know those that are usual."""
@@ -189,11 +192,6 @@ class Variants(commands.Cog):
             return look
         embedded = {each.name for each in self._admission.models if each.source == EMBEDDED}
         return "" if model in embedded else STEADY
-
-
-def _typed(thing: str, lists: Mapping[str, str]) -> str:
-    """What a person wrote, to give it back."""
-    return "; ".join(filter(None, [thing, *(f"{name}: {words}" for name, words in lists.items() if words)]))
 
 
 async def setup(client: Client) -> None:

@@ -48,7 +48,7 @@ MEANING = {
     LimitName.SERVER_MONEY: mark("US cents of the whole server in 24 hours"),
     LimitName.PIXELS: mark("pixels of a picture"),
     LimitName.STEPS: mark("denoising steps"),
-    LimitName.IMAGES: mark("pictures of one request"),
+    LimitName.IMAGES: mark("pictures of one request; pace and quota limit panels and frames"),
     LimitName.ANIMATION: mark("pixels of all frames of an animation"),
     LimitName.PERMUTATIONS: mark("prompts made from one prompt with choices"),
     LimitName.MODELS: mark("models to choose from"),
@@ -313,7 +313,7 @@ def spoken(name: LimitName, value: int) -> Sentence:
     side = math.isqrt(value)
     match name:
         case LimitName.QUOTA:
-            return sentence("at most {time} of painting time in 24 hours", time=lasting(value))
+            return sentence("at most {time} of painting time in 24 hours", time=lasting(value, math.floor))
         case LimitName.WEIGHT:
             return sentence("a share of {count:,} when many wait; 100 is usual", count=value)
         case LimitName.PACE:

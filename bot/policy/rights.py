@@ -64,7 +64,7 @@ RIGHTS = (
                 "press:seriesplain",
                 "press:seriesno",
             ),
-            *("send:remix", "send:region", "send:use", "send:described", "reproduce"),
+            *("send:remix", "send:region", "send:use", "press:use", "press:enlarge", "send:described", "reproduce"),
             *("press:improve", "press:change", "press:astyped", "send:improved"),
         ),
         YES,
@@ -109,7 +109,7 @@ RIGHTS = (
         "Change the panels of a storyboard",
         (
             *("press:panel", "press:panelagain", "press:panelvary", "press:panelwords", "send:panelwords"),
-            *("press:panelearlier", "press:panellater"),
+            *("press:panelearlier", "press:panellater", "press:panelpicture"),
         ),
         "their own",
         "their own",

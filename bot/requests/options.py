@@ -117,6 +117,8 @@ class Options:
     """What makes it an animation; None for pictures."""
     film: int | None = field(default=None, kw_only=True)
     """How many frames a film by a model for videos has, 0 if the person did not say; None for pictures."""
+    usual_model: str = field(default="", kw_only=True)
+    """The model that paints this kind of request if the person names none; empty for the usual one."""
     negative_prompt: Annotated[
         str | None, Option("What to leave out", ("no",), example="text, blurry", spaced=True, repeats=True)
     ] = None

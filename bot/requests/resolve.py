@@ -131,6 +131,8 @@ def resolve(
     notes = ["; ".join(said)] if said else []
     if options.edit is not None and options.edit.is_first_frame:
         notes.append(say("the picture is an animation, so only its first frame counts"))
+    if options.usual_model and options.model is None:
+        options = replace(options, model=options.usual_model)
     options, filled, left_out = with_defaults(options, defaults, usable)
     filled |= of_style
     notes += style_notes + left_out

@@ -302,6 +302,10 @@ class SeriesAdmission:
                 # The message of the storyboard shows it to everyone.
                 with speaking(await self._policy.language(requester.guild_id)):
                     known.append(Panel(number, words, refusal=str(error)))
+            except UserError as error:
+                raise UserError(
+                    "{error} This is about panel {number} with the look of all panels.", error=error, number=number
+                ) from error
             else:
                 members.append(Member(quote, words))
                 known.append(Panel(number, words))

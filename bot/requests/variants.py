@@ -49,7 +49,9 @@ def variants_of(thing: str, look: str, backgrounds: str = "", colours: str = "",
     thing = clean(thing)
     if not thing:
         raise UserError("Say what the picture shows, like: a red apple.")
-    made = [*_backgrounds(thing, backgrounds), *_colours(thing, colours), *_angles(thing, angles)]
+    # Words for the old background would be painted beside the new one.
+    bare = thing_of(thing)
+    made = [*_backgrounds(bare, backgrounds), *_colours(bare, colours), *_angles(thing, angles)]
     if not made:
         raise UserError(
             "Say what varies: backgrounds, colours or angles, with commas between them, like: blue, green, a beach."
@@ -71,7 +73,8 @@ def _backgrounds(thing: str, typed: str) -> Iterator[Variant]:
 def _colours(thing: str, typed: str) -> Iterator[Variant]:
     bare = _OLD_COLOUR.sub("", _ARTICLE.sub("", thing))
     for value in _entries(mark("colours"), typed):
-        yield Variant(f"colour: {value}", _an(f"{value} {bare}"), Operation.INPAINT, 0.8, Kept.BACKGROUND)
+        words = _an(f"{_ARTICLE.sub('', value)} {bare}")
+        yield Variant(f"colour: {value}", words, Operation.INPAINT, 0.8, Kept.BACKGROUND)
 
 
 def _angles(thing: str, typed: str) -> Iterator[Variant]:
@@ -82,16 +85,18 @@ def _angles(thing: str, typed: str) -> Iterator[Variant]:
 
 
 def _entries(name: str, typed: str) -> list[str]:
-    """The entries of a list, each once."""
-    found = list(dict.fromkeys(filter(None, map(clean, typed.split(",")))))
-    if long := next((entry for entry in found if len(entry) > LONGEST), None):
+    """The entries of a list, each once; capital letters make no other entry."""
+    found: dict[str, str] = {}
+    for entry in filter(None, map(clean, typed.split(","))):
+        found.setdefault(entry.casefold(), entry)
+    if long := next((entry for entry in found.values() if len(entry) > LONGEST), None):
         raise UserError(
             "An entry of {name} has {count} characters, and at most {most} are allowed: shorten it.",
             name=sentence(name),
             count=len(long),
             most=LONGEST,
         )
-    return found
+    return list(found.values())
 
 
 def _an(words: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 import simcord
 
 from bot.config import Config, LimitsConfig
-from bot.jobs import Job, UserId, to_text, utcnow
+from bot.jobs import Job, PictureRef, UserId, to_text, utcnow
+from bot.responses import MESSAGE, units
 from bot.storage.contests import Contest, Entry, State, in_order_of
+from cogs import _contests
 from tests.cogs.test_every_control import Stage
 from tests.cogs.test_moderation import said
 from tests.cogs.test_reactions import rests
@@ -243,6 +246,24 @@ async def test_a_tie_is_told_as_a_tie_and_all_its_winners_are_pinged_and_copied(
     assert "A tie: 2 pictures share the first place, with 1 of 2 votes each." in message.content
     assert [people for people in pinged(workshop) if people] == [[str(ada.id), str(grace.id)]]
     await workshop.seen(lambda: len(best.history()) == 2)
+
+
+async def test_many_winners_of_a_tie_are_all_named(workshop: Workshop, moderator: simcord.MemberActor) -> None:
+    (_, job), _ = await of_two(workshop, moderator)
+    contest = replace(
+        (await workshop.app.contests.latest(workshop.guild.id, 1))[0], state=State.COUNTED, theme="_" * 99
+    )
+    for count, named, end in ((10, 10, ""), (50, 50, ""), (60, 55, "-# and 5 more")):
+        winners = [
+            (Entry(number, contest.id, UserId(10**18 + number), PictureRef(job.id, 1), won=True), job)
+            for number in range(count)
+        ]
+        over = replace(contest, entrants=count, voters=count, best=1, winners=count)
+        text = _contests.news(over, winners)
+        assert units(text) <= MESSAGE
+        assert text.count("<@10") == named
+        assert end in text
+        assert text.endswith("\n-# The contest is over. Congratulations!")
 
 
 @pytest.mark.parametrize("same", [True, False])

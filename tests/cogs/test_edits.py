@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from typing import Any
 
@@ -17,6 +18,7 @@ from cogs._controls import MORE
 from tests.conftest import Workshop
 
 RED = flat_image(1, 64, 48).png
+BLUE = flat_image(2, 64, 48).png
 
 
 @pytest.fixture
@@ -323,6 +325,54 @@ async def test_the_menu_of_a_result_with_several_pictures_asks_which_one_moves_o
         assert which.response.content == "Which picture?"
     opened = await grace.click(which.response, label="2")
     assert opened.modal["title"] == "Variants"
+
+
+async def test_the_menu_of_a_message_with_several_pictures_asks_which_one(workshop: Workshop) -> None:
+    job, message = await painted(workshop, images=2)
+    grace = workshop.member("grace")
+    which = await grace.context_menu(workshop.channel, "Use this picture", message)
+    assert which.response.content == "Which picture?"
+    opened = await grace.click(which.response, label="2")
+    await grace.submit_modal(opened, {"prompt": "a dog"})
+    which = await grace.context_menu(workshop.channel, "Upscale", message)
+    await grace.click(which.response, label="2")
+    remixed, enlarged = (await workshop.ended(3))[1:]
+    second = (await workshop.app.queue.pictures(job.id))[1].sha256
+    assert [each.request.image for each in (remixed, enlarged)] == [second, second]
+
+
+async def test_of_another_persons_message_with_several_pictures_one_is_chosen(workshop: Workshop) -> None:
+    grace = workshop.member("grace")
+    files = [("notes.txt", b"words"), ("a.png", RED), ("b.png", BLUE)]
+    sent = await grace.send(workshop.channel, "look", attachments=files)
+    which = await grace.context_menu(workshop.channel, "Use this picture", sent)
+    assert which.response.content == "Which picture?"
+    opened = await grace.click(which.response, label="2")
+    assert opened.modal["title"] == "Use this picture"
+    await grace.submit_modal(opened, {"prompt": "a dog", "strength": "0.5"})
+    which = await grace.context_menu(workshop.channel, "Upscale", sent)
+    await grace.click(which.response, label="2")
+    used, enlarged = await workshop.ended(2)
+    assert (used.request.operation, enlarged.request.operation) == (Operation.IMAGE2IMAGE, Operation.UPSCALE)
+    assert used.request.image == enlarged.request.image == hashlib.sha256(BLUE).hexdigest()
+    await grace.delete(sent)
+    gone = await grace.click(which.response, label="1")
+    assert "can't read that message" in gone.response.content
+
+
+async def test_the_menu_of_a_message_of_several_requests_asks_which_one(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    bill = await ada.slash(workshop.channel, "imagine", prompt="a {red, green, blue, black, white, pink} fox")
+    await ada.click(bill.response, label="Paint all")
+    jobs = await workshop.ended(6)
+    message = workshop.message(jobs[5].destination.message_id)
+    for menu, title in (("Info", f"**Request {jobs[5].id}**"), ("Change this picture", "Picture 1 of **a pink fox**")):
+        which = await ada.context_menu(workshop.channel, menu, message)
+        assert which.response.content == "Which picture?"
+        (row,) = which.response.components
+        assert [each["label"] for each in row["components"]] == ["5", "6"], "as under the message"
+        told = await ada.click(which.response, label="6")
+        assert (told.followups or [told.response])[-1].content.startswith(title)
 
 
 async def test_the_picture_of_any_message_can_be_used_and_enlarged(workshop: Workshop) -> None:

@@ -37,6 +37,7 @@ OTHERS = {
     "cancel": "a request that waits",
 }
 OTHERS |= {"described": "words for a picture"}
+OTHERS |= dict.fromkeys(("use", "enlarge"), "a picture of any message")
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
 OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
 OTHERS |= {"samepage": "a page of duplicates", "statstable": "the table of /stats"}
@@ -45,7 +46,7 @@ OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a pr
 OTHERS |= dict.fromkeys(("seriesall", "seriesfirst", "seriesplain", "seriesno"), "a bill")
 OTHERS |= {"stopseries": "a series that waits", "seriessheet": "variants"}
 OTHERS |= dict.fromkeys(
-    ("panel", "panelagain", "panelvary", "panelwords", "panelearlier", "panellater"), "a storyboard"
+    ("panel", "panelagain", "panelvary", "panelwords", "panelearlier", "panellater", "panelpicture"), "a storyboard"
 )
 OTHERS |= dict.fromkeys(("boardsheet", "boardpdf", "boardwebp", "boardgif"), "a storyboard")
 OTHERS |= dict.fromkeys(("vote", "endvote", "endvoteyes"), "a comparison")
@@ -74,15 +75,20 @@ class Stage:
 
     async def use(self, person: Any, custom_id: str, message: discord.Message | None = None) -> Any:
         """Let a person press a button with this custom id."""
-        message = message or self.message
-        shown = self.workshop.env.backend.get_message(message.channel.id, message.id)
-        kept, button = shown.components, {"type": 2, "style": 2, "label": "Forged", "custom_id": custom_id}
-        shown.components = [{"type": 1, "components": [button]}]
-        try:
-            return await person.click(message, custom_id=custom_id)
-        finally:
-            if shown.components and shown.components[0]["components"] == [button]:
-                shown.components = kept
+        return await forged(self.workshop, person, message or self.message, custom_id)
+
+
+async def forged(workshop: Workshop, person: Any, message: Any, custom_id: str) -> Any:
+    """Let a person press a button with this custom id under a message, where it does not stand, or no longer."""
+    channel = message.channel if isinstance(message, discord.Message) else workshop.channel
+    shown = workshop.env.backend.get_message(channel.id, message.id)
+    kept, button = shown.components, {"type": 2, "style": 2, "label": "Forged", "custom_id": custom_id}
+    shown.components = [{"type": 1, "components": [button]}]
+    try:
+        return await person.click(message, custom_id=custom_id)
+    finally:
+        if shown.components and shown.components[0]["components"] == [button]:
+            shown.components = kept
 
 
 async def result(workshop: Workshop, **options: Any) -> Stage:

@@ -40,6 +40,7 @@ def last(answer: Any) -> Any:
 
 async def test_the_model_for_videos_is_found_and_the_frames_count(workshop: Workshop, engine: FakeEngine) -> None:
     ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "settings", model="emoji")
     answer = await ada.slash(workshop.channel, "film", prompt="a red fox --seed 7", frames=20)
     assert "frames 20 became 17" in last(answer).content
     await ada.slash(workshop.channel, "film", prompt="a red fox", picture=("a.png", PICTURE))
@@ -54,6 +55,9 @@ async def test_the_model_for_videos_is_found_and_the_frames_count(workshop: Work
     again = (await workshop.ended(3))[2].request
     assert (again.operation, again.frames, again.model) == (Operation.FILM, 17, "words")
     assert again.seed != 7
+    info = await ada.context_menu(workshop.channel, "Info", message)
+    assert "by flags: `seed`" in info.response.content
+    assert "by options" not in info.response.content, "nobody chose the model"
 
 
 async def test_choices_are_refused_and_wildcards_are_drawn(workshop: Workshop) -> None:

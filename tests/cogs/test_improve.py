@@ -14,6 +14,7 @@ from bot.jobs import UserId, utcnow
 from bot.requests.improver import NOT_LOOKED_UP, NOTHING_KNOWN
 from bot.storage.ratings import Ratings
 from cogs.improve import NOTHING
+from tests.cogs.test_every_control import forged
 from tests.conftest import PATIENCE_SECONDS, Workshop
 
 
@@ -57,12 +58,14 @@ async def test_with_enhance_the_offer_comes_first_and_nothing_changes_silently(w
     (field,) = changed.modal["components"]
     assert field["component"]["value"] == "a fox, golden hour"
     assert field["description"] == "Added: golden hour"
+    pressed = offer.components[0]["components"][1]["custom_id"]
     await ada.submit_modal(changed, {"prompt": "a fox, golden hour, fog --seed 5"})
+    assert (offer.content, offer.components) == ("✅ Improve my prompt", [])
     job = (await workshop.ended(liked + 1))[-1]
     assert (job.request.prompt, job.request.seed) == ("a fox, golden hour, fog", 5)
     assert job.request.width > job.request.height, "the flags of the first prompt count"
-    again = await ada.click(offer, label="Paint as typed")
-    assert "already answered" in again.response.content
+    again = await forged(workshop, ada, offer, pressed)
+    assert again.response.content == "You already answered this."
 
 
 async def test_the_person_can_paint_the_prompt_as_it_was_typed(workshop: Workshop, liked: int) -> None:

@@ -10,6 +10,7 @@ from bot.config import EMBEDDED_MODEL, BillConfig, Config
 from bot.engine.fake import FakeEngine
 from bot.errors import StorageFull
 from cogs import _waiting
+from tests.cogs.test_every_control import forged
 from tests.cogs.test_limits import confirmed
 from tests.cogs.test_refusals import pressed_elsewhere
 from tests.conftest import Workshop
@@ -53,11 +54,13 @@ async def test_a_big_request_is_confirmed_and_nothing_is_held_until_then(worksho
         in bill.response.content
     )
     assert await workshop.jobs() == []
+    pressed = bill.response.components[0]["components"][0]["custom_id"]
     await ada.click(bill.response, label="Paint it")
+    assert (bill.response.content, bill.response.components) == ("✅ Paint it", [])
     (job,) = await workshop.ended()
     assert (job.request.prompt, job.requester) == ("a cat", workshop.requester(ada))
-    again = await ada.click(bill.response, label="Paint it")
-    assert "You already answered this" in again.response.content
+    again = await forged(workshop, ada, bill.response, pressed)
+    assert again.response.content == "You already answered this."
     assert len(await workshop.jobs()) == 1
 
 
@@ -91,6 +94,7 @@ async def test_a_refusal_after_the_bill_says_all_that_any_other_does(workshop: W
     assert "Queued" in other.response.content
     text = refused.response.content
     assert refused.ephemeral
+    assert (bill.response.content, bill.response.components) == ("This request was not accepted.", [])
     assert (
         "Not enough of your quota is left: this takes about 0.7 s of painting time, and 0.3 s of 1 s in 24 hours is "
         f"left (the rule for <@{ada.id}>)" in text
@@ -115,7 +119,7 @@ async def test_nobody_else_can_answer_a_bill(workshop: Workshop) -> None:
     for stranger in (workshop.member("eve"), workshop.member("mod", moderator=True)):
         for label in ("Paint it", "Cancel"):
             pressed = await stranger.click(forged, label=label)
-            assert "You already answered this" in pressed.response.content
+            assert "this is too old" in pressed.response.content
             assert "secret" not in pressed.response.content
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
@@ -144,7 +148,7 @@ async def test_a_bill_is_not_answered_on_another_server(workshop: Workshop) -> N
     bill = await ada.slash(workshop.channel, "imagine", prompt="a secret", images=2)
     (row,) = bill.response.components
     pressed = await pressed_elsewhere(workshop, ada, row, label="Paint it")
-    assert "You already answered this" in pressed.response.content
+    assert "this is too old" in pressed.response.content
     assert await workshop.jobs() == []
     await ada.click(bill.response, label="Paint it")
     assert [job.requester.guild_id for job in await workshop.jobs()] == [workshop.guild.id]

@@ -310,10 +310,13 @@ async def test_a_message_of_several_results_is_reported_by_one_that_people_see(w
     await workshop.app.removals.remove_own(first.requester, first.id)
     assert await reported(workshop, eve, first) == FILED
     assert file_of(await shown(workshop, moderator)).startswith(f"atelier-{second.id}-")
-    told = await eve.context_menu(workshop.channel, "Info", workshop.message(second.destination.message_id))
+    message = workshop.message(second.destination.message_id)
+    which = await eve.context_menu(workshop.channel, "Info", message)
+    assert [each["label"] for each in which.response.components[0]["components"]] == ["2", "3"]
+    told = await eve.click(which.response, label="2")
     assert told.response.content.startswith(f"**Request {second.id}**")
-    form = await eve.context_menu(workshop.channel, "Use this picture", workshop.message(second.destination.message_id))
-    assert form.modal, "it is a form, not a refusal"
+    which = await eve.context_menu(workshop.channel, "Use this picture", message)
+    assert (await eve.click(which.response, label="2")).modal, "it is a form, not a refusal"
 
 
 async def test_of_a_storyboard_what_is_reported_stands_in_its_grid(workshop: Workshop) -> None:

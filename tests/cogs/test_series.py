@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import simcord
 
 from bot.config import Config, DiscordConfig, LimitsConfig
 from bot.engine.fake import FakeEngine
-from bot.jobs import JobStatus
+from bot.jobs import ChannelId, Destination, JobStatus
+from bot.requests.options import Options
+from bot.requests.series import Member, SeriesQuote
 from cogs._controls import MORE
+from cogs._series import bill as words_of
 from cogs.reports import FILED
-from tests.cogs.test_every_control import Stage
+from tests.cogs.test_every_control import Stage, forged
 from tests.cogs.test_moderation import said
 from tests.cogs.test_reactions import gallery, rests
 from tests.conftest import Workshop
@@ -94,16 +98,19 @@ async def test_one_bill_for_all_and_one_post_for_four_pictures_with_the_values_o
 async def test_a_part_the_text_itself_or_nothing(workshop: Workshop, label: str, count: int, words: str) -> None:
     ada = workshop.member("ada")
     asked = await bill(workshop, ada)
+    (all_of_it, *_) = [each["custom_id"] for row in asked.response.components for each in row["components"]]
     answer = await ada.click(asked.response, label=label)
     assert words in answer.response.content
+    assert labels(asked.response) == [], "the question became its answer"
+    assert asked.response.content.startswith("Your quota is unchanged." if label == "Cancel" else f"✅ {label}")
     jobs = await workshop.ended(count) if count else await workshop.jobs()
     assert len(jobs) == count
     if label == "As it is written":
         assert jobs[0].request.prompt == SIX
         assert jobs[0].series_id is None
     if label == "First four":
-        again = await ada.click(asked.response, label="Paint all")
-        assert "already answered" in again.response.content
+        again = await forged(workshop, ada, asked.response, all_of_it)
+        assert again.response.content == "You already answered this."
 
 
 async def test_copies_have_seeds_of_their_own_and_flags_may_have_choices(workshop: Workshop) -> None:
@@ -118,6 +125,12 @@ async def test_copies_have_seeds_of_their_own_and_flags_may_have_choices(worksho
     ]
     assert jobs[2].request.width > 128
     assert [len(message.attachments) for message in posts(workshop)] == [4, 4, 4, 4]
+
+
+async def test_the_bill_of_copies_alone_has_neither_names_for_them_nor_words_on_braces(workshop: Workshop) -> None:
+    asked = await bill(workshop, workshop.member("ada"), "a fox --repeat 9")
+    assert asked.response.content.startswith("9 pictures, about ")
+    assert len(asked.response.content.splitlines()) == 1
 
 
 async def test_wildcards_are_drawn_before_the_request_is_accepted(workshop: Workshop) -> None:
@@ -207,6 +220,13 @@ async def test_what_does_not_fit_into_the_quota_is_offered_in_part(workshop: Wor
     assert "Paint all" not in labels(asked.response)
     await ada.click(asked.response, label="First four")
     await workshop.ended(4)
+    place = Destination(ChannelId(workshop.channel.id))
+    series = await workshop.app.series.read(workshop.requester(ada), Options(SIX), place)
+    assert isinstance(series, SeriesQuote)
+    first = series.first
+    allowance = replace(first.allowance, quota=7200.0, spent=())
+    close = replace(series, members=(Member(replace(first, seconds=7229 / 2, allowance=allowance), ""),) * 2)
+    assert "about 2 h 1 min of painting time, and 2 h of your quota is left" in words_of(close)
     await limited(1)
     refused = await ada.slash(workshop.channel, "imagine", prompt=f"{SIX} --steps 150 --images 4")
     assert "quota" in refused.response.content

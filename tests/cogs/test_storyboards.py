@@ -54,6 +54,11 @@ def last(answer: Any) -> Any:
     return answer.followups[-1] if answer.followups else answer.response
 
 
+def ids(message: Any) -> set[str]:
+    """The custom ids of the buttons of an answer."""
+    return {each["custom_id"] for row in message.components for each in row["components"]}
+
+
 async def panel(workshop: Workshop, who: simcord.MemberActor, number: int) -> Any:
     """What a person is shown after they chose a panel from the menu."""
     first = (await workshop.jobs())[0].id
@@ -107,6 +112,9 @@ async def test_a_panel_is_painted_again_varied_reworded_and_moved(workshop: Work
     again = (await workshop.ended(4))[3]
     assert again.request.prompt == old[1].request.prompt
     assert again.request.seed != old[1].request.seed
+    single = last(await ada.click(shown.response, label="Picture"))
+    assert [file.filename for file in single.attachments] == [f"atelier-{again.id}-1.png"], "that of the panel now"
+    assert {f"a2:remix:{again.id}:1"} < ids(single)
     await ada.click((await panel(workshop, ada, 2)).response, label="Vary")
     varied = (await workshop.ended(5))[4]
     assert varied.request.image == (await workshop.app.queue.pictures(again.id))[0].sha256
@@ -157,7 +165,7 @@ async def test_only_the_requester_changes_a_storyboard_and_everybody_may_export_
     first = (await workshop.jobs())[0].id
     shown = workshop.env.backend.get_message(workshop.channel.id, board(workshop).id)
     kept = shown.components
-    for action in ("panelagain", "panelvary", "panelwords", "panelearlier", "panellater"):
+    for action in ("panelagain", "panelvary", "panelwords", "panelearlier", "panellater", "panelpicture"):
         custom_id = f"a2:{action}:{first}:2"
         shown.components = [{"type": 1, "components": [{"type": 2, "style": 2, "label": "F", "custom_id": custom_id}]}]
         answer = await person.click(board(workshop), custom_id=custom_id)
@@ -294,6 +302,7 @@ async def test_the_words_of_a_panel_that_a_new_term_stops_are_shown_nowhere(
         ({"panels": "one"}, "this text has 1 panel"),
         ({"panels": "\n".join("abcdefghi")}, "this text has 9 panels"),
         ({"look": "--images 2"}, "A panel has one picture"),
+        ({"panels": "a fox\na cat --seed x"}, "This is about panel 2 with the look of all panels."),
         ({"look": "ink --enhance"}, "only one prompt can be improved at a time. Leave out --enhance."),
         ({"look": "--model lost"}, "There is no model"),
     ],
@@ -304,7 +313,9 @@ async def test_what_cannot_be_a_storyboard_gets_one_sentence_and_the_words_back(
     refused = await bill(workshop, workshop.member("ada"), **filled)
     assert refused.ephemeral
     assert words in refused.response.content
-    assert "Your prompt, to copy" in refused.response.content
+    story = STORY | filled
+    typed = f"Title: A day\n\n{story['panels']}\n\nLook of all panels: {story['look']}"
+    assert f"```\n{typed}\n```" in refused.response.content
     assert await workshop.jobs() == []
 
 

@@ -185,10 +185,16 @@ async def test_what_cannot_be_done_is_refused_in_one_sentence(
 async def test_all_words_pass_the_terms_of_the_server(workshop: Workshop) -> None:
     ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
     await said(moderator, workshop, "terms add", terms="zeppelin")
-    for options in ({"thing": "a zeppelin"}, {"thing": "a cup", "backgrounds": "zeppelin"}):
+    for options, typed in (
+        (
+            {"thing": "a zeppelin", "look": "at night"},
+            "a zeppelin; backgrounds: blue, green; colours: yellow; look: at night",
+        ),
+        ({"thing": "a cup", "backgrounds": "zeppelin"}, "a cup; backgrounds: zeppelin; colours: yellow"),
+    ):
         refused = await asked(workshop, ada, picture=("a.png", png()), **options)
         assert last(refused).ephemeral
-        assert "Your prompt, to copy" in last(refused).content
+        assert f"```\n{typed}\n```" in last(refused).content
     assert await workshop.jobs() == []
 
 

@@ -79,11 +79,12 @@ def test_words_of_a_person_stand_in_the_quotation_marks_of_the_reader(monkeypatc
     marks = {Language.GERMAN: "„{text}“", Language.JAPANESE: "「{text}」"}
     monkeypatch.setattr(catalogues, "translation", lambda spoken, text: marks[spoken] if text == "“{text}”" else text)
     error = UserError("There is no wildcard {name}.", name=quoted("{cat}"))
-    assert str(error) == "There is no wildcard “(cat)”."
+    assert str(error) == "There is no wildcard “{cat}”."
     with speaking(Language.GERMAN):
-        assert str(error) == "There is no wildcard „(cat)“."
+        assert str(error) == "There is no wildcard „{cat}“."
     with speaking(Language.JAPANESE):
         assert f"{quoted('x' * 61)}" == f"「{'x' * 59}…」"
+    assert str(quoted("{time {time 5}} and {a, b}")) == "“(time (time 5)) and {a, b}”", "it refers to nothing"
 
 
 async def test_an_error_is_put_into_words_where_it_is_explained() -> None:

@@ -31,6 +31,7 @@ from bot.policy.limits import (
     place_refused,
     resolve,
     share_of,
+    spoken,
     told,
 )
 from tests.bot.storage.conftest import NOON, a_request
@@ -201,3 +202,7 @@ def test_what_waits_is_held_against_the_limits_of_now(rule: dict[str, RuleValue]
     assert (refusal.rule, refusal.origin) == (next(iter(rule)), "server")
     assert told(refusal).endswith(" Moderators can change this with {command limits set}.")
     assert refusal.rule == "channels" or "({origin server})" in told(refusal)
+
+
+def test_a_quota_in_words_is_no_more_than_the_quota() -> None:
+    assert str(spoken(LimitName.QUOTA, 7231)) == "at most 2 h of painting time in 24 hours"

@@ -80,7 +80,7 @@ PROMPTS = (
     Pasted("cat::2 dog::1", "", {}, (PLAIN, "“cat::2”, “dog::1”")),
     Pasted("space:: ship", "", {}, (PLAIN, "“space::”")),
     Pasted("still life gouache:: fruit::-0.5 --v 6", "still life gouache:: fruit::-0.5", {}, (PLAIN, "--v has")),
-    Pasted("a {red, green, blue} bird --ar 1:1", "a {red, green, blue} bird", {}, (PLAIN, "“(red, green, blue)”")),
+    Pasted("a {red, green, blue} bird --ar 1:1", "a {red, green, blue} bird", {}, (PLAIN, "“{red, green, blue}”")),
     Pasted(
         "a {red, blue} bird --chaos {5, 10} --ar {1:1, 3:2}", "a {red, blue} bird", {}, (PLAIN, "--chaos and --ar have")
     ),

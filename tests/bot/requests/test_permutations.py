@@ -71,7 +71,7 @@ def test_a_repeat_makes_copies_of_each_prompt_and_is_left_to_one_request_where_t
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a {red, green apple", "The brace at “(red, green apple” is not closed"),
+        ("a {red, green apple", "The brace at “{red, green apple” is not closed"),
         ("{a, {b, c} d", "is not closed"),
         ("{a," * (DEEPEST + 1) + "b" + "}" * (DEEPEST + 1), f"nested {DEEPEST} deep"),
         ("x" * (LONGEST + 1), "6,000 characters"),

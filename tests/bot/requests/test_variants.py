@@ -35,9 +35,16 @@ def test_a_background_is_painted_around_the_thing() -> None:
     assert made[0].label == "background: blue"
 
 
+def test_words_for_the_old_background_are_left_out_where_it_changes_or_stays() -> None:
+    (on, coloured, angle) = variants_of("a red apple on a blue background", "", "green", "yellow", "side")
+    assert on.prompt == "a red apple on a green background"
+    assert coloured.prompt == "a yellow apple"
+    assert angle.prompt == "a red apple on a blue background, side view", "all of it is painted over"
+
+
 def test_a_colour_takes_the_place_of_the_old_one() -> None:
-    made = variants_of("a red apple", "", colours="green, orange")
-    assert [each.prompt for each in made] == ["a green apple", "an orange apple"]
+    made = variants_of("a red apple", "", colours="green, orange, Green, a blue")
+    assert [each.prompt for each in made] == ["a green apple", "an orange apple", "a blue apple"]
     assert {(each.operation, each.kept) for each in made} == {(Operation.INPAINT, Kept.BACKGROUND)}
 
 
