@@ -415,7 +415,7 @@ async def test_a_message_without_a_picture_is_refused(workshop: Workshop) -> Non
 async def test_a_picture_that_is_only_enlarged_brings_no_note_on_words(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     asked = await ada.slash(workshop.channel, "imagine", prompt="a quixotry")
-    assert "can't draw “quixotry” yet" in asked.followups[-1].content
+    assert "can't draw “quixotry”" in asked.followups[-1].content
     (job,) = await workshop.ended()
     enlarged = await ada.click(workshop.message(job.destination.message_id), label="Upscale")
     assert "can't draw" not in str([each.content for each in (enlarged.response, *enlarged.followups)])
