@@ -249,7 +249,9 @@ def notes(remarks: Iterable[str]) -> str:
     """The notes for the person whose request was accepted: changed values, words that the model does not know."""
     lines = [said(remark) for remark in remarks]
     if len(lines) == 1:
-        return fitting([say("About your request: {note}", note=lines[0])])
+        (note,) = lines
+        # What begins with a capital letter is a sentence of its own.
+        return fitting([note if note[:1].isupper() else say("About your request: {note}.", note=note.rstrip(".。"))])
     return fitting([say("About your request:"), *(f"- {line}" for line in lines)])
 
 

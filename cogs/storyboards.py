@@ -43,6 +43,7 @@ from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import translated
 from cogs._targets import may_see
+from cogs.forms import Forms
 from cogs.intake import Intake, where
 from cogs.series import Series
 from cogs.series_posts import SeriesPosts
@@ -122,7 +123,7 @@ class Storyboards(commands.Cog):
             ),
         ]
         empty = form(str(CustomId("storyboard", PictureRef(JobId(0)))), say("Storyboard"), fields)
-        await responses.ask(interaction, empty)
+        await Forms.of(interaction.client).show(interaction, empty)
 
     @submitted("storyboard")
     async def form_sent(
@@ -134,14 +135,11 @@ class Storyboards(commands.Cog):
         """Quote the panels, and ask with their bill."""
         requester, destination = where(interaction)
         text = filled.texts.get("panels", "")
-        try:
-            panels = panels_of(text)
-            title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
-            strength = strength_of(filled.texts.get("strength", ""))
-            series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
-            await self._series.offer(interaction, Options(text), series)
-        except UserError as error:
-            await interaction.client.explain(interaction, error, text)
+        panels = panels_of(text)
+        title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
+        strength = strength_of(filled.texts.get("strength", ""))
+        series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
+        await self._series.offer(interaction, Options(text), series)
 
     @pressed("panel")
     async def panel_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -186,7 +184,9 @@ class Storyboards(commands.Cog):
         field = text_field(
             "prompt", say("Panel {number}", number=panel.number), value=panel.words, long=True, required=True
         )
-        await responses.ask(interaction, form(str(CustomId("panelwords", about)), say("Words of a panel"), [field]))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("panelwords", about)), say("Words of a panel"), [field])
+        )
 
     @submitted("panelwords")
     async def words_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:
@@ -267,7 +267,7 @@ class Storyboards(commands.Cog):
             value=f"{USUAL_SECONDS:g}",
             most=_SECONDS,
         )
-        await responses.ask(
+        await Forms.of(interaction.client).show(
             interaction, form(str(CustomId(action, about)), say("Animation of the storyboard"), [field])
         )
 

@@ -35,6 +35,7 @@ from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._lists import Choices, aspect_choices, model_choices, style_choices, usable_models
 from cogs._pictures import is_hidden
+from cogs.forms import Forms
 
 PAGE = 6
 """Styles of a page: as many pictures as are large enough on a phone."""
@@ -338,7 +339,9 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
             ),
             text_field("description", say("Description"), most=LONGEST_DESCRIPTION),
         ]
-        await responses.ask(interaction, form(str(CustomId("asstyle", about)), say("Use as style"), fields))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("asstyle", about)), say("Use as style"), fields)
+        )
 
     @submitted("asstyle")
     async def use_submitted(

@@ -8,7 +8,6 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import responses
 from bot.client import Client
 from bot.config import EMBEDDED
 from bot.errors import UserError
@@ -25,6 +24,7 @@ from cogs import _targets
 from cogs._buttons import CustomId, add_cog, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._lists import Choices, model_choices, usable_models
+from cogs.forms import Forms
 from cogs.intake import stand_ins_of, where
 from cogs.series import Series
 
@@ -115,7 +115,9 @@ class Variants(commands.Cog):
                 "look", say("Words and flags for all of them"), value=self._look(job.request.model, None), most=_LIST
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("variants", picture.ref)), say("Variants"), fields))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("variants", picture.ref)), say("Variants"), fields)
+        )
 
     @submitted("variants")
     async def variants_sent(
@@ -123,12 +125,8 @@ class Variants(commands.Cog):
     ) -> None:
         """Quote the variants, and ask with their bill."""
         lists = {name: filled.texts.get(name, "") for name in _LISTS}
-        thing = filled.texts.get("thing", "")
-        try:
-            what, look, drawn = await self._drawn(interaction, thing, filled.texts.get("look", ""), lists)
-            await self._of_result(interaction, known.about, what, look, drawn)
-        except UserError as error:
-            await interaction.client.explain(interaction, error, _typed(thing, lists))
+        thing, look = filled.texts.get("thing", ""), filled.texts.get("look", "")
+        await self._of_result(interaction, known.about, *await self._drawn(interaction, thing, look, lists))
 
     async def _drawn(
         self, interaction: discord.Interaction[Client], thing: str | None, look: str | None, lists: Mapping[str, str]

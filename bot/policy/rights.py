@@ -64,7 +64,7 @@ RIGHTS = (
                 "press:seriesplain",
                 "press:seriesno",
             ),
-            *("send:remix", "send:region", "send:use", "send:described", "reproduce"),
+            *("press:formagain", "send:remix", "send:region", "send:use", "send:described", "reproduce"),
             *("press:improve", "press:change", "press:astyped", "send:improved"),
         ),
         YES,

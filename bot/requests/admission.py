@@ -299,6 +299,11 @@ class Admission:
         unknown = [note for words in drawn for note in vocabulary.notes(words)] if vocabulary else []
         return one_line((*quote.notes, *dict.fromkeys(unknown)))
 
+    def known_by(self, model: str) -> str:
+        """What a small model can draw, as a sentence; empty for a model that knows most words."""
+        vocabulary = self._vocabularies.get(model)
+        return vocabulary.known(model) if vocabulary is not None and vocabulary.names else ""
+
     async def promise(self, job: Job, notes: tuple[str, ...]) -> Admitted:
         """Find the place of a new job and when it starts, and note that the requester is told so."""
         place, turn = await self._line.place(job.id) or (1, Turn(job.id, job.requester.user_id, self._clock()))

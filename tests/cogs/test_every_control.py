@@ -35,6 +35,7 @@ OTHERS = {
     "accept": "a bill",
     "decline": "a bill",
     "cancel": "a request that waits",
+    "formagain": "a form that was refused",
 }
 OTHERS |= {"described": "words for a picture"}
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
