@@ -63,8 +63,8 @@ class Help(commands.Cog):
             f"`/{_words.command_name(self._command)} {_words.option('prompt')}: {say('a red fox in the snow')}`",
             say("More options: the number of pictures, the shape, a picture to start from."),
             say(
-                "Flags in the prompt do the same: `--ar 16:9 --images 2 --seed 7 --no fog`. Prompts from other bots work, "
-                "too."
+                "Flags in the prompt do the same: `--ar 16:9 --images 2 --seed 7 --no fog`. Prompts from other bots "
+                "work, too."
             ),
             say("Buttons under a result change it; 👍 and 👎 rate it."),
             *(await self._offered(interaction)),

@@ -94,7 +94,8 @@ class QueueCog(commands.Cog, name="Queue"):
             lines.append(f"-# {reason}")
         lines.append(
             say(
-                "-# Of yours, up to {depth} requests may wait, and up to {pace} images may start a minute.",
+                "-# Up to {depth} of your requests may wait, and up to {pace} of your pictures may start in a minute. "
+                "Each frame of an animation counts as a picture.",
                 depth=limits.depth.value,
                 pace=limits.pace.value,
             )
@@ -159,12 +160,26 @@ class QueueCog(commands.Cog, name="Queue"):
     async def _everyone(self, turns: Sequence[Turn], guild_id: GuildId) -> list[str]:
         """The running jobs and the first places of the queue, without other people's prompts."""
         running = await self._queue.running()
-        lines = [say("🖌️ {request} — being painted", request=_name(job, guild_id)) for job in running]
+        lines = [
+            say(
+                "🖌️ {amount} for {person} — being painted",
+                amount=_words.amount(job.request),
+                person=_name(job, guild_id),
+            )
+            for job in running
+        ]
         for place, turn in enumerate(turns[:_SHOWN], start=1):
             job = await self._queue.get(turn.job_id)
             if job is not None:
-                count = _words.amount(job.request)
-                lines.append(f"{place}. {_name(job, guild_id)} — {count}, {_words.coming(turn.starts_at)}")
+                lines.append(
+                    say(
+                        "{place}. {amount} for {person} — starts {when}",
+                        place=place,
+                        amount=_words.amount(job.request),
+                        person=_name(job, guild_id),
+                        when=_words.coming(turn.starts_at),
+                    )
+                )
         if len(turns) > _SHOWN:
             lines.append(say("-# and {count} more", count=len(turns) - _SHOWN))
         return lines or [say("The queue is empty.")]
@@ -185,7 +200,7 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn], line: Line) -> list[s
         elif job.id in places:
             place, turn = places[job.id]
             starts = _words.coming(turn.starts_at)
-            lines.append(say("🕓 {request} — place {place}, {when}", request=prompt, place=place, when=starts))
+            lines.append(say("🕓 {request} — place {place}, starts {when}", request=prompt, place=place, when=starts))
         elif line.is_drained(job.request.model):
             lines.append(say("⏸️ {request} — the host has stopped the engines for it, keeps its place", request=prompt))
         else:

@@ -242,8 +242,11 @@ class FairQueue:
         person = self._people.get(user_id)
         if person is None or guild_id not in person.queues:
             return None
-        first = person.queues[guild_id][0][2]
-        return person.ready_at(first, self._share(first).pace)
+        return self.allowed_at(person.queues[guild_id][0][2])
+
+    def allowed_at(self, job: Waiting) -> datetime:
+        """When a person's pace lets a job start, as if it were the first of theirs in its server."""
+        return self._people.get(job.user_id, _Person()).ready_at(job, self._share(job).pace)
 
     def next(
         self,

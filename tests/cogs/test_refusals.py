@@ -198,7 +198,14 @@ async def test_a_pace_makes_wait(workshop: Workshop) -> None:
     await ada.slash(workshop.channel, "imagine", prompt="one")
     paced = await ada.slash(workshop.channel, "imagine", prompt="two")
     assert "Queued: place 1, starts <t:" in paced.response.content
-    assert "up to 1 images may start a minute" in (await ada.slash(workshop.channel, "queue")).response.content
+    (note,) = paced.followups
+    assert note.ephemeral
+    assert re.fullmatch(
+        r"Your pace lets it start <t:\d+:R>: 1 picture a minute \(the rule for this server\)\.", note.content
+    )
+    assert "up to 1 of your pictures may start in a minute" in (
+        (await ada.slash(workshop.channel, "queue")).response.content
+    )
 
 
 async def test_a_weight_set_mid_queue_reorders_what_waits(workshop: Workshop, engine: FakeEngine) -> None:
