@@ -27,7 +27,7 @@ from bot.errors import EngineError, Rejected, StorageError, UserError
 from bot.jobs import ChannelId, GuildId, PictureRef, from_text, to_text, utcnow
 from bot.language import Language, catalogues, in_quotes, mark, say, speaking
 from bot.logs import hide, traced
-from bot.policy.limits import told
+from bot.policy.objections import told
 from bot.responses import LOST, MESSAGE, OLD_SECONDS, Ages, InDoubt, NotTaken, fitted, units
 from bot.storage.database import insist
 from bot.translator import CommandTranslator, shown_name

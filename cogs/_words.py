@@ -119,7 +119,7 @@ def subject(about: Subject) -> str:
 def origin(decided: Origin) -> str:
     """Who decided a limit, in words."""
     if decided == HOST or decided.scope is None:
-        return say("the host's default")
+        return say("this bot's default")
     if decided.scope is Scope.SERVER:
         return say("the rule for this server")
     return say("the rule for {subject}", subject=subject((decided.scope, decided.subject_id)))
@@ -150,6 +150,11 @@ def limit(name: LimitName, value: Any) -> str:
     if name in (LimitName.MONEY, LimitName.SERVER_MONEY):
         return dollars(micros_of_cents(value))
     return say("{number:,}", number=value)
+
+
+def usual_pictures(seconds: float, usual: float) -> str:
+    """How many usual pictures a painting time is enough for, at the speed of now."""
+    return say_many("about {count:,} usual picture", "about {count:,} usual pictures", int(seconds / usual + 1e-6))
 
 
 def limit_said(name: LimitName, value: Any) -> str:

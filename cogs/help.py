@@ -14,7 +14,7 @@ from bot.config import ModelConfig
 from bot.errors import Rejected
 from bot.jobs import Destination, Requester
 from bot.language import lasting, mark, say, say_many
-from bot.policy.limits import told
+from bot.policy.objections import told
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.requests.admission import Admission
 from cogs import _people, _words

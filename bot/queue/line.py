@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 
 from bot.engine import Engine, Lane
 from bot.jobs import TURN_MEMORY, Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting, Work
-from bot.policy.limits import greatest_weight, is_paused, share_of
+from bot.policy.limits import USUAL_WEIGHT, greatest_weight, is_paused, share_of
 from bot.policy.policy import Policy
 from bot.queue import engine_forecast, placement, scheduler
 from bot.queue.engine_forecast import EngineForecast, LaneForecast, PacedForecast, Speed
 from bot.queue.placement import ANYWHERE, Borrowing, Fit, Spot
-from bot.queue.scheduler import USUAL_WEIGHT, FairQueue, Share, Turn
+from bot.queue.scheduler import FairQueue, Share, Turn
 from bot.queue.shared import Shared
 from bot.storage.queue_changes import QueueChanges
 

@@ -346,7 +346,7 @@ def test_changes_are_listed_one_a_line() -> None:
 @pytest.mark.parametrize(
     ("sentence", "words"),
     [
-        ("Up to 3 ({origin host}).", "Up to 3 (the host's default)."),
+        ("Up to 3 ({origin host}).", "Up to 3 (this bot's default)."),
         ("Up to 3 ({origin server}).", "Up to 3 (the rule for this server)."),
         ("Up to 3 ({origin channel:7}).", "Up to 3 (the rule for <#7>)."),
         ("Up to 3 ({origin role:7}).", "Up to 3 (the rule for <@&7>)."),
