@@ -34,7 +34,7 @@ from bot.jobs import (
     Retrying,
     utcnow,
 )
-from bot.language import say
+from bot.language import say, say_many
 from bot.picture_files import without_metadata
 from bot.policy.policy import Policy
 from bot.requests.admission import Admission
@@ -126,13 +126,18 @@ class Results(commands.Cog):
             is_long = bool(self._ping_after_seconds) and waited > self._ping_after_seconds
             if is_long and (await self._preferred(job)).ping is not False:
                 async with self._client.speaking_to(job.requester.guild_id):
-                    words = say(
-                        "{person} your picture is ready: {link}",
+                    words = say_many(
+                        "{person}, your picture is ready: {link}",
+                        "{person}, your {count} pictures are ready: {link}",
+                        job.request.num_images_per_prompt,
                         person=f"<@{job.requester.user_id}>",
                         link=message.jump_url,
                     )
+                # Above a reply, Discord shows the beginning of the result for as long as that is there. So the prompt
+                # is not said a second time, where no deletion would find it.
                 await channel.send(
                     words,
+                    reference=message.to_reference(fail_if_not_exists=False),
                     allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
                     nonce=f"a{job.id}p",
                 )
