@@ -27,6 +27,7 @@ from bot.requests.series import STORYBOARD, SeriesAdmission, seed_of
 from bot.requests.storyboards import (
     PANELS,
     SECONDS,
+    STRENGTHS,
     USUAL_SECONDS,
     Following,
     alone,
@@ -118,7 +119,11 @@ class Storyboards(commands.Cog):
             text_field(
                 "strength",
                 say("Follow the first panel"),
-                hint=say("A strength like 0.7: the others start from its picture. Empty: they do not"),
+                hint=say(
+                    "{low} to {high}: with less they look more like it. Empty: they do not follow",
+                    low=STRENGTHS[0],
+                    high=STRENGTHS[1],
+                ),
                 most=_STRENGTH,
             ),
         ]

@@ -87,7 +87,7 @@ RIGHTS = (
     Right("See the queue and the tour", ("queue", "help"), YES, YES, "in direct messages, if the host opened them"),
     Right(
         "See what they used, their history and their defaults",
-        ("quota", "history", "settings", "press:show"),
+        ("quota", "history", "settings", "press:show", "press:historypage"),
         "their own",
         "their own",
     ),

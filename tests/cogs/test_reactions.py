@@ -207,7 +207,11 @@ async def test_the_heart_under_a_result_is_a_favourite_until_it_is_pressed_again
     best = await gallery(workshop)
     ada, bob, eve = (workshop.member(name) for name in ("ada", "bob", "eve"))
     result = await painted(workshop, ada)
-    assert "favourite of yours now" in (await bob.click(result, label="❤️")).response.content
+    liked = (await bob.click(result, label="❤️")).response.content
+    assert liked == (
+        "This is a favourite of yours now. ❤️ A result that 2 other people like with ❤️ is copied to "
+        f"<#{best.id}>, for everyone there."
+    )
     await bob.react(result, "❤️")
     await rests(workshop)
     assert best.history() == [], "a person counts once"
