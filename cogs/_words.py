@@ -204,8 +204,8 @@ def offer(additions: Sequence[Addition], notes: Sequence[str] = ()) -> str:
 def presence(waiting: int, running: int) -> str:
     """The status under the bot's name: how many requests are painted and how many wait."""
     if not waiting and not running:
-        return "Ready to paint"
-    return f"Painting {running}, {waiting} waiting"
+        return say("Ready to paint")
+    return say("Painting {running}, {waiting} waiting", running=running, waiting=waiting)
 
 
 def declined(back: str) -> str:

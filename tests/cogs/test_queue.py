@@ -16,7 +16,9 @@ from bot.delivery import progress, updates
 from bot.engine.fake import FakeEngine
 from bot.errors import StorageError
 from bot.jobs import GuildId, JobId, JobStatus, PictureRef, Requester, UserId
+from bot.language import current
 from bot.queue.scheduler import Turn
+from cogs import _words
 from cogs._buttons import CustomId
 from cogs.queue import _reason
 from tests.bot.storage.conftest import NOON
@@ -432,3 +434,18 @@ async def test_the_presence_shows_the_queue_where_that_has_changed(
     await cog.presence()
     assert shown[-2:] == ["Painting 1, 2 waiting", "Ready to paint"]
     assert len(shown) <= 3
+
+
+async def test_the_presence_is_in_the_language_that_all_servers_speak(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cog = workshop.env.bot.get_cog("Queue")
+    cog.presence.cancel()
+    monkeypatch.setattr(_words, "presence", lambda *_: str(current()))
+    monkeypatch.setattr(workshop.env.bot, "change_presence", (to := _Discord()).change_presence)
+    await cog.presence()
+    await workshop.member("mod", moderator=True).slash(workshop.channel, "language", language="de")
+    await cog.presence()
+    workshop.elsewhere()
+    await cog.presence()
+    assert to.shown == ["en", "de", "en"]

@@ -158,7 +158,7 @@ async def gallery(workshop: Workshop, threshold: int = 2) -> simcord.ChannelHand
     best = workshop.guild.create_text_channel("best")
     moderator = workshop.member("curator", moderator=True)
     answer = await moderator.slash(workshop.channel, "mod gallery", channel=best, threshold=threshold)
-    assert answer.response.content.startswith("Case 1: gallery for this server: gallery no → <#"), answer.response
+    assert answer.response.content.startswith("Case 1: gallery for this server: <#"), answer.response
     return best
 
 
