@@ -39,6 +39,11 @@ def receipt(case: Case, was: Mapping[str, str] | None = None) -> str:
     return f"{words} {say('`/mod undo case:{number}` undoes it.', number=case.number)}"
 
 
+def said(case: Case | None, otherwise: str) -> str:
+    """What a moderator did; or other words, if that was nothing."""
+    return otherwise if case is None else receipt(case)
+
+
 def change(case: Case, was: Mapping[str, str] | None = None) -> str:
     """What a case changed, with the old and the new values; `was` says what held before, by the name of a limit."""
     names = list(dict.fromkeys((*case.before, *case.after)))
