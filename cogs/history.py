@@ -94,13 +94,13 @@ class History(commands.Cog):
             lines.append(line)
             if is_shown:
                 view.add_item(button("show", PictureRef(job.id), say("Show {number}", number=number)))
-        turns = [(page - 1, "◀ Back")] if page > 1 else []
-        if len(jobs) > _PAGE and page < _LAST_PAGE:
-            turns.append((page + 1, "More ▶"))
-        if turns:
+        has_more = len(jobs) > _PAGE and page < _LAST_PAGE
+        if page > 1 or has_more:
             asked = self._asked.add(interaction.user.id, wanted) if asked is None else asked
-            for to, label in turns:
-                view.add_item(button("historypage", PictureRef(asked, to), say(label), row=1))
+        if asked is not None and page > 1:
+            view.add_item(button("historypage", PictureRef(asked, page - 1), say("◀ Back"), row=1))
+        if asked is not None and has_more:
+            view.add_item(button("historypage", PictureRef(asked, page + 1), say("More ▶"), row=1))
         return _words.fitting(lines), view
 
     @pressed("show")

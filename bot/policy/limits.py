@@ -302,7 +302,7 @@ def spoken(name: LimitName, value: int) -> Sentence:
             if value == USUAL_WEIGHT:
                 return sentence("the usual share when many wait")
             return sentence(
-                "{times:.4g} times the usual share when many wait (weight {count:,})",
+                "{count:,}: when many wait, {times:.4g} times the share of a person with the usual weight",
                 times=value / USUAL_WEIGHT,
                 count=value,
             )

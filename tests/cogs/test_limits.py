@@ -52,8 +52,8 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     assert "**images**: at most 4 pictures per prompt — this bot's default" in text
     assert f"**models**: no model — the rule for <@{ada.id}>" in text
     assert (
-        f"**weight**: 3 times the usual share when many wait (weight 300) — the rule for <@&{workshop.members.id}>"
-        in (text)
+        "**weight**: 300: when many wait, 3 times the share of a person with the usual weight — "
+        f"the rule for <@&{workshop.members.id}>" in (text)
     )
 
 
