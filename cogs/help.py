@@ -98,7 +98,7 @@ class Help(commands.Cog):
                 limits.steps.value,
                 pictures=_words.pictures(limits.images.value),
             ),
-            _left(await self._policy.allowance(ruling)),
+            _left(await self._policy.allowance(ruling), self._policy.usual_seconds()),
         ]
 
     def _named(self, models: Sequence[ModelConfig]) -> list[str]:
@@ -127,12 +127,13 @@ class Help(commands.Cog):
         return lines
 
 
-def _left(allowance: Allowance) -> str:
-    """What is left of the quota, in a line."""
+def _left(allowance: Allowance, usual: float) -> str:
+    """What is left of the quota, in a line; a usual picture takes `usual` seconds."""
     return say(
-        "- {left} of {quota} of painting time in 24 hours is left",
+        "- {left} of {quota} of painting time is left: {pictures}",
         left=lasting(allowance.left),
         quota=lasting(allowance.quota),
+        pictures=_words.usual_pictures(allowance.left, usual),
     )
 
 
