@@ -27,7 +27,7 @@ from bot.errors import EngineError, Rejected, StorageError, UserError
 from bot.jobs import ChannelId, GuildId, PictureRef, from_text, to_text, utcnow
 from bot.language import Language, catalogues, in_quotes, mark, say, speaking
 from bot.logs import hide, traced
-from bot.policy.limits import told
+from bot.policy.objections import told
 from bot.responses import LOST, MESSAGE, OLD_SECONDS, Ages, InDoubt, NotTaken, fitted, units
 from bot.storage.database import insist
 from bot.translator import CommandTranslator, shown_name
@@ -35,6 +35,7 @@ from bot.translator import CommandTranslator, shown_name
 log = logging.getLogger(__name__)
 
 EXTENSIONS = (
+    "cogs.forms",
     "cogs.intake",
     "cogs.series_posts",
     "cogs.series",
@@ -259,11 +260,17 @@ class Client(commands.Bot):
     async def on_message(self, message: discord.Message, /) -> None:
         """Do nothing: there are no commands in messages, and discord.py would look for some."""
 
-    async def explain(self, interaction: discord.Interaction, error: BaseException, prompt: str | None = None) -> None:
+    async def explain(
+        self,
+        interaction: discord.Interaction,
+        error: BaseException,
+        prompt: str | None = None,
+        view: discord.ui.View | None = None,
+    ) -> None:
         """Tell the person, and only them, what went wrong; this is the one place that explains errors.
 
         The answer returns the prompt that they typed, whatever the error is. A button has no such option, so its
-        caller gives the prompt.
+        caller gives the prompt. `view` has the buttons under the answer.
         """
         if isinstance(error, app_commands.CommandInvokeError):
             error = error.original
@@ -278,11 +285,12 @@ class Client(commands.Bot):
         if (prompt := prompt or typed.get("prompt", "")).strip():
             back, files = prompt_back(prompt, MESSAGE - 1 - units(words))
             words += f"\n{back}"
+        buttons: dict[str, Any] = {} if view is None else {"view": view}
         try:
             if interaction.response.is_done():
-                await interaction.followup.send(words, files=files, ephemeral=True)
+                await interaction.followup.send(words, files=files, ephemeral=True, **buttons)
             else:
-                await responses.send(interaction, words, files=files, ephemeral=True)
+                await responses.send(interaction, words, files=files, ephemeral=True, **buttons)
         except (NotTaken, InDoubt):
             self.late += 1
         except discord.HTTPException as failure:

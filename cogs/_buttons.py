@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import discord
 from discord.ext import commands
@@ -20,9 +20,7 @@ from bot import responses
 from bot.client import ButtonAction, Client
 from bot.jobs import JobId, PictureRef
 from bot.language import say
-from bot.logs import hide
 from cogs import _words
-from cogs._forms import Submission
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -154,29 +152,6 @@ async def add_cog(client: Client, cog: commands.Cog) -> None:
     client.buttons |= answers
     client.forms |= {action: method for method in methods for action in getattr(method, _FORM, ())}
     await client.add_cog(cog)
-
-
-async def answer_form(interaction: discord.Interaction[Client]) -> None:
-    """Answer a form that was sent; other interactions are left alone.
-
-    discord.py forgets the open forms at a restart, so this is a listener for all interactions.
-    """
-    if interaction.type is not discord.InteractionType.modal_submit:
-        return
-    client, data = interaction.client, cast(dict[str, Any], interaction.data)
-    if not client.note_arrival(interaction):
-        return
-    known = CustomId.parse(data.get("custom_id"))
-    action = None if known is None else client.forms.get(known.action)
-    submission = Submission.read(interaction)
-    hide(*submission.texts.values())
-    try:
-        if known is None or action is None:
-            await responses.send(interaction, say(_words.EXPIRED), ephemeral=True)
-        else:
-            await action(interaction, known, submission)
-    except Exception as error:  # noqa: BLE001 - explain() logs what is not for the person
-        await client.explain(interaction, error, submission.texts.get("prompt"))
 
 
 def button(

@@ -39,6 +39,11 @@ def receipt(case: Case, was: Mapping[str, str] | None = None) -> str:
     return f"{words} {say('`/mod undo case:{number}` undoes it.', number=case.number)}"
 
 
+def said(case: Case | None, otherwise: str) -> str:
+    """What a moderator did; or other words, if that was nothing."""
+    return otherwise if case is None else receipt(case)
+
+
 def change(case: Case, was: Mapping[str, str] | None = None) -> str:
     """What a case changed, with the old and the new values; `was` says what held before, by the name of a limit."""
     names = list(dict.fromkeys((*case.before, *case.after)))
@@ -81,12 +86,16 @@ def change(case: Case, was: Mapping[str, str] | None = None) -> str:
         return say(here) if case.subject[0] is Scope.SERVER else say(there, subject=_words.subject(case.subject))
     if names and all(name.startswith(TERM) for name in names):
         return _words.pair(what, _terms_changed(case))
-    changes = [
-        f"{_rule(name)} {_value(name, case.before)} → {_value(name, case.after)}"
-        for name in names
-        if _value(name, case.before) != _value(name, case.after)
-    ]
+    changes = [_changed(name, case) for name in names if _value(name, case.before) != _value(name, case.after)]
     return _words.pair(what, ", ".join(changes)) if changes else what
+
+
+def _changed(name: str, case: Case) -> str:
+    """What a case did to one rule. A rule of the name of the action is not named again."""
+    value = _value(name, case.after)
+    if name in case.before or name not in _OFF:
+        value = f"{_value(name, case.before)} → {value}"
+    return value if name == case.action and case.undoes is None else f"{_rule(name)} {value}"
 
 
 def _limits_changed(case: Case, names: Sequence[str], was: Mapping[str, str]) -> str:

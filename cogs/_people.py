@@ -11,6 +11,7 @@ from bot.client import Client
 from bot.errors import UserError
 from bot.jobs import ChannelId, Destination, GuildId, Requester, RoleId, UserId
 from bot.language import mark
+from bot.storage.cases import By
 
 Place = discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.Thread
 """A channel that a moderator can name in a command."""
@@ -90,3 +91,8 @@ def moderated(interaction: discord.Interaction) -> GuildId:
     if not is_moderator(interaction):
         raise UserError(NOT_A_MODERATOR)
     return GuildId(interaction.guild_id)
+
+
+def by(interaction: discord.Interaction[Client], reason: str | None) -> By:
+    """The moderator who gave a command, and their reason; raises UserError if they are no moderator."""
+    return By(moderated(interaction), UserId(interaction.user.id), reason or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bot.jobs import DRAINED, GenerationRequest, Image, Job, Operation, Picture, PictureRef, Queued
+from bot.jobs import DRAINED, GenerationRequest, Image, Job, JobId, Operation, Picture, PictureRef, Queued
 from bot.language import mark, say, say_many
 from bot.language.reasons import Reason
 from bot.money import dollars, roughly
@@ -137,7 +137,8 @@ def price(job: Job) -> str:
 
 def result(job: Job, images: Sequence[Image | Picture]) -> str:
     """The message of finished pictures: the values that paint them again, and how long the painting took."""
-    facts = [parameters(job.request)]
+    # An enlarged picture says its size below.
+    facts = [painter(job.request) if job.request.operation is Operation.UPSCALE else parameters(job.request)]
     asked = job.request.width, job.request.height
     if images and (images[0].width, images[0].height) != asked and job.request.provider:
         facts.append(
@@ -228,14 +229,19 @@ def info(job: Job, pictures: Sequence[Picture], origins: Sequence[PictureRef], v
     return _words.fitting(lines)
 
 
-def sources(refs: Iterable[PictureRef]) -> str:
-    """The results that a request starts from; without a number, only the words of a request were used."""
-    return ", ".join(
-        say("picture {number} of request {request}", number=ref.number, request=ref.job_id)
-        if ref.number
-        else say("the words of request {request}", request=ref.job_id)
-        for ref in refs
-    )
+def sources(refs: Iterable[PictureRef], links: Mapping[JobId, str] | None = None) -> str:
+    """The results that a request starts from; without a number, only the words of a request were used.
+
+    `links` are the addresses of their messages, where they are known.
+    """
+    names = []
+    for ref in refs:
+        name = say("the words of request {request}", request=ref.job_id)
+        if ref.number:
+            name = say("picture {number} of request {request}", number=ref.number, request=ref.job_id)
+        link = (links or {}).get(ref.job_id)
+        names.append(f"[{name}](<{link}>)" if link else name)
+    return ", ".join(names)
 
 
 def painted_again(job_id: int, provider: str, *, is_same: bool) -> str:

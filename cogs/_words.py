@@ -120,7 +120,7 @@ def subject(about: Subject) -> str:
 def origin(decided: Origin) -> str:
     """Who decided a limit, in words."""
     if decided == HOST or decided.scope is None:
-        return say("the host's default")
+        return say("this bot's default")
     if decided.scope is Scope.SERVER:
         return say("the rule for this server")
     return say("the rule for {subject}", subject=subject((decided.scope, decided.subject_id)))
@@ -151,6 +151,11 @@ def limit(name: LimitName, value: Any) -> str:
     if name in (LimitName.MONEY, LimitName.SERVER_MONEY):
         return dollars(micros_of_cents(value))
     return say("{number:,}", number=value)
+
+
+def usual_pictures(seconds: float, usual: float) -> str:
+    """How many usual pictures a painting time is enough for, at the speed of now."""
+    return say_many("about {count:,} usual picture", "about {count:,} usual pictures", int(seconds / usual + 1e-6))
 
 
 def limit_said(name: LimitName, value: Any) -> str:
@@ -200,8 +205,8 @@ def offer(additions: Sequence[Addition], notes: Sequence[str] = ()) -> str:
 def presence(waiting: int, running: int) -> str:
     """The status under the bot's name: how many requests are painted and how many wait."""
     if not waiting and not running:
-        return "Ready to paint"
-    return f"Painting {running}, {waiting} waiting"
+        return say("Ready to paint")
+    return say("Painting {running}, {waiting} waiting", running=running, waiting=waiting)
 
 
 def declined(back: str) -> str:
@@ -250,7 +255,9 @@ def notes(remarks: Iterable[str]) -> str:
     """The notes for the person whose request was accepted: changed values, words that the model does not know."""
     lines = [said(remark) for remark in remarks]
     if len(lines) == 1:
-        return fitting([say("About your request: {note}", note=lines[0])])
+        (note,) = lines
+        # What begins with a capital letter is a sentence of its own.
+        return fitting([note if note[:1].isupper() else say("About your request: {note}.", note=note.rstrip(".。"))])
     return fitting([say("About your request:"), *(f"- {line}" for line in lines)])
 
 

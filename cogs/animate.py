@@ -10,7 +10,6 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import responses
 from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
@@ -26,6 +25,7 @@ from cogs import _targets
 from cogs._buttons import CustomId, add_cog, pressed, submitted
 from cogs._forms import Submission, form, text_field, whole_number
 from cogs._lists import Choices, model_choices, usable_models
+from cogs.forms import Forms
 from cogs.intake import Intake, where
 
 _FIRST, _LAST = mark("The first frame of an animation"), mark("The last frame of an animation")
@@ -152,20 +152,16 @@ class Animate(commands.Cog):
                 most=12,
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("animate", picture.ref)), say("Animate"), fields))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("animate", picture.ref)), say("Animate"), fields)
+        )
 
     @submitted("animate")
     async def animate_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:
         """Paint the animation."""
         job, picture = await _targets.picture(self._queue, interaction, known.about)
-        to = filled.texts.get("prompt", "")
-        try:
-            last = Morph(whole_number(filled, "frames"), to, whole_number(filled, "seed"))
-            options = edits.morph(job.request, picture, await self._drawn(interaction, last))
-        except UserError as error:
-            await interaction.client.explain(interaction, error, to)
-            return
-        await self._take(interaction, options)
+        last = Morph(whole_number(filled, "frames"), filled.texts.get("prompt", ""), whole_number(filled, "seed"))
+        await self._intake.take(interaction, edits.morph(job.request, picture, await self._drawn(interaction, last)))
 
     async def _take(self, interaction: discord.Interaction[Client], options: Options) -> None:
         """Make a request; a refusal gives both prompts back."""

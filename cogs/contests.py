@@ -17,7 +17,6 @@ from bot.jobs import ChannelId, GuildId, Job, JobId, JobStatus, MessageId, Pictu
 from bot.language import mark, say
 from bot.policy.limits import gallery_of
 from bot.policy.policy import Policy
-from bot.storage.cases import By
 from bot.storage.contests import Contest, Contests, Entry, State
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
@@ -88,7 +87,7 @@ class ContestsCog(
         reason: Reason | None = None,
     ) -> None:
         """Begin a contest; its message is posted in the channel."""
-        by = _by(interaction, reason)
+        by = _people.by(interaction, reason)
         takes = duration_of(entries, _LONGEST)
         lasts = takes if votes is None else duration_of(votes, _LONGEST)
         _check_postable(interaction.channel_id, interaction.app_permissions, interaction.channel)
@@ -111,7 +110,7 @@ class ContestsCog(
         self, interaction: discord.Interaction[Client], contest: Number, reason: Reason | None = None
     ) -> None:
         """Let the vote begin now, or count the votes now."""
-        was, case = await self._contests.end(_by(interaction, reason), contest)
+        was, case = await self._contests.end(_people.by(interaction, reason), contest)
         what = say("Entries are closed.") if was.state is State.ENTRIES else say("The votes are counted.")
         await responses.send(interaction, f"{what} {_cases.receipt(case)}", ephemeral=True)
 
@@ -121,7 +120,7 @@ class ContestsCog(
         self, interaction: discord.Interaction[Client], contest: Number, reason: Reason | None = None
     ) -> None:
         """End a contest without a winner; the votes are deleted."""
-        _, case = await self._contests.cancel(_by(interaction, reason), contest)
+        _, case = await self._contests.cancel(_people.by(interaction, reason), contest)
         said = f"{_cases.receipt(case)} {say('An undo does not bring votes back.')}"
         await responses.send(interaction, said, ephemeral=True)
 
@@ -389,10 +388,6 @@ class ContestsCog(
 
     def _channel(self, contest: Contest) -> discord.PartialMessageable:
         return self._client.get_partial_messageable(contest.channel_id, guild_id=contest.guild_id)
-
-
-def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:
-    return By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
 
 
 def _ref(text: str) -> PictureRef:

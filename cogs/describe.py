@@ -18,6 +18,7 @@ from bot.requests.uploads import CALLED, check_facts
 from cogs import _people, _words
 from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
+from cogs.forms import Forms
 from cogs.intake import Intake
 
 NO_MODEL = mark(
@@ -73,7 +74,9 @@ class Describe(commands.Cog):
         if not said:
             raise UserError(_words.EXPIRED)
         fields = [text_field("prompt", say("Prompt"), value=said, long=True, required=True)]
-        await responses.ask(interaction, form(str(CustomId("described", about)), say("Paint this"), fields))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("described", about)), say("Paint this"), fields)
+        )
 
     @submitted("described")
     async def paint_submitted(

@@ -111,7 +111,9 @@ class Details(commands.Cog):
                 if len(sitting.job_ids) > 1:
                     place = sitting.job_ids.index(job.id) + 1
                     count = len(sitting.job_ids)
-                    lines.append(say("-# Request {place} of {of} in a row", place=place, of=count))
+                    lines.append(
+                        say("-# {place} of {of} requests that you made one after another", place=place, of=count)
+                    )
         return lines if len(lines) > 1 else []
 
     async def _message_info(self, interaction: discord.Interaction[Client], message: discord.Message) -> None:

@@ -6,7 +6,6 @@ Each press is a request of the person who presses, with their limits and their p
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -26,12 +25,14 @@ from bot.requests import edits
 from bot.requests.admission import Admission
 from bot.requests.options import Edit, Options
 from bot.requests.starting import STRENGTH
+from bot.requests.wording import number_of
 from bot.storage.lineage import Lineage
 from bot.storage.queue import Queue
 from cogs import _controls, _people, _requests, _targets
 from cogs._buttons import CustomId, add_cog, chosen, pressed, submitted
 from cogs._forms import Submission, file_field, form, text_field, whole_number
 from cogs._pictures import is_hidden, send_pictures
+from cogs.forms import Forms
 from cogs.intake import Intake
 
 VARIATIONS = {"vary": edits.STRONG, "varystrong": edits.STRONG, "varysubtle": edits.SUBTLE}
@@ -161,7 +162,7 @@ class Edits(commands.Cog):
         if not cells:
             raise UserError("Choose at least one cell of the picture.")
         names = ", ".join(edits.cell_name(cell) for cell in sorted(cells))
-        await responses.ask(
+        await Forms.of(interaction.client).show(
             interaction,
             form(
                 str(CustomId("region", about, sum(1 << cell for cell in cells))),
@@ -204,7 +205,7 @@ class Edits(commands.Cog):
             *(field for name, field in taken.items() if name not in lacking),
             file_field("image", say("Another picture to start from"), say("PNG, JPEG or WebP")),
         ]
-        await responses.ask(interaction, form(str(CustomId("remix", about)), say("Remix"), fields))
+        await Forms.of(interaction.client).show(interaction, form(str(CustomId("remix", about)), say("Remix"), fields))
 
     @submitted("remix")
     async def remix_submitted(
@@ -250,7 +251,9 @@ class Edits(commands.Cog):
                 most=8,
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("use", about)), say("Use this picture"), fields))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("use", about)), say("Use this picture"), fields)
+        )
 
     @submitted("use")
     async def use_submitted(
@@ -319,6 +322,9 @@ class Edits(commands.Cog):
         try:
             await self._intake.take(interaction, options, files)
         except UserError as error:
+            if interaction.type is discord.InteractionType.modal_submit:
+                # The form has the prompt, and can be opened again.
+                raise
             await interaction.client.explain(interaction, error, options.prompt)
 
 
@@ -358,14 +364,9 @@ def _pictures_of(message: discord.Message) -> list[discord.Attachment]:
 
 def _number(filled: Submission, name: str, default: float) -> float:
     """A number of a form; raises UserError if it is none."""
-    text = filled.texts.get(name, "").replace(",", ".")
-    if not text:
+    if not (text := filled.texts.get(name, "")):
         return default
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    if (number := number_of(text)) is None:
         raise UserError("{field} is a number, like {example:g}.", field=sentence(name.capitalize()), example=default)
     return number
 

@@ -20,8 +20,10 @@ from bot.client import Client
 from bot.delivery.feedback import Feedback
 from bot.errors import UserError
 from bot.jobs import ChannelId, GuildId, MessageId, PictureRef, UserId, utcnow
-from bot.language import say
+from bot.language import say, say_many
+from bot.policy.limits import gallery_of
 from bot.storage.queue import Queue
+from bot.storage.rules import Rules
 from cogs import _targets, _words
 from cogs._buttons import add_cog, pressed
 
@@ -39,7 +41,8 @@ log = logging.getLogger(__name__)
 class FeedbackCog(commands.Cog, name="Feedback"):
     """Listens to raw reaction events, which also come for messages from before a restart, and to the button ❤️."""
 
-    def __init__(self, client: Client, feedback: Feedback, queue: Queue) -> None:
+    def __init__(self, client: Client, feedback: Feedback, queue: Queue, rules: Rules) -> None:
+        self._rules = rules
         self._client = client
         self._queue = queue
         self._feedback = feedback
@@ -122,7 +125,17 @@ class FeedbackCog(commands.Cog, name="Feedback"):
         if job.destination.message_id is None:
             raise UserError(_words.EXPIRED)
         is_one = await self._feedback.heart_pressed(job.destination.message_id, UserId(interaction.user.id))
-        words = say("This is a favourite of yours now. ❤️") if is_one else say("This is no favourite of yours any more.")
+        words = say("This is no favourite of yours any more.")
+        if is_one:
+            words = say("This is a favourite of yours now. ❤️")
+            gallery = gallery_of(await self._rules.book(job.requester.guild_id))
+            if gallery is not None:
+                words += " " + say_many(
+                    "A result that {count} other person likes with ❤️ is copied to {gallery}, for everyone there.",
+                    "A result that {count} other people like with ❤️ is copied to {gallery}, for everyone there.",
+                    gallery.threshold,
+                    gallery=f"<#{gallery.channel_id}>",
+                )
         await responses.send(interaction, words, ephemeral=True)
 
     def _is_me(self, user_id: int) -> bool:
@@ -131,4 +144,4 @@ class FeedbackCog(commands.Cog, name="Feedback"):
 
 async def setup(client: Client) -> None:
     """Add the cog."""
-    await add_cog(client, FeedbackCog(client, client.app.feedback, client.app.queue))
+    await add_cog(client, FeedbackCog(client, client.app.feedback, client.app.queue, client.app.rules))

@@ -14,22 +14,24 @@ from bot.config import ModelConfig
 from bot.errors import Rejected
 from bot.jobs import Destination, Requester
 from bot.language import lasting, mark, say, say_many
-from bot.policy.limits import told
+from bot.policy.objections import told
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.requests.admission import Admission
 from cogs import _people, _words
 
-_SHOWN = 5
+_SHOWN = 4
 """How many models are named."""
 _DESCRIPTION = 60
 """Characters of a model's description."""
 
 _COMMANDS = {
+    "animate": mark("a moving picture"),
+    "storyboard": mark("a story"),
     "queue": mark("who waits, and when your pictures start"),
+    "cancel": mark("stop a request"),
     "quota": mark("what you have left"),
     "history": mark("your pictures"),
     "search": mark("find pictures"),
-    "storyboard": mark("a story"),
     "compare": mark("two settings by a blind vote"),
     "contest": mark("contests"),
     "style": mark("looks with a name"),
@@ -61,8 +63,8 @@ class Help(commands.Cog):
             f"`/{_words.command_name(self._command)} {_words.option('prompt')}: {say('a red fox in the snow')}`",
             say("More options: the number of pictures, the shape, a picture to start from."),
             say(
-                "Flags in the prompt do the same: `--ar 16:9 --images 2 --seed 7 --no fog`. What you copy from other "
-                "bots works; their own flags are left out."
+                "Flags in the prompt do the same: `--ar 16:9 --images 2 --seed 7 --no fog`. Prompts from other bots "
+                "work, too."
             ),
             say("Buttons under a result change it; 👍 and 👎 rate it."),
             *(await self._offered(interaction)),
@@ -89,15 +91,31 @@ class Help(commands.Cog):
             return [say("no model at the moment; ask a moderator")]
         limits = ruling.limits
         return [
-            *_named(models),
+            *self._named(models),
             say_many(
                 "- up to {pictures} with {count} step each",
                 "- up to {pictures} with {count} steps each",
                 limits.steps.value,
                 pictures=_words.pictures(limits.images.value),
             ),
-            _left(await self._policy.allowance(ruling)),
+            _left(await self._policy.allowance(ruling), self._policy.usual_seconds()),
         ]
+
+    def _named(self, models: Sequence[ModelConfig]) -> list[str]:
+        """A line for each of the first few models."""
+        lines = []
+        for number, model in enumerate(models[:_SHOWN]):
+            line = say("- the model `{model}`", model=model.name)
+            if number == 0 and len(models) > 1:
+                line = say("- the model `{model}` (if you name none)", model=model.name)
+            if model.description:
+                line = _words.pair(line, _words.inert(say(model.description), _DESCRIPTION))
+            lines.append(line)
+            if number == 0 and (known := self._admission.known_by(model.name)):
+                lines.append(f"-# {known}")
+        if len(models) > _SHOWN:
+            lines.append(say_many("- and {count} more model", "- and {count} more models", len(models) - _SHOWN))
+        return lines
 
     def _commands(self, interaction: discord.Interaction[Client]) -> list[str]:
         """The commands that exist, and those for moderators if the person is one."""
@@ -109,27 +127,13 @@ class Help(commands.Cog):
         return lines
 
 
-def _named(models: Sequence[ModelConfig]) -> list[str]:
-    """A line for each of the first few models."""
-    lines = []
-    for number, model in enumerate(models[:_SHOWN]):
-        line = say("- the model `{model}`", model=model.name)
-        if number == 0 and len(models) > 1:
-            line = say("- the model `{model}` (if you name none)", model=model.name)
-        if model.description:
-            line = _words.pair(line, _words.inert(say(model.description), _DESCRIPTION))
-        lines.append(line)
-    if len(models) > _SHOWN:
-        lines.append(say_many("- and {count} more model", "- and {count} more models", len(models) - _SHOWN))
-    return lines
-
-
-def _left(allowance: Allowance) -> str:
-    """What is left of the quota, in a line."""
+def _left(allowance: Allowance, usual: float) -> str:
+    """What is left of the quota, in a line; a usual picture takes `usual` seconds."""
     return say(
-        "- {left} of {quota} of painting time in 24 hours is left",
+        "- {left} of {quota} of painting time is left: {pictures}",
         left=lasting(allowance.left),
         quota=lasting(allowance.quota),
+        pictures=_words.usual_pictures(allowance.left, usual),
     )
 
 

@@ -11,7 +11,7 @@ from discord.ext import commands
 from bot import responses
 from bot.client import Client
 from bot.errors import UserError
-from bot.jobs import Job, JobStatus, PictureRef, utcnow
+from bot.jobs import Job, JobId, JobStatus, Operation, PictureRef, utcnow
 from bot.language import mark, say
 from bot.storage.job_rows import ALL, Wanted
 from bot.storage.queue import Queue
@@ -19,9 +19,11 @@ from bot.storage.reactions import LIKE
 from bot.storage.removals import Removals, Remover
 from cogs import _people, _requests, _words
 from cogs._buttons import add_cog, button, pressed
+from cogs._gallery import Remembered
 from cogs._pictures import send_pictures
 
 _PAGE = 5
+_LAST_PAGE = 1000
 _SHOWN_PROMPT = 60
 _SHOWN_REASON = 150
 _GONE = {
@@ -37,6 +39,7 @@ class History(commands.Cog):
 
     def __init__(self, queue: Queue, removals: Removals) -> None:
         self._queue, self._removals = queue, removals
+        self._asked: Remembered[Wanted] = Remembered()
 
     @app_commands.command(description="Your last requests on this server, and their pictures again")
     @app_commands.guild_only()
@@ -50,7 +53,7 @@ class History(commands.Cog):
     async def history(
         self,
         interaction: discord.Interaction[Client],
-        page: app_commands.Range[int, 1, 1000] = 1,
+        page: app_commands.Range[int, 1, _LAST_PAGE] = 1,
         words: app_commands.Range[str, 1, 100] | None = None,
         model: str | None = None,
         liked: bool = False,
@@ -63,13 +66,26 @@ class History(commands.Cog):
             None if days is None else utcnow() - timedelta(days=days),
             LIKE if liked else None,
         )
+        words_of_page, view = await self._page(interaction, wanted, page)
+        await responses.send(interaction, words_of_page, view=view, ephemeral=True)
+
+    @pressed("historypage")
+    async def page_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
+        """Turn to another page."""
+        wanted = self._asked.of(interaction.user.id, about.job_id)
+        words, view = await self._page(interaction, wanted, about.number, about.job_id)
+        await responses.edit(interaction, words, view=view)
+
+    async def _page(
+        self, interaction: discord.Interaction[Client], wanted: Wanted, page: int, asked: JobId | None = None
+    ) -> tuple[str, discord.ui.View]:
+        """A page of the person's ended requests; `asked` is the number under which `wanted` is remembered."""
         jobs = await self._queue.history(_people.requester(interaction), (page - 1) * _PAGE, _PAGE + 1, wanted)
         if not jobs:
             raise UserError(_nothing(page, wanted))
-        shown, more = jobs[:_PAGE], len(jobs) > _PAGE
         view = discord.ui.View(timeout=None)
         lines = []
-        for number, job in enumerate(shown, start=(page - 1) * _PAGE + 1):
+        for number, job in enumerate(jobs[:_PAGE], start=(page - 1) * _PAGE + 1):
             is_shown = await self._queue.has_images(job.id)
             gone = job.status is JobStatus.DELIVERED and not is_shown
             line = f"{number}. {_line(job, interaction, is_gone=gone)}"
@@ -78,10 +94,14 @@ class History(commands.Cog):
             lines.append(line)
             if is_shown:
                 view.add_item(button("show", PictureRef(job.id), say("Show {number}", number=number)))
-        if more:
-            more_of_it = f"`{_words.option('page')}:{page + 1}`"
-            lines.append(say("-# The same command with {page} goes further back.", page=more_of_it))
-        await responses.send(interaction, _words.fitting(lines), view=view, ephemeral=True)
+        has_more = len(jobs) > _PAGE and page < _LAST_PAGE
+        if page > 1 or has_more:
+            asked = self._asked.add(interaction.user.id, wanted) if asked is None else asked
+        if asked is not None and page > 1:
+            view.add_item(button("historypage", PictureRef(asked, page - 1), say("◀ Back"), row=1))
+        if asked is not None and has_more:
+            view.add_item(button("historypage", PictureRef(asked, page + 1), say("More ▶"), row=1))
+        return _words.fitting(lines), view
 
     @pressed("show")
     async def show_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -107,6 +127,8 @@ def _line(job: Job, interaction: discord.Interaction[Client], *, is_gone: bool) 
     """One request: when, what, what became of it, and where."""
     sign = "🗑️" if is_gone else _MARKS[job.status]
     line = f"{sign} {_words.past(job.asked_at)} {_words.inert(job.request.title, _SHOWN_PROMPT)}"
+    if job.request.operation is not Operation.TEXT2IMAGE:
+        line += f" ({_requests.operation(job.request)})"
     if job.reason:
         line += f" — {_words.inert(_words.said(job.reason), _SHOWN_REASON)}"
     elif job.destination.message_id is not None:

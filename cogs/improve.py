@@ -17,6 +17,7 @@ from bot.storage.queue import Queue
 from cogs import _targets
 from cogs._buttons import CustomId, add_cog, pressed, submitted
 from cogs._forms import Submission, form, text_field
+from cogs.forms import Forms
 from cogs.intake import Intake, OpenOffer
 
 NOTHING = mark("Not enough people here have rated pictures of prompts like this yet, so nothing can be offered.")
@@ -55,16 +56,20 @@ class Improve(commands.Cog):
         added = say("Added: {words}", words="; ".join(addition.text for addition in offer.additions))
         hint = added if len(added) <= _HINT else f"{added[: _HINT - 1]}…"
         field = text_field("prompt", say("Prompt"), hint=hint, value=offer.prompt, long=True, required=True)
-        await responses.ask(interaction, form(str(CustomId("improved", about)), say("Improve my prompt"), [field]))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("improved", about)), say("Improve my prompt"), [field])
+        )
 
     @submitted("improved")
     async def improved_submitted(
         self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
     ) -> None:
         """Paint what the person accepted."""
-        opened = self._intake.offers.take(interaction, known.about.job_id)
+        # A refusal keeps the offer, so that the form can be sent again.
+        opened = self._intake.offers.get(interaction, known.about.job_id)
         options = edits.with_prompt(opened.offer.options, filled.texts.get("prompt", ""))
         await self._intake.take(interaction, options, opened.attachments)
+        self._intake.offers.take(interaction, known.about.job_id)
         await self._intake.offers.close(known.about.job_id, f"✅ {say('Improve my prompt')}")
 
     @pressed("astyped")

@@ -31,7 +31,7 @@ from bot.search.visibility import Scope
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from cogs import _bills, _people, _permissions, _requests, _searching, _views, _words
-from cogs._buttons import add_cog, answer_form, pressed
+from cogs._buttons import add_cog, pressed
 from cogs._waiting import Waiting
 
 log = logging.getLogger(__name__)
@@ -351,5 +351,4 @@ def where(interaction: discord.Interaction[Client]) -> tuple[Requester, Destinat
 async def setup(client: Client) -> None:
     """Add the cog."""
     app = client.app
-    client.add_listener(answer_form, "on_interaction")
     await add_cog(client, Intake(app.admission, app.queue, app.preferences, app.feedback, app.improver, app.search))

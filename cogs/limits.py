@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -16,15 +14,12 @@ from bot.client import Client
 from bot.config import ModelConfig
 from bot.errors import UserError
 from bot.jobs import Book, ChannelId, GuildId, Requester, RoleId, RuleValue, Scope, Subject, UserId, utcnow
-from bot.language import in_quotes, lasting, mark, say, sentence
-from bot.money import dollars
+from bot.language import lasting, say
 from bot.policy.limits import (
     MEANING,
     SERVER,
-    Limit,
     LimitName,
     Limits,
-    Origin,
     block_of,
     candidates,
     check_values,
@@ -32,41 +27,20 @@ from bot.policy.limits import (
     pause_of,
 )
 from bot.policy.policy import Policy
-from bot.policy.purse import HOST_MONEY, WHOSE
 from bot.storage.cases import By, Cases, Values
-from bot.storage.refusals import Refusal, Refusals
+from bot.storage.refusals import Refusals
 from bot.storage.rules import Rules
 from cogs import _cases, _people, _words
 from cogs._confirm import Confirmations
+from cogs._limit_values import ALL, NONE, LimitValues, channels_named, pixels_of, refusal_said, short, was
 from cogs._lists import Choices, next_of_list
 from cogs._people import Place
-from cogs._times import seconds_of
 
 _REFUSALS = 5
-_MOST_CHANNELS = 25
 _MOST_CHOSEN = 75
 """Characters of a list that was typed already: after more, a choice of at most 100 has no space for another entry."""
-_ALL = "all"
-_NONE = "none"
 _NO_MEMBER = UserId(0)
 """Stands for any person where a command is about a server, a channel or a role."""
-# The word for pictures in each language that Atelier speaks.
-_PICTURES = re.compile(
-    r"(\d{1,6})\s*(?:pictures?|images?|bild(?:er)?|imágen(?:es)?|imagen(?:es)?|imagens|imagem|obraz\w*|枚|画像)",
-    re.IGNORECASE,
-)
-_SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", re.IGNORECASE)
-_CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?")
-
-_OTHER_RULES = {
-    "block": mark("a block"),
-    "pause": mark("a pause"),
-    "terms": mark("the list of terms"),
-    "safety": mark("prompt safety"),
-    "engine": mark("the engine"),
-    HOST_MONEY: mark("the budget of this Atelier"),
-}
-"""What refuses a request and is no limit that moderators set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +71,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         self._refusals = refusals
         self._policy = policy
         self._models = models
+        self._values = LimitValues(policy, models)
         self._confirmations = Confirmations(client, "limits")
 
     @app_commands.command(description="Show the limits of this server, a channel, a role or a person")
@@ -109,12 +84,13 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         channel: Place | None = None,
     ) -> None:
         """Show each limit and who decided it."""
-        lines = await self._table(_target(interaction, member, role, channel))
+        target = _target(interaction, member, role, channel)
+        lines = self._values.table(await self._policy.limits(target.who, target.where), target.subject)
         await responses.send(interaction, _words.fitting(lines), ephemeral=True)
 
     @app_commands.command(description="Set limits for this server, a channel, a role or a person")
     @app_commands.describe(
-        pace="Images per minute of one person; a request over it waits",
+        pace="Pictures per minute of one person, frames too; a request over it waits",
         depth="Requests of one person that may wait at a time",
         quota="Painting time of one person in any 24 hours, like 10 min, 600 s or 500 pictures",
         money="US cents of one person in any 24 hours, for models of providers",
@@ -127,7 +103,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         models="The models to choose from, like sd15, sdxl; or all, or none",
         weight="Share of the painting time when many wait: 100 is usual, 200 twice as much",
         channels="Where people may ask, like #art #sketches; or all, or none",
-        member="For whom; leave all three open for the whole server",
+        member="For one person; leave member, role and channel empty for the whole server",
         role="For everyone with a role",
         channel="For everyone in a channel",
         reason="Why; kept with the case",
@@ -158,10 +134,10 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         given: dict[LimitName, RuleValue] = {
             LimitName.PACE: pace,
             LimitName.DEPTH: depth,
-            LimitName.QUOTA: None if quota is None else self._quota(quota),
+            LimitName.QUOTA: None if quota is None else self._values.quota(quota),
             LimitName.MONEY: money,
             LimitName.SERVER_MONEY: server_money,
-            LimitName.PIXELS: None if pixels is None else _pixels(pixels),
+            LimitName.PIXELS: None if pixels is None else pixels_of(pixels),
             LimitName.STEPS: steps,
             LimitName.IMAGES: images,
             LimitName.ANIMATION: animation,
@@ -170,9 +146,9 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
         }
         values: dict[LimitName, RuleValue] = {name: value for name, value in given.items() if value is not None}
         if models is not None:
-            values[LimitName.MODELS] = self._named_models(models)
+            values[LimitName.MODELS] = self._values.models(models)
         if channels is not None:
-            values[LimitName.CHANNELS] = _named_channels(channels, interaction)
+            values[LimitName.CHANNELS] = channels_named(channels, interaction)
         if not values:
             raise UserError("Say what to set: {limits}.", limits=", ".join(map(_words.option, LimitName)))
         check_values(target.subject[0], values)
@@ -181,7 +157,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
     @app_commands.command(description="Remove limits that were set for this server, a channel, a role or a person")
     @app_commands.describe(
         limit="Which limit; leave empty for all of them",
-        member="For whom; leave all three open for the whole server",
+        member="For one person; leave member, role and channel empty for the whole server",
         role="For everyone with a role",
         channel="For everyone in a channel",
         reason="Why; kept with the case",
@@ -231,22 +207,22 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
                 else say("- ⏸️ painting is paused for {subject}", subject=_words.subject(paused))
             )
         for name, limits in candidates(self._policy.defaults, book, who, where).items():
-            if not self._is_shown(name):
+            if not self._values.is_shown(name):
                 continue
-            line = self._line(name, limits[0])
+            line = self._values.line(name, limits[0])
             for limit in limits[1:]:
-                line = say("{limit}; instead of {other}", limit=line, other=_short(name, limit))
+                line = say("{limit}; instead of {other}", limit=line, other=short(name, limit))
             lines.append(line)
         refusals = await self._refusals.of_person(who, _REFUSALS)
         lines += ["", say("Their latest refusals:") if refusals else say("None of their requests was refused lately.")]
-        lines += map(_refusal, refusals)
+        lines += map(refusal_said, refusals)
         await responses.send(interaction, _words.fitting(lines), ephemeral=True)
 
     @set.autocomplete("models")
     async def _models_typed(self, _: discord.Interaction[Client], typed: str) -> Choices:
         names = [model.name for model in self._models]
         # These stand alone.
-        alone = [] if "," in typed else [_ALL, _NONE]
+        alone = [] if "," in typed else [ALL, NONE]
         return next_of_list([*alone, *names], typed, lambda name: name.lower() in names)
 
     @set.autocomplete("channels")
@@ -260,7 +236,7 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             for channel in channels
             if last.strip("#").lower() in channel.name and len(chosen) < _MOST_CHOSEN
         ]
-        return [app_commands.Choice(name=_ALL, value=_ALL), *choices][:25]
+        return [app_commands.Choice(name=ALL, value=ALL), *choices][:25]
 
     async def _change(
         self,
@@ -282,28 +258,31 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
 
         async def do() -> str:
             case = await self._cases.change(by, action, subject, plain, [name.value for name in remove])
-            unchanged = say("No change: the rules already say this.")
-            was = {name.value: _was(name, before[name]) for name in LimitName}
-            said = unchanged if case is None else _cases.receipt(case, was)
-            return _words.fitting([said, *await self._table(target)])
+            earlier = {name.value: was(name, before[name]) for name in LimitName}
+            said = say("No change: the rules already say this.") if case is None else _cases.receipt(case, earlier)
+            now = await self._policy.limits(target.who, target.where)
+            changed = () if case is None else {*case.before, *case.after}
+            return _words.fitting([said, *self._values.table(now, subject, changed)])
 
         less = lowered(before, after)
         if less and subject[0] is not Scope.PERSON:
-            changes = "; ".join(_lowered(name, before[name], after[name]) for name in less)
+            changes = "; ".join(self._values.lowered(name, before[name], after[name]) for name in less)
             question = say(
-                "This lowers limits of everyone in {channel}: {limits}. It applies at once, also to waiting requests.",
+                "For everyone in {channel}, this lowers {limits}. It applies at once: a waiting request that is over a "
+                "new limit is refused when its turn comes.",
                 channel=_words.subject(subject),
                 limits=changes,
             )
             if subject == SERVER:
                 question = say(
-                    "This lowers limits of everyone: {limits}. It applies at once, also to waiting requests.",
+                    "For everyone here, this lowers {limits}. It applies at once: a waiting request that is over a new "
+                    "limit is refused when its turn comes.",
                     limits=changes,
                 )
             if subject[0] is Scope.ROLE:
                 question = say(
-                    "This lowers limits of everyone with {role}: {limits}. It applies at once, also to waiting "
-                    "requests.",
+                    "For everyone with {role}, this lowers {limits}. It applies at once: a waiting request that is "
+                    "over a new limit is refused when its turn comes.",
                     role=_words.subject(subject),
                     limits=changes,
                 )
@@ -337,54 +316,6 @@ class LimitsCog(commands.GroupCog, group_name="limits", group_description="What 
             used=lasting(allowance.used),
             usual=lasting(usual),
         )
-
-    async def _table(self, target: _Target) -> list[str]:
-        limits = await self._policy.limits(target.who, target.where)
-        title = say("Limits for {subject}:", subject=_words.subject(target.subject))
-        if target.subject == SERVER:
-            title = say("Limits for everyone here:")
-        return [title, *(self._line(name, limits[name]) for name in LimitName if self._is_shown(name))]
-
-    def _line(self, name: LimitName, limit: Limit[RuleValue]) -> str:
-        return say(
-            "- **{limit}**: {value} — {origin}",
-            limit=_words.option(name),
-            value=_words.limit_said(name, limit.value),
-            origin=_words.origin(limit.origin),
-        )
-
-    def _is_shown(self, name: LimitName) -> bool:
-        """Whether a limit concerns anything here: without a provider nothing costs money."""
-        return name not in (LimitName.MONEY, LimitName.SERVER_MONEY) or any(model.provider for model in self._models)
-
-    def _quota(self, text: str) -> int:
-        """Seconds of painting time, from a duration or a number of usual pictures. Raises UserError for other words."""
-        if (seconds := seconds_of(text)) is not None:
-            return seconds
-        if count := _PICTURES.fullmatch(text.strip()):
-            return math.ceil(int(count[1]) * self._policy.usual_seconds())
-        raise UserError(
-            "`quota:` takes painting time, such as 10 min, or pictures, such as 500 pictures. A number alone means "
-            "seconds: 600 are enough for about {count:,} pictures here. Nothing was changed.",
-            count=int(600 / self._policy.usual_seconds()),
-        )
-
-    def _named_models(self, text: str) -> tuple[str, ...] | None:
-        names = [name.strip().lower() for name in text.split(",") if name.strip()]
-        if names == [_ALL]:
-            return None
-        if names == [_NONE]:
-            return ()
-        known = [model.name for model in self._models]
-        if not names or (strange := [name for name in names if name not in known]):
-            among = sentence(
-                "Choose from: {models}; or write `all` or `none`. Nothing was changed.", models=", ".join(known)
-            )
-            if names:
-                typed = in_quotes(_words.inert(strange[0], 60))
-                raise UserError("There is no model {model}. {choose}", model=typed, choose=among)
-            raise UserError(among)
-        return tuple(sorted(set(names)))
 
 
 def _subject(
@@ -428,76 +359,6 @@ def _with(book: Book, subject: Subject, values: Values, remove: tuple[LimitName,
     """The rules as they would be after a change."""
     kept = {name: value for name, value in book.get(subject, {}).items() if name not in remove}
     return {**book, subject: {**kept, **values}}
-
-
-def _pixels(text: str) -> int:
-    if match := _SIZE.fullmatch(text.strip()):
-        return int(match[1]) * int(match[2])
-    digits = text.replace(",", "").replace("_", "").strip()
-    if digits.isascii() and digits.isdigit() and len(digits) < 12:
-        return int(digits)
-    raise UserError(
-        "“{typed}” is not a size. Write one like 1024x1024. Nothing was changed.", typed=_words.inert(text, 60)
-    )
-
-
-def _named_channels(text: str, interaction: discord.Interaction[Client]) -> tuple[int, ...] | None:
-    entries = text.replace(",", " ").replace("><", "> <").split()
-    if entries == [_ALL]:
-        return None
-    if entries == [_NONE]:
-        return ()
-    if len(entries) > _MOST_CHANNELS:
-        raise UserError("You can name up to {most} channels. Nothing was changed.", most=_MOST_CHANNELS)
-    ids = [int(match[1]) if (match := _CHANNEL.fullmatch(entry)) else 0 for entry in entries]
-    here = set() if interaction.guild is None else {channel.id for channel in interaction.guild.channels}
-    strange = [entry for entry, channel_id in zip(entries, ids, strict=True) if channel_id not in here]
-    if strange or not ids:
-        said = _words.inert(strange[0] if strange else text, 60)
-        raise UserError(
-            "“{typed}” is not a channel of this server. Name some like #art #sketches. Nothing was changed.",
-            typed=said,
-        )
-    return tuple(sorted(set(ids)))
-
-
-def _was(name: LimitName, limit: Limit[RuleValue]) -> str:
-    """What held before a change, and who decided it."""
-    return say("{value}, {origin}", value=_words.limit(name, limit.value), origin=_words.origin(limit.origin))
-
-
-def _lowered(name: LimitName, before: Limit[RuleValue], after: Limit[RuleValue]) -> str:
-    return say(
-        "{limit} from {before} to {after}",
-        limit=_words.option(name),
-        before=_words.limit(name, before.value),
-        after=_words.limit(name, after.value),
-    )
-
-
-def _short(name: LimitName, limit: Limit[RuleValue]) -> str:
-    return f"{_words.limit(name, limit.value)} ({_words.origin(limit.origin)})"
-
-
-def _refusal(refusal: Refusal) -> str:
-    rule = say(_OTHER_RULES.get(refusal.rule, refusal.rule))
-    if refusal.rule in list(LimitName):
-        rule = _words.option(refusal.rule)
-    line = f"- {_words.past(refusal.at)} **{rule}**"
-    if refusal.asked is not None:
-        numbers = say("{asked:,.0f} of {allowed:,.0f}", asked=refusal.asked, allowed=refusal.allowed or 0)
-        if refusal.rule == LimitName.QUOTA:
-            times = {"asked": lasting(refusal.asked), "allowed": lasting(refusal.allowed or 0)}
-            numbers = say("{asked} of {allowed}", **times)
-        if refusal.rule in WHOSE:
-            sums = {"asked": dollars(round(refusal.asked)), "allowed": dollars(round(refusal.allowed or 0))}
-            numbers = say("{asked} of {allowed}", **sums)
-        line = _words.pair(line, numbers)
-    if refusal.origin:
-        line += f" ({_words.origin(Origin.parse(refusal.origin))})"
-    if refusal.retry_at is not None and refusal.retry_at > utcnow():
-        line = say("{refusal}, possible again {when}", refusal=line, when=_words.relative(refusal.retry_at))
-    return line
 
 
 async def setup(client: Client) -> None:

@@ -14,7 +14,7 @@ from bot import responses
 from bot.client import Client
 from bot.errors import StorageError, UserError
 from bot.jobs import GuildId, Job, JobId, JobStatus, PictureRef, Requester, Scope, UserId
-from bot.language import in_quotes, say, say_many
+from bot.language import Language, in_quotes, say, say_many, speaking
 from bot.policy.policy import Policy
 from bot.queue.dispatcher import Dispatcher
 from bot.queue.line import Line
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 PRESENCE_SECONDS = 20.0
 """The time between two checks of the bot's presence; Discord takes five changes of it in that time."""
 
+_MOST_SERVERS = 20
+"""Servers that are asked for their language; where there are more, they hardly speak one."""
 _SHOWN = 8
 _SHOWN_PROMPT = 40
 _ALL = "all"
@@ -71,7 +73,9 @@ class QueueCog(commands.Cog, name="Queue"):
             self._outage = error
 
     async def _show_presence(self) -> None:
-        words = _words.presence(await self._queue.depth(), len(await self._queue.running()))
+        waiting, running = await self._queue.depth(), len(await self._queue.running())
+        with speaking(await self._language()):
+            words = _words.presence(waiting, running)
         if words == self._shown:
             # Nothing was said to Discord, so this tells nothing of an outage there.
             if isinstance(self._outage, StorageError):
@@ -79,6 +83,12 @@ class QueueCog(commands.Cog, name="Queue"):
         elif self._client.is_ready():
             await self._client.change_presence(activity=discord.CustomActivity(words))
             self._shown, self._outage = words, None
+
+    async def _language(self) -> Language:
+        """The language of all servers, which see the same presence; English if they speak several."""
+        found = {await self._policy.language(GuildId(guild.id)) for guild in self._client.guilds[:_MOST_SERVERS]}
+        is_one = len(found) == 1 and len(self._client.guilds) <= _MOST_SERVERS
+        return found.pop() if is_one else Language.ENGLISH
 
     @app_commands.command(description="Who waits, in which order, and when your pictures start")
     @app_commands.guild_only()
@@ -94,7 +104,8 @@ class QueueCog(commands.Cog, name="Queue"):
             lines.append(f"-# {reason}")
         lines.append(
             say(
-                "-# Of yours, up to {depth} requests may wait, and up to {pace} images may start a minute.",
+                "-# Up to {depth} of your requests may wait, and up to {pace} of your pictures may start in a minute. "
+                "Each frame of an animation counts as a picture.",
                 depth=limits.depth.value,
                 pace=limits.pace.value,
             )
@@ -159,12 +170,26 @@ class QueueCog(commands.Cog, name="Queue"):
     async def _everyone(self, turns: Sequence[Turn], guild_id: GuildId) -> list[str]:
         """The running jobs and the first places of the queue, without other people's prompts."""
         running = await self._queue.running()
-        lines = [say("🖌️ {request} — being painted", request=_name(job, guild_id)) for job in running]
+        lines = [
+            say(
+                "🖌️ {amount} for {person} — being painted",
+                amount=_words.amount(job.request),
+                person=_name(job, guild_id),
+            )
+            for job in running
+        ]
         for place, turn in enumerate(turns[:_SHOWN], start=1):
             job = await self._queue.get(turn.job_id)
             if job is not None:
-                count = _words.amount(job.request)
-                lines.append(f"{place}. {_name(job, guild_id)} — {count}, {_words.coming(turn.starts_at)}")
+                lines.append(
+                    say(
+                        "{place}. {amount} for {person} — starts {when}",
+                        place=place,
+                        amount=_words.amount(job.request),
+                        person=_name(job, guild_id),
+                        when=_words.coming(turn.starts_at),
+                    )
+                )
         if len(turns) > _SHOWN:
             lines.append(say("-# and {count} more", count=len(turns) - _SHOWN))
         return lines or [say("The queue is empty.")]
@@ -185,7 +210,7 @@ def _of_person(jobs: Sequence[Job], turns: Sequence[Turn], line: Line) -> list[s
         elif job.id in places:
             place, turn = places[job.id]
             starts = _words.coming(turn.starts_at)
-            lines.append(say("🕓 {request} — place {place}, {when}", request=prompt, place=place, when=starts))
+            lines.append(say("🕓 {request} — place {place}, starts {when}", request=prompt, place=place, when=starts))
         elif line.is_drained(job.request.model):
             lines.append(say("⏸️ {request} — the host has stopped the engines for it, keeps its place", request=prompt))
         else:

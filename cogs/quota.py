@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import discord
 from discord import app_commands
@@ -14,6 +14,9 @@ from bot.language import lasting, say
 from bot.policy.limits import QUOTA_WINDOW
 from bot.policy.policy import Policy
 from cogs import _bills, _people, _words
+
+_APART = timedelta(hours=1)
+"""Two times that are closer together are told as one."""
 
 
 class Quota(commands.Cog):
@@ -30,33 +33,38 @@ class Quota(commands.Cog):
         requester, destination = _people.requester(interaction), _people.destination(interaction)
         ruling = await self._policy.ruling(requester, destination.channels)
         allowance = await self._policy.allowance(ruling)
-        known = {
-            "left": lasting(allowance.left),
-            "quota": lasting(allowance.quota),
-            "origin": _words.origin(allowance.origin),
-        }
-        lines = [say("**{left} of {quota}** of painting time left in 24 hours ({origin}).", **known)]
+        usual = self._policy.usual_seconds()
+        lines = [
+            say(
+                "**{left} of {quota}** of painting time is left: {pictures} ({origin}).",
+                left=lasting(allowance.left),
+                quota=lasting(allowance.quota),
+                pictures=_words.usual_pictures(allowance.left, usual),
+                origin=_words.origin(allowance.origin),
+            )
+        ]
         if returning := [(at + QUOTA_WINDOW, seconds) for at, seconds in allowance.spent if seconds > 0]:
-            lines.append(_returns(*returning[0], returning[-1][0] if len(returning) > 1 else None))
+            lines.append(_returns(*returning[0], returning[-1][0]))
         if self._has_providers:
             purse = await self._policy.purse(ruling)
             lines += [f"- {_bills.spent(fund)}" for fund in purse.funds]
         lines.append(
             say(
-                "-# Painting time is how long the computer works on your pictures. A usual picture takes about {time} "
-                "now. What fails costs nothing.",
-                time=lasting(self._policy.usual_seconds()),
+                "-# Painting time is how long the computer works on your pictures, and what you use comes back after "
+                "24 hours. A usual picture takes about {time} now, less if several are painted together. What fails "
+                "costs nothing.",
+                time=lasting(usual),
             )
         )
         await responses.send(interaction, "\n".join(lines), ephemeral=True)
 
 
-def _returns(at: datetime, seconds: float, last: datetime | None) -> str:
-    """When what is used of a quota returns: the first `seconds` of it, and the last of it if there is more."""
-    if last is None:
-        return say("-# All of it is back {when}.", when=_words.moment(at))
+def _returns(at: datetime, seconds: float, last: datetime) -> str:
+    """When what is used of a quota returns: the first `seconds` of it, and the last of it if that is much later."""
+    if last - at < _APART:
+        return say("-# All of it is back on {when}.", when=_words.moment(last))
     return say(
-        "-# {time} of it returns {when}, and all of it is back {last}.",
+        "-# {time} of it returns {when}, and all of it is back on {last}.",
         time=lasting(seconds),
         when=_words.relative(at),
         last=_words.moment(last),

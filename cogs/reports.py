@@ -25,6 +25,7 @@ from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._posting import own_messages, translated
 from cogs._verdicts import Verdict, classify
+from cogs.forms import Forms
 
 MOST_REASON = 500
 _SHOWN_REASONS = 5
@@ -74,7 +75,7 @@ class ReportsCog(commands.Cog, name="Reports"):
         fields = [
             text_field("reason", say("What is wrong with it?"), hint=say("May stay empty"), most=MOST_REASON, long=True)
         ]
-        await responses.ask(
+        await Forms.of(interaction.client).show(
             interaction, form(str(CustomId("report", PictureRef(job.id))), say("Report to the moderators"), fields)
         )
 

@@ -34,7 +34,7 @@ from bot.jobs import (
     Retrying,
     utcnow,
 )
-from bot.language import say
+from bot.language import say, say_many
 from bot.picture_files import without_metadata
 from bot.policy.policy import Policy
 from bot.requests.admission import Admission
@@ -126,13 +126,18 @@ class Results(commands.Cog):
             is_long = bool(self._ping_after_seconds) and waited > self._ping_after_seconds
             if is_long and (await self._preferred(job)).ping is not False:
                 async with self._client.speaking_to(job.requester.guild_id):
-                    words = say(
-                        "{person} your picture is ready: {link}",
+                    words = say_many(
+                        "{person}, your picture is ready: {link}",
+                        "{person}, your {count} pictures are ready: {link}",
+                        job.request.num_images_per_prompt,
                         person=f"<@{job.requester.user_id}>",
                         link=message.jump_url,
                     )
+                # Above a reply, Discord shows the beginning of the result for as long as that is there. So the prompt
+                # is not said a second time, where no deletion would find it.
                 await channel.send(
                     words,
+                    reference=message.to_reference(fail_if_not_exists=False),
                     allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.requester.user_id)]),
                     nonce=f"a{job.id}p",
                 )
@@ -256,7 +261,12 @@ class Results(commands.Cog):
             is_same = _pixels(earlier) == _pixels(now)
             return "\n" + _requests.painted_again(before.id, job.request.provider, is_same=is_same)
         origins = [source for source in sources if source.number]
-        return "\n" + say("-# From {sources}", sources=_requests.sources(origins)) if origins else ""
+        if not origins:
+            return ""
+        found = [await insist(self._queue.get, source.job_id) for source in origins]
+        guild_id = job.requester.guild_id
+        links = {each.id: _link(each) for each in found if each is not None and each.requester.guild_id == guild_id}
+        return "\n" + say("-# From {sources}", sources=_requests.sources(origins, links))
 
     async def _is_hidden(self, job: Job, images: Sequence[Image]) -> bool:
         """Whether the pictures of a job are shown as a spoiler."""
@@ -370,6 +380,14 @@ def _custom_ids(message: discord.Message) -> set[CustomId | None]:
         for button in row.children
         if isinstance(button, discord.Button)
     }
+
+
+def _link(job: Job) -> str:
+    """The address of the message of a job on a server; empty if there is none."""
+    if job.destination.message_id is None or job.forgotten_at is not None:
+        return ""
+    place = f"{job.requester.guild_id}/{job.destination.channel_id}/{job.destination.message_id}"
+    return f"https://discord.com/channels/{place}"
 
 
 def _pixels(images: Sequence[Image]) -> list[bytes]:

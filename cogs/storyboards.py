@@ -27,6 +27,7 @@ from bot.requests.series import STORYBOARD, SeriesAdmission, seed_of
 from bot.requests.storyboards import (
     PANELS,
     SECONDS,
+    STRENGTHS,
     USUAL_SECONDS,
     Following,
     alone,
@@ -44,6 +45,7 @@ from cogs._forms import Submission, form, text_field
 from cogs._pictures import send_pictures
 from cogs._posting import translated
 from cogs._targets import may_see
+from cogs.forms import Forms
 from cogs.intake import Intake, where
 from cogs.series import Series
 from cogs.series_posts import SeriesPosts
@@ -121,12 +123,16 @@ class Storyboards(commands.Cog):
             text_field(
                 "strength",
                 say(_STRENGTH_NAME),
-                hint=say("A strength like 0.7: the others start from its picture. Empty: they do not"),
+                hint=say(
+                    "{low} to {high}: with less they look more like it. Empty: they do not follow",
+                    low=STRENGTHS[0],
+                    high=STRENGTHS[1],
+                ),
                 most=_STRENGTH,
             ),
         ]
         empty = form(str(CustomId("storyboard", PictureRef(JobId(0)))), say("Storyboard"), fields)
-        await responses.ask(interaction, empty)
+        await Forms.of(interaction.client).show(interaction, empty)
 
     @submitted("storyboard")
     async def form_sent(
@@ -137,15 +143,11 @@ class Storyboards(commands.Cog):
     ) -> None:
         """Quote the panels, and ask with their bill."""
         requester, destination = where(interaction)
-        text, typed = filled.texts.get("panels", ""), _typed(filled)
-        try:
-            panels = panels_of(text)
-            title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
-            strength = strength_of(filled.texts.get("strength", ""))
-            series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
-            await self._series.offer(interaction, Options(typed), series)
-        except UserError as error:
-            await interaction.client.explain(interaction, error, typed)
+        panels = panels_of(filled.texts.get("panels", ""))
+        title, look = clean(filled.texts.get("title", "")) or say("untitled"), filled.texts.get("look", "")
+        strength = strength_of(filled.texts.get("strength", ""))
+        series = await self._quotes.read_board(requester, title, panels, look, destination, strength)
+        await self._series.offer(interaction, Options(_typed(filled)), series)
 
     @pressed("panel")
     async def panel_chosen(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
@@ -202,7 +204,9 @@ class Storyboards(commands.Cog):
         field = text_field(
             "prompt", say("Panel {number}", number=panel.number), value=panel.words, long=True, required=True
         )
-        await responses.ask(interaction, form(str(CustomId("panelwords", about)), say("Words of a panel"), [field]))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("panelwords", about)), say("Words of a panel"), [field])
+        )
 
     @submitted("panelwords")
     async def words_sent(self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission) -> None:
@@ -283,7 +287,7 @@ class Storyboards(commands.Cog):
             value=f"{USUAL_SECONDS:g}",
             most=_SECONDS,
         )
-        await responses.ask(
+        await Forms.of(interaction.client).show(
             interaction, form(str(CustomId(action, about)), say("Animation of the storyboard"), [field])
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -15,26 +14,25 @@ from bot import responses
 from bot.charts import sheet
 from bot.charts.sheet import Tile
 from bot.client import Client
-from bot.config import STEPS, LoraConfig
+from bot.config import STEPS
 from bot.engine.catalog import SAMPLERS
 from bot.errors import PlotError, StorageError, UserError
-from bot.jobs import GuildId, JobId, PictureRef, UserId
+from bot.jobs import GuildId, JobId, PictureRef
 from bot.language import mark, say, say_many
 from bot.requests import styles as rules
-from bot.requests.adapters import MOST_LORAS, is_adapter
 from bot.requests.admission import Admission
 from bot.requests.shapes import check_aspect
 from bot.requests.styles import GUIDANCE, LONGEST_DESCRIPTION, LONGEST_LINE, LONGEST_NAME, LONGEST_WORDS, as_name
-from bot.requests.wording import unknown
-from bot.storage.cases import By, Case
+from bot.storage.cases import By
 from bot.storage.preferences import PreferenceStore
 from bot.storage.queue import Queue
 from bot.storage.styles import PLACE, Style, Styles
-from cogs import _cases, _people, _targets, _words
+from cogs import _cases, _people, _styles, _targets, _words
 from cogs._buttons import CustomId, add_cog, button, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._lists import Choices, aspect_choices, model_choices, style_choices, usable_models
 from cogs._pictures import is_hidden
+from cogs.forms import Forms
 
 PAGE = 6
 """Styles of a page: as many pictures as are large enough on a phone."""
@@ -43,7 +41,6 @@ _TRIED = 10
 
 _SETTINGS = ("model", "sampler", "steps", "guidance_scale", "aspect", "lora", "reference")
 _FIELDS = ("prompt", "negative_prompt", "description", *_SETTINGS)
-_NOT_PAINTED = mark("The reference picture is shown in `/style list`. No model here can paint after it (IP-Adapter).")
 _LEFT_BEHIND = mark(
     "Its reference picture stayed on the server that it comes from. `/style edit reference:` sets one here."
 )
@@ -110,7 +107,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
             head = say("{styles}, page {page} of {of}", styles=head, page=page + 1, of=pages)
         lines = [
             head,
-            *map(_line, shown),
+            *map(_styles.line, shown),
             say(
                 "-# Use one by the option `{option}` of `/imagine`, or by `--style` and its name.",
                 option=_words.option("style"),
@@ -173,7 +170,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         """Show a style with its line."""
         style = await self._known(_people.place(interaction), name)
         version = say("version {version}", version=style.version)
-        lines = [_words.inert(f"{style.name}, {version}", 80), *_values(style)]
+        lines = [_words.inert(f"{style.name}, {version}", 80), *_styles.values(style)]
         lines.append(say("To use it on another server, its moderators give this line to `/style import`:"))
         words = f"{_words.fitting(lines, room=1500)}\n```\n{rules.to_line(style)}\n```"
         if len(words) <= responses.MESSAGE:
@@ -206,7 +203,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         reason: Reason | None = None,
     ) -> None:
         """Add a style that does not exist yet."""
-        by = _by(interaction, reason)
+        by = _people.by(interaction, reason)
         values: dict[str, Any] = {
             "prompt": prompt,
             "negative_prompt": negative_prompt,
@@ -228,7 +225,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         if style.name in await self._styles.of(by.guild_id):
             raise UserError("This server has a style {style} already. `/style edit` changes it.", style=style.name)
         kept, case = await self._styles.put(by, "style add", self._checked(style), source_id)
-        await responses.send(interaction, _told(kept, case), ephemeral=True)
+        await responses.send(interaction, _styles.told(kept, case), ephemeral=True)
 
     @app_commands.command(description="Change a style; old results keep the version that made them (moderators)")
     @app_commands.rename(prompt="text")
@@ -257,7 +254,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         reason: Reason | None = None,
     ) -> None:
         """Add the next version of a style."""
-        by = _by(interaction, reason)
+        by = _people.by(interaction, reason)
         before = await self._known(by.guild_id, name)
         shown = await self._reference(interaction, reference)
         given = (prompt, negative_prompt, description, model, sampler, steps, guidance_scale, aspect, lora, shown)
@@ -275,13 +272,13 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
             raise UserError("The style {style} is like that already.", style=style.name)
         source_id = await self._styles.source_of(by.guild_id, before)
         kept, case = await self._styles.put(by, "style edit", style, source_id)
-        await responses.send(interaction, _told(kept, case), ephemeral=True)
+        await responses.send(interaction, _styles.told(kept, case), ephemeral=True)
 
     @app_commands.command(description="Remove a style (moderators); old results stay")
     @app_commands.describe(name="The style", reason=_HELP["reason"])
     async def remove(self, interaction: discord.Interaction[Client], name: Name, reason: Reason | None = None) -> None:
         """Remove a style."""
-        by = _by(interaction, reason)
+        by = _people.by(interaction, reason)
         style = await self._known(by.guild_id, name)
         case = await self._styles.remove(by, style.name)
         gone = say("The style {style} is gone already.", style=style.name)
@@ -300,7 +297,7 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         reason: Reason | None = None,
     ) -> None:
         """Add a style of another server."""
-        by = _by(interaction, reason)
+        by = _people.by(interaction, reason)
         style = rules.from_line(line)
         had_reference = style.reference is not None
         style = replace(style, reference=None)
@@ -338,14 +335,16 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
             ),
             text_field("description", say("Description"), most=LONGEST_DESCRIPTION),
         ]
-        await responses.ask(interaction, form(str(CustomId("asstyle", about)), say("Use as style"), fields))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("asstyle", about)), say("Use as style"), fields)
+        )
 
     @submitted("asstyle")
     async def use_submitted(
         self, interaction: discord.Interaction[Client], known: CustomId, filled: Submission
     ) -> None:
         """Add a style with the settings of a result."""
-        by = _by(interaction, None)
+        by = _people.by(interaction, None)
         job, _ = await _targets.result(self._queue, interaction, known.about.job_id)
         request = job.request
         negative = filled.texts.get("negative", "")
@@ -407,60 +406,15 @@ class StyleCog(commands.GroupCog, name="Styles", group_name="style", group_descr
         style = rules.checked(style)
         models = {model.name: model for model in self._admission.models}
         if style.model is not None:
-            style = replace(style, model=_one_of(mark("model"), style.model, models))
+            style = replace(style, model=_styles.one_of(mark("model"), style.model, models))
         if style.sampler is not None:
-            style = replace(style, sampler=_one_of(mark("sampler"), style.sampler, SAMPLERS))
+            style = replace(style, sampler=_styles.one_of(mark("sampler"), style.sampler, SAMPLERS))
         if style.aspect is not None:
             check_aspect(style.aspect, models[style.model] if style.model else self._admission.models[0])
         if style.lora is not None:
             known = [lora for name, model in models.items() if style.model in (None, name) for lora in model.loras]
-            _check_loras(style.lora, known)
+            _styles.check_loras(style.lora, known)
         return style
-
-
-def _one_of(kind: str, name: str, known: Collection[str]) -> str:
-    if name.strip().lower() not in known:
-        raise UserError(unknown(kind, name, list(known)))
-    return name.strip().lower()
-
-
-def _check_loras(text: str, known: list[LoraConfig]) -> None:
-    """Raise UserError for LoRAs that no model of the style has."""
-    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
-    if len(entries) > MOST_LORAS:
-        raise UserError("A style has at most {most} LoRAs.", most=MOST_LORAS)
-    for entry in entries:
-        if not is_adapter(entry, known):
-            names = [lora.name for lora in known]
-            if not names:
-                raise UserError("The model of this style has no LoRAs. Leave them out.")
-            raise UserError(unknown(mark("LoRA"), entry, names))
-
-
-def _line(style: Style) -> str:
-    name = f"**{style.number}.** `{style.name}`"
-    return _words.pair(name, _words.inert(style.description, LONGEST_DESCRIPTION)) if style.description else name
-
-
-def _values(style: Style) -> list[str]:
-    """What a style sets, line by line."""
-    called = {"prompt": mark("words"), "negative_prompt": mark("leaves out"), "guidance_scale": mark("guidance")}
-    names = {name: say(called[name]) if name in called else _words.option(name) for name in style.content}
-    return [
-        f"- {_words.pair(names[name], _words.inert(str(value), LONGEST_WORDS))}"
-        for name, value in style.content.items()
-    ]
-
-
-def _told(style: Style, case: Case) -> str:
-    shown = [] if style.reference is None else [say(_NOT_PAINTED)]
-    use = say("Use it with `--style {style}`.", style=style.name)
-    lines = [_cases.receipt(case), *_values(style), *shown, use]
-    return _words.fitting(lines)
-
-
-def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:
-    return By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
 
 
 async def setup(client: Client) -> None:

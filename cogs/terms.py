@@ -9,12 +9,11 @@ from discord import app_commands
 
 from bot import responses
 from bot.client import Client
-from bot.jobs import UserId
 from bot.language import mark, say, say_many
 from bot.policy.limits import SERVER
 from bot.policy.words import check_room, parse_terms, terms_of
 from bot.responses import MESSAGE, units
-from bot.storage.cases import By, Case, Cases
+from bot.storage.cases import Cases
 from bot.storage.rules import Rules
 from cogs import _cases, _people, _words
 from cogs._lists import LONGEST, MOST, Choices
@@ -40,12 +39,14 @@ class TermsGroup(app_commands.Group):
     @app_commands.describe(terms="With commas between them, like: spam, some phrase", reason="Why; kept with the case")
     async def add(self, interaction: discord.Interaction[Client], terms: Typed, reason: Reason | None = None) -> None:
         """Put terms on the list."""
-        by = _by(interaction, reason)
+        by = _people.by(interaction, reason)
         values = parse_terms(terms)
         posts = SeriesPosts.of(interaction.client)
         before = await posts.shown_titles(by.guild_id)
         case = await self._cases.change(by, "terms add", SERVER, values, check=check_room)
-        await responses.send(interaction, _said(case, say("These terms are on the list already.")), ephemeral=True)
+        await responses.send(
+            interaction, _cases.said(case, say("These terms are on the list already.")), ephemeral=True
+        )
         await posts.mask(before)
 
     @app_commands.command(description="Allow words or phrases again")
@@ -54,10 +55,10 @@ class TermsGroup(app_commands.Group):
         self, interaction: discord.Interaction[Client], terms: Typed, reason: Reason | None = None
     ) -> None:
         """Take terms off the list."""
-        by = _by(interaction, reason)
+        by = _people.by(interaction, reason)
         case = await self._cases.change(by, "terms remove", SERVER, {}, parse_terms(terms))
         otherwise = say("The list has none of these terms. `/mod terms list` shows it.")
-        await responses.send(interaction, _said(case, otherwise), ephemeral=True)
+        await responses.send(interaction, _cases.said(case, otherwise), ephemeral=True)
 
     @remove.autocomplete("terms")
     async def _listed(self, interaction: discord.Interaction[Client], typed: str) -> Choices:
@@ -78,14 +79,6 @@ class TermsGroup(app_commands.Group):
             words = say_many("**{count:,} term** is in the file.", "**{count:,} terms** are in the file.", len(terms))
             files = [discord.File(io.BytesIO("\n".join(terms).encode()), "terms.txt", spoiler=True)]
         await responses.send(interaction, words, files=files, ephemeral=True)
-
-
-def _by(interaction: discord.Interaction[Client], reason: str | None) -> By:
-    return By(_people.moderated(interaction), UserId(interaction.user.id), reason or "")
-
-
-def _said(case: Case | None, otherwise: str) -> str:
-    return otherwise if case is None else _cases.receipt(case)
 
 
 async def setup(client: Client) -> None:

@@ -9,7 +9,6 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import responses
 from bot.client import Client
 from bot.config import EMBEDDED
 from bot.errors import UserError
@@ -26,6 +25,7 @@ from cogs import _targets
 from cogs._buttons import CustomId, add_cog, pressed, submitted
 from cogs._forms import Submission, form, text_field
 from cogs._lists import Choices, model_choices, usable_models
+from cogs.forms import Forms
 from cogs.intake import stand_ins_of, where
 from cogs.series import Series
 
@@ -135,7 +135,9 @@ class Variants(commands.Cog):
                 "look", say("Words and flags for all of them"), value=self._look(job.request.model, None), most=_LIST
             ),
         ]
-        await responses.ask(interaction, form(str(CustomId("variants", picture.ref)), say("Variants"), fields))
+        await Forms.of(interaction.client).show(
+            interaction, form(str(CustomId("variants", picture.ref)), say("Variants"), fields)
+        )
 
     @submitted("variants")
     async def variants_sent(
@@ -144,10 +146,7 @@ class Variants(commands.Cog):
         """Quote the variants, and ask with their bill."""
         lists = {name: filled.texts.get(name, "") for name in _LISTS}
         wanted = _Wanted.of(filled.texts.get("thing", ""), filled.texts.get("look", ""), lists)
-        try:
-            await self._of_result(interaction, known.about, await self._drawn(interaction, wanted))
-        except UserError as error:
-            await interaction.client.explain(interaction, error, wanted.typed)
+        await self._of_result(interaction, known.about, await self._drawn(interaction, wanted))
 
     async def _drawn(self, interaction: discord.Interaction[Client], wanted: _Wanted) -> _Wanted:
         """The same with the wildcards drawn, once for all variants. Raises UserError for choices."""

@@ -79,7 +79,7 @@ async def test_the_same_seed_writes_the_same_picture_twice_and_both_are_in_the_u
     ("prompt", "note"),
     [
         ("🦣 and 🍎 und 猫 και γάτα \u200b~~<|endoftext|>~~", "This small model reads only English words"),
-        ("ox " * 300, "This small model can't draw “ox” yet."),
+        ("ox " * 300, "This small model can't draw “ox”."),
     ],
 )
 async def test_strange_words_are_named_and_painted_past(tmp_path: Path, prompt: str, note: str) -> None:

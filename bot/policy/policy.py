@@ -41,12 +41,10 @@ from bot.policy.limits import (
     counted_from,
     fits_at,
     named,
-    objection,
     pause_of,
-    place_refused,
-    quota_objection,
     resolve,
 )
+from bot.policy.objections import objection, place_refused, quota_objection
 from bot.policy.picture_limits import picture_limits
 from bot.policy.purse import Purse, purse_of
 from bot.policy.words import ServerTerms, check_hard_block

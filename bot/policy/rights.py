@@ -64,7 +64,8 @@ RIGHTS = (
                 "press:seriesplain",
                 "press:seriesno",
             ),
-            *("send:remix", "send:region", "send:use", "press:use", "press:enlarge", "send:described", "reproduce"),
+            *("press:formagain", "send:remix", "send:region", "send:use", "press:use", "press:enlarge"),
+            *("send:described", "reproduce"),
             *("press:improve", "press:change", "press:astyped", "send:improved"),
         ),
         YES,
@@ -87,7 +88,7 @@ RIGHTS = (
     Right("See the queue and the tour", ("queue", "help"), YES, YES, "in direct messages, if the host opened them"),
     Right(
         "See what they used, their history and their defaults",
-        ("quota", "history", "settings", "press:show"),
+        ("quota", "history", "settings", "press:show", "press:historypage"),
         "their own",
         "their own",
     ),

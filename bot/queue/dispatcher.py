@@ -15,7 +15,7 @@ from bot.jobs import Clock, Job, JobId, Painting, Passing, Retrying
 from bot.language import sentence
 from bot.language.reasons import Reason
 from bot.logs import hide, traced, without_words
-from bot.policy.limits import told
+from bot.policy.objections import told
 from bot.policy.policy import Policy
 from bot.policy.words import SAFETY, TERMS
 from bot.queue.line import Line

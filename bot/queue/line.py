@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 
 from bot.engine import Engine, Lane
 from bot.jobs import TURN_MEMORY, Book, ChannelId, Clock, GuildId, Job, JobId, Requester, RoleId, UserId, Waiting, Work
-from bot.policy.limits import greatest_weight, is_paused, share_of
+from bot.policy.limits import USUAL_WEIGHT, greatest_weight, is_paused, share_of
 from bot.policy.policy import Policy
 from bot.queue import engine_forecast, placement, scheduler
 from bot.queue.engine_forecast import EngineForecast, LaneForecast, PacedForecast, Speed
 from bot.queue.placement import ANYWHERE, Borrowing, Fit, Spot
-from bot.queue.scheduler import USUAL_WEIGHT, FairQueue, Share, Turn
+from bot.queue.scheduler import FairQueue, Share, Turn
 from bot.queue.shared import Shared
 from bot.storage.queue_changes import QueueChanges
 
@@ -27,6 +27,8 @@ _Who = tuple[UserId, GuildId, tuple[RoleId, ...], tuple[ChannelId, ...]]
 
 _UNSTEADY = timedelta(seconds=1)
 """A clock that was set back by less than this counts as steady."""
+_AT_THE_SAME_TIME = timedelta(seconds=2)
+"""A job that starts within this time of when its pace lets it waits for the pace alone."""
 _LONG_SECONDS = 0.02
 """A schedule that takes less is run for each new request.
 
@@ -209,6 +211,14 @@ class Line:
         """Until when a person's pace in a server keeps the first of what waits there; None when it does not."""
         ready_at = self._fair_queue.ready_at(who.user_id, who.guild_id)
         return ready_at if ready_at is not None and ready_at > self._clock() else None
+
+    def paces(self, turn: Turn) -> bool:
+        """Whether a waiting job starts late because of its person's pace, and of nothing else."""
+        job = self._waiting.get(turn.job_id)
+        if job is None:
+            return False
+        allowed_at = self._fair_queue.allowed_at(job)
+        return allowed_at > self._clock() and turn.starts_at - allowed_at < _AT_THE_SAME_TIME
 
     def is_held(self, job: Waiting) -> bool:
         """Whether a moderator's pause keeps a waiting job from starting."""

@@ -44,6 +44,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from bot.jobs import TURN_MEMORY, GuildId, JobId, Shape, Start, UserId, Waiting
+from bot.policy.limits import USUAL_WEIGHT
 from bot.queue.engine_forecast import EngineForecast, LaneForecast
 from bot.queue.placement import ANYWHERE, Fit
 
@@ -60,7 +61,6 @@ WARM_SECONDS = 15.0
 _WARM_LOOKS = 32
 """How many of the first are looked at for one whose model is loaded in the lane."""
 
-USUAL_WEIGHT = 100
 
 _BEST, _LOADED, _COLD = range(3)
 """How well a request fits to a lane: its size is being painted, its model is loaded, or neither."""
@@ -242,8 +242,11 @@ class FairQueue:
         person = self._people.get(user_id)
         if person is None or guild_id not in person.queues:
             return None
-        first = person.queues[guild_id][0][2]
-        return person.ready_at(first, self._share(first).pace)
+        return self.allowed_at(person.queues[guild_id][0][2])
+
+    def allowed_at(self, job: Waiting) -> datetime:
+        """When a person's pace lets a job start, as if it were the first of theirs in its server."""
+        return self._people.get(job.user_id, _Person()).ready_at(job, self._share(job).pace)
 
     def next(
         self,

@@ -17,7 +17,7 @@ from bot.config import BillConfig, ModelConfig
 from bot.engine import Engine
 from bot.engine.catalog import SAMPLERS, Catalog
 from bot.engine.images_api.prices import estimate
-from bot.errors import Rejected, UserError
+from bot.errors import Reference, Rejected, UserError, refer
 from bot.jobs import (
     DRAINED,
     Book,
@@ -31,11 +31,11 @@ from bot.jobs import (
     Queued,
     Requester,
 )
-from bot.language import say
+from bot.language import say, say_many
 from bot.language.reasons import Reason
 from bot.logs import hide
 from bot.money import NOTHING, Micros, micros_of_cents, roughly
-from bot.policy.limits import NEGLIGIBLE
+from bot.policy.limits import NEGLIGIBLE, Limit
 from bot.policy.policy import Allowance, Policy, Ruling
 from bot.policy.purse import Purse
 from bot.queue.engine_forecast import seconds_of
@@ -281,7 +281,13 @@ class Admission:
         job = await self._store(quote, interaction_id)
         if job is None:
             return None
-        return await self.promise(job, self.notes(quote))
+        admitted = await self.promise(job, self.notes(quote))
+        if admitted.said.starts_at is None or not self._line.paces(
+            Turn(job.id, quote.requester.user_id, admitted.starts_at)
+        ):
+            return admitted
+        paced = _paced(admitted.said.starts_at, quote.ruling.limits.pace, moves=job.request.frames > 0)
+        return replace(admitted, notes=one_line((*admitted.notes, paced)))
 
     def notes(self, quote: Quote) -> tuple[str, ...]:
         """What the requester should know, in one line: values that were changed, and what the model cannot draw."""
@@ -298,6 +304,11 @@ class Admission:
             return one_line((*quote.notes, price))
         unknown = [note for words in drawn for note in vocabulary.notes(words)] if vocabulary else []
         return one_line((*quote.notes, *dict.fromkeys(unknown)))
+
+    def known_by(self, model: str) -> str:
+        """What a small model can draw, as a sentence; empty for a model that knows most words."""
+        vocabulary = self._vocabularies.get(model)
+        return vocabulary.known(model) if vocabulary is not None and vocabulary.names else ""
 
     async def promise(self, job: Job, notes: tuple[str, ...]) -> Admitted:
         """Find the place of a new job and when it starts, and note that the requester is told so."""
@@ -370,3 +381,21 @@ class Admission:
         starts = sorted(starts_of.values())
         over = len(set(waiting.values())) - most
         return starts[max(over, 0)] if over < len(starts) else None
+
+
+def _paced(starts_at: datetime, pace: Limit[int], *, moves: bool) -> str:
+    """Why a request waits for its person's pace, and until when."""
+    fields = {"when": refer(Reference.TIME, starts_at.isoformat()), "origin": pace.origin.reference}
+    if moves:
+        return say_many(
+            "Your pace lets it start {when}: {count} picture a minute ({origin}), and each frame counts as a picture.",
+            "Your pace lets it start {when}: {count} pictures a minute ({origin}), and each frame counts as a picture.",
+            pace.value,
+            **fields,
+        )
+    return say_many(
+        "Your pace lets it start {when}: {count} picture a minute ({origin}).",
+        "Your pace lets it start {when}: {count} pictures a minute ({origin}).",
+        pace.value,
+        **fields,
+    )

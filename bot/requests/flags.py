@@ -14,6 +14,7 @@ from bot.errors import Reference, UserError, quoted, refer
 from bot.language import mark, say, say_many, sentence_many
 from bot.requests import foreign, pasted
 from bot.requests.options import Option, Options, table
+from bot.requests.shapes import bare_shape
 from bot.requests.wording import clean, listed, nearest
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -90,6 +91,8 @@ def with_flags(options: OptionsT, notes: list[str] | None = None, names: Names |
     prompt = clean(" ".join(word for word in found.words if word)).replace(" ,", ",")
     if notes is not None:
         notes += _notes(found, tidied, text[prose[0] :].partition(" ")[0] if prose else "", options.image is None)
+        if options.aspect is None and "aspect" not in found.values and (shape := bare_shape(prompt)):
+            notes.append(say("for the shape {shape}, write --ar {shape}", shape=shape))
     return replace(options, **{"prompt": prompt, **found.values})
 
 

@@ -18,6 +18,9 @@ ASPECTS = ("1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16")
 _SHAPE_AT_MOST = 40
 """No picture is so small: 16x9 is meant as the shape 16:9."""
 _SIZE = re.compile(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", re.IGNORECASE)
+_BARE = re.compile(r"(?<![\w.:/×-])(\d{1,4})\s?[x×:]\s?(\d{1,4})(?![\w.:/×-]|\.\d)", re.IGNORECASE)
+_LEAST_BARE = 256
+"""Numbers among words that are as large as this are a size; less may be the number of some things."""
 _ASPECT = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*:\s*(\d{1,4}(?:\.\d{1,4})?)")
 
 
@@ -54,6 +57,17 @@ def _ratio(aspect: str, model: ModelConfig) -> float:
             height=model.height,
         )
     return float(match[1]) / float(match[2])
+
+
+def bare_shape(prompt: str) -> str:
+    """A shape or a size that stands among the words of a prompt, where it changes nothing; empty without one."""
+    for match in _BARE.finditer(prompt):
+        width, height = match[1], match[2]
+        if (shape := f"{width}:{height}") in ASPECTS and width != height:
+            return shape
+        if min(int(width), int(height)) >= _LEAST_BARE:
+            return f"{width}x{height}"
+    return ""
 
 
 def size_of(options: Options, model: ModelConfig, notes: list[str]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from bot.errors import UserError, quoted
 from bot.jobs import GenerationRequest, Operation, Upload
 from bot.language import sentence_many
 from bot.requests.options import Edit, Options
-from bot.requests.wording import clean
+from bot.requests.wording import clean, number_of
 
 PANELS = (2, 8)
 """The fewest and the most panels."""
@@ -20,7 +20,6 @@ SECONDS = (0.1, 30.0)
 """How long an animation may show each panel: the shortest time that all viewers of GIFs keep to, and a long one."""
 USUAL_SECONDS = 2.0
 _NUMBER = re.compile(r"\d{1,4}(?:[.,]\d{0,4})?|[.,]\d{1,4}")
-_STRENGTH = re.compile(r"0?[.,]\d{1,4}")
 _BLANK = re.compile(r"\n[^\S\n]*\n")
 
 
@@ -84,7 +83,8 @@ def strength_of(text: str) -> float | None:
     if not typed:
         return None
     low, high = STRENGTHS
-    if not _STRENGTH.fullmatch(typed) or not low <= (strength := float(typed.replace(",", "."))) <= high:
+    strength = number_of(typed)
+    if strength is None or not low <= strength <= high:
         raise UserError(
             "{typed} is no strength at which panels can follow the first one: it goes from {low} to {high}, and with "
             "less they look more like it. Leave the field empty, and no panel follows.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ _NO_NOUN = ("ing", "ed", "ly")  # endings of verbs and adverbs, unless the word 
 _LONGEST = 30
 _MOST = 3
 """Things that a sentence names."""
+_PLURALS = ("ies", "y"), ("es", ""), ("s", "")
+"""Endings of a plural, and those of its singular."""
 # Small words of other languages that are no words of English.
 _FOREIGN = frozenset(
     {
@@ -38,13 +41,15 @@ class Vocabulary:
     """The words that matter for a model.
 
     `things` are things and scenes that it can draw; `ties` are words that join phrases, such as "under"; `ignored` are
-    words inside a phrase, such as "red"; `near` has, for other words, things that are similar.
+    words inside a phrase, such as "red"; `near` has, for other words, things that are similar. `names` are the usual
+    names of the things.
     """
 
     things: frozenset[str]
     ties: frozenset[str]
     ignored: frozenset[str]
     near: Mapping[str, tuple[str, ...]]
+    names: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Vocabulary | None:
@@ -59,7 +64,7 @@ class Vocabulary:
             stored = json.loads(file.read_text(encoding="utf-8"))
             near = {word: tuple(others) for word, others in stored["near"].items()}
             things, ties, ignored = (frozenset(stored[kind]) for kind in ("things", "ties", "ignored"))
-            return cls(things, ties, ignored, near)
+            return cls(things, ties, ignored, near, tuple(stored.get("names", ())))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{file} is damaged; the model also works without that file.") from error
 
@@ -72,14 +77,27 @@ class Vocabulary:
         if not unknown:
             return ()
         shown = [str(in_quotes(thing[:_LONGEST])) for thing in unknown[:_MOST]]
-        note = say("This small model can't draw {things} yet.", things=str(Listed(shown)))
-        for thing in unknown[:_MOST]:
-            if thing not in self.near:
-                continue
-            near = ", ".join(self.near[thing])
-            instead = say("Instead of {thing}, try: {things}.", thing=in_quotes(thing), things=near)
-            note += " " + (say("Try: {things}.", things=near) if len(unknown) == 1 else instead)
+        note = say("This small model can't draw {things}.", things=str(Listed(shown)))
+        near = {thing: things for thing in unknown[:_MOST] if (things := self._near(thing))}
+        for thing, things in near.items():
+            instead = say("Instead of {thing}, try: {things}.", thing=in_quotes(thing), things=", ".join(things))
+            note += " " + (say("Try: {things}.", things=", ".join(things)) if len(unknown) == 1 else instead)
+        if self.names and not near:
+            note += " " + self.known(unknown[0])
         return (note,)
+
+    def known(self, seed: str = "") -> str:
+        """How many things the model knows, with examples; another `seed` gives other ones."""
+        count = len(self.names)
+        # The names are sorted by kind, so those that are far apart are of different kinds.
+        first = zlib.crc32(seed.encode("utf-8", "replace")) % count
+        some = [self.names[(first + number * count // _MOST) % count] for number in range(min(_MOST, count))]
+        return say("It knows {count} things, such as {things}.", count=count, things=str(Listed(some)))
+
+    def _near(self, thing: str) -> tuple[str, ...]:
+        """What is similar to a thing, or to one thing of several."""
+        singular = (thing.removesuffix(many) + one for many, one in _PLURALS if thing.endswith(many))
+        return next((self.near[word] for word in (thing, *singular) if word in self.near), ())
 
     def _things(self, words: Sequence[str]) -> Iterator[str]:
         """Return the last word of each phrase that could name a thing: "stone bridge" is a bridge.

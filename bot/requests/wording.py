@@ -37,6 +37,9 @@ _JOINERS = re.compile("(?<![\u0600-\U0010ffff])[\u200c\u200d]+|[\u200c\u200d]+(?
 _STRAY = re.compile("(?:(?<=\\s)|^)[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]+")
 
 
+_PLAIN_NUMBER = re.compile(r"([+-]?(?:[0-9]{1,9}(?:[.,][0-9]{0,9})?|[.,][0-9]{1,9}))\s*(%?)")
+
+
 def clean(text: str) -> str:
     """The text on one line, as it was written but for control characters, invisible characters and doubled blanks.
 
@@ -46,6 +49,12 @@ def clean(text: str) -> str:
     text = _INVISIBLE.sub("", _CONTROLS.sub(" ", text))
     words = " ".join(_TAGS.sub(r"\1", text).split())
     return " ".join(_JOINERS.sub("", _STRAY.sub("", words)).split())
+
+
+def number_of(text: str) -> float | None:
+    """A number as people type it: 0.75, 0,75 or 75 %; None for other words."""
+    match = _PLAIN_NUMBER.fullmatch(text.strip())
+    return None if match is None else float(match[1].replace(",", ".")) / (100 if match[2] else 1)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -72,6 +72,15 @@ async def test_two_prompts_become_one_job_whose_frames_count_like_pictures(
     assert labels(message) == ["🔁", "❤️", "More"]
 
 
+async def test_the_frames_count_for_the_pace_and_the_person_is_told(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    await moderator.slash(workshop.channel, "limits set", pace=20, member=ada)
+    assert not (await animate(workshop, ada, "a red fox", to="an owl")).followups
+    paced = await animate(workshop, ada, "a red fox", to="an owl")
+    assert "20 pictures a minute (the rule for <@" in last(paced).content
+    assert "each frame counts as a picture" in last(paced).content
+
+
 async def test_one_prompt_is_animated_between_two_seeds(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     await animate(workshop, ada, "a red fox --seed 7")
@@ -100,7 +109,7 @@ async def test_the_prompt_to_copy_is_a_command_that_paints_the_same_again(worksh
 
 async def test_words_that_the_model_cannot_draw_are_named_for_both_ends(workshop: Workshop) -> None:
     answer = await animate(workshop, workshop.member("ada"), "a red fox", to="a quixotry")
-    assert "can't draw “quixotry” yet" in last(answer).content
+    assert "can't draw “quixotry”" in last(answer).content
 
 
 @pytest.mark.parametrize(

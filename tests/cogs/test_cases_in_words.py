@@ -57,7 +57,7 @@ def case(action: str, subject: Subject, before: dict[str, Any], after: dict[str,
         (case("terms remove", SERVER, {"term:a": "aaa"}, {}), "terms remove for this server: removed the term ||aaa||"),
         (
             case("gallery", SERVER, {}, {GALLERY: (5, 1)}),
-            "gallery for this server: gallery no → <#5>, for results with 1 favourite or more",
+            "gallery for this server: <#5>, for results with 1 favourite or more",
         ),
     ],
 )

@@ -456,7 +456,7 @@ class TestOtherSettings:
     async def test_who_waited_long_is_pinged_once_with_a_link(self, workshop: Workshop, engine: FakeEngine) -> None:
         engine.seconds = 1.5
         ada = workshop.member("ada")
-        asked = await ada.slash(workshop.channel, "paint", prompt="a cat")
+        asked = await ada.slash(workshop.channel, "paint", prompt="a cat", images=2)
         await workshop.ended()
 
         def pings() -> list[Any]:
@@ -464,7 +464,12 @@ class TestOtherSettings:
 
         (ping,) = await workshop.seen(pings)
         assert [user.id for user in ping.mentions] == [ada.id]
+        assert f"<@{ada.id}>, your 2 pictures are ready: https://" in ping.content
         assert str(asked.response.id) in ping.content
+        # The reply shows which request it is about. The ping does not repeat the prompt.
+        assert ping.reference is not None
+        assert ping.reference.message_id == asked.response.id
+        assert "cat" not in ping.content
 
     async def test_a_full_queue_and_a_spent_quota_say_when_it_works_again(
         self, workshop: Workshop, engine: FakeEngine

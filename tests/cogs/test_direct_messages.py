@@ -56,7 +56,7 @@ class TestOpened:
         assert f"channels/@me/{eve.dm_channel.id}/{shown.id}" in history.response.content
         again = await eve.click(history.response, label="Show 1")
         assert len((again.followups or [again.response])[-1].attachments) == 1
-        assert "painting time left in 24 hours" in (await eve.slash("quota")).response.content
+        assert "of painting time is left: about" in (await eve.slash("quota")).response.content
         assert "**Here you may use**" in (await eve.slash("help")).response.content
 
     async def test_people_see_nothing_of_each_other_and_cancel_only_their_own(

@@ -85,7 +85,8 @@ async def test_a_stranger_finishes_one_picture_from_its_seed(workshop: Workshop,
     shown = workshop.message(pressed.response.id)
     assert labels(shown)[0][0] == "Vary (subtle)", "what is finished is no draft"
     assert "draft" not in shown.content
-    assert f"From picture 3 of request {job.id}" in shown.content
+    place = f"{workshop.guild.id}/{workshop.channel.id}/{job.destination.message_id}"
+    assert f"From [picture 3 of request {job.id}](<https://discord.com/channels/{place}>)" in shown.content
 
 
 async def test_finishing_twice_makes_two_results(workshop: Workshop) -> None:

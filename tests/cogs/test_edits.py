@@ -194,6 +194,26 @@ async def test_a_remix_that_cannot_be_read_gives_the_prompt_back(
     assert said.ephemeral
     assert len(await workshop.jobs()) == 1
 
+    # Nothing that was typed is lost: the form opens again, with all of it.
+    again = await grace.click(said, label="Open the form again")
+    fields = {field["component"]["custom_id"]: field["component"] for field in again.modal["components"]}
+    assert {name: fields[name]["value"] for name in values if name != "image"} == {
+        name: value for name, value in values.items() if name != "image"
+    }
+    await grace.submit_modal(again, {"prompt": "a dog", "strength": "75%", "seed": ""})
+    made = (await workshop.ended(2))[-1].request
+    assert (made.prompt, made.strength) == ("a dog", 0.75)
+
+
+async def test_a_form_that_was_refused_before_a_restart_says_so(workshop: Workshop) -> None:
+    _, message = await painted(workshop)
+    grace = workshop.member("grace")
+    refused = await grace.submit_modal(await grace.click(message, label="Remix"), {"prompt": "a dog", "seed": "x"})
+    await workshop.restart()
+    again = await grace.click(refused.response, label="Open the form again")
+    assert again.modal is None
+    assert "Atelier was restarted" in again.response.content
+
 
 async def test_a_region_is_chosen_in_a_menu_over_a_grid(workshop: Workshop) -> None:
     job, message = await painted(workshop)
@@ -465,7 +485,7 @@ async def test_a_message_without_a_picture_is_refused(workshop: Workshop) -> Non
 async def test_a_picture_that_is_only_enlarged_brings_no_note_on_words(workshop: Workshop) -> None:
     ada = workshop.member("ada")
     asked = await ada.slash(workshop.channel, "imagine", prompt="a quixotry")
-    assert "can't draw “quixotry” yet" in asked.followups[-1].content
+    assert "can't draw “quixotry”" in asked.followups[-1].content
     (job,) = await workshop.ended()
     enlarged = await ada.click(workshop.message(job.destination.message_id), label="Upscale")
     assert "can't draw" not in str([each.content for each in (enlarged.response, *enlarged.followups)])

@@ -35,11 +35,18 @@ OTHERS = {
     "accept": "a bill",
     "decline": "a bill",
     "cancel": "a request that waits",
+    "formagain": "a form that was refused",
 }
 OTHERS |= {"described": "words for a picture"}
 OTHERS |= dict.fromkeys(("use", "enlarge"), "a picture of any message")
 OTHERS |= {f"report{what}": "a report, for moderators" for what in ("remove", "block", "dismiss", "next")}
-OTHERS |= {"found": "a hit of a search", "foundpage": "a page of hits", "stylepage": "a page of styles"}
+OTHERS |= {
+    "found": "a hit of a search",
+    "foundpage": "a page of hits",
+    "historypage": "a page of /history",
+    "stylepage": "a page of styles",
+}
+OTHERS |= {"historypage": "a page of /history"}
 OTHERS |= {"samepage": "a page of duplicates", "statstable": "the table of /stats"}
 OTHERS |= dict.fromkeys(("drain", "bringback"), "the engines, for the host")
 OTHERS |= dict.fromkeys(("change", "astyped", "both"), "an offer to improve a prompt")

@@ -26,14 +26,46 @@ async def test_a_person_sees_their_own_ended_requests_page_by_page(workshop: Wor
     assert first.ephemeral
     lines = first.content.splitlines()
     assert [f"number {number}" in line for number, line in zip(range(6, 1, -1), lines, strict=False)] == [True] * 5
-    assert "page:2" in lines[-1]
+    assert "page" not in first.content
     assert "secret" not in first.content
     assert "@everyone" not in first.content
     second = (await ada.slash(workshop.channel, "history", page=2)).response
     assert "number 1" in second.content
     assert "The model refuses this" in second.content
-    assert second.components == [], "nothing was painted, so there is nothing to show"
+    assert labels(second) == ["◀ Back"], "nothing was painted, so there is nothing to show"
+    turned = (await ada.click(first, label="More ▶")).response
+    assert turned.content == second.content
+    assert (await ada.click(turned, label="◀ Back")).response.content == first.content
     assert "that far back" in (await ada.slash(workshop.channel, "history", page=3)).response.content
+
+
+async def test_pages_keep_what_was_looked_for_until_a_restart(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    for number in range(1, 8):
+        await ada.slash(workshop.channel, "imagine", prompt=f"a {'dog' if number == 1 else 'cat'} {number}")
+        await workshop.ended(number)
+    first = (await ada.slash(workshop.channel, "history", words="cat")).response
+    second = (await ada.click(first, label="More ▶")).response
+    assert "cat 2" in second.content
+    assert "dog" not in second.content
+    await workshop.restart()
+    assert "Search again" in (await ada.click(second, label="◀ Back")).response.content
+
+
+async def test_the_history_says_what_was_made_from_a_picture(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    await ada.slash(workshop.channel, "imagine", prompt="a cat")
+    (job,) = await workshop.ended()
+    await ada.click(workshop.message(job.destination.message_id), label="Vary (subtle)")
+    await workshop.ended(2)
+    first, second = (await ada.slash(workshop.channel, "history")).response.content.splitlines()
+    assert "a cat (from an image) — https://" in first
+    assert "a cat — https://" in second
+
+
+def labels(message: Any) -> list[str]:
+    """The labels of a message's buttons."""
+    return [button["label"] for row in message.components for button in row["components"]]
 
 
 async def test_a_person_finds_requests_by_words_model_liking_and_date(workshop: Workshop) -> None:

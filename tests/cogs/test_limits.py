@@ -23,18 +23,18 @@ async def confirmed(actor: simcord.MemberActor, asked: simcord.InteractionResult
 async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
     asked = await moderator.slash(workshop.channel, "limits set", quota="50")
-    assert asked.response.content.startswith("This lowers limits of everyone: quota from 10 min to 50 s.")
+    assert asked.response.content.startswith("For everyone here, this lowers quota from 10 min to 50 s (about ")
     assert await workshop.app.rules.books() == {}, "nothing holds before it is confirmed"
     done = await confirmed(moderator, asked)
     assert done.startswith(
-        "Case 1: at most 50 s of painting time in 24 hours (before: 10 min, the host's default), for everyone here. "
+        "Case 1: at most 50 s of painting time in 24 hours (before: 10 min, this bot's default), for everyone here. "
         "`/mod undo case:1` undoes it."
     )
     receipt = await moderator.slash(workshop.channel, "limits set", depth=2, models="none", member=ada, reason="flood")
     assert receipt.response.content.startswith("With this, <@")
     receipt = await moderator.click(receipt.response, label="Lower the limits")
     assert receipt.response.content.startswith(
-        "Case 2: at most 2 requests waiting (before: 5, the host's default); no model (before: every model, the host's "
+        "Case 2: at most 2 requests waiting (before: 5, this bot's default); no model (before: every model, this bot's "
         f"default), for <@{ada.id}>."
     )
     await moderator.slash(workshop.channel, "limits set", weight=300, role=workshop.members)
@@ -42,12 +42,19 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
 
     assert shown.ephemeral
     text = shown.response.content
-    assert "**pace**: at most 20 images per minute — the host's default" in text
+    assert "**pace**: at most 20 pictures per minute — this bot's default" in text
     assert f"**depth**: at most 2 requests waiting — the rule for <@{ada.id}>" in text
-    assert "**quota**: at most 50 s of painting time in 24 hours — the rule for this server" in text
-    assert "**images**: at most 4 pictures per prompt — the host's default" in text
+    assert re.search(
+        r"\*\*quota\*\*: at most 50 s of painting time in 24 hours \(about [\d,]+ usual pictures\) — the rule for this",
+        text,
+    )
+    assert "**animation**: at most 16,777,216 pixels in all frames of an animation (1,024 frames of 128×128) —" in text
+    assert "**images**: at most 4 pictures per prompt — this bot's default" in text
     assert f"**models**: no model — the rule for <@{ada.id}>" in text
-    assert f"**weight**: a share of 300 when many wait; 100 is usual — the rule for <@&{workshop.members.id}>" in (text)
+    assert (
+        "**weight**: 300: when many wait, 3 times the share of a person with the usual weight — "
+        f"the rule for <@&{workshop.members.id}>" in (text)
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,6 +82,20 @@ async def test_a_quota_is_typed_as_time_or_as_pictures(workshop: Workshop, typed
     assert book[Scope.PERSON, ada.id]["quota"] == pytest.approx(seconds, abs=1)
 
 
+async def test_a_quota_in_pictures_is_shown_with_about_as_many_pictures(workshop: Workshop) -> None:
+    moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
+    asked = await moderator.slash(workshop.channel, "limits set", quota="50 pictures")
+    assert "10 min to 10 s (about 50 usual pictures). It applies at once: a waiting" in asked.response.content
+    first, *table = (await confirmed(moderator, asked)).split("\n")
+    assert first.startswith("Case 1: at most 10 s of painting time in 24 hours (before")
+    marked = [line for line in table if line.endswith("✏️")]
+    assert marked == [
+        "- **quota**: at most 10 s of painting time in 24 hours (about 50 usual pictures) — the rule for this server ✏️"
+    ]
+    shown = (await ada.slash(workshop.channel, "quota")).response.content
+    assert "**10 s of 10 s** of painting time is left: about 50 usual pictures (the rule for this server)." in shown
+
+
 async def test_a_change_that_leaves_a_person_with_nothing_is_confirmed(workshop: Workshop, engine: FakeEngine) -> None:
     engine.open.clear()
     moderator, ada = workshop.member("mod", moderator=True), workshop.member("ada")
@@ -88,7 +109,7 @@ async def test_a_change_that_leaves_a_person_with_nothing_is_confirmed(workshop:
         "Case 1: at most 1 s of painting time in 24 hours (before: 10 min"
     )
     told = (await ada.slash(workshop.channel, "quota")).response.content
-    assert re.match(r"\*\*\S+ s of 1 s\*\* of painting time left", told)
+    assert re.match(r"\*\*\S+ s of 1 s\*\* of painting time is left: about \d usual pictures? \(the rule for <@", told)
 
 
 async def test_a_question_can_be_answered_with_no(workshop: Workshop) -> None:
@@ -134,8 +155,8 @@ async def test_explain_says_which_rule_gives_what_and_why_requests_were_refused(
 
     text = explained.response.content
     assert (
-        f"**pace**: at most 40 images per minute — the rule for <@{ada.id}>; instead of 60 (the rule for "
-        f"<#{workshop.channel.id}>); instead of 20 (the host's default)"
+        f"**pace**: at most 40 pictures per minute — the rule for <@{ada.id}>; instead of 60 (the rule for "
+        f"<#{workshop.channel.id}>); instead of 20 (this bot's default)"
     ) in text
     assert f"**models** (the rule for <@{ada.id}>)" in text.partition("refusals")[2]
     assert "secret" not in text
@@ -209,7 +230,7 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
     removed = f"Case 2: the limit pace is removed (it was: 3, the rule for <@{ada.id}>), for <@{ada.id}>."
     assert removed in one.response.content
     assert "**depth**: at most 2 requests waiting " in one.response.content
-    assert "**depth**: at most 5 requests waiting — the host's default" in cleared.response.content
+    assert "**depth**: at most 5 requests waiting — this bot's default" in cleared.response.content
     assert again.response.content.startswith("No change: the rules already say this.")
 
 
@@ -217,7 +238,7 @@ async def test_clear_goes_back_to_the_default(workshop: Workshop) -> None:
     ("options", "words"),
     [
         ({}, "Say what to set: pace, depth, quota"),
-        ({"pace": 0}, "`pace` (images per minute) can be 1 to 10,000."),
+        ({"pace": 0}, "`pace` (pictures per minute) can be 1 to 10,000."),
         ({"depth": -5}, "`depth` (requests waiting at a time) can be 1"),
         ({"quota": "2000000", "pace": 5}, "Nothing was changed."),
         ({"quota": "ten cats"}, "takes painting time, such as 10 min, or pictures, such as 500 pictures."),
@@ -296,4 +317,4 @@ async def test_a_rule_of_one_server_is_nothing_to_another(workshop: Workshop) ->
     explained = await other.slash(channel, "limits explain", member=other)
 
     for answer in (shown, explained):
-        assert "**pace**: at most 20 images per minute — the host's default" in answer.response.content
+        assert "**pace**: at most 20 pictures per minute — this bot's default" in answer.response.content

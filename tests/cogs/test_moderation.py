@@ -301,13 +301,13 @@ async def test_cases_are_listed_newest_first_in_pages_and_by_person(workshop: Wo
 
     lines = shown.splitlines()
     assert [line.split()[0] for line in lines[:10]] == [f"**{number}**" for number in range(12, 2, -1)]
-    assert lines[0].endswith(f"<@{moderator.id}>: at most 12 images per minute (before: 11), for <@{ada.id}>")
+    assert lines[0].endswith(f"<@{moderator.id}>: at most 12 pictures per minute (before: 11), for <@{ada.id}>")
     assert lines[10] == "-# Older ones: `/mod cases before:3`"
     assert [line.split()[0] for line in older.splitlines()] == ["**2**", "**1**"]
     assert [line.split()[0] for line in hers.splitlines()] == ["**3**"]
     choices = await moderator.autocomplete(workshop.channel, "mod undo", "case", "1")
     assert [choice["value"] for choice in choices] == [12, 11, 10, 1]
-    assert choices[0]["name"] == "12: at most 12 images per minute (before: 11), for a member"
+    assert choices[0]["name"] == "12: at most 12 pictures per minute (before: 11), for a member"
 
 
 async def test_cases_with_long_reasons_take_more_pages_and_none_is_lost(workshop: Workshop) -> None:

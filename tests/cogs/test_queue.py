@@ -16,7 +16,9 @@ from bot.delivery import progress, updates
 from bot.engine.fake import FakeEngine
 from bot.errors import StorageError
 from bot.jobs import GuildId, JobId, JobStatus, PictureRef, Requester, UserId
+from bot.language import current
 from bot.queue.scheduler import Turn
+from cogs import _words
 from cogs._buttons import CustomId
 from cogs.queue import _reason
 from tests.bot.storage.conftest import NOON
@@ -56,8 +58,8 @@ async def test_the_queue_shows_my_prompts_and_only_the_places_of_others(workshop
     text = shown.response.content
     assert "🖌️ a castle — being painted" in text
     assert "🕓 a moat — place 2" in text
-    assert f"1. <@{grace.id}> — 1 picture, in a moment" in text
-    assert f"2. <@{ada.id}> — 1 picture, in a moment" in text
+    assert f"1. 1 picture for <@{grace.id}> — starts in a moment" in text
+    assert f"2. 1 picture for <@{ada.id}> — starts in a moment" in text
     assert "secret" not in text
 
 
@@ -316,7 +318,7 @@ async def test_what_one_waits_for_elsewhere_explains_nothing_here(workshop: Work
     other, there = workshop.elsewhere()
     also = other.guild.add_member(ada.user, roles=[])
     shown = (await also.slash(there, "queue")).response.content
-    assert "**Yours**\nYou have no open requests here.\n-# Of yours, up to" in shown
+    assert "**Yours**\nYou have no open requests here.\n-# Up to" in shown
     here = (await ada.slash(workshop.channel, "queue")).response.content
     assert "-# You're next. Your pace lets it start" in here
 
@@ -327,7 +329,7 @@ async def test_the_line_of_another_server_shows_no_names(workshop: Workshop) -> 
     other, there = workshop.elsewhere()
     shown = (await other.slash(there, "queue")).response.content
     assert "You have no open requests here." in shown
-    assert "1. someone on another server — 1 picture" in shown
+    assert "1. 1 picture for someone on another server — starts" in shown
     assert str(ada.id) not in shown
     assert (
         "You have no open requests on this server" in (await other.slash(there, "cancel", request="1")).response.content
@@ -433,3 +435,18 @@ async def test_the_presence_shows_the_queue_where_that_has_changed(
     await cog.presence()
     assert shown[-2:] == ["Painting 1, 2 waiting", "Ready to paint"]
     assert len(shown) <= 3
+
+
+async def test_the_presence_is_in_the_language_that_all_servers_speak(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cog = workshop.env.bot.get_cog("Queue")
+    cog.presence.cancel()
+    monkeypatch.setattr(_words, "presence", lambda *_: str(current()))
+    monkeypatch.setattr(workshop.env.bot, "change_presence", (to := _Discord()).change_presence)
+    await cog.presence()
+    await workshop.member("mod", moderator=True).slash(workshop.channel, "language", language="de")
+    await cog.presence()
+    workshop.elsewhere()
+    await cog.presence()
+    assert to.shown == ["en", "de", "en"]

@@ -38,11 +38,11 @@ async def test_a_quota_is_ones_own_and_a_servers_own(workshop: Workshop) -> None
     elsewhere = await also.slash(there.create_text_channel("easel"), "quota")
 
     assert mine.ephemeral
-    assert "All of it is back <t:" in mine.response.content
+    assert "All of it is back on <t:" in mine.response.content
     assert "GPU" not in mine.response.content
     for other in (theirs, elsewhere):
-        assert "**10 min of 10 min** of painting time left" in other.response.content
-        assert "back" not in other.response.content
+        assert "**10 min of 10 min** of painting time is left: about " in other.response.content
+        assert "is back" not in other.response.content
 
 
 async def test_a_big_request_is_confirmed_and_nothing_is_held_until_then(workshop: Workshop) -> None:

@@ -158,7 +158,7 @@ async def gallery(workshop: Workshop, threshold: int = 2) -> simcord.ChannelHand
     best = workshop.guild.create_text_channel("best")
     moderator = workshop.member("curator", moderator=True)
     answer = await moderator.slash(workshop.channel, "mod gallery", channel=best, threshold=threshold)
-    assert answer.response.content.startswith("Case 1: gallery for this server: gallery no → <#"), answer.response
+    assert answer.response.content.startswith("Case 1: gallery for this server: <#"), answer.response
     return best
 
 
@@ -207,7 +207,11 @@ async def test_the_heart_under_a_result_is_a_favourite_until_it_is_pressed_again
     best = await gallery(workshop)
     ada, bob, eve = (workshop.member(name) for name in ("ada", "bob", "eve"))
     result = await painted(workshop, ada)
-    assert "favourite of yours now" in (await bob.click(result, label="❤️")).response.content
+    liked = (await bob.click(result, label="❤️")).response.content
+    assert liked == (
+        "This is a favourite of yours now. ❤️ A result that 2 other people like with ❤️ is copied to "
+        f"<#{best.id}>, for everyone there."
+    )
     await bob.react(result, "❤️")
     await rests(workshop)
     assert best.history() == [], "a person counts once"

@@ -158,7 +158,7 @@ async def test_a_refusal_of_what_waited_says_all_that_one_at_asking_does(
     assert "Moderators can change this with `/limits set`." in text
     assert text.endswith("Your prompt, to copy:\n```\na `cat`\n```")
     quota = (await ada.slash(workshop.channel, "quota")).response.content
-    assert re.match(r"\*\*(\S+ \S+) of \1\*\* of painting time left", quota), "it costs nothing"
+    assert re.match(r"\*\*(\S+ \S+) of \1\*\* of painting time is left", quota), "it costs nothing"
     explained = await moderator.slash(workshop.channel, "limits explain", member=ada)
     assert f"**{limit}**" in explained.response.content.partition("Their latest refusals:")[2]
     counted = await workshop.app.database.fetch_all("SELECT rule, user_id, guild_id FROM refusals")
@@ -198,7 +198,14 @@ async def test_a_pace_makes_wait(workshop: Workshop) -> None:
     await ada.slash(workshop.channel, "imagine", prompt="one")
     paced = await ada.slash(workshop.channel, "imagine", prompt="two")
     assert "Queued: place 1, starts <t:" in paced.response.content
-    assert "up to 1 images may start a minute" in (await ada.slash(workshop.channel, "queue")).response.content
+    (note,) = paced.followups
+    assert note.ephemeral
+    assert re.fullmatch(
+        r"Your pace lets it start <t:\d+:R>: 1 picture a minute \(the rule for this server\)\.", note.content
+    )
+    assert "up to 1 of your pictures may start in a minute" in (
+        (await ada.slash(workshop.channel, "queue")).response.content
+    )
 
 
 async def test_a_weight_set_mid_queue_reorders_what_waits(workshop: Workshop, engine: FakeEngine) -> None:
@@ -344,8 +351,8 @@ async def test_rules_cases_and_quotas_survive_a_restart(workshop: Workshop, engi
     after += [(await actor.slash(workshop.channel, "quota")).response.content for actor in (ada, grace)]
     assert after == before
     assert "— a good cause" in before[0]
-    assert "**1 s of 1 s** of painting time left" in before[1]
-    assert "**0 s of 1 s** of painting time left" in before[2]
+    assert "**1 s of 1 s** of painting time is left" in before[1]
+    assert "**0 s of 1 s** of painting time is left" in before[2]
     assert (
         "Not enough of your quota is left"
         in (await grace.slash(workshop.channel, "imagine", prompt="b")).response.content

@@ -20,10 +20,12 @@ from bot.jobs import (
     Destination,
     GenerationRequest,
     GuildId,
+    Image,
     Job,
     JobId,
     JobStatus,
     MessageId,
+    Operation,
     Queued,
     Requester,
     Upload,
@@ -336,6 +338,25 @@ def test_many_notes_fit_into_a_message() -> None:
     assert len(_words.fitting(["🪿" * 3000]).encode("utf-16-le")) // 2 <= DISCORD_LIMIT
 
 
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        ("steps 999 became 150", "About your request: steps 999 became 150."),
+        ("mentions are left out. It knows it.", "About your request: mentions are left out. It knows it."),
+        ("This small model can't draw “corgi”.", "This small model can't draw “corgi”."),
+    ],
+)
+def test_a_single_note_is_a_sentence(note: str, said: str) -> None:
+    assert _words.notes([note]) == said
+
+
+def test_an_enlarged_picture_says_its_size_once() -> None:
+    asked = asked_for("a cat")
+    job = replace(asked, request=replace(asked.request, operation=Operation.UPSCALE, width=512, height=512))
+    picture = Image(b"", 7, 2048, 2048, "")
+    assert f"-# model `{job.request.model}` · enlarged to 2048×2048" in _requests.result(job, [picture])
+
+
 def test_changes_are_listed_one_a_line() -> None:
     assert _words.notes(["steps 999 became 150", "images 9 became 4"]).split("\n")[1:] == [
         "- steps 999 became 150",
@@ -346,7 +367,7 @@ def test_changes_are_listed_one_a_line() -> None:
 @pytest.mark.parametrize(
     ("sentence", "words"),
     [
-        ("Up to 3 ({origin host}).", "Up to 3 (the host's default)."),
+        ("Up to 3 ({origin host}).", "Up to 3 (this bot's default)."),
         ("Up to 3 ({origin server}).", "Up to 3 (the rule for this server)."),
         ("Up to 3 ({origin channel:7}).", "Up to 3 (the rule for <#7>)."),
         ("Up to 3 ({origin role:7}).", "Up to 3 (the rule for <@&7>)."),

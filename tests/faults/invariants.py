@@ -17,7 +17,7 @@ Row = dict[str, Any]
 SAYS = {"delivered": "-# ", "failed": "❌", "cancelled": "🚫"}
 """A text in the message about a job, by how the job ended."""
 
-_PING = "your picture is ready"
+_PING = " ready: https://discord.com/channels/"
 ROLES = ("image", "blended_1", "blended_2", "blended_3", "mask_image", "control_image")
 """The columns of a job that name an upload."""
 GALLERY = "390"

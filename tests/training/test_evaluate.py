@@ -173,6 +173,6 @@ def test_the_sheet_of_ordinary_prompts_marks_those_with_a_note(tmp_path, capsys,
     monkeypatch.setattr(ordinary, "sheet", lambda *told: captions.extend(told[1]) or drawn_sheet(*told))
     ordinary.main(out=tmp_path / "sheet.png")
     assert captions == ["a fox", "a zeppelin *"]
-    assert "a zeppelin: This small model can't draw “zeppelin” yet." in capsys.readouterr().out
+    assert "a zeppelin: This small model can't draw “zeppelin”." in capsys.readouterr().out
     with Image.open(tmp_path / "sheet.png") as drawn:
         assert drawn.height > SIZE

@@ -27,13 +27,11 @@ from bot.policy.limits import (
     greatest_weight,
     is_paused,
     lowered,
-    objection,
-    place_refused,
     resolve,
     share_of,
     spoken,
-    told,
 )
+from bot.policy.objections import objection, place_refused, told
 from tests.bot.storage.conftest import NOON, a_request
 
 ADA: Subject = (Scope.PERSON, 1)

@@ -143,7 +143,7 @@ async def test_a_word_the_model_does_not_know_is_named_and_painted_all_the_same(
         gate = gate_of(store)
         admitted = await gate.ask("a puma")
         assert admitted is not None
-        assert admitted.notes == ("This small model can't draw “puma” yet. Try: cat.",)
+        assert admitted.notes == ("This small model can't draw “puma”. Try: cat.",)
         elsewhere = await gate.ask("a puma", model="other")
         assert elsewhere is not None
         assert elsewhere.notes == ()

@@ -14,6 +14,7 @@ from bot.config import EMBEDDED_MODEL, IMAGES, STEPS, ControlNetConfig, LoraConf
 from bot.errors import UserError
 from bot.jobs import GenerationRequest, Operation, Upload
 from bot.requests.adapters import CONTROLNET_WEIGHTS
+from bot.requests.flags import with_flags
 from bot.requests.options import Options
 from bot.requests.resolve import GUIDANCE, PROMPT_LIMIT, SEEDS, resolve
 from bot.requests.shapes import ASPECTS, aspect_size
@@ -723,3 +724,18 @@ def test_what_does_not_go_together_is_refused_with_what_would(options: dict[str,
 def test_where_no_model_has_controlnets_none_is_promised() -> None:
     with pytest.raises(UserError, match="The model sd15 has no ControlNets, and no other model here has"):
         resolve(Options("a cat", control=EDGES), [SD15], SAMPLERS)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shape"),
+    [
+        *(("a castle 16x9", "16:9"), ("a castle, 16:9", "16:9"), ("9 × 16 castle", "9:16"), ("512x768 fox", "512x768")),
+        *(("a 4x4 jeep", ""), ("a 2x4", ""), ("a clock at 12:45", ""), ("1:1 copy", ""), ("64x64 pixel art", "")),
+        *(("a fox --ar 16x9", ""), ("16x9 fox --ar 1:1", ""), ("a fox", ""), ("https://x.org/16x9/", "")),
+    ],
+)
+def test_a_shape_among_the_words_is_answered_with_its_flag(prompt: str, shape: str) -> None:
+    notes: list[str] = []
+    with_flags(Options(prompt), notes)
+    hints = [note for note in notes if "write --ar" in note]
+    assert hints == ([f"for the shape {shape}, write --ar {shape}"] if shape else [])

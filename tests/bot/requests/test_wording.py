@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.errors import Reference, format_references, quoted
-from bot.requests.wording import clean, errors, nearest, unknown
+from bot.requests.wording import clean, errors, nearest, number_of, unknown
 
 
 @pytest.mark.parametrize("typed", ["{subject person:5}", "a {command mod pause} b", "{{time 2026-01-01T00:00:00}}"])
@@ -109,3 +109,14 @@ def test_only_a_name_that_is_near_is_suggested(typed: str, meant: str | None) ->
 )
 def test_errors_between_two_names(one: str, other: str, count: int) -> None:
     assert errors(one, other) == errors(other, one) == count
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        *(("0.75", 0.75), ("0,75", 0.75), (".75", 0.75), ("75%", 0.75), (" 75 % ", 0.75), ("1", 1.0), ("-1", -1.0)),
+        *(("", None), ("much", None), ("nan", None), ("inf", None), ("1e9", None), ("1.2.3", None), ("%", None)),
+    ],
+)
+def test_numbers_are_read_as_people_type_them(typed: str, number: float | None) -> None:
+    assert number_of(typed) == number
