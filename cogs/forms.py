@@ -79,7 +79,7 @@ class Forms(commands.Cog):
 
     def _again_view(self, interaction: discord.Interaction[Client], modal: discord.ui.Modal) -> discord.ui.View:
         """The button that opens a form again."""
-        number = self._refused.add(interaction, modal)
+        number = self._refused.add(interaction, modal, "")
         view = discord.ui.View(timeout=None)
         view.add_item(button("formagain", PictureRef(number), say("Open the form again"), discord.ButtonStyle.primary))
         return view
