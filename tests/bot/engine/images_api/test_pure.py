@@ -210,6 +210,9 @@ def test_an_answer_holds_bytes_or_addresses() -> None:
     assert read_event({"type": "image_generation.completed", "b64_json": data}) == Answer((b"picture",), None)
     assert read_event({"type": "image_edit.partial_image", "b64_json": "%"}) is None
     assert read_event({"type": "ping"}) is None
+    assert error_code({"error": {"code": 400}}) == "400"
+    assert error_code({"error": "sorry"}) == ""
+    assert error_code({"error": {"code": "warning"}, "data": entries}) is None, "pictures came"
     assert may_fetch("http://127.0.0.1:8080/files/a.png", here)
     assert not may_fetch("http://127.0.0.1:9090/files/a.png", here)
 
