@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from typing import Any
 
 import ray
@@ -19,6 +20,7 @@ from bot.engine.cluster.easel import Easel
 from bot.engine.cluster.head import Unusable, reach
 
 _HOST_SECONDS = 60.0
+"""How long a host may take to answer; all are asked at the same time."""
 _GPU_KIND = "accelerator_type:"
 
 
@@ -28,10 +30,26 @@ def survey(address: str, models: list[dict[str, Any]]) -> dict[str, Any]:
         reach(address)
     except Unusable as reason:
         return {"trouble": str(reason)}
-    return {"hosts": [_host(node, models) for node in ray.nodes() if node["Alive"]]}
+    # All are asked before the first answer is waited for: one that is stuck takes no time from the others.
+    asked = [(node, _Asked(node["NodeID"])) for node in ray.nodes() if node["Alive"]]
+    return {"hosts": [_host(node, host_asked, models) for node, host_asked in asked]}
 
 
-def _host(node: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any]:
+class _Asked:
+    """A host that was asked what it is."""
+
+    def __init__(self, node_id: str) -> None:
+        strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        self.actor: Any = ray.remote(num_cpus=0, scheduling_strategy=strategy)(Easel).remote("~")
+        self.about = self.actor.about.remote()
+        self._ends_at = time.monotonic() + _HOST_SECONDS
+
+    def answer(self, reference: Any) -> Any:
+        """What it answers within its time. Raises RayError."""
+        return ray.get(reference, timeout=max(self._ends_at - time.monotonic(), 0.0))
+
+
+def _host(node: dict[str, Any], asked: _Asked, models: list[dict[str, Any]]) -> dict[str, Any]:
     resources = node["Resources"]
     found = {
         "name": node["NodeManagerHostname"],
@@ -39,17 +57,15 @@ def _host(node: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any]:
         "gpus": int(resources.get("GPU", 0)),
         "kind": ", ".join(name.removeprefix(_GPU_KIND) for name in resources if name.startswith(_GPU_KIND)),
     }
-    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    actor = ray.remote(num_cpus=0, scheduling_strategy=strategy)(Easel).remote("~")
     try:
-        name, versions = ray.get(actor.about.remote(), timeout=_HOST_SECONDS)
+        name, versions = asked.answer(asked.about)
         different = host.difference(name, versions, host.versions())
-        missing = {} if different else ray.get(actor.missing.remote(models), timeout=_HOST_SECONDS)
+        missing = {} if different else asked.answer(asked.actor.missing.remote(models))
     except RayError as error:
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         return found | {"troubles": [f"The host {found['name']} cannot run the engine ({last[:200]})."]}
     finally:
-        ray.kill(actor)
+        ray.kill(asked.actor)
     return found | {"versions": versions, "troubles": [different] if different else list(missing.values())}
 
 

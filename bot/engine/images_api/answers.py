@@ -50,8 +50,8 @@ def read_event(event: Any) -> Partial | Answer | None:
 
 
 def error_code(found: Any) -> str | None:
-    """The code of an error that came in the place of an answer, empty if it has none; None if it is no error."""
-    error = _get(found, "error")
+    """The code of an error that came in the place of pictures, empty if it has none; None if it is no error."""
+    error = None if _get(found, "data") else _get(found, "error")
     return None if not error else str(_get(error, "code") or "")
 
 

@@ -1,9 +1,9 @@
 """What the models of providers can do, as data. OpenAI's models are known; others are what the host says. Pure.
 
 The table is what OpenAI published by November 2026 in its client, in the documentation of `images.generate` and
-`images.edit`: <https://platform.openai.com/docs/api-reference/images>. The prices were compared with copies of OpenAI's
-pages of models and prices of June to November 2026. OpenAI's reference names no sizes beyond the standard ones and no
-`xhigh` for gpt-image-2.6: that it takes those of gpt-image-2.5 is what other services that offer it say.
+`images.edit`: <https://platform.openai.com/docs/api-reference/images>. docs/images-api.md says what the prices were
+compared with. For gpt-image-2.6, OpenAI's reference names no sizes beyond the standard ones and no `xhigh`: that it
+takes those of gpt-image-2.5 is what other services that offer it say.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ __all__ = ["COMMAND", "LocalEngine", "Timeouts"]
 
 log = logging.getLogger(__name__)
 
+_LONG_START_MINUTES = 3
+"""After so long the host is told that the process still starts."""
 ANYWHERE = Place()
 COMMAND = (sys.executable, "-m", "bot.worker")
 
@@ -85,7 +87,7 @@ class LocalEngine:
         hashes in the file `known_files`, or new ones. With `observe` it says how each order ran. It paints at `place`,
         after which its lane is named.
         """
-        timeouts = timeouts or Timeouts()
+        self._timeouts = timeouts = timeouts or Timeouts()
         self._config, self._place = config, place
         self._calibration, self._provenance, self._observe = calibration, provenance, observe
         self._known_files = known_files
@@ -141,8 +143,15 @@ class LocalEngine:
 
     @property
     def advice(self) -> str:
-        """Nothing beside the troubles."""
-        return ""
+        """What a host can do who waits for a process that takes long to start."""
+        since = self._supervisor.starting_since
+        minutes = 0 if since is None else int((_now() - since) / 60)
+        if minutes < _LONG_START_MINUTES:
+            return ""
+        return (
+            f"It has been starting for {minutes} minutes. The log of the bot says what it does, such as a download. "
+            f"After {self._timeouts.start / 60:.0f} minutes it is started again."
+        )
 
     @property
     def pace(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -86,6 +87,8 @@ class Supervisor:
         """Why the last child said that it ends."""
         self.troubles: Mapping[str, str] = {}
         """Models that cannot be used now, each with the reason in words; "" concerns all of them."""
+        self.starting_since: float | None = None
+        """When the child was started that is not ready yet, by the monotonic clock."""
 
     @property
     def pid(self) -> int | None:
@@ -186,6 +189,7 @@ class Supervisor:
             stdout=asyncio.subprocess.PIPE,
             env=worker_environ(self._environment),
         )
+        self.starting_since = time.monotonic()
         log.info("engine process %d started", process.pid)
         self.send(self._owner.setup())
         return process
@@ -203,7 +207,7 @@ class Supervisor:
                         for name, words in self.troubles.items():
                             log.error("model %s: %s", name or "(all)", words)
                         log.info("engine ready on %s", frame.device)
-                        served = True
+                        served, self.starting_since = True, None
                         overdue.cancel()
                         self._ready.set()
                     case FinishedFrame() | FailedFrame():
@@ -242,7 +246,7 @@ class Supervisor:
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
-            self._process = None
+            self._process = self.starting_since = None
             self._owner.lose()
 
     async def _kill(self, process: asyncio.subprocess.Process) -> None:

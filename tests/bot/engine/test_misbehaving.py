@@ -18,11 +18,13 @@ import psutil
 import pytest
 
 from bot.config import Config, ModelConfig
-from bot.engine import Finished, Progress, Started
+from bot.engine import Finished, Progress, Started, local
 from bot.engine.local import LocalEngine, Timeouts
 from bot.engine.local.supervisor import KEEPS_DYING
 from bot.errors import EngineDied
+from bot.findings import engines
 from bot.jobs import Operation
+from bot.queue.lane_states import lane_states
 from bot.requests.uploads import MOST_BYTES
 from tests.bot.engine.children import (
     APPLE,
@@ -196,6 +198,24 @@ async def test_nobody_who_paints_with_another_model_is_interrupted_for_it(
 def test_pause_before_a_broken_model_is_tried_again_doubles_up_to_half_an_hour() -> None:
     pauses = [Timeouts().pause_before_reload(tries) for tries in (0, 1, 2, 4, 5, 100_000)]
     assert pauses == [60, 120, 240, 960, 1800, 1800]
+
+
+async def test_the_host_is_told_of_a_child_that_starts_for_long(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of(child, PATIENT)
+    child.will("silent")
+    async with running(engine):
+        await until(lambda: engine.pid is not None)
+        assert not engine.advice
+        later = time.monotonic() + 4 * 60
+        with monkeypatch.context() as patched:
+            patched.setattr(local, "_now", lambda: later)
+            (finding,) = engines(lane_states(engine, (), {}))
+        assert finding.remedy.startswith("It has been starting for 4 minutes. The log of the bot says what it does")
+        child.will("well")
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        await engine.ready()
+        assert not engine.advice
 
 
 async def test_one_failed_start_is_no_trouble(child: Child) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.config import ModelConfig
-from bot.engine.images_api.answers import Answer, may_fetch, read, read_event
+from bot.engine.images_api.answers import Answer, error_code, may_fetch, read, read_event
 from bot.engine.images_api.capabilities import TABLE, AnySize, capabilities_of, nearest_size, trouble_of
 from bot.engine.images_api.failures import Then, failure_of, seconds_to_wait
 from bot.engine.images_api.prices import Usage, estimate, settled
@@ -210,8 +210,28 @@ def test_an_answer_holds_bytes_or_addresses() -> None:
     assert read_event({"type": "image_generation.completed", "b64_json": data}) == Answer((b"picture",), None)
     assert read_event({"type": "image_edit.partial_image", "b64_json": "%"}) is None
     assert read_event({"type": "ping"}) is None
+    assert error_code({"error": {"code": 400}}) == "400"
+    assert error_code({"error": "sorry"}) == ""
+    assert error_code({"error": {"code": "warning"}, "data": entries}) is None, "pictures came"
     assert may_fetch("http://127.0.0.1:8080/files/a.png", here)
     assert not may_fetch("http://127.0.0.1:9090/files/a.png", here)
+
+
+_FIELDS = ("data", "b64_json", "url", "usage", "error", "code", "type", "input_tokens", "output_tokens", "text_tokens")
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_FIELDS), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(_JSON)
+def test_whatever_is_answered_is_read_and_costs_what_a_row_can_hold(found: Any) -> None:
+    error_code(found)
+    read_event(found)
+    for usage in (Usage.read(found), read(found, "http://127.0.0.1:8080/v1").usage):
+        cost = settled(TABLE["gpt-image-1.5"], usage, 1)
+        assert cost is None or 0 <= cost < 2**63
 
 
 @pytest.mark.parametrize(
