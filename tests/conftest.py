@@ -188,6 +188,22 @@ reveal(("torchao", "bitsandbytes"))
 feedback.READ_SECONDS = 0.0
 
 
+LONG = (
+    "tests/faults/",
+    "tests/training/",
+    "tests/test_",
+    "tests/bot/engine/",
+    "tests/bot/worker/",
+    "tests/bot/try_page/",
+)
+"""Where the files are that take longest: they start processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 def pytest_collection_finish() -> None:
     """Keep the modules, torch among them, out of every collection of garbage."""
     gc.collect()
