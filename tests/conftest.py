@@ -11,7 +11,7 @@ import functools
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import discord
 import hypothesis
+import psutil
 import pytest
 import simcord
 
@@ -208,6 +209,25 @@ def pytest_collection_finish() -> None:
     """Keep the modules, torch among them, out of every collection of garbage."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_process_left() -> Iterator[None]:
+    """The tests of a file end the processes that they start: one that is left disturbs tests of other files."""
+    own = psutil.Process()
+    before = set(own.children())
+    yield
+    # This one keeps what processes share, and lives as long as the one that started it.
+    left = [child for child in own.children() if child not in before and not _keeps_track(child)]
+    _, alive = psutil.wait_procs(left, timeout=PATIENCE_SECONDS)
+    assert [" ".join(child.cmdline()) for child in alive] == []
+
+
+def _keeps_track(process: psutil.Process) -> bool:
+    try:
+        return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(autouse=True)
