@@ -31,6 +31,7 @@ from bot.engine import Engine
 from bot.engine.catalog import folder_of
 from bot.engine.fake import FakeEngine
 from bot.engine.model_files import recognise
+from bot.engine.model_files.folder import Folder
 from bot.errors import AtelierError
 from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId, utcnow
 from bot.worker import reveal
@@ -178,16 +179,23 @@ class Workshop:
 # Each workshop loads all cogs, and some tests start processes: to compile them anew would take half of the time.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Every app looks at the model in the box as it opens, and it is always the same.
-_BOX = Path(folder_of(EMBEDDED_MODEL))
-_recognise_folder = recognise.recognise_folder
-_recognise_box = functools.cache(_recognise_folder)
-recognise.recognise_folder = lambda source: (_recognise_box if source == _BOX else _recognise_folder)(source)
 # Some tests keep models in fewer bits in this process, so that what this needs must be found before diffusers comes.
 reveal(("torchao", "bitsandbytes"))
 # After a restart simcord waits until the reactions of all results were read again, which takes a second for each.
 feedback.READ_SECONDS = 0.0
 
+
+_BOX = Path(folder_of(EMBEDDED_MODEL))
+_recognise_folder = recognise.recognise_folder
+_recognise_box = functools.cache(_recognise_folder)
+
+
+def _recognise(source: Path, gguf: Path | None = None) -> Folder:
+    return _recognise_box(source) if source == _BOX and gguf is None else _recognise_folder(source, gguf)
+
+
+# Every app looks at the model in the box as it opens, and it is always the same.
+recognise.recognise_folder = _recognise
 
 LONG = (
     "tests/faults/",
