@@ -11,7 +11,7 @@ import functools
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import discord
 import hypothesis
+import psutil
 import pytest
 import simcord
 
@@ -30,6 +31,7 @@ from bot.engine import Engine
 from bot.engine.catalog import folder_of
 from bot.engine.fake import FakeEngine
 from bot.engine.model_files import recognise
+from bot.engine.model_files.folder import Folder
 from bot.errors import AtelierError
 from bot.jobs import GuildId, Job, JobId, JobStatus, Requester, Surface, UserId, utcnow
 from bot.worker import reveal
@@ -177,21 +179,63 @@ class Workshop:
 # Each workshop loads all cogs, and some tests start processes: to compile them anew would take half of the time.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Every app looks at the model in the box as it opens, and it is always the same.
-_BOX = Path(folder_of(EMBEDDED_MODEL))
-_recognise_folder = recognise.recognise_folder
-_recognise_box = functools.cache(_recognise_folder)
-recognise.recognise_folder = lambda source: (_recognise_box if source == _BOX else _recognise_folder)(source)
 # Some tests keep models in fewer bits in this process, so that what this needs must be found before diffusers comes.
 reveal(("torchao", "bitsandbytes"))
 # After a restart simcord waits until the reactions of all results were read again, which takes a second for each.
 feedback.READ_SECONDS = 0.0
 
 
+_BOX = Path(folder_of(EMBEDDED_MODEL))
+_recognise_folder = recognise.recognise_folder
+_recognise_box = functools.cache(_recognise_folder)
+
+
+def _recognise(source: Path, gguf: Path | None = None) -> Folder:
+    return _recognise_box(source) if source == _BOX and gguf is None else _recognise_folder(source, gguf)
+
+
+# Every app looks at the model in the box as it opens, and it is always the same.
+recognise.recognise_folder = _recognise
+
+LONG = (
+    "tests/faults/",
+    "tests/training/",
+    "tests/test_",
+    "tests/bot/engine/",
+    "tests/bot/worker/",
+    "tests/bot/try_page/",
+)
+"""Where the files are that take longest: they start processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 def pytest_collection_finish() -> None:
     """Keep the modules, torch among them, out of every collection of garbage."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_process_left() -> Iterator[None]:
+    """The tests of a file end the processes that they start: one that is left disturbs tests of other files."""
+    own = psutil.Process()
+    before = set(own.children())
+    yield
+    # This one keeps what processes share, and lives as long as the one that started it.
+    left = [child for child in own.children() if child not in before and not _keeps_track(child)]
+    _, alive = psutil.wait_procs(left, timeout=PATIENCE_SECONDS)
+    assert [" ".join(child.cmdline()) for child in alive] == []
+
+
+def _keeps_track(process: psutil.Process) -> bool:
+    try:
+        return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(autouse=True)

@@ -340,7 +340,7 @@ class LocalDiscord:
         self._connection.abort()
         await self.until(lambda: not self.connected)
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
         """Wait until an action of the bot makes the condition true."""
         async with asyncio.timeout(seconds):
             while not condition():

@@ -8,7 +8,7 @@ import pytest
 
 from bot.config import EMBEDDED_MODEL, Config, ModelConfig
 from tests.bot.engine.model_files.headers_only import flux, sd
-from tests.bot.worker.bad_models import LFS
+from tests.bot.worker.damage import LFS
 from tests.conftest import Workshop
 
 

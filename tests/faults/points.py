@@ -1,17 +1,32 @@
-"""Plays points of a kill test by hand: `python -m tests.faults.test_contest_kills [FIRST [LAST [EVERY]]]`."""
+"""Plays points of a kill test; by hand: `python -m tests.faults.test_contest_kills [FIRST [LAST [EVERY]]]`."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from tests.faults.stage import Stuck
 
 Played = Callable[..., Awaitable[tuple[int, list[str]]]]
 """Plays a story in a folder, killed at the point of a number or never; returns how many points it has, and faults."""
+
+
+AT_A_TIME = 4
+"""A story waits most of the time."""
+
+
+async def broken(played: Played, home: Path, numbers: Iterable[int]) -> dict[int, list[str]]:
+    """What a kill at each of these points broke, by the number of the point."""
+    turns = asyncio.Semaphore(AT_A_TIME)
+
+    async def one(number: int) -> tuple[int, list[str]]:
+        async with turns:
+            return number, (await played(home / str(number), number))[1]
+
+    return {number: found for number, found in await asyncio.gather(*map(one, numbers)) if found}
 
 
 async def sweep(played: Played, first: int, last: int, every: int) -> int:

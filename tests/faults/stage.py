@@ -21,7 +21,7 @@ from tests.local_discord import ADA, CHANNEL, DIRECT, Interaction, LocalDiscord,
 ROOT = Path(__file__).parents[2]
 TOKEN = "canary.of.the.token"
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 """How long to wait for an event that must happen, with time for restarts and a busy machine."""
 
 CONFIG = """

@@ -175,15 +175,19 @@ async def _engines(stage: Stage) -> list[str]:
 
 
 async def sweep(
-    home: Path, chosen: Callable[[int], Iterable[int]], jobs: int = 2, lost: str | None = None
+    home: Path,
+    chosen: Callable[[int], Iterable[int]],
+    jobs: int = 2,
+    lost: str | None = None,
+    undisturbed: Outcome | None = None,
 ) -> tuple[int, Sequence[Outcome]]:
     """Count the points, then play those that `chosen` picks; returns the number of points and the outcomes.
 
-    With `lost`, the points are the requests to Discord.
+    With `lost`, the points are the requests to Discord. They are counted in an undisturbed run, or in the one given.
 
     Raises AssertionError when the undisturbed run breaks a promise.
     """
-    undisturbed = await play(afternoon, home / "0")
+    undisturbed = undisturbed or await play(afternoon, home / "0")
     assert not undisturbed.broken, undisturbed.broken
     turns = asyncio.Semaphore(jobs)
 

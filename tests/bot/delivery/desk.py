@@ -37,7 +37,7 @@ APPLE = GenerationRequest(
     prompt="a red apple", model="emoji", width=8, height=8, num_inference_steps=3, guidance_scale=3.0, seed=7
 )
 HERE, THERE = ChannelId(1), ChannelId(2)
-LONG_SECONDS = 30.0
+LONG_SECONDS = 60.0
 
 Answer = Exception | MessageId | Shown | None
 

@@ -36,7 +36,7 @@ APPLE = GenerationRequest(
 )
 ADA = UserId(1)
 GRACE = UserId(2)
-LONG_SECONDS = 30.0
+LONG_SECONDS = 60.0
 
 
 class Recorder:

@@ -19,7 +19,7 @@ from bot.requests.defaults import Defaults, Source
 from bot.requests.options import Options
 from bot.requests.resolve import Resolved, resolve
 from bot.storage.styles import Style
-from tests.bot.requests.test_options import MODELS, SAMPLERS, an_upload
+from tests.bot.requests.asking import MODELS, SAMPLERS, an_upload
 
 INK = Style(
     "ink",

@@ -216,12 +216,29 @@ class Store:
         return "; ".join(row["detail"] for row in rows)
 
 
+_empty: list[bytes] = []
+"""A database in which nothing is yet, once there was one."""
+
+
+async def lay_out(path: Path) -> None:
+    """Put an empty database at `path` if there is none: all migrations would take longer than most tests."""
+    if path.exists():
+        return
+    if _empty:
+        path.write_bytes(_empty[0])
+        return
+    async with open_database(path):
+        pass
+    _empty.append(path.read_bytes())
+
+
 @asynccontextmanager
 async def open_store(
     folder: Path, *, surface: Surface = Surface.DISCORD, clock: HandClock | None = None
 ) -> AsyncIterator[Store]:
     """Open a storeroom in `folder`."""
     clock = clock or HandClock()
+    await lay_out(folder / "atelier.db")
     async with open_database(folder / "atelier.db") as database:
         pictures = Pictures(database, PictureFolder(folder))
         rules = Rules(database)

@@ -16,7 +16,10 @@ from bot.doctor import CheckStatus, Finding, examine_model
 from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest
 from bot.worker.pipelines import ModelStore
-from tests.bot.worker.bad_models import CONTROLNETS, FILES, FOLDERS, LORAS, Bad, gone
+from tests.bot.worker.bad_adapters import CONTROLNETS, LORAS
+from tests.bot.worker.bad_files import FILES
+from tests.bot.worker.bad_folders import FOLDERS
+from tests.bot.worker.damage import Bad, gone
 from tests.bot.worker.tiny_models import SIZE, make_tiny_single_file
 
 # torch's tensors meet numpy inside diffusers in ways that numpy 2 means to forbid one day.

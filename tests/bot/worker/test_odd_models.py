@@ -19,7 +19,7 @@ from bot.errors import PaintFailed
 from bot.jobs import GenerationRequest
 from bot.worker import library_errors
 from bot.worker.pipelines import ModelStore
-from tests.bot.worker.bad_models import TEXT, UNET, VAE, scheduler
+from tests.bot.worker.damage import TEXT, UNET, VAE, scheduler
 from tests.bot.worker.test_pipelines import fingerprint, paint, pixels
 from tests.bot.worker.tiny_models import SIZE, make_tiny_single_file
 

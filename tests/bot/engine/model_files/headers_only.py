@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.bot.worker.bad_models import safetensors
+from tests.bot.worker.damage import safetensors
 
 FLUX = {
     "_class_name": "FluxPipeline",

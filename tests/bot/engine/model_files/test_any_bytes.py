@@ -16,7 +16,7 @@ from bot.engine.model_files.header import read_header
 from bot.engine.model_files.recognise import recognise
 from bot.errors import UnusableFiles
 from tests.bot.engine.model_files.headers_only import sd
-from tests.bot.worker.bad_models import WHOLE, lora, raw, safetensors
+from tests.bot.worker.damage import WHOLE, lora, raw, safetensors
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

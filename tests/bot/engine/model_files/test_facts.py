@@ -18,7 +18,7 @@ from bot.jobs import Upload
 from bot.requests.options import Options
 from bot.requests.resolve import resolve
 from tests.bot.engine.model_files.headers_only import flux, sd
-from tests.bot.worker.bad_models import CLIP, FIRST_STAGE, LFS, UNET_OF_COMFY, XL, raw, safetensors
+from tests.bot.worker.damage import CLIP, FIRST_STAGE, LFS, UNET_OF_COMFY, XL, raw, safetensors
 
 
 def known(*models: ModelConfig) -> Catalog:

@@ -21,7 +21,7 @@ from bot.engine.model_files.recognise import recognise
 from bot.engine.model_files.sizes import Kind, parts_of
 from bot.errors import UnusableFiles
 from tests.bot.engine.model_files import headers_only
-from tests.bot.worker.bad_models import safetensors
+from tests.bot.worker.damage import safetensors
 
 
 def written(path: Path) -> Path:

@@ -17,7 +17,7 @@ from bot.engine.model_files.operations import FILMING, operations_of
 from bot.errors import UnusableFiles
 from bot.jobs import Operation
 from tests.bot.engine.model_files.headers_only import FLUX, flux, sd, write
-from tests.bot.worker.bad_models import CLIP, FIRST_STAGE, UNET_OF_COMFY, safetensors
+from tests.bot.worker.damage import CLIP, FIRST_STAGE, UNET_OF_COMFY, safetensors
 
 REPAINTING = {Operation.INPAINT, Operation.OUTPAINT}
 FILMS = {Operation.FILM, Operation.IMAGE2FILM}
