@@ -10,6 +10,7 @@ from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageOps
 
 from bot.engine import framing
 from bot.worker.answering import serve
@@ -105,10 +106,10 @@ def _drawn(order: dict[str, Any], body: bytes) -> bytes:
         facts = {"title": order["title"], "creator": "Atelier", "keywords": NOTE}
         pages[0].save(buffer, "PDF", save_all=True, append_images=pages[1:], resolution=100.0, **facts)
         return buffer.getvalue()
-    # All frames have the size of the first.
+    # All frames have the size of the first; one of another shape gets bars at its sides.
     frames = [picture for _, _, picture in shown if picture is not None]
     size = frames[0].size if kind == "webp" else (frames[0].width // 2, frames[0].height // 2)
-    frames = [frame.resize(size) for frame in frames]
+    frames = [PIL.ImageOps.pad(frame, size, color=_GROUND) for frame in frames]
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "loop": 0}
     options |= {"xmp": XMP.encode()} if kind == "webp" else {"comment": NOTE}
     frames[0].save(buffer, kind.upper(), duration=round(1000 * order["seconds"]), **options)

@@ -13,7 +13,7 @@ import simcord
 from bot.charts import board as charts
 from bot.charts.board import Kind
 from bot.config import Config, DiscordConfig, LimitsConfig
-from bot.engine.fake import FakeEngine
+from bot.engine.fake import FakeEngine, flat_image
 from bot.errors import UserError
 from bot.jobs import Job, JobStatus
 from bot.worker.manifest import own_signing, read
@@ -174,6 +174,19 @@ async def test_only_the_requester_changes_a_storyboard_and_everybody_may_export_
     exported = await person.click(board(workshop), label="Sheet")
     assert last(exported).attachments[0].filename == "storyboard-1.png"
     assert len(await workshop.jobs()) == 3
+
+
+@pytest.mark.parametrize("kind", [Kind.WEBP, Kind.GIF])
+async def test_a_panel_of_another_shape_is_not_stretched_in_an_animation(kind: Kind) -> None:
+    square, wide = flat_image(1, 64, 64).png, flat_image(2, 128, 64).png
+    data = await charts.draw(kind, "", [charts.Drawn(1, "", square), charts.Drawn(2, "", wide)])
+    with PIL.Image.open(io.BytesIO(data)) as film:
+        film.seek(1)
+        frame = film.convert("RGB")
+    assert frame.width == frame.height
+    ground, shown = frame.getpixel((frame.width // 2, 5)), frame.getpixel((frame.width // 2, frame.height // 2))
+    assert max(ground) < 50, "a bar above it"
+    assert shown != ground
 
 
 @pytest.mark.parametrize(
