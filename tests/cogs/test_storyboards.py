@@ -17,7 +17,7 @@ from bot.engine.fake import FakeEngine, flat_image
 from bot.errors import UserError
 from bot.jobs import Job, JobStatus
 from bot.worker.manifest import own_signing, read
-from tests.cogs.test_every_control import Stage
+from tests.cogs.test_every_control import Stage, forged
 from tests.cogs.test_moderation import said
 from tests.cogs.test_reactions import rests
 from tests.cogs.test_series import labels
@@ -171,6 +171,8 @@ async def test_only_the_requester_changes_a_storyboard_and_everybody_may_export_
         answer = await person.click(board(workshop), custom_id=custom_id)
         assert "Only the person who asked" in answer.response.content, action
     shown.components = kept
+    other = await forged(workshop, person, board(workshop), f"a2:seriessheet:{first}:0")
+    assert other.response.content == "This button has expired.", "that sheet would not follow the rules for titles"
     exported = await person.click(board(workshop), label="Sheet")
     assert last(exported).attachments[0].filename == "storyboard-1.png"
     assert len(await workshop.jobs()) == 3
