@@ -72,6 +72,8 @@ def bill(series: SeriesQuote) -> str:
 
 def _prices(series: SeriesQuote) -> list[str]:
     """What a series costs in painting time and in money, what is left of both, and what fits."""
+    if len(series.members) == 1 and series.fits:
+        return [_bills.bill(series.first, is_big=False)]
     needed, left = series.seconds, series.first.allowance.left
     known: dict[str, object] = {
         "pictures": _words.pictures(series.pictures),

@@ -79,12 +79,12 @@ class Waiting(Generic[T]):
 
         Raises UserError as `get` does. An error of `do` is explained here.
         """
-        value = self.take(interaction, number)
+        value, prompt = self.take(interaction, number), self._questions[number].prompt
         try:
             await do(value)
         except Exception as error:  # noqa: BLE001 - it is explained, and logged if it is a bug
             # The button itself has no prompt to give back.
-            await interaction.client.explain(interaction, error, self._questions[number].prompt)
+            await interaction.client.explain(interaction, error, prompt)
             if not responses.is_too_late(error):
                 await self.close(number, say(_words.REFUSED))
         else:

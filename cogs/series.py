@@ -1,4 +1,4 @@
-"""Prompts with choices: the bill of all that a prompt stands for, its acceptance, and cancelling what has not ended."""
+"""Requests that stand for several: the bill of all of them, its acceptance, and cancelling what has not ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bot.language import mark, say
 from bot.queue.dispatcher import Dispatcher
 from bot.requests.admission import Admitted
 from bot.requests.options import Options
-from bot.requests.series import FIRST, SeriesAdmission, SeriesQuote, notes_of
+from bot.requests.series import FIRST, VARIANTS, SeriesAdmission, SeriesQuote, notes_of
 from bot.responses import LOST, InDoubt, fitted
 from bot.storage.cases import By, Cases
 from bot.storage.preferences import PreferenceStore
@@ -49,7 +49,7 @@ class _OpenBill:
 
 
 class Series(commands.Cog):
-    """Takes prompts that may stand for several."""
+    """Takes prompts with choices, and asks with the bills of storyboards and variants, too."""
 
     def __init__(
         self,
@@ -197,10 +197,10 @@ class Series(commands.Cog):
 
     @pressed("seriessheet")
     async def sheet_pressed(self, interaction: discord.Interaction[Client], about: PictureRef) -> None:
-        """Send all pictures of a series as one sheet with their labels, to the person alone."""
+        """Send all variants of a thing as one sheet with their labels, to the person alone."""
         first = await self._queue.get(about.job_id)
         series = None if first is None or first.series_id is None else await self._queue.series(first.series_id)
-        if first is None or series is None or not _targets.may_see(first, interaction):
+        if first is None or series is None or series.kind != VARIANTS or not _targets.may_see(first, interaction):
             raise UserError(_words.EXPIRED)
         await responses.defer(interaction, ephemeral=True, thinking=True)
         jobs = await self._queue.of_series(series.id)

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
-import PIL.ImageFont
+import PIL.ImageOps
 
 from bot.engine import framing
 from bot.worker.answering import serve
+from bot.worker.lettering import font, lines_of
 from bot.worker.source_type import NOTE, XMP, png_info
 
 _GROUND, _FRAME, _INK, _FAINT = "#1e1f22", "#404249", "#f2f3f5", "#a5a8b0"
@@ -38,7 +38,9 @@ def grid(panels: list[tuple[int, str, bytes]], title: str = "", *, with_words: b
     drawn = PIL.Image.new("RGB", size, _GROUND)
     draw = PIL.ImageDraw.Draw(drawn)
     if title:
-        draw.text((_GAP, _GAP), textwrap.shorten(title, size[0] // 14), fill=_INK, font=_font(2 * _LETTERS - 8))
+        letters = font(2 * _LETTERS - 8)
+        line = "".join(lines_of(title, letters, size[0] - 2 * _GAP, 1))
+        draw.text((_GAP, _GAP), line, fill=_INK, font=letters)
     for at, ((number, words, _), picture) in enumerate(zip(panels, pictures, strict=True)):
         left = _GAP + at % columns * (_CELL + _GAP)
         top = head + _GAP + at // columns * (height + caption + _GAP)
@@ -47,20 +49,20 @@ def grid(panels: list[tuple[int, str, bytes]], title: str = "", *, with_words: b
         else:
             drawn.paste(picture, (left + (_CELL - picture.width) // 2, top + (height - picture.height) // 2))
         place = (left + 10, top + 6)
-        draw.text(place, f"{number}", fill="white", font=_font(2 * _LETTERS), stroke_width=3, stroke_fill="black")
+        draw.text(place, f"{number}", fill="white", font=font(2 * _LETTERS), stroke_width=3, stroke_fill="black")
         if with_words:
-            lines = textwrap.wrap(words, 34, max_lines=_LINES, placeholder=" …")
-            draw.text((left, top + height + 4), "\n".join(lines), fill=_INK, font=_font(_LETTERS), spacing=4)
+            lines = lines_of(words, font(_LETTERS), _CELL, _LINES)
+            draw.text((left, top + height + 4), "\n".join(lines), fill=_INK, font=font(_LETTERS), spacing=4)
     return drawn
 
 
 def _page(number: int, words: str, picture: PIL.Image.Image) -> PIL.Image.Image:
     """One panel with its words below it, on white, for a PDF."""
-    lines = textwrap.wrap(f"{number}. {words}", max(picture.width // 13, 20), max_lines=4, placeholder=" …")
+    lines = lines_of(f"{number}. {words}", font(24), picture.width, 4)
     drawn = PIL.Image.new("RGB", (picture.width + 80, picture.height + 80 + 30 * len(lines)), "white")
     drawn.paste(picture, (40, 40))
     text = "\n".join(lines)
-    PIL.ImageDraw.Draw(drawn).text((40, picture.height + 56), text, fill="black", font=_font(24), spacing=6)
+    PIL.ImageDraw.Draw(drawn).text((40, picture.height + 56), text, fill="black", font=font(24), spacing=6)
     return drawn
 
 
@@ -73,10 +75,6 @@ def _fitting(data: bytes, side: int) -> PIL.Image.Image | None:
     return picture.resize(
         (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)), PIL.Image.Resampling.LANCZOS
     )
-
-
-def _font(size: int) -> Any:
-    return PIL.ImageFont.load_default(size)
 
 
 _MEDIA_TYPES = {"sheet": "image/png", "webp": "image/webp", "gif": "image/gif"}
@@ -108,10 +106,10 @@ def _drawn(order: dict[str, Any], body: bytes) -> bytes:
         facts = {"title": order["title"], "creator": "Atelier", "keywords": NOTE}
         pages[0].save(buffer, "PDF", save_all=True, append_images=pages[1:], resolution=100.0, **facts)
         return buffer.getvalue()
-    # All frames have the size of the first.
+    # All frames have the size of the first; one of another shape gets bars at its sides.
     frames = [picture for _, _, picture in shown if picture is not None]
     size = frames[0].size if kind == "webp" else (frames[0].width // 2, frames[0].height // 2)
-    frames = [frame.resize(size) for frame in frames]
+    frames = [PIL.ImageOps.pad(frame, size, color=_GROUND) for frame in frames]
     options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "loop": 0}
     options |= {"xmp": XMP.encode()} if kind == "webp" else {"comment": NOTE}
     frames[0].save(buffer, kind.upper(), duration=round(1000 * order["seconds"]), **options)

@@ -13,11 +13,11 @@ import simcord
 from bot.charts import board as charts
 from bot.charts.board import Kind
 from bot.config import Config, DiscordConfig, LimitsConfig
-from bot.engine.fake import FakeEngine
+from bot.engine.fake import FakeEngine, flat_image
 from bot.errors import UserError
 from bot.jobs import Job, JobStatus
 from bot.worker.manifest import own_signing, read
-from tests.cogs.test_every_control import Stage
+from tests.cogs.test_every_control import Stage, forged
 from tests.cogs.test_moderation import said
 from tests.cogs.test_reactions import rests
 from tests.cogs.test_series import labels
@@ -171,9 +171,24 @@ async def test_only_the_requester_changes_a_storyboard_and_everybody_may_export_
         answer = await person.click(board(workshop), custom_id=custom_id)
         assert "Only the person who asked" in answer.response.content, action
     shown.components = kept
+    other = await forged(workshop, person, board(workshop), f"a2:seriessheet:{first}:0")
+    assert other.response.content == "This button has expired.", "that sheet would not follow the rules for titles"
     exported = await person.click(board(workshop), label="Sheet")
     assert last(exported).attachments[0].filename == "storyboard-1.png"
     assert len(await workshop.jobs()) == 3
+
+
+@pytest.mark.parametrize("kind", [Kind.WEBP, Kind.GIF])
+async def test_a_panel_of_another_shape_is_not_stretched_in_an_animation(kind: Kind) -> None:
+    square, wide = flat_image(1, 64, 64).png, flat_image(2, 128, 64).png
+    data = await charts.draw(kind, "", [charts.Drawn(1, "", square), charts.Drawn(2, "", wide)])
+    with PIL.Image.open(io.BytesIO(data)) as film:
+        film.seek(1)
+        frame = film.convert("RGB")
+    assert frame.width == frame.height
+    ground, shown = frame.getpixel((frame.width // 2, 5)), frame.getpixel((frame.width // 2, frame.height // 2))
+    assert max(ground) < 50, "a bar above it"
+    assert shown != ground
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,14 @@ async def test_what_cannot_be_done_is_refused_in_one_sentence(
     assert await workshop.jobs() == []
 
 
+async def test_the_bill_of_one_variant_speaks_of_one_picture(workshop: Workshop) -> None:
+    bill = await asked(
+        workshop, workshop.member("ada"), picture=("a.png", png()), thing="a cup", backgrounds=",", colours="red, Red"
+    )
+    assert last(bill).content.startswith("1 picture, about ")
+    assert "Paint it?\n-# 1. colour: red" in last(bill).content
+
+
 async def test_all_words_pass_the_terms_of_the_server(workshop: Workshop) -> None:
     ada, moderator = workshop.member("ada"), workshop.member("mo", moderator=True)
     await said(moderator, workshop, "terms add", terms="zeppelin")
