@@ -67,6 +67,7 @@ _BEST, _LOADED, _COLD = range(3)
 _LEAST_KEPT = 8
 """Starts of a person that are not worth tidying up."""
 
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What holds for a waiting job: images a minute, its person's weight, and whether it may start at all.
@@ -77,6 +78,7 @@ class Share:
     pace: int
     weight: float = USUAL_WEIGHT
     paused: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -92,8 +94,10 @@ class Turn:
     key: float = -math.inf
     """The number by which turns are ordered: virtual time, less what waiting is worth. An interrupted job is first."""
 
+
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _FAR_OFF = datetime.max.replace(tzinfo=UTC)
+
 
 class _Entry(NamedTuple):
     """A person in the heap: the person with the smallest `key` goes first, with their first request."""
@@ -103,6 +107,7 @@ class _Entry(NamedTuple):
     job_id: JobId
     user_id: UserId
     version: int
+
 
 @dataclass(slots=True)
 class _Person:
@@ -163,6 +168,7 @@ class _Person:
             if room < 0:
                 return max(job.asked_at, until)
         return job.asked_at
+
 
 class FairQueue:
     """The queue of all people: who waits, and where in virtual time their turn is. The caller reports every change.
@@ -384,6 +390,7 @@ class FairQueue:
 
     def _is_current(self, user_id: UserId, version: int) -> bool:
         return self._people[user_id].version == version
+
 
 def schedule(
     waiting: Iterable[Waiting], starts: Iterable[Start], share: Callable[[Waiting], Share], forecast: EngineForecast
