@@ -91,11 +91,11 @@ def change(case: Case, was: Mapping[str, str] | None = None) -> str:
 
 
 def _changed(name: str, case: Case) -> str:
-    """What a case did to one rule. A rule of the name of the action is not named again."""
+    """What a case did to one rule. A rule that is called as the action is not named again."""
     value = _value(name, case.after)
     if name in case.before or name not in _OFF:
         value = f"{_value(name, case.before)} → {value}"
-    return value if name == case.action and case.undoes is None else f"{_rule(name)} {value}"
+    return value if _rule(name) == say(case.action) and case.undoes is None else f"{_rule(name)} {value}"
 
 
 def _limits_changed(case: Case, names: Sequence[str], was: Mapping[str, str]) -> str:

@@ -66,15 +66,21 @@ def text_field(
     label: str,
     *,
     hint: str | None = None,
+    example: str | None = None,
     value: str = "",
     most: int = 4000,
     long: bool = False,
     required: bool = False,
 ) -> discord.ui.Label[Any]:
-    """A field for a text, filled in with `value`."""
+    """A field for a text, filled in with `value`; `example` is seen in it while it is empty."""
     style = discord.TextStyle.paragraph if long else discord.TextStyle.short
     field: discord.ui.TextInput[Any] = discord.ui.TextInput(
-        custom_id=name, style=style, default=value[:most] or None, required=required, max_length=most
+        custom_id=name,
+        style=style,
+        default=value[:most] or None,
+        placeholder=example,
+        required=required,
+        max_length=most,
     )
     return discord.ui.Label(text=label[:TITLE], description=hint, component=field)
 

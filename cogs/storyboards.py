@@ -111,6 +111,7 @@ class Storyboards(commands.Cog):
                 hint=say(
                     "{low} to {high}: one line each, or longer ones with blank lines between them", low=low, high=high
                 ),
+                example=say("a fox wakes up\na fox looks for food\na fox sleeps again"),
                 long=True,
                 required=True,
             ),

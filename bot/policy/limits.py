@@ -302,7 +302,7 @@ def spoken(name: LimitName, value: int) -> Sentence:
             if value == USUAL_WEIGHT:
                 return sentence("the usual share when many wait")
             return sentence(
-                "{count:,}: when many wait, {times:.4g} times the share of a person with the usual weight",
+                "a weight of {count:,}, {times:.4g} times the share of a person with the usual 100 when many wait",
                 times=value / USUAL_WEIGHT,
                 count=value,
             )

@@ -61,7 +61,6 @@ WARM_SECONDS = 15.0
 _WARM_LOOKS = 32
 """How many of the first are looked at for one whose model is loaded in the lane."""
 
-
 _BEST, _LOADED, _COLD = range(3)
 """How well a request fits to a lane: its size is being painted, its model is loaded, or neither."""
 

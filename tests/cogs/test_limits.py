@@ -52,7 +52,7 @@ async def test_the_limits_say_who_decided_them(workshop: Workshop) -> None:
     assert "**images**: at most 4 pictures per prompt — this bot's default" in text
     assert f"**models**: no model — the rule for <@{ada.id}>" in text
     assert (
-        "**weight**: 300: when many wait, 3 times the share of a person with the usual weight — "
+        "**weight**: a weight of 300, 3 times the share of a person with the usual 100 when many wait — "
         f"the rule for <@&{workshop.members.id}>" in (text)
     )
 

@@ -42,7 +42,7 @@ async def test_ratings_choose_once_a_moderator_lets_them_and_no_longer_after_an_
     monkeypatch.setattr(presets, "CONTROL", 0.0)
     monkeypatch.setattr(presets, "draw", lambda arms, _: max(arms, key=lambda arm: arm.style))
     said = await told(workshop, mo, styles="Crisp", reason="a try")
-    assert "presets among which ratings choose no → `crisp`" in said
+    assert "presets among which ratings choose `crisp`" in said
     assert "Ratings choose among `crisp` and the usual settings" in said
     assert await painted(workshop, ada, 1) == ["crisp"]
     job = (await workshop.jobs())[-1]

@@ -262,7 +262,7 @@ async def test_the_log_channel_gets_every_case_and_report_from_then_on_and_names
     log = workshop.guild.create_text_channel("log")
     await said(moderator, workshop, "pause", channel=workshop.channel)
     await said(moderator, workshop, "resume", channel=workshop.channel)
-    assert "log channel no → <#" in await said(moderator, workshop, "log", channel=log)
+    assert "log channel <#" in await said(moderator, workshop, "log", channel=log)
     await said(moderator, workshop, "terms add", terms="zeppelin", reason="a raid")
     job = await painted(workshop, ada)
     await reported(workshop, grace, job, "nasty")

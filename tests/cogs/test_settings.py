@@ -80,7 +80,7 @@ async def test_a_default_model_that_is_no_longer_allowed_is_left_out_with_a_note
     assert [job.request.model for job in jobs] == ["second", "emoji"]
     assert {job.status for job in jobs} == {JobStatus.DELIVERED}
     (note,) = asked.followups
-    assert note.content == "About your request: your default model second cannot be used here now"
+    assert note.content == "About your request: your default model second cannot be used here now."
     assert "model: **`second` (cannot be used here now)**" in shown.response.content
 
 

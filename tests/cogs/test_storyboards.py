@@ -99,6 +99,22 @@ async def test_panels_share_a_look_and_a_seed_and_stand_numbered_in_one_grid(wor
     assert "2. a fox eats · seed" in message.content
 
 
+async def test_the_form_shows_how_panels_are_written_and_opens_again_as_it_was_filled_in(workshop: Workshop) -> None:
+    ada = workshop.member("ada")
+    opened = await ada.slash(workshop.channel, "storyboard")
+    fields = {field["component"]["custom_id"]: field["component"] for field in opened.modal["components"]}
+    assert fields["panels"]["placeholder"].count("\n") == 2
+    filled = {"title": "A day", "panels": "a fox wakes\na fox eats", "look": "ink", "strength": "170%"}
+    refused = (await ada.submit_modal(opened, filled)).response
+    assert "“170%” is no strength" in refused.content
+    again = await ada.click(refused, label="Open the form again")
+    assert {
+        field["component"]["custom_id"]: field["component"]["value"] for field in again.modal["components"]
+    } == filled
+    asked = await ada.submit_modal(again, filled | {"strength": "70%"})
+    assert "2 pictures, about " in asked.response.content
+
+
 @pytest.mark.parametrize("after_restart", [False, True])
 async def test_a_panel_is_painted_again_varied_reworded_and_moved(workshop: Workshop, after_restart: bool) -> None:
     ada = workshop.member("ada")

@@ -18,7 +18,7 @@ _LIMITS: dict[str, dict[int | str, int]] = {
     "button": {2: 80},
     "select": {2: 150},
     "form": {1: 45},
-    "text_field": {1: 45, "hint": 100},
+    "text_field": {1: 45, "hint": 100, "example": 100},
     "file_field": {1: 45, 2: 100},
     "SelectOption": {"label": 100, "description": 100},
     "Choice": {"name": 100},
