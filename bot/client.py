@@ -7,11 +7,10 @@ import hashlib
 import io
 import json
 import logging
-import math
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,12 +24,13 @@ from bot import language, responses
 from bot.app import App
 from bot.errors import EngineError, Rejected, StorageError, UserError
 from bot.jobs import ChannelId, GuildId, PictureRef, from_text, to_text, utcnow
-from bot.language import Language, catalogues, in_quotes, mark, say, speaking
+from bot.language import Language, catalogues, say, speaking
 from bot.logs import hide, traced
+from bot.option_values import NUMBER, fits, is_number, leaves, misfit
 from bot.policy.objections import told
 from bot.responses import LOST, MESSAGE, OLD_SECONDS, Ages, InDoubt, NotTaken, fitted, units
 from bot.storage.database import insist
-from bot.translator import CommandTranslator, shown_name
+from bot.translator import CommandTranslator
 
 log = logging.getLogger(__name__)
 
@@ -278,7 +278,7 @@ class Client(commands.Bot):
             # The person was told by Discord that there was no response, and can be told nothing more.
             self.late += 1
             return
-        typed = {option["name"]: option["value"] for option in _leaves(interaction) if isinstance(option["value"], str)}
+        typed = {option["name"]: option["value"] for option in leaves(interaction) if isinstance(option["value"], str)}
         hide(*typed.values())
         words = fitted(self.said(_words(error, list(typed.values()))), MESSAGE - _SPARE)
         files: list[discord.File] = []
@@ -338,16 +338,16 @@ class Tree(app_commands.CommandTree[Client]):
             return False
         if interaction.type is discord.InteractionType.autocomplete:
             # Discord does not check values that are still being typed, and discord.py fails on one that is no number.
-            if all(_is_number(option["value"]) for option in _leaves(interaction) if option["type"] == _NUMBER):
+            if all(is_number(option["value"]) for option in leaves(interaction) if option["type"] == NUMBER):
                 return True
             await interaction.response.autocomplete([])
             return False
         parameters = getattr(interaction.command, "parameters", ())
         known = {parameter.display_name: parameter for parameter in parameters}
-        for option in _leaves(interaction):
+        for option in leaves(interaction):
             parameter = known.get(option["name"])
-            if parameter is not None and not _fits(option["value"], parameter, interaction):
-                await self.client.explain(interaction, _misfit(option["value"], parameter))
+            if parameter is not None and not fits(option["value"], parameter, interaction):
+                await self.client.explain(interaction, misfit(option["value"], parameter))
                 return False
         return True
 
@@ -375,71 +375,6 @@ def identify_pause(earlier: Sequence[datetime], now: datetime) -> float:
         return 0.0
     pause = min(5.0 * 2.0**over, LONGEST_IDENTIFY_PAUSE)
     return max(0.0, pause - (now - max(recent)).total_seconds())
-
-
-def _leaves(interaction: discord.Interaction) -> list[dict[str, Any]]:
-    """The options of a command as Discord sent them, without the subcommands around them. Buttons have none."""
-    data: Any = interaction.data or {}
-    leaves, branches = [], list(data.get("options", ()))
-    while branches:
-        option = branches.pop(0)
-        if "value" in option:
-            leaves.append(option)
-        branches += option.get("options", ())
-    return leaves
-
-
-_NUMBER = discord.AppCommandOptionType.number.value
-
-
-def _is_number(value: object) -> bool:
-    """Whether discord.py can read a value as a number; it can read an empty value."""
-    try:
-        return value in (None, "") or math.isfinite(float(str(value)))
-    except ValueError:
-        return False
-
-
-_TYPES: Mapping[discord.AppCommandOptionType, tuple[tuple[type, ...], str]] = {
-    discord.AppCommandOptionType.string: ((str,), mark("words, such as a red fox")),
-    discord.AppCommandOptionType.integer: ((int,), mark("a whole number, such as 7")),
-    discord.AppCommandOptionType.number: ((int, float), mark("a number, such as 0.5")),
-    discord.AppCommandOptionType.boolean: ((bool,), mark("True or False")),
-}
-_THINGS: Mapping[discord.AppCommandOptionType, tuple[tuple[str, ...], str]] = {
-    discord.AppCommandOptionType.user: (("users", "members"), mark("a person of this server, chosen from the list")),
-    discord.AppCommandOptionType.channel: (("channels",), mark("a channel of this server, chosen from the list")),
-    discord.AppCommandOptionType.role: (("roles",), mark("a role of this server, chosen from the list")),
-    discord.AppCommandOptionType.attachment: (("attachments",), mark("a file that is attached to the command")),
-}
-"""What an option of a type may be: the values of JSON, or where Discord describes the thing that it names; in words."""
-
-
-def _fits(value: object, parameter: app_commands.Parameter, interaction: discord.Interaction) -> bool:
-    """Whether a value is of a parameter's type and among its choices."""
-    if parameter.type in _THINGS:
-        data: Any = interaction.data or {}
-        return any(str(value) in data.get("resolved", {}).get(kind, {}) for kind in _THINGS[parameter.type][0])
-    types = _TYPES.get(parameter.type, ((object,), ""))[0]
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
-        return False
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
-    return not parameter.choices or value in [choice.value for choice in parameter.choices]
-
-
-def _misfit(value: object, parameter: app_commands.Parameter) -> UserError:
-    """Which option has a value that does not fit, and what would work."""
-    kind = say((_TYPES.get(parameter.type) or _THINGS.get(parameter.type) or ((), mark("another value")))[1])
-    if parameter.choices:
-        names = ", ".join(str(in_quotes(shown_name(catalogues.CHOICE, each.name))) for each in parameter.choices)
-        kind = say("one of {choices}", choices=names)
-    return UserError(
-        "The option {option} takes {kind}, and “{value}” is not that. Nothing was done.",
-        option=shown_name(catalogues.OPTION, parameter.display_name),
-        kind=kind,
-        value=discord.utils.escape_markdown(discord.utils.escape_mentions(str(value)[:60])),
-    )
 
 
 def _words(error: BaseException, private: Sequence[str]) -> str:

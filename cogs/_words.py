@@ -256,8 +256,8 @@ def notes(remarks: Iterable[str]) -> str:
     lines = [said(remark) for remark in remarks]
     if len(lines) == 1:
         (note,) = lines
-        # What begins with a capital letter is a sentence of its own.
-        return fitting([note if note[:1].isupper() else say("About your request: {note}.", note=note.rstrip(".。"))])
+        is_sentence = note.endswith((".", "。", "!", "?"))
+        return fitting([note if is_sentence else say("About your request: {note}.", note=note)])
     return fitting([say("About your request:"), *(f"- {line}" for line in lines)])
 
 
