@@ -38,7 +38,7 @@ async def try_page(app: App, port: int = 0) -> AsyncIterator[tuple[Any, str]]:
 
     client = Client(app, on_try_page=True)
     env = simcord.Env(client, check_errors=False)
-    place = Place(env, app.config.discord.command, str(app.config.data.absolute()))
+    place = Place(env, app.config.discord.command)
     await env.start()
     try:
         place.open()

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 NAME = "Atelier"
 """What the bot is called."""
 SERVER = "The Workshop"
+REMOVING = frozenset({"cancel", "clear", "delete", "remove"})
+"""Commands of a group that take something away; they come after the others."""
 CLOCK_SECONDS = 0.5
 """The time between two moves of simcord's clock."""
 
@@ -41,11 +43,9 @@ class Seat:
 class Place:
     """A small server with three people and the bot. Build it before the bot starts, and `open` it after that."""
 
-    def __init__(self, env: Any, command: str, data: str) -> None:
+    def __init__(self, env: Any, command: str) -> None:
         self.env = env
         self.command = command
-        self.data = data
-        """The folder that keeps what is painted, as a person may look for it."""
         self.seats: dict[str, Seat] = {}
         self.channels: dict[int, Any] = {}
         """The channels of the server, by their ids."""
@@ -119,7 +119,13 @@ class Place:
             for command in self.env.backend.visible_commands(user_id=seat.id, channel_id=channel_id)
             for name, leaf in leaves(command)
         ]
-        return sorted(found, key=lambda entry: (entry[0] != self.command, entry[0] != "help", entry[0]))
+
+        def order(entry: tuple[str, dict[str, Any]]) -> tuple[Any, ...]:
+            name = entry[0]
+            group, _, verb = name.partition(" ")
+            return name != self.command, name != "help", group, verb in REMOVING, name
+
+        return sorted(found, key=order)
 
     def menus(self, seat: Seat, channel_id: int) -> list[str]:
         """The commands in the menu of a message."""
