@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from playwright.async_api import Browser
 
 from bot.app import App, open_app
 from bot.config import Config
@@ -18,6 +19,7 @@ from bot.jobs import Surface
 from bot.sandbox import try_page
 from bot.try_page.place import Place
 from bot.try_page.sample import FILE
+from tests.bot.try_page.browser import browser as chromium
 from tests.conftest import PATIENCE_SECONDS
 
 
@@ -113,3 +115,10 @@ async def page(config: Config, engine: FakeEngine) -> AsyncIterator[Page]:
     """The page of an Atelier that paints flat colours."""
     async with opened(config, engine) as page:
         yield page
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser without a window."""
+    async with chromium() as opened:
+        yield opened
