@@ -157,10 +157,8 @@ async def test_what_is_typed_after_a_command_fills_its_fields(browser: Browser, 
     await expect(about).to_contain_text("votes ")
     await tab.keyboard.press("Escape")
 
-    await typed("/limits set pace:10 member:ada")
-    await expect(tab.locator(".message").last).to_contain_text("Only you can see this")
-    rows = await page.app.database.fetch_all("SELECT value FROM rules WHERE name = 'pace'")
-    assert [row[0] for row in rows] == ["10"]
+    await sent("/limits set pace:10 member:ada", pace="10", member=str(page.place.seats["member"].id))
+    await expect(tab.locator(".message", has_text="pace").last).to_contain_text("Only you can see this")
 
 
 async def test_text_that_is_no_command_is_answered_on_the_page(browser: Browser, page: Page) -> None:

@@ -35,7 +35,7 @@ async def test_an_example_becomes_four_pictures_in_a_square(
     # A phone has no pointer that could ask what the numbered buttons do, so the first message with some says it.
     legend = tab.locator(".legend")
     await expect(legend.first).to_be_visible(visible=size == PHONE)
-    await tab.locator(".example").nth(2).click()
+    await page.act({"kind": "command", "name": "imagine", "options": {"prompt": "a cat", "images": "4"}})
     await expect(grid).to_have_count(2, timeout=PATIENCE)
     await expect(legend.last).to_be_hidden()
     grid = grid.first
