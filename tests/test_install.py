@@ -71,8 +71,8 @@ def test_the_lines_of_pip_that_say_why_it_failed_are_shown(
         ("Downloading https://a.example/whl/torch-2.9-cp311-linux.whl (180.0 MB)", "Downloading torch-2.9 (180.0 MB)"),
         ("Installing collected packages: a, b, c", "Installing 3 packages; pip says nothing until that is done"),
         (
-            "Building wheel: finished with the status 'done' afterwards",
-            "Building wheel: finished with the status 'done' …",
+            "Building wheels for packages that are only here as a source",
+            "Building wheels for packages that are only here as a …",
         ),
     ],
 )
